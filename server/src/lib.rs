@@ -1,1 +1,8 @@
-//! stub
+//! Tenterhook delivers a platform's webhooks under a strict, visible policy.
+//!
+//! The layers, each using only what stands above it in this list; `tests/layers.rs` holds them to it.
+
+#![recursion_limit = "256"]
+
+pub mod config;
+pub mod model;

@@ -1,0 +1,102 @@
+//! The numbers of POLICY.md: every default in bold stands here and nowhere else in the code.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const SECOND: u64 = 1;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// What the policy promises in figures. Each field names its rule; the settings can replace each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// Webhooks per user, and per app and user (W3).
+    pub webhook_limit: u32,
+    /// How long a removed webhook stays readable (W12).
+    pub removed_retention: Duration,
+    /// How long an idempotency key is remembered (E1).
+    pub idempotency_window: Duration,
+    /// How long both secrets sign after a rotation (E7).
+    pub secret_overlap: Duration,
+    /// The one deadline of an attempt (D2).
+    pub attempt_timeout: Duration,
+    /// From the end of a failed attempt to the next; as many retries as entries (D4).
+    pub retry_delays: Vec<Duration>,
+    /// Bytes of a failed attempt's response body that are kept, after decoding (D2).
+    pub response_excerpt: usize,
+    /// Bytes of a successful attempt's response body that are kept (D10).
+    pub success_excerpt: usize,
+    /// How long attempts and events are kept (D10).
+    pub history_retention: Duration,
+    /// Failed first tries that make a ban (B2).
+    pub ban_threshold: u32,
+    /// How long a ban lasts (B2).
+    pub ban_duration: Duration,
+    /// Whether a success resets the ban counter (B3: off).
+    pub success_resets_counter: bool,
+    /// How soon every other process knows of a ban (B6).
+    pub ban_propagation: Duration,
+    /// How long without success until removal (R1).
+    pub removal_window: Duration,
+    /// When of the window to warn (R4): exactly three, ascending, before its end.
+    pub removal_warnings: [Duration; 3],
+    /// What can be subscribed to (W9).
+    pub catalog: Catalog,
+    /// The key of v1's constant service flag (E5).
+    pub v1_service_key: String,
+    /// The host payloads carry where an event names none.
+    pub default_host: String,
+}
+
+/// The objects of each payload version (W9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalog {
+    /// Of version 1.
+    pub v1: BTreeSet<String>,
+    /// Of version 2.
+    pub v2: BTreeSet<String>,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        let set = |names: &str| names.split(' ').map(str::to_owned).collect();
+        Self {
+            v1: set("activity activityType deal note organization person pipeline product stage user"),
+            v2: set("activity deal lead note organization person pipeline product stage user"),
+        }
+    }
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            webhook_limit: 40,
+            removed_retention: seconds(30 * DAY),
+            idempotency_window: seconds(24 * HOUR),
+            secret_overlap: seconds(24 * HOUR),
+            attempt_timeout: seconds(10 * SECOND),
+            retry_delays: vec![seconds(3 * SECOND), seconds(30 * SECOND), seconds(150 * SECOND)],
+            response_excerpt: 16 * 1024,
+            success_excerpt: 1024,
+            history_retention: seconds(30 * DAY),
+            ban_threshold: 10,
+            ban_duration: seconds(30 * MINUTE),
+            success_resets_counter: false,
+            ban_propagation: Duration::from_millis(250),
+            removal_window: seconds(72 * HOUR),
+            removal_warnings: [seconds(24 * HOUR), seconds(48 * HOUR), seconds(71 * HOUR)],
+            catalog: Catalog::default(),
+            v1_service_key: "pipedrive_service_name".to_owned(),
+            default_host: "localhost".to_owned(),
+        }
+    }
+}
+
+impl PolicySettings {
+    /// The attempts of a delivery: the first try and its retries (D4).
+    pub fn attempts(&self) -> u8 {
+        u8::try_from(self.retry_delays.len() + 1).unwrap_or(u8::MAX)
+    }
+}

@@ -1,0 +1,62 @@
+//! Who is calling, and which webhooks a call may reach.
+
+use super::ids::{AppId, CompanyId, UserId};
+use super::stored_enum;
+
+stored_enum!(
+    /// A user's role in the company.
+    UserRole {
+        /// Manages their own webhooks.
+        Regular = 1,
+        /// Manages all general webhooks of the company (W7).
+        Admin = 2,
+    }
+);
+
+/// A user's token, through an app or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserCaller {
+    /// The tenant.
+    pub company: CompanyId,
+    /// The user.
+    pub user: UserId,
+    /// The token's role, which wins over a stored one.
+    pub role: UserRole,
+    /// The app the token acts through.
+    pub app: Option<AppId>,
+    /// `webhooks:read`.
+    pub may_read: bool,
+    /// `webhooks:write`.
+    pub may_write: bool,
+    /// `admin`: needed besides, through an app (W2).
+    pub has_admin_scope: bool,
+}
+
+/// Whoever holds the token of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// A user, through the web app, a personal token or an app.
+    User(UserCaller),
+    /// The platform's back end: publishes and manages, reads no webhooks (W5).
+    Platform,
+    /// An operator: sees everything.
+    Operator,
+}
+
+/// Which webhooks a caller may see, as a filter the store can apply (W4–W6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebhookScope {
+    /// Every webhook of every company: the operator.
+    Everything,
+    /// Of one company: these general webhooks and, through an app, these application webhooks.
+    Company {
+        /// The tenant.
+        company: CompanyId,
+        /// Whose general webhooks; `None` means all of the company (an admin).
+        general_of: Option<UserId>,
+        /// The app and user whose application webhooks are visible.
+        application_of: Option<(AppId, UserId)>,
+    },
+    /// None.
+    Nothing,
+}
