@@ -63,3 +63,38 @@ pub struct Event {
     /// When it was accepted: the id's moment, to the millisecond.
     pub accepted_at: Timestamp,
 }
+
+/// What the platform publishes, checked and typed, before it has an id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// The tenant.
+    pub company: CompanyId,
+    /// What happened; never `Any`.
+    pub action: EventAction,
+    /// Which kind of object; never `*`.
+    pub object: String,
+    /// Which object; of a merge, the survivor.
+    pub object_id: ObjectId,
+    /// Who did it.
+    pub user: UserId,
+    /// See [`Event::data`].
+    pub data: Option<String>,
+    /// See [`Event::previous`].
+    pub previous: Option<String>,
+    /// Of a merge: the object that went, and its last state as JSON text.
+    pub merged_from: Option<(ObjectId, Option<String>)>,
+    /// See [`Event::permitted`].
+    pub permitted: Option<Vec<UserId>>,
+    /// See [`Event::change_source`].
+    pub change_source: ChangeSource,
+    /// See [`Event::is_bulk_edit`].
+    pub is_bulk_edit: bool,
+    /// See [`Event::correlation_id`]; `None` makes a new one.
+    pub correlation_id: Option<String>,
+    /// See [`Event::host`].
+    pub host: Option<String>,
+    /// See [`Event::occurred_at`].
+    pub occurred_at: Option<Timestamp>,
+    /// Publishing it again with the same content answers the first event (E1).
+    pub idempotency_key: Option<String>,
+}

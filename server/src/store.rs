@@ -1,0 +1,105 @@
+//! All SQL, and nothing but SQL.
+//!
+//! Every function takes a connection and the moment `now` where time matters, and returns model types. A
+//! function named `_in_tx` must run inside a transaction; the others are whole by themselves. No policy
+//! number stands here: limits, cut-offs and due times arrive as values. No statement calls `now()`; the one
+//! clock reading of the database is [`nodes::database_time`].
+//!
+//! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow
+//! async-graphql's.
+
+pub mod changes;
+pub mod migrations;
+pub mod nodes;
+pub mod sql;
+
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+
+/// One connection, checked out of the pool or not.
+pub type Conn = AsyncPgConnection;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection could be had: the database is away or too busy.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// A statement failed.
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+    /// A row holds something no version of the server writes.
+    #[error("inconsistent row in {table}: {what}")]
+    Inconsistent {
+        /// Where it stands.
+        table: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same transaction may succeed when run again: a deadlock or a serialization failure.
+    pub fn is_transient(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        matches!(
+            self,
+            Self::Database(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
+        ) || matches!(self, Self::Database(Error::DatabaseError(_, info)) if info.message().contains("deadlock"))
+    }
+
+    /// Whether the database was away, rather than the statement wrong.
+    pub fn is_unavailable(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Database(Error::DatabaseError(kind, _)) => {
+                matches!(
+                    kind,
+                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
+                )
+            }
+            Self::Database(Error::BrokenTransactionManager) => true,
+            Self::Database(_) | Self::Inconsistent { .. } => false,
+        }
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// The database, as a pool of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<Conn>,
+}
+
+impl Store {
+    /// A pool of at most `connections` on `url`; connects when first asked.
+    ///
+    /// A checkout runs no query: a broken connection shows at its first statement.
+    pub fn new(url: &str, connections: usize) -> Result<Self, StoreError> {
+        let mut config = ManagerConfig::default();
+        config.recycling_method = RecyclingMethod::Fast;
+        let manager = AsyncDieselConnectionManager::<Conn>::new_with_config(url, config);
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .build()
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { pool })
+    }
+
+    /// A connection of the pool; waits while all are out.
+    pub async fn conn(&self) -> Result<Object<Conn>, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Closes the pool; connections that are out are closed when they come back.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}
