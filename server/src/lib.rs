@@ -5,5 +5,6 @@
 #![recursion_limit = "256"]
 
 pub mod config;
+pub mod embedded;
 pub mod model;
 pub mod store;

@@ -1,0 +1,82 @@
+//! Who Postgres runs as: ourselves, or as root (which Postgres refuses) another user of the machine.
+//!
+//! Promises that a command made by [`as_account`] has none of root's groups and a working folder its user can enter.
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::EmbeddedError;
+
+/// A user to drop to. It must be in the user database: Postgres looks itself up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Account {
+    /// `None` where no dropping is needed; as root "postgres", else "nobody".
+    pub fn for_postgres() -> Result<Option<Self>, EmbeddedError> {
+        if id(["-u"])? != Some(0) {
+            return Ok(None);
+        }
+        for name in ["postgres", "nobody"] {
+            if let Some(account) = Self::named(name)? {
+                return Ok(Some(account));
+            }
+        }
+        Err(EmbeddedError::NoAccount)
+    }
+
+    /// Looks up a user and its primary group.
+    pub fn named(name: &str) -> Result<Option<Self>, EmbeddedError> {
+        let (uid, gid) = (id(["-u", name])?, id(["-g", name])?);
+        Ok(uid.zip(gid).map(|(uid, gid)| Self {
+            name: name.to_owned(),
+            uid,
+            gid,
+        }))
+    }
+
+    /// Says which folder on the way to `path` this user can't enter.
+    pub fn check_reach(&self, path: &Path) -> Result<(), EmbeddedError> {
+        let mut folders: Vec<&Path> = path.ancestors().collect();
+        folders.reverse();
+        let script = r#"for dir; do [ -x "$dir" ] || { printf %s "$dir"; exit 1; }; done"#;
+        let output = as_account(Some(self), "/bin/sh")
+            .args(["-c", script, "sh"])
+            .args(folders)
+            .output()
+            .map_err(EmbeddedError::io("run", Path::new("/bin/sh")))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let dir = PathBuf::from(String::from_utf8_lossy(&output.stdout).into_owned());
+        Err(EmbeddedError::Unreachable {
+            user: self.name.clone(),
+            dir,
+        })
+    }
+}
+
+/// A command that will run as `account`, or as ourselves.
+pub(super) fn as_account(account: Option<&Account>, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/");
+    if let Some(account) = account {
+        command.uid(account.uid).gid(account.gid);
+    }
+    command
+}
+
+/// What `id` prints: the one portable way to ask without unsafe code.
+fn id<const N: usize>(arguments: [&str; N]) -> Result<Option<u32>, EmbeddedError> {
+    let output = Command::new("id")
+        .args(arguments)
+        .output()
+        .map_err(EmbeddedError::io("run", Path::new("id")))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().parse().ok())
+}

@@ -1,0 +1,258 @@
+//! The folder of one cluster: its layout, its two locks, and what earlier runs left in it.
+//!
+//! `server.lock` is held by the process that uses the folder, `postgres.lock` by the Postgres processes themselves
+//! (they inherit it), so that a successor knows when a killed predecessor's Postgres has really gone.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "runs before there is a clock, and waits for real processes"
+)]
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::info;
+
+use super::EmbeddedError;
+use super::account::Account;
+
+/// The longest socket path that every system takes (macOS: 103 bytes, Linux: 107).
+const LONGEST_SOCKET_PATH: usize = 103;
+const SOCKET_NAME: &str = ".s.PGSQL.5432";
+const TEMPORARY_PREFIX: &str = "tenterhook-pg-";
+/// How long a Postgres whose owner was killed may take to stop: it writes a checkpoint first.
+const PREVIOUS_STOPS_WITHIN: Duration = Duration::from_secs(120);
+
+/// A folder that this process has locked.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub path: PathBuf,
+    /// The folder of the socket: short, and closed to all but Postgres's user (and root).
+    pub socket: PathBuf,
+    /// What goes when Postgres ends.
+    pub remove: Option<PathBuf>,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if need be, checks that Postgres can get at it, and locks it.
+    pub fn open(path: &Path, account: Option<&Account>) -> Result<Self, EmbeddedError> {
+        let path = std::path::absolute(path).map_err(EmbeddedError::io("use", path))?;
+        if !path.exists() {
+            make_searchable(&path).map_err(EmbeddedError::io("make", &path))?;
+        }
+        if let Some(account) = account {
+            account.check_reach(&path)?;
+        }
+        let lock = lock_now(&path)?.ok_or_else(|| EmbeddedError::InUse { folder: path.clone() })?;
+        let in_folder = path.join("socket");
+        let (socket, remove) = if fits_a_connection_string(&in_folder) {
+            (in_folder, None)
+        } else {
+            let socket = temporary_path("tenterhook-socket-");
+            (socket.clone(), Some(socket))
+        };
+        if !socket.exists() {
+            make_private(&socket, account)?;
+        }
+        Ok(Self {
+            path,
+            socket,
+            remove,
+            _lock: lock,
+        })
+    }
+
+    /// A new folder that goes when Postgres ends.
+    pub fn temporary(account: Option<&Account>) -> Result<Self, EmbeddedError> {
+        loop {
+            let path = temporary_path(TEMPORARY_PREFIX);
+            make_private(&path, account)?;
+            // A sweeper may come between making the folder and locking it: then this one is lost, take another.
+            let Ok(Some(lock)) = lock_now(&path) else { continue };
+            if !path.exists() {
+                continue;
+            }
+            let socket = path.join("socket");
+            make_private(&socket, account)?;
+            return Ok(Self {
+                remove: Some(path.clone()),
+                path,
+                socket,
+                _lock: lock,
+            });
+        }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path.join("postgres")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.path.join("postgres.log")
+    }
+
+    /// There while `initdb` runs, so that one that was killed is not taken for a cluster.
+    pub fn incomplete_mark(&self) -> PathBuf {
+        self.path.join("initdb.incomplete")
+    }
+
+    /// The major version that wrote the data; `None` if there is none.
+    pub fn written_by(&self) -> Result<Option<u32>, EmbeddedError> {
+        let file = self.data().join("PG_VERSION");
+        match fs::read_to_string(&file) {
+            Ok(text) => Ok(text
+                .split(['.', '\n'])
+                .next()
+                .and_then(|major| major.parse().ok())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(EmbeddedError::io("read", &file)(error)),
+        }
+    }
+
+    /// Removes what a killed `initdb` left.
+    pub fn discard_incomplete(&self) -> Result<(), EmbeddedError> {
+        if !self.incomplete_mark().exists() {
+            return Ok(());
+        }
+        info!(folder = %self.path.display(), "an earlier start was cut short: beginning again");
+        let data = self.data();
+        match fs::remove_dir_all(&data) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(EmbeddedError::io("remove", &data)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the empty folder for `initdb`, marked incomplete before anything is in it, for a power cut's sake.
+    pub fn begin_initialising(&self, account: Option<&Account>) -> Result<(), EmbeddedError> {
+        let mark = self.incomplete_mark();
+        File::create(&mark)
+            .and_then(|file| file.sync_all())
+            .map_err(EmbeddedError::io("write", &mark))?;
+        File::open(&self.path)
+            .and_then(|dir| dir.sync_all())
+            .map_err(EmbeddedError::io("sync", &self.path))?;
+        let data = self.data();
+        if data.exists() {
+            Ok(())
+        } else {
+            make_private(&data, account)
+        }
+    }
+
+    /// Takes off the mark: from now on this is a cluster.
+    pub fn end_initialising(&self) -> Result<(), EmbeddedError> {
+        let mark = self.incomplete_mark();
+        fs::remove_file(&mark).map_err(EmbeddedError::io("remove", &mark))
+    }
+
+    /// Waits until the Postgres of a killed owner has ended. The lock is for the Postgres processes to inherit.
+    pub async fn wait_for_previous(&self) -> Result<File, EmbeddedError> {
+        let path = self.path.join("postgres.lock");
+        let file = open_lock(&path).map_err(EmbeddedError::io("open", &path))?;
+        let pause = Duration::from_millis(20);
+        let mut waited = Duration::ZERO;
+        while !try_lock(&file).map_err(EmbeddedError::io("lock", &path))? {
+            if waited.is_zero() {
+                info!(folder = %self.path.display(), "waiting for an earlier Postgres to end");
+            }
+            if waited >= PREVIOUS_STOPS_WITHIN {
+                return Err(EmbeddedError::InUse {
+                    folder: self.path.clone(),
+                });
+            }
+            tokio::time::sleep(pause).await;
+            waited += pause;
+        }
+        Ok(file)
+    }
+}
+
+/// Removes temporary folders whose process and Postgres are both gone.
+pub(super) fn sweep_temporary() {
+    let Ok(entries) = fs::read_dir(temporary_base()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) && is_abandoned(&path) {
+            // Another user's folder stays: not ours to remove, and no harm to us.
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// True if both locks are free. A folder without its first lock is just being made.
+fn is_abandoned(path: &Path) -> bool {
+    let free = |name: &str| File::open(path.join(name)).map(|file| file.try_lock().is_ok());
+    matches!(free("server.lock"), Ok(true)) && !matches!(free("postgres.lock"), Ok(false))
+}
+
+/// `None` if another process has it.
+fn lock_now(folder: &Path) -> Result<Option<File>, EmbeddedError> {
+    let path = folder.join("server.lock");
+    let file = open_lock(&path).map_err(EmbeddedError::io("open", &path))?;
+    let locked = try_lock(&file).map_err(EmbeddedError::io("lock", &path))?;
+    Ok(locked.then_some(file))
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// A folder that others may pass through but not list: Postgres's user must reach what is in it.
+fn make_searchable(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o711))
+}
+
+/// A new folder for Postgres's user alone. Fails if there is one, so that nobody can have prepared it.
+fn make_private(path: &Path, account: Option<&Account>) -> Result<(), EmbeddedError> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(EmbeddedError::io("make", path))?;
+    match account {
+        Some(account) => {
+            chown(path, Some(account.uid), Some(account.gid)).map_err(EmbeddedError::io("chown", path))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A connection string takes commas for several hosts, and systems limit a socket's path.
+fn fits_a_connection_string(socket_folder: &Path) -> bool {
+    let length = socket_folder.join(SOCKET_NAME).as_os_str().len();
+    length <= LONGEST_SOCKET_PATH && socket_folder.to_str().is_some_and(|text| !text.contains(','))
+}
+
+fn temporary_path(prefix: &str) -> PathBuf {
+    temporary_base().join(format!("{prefix}{:016x}", rand::random::<u64>()))
+}
+
+/// The system's folder for temporary files if sockets fit into it.
+fn temporary_base() -> PathBuf {
+    let base = std::env::temp_dir();
+    let deepest = base.join(format!("{TEMPORARY_PREFIX}{:016x}", 0)).join("socket");
+    let usable =
+        base.is_absolute() && base.as_os_str() != OsStr::new("/") && fits_a_connection_string(&deepest);
+    if usable { base } else { PathBuf::from("/tmp") }
+}
