@@ -104,6 +104,7 @@ create table webhook_health (
     failing_since      timestamptz,
     window_episode     integer not null default 0,
     warnings_given     smallint not null default 0,
+    window_floor       timestamptz,
     next_transition_at timestamptz,
     primary key (lane, webhook),
     foreign key (lane, webhook) references webhooks (lane, id) on delete cascade,
@@ -147,6 +148,7 @@ create table idempotency (
     key          text not null,
     event        uuid not null,
     request_hash bytea not null,
+    deliveries   integer not null,
     expires_at   timestamptz not null,
     primary key (lane, company, key)
 );

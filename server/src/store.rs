@@ -9,9 +9,15 @@
 //! async-graphql's.
 
 pub mod changes;
+pub mod claim;
+pub mod event_row;
+pub mod idempotency;
 pub mod migrations;
 pub mod nodes;
+pub mod publish;
+pub mod settle;
 pub mod sql;
+pub mod webhook_row;
 
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};

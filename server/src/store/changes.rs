@@ -4,12 +4,11 @@
 //! transaction, not by sequence: a reader that remembers its snapshot's `xmin` and asks for rows at or after it
 //! misses none, however long a writer took to commit.
 
-use diesel::sql_query;
 use diesel::sql_types::{Array, Integer, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
-use super::sql::{At, time};
+use super::sql::{At, statement, time};
 use super::{Conn, StoreError};
 use crate::model::ids::{Lane, WebhookId};
 
@@ -41,7 +40,7 @@ pub async fn announce_in_tx(
     }
     let lanes: Vec<i32> = webhooks.iter().map(|(lane, _)| lane.0).collect();
     let ids: Vec<uuid::Uuid> = webhooks.iter().map(|(_, id)| id.0).collect();
-    let rows: Vec<XidRow> = sql_query(ANNOUNCE)
+    let rows: Vec<XidRow> = statement(ANNOUNCE)
         .bind::<At, _>(time(now))
         .bind::<Array<Integer>, _>(lanes)
         .bind::<Array<SqlUuid>, _>(ids)

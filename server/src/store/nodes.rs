@@ -1,10 +1,9 @@
 //! The server processes: who is alive, what each knows of the changes feed, and the database's own time.
 
-use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
-use super::sql::{At, Time, timestamp};
+use super::sql::{At, Time, statement, timestamp};
 use super::{Conn, StoreError};
 
 /// The database's own time: the one clock reading in SQL. `SystemClock` follows it, so that several processes
@@ -20,6 +19,6 @@ struct AtRow {
 /// What time the database has.
 pub async fn database_time(conn: &mut Conn) -> Result<Timestamp, StoreError> {
     Ok(timestamp(
-        sql_query(DATABASE_TIME).get_result::<AtRow>(conn).await?.at,
+        statement(DATABASE_TIME).get_result::<AtRow>(conn).await?.at,
     ))
 }

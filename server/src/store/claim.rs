@@ -1,0 +1,295 @@
+//! Claiming: how a process comes by deliveries that it did not publish itself: retries, overflow, recovery.
+//!
+//! Promises that a delivery is held by at most one worker at a time (D6), that one webhook's backlog never hides
+//! another's (D8: rows are looked for webhook by webhook, along `deliveries_due`), and that claims never wait for
+//! each other. Does not promise any order between webhooks: fairness is the engine's.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::event_row::{EventRow, event_columns};
+use super::sql::{At, MaybeAt, Time, maybe_timestamp, statement, time, timestamp, unknown};
+use super::{Conn, StoreError};
+use crate::model::delivery::{DeliveryReason, DeliveryStatus, Lease, Leased};
+use crate::model::event::Event;
+use crate::model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId};
+
+/// One lane, webhook by webhook; a second claimer skips what the first has locked.
+const CLAIM: &str = concat!(
+    "\
+with picked as (
+    select d.webhook, d.event, d.generation
+    from unnest($2::uuid[], $3::int[]) as w(webhook, room)
+    cross join lateral (
+        select webhook, event, generation from deliveries
+        where lane = $1 and webhook = w.webhook and vis_at <= $4
+        order by vis_at limit w.room for update skip locked
+    ) d
+), taken as (
+    update deliveries as d set owner = $5, vis_at = $6, token = d.token + 1
+    from picked p
+    where d.lane = $1 and d.webhook = p.webhook and d.event = p.event and d.generation = p.generation
+    returning d.lane, d.webhook, d.event, d.generation, d.company, d.number, d.created_at, d.event_at, d.due_at, d.token
+)
+select t.webhook, t.event, t.generation, t.company, t.number, t.created_at, t.due_at, t.token, ",
+    event_columns!(),
+    "
+from taken t join events e on e.lane = $1 and e.id = t.event and e.accepted_at = t.event_at
+order by t.due_at"
+);
+
+/// When each of these webhooks has its next row visible.
+const NEXT: &str = "\
+select w.webhook, (select d.vis_at from deliveries d where d.lane = w.lane and d.webhook = w.webhook
+                   order by d.vis_at limit 1) as vis_at
+from unnest($1::int[], $2::uuid[]) as w(lane, webhook)";
+
+/// Every webhook that has open deliveries, with its earliest: a walk from webhook to webhook, not over rows.
+const DISCOVER: &str = "\
+with recursive walk as (
+    (select l.lane, d.webhook, d.vis_at from unnest($1::int[]) as l(lane)
+     cross join lateral (select webhook, vis_at from deliveries where lane = l.lane order by webhook, vis_at limit 1) d)
+    union all
+    (select w.lane, d.webhook, d.vis_at from walk w
+     cross join lateral (select webhook, vis_at from deliveries where lane = w.lane and webhook > w.webhook
+                         order by webhook, vis_at limit 1) d)
+)
+select lane, webhook, vis_at from walk";
+
+/// What a webhook is owed ends unsent: rows that are visible, or that nobody holds where `$6` says so.
+const DROP: &str = "\
+with picked as (
+    select event, generation from deliveries
+    where lane = $1 and webhook = $2 and (vis_at <= $3 or $6 and owner is null)
+    order by vis_at limit $4 for update skip locked
+), gone as (
+    delete from deliveries d using picked p
+    where d.lane = $1 and d.webhook = $2 and d.event = p.event and d.generation = p.generation
+    returning d.event, d.generation, d.company, d.created_at
+), dropped as (
+    insert into outcomes as o (lane, webhook, event, generation, company, created_at, at, status, reason, ban_episode)
+    select $1, $2, event, generation, company, created_at, $3, $7, $8, $9 from gone
+), tallied as (
+    insert into tallies as t (lane, node, accepted, succeeded, failed, lost, cancelled)
+    select $1, $5, 0, 0, 0, case $7::smallint when 3 then count(*) else 0 end,
+           case $7::smallint when 4 then count(*) else 0 end
+    from gone having count(*) > 0
+)
+select event from gone";
+
+/// Held rows get more time, where we still hold them.
+const EXTEND: &str = "\
+with item as (
+    select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[]) with ordinality
+         as i(lane, webhook, event, generation, token, n)
+), locked as (
+    select i.n, d.lane, d.webhook, d.event, d.generation from item i
+    join deliveries d on d.lane = i.lane and d.webhook = i.webhook and d.event = i.event
+         and d.generation = i.generation and d.token = i.token
+    order by d.lane, d.webhook, d.event, d.generation for update of d
+), extended as (
+    update deliveries as d set vis_at = $6 from locked l
+    where d.lane = l.lane and d.webhook = l.webhook and d.event = l.event and d.generation = l.generation
+    returning l.n
+)
+select n from extended";
+
+/// What a process that is gone held is anybody's again; the token moves on, so it can settle nothing any more.
+const RELEASE_OF: &str = "\
+update deliveries as d set owner = null, vis_at = $3, token = d.token + 1
+where d.lane = any($1) and d.owner = any($2)";
+
+#[derive(QueryableByName)]
+struct ClaimedRow {
+    #[diesel(sql_type = SqlUuid)]
+    webhook: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event: Uuid,
+    #[diesel(sql_type = Integer)]
+    generation: i32,
+    #[diesel(sql_type = BigInt)]
+    company: i64,
+    #[diesel(sql_type = SmallInt)]
+    number: i16,
+    #[diesel(sql_type = At)]
+    created_at: Time,
+    #[diesel(sql_type = At)]
+    due_at: Time,
+    #[diesel(sql_type = BigInt)]
+    token: i64,
+    #[diesel(embed)]
+    event_row: EventRow,
+}
+
+#[derive(QueryableByName)]
+struct NextRow {
+    #[diesel(sql_type = SqlUuid)]
+    webhook: Uuid,
+    #[diesel(sql_type = MaybeAt)]
+    vis_at: Option<Time>,
+}
+
+#[derive(QueryableByName)]
+struct OpenRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: Uuid,
+    #[diesel(sql_type = At)]
+    vis_at: Time,
+}
+
+#[derive(QueryableByName)]
+struct EventIdRow {
+    #[diesel(sql_type = SqlUuid)]
+    #[expect(dead_code, reason = "only the number of rows counts")]
+    event: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct OrdinalRow {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+/// Takes what is visible at `now` of these webhooks of one lane, each up to its room, until `lease_until`.
+pub async fn claim(
+    conn: &mut Conn,
+    lane: Lane,
+    webhooks: &[(WebhookId, i32)],
+    now: Timestamp,
+    node: NodeId,
+    lease_until: Timestamp,
+) -> Result<Vec<(Leased, Event)>, StoreError> {
+    let rows: Vec<ClaimedRow> = statement(CLAIM)
+        .bind::<Integer, _>(lane.0)
+        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(webhooks.iter().map(|(_, room)| *room).collect::<Vec<_>>())
+        .bind::<At, _>(time(now))
+        .bind::<BigInt, _>(node.0)
+        .bind::<At, _>(time(lease_until))
+        .load(conn)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let leased = Leased {
+                key: DeliveryKey {
+                    lane,
+                    webhook: WebhookId(row.webhook),
+                    event: EventId(row.event),
+                    generation: row.generation,
+                },
+                company: CompanyId::new(row.company)
+                    .map_err(|_| unknown("deliveries", "company", row.company))?,
+                attempt: u8::try_from(row.number).map_err(|_| unknown("deliveries", "number", row.number))?,
+                due_at: timestamp(row.due_at),
+                created_at: timestamp(row.created_at),
+                lease: Lease {
+                    token: row.token,
+                    until: lease_until,
+                },
+            };
+            Ok((leased, Event::try_from(row.event_row)?))
+        })
+        .collect()
+}
+
+/// When each webhook has its next row visible; one without open rows is left out.
+pub async fn next_visible(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+) -> Result<Vec<(WebhookId, Timestamp)>, StoreError> {
+    let rows: Vec<NextRow> = statement(NEXT)
+        .bind::<Array<Integer>, _>(webhooks.iter().map(|(lane, _)| lane.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(_, id)| id.0).collect::<Vec<_>>())
+        .load(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((WebhookId(row.webhook), maybe_timestamp(row.vis_at)?)))
+        .collect())
+}
+
+/// Every webhook with open deliveries, and when its earliest is visible. Costs an index probe per such webhook.
+pub async fn discover(conn: &mut Conn) -> Result<Vec<(Lane, WebhookId, Timestamp)>, StoreError> {
+    let rows: Vec<OpenRow> = statement(DISCOVER)
+        .bind::<Array<Integer>, _>(Lane::all().map(|lane| lane.0).collect::<Vec<_>>())
+        .load(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (Lane(row.lane), WebhookId(row.webhook), timestamp(row.vis_at)))
+        .collect())
+}
+
+/// How a webhook's deliveries end unsent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsent {
+    /// `Lost` or `Cancelled`.
+    pub status: DeliveryStatus,
+    /// Why.
+    pub reason: DeliveryReason,
+    /// The ban they fell in, if it was one.
+    pub ban_episode: Option<i32>,
+}
+
+/// Ends up to `limit` deliveries of a webhook without sending them; answers how many.
+///
+/// Those that are due at `now`; of a removed webhook (cancelled) also those that are due later. What another worker
+/// holds is left to it.
+pub async fn drop_unsent(
+    conn: &mut Conn,
+    (lane, webhook): (Lane, WebhookId),
+    unsent: Unsent,
+    now: Timestamp,
+    node: NodeId,
+    limit: i64,
+) -> Result<usize, StoreError> {
+    let rows: Vec<EventIdRow> = statement(DROP)
+        .bind::<Integer, _>(lane.0)
+        .bind::<SqlUuid, _>(webhook.0)
+        .bind::<At, _>(time(now))
+        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(node.0)
+        .bind::<Bool, _>(unsent.status == DeliveryStatus::Cancelled)
+        .bind::<SmallInt, _>(unsent.status.code())
+        .bind::<SmallInt, _>(unsent.reason.code())
+        .bind::<Nullable<Integer>, _>(unsent.ban_episode)
+        .load(conn)
+        .await?;
+    Ok(rows.len())
+}
+
+/// Extends the leases to `until`; answers the indexes of those that we still hold.
+pub async fn extend(
+    conn: &mut Conn,
+    held: &[(DeliveryKey, i64)],
+    until: Timestamp,
+) -> Result<Vec<usize>, StoreError> {
+    let rows: Vec<OrdinalRow> = statement(EXTEND)
+        .bind::<Array<Integer>, _>(held.iter().map(|(key, _)| key.lane.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(held.iter().map(|(key, _)| key.webhook.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(held.iter().map(|(key, _)| key.event.0).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(held.iter().map(|(key, _)| key.generation).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(held.iter().map(|(_, token)| *token).collect::<Vec<_>>())
+        .bind::<At, _>(time(until))
+        .load(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| usize::try_from(row.n - 1).ok())
+        .collect())
+}
+
+/// Frees what these processes held; answers how many deliveries that was.
+pub async fn release_of(conn: &mut Conn, nodes: &[NodeId], now: Timestamp) -> Result<usize, StoreError> {
+    Ok(statement(RELEASE_OF)
+        .bind::<Array<Integer>, _>(Lane::all().map(|lane| lane.0).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(nodes.iter().map(|node| node.0).collect::<Vec<_>>())
+        .bind::<At, _>(time(now))
+        .execute(conn)
+        .await?)
+}
