@@ -8,4 +8,5 @@ pub mod clock;
 pub mod config;
 pub mod embedded;
 pub mod model;
+pub mod policy;
 pub mod store;

@@ -24,9 +24,25 @@ stored_enum!(
     }
 );
 
+stored_enum!(
+    /// Whether the health of a webhook moves at all.
+    #[derive(Default)]
+    Standing {
+        /// Everything counts.
+        #[default]
+        Live = 0,
+        /// Paused by its user: counter and ban run on, no window is open (W13).
+        Paused = 1,
+        /// Removed, for whatever reason: nothing moves.
+        Removed = 2,
+    }
+);
+
 /// The row of `webhook_health`. Times are exact; a ban or window that is over by time alone may still stand here (T3).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
+    /// Follows the webhook's pausing and removal, so that results settled late are judged by it.
+    pub standing: Standing,
     /// Failed first tries since the last ban's end (B1, B3).
     pub ban_counter: i32,
     /// How many bans there have been; names the current or last one. 0 before the first.
@@ -43,4 +59,8 @@ pub struct Health {
     pub window_episode: i32,
     /// How many of the window's warnings were given (R4).
     pub warnings_given: i16,
+    /// An attempt that ended before this opens no window: the last success that was judged here, or the
+    /// last resumption or restoration. It may be older than the last success, which is not written
+    /// where it ends no window.
+    pub window_floor: Option<Timestamp>,
 }

@@ -1,0 +1,104 @@
+//! How long and how many: the bounds of what a caller may send, and what may stand in a text.
+//!
+//! Promises that what passes fits the database, an HTTP header and a payload. Bounds that a rule of the policy
+//! sets (W3) are in the settings; what a URL may point at is [`super::target`]'s.
+
+/// Characters of a webhook's name.
+pub const NAME_CHARS: usize = 255;
+/// Characters of a subscription URL, as given and as normalised.
+pub const URL_CHARS: usize = 2048;
+/// Characters of a basic user name, and of a password (W11).
+pub const CREDENTIAL_CHARS: usize = 255;
+/// Characters of an app's name.
+pub const APP_NAME_CHARS: usize = 255;
+/// Characters of a correlation id.
+pub const CORRELATION_ID_CHARS: usize = 255;
+/// Characters of an event's host: the longest DNS name.
+pub const HOST_CHARS: usize = 253;
+/// Characters of an idempotency key (E1).
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// Bytes of an event's `data`, and of its `previous`, as JSON text.
+pub const OBJECT_BYTES: usize = 256 * 1024;
+/// Events of one publication.
+pub const EVENTS: usize = 1000;
+/// Users that one event may list as permitted (E2); for more there is "everyone".
+pub const PERMITTED_USERS: usize = 10_000;
+/// Users of one `upsertUsers`.
+pub const USERS: usize = 1000;
+/// Deliveries that one replay may name.
+pub const REPLAYED: usize = 1000;
+
+/// Why a value is out of bounds. The first two are the code `TOO_LONG`, the third `TOO_MANY`, the rest `INVALID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfBounds {
+    /// More characters than allowed.
+    #[error("must have at most {0} characters")]
+    Characters(usize),
+    /// More bytes than allowed.
+    #[error("must have at most {0} bytes")]
+    Bytes(usize),
+    /// More entries than allowed.
+    #[error("must have at most {0} entries")]
+    Entries(usize),
+    /// Nothing where something is needed.
+    #[error("must not be empty")]
+    Empty,
+    /// A control character, which neither a header nor the database takes.
+    #[error("must not contain control characters")]
+    Control,
+    /// A colon in a basic user name would begin the password (RFC 7617).
+    #[error("must not contain a colon")]
+    Colon,
+}
+
+/// A text for people or programs: not empty, at most `max` characters, none of them control characters.
+pub fn text(value: &str, max: usize) -> Result<(), OutOfBounds> {
+    if value.is_empty() {
+        return Err(OutOfBounds::Empty);
+    }
+    optional_text(value, max)
+}
+
+/// As [`text`], but may be empty.
+pub fn optional_text(value: &str, max: usize) -> Result<(), OutOfBounds> {
+    if value.chars().count() > max {
+        return Err(OutOfBounds::Characters(max));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(OutOfBounds::Control);
+    }
+    Ok(())
+}
+
+/// The user name of basic credentials (W11): what `user:password` can carry.
+pub fn auth_user(value: &str) -> Result<(), OutOfBounds> {
+    text(value, CREDENTIAL_CHARS)?;
+    if value.contains(':') {
+        Err(OutOfBounds::Colon)
+    } else {
+        Ok(())
+    }
+}
+
+/// The password of basic credentials (W11); may be empty.
+pub fn auth_password(value: &str) -> Result<(), OutOfBounds> {
+    optional_text(value, CREDENTIAL_CHARS)
+}
+
+/// An event's `data` or `previous` as JSON text.
+pub fn object(json: &str) -> Result<(), OutOfBounds> {
+    if json.len() > OBJECT_BYTES {
+        Err(OutOfBounds::Bytes(OBJECT_BYTES))
+    } else {
+        Ok(())
+    }
+}
+
+/// A list's length.
+pub fn entries(len: usize, max: usize) -> Result<(), OutOfBounds> {
+    if len > max {
+        Err(OutOfBounds::Entries(max))
+    } else {
+        Ok(())
+    }
+}

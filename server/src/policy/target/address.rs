@@ -1,0 +1,85 @@
+//! The special-purpose address ranges of IANA's registries, as far as a webhook must not reach them (W10).
+//!
+//! Promises to err on the closed side: of IPv6 only 2000::/3 is public, and what within it stands for another
+//! address (6to4, Teredo) or for none is not. Ranges that a tunnel or translator would turn into an IPv4
+//! address are refused whole: what is inside them is not ours to unwrap.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Base address, prefix length, name.
+type Range<A> = (A, u32, &'static str);
+
+const V4: &[Range<Ipv4Addr>] = &[
+    (Ipv4Addr::new(0, 0, 0, 0), 8, "this network"),
+    (Ipv4Addr::new(10, 0, 0, 0), 8, "private"),
+    (Ipv4Addr::new(100, 64, 0, 0), 10, "carrier NAT"),
+    (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
+    // A public address that every Azure machine reaches its platform's metadata by.
+    (Ipv4Addr::new(168, 63, 129, 16), 32, "cloud metadata"),
+    (Ipv4Addr::new(169, 254, 0, 0), 16, "link-local"),
+    (Ipv4Addr::new(172, 16, 0, 0), 12, "private"),
+    (Ipv4Addr::new(192, 0, 0, 0), 24, "protocol assignments"),
+    (Ipv4Addr::new(192, 0, 2, 0), 24, "documentation"),
+    (Ipv4Addr::new(192, 88, 99, 0), 24, "6to4 relay"),
+    (Ipv4Addr::new(192, 168, 0, 0), 16, "private"),
+    (Ipv4Addr::new(198, 18, 0, 0), 15, "benchmarking"),
+    (Ipv4Addr::new(198, 51, 100, 0), 24, "documentation"),
+    (Ipv4Addr::new(203, 0, 113, 0), 24, "documentation"),
+    (Ipv4Addr::new(224, 0, 0, 0), 4, "multicast"),
+    (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
+];
+
+/// In order: the first that fits names the address.
+const V6: &[Range<Ipv6Addr>] = &[
+    (Ipv6Addr::UNSPECIFIED, 128, "unspecified"),
+    (Ipv6Addr::LOCALHOST, 128, "loopback"),
+    (v6(0, 0), 96, "IPv4-compatible"),
+    (Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96, "IPv4-translated"),
+    (v6(0x64, 0xff9b), 32, "NAT64"),
+    (v6(0x100, 0), 64, "discard-only"),
+    (v6(0x2001, 0), 32, "Teredo"),
+    (v6(0x2001, 0), 23, "protocol assignments"),
+    (v6(0x2001, 0xdb8), 32, "documentation"),
+    (v6(0x2002, 0), 16, "6to4"),
+    (v6(0x3fff, 0), 20, "documentation"),
+    (v6(0xfc00, 0), 7, "unique local"),
+    (v6(0xfe80, 0), 10, "link-local"),
+    (v6(0xfec0, 0), 10, "site-local"),
+    (v6(0xff00, 0), 8, "multicast"),
+];
+
+const GLOBAL_UNICAST: Range<Ipv6Addr> = (v6(0x2000, 0), 3, "global unicast");
+
+const fn v6(first: u16, second: u16) -> Ipv6Addr {
+    Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0)
+}
+
+/// The range that keeps `address` from being public, or `None` for a public one. Expects IPv4-mapped addresses
+/// in their canonical, IPv4 form.
+pub(super) fn special_range(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) => named(
+            V4.iter()
+                .find(|(base, length, _)| within(bits4(v4), bits4(*base), *length)),
+        ),
+        IpAddr::V6(v6) => {
+            let holds = |(base, length, _): &&Range<Ipv6Addr>| within(v6.to_bits(), base.to_bits(), *length);
+            let special = named(V6.iter().find(holds));
+            let unassigned = || (!holds(&&GLOBAL_UNICAST)).then_some("not global unicast");
+            special.or_else(unassigned)
+        }
+    }
+}
+
+fn named<A>(range: Option<&Range<A>>) -> Option<&'static str> {
+    range.map(|(_, _, name)| *name)
+}
+
+/// An IPv4 address at the upper end of 128 bits, so that prefixes of both families compare alike.
+fn bits4(address: Ipv4Addr) -> u128 {
+    u128::from(address.to_bits()) << 96
+}
+
+fn within(address: u128, base: u128, length: u32) -> bool {
+    (address ^ base).leading_zeros() >= length
+}
