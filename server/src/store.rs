@@ -11,12 +11,16 @@
 pub mod changes;
 pub mod claim;
 pub mod event_row;
+pub mod facts;
+pub mod health;
 pub mod idempotency;
 pub mod migrations;
 pub mod nodes;
+pub mod partitions;
 pub mod publish;
 pub mod settle;
 pub mod sql;
+pub mod tallies;
 pub mod webhook_row;
 
 use diesel_async::AsyncPgConnection;

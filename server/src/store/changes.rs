@@ -4,11 +4,11 @@
 //! transaction, not by sequence: a reader that remembers its snapshot's `xmin` and asks for rows at or after it
 //! misses none, however long a writer took to commit.
 
-use diesel::sql_types::{Array, Integer, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
-use super::sql::{At, statement, time};
+use super::sql::{At, statement, time, unknown};
 use super::{Conn, StoreError};
 use crate::model::ids::{Lane, WebhookId};
 
@@ -47,4 +47,117 @@ pub async fn announce_in_tx(
         .load(conn)
         .await?;
     Ok(rows.into_iter().next().map(|row| Mark(row.xid)))
+}
+
+/// What a read of the feed has seen: everything that is visible in its snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    text: String,
+    xmin: u64,
+    xmax: u64,
+    running: Vec<u64>,
+}
+
+impl Snapshot {
+    /// Reads Postgres's text form, `xmin:xmax:running,…`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let xmin = parts.next()?.parse().ok()?;
+        let xmax = parts.next()?.parse().ok()?;
+        let running = parts.next()?.split(',').filter(|id| !id.is_empty());
+        let running = running.map(|id| id.parse().ok()).collect::<Option<Vec<u64>>>()?;
+        Some(Self {
+            text: text.to_owned(),
+            xmin,
+            xmax,
+            running,
+        })
+    }
+
+    /// Whether the marked transaction had committed when the snapshot was taken.
+    pub fn shows(&self, mark: &Mark) -> bool {
+        mark.0
+            .parse()
+            .is_ok_and(|xid: u64| xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid)))
+    }
+
+    /// Postgres's text form.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// From where the next read must start: every transaction before it had ended.
+    pub fn oldest_running(&self) -> u64 {
+        self.xmin
+    }
+}
+
+/// One row of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Names the row, to tell one that was read before.
+    pub seq: i64,
+    /// Which webhook moved.
+    pub webhook: (Lane, WebhookId),
+}
+
+/// The snapshot comes back even when nothing changed.
+const READ: &str = "\
+select s.snapshot::text as snapshot, c.seq, c.lane, c.webhook
+from (select pg_current_snapshot() as snapshot) s left join changes c on c.xid >= $1::xid8 order by c.seq";
+
+const SNAPSHOT: &str = "select pg_current_snapshot()::text as snapshot";
+
+/// Rows from before every transaction that still runs, and older than the margin, were read by every live process.
+const PRUNE: &str = "delete from changes where xid < $1::xid8 and at < $2";
+
+#[derive(diesel::QueryableByName)]
+struct ChangeRow {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    seq: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    lane: Option<i32>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    webhook: Option<uuid::Uuid>,
+}
+
+#[derive(diesel::QueryableByName)]
+struct SnapshotRow {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+}
+
+/// The present, without reading any row: where a process that starts begins to follow.
+pub async fn present(conn: &mut Conn) -> Result<Snapshot, StoreError> {
+    let row: SnapshotRow = statement(SNAPSHOT).get_result(conn).await?;
+    Snapshot::parse(&row.snapshot).ok_or_else(|| unknown("changes", "snapshot", &row.snapshot))
+}
+
+/// Every row of a transaction at or after `from`, some of them read before, and what this read has seen.
+pub async fn read(conn: &mut Conn, from: u64) -> Result<(Snapshot, Vec<Change>), StoreError> {
+    let rows: Vec<ChangeRow> = statement(READ)
+        .bind::<Text, _>(from.to_string())
+        .load(conn)
+        .await?;
+    let text = rows.as_slice().first().map_or("", |row| row.snapshot.as_str());
+    let snapshot = Snapshot::parse(text).ok_or_else(|| unknown("changes", "snapshot", text))?;
+    let changes = rows.into_iter().filter_map(|row| {
+        Some(Change {
+            seq: row.seq?,
+            webhook: (Lane(row.lane?), WebhookId(row.webhook?)),
+        })
+    });
+    Ok((snapshot, changes.collect()))
+}
+
+/// Deletes rows that every process has read: of transactions before `from`, written before `before`.
+pub async fn prune(conn: &mut Conn, from: u64, before: Timestamp) -> Result<(), StoreError> {
+    statement(PRUNE)
+        .bind::<Text, _>(from.to_string())
+        .bind::<At, _>(time(before))
+        .execute(conn)
+        .await?;
+    Ok(())
 }

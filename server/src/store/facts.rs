@@ -1,0 +1,60 @@
+//! Facts about this database as a whole, and the deletions that only age decides.
+
+use diesel::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+
+use super::sql::{At, statement, time};
+use super::{Conn, StoreError};
+
+const READ: &str = "select value from settings where key = $1";
+const WRITE: &str = "\
+insert into settings (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value";
+
+/// Health and notices go with the webhook's row by the server's rule, the history by its partitions.
+const FORGET_WEBHOOKS: &str = "\
+with gone as (delete from webhooks where removed_at <= $1 returning lane, id)
+delete from notices n using gone g where n.lane = g.lane and n.webhook = g.id";
+
+const FORGET_KEYS: &str = "delete from idempotency where expires_at <= $1";
+
+#[derive(QueryableByName)]
+struct ValueRow {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+/// A stored fact.
+pub async fn get(conn: &mut Conn, key: &str) -> Result<Option<String>, StoreError> {
+    let rows: Vec<ValueRow> = statement(READ).bind::<Text, _>(key).load(conn).await?;
+    Ok(rows.into_iter().next().map(|row| row.value))
+}
+
+/// Stores a fact, or replaces it.
+pub async fn put(conn: &mut Conn, key: &str, value: &str) -> Result<(), StoreError> {
+    statement(WRITE)
+        .bind::<Text, _>(key)
+        .bind::<Text, _>(value)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deletes webhooks that were removed at or before `removed_by` (W12).
+pub async fn forget_webhooks(conn: &mut Conn, removed_by: Timestamp) -> Result<(), StoreError> {
+    statement(FORGET_WEBHOOKS)
+        .bind::<At, _>(time(removed_by))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Deletes idempotency keys that have expired at `now` (E1).
+pub async fn forget_keys(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    statement(FORGET_KEYS)
+        .bind::<At, _>(time(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}

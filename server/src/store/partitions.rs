@@ -1,0 +1,179 @@
+//! Day partitions of the growing tables: made ahead, dropped by retention.
+//!
+//! Promises that a missing partition of tomorrow can be seen ([`missing`]) before midnight finds it, and that no
+//! partition of events is dropped while an open delivery refers to its day. The first process to come locks the
+//! `lanes` row of `settings` meanwhile: a row lock, since advisory locks are not shared between Citus nodes.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, Text};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::sql::statement;
+use super::{Conn, StoreError};
+
+/// The partitioned tables, and the column whose day decides.
+const TABLES: [&str; 3] = ["events", "attempts", "outcomes"];
+
+const LOCK: &str = "select key as name from settings where key = 'lanes' for update";
+
+const EXISTING: &str = "\
+select c.relname::text as name from pg_inherits i
+join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+where p.relname = any($1) and p.relnamespace = (select oid from pg_namespace where nspname = current_schema())
+order by c.relname";
+
+/// A day is referred to while a delivery of one of its events is open.
+const REFERRED: &str = "\
+select d.name from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as d(name, starts, ends)
+where exists (select from deliveries where event_at >= d.starts and event_at < d.ends)";
+
+#[derive(QueryableByName)]
+struct NameRow {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// The UTC day of a moment.
+pub fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// The moment a UTC day begins.
+pub fn start_of(day: Date) -> Timestamp {
+    TimeZone::UTC
+        .to_timestamp(day.at(0, 0, 0, 0))
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// Makes what is missing of the days from `first` to `last`, and answers how many partitions that was.
+pub async fn ensure(conn: &mut Conn, first: Date, last: Date) -> Result<usize, StoreError> {
+    conn.transaction(async |conn| {
+        statement(LOCK).load::<NameRow>(conn).await?;
+        let existing = names(conn).await?;
+        let mut made = 0;
+        for day in first
+            .series(jiff::Span::new().days(1))
+            .take_while(|day| *day <= last)
+        {
+            for table in TABLES {
+                let name = partition(table, day);
+                if existing.contains(&name) {
+                    continue;
+                }
+                let (from, to) = (
+                    start_of(day),
+                    start_of(day.saturating_add(jiff::Span::new().days(1))),
+                );
+                let ddl = format!(
+                    "create table {name} partition of {table} for values from ('{from}') to ('{to}')"
+                );
+                diesel::sql_query(ddl).execute(conn).await?;
+                made += 1;
+            }
+        }
+        Ok(made)
+    })
+    .await
+}
+
+/// Which partitions of `day` are missing.
+pub async fn missing(conn: &mut Conn, day: Date) -> Result<Vec<String>, StoreError> {
+    let existing = names(conn).await?;
+    Ok(TABLES
+        .iter()
+        .map(|table| partition(table, day))
+        .filter(|name| !existing.contains(name))
+        .collect())
+}
+
+/// Drops the partitions of days before `keep_from`, except of events that open deliveries refer to; answers which.
+///
+/// Gives up after two seconds of waiting for readers: the next round tries again.
+pub async fn drop_before(conn: &mut Conn, keep_from: Date) -> Result<Vec<String>, StoreError> {
+    conn.transaction(async |conn| {
+        statement(LOCK).load::<NameRow>(conn).await?;
+        let old: Vec<(String, Date)> = names(conn)
+            .await?
+            .into_iter()
+            .filter_map(|name| Some((day_of(&name)?, name)))
+            .filter(|(day, _)| *day < keep_from)
+            .map(|(day, name)| (name, day))
+            .collect();
+        if old.is_empty() {
+            return Ok(Vec::new());
+        }
+        let referred = referred(conn, &old).await?;
+        diesel::sql_query("set local lock_timeout = '2s'")
+            .execute(conn)
+            .await?;
+        let mut dropped = Vec::new();
+        for (name, _) in old {
+            if !referred.contains(&name) {
+                diesel::sql_query(format!("drop table {name}"))
+                    .execute(conn)
+                    .await?;
+                dropped.push(name);
+            }
+        }
+        Ok(dropped)
+    })
+    .await
+}
+
+async fn referred(conn: &mut Conn, old: &[(String, Date)]) -> Result<Vec<String>, StoreError> {
+    let events: Vec<&(String, Date)> = old
+        .iter()
+        .filter(|(name, _)| name.starts_with("events_"))
+        .collect();
+    let next = |day: Date| day.saturating_add(jiff::Span::new().days(1));
+    let rows: Vec<NameRow> = statement(REFERRED)
+        .bind::<Array<Text>, _>(events.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())
+        .bind::<super::sql::Ats, _>(
+            events
+                .iter()
+                .map(|(_, day)| super::sql::time(start_of(*day)))
+                .collect::<Vec<_>>(),
+        )
+        .bind::<super::sql::Ats, _>(
+            events
+                .iter()
+                .map(|(_, day)| super::sql::time(start_of(next(*day))))
+                .collect::<Vec<_>>(),
+        )
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+async fn names(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
+    let rows: Vec<NameRow> = statement(EXISTING)
+        .bind::<Array<Text>, _>(TABLES.to_vec())
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+fn partition(table: &str, day: Date) -> String {
+    format!("{table}_{:04}{:02}{:02}", day.year(), day.month(), day.day())
+}
+
+fn day_of(name: &str) -> Option<Date> {
+    let digits = name.rsplit('_').next().filter(|digits| digits.len() == 8)?;
+    Date::strptime("%Y%m%d", digits).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_named_after_its_day_and_read_back() {
+        let day = Date::constant(2026, 3, 7);
+        assert_eq!(partition("events", day), "events_20260307");
+        assert_eq!(day_of("events_20260307"), Some(day));
+        assert_eq!(day_of("events_default"), None);
+    }
+}
