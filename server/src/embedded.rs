@@ -74,7 +74,13 @@ impl EmbeddedPostgres {
             max_connections: 200,
         };
         let folder = Folder::temporary(account.as_ref())?;
-        Self::start_in(folder, options, account).await
+        let path = folder.path.clone();
+        let started = Self::start_in(folder, options, account).await;
+        if started.is_err() {
+            // What matters of it is in the error; a failure here is made good by the next sweep.
+            let _ = std::fs::remove_dir_all(path);
+        }
+        started
     }
 
     async fn start_as(options: Options, account: Option<Account>) -> Result<Self, EmbeddedError> {

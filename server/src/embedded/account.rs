@@ -41,11 +41,12 @@ impl Account {
         }))
     }
 
-    /// Says which folder on the way to `path` this user can't enter.
+    /// Says which folder on the way to `path`, as far as it exists, this user can't enter.
     pub fn check_reach(&self, path: &Path) -> Result<(), EmbeddedError> {
         let mut folders: Vec<&Path> = path.ancestors().collect();
         folders.reverse();
-        let script = r#"for dir; do [ -x "$dir" ] || { printf %s "$dir"; exit 1; }; done"#;
+        let script =
+            r#"for dir; do [ -e "$dir" ] || exit 0; [ -x "$dir" ] || { printf %s "$dir"; exit 1; }; done"#;
         let output = as_account(Some(self), "/bin/sh")
             .args(["-c", script, "sh"])
             .args(folders)

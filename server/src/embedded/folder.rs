@@ -42,11 +42,11 @@ impl Folder {
     /// Makes the folder if need be, checks that Postgres can get at it, and locks it.
     pub fn open(path: &Path, account: Option<&Account>) -> Result<Self, EmbeddedError> {
         let path = std::path::absolute(path).map_err(EmbeddedError::io("use", path))?;
+        let check_reach = || account.map_or(Ok(()), |account| account.check_reach(&path));
+        check_reach()?;
         if !path.exists() {
             make_searchable(&path).map_err(EmbeddedError::io("make", &path))?;
-        }
-        if let Some(account) = account {
-            account.check_reach(&path)?;
+            check_reach()?;
         }
         let lock = lock_now(&path)?.ok_or_else(|| EmbeddedError::InUse { folder: path.clone() })?;
         let in_folder = path.join("socket");

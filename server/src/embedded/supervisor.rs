@@ -25,7 +25,8 @@ use super::{Durability, EmbeddedError, Options};
 /// Standard input is the pipe, standard output the lock that whatever we start inherits as 4, standard error the log.
 ///
 /// The signal is repeated because a shell starts background processes with SIGINT ignored: one that comes before
-/// the child has set its own handler is lost. SIGINT is Postgres's fast shutdown.
+/// the child has set its own handler is lost. SIGINT is Postgres's fast shutdown. What is to be removed stays after a
+/// failure, for whoever reads its log.
 const SHELL: &str = r#"
 exec 3<&0 4>&1 >&2 </dev/null
 remove=$1; shift
@@ -36,7 +37,7 @@ watcher=$!
 exec 3<&-
 wait "$child"; status=$?
 kill "$watcher" 2>/dev/null
-[ -z "$remove" ] || rm -rf "$remove"
+[ -z "$remove" ] || [ "$status" != 0 ] || rm -rf "$remove"
 exit "$status"
 "#;
 
