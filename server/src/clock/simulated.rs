@@ -137,7 +137,8 @@ impl SimClock {
 
     /// A receiver says that it is about to answer an attempt that it had stalled: time waits for the answer again.
     ///
-    /// Say it from a tracked task that slept on the clock, or time may move on before it is said.
+    /// A receiver that answers late stalls, sleeps on the clock and resumes in one tracked task, or time may move on
+    /// between these steps.
     pub fn resume_attempt(&self, message: Uuid, webhook: i64, attempt: u8) {
         self.with(|state| state.resume((message, webhook, attempt)));
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// How many stalls of attempts that are not in flight are remembered; the oldest goes first. More attempts than this are
 /// never between a receiver's word and the sender's.
-const UNCLAIMED_STALLS: usize = 4096;
+pub(super) const UNCLAIMED_STALLS: usize = 4096;
 
 /// Event, webhook number, attempt number.
 pub(super) type Attempt = (Uuid, i64, u8);
