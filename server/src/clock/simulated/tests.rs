@@ -244,7 +244,14 @@ fn an_advance_given_up_in_a_hook_leaves_nobody_asleep() {
         sleeper(&clock, "sleeper", at, &woken);
         simulation.settle().await.unwrap();
         simulation.on_move(|_| std::future::pending().boxed());
-        assert_eq!(simulation.advance(SECOND).now_or_never(), None);
+        let mut advance = Box::pin(simulation.advance(SECOND));
+        assert_eq!((&mut advance).now_or_never(), None);
+        assert_eq!(
+            simulation.settle().now_or_never(),
+            None,
+            "the sleeper is yet to be woken"
+        );
+        drop(advance);
         simulation.settle().await.unwrap();
         assert_eq!(order.try_iter().collect::<Vec<_>>(), [("sleeper", at)]);
     });
