@@ -1,5 +1,5 @@
-//! What simulated time promises, each on one thread and on several. Real receivers are in `receivers`, the work that time
-//! must wait for in `tracking`.
+//! What simulated time promises, each on one thread and on several. Real receivers are in `receivers`, the
+//! work that time must wait for in `tracking`.
 
 mod receivers;
 mod tracking;
@@ -30,7 +30,8 @@ fn on_both<F: Future<Output = ()>>(scenario: impl Fn(Clock, SimClock) -> F) {
     }
 }
 
-/// The error of a settling that cannot succeed. Only that one is impatient: the others may run on a busy machine.
+/// The error of a settling that cannot succeed. Only that one is impatient: the others may run on a busy
+/// machine.
 async fn busy(simulation: &SimClock) -> Busy {
     simulation.set_watchdog(Duration::from_millis(20));
     let busy = simulation.settle().await.unwrap_err();

@@ -82,7 +82,8 @@ fn a_stalled_receiver_times_out_exactly_and_a_slow_one_does_not() {
     on_both(|clock, simulation| async move {
         let start = clock.now();
         let [early, late, neighbour] = [1, 2, 3].map(Uuid::from_u128);
-        // Neither listener is ever read from as long as it lives; one receiver says so before the request is sent ...
+        // Neither listener is ever read from as long as it lives; one receiver says so before the request is
+        // sent ...
         let (_silent, address) = listen();
         simulation.stall_attempt(early, WEBHOOK, 1);
         let stalled_before = request(&clock, early, address);

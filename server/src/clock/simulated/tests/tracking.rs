@@ -22,8 +22,8 @@ fn time_does_not_move_while_one_task_waits_for_another() {
                 }
             }
         });
-        // Each sleeps to moments of its own, so that time wants to move on at once; and at each it has someone answer,
-        // then starts and joins a task.
+        // Each sleeps to moments of its own, so that time wants to move on at once; and at each it has
+        // someone answer, then starts and joins a task.
         let askers = (0..TASKS).map(|asker| {
             let (clock, ask) = (clock.clone(), ask.clone());
             clock.clone().spawn("asker", async move {
