@@ -1,15 +1,13 @@
 //! Time: the only module that reads, waits for or measures it (T1).
 //!
-//! Everything that depends on time is handed a [`Clock`]. With [`Clock::system`] it runs on the machine's
-//! time, corrected by the database's ([`Clock::follow`]) so that all processes agree. With
-//! [`Clock::simulated`] time stands still until someone [advances](SimClock::advance) it, and it moves only
-//! while every tracked task is idle.
+//! Everything that depends on time is handed a [`Clock`]. With [`Clock::system`] it runs on the machine's time, corrected
+//! by the database's ([`Clock::follow`]) so that all processes agree. With [`Clock::simulated`] time stands still until
+//! someone [advances](SimClock::advance) it, and it moves only while every tracked task is idle.
 //!
-//! Promises that [`Clock::now`] never goes back, that nothing sleeping on the clock wakes early, and that
-//! simulated time does not move while a tracked task works or waits for IO: no time-out is spurious. Does not
-//! promise that a task started without [`Clock::spawn`] is waited for, nor anything about simulated time
-//! where one task does several things at once: a task is *one* sequential activity, and idle as soon as one
-//! branch of it is.
+//! Promises that [`Clock::now`] never goes back, that nothing sleeping on the clock wakes early, and that simulated time
+//! does not move while a tracked task works or waits for IO: no time-out is spurious.
+//! Does not promise that a task started without [`Clock::spawn`] is waited for, nor anything about simulated time where
+//! one task does several things at once: a task is *one* sequential activity, and idle as soon as one branch of it is.
 #![expect(
     clippy::disallowed_methods,
     reason = "this is the module that the ban on other clocks points to"
@@ -70,8 +68,8 @@ impl Clock {
         Self(Kind::System(Arc::new(SystemClock::new())))
     }
 
-    /// Time that stands at `start` (truncated to microseconds) until it is advanced. Clones share it, so
-    /// several servers in one process can too.
+    /// Time that stands at `start` (truncated to microseconds) until it is advanced. Clones share it, so several
+    /// servers in one process can too.
     pub fn simulated(start: Timestamp) -> Self {
         Self(Kind::Simulated(SimClock::new(start)))
     }
@@ -110,15 +108,14 @@ impl Clock {
         self.park(tokio::time::sleep(duration)).await;
     }
 
-    /// Runs `future` until `at` at the latest, and drops it then. The task is *not* idle meanwhile, so
-    /// simulated time waits for the answer; call it from a tracked task, elsewhere simulated time does not
-    /// know that there is work.
+    /// Runs `future` until `at` at the latest, and drops it then. The task is *not* idle meanwhile, so simulated time
+    /// waits for the answer; call it from a tracked task, elsewhere simulated time does not know that there is work.
     ///
     /// # Errors
     ///
-    /// [`DeadlineElapsed`] at exactly `at` (T2), and without starting `future` if that has been reached
-    /// already. On the system clock the time left is counted monotonically from the call, and an output that
-    /// is there when the end is noticed was ready before: a late machine is not the receiver's fault.
+    /// [`DeadlineElapsed`] at exactly `at` (T2), and without starting `future` if that has been reached already. On the
+    /// system clock the time left is counted monotonically from the call, and an output that is there when the end is
+    /// noticed was ready before: a late machine is not the receiver's fault.
     pub async fn deadline<F: Future>(&self, at: Timestamp, future: F) -> Result<F::Output, DeadlineElapsed> {
         match &self.0 {
             Kind::System(clock) => clock.deadline(at, future).await,
@@ -126,9 +123,8 @@ impl Clock {
         }
     }
 
-    /// Starts a task that simulated time waits for unless it is idle. One that ends or panics counts until
-    /// whoever joins it has been woken. An abort wakes nobody: time may move before the runtime gets to drop
-    /// the task.
+    /// Starts a task that simulated time waits for unless it is idle. It stops counting when it ends, panics or, once
+    /// aborted, is dropped by the runtime, and not before whoever joins it has been woken.
     ///
     /// # Panics
     ///
@@ -144,11 +140,10 @@ impl Clock {
         }
     }
 
-    /// Waits for something that another task of this process does: a channel, a `Notify`, a join handle. Idle
-    /// meanwhile.
+    /// Waits for something that another task of this process does: a channel, a `Notify`, a join handle. Idle meanwhile.
     ///
-    /// Not for IO, whose end nobody in the process announces. In a `select!` one parked branch makes the
-    /// whole task idle, so never select it against a request or a query.
+    /// Not for IO, whose end nobody in the process announces. In a `select!` one parked branch makes the whole task
+    /// idle, so never select it against a request or a query.
     pub async fn park<F: Future>(&self, future: F) -> F::Output {
         match &self.0 {
             Kind::System(_) => future.await,
@@ -156,9 +151,8 @@ impl Clock {
         }
     }
 
-    /// Says that the calling task has a request in flight to a receiver. While the receiver has said that it
-    /// stalls ([`SimClock::stall_attempt`], [`SimClock::stall_target`]) the task is idle. Nothing on the
-    /// system clock.
+    /// Says that the calling task has a request in flight to a receiver. While the receiver has said that it stalls
+    /// ([`SimClock::stall_attempt`], [`SimClock::stall_target`]) the task is idle. Nothing on the system clock.
     pub fn external(&self, request: RequestInFlight) -> External {
         External {
             _held: self.simulation().and_then(|clock| clock.external(request)),
@@ -166,8 +160,8 @@ impl Clock {
     }
 
     /// Adopts the database's time: `database_now` was read between `asked` and `answered`, both from
-    /// [`Clock::monotonic`]. Where that is behind what [`Clock::now`] has already said, time holds until it
-    /// is caught up, so feed it once before serving. Nothing in a simulation.
+    /// [`Clock::monotonic`]. Where that is behind what [`Clock::now`] has already said, time holds until it is caught
+    /// up, so feed it once before serving. Nothing in a simulation.
     pub fn follow(&self, database_now: Timestamp, asked: Instant, answered: Instant) {
         if let Kind::System(clock) = &self.0 {
             clock.follow(database_now, asked, answered);

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod embedded;
+pub mod engine;
 pub mod model;
 pub mod policy;
 pub mod store;

@@ -1,13 +1,12 @@
 //! Simulated time and the handle that moves it.
 //!
-//! To advance is a loop: settle, that is wait until every tracked task is idle; move time to the earliest
-//! waiter; tell the hooks; wake all who wait for that moment; again. Settling is driven by events, with a
-//! watchdog on real time: a wait that nobody marked as idle shows as an error with the task's name, not as a
-//! spurious time-out.
+//! To advance is a loop: settle, that is wait until every tracked task is idle; move time to the earliest waiter; tell the
+//! hooks; wake all who wait for that moment; again. Settling is driven by events, with a watchdog on real time: a wait
+//! that nobody marked as idle shows as an error with the task's name, not as a spurious time-out.
 //!
-//! Promises that time moves at one place at a time, never past a waiter, and only in an instant in which all
-//! tracked tasks are idle. Does not promise to wait for what an untracked task does once woken. Do not settle
-//! or advance from within a tracked task or a hook: both would wait for themselves.
+//! Promises that time moves at one place at a time, never past a waiter, and only in an instant in which all tracked
+//! tasks are idle. Does not promise to wait for what an untracked task does once woken. Do not settle or advance from
+//! within a tracked task or a hook: both would wait for themselves.
 
 mod alarm;
 mod state;
@@ -92,8 +91,8 @@ impl SimClock {
         self.when_settled(|_| ()).await
     }
 
-    /// Moves time by `by`, waking on the way whoever waits, each at its moment. Zero only settles. Concurrent
-    /// calls take turns. Answers the time reached, in whole microseconds.
+    /// Moves time by `by`, waking on the way whoever waits, each at its moment. Zero only settles. Concurrent calls take
+    /// turns. Answers the time reached, in whole microseconds.
     ///
     /// # Errors
     ///
@@ -125,24 +124,20 @@ impl SimClock {
         self.move_to(next.unwrap_or_else(|| self.now())).await
     }
 
-    /// When the earliest waiter is due. The deadline of a task that is at work does not count: the work may
-    /// yet end.
+    /// When the earliest waiter is due. The deadline of a task that is at work does not count: the work may yet end.
     pub fn next_due_at(&self) -> Option<Timestamp> {
         self.with(|state| state.next_due_at())
     }
 
-    /// A receiver says that it will not answer this attempt before time moves. May come before or after the
-    /// request is [in flight](super::Clock::external), and holds until that ends or the receiver
-    /// [resumes](Self::resume_attempt).
+    /// A receiver says that it will not answer this attempt before time moves. May come before or after the request is
+    /// [in flight](super::Clock::external), and holds until that ends or the receiver [resumes](Self::resume_attempt).
     pub fn stall_attempt(&self, message: Uuid, webhook: i64, attempt: u8) {
         self.with(|state| state.stall((message, webhook, attempt)));
     }
 
-    /// A receiver says that it is about to answer an attempt that it had stalled: time waits for the answer
-    /// again.
+    /// A receiver says that it is about to answer an attempt that it had stalled: time waits for the answer again.
     ///
-    /// A receiver that answers late stalls, sleeps on the clock and resumes in one tracked task, or time may
-    /// move on between these steps.
+    /// Say it from a tracked task that slept on the clock, or time may move on before it is said.
     pub fn resume_attempt(&self, message: Uuid, webhook: i64, attempt: u8) {
         self.with(|state| state.resume((message, webhook, attempt)));
     }
@@ -157,9 +152,8 @@ impl SimClock {
         self.with(State::clear_stalled_targets);
     }
 
-    /// Calls `hook` with the new time each time it moves, and waits for it before the waiters of that time
-    /// are woken: the place to store the time. Hooks are called in the order they came in, and stay as long
-    /// as the clock.
+    /// Calls `hook` with the new time each time it moves, and waits for it before the waiters of that time are woken:
+    /// the place to store the time. Hooks are called in the order they came in, and stay as long as the clock.
     pub fn on_move(&self, hook: impl Fn(Timestamp) -> BoxFuture<'static, ()> + Send + Sync + 'static) {
         self.0
             .hooks
@@ -214,8 +208,7 @@ impl SimClock {
         InFlight::new(self, Request::new(attempt, request.target))
     }
 
-    /// Every look at the state and every change to it. Nobody is woken and no waker dropped inside: that
-    /// comes back here.
+    /// Every look at the state and every change to it. Nobody is woken and no waker dropped inside: that comes back here.
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         // Every change is a whole one, so a panic elsewhere leaves nothing half done.
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -277,8 +270,8 @@ impl SimClock {
     }
 }
 
-/// Time has moved and its waiters are to be woken: on drop, so that a caller who gives up during a hook
-/// leaves nobody asleep at a time that has passed.
+/// Time has moved and its waiters are to be woken: on drop, so that a caller who gives up during a hook leaves nobody
+/// asleep at a time that has passed.
 struct Arrival<'a>(&'a SimClock);
 
 impl Drop for Arrival<'_> {

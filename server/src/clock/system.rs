@@ -1,7 +1,7 @@
 //! The machine's time, corrected by the database's.
 //!
-//! Promises time that never goes back and that differs from the database's by no more than the quickest round
-//! trips leave open. Does not promise a steady pace: a correction forwards is a jump, one backwards a halt.
+//! Promises time that never goes back and that differs from the database's by no more than the quickest round trips leave
+//! open. Does not promise a steady pace: a correction forwards is a jump, one backwards a halt.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,7 @@ use tokio::sync::Notify;
 
 use super::DeadlineElapsed;
 
-/// The longest single sleep: Tokio's timers end after two years, and a machine that was suspended should
-/// notice.
+/// The longest single sleep: Tokio's timers end after two years, and a machine that was suspended should notice.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Waiting for a simulated moment.
 //!
-//! Promises to be ready at the moment and not before, and to leave no trace once dropped. Does not make its
-//! task idle.
+//! Promises to be ready at the moment and not before, and to leave no trace once dropped. Does not make its task idle.
 
 use std::future::Future;
 use std::pin::Pin;

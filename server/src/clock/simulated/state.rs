@@ -1,5 +1,4 @@
-//! What simulated time knows, all of it under one lock: who waits for when, which task is idle, which
-//! receiver stalls.
+//! What simulated time knows, all of it under one lock: who waits for when, which task is idle, which receiver stalls.
 //!
 //! Plain data: promises that `busy` counts the busy tasks after every change. Wakes and waits for nobody.
 
@@ -10,9 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// How many stalls of attempts that are not in flight are remembered; the oldest goes first. More attempts
-/// than this are never between a receiver's word and the sender's.
-pub(super) const UNCLAIMED_STALLS: usize = 4096;
+/// How many stalls of attempts that are not in flight are remembered; the oldest goes first. More attempts than this are
+/// never between a receiver's word and the sender's.
+const UNCLAIMED_STALLS: usize = 4096;
 
 /// Event, webhook number, attempt number.
 pub(super) type Attempt = (Uuid, i64, u8);
@@ -124,8 +123,7 @@ impl State {
             .map(|((at, _), _)| *at)
     }
 
-    /// Moves time to the earliest waiter or, before that, to `target`; `None` when it is there and nobody
-    /// waits for it.
+    /// Moves time to the earliest waiter or, before that, to `target`; `None` when it is there and nobody waits for it.
     pub(super) fn step_towards(&mut self, target: Timestamp) -> Option<Timestamp> {
         let due = self
             .waiters
@@ -171,8 +169,7 @@ impl State {
         }
     }
 
-    /// Changes a task, if it is still there. Whatever changes one goes through here, so that `busy` stays
-    /// right.
+    /// Changes a task, if it is still there. Whatever changes one goes through here, so that `busy` stays right.
     pub(super) fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Task)) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;

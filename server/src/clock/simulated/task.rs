@@ -1,8 +1,8 @@
 //! A task that simulated time waits for.
 //!
-//! Promises that a task counts from the call that starts it until those who join it are woken, and that every
-//! wake, from wherever, makes it busy before the runtime hears of it. Does not see what a task awaits: it is
-//! busy unless it says that it waits.
+//! Promises that a task counts from the call that starts it until those who join it are woken, and that every wake, from
+//! wherever, makes it busy before the runtime hears of it. Does not see what a task awaits: it is busy unless it says
+//! that it waits.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -70,8 +70,7 @@ impl<F: Future> Future for Tracked<F> {
         let mut inner = Context::from_waker(&as_waker);
         let poll = CURRENT.sync_scope(Arc::clone(&waker), || this.future.as_mut().poll(&mut inner));
         if poll.is_pending() {
-            // A task out of Tokio's budget is woken later, silently; until then it would look idle with work
-            // at hand.
+            // A task out of Tokio's budget is woken later, silently; until then it would look idle with work at hand.
             if !tokio::task::coop::has_budget_remaining() {
                 waker.wake_by_ref();
             }
@@ -107,9 +106,10 @@ struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // The runtime drops a task's future first and then wakes who joins it. In between nobody would be
-        // busy and time could move, so the task leaves when the runtime has ended this poll: then it wakes,
-        // or drops, whoever yielded.
+        self.clock
+            .with(|state| state.change(self.id, |task| task.polling = true));
+        // The runtime drops a task's future first and then wakes who joins it. In between nobody would be busy and time
+        // could move, so the task leaves when the runtime has ended this poll: then it wakes, or drops, whoever yielded.
         let leaving = Waker::from(Arc::new(Leaving {
             clock: self.clock.clone(),
             id: self.id,

@@ -1,0 +1,320 @@
+//! One HTTP request to a receiver, and how it went, as data.
+//!
+//! Promises that whatever the receiver does becomes an [`Outcome`], within the deadline (D2); that one attempt is one
+//! wire request, never repeated and never redirected (D3, D5); that only vetted addresses are connected to (W10); and
+//! that a receiver can make us hold no more than a bounded part of its answer.
+//!
+//! The one exception of D5 is hyper's: a request that was still queued when its kept-alive connection turned out closed
+//! goes out on another one. A request of which a byte was written never does.
+//!
+//! Does not decide when to send or what a failure leads to, does not render or sign, and keeps no log.
+
+mod classify;
+mod phases;
+mod resolve;
+mod response;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Certificate;
+use tower::BoxError;
+use tower::util::MapFutureLayer;
+use url::{Host, Url};
+
+use self::classify::Failure;
+use self::phases::{Phase, Phases, measured};
+use self::resolve::{ResolveError, Vetted};
+pub use self::resolve::{Resolver, SystemResolver};
+pub use self::response::{ExcerptLimits, MAX_HEADER_BYTES, MAX_HEADERS};
+use crate::clock::{Clock, RequestInFlight};
+use crate::model::attempt::Outcome;
+use crate::policy::target::{Blocked, TargetPolicy};
+
+/// How long an unused connection is kept. Under the 5 s after which common servers close it, so that we do first.
+/// Real time, as everything about a connection: it is not an attempt's.
+const KEPT_IDLE: Duration = Duration::from_secs(4);
+/// How long an HTTP/2 connection with requests on it may be silent before it is asked for a sign of life, and then how
+/// long that may take. Without it a dead connection would go on taking attempts and let all of them time out. Together
+/// longer than the usual deadline: the attempts on it time out, and say so, before the connection is given up.
+const PING_AFTER: Duration = Duration::from_secs(5);
+const PONG_WITHIN: Duration = Duration::from_secs(6);
+/// How long the lookup of a name may take when a webhook is created.
+const VET_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// What a [`Transport`] is made of.
+pub struct TransportSettings {
+    /// Which addresses may be called (W10).
+    pub targets: Arc<TargetPolicy>,
+    /// Where names are looked up; [`SystemResolver`] unless a test says otherwise.
+    pub resolver: Arc<dyn Resolver>,
+    /// Authorities to trust besides the built-in ones, as PEM.
+    pub extra_ca_pem: Option<Vec<u8>>,
+    /// The `user-agent` of every request.
+    pub user_agent: String,
+}
+
+/// Why there is no transport.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The extra authorities are not PEM.
+    #[error("the extra CA file is not PEM")]
+    ExtraCa(#[source] reqwest::Error),
+    /// The extra authorities are none.
+    #[error("the extra CA file has no certificate in it")]
+    NoExtraCa,
+    /// The client could not be built from the settings: an extra authority is PEM, but not of a certificate.
+    #[error("the HTTP client could not be set up")]
+    Client(#[source] reqwest::Error),
+}
+
+/// One attempt's request, ready to be sent. A POST.
+pub struct Request {
+    /// Where to.
+    pub url: Url,
+    /// Headers, signature and credentials included.
+    pub headers: Vec<(String, String)>,
+    /// The payload.
+    pub body: Bytes,
+    /// When there must be response headers at the latest (D2).
+    pub deadline: Timestamp,
+    /// How much of the response is kept.
+    pub excerpt_limits: ExcerptLimits,
+    /// Who it is, for simulated time.
+    pub in_flight: RequestInFlight,
+}
+
+impl fmt::Debug for Request {
+    /// Neither header values nor the URL: both can carry secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            deadline,
+            body,
+            in_flight,
+            ..
+        } = self;
+        f.debug_struct("Request")
+            .field("in_flight", in_flight)
+            .field("body_bytes", &body.len())
+            .field("deadline", deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How an attempt went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When its result was known: headers, error or time-out. Reading the body may have taken longer.
+    pub ended_at: Timestamp,
+    /// Real microseconds from start to result.
+    pub duration_us: i32,
+}
+
+/// Sends requests. Clones share the connections.
+#[derive(Clone)]
+pub struct Transport {
+    client: reqwest::Client,
+    targets: Arc<TargetPolicy>,
+    names: Vetted,
+    clock: Clock,
+}
+
+impl Transport {
+    /// A transport without connections yet.
+    ///
+    /// # Errors
+    ///
+    /// If the extra authorities cannot be read.
+    pub fn new(clock: Clock, settings: TransportSettings) -> Result<Self, TransportError> {
+        let TransportSettings {
+            targets,
+            resolver,
+            extra_ca_pem,
+            user_agent,
+        } = settings;
+        // An error says that another part of the process has installed one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let names = Vetted::new(resolver, targets.clone());
+        let client = reqwest::Client::builder()
+            .user_agent(user_agent)
+            // A proxy would resolve names itself, past the vetting (W10).
+            .no_proxy()
+            .dns_resolver(names.clone())
+            .connector_layer(MapFutureLayer::new(connecting))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .tls_certs_only(authorities(extra_ca_pem.as_deref())?)
+            .pool_idle_timeout(KEPT_IDLE)
+            .http2_keep_alive_interval(PING_AFTER)
+            .http2_keep_alive_timeout(PONG_WITHIN)
+            .build()
+            .map_err(TransportError::Client)?;
+        Ok(Self {
+            client,
+            targets,
+            names,
+            clock,
+        })
+    }
+
+    /// Makes the request, once, and reads of the answer what the log keeps.
+    ///
+    /// The status is decided at the headers; the rest of the deadline goes to the body, which changes nothing.
+    pub async fn send(&self, request: Request) -> Sent {
+        let Request {
+            url,
+            headers,
+            body,
+            deadline,
+            excerpt_limits,
+            in_flight,
+        } = request;
+        let started_at = self.clock.now();
+        let phases = Phases::new(self.clock.clone());
+        let _in_flight = self.clock.external(in_flight);
+
+        let answer = self
+            .exchange(url, headers, body, deadline, started_at, &phases)
+            .await;
+
+        let ended_at = self.clock.now();
+        let (timings, duration_us) = phases.end(answer.is_ok());
+        let outcome = match answer {
+            Err(failure) => Outcome {
+                status: None,
+                error_class: Some(failure.class),
+                error_message: Some(failure.message),
+                timings,
+                response_headers: Vec::new(),
+                response_body: None,
+                response_truncated: false,
+            },
+            Ok(response) => {
+                let status = response.status();
+                let failure = Failure::of_status(status);
+                let keep = if failure.is_none() {
+                    excerpt_limits.success
+                } else {
+                    excerpt_limits.failed
+                };
+                let response_headers = response::headers(response.headers());
+                let excerpt = response::excerpt(response, keep, excerpt_limits, &self.clock, deadline).await;
+                Outcome {
+                    status: Some(status.as_u16()),
+                    error_class: failure.as_ref().map(|failure| failure.class),
+                    error_message: failure.map(|failure| failure.message),
+                    timings,
+                    response_headers,
+                    response_body: excerpt.text,
+                    response_truncated: excerpt.truncated,
+                }
+            }
+        };
+        Sent {
+            outcome,
+            started_at,
+            ended_at,
+            duration_us,
+        }
+    }
+
+    /// Whether every address that the URL's host has now may be called (W10): asked when a webhook is created, after
+    /// [`TargetPolicy::vet_url`].
+    ///
+    /// A name that does not resolve, or not in time, is not refused: each attempt vets again what it connects to.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if one may not.
+    pub async fn vet_host(&self, url: &Url) -> Result<(), Blocked> {
+        let name = match url.host() {
+            Some(Host::Domain(name)) => name,
+            Some(Host::Ipv4(address)) => return self.targets.vet_address(address.into()),
+            Some(Host::Ipv6(address)) => return self.targets.vet_address(address.into()),
+            None => return Ok(()),
+        };
+        match self
+            .clock
+            .deadline(self.clock.now() + VET_WITHIN, self.names.lookup(name))
+            .await
+        {
+            Ok(Err(ResolveError::Forbidden(blocked))) => Err(blocked),
+            Ok(Ok(_) | Err(ResolveError::Lookup(_) | ResolveError::Empty)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Everything up to the response headers.
+    async fn exchange(
+        &self,
+        url: Url,
+        headers: Vec<(String, String)>,
+        body: Bytes,
+        deadline: Timestamp,
+        started_at: Timestamp,
+        phases: &Phases,
+    ) -> Result<reqwest::Response, Failure> {
+        // The client connects to an IP literal without asking the resolver, so this is the place to vet it.
+        let url = self
+            .targets
+            .vet_url(url.as_str())
+            .map_err(|_| Failure::blocked())?;
+        let request = self.client.post(url).headers(header_map(headers)?).body(body);
+        match self.clock.deadline(deadline, phases.of(request.send())).await {
+            Ok(answer) => answer.map_err(|error| Failure::of_error(&error)),
+            Err(_) => {
+                let limit = deadline.duration_since(started_at).as_millis();
+                Err(Failure::timeout(
+                    phases.current(),
+                    i64::try_from(limit).unwrap_or(i64::MAX),
+                ))
+            }
+        }
+    }
+}
+
+/// Wraps the making of a connection: times it, and keeps apart what TLS makes of it.
+async fn connecting<C>(work: impl Future<Output = Result<C, BoxError>>) -> Result<C, BoxError> {
+    measured(Phase::Connecting, work)
+        .await
+        .map_err(classify::tag_handshake)
+}
+
+/// The built-in authorities, and the extra ones. The machine's own store is not asked: it may be empty or missing.
+fn authorities(extra_pem: Option<&[u8]>) -> Result<Vec<Certificate>, TransportError> {
+    let mut all = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|der| Certificate::from_der(der))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(TransportError::Client)?;
+    if let Some(pem) = extra_pem {
+        let extra = Certificate::from_pem_bundle(pem).map_err(TransportError::ExtraCa)?;
+        if extra.is_empty() {
+            return Err(TransportError::NoExtraCa);
+        }
+        all.extend(extra);
+    }
+    Ok(all)
+}
+
+/// Headers as the client wants them, credentials marked so that no log and no compression table shows them.
+fn header_map(headers: Vec<(String, String)>) -> Result<HeaderMap, Failure> {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let name = HeaderName::try_from(name).map_err(|_| Failure::unsendable())?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| Failure::unsendable())?;
+        value.set_sensitive(name == AUTHORIZATION);
+        map.append(name, value);
+    }
+    Ok(map)
+}

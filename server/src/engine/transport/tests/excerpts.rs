@@ -1,0 +1,174 @@
+//! What is kept of a response, and what cannot hurt (D2, D10).
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rstest::rstest;
+
+use super::receiver::Receiver;
+use super::*;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn answer(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+    let mut answer = format!(
+        "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(body);
+    answer
+}
+
+async fn excerpt_of(answer: Vec<u8>) -> (Option<String>, bool) {
+    let outcome = send(&Receiver::answering(answer).await.url()).await.outcome;
+    (outcome.response_body, outcome.response_truncated)
+}
+
+#[rstest]
+#[case::nothing(200, 0, 0, false)]
+#[case::a_whole_success(200, 1024, 1024, false)]
+#[case::a_long_success(200, 1025, 1024, true)]
+#[case::a_whole_failure(500, 16_384, 16_384, false)]
+#[case::a_long_failure(500, 16_385, 16_384, true)]
+#[tokio::test]
+async fn a_body_is_kept_up_to_the_limit(
+    #[case] status: u16,
+    #[case] length: usize,
+    #[case] kept: usize,
+    #[case] truncated: bool,
+) {
+    let (text, cut) = excerpt_of(answer(status, "", &vec![b'x'; length])).await;
+    assert_eq!((text.map_or(0, |text| text.len()), cut), (kept, truncated));
+}
+
+#[tokio::test]
+async fn a_body_is_kept_decoded() {
+    let body = gzip(b"hello");
+    let kept = excerpt_of(answer(500, "content-encoding: gzip\r\n", &body)).await;
+    assert_eq!(kept, (Some("hello".to_owned()), false));
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_not_unpacked() {
+    // 64 MiB in 64 KiB; the rest never comes, so that reading on would never end.
+    let mut bomb = answer(500, "content-encoding: gzip\r\n", &gzip(&vec![0; 64 << 20]));
+    bomb.truncate(bomb.len() / 2);
+    let receiver = Receiver::start(move |mut connection| {
+        let bomb = bomb.clone();
+        async move {
+            connection.request().await;
+            connection.write(bomb).await;
+            connection.request().await;
+        }
+    })
+    .await;
+    let sent = send(&receiver.url()).await;
+    assert!(sent.outcome.response_truncated);
+    assert!(sent.outcome.response_body.unwrap().len() <= LIMITS.failed);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_the_gzip_it_claims_to_be_changes_nothing() {
+    let sent = send(
+        &Receiver::answering(answer(200, "content-encoding: gzip\r\n", b"plain"))
+            .await
+            .url(),
+    )
+    .await;
+    assert_succeeded(&sent);
+    assert_eq!(
+        (sent.outcome.response_body, sent.outcome.response_truncated),
+        (None, true)
+    );
+}
+
+#[tokio::test]
+async fn an_endless_body_is_a_success() {
+    let receiver = Receiver::start(|mut connection| async move {
+        connection.request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
+        while connection.write("4\r\nmore\r\n").await {}
+    })
+    .await;
+    let sent = send(&receiver.url()).await;
+    assert_succeeded(&sent);
+    assert_eq!(sent.outcome.response_body.unwrap(), "more".repeat(256));
+    assert!(sent.outcome.response_truncated);
+}
+
+#[rstest]
+#[case::bad_chunking("transfer-encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n")]
+#[case::cut_off("content-length: 100\r\n\r\nok")]
+#[tokio::test]
+async fn a_body_that_breaks_off_after_the_headers_changes_nothing(#[case] rest: &str) {
+    let sent = send(
+        &Receiver::answering(format!("HTTP/1.1 200 OK\r\n{rest}"))
+            .await
+            .url(),
+    )
+    .await;
+    assert_succeeded(&sent);
+    assert_eq!(sent.outcome.response_body.as_deref(), Some("ok"));
+    assert!(sent.outcome.response_truncated);
+}
+
+#[tokio::test]
+async fn a_body_is_kept_as_text_that_can_be_stored() {
+    let (text, _) = excerpt_of(answer(500, "", b"a\0b\xFFc")).await;
+    assert_eq!(text.unwrap(), "a\u{FFFD}b\u{FFFD}c");
+}
+
+#[tokio::test]
+async fn a_body_of_no_text_does_not_outgrow_its_limit() {
+    let (text, cut) = excerpt_of(answer(500, "", &[0xFF; LIMITS.failed])).await;
+    assert!(text.unwrap().len() <= LIMITS.failed && cut);
+}
+
+#[tokio::test]
+async fn headers_are_kept_in_order_and_lossily() {
+    let mut raw =
+        b"HTTP/1.1 200 OK\r\nx-b: 1\r\nx-a: caf\xE9\r\nX-B: 2\r\ncontent-length: 0\r\n\r\n".to_vec();
+    let headers = send(&Receiver::answering(std::mem::take(&mut raw)).await.url())
+        .await
+        .outcome
+        .response_headers;
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        headers,
+        [
+            ("x-b", "1"),
+            ("x-b", "2"),
+            ("x-a", "caf\u{FFFD}"),
+            ("content-length", "0")
+        ]
+    );
+}
+
+#[rstest]
+#[case::many_headers(format!("{}", "a: b\r\n".repeat(90)))]
+#[case::long_headers(format!("{}", format!("a: {}\r\n", "x".repeat(3000)).repeat(20)))]
+#[case::one_long_header(format!("a: {}\r\n", "x".repeat(100_000)))]
+#[tokio::test]
+async fn headers_are_kept_up_to_a_limit(#[case] headers: String) {
+    let sent = send(&Receiver::answering(answer(200, &headers, b"")).await.url()).await;
+    assert_succeeded(&sent);
+    let kept = sent.outcome.response_headers;
+    assert!(kept.len() <= MAX_HEADERS);
+    assert!(
+        kept.iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum::<usize>()
+            <= MAX_HEADER_BYTES
+    );
+}

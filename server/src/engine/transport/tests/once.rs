@@ -1,0 +1,106 @@
+//! One wire request per attempt, and kept-alive connections (D5).
+
+use AttemptErrorClass::Reset;
+
+use super::receiver::{Receiver, Seen};
+use super::*;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn a_connection_is_used_again_and_costs_nothing() {
+    let mut receiver = Receiver::start(|mut connection| async move { connection.answer_all(OK).await }).await;
+    let clock = Clock::system();
+    let transport = transport(&clock);
+    let url = format!("http://receiver.test:{}/", receiver.address.port());
+
+    let first = transport.send(request(&clock, &url)).await;
+    assert_succeeded(&first);
+    let timings = first.outcome.timings;
+    assert!(
+        timings.dns_us.is_some() && timings.connect_us.is_some(),
+        "{timings:?}"
+    );
+    assert!(timings.first_byte_us <= Some(first.duration_us) && timings.connect_us <= timings.first_byte_us);
+
+    let second = transport.send(request(&clock, &url)).await;
+    assert_succeeded(&second);
+    let timings = second.outcome.timings;
+    assert_eq!((timings.dns_us, timings.connect_us), (None, None));
+    assert!(timings.first_byte_us.is_some());
+    assert_eq!(receiver.counts(), (1, 2));
+}
+
+#[tokio::test]
+async fn a_receiver_may_close_an_idle_connection() {
+    let mut receiver = Receiver::answering(OK).await;
+    let clock = Clock::system();
+    let transport = transport(&clock);
+    for _ in 0..50 {
+        assert_succeeded(&transport.send(request(&clock, &receiver.url())).await);
+        assert_eq!(receiver.next().await, Seen::Connection);
+        assert!(matches!(receiver.next().await, Seen::Request(_)));
+        // Closed by now; whether the client has noticed is up to chance.
+        assert_eq!(receiver.next().await, Seen::HungUp);
+    }
+    assert_eq!(receiver.counts(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_request_read_and_not_answered_is_not_repeated_on_a_fresh_connection() {
+    let mut receiver = Receiver::answering("").await;
+    assert_failed(&send(&receiver.url()).await, Reset);
+    assert_eq!(receiver.counts(), (1, 1));
+}
+
+#[tokio::test]
+async fn a_request_read_and_not_answered_is_not_repeated_on_a_kept_one() {
+    let mut receiver = Receiver::start(|mut connection| async move {
+        connection.request().await;
+        connection.write(OK).await;
+        connection.request().await;
+    })
+    .await;
+    let clock = Clock::system();
+    let transport = transport(&clock);
+    assert_succeeded(&transport.send(request(&clock, &receiver.url())).await);
+    assert_failed(&transport.send(request(&clock, &receiver.url())).await, Reset);
+    assert_eq!(receiver.counts(), (1, 2));
+}
+
+#[tokio::test]
+async fn a_connection_reset_in_the_first_moment_is_not_tried_again() {
+    let mut receiver = Receiver::start(|connection| async move { drop(connection) }).await;
+    assert_failed(&send(&receiver.url()).await, Reset);
+    assert_eq!(receiver.counts(), (1, 0));
+}
+
+#[tokio::test]
+async fn unavailable_with_retry_after_is_not_tried_again() {
+    let answer = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
+    let mut receiver =
+        Receiver::start(move |mut connection| async move { connection.answer_all(answer).await }).await;
+    assert_failed(&send(&receiver.url()).await, AttemptErrorClass::Status);
+    assert_eq!(receiver.counts(), (1, 1));
+}
+
+#[tokio::test]
+async fn a_connection_with_an_unread_rest_is_closed() {
+    let mut receiver = Receiver::start(|mut connection| async move {
+        connection.request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+            .await;
+        connection.write(vec![b'x'; LIMITS.failed + 1]).await;
+        connection.request().await;
+    })
+    .await;
+    let clock = Clock::system();
+    let transport = transport(&clock);
+    let sent = transport.send(request(&clock, &receiver.url())).await;
+    assert_succeeded(&sent);
+    assert!(sent.outcome.response_truncated);
+    assert_eq!(receiver.next().await, Seen::Connection);
+    assert!(matches!(receiver.next().await, Seen::Request(_)));
+    assert_eq!(receiver.next().await, Seen::Closed);
+}
