@@ -1,0 +1,226 @@
+//! A GraphQL client for the server's contract, written from API.md.
+//!
+//! Promises that what the server said about a caller's input comes back as data ([`Refusal::User`]), apart from
+//! everything else that can go wrong. Does not retry and does not hide the document: [`Client::query`] takes any.
+
+mod delivery;
+mod platform;
+mod webhook;
+
+use std::fmt;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+pub use self::delivery::{Attempt, DeliveredEvent, Delivery, Header};
+pub use self::platform::{NewEvent, Publication, Published, PublishedEvent};
+pub use self::webhook::{Created, Health, NewWebhook, Quota, Transition, Webhook, WebhookApp, WebhookList};
+use crate::realtime::{self, PATIENCE};
+use crate::signature::Keyring;
+
+/// How many nodes are asked for at once.
+const PAGE: usize = 100;
+/// What is asked of every user error.
+const USER_ERRORS: &str = "userErrors { __typename code message path ... on LimitReachedError { limit used scope } }";
+
+/// A caller of one server: an address and a token.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    server: String,
+    token: Option<String>,
+    keyring: Keyring,
+}
+
+/// Why a call did not do what was asked.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The mutation's `userErrors`: the caller's input.
+    User(Vec<UserError>),
+    /// The answer's top-level errors, with the HTTP status.
+    Request(u16, Vec<RequestError>),
+    /// No answer that the contract knows.
+    Transport(anyhow::Error),
+}
+
+/// One of a mutation's `userErrors`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UserError {
+    /// The concrete type's name.
+    #[serde(rename = "__typename")]
+    pub kind: String,
+    /// A stable code, such as `LIMIT_REACHED`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// Which part of the input.
+    pub path: Vec<String>,
+    /// Of a `LimitReachedError`.
+    pub limit: Option<u32>,
+    /// Of a `LimitReachedError`.
+    pub used: Option<u32>,
+    /// Of a `LimitReachedError`: the type of webhook.
+    pub scope: Option<String>,
+}
+
+/// A top-level error of a GraphQL answer.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct RequestError {
+    /// A sentence for people.
+    pub message: String,
+    /// `code` and whatever else the server adds.
+    #[serde(default)]
+    pub extensions: Value,
+}
+
+impl Refusal {
+    /// The first error's code; empty if it has none.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::User(errors) => errors.first().map_or("", |error| &error.code),
+            Self::Request(_, errors) => {
+                errors.first().and_then(|error| error.extensions["code"].as_str()).unwrap_or_default()
+            }
+            Self::Transport(_) => "",
+        }
+    }
+
+    /// The first user error, if it is one.
+    pub fn user_error(&self) -> Option<&UserError> {
+        match self {
+            Self::User(errors) => errors.first(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(errors) => {
+                let line = |error: &UserError| format!("{} at {}: {}", error.code, error.path.join("."), error.message);
+                write!(f, "the input was refused: {}", errors.iter().map(line).collect::<Vec<_>>().join("; "))
+            }
+            Self::Request(status, errors) => {
+                let line = |error: &RequestError| format!("{} {}", error.extensions["code"], error.message);
+                let lines = errors.iter().map(line).collect::<Vec<_>>().join("; ");
+                write!(f, "the request failed with HTTP {status}: {lines}")
+            }
+            Self::Transport(error) => write!(f, "no usable answer: {error:#}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Transport(error)
+    }
+}
+
+#[derive(Deserialize)]
+struct GraphqlAnswer {
+    #[serde(default)]
+    data: Value,
+    #[serde(default)]
+    errors: Vec<RequestError>,
+}
+
+impl Client {
+    /// A caller of the server at `server` (`http://host:port`). Secrets of webhooks that it makes go to `keyring`.
+    pub fn new(server: &str, token: Option<String>, keyring: Keyring) -> anyhow::Result<Self> {
+        // Fails only if one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Plain HTTP to a server nearby: no proxy, and no certificates that a bare machine may lack.
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
+        Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token, keyring })
+    }
+
+    /// The same server with another token.
+    pub fn with_token(&self, token: Option<String>) -> Self {
+        Self { token, ..self.clone() }
+    }
+
+    /// Runs any document; answers its `data`.
+    pub async fn query(&self, document: &str, variables: Value) -> Result<Value, Refusal> {
+        let mut request = self
+            .http
+            .post(format!("{}/graphql", self.server))
+            .header("accept", "application/graphql-response+json")
+            .json(&json!({"query": document, "variables": variables}));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let (status, body) = answer(request).await?;
+        let answer: GraphqlAnswer = serde_json::from_slice(&body)
+            .with_context(|| format!("HTTP {status}: {}", String::from_utf8_lossy(&body)))?;
+        if answer.errors.is_empty() { Ok(answer.data) } else { Err(Refusal::Request(status, answer.errors)) }
+    }
+
+    /// Reads something beside the graph, such as `/metrics`; answers status and body.
+    pub async fn get(&self, path: &str) -> Result<(u16, String), Refusal> {
+        let (status, body) = answer(self.http.get(format!("{}{path}", self.server))).await?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    /// Runs one mutation with one `input`, asking for `selection` of its payload; its user errors are a refusal.
+    pub async fn mutate(&self, mutation: &str, input: Value, selection: &str) -> Result<Value, Refusal> {
+        let (payload, errors) = self.try_mutate(mutation, input, selection).await?;
+        if errors.is_empty() { Ok(payload) } else { Err(Refusal::User(errors)) }
+    }
+
+    /// As [`Client::mutate`], for a mutation that may do part of what was asked: the user errors come beside it.
+    pub async fn try_mutate(
+        &self,
+        mutation: &str,
+        input: Value,
+        selection: &str,
+    ) -> Result<(Value, Vec<UserError>), Refusal> {
+        let kind = format!("{}{}Input", mutation[..1].to_ascii_uppercase(), &mutation[1..]);
+        let document = format!(
+            "mutation($input: {kind}!) {{ {mutation}(input: $input) {{ {selection} {USER_ERRORS} }} }}"
+        );
+        let mut data = self.query(&document, json!({"input": input})).await?;
+        let mut payload = data[mutation].take();
+        let errors = payload["userErrors"].take();
+        Ok((payload, parse(errors)?))
+    }
+
+    /// Every node of a connection at `field` of the answer's data, page by page. The document takes `$first` and
+    /// `$after` beside `variables`, and selects `nodes` and `pageInfo { hasNextPage endCursor }`.
+    async fn collect<T: DeserializeOwned>(
+        &self,
+        document: &str,
+        mut variables: Value,
+        field: &str,
+    ) -> Result<Vec<T>, Refusal> {
+        let mut nodes = Vec::new();
+        variables["first"] = json!(PAGE);
+        loop {
+            let mut data = self.query(document, variables.clone()).await?;
+            let Some(connection) = data.pointer_mut(field) else { return Ok(nodes) };
+            nodes.extend(parse::<Vec<T>>(connection["nodes"].take())?);
+            if connection["pageInfo"]["hasNextPage"] != true {
+                return Ok(nodes);
+            }
+            variables["after"] = connection["pageInfo"]["endCursor"].take();
+        }
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<(u16, Vec<u8>)> {
+    let exchange = async {
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        anyhow::Ok((status, response.bytes().await?.to_vec()))
+    };
+    realtime::within(PATIENCE, exchange).await.context("the server did not answer")?
+}
+
+fn parse<T: DeserializeOwned>(value: Value) -> anyhow::Result<T> {
+    let shown = value.to_string();
+    serde_json::from_value(value).with_context(|| format!("an answer outside the contract: {shown}"))
+}

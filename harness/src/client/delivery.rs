@@ -1,0 +1,81 @@
+//! Deliveries and their attempts as a caller sees them.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Client, Refusal};
+
+/// Without headers and bodies: those are asked for by the document that wants them.
+const DELIVERY: &str = "id status reason createdAt nextAttemptAt finishedAt event { eventId } \
+    attempts { number startedAt endedAt httpStatus errorClass errorMessage responseBody responseTruncated \
+    requestHeaders { name value } }";
+
+/// A delivery with its attempts, oldest first.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+pub struct Delivery {
+    pub id: String,
+    pub status: String,
+    pub reason: Option<String>,
+    pub created_at: Timestamp,
+    pub next_attempt_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub event: DeliveredEvent,
+    pub attempts: Vec<Attempt>,
+}
+
+/// The event that is owed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredEvent {
+    /// What `webhook-id` carries.
+    pub event_id: String,
+}
+
+/// One recorded attempt.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+pub struct Attempt {
+    pub number: u8,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub http_status: Option<u16>,
+    pub error_class: Option<String>,
+    pub error_message: Option<String>,
+    pub response_body: Option<String>,
+    pub response_truncated: bool,
+    pub request_headers: Vec<Header>,
+}
+
+/// A header of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Header {
+    /// In lower case.
+    pub name: String,
+    /// Secrets are redacted.
+    pub value: String,
+}
+
+impl Client {
+    /// Every delivery of a webhook, oldest first; none if the caller does not see the webhook.
+    pub async fn deliveries(&self, webhook: &str) -> Result<Vec<Delivery>, Refusal> {
+        let document = format!(
+            "query($id: ID!, $first: Int, $after: String) {{ webhook(id: $id) {{ \
+             deliveries(first: $first, after: $after) {{ \
+             nodes {{ {DELIVERY} }} pageInfo {{ hasNextPage endCursor }} }} }} }}"
+        );
+        let mut newest_first: Vec<Delivery> =
+            self.collect(&document, json!({"id": webhook}), "/webhook/deliveries").await?;
+        newest_first.reverse();
+        Ok(newest_first)
+    }
+
+    /// The latest delivery of a webhook.
+    pub async fn last_delivery(&self, webhook: &str) -> Result<Delivery, Refusal> {
+        let last = self.deliveries(webhook).await?.pop();
+        Ok(last.ok_or_else(|| anyhow::anyhow!("webhook {webhook} has no delivery"))?)
+    }
+}

@@ -1,0 +1,142 @@
+//! What the platform's back end does: publish, and keep users, apps and installations.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Client, Refusal, UserError, parse};
+
+/// What to publish: `EventInput`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewEvent {
+    /// Whose event.
+    pub company_id: String,
+    /// `CREATE`, `CHANGE`, `MERGE` or `DELETE`.
+    pub action: String,
+    /// Which kind of object.
+    pub object: String,
+    /// Which object.
+    pub object_id: String,
+    /// Who did it.
+    pub user_id: String,
+    /// The fields of `EventInput` that a test cares about, by their names there.
+    #[serde(flatten)]
+    pub more: Value,
+}
+
+impl NewEvent {
+    /// Something that user 1 of the company did, with all optional input left out.
+    pub fn new(company: u64, action: &str, object: &str, object_id: &str) -> Self {
+        Self {
+            company_id: company.to_string(),
+            action: action.to_owned(),
+            object: object.to_owned(),
+            object_id: object_id.to_owned(),
+            user_id: "1".to_owned(),
+            more: json!({}),
+        }
+    }
+
+    /// With one more field of `EventInput`.
+    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.more[field] = value.into();
+        self
+    }
+}
+
+/// What became of a publication.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// The events, in the order given.
+    pub events: Vec<Published>,
+    /// Errors that concern single events.
+    pub user_errors: Vec<UserError>,
+}
+
+/// One published event.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    /// Its place in the input.
+    pub index: usize,
+    /// The event.
+    pub event: PublishedEvent,
+    /// How many deliveries were made, lost ones included.
+    pub delivery_count: u32,
+    /// Whether an earlier one with this idempotency key is answered.
+    pub duplicate: bool,
+}
+
+/// An event's ids.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedEvent {
+    /// The global id.
+    pub id: String,
+    /// What `webhook-id` carries.
+    pub event_id: String,
+    /// Groups events of one cause.
+    pub correlation_id: String,
+}
+
+impl Client {
+    /// Publishes a batch. A refusal means that nothing was stored.
+    pub async fn publish(&self, events: &[NewEvent]) -> Result<Publication, Refusal> {
+        let selection = "events { index event { id eventId correlationId } deliveryCount duplicate }";
+        let (mut payload, user_errors) =
+            self.try_mutate("publishEvents", json!({"events": events}), selection).await?;
+        let events: Vec<Published> = parse(payload["events"].take())?;
+        if events.is_empty() && !user_errors.is_empty() {
+            return Err(Refusal::User(user_errors));
+        }
+        Ok(Publication { events, user_errors })
+    }
+
+    /// Publishes one event.
+    pub async fn publish_one(&self, event: NewEvent) -> Result<Published, Refusal> {
+        let publication = self.publish(std::slice::from_ref(&event)).await?;
+        let published = publication.events.into_iter().next();
+        Ok(published.ok_or_else(|| anyhow::anyhow!("one event was published and none answered"))?)
+    }
+
+    /// Registers an app in the marketplace.
+    pub async fn register_app(&self, app: &str) -> Result<(), Refusal> {
+        let input = json!({"appId": app, "name": format!("App {app}")});
+        self.mutate("registerApp", input, "app { appId }").await.map(drop)
+    }
+
+    /// Removes an app from the marketplace; answers how many webhooks went with it.
+    pub async fn remove_app(&self, app: &str) -> Result<u64, Refusal> {
+        let payload = self.mutate("removeApp", json!({"appId": app}), "removedWebhookCount").await?;
+        Ok(parse(payload["removedWebhookCount"].clone())?)
+    }
+
+    /// A user installs an app.
+    pub async fn install_app(&self, app: &str, company: u64, user: u64) -> Result<(), Refusal> {
+        self.mutate("installApp", installation(app, company, user), "app { appId }").await.map(drop)
+    }
+
+    /// A user uninstalls an app; answers how many webhooks went with it.
+    pub async fn uninstall_app(&self, app: &str, company: u64, user: u64) -> Result<u64, Refusal> {
+        let input = installation(app, company, user);
+        let payload = self.mutate("uninstallApp", input, "removedWebhookCount").await?;
+        Ok(parse(payload["removedWebhookCount"].clone())?)
+    }
+
+    /// Makes a user known before its first token.
+    pub async fn upsert_user(&self, company: u64, user: u64, role: &str) -> Result<(), Refusal> {
+        let user = json!({"companyId": company.to_string(), "userId": user.to_string(), "role": role});
+        self.mutate("upsertUsers", json!({"users": [user]}), "count").await.map(drop)
+    }
+
+    /// Removes a user; answers how many webhooks went with it.
+    pub async fn remove_user(&self, company: u64, user: u64) -> Result<u64, Refusal> {
+        let input = json!({"companyId": company.to_string(), "userId": user.to_string()});
+        let payload = self.mutate("removeUser", input, "removedWebhookCount").await?;
+        Ok(parse(payload["removedWebhookCount"].clone())?)
+    }
+}
+
+fn installation(app: &str, company: u64, user: u64) -> Value {
+    json!({"appId": app, "companyId": company.to_string(), "userId": user.to_string()})
+}

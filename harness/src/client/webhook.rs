@@ -1,0 +1,228 @@
+//! Webhooks as a caller makes and sees them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Client, Refusal, parse};
+
+const WEBHOOK: &str = "id number type name version subscriptionUrl eventAction eventObject companyId ownerId userId \
+    app { appId } httpAuthUser hasHttpAuthPassword createdAt updatedAt removedAt removeReason \
+    health { state banCounter banThreshold bannedUntil failingSince removalDueAt lastSuccessAt lastAttemptAt \
+    lastHttpStatus lastErrorClass lostCount nextTransition { at to because } }";
+
+/// What to create: `CreateWebhookInput`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewWebhook {
+    /// The subscription URL.
+    pub subscription_url: String,
+    /// Which actions; `ANY` unless chosen.
+    pub event_action: String,
+    /// Which object; `*` unless chosen.
+    pub event_object: String,
+    /// The payload version, where it is not left to the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// A name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whose webhook, where an admin makes it for another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// HTTP basic credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_auth_user: Option<String>,
+    /// HTTP basic credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_auth_password: Option<String>,
+}
+
+impl NewWebhook {
+    /// A webhook for every event, to this URL.
+    pub fn to(url: &str) -> Self {
+        Self {
+            subscription_url: url.to_owned(),
+            event_action: "ANY".to_owned(),
+            event_object: "*".to_owned(),
+            version: None,
+            name: None,
+            user_id: None,
+            http_auth_user: None,
+            http_auth_password: None,
+        }
+    }
+
+    /// Only these events.
+    pub fn on(self, action: &str, object: &str) -> Self {
+        Self { event_action: action.to_owned(), event_object: object.to_owned(), ..self }
+    }
+
+    /// With the payload of version 1.
+    pub fn v1(self) -> Self {
+        Self { version: Some("V1".to_owned()), ..self }
+    }
+
+    /// For another user of the company.
+    pub fn for_user(self, user: u64) -> Self {
+        Self { user_id: Some(user.to_string()), ..self }
+    }
+
+    /// With HTTP basic credentials.
+    pub fn basic_auth(self, user: &str, password: &str) -> Self {
+        Self { http_auth_user: Some(user.to_owned()), http_auth_password: Some(password.to_owned()), ..self }
+    }
+}
+
+/// A webhook and the secret that is shown once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Created {
+    /// The webhook.
+    pub webhook: Webhook,
+    /// `whsec_…`.
+    pub signing_secret: String,
+}
+
+/// A webhook. Enum values are the contract's words.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+pub struct Webhook {
+    pub id: String,
+    pub number: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub name: Option<String>,
+    pub version: String,
+    pub subscription_url: String,
+    pub event_action: String,
+    pub event_object: String,
+    pub company_id: String,
+    pub owner_id: String,
+    pub user_id: String,
+    pub app: Option<WebhookApp>,
+    pub http_auth_user: Option<String>,
+    pub has_http_auth_password: bool,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub removed_at: Option<Timestamp>,
+    pub remove_reason: Option<String>,
+    pub health: Health,
+}
+
+/// The app of an application webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookApp {
+    /// The platform's id of it.
+    pub app_id: String,
+}
+
+/// A webhook's state as data (R5).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+pub struct Health {
+    pub state: String,
+    pub ban_counter: u32,
+    pub ban_threshold: u32,
+    pub banned_until: Option<Timestamp>,
+    pub failing_since: Option<Timestamp>,
+    pub removal_due_at: Option<Timestamp>,
+    pub last_success_at: Option<Timestamp>,
+    pub last_attempt_at: Option<Timestamp>,
+    pub last_http_status: Option<u16>,
+    pub last_error_class: Option<String>,
+    pub lost_count: u32,
+    pub next_transition: Option<Transition>,
+}
+
+/// What time alone will do next to a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// Into which state.
+    pub to: String,
+    /// Why, for people.
+    pub because: String,
+}
+
+/// How much of a limit is used (W3).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+pub struct Quota {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub limit: u32,
+    pub used: u32,
+    pub remaining: u32,
+}
+
+/// Which webhooks to list; the default asks for all that are not removed.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookList {
+    /// `GENERAL` or `APPLICATION`.
+    pub kind: Option<&'static str>,
+    /// A `WebhookFilter`.
+    pub filter: Option<Value>,
+}
+
+impl Client {
+    /// Creates a webhook; its secret becomes known to the world's receivers.
+    pub async fn create_webhook(&self, new: NewWebhook) -> Result<Created, Refusal> {
+        let selection = format!("webhook {{ {WEBHOOK} }} signingSecret");
+        let created: Created = parse(self.mutate("createWebhook", json!(new), &selection).await?)?;
+        self.keyring.add(&created.webhook.number, created.signing_secret.parse()?);
+        Ok(created)
+    }
+
+    /// Changes the named fields of a webhook.
+    pub async fn update_webhook(&self, id: &str, mut changes: Value) -> Result<Webhook, Refusal> {
+        changes["id"] = json!(id);
+        let mut payload = self.mutate("updateWebhook", changes, &format!("webhook {{ {WEBHOOK} }}")).await?;
+        Ok(parse(payload["webhook"].take())?)
+    }
+
+    /// Deletes a webhook; answers it as removed.
+    pub async fn delete_webhook(&self, id: &str) -> Result<Webhook, Refusal> {
+        let selection = format!("deletedWebhookId webhook {{ {WEBHOOK} }}");
+        let mut payload = self.mutate("deleteWebhook", json!({"id": id}), &selection).await?;
+        Ok(parse(payload["webhook"].take())?)
+    }
+
+    /// A webhook, if the caller may see it.
+    pub async fn webhook(&self, id: &str) -> Result<Option<Webhook>, Refusal> {
+        let document = format!("query($id: ID!) {{ webhook(id: $id) {{ {WEBHOOK} }} }}");
+        let mut data = self.query(&document, json!({"id": id})).await?;
+        Ok(parse(data["webhook"].take())?)
+    }
+
+    /// A webhook's health.
+    pub async fn health(&self, id: &str) -> Result<Health, Refusal> {
+        let webhook = self.webhook(id).await?;
+        let webhook = webhook.ok_or_else(|| anyhow::anyhow!("the caller sees no webhook {id}"))?;
+        Ok(webhook.health)
+    }
+
+    /// Every webhook that the caller sees and the list asks for, newest first.
+    pub async fn webhooks(&self, list: WebhookList) -> Result<Vec<Webhook>, Refusal> {
+        let document = format!(
+            "query($type: WebhookType, $filter: WebhookFilter, $first: Int, $after: String) {{ \
+             webhooks(type: $type, filter: $filter, first: $first, after: $after) {{ \
+             nodes {{ {WEBHOOK} }} pageInfo {{ hasNextPage endCursor }} }} }}"
+        );
+        let variables = json!({"type": list.kind, "filter": list.filter});
+        self.collect(&document, variables, "/webhooks").await
+    }
+
+    /// Limit and use of a webhook type, for the caller or, to an admin, for another user.
+    pub async fn quota(&self, kind: &str, user: Option<u64>) -> Result<Quota, Refusal> {
+        let document = "query($type: WebhookType!, $user: ID) { \
+            webhookQuota(type: $type, userId: $user) { type limit used remaining } }";
+        let variables = json!({"type": kind, "user": user.map(|user| user.to_string())});
+        let mut data = self.query(document, variables).await?;
+        Ok(parse(data["webhookQuota"].take())?)
+    }
+}

@@ -1,0 +1,227 @@
+//! The shape of a delivered body (E4, E5): which keys, which kinds of value, and that it agrees with the headers.
+//!
+//! Promises to name everything that is wrong at once. Does not know what the event was: a test that published
+//! it compares the values.
+
+use serde_json::Value;
+
+/// What the request's headers said about the event and attempt that the body must name too.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// `webhook-id`: the event's id.
+    pub event: &'a str,
+    /// `tenterhook-webhook`: the webhook's number.
+    pub webhook: &'a str,
+    /// `tenterhook-attempt`: 1 to 4.
+    pub attempt: u64,
+}
+
+const V2: [&str; 3] = ["meta", "data", "previous"];
+const V2_META: [&str; 17] = [
+    "action", "entity", "company_id", "correlation_id", "entity_id", "id", "is_bulk_edit", "timestamp", "type",
+    "user_id", "version", "webhook_id", "webhook_owner_id", "change_source", "attempt", "host", "permitted_user_ids",
+];
+const V1: [&str; 7] = ["v", "matches_filters", "meta", "retry", "current", "previous", "event"];
+const V1_META: [&str; 16] = [
+    "v", "action", "object", "id", "company_id", "user_id", "host", "timestamp", "timestamp_micro",
+    "permitted_user_ids", "trans_pending", "is_bulk_update", "pipedrive_service_name", "matches_filters",
+    "change_source", "webhook_id",
+];
+
+/// What is wrong with a body of either version; empty when nothing is.
+pub fn complaints(body: &Value, expected: Expected<'_>) -> Vec<String> {
+    let mut check = Check { body, complaints: Vec::new() };
+    match body.get("v") {
+        Some(_) => check.v1(expected),
+        None => check.v2(expected),
+    }
+    check.complaints
+}
+
+struct Check<'a> {
+    body: &'a Value,
+    complaints: Vec<String>,
+}
+
+impl Check<'_> {
+    fn v2(&mut self, expected: Expected<'_>) {
+        self.keys("", &V2, &[]);
+        self.keys("/meta", &V2_META, &["merged_to_id", "merged_from_id"]);
+        self.is("/meta/action", "create, change or delete", |v| one_of(v, &["create", "change", "delete"]));
+        self.is("/meta/version", "\"2.0\"", |v| v == "2.0");
+        self.is("/meta/type", "general or application", |v| one_of(v, &["general", "application"]));
+        self.is("/meta/change_source", "app or api", |v| one_of(v, &["app", "api"]));
+        self.is("/meta/id", "the webhook-id header", |v| v == expected.event);
+        self.is("/meta/webhook_id", "the tenterhook-webhook header", |v| v == expected.webhook);
+        self.is("/meta/attempt", "the tenterhook-attempt header", |v| v.as_u64() == Some(expected.attempt));
+        self.is("/meta/is_bulk_edit", "a boolean", Value::is_boolean);
+        self.is("/meta/timestamp", "ISO 8601 in UTC with milliseconds", is_millisecond_time);
+        for id in ["company_id", "correlation_id", "entity_id", "user_id", "webhook_owner_id", "entity", "host"] {
+            self.is(&format!("/meta/{id}"), "a string", Value::is_string);
+        }
+        self.is("/meta/permitted_user_ids", "a list of strings, or null", |v| {
+            v.is_null() || v.as_array().is_some_and(|ids| ids.iter().all(Value::is_string))
+        });
+        let (data, previous) = (self.body.get("data"), self.body.get("previous"));
+        match self.body.pointer("/meta/action").and_then(Value::as_str) {
+            Some("create") if !previous.is_some_and(Value::is_null) => self.say("/previous of a create must be null"),
+            Some("delete") if !data.is_some_and(Value::is_null) => self.say("/data of a delete must be null"),
+            _ => {}
+        }
+    }
+
+    fn v1(&mut self, expected: Expected<'_>) {
+        self.keys("", &V1, &[]);
+        self.keys("/meta", &V1_META, &[]);
+        self.is("/v", "1", |v| v == 1);
+        self.is("/meta/v", "1", |v| v == 1);
+        self.is("/retry", "one less than the tenterhook-attempt header", |v| {
+            v.as_u64().is_some_and(|retry| retry + 1 == expected.attempt)
+        });
+        self.is("/meta/action", "added, updated, merged or deleted", |v| {
+            one_of(v, &["added", "updated", "merged", "deleted"])
+        });
+        self.is("/meta/webhook_id", "the tenterhook-webhook header", |v| id_is(v, expected.webhook));
+        for id in ["id", "company_id", "user_id"] {
+            self.is(&format!("/meta/{id}"), "a number if decimal, else a string", is_id);
+        }
+        for text in ["object", "host"] {
+            self.is(&format!("/meta/{text}"), "a string", Value::is_string);
+        }
+        self.is("/meta/timestamp", "whole seconds", Value::is_i64);
+        self.is("/meta/timestamp_micro", "whole microseconds", Value::is_i64);
+        self.is("/meta/pipedrive_service_name", "false", |v| v == false);
+        for flag in ["trans_pending", "is_bulk_update"] {
+            self.is(&format!("/meta/{flag}"), "a boolean", Value::is_boolean);
+        }
+        let part = |name: &str| self.body.pointer(&format!("/meta/{name}")).and_then(Value::as_str);
+        let event = part("action").zip(part("object")).map(|(action, object)| format!("{action}.{object}"));
+        self.is("/event", "action and object of the meta", |v| v.as_str() == event.as_deref());
+    }
+
+    fn keys(&mut self, place: &str, required: &[&str], optional: &[&str]) {
+        let Some(object) = self.body.pointer(place).and_then(Value::as_object) else {
+            return self.say(&format!("{place}/ must be an object"));
+        };
+        let missing = required.iter().filter(|key| !object.contains_key(**key));
+        let missing: Vec<String> = missing.map(|key| format!("{place}/{key} is missing")).collect();
+        let known = |key: &str| required.contains(&key) || optional.contains(&key);
+        let extra = object.keys().filter(|key| !known(key));
+        let extra: Vec<String> = extra.map(|key| format!("{place}/{key} is not in the format")).collect();
+        self.complaints.extend(missing.into_iter().chain(extra));
+    }
+
+    fn is(&mut self, place: &str, wanted: &str, holds: impl Fn(&Value) -> bool) {
+        match self.body.pointer(place) {
+            Some(value) if !holds(value) => self.say(&format!("{place} must be {wanted}, not {value}")),
+            _ => {}
+        }
+    }
+
+    fn say(&mut self, complaint: &str) {
+        self.complaints.push(complaint.to_owned());
+    }
+}
+
+fn one_of(value: &Value, words: &[&str]) -> bool {
+    value.as_str().is_some_and(|word| words.contains(&word))
+}
+
+fn is_decimal(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Version 1 writes decimal ids as numbers and others as strings.
+fn is_id(value: &Value) -> bool {
+    value.is_u64() || value.as_str().is_some_and(|text| !is_decimal(text))
+}
+
+fn id_is(value: &Value, id: &str) -> bool {
+    is_id(value) && (value == id || value.to_string() == id)
+}
+
+/// `2026-01-02T03:04:05.678Z`, exactly.
+fn is_millisecond_time(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| {
+        text.len() == 24 && text.as_bytes()[19] == b'.' && text.ends_with('Z') && text.parse::<jiff::Timestamp>().is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const EXPECTED: Expected<'static> = Expected { event: "e-1", webhook: "5", attempt: 2 };
+
+    fn v2() -> Value {
+        json!({
+            "meta": {
+                "action": "change", "entity": "deal", "company_id": "1", "correlation_id": "c", "entity_id": "8",
+                "id": "e-1", "is_bulk_edit": false, "timestamp": "2026-01-02T03:04:05.678Z", "type": "general",
+                "user_id": "7", "version": "2.0", "webhook_id": "5", "webhook_owner_id": "7",
+                "change_source": "app", "attempt": 2, "host": "h", "permitted_user_ids": ["7"],
+            },
+            "data": {"id": 8}, "previous": {},
+        })
+    }
+
+    fn v1() -> Value {
+        json!({
+            "v": 1, "matches_filters": null,
+            "meta": {
+                "v": 1, "action": "updated", "object": "deal", "id": 8, "company_id": 1, "user_id": 7, "host": "h",
+                "timestamp": 1, "timestamp_micro": 1_000_000, "permitted_user_ids": [7], "trans_pending": false,
+                "is_bulk_update": false, "pipedrive_service_name": false, "matches_filters": null,
+                "change_source": "app", "webhook_id": 5,
+            },
+            "retry": 1, "current": {}, "previous": {}, "event": "updated.deal",
+        })
+    }
+
+    #[test]
+    fn right_bodies_of_both_versions_pass() {
+        assert_eq!(complaints(&v2(), EXPECTED), Vec::<String>::new());
+        assert_eq!(complaints(&v1(), EXPECTED), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_bent_part_is_named() {
+        let bend = |mut body: Value, place: &str, value: Value| {
+            *body.pointer_mut(place).unwrap() = value;
+            complaints(&body, EXPECTED)
+        };
+        for (place, value) in [
+            ("/meta/action", json!("updated")),
+            ("/meta/attempt", json!(1)),
+            ("/meta/id", json!("e-2")),
+            ("/meta/webhook_id", json!(5)),
+            ("/meta/timestamp", json!("2026-01-02T03:04:05Z")),
+            ("/meta/user_id", json!(7)),
+            ("/meta/type", json!("GENERAL")),
+            ("/meta/permitted_user_ids", json!([7])),
+        ] {
+            let said = bend(v2(), place, value);
+            assert!(said.len() == 1 && said[0].starts_with(place), "{place}: {said:?}");
+        }
+        for (place, value) in [
+            ("/retry", json!(2)),
+            ("/meta/id", json!("8")),
+            ("/meta/webhook_id", json!("5")),
+            ("/event", json!("change.deal")),
+            ("/meta/pipedrive_service_name", json!(null)),
+        ] {
+            let said = bend(v1(), place, value);
+            assert!(said.len() == 1 && said[0].starts_with(place), "{place}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn missing_and_unknown_keys_are_named() {
+        let mut body = v2();
+        let meta = body["meta"].as_object_mut().unwrap();
+        meta.remove("host");
+        meta.insert("secret".to_owned(), json!(1));
+        assert_eq!(complaints(&body, EXPECTED), ["/meta/host is missing", "/meta/secret is not in the format"]);
+    }
+}

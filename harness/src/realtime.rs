@@ -1,0 +1,39 @@
+//! Real time: the one place of the harness that looks at a real clock, waits on it, or starts a task.
+//!
+//! Promises that every wait is bounded and ends by saying what it waited for. Does not pace anything: the
+//! policy's time is the world's simulated clock, and nothing here makes it pass.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "sockets and child processes live in real time; everything else of the harness asks this module"
+)]
+
+use std::future::Future;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+/// How long anything that needs no time of its own may take before it counts as hung. Generous, since a
+/// machine under load is slow and a shorter bound would judge the machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The real time of day.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Runs a receiver's own work beside the caller, unknown to any simulated clock: while a server waits for it
+/// the server's attempt holds simulated time still.
+pub fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(work)
+}
+
+/// The result of `work`, or `None` when it is still not there after `limit`.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
+}
+
+/// Lets `duration` of real time pass. For receivers that are asked to be slow, never for a test to wait.
+pub async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}

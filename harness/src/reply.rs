@@ -1,0 +1,108 @@
+//! What a well-behaved HTTP receiver answers, and which answer to which request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::journal::Arrival;
+
+/// One HTTP answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// An empty answer with this status.
+    pub fn status(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With this body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
+impl From<u16> for Reply {
+    fn from(status: u16) -> Self {
+        Self::status(status)
+    }
+}
+
+/// What a receiver does with a request that it has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Answers at once.
+    Reply(Reply),
+    /// Never answers: the connection stays open in silence.
+    Hang,
+}
+
+impl<R: Into<Reply>> From<R> for Answer {
+    fn from(reply: R) -> Self {
+        Self::Reply(reply.into())
+    }
+}
+
+/// Which request gets which answer. The second argument counts the receiver's requests under this script from 0.
+#[derive(Clone)]
+pub struct Script(Arc<dyn Fn(&Arrival, usize) -> Answer + Send + Sync>);
+
+impl Script {
+    /// Decides by the request.
+    pub fn new(decide: impl Fn(&Arrival, usize) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Arc::new(decide))
+    }
+
+    /// The same answer to every request.
+    pub fn always(answer: impl Into<Answer>) -> Self {
+        let answer = answer.into();
+        Self::new(move |_, _| answer.clone())
+    }
+
+    /// `first` one by one, then always `rest`.
+    pub fn sequence<A: Into<Answer>>(first: impl IntoIterator<Item = A>, rest: impl Into<Answer>) -> Self {
+        let first: Vec<Answer> = first.into_iter().map(Into::into).collect();
+        let rest = rest.into();
+        Self::new(move |_, place| first.get(place).unwrap_or(&rest).clone())
+    }
+
+    /// By attempt number: `first` for the first try, and so on, then always `rest`. Deliveries do not share a count.
+    pub fn by_attempt<A: Into<Answer>>(first: impl IntoIterator<Item = A>, rest: impl Into<Answer>) -> Self {
+        let first: Vec<Answer> = first.into_iter().map(Into::into).collect();
+        let rest = rest.into();
+        Self::new(move |arrival, _| {
+            let place = usize::from(arrival.attempt()).saturating_sub(1);
+            first.get(place).unwrap_or(&rest).clone()
+        })
+    }
+
+    /// The answer to the `place`th request under this script.
+    pub fn answer(&self, arrival: &Arrival, place: usize) -> Answer {
+        (self.0)(arrival, place)
+    }
+}
+
+impl<A: Into<Answer>> From<A> for Script {
+    fn from(answer: A) -> Self {
+        Self::always(answer)
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Script(..)")
+    }
+}

@@ -1,0 +1,144 @@
+//! One accepted connection: reading its request, answering it, or keeping silent.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::journal::{Arrival, Journal, Request};
+use crate::reply::Reply;
+use crate::timekeeper::Time;
+
+/// The longest request head that is read.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// A connection's bytes, encrypted or not.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The connection underneath.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// One accepted connection, and what it needs of its receiver.
+pub(super) struct Connection {
+    pub(super) number: usize,
+    pub(super) stream: Box<dyn Socket>,
+    pub(super) time: Time,
+    pub(super) journal: Journal,
+    pub(super) silence: Arc<Silence>,
+}
+
+impl Connection {
+    /// Reads one request and enters it in the journal.
+    pub(super) async fn receive(&mut self) -> io::Result<Arc<Arrival>> {
+        let mut bytes = Vec::new();
+        let head_end = loop {
+            if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at;
+            }
+            if bytes.len() > MAX_HEAD || self.stream.read_buf(&mut bytes).await? == 0 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "no end of the request head"));
+            }
+        };
+        let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
+        let mut lines = head.split("\r\n");
+        let mut first = lines.next().unwrap_or_default().split(' ');
+        let (method, path) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
+        let mut body = bytes.split_off(head_end + 4);
+        while body.len() < length {
+            if self.stream.read_buf(&mut body).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(self.journal.enter(Request {
+            connection: Some(self.number),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers,
+            body: Bytes::from(body),
+        }))
+    }
+
+    /// Answers and closes.
+    pub(super) async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+        let mut head = format!("HTTP/1.1 {} Scripted\r\n", reply.status);
+        for (name, value) in &reply.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", reply.body.len()));
+        self.stream.write_all(head.as_bytes()).await?;
+        self.stream.write_all(&reply.body).await?;
+        self.stream.shutdown().await
+    }
+
+    /// Says nothing until the other side gives up.
+    pub(super) async fn keep_silent(mut self) {
+        let _silent = Silence::begin(&self.silence);
+        self.outlast().await;
+    }
+
+    /// Until the other side gives up. Reads only because nothing else notices that.
+    pub(super) async fn outlast(&mut self) {
+        let mut ignored = [0; 1024];
+        while matches!(self.stream.read(&mut ignored).await, Ok(1..)) {}
+    }
+
+    /// Closes with RST instead of FIN.
+    pub(super) fn reset(self) -> io::Result<()> {
+        self.stream.tcp().set_zero_linger()
+    }
+}
+
+/// How many connections of a receiver say nothing. Nobody knows whose attempts they are, so the address as a whole is
+/// declared stalled while there is one.
+pub(super) struct Silence {
+    time: Time,
+    target: SocketAddr,
+    count: Mutex<usize>,
+}
+
+struct Silent(Arc<Silence>);
+
+impl Silence {
+    pub(super) fn new(time: Time, target: SocketAddr) -> Arc<Self> {
+        Arc::new(Self { time, target, count: Mutex::new(0) })
+    }
+
+    fn begin(silence: &Arc<Self>) -> Silent {
+        let mut count = silence.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count += 1;
+        silence.time.stall_target(silence.target);
+        Silent(Arc::clone(silence))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let mut count = self.0.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count -= 1;
+        if *count == 0 {
+            self.0.time.resume_target(self.0.target);
+        }
+    }
+}
