@@ -23,7 +23,8 @@ use crate::signature::Keyring;
 /// How many nodes are asked for at once.
 const PAGE: usize = 100;
 /// What is asked of every user error.
-const USER_ERRORS: &str = "userErrors { __typename code message path ... on LimitReachedError { limit used scope } }";
+const USER_ERRORS: &str =
+    "userErrors { __typename code message path ... on LimitReachedError { limit used scope } }";
 
 /// A caller of one server: an address and a token.
 #[derive(Clone)]
@@ -80,9 +81,10 @@ impl Refusal {
     pub fn code(&self) -> &str {
         match self {
             Self::User(errors) => errors.first().map_or("", |error| &error.code),
-            Self::Request(_, errors) => {
-                errors.first().and_then(|error| error.extensions["code"].as_str()).unwrap_or_default()
-            }
+            Self::Request(_, errors) => errors
+                .first()
+                .and_then(|error| error.extensions["code"].as_str())
+                .unwrap_or_default(),
             Self::Transport(_) => "",
         }
     }
@@ -100,8 +102,14 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(errors) => {
-                let line = |error: &UserError| format!("{} at {}: {}", error.code, error.path.join("."), error.message);
-                write!(f, "the input was refused: {}", errors.iter().map(line).collect::<Vec<_>>().join("; "))
+                let line = |error: &UserError| {
+                    format!("{} at {}: {}", error.code, error.path.join("."), error.message)
+                };
+                write!(
+                    f,
+                    "the input was refused: {}",
+                    errors.iter().map(line).collect::<Vec<_>>().join("; ")
+                )
             }
             Self::Request(status, errors) => {
                 let line = |error: &RequestError| format!("{} {}", error.extensions["code"], error.message);
@@ -136,12 +144,20 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // Plain HTTP to a server nearby: no proxy, and no certificates that a bare machine may lack.
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
-        Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token, keyring })
+        Ok(Self {
+            http,
+            server: server.trim_end_matches('/').to_owned(),
+            token,
+            keyring,
+        })
     }
 
     /// The same server with another token.
     pub fn with_token(&self, token: Option<String>) -> Self {
-        Self { token, ..self.clone() }
+        Self {
+            token,
+            ..self.clone()
+        }
     }
 
     /// Runs any document; answers its `data`.
@@ -157,7 +173,11 @@ impl Client {
         let (status, body) = answer(request).await?;
         let answer: GraphqlAnswer = serde_json::from_slice(&body)
             .with_context(|| format!("HTTP {status}: {}", String::from_utf8_lossy(&body)))?;
-        if answer.errors.is_empty() { Ok(answer.data) } else { Err(Refusal::Request(status, answer.errors)) }
+        if answer.errors.is_empty() {
+            Ok(answer.data)
+        } else {
+            Err(Refusal::Request(status, answer.errors))
+        }
     }
 
     /// Reads something beside the graph, such as `/metrics`; answers status and body.
@@ -169,7 +189,11 @@ impl Client {
     /// Runs one mutation with one `input`, asking for `selection` of its payload; its user errors are a refusal.
     pub async fn mutate(&self, mutation: &str, input: Value, selection: &str) -> Result<Value, Refusal> {
         let (payload, errors) = self.try_mutate(mutation, input, selection).await?;
-        if errors.is_empty() { Ok(payload) } else { Err(Refusal::User(errors)) }
+        if errors.is_empty() {
+            Ok(payload)
+        } else {
+            Err(Refusal::User(errors))
+        }
     }
 
     /// As [`Client::mutate`], for a mutation that may do part of what was asked: the user errors come beside it.
@@ -201,7 +225,9 @@ impl Client {
         variables["first"] = json!(PAGE);
         loop {
             let mut data = self.query(document, variables.clone()).await?;
-            let Some(connection) = data.pointer_mut(field) else { return Ok(nodes) };
+            let Some(connection) = data.pointer_mut(field) else {
+                return Ok(nodes);
+            };
             nodes.extend(parse::<Vec<T>>(connection["nodes"].take())?);
             if connection["pageInfo"]["hasNextPage"] != true {
                 return Ok(nodes);
@@ -217,7 +243,9 @@ async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<(u16, Vec<u8
         let status = response.status().as_u16();
         anyhow::Ok((status, response.bytes().await?.to_vec()))
     };
-    realtime::within(PATIENCE, exchange).await.context("the server did not answer")?
+    realtime::within(PATIENCE, exchange)
+        .await
+        .context("the server did not answer")?
 }
 
 fn parse<T: DeserializeOwned>(value: Value) -> anyhow::Result<T> {

@@ -70,12 +70,18 @@ impl Arrival {
 
     /// The attempt, 1 to 4; 0 when the header is absent.
     pub fn attempt(&self) -> u8 {
-        self.header("tenterhook-attempt").and_then(|n| n.parse().ok()).unwrap_or(0)
+        self.header("tenterhook-attempt")
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0)
     }
 
     /// How this attempt is named to a clock.
     pub fn name(&self) -> AttemptName {
-        AttemptName { event: self.event().to_owned(), webhook: self.webhook().to_owned(), attempt: self.attempt() }
+        AttemptName {
+            event: self.event().to_owned(),
+            webhook: self.webhook().to_owned(),
+            attempt: self.attempt(),
+        }
     }
 
     /// The body as JSON; null when it is none.
@@ -85,8 +91,11 @@ impl Arrival {
 
     /// Everything about it that no receiver should accept: its signature, its shape, its method and media type.
     pub fn complaints(&self) -> Vec<String> {
-        let expected =
-            Expected { event: self.event(), webhook: self.webhook(), attempt: u64::from(self.attempt()) };
+        let expected = Expected {
+            event: self.event(),
+            webhook: self.webhook(),
+            attempt: u64::from(self.attempt()),
+        };
         let mut complaints = payload::complaints(&self.json(), expected);
         if let Verdict::Invalid(_) = &self.verdict {
             complaints.push(format!("the signature is {}", self.verdict));
@@ -94,7 +103,10 @@ impl Arrival {
         if self.method != "POST" {
             complaints.push(format!("the method is {}, not POST", self.method));
         }
-        if !self.header("content-type").is_some_and(|media| media.starts_with("application/json")) {
+        if !self
+            .header("content-type")
+            .is_some_and(|media| media.starts_with("application/json"))
+        {
             complaints.push(format!("the content type is {:?}", self.header("content-type")));
         }
         complaints
@@ -116,7 +128,12 @@ impl Journal {
     /// An empty journal that dates by `time` and judges signatures by `keyring`.
     pub fn new(time: Time, keyring: Keyring) -> Self {
         let count = watch::Sender::new(0);
-        Self(Arc::new(Inner { time, keyring, arrivals: Mutex::default(), count }))
+        Self(Arc::new(Inner {
+            time,
+            keyring,
+            arrivals: Mutex::default(),
+            count,
+        }))
     }
 
     /// Enters a request.
@@ -130,9 +147,23 @@ impl Journal {
             body: &request.body,
         };
         let verdict = self.0.keyring.judge(header("tenterhook-webhook"), &signed, at);
-        let Request { connection, method, path, headers, body } = request;
-        let arrival =
-            Arc::new(Arrival { at, real: realtime::now(), connection, method, path, headers, body, verdict });
+        let Request {
+            connection,
+            method,
+            path,
+            headers,
+            body,
+        } = request;
+        let arrival = Arc::new(Arrival {
+            at,
+            real: realtime::now(),
+            connection,
+            method,
+            path,
+            headers,
+            body,
+            verdict,
+        });
         let mut arrivals = self.lock();
         arrivals.push(Arc::clone(&arrival));
         self.0.count.send_replace(arrivals.len());
@@ -166,8 +197,14 @@ impl Journal {
     /// When they have not come after [`PATIENCE`] of real time, telling which did.
     pub async fn wait_for(&self, count: usize) -> Vec<Arc<Arrival>> {
         let mut counter = self.watch();
-        let came = realtime::within(PATIENCE, counter.wait_for(|seen| *seen >= count)).await.is_some();
-        assert!(came, "waited for {count} requests, but only these came:\n{}", self.timeline());
+        let came = realtime::within(PATIENCE, counter.wait_for(|seen| *seen >= count))
+            .await
+            .is_some();
+        assert!(
+            came,
+            "waited for {count} requests, but only these came:\n{}",
+            self.timeline()
+        );
         self.all()
     }
 
@@ -178,7 +215,11 @@ impl Journal {
             let (name, verdict) = (arrival.name(), &arrival.verdict);
             let _ = writeln!(lines, "{place:>5}  {}  {name}, signature {verdict}", arrival.at);
         }
-        if lines.is_empty() { "(none)".to_owned() } else { lines }
+        if lines.is_empty() {
+            "(none)".to_owned()
+        } else {
+            lines
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Arrival>>> {
@@ -187,5 +228,8 @@ impl Journal {
 }
 
 fn find<'a>(headers: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
-    headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+    headers
+        .iter()
+        .find(|(name, _)| name == wanted)
+        .map(|(_, value)| value.as_str())
 }

@@ -18,19 +18,58 @@ pub struct Expected<'a> {
 
 const V2: [&str; 3] = ["meta", "data", "previous"];
 const V2_META: [&str; 17] = [
-    "action", "entity", "company_id", "correlation_id", "entity_id", "id", "is_bulk_edit", "timestamp", "type",
-    "user_id", "version", "webhook_id", "webhook_owner_id", "change_source", "attempt", "host", "permitted_user_ids",
+    "action",
+    "entity",
+    "company_id",
+    "correlation_id",
+    "entity_id",
+    "id",
+    "is_bulk_edit",
+    "timestamp",
+    "type",
+    "user_id",
+    "version",
+    "webhook_id",
+    "webhook_owner_id",
+    "change_source",
+    "attempt",
+    "host",
+    "permitted_user_ids",
 ];
-const V1: [&str; 7] = ["v", "matches_filters", "meta", "retry", "current", "previous", "event"];
+const V1: [&str; 7] = [
+    "v",
+    "matches_filters",
+    "meta",
+    "retry",
+    "current",
+    "previous",
+    "event",
+];
 const V1_META: [&str; 16] = [
-    "v", "action", "object", "id", "company_id", "user_id", "host", "timestamp", "timestamp_micro",
-    "permitted_user_ids", "trans_pending", "is_bulk_update", "pipedrive_service_name", "matches_filters",
-    "change_source", "webhook_id",
+    "v",
+    "action",
+    "object",
+    "id",
+    "company_id",
+    "user_id",
+    "host",
+    "timestamp",
+    "timestamp_micro",
+    "permitted_user_ids",
+    "trans_pending",
+    "is_bulk_update",
+    "pipedrive_service_name",
+    "matches_filters",
+    "change_source",
+    "webhook_id",
 ];
 
 /// What is wrong with a body of either version; empty when nothing is.
 pub fn complaints(body: &Value, expected: Expected<'_>) -> Vec<String> {
-    let mut check = Check { body, complaints: Vec::new() };
+    let mut check = Check {
+        body,
+        complaints: Vec::new(),
+    };
     match body.get("v") {
         Some(_) => check.v1(expected),
         None => check.v2(expected),
@@ -47,16 +86,38 @@ impl Check<'_> {
     fn v2(&mut self, expected: Expected<'_>) {
         self.keys("", &V2, &[]);
         self.keys("/meta", &V2_META, &["merged_to_id", "merged_from_id"]);
-        self.is("/meta/action", "create, change or delete", |v| one_of(v, &["create", "change", "delete"]));
+        self.is("/meta/action", "create, change or delete", |v| {
+            one_of(v, &["create", "change", "delete"])
+        });
         self.is("/meta/version", "\"2.0\"", |v| v == "2.0");
-        self.is("/meta/type", "general or application", |v| one_of(v, &["general", "application"]));
-        self.is("/meta/change_source", "app or api", |v| one_of(v, &["app", "api"]));
+        self.is("/meta/type", "general or application", |v| {
+            one_of(v, &["general", "application"])
+        });
+        self.is("/meta/change_source", "app or api", |v| {
+            one_of(v, &["app", "api"])
+        });
         self.is("/meta/id", "the webhook-id header", |v| v == expected.event);
-        self.is("/meta/webhook_id", "the tenterhook-webhook header", |v| v == expected.webhook);
-        self.is("/meta/attempt", "the tenterhook-attempt header", |v| v.as_u64() == Some(expected.attempt));
+        self.is("/meta/webhook_id", "the tenterhook-webhook header", |v| {
+            v == expected.webhook
+        });
+        self.is("/meta/attempt", "the tenterhook-attempt header", |v| {
+            v.as_u64() == Some(expected.attempt)
+        });
         self.is("/meta/is_bulk_edit", "a boolean", Value::is_boolean);
-        self.is("/meta/timestamp", "ISO 8601 in UTC with milliseconds", is_millisecond_time);
-        for id in ["company_id", "correlation_id", "entity_id", "user_id", "webhook_owner_id", "entity", "host"] {
+        self.is(
+            "/meta/timestamp",
+            "ISO 8601 in UTC with milliseconds",
+            is_millisecond_time,
+        );
+        for id in [
+            "company_id",
+            "correlation_id",
+            "entity_id",
+            "user_id",
+            "webhook_owner_id",
+            "entity",
+            "host",
+        ] {
             self.is(&format!("/meta/{id}"), "a string", Value::is_string);
         }
         self.is("/meta/permitted_user_ids", "a list of strings, or null", |v| {
@@ -64,7 +125,9 @@ impl Check<'_> {
         });
         let (data, previous) = (self.body.get("data"), self.body.get("previous"));
         match self.body.pointer("/meta/action").and_then(Value::as_str) {
-            Some("create") if !previous.is_some_and(Value::is_null) => self.say("/previous of a create must be null"),
+            Some("create") if !previous.is_some_and(Value::is_null) => {
+                self.say("/previous of a create must be null")
+            }
             Some("delete") if !data.is_some_and(Value::is_null) => self.say("/data of a delete must be null"),
             _ => {}
         }
@@ -81,9 +144,15 @@ impl Check<'_> {
         self.is("/meta/action", "added, updated, merged or deleted", |v| {
             one_of(v, &["added", "updated", "merged", "deleted"])
         });
-        self.is("/meta/webhook_id", "the tenterhook-webhook header", |v| id_is(v, expected.webhook));
+        self.is("/meta/webhook_id", "the tenterhook-webhook header", |v| {
+            id_is(v, expected.webhook)
+        });
         for id in ["id", "company_id", "user_id"] {
-            self.is(&format!("/meta/{id}"), "a number if decimal, else a string", is_id);
+            self.is(
+                &format!("/meta/{id}"),
+                "a number if decimal, else a string",
+                is_id,
+            );
         }
         for text in ["object", "host"] {
             self.is(&format!("/meta/{text}"), "a string", Value::is_string);
@@ -94,9 +163,17 @@ impl Check<'_> {
         for flag in ["trans_pending", "is_bulk_update"] {
             self.is(&format!("/meta/{flag}"), "a boolean", Value::is_boolean);
         }
-        let part = |name: &str| self.body.pointer(&format!("/meta/{name}")).and_then(Value::as_str);
-        let event = part("action").zip(part("object")).map(|(action, object)| format!("{action}.{object}"));
-        self.is("/event", "action and object of the meta", |v| v.as_str() == event.as_deref());
+        let part = |name: &str| {
+            self.body
+                .pointer(&format!("/meta/{name}"))
+                .and_then(Value::as_str)
+        };
+        let event = part("action")
+            .zip(part("object"))
+            .map(|(action, object)| format!("{action}.{object}"));
+        self.is("/event", "action and object of the meta", |v| {
+            v.as_str() == event.as_deref()
+        });
     }
 
     fn keys(&mut self, place: &str, required: &[&str], optional: &[&str]) {
@@ -107,7 +184,9 @@ impl Check<'_> {
         let missing: Vec<String> = missing.map(|key| format!("{place}/{key} is missing")).collect();
         let known = |key: &str| required.contains(&key) || optional.contains(&key);
         let extra = object.keys().filter(|key| !known(key));
-        let extra: Vec<String> = extra.map(|key| format!("{place}/{key} is not in the format")).collect();
+        let extra: Vec<String> = extra
+            .map(|key| format!("{place}/{key} is not in the format"))
+            .collect();
         self.complaints.extend(missing.into_iter().chain(extra));
     }
 
@@ -136,14 +215,18 @@ fn is_id(value: &Value) -> bool {
     value.is_u64() || value.as_str().is_some_and(|text| !is_decimal(text))
 }
 
+/// Whether a version 1 value is this decimal id.
 fn id_is(value: &Value, id: &str) -> bool {
-    is_id(value) && (value == id || value.to_string() == id)
+    value.as_u64().is_some_and(|number| number.to_string() == id)
 }
 
 /// `2026-01-02T03:04:05.678Z`, exactly.
 fn is_millisecond_time(value: &Value) -> bool {
     value.as_str().is_some_and(|text| {
-        text.len() == 24 && text.as_bytes()[19] == b'.' && text.ends_with('Z') && text.parse::<jiff::Timestamp>().is_ok()
+        text.len() == 24
+            && text.as_bytes()[19] == b'.'
+            && text.ends_with('Z')
+            && text.parse::<jiff::Timestamp>().is_ok()
     })
 }
 
@@ -152,7 +235,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const EXPECTED: Expected<'static> = Expected { event: "e-1", webhook: "5", attempt: 2 };
+    const EXPECTED: Expected<'static> = Expected {
+        event: "e-1",
+        webhook: "5",
+        attempt: 2,
+    };
 
     fn v2() -> Value {
         json!({
@@ -222,6 +309,9 @@ mod tests {
         let meta = body["meta"].as_object_mut().unwrap();
         meta.remove("host");
         meta.insert("secret".to_owned(), json!(1));
-        assert_eq!(complaints(&body, EXPECTED), ["/meta/host is missing", "/meta/secret is not in the format"]);
+        assert_eq!(
+            complaints(&body, EXPECTED),
+            ["/meta/host is missing", "/meta/secret is not in the format"]
+        );
     }
 }

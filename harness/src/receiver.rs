@@ -36,9 +36,20 @@ impl Receiver {
         let server = MockServer::builder().disable_request_recording().start().await;
         let journal = Journal::new(Arc::clone(&time), keyring);
         let script = Arc::new(Mutex::new((script.into(), 0)));
-        let responder = Responder { time, journal: journal.clone(), script: Arc::clone(&script) };
-        Mock::given(matchers::any()).respond_with(responder).mount(&server).await;
-        Self { server, journal, script }
+        let responder = Responder {
+            time,
+            journal: journal.clone(),
+            script: Arc::clone(&script),
+        };
+        Mock::given(matchers::any())
+            .respond_with(responder)
+            .mount(&server)
+            .await;
+        Self {
+            server,
+            journal,
+            script,
+        }
     }
 
     /// Where it listens, as a subscription URL.
@@ -60,9 +71,16 @@ impl Receiver {
 impl Respond for Responder {
     fn respond(&self, request: &Received) -> ResponseTemplate {
         let headers = request.headers.iter().map(|(name, value)| {
-            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
         });
-        let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = request
+            .url
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
         let arrival = self.journal.enter(Request {
             connection: None,
             method: request.method.to_string(),

@@ -19,7 +19,11 @@ pub struct Reply {
 impl Reply {
     /// An empty answer with this status.
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// With one more header.
@@ -58,7 +62,9 @@ impl<R: Into<Reply>> From<R> for Answer {
 
 /// Which request gets which answer. The second argument counts the receiver's requests under this script from 0.
 #[derive(Clone)]
-pub struct Script(Arc<dyn Fn(&Arrival, usize) -> Answer + Send + Sync>);
+pub struct Script(Arc<Decide>);
+
+type Decide = dyn Fn(&Arrival, usize) -> Answer + Send + Sync;
 
 impl Script {
     /// Decides by the request.

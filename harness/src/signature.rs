@@ -70,7 +70,10 @@ impl fmt::Display for Verdict {
             Self::NoSecret => f.write_str("not checked, no secret known"),
             Self::Invalid(Flaw::Missing(header)) => write!(f, "INVALID: no {header} header"),
             Self::Invalid(Flaw::Timestamp(text)) => {
-                write!(f, "INVALID: webhook-timestamp {text:?} is not a number of seconds")
+                write!(
+                    f,
+                    "INVALID: webhook-timestamp {text:?} is not a number of seconds"
+                )
             }
             Self::Invalid(Flaw::Stale(by)) => write!(f, "INVALID: webhook-timestamp is off by {by:#}"),
             Self::Invalid(Flaw::Mismatch) => {
@@ -102,25 +105,43 @@ impl Signed<'_> {
     }
 
     fn flaw(&self, secrets: &[Secret], now: Timestamp) -> Option<Flaw> {
-        let Some(id) = self.id else { return Some(Flaw::Missing("webhook-id")) };
-        let Some(stamp) = self.timestamp else { return Some(Flaw::Missing("webhook-timestamp")) };
-        let Some(signatures) = self.signature else { return Some(Flaw::Missing("webhook-signature")) };
-        let sent = stamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let Some(sent) = sent else { return Some(Flaw::Timestamp(stamp.to_owned())) };
+        let Some(id) = self.id else {
+            return Some(Flaw::Missing("webhook-id"));
+        };
+        let Some(stamp) = self.timestamp else {
+            return Some(Flaw::Missing("webhook-timestamp"));
+        };
+        let Some(signatures) = self.signature else {
+            return Some(Flaw::Missing("webhook-signature"));
+        };
+        let sent = stamp
+            .parse()
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let Some(sent) = sent else {
+            return Some(Flaw::Timestamp(stamp.to_owned()));
+        };
         let off = now.duration_since(sent).abs();
         if off > TOLERANCE {
             return Some(Flaw::Stale(off));
         }
         let content = [id.as_bytes(), b".", stamp.as_bytes(), b".", self.body].concat();
         let matches = |signature: &str| {
-            let Some(Ok(tag)) = signature.strip_prefix("v1,").map(|s| STANDARD.decode(s)) else { return false };
+            let Some(Ok(tag)) = signature.strip_prefix("v1,").map(|s| STANDARD.decode(s)) else {
+                return false;
+            };
             secrets.iter().any(|secret| {
-                let mut mac = Hmac::<Sha256>::new_from_slice(&secret.0).expect("HMAC takes a key of any length");
+                let mut mac =
+                    Hmac::<Sha256>::new_from_slice(&secret.0).expect("HMAC takes a key of any length");
                 mac.update(&content);
                 mac.verify_slice(&tag).is_ok()
             })
         };
-        if signatures.split(' ').any(matches) { None } else { Some(Flaw::Mismatch) }
+        if signatures.split(' ').any(matches) {
+            None
+        } else {
+            Some(Flaw::Mismatch)
+        }
     }
 }
 
@@ -137,7 +158,11 @@ struct Secrets {
 impl Keyring {
     /// From now on `secret` may sign what comes from the webhook with this number.
     pub fn add(&self, webhook_number: &str, secret: Secret) {
-        self.lock().by_webhook.entry(webhook_number.to_owned()).or_default().push(secret);
+        self.lock()
+            .by_webhook
+            .entry(webhook_number.to_owned())
+            .or_default()
+            .push(secret);
     }
 
     /// From now on `secret` may sign what comes from any webhook.
@@ -149,8 +174,18 @@ impl Keyring {
     pub fn judge(&self, webhook_number: Option<&str>, request: &Signed<'_>, now: Timestamp) -> Verdict {
         let secrets = self.lock();
         let mut known = secrets.of_any.clone();
-        known.extend(webhook_number.and_then(|n| secrets.by_webhook.get(n)).into_iter().flatten().cloned());
-        if known.is_empty() { Verdict::NoSecret } else { request.verify(&known, now) }
+        known.extend(
+            webhook_number
+                .and_then(|n| secrets.by_webhook.get(n))
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
+        if known.is_empty() {
+            Verdict::NoSecret
+        } else {
+            request.verify(&known, now)
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Secrets> {
@@ -190,14 +225,20 @@ mod tests {
         }
         for second in [1_614_265_330 - 301, 1_614_265_330 + 301] {
             let by = SignedDuration::from_secs(301);
-            assert_eq!(vector().verify(&[secret()], at(second)), Verdict::Invalid(Flaw::Stale(by)));
+            assert_eq!(
+                vector().verify(&[secret()], at(second)),
+                Verdict::Invalid(Flaw::Stale(by))
+            );
         }
     }
 
     #[test]
     fn any_of_several_signatures_may_match() {
         let both = format!("v1,AAAA v1a,AAAA {TAG}");
-        let request = Signed { signature: Some(&both), ..vector() };
+        let request = Signed {
+            signature: Some(&both),
+            ..vector()
+        };
         assert_eq!(request.verify(&[secret()], at(1_614_265_330)), Verdict::Valid);
     }
 
@@ -207,16 +248,37 @@ mod tests {
         let now = at(1_614_265_330);
         assert_eq!(vector().verify(&[other], now), Verdict::Invalid(Flaw::Mismatch));
         for changed in [
-            Signed { id: Some("msg_2"), ..vector() },
-            Signed { timestamp: Some("1614265331"), ..vector() },
-            Signed { body: b"{}", ..vector() },
-            Signed { signature: Some("v1,g0hM9SsE"), ..vector() },
+            Signed {
+                id: Some("msg_2"),
+                ..vector()
+            },
+            Signed {
+                timestamp: Some("1614265331"),
+                ..vector()
+            },
+            Signed {
+                body: b"{}",
+                ..vector()
+            },
+            Signed {
+                signature: Some("v1,g0hM9SsE"),
+                ..vector()
+            },
         ] {
             assert_eq!(changed.verify(&[secret()], now), Verdict::Invalid(Flaw::Mismatch));
         }
-        let unsigned = Signed { signature: None, ..vector() };
-        assert_eq!(unsigned.verify(&[secret()], now), Verdict::Invalid(Flaw::Missing("webhook-signature")));
-        let timeless = Signed { timestamp: Some("yesterday"), ..vector() };
+        let unsigned = Signed {
+            signature: None,
+            ..vector()
+        };
+        assert_eq!(
+            unsigned.verify(&[secret()], now),
+            Verdict::Invalid(Flaw::Missing("webhook-signature"))
+        );
+        let timeless = Signed {
+            timestamp: Some("yesterday"),
+            ..vector()
+        };
         let flaw = Flaw::Timestamp("yesterday".to_owned());
         assert_eq!(timeless.verify(&[secret()], now), Verdict::Invalid(flaw));
     }

@@ -71,6 +71,10 @@ impl Timekeeper for RealTime {
 
 impl fmt::Display for AttemptName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event {} to webhook {}, attempt {}", self.event, self.webhook, self.attempt)
+        write!(
+            f,
+            "event {} to webhook {}, attempt {}",
+            self.event, self.webhook, self.attempt
+        )
     }
 }

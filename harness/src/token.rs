@@ -69,24 +69,38 @@ impl Claims {
 
     /// The same user through an app, with the `admin` scope that W2 asks for.
     pub fn through_app(self, app: &str) -> Self {
-        Self { app_id: Some(app.to_owned()), scope: format!("{} admin", self.scope), ..self }
+        Self {
+            app_id: Some(app.to_owned()),
+            scope: format!("{} admin", self.scope),
+            ..self
+        }
     }
 
     /// A token that is no user's: `platform` or `operator`.
     pub fn of_scope(scope: &str) -> Self {
-        Self { scope: scope.to_owned(), ..Self::default() }
+        Self {
+            scope: scope.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// The same claims with other scopes.
     pub fn with_scope(self, scope: &str) -> Self {
-        Self { scope: scope.to_owned(), ..self }
+        Self {
+            scope: scope.to_owned(),
+            ..self
+        }
     }
 }
 
 impl TokenKey {
     /// A token with `claims`, valid for a year from `now`.
     pub fn sign(&self, claims: &Claims, now: Timestamp) -> String {
-        self.sign_until(claims, now, now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX))
+        self.sign_until(
+            claims,
+            now,
+            now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX),
+        )
     }
 
     /// A token with `claims` that expires at `expiry`.
@@ -130,8 +144,15 @@ mod tests {
 
     #[test]
     fn an_app_token_names_its_app_and_nothing_it_lacks() {
-        let key = TokenKey { secret: b"secret".to_vec(), issuer: None, audience: None };
-        let token = key.sign(&Claims::user(1, 7, "regular").through_app("crm"), Timestamp::UNIX_EPOCH);
+        let key = TokenKey {
+            secret: b"secret".to_vec(),
+            issuer: None,
+            audience: None,
+        };
+        let token = key.sign(
+            &Claims::user(1, 7, "regular").through_app("crm"),
+            Timestamp::UNIX_EPOCH,
+        );
         let payload = token.split('.').nth(1).unwrap();
         let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
         assert_eq!(

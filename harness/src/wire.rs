@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -83,8 +84,23 @@ pub struct Listen {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { address: (Ipv4Addr::LOCALHOST, 0).into(), tls: None }
+        Self {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            tls: None,
+        }
     }
+}
+
+/// TLS with a certificate for this machine that is its own issuer, made now.
+pub fn self_signed() -> anyhow::Result<TlsAcceptor> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()])?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 impl WireReceiver {
@@ -101,7 +117,13 @@ impl WireReceiver {
     pub fn refusing(time: Time, keyring: Keyring) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let mut receiver = Self::at(socket.local_addr()?, "http", time, keyring, Arc::new(|_| 200.into()));
+        let mut receiver = Self::at(
+            socket.local_addr()?,
+            "http",
+            time,
+            keyring,
+            Arc::new(|_| 200.into()),
+        );
         receiver.held.push(Held::Socket(socket));
         Ok(receiver)
     }
@@ -114,16 +136,38 @@ impl WireReceiver {
         let address = listener.local_addr()?;
         // A backlog of 0 still admits one.
         let filler = TcpStream::connect(address).await?;
-        let mut receiver = Self::at(address, "http", Arc::clone(&time), keyring, Arc::new(|_| 200.into()));
-        receiver.held.extend([Held::Listener(listener), Held::Filler(filler)]);
+        let mut receiver = Self::at(
+            address,
+            "http",
+            Arc::clone(&time),
+            keyring,
+            Arc::new(|_| 200.into()),
+        );
+        receiver
+            .held
+            .extend([Held::Listener(listener), Held::Filler(filler)]);
         time.stall_target(address);
         Ok(receiver)
     }
 
-    fn at(address: SocketAddr, scheme: &'static str, time: Time, keyring: Keyring, conducts: Conducts) -> Self {
+    fn at(
+        address: SocketAddr,
+        scheme: &'static str,
+        time: Time,
+        keyring: Keyring,
+        conducts: Conducts,
+    ) -> Self {
         let journal = Journal::new(Arc::clone(&time), keyring);
         let conducts = Arc::new(Mutex::new(conducts));
-        Self { address, scheme, journal, time, conducts, work: None, held: Vec::new() }
+        Self {
+            address,
+            scheme,
+            journal,
+            time,
+            conducts,
+            work: None,
+            held: Vec::new(),
+        }
     }
 
     /// Where it listens, as a subscription URL.
@@ -148,16 +192,28 @@ impl WireReceiver {
     }
 
     fn acceptor(&self, listener: TcpListener, tls: Option<TlsAcceptor>) -> impl Future<Output = ()> + use<> {
-        let (time, journal, conducts) = (Arc::clone(&self.time), self.journal.clone(), Arc::clone(&self.conducts));
+        let (time, journal, conducts) = (
+            Arc::clone(&self.time),
+            self.journal.clone(),
+            Arc::clone(&self.conducts),
+        );
         let silence = Silence::new(Arc::clone(&time), self.address);
         async move {
             // Dropped with the acceptor, and every connection with it.
             let mut connections = JoinSet::new();
             for number in 0.. {
-                let Ok((stream, _)) = listener.accept().await else { return };
+                let Ok((stream, _)) = listener.accept().await else {
+                    return;
+                };
                 let conduct = conducts.lock().unwrap_or_else(PoisonError::into_inner)(number);
                 let (time, journal, silence) = (Arc::clone(&time), journal.clone(), Arc::clone(&silence));
-                let connected = move |stream| Connection { number, stream, time, journal, silence };
+                let connected = move |stream| Connection {
+                    number,
+                    stream,
+                    time,
+                    journal,
+                    silence,
+                };
                 connections.spawn(serve(stream, tls.clone(), conduct, connected));
                 while connections.try_join_next().is_some() {}
             }
@@ -206,3 +262,6 @@ async fn serve(
     };
     connection.send(&reply).await
 }
+
+#[cfg(test)]
+mod tests;

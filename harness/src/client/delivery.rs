@@ -67,8 +67,9 @@ impl Client {
              deliveries(first: $first, after: $after) {{ \
              nodes {{ {DELIVERY} }} pageInfo {{ hasNextPage endCursor }} }} }} }}"
         );
-        let mut newest_first: Vec<Delivery> =
-            self.collect(&document, json!({"id": webhook}), "/webhook/deliveries").await?;
+        let mut newest_first: Vec<Delivery> = self
+            .collect(&document, json!({"id": webhook}), "/webhook/deliveries")
+            .await?;
         newest_first.reverse();
         Ok(newest_first)
     }

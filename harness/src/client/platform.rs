@@ -83,8 +83,9 @@ impl Client {
     /// Publishes a batch. A refusal means that nothing was stored.
     pub async fn publish(&self, events: &[NewEvent]) -> Result<Publication, Refusal> {
         let selection = "events { index event { id eventId correlationId } deliveryCount duplicate }";
-        let (mut payload, user_errors) =
-            self.try_mutate("publishEvents", json!({"events": events}), selection).await?;
+        let (mut payload, user_errors) = self
+            .try_mutate("publishEvents", json!({"events": events}), selection)
+            .await?;
         let events: Vec<Published> = parse(payload["events"].take())?;
         if events.is_empty() && !user_errors.is_empty() {
             return Err(Refusal::User(user_errors));
@@ -107,13 +108,17 @@ impl Client {
 
     /// Removes an app from the marketplace; answers how many webhooks went with it.
     pub async fn remove_app(&self, app: &str) -> Result<u64, Refusal> {
-        let payload = self.mutate("removeApp", json!({"appId": app}), "removedWebhookCount").await?;
+        let payload = self
+            .mutate("removeApp", json!({"appId": app}), "removedWebhookCount")
+            .await?;
         Ok(parse(payload["removedWebhookCount"].clone())?)
     }
 
     /// A user installs an app.
     pub async fn install_app(&self, app: &str, company: u64, user: u64) -> Result<(), Refusal> {
-        self.mutate("installApp", installation(app, company, user), "app { appId }").await.map(drop)
+        self.mutate("installApp", installation(app, company, user), "app { appId }")
+            .await
+            .map(drop)
     }
 
     /// A user uninstalls an app; answers how many webhooks went with it.
@@ -126,7 +131,9 @@ impl Client {
     /// Makes a user known before its first token.
     pub async fn upsert_user(&self, company: u64, user: u64, role: &str) -> Result<(), Refusal> {
         let user = json!({"companyId": company.to_string(), "userId": user.to_string(), "role": role});
-        self.mutate("upsertUsers", json!({"users": [user]}), "count").await.map(drop)
+        self.mutate("upsertUsers", json!({"users": [user]}), "count")
+            .await
+            .map(drop)
     }
 
     /// Removes a user; answers how many webhooks went with it.

@@ -55,22 +55,36 @@ impl NewWebhook {
 
     /// Only these events.
     pub fn on(self, action: &str, object: &str) -> Self {
-        Self { event_action: action.to_owned(), event_object: object.to_owned(), ..self }
+        Self {
+            event_action: action.to_owned(),
+            event_object: object.to_owned(),
+            ..self
+        }
     }
 
     /// With the payload of version 1.
     pub fn v1(self) -> Self {
-        Self { version: Some("V1".to_owned()), ..self }
+        Self {
+            version: Some("V1".to_owned()),
+            ..self
+        }
     }
 
     /// For another user of the company.
     pub fn for_user(self, user: u64) -> Self {
-        Self { user_id: Some(user.to_string()), ..self }
+        Self {
+            user_id: Some(user.to_string()),
+            ..self
+        }
     }
 
     /// With HTTP basic credentials.
     pub fn basic_auth(self, user: &str, password: &str) -> Self {
-        Self { http_auth_user: Some(user.to_owned()), http_auth_password: Some(password.to_owned()), ..self }
+        Self {
+            http_auth_user: Some(user.to_owned()),
+            http_auth_password: Some(password.to_owned()),
+            ..self
+        }
     }
 }
 
@@ -174,21 +188,26 @@ impl Client {
     pub async fn create_webhook(&self, new: NewWebhook) -> Result<Created, Refusal> {
         let selection = format!("webhook {{ {WEBHOOK} }} signingSecret");
         let created: Created = parse(self.mutate("createWebhook", json!(new), &selection).await?)?;
-        self.keyring.add(&created.webhook.number, created.signing_secret.parse()?);
+        self.keyring
+            .add(&created.webhook.number, created.signing_secret.parse()?);
         Ok(created)
     }
 
     /// Changes the named fields of a webhook.
     pub async fn update_webhook(&self, id: &str, mut changes: Value) -> Result<Webhook, Refusal> {
         changes["id"] = json!(id);
-        let mut payload = self.mutate("updateWebhook", changes, &format!("webhook {{ {WEBHOOK} }}")).await?;
+        let mut payload = self
+            .mutate("updateWebhook", changes, &format!("webhook {{ {WEBHOOK} }}"))
+            .await?;
         Ok(parse(payload["webhook"].take())?)
     }
 
     /// Deletes a webhook; answers it as removed.
     pub async fn delete_webhook(&self, id: &str) -> Result<Webhook, Refusal> {
         let selection = format!("deletedWebhookId webhook {{ {WEBHOOK} }}");
-        let mut payload = self.mutate("deleteWebhook", json!({"id": id}), &selection).await?;
+        let mut payload = self
+            .mutate("deleteWebhook", json!({"id": id}), &selection)
+            .await?;
         Ok(parse(payload["webhook"].take())?)
     }
 

@@ -52,7 +52,10 @@ impl Connection {
                 break at;
             }
             if bytes.len() > MAX_HEAD || self.stream.read_buf(&mut bytes).await? == 0 {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "no end of the request head"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "no end of the request head",
+                ));
             }
         };
         let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
@@ -86,7 +89,10 @@ impl Connection {
         for (name, value) in &reply.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        head.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", reply.body.len()));
+        head.push_str(&format!(
+            "content-length: {}\r\nconnection: close\r\n\r\n",
+            reply.body.len()
+        ));
         self.stream.write_all(head.as_bytes()).await?;
         self.stream.write_all(&reply.body).await?;
         self.stream.shutdown().await
@@ -122,7 +128,11 @@ struct Silent(Arc<Silence>);
 
 impl Silence {
     pub(super) fn new(time: Time, target: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { time, target, count: Mutex::new(0) })
+        Arc::new(Self {
+            time,
+            target,
+            count: Mutex::new(0),
+        })
     }
 
     fn begin(silence: &Arc<Self>) -> Silent {

@@ -54,14 +54,20 @@ impl Fault {
             Self::CloseWithoutAnswer => {}
             Self::HangBeforeHeaders => connection.outlast().await,
             Self::HangInHeaders => {
-                connection.stream.write_all(b"HTTP/1.1 200 OK\r\nserver: unfinished\r\n").await?;
+                connection
+                    .stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nserver: unfinished\r\n")
+                    .await?;
                 connection.outlast().await;
             }
             Self::Garbage => connection.stream.write_all(b"ICY 200 OK\r\n\r\n").await?,
             Self::SwitchingProtocols => connection.stream.write_all(SWITCHING).await?,
             Self::EarlyHints => connection.stream.write_all(HINTS_THEN_OK).await?,
             Self::EndlessBody => {
-                connection.stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await?;
+                connection
+                    .stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+                    .await?;
                 loop {
                     connection.stream.write_all(&[b'x'; 4096]).await?;
                 }
@@ -71,6 +77,7 @@ impl Fault {
     }
 }
 
-const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+const SWITCHING: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
 const HINTS_THEN_OK: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n\
     HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

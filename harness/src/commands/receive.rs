@@ -1,0 +1,135 @@
+//! `receive`: a receiver on a fixed port that prints what comes.
+
+use std::io::{Write, stdout};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::SignedDuration;
+
+use tenterhook_harness::journal::Arrival;
+use tenterhook_harness::reply::Reply;
+use tenterhook_harness::signature::{Keyring, Secret};
+use tenterhook_harness::timekeeper::RealTime;
+use tenterhook_harness::wire::{Conduct, Fault, Listen, WireReceiver};
+
+/// Listen for webhooks, answer as told, and print each request with what is wrong with it.
+///
+/// Each request is printed with its event, webhook, attempt and signature, and with everything that does not
+/// follow the payload's format. Every request comes on a connection of its own. Ends with Ctrl-C.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  receive                              answer 200 to everything on port 9000
+  receive --fail-first 10              see a ban: the first ten requests get a 500
+  receive --status 503 --delay 2s      answer 503 after two seconds
+  receive --fault hang-before-headers  never answer
+  receive --secret whsec_...           check signatures with the webhook's secret")]
+pub struct Receive {
+    /// The port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 9000)]
+    port: u16,
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The status to answer with.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
+    status: u16,
+    /// Answer this many requests with 500 before the first good answer.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    fail_first: usize,
+    /// Wait this long before each answer, such as `2s` or `PT2S`.
+    #[arg(long, value_name = "TIME")]
+    delay: Option<SignedDuration>,
+    /// Misbehave in this way instead of answering; after `--fail-first`, only the first N times.
+    #[arg(long, value_enum, value_name = "FAULT")]
+    fault: Option<Fault>,
+    /// Send this body with each answer.
+    #[arg(long, default_value = "")]
+    body: String,
+    /// A webhook's signing secret, `whsec_…`; may be given several times.
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<Secret>,
+    /// One line for each request, without its body.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Receive {
+    /// Serves until the process is ended.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let keyring = Keyring::default();
+        for secret in &self.secret {
+            keyring.add_for_all(secret.clone());
+        }
+        let address = SocketAddr::new(self.host, self.port);
+        let listen = Listen { address, tls: None };
+        let quiet = self.quiet;
+        let me = Arc::new(self);
+        let conducts = Arc::clone(&me);
+        let conducts = Arc::new(move |connection| conducts.conduct(connection));
+        let receiver = WireReceiver::start(listen, Arc::new(RealTime), keyring, conducts)
+            .await
+            .with_context(|| format!("cannot listen on {address}; is another receiver running?"))?;
+        print(&format!("Listening. Point a webhook at {}\n", receiver.url()))?;
+        let mut count = receiver.journal().watch();
+        let mut printed = 0;
+        loop {
+            for arrival in receiver.journal().all().into_iter().skip(printed) {
+                printed += 1;
+                let conduct = arrival.connection.map(|connection| me.conduct(connection));
+                print(&describe(&arrival, conduct.as_ref(), quiet))?;
+            }
+            count.changed().await?;
+        }
+    }
+
+    /// What the connection with this number gets.
+    fn conduct(&self, connection: usize) -> Conduct {
+        let failing = connection < self.fail_first;
+        let reply = match self.fault {
+            Some(fault) if failing || self.fail_first == 0 => return Conduct::Fault(fault),
+            None if failing => Reply::status(500),
+            _ => Reply::status(self.status).body(self.body.as_str()),
+        };
+        match self.delay {
+            Some(delay) => Conduct::ReplyAfter(delay, reply),
+            None => Conduct::Reply(reply),
+        }
+    }
+}
+
+/// One request for people.
+fn describe(arrival: &Arrival, conduct: Option<&Conduct>, quiet: bool) -> String {
+    let answered = match conduct {
+        Some(Conduct::Reply(reply)) => format!("answered {}", reply.status),
+        Some(Conduct::ReplyAfter(wait, reply)) => format!("answering {} in {wait:#}", reply.status),
+        Some(Conduct::Fault(fault)) => format!("{fault:?}"),
+        Some(Conduct::ReplyOnCue(..)) | None => String::new(),
+    };
+    let at = arrival.real.strftime("%H:%M:%S%.3f");
+    let mut text = format!(
+        "{at}  attempt {} of event {} to webhook {}, {answered}, signature {}\n",
+        arrival.attempt(),
+        arrival.event(),
+        arrival.webhook(),
+        arrival.verdict
+    );
+    for complaint in arrival.complaints() {
+        text.push_str(&format!("    ! {complaint}\n"));
+    }
+    if !quiet {
+        let body = serde_json::to_string_pretty(&arrival.json()).unwrap_or_default();
+        for line in body.lines() {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+    text
+}
+
+/// To standard output at once, also where that is a file.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
