@@ -1,4 +1,13 @@
-//! stub
+//! Everything needed to see a webhook policy at work, and to prove it.
+//!
+//! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
+//!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
+//! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
+//! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
+//!
+//! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.
+//! Assertions panic with what came instead; everything else returns a `Result`. Nothing is checked on drop.
+
 pub mod client;
 pub mod journal;
 pub mod payload;

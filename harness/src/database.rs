@@ -1,0 +1,143 @@
+//! A database for each world, on one Postgres for each process.
+//!
+//! Promises a fresh schema in a few milliseconds by copying a template, and that a database goes when its world is
+//! dropped. All of it runs on a thread of its own, since a test's runtime ends with the test and Postgres must not.
+//! Does not outlive the process, however that ends: the server's supervisor sees to it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::{Context, anyhow, bail};
+use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::launch::Postgres;
+use crate::realtime;
+
+const TEMPLATE: &str = "world";
+
+/// The Postgres of this process.
+pub struct Cluster {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+enum Order {
+    Create(oneshot::Sender<anyhow::Result<Config>>),
+    Drop(String),
+}
+
+/// A database of its own, dropped with it.
+pub struct Database {
+    config: Config,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Cluster {
+    /// The one that all worlds of this process share, started when first asked for.
+    pub async fn shared() -> anyhow::Result<&'static Self> {
+        static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
+    }
+
+    async fn start() -> anyhow::Result<Self> {
+        let (orders, queue) = mpsc::unbounded_channel();
+        let (started, start) = oneshot::channel();
+        thread::Builder::new().name("postgres".to_owned()).spawn(move || keep(queue, started))?;
+        start.await.context("the thread that keeps Postgres has died")??;
+        Ok(Self { orders })
+    }
+
+    /// A new database with the server's schema and nothing in it.
+    pub async fn database(&self) -> anyhow::Result<Database> {
+        let (reply, created) = oneshot::channel();
+        let gone = || anyhow!("the thread that keeps Postgres has died");
+        self.orders.send(Order::Create(reply)).map_err(|_| gone())?;
+        let config = created.await.map_err(|_| gone())??;
+        Ok(Database { config, orders: self.orders.clone() })
+    }
+}
+
+impl Database {
+    /// What a server connects with, straight or through a proxy at this address.
+    pub fn url(&self, through: Option<SocketAddr>) -> String {
+        let (host, port) = match through {
+            Some(proxy) => (proxy.ip().to_string(), proxy.port()),
+            None => (self.folder().map(|folder| folder.display().to_string()).unwrap_or_default(), 5432),
+        };
+        format!("host='{host}' port={port} user=postgres dbname={}", self.name())
+    }
+
+    /// The Unix socket on which its Postgres listens.
+    pub fn socket(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.folder()?.join(".s.PGSQL.5432"))
+    }
+
+    fn folder(&self) -> anyhow::Result<PathBuf> {
+        match self.config.get_hosts().first() {
+            Some(Host::Unix(folder)) => Ok(folder.clone()),
+            other => bail!("Postgres was expected on a Unix socket, not on {other:?}"),
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.config.get_dbname().unwrap_or_default()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Fails only when Postgres is gone already, and the database with it.
+        let _ = self.orders.send(Order::Drop(self.name().to_owned()));
+    }
+}
+
+/// The thread: starts Postgres, makes the template, and then carries out orders one by one.
+fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyhow::Result<()>>) {
+    let work = async move {
+        let (postgres, admin) = match prepare().await {
+            Ok(ready) => ready,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        let _ = started.send(Ok(()));
+        let mut made = 0_u32;
+        while let Some(order) = queue.recv().await {
+            match order {
+                Order::Create(reply) => {
+                    made += 1;
+                    let created = create(&postgres, &admin, &format!("world_{made}")).await;
+                    // An error means that whoever asked has given up.
+                    let _ = reply.send(created);
+                }
+                Order::Drop(name) => {
+                    let dropped = admin.batch_execute(&format!("drop database {name} with (force)")).await;
+                    if let Err(error) = dropped {
+                        eprintln!("the database of a world stays: {error}");
+                    }
+                }
+            }
+        }
+    };
+    // Diesel's migrations block their thread, which a runtime with a single one does not allow.
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => eprintln!("no runtime for Postgres: {error}"),
+    }
+}
+
+async fn prepare() -> anyhow::Result<(Postgres, Client)> {
+    let postgres = Postgres::start().await?;
+    let (admin, connection) = postgres.config("postgres")?.connect(NoTls).await?;
+    realtime::spawn(async move { drop(connection.await) });
+    admin.batch_execute(&format!("create database {TEMPLATE}")).await?;
+    postgres.migrate(TEMPLATE).await?;
+    Ok((postgres, admin))
+}
+
+/// FILE_COPY instead of the default: nothing is durable here, so there is no log to save.
+async fn create(postgres: &Postgres, admin: &Client, name: &str) -> anyhow::Result<Config> {
+    let statement = format!("create database {name} template {TEMPLATE} strategy file_copy");
+    admin.batch_execute(&statement).await?;
+    postgres.config(name)
+}

@@ -1,0 +1,114 @@
+//! Starts the server in this process. The only file of the harness that knows it.
+//!
+//! Promises to use what a person who starts the server uses: settings, a clock, a Postgres, `run`. Nothing of what the
+//! harness judges comes from here.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+
+use tenterhook::clock::{Clock, SimClock};
+use tenterhook::embedded::EmbeddedPostgres;
+use tenterhook::store::migrations;
+
+use crate::timekeeper::{AttemptName, Timekeeper};
+
+/// A Postgres that stops with this process and keeps nothing.
+pub struct Postgres(EmbeddedPostgres);
+
+impl Postgres {
+    /// Finds and starts one, as the server would.
+    pub async fn start() -> anyhow::Result<Self> {
+        Ok(Self(EmbeddedPostgres::temporary().await?))
+    }
+
+    /// What to connect to one of its databases with.
+    pub fn config(&self, database: &str) -> anyhow::Result<tokio_postgres::Config> {
+        Ok(self.0.url(database).parse()?)
+    }
+
+    /// Gives a database the server's schema.
+    pub async fn migrate(&self, database: &str) -> anyhow::Result<()> {
+        migrations::run_pending(&self.0.url(database)).await.context("the migrations failed")?;
+        Ok(())
+    }
+}
+
+/// The simulated clock that the servers of a world share. Clones are the same clock.
+#[derive(Clone)]
+pub struct SimulatedTime {
+    clock: Clock,
+    handle: SimClock,
+}
+
+impl SimulatedTime {
+    /// Stands at `start` until it is advanced.
+    pub fn starting_at(start: Timestamp) -> anyhow::Result<Self> {
+        let clock = Clock::simulated(start);
+        let handle = clock.simulation().context("a simulated clock has a handle")?.clone();
+        Ok(Self { clock, handle })
+    }
+
+    /// See [`World::advance`](crate::world::World::advance).
+    pub async fn advance(&self, by: SignedDuration) -> anyhow::Result<Timestamp> {
+        Ok(self.handle.advance(by).await?)
+    }
+
+    /// See [`World::advance_to`](crate::world::World::advance_to).
+    pub async fn advance_to(&self, at: Timestamp) -> anyhow::Result<Timestamp> {
+        Ok(self.handle.advance_to(at).await?)
+    }
+
+    /// See [`World::advance_to_next`](crate::world::World::advance_to_next).
+    pub async fn advance_to_next(&self) -> anyhow::Result<Timestamp> {
+        Ok(self.handle.advance_to_next().await?)
+    }
+}
+
+impl Timekeeper for SimulatedTime {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn stall(&self, attempt: &AttemptName) {
+        if let Some((event, webhook)) = parsed(attempt) {
+            self.handle.stall_attempt(event, webhook, attempt.attempt);
+        }
+    }
+
+    fn resume(&self, attempt: &AttemptName) {
+        if let Some((event, webhook)) = parsed(attempt) {
+            self.handle.resume_attempt(event, webhook, attempt.attempt);
+        }
+    }
+
+    fn stall_target(&self, target: SocketAddr) {
+        self.handle.stall_target(&target.to_string());
+    }
+
+    fn resume_target(&self, target: SocketAddr) {
+        self.handle.resume_target(&target.to_string());
+    }
+
+    fn delay(&self, attempt: &AttemptName, wait: SignedDuration) -> BoxFuture<'static, ()> {
+        let (time, attempt) = (self.clone(), attempt.clone());
+        let until = self.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let stalled = attempt.clone();
+        let sleeper = time.clone();
+        // A task that the clock knows, so that time waits between its waking and the attempt's being resumed.
+        let woken = time.clock.spawn("delayed answer", async move {
+            sleeper.clock.sleep_until(until).await;
+            sleeper.resume(&attempt);
+        });
+        self.stall(&stalled);
+        Box::pin(async move { drop(woken.await) })
+    }
+}
+
+/// A request that does not name its attempt as the contract says cannot be stalled: it holds time still, and the
+/// watchdog says so.
+fn parsed(attempt: &AttemptName) -> Option<(uuid::Uuid, i64)> {
+    Some((attempt.event.parse().ok()?, attempt.webhook.parse().ok()?))
+}
