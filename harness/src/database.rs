@@ -44,7 +44,9 @@ impl Cluster {
     async fn start() -> anyhow::Result<Self> {
         let (orders, queue) = mpsc::unbounded_channel();
         let (started, start) = oneshot::channel();
-        thread::Builder::new().name("postgres".to_owned()).spawn(move || keep(queue, started))?;
+        thread::Builder::new()
+            .name("postgres".to_owned())
+            .spawn(move || keep(queue, started))?;
         start.await.context("the thread that keeps Postgres has died")??;
         Ok(Self { orders })
     }
@@ -55,7 +57,10 @@ impl Cluster {
         let gone = || anyhow!("the thread that keeps Postgres has died");
         self.orders.send(Order::Create(reply)).map_err(|_| gone())?;
         let config = created.await.map_err(|_| gone())??;
-        Ok(Database { config, orders: self.orders.clone() })
+        Ok(Database {
+            config,
+            orders: self.orders.clone(),
+        })
     }
 }
 
@@ -64,7 +69,12 @@ impl Database {
     pub fn url(&self, through: Option<SocketAddr>) -> String {
         let (host, port) = match through {
             Some(proxy) => (proxy.ip().to_string(), proxy.port()),
-            None => (self.folder().map(|folder| folder.display().to_string()).unwrap_or_default(), 5432),
+            None => (
+                self.folder()
+                    .map(|folder| folder.display().to_string())
+                    .unwrap_or_default(),
+                5432,
+            ),
         };
         format!("host='{host}' port={port} user=postgres dbname={}", self.name())
     }
@@ -111,7 +121,9 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
                     let _ = reply.send(created);
                 }
                 Order::Drop(name) => {
-                    let dropped = admin.batch_execute(&format!("drop database {name} with (force)")).await;
+                    let dropped = admin
+                        .batch_execute(&format!("drop database {name} with (force)"))
+                        .await;
                     if let Err(error) = dropped {
                         eprintln!("the database of a world stays: {error}");
                     }
@@ -120,7 +132,11 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
         }
     };
     // Diesel's migrations block their thread, which a runtime with a single one does not allow.
-    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+    match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => eprintln!("no runtime for Postgres: {error}"),
     }
@@ -130,7 +146,9 @@ async fn prepare() -> anyhow::Result<(Postgres, Client)> {
     let postgres = Postgres::start().await?;
     let (admin, connection) = postgres.config("postgres")?.connect(NoTls).await?;
     realtime::spawn(async move { drop(connection.await) });
-    admin.batch_execute(&format!("create database {TEMPLATE}")).await?;
+    admin
+        .batch_execute(&format!("create database {TEMPLATE}"))
+        .await?;
     postgres.migrate(TEMPLATE).await?;
     Ok((postgres, admin))
 }
@@ -140,4 +158,54 @@ async fn create(postgres: &Postgres, admin: &Client, name: &str) -> anyhow::Resu
     let statement = format!("create database {name} template {TEMPLATE} strategy file_copy");
     admin.batch_execute(&statement).await?;
     postgres.config(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::Meter;
+
+    async fn connect(url: &str) -> Client {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        realtime::spawn(async move { drop(connection.await) });
+        client
+    }
+
+    #[tokio::test]
+    async fn each_database_has_the_schema_and_nothing_of_another() {
+        let cluster = Cluster::shared().await.unwrap();
+        let (one, other) = (
+            cluster.database().await.unwrap(),
+            cluster.database().await.unwrap(),
+        );
+        let (in_one, in_other) = (connect(&one.url(None)).await, connect(&other.url(None)).await);
+        in_one
+            .execute("insert into settings values ('mine', '1')", &[])
+            .await
+            .unwrap();
+        let count = "select count(*) from settings where key = 'mine'";
+        assert_eq!(in_one.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 1);
+        assert_eq!(in_other.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 0);
+    }
+
+    #[tokio::test]
+    async fn the_meter_counts_statements_and_changes_nothing() {
+        let database = Cluster::shared().await.unwrap().database().await.unwrap();
+        let meter = Meter::start(database.socket().unwrap()).await.unwrap();
+        let client = connect(&database.url(Some(meter.address()))).await;
+        assert_eq!(meter.statements(), 0);
+        client.batch_execute("select 1").await.unwrap();
+        let statement = client.prepare("select $1::bigint").await.unwrap();
+        for n in 0..3_i64 {
+            assert_eq!(
+                client
+                    .query_one(&statement, &[&n])
+                    .await
+                    .unwrap()
+                    .get::<_, i64>(0),
+                n
+            );
+        }
+        assert_eq!(meter.statements(), 4);
+    }
 }

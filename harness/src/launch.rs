@@ -31,7 +31,9 @@ impl Postgres {
 
     /// Gives a database the server's schema.
     pub async fn migrate(&self, database: &str) -> anyhow::Result<()> {
-        migrations::run_pending(&self.0.url(database)).await.context("the migrations failed")?;
+        migrations::run_pending(&self.0.url(database))
+            .await
+            .context("the migrations failed")?;
         Ok(())
     }
 }
@@ -47,7 +49,10 @@ impl SimulatedTime {
     /// Stands at `start` until it is advanced.
     pub fn starting_at(start: Timestamp) -> anyhow::Result<Self> {
         let clock = Clock::simulated(start);
-        let handle = clock.simulation().context("a simulated clock has a handle")?.clone();
+        let handle = clock
+            .simulation()
+            .context("a simulated clock has a handle")?
+            .clone();
         Ok(Self { clock, handle })
     }
 

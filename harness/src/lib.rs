@@ -9,7 +9,10 @@
 //! Assertions panic with what came instead; everything else returns a `Result`. Nothing is checked on drop.
 
 pub mod client;
+pub mod database;
 pub mod journal;
+pub mod launch;
+pub mod meter;
 pub mod payload;
 pub mod realtime;
 pub mod receiver;

@@ -39,7 +39,11 @@ impl Meter {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, statements, work })
+        Ok(Self {
+            address,
+            statements,
+            work,
+        })
     }
 
     /// Where it listens.

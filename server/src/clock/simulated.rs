@@ -147,6 +147,11 @@ impl SimClock {
         self.with(|state| state.stall_target(target));
     }
 
+    /// Takes back a [`SimClock::stall_target`].
+    pub fn resume_target(&self, target: &str) {
+        self.with(|state| state.resume_target(target));
+    }
+
     /// Takes back every [`SimClock::stall_target`].
     pub fn clear_stalled_targets(&self) {
         self.with(State::clear_stalled_targets);

@@ -256,6 +256,11 @@ impl State {
         self.recount();
     }
 
+    pub(super) fn resume_target(&mut self, target: &str) {
+        self.stalled_targets.remove(&target.to_ascii_lowercase());
+        self.recount();
+    }
+
     pub(super) fn clear_stalled_targets(&mut self) {
         self.stalled_targets.clear();
         self.recount();
