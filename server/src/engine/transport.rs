@@ -7,7 +7,8 @@
 //! The one exception of D5 is hyper's: a request that was still queued when its kept-alive connection turned out closed
 //! goes out on another one. A request of which a byte was written never does.
 //!
-//! Does not decide when to send or what a failure leads to, does not render or sign, and keeps no log.
+//! Does not decide when to send or what a failure leads to, does not render or sign, and keeps no log. Connections and
+//! certificates live in real time, whatever the clock: how long one is kept, whether one has expired.
 
 mod classify;
 mod phases;
@@ -38,13 +39,14 @@ use crate::model::attempt::Outcome;
 use crate::policy::target::{Blocked, TargetPolicy};
 
 /// How long an unused connection is kept. Under the 5 s after which common servers close it, so that we do first.
-/// Real time, as everything about a connection: it is not an attempt's.
 const KEPT_IDLE: Duration = Duration::from_secs(4);
-/// How long an HTTP/2 connection with requests on it may be silent before it is asked for a sign of life, and then how
-/// long that may take. Without it a dead connection would go on taking attempts and let all of them time out. Together
-/// longer than the usual deadline: the attempts on it time out, and say so, before the connection is given up.
+/// How long an HTTP/2 connection with requests on it may be silent before it is asked for a sign of life.
+///
+/// Without that a dead connection would go on taking attempts, and let each of them time out.
 const PING_AFTER: Duration = Duration::from_secs(5);
-const PONG_WITHIN: Duration = Duration::from_secs(6);
+/// How long the sign of life may take. Long, since giving up the connection breaks off the attempts on it: a receiver
+/// that is busy for a while and then answers in time must not be cut off.
+const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// How long the lookup of a name may take when a webhook is created.
 const VET_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 

@@ -1,6 +1,10 @@
 //! One wire request per attempt, and kept-alive connections (D5).
 
+use std::net::Ipv4Addr;
+use std::sync::atomic::AtomicBool;
+
 use AttemptErrorClass::Reset;
+use tokio::sync::Notify;
 
 use super::receiver::{Receiver, Seen};
 use super::*;
@@ -29,6 +33,65 @@ async fn a_connection_is_used_again_and_costs_nothing() {
     assert_eq!((timings.dns_us, timings.connect_us), (None, None));
     assert!(timings.first_byte_us.is_some());
     assert_eq!(receiver.counts(), (1, 2));
+}
+
+#[tokio::test]
+async fn an_attempt_that_gets_a_connection_while_it_is_still_resolving_owes_it_no_time() {
+    let answer = Arc::new(Notify::new());
+    let answered = answer.clone();
+    let mut receiver = Receiver::start(move |mut connection| {
+        let answer = answered.clone();
+        async move {
+            connection.request().await;
+            answer.notified().await;
+            connection.write(OK).await;
+            connection.answer_all(OK).await;
+        }
+    })
+    .await;
+    let clock = Clock::system();
+    let names = Arc::new(OnceOnly::default());
+    let transport = transport_with(&clock, names.clone(), &["127.0.0.0/8"], None);
+    let url = format!("http://receiver.test:{}/", receiver.address.port());
+    let (transport, clock, url) = (&transport, &clock, url.as_str());
+    let first = async move { transport.send(request(clock, url)).await };
+    let second = async move {
+        assert_eq!(receiver.next().await, Seen::Connection);
+        assert!(matches!(receiver.next().await, Seen::Request(_)));
+        let release = async {
+            names.asked_again.notified().await;
+            answer.notify_one();
+        };
+        let (sent, ()) = tokio::join!(transport.send(request(clock, url)), release);
+        assert_eq!(receiver.counts(), (0, 1));
+        sent
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_succeeded(&first);
+    assert_succeeded(&second);
+    assert_eq!(
+        (second.outcome.timings.dns_us, second.outcome.timings.connect_us),
+        (None, None)
+    );
+}
+
+/// Resolves one lookup to the loopback address, and never answers another.
+#[derive(Default)]
+struct OnceOnly {
+    asked: AtomicBool,
+    asked_again: Notify,
+}
+
+impl Resolver for OnceOnly {
+    fn lookup<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async {
+            if self.asked.swap(true, Ordering::SeqCst) {
+                self.asked_again.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Ok(vec![Ipv4Addr::LOCALHOST.into()])
+        })
+    }
 }
 
 #[tokio::test]

@@ -76,6 +76,7 @@ async fn a_redirect_to_a_metadata_address_is_not_followed() {
     let answer = "HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest\r\ncontent-length: 0\r\n\r\n";
     let sent = send(&Receiver::answering(answer).await.url()).await;
     assert_failed(&sent, Status);
+    assert_eq!(sent.outcome.status, Some(302));
 }
 
 #[rstest]
