@@ -246,11 +246,8 @@ impl Transport {
             Some(Host::Ipv6(address)) => return self.targets.vet_address(address.into()),
             None => return Ok(()),
         };
-        match self
-            .clock
-            .deadline(self.clock.now() + VET_WITHIN, self.names.lookup(name))
-            .await
-        {
+        let at = self.clock.now().checked_add(VET_WITHIN).unwrap_or(Timestamp::MAX);
+        match self.clock.deadline(at, self.names.lookup(name)).await {
             Ok(Err(ResolveError::Forbidden(blocked))) => Err(blocked),
             Ok(Ok(_) | Err(ResolveError::Lookup(_) | ResolveError::Empty)) | Err(_) => Ok(()),
         }

@@ -201,3 +201,11 @@ fn a_request_shows_no_secret() {
         .push(("authorization".to_owned(), "Basic s3cret".to_owned()));
     assert!(!format!("{request:?}").contains("s3cret"));
 }
+
+#[test]
+fn credentials_are_marked_as_such() {
+    let header = |name: &str| (name.to_owned(), "s3cret".to_owned());
+    let map = header_map(vec![header("Authorization"), header("webhook-id")]).unwrap();
+    assert!(map[AUTHORIZATION].is_sensitive() && !map["webhook-id"].is_sensitive());
+    assert!(!format!("{:?}", map[AUTHORIZATION]).contains("s3cret"));
+}
