@@ -1,3 +1,189 @@
 //! Settings: what an operator may choose, where a value comes from, and what is refused at start.
+//!
+//! Promises that every setting has one entry in one [`table`], that a name nobody knows, a value out of bounds and
+//! settings that contradict each other are refused at start with their names, and that no secret is ever shown.
+//! Does not promise that what a setting points at (a file, a database, a host) is there: its user finds out.
 
+pub mod keys;
 pub mod policy;
+pub mod sources;
+pub mod table;
+mod value;
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use secrecy::SecretString;
+use url::Url;
+
+pub use keys::{JwksSource, KeyError, Keys, TokenKeys};
+pub use policy::PolicySettings;
+pub use sources::{Loaded, Origin, SettingsError};
+
+/// Which time the server lives in (T1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockKind {
+    /// The real one.
+    System,
+    /// Stands still until an operator moves it.
+    Simulated,
+}
+
+/// Everything the server can be told. [`Settings::default`] is production, before anything is chosen.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Real or simulated time (T1).
+    pub clock: ClockKind,
+    /// Which log lines are written: a `tracing` filter.
+    pub log: String,
+    /// The database; without it `dev` starts its own.
+    pub database_url: Option<SecretString>,
+    /// Connections to the database that this process holds at most.
+    pub database_connections: u16,
+    /// Where a database of our own and development keys are kept; `None` means the user's usual place.
+    pub data_dir: Option<PathBuf>,
+    /// A folder with `initdb` and `postgres`.
+    pub pg_bin_dir: Option<PathBuf>,
+    /// The keys themselves, once the files are read. Not a setting: the next three are.
+    pub keys: Option<Keys>,
+    /// A file with the secret that signs tokens with HS256.
+    pub jwt_secret_file: Option<PathBuf>,
+    /// The public keys that tokens may be signed with instead.
+    pub jwks: Option<JwksSource>,
+    /// A file with the key under which credentials and signing secrets are stored (W11).
+    pub sealing_key_file: Option<PathBuf>,
+    /// The `iss` that tokens must have.
+    pub jwt_issuer: String,
+    /// The `aud` that tokens must have.
+    pub jwt_audience: String,
+    /// Addresses that webhooks may call although they are not public (W10).
+    pub allowed_targets: Vec<IpNet>,
+    /// The platform's own hosts, which webhooks may not call (W10).
+    pub platform_hosts: Vec<String>,
+    /// Certificates that receivers may be signed by besides the public ones.
+    pub extra_ca_file: Option<PathBuf>,
+    /// Where notices are delivered besides the API (R4).
+    pub notice_url: Option<Url>,
+    /// Attempts in flight at once in this process (D8).
+    pub in_flight: u32,
+    /// Attempts in flight at once to one webhook, in this process (D8).
+    pub in_flight_per_webhook: u32,
+    /// The numbers of the policy.
+    pub policy: PolicySettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            clock: ClockKind::System,
+            log: "info".to_owned(),
+            database_url: None,
+            database_connections: 16,
+            data_dir: None,
+            pg_bin_dir: None,
+            keys: None,
+            jwt_secret_file: None,
+            jwks: None,
+            sealing_key_file: None,
+            jwt_issuer: "tenterhook".to_owned(),
+            jwt_audience: "tenterhook".to_owned(),
+            allowed_targets: Vec::new(),
+            platform_hosts: Vec::new(),
+            extra_ca_file: None,
+            notice_url: None,
+            in_flight: 512,
+            in_flight_per_webhook: 8,
+            policy: PolicySettings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults of development: a receiver on the same machine may be called at once.
+    pub fn development() -> Self {
+        let loopback = [
+            IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+            IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+        ];
+        Self {
+            allowed_targets: loopback.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// What can't both be. Each line names both settings.
+    pub fn contradictions(&self) -> Vec<String> {
+        let policy = &self.policy;
+        let rules = [
+            (
+                self.clock == ClockKind::Simulated && !self.listen.ip().is_loopback(),
+                "clock=simulated needs a listen address of this machine (such as 127.0.0.1:8080): whoever reaches \
+                 it could move time",
+            ),
+            (
+                self.jwt_secret_file.is_some() && self.jwks.is_some(),
+                "jwt_secret_file and jwks are both set: tokens are signed either with a secret or with the keys of a \
+                 key set, choose one",
+            ),
+            (
+                self.in_flight_per_webhook > self.in_flight,
+                "in_flight_per_webhook is above in_flight: one webhook can't have more attempts than all",
+            ),
+            (
+                policy.success_excerpt > policy.response_excerpt,
+                "policy.success_excerpt is above policy.response_excerpt: no more is read than that",
+            ),
+            (
+                policy.idempotency_window > policy.history_retention,
+                "policy.idempotency_window is above policy.history_retention: the first event must still be there \
+                 to answer with",
+            ),
+            (
+                !policy.removal_warnings.is_sorted_by(|a, b| a < b),
+                "policy.removal_warnings must ascend",
+            ),
+            (
+                policy
+                    .removal_warnings
+                    .iter()
+                    .any(|warning| *warning >= policy.removal_window),
+                "policy.removal_warnings must come before policy.removal_window ends",
+            ),
+        ];
+        rules
+            .into_iter()
+            .filter(|(broken, _)| *broken)
+            .map(|(_, why)| why.to_owned())
+            .collect()
+    }
+
+    /// What `serve` lacks: nothing is made up in production.
+    pub fn missing_in_production(&self) -> Vec<String> {
+        let needed = [
+            (
+                self.database_url.is_none(),
+                "DATABASE_URL: the Postgres to keep everything in",
+            ),
+            (
+                self.jwt_secret_file.is_none() && self.jwks.is_none(),
+                "TENTERHOOK_JWT_SECRET_FILE or TENTERHOOK_JWKS: what tokens are signed with",
+            ),
+            (
+                self.sealing_key_file.is_none(),
+                "TENTERHOOK_SEALING_KEY_FILE: the key that stored credentials are encrypted with (`openssl rand -hex 32`)",
+            ),
+        ];
+        needed
+            .into_iter()
+            .filter(|(missing, _)| *missing)
+            .map(|(_, what)| what.to_owned())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! Where a value comes from: its default, the file, the environment, the command line; the later the stronger.
+//!
+//! Promises to name every problem at once, each with the name as its source spells it, and with the nearest name
+//! that exists where one is unknown.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+use super::Settings;
+use super::table::{Entry, TABLE};
+
+/// The variable that names the file. Not a setting itself: it decides where settings come from.
+pub const CONFIG_VARIABLE: &str = "TENTERHOOK_CONFIG";
+const PREFIX: &str = "TENTERHOOK_";
+
+/// Where the value in force was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The TOML file.
+    File,
+    /// An environment variable.
+    Environment,
+    /// A flag.
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::CommandLine => "command line",
+        })
+    }
+}
+
+/// What has been said, and where.
+#[derive(Debug, Default)]
+pub struct Sources<'a> {
+    /// The file's name and text.
+    pub file: Option<(&'a Path, &'a str)>,
+    /// The whole environment: what is not ours is passed over.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Keys of [`TABLE`] with the text of their flag.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// Settings that are whole and don't contradict each other.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The values in force.
+    pub settings: Settings,
+    /// The keys that were chosen; the others have their default.
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Everything that is wrong, one line each.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the settings can't be used:{}", .0.iter().map(|line| format!("\n  {line}")).collect::<String>())]
+pub struct SettingsError(pub Vec<String>);
+
+/// Lays the sources over `base`, the defaults.
+pub fn load(base: Settings, sources: &Sources) -> Result<Loaded, SettingsError> {
+    let mut layers = Layers {
+        loaded: Loaded {
+            settings: base,
+            origins: BTreeMap::new(),
+        },
+        problems: Vec::new(),
+    };
+    if let Some((path, text)) = sources.file {
+        layers.file(path, text);
+    }
+    layers.environment(&sources.environment);
+    for (key, text) in &sources.flags {
+        let name = format!("--{}", key.replace('_', "-"));
+        match TABLE.iter().find(|entry| entry.key == *key) {
+            Some(entry) => layers.set(entry, &name, text, Origin::CommandLine),
+            None => layers.unknown(&name, "", |entry| format!("--{}", entry.key)),
+        }
+    }
+    if layers.problems.is_empty() {
+        layers.problems = layers.loaded.settings.contradictions();
+    }
+    if layers.problems.is_empty() {
+        Ok(layers.loaded)
+    } else {
+        Err(SettingsError(layers.problems))
+    }
+}
+
+struct Layers {
+    loaded: Loaded,
+    problems: Vec<String>,
+}
+
+impl Layers {
+    fn file(&mut self, path: &Path, text: &str) {
+        match text.parse::<toml::Table>() {
+            Ok(table) => self.table(path, "", &table),
+            Err(error) => {
+                // The parser's own display quotes the line, which may hold a password.
+                let before = error
+                    .span()
+                    .and_then(|span| text.get(..span.start))
+                    .unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                self.problems
+                    .push(format!("{} line {line}: {}", path.display(), error.message()));
+            }
+        }
+    }
+
+    fn table(&mut self, path: &Path, prefix: &str, table: &toml::Table) {
+        for (name, value) in table {
+            let key = format!("{prefix}{name}");
+            if let toml::Value::Table(inner) = value {
+                self.table(path, &format!("{key}."), inner);
+                continue;
+            }
+            let place = format!(" in {}", path.display());
+            match (TABLE.iter().find(|entry| entry.key == key), plain_text(value)) {
+                (Some(entry), Some(text)) => self.set(entry, &format!("{key}{place}"), &text, Origin::File),
+                (Some(_), None) => {
+                    self.problems.push(format!(
+                        "{key}{place} must be a text, a whole number, true, false or a list of those"
+                    ));
+                }
+                (None, _) => self.unknown(&key, &place, |entry| entry.key.to_owned()),
+            }
+        }
+    }
+
+    fn environment(&mut self, variables: &[(OsString, OsString)]) {
+        for (name, value) in variables {
+            // Names that are not text are nobody's of ours.
+            let Some(name) = name.to_str().filter(|name| *name != CONFIG_VARIABLE) else {
+                continue;
+            };
+            let entry = TABLE.iter().find(|entry| entry.variable() == name);
+            match (entry, value.to_str()) {
+                (Some(entry), Some(text)) => self.set(entry, name, text, Origin::Environment),
+                (Some(_), None) => self.problems.push(format!("{name} must be UTF-8 text")),
+                (None, _) if name.starts_with(PREFIX) => self.unknown(name, "", Entry::variable),
+                (None, _) => {}
+            }
+        }
+    }
+
+    fn set(&mut self, entry: &'static Entry, name: &str, text: &str, origin: Origin) {
+        match (entry.set)(&mut self.loaded.settings, text) {
+            Ok(()) => {
+                self.loaded.origins.insert(entry.key, origin);
+            }
+            Err(error) => self.problems.push(format!("{name} is {text:?}, but {error}")),
+        }
+    }
+
+    /// `spell` writes an entry's name as this source does.
+    fn unknown(&mut self, name: &str, place: &str, spell: fn(&Entry) -> String) {
+        // The prefix that all share would make any two names near.
+        let core = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+        let distance = |entry: &&Entry| strsim::damerau_levenshtein(&core(&spell(entry)), &core(name));
+        let nearest = TABLE
+            .iter()
+            .min_by_key(distance)
+            .filter(|entry| distance(entry) <= core(name).len() / 3);
+        let hint = match nearest {
+            Some(entry) => format!("did you mean {}?", spell(entry)),
+            None => "`tenterhook settings` lists those there are".to_owned(),
+        };
+        self.problems
+            .push(format!("{name}{place} is not a setting: {hint}"));
+    }
+}
+
+/// A list's entries are joined as the environment would write them.
+fn plain_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
+        toml::Value::Array(entries) => {
+            let texts: Option<Vec<String>> = entries
+                .iter()
+                .map(|entry| if entry.is_array() { None } else { plain_text(entry) })
+                .collect();
+            texts.map(|texts| texts.join(","))
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+    }
+}

@@ -1,0 +1,274 @@
+//! The one list of settings: key, default, bounds and meaning. Everything that reads, prints or documents settings
+//! goes through it.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::Settings;
+use super::value::Value;
+
+/// One setting.
+pub struct Entry {
+    /// The name in the TOML file; a dot stands for a table.
+    pub key: &'static str,
+    /// What it decides, and the policy's rule if it has one.
+    pub meaning: &'static str,
+    /// Smallest and largest value, if there are such.
+    pub bounds: fn() -> Option<(String, String)>,
+    pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
+    show: fn(&Settings) -> String,
+}
+
+impl Entry {
+    /// The name in the environment.
+    pub fn variable(&self) -> String {
+        match self.key {
+            "database_url" => "DATABASE_URL".to_owned(),
+            "pg_bin_dir" => "PG_BIN_DIR".to_owned(),
+            key => format!("TENTERHOOK_{}", key.to_uppercase().replace('.', "_")),
+        }
+    }
+
+    /// The value in `settings`, empty if nothing is chosen. Never a secret.
+    pub fn value(&self, settings: &Settings) -> String {
+        (self.show)(settings)
+    }
+}
+
+fn within<T: Value + PartialOrd>(value: &T, bounds: RangeInclusive<T>) -> Result<(), String> {
+    if bounds.contains(value) {
+        Ok(())
+    } else {
+        Err(format!(
+            "must be from {} to {}",
+            bounds.start().show(),
+            bounds.end().show()
+        ))
+    }
+}
+
+/// The field is there for its type alone: numbers in the table have none of their own.
+fn show_bounds<T: Value>(_field: fn(&Settings) -> &T, bounds: RangeInclusive<T>) -> Option<(String, String)> {
+    Some((bounds.start().show(), bounds.end().show()))
+}
+
+const fn milliseconds(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn hours(n: u64) -> Duration {
+    Duration::from_secs(n * 3600)
+}
+
+const fn days(n: u64) -> Duration {
+    hours(n * 24)
+}
+
+/// A field of [`Settings`] as an entry: the key is the field's path. Then what the value must be besides its type:
+/// `from bounds`, or `if check`.
+macro_rules! setting {
+    ($first:ident $(.$rest:ident)*, from $bounds:expr, $meaning:literal) => {
+        setting!(@ $first $(.$rest)*, |value| within(value, $bounds),
+            || show_bounds(|settings| &settings.$first $(.$rest)*, $bounds), $meaning)
+    };
+    ($first:ident $(.$rest:ident)*, if $check:expr, $meaning:literal) => {
+        setting!(@ $first $(.$rest)*, $check, || None, $meaning)
+    };
+    ($first:ident $(.$rest:ident)*, $meaning:literal) => {
+        setting!(@ $first $(.$rest)*, |_| Ok(()), || None, $meaning)
+    };
+    (@ $first:ident $(.$rest:ident)*, $check:expr, $bounds:expr, $meaning:literal) => {
+        Entry {
+            key: concat!(stringify!($first) $(, ".", stringify!($rest))*),
+            meaning: $meaning,
+            bounds: $bounds,
+            set: |settings, text| {
+                let value = Value::read(text)?;
+                let check: fn(&_) -> Result<(), String> = $check;
+                check(&value)?;
+                settings.$first $(.$rest)* = value;
+                Ok(())
+            },
+            show: |settings| settings.$first $(.$rest)*.show(),
+        }
+    };
+}
+
+/// How many retries the settings may ask for, and how far apart.
+const MOST_RETRIES: usize = 10;
+const RETRY_DELAYS: RangeInclusive<Duration> = milliseconds(1)..=days(7);
+
+fn retry_delays(delays: &Vec<Duration>) -> Result<(), String> {
+    if delays.len() > MOST_RETRIES {
+        return Err(format!(
+            "must have at most {MOST_RETRIES} entries, not {}",
+            delays.len()
+        ));
+    }
+    match delays.iter().find(|delay| !RETRY_DELAYS.contains(*delay)) {
+        Some(delay) => {
+            let (least, most) = (RETRY_DELAYS.start().show(), RETRY_DELAYS.end().show());
+            Err(format!(
+                "must have entries from {least} to {most}, not {}",
+                delay.show()
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+/// An object's name stands in payloads, and in `event` next to the action with a dot between (E5): no dots in it.
+fn objects(names: &BTreeSet<String>) -> Result<(), String> {
+    let valid = |name: &str| {
+        (1..=64).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
+    match names.iter().find(|name| !valid(name)) {
+        _ if names.is_empty() => Err("must not be empty".to_owned()),
+        Some(name) => Err(format!(
+            "has {name:?}: a name is 1 to 64 of A-Z a-z 0-9 _ -, beginning with a letter"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn short(text: &String) -> Result<(), String> {
+    if text.chars().count() <= 253 {
+        Ok(())
+    } else {
+        Err("must have at most 253 characters".to_owned())
+    }
+}
+
+/// Every setting, in the order in which they are printed.
+pub static TABLE: &[Entry] = &[
+    setting!(listen, "Where the API listens: address and port."),
+    setting!(
+        clock,
+        "system or simulated. Simulated time stands still until an operator moves it; only on a loopback \
+         address (T1)."
+    ),
+    setting!(
+        log,
+        "Which log lines are written, such as info or tenterhook=debug,warn."
+    ),
+    setting!(
+        database_url,
+        "The Postgres to keep everything in. Without it `dev` starts its own; `serve` needs it."
+    ),
+    setting!(database_connections, from 4..=1000,
+        "Connections to the database that one process holds at most."),
+    setting!(
+        data_dir,
+        "Where development keeps its database and keys. Without it: /var/lib/tenterhook for root, else \
+         tenterhook in the user's data folder (~/.local/share)."
+    ),
+    setting!(
+        pg_bin_dir,
+        "A folder with initdb and postgres, for the database that `dev` starts."
+    ),
+    setting!(
+        jwt_secret_file,
+        "A file with the secret that tokens are signed with (HS256), at least 32 bytes. Development makes its \
+         own."
+    ),
+    setting!(
+        jwks,
+        "Instead: a file or URL with the public keys that tokens are signed with (RS, ES, EdDSA)."
+    ),
+    setting!(jwt_issuer, if short,
+        "The `iss` that tokens must have."),
+    setting!(jwt_audience, if short,
+        "The `aud` that tokens must have."),
+    setting!(
+        sealing_key_file,
+        "A file with the key under which credentials and signing secrets are stored: 32 bytes in hexadecimal \
+         or base64 (W11). Development makes its own."
+    ),
+    setting!(
+        allowed_targets,
+        "Networks that webhooks may call although they are not public, separated by commas (W10). Development \
+         allows loopback unless this is set, even to nothing."
+    ),
+    setting!(
+        platform_hosts,
+        "The platform's own API hosts, which webhooks may not call (W10)."
+    ),
+    setting!(
+        extra_ca_file,
+        "Certificates (PEM) of authorities that receivers are trusted by, besides the public ones."
+    ),
+    setting!(notice_url, "Where notices are sent besides the API (R4)."),
+    setting!(in_flight, from 1..=100_000,
+        "Attempts in flight at once in one process (D8)."),
+    setting!(in_flight_per_webhook, from 1..=1000,
+        "Attempts in flight at once to one webhook from one process (D8)."),
+    setting!(policy.webhook_limit, from 1..=10_000,
+        "General webhooks per user, and application webhooks per app and user (W3)."),
+    setting!(policy.removed_retention, from hours(1)..=days(3650),
+        "How long a removed webhook stays readable (W12)."),
+    setting!(policy.idempotency_window, from hours(1)..=days(30),
+        "How long an idempotency key is remembered (E1)."),
+    setting!(policy.secret_overlap, from milliseconds(0)..=days(30),
+        "How long the old secret signs too after a rotation (E7)."),
+    setting!(policy.attempt_timeout, from milliseconds(100)..=milliseconds(300_000),
+        "The one deadline of an attempt (D2)."),
+    setting!(policy.retry_delays, if retry_delays,
+        "From the end of a failed attempt to the next, one entry per retry, at most 10 (D4)."),
+    setting!(policy.response_excerpt, from 0..=1024 * 1024,
+        "How much of a response body is read, and kept of a failed attempt (D2)."),
+    setting!(policy.success_excerpt, from 0..=1024 * 1024,
+        "How much of a response body is kept of a successful attempt (D10)."),
+    setting!(policy.history_retention, from days(1)..=days(3650),
+        "How long events and attempts are kept (D10)."),
+    setting!(policy.ban_threshold, from 1..=1_000_000,
+        "Failed first tries that make a ban (B2)."),
+    setting!(policy.ban_duration, from milliseconds(1000)..=days(30),
+        "How long a ban lasts (B2)."),
+    setting!(
+        policy.success_resets_counter,
+        "Whether a success sets the ban counter back to zero (B3)."
+    ),
+    setting!(policy.ban_propagation, from milliseconds(50)..=milliseconds(5000),
+        "How soon every other process knows of a ban (B6)."),
+    setting!(policy.removal_window, from hours(1)..=days(365),
+        "How long without a successful delivery until a webhook is removed (R1)."),
+    setting!(
+        policy.removal_warnings,
+        "When of that window to warn: three, ascending (R4)."
+    ),
+    setting!(policy.catalog.v1, if objects,
+        "The objects that version 1 knows (W9)."),
+    setting!(policy.catalog.v2, if objects,
+        "The objects that version 2 knows (W9)."),
+    setting!(policy.v1_service_key, if short,
+        "The key of version 1's constant service flag (E5)."),
+    setting!(policy.default_host, if short,
+        "The `host` in payloads of events that name none (E4)."),
+];
+
+/// The table as the page `docs/settings.md`.
+pub fn markdown() -> String {
+    let mut page = include_str!("table.md").to_owned();
+    let defaults = Settings::default();
+    for entry in TABLE {
+        let mut allowed = (entry.bounds)()
+            .map(|(least, most)| format!(" From {least} to {most}."))
+            .unwrap_or_default();
+        let value = entry.value(&defaults);
+        if !value.is_empty() {
+            allowed = format!(" Default `{value}`.{allowed}");
+        }
+        page += &format!(
+            "| `{}` | `{}` | {}{allowed} |\n",
+            entry.variable(),
+            entry.key,
+            entry.meaning
+        );
+    }
+    page
+}

@@ -1,0 +1,362 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::sources::{Sources, load};
+use super::table::{TABLE, markdown};
+use super::value::Value;
+use super::*;
+
+fn environment(variables: &[(&str, &str)]) -> Sources<'static> {
+    let environment = variables
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    Sources {
+        environment,
+        ..Sources::default()
+    }
+}
+
+fn file(text: &str) -> Sources<'_> {
+    Sources {
+        file: Some((Path::new("t.toml"), text)),
+        ..Sources::default()
+    }
+}
+
+fn problems(sources: &Sources) -> Vec<String> {
+    load(Settings::default(), sources).unwrap_err().0
+}
+
+#[test]
+fn nothing_chosen_gives_the_defaults() {
+    let loaded = load(
+        Settings::default(),
+        &environment(&[("PATH", "/bin"), ("TENTERHOOK_CONFIG", "x.toml")]),
+    )
+    .unwrap();
+    assert_eq!(loaded.origins, BTreeMap::new());
+    assert_eq!(loaded.settings.policy, PolicySettings::default());
+    assert_eq!(loaded.settings.listen, "127.0.0.1:8080".parse().unwrap());
+    assert!(loaded.settings.allowed_targets.is_empty());
+}
+
+#[test]
+fn the_later_source_is_the_stronger() {
+    let mut sources = environment(&[
+        ("TENTERHOOK_LISTEN", "127.0.0.1:2"),
+        ("TENTERHOOK_POLICY_BAN_THRESHOLD", "2"),
+    ]);
+    sources.file = Some((
+        Path::new("t.toml"),
+        "listen = '127.0.0.1:1'\nlog = 'debug'\n[policy]\nban_threshold = 1\nban_duration = '5m'\n",
+    ));
+    sources.flags = vec![("listen", "127.0.0.1:3".to_owned())];
+    let Loaded { settings, origins } = load(Settings::default(), &sources).unwrap();
+    assert_eq!(settings.listen.port(), 3);
+    assert_eq!(settings.policy.ban_threshold, 2);
+    assert_eq!(settings.policy.ban_duration, Duration::from_secs(300));
+    let origins: Vec<(&str, Origin)> = origins.into_iter().collect();
+    assert_eq!(
+        origins,
+        [
+            ("listen", Origin::CommandLine),
+            ("log", Origin::File),
+            ("policy.ban_duration", Origin::File),
+            ("policy.ban_threshold", Origin::Environment),
+        ]
+    );
+}
+
+#[test]
+fn a_file_has_lists_and_tables() {
+    let text = "
+        allowed_targets = ['10.0.0.0/8', '::1/128']
+        in_flight = 100
+        [policy]
+        retry_delays = ['PT1S', '2s']
+        success_resets_counter = true
+        [policy.catalog]
+        v2 = ['ticket']
+    ";
+    let settings = load(Settings::default(), &file(text)).unwrap().settings;
+    assert_eq!(settings.allowed_targets.len(), 2);
+    assert_eq!(settings.in_flight, 100);
+    assert_eq!(
+        settings.policy.retry_delays,
+        [Duration::from_secs(1), Duration::from_secs(2)]
+    );
+    assert!(settings.policy.success_resets_counter);
+    assert_eq!(
+        settings.policy.catalog.v2.into_iter().collect::<Vec<_>>(),
+        ["ticket"]
+    );
+}
+
+#[test]
+fn development_allows_loopback_unless_told_otherwise() {
+    let allowed = |sources: &Sources| {
+        load(Settings::development(), sources)
+            .unwrap()
+            .settings
+            .allowed_targets
+    };
+    let show = |networks: Vec<IpNet>| networks.show();
+    assert_eq!(show(allowed(&Sources::default())), "127.0.0.0/8,::1/128");
+    assert_eq!(
+        show(allowed(&environment(&[("TENTERHOOK_ALLOWED_TARGETS", "")]))),
+        ""
+    );
+    assert_eq!(show(allowed(&file("allowed_targets = []"))), "");
+    assert_eq!(
+        show(allowed(&environment(&[(
+            "TENTERHOOK_ALLOWED_TARGETS",
+            "10.1.0.0/16"
+        )]))),
+        "10.1.0.0/16"
+    );
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest() {
+    let said = problems(&environment(&[
+        ("TENTERHOOK_LISTN", "127.0.0.1:1"),
+        ("TENTERHOOK_DATABASE_URL", "postgres://h/d"),
+        ("TENTERHOOK_POLICY_BAN_TRESHOLD", "3"),
+        ("TENTERHOOK_SOMETHING_ELSE_ALTOGETHER", "1"),
+        ("tenterhook_listen", "nobody's"),
+    ]));
+    assert_eq!(
+        said,
+        [
+            "TENTERHOOK_LISTN is not a setting: did you mean TENTERHOOK_LISTEN?",
+            "TENTERHOOK_DATABASE_URL is not a setting: did you mean DATABASE_URL?",
+            "TENTERHOOK_POLICY_BAN_TRESHOLD is not a setting: did you mean TENTERHOOK_POLICY_BAN_THRESHOLD?",
+            "TENTERHOOK_SOMETHING_ELSE_ALTOGETHER is not a setting: `tenterhook settings` lists those there are",
+        ]
+    );
+    assert_eq!(
+        problems(&file("lisen = 'x'\n[policy]\nban_treshold = 3\n")),
+        [
+            "lisen in t.toml is not a setting: did you mean listen?",
+            "policy.ban_treshold in t.toml is not a setting: did you mean policy.ban_threshold?",
+        ]
+    );
+}
+
+#[test]
+fn bad_values_are_named_as_their_source_spells_them() {
+    let mut sources = environment(&[("TENTERHOOK_POLICY_BAN_DURATION", "soon")]);
+    sources.file = Some((Path::new("t.toml"), "in_flight = 1.5\nlisten = 'here'"));
+    sources.flags = vec![("clock", "fast".to_owned())];
+    assert_eq!(
+        problems(&sources),
+        [
+            "in_flight in t.toml must be a text, a whole number, true, false or a list of those",
+            "listen in t.toml is \"here\", but must be an address and a port, such as 127.0.0.1:8080",
+            "TENTERHOOK_POLICY_BAN_DURATION is \"soon\", but must be a duration, such as PT30M or 30m",
+            "--clock is \"fast\", but must be system or simulated",
+        ]
+    );
+    let mut sources = Sources::default();
+    sources
+        .environment
+        .push(("TENTERHOOK_LOG".into(), OsString::from_vec(vec![0xff])));
+    assert_eq!(problems(&sources), ["TENTERHOOK_LOG must be UTF-8 text"]);
+}
+
+#[test]
+fn a_broken_file_is_not_quoted() {
+    let said = problems(&file("log = 'info'\ndatabase_url = 'postgres://u:hunter2@h/d\n"));
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0].starts_with("t.toml line 2: ") && !said[0].contains("hunter2"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn both_ends_of_bounds_are_allowed_and_nothing_past_them() {
+    for entry in TABLE {
+        let Some((least, most)) = (entry.bounds)() else {
+            continue;
+        };
+        let set = |text: &str| (entry.set)(&mut Settings::default(), text);
+        assert_eq!(set(&least), Ok(()), "{} at {least}", entry.key);
+        assert_eq!(set(&most), Ok(()), "{} at {most}", entry.key);
+        let past: [Option<String>; 2] =
+            if let (Ok(least), Ok(most)) = (usize::read(&least), usize::read(&most)) {
+                [
+                    least.checked_sub(1).map(|n| n.to_string()),
+                    Some((most + 1).to_string()),
+                ]
+            } else {
+                let step = Duration::from_millis(1);
+                let [least, most] = [&least, &most].map(|text| Duration::read(text).unwrap());
+                [
+                    least.checked_sub(step).map(|d| d.show()),
+                    Some((most + step).show()),
+                ]
+            };
+        for text in past.into_iter().flatten() {
+            let error = set(&text).unwrap_err();
+            assert_eq!(
+                error,
+                format!("must be from {least} to {most}"),
+                "{} at {text}",
+                entry.key
+            );
+        }
+    }
+}
+
+#[test]
+fn lists_are_bounded_too() {
+    let set =
+        |variable, value: &str| load(Settings::default(), &environment(&[(variable, value)])).map(|_| ());
+    let delays = |n: usize, delay: &str| vec![delay; n].join(",");
+    let retries = |value: &str| set("TENTERHOOK_POLICY_RETRY_DELAYS", value);
+    assert!(retries("").is_ok());
+    assert!(retries(&delays(10, "7d")).is_ok());
+    assert!(retries(&delays(1, "1ms")).is_ok());
+    assert!(retries(&delays(11, "1s")).is_err());
+    assert!(retries("0s").is_err());
+    assert!(retries("PT604800.001S").is_err());
+
+    let catalog = |value: &str| set("TENTERHOOK_POLICY_CATALOG_V1", value);
+    assert!(catalog(&"a".repeat(64)).is_ok());
+    for bad in ["", "*", "deal,", "a.b", "1st", "ä", &"a".repeat(65)] {
+        assert!(catalog(bad).is_err(), "{bad}");
+    }
+
+    let host = |value: &str| set("TENTERHOOK_POLICY_DEFAULT_HOST", value);
+    assert!(host(&"h".repeat(253)).is_ok());
+    assert!(host(&"h".repeat(254)).is_err());
+    assert!(host("").is_err());
+}
+
+#[test]
+fn contradictions_name_both_settings() {
+    let simulated = ("TENTERHOOK_CLOCK", "simulated");
+    let cases: [(&[(&str, &str)], [&str; 2]); 7] = [
+        (
+            &[simulated, ("TENTERHOOK_LISTEN", "0.0.0.0:8080")],
+            ["clock", "listen"],
+        ),
+        (
+            &[("TENTERHOOK_JWT_SECRET_FILE", "a"), ("TENTERHOOK_JWKS", "b")],
+            ["jwt_secret_file", "jwks"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_IN_FLIGHT", "4"),
+                ("TENTERHOOK_IN_FLIGHT_PER_WEBHOOK", "5"),
+            ],
+            ["in_flight_per_webhook", "in_flight"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_POLICY_RESPONSE_EXCERPT", "1KiB"),
+                ("TENTERHOOK_POLICY_SUCCESS_EXCERPT", "1025"),
+            ],
+            ["policy.success_excerpt", "policy.response_excerpt"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_POLICY_IDEMPOTENCY_WINDOW", "25h"),
+                ("TENTERHOOK_POLICY_HISTORY_RETENTION", "1d"),
+            ],
+            ["policy.idempotency_window", "policy.history_retention"],
+        ),
+        (
+            &[("TENTERHOOK_POLICY_REMOVAL_WARNINGS", "1h,1h,2h")],
+            ["policy.removal_warnings", "ascend"],
+        ),
+        (
+            &[("TENTERHOOK_POLICY_REMOVAL_WINDOW", "71h")],
+            ["policy.removal_warnings", "policy.removal_window"],
+        ),
+    ];
+    for (variables, names) in cases {
+        let said = problems(&environment(variables));
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(names.iter().all(|name| said[0].contains(name)), "{said:?}");
+    }
+    for fine in [
+        vec![simulated, ("TENTERHOOK_LISTEN", "[::1]:0")],
+        vec![("TENTERHOOK_IN_FLIGHT", "8")],
+        vec![("TENTERHOOK_POLICY_SUCCESS_EXCERPT", "16KiB")],
+        vec![("TENTERHOOK_POLICY_HISTORY_RETENTION", "1d")],
+        vec![("TENTERHOOK_POLICY_REMOVAL_WINDOW", "PT71H0.001S")],
+    ] {
+        assert!(load(Settings::default(), &environment(&fine)).is_ok(), "{fine:?}");
+    }
+}
+
+#[test]
+fn production_needs_a_database_and_keys() {
+    assert_eq!(Settings::default().missing_in_production().len(), 3);
+    let whole = environment(&[
+        ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+        ("TENTERHOOK_JWKS", "https://example.com/jwks.json"),
+        ("TENTERHOOK_SEALING_KEY_FILE", "sealing.key"),
+    ]);
+    let settings = load(Settings::default(), &whole).unwrap().settings;
+    assert_eq!(settings.missing_in_production(), Vec::<String>::new());
+    assert_eq!(
+        settings.database_url.as_ref().unwrap().expose_secret(),
+        "postgres://u:hunter2@h/d"
+    );
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    assert!(
+        TABLE
+            .iter()
+            .all(|entry| !entry.value(&settings).contains("hunter2"))
+    );
+    // An empty variable, as compose files leave them, chooses nothing.
+    assert!(
+        load(Settings::default(), &environment(&[("DATABASE_URL", "")]))
+            .unwrap()
+            .settings
+            .database_url
+            .is_none()
+    );
+}
+
+#[test]
+fn every_default_is_shown_as_it_can_be_read() {
+    for base in [Settings::default(), Settings::development()] {
+        let mut read = Settings::default();
+        for entry in TABLE {
+            assert_eq!(
+                (entry.set)(&mut read, &entry.value(&base)),
+                Ok(()),
+                "{}",
+                entry.key
+            );
+        }
+        assert_eq!(format!("{read:?}"), format!("{base:?}"));
+        assert_eq!(base.contradictions(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn names_are_told_apart() {
+    let variables: std::collections::BTreeSet<String> = TABLE.iter().map(|entry| entry.variable()).collect();
+    assert_eq!(variables.len(), TABLE.len());
+    assert!(variables.contains("TENTERHOOK_POLICY_CATALOG_V1") && variables.contains("PG_BIN_DIR"));
+}
+
+#[test]
+fn the_page_says_what_the_table_says() {
+    let page = include_str!("../../../docs/settings.md");
+    assert!(
+        page == markdown(),
+        "run `cargo run -- settings --markdown > docs/settings.md`"
+    );
+}
