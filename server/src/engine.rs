@@ -1,3 +1,230 @@
-//! Takes what is due, makes the request, settles the result.
+//! The engine: takes what is due, makes the request, settles the result.
+//!
+//! Promises at-least-once delivery of everything accepted (D6): a delivery is a row from the commit that accepts it to
+//! the commit that ends it. A process works on a row only under a lease, and settles only what its lease's token still
+//! covers; so a process that dies, hangs or comes back late repeats an attempt at worst, and moves nothing twice.
+//!
+//! Promises that no connection and no transaction is held while a receiver thinks, and that what the policy forbids
+//! does not start in any process once the change that forbids it has been answered (W8).
+//!
+//! Does not promise any order (D11), and does not decide anything about webhooks: that is [`crate::policy`].
+//!
+//! ```text
+//!  publish ─▶ committer ──leased rows──▶ queue ─▶ attempt ─▶ settler ─▶ (rows, health, notices)
+//!                  └──overflow──▶ calendar ─▶ claimer ─┘            └──retries──▶ calendar
+//!  feed: what other processes did     sweeper: what time did     node: who is alive     leases: what stays ours
+//! ```
 
+mod attempt;
+mod calendar;
+mod claimer;
+mod committer;
+mod feed;
+pub mod handles;
+mod housekeeping;
+mod leases;
+mod node;
+pub mod publisher;
+mod queue;
+mod registry;
+mod settler;
+mod shared;
+mod sweeper;
+mod transitions;
 pub mod transport;
+mod unsettled;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+pub use handles::{Gauges, Prober, Propagation};
+pub use publisher::{PublishError, Published, Publisher};
+
+use self::feed::Feed;
+use self::registry::Registry;
+use self::shared::{Foundations, Shared};
+use self::transport::Transport;
+use crate::clock::Clock;
+use crate::config::policy::PolicySettings;
+use crate::policy::sealing::SealingKey;
+use crate::store::settle::Then;
+use crate::store::{Store, StoreError, changes, nodes, partitions};
+
+/// How long a lease lasts: the attempt's time-out, the longest wait in memory and a settle, with room to spare.
+/// Half of it is left when it is extended.
+const LEASE: SignedDuration = SignedDuration::from_secs(90);
+/// Tasks that store publications. Two: one commits while the other collects.
+const COMMITTERS: usize = 2;
+/// Tasks that settle, each for its own webhooks.
+const SETTLERS: usize = 2;
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The database, migrated.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// The numbers.
+    pub policy: Arc<PolicySettings>,
+    /// Opens the webhooks' secrets.
+    pub sealing: Arc<SealingKey>,
+    /// Makes the requests.
+    pub transport: Transport,
+    /// Whether no other process can be using the database: then what a predecessor held is taken at once.
+    pub alone: bool,
+}
+
+/// A running engine.
+pub struct Engine {
+    shared: Arc<Shared>,
+    publisher: Publisher,
+    committers: Vec<JoinHandle<()>>,
+    settlers: Vec<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Registers this process and starts its tasks. Whatever was left undone before is found and done.
+    pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let Parts {
+            store,
+            clock,
+            policy,
+            sealing,
+            transport,
+            alone,
+        } = parts;
+        let (from, node) = {
+            let mut conn = store.conn().await?;
+            let asked = clock.monotonic();
+            let database_now = nodes::database_time(&mut conn).await?;
+            clock.follow(database_now, asked, clock.monotonic());
+            (
+                changes::present(&mut conn).await?,
+                nodes::register(&mut conn, clock.now()).await?,
+            )
+        };
+        let (settlers, results): (Vec<_>, Vec<_>) = (0..SETTLERS).map(|_| mpsc::unbounded_channel()).unzip();
+        let shared = Shared::new(Foundations {
+            feed: Feed::new(&clock, from),
+            registry: Registry::new(sealing),
+            store,
+            clock: clock.clone(),
+            policy,
+            transport,
+            node,
+            settlers,
+        });
+        housekeeping::ensure_partitions(&shared, partitions::day(clock.now())).await?;
+        node::beat(&shared).await?;
+        if alone {
+            node::bury(&shared, Duration::ZERO).await?;
+        }
+        let (publisher, calls) = Publisher::new();
+        let door = Arc::new(Mutex::new(calls));
+        let ids = Arc::default();
+        let committers = (0..COMMITTERS)
+            .map(|_| {
+                let run = committer::run(shared.clone(), door.clone(), publisher.closed(), Arc::clone(&ids));
+                clock.spawn("committer", run)
+            })
+            .collect();
+        let settlers = results
+            .into_iter()
+            .map(|results| clock.spawn("settler", settler::run(shared.clone(), results)))
+            .collect();
+        let others = vec![
+            clock.spawn("feed", feed::run(shared.clone())),
+            clock.spawn("node", node::run(shared.clone())),
+            clock.spawn("claimer", claimer::run(shared.clone())),
+            clock.spawn("leases", leases::run(shared.clone())),
+            clock.spawn("sweeper", sweeper::run(shared.clone())),
+            clock.spawn("daily", housekeeping::run_daily(shared.clone())),
+            clock.spawn("tidy", housekeeping::run_tidy(shared.clone())),
+        ];
+        Ok(Self {
+            shared,
+            publisher,
+            committers,
+            settlers,
+            others,
+        })
+    }
+
+    /// Publishes events.
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// Tells when every process knows of a change.
+    pub fn propagation(&self) -> Propagation {
+        Propagation(self.shared.clone())
+    }
+
+    /// Vets subscription URLs.
+    pub fn prober(&self) -> Prober {
+        Prober(self.shared.transport.clone())
+    }
+
+    /// Figures.
+    pub fn gauges(&self) -> Gauges {
+        Gauges(self.shared.clone())
+    }
+
+    /// Stops: takes nothing new, lets what is on the wire end within `grace`, gives back the rest.
+    ///
+    /// What is still on the wire after the grace time is repeated by whoever claims it next (D6).
+    pub async fn stop(self, grace: Duration) {
+        let Self {
+            shared,
+            publisher,
+            committers,
+            settlers,
+            others,
+        } = self;
+        shared.stopping.store(true, Ordering::Release);
+        publisher.close();
+        drop(publisher);
+        let now = shared.clock.now();
+        for held in shared.take_all() {
+            shared.let_go(&held, Then::Release(now));
+        }
+        tokio::select! {
+            () = shared.clock.real_sleep(grace) => tracing::warn!("requests are still on the wire after the grace time"),
+            () = until_quiet(&shared) => {}
+        }
+        for committer in committers {
+            let _ = shared.clock.park(committer).await;
+        }
+        for held in shared.take_all() {
+            shared.let_go(&held, Then::Release(now));
+        }
+        others.iter().for_each(JoinHandle::abort);
+        shared.close_settlers();
+        for settler in settlers {
+            let _ = shared.clock.park(settler).await;
+        }
+        let left = async {
+            let mut conn = shared.store.conn().await?;
+            nodes::leave(&mut conn, shared.node()).await
+        };
+        if let Err(error) = left.await {
+            tracing::warn!(%error, "could not sign off; others will notice by the missing heartbeat");
+        }
+    }
+}
+
+async fn until_quiet(shared: &Shared) {
+    loop {
+        let finished = shared.finished.notified();
+        if shared.queue().is_quiet() {
+            return;
+        }
+        finished.await;
+    }
+}

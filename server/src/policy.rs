@@ -9,6 +9,7 @@ pub mod access;
 pub mod health;
 pub mod limits;
 pub mod matching;
+pub mod merging;
 pub mod payload;
 pub mod retry;
 pub mod sealing;

@@ -40,7 +40,12 @@ impl Calendar {
         limit: usize,
         room: impl Fn(WebhookId) -> usize,
     ) -> Vec<(Lane, WebhookId, usize)> {
-        let freed: Vec<WebhookId> = self.full.iter().copied().filter(|webhook| room(*webhook) > 0).collect();
+        let freed: Vec<WebhookId> = self
+            .full
+            .iter()
+            .copied()
+            .filter(|webhook| room(*webhook) > 0)
+            .collect();
         for webhook in freed {
             self.full.remove(&webhook);
             if let Some((_, at)) = self.by_webhook.get(&webhook) {
@@ -49,7 +54,9 @@ impl Calendar {
         }
         let mut taken = Vec::new();
         while taken.len() < limit {
-            let Some((at, webhook)) = self.by_time.first().copied().filter(|(at, _)| *at <= now) else { break };
+            let Some((at, webhook)) = self.by_time.first().copied().filter(|(at, _)| *at <= now) else {
+                break;
+            };
             self.by_time.remove(&(at, webhook));
             let space = room(webhook);
             if space == 0 {

@@ -1,7 +1,7 @@
 //! Publishing, as the API asks for it: hand drafts in, get events back once they are stored (E3).
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::model::event::{Draft, Event};
 use crate::store::StoreError;
@@ -44,7 +44,6 @@ pub enum PublishError {
 /// One call's drafts on their way to the next group commit.
 pub(super) struct Call {
     pub drafts: Vec<Draft>,
-    pub accepted_at: Timestamp,
     pub answer: oneshot::Sender<Result<Vec<Published>, PublishError>>,
 }
 
@@ -52,14 +51,30 @@ pub(super) struct Call {
 #[derive(Clone)]
 pub struct Publisher {
     calls: mpsc::Sender<Call>,
-    clock: crate::clock::Clock,
+    stopping: CancellationToken,
 }
 
 impl Publisher {
     /// The handle and the end where calls come out.
-    pub(super) fn new(clock: crate::clock::Clock) -> (Self, mpsc::Receiver<Call>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Call>) {
         let (calls, waiting) = mpsc::channel(WAITING_CALLS);
-        (Self { calls, clock }, waiting)
+        (
+            Self {
+                calls,
+                stopping: CancellationToken::new(),
+            },
+            waiting,
+        )
+    }
+
+    /// Takes no call from now on, whoever holds a handle. What was taken is stored.
+    pub(super) fn close(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Told when no further call is taken.
+    pub(super) fn closed(&self) -> CancellationToken {
+        self.stopping.clone()
     }
 
     /// Stores every draft with its deliveries, or none of them, and answers in the order given.
@@ -67,7 +82,10 @@ impl Publisher {
     /// A draft that conflicts with its idempotency key is left out alone. Answers only after the commit (E3).
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
         let (answer, answered) = oneshot::channel();
-        let call = Call { drafts, accepted_at: self.clock.now(), answer };
+        if self.stopping.is_cancelled() {
+            return Err(PublishError::Stopping);
+        }
+        let call = Call { drafts, answer };
         self.calls.send(call).await.map_err(|_| PublishError::Stopping)?;
         answered.await.map_err(|_| PublishError::Stopping)?
     }

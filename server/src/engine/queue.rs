@@ -140,7 +140,8 @@ impl Queue {
         }
         self.unproven_turn = !self.unproven_turn;
         let unproven_first = self.unproven_turn;
-        self.pop_from(unproven_first).or_else(|| self.pop_from(!unproven_first))
+        self.pop_from(unproven_first)
+            .or_else(|| self.pop_from(!unproven_first))
     }
 
     fn pop_from(&mut self, unproven: bool) -> Option<Held> {
@@ -148,8 +149,14 @@ impl Queue {
             return None;
         }
         loop {
-            let webhook = if unproven { self.unproven.pop()? } else { self.proven.pop()? };
-            let Some(entry) = self.webhooks.get_mut(&webhook) else { continue };
+            let webhook = if unproven {
+                self.unproven.pop()?
+            } else {
+                self.proven.pop()?
+            };
+            let Some(entry) = self.webhooks.get_mut(&webhook) else {
+                continue;
+            };
             entry.in_ring = false;
             if !entry.may_start() {
                 continue;
@@ -172,7 +179,9 @@ impl Queue {
 
     /// An attempt that [`pop`](Self::pop) gave out is over: its place is free, and its webhook's pace known.
     pub fn finish(&mut self, webhook: WebhookId, pace: Pace) {
-        let Some(entry) = self.webhooks.get_mut(&webhook) else { return };
+        let Some(entry) = self.webhooks.get_mut(&webhook) else {
+            return;
+        };
         entry.in_flight = entry.in_flight.saturating_sub(1);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.held = self.held.saturating_sub(1);
@@ -209,12 +218,18 @@ impl Queue {
     /// while what is held is worked off.
     pub fn full(&self) -> Vec<WebhookId> {
         let full = |entry: &PerWebhook| entry.held() >= MAX_HELD_PER_WEBHOOK / 2;
-        self.webhooks.iter().filter(|(_, entry)| full(entry)).map(|(id, _)| *id).collect()
+        self.webhooks
+            .iter()
+            .filter(|(_, entry)| full(entry))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Takes out what waits for a webhook.
     pub fn take(&mut self, webhook: WebhookId) -> Vec<Held> {
-        let Some(entry) = self.webhooks.get_mut(&webhook) else { return Vec::new() };
+        let Some(entry) = self.webhooks.get_mut(&webhook) else {
+            return Vec::new();
+        };
         let taken: Vec<Held> = entry.waiting.drain(..).collect();
         self.held -= taken.len();
         taken
@@ -223,7 +238,10 @@ impl Queue {
     /// Takes out everything that waits.
     pub fn take_all(&mut self) -> Vec<Held> {
         let webhooks: Vec<WebhookId> = self.webhooks.keys().copied().collect();
-        webhooks.into_iter().flat_map(|webhook| self.take(webhook)).collect()
+        webhooks
+            .into_iter()
+            .flat_map(|webhook| self.take(webhook))
+            .collect()
     }
 
     /// The earliest end of a waiting delivery's lease.
@@ -241,20 +259,23 @@ impl Queue {
 
     /// The leases of `kept` now end at `until`; what of `asked` was not kept belongs to somebody else and is let go.
     pub fn extended(&mut self, asked: &[(DeliveryKey, i64)], kept: &[usize], until: Timestamp) {
-        let mut verdict: HashMap<(DeliveryKey, i64), bool> = asked.iter().map(|held| (*held, false)).collect();
+        let mut verdict: HashMap<(DeliveryKey, i64), bool> =
+            asked.iter().map(|held| (*held, false)).collect();
         for index in kept {
             verdict.insert(asked[*index], true);
         }
         for entry in self.webhooks.values_mut() {
             let before = entry.waiting.len();
-            entry.waiting.retain_mut(|held| match verdict.get(&(held.leased.key, held.leased.lease.token)) {
-                Some(true) => {
-                    held.leased.lease.until = until;
-                    true
-                }
-                Some(false) => false,
-                None => true,
-            });
+            entry.waiting.retain_mut(
+                |held| match verdict.get(&(held.leased.key, held.leased.lease.token)) {
+                    Some(true) => {
+                        held.leased.lease.until = until;
+                        true
+                    }
+                    Some(false) => false,
+                    None => true,
+                },
+            );
             self.held -= before - entry.waiting.len();
         }
     }
@@ -274,12 +295,18 @@ impl Queue {
     }
 
     fn enter_ring(&mut self, webhook: WebhookId) {
-        let Some(entry) = self.webhooks.get_mut(&webhook) else { return };
+        let Some(entry) = self.webhooks.get_mut(&webhook) else {
+            return;
+        };
         if entry.in_ring || !entry.may_start() {
             return;
         }
         entry.in_ring = true;
-        let ring = if entry.proven { &mut self.proven } else { &mut self.unproven };
+        let ring = if entry.proven {
+            &mut self.proven
+        } else {
+            &mut self.unproven
+        };
         ring.push(entry.company, webhook);
     }
 }
@@ -317,10 +344,28 @@ mod tests {
             occurred_at: None,
             accepted_at: at(),
         };
-        let key = DeliveryKey { lane: event.lane, webhook, event: event.id, generation: 0 };
-        let lease = Lease { token: 1, until: at() };
-        let leased = Leased { key, company, attempt: 1, due_at: at(), created_at: at(), lease };
-        Held { leased, event: Arc::new(event) }
+        let key = DeliveryKey {
+            lane: event.lane,
+            webhook,
+            event: event.id,
+            generation: 0,
+        };
+        let lease = Lease {
+            token: 1,
+            until: at(),
+        };
+        let leased = Leased {
+            key,
+            company,
+            attempt: 1,
+            due_at: at(),
+            created_at: at(),
+            lease,
+        };
+        Held {
+            leased,
+            event: Arc::new(event),
+        }
     }
 
     #[test]

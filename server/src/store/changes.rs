@@ -97,8 +97,8 @@ impl Snapshot {
 pub struct Change {
     /// Names the row, to tell one that was read before.
     pub seq: i64,
-    /// Which webhook moved.
-    pub webhook: (Lane, WebhookId),
+    /// Which webhook moved; `None` only asks every process to say how far it is.
+    pub webhook: Option<(Lane, WebhookId)>,
 }
 
 /// The snapshot comes back even when nothing changed.
@@ -108,8 +108,12 @@ from (select pg_current_snapshot() as snapshot) s left join changes c on c.xid >
 
 const SNAPSHOT: &str = "select pg_current_snapshot()::text as snapshot";
 
-/// Rows from before every transaction that still runs, and older than the margin, were read by every live process.
-const PRUNE: &str = "delete from changes where xid < $1::xid8 and at < $2";
+/// Every process reads from its last snapshot's oldest running transaction on, so nobody needs what is older.
+const PRUNE: &str = "\
+delete from changes where xid < (select min(pg_snapshot_xmin(feed_snapshot::pg_snapshot)) from nodes)";
+
+/// A row about no webhook: whoever reads it says how far it is.
+const ASK: &str = "insert into changes (at, lane, webhook) values ($1, 0, null)";
 
 #[derive(diesel::QueryableByName)]
 struct ChangeRow {
@@ -146,18 +150,23 @@ pub async fn read(conn: &mut Conn, from: u64) -> Result<(Snapshot, Vec<Change>),
     let changes = rows.into_iter().filter_map(|row| {
         Some(Change {
             seq: row.seq?,
-            webhook: (Lane(row.lane?), WebhookId(row.webhook?)),
+            webhook: row
+                .lane
+                .zip(row.webhook)
+                .map(|(lane, id)| (Lane(lane), WebhookId(id))),
         })
     });
     Ok((snapshot, changes.collect()))
 }
 
-/// Deletes rows that every process has read: of transactions before `from`, written before `before`.
-pub async fn prune(conn: &mut Conn, from: u64, before: Timestamp) -> Result<(), StoreError> {
-    statement(PRUNE)
-        .bind::<Text, _>(from.to_string())
-        .bind::<At, _>(time(before))
-        .execute(conn)
-        .await?;
+/// Deletes rows that every process has read.
+pub async fn prune(conn: &mut Conn) -> Result<(), StoreError> {
+    statement(PRUNE).execute(conn).await?;
+    Ok(())
+}
+
+/// Asks every process to say at once through when its results are settled.
+pub async fn ask(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    statement(ASK).bind::<At, _>(time(now)).execute(conn).await?;
     Ok(())
 }

@@ -1,0 +1,221 @@
+//! One delivery from the queue to the settler: look once more, make the request, say what came of it.
+//!
+//! Holds no connection and no transaction. Whether the attempt may start is decided here, at the last moment, from
+//! what this process knows of the webhook; after that nothing but the deadline stops it (B5, W8).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+
+use super::queue::{Held, Pace};
+use super::registry::Target;
+use super::settler;
+use super::shared::{Shared, drop_as};
+use super::transport::{ExcerptLimits, Request, Sent};
+use crate::clock::RequestInFlight;
+use crate::model::attempt::{Attempt, AttemptErrorClass};
+use crate::model::delivery::DeliveryStatus;
+use crate::policy::health::Verdict;
+use crate::policy::payload;
+use crate::policy::retry::next_attempt;
+use crate::policy::signing::{Purpose, RequestFacts, headers};
+use crate::store::settle::{Settlement, Then};
+
+/// What must be left of a lease, beyond the attempt's time-out, for an attempt to start: its result has to be
+/// settled before the delivery becomes somebody else's.
+const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
+/// How long a delivery waits whose webhook's row cannot be used, until an operator has put it right.
+const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
+
+/// Works on one delivery that the queue gave out, and gives its place back.
+pub(super) async fn run(shared: Arc<Shared>, held: Held) {
+    let webhook = held.leased.key.webhook;
+    let pace = work(&shared, held).await;
+    shared.queue().finish(webhook, pace);
+    shared.finished.notify_waiters();
+    if shared.calendar().waits_for_room() {
+        shared.look.notify_one();
+    }
+    shared.pump();
+}
+
+async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
+    shared.feed.until_current(&shared.clock).await;
+    let key = held.leased.key;
+    let Some(target) = known(shared, &held).await else {
+        return Pace::Unsent;
+    };
+    let now = shared.clock.now();
+    let timeout = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
+    if held.leased.lease.until
+        < now
+            .saturating_add(timeout + LEASE_MARGIN)
+            .unwrap_or(Timestamp::MAX)
+    {
+        // Too old to start: released if it is still ours, and claimed again by whoever has room.
+        shared.let_go(&held, Then::Release(now));
+        return Pace::Unsent;
+    }
+    match target.verdict(held.leased.due_at, now, &shared.policy) {
+        Verdict::Attempt => {}
+        Verdict::AwaitRemoval => {
+            shared.keep_undecided(held);
+            return Pace::Unsent;
+        }
+        other => {
+            if let Some(then) = drop_as(other, now) {
+                shared.let_go(&held, then);
+            }
+            return Pace::Unsent;
+        }
+    }
+    let Some(request) = request(shared, &held, &target, now) else {
+        shared.let_go(
+            &held,
+            Then::Release(now.saturating_add(UNUSABLE_WAIT).unwrap_or(Timestamp::MAX)),
+        );
+        return Pace::Unsent;
+    };
+    let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
+    let url = target.webhook.url.clone();
+
+    shared.unsettled.start(now, key);
+    let sent = shared.transport.send(request).await;
+    let pace = match sent.outcome.error_class {
+        Some(AttemptErrorClass::Timeout) => Pace::TimedOut,
+        _ => Pace::Took(Duration::from_micros(
+            u64::try_from(sent.duration_us).unwrap_or(0),
+        )),
+    };
+    shared.settle(settler::Result {
+        settlement: judge(shared, &held, sent, now, url, auth_sent),
+        started: Some((now, key)),
+    });
+    pace
+}
+
+/// The webhook, read now if it is not known: the registry may have forgotten it meanwhile.
+async fn known(shared: &Arc<Shared>, held: &Held) -> Option<Arc<Target>> {
+    let key = held.leased.key;
+    if let Some(target) = shared.registry.get(key.webhook) {
+        return Some(target);
+    }
+    let read = async {
+        let mut conn = shared.store.conn().await?;
+        shared
+            .registry
+            .ensure(&mut conn, &[(key.lane, key.webhook)])
+            .await
+    };
+    if let Err(error) = read.await {
+        tracing::warn!(%error, webhook = %key.webhook, "a webhook could not be read; its delivery is put back");
+        shared.let_go(held, Then::Release(shared.clock.now()));
+        return None;
+    }
+    let target = shared.registry.get(key.webhook);
+    if target.is_none() {
+        // Its row is gone: it was removed so long ago that it was forgotten (W12).
+        shared.let_go(held, drop_as(Verdict::Cancel, shared.clock.now())?);
+    }
+    target
+}
+
+fn request(shared: &Shared, held: &Held, target: &Target, now: Timestamp) -> Option<Request> {
+    let opened = match &target.opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::error!(%error, webhook = %target.webhook.number, "no attempt can be made");
+            return None;
+        }
+    };
+    let number = held.leased.attempt;
+    let body = payload::render(&held.event, &target.recipient(), number, &shared.policy);
+    let facts = RequestFacts {
+        event: held.event.id,
+        webhook: target.webhook.number,
+        attempt: number,
+        started_at: now,
+    };
+    let secrets = opened.secrets(now);
+    let purpose = Purpose::Send {
+        secrets: &secrets,
+        body: &body,
+        auth: opened.auth.as_ref(),
+    };
+    let headers = headers(&facts, purpose)
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let authority = opened.url.host_str().zip(opened.url.port_or_known_default());
+    Some(Request {
+        url: opened.url.clone(),
+        headers,
+        body: Bytes::from(body),
+        deadline: now
+            .saturating_add(shared.policy.attempt_timeout)
+            .unwrap_or(Timestamp::MAX),
+        excerpt_limits: ExcerptLimits {
+            failed: shared.policy.response_excerpt,
+            success: shared.policy.success_excerpt,
+        },
+        in_flight: RequestInFlight {
+            message: held.event.id.0,
+            webhook: target.webhook.number.get(),
+            attempt: number,
+            target: authority.map(|(host, port)| format!("{host}:{port}")),
+        },
+    })
+}
+
+/// What the attempt's end means for its delivery (D1, D4).
+fn judge(
+    shared: &Shared,
+    held: &Held,
+    sent: Sent,
+    started_at: Timestamp,
+    url: String,
+    auth_sent: bool,
+) -> Settlement {
+    let number = held.leased.attempt;
+    let then = if sent.outcome.succeeded() {
+        Then::End(DeliveryStatus::Succeeded)
+    } else {
+        match next_attempt(number, sent.ended_at, &shared.policy) {
+            Some((_, due_at)) => Then::Retry(due_at),
+            None => Then::End(DeliveryStatus::Failed),
+        }
+    };
+    // A removed webhook gets no retry: its delivery ends with this attempt on record (W8, R3).
+    let removed = shared
+        .registry
+        .get(held.leased.key.webhook)
+        .is_some_and(|target| target.webhook.removed.is_some());
+    let then = match then {
+        Then::Retry(_) if removed => drop_as(Verdict::Cancel, sent.ended_at).unwrap_or(then),
+        then => then,
+    };
+    let attempt = Attempt {
+        delivery: held.leased.key,
+        number,
+        started_at,
+        ended_at: sent.ended_at,
+        duration_us: sent.duration_us,
+        url,
+        auth_sent,
+        ending: match then {
+            Then::End(status) => Some(status),
+            _ => None,
+        },
+        outcome: sent.outcome,
+    };
+    Settlement {
+        key: held.leased.key,
+        company: held.leased.company,
+        created_at: held.leased.created_at,
+        token: held.leased.lease.token,
+        attempt: Some(Box::new(attempt)),
+        then,
+    }
+}

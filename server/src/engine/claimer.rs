@@ -1,0 +1,174 @@
+//! The claimer: takes retries, overflow and what others left behind, when they are due and there is room.
+//!
+//! What comes due for a webhook that may get nothing is ended in bulk, without being taken (B4, W8, W13).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::LEASE;
+use super::queue::Held;
+use super::shared::{Shared, drop_as};
+use crate::model::ids::{Lane, WebhookId};
+use crate::policy::health::Verdict;
+use crate::store::claim::{self, Unsent};
+use crate::store::settle::Then;
+use crate::store::{Conn, StoreError};
+
+/// Webhooks looked at in one round.
+const WEBHOOKS: usize = 64;
+/// Deliveries ended unsent in one statement.
+const UNSENT: i64 = 1_000;
+/// How often, in real time, all lanes are searched for deliveries nobody here knows of. A search costs an index
+/// probe per webhook with open deliveries: see [`SEARCH_SHARE`].
+const SEARCH_EVERY: Duration = Duration::from_secs(5);
+/// The next search waits at least this many times as long as the last one took, so that it stays under 2 %.
+const SEARCH_SHARE: u32 = 50;
+/// How long to wait after an error of the database.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Claims as long as the process takes work.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut search_after = Duration::ZERO;
+    let mut searched_at = shared.clock.monotonic();
+    while !shared.is_stopping() {
+        let search_due = shared.clock.monotonic().duration_since(searched_at) >= search_after;
+        let round = async {
+            if search_due {
+                search(&shared).await?;
+            }
+            claim_due(&shared).await
+        };
+        match round.await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "deliveries could not be claimed; trying again");
+                shared.clock.real_sleep(RETRY_AFTER).await;
+                continue;
+            }
+        }
+        if search_due {
+            let took = shared
+                .clock
+                .monotonic()
+                .duration_since(searched_at)
+                .saturating_sub(search_after);
+            searched_at = shared.clock.monotonic();
+            search_after = SEARCH_EVERY.max(took.min(SEARCH_EVERY) * SEARCH_SHARE);
+        }
+        let next = shared.calendar().next();
+        tokio::select! {
+            () = shared.clock.park(shared.look.notified()) => {}
+            () = shared.clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
+            () = shared.clock.real_sleep(search_after) => {}
+        }
+    }
+}
+
+/// Finds every webhook with open deliveries, whoever made them.
+pub(super) async fn search(shared: &Shared) -> Result<(), StoreError> {
+    let mut conn = shared.store.conn().await?;
+    let open = claim::discover(&mut conn).await?;
+    drop(conn);
+    shared.hint(open);
+    Ok(())
+}
+
+/// One round over what is due; answers whether there was anything.
+async fn claim_due(shared: &Arc<Shared>) -> Result<bool, StoreError> {
+    let now = shared.clock.now();
+    let due = {
+        let queue = shared.queue();
+        shared
+            .calendar()
+            .take_due(now, WEBHOOKS, |webhook| queue.room_for(webhook))
+    };
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let looked = look_at(shared, &due, now).await;
+    if looked.is_err() {
+        // Nothing may be forgotten: what was not claimed is due still.
+        shared.hint(due.iter().map(|(lane, webhook, _)| (*lane, *webhook, now)));
+    }
+    looked.map(|()| true)
+}
+
+async fn look_at(
+    shared: &Arc<Shared>,
+    due: &[(Lane, WebhookId, usize)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut conn = shared.store.conn().await?;
+    let webhooks: Vec<(Lane, WebhookId)> = due.iter().map(|(lane, webhook, _)| (*lane, *webhook)).collect();
+    shared.registry.ensure(&mut conn, &webhooks).await?;
+    let mut to_claim: BTreeMap<Lane, Vec<(WebhookId, i32)>> = BTreeMap::new();
+    for (lane, webhook, room) in due {
+        // A webhook that is gone altogether was removed: whatever is left for it is cancelled.
+        let target = shared.registry.get(*webhook);
+        let verdict = target.map_or(Verdict::Cancel, |target| target.verdict(now, now, &shared.policy));
+        match drop_as(verdict, now) {
+            Some(then) => end_unsent(shared, &mut conn, (*lane, *webhook), &then, now).await?,
+            None if verdict == Verdict::AwaitRemoval => shared.moved.notify_one(),
+            None => {
+                let room = i32::try_from(*room).unwrap_or(i32::MAX);
+                to_claim.entry(*lane).or_default().push((*webhook, room));
+            }
+        }
+    }
+    let lease_until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+    for (lane, webhooks) in &to_claim {
+        let claimed = claim::claim(&mut conn, *lane, webhooks, now, shared.node(), lease_until).await?;
+        let held = claimed.into_iter().map(|(leased, event)| Held {
+            leased,
+            event: Arc::new(event),
+        });
+        shared.take_in(held.collect());
+    }
+    let next = claim::next_visible(&mut conn, &webhooks).await?;
+    let awaits = |webhook: WebhookId| {
+        let target = shared.registry.get(webhook);
+        target.is_some_and(|target| target.verdict(now, now, &shared.policy) == Verdict::AwaitRemoval)
+    };
+    shared.hint(due.iter().filter_map(|(lane, webhook, _)| {
+        let (_, at) = next.iter().find(|(id, _)| id == webhook)?;
+        // The sweeper's decision brings a webhook back that awaits it.
+        (!awaits(*webhook)).then_some((*lane, *webhook, *at))
+    }));
+    Ok(())
+}
+
+/// Ends what is due, in batches: a webhook may have any number of deliveries.
+async fn end_unsent(
+    shared: &Shared,
+    conn: &mut Conn,
+    webhook: (Lane, WebhookId),
+    then: &Then,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Then::Drop {
+        status,
+        reason,
+        ban_episode,
+        ..
+    } = *then
+    else {
+        return Ok(());
+    };
+    let unsent = Unsent {
+        status,
+        reason,
+        ban_episode,
+    };
+    loop {
+        let ended = claim::drop_unsent(conn, webhook, unsent, now, shared.node(), UNSENT).await?;
+        shared.tallied.fetch_add(1, Ordering::Relaxed);
+        if i64::try_from(ended).unwrap_or(i64::MAX) < UNSENT {
+            return Ok(());
+        }
+    }
+}

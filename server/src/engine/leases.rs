@@ -1,0 +1,47 @@
+//! Keeps what waits here ours: a lease is extended at half of its life, in one statement for all that need it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::LEASE;
+use super::shared::Shared;
+use crate::store::{StoreError, claim};
+
+/// How long to wait after an error of the database. A lease has half of its life left then.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Extends leases as long as the process lives.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        let first = shared.queue().first_lease_end();
+        let Some(first) = first else {
+            shared.clock.park(shared.waiting.notified()).await;
+            continue;
+        };
+        shared
+            .clock
+            .sleep_until(first.saturating_sub(LEASE / 2).unwrap_or(first))
+            .await;
+        if let Err(error) = extend(&shared).await {
+            tracing::warn!(%error, "leases could not be extended; trying again");
+            shared.clock.real_sleep(RETRY_AFTER).await;
+        }
+    }
+}
+
+async fn extend(shared: &Shared) -> Result<(), StoreError> {
+    let now = shared.clock.now();
+    let ending = shared
+        .queue()
+        .ending_before(now.saturating_add(LEASE * 3 / 4).unwrap_or(Timestamp::MAX));
+    if ending.is_empty() {
+        return Ok(());
+    }
+    let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+    let mut conn = shared.store.conn().await?;
+    let kept = claim::extend(&mut conn, &ending, until).await?;
+    shared.queue().extended(&ending, &kept, until);
+    Ok(())
+}

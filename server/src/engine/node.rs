@@ -1,0 +1,103 @@
+//! This process among the others: heartbeats, the database's time, and what the dead leave behind.
+//!
+//! Promises that a process that was declared dead holds nothing any more before it starts anything: it notices at
+//! its next heartbeat, and without a recent heartbeat nothing starts (see [`super::feed::Feed::is_current`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::AsyncConnection;
+
+use super::claimer;
+use super::shared::Shared;
+use crate::store::{StoreError, claim, nodes};
+
+/// How often to say that we live, in real time.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A process that has said nothing for so long is dead, and others take what it held.
+pub const HEARTBEAT_LAPSE: Duration = Duration::from_secs(15);
+/// How often the clock is compared with the database's.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
+
+/// Beats, and follows the database's clock, as long as the process lives.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut beats_until_heartbeat = 0;
+    loop {
+        shared.clock.real_sleep(CLOCK_EVERY).await;
+        if shared.clock.simulation().is_none()
+            && let Err(error) = follow_database_clock(&shared).await
+        {
+            tracing::warn!(%error, "the database's time could not be read");
+        }
+        beats_until_heartbeat += 1;
+        if CLOCK_EVERY * beats_until_heartbeat < HEARTBEAT {
+            continue;
+        }
+        beats_until_heartbeat = 0;
+        if let Err(error) = beat_and_bury(&shared).await {
+            tracing::warn!(%error, "no heartbeat: the database cannot be reached");
+        }
+    }
+}
+
+/// Adopts the database's time.
+pub(super) async fn follow_database_clock(shared: &Shared) -> Result<(), StoreError> {
+    let mut conn = shared.store.conn().await?;
+    let asked = shared.clock.monotonic();
+    let database_now = nodes::database_time(&mut conn).await?;
+    shared.clock.follow(database_now, asked, shared.clock.monotonic());
+    Ok(())
+}
+
+/// Says that we live, how far we have read the feed and through when our results are settled.
+pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let mut conn = shared.store.conn().await?;
+    let began = shared.clock.monotonic();
+    let snapshot = shared.feed.snapshot();
+    let settled = shared.unsettled.settled_through(shared.clock.now());
+    if nodes::beat(&mut conn, shared.node(), Some(snapshot.text()), settled).await? {
+        shared.feed.note_beat(began);
+        return Ok(());
+    }
+    tracing::warn!(
+        "this process was silent for too long and was declared dead; it starts anew with empty hands"
+    );
+    drop(shared.take_all());
+    shared.registry.forget();
+    let node = nodes::register(&mut conn, settled).await?;
+    shared.set_node(node);
+    Ok(())
+}
+
+async fn beat_and_bury(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    beat(shared).await?;
+    if bury(shared, HEARTBEAT_LAPSE).await? {
+        claimer::search(shared).await?;
+    }
+    Ok(())
+}
+
+/// Frees what processes hold that were silent for `lapse`; answers whether there were any.
+pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, StoreError> {
+    let now = shared.clock.now();
+    let node = shared.node();
+    let mut conn = shared.store.conn().await?;
+    let (dead, freed) = conn
+        .transaction(async |conn| {
+            let dead = nodes::bury_in_tx(conn, node, lapse.as_secs_f64()).await?;
+            let freed = match dead.as_slice() {
+                [] => 0,
+                dead => claim::release_of(conn, dead, now).await?,
+            };
+            Ok::<_, StoreError>((dead, freed))
+        })
+        .await?;
+    if !dead.is_empty() {
+        tracing::info!(
+            processes = dead.len(),
+            deliveries = freed,
+            "took over what silent processes held"
+        );
+    }
+    Ok(!dead.is_empty())
+}

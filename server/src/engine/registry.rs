@@ -1,0 +1,191 @@
+//! What this process knows of each webhook: settings, opened secrets and health, in memory.
+//!
+//! Promises that what was read later never gives way to what was read earlier: reading and remembering happen
+//! under one lock. Does not promise to be current by itself: the changes feed refreshes it, and a process whose
+//! feed is old starts nothing (see [`super::feed`]).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use url::Url;
+
+use crate::config::policy::PolicySettings;
+use crate::model::health::Health;
+use crate::model::ids::{Lane, WebhookId};
+use crate::model::webhook::Webhook;
+use crate::policy::health::{Verdict, verdict};
+use crate::policy::payload::Recipient;
+use crate::policy::sealing::{BasicAuth, OpenError, SealingKey};
+use crate::policy::signing::SigningSecret;
+use crate::store::{Conn, StoreError, health};
+
+/// Webhooks that are remembered at the most; past it, all are forgotten but those just read.
+const MAX_KNOWN: usize = 50_000;
+
+/// A webhook as an attempt needs it (D9).
+#[derive(Debug)]
+pub struct Target {
+    /// Its row.
+    pub webhook: Webhook,
+    /// Its health as last read.
+    pub health: Health,
+    /// What opening its row gave; an error keeps attempts from being made with half of it.
+    pub opened: Result<Opened, Unusable>,
+}
+
+/// What is sealed or encoded in the row, ready for use.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where to.
+    pub url: Url,
+    /// Basic credentials.
+    pub auth: Option<BasicAuth>,
+    /// The secret that signs.
+    pub secret: SigningSecret,
+    /// The one before, and until when it signs as well (E7).
+    pub previous: Option<(SigningSecret, Timestamp)>,
+}
+
+/// Why a row cannot be used: an operator's matter, not the receiver's.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The sealing key is not the one the row was sealed with, or the row is damaged.
+    #[error("the webhook's secrets cannot be opened: {0}")]
+    Sealed(#[from] OpenError),
+    /// What is stored is no URL.
+    #[error("the webhook's URL cannot be read: {0}")]
+    Url(#[from] url::ParseError),
+}
+
+impl Target {
+    fn open((webhook, health): (Webhook, Health), sealing: &SealingKey) -> Self {
+        let opened = Opened::of(&webhook, sealing);
+        Self {
+            webhook,
+            health,
+            opened,
+        }
+    }
+
+    /// What to do with a delivery that was due at `due_at`.
+    pub fn verdict(&self, due_at: Timestamp, now: Timestamp, settings: &PolicySettings) -> Verdict {
+        verdict(
+            &self.health,
+            self.webhook.paused_at,
+            self.webhook.removed,
+            due_at,
+            now,
+            settings,
+        )
+    }
+
+    /// What goes into payloads.
+    pub fn recipient(&self) -> Recipient {
+        Recipient {
+            number: self.webhook.number,
+            owner: self.webhook.owner,
+            kind: self.webhook.kind(),
+            version: self.webhook.version,
+        }
+    }
+}
+
+impl Opened {
+    fn of(webhook: &Webhook, sealing: &SealingKey) -> Result<Self, Unusable> {
+        let auth = webhook
+            .auth
+            .as_ref()
+            .map(|auth| sealing.open_auth(webhook.id, auth))
+            .transpose()?;
+        let secret = sealing.open_secret(webhook.id, &webhook.secrets.current)?;
+        let previous = match &webhook.secrets.previous {
+            Some((sealed, until)) => Some((sealing.open_secret(webhook.id, sealed)?, *until)),
+            None => None,
+        };
+        Ok(Self {
+            url: Url::parse(&webhook.url)?,
+            auth,
+            secret,
+            previous,
+        })
+    }
+
+    /// The secrets in force at `now`, the current one first.
+    pub fn secrets(&self, now: Timestamp) -> Vec<SigningSecret> {
+        let previous = self
+            .previous
+            .iter()
+            .filter(|(_, until)| now < *until)
+            .map(|(secret, _)| secret.clone());
+        std::iter::once(self.secret.clone()).chain(previous).collect()
+    }
+}
+
+/// The webhooks this process knows.
+pub struct Registry {
+    known: Mutex<HashMap<WebhookId, Arc<Target>>>,
+    reading: tokio::sync::Mutex<()>,
+    sealing: Arc<SealingKey>,
+}
+
+impl Registry {
+    /// Knows nothing yet.
+    pub fn new(sealing: Arc<SealingKey>) -> Self {
+        Self {
+            known: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            sealing,
+        }
+    }
+
+    /// What is known of a webhook.
+    pub fn get(&self, webhook: WebhookId) -> Option<Arc<Target>> {
+        self.known().get(&webhook).cloned()
+    }
+
+    /// Reads the webhooks that are not known yet.
+    pub async fn ensure(&self, conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
+        let missing: Vec<(Lane, WebhookId)> = {
+            let known = self.known();
+            webhooks
+                .iter()
+                .filter(|(_, id)| !known.contains_key(id))
+                .copied()
+                .collect()
+        };
+        if !missing.is_empty() {
+            self.refresh(conn, &missing).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the webhooks anew, known or not, and answers them.
+    pub async fn refresh(
+        &self,
+        conn: &mut Conn,
+        webhooks: &[(Lane, WebhookId)],
+    ) -> Result<Vec<Arc<Target>>, StoreError> {
+        let _one_at_a_time = self.reading.lock().await;
+        let targets: Vec<Arc<Target>> = health::read(conn, webhooks)
+            .await?
+            .into_iter()
+            .map(|state| Arc::new(Target::open(state, &self.sealing)))
+            .collect();
+        let mut known = self.known();
+        if known.len() + targets.len() > MAX_KNOWN {
+            known.clear();
+        }
+        known.extend(targets.iter().map(|target| (target.webhook.id, target.clone())));
+        Ok(targets)
+    }
+
+    /// Forgets everything: after a gap in the feed.
+    pub fn forget(&self) {
+        self.known().clear();
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookId, Arc<Target>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,247 @@
+//! Settling: results become rows, batch by batch (D6, D7).
+//!
+//! A batch is whatever has come in while the one before was written, so that it is small when little happens and
+//! large under load. A batch that can move no health is one statement; any other locks its health rows first, in id
+//! order, and lets [`crate::policy::health`] judge the results in the order their attempts ended.
+//!
+//! Promises that each recorded attempt is judged once, in the transaction that records it. Does not promise that a
+//! result is recorded at all: one whose lease was lost is dropped, since somebody else holds the delivery.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use diesel_async::AsyncConnection;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::shared::{Shared, Started};
+use crate::model::delivery::DeliveryStatus;
+use crate::model::ids::{Lane, WebhookId};
+use crate::policy::health::{Judged, due, record};
+use crate::store::health::{Locked, last_successes, lock_in_tx, write_in_tx};
+use crate::store::settle::{self, Settled, Settlement, Then};
+use crate::store::{Conn, StoreError, changes, health};
+
+use super::transitions;
+
+/// Results in one transaction at the most.
+const BATCH: usize = 200;
+/// How long to wait before a batch is tried again that the database could not take.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// One result on its way to be settled.
+pub(super) struct Result {
+    pub settlement: Settlement,
+    /// The attempt it is of, if one was made.
+    pub started: Option<Started>,
+}
+
+/// Settles what comes, until nothing can come any more.
+pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceiver<Result>) {
+    let mut batch: Vec<Result> = Vec::with_capacity(BATCH);
+    while shared.clock.park(results.recv_many(&mut batch, BATCH)).await > 0 {
+        let started: Vec<Started> = batch.iter().filter_map(|result| result.started).collect();
+        let settlements: Vec<Settlement> = batch.drain(..).map(|result| result.settlement).collect();
+        settle(&shared, &settlements).await;
+        shared.unsettled.settle(started.into_iter());
+    }
+}
+
+/// Tries until the database has taken the batch: what is in it happened, and the fence makes trying again harmless.
+async fn settle(shared: &Arc<Shared>, batch: &[Settlement]) {
+    loop {
+        match write(shared, batch).await {
+            Ok(()) => return,
+            Err(error) if error.is_transient() => {}
+            Err(error) => {
+                tracing::error!(%error, results = batch.len(), "results could not be settled; trying again");
+                shared.clock.real_sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+}
+
+async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Result<(), StoreError> {
+    let mut conn = shared.store.conn().await?;
+    let resets = shared.policy.success_resets_counter;
+    let moved = if batch.iter().any(is_failure) {
+        judged(shared, &mut conn, batch).await?
+    } else {
+        let settled = settle::batch(&mut conn, batch, shared.node(), resets).await?;
+        note_lost_leases(batch.len(), settled.won.len());
+        recover(shared, &mut conn, batch, &settled).await?
+    };
+    drop(conn);
+    shared.tallied.fetch_add(1, Ordering::Relaxed);
+    let mark = moved.mark;
+    if !moved.webhooks.is_empty() {
+        shared.refresh(&moved.webhooks).await?;
+    }
+    if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
+        // Simulated time may move as soon as we are idle: other processes must know by then (B6).
+        shared.feed.everywhere(shared, &mark).await;
+    }
+    shared.hint(batch.iter().filter_map(|settlement| match settlement.then {
+        Then::Retry(at) | Then::Release(at) => Some((settlement.key.lane, settlement.key.webhook, at)),
+        Then::End(_) | Then::Drop { .. } => None,
+    }));
+    Ok(())
+}
+
+fn is_failure(settlement: &Settlement) -> bool {
+    settlement
+        .attempt
+        .as_ref()
+        .is_some_and(|attempt| !attempt.outcome.succeeded())
+}
+
+fn note_lost_leases(asked: usize, won: usize) {
+    if won < asked {
+        tracing::warn!(
+            lost = asked - won,
+            "results came after their lease was lost and were dropped"
+        );
+    }
+}
+
+/// Webhooks whose health a transaction moved, and the transaction, if it announced them.
+#[derive(Default)]
+struct Moved {
+    webhooks: Vec<(Lane, WebhookId)>,
+    mark: Option<changes::Mark>,
+}
+
+/// Settles a batch with failures: lock, fence, judge, write, in one transaction.
+async fn judged(
+    shared: &Shared,
+    conn: &mut Conn,
+    batch: &[Settlement],
+) -> std::result::Result<Moved, StoreError> {
+    conn.transaction(async |conn| {
+        let rows = lock_in_tx(conn, &webhooks_of(batch.iter())).await?;
+        let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
+        note_lost_leases(batch.len(), settled.won.len());
+        let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
+        judge(shared, conn, rows, results).await
+    })
+    .await
+}
+
+/// Settled successes end the windows that were open when they were recorded.
+///
+/// A transaction of its own: should the process end before it, the sweeper finds the success in history.
+async fn recover(
+    shared: &Shared,
+    conn: &mut Conn,
+    batch: &[Settlement],
+    settled: &Settled,
+) -> std::result::Result<Moved, StoreError> {
+    let webhooks = &settled.to_recover;
+    if webhooks.is_empty() {
+        return Ok(Moved::default());
+    }
+    let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
+    conn.transaction(async |conn| {
+        let rows = lock_in_tx(conn, webhooks).await?;
+        judge(shared, conn, rows, results.clone()).await
+    })
+    .await
+}
+
+/// Judges each webhook's results in the order their attempts ended, and writes what moved.
+async fn judge(
+    shared: &Shared,
+    conn: &mut Conn,
+    rows: Vec<Locked>,
+    mut results: HashMap<WebhookId, Vec<Judged>>,
+) -> std::result::Result<Moved, StoreError> {
+    add_later_successes(conn, &rows, &mut results).await?;
+    let mut written = Vec::new();
+    let mut taken = Vec::new();
+    for mut row in rows {
+        let Some(mut judged) = results.remove(&row.webhook) else {
+            continue;
+        };
+        judged.sort_by_key(|result| (result.ended_at, result.number));
+        let before = row.health.clone();
+        for result in &judged {
+            let steps = record(&mut row.health, result, &shared.policy);
+            taken.extend(
+                steps
+                    .into_iter()
+                    .map(|step| (row.lane, row.webhook, row.company, step)),
+            );
+        }
+        if row.health != before {
+            let next = due(&row.health, &shared.policy);
+            written.push((row, next));
+        }
+    }
+    let now = shared.clock.now();
+    let webhooks: Vec<(Lane, WebhookId)> = written.iter().map(|(row, _)| (row.lane, row.webhook)).collect();
+    write_in_tx(conn, &written).await?;
+    health::notify_in_tx(conn, &transitions::notices(&taken, &shared.policy)).await?;
+    let mark = changes::announce_in_tx(conn, now, &webhooks).await?;
+    Ok(Moved { webhooks, mark })
+}
+
+/// A failure that is about to open a window may have been followed by a success that another worker settled first,
+/// and that moved no health: history knows it.
+async fn add_later_successes(
+    conn: &mut Conn,
+    rows: &[Locked],
+    results: &mut HashMap<WebhookId, Vec<Judged>>,
+) -> std::result::Result<(), StoreError> {
+    let opening: Vec<(Lane, WebhookId, Timestamp)> = rows
+        .iter()
+        .filter(|row| row.health.failing_since.is_none())
+        .filter_map(|row| {
+            let failures = results
+                .get(&row.webhook)?
+                .iter()
+                .filter(|result| !result.succeeded);
+            Some((
+                row.lane,
+                row.webhook,
+                failures.map(|result| result.ended_at).min()?,
+            ))
+        })
+        .collect();
+    for (webhook, ended_at) in last_successes(conn, &opening).await? {
+        let success = Judged {
+            ended_at,
+            number: 1,
+            succeeded: true,
+        };
+        results.entry(webhook).or_default().push(success);
+    }
+    Ok(())
+}
+
+/// The attempts among settlements, by webhook.
+fn results_of<'a>(settlements: impl Iterator<Item = &'a Settlement>) -> HashMap<WebhookId, Vec<Judged>> {
+    let mut results: HashMap<WebhookId, Vec<Judged>> = HashMap::new();
+    for settlement in settlements {
+        let Some(attempt) = settlement.attempt.as_deref() else {
+            continue;
+        };
+        results.entry(settlement.key.webhook).or_default().push(Judged {
+            ended_at: attempt.ended_at,
+            number: attempt.number,
+            succeeded: attempt.ending == Some(DeliveryStatus::Succeeded),
+        });
+    }
+    results
+}
+
+fn webhooks_of<'a>(settlements: impl Iterator<Item = &'a Settlement>) -> Vec<(Lane, WebhookId)> {
+    let mut webhooks: Vec<(Lane, WebhookId)> = settlements
+        .filter(|s| s.attempt.is_some())
+        .map(|s| (s.key.lane, s.key.webhook))
+        .collect();
+    webhooks.sort_unstable();
+    webhooks.dedup();
+    webhooks
+}

@@ -1,0 +1,137 @@
+//! The sweeper: writes what time alone has brought to webhooks (B7, R3, R4), each dated at its boundary.
+//!
+//! Nobody waits for it: state is read as a function of the row and the moment (T3). It writes a transition only after
+//! attempts that ended before the boundary are settled, here and in every other live process, and looks into history
+//! for a success the row does not know of before it removes anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::AsyncConnection;
+use jiff::Timestamp;
+
+use super::node::HEARTBEAT_LAPSE;
+use super::shared::Shared;
+use super::transitions;
+use crate::model::ids::{Lane, WebhookId};
+use crate::model::webhook::RemoveReason;
+use crate::policy::health::{Transition, advance, due, recover};
+use crate::store::health::{Locked, last_successes, lock_in_tx, notify_in_tx, remove_in_tx, write_in_tx};
+use crate::store::{Conn, StoreError, changes, health, nodes};
+
+/// Webhooks in one transaction.
+const BATCH: i64 = 200;
+/// How often to look without being told, in real time: other processes move health too.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often to look again while other processes have yet to settle.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long to wait after an error of the database.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// What a round left to do.
+enum Round {
+    /// More is due.
+    More,
+    /// Something is due, but attempts that may change it are not settled yet.
+    Waits,
+    /// Nothing is due before this moment, if ever.
+    Until(Option<Timestamp>),
+}
+
+/// Sweeps as long as the process lives.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        match round(&shared).await {
+            Ok(Round::More) => {}
+            Ok(Round::Waits) => tokio::select! {
+                () = shared.clock.park(shared.unsettled.settled().notified()) => {}
+                () = shared.clock.real_sleep(LOOK_AGAIN) => {}
+            },
+            Ok(Round::Until(next)) => tokio::select! {
+                () = shared.clock.park(shared.moved.notified()) => {}
+                () = shared.clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
+                () = shared.clock.real_sleep(LOOK_EVERY) => {}
+            },
+            Err(error) => {
+                tracing::warn!(%error, "due transitions could not be written; trying again");
+                shared.clock.real_sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+}
+
+async fn round(shared: &Arc<Shared>) -> Result<Round, StoreError> {
+    let now = shared.clock.now();
+    let mut conn = shared.store.conn().await?;
+    let due = health::due(&mut conn, now, BATCH).await?;
+    if due.is_empty() {
+        return Ok(Round::Until(health::next_due(&mut conn).await?));
+    }
+    let all_settled = others_have_settled(shared, &mut conn, now).await?;
+    let ready: Vec<(Lane, WebhookId)> = due
+        .iter()
+        .filter(|(_, webhook, boundary)| all_settled && !shared.unsettled.has(*webhook, *boundary))
+        .map(|(lane, webhook, _)| (*lane, *webhook))
+        .collect();
+    if ready.is_empty() {
+        return Ok(Round::Waits);
+    }
+    let mark = conn
+        .transaction(async |conn| sweep_in_tx(shared, conn, &ready, now).await)
+        .await?;
+    drop(conn);
+    shared.refresh(&ready).await?;
+    if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
+        // As in the settler: simulated time may move as soon as we are idle.
+        shared.feed.everywhere(shared, &mark).await;
+    }
+    Ok(Round::More)
+}
+
+/// Whether no other live process can have an unsettled result from before `now`; asks them if it is not known.
+async fn others_have_settled(shared: &Shared, conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
+    let lapse = HEARTBEAT_LAPSE.as_secs_f64();
+    if nodes::behind(conn, shared.node(), lapse, now).await? == 0 {
+        return Ok(true);
+    }
+    changes::ask(conn, now).await?;
+    Ok(false)
+}
+
+async fn sweep_in_tx(
+    shared: &Shared,
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    now: Timestamp,
+) -> Result<Option<changes::Mark>, StoreError> {
+    let rows = lock_in_tx(conn, webhooks).await?;
+    let windows: Vec<(Lane, WebhookId, Timestamp)> = rows
+        .iter()
+        .filter_map(|row| Some((row.lane, row.webhook, row.health.failing_since?)))
+        .collect();
+    let successes = last_successes(conn, &windows).await?;
+    let (mut written, mut taken, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+    for mut row in rows {
+        let success = successes.get(&row.webhook).copied();
+        let steps = success
+            .and_then(|at| recover(&mut row.health, at))
+            .into_iter()
+            .chain(advance(&mut row.health, now, &shared.policy));
+        for step in steps.collect::<Vec<_>>() {
+            if let Transition::Removed { at, .. } = step {
+                removed.push((row.lane, row.webhook, at));
+            }
+            taken.push((row.lane, row.webhook, row.company, step));
+        }
+        written.push(with_due(shared, row));
+    }
+    write_in_tx(conn, &written).await?;
+    remove_in_tx(conn, &removed, RemoveReason::NoSuccessfulDelivery).await?;
+    notify_in_tx(conn, &transitions::notices(&taken, &shared.policy)).await?;
+    changes::announce_in_tx(conn, now, webhooks).await
+}
+
+fn with_due(shared: &Shared, row: Locked) -> (Locked, Option<Timestamp>) {
+    let next = due(&row.health, &shared.policy);
+    (row, next)
+}
