@@ -1,0 +1,50 @@
+//! Transactions that are run again when the database asks for it.
+
+use diesel_async::{AsyncConnection, TransactionManager};
+
+use super::{Conn, Store, StoreError};
+
+/// How often a transaction is run at the most. Deadlocks and serialization failures are rare and random: one that
+/// comes back this often is not.
+const RUNS: u32 = 5;
+
+type Manager = <Conn as AsyncConnection>::TransactionManager;
+
+impl Store {
+    /// Runs `work` in a transaction on a connection of the pool and commits it if it succeeds. After a deadlock or a
+    /// serialization failure it is run again from the start, so it must do nothing but use its connection.
+    pub async fn in_tx<T>(
+        &self,
+        work: impl AsyncFn(&mut Conn) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut conn = self.conn().await?;
+        let mut run = 1;
+        loop {
+            match once(&mut conn, &work).await {
+                Err(error) if error.is_transient() && run < RUNS => {
+                    tracing::debug!(%error, run, "running a transaction again");
+                    run += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+async fn once<T>(
+    conn: &mut Conn,
+    work: &impl AsyncFn(&mut Conn) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    Manager::begin_transaction(conn).await?;
+    match work(conn).await {
+        Ok(value) => {
+            Manager::commit_transaction(conn).await?;
+            Ok(value)
+        }
+        Err(error) => {
+            // Should the rollback fail too, the connection is broken and the pool drops it: the first error says more.
+            Manager::rollback_transaction(conn).await.ok();
+            Err(error)
+        }
+    }
+}
