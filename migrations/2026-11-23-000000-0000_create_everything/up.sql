@@ -205,6 +205,8 @@ create table attempts (
     check (error_class is null or ending is distinct from 1)
 ) partition by range (ended_at);
 create index attempts_by_delivery on attempts (lane, webhook, created_at, event, generation);
+-- A replay was made at a moment that its event does not tell.
+create index attempts_of_replays on attempts (lane, webhook, event) where generation > 0;
 create index attempts_by_end on attempts (lane, webhook, ended_at);
 
 -- Endings without a final attempt: lost (B4, W13) or cancelled.
@@ -223,6 +225,7 @@ create table outcomes (
     check ((ban_episode is not null) = (reason = 2))
 ) partition by range (at);
 create index outcomes_by_delivery on outcomes (lane, webhook, created_at, event, generation);
+create index outcomes_of_replays on outcomes (lane, webhook, event) where generation > 0;
 create index outcomes_by_ban on outcomes (lane, webhook, ban_episode) where ban_episode is not null;
 
 create table notices (

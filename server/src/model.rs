@@ -4,6 +4,7 @@
 //! change meaning. Does not decide anything: that is [`crate::policy`].
 
 pub mod access;
+pub mod app;
 pub mod attempt;
 pub mod delivery;
 pub mod event;

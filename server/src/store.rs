@@ -8,20 +8,37 @@
 //! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow
 //! async-graphql's.
 
+pub mod apps;
+pub mod attempts;
 pub mod changes;
 pub mod claim;
+pub mod compose;
+pub mod deliveries;
 pub mod event_row;
+pub mod events;
 pub mod facts;
 pub mod health;
 pub mod idempotency;
+pub mod installations;
 pub mod migrations;
 pub mod nodes;
+pub mod page;
 pub mod partitions;
 pub mod publish;
+pub mod reach;
+pub mod removal;
+mod schema;
 pub mod settle;
 pub mod sql;
 pub mod tallies;
+#[cfg(test)]
+pub mod testing;
+mod transaction;
+pub mod users;
+pub mod vitals;
+pub mod webhook_list;
 pub mod webhook_row;
+pub mod webhooks;
 
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};

@@ -156,6 +156,12 @@ uuid_id!(
 );
 
 impl EventId {
+    /// The greatest id of `at`'s millisecond: ids of later moments are greater.
+    pub fn last_of(at: Timestamp) -> Self {
+        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0xff; 10]).into_uuid())
+    }
+
     /// The moment of acceptance that the id carries, to the millisecond. It names the event's partition.
     pub fn accepted_at(self) -> Timestamp {
         let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |t| t.to_unix());

@@ -29,6 +29,7 @@ impl Composed {
     /// Goes on with a value.
     pub fn value<ST, V>(mut self, value: V) -> Self
     where
+        ST: Send + 'static,
         Pg: HasSqlType<ST>,
         V: ToSql<ST, Pg> + Send + 'static,
     {

@@ -39,3 +39,6 @@ fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
         what: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

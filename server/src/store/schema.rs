@@ -81,3 +81,21 @@ table! {
         remove_reason -> Nullable<SmallInt>,
     }
 }
+
+table! {
+    /// What moves with a webhook's failures and successes.
+    webhook_health (lane, webhook) {
+        lane -> Integer,
+        webhook -> Uuid,
+        ban_counter -> Integer,
+        ban_episode -> Integer,
+        ban_started_at -> Nullable<Timestamptz>,
+        banned_until -> Nullable<Timestamptz>,
+        ban_open -> Bool,
+        failing_since -> Nullable<Timestamptz>,
+        window_episode -> Integer,
+        warnings_given -> SmallInt,
+        window_floor -> Nullable<Timestamptz>,
+        next_transition_at -> Nullable<Timestamptz>,
+    }
+}

@@ -1,0 +1,377 @@
+//! Deliveries, read, wherever they stand: open ones in the queue, ended ones in the history.
+//!
+//! Promises one list over the three tables: a delivery is in the queue until the transaction that ends it, and in
+//! exactly one of the two histories from then on. Lists go webhook by webhook along an index, so that one webhook's
+//! millions do not hide another's few. They are newest first: by the moment a delivery was made, then by event.
+
+use std::collections::HashMap;
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+
+use super::compose::Composed;
+use super::page::{Direction, Slice, Window};
+use super::reach::{Cutoffs, readable, within};
+use super::sql::{At, Ats, MaybeAt, Time, maybe_timestamp, time, timestamp, unknown};
+use super::{Conn, StoreError};
+use crate::model::access::WebhookScope;
+use crate::model::delivery::{Delivery, DeliveryReason, DeliveryStatus};
+use crate::model::ids::{CompanyId, DeliveryKey, EventId, Lane, WebhookId};
+
+/// Which deliveries of the webhooks in question.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct DeliveryQuery {
+    /// Only in these states; `None` means in any.
+    pub statuses: Option<Vec<DeliveryStatus>>,
+    /// Only of this event.
+    pub event: Option<EventId>,
+    /// Only made at or after this moment.
+    pub since: Option<Timestamp>,
+    /// Only made before this moment.
+    pub until: Option<Timestamp>,
+}
+
+/// Of which webhooks: those that the scope reaches, or only these of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owners {
+    /// What the caller sees.
+    pub scope: WebhookScope,
+    /// The moment of reading.
+    pub cutoffs: Cutoffs,
+    /// Only of this webhook.
+    pub webhook: Option<(Lane, WebhookId)>,
+}
+
+/// Where a delivery stands in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeliveryPlace {
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Which one.
+    pub key: DeliveryKey,
+}
+
+impl DeliveryPlace {
+    /// Of a delivery.
+    pub fn of(delivery: &Delivery) -> Self {
+        Self { created_at: delivery.created_at, key: delivery.key }
+    }
+}
+
+#[derive(QueryableByName)]
+struct DeliveryRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: uuid::Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event: uuid::Uuid,
+    #[diesel(sql_type = Integer)]
+    generation: i32,
+    #[diesel(sql_type = BigInt)]
+    company: i64,
+    #[diesel(sql_type = At)]
+    created_at: Time,
+    #[diesel(sql_type = SmallInt)]
+    status: i16,
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    reason: Option<i16>,
+    #[diesel(sql_type = MaybeAt)]
+    next_attempt_at: Option<Time>,
+    #[diesel(sql_type = MaybeAt)]
+    finished_at: Option<Time>,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+impl TryFrom<DeliveryRow> for Delivery {
+    type Error = StoreError;
+
+    fn try_from(row: DeliveryRow) -> Result<Self, StoreError> {
+        let reason = |code| DeliveryReason::from_code(code).ok_or_else(|| unknown("outcomes", "reason", code));
+        Ok(Self {
+            key: DeliveryKey {
+                lane: Lane(row.lane),
+                webhook: WebhookId(row.webhook),
+                event: EventId(row.event),
+                generation: row.generation,
+            },
+            company: CompanyId::new(row.company).map_err(|_| unknown("deliveries", "company", row.company))?,
+            status: DeliveryStatus::from_code(row.status)
+                .ok_or_else(|| unknown("outcomes", "status", row.status))?,
+            reason: row.reason.map(reason).transpose()?,
+            created_at: timestamp(row.created_at),
+            next_attempt_at: maybe_timestamp(row.next_attempt_at),
+            finished_at: maybe_timestamp(row.finished_at),
+        })
+    }
+}
+
+/// One of the three tables as a source of deliveries, under the alias `d`.
+struct Source {
+    /// Deliveries that stand here are in one of these states.
+    statuses: &'static [DeliveryStatus],
+    /// Everything from `select` to the first condition.
+    select: &'static str,
+    /// What tells the state of a row.
+    status: &'static str,
+    /// The partitions' column: no earlier than the making.
+    ended: Option<&'static str>,
+}
+
+const SOURCES: [Source; 3] = [
+    Source {
+        statuses: &[DeliveryStatus::Pending],
+        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, 0::smallint as status,
+                        null::smallint as reason, d.due_at as next_attempt_at, null::timestamptz as finished_at
+                 from deliveries d where true",
+        status: "0::smallint",
+        ended: None,
+    },
+    Source {
+        statuses: &[DeliveryStatus::Succeeded, DeliveryStatus::Failed],
+        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, d.ending as status,
+                        case d.ending when 2 then 1::smallint end as reason, null::timestamptz as next_attempt_at,
+                        d.ended_at as finished_at
+                 from attempts d where d.ending is not null",
+        status: "d.ending",
+        ended: Some("d.ended_at"),
+    },
+    Source {
+        statuses: &[DeliveryStatus::Lost, DeliveryStatus::Cancelled],
+        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, d.status, d.reason,
+                        null::timestamptz as next_attempt_at, d.at as finished_at
+                 from outcomes d where true",
+        status: "d.status",
+        ended: Some("d.at"),
+    },
+];
+
+/// A page of deliveries, over all webhooks in question.
+pub async fn page(
+    conn: &mut Conn,
+    owners: &Owners,
+    query: &DeliveryQuery,
+    window: &Window<DeliveryPlace>,
+) -> Result<Slice<Delivery>, StoreError> {
+    let statement = Composed::new("select x.* from webhooks w cross join lateral (")
+        .with(|statement| union(statement, query, &owners.cutoffs, Some(window)))
+        .sql(") x where ")
+        .with(|statement| owned(statement, owners))
+        .with(|statement| ordered(statement, window))
+        .sql(format!(" limit {}", window.limit()));
+    let rows: Vec<DeliveryRow> = statement.query().load(conn).await?;
+    Ok(window.cut(rows.into_iter().map(Delivery::try_from).collect::<Result<_, _>>()?))
+}
+
+/// How many deliveries those are.
+pub async fn count(conn: &mut Conn, owners: &Owners, query: &DeliveryQuery) -> Result<i64, StoreError> {
+    let statement = Composed::new("select count(*) as count from webhooks w cross join lateral (")
+        .with(|statement| union(statement, query, &owners.cutoffs, None))
+        .sql(") x where ")
+        .with(|statement| owned(statement, owners));
+    Ok(statement.query().get_result::<CountRow>(conn).await?.count)
+}
+
+/// The same page of each of these webhooks.
+pub async fn page_of_each(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+    window: &Window<DeliveryPlace>,
+) -> Result<HashMap<WebhookId, Slice<Delivery>>, StoreError> {
+    let statement = of_each("select x.*", webhooks)
+        .with(|statement| union(statement, query, cutoffs, Some(window)))
+        .sql(") x")
+        .with(|statement| ordered(statement, window));
+    let rows: Vec<DeliveryRow> = statement.query().load(conn).await?;
+    let mut found: HashMap<WebhookId, Vec<Delivery>> = webhooks.iter().map(|(_, id)| (*id, Vec::new())).collect();
+    for row in rows {
+        let delivery = Delivery::try_from(row)?;
+        found.entry(delivery.key.webhook).or_default().push(delivery);
+    }
+    Ok(found.into_iter().map(|(id, rows)| (id, window.cut(rows))).collect())
+}
+
+/// How many deliveries each of these webhooks has; one that has none is missing.
+pub async fn count_of_each(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+) -> Result<HashMap<WebhookId, i64>, StoreError> {
+    let statement = of_each("select w.id as webhook, count(*) as count", webhooks)
+        .with(|statement| union(statement, query, cutoffs, None))
+        .sql(") x group by w.id");
+    let rows: Vec<WebhookCountRow> = statement.query().load(conn).await?;
+    Ok(rows.into_iter().map(|row| (WebhookId(row.webhook), row.count)).collect())
+}
+
+#[derive(QueryableByName)]
+struct WebhookCountRow {
+    #[diesel(sql_type = SqlUuid)]
+    webhook: uuid::Uuid,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// The deliveries of these places that there are, of webhooks that the scope reaches.
+pub async fn find(
+    conn: &mut Conn,
+    places: &[DeliveryPlace],
+    scope: &WebhookScope,
+    cutoffs: &Cutoffs,
+) -> Result<Vec<Delivery>, StoreError> {
+    let mut statement = Composed::new("select x.* from unnest(")
+        .value::<Array<Integer>, _>(places.iter().map(|place| place.key.lane.0).collect::<Vec<_>>())
+        .sql("::int[], ")
+        .value::<Array<SqlUuid>, _>(places.iter().map(|place| place.key.webhook.0).collect::<Vec<_>>())
+        .sql("::uuid[], ")
+        .value::<Array<SqlUuid>, _>(places.iter().map(|place| place.key.event.0).collect::<Vec<_>>())
+        .sql("::uuid[], ")
+        .value::<Array<Integer>, _>(places.iter().map(|place| place.key.generation).collect::<Vec<_>>())
+        .sql("::int[], ")
+        .value::<Ats, _>(places.iter().map(|place| time(place.created_at)).collect::<Vec<_>>())
+        .sql(
+            "::timestamptz[]) as k(lane, webhook, event, generation, created_at)
+             join webhooks w on w.lane = k.lane and w.id = k.webhook cross join lateral (",
+        );
+    for (index, source) in SOURCES.iter().enumerate() {
+        let ended = source.ended.map(|ended| format!(" and {ended} >= k.created_at")).unwrap_or_default();
+        statement = statement.sql(if index == 0 { "" } else { " union all " }).sql(source.select).sql(format!(
+            " and d.lane = k.lane and d.webhook = k.webhook and d.created_at = k.created_at and d.event = k.event
+              and d.generation = k.generation{ended}"
+        ));
+    }
+    let owners = Owners { scope: scope.clone(), cutoffs: *cutoffs, webhook: None };
+    let rows: Vec<DeliveryRow> =
+        statement.sql(") x where ").with(|statement| owned(statement, &owners)).query().load(conn).await?;
+    rows.into_iter().map(Delivery::try_from).collect()
+}
+
+fn owned(statement: Composed, owners: &Owners) -> Composed {
+    let statement = within(statement, &owners.scope).sql(" and ");
+    let statement = readable(statement, &owners.cutoffs);
+    match owners.webhook {
+        Some((lane, id)) => statement
+            .sql(" and w.lane = ")
+            .value::<Integer, _>(lane.0)
+            .sql(" and w.id = ")
+            .value::<SqlUuid, _>(id.0),
+        None => statement,
+    }
+}
+
+fn of_each(select: &str, webhooks: &[(Lane, WebhookId)]) -> Composed {
+    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    Composed::new(format!("{select} from unnest("))
+        .value::<Array<Integer>, _>(lanes)
+        .sql("::int[], ")
+        .value::<Array<SqlUuid>, _>(ids)
+        .sql("::uuid[]) as w(lane, id) cross join lateral (")
+}
+
+/// The deliveries of webhook `w`, from every table that can hold what is asked for; of each no more than the window
+/// needs.
+fn union(
+    mut statement: Composed,
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+    window: Option<&Window<DeliveryPlace>>,
+) -> Composed {
+    let asked = |status: &DeliveryStatus| query.statuses.as_ref().is_none_or(|asked| asked.contains(status));
+    let mut sources: Vec<&Source> = SOURCES.iter().filter(|source| source.statuses.iter().any(asked)).collect();
+    if sources.is_empty() {
+        // Asked for deliveries in no state at all: one source, and its condition on the state, finds none.
+        sources.push(&SOURCES[0]);
+    }
+    for (index, source) in sources.into_iter().enumerate() {
+        statement = statement
+            .sql(if index == 0 { "(" } else { " union all (" })
+            .sql(source.select)
+            .sql(" and d.lane = w.lane and d.webhook = w.id")
+            .with(|statement| matching(statement, source, query, cutoffs));
+        if let Some(window) = window {
+            let keyword = Direction::Descending.queried(window).keyword();
+            statement = statement
+                .with(|statement| bounded(statement, Direction::Descending.beyond(), window.after.as_ref()))
+                .with(|statement| bounded(statement, Direction::Descending.short_of(), window.before.as_ref()))
+                .sql(format!(
+                    " order by d.created_at {keyword}, d.event {keyword}, d.generation {keyword} limit {}",
+                    window.limit()
+                ));
+        }
+        statement = statement.sql(")");
+    }
+    match window {
+        Some(window) => {
+            let keyword = Direction::Descending.queried(window).keyword();
+            statement.sql(format!(
+                " order by created_at {keyword}, event {keyword}, generation {keyword} limit {}",
+                window.limit()
+            ))
+        }
+        None => statement,
+    }
+}
+
+fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs: &Cutoffs) -> Composed {
+    let mut statement =
+        statement.sql(" and d.event > ").value::<SqlUuid, _>(EventId::last_of(cutoffs.accepted).0);
+    if let Some(asked) = &query.statuses
+        && !source.statuses.iter().all(|status| asked.contains(status))
+    {
+        let codes: Vec<i16> = asked.iter().map(|status| status.code()).collect();
+        statement = statement
+            .sql(format!(" and {} = any(", source.status))
+            .value::<Array<SmallInt>, _>(codes)
+            .sql("::smallint[])");
+    }
+    if let Some(event) = query.event {
+        // The first delivery was made when the event was accepted, which the index finds; replays have one of their own.
+        statement = statement
+            .sql(" and d.event = ")
+            .value::<SqlUuid, _>(event.0)
+            .sql(" and (d.generation > 0 or d.created_at = ")
+            .value::<At, _>(time(event.accepted_at()))
+            .sql(")");
+    }
+    if let Some(since) = query.since {
+        statement = statement.sql(" and d.created_at >= ").value::<At, _>(time(since));
+        if let Some(ended) = source.ended {
+            statement = statement.sql(format!(" and {ended} >= ")).value::<At, _>(time(since));
+        }
+    }
+    if let Some(until) = query.until {
+        statement = statement.sql(" and d.created_at < ").value::<At, _>(time(until));
+    }
+    statement
+}
+
+fn bounded(statement: Composed, compare: &str, place: Option<&DeliveryPlace>) -> Composed {
+    let Some(place) = place else { return statement };
+    statement
+        .sql(format!(" and (d.created_at, d.event, d.webhook, d.generation) {compare} ("))
+        .value::<At, _>(time(place.created_at))
+        .sql(", ")
+        .value::<SqlUuid, _>(place.key.event.0)
+        .sql(", ")
+        .value::<SqlUuid, _>(place.key.webhook.0)
+        .sql(", ")
+        .value::<Integer, _>(place.key.generation)
+        .sql(")")
+}
+
+fn ordered(statement: Composed, window: &Window<DeliveryPlace>) -> Composed {
+    let keyword = Direction::Descending.queried(window).keyword();
+    statement.sql(format!(
+        " order by x.created_at {keyword}, x.event {keyword}, x.webhook {keyword}, x.generation {keyword}"
+    ))
+}

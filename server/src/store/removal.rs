@@ -1,0 +1,215 @@
+//! Removing webhooks: one, all of an installation, of an app, of a user.
+//!
+//! Promises that each transaction removes at most [`BATCH`] webhooks with what belongs to them, that it announces them
+//! in the changes feed, and that an installation goes only in the transaction that removes the last of its webhooks
+//! (W8). So a removal that was cut off carries on when it is asked for again. What is pending for a removed webhook
+//! is the engine's to cancel.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+
+use super::changes::{Mark, announce_in_tx};
+use super::installations::{self, Installation};
+use super::sql::{statement, unknown};
+use super::{Conn, StoreError, health};
+use crate::model::ids::{AppId, CompanyId, Lane, UserId, WebhookId};
+use crate::model::webhook::RemoveReason;
+
+/// Webhooks that one transaction removes, and installations that it looks at, at the most.
+pub const BATCH: i64 = 500;
+
+/// What one transaction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Webhooks it removed.
+    pub webhooks: usize,
+    /// Where the changes feed says so; wait for it after the commit.
+    pub mark: Option<Mark>,
+    /// Whether nothing is left to remove.
+    pub finished: bool,
+}
+
+/// Whose webhooks go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leaving {
+    /// An app, of all users.
+    App(AppId),
+    /// A user, with general webhooks and those of all apps.
+    User(CompanyId, UserId),
+}
+
+/// Locked in key order, so that removals never wait for each other crosswise.
+const INSTALLATIONS_OF_APP: &str = "\
+select company, user_id, app from installations where app = $1
+order by lane, company, user_id limit $2 for update";
+
+const INSTALLATIONS_OF_USER: &str = "\
+select company, user_id, app from installations where lane = $1 and company = $2 and user_id = $3
+order by app limit $4 for update";
+
+/// One more than a batch tells whether there are more.
+const LIVE: &str = "\
+select w.lane, w.id
+from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
+join webhooks w on w.lane = k.lane and w.company = k.company and w.user_id = k.user_id
+               and w.app is not distinct from k.app
+where w.removed_at is null
+order by w.lane, w.id limit $5";
+
+const UNINSTALL: &str = "\
+delete from installations i using unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
+where i.lane = k.lane and i.company = k.company and i.user_id = k.user_id and i.app = k.app
+  and not exists (select from webhooks w where w.lane = k.lane and w.company = k.company and w.user_id = k.user_id
+                                           and w.app = k.app and w.removed_at is null)";
+
+/// Nothing moves a removed webhook by time any more.
+const STILL: &str = "\
+update webhook_health as h set next_transition_at = null
+from unnest($1::int[], $2::uuid[]) as k(lane, webhook) where h.lane = k.lane and h.webhook = k.webhook";
+
+#[derive(QueryableByName)]
+struct InstallationRow {
+    #[diesel(sql_type = BigInt)]
+    company: i64,
+    #[diesel(sql_type = BigInt)]
+    user_id: i64,
+    #[diesel(sql_type = Text)]
+    app: String,
+}
+
+#[derive(QueryableByName)]
+struct LiveRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    id: uuid::Uuid,
+}
+
+impl InstallationRow {
+    fn into_installation(self) -> Result<Installation, StoreError> {
+        Ok(Installation {
+            company: CompanyId::new(self.company).map_err(|_| unknown("installations", "company", self.company))?,
+            user: UserId::new(self.user_id).map_err(|_| unknown("installations", "user_id", self.user_id))?,
+            app: self.app.parse().map_err(|_| unknown("installations", "app", &self.app))?,
+        })
+    }
+}
+
+/// Removes these webhooks at `now`, those that are removed already apart, and announces it.
+pub async fn remove_in_tx(
+    conn: &mut Conn,
+    now: Timestamp,
+    webhooks: &[(Lane, WebhookId)],
+    reason: RemoveReason,
+) -> Result<Option<Mark>, StoreError> {
+    // Results are settled under the lock of the health row: one that is settled after this finds the webhook removed.
+    health::lock_in_tx(conn, webhooks).await?;
+    let dated: Vec<_> = webhooks.iter().map(|(lane, id)| (*lane, *id, now)).collect();
+    health::remove_in_tx(conn, &dated, reason).await?;
+    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    statement(STILL).bind::<Array<Integer>, _>(lanes).bind::<Array<SqlUuid>, _>(ids).execute(conn).await?;
+    announce_in_tx(conn, now, webhooks).await
+}
+
+/// Uninstalls an app for a user: removes its webhooks, then the installation. Not installed: removes nothing.
+pub async fn uninstall_in_tx(
+    conn: &mut Conn,
+    now: Timestamp,
+    installation: &Installation,
+) -> Result<Removed, StoreError> {
+    if !installations::lock_row_in_tx(conn, installation).await? {
+        return Ok(Removed { finished: true, ..Removed::default() });
+    }
+    empty(conn, now, &[], std::slice::from_ref(installation), RemoveReason::AppUninstalled).await
+}
+
+/// Removes the next batch of an app's or a user's webhooks and installations.
+///
+/// The app or user must be marked removed and that committed before, so that no webhook or installation is added.
+pub async fn batch_in_tx(conn: &mut Conn, now: Timestamp, leaving: &Leaving) -> Result<Removed, StoreError> {
+    let rows: Vec<InstallationRow> = match leaving {
+        Leaving::App(app) => {
+            statement(INSTALLATIONS_OF_APP)
+                .bind::<Text, _>(app.as_str())
+                .bind::<BigInt, _>(BATCH)
+                .load(conn)
+                .await?
+        }
+        Leaving::User(company, user) => {
+            statement(INSTALLATIONS_OF_USER)
+                .bind::<Integer, _>(Lane::of(*company).0)
+                .bind::<BigInt, _>(company.get())
+                .bind::<BigInt, _>(user.get())
+                .bind::<BigInt, _>(BATCH)
+                .load(conn)
+                .await?
+        }
+    };
+    let complete = (rows.len() as i64) < BATCH;
+    let found = rows.into_iter().map(InstallationRow::into_installation).collect::<Result<Vec<_>, _>>()?;
+    let removed = match leaving {
+        Leaving::App(_) => empty(conn, now, &[], &found, RemoveReason::AppRemoved).await?,
+        Leaving::User(company, user) => {
+            empty(conn, now, &[(*company, *user)], &found, RemoveReason::UserRemoved).await?
+        }
+    };
+    Ok(Removed { finished: removed.finished && complete, ..removed })
+}
+
+/// Removes a batch of the webhooks of these users and installations, and the installations that have none left.
+async fn empty(
+    conn: &mut Conn,
+    now: Timestamp,
+    own: &[(CompanyId, UserId)],
+    installed: &[Installation],
+    reason: RemoveReason,
+) -> Result<Removed, StoreError> {
+    let own = own.iter().map(|(company, user)| (*company, *user, None));
+    let accounts: Accounts = own.chain(installed.iter().map(|one| (one.company, one.user, Some(&one.app)))).collect();
+    let mut live: Vec<LiveRow> = statement(LIVE)
+        .bind::<Array<Integer>, _>(&accounts.lanes)
+        .bind::<Array<BigInt>, _>(&accounts.companies)
+        .bind::<Array<BigInt>, _>(&accounts.users)
+        .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
+        .bind::<BigInt, _>(BATCH + 1)
+        .load(conn)
+        .await?;
+    let finished = live.len() as i64 <= BATCH;
+    if !finished {
+        live.pop();
+    }
+    let webhooks: Vec<(Lane, WebhookId)> = live.iter().map(|row| (Lane(row.lane), WebhookId(row.id))).collect();
+    let mark = remove_in_tx(conn, now, &webhooks, reason).await?;
+    statement(UNINSTALL)
+        .bind::<Array<Integer>, _>(&accounts.lanes)
+        .bind::<Array<BigInt>, _>(&accounts.companies)
+        .bind::<Array<BigInt>, _>(&accounts.users)
+        .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
+        .execute(conn)
+        .await?;
+    Ok(Removed { webhooks: webhooks.len(), mark, finished })
+}
+
+/// Users, and apps of users, column by column.
+#[derive(Default)]
+struct Accounts {
+    lanes: Vec<i32>,
+    companies: Vec<i64>,
+    users: Vec<i64>,
+    apps: Vec<Option<String>>,
+}
+
+impl<'a> FromIterator<(CompanyId, UserId, Option<&'a AppId>)> for Accounts {
+    fn from_iter<I: IntoIterator<Item = (CompanyId, UserId, Option<&'a AppId>)>>(accounts: I) -> Self {
+        let mut columns = Self::default();
+        for (company, user, app) in accounts {
+            columns.lanes.push(Lane::of(company).0);
+            columns.companies.push(company.get());
+            columns.users.push(user.get());
+            columns.apps.push(app.map(AppId::to_string));
+        }
+        columns
+    }
+}

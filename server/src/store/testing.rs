@@ -1,0 +1,52 @@
+//! A database of one's own for each test, on one cluster for the whole test run.
+//!
+//! Migrated once into a template; a test gets a copy in a few milliseconds. Needs a multi-threaded runtime.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use jiff::civil::Date;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::{Conn, Store, migrations, partitions};
+use crate::embedded::EmbeddedPostgres;
+
+const TEMPLATE: &str = "template_of_tests";
+
+static CLUSTER: OnceCell<EmbeddedPostgres> = OnceCell::const_new();
+static COPYING: Mutex<()> = Mutex::const_new(());
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// An empty database without any tables, and its URL.
+pub async fn empty_database() -> String {
+    copy_of("template0").await
+}
+
+/// A migrated database with partitions for these days, and its URL.
+pub async fn database(days: std::ops::RangeInclusive<Date>) -> (Store, String) {
+    let url = copy_of(TEMPLATE).await;
+    let store = Store::new(&url, 10).unwrap();
+    partitions::ensure(&mut *store.conn().await.unwrap(), *days.start(), *days.end()).await.unwrap();
+    (store, url)
+}
+
+async fn copy_of(template: &str) -> String {
+    let cluster = CLUSTER.get_or_init(start).await;
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    // Postgres refuses to copy a database that another session is copying from.
+    let _copying = COPYING.lock().await;
+    execute(cluster, &format!("create database {name} template {template} strategy file_copy")).await;
+    cluster.url(&name)
+}
+
+async fn start() -> EmbeddedPostgres {
+    let cluster = EmbeddedPostgres::temporary().await.unwrap();
+    execute(&cluster, &format!("create database {TEMPLATE} template template0")).await;
+    migrations::run_pending(&cluster.url(TEMPLATE)).await.unwrap();
+    cluster
+}
+
+async fn execute(cluster: &EmbeddedPostgres, sql: &str) {
+    let mut conn = Conn::establish(&cluster.url("postgres")).await.unwrap();
+    conn.batch_execute(sql).await.unwrap();
+}

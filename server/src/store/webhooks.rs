@@ -1,0 +1,248 @@
+//! Webhooks one by one: found, created, changed. Lists are [`super::webhook_list`], removal is [`super::removal`].
+//!
+//! Promises that creations for one user, or for one app and user, never leave more webhooks than the limit, however
+//! many run at once (W3): each locks its user's or its installation's row before it counts.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+
+use super::compose::Composed;
+use super::health::HealthRow;
+use super::installations::{self, Installation};
+use super::reach::{Cutoffs, readable, within};
+use super::schema::{webhook_health, webhooks};
+use super::sql::{At, maybe_time, statement, time, unknown};
+use super::webhook_row::WebhookRow;
+use super::{Conn, StoreError, users};
+use crate::model::access::WebhookScope;
+use crate::model::health::Health;
+use crate::model::ids::{AppId, CompanyId, Lane, UserId, WebhookId, WebhookNumber};
+use crate::model::webhook::Webhook;
+
+/// A webhook to create; its number is the database's to give.
+#[derive(Debug, Clone)]
+pub struct NewWebhook<'a> {
+    /// Everything but the number, which is ignored.
+    pub webhook: &'a Webhook,
+    /// Live webhooks that its user, or its app and user, may have (W3).
+    pub limit: i64,
+}
+
+/// What became of a creation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Creation {
+    /// It is there, with this number.
+    Created(WebhookNumber),
+    /// As many as allowed are there already (W3).
+    LimitReached {
+        /// How many live ones there are.
+        used: i64,
+    },
+    /// The user is not known in this company, or was removed.
+    NoSuchUser,
+    /// The app is not installed for the user (W2).
+    AppNotInstalled,
+}
+
+/// Whose webhooks are counted together (W3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The tenant.
+    pub company: CompanyId,
+    /// Whose.
+    pub user: UserId,
+    /// The app's, or the user's own.
+    pub app: Option<AppId>,
+}
+
+/// The columns that [`StateRow`] reads, of webhooks `w` and health `h`.
+macro_rules! state_columns {
+    () => {
+        concat!(
+            crate::store::webhook_row::webhook_columns!(),
+            ", ",
+            crate::store::health::health_columns!()
+        )
+    };
+}
+pub(crate) use state_columns;
+
+/// A webhook with its health.
+#[derive(QueryableByName)]
+pub struct StateRow {
+    #[diesel(embed)]
+    webhook: WebhookRow,
+    #[diesel(embed)]
+    health: HealthRow,
+}
+
+impl StateRow {
+    /// The two as the model has them.
+    pub fn into_state(self) -> Result<(Webhook, Health), StoreError> {
+        let webhook = Webhook::try_from(self.webhook)?;
+        let health = self.health.into_health(webhook.paused_at.is_some(), webhook.removed.is_some());
+        Ok((webhook, health))
+    }
+}
+
+/// Paused and banned ones count, removed ones don't, written or not (R3).
+const USED: &str = "\
+select count(*) as count from webhooks w join webhook_health h on h.lane = w.lane and h.webhook = w.id
+where w.lane = $1 and w.company = $2 and w.user_id = $3 and w.app is not distinct from $4
+  and w.removed_at is null and (h.failing_since is null or h.failing_since > $5)";
+
+const LOCK: &str = concat!(
+    "select ",
+    state_columns!(),
+    " from webhooks w join webhook_health h on h.lane = w.lane and h.webhook = w.id
+      where w.lane = $1 and w.id = $2 for update of w"
+);
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// The webhooks of these ids that the scope reaches.
+pub async fn find(
+    conn: &mut Conn,
+    keys: &[(Lane, WebhookId)],
+    scope: &WebhookScope,
+    cutoffs: &Cutoffs,
+) -> Result<Vec<(Webhook, Health)>, StoreError> {
+    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = keys.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    let rows: Vec<StateRow> = Composed::new(concat!("select ", state_columns!(), " from unnest("))
+        .value::<Array<Integer>, _>(lanes)
+        .sql("::int[], ")
+        .value::<Array<SqlUuid>, _>(ids)
+        .sql(
+            "::uuid[]) as k(lane, id) join webhooks w on w.lane = k.lane and w.id = k.id
+             join webhook_health h on h.lane = w.lane and h.webhook = w.id where ",
+        )
+        .with(|statement| within(statement, scope))
+        .sql(" and ")
+        .with(|statement| readable(statement, cutoffs))
+        .query()
+        .load(conn)
+        .await?;
+    rows.into_iter().map(StateRow::into_state).collect()
+}
+
+/// How many live webhooks an account has.
+pub async fn used(conn: &mut Conn, account: &Account, cutoffs: &Cutoffs) -> Result<i64, StoreError> {
+    let row: CountRow = statement(USED)
+        .bind::<Integer, _>(Lane::of(account.company).0)
+        .bind::<BigInt, _>(account.company.get())
+        .bind::<BigInt, _>(account.user.get())
+        .bind::<Nullable<Text>, _>(account.app.as_ref().map(AppId::as_str))
+        .bind::<At, _>(time(cutoffs.window_opened))
+        .get_result(conn)
+        .await?;
+    Ok(row.count)
+}
+
+/// Creates a webhook if its user or installation stands and the limit allows it.
+pub async fn create_in_tx(
+    conn: &mut Conn,
+    new: &NewWebhook<'_>,
+    cutoffs: &Cutoffs,
+) -> Result<Creation, StoreError> {
+    let webhook = new.webhook;
+    match &webhook.app {
+        None if !users::lock_in_tx(conn, webhook.company, webhook.user).await? => {
+            return Ok(Creation::NoSuchUser);
+        }
+        Some(app) => {
+            let installation =
+                Installation { company: webhook.company, user: webhook.user, app: app.clone() };
+            if !installations::lock_in_tx(conn, &installation).await? {
+                return Ok(Creation::AppNotInstalled);
+            }
+        }
+        None => {}
+    }
+    let account = Account { company: webhook.company, user: webhook.user, app: webhook.app.clone() };
+    let used = used(conn, &account, cutoffs).await?;
+    if used >= new.limit {
+        return Ok(Creation::LimitReached { used });
+    }
+    insert(conn, webhook).await.map(Creation::Created)
+}
+
+async fn insert(conn: &mut Conn, webhook: &Webhook) -> Result<WebhookNumber, StoreError> {
+    let number: i64 = diesel::insert_into(webhooks::table)
+        .values((
+            webhooks::lane.eq(webhook.lane.0),
+            webhooks::id.eq(webhook.id.0),
+            webhooks::company.eq(webhook.company.get()),
+            webhooks::owner.eq(webhook.owner.get()),
+            webhooks::user_id.eq(webhook.user.get()),
+            webhooks::kind.eq(webhook.kind().code()),
+            webhooks::app.eq(webhook.app.as_ref().map(AppId::as_str)),
+            webhooks::version.eq(webhook.version.code()),
+            webhooks::secret.eq(&webhook.secrets.current.0),
+            webhooks::created_at.eq(time(webhook.created_at)),
+            Settings::of(webhook),
+        ))
+        .returning(webhooks::number)
+        .get_result(conn)
+        .await?;
+    diesel::insert_into(webhook_health::table)
+        .values((webhook_health::lane.eq(webhook.lane.0), webhook_health::webhook.eq(webhook.id.0)))
+        .execute(conn)
+        .await?;
+    WebhookNumber::new(number).map_err(|_| unknown("webhooks", "number", number))
+}
+
+/// Locks a webhook until the transaction ends, and reads it.
+pub async fn lock_in_tx(
+    conn: &mut Conn,
+    lane: Lane,
+    id: WebhookId,
+) -> Result<Option<(Webhook, Health)>, StoreError> {
+    let row: Option<StateRow> = statement(LOCK)
+        .bind::<Integer, _>(lane.0)
+        .bind::<SqlUuid, _>(id.0)
+        .get_result(conn)
+        .await
+        .optional()?;
+    row.map(StateRow::into_state).transpose()
+}
+
+/// Writes what its user can change of a webhook that [`lock_in_tx`] has locked.
+pub async fn write_in_tx(conn: &mut Conn, webhook: &Webhook) -> Result<(), StoreError> {
+    diesel::update(webhooks::table.find((webhook.lane.0, webhook.id.0)))
+        .set(Settings::of(webhook))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What its user can change of a webhook, cleared where it is missing.
+#[derive(Insertable, AsChangeset)]
+#[diesel(table_name = webhooks, treat_none_as_null = true)]
+struct Settings<'a> {
+    name: Option<&'a str>,
+    url: &'a str,
+    action: i16,
+    object: &'a str,
+    auth: Option<&'a [u8]>,
+    paused_at: Option<super::sql::Time>,
+    updated_at: super::sql::Time,
+}
+
+impl<'a> Settings<'a> {
+    fn of(webhook: &'a Webhook) -> Self {
+        Self {
+            name: webhook.name.as_deref(),
+            url: &webhook.url,
+            action: webhook.action.code(),
+            object: &webhook.object,
+            auth: webhook.auth.as_ref().map(|sealed| sealed.0.as_slice()),
+            paused_at: maybe_time(webhook.paused_at),
+            updated_at: time(webhook.updated_at),
+        }
+    }
+}
