@@ -96,7 +96,6 @@ create index webhooks_removed on webhooks (removed_at) where removed_at is not n
 create table webhook_health (
     lane               integer not null,
     webhook            uuid not null,
-    standing           smallint not null default 0 check (standing between 0 and 2),
     ban_counter        integer not null default 0 check (ban_counter >= 0),
     ban_episode        integer not null default 0,
     ban_started_at     timestamptz,
@@ -114,7 +113,6 @@ create table webhook_health (
     check ((ban_episode = 0) = (banned_until is null)),
     check (not ban_open or banned_until is not null),
     check (failing_since is null or window_episode > 0),
-    check (failing_since is null or standing <> 1),
     check (warnings_given = 0 or failing_since is not null)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 create index webhook_health_due on webhook_health (next_transition_at) where next_transition_at is not null;
