@@ -66,7 +66,11 @@ pub async fn register_in_tx(
     name: &str,
 ) -> Result<Registration, StoreError> {
     let written: Option<Columns> = diesel::insert_into(apps::table)
-        .values((apps::id.eq(id.as_str()), apps::name.eq(name), apps::created_at.eq(time(now))))
+        .values((
+            apps::id.eq(id.as_str()),
+            apps::name.eq(name),
+            apps::created_at.eq(time(now)),
+        ))
         .on_conflict_do_nothing()
         .returning(apps::all_columns)
         .get_result(conn)
@@ -79,13 +83,21 @@ pub async fn register_in_tx(
     if existing.is_some_and(|app| app.removed_at.is_none()) {
         return Ok(Registration::AlreadyExists);
     }
-    let left: i64 =
-        installations::table.filter(installations::app.eq(id.as_str())).limit(1).count().get_result(conn).await?;
+    let left: i64 = installations::table
+        .filter(installations::app.eq(id.as_str()))
+        .limit(1)
+        .count()
+        .get_result(conn)
+        .await?;
     if left > 0 {
         return Ok(Registration::RemovalUnfinished);
     }
     let columns: Columns = diesel::update(apps::table.find(id.as_str()))
-        .set((apps::name.eq(name), apps::created_at.eq(time(now)), apps::removed_at.eq(None::<Time>)))
+        .set((
+            apps::name.eq(name),
+            apps::created_at.eq(time(now)),
+            apps::removed_at.eq(None::<Time>),
+        ))
         .returning(apps::all_columns)
         .get_result(conn)
         .await?;
@@ -110,13 +122,23 @@ pub async fn find(conn: &mut Conn, ids: &[AppId]) -> Result<Vec<App>, StoreError
 }
 
 async fn find_for_update(conn: &mut Conn, id: &AppId) -> Result<Option<App>, StoreError> {
-    let row: Option<Columns> = apps::table.find(id.as_str()).for_update().first(conn).await.optional()?;
+    let row: Option<Columns> = apps::table
+        .find(id.as_str())
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?;
     row.map(app).transpose()
 }
 
 /// Whether the app is registered and not removed; nobody can remove it until the transaction ends.
 pub async fn hold_in_tx(conn: &mut Conn, id: &AppId) -> Result<Option<App>, StoreError> {
-    let row: Option<Columns> = apps::table.find(id.as_str()).for_share().first(conn).await.optional()?;
+    let row: Option<Columns> = apps::table
+        .find(id.as_str())
+        .for_share()
+        .first(conn)
+        .await
+        .optional()?;
     Ok(row.map(app).transpose()?.filter(|app| app.removed_at.is_none()))
 }
 
@@ -136,11 +158,17 @@ pub async fn page(conn: &mut Conn, window: &Window<AppKey>) -> Result<Slice<App>
     let rows: Vec<AppRow> = Composed::new("select id, name, created_at, removed_at from apps where true")
         .with(|statement| bounded(statement, direction.beyond(), &window.after))
         .with(|statement| bounded(statement, direction.short_of(), &window.before))
-        .sql(format!(" order by created_at {0}, id {0} limit {1}", queried.keyword(), window.limit()))
+        .sql(format!(
+            " order by created_at {0}, id {0} limit {1}",
+            queried.keyword(),
+            window.limit()
+        ))
         .query()
         .load(conn)
         .await?;
-    let apps = rows.into_iter().map(|row| app((row.id, row.name, row.created_at, row.removed_at)));
+    let apps = rows
+        .into_iter()
+        .map(|row| app((row.id, row.name, row.created_at, row.removed_at)));
     Ok(window.cut(apps.collect::<Result<_, _>>()?))
 }
 

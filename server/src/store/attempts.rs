@@ -76,9 +76,19 @@ pub async fn of(
 ) -> Result<Vec<Attempt>, StoreError> {
     let rows: Vec<AttemptRow> = statement(OF)
         .bind::<Array<Integer>, _>(deliveries.iter().map(|(key, _)| key.lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(deliveries.iter().map(|(key, _)| key.webhook.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(
+            deliveries
+                .iter()
+                .map(|(key, _)| key.webhook.0)
+                .collect::<Vec<_>>(),
+        )
         .bind::<Array<SqlUuid>, _>(deliveries.iter().map(|(key, _)| key.event.0).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(deliveries.iter().map(|(key, _)| key.generation).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(
+            deliveries
+                .iter()
+                .map(|(key, _)| key.generation)
+                .collect::<Vec<_>>(),
+        )
         .bind::<Ats, _>(deliveries.iter().map(|(_, made)| time(*made)).collect::<Vec<_>>())
         .load(conn)
         .await?;
@@ -91,7 +101,8 @@ impl TryFrom<AttemptRow> for Attempt {
     fn try_from(row: AttemptRow) -> Result<Self, StoreError> {
         let class =
             |code| AttemptErrorClass::from_code(code).ok_or_else(|| unknown("attempts", "error_class", code));
-        let ending = |code| DeliveryStatus::from_code(code).ok_or_else(|| unknown("attempts", "ending", code));
+        let ending =
+            |code| DeliveryStatus::from_code(code).ok_or_else(|| unknown("attempts", "ending", code));
         Ok(Self {
             delivery: DeliveryKey {
                 lane: Lane(row.lane),

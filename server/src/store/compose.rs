@@ -17,7 +17,10 @@ pub struct Composed {
 impl Composed {
     /// Begins with `text`.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { query: diesel::sql_query(text).into_boxed(), bound: 0 }
+        Self {
+            query: diesel::sql_query(text).into_boxed(),
+            bound: 0,
+        }
     }
 
     /// Goes on with `text`.

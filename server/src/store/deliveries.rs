@@ -56,7 +56,10 @@ pub struct DeliveryPlace {
 impl DeliveryPlace {
     /// Of a delivery.
     pub fn of(delivery: &Delivery) -> Self {
-        Self { created_at: delivery.created_at, key: delivery.key }
+        Self {
+            created_at: delivery.created_at,
+            key: delivery.key,
+        }
     }
 }
 
@@ -94,7 +97,8 @@ impl TryFrom<DeliveryRow> for Delivery {
     type Error = StoreError;
 
     fn try_from(row: DeliveryRow) -> Result<Self, StoreError> {
-        let reason = |code| DeliveryReason::from_code(code).ok_or_else(|| unknown("outcomes", "reason", code));
+        let reason =
+            |code| DeliveryReason::from_code(code).ok_or_else(|| unknown("outcomes", "reason", code));
         Ok(Self {
             key: DeliveryKey {
                 lane: Lane(row.lane),
@@ -102,7 +106,8 @@ impl TryFrom<DeliveryRow> for Delivery {
                 event: EventId(row.event),
                 generation: row.generation,
             },
-            company: CompanyId::new(row.company).map_err(|_| unknown("deliveries", "company", row.company))?,
+            company: CompanyId::new(row.company)
+                .map_err(|_| unknown("deliveries", "company", row.company))?,
             status: DeliveryStatus::from_code(row.status)
                 .ok_or_else(|| unknown("outcomes", "status", row.status))?,
             reason: row.reason.map(reason).transpose()?,
@@ -167,7 +172,11 @@ pub async fn page(
         .with(|statement| ordered(statement, window))
         .sql(format!(" limit {}", window.limit()));
     let rows: Vec<DeliveryRow> = statement.query().load(conn).await?;
-    Ok(window.cut(rows.into_iter().map(Delivery::try_from).collect::<Result<_, _>>()?))
+    Ok(window.cut(
+        rows.into_iter()
+            .map(Delivery::try_from)
+            .collect::<Result<_, _>>()?,
+    ))
 }
 
 /// How many deliveries those are.
@@ -192,12 +201,16 @@ pub async fn page_of_each(
         .sql(") x")
         .with(|statement| ordered(statement, window));
     let rows: Vec<DeliveryRow> = statement.query().load(conn).await?;
-    let mut found: HashMap<WebhookId, Vec<Delivery>> = webhooks.iter().map(|(_, id)| (*id, Vec::new())).collect();
+    let mut found: HashMap<WebhookId, Vec<Delivery>> =
+        webhooks.iter().map(|(_, id)| (*id, Vec::new())).collect();
     for row in rows {
         let delivery = Delivery::try_from(row)?;
         found.entry(delivery.key.webhook).or_default().push(delivery);
     }
-    Ok(found.into_iter().map(|(id, rows)| (id, window.cut(rows))).collect())
+    Ok(found
+        .into_iter()
+        .map(|(id, rows)| (id, window.cut(rows)))
+        .collect())
 }
 
 /// How many deliveries each of these webhooks has; one that has none is missing.
@@ -211,7 +224,10 @@ pub async fn count_of_each(
         .with(|statement| union(statement, query, cutoffs, None))
         .sql(") x group by w.id");
     let rows: Vec<WebhookCountRow> = statement.query().load(conn).await?;
-    Ok(rows.into_iter().map(|row| (WebhookId(row.webhook), row.count)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (WebhookId(row.webhook), row.count))
+        .collect())
 }
 
 #[derive(QueryableByName)]
@@ -236,23 +252,44 @@ pub async fn find(
         .sql("::uuid[], ")
         .value::<Array<SqlUuid>, _>(places.iter().map(|place| place.key.event.0).collect::<Vec<_>>())
         .sql("::uuid[], ")
-        .value::<Array<Integer>, _>(places.iter().map(|place| place.key.generation).collect::<Vec<_>>())
+        .value::<Array<Integer>, _>(
+            places
+                .iter()
+                .map(|place| place.key.generation)
+                .collect::<Vec<_>>(),
+        )
         .sql("::int[], ")
-        .value::<Ats, _>(places.iter().map(|place| time(place.created_at)).collect::<Vec<_>>())
+        .value::<Ats, _>(
+            places
+                .iter()
+                .map(|place| time(place.created_at))
+                .collect::<Vec<_>>(),
+        )
         .sql(
             "::timestamptz[]) as k(lane, webhook, event, generation, created_at)
              join webhooks w on w.lane = k.lane and w.id = k.webhook cross join lateral (",
         );
     for (index, source) in SOURCES.iter().enumerate() {
-        let ended = source.ended.map(|ended| format!(" and {ended} >= k.created_at")).unwrap_or_default();
+        let ended = source
+            .ended
+            .map(|ended| format!(" and {ended} >= k.created_at"))
+            .unwrap_or_default();
         statement = statement.sql(if index == 0 { "" } else { " union all " }).sql(source.select).sql(format!(
             " and d.lane = k.lane and d.webhook = k.webhook and d.created_at = k.created_at and d.event = k.event
               and d.generation = k.generation{ended}"
         ));
     }
-    let owners = Owners { scope: scope.clone(), cutoffs: *cutoffs, webhook: None };
-    let rows: Vec<DeliveryRow> =
-        statement.sql(") x where ").with(|statement| owned(statement, &owners)).query().load(conn).await?;
+    let owners = Owners {
+        scope: scope.clone(),
+        cutoffs: *cutoffs,
+        webhook: None,
+    };
+    let rows: Vec<DeliveryRow> = statement
+        .sql(") x where ")
+        .with(|statement| owned(statement, &owners))
+        .query()
+        .load(conn)
+        .await?;
     rows.into_iter().map(Delivery::try_from).collect()
 }
 
@@ -287,7 +324,10 @@ fn union(
     window: Option<&Window<DeliveryPlace>>,
 ) -> Composed {
     let asked = |status: &DeliveryStatus| query.statuses.as_ref().is_none_or(|asked| asked.contains(status));
-    let mut sources: Vec<&Source> = SOURCES.iter().filter(|source| source.statuses.iter().any(asked)).collect();
+    let mut sources: Vec<&Source> = SOURCES
+        .iter()
+        .filter(|source| source.statuses.iter().any(asked))
+        .collect();
     if sources.is_empty() {
         // Asked for deliveries in no state at all: one source, and its condition on the state, finds none.
         sources.push(&SOURCES[0]);
@@ -302,7 +342,13 @@ fn union(
             let keyword = Direction::Descending.queried(window).keyword();
             statement = statement
                 .with(|statement| bounded(statement, Direction::Descending.beyond(), window.after.as_ref()))
-                .with(|statement| bounded(statement, Direction::Descending.short_of(), window.before.as_ref()))
+                .with(|statement| {
+                    bounded(
+                        statement,
+                        Direction::Descending.short_of(),
+                        window.before.as_ref(),
+                    )
+                })
                 .sql(format!(
                     " order by d.created_at {keyword}, d.event {keyword}, d.generation {keyword} limit {}",
                     window.limit()
@@ -323,8 +369,9 @@ fn union(
 }
 
 fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs: &Cutoffs) -> Composed {
-    let mut statement =
-        statement.sql(" and d.event > ").value::<SqlUuid, _>(EventId::last_of(cutoffs.accepted).0);
+    let mut statement = statement
+        .sql(" and d.event > ")
+        .value::<SqlUuid, _>(EventId::last_of(cutoffs.accepted).0);
     if let Some(asked) = &query.statuses
         && !source.statuses.iter().all(|status| asked.contains(status))
     {
@@ -346,7 +393,9 @@ fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs
     if let Some(since) = query.since {
         statement = statement.sql(" and d.created_at >= ").value::<At, _>(time(since));
         if let Some(ended) = source.ended {
-            statement = statement.sql(format!(" and {ended} >= ")).value::<At, _>(time(since));
+            statement = statement
+                .sql(format!(" and {ended} >= "))
+                .value::<At, _>(time(since));
         }
     }
     if let Some(until) = query.until {
@@ -358,7 +407,9 @@ fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs
 fn bounded(statement: Composed, compare: &str, place: Option<&DeliveryPlace>) -> Composed {
     let Some(place) = place else { return statement };
     statement
-        .sql(format!(" and (d.created_at, d.event, d.webhook, d.generation) {compare} ("))
+        .sql(format!(
+            " and (d.created_at, d.event, d.webhook, d.generation) {compare} ("
+        ))
         .value::<At, _>(time(place.created_at))
         .sql(", ")
         .value::<SqlUuid, _>(place.key.event.0)

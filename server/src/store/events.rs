@@ -32,7 +32,11 @@ pub async fn find(conn: &mut Conn, keys: &[(Lane, EventId)]) -> Result<HashMap<E
     let rows: Vec<FoundRow> = statement(FIND)
         .bind::<Array<Integer>, _>(keys.iter().map(|(lane, _)| lane.0).collect::<Vec<_>>())
         .bind::<Array<SqlUuid>, _>(keys.iter().map(|(_, id)| id.0).collect::<Vec<_>>())
-        .bind::<Ats, _>(keys.iter().map(|(_, id)| time(id.accepted_at())).collect::<Vec<_>>())
+        .bind::<Ats, _>(
+            keys.iter()
+                .map(|(_, id)| time(id.accepted_at()))
+                .collect::<Vec<_>>(),
+        )
         .load(conn)
         .await?;
     rows.into_iter()

@@ -92,7 +92,9 @@ pub async fn lock_row_in_tx(conn: &mut Conn, installation: &Installation) -> Res
 
 /// Deletes an installation, in the transaction that has removed its webhooks.
 pub async fn delete_in_tx(conn: &mut Conn, installation: &Installation) -> Result<(), StoreError> {
-    diesel::delete(installations::table.find(key(installation))).execute(conn).await?;
+    diesel::delete(installations::table.find(key(installation)))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

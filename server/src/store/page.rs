@@ -84,9 +84,17 @@ impl<K> Window<K> {
         rows.truncate(usize::from(self.size));
         if self.from_end {
             rows.reverse();
-            Slice { rows, has_previous: more, has_next: self.before.is_some() }
+            Slice {
+                rows,
+                has_previous: more,
+                has_next: self.before.is_some(),
+            }
         } else {
-            Slice { rows, has_previous: self.after.is_some(), has_next: more }
+            Slice {
+                rows,
+                has_previous: self.after.is_some(),
+                has_next: more,
+            }
         }
     }
 }
@@ -96,25 +104,55 @@ mod tests {
     use super::*;
 
     fn window(from_end: bool) -> Window<i32> {
-        Window { size: 2, from_end, after: None, before: None }
+        Window {
+            size: 2,
+            from_end,
+            after: None,
+            before: None,
+        }
     }
 
     #[test]
     fn one_row_more_than_wanted_means_that_more_follow() {
         let slice = window(false).cut(vec![1, 2, 3]);
-        assert_eq!(slice, Slice { rows: vec![1, 2], has_previous: false, has_next: true });
+        assert_eq!(
+            slice,
+            Slice {
+                rows: vec![1, 2],
+                has_previous: false,
+                has_next: true
+            }
+        );
     }
 
     #[test]
     fn from_the_end_the_rows_come_back_in_the_lists_order() {
         let slice = window(true).cut(vec![9, 8, 7]);
-        assert_eq!(slice, Slice { rows: vec![8, 9], has_previous: true, has_next: false });
+        assert_eq!(
+            slice,
+            Slice {
+                rows: vec![8, 9],
+                has_previous: true,
+                has_next: false
+            }
+        );
         assert_eq!(Direction::Descending.queried(&window(true)), Direction::Ascending);
     }
 
     #[test]
     fn a_page_after_a_key_has_a_previous_one() {
-        let slice = Window { after: Some(7), ..window(false) }.cut(vec![8]);
-        assert_eq!(slice, Slice { rows: vec![8], has_previous: true, has_next: false });
+        let slice = Window {
+            after: Some(7),
+            ..window(false)
+        }
+        .cut(vec![8]);
+        assert_eq!(
+            slice,
+            Slice {
+                rows: vec![8],
+                has_previous: true,
+                has_next: false
+            }
+        );
     }
 }

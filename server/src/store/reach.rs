@@ -23,8 +23,17 @@ pub struct Cutoffs {
 
 /// Adds a condition on webhooks `w`: within the scope.
 pub fn within(statement: Composed, scope: &WebhookScope) -> Composed {
-    let WebhookScope::Company { company, general_of, application_of } = scope else {
-        return statement.sql(if *scope == WebhookScope::Everything { "true" } else { "false" });
+    let WebhookScope::Company {
+        company,
+        general_of,
+        application_of,
+    } = scope
+    else {
+        return statement.sql(if *scope == WebhookScope::Everything {
+            "true"
+        } else {
+            "false"
+        });
     };
     let statement = statement
         .sql("w.lane = ")
@@ -49,7 +58,10 @@ pub fn within(statement: Composed, scope: &WebhookScope) -> Composed {
 
 /// Adds a condition on webhooks `w`: not removed, or not too long ago to be read.
 pub fn readable(statement: Composed, cutoffs: &Cutoffs) -> Composed {
-    statement.sql("(w.removed_at is null or w.removed_at > ").value::<At, _>(time(cutoffs.removed)).sql(")")
+    statement
+        .sql("(w.removed_at is null or w.removed_at > ")
+        .value::<At, _>(time(cutoffs.removed))
+        .sql(")")
 }
 
 /// Adds a condition on webhooks `w` with health `h`: removed, by somebody or by its window, written or not.

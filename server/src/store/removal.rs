@@ -90,9 +90,13 @@ struct LiveRow {
 impl InstallationRow {
     fn into_installation(self) -> Result<Installation, StoreError> {
         Ok(Installation {
-            company: CompanyId::new(self.company).map_err(|_| unknown("installations", "company", self.company))?,
+            company: CompanyId::new(self.company)
+                .map_err(|_| unknown("installations", "company", self.company))?,
             user: UserId::new(self.user_id).map_err(|_| unknown("installations", "user_id", self.user_id))?,
-            app: self.app.parse().map_err(|_| unknown("installations", "app", &self.app))?,
+            app: self
+                .app
+                .parse()
+                .map_err(|_| unknown("installations", "app", &self.app))?,
         })
     }
 }
@@ -109,7 +113,11 @@ pub async fn remove_in_tx(
     let dated: Vec<_> = webhooks.iter().map(|(lane, id)| (*lane, *id, now)).collect();
     health::remove_in_tx(conn, &dated, reason).await?;
     let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
-    statement(STILL).bind::<Array<Integer>, _>(lanes).bind::<Array<SqlUuid>, _>(ids).execute(conn).await?;
+    statement(STILL)
+        .bind::<Array<Integer>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .execute(conn)
+        .await?;
     announce_in_tx(conn, now, webhooks).await
 }
 
@@ -120,9 +128,19 @@ pub async fn uninstall_in_tx(
     installation: &Installation,
 ) -> Result<Removed, StoreError> {
     if !installations::lock_row_in_tx(conn, installation).await? {
-        return Ok(Removed { finished: true, ..Removed::default() });
+        return Ok(Removed {
+            finished: true,
+            ..Removed::default()
+        });
     }
-    empty(conn, now, &[], std::slice::from_ref(installation), RemoveReason::AppUninstalled).await
+    empty(
+        conn,
+        now,
+        &[],
+        std::slice::from_ref(installation),
+        RemoveReason::AppUninstalled,
+    )
+    .await
 }
 
 /// Removes the next batch of an app's or a user's webhooks and installations.
@@ -148,14 +166,20 @@ pub async fn batch_in_tx(conn: &mut Conn, now: Timestamp, leaving: &Leaving) -> 
         }
     };
     let complete = (rows.len() as i64) < BATCH;
-    let found = rows.into_iter().map(InstallationRow::into_installation).collect::<Result<Vec<_>, _>>()?;
+    let found = rows
+        .into_iter()
+        .map(InstallationRow::into_installation)
+        .collect::<Result<Vec<_>, _>>()?;
     let removed = match leaving {
         Leaving::App(_) => empty(conn, now, &[], &found, RemoveReason::AppRemoved).await?,
         Leaving::User(company, user) => {
             empty(conn, now, &[(*company, *user)], &found, RemoveReason::UserRemoved).await?
         }
     };
-    Ok(Removed { finished: removed.finished && complete, ..removed })
+    Ok(Removed {
+        finished: removed.finished && complete,
+        ..removed
+    })
 }
 
 /// Removes a batch of the webhooks of these users and installations, and the installations that have none left.
@@ -167,7 +191,13 @@ async fn empty(
     reason: RemoveReason,
 ) -> Result<Removed, StoreError> {
     let own = own.iter().map(|(company, user)| (*company, *user, None));
-    let accounts: Accounts = own.chain(installed.iter().map(|one| (one.company, one.user, Some(&one.app)))).collect();
+    let accounts: Accounts = own
+        .chain(
+            installed
+                .iter()
+                .map(|one| (one.company, one.user, Some(&one.app))),
+        )
+        .collect();
     let mut live: Vec<LiveRow> = statement(LIVE)
         .bind::<Array<Integer>, _>(&accounts.lanes)
         .bind::<Array<BigInt>, _>(&accounts.companies)
@@ -180,7 +210,10 @@ async fn empty(
     if !finished {
         live.pop();
     }
-    let webhooks: Vec<(Lane, WebhookId)> = live.iter().map(|row| (Lane(row.lane), WebhookId(row.id))).collect();
+    let webhooks: Vec<(Lane, WebhookId)> = live
+        .iter()
+        .map(|row| (Lane(row.lane), WebhookId(row.id)))
+        .collect();
     let mark = remove_in_tx(conn, now, &webhooks, reason).await?;
     statement(UNINSTALL)
         .bind::<Array<Integer>, _>(&accounts.lanes)
@@ -189,7 +222,11 @@ async fn empty(
         .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
         .execute(conn)
         .await?;
-    Ok(Removed { webhooks: webhooks.len(), mark, finished })
+    Ok(Removed {
+        webhooks: webhooks.len(),
+        mark,
+        finished,
+    })
 }
 
 /// Users, and apps of users, column by column.

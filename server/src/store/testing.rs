@@ -26,7 +26,9 @@ pub async fn empty_database() -> String {
 pub async fn database(days: std::ops::RangeInclusive<Date>) -> (Store, String) {
     let url = copy_of(TEMPLATE).await;
     let store = Store::new(&url, 10).unwrap();
-    partitions::ensure(&mut *store.conn().await.unwrap(), *days.start(), *days.end()).await.unwrap();
+    partitions::ensure(&mut *store.conn().await.unwrap(), *days.start(), *days.end())
+        .await
+        .unwrap();
     (store, url)
 }
 
@@ -35,13 +37,21 @@ async fn copy_of(template: &str) -> String {
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     // Postgres refuses to copy a database that another session is copying from.
     let _copying = COPYING.lock().await;
-    execute(cluster, &format!("create database {name} template {template} strategy file_copy")).await;
+    execute(
+        cluster,
+        &format!("create database {name} template {template} strategy file_copy"),
+    )
+    .await;
     cluster.url(&name)
 }
 
 async fn start() -> EmbeddedPostgres {
     let cluster = EmbeddedPostgres::temporary().await.unwrap();
-    execute(&cluster, &format!("create database {TEMPLATE} template template0")).await;
+    execute(
+        &cluster,
+        &format!("create database {TEMPLATE} template template0"),
+    )
+    .await;
     migrations::run_pending(&cluster.url(TEMPLATE)).await.unwrap();
     cluster
 }

@@ -76,7 +76,11 @@ pub async fn presence(
         .bind::<Nullable<Text>, _>(app.map(AppId::as_str))
         .get_result(conn)
         .await?;
-    Ok(Presence { known: row.known, removed: row.removed, app_installed: row.app_installed })
+    Ok(Presence {
+        known: row.known,
+        removed: row.removed,
+        app_installed: row.app_installed,
+    })
 }
 
 /// Makes a user known at its first token; one that is known already stays as it is.
@@ -98,14 +102,26 @@ pub async fn meet(conn: &mut Conn, now: Timestamp, entry: &UserEntry) -> Result<
 /// Makes users known or changes their roles; of a user that is named twice the last entry holds. Answers how many
 /// users that were.
 pub async fn upsert(conn: &mut Conn, now: Timestamp, entries: &[UserEntry]) -> Result<usize, StoreError> {
-    let distinct: std::collections::BTreeMap<_, _> =
-        entries.iter().map(|entry| ((entry.company, entry.user), entry)).collect();
+    let distinct: std::collections::BTreeMap<_, _> = entries
+        .iter()
+        .map(|entry| ((entry.company, entry.user), entry))
+        .collect();
     let column = |pick: fn(&UserEntry) -> i64| distinct.values().map(|entry| pick(entry)).collect::<Vec<_>>();
     statement(UPSERT)
-        .bind::<Array<Integer>, _>(distinct.values().map(|entry| Lane::of(entry.company).0).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(
+            distinct
+                .values()
+                .map(|entry| Lane::of(entry.company).0)
+                .collect::<Vec<_>>(),
+        )
         .bind::<Array<BigInt>, _>(column(|entry| entry.company.get()))
         .bind::<Array<BigInt>, _>(column(|entry| entry.user.get()))
-        .bind::<Array<SmallInt>, _>(distinct.values().map(|entry| entry.role.code()).collect::<Vec<_>>())
+        .bind::<Array<SmallInt>, _>(
+            distinct
+                .values()
+                .map(|entry| entry.role.code())
+                .collect::<Vec<_>>(),
+        )
         .bind::<At, _>(time(now))
         .execute(conn)
         .await?;

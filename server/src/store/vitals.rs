@@ -73,7 +73,8 @@ pub async fn read(
         .bind::<At, _>(time(since))
         .load(conn)
         .await?;
-    let class = |code| AttemptErrorClass::from_code(code).ok_or_else(|| unknown("attempts", "error_class", code));
+    let class =
+        |code| AttemptErrorClass::from_code(code).ok_or_else(|| unknown("attempts", "error_class", code));
     rows.into_iter()
         .map(|row| {
             let vitals = Vitals {

@@ -105,15 +105,30 @@ pub async fn page(
 ) -> Result<Slice<(Webhook, Health)>, StoreError> {
     let direction = order.direction();
     let keyword = direction.queried(window).keyword();
-    let columns: Vec<String> = order.columns().iter().map(|column| format!("{column} {keyword}")).collect();
-    let rows: Vec<StateRow> = matching(Composed::new(concat!("select ", state_columns!())).sql(FROM), query)
-        .with(|statement| bounded(statement, order, direction.beyond(), window.after.as_ref()))
-        .with(|statement| bounded(statement, order, direction.short_of(), window.before.as_ref()))
-        .sql(format!(" order by {} limit {}", columns.join(", "), window.limit()))
-        .query()
-        .load(conn)
-        .await?;
-    Ok(window.cut(rows.into_iter().map(StateRow::into_state).collect::<Result<_, _>>()?))
+    let columns: Vec<String> = order
+        .columns()
+        .iter()
+        .map(|column| format!("{column} {keyword}"))
+        .collect();
+    let rows: Vec<StateRow> = matching(
+        Composed::new(concat!("select ", state_columns!())).sql(FROM),
+        query,
+    )
+    .with(|statement| bounded(statement, order, direction.beyond(), window.after.as_ref()))
+    .with(|statement| bounded(statement, order, direction.short_of(), window.before.as_ref()))
+    .sql(format!(
+        " order by {} limit {}",
+        columns.join(", "),
+        window.limit()
+    ))
+    .query()
+    .load(conn)
+    .await?;
+    Ok(window.cut(
+        rows.into_iter()
+            .map(StateRow::into_state)
+            .collect::<Result<_, _>>()?,
+    ))
 }
 
 #[derive(QueryableByName)]
@@ -152,7 +167,9 @@ fn matching(statement: Composed, query: &WebhookQuery) -> Composed {
         statement = statement.sql(" and w.kind = ").value::<SmallInt, _>(kind.code());
     }
     if let Some(action) = query.action {
-        statement = statement.sql(" and w.action = ").value::<SmallInt, _>(action.code());
+        statement = statement
+            .sql(" and w.action = ")
+            .value::<SmallInt, _>(action.code());
     }
     if let Some(object) = &query.object {
         statement = statement.sql(" and w.object = ").value::<Text, _>(object.clone());
@@ -171,7 +188,10 @@ fn matching(statement: Composed, query: &WebhookQuery) -> Composed {
         statement = statement.sql(" and w.app = ").value::<Text, _>(app.to_string());
     }
     if let Some(text) = &query.url_contains {
-        statement = statement.sql(" and strpos(lower(w.url), lower(").value::<Text, _>(text.clone()).sql(")) > 0");
+        statement = statement
+            .sql(" and strpos(lower(w.url), lower(")
+            .value::<Text, _>(text.clone())
+            .sql(")) > 0");
     }
     statement
 }
@@ -194,5 +214,9 @@ fn in_states(statement: Composed, query: &WebhookQuery) -> Composed {
             says(WebhookState::Paused)
         ))
         .value::<At, _>(time(query.cutoffs.now))
-        .sql(format!(" then {} else {} end", says(WebhookState::Banned), says(WebhookState::Active)))
+        .sql(format!(
+            " then {} else {} end",
+            says(WebhookState::Banned),
+            says(WebhookState::Active)
+        ))
 }

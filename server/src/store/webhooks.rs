@@ -81,7 +81,9 @@ impl StateRow {
     /// The two as the model has them.
     pub fn into_state(self) -> Result<(Webhook, Health), StoreError> {
         let webhook = Webhook::try_from(self.webhook)?;
-        let health = self.health.into_health(webhook.paused_at.is_some(), webhook.removed.is_some());
+        let health = self
+            .health
+            .into_health(webhook.paused_at.is_some(), webhook.removed.is_some());
         Ok((webhook, health))
     }
 }
@@ -155,15 +157,22 @@ pub async fn create_in_tx(
             return Ok(Creation::NoSuchUser);
         }
         Some(app) => {
-            let installation =
-                Installation { company: webhook.company, user: webhook.user, app: app.clone() };
+            let installation = Installation {
+                company: webhook.company,
+                user: webhook.user,
+                app: app.clone(),
+            };
             if !installations::lock_in_tx(conn, &installation).await? {
                 return Ok(Creation::AppNotInstalled);
             }
         }
         None => {}
     }
-    let account = Account { company: webhook.company, user: webhook.user, app: webhook.app.clone() };
+    let account = Account {
+        company: webhook.company,
+        user: webhook.user,
+        app: webhook.app.clone(),
+    };
     let used = used(conn, &account, cutoffs).await?;
     if used >= new.limit {
         return Ok(Creation::LimitReached { used });
@@ -190,7 +199,10 @@ async fn insert(conn: &mut Conn, webhook: &Webhook) -> Result<WebhookNumber, Sto
         .get_result(conn)
         .await?;
     diesel::insert_into(webhook_health::table)
-        .values((webhook_health::lane.eq(webhook.lane.0), webhook_health::webhook.eq(webhook.id.0)))
+        .values((
+            webhook_health::lane.eq(webhook.lane.0),
+            webhook_health::webhook.eq(webhook.id.0),
+        ))
         .execute(conn)
         .await?;
     WebhookNumber::new(number).map_err(|_| unknown("webhooks", "number", number))

@@ -45,8 +45,15 @@ async fn tables(url: &str) -> Tables {
             "timestamptz" => "Timestamptz",
             other => other,
         };
-        let sql_type = if row.nullable { format!("Nullable<{sql_type}>") } else { sql_type.to_owned() };
-        tables.entry(row.table_name).or_default().push(format!("{} -> {sql_type}", row.column_name));
+        let sql_type = if row.nullable {
+            format!("Nullable<{sql_type}>")
+        } else {
+            sql_type.to_owned()
+        };
+        tables
+            .entry(row.table_name)
+            .or_default()
+            .push(format!("{} -> {sql_type}", row.column_name));
     }
     tables
 }
@@ -59,7 +66,10 @@ fn declared() -> Tables {
         if let Some((name, _)) = line.split_once(" (").filter(|_| line.ends_with(") {")) {
             table = Some(name.to_owned());
         } else if let Some(name) = table.as_ref().filter(|_| line.contains(" -> ")) {
-            tables.entry(name.clone()).or_default().push(line.trim_end_matches(',').to_owned());
+            tables
+                .entry(name.clone())
+                .or_default()
+                .push(line.trim_end_matches(',').to_owned());
         }
     }
     tables
@@ -73,7 +83,11 @@ async fn the_schema_in_code_is_that_of_the_database() {
     let declared = declared();
     assert!(!declared.is_empty());
     for (name, columns) in &declared {
-        assert_eq!(there.get(name), Some(columns), "adapt table {name} in server/src/store/schema.rs");
+        assert_eq!(
+            there.get(name),
+            Some(columns),
+            "adapt table {name} in server/src/store/schema.rs"
+        );
     }
 }
 
@@ -84,7 +98,10 @@ async fn migrations_go_up_down_and_up_again() {
     run_pending(&url).await.unwrap();
     let first = tables(&url).await;
     revert_all(&url).await.unwrap();
-    assert_eq!(tables(&url).await.keys().collect::<BTreeSet<_>>(), BTreeSet::new());
+    assert_eq!(
+        tables(&url).await.keys().collect::<BTreeSet<_>>(),
+        BTreeSet::new()
+    );
     run_pending(&url).await.unwrap();
     assert_eq!(tables(&url).await, first);
     assert_eq!(pending(&url).await.unwrap(), 0);
