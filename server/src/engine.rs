@@ -44,6 +44,7 @@ use tokio::task::JoinHandle;
 
 pub use handles::{Gauges, Prober, Propagation};
 pub use publisher::{PublishError, Published, Publisher};
+pub use queue::Places;
 
 use self::feed::Feed;
 use self::registry::Registry;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub sealing: Arc<SealingKey>,
     /// Makes the requests.
     pub transport: Transport,
+    /// How much may be on the wire at once.
+    pub places: Places,
     /// Whether no other process can be using the database: then what a predecessor held is taken at once.
     pub alone: bool,
 }
@@ -97,6 +100,7 @@ impl Engine {
             policy,
             sealing,
             transport,
+            places,
             alone,
         } = parts;
         let (from, node) = {
@@ -118,6 +122,7 @@ impl Engine {
             policy,
             transport,
             node,
+            places,
             settlers,
         });
         housekeeping::ensure_partitions(&shared, partitions::day(clock.now())).await?;

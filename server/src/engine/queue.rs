@@ -14,12 +14,6 @@ use crate::model::delivery::Leased;
 use crate::model::event::Event;
 use crate::model::ids::{CompanyId, DeliveryKey, WebhookId};
 
-/// Requests in flight in all.
-pub const MAX_IN_FLIGHT: usize = 512;
-/// Requests in flight to receivers that are slow or unproven.
-pub const MAX_SLOW_IN_FLIGHT: usize = MAX_IN_FLIGHT / 2;
-/// Requests in flight to one webhook; fewer after time-outs.
-pub const MAX_PER_WEBHOOK: usize = 8;
 /// Deliveries held in all, waiting or in flight.
 pub const MAX_HELD: usize = 10_000;
 /// Deliveries held for one webhook.
@@ -28,6 +22,22 @@ pub const MAX_HELD_PER_WEBHOOK: usize = 256;
 const SLOW: Duration = Duration::from_secs(1);
 /// Webhooks whose pace is remembered while nothing is held for them.
 const MAX_IDLE: usize = 20_000;
+
+/// How much may be on the wire at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// Requests in all. Half of them are for receivers that are slow or unproven.
+    pub total: usize,
+    /// Requests to one webhook; fewer after time-outs.
+    pub per_webhook: usize,
+}
+
+impl Places {
+    /// Requests to receivers that are slow or unproven: half, but never none.
+    fn slow(self) -> usize {
+        self.total.div_ceil(2)
+    }
+}
 
 /// A delivery in our hands, with what it is about.
 #[derive(Debug, Clone)]
@@ -101,8 +111,9 @@ impl Ring {
 }
 
 /// The deliveries this process holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
+    places: Places,
     webhooks: HashMap<WebhookId, PerWebhook>,
     proven: Ring,
     unproven: Ring,
@@ -113,6 +124,20 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Holds nothing yet.
+    pub fn new(places: Places) -> Self {
+        Self {
+            places,
+            webhooks: HashMap::new(),
+            proven: Ring::default(),
+            unproven: Ring::default(),
+            unproven_turn: false,
+            held: 0,
+            in_flight: 0,
+            slow_in_flight: 0,
+        }
+    }
+
     /// Takes a delivery in. Room is the caller's to look at before.
     pub fn push(&mut self, held: Held) {
         let webhook = held.leased.key.webhook;
@@ -123,7 +148,7 @@ impl Queue {
             company: held.leased.company,
             waiting: VecDeque::new(),
             in_flight: 0,
-            cap: MAX_PER_WEBHOOK,
+            cap: self.places.per_webhook,
             proven: false,
             in_ring: false,
             slow_in_flight: 0,
@@ -135,7 +160,7 @@ impl Queue {
 
     /// The next delivery to attempt, whose place it takes; `None` while every place or webhook is taken.
     pub fn pop(&mut self) -> Option<Held> {
-        if self.in_flight >= MAX_IN_FLIGHT {
+        if self.in_flight >= self.places.total {
             return None;
         }
         self.unproven_turn = !self.unproven_turn;
@@ -145,7 +170,7 @@ impl Queue {
     }
 
     fn pop_from(&mut self, unproven: bool) -> Option<Held> {
-        if unproven && self.slow_in_flight >= MAX_SLOW_IN_FLIGHT {
+        if unproven && self.slow_in_flight >= self.places.slow() {
             return None;
         }
         loop {
@@ -196,7 +221,7 @@ impl Queue {
             }
             Pace::Took(duration) => {
                 entry.proven = duration < SLOW;
-                entry.cap = (entry.cap + 1).min(MAX_PER_WEBHOOK);
+                entry.cap = (entry.cap + 1).min(self.places.per_webhook);
             }
             Pace::Unsent => {}
         }
@@ -319,6 +344,11 @@ mod tests {
     use crate::model::ids::{EventId, Lane, UserId};
     use crate::model::webhook::EventAction;
 
+    const PLACES: Places = Places {
+        total: 512,
+        per_webhook: 8,
+    };
+
     fn at() -> Timestamp {
         "2026-11-23T00:00:00Z".parse().unwrap()
     }
@@ -370,7 +400,7 @@ mod tests {
 
     #[test]
     fn companies_take_turns_and_within_one_its_webhooks() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(PLACES);
         let (a, b, c) = (WebhookId::new(at()), WebhookId::new(at()), WebhookId::new(at()));
         for _ in 0..4 {
             queue.push(held(1, a));
@@ -383,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_webhook_has_at_most_its_share_in_flight_and_in_memory() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(PLACES);
         let webhook = WebhookId::new(at());
         for _ in 0..MAX_HELD_PER_WEBHOOK {
             assert!(queue.room_for(webhook) > 0);
@@ -391,7 +421,7 @@ mod tests {
         }
         assert_eq!(queue.room_for(webhook), 0);
         assert_eq!(queue.full(), [webhook]);
-        for _ in 0..MAX_PER_WEBHOOK {
+        for _ in 0..PLACES.per_webhook {
             assert!(queue.pop().is_some());
         }
         assert!(queue.pop().is_none());
@@ -402,7 +432,7 @@ mod tests {
 
     #[test]
     fn time_outs_halve_the_share_and_answers_bring_it_back() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(PLACES);
         let webhook = WebhookId::new(at());
         (0..64).for_each(|_| queue.push(held(1, webhook)));
         let drain = |queue: &mut Queue| std::iter::from_fn(|| queue.pop()).count();
@@ -415,19 +445,19 @@ mod tests {
 
     #[test]
     fn receivers_that_have_not_proved_themselves_hold_at_most_half_of_all_places() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(PLACES);
         for company in 1..=1_000 {
             let webhook = WebhookId::new(at());
             queue.push(held(company, webhook));
         }
         let hanging = std::iter::from_fn(|| queue.pop()).count();
-        assert_eq!(hanging, MAX_SLOW_IN_FLIGHT);
-        assert_eq!(queue.sizes(), (1_000 - MAX_SLOW_IN_FLIGHT, MAX_SLOW_IN_FLIGHT));
+        assert_eq!(hanging, PLACES.slow());
+        assert_eq!(queue.sizes(), (1_000 - PLACES.slow(), PLACES.slow()));
     }
 
     #[test]
     fn a_proven_receiver_goes_on_while_slow_ones_fill_their_half() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(PLACES);
         let healthy = WebhookId::new(at());
         queue.push(held(1, healthy));
         queue.pop().unwrap();
@@ -443,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_was_not_extended_is_let_go() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(PLACES);
         let webhook = WebhookId::new(at());
         (0..3).for_each(|_| queue.push(held(1, webhook)));
         let later = at() + jiff::SignedDuration::from_secs(90);
@@ -457,7 +487,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_webhook_can_be_taken_out() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(PLACES);
         let (a, b) = (WebhookId::new(at()), WebhookId::new(at()));
         queue.push(held(1, a));
         queue.push(held(1, b));

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::calendar::Calendar;
 use super::feed::Feed;
-use super::queue::{Held, Queue};
+use super::queue::{Held, Places, Queue};
 use super::registry::{Registry, Target};
 use super::settler::Result as AttemptResult;
 use super::transport::Transport;
@@ -58,6 +58,7 @@ pub(super) struct Foundations {
     pub registry: Registry,
     pub feed: Feed,
     pub node: NodeId,
+    pub places: Places,
     pub settlers: Vec<mpsc::UnboundedSender<AttemptResult>>,
 }
 
@@ -71,6 +72,7 @@ impl Shared {
             registry,
             feed,
             node,
+            places,
             settlers,
         } = foundations;
         Arc::new(Self {
@@ -88,7 +90,7 @@ impl Shared {
             moved: Notify::new(),
             finished: Notify::new(),
             node: AtomicI64::new(node.0),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::new(places)),
             calendar: Mutex::default(),
             undecided: Mutex::default(),
             settlers: Mutex::new(settlers),
