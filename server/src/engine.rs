@@ -23,6 +23,7 @@ mod feed;
 pub mod handles;
 mod housekeeping;
 mod leases;
+mod metrics;
 mod node;
 pub mod publisher;
 mod queue;

@@ -83,11 +83,11 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
 
     shared.unsettled.start(now, key);
     let sent = shared.transport.send(request).await;
+    let took = Duration::from_micros(u64::try_from(sent.duration_us).unwrap_or(0));
+    shared.metrics.attempt(&sent.outcome, took);
     let pace = match sent.outcome.error_class {
         Some(AttemptErrorClass::Timeout) => Pace::TimedOut,
-        _ => Pace::Took(Duration::from_micros(
-            u64::try_from(sent.duration_us).unwrap_or(0),
-        )),
+        _ => Pace::Took(took),
     };
     shared.settle(settler::Result {
         settlement: judge(shared, &held, sent, now, url, auth_sent),

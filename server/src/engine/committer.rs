@@ -48,6 +48,7 @@ pub(super) async fn run(
     while let Some(calls) = shared.clock.park(group(&door, &closed)).await {
         let now = shared.clock.now();
         let drafts: Vec<&Draft> = calls.iter().flat_map(|call| &call.drafts).collect();
+        shared.metrics.grouped(drafts.len());
         let mut stored = store(&shared, &drafts, now, &ids).await;
         for call in calls {
             let answer = match &mut stored {

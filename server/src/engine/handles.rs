@@ -68,6 +68,17 @@ impl Gauges {
         })
     }
 
+    /// The figures as Prometheus text.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read.
+    pub async fn page(&self) -> Result<String, StoreError> {
+        let reading = self.read().await?;
+        // Writing into memory cannot fail.
+        Ok(self.0.metrics.page(&reading).unwrap_or_default())
+    }
+
     /// Whether the process takes work: not stopping, and current about what others did.
     pub fn takes_work(&self) -> bool {
         !self.0.is_stopping() && self.0.feed.is_current(&self.0.clock)

@@ -70,7 +70,7 @@ async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Resul
         judged(shared, &mut conn, batch).await?
     } else {
         let settled = settle::batch(&mut conn, batch, shared.node(), resets).await?;
-        note_lost_leases(batch.len(), settled.won.len());
+        note(shared, batch.len(), settled.won.len());
         recover(shared, &mut conn, batch, &settled).await?
     };
     drop(conn);
@@ -97,7 +97,8 @@ fn is_failure(settlement: &Settlement) -> bool {
         .is_some_and(|attempt| !attempt.outcome.succeeded())
 }
 
-fn note_lost_leases(asked: usize, won: usize) {
+fn note(shared: &Shared, asked: usize, won: usize) {
+    shared.metrics.settled(asked, asked - won);
     if won < asked {
         tracing::warn!(
             lost = asked - won,
@@ -122,7 +123,7 @@ async fn judged(
     conn.transaction(async |conn| {
         let rows = lock_in_tx(conn, &webhooks_of(batch.iter())).await?;
         let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
-        note_lost_leases(batch.len(), settled.won.len());
+        note(shared, batch.len(), settled.won.len());
         let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
         judge(shared, conn, rows, results).await
     })

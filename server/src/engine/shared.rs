@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::calendar::Calendar;
 use super::feed::Feed;
+use super::metrics::Metrics;
 use super::queue::{Held, Places, Queue};
 use super::registry::{Registry, Target};
 use super::settler::Result as AttemptResult;
@@ -30,6 +31,7 @@ pub struct Shared {
     pub(super) registry: Registry,
     pub(super) feed: Feed,
     pub(super) unsettled: Unsettled,
+    pub(super) metrics: Metrics,
     pub(super) stopping: AtomicBool,
     /// Transactions that appended a tally since the last fold.
     pub(super) tallied: AtomicU64,
@@ -83,6 +85,7 @@ impl Shared {
             registry,
             feed,
             unsettled: Unsettled::default(),
+            metrics: Metrics::default(),
             stopping: AtomicBool::new(false),
             tallied: AtomicU64::new(0),
             look: Notify::new(),
