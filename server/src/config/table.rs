@@ -36,6 +36,11 @@ impl Entry {
     }
 }
 
+/// The value in force is there for its type alone.
+fn read_like<T: Value>(_in_force: &T, text: &str) -> Result<T, String> {
+    T::read(text)
+}
+
 fn within<T: Value + PartialOrd>(value: &T, bounds: RangeInclusive<T>) -> Result<(), String> {
     if bounds.contains(value) {
         Ok(())
@@ -69,14 +74,14 @@ const fn days(n: u64) -> Duration {
 /// `from bounds`, or `if check`.
 macro_rules! setting {
     ($first:ident $(.$rest:ident)*, from $bounds:expr, $meaning:literal) => {
-        setting!(@ $first $(.$rest)*, |value| within(value, $bounds),
+        setting!(@ $first $(.$rest)*, (|value| within(value, $bounds)),
             || show_bounds(|settings| &settings.$first $(.$rest)*, $bounds), $meaning)
     };
     ($first:ident $(.$rest:ident)*, if $check:expr, $meaning:literal) => {
         setting!(@ $first $(.$rest)*, $check, || None, $meaning)
     };
     ($first:ident $(.$rest:ident)*, $meaning:literal) => {
-        setting!(@ $first $(.$rest)*, |_| Ok(()), || None, $meaning)
+        setting!(@ $first $(.$rest)*, (|_| Ok::<(), String>(())), || None, $meaning)
     };
     (@ $first:ident $(.$rest:ident)*, $check:expr, $bounds:expr, $meaning:literal) => {
         Entry {
@@ -84,9 +89,8 @@ macro_rules! setting {
             meaning: $meaning,
             bounds: $bounds,
             set: |settings, text| {
-                let value = Value::read(text)?;
-                let check: fn(&_) -> Result<(), String> = $check;
-                check(&value)?;
+                let value = read_like(&settings.$first $(.$rest)*, text)?;
+                $check(&value)?;
                 settings.$first $(.$rest)* = value;
                 Ok(())
             },
@@ -99,7 +103,7 @@ macro_rules! setting {
 const MOST_RETRIES: usize = 10;
 const RETRY_DELAYS: RangeInclusive<Duration> = milliseconds(1)..=days(7);
 
-fn retry_delays(delays: &Vec<Duration>) -> Result<(), String> {
+fn retry_delays(delays: &[Duration]) -> Result<(), String> {
     if delays.len() > MOST_RETRIES {
         return Err(format!(
             "must have at most {MOST_RETRIES} entries, not {}",
@@ -136,7 +140,7 @@ fn objects(names: &BTreeSet<String>) -> Result<(), String> {
     }
 }
 
-fn short(text: &String) -> Result<(), String> {
+fn short(text: &str) -> Result<(), String> {
     if text.chars().count() <= 253 {
         Ok(())
     } else {

@@ -243,7 +243,8 @@ fn lists_are_bounded_too() {
 #[test]
 fn contradictions_name_both_settings() {
     let simulated = ("TENTERHOOK_CLOCK", "simulated");
-    let cases: [(&[(&str, &str)], [&str; 2]); 7] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
+    let cases: [Case; 7] = [
         (
             &[simulated, ("TENTERHOOK_LISTEN", "0.0.0.0:8080")],
             ["clock", "listen"],

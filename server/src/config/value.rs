@@ -167,7 +167,7 @@ impl Value for Duration {
         let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
         let unit = units
             .into_iter()
-            .find(|(_, length)| millis > 0 && millis % length == 0);
+            .find(|(_, length)| millis > 0 && millis.is_multiple_of(*length));
         let (name, length) = unit.unwrap_or(("ms", 1));
         format!("{}{name}", millis / length)
     }
@@ -191,7 +191,9 @@ impl Value for usize {
 
     fn show(&self) -> String {
         let units = [("MiB", 1024 * 1024), ("KiB", 1024)];
-        let unit = units.into_iter().find(|(_, size)| *self > 0 && self % size == 0);
+        let unit = units
+            .into_iter()
+            .find(|(_, size)| *self > 0 && self.is_multiple_of(*size));
         unit.map_or_else(
             || self.to_string(),
             |(name, size)| format!("{}{name}", self / size),
