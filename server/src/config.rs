@@ -12,6 +12,7 @@ mod value;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::SecretString;
@@ -183,6 +184,11 @@ impl Settings {
             .map(|(_, what)| what.to_owned())
             .collect()
     }
+}
+
+/// Reads a duration as the settings do: ISO 8601 or friendly, in whole milliseconds.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    value::Value::read(text)
 }
 
 #[cfg(test)]

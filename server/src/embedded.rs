@@ -20,7 +20,7 @@ use tracing::info;
 
 use account::Account;
 pub use error::EmbeddedError;
-use find::{Binaries, Places};
+use find::{Binaries, Places, Unfit};
 pub use find::{OLDEST_MAJOR, Version};
 use folder::Folder;
 use supervisor::{Cluster, Supervised};
@@ -45,6 +45,30 @@ pub struct Options {
     pub bin_dir: Option<PathBuf>,
     /// How many connections Postgres accepts.
     pub max_connections: u16,
+}
+
+/// Whether this process runs as root, so that Postgres has to run as someone else.
+pub fn runs_as_root() -> Result<bool, EmbeddedError> {
+    account::is_root()
+}
+
+/// The programs that a new cluster would be made with, fetched if there are none on this machine.
+pub async fn programs(bin_dir: Option<&Path>) -> Result<(PathBuf, Version), EmbeddedError> {
+    let account = Account::for_postgres()?;
+    let found = find_programs(bin_dir, None, account.as_ref()).await;
+    let binaries = found.map_err(|unfit| unfit.about(Path::new(""), None))?;
+    Ok((binaries.dir, binaries.version))
+}
+
+async fn find_programs(
+    bin_dir: Option<&Path>,
+    written_by: Option<u32>,
+    account: Option<&Account>,
+) -> Result<Binaries, Unfit> {
+    match bin_dir {
+        Some(dir) => find::at(dir, written_by, account),
+        None => find::anywhere(&Places::of_this_machine(), written_by, account).await,
+    }
 }
 
 /// A running Postgres. Dropping it stops Postgres too, without waiting; [`stop`](Self::stop) waits.
@@ -96,11 +120,8 @@ impl EmbeddedPostgres {
         let lock = folder.wait_for_previous().await?;
         folder.discard_incomplete()?;
         let written_by = folder.written_by()?;
-        let binaries = match &options.bin_dir {
-            Some(dir) => find::at(dir, written_by, account.as_ref()),
-            None => find::anywhere(&Places::of_this_machine(), written_by, account.as_ref()).await,
-        }
-        .map_err(|error| error.about(&folder.path, written_by))?;
+        let found = find_programs(options.bin_dir.as_deref(), written_by, account.as_ref()).await;
+        let binaries = found.map_err(|unfit| unfit.about(&folder.path, written_by))?;
         let cluster = Cluster {
             folder: &folder,
             binaries: &binaries,

@@ -4,6 +4,8 @@
 
 #![recursion_limit = "256"]
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod embedded;
@@ -11,3 +13,4 @@ pub mod engine;
 pub mod model;
 pub mod policy;
 pub mod store;
+pub mod telemetry;

@@ -54,7 +54,7 @@ pub enum KeyError {
     #[error("{0} is not set")]
     Missing(&'static str),
     /// The file can't be read or made.
-    #[error("can't {doing} {}: {source}", path.display())]
+    #[error("can't {doing} {}", path.display())]
     File {
         /// `read` or `make`.
         doing: &'static str,

@@ -20,7 +20,7 @@ pub(super) struct Account {
 impl Account {
     /// `None` where no dropping is needed; as root "postgres", else "nobody".
     pub fn for_postgres() -> Result<Option<Self>, EmbeddedError> {
-        if id(["-u"])? != Some(0) {
+        if !is_root()? {
             return Ok(None);
         }
         for name in ["postgres", "nobody"] {
@@ -71,6 +71,10 @@ pub(super) fn as_account(account: Option<&Account>, program: impl AsRef<OsStr>) 
         command.uid(account.uid).gid(account.gid);
     }
     command
+}
+
+pub(super) fn is_root() -> Result<bool, EmbeddedError> {
+    Ok(id(["-u"])? == Some(0))
 }
 
 /// What `id` prints: the one portable way to ask without unsafe code.

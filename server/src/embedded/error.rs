@@ -84,7 +84,7 @@ pub enum EmbeddedError {
         seconds: u64,
     },
     /// The machine refused something.
-    #[error("can't {doing}: {source}")]
+    #[error("can't {doing}")]
     Io {
         /// What we were about to do, with the path.
         doing: String,

@@ -1,0 +1,227 @@
+//! The command line: what each command needs before the server runs, and what it says to people.
+//!
+//! Promises that an answer (a token, a schema, the settings) is alone on standard output, and that an error says what
+//! to do. Settings are read once, here.
+
+mod dev;
+mod doctor;
+mod lifetime;
+mod serve;
+mod settings;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use secrecy::ExposeSecret;
+
+use crate::config::sources::{self, Loaded, Sources};
+use crate::config::{Keys, Settings};
+use crate::store::migrations;
+use crate::{embedded, telemetry};
+
+/// Webhooks for a platform with a marketplace, delivered under a strict, visible policy.
+///
+/// Without a command it is `dev`: a private Postgres, development keys, ready tokens and a curl to try them with.
+#[derive(Debug, Parser)]
+#[command(name = "tenterhook", version, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Settings that have a flag. All have a variable and a name in the file: see `tenterhook settings`.
+#[derive(Debug, Args)]
+struct Common {
+    /// A TOML file with settings.
+    #[arg(long, global = true, env = sources::CONFIG_VARIABLE, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the API listens [default: 127.0.0.1:8080].
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Where development keeps its database and keys.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<String>,
+    /// The Postgres to use. Others on this machine can read a command line: DATABASE_URL is for passwords.
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Whether time is real, or stands still until an operator moves it [default: system].
+    #[arg(long, global = true, value_name = "system|simulated")]
+    clock: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything on this machine: a Postgres of its own, development keys, ready tokens.
+    Dev,
+    /// Runs in production: with your DATABASE_URL and your keys, migrated by `tenterhook migrate`.
+    Serve,
+    /// Brings the database's schema up to date.
+    Migrate,
+    /// Prints a token, signed with the development key or TENTERHOOK_JWT_SECRET_FILE.
+    Token(token::Arguments),
+    /// Checks settings, keys, database and outgoing TLS, and says what to do about what fails.
+    Doctor(doctor::Arguments),
+    /// Prints every setting: value, where it comes from, meaning.
+    Settings(settings::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let Arguments { common, command } = Arguments::parse();
+    match run(&common, command.unwrap_or(Command::Dev)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev => {
+            let settings = common.load(Settings::development())?.settings;
+            telemetry::init(&settings.log)?;
+            in_runtime(dev::run(settings))?;
+        }
+        Command::Serve => {
+            let settings = common.load(Settings::default())?.settings;
+            telemetry::init(&settings.log)?;
+            in_runtime(serve::run(settings))?;
+        }
+        Command::Migrate => {
+            let settings = common.load(Settings::default())?.settings;
+            telemetry::init(&settings.log)?;
+            in_runtime(migrate(&settings))?;
+        }
+        Command::Token(arguments) => {
+            let settings = common.load(Settings::development())?.settings;
+            println!("{}", token::print(&settings, &arguments)?);
+        }
+        Command::Doctor(arguments) => {
+            let settings = common.load(Settings::default())?.settings;
+            return in_runtime(doctor::run(&settings, &arguments));
+        }
+        Command::Settings(arguments) => print!(
+            "{}",
+            settings::print(&common.load(Settings::default())?, &arguments)
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Common {
+    fn load(&self, base: Settings) -> anyhow::Result<Loaded> {
+        let text = self.config.as_deref().map(|path| {
+            std::fs::read_to_string(path)
+                .with_context(|| format!("can't read the settings file {}", path.display()))
+        });
+        let text = text.transpose()?;
+        let flags = [
+            ("listen", &self.listen),
+            ("data_dir", &self.data_dir),
+            ("database_url", &self.database_url),
+            ("clock", &self.clock),
+        ];
+        let flags = flags
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.clone()?)));
+        let sources = Sources {
+            file: self.config.as_deref().zip(text.as_deref()),
+            environment: std::env::vars_os().collect(),
+            flags: flags.collect(),
+        };
+        Ok(sources::load(base, &sources)?)
+    }
+}
+
+async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    let url = settings.database_url.as_ref();
+    let url =
+        url.context("DATABASE_URL is not set: it says which database to migrate (`dev` migrates its own)")?;
+    let done = migrations::run_pending(url.expose_secret()).await?;
+    for migration in &done {
+        println!("{migration}");
+    }
+    eprintln!(
+        "{}",
+        if done.is_empty() {
+            "nothing to do: the schema is up to date"
+        } else {
+            "done"
+        }
+    );
+    Ok(())
+}
+
+/// Several threads: migrations block one, and everything else makes use of them.
+fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime
+        .context("can't start the threads of the server")?
+        .block_on(work)
+}
+
+/// The chosen data folder, or the usual place of the user who runs this.
+fn data_dir(settings: &Settings) -> anyhow::Result<PathBuf> {
+    if let Some(chosen) = &settings.data_dir {
+        return Ok(chosen.clone());
+    }
+    if embedded::runs_as_root()? {
+        // Not in root's home: the user that Postgres runs as could not get there.
+        return Ok(PathBuf::from("/var/lib/tenterhook"));
+    }
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map(|folder| folder.join("tenterhook"))
+        .context("neither XDG_DATA_HOME nor HOME says where to keep data: set TENTERHOOK_DATA_DIR")
+}
+
+/// Reads what can't be read later without stopping a running server: see [`Keys`].
+fn development_keys(settings: &Settings, data_dir: &Path) -> anyhow::Result<Keys> {
+    Keys::load_or_make(settings, data_dir).context("there are no keys to run with")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_settings_and_stand_anywhere() {
+        let Arguments { common, command } = Arguments::try_parse_from([
+            "tenterhook",
+            "--listen",
+            "127.0.0.1:1",
+            "dev",
+            "--clock",
+            "simulated",
+        ])
+        .unwrap();
+        assert!(matches!(command, Some(Command::Dev)));
+        assert_eq!(common.listen.as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(common.clock.as_deref(), Some("simulated"));
+    }
+
+    #[test]
+    fn a_settings_file_that_is_not_there_is_named() {
+        let arguments = Arguments::try_parse_from(["tenterhook", "--config", "no/such.toml"]).unwrap();
+        let error = arguments.common.load(Settings::default()).unwrap_err();
+        assert_eq!(error.to_string(), "can't read the settings file no/such.toml");
+    }
+}

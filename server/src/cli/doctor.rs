@@ -1,0 +1,183 @@
+//! `tenterhook doctor`: tries what the server will need, one line each, and says what to do about what fails.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use clap::Args;
+use jiff::{SignedDuration, ToSpan};
+use secrecy::ExposeSecret;
+use url::Url;
+use uuid::Uuid;
+
+use crate::clock::{Clock, RequestInFlight};
+use crate::config::{ClockKind, Keys, Settings};
+use crate::embedded;
+use crate::engine::transport::{ExcerptLimits, Request, SystemResolver, Transport, TransportSettings};
+use crate::model::ids::LANES;
+use crate::policy::sealing::SealingKey;
+use crate::policy::target::TargetPolicy;
+use crate::store::{Store, facts, migrations, nodes, partitions};
+
+/// Beyond this the machine's clock is worth mending, although the server follows the database's.
+const SKEW: SignedDuration = SignedDuration::from_secs(1);
+const PROBE_WITHIN: SignedDuration = SignedDuration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A public HTTPS address to try outgoing TLS with: it is sent one empty POST.
+    #[arg(long, value_name = "URL", default_value = "https://example.com/")]
+    probe: Url,
+}
+
+/// What was found: a line for people, or what to do.
+type Finding = anyhow::Result<String>;
+
+pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let clock = Clock::system();
+    let mut findings: Vec<(&str, Finding)> = vec![("settings", Ok("no contradictions".to_owned()))];
+    match &settings.database_url {
+        None => {
+            let missing = "no DATABASE_URL and keys: fine for `dev`, too little for `serve`";
+            findings.push(("mode", Ok(missing.to_owned())));
+            findings.push(("Postgres for `dev`", programs(settings).await));
+        }
+        Some(url) => {
+            findings.push(("keys", keys(settings)));
+            findings.push(("migrations", migrated(url.expose_secret()).await));
+            findings.extend(database(url.expose_secret(), settings, &clock).await);
+        }
+    }
+    findings.push(("outgoing TLS", outgoing(settings, &clock, &arguments.probe).await));
+    let mut all_good = true;
+    for (name, finding) in findings {
+        match finding {
+            Ok(line) => println!("ok    {name}: {line}"),
+            Err(error) => {
+                all_good = false;
+                println!("FAIL  {name}: {error:#}");
+            }
+        }
+    }
+    Ok(if all_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn programs(settings: &Settings) -> Finding {
+    let (dir, version) = embedded::programs(settings.pg_bin_dir.as_deref()).await?;
+    Ok(format!("{version} in {}", dir.display()))
+}
+
+fn keys(settings: &Settings) -> Finding {
+    let missing = settings.missing_in_production();
+    if !missing.is_empty() {
+        bail!("`serve` needs {}", missing.join("; "));
+    }
+    SealingKey::parse(Keys::load(settings)?.sealing.expose_secret())
+        .context("TENTERHOOK_SEALING_KEY_FILE")?;
+    Ok("there, and long enough".to_owned())
+}
+
+async fn migrated(url: &str) -> Finding {
+    let pending = migrations::pending(url).await?;
+    ensure!(pending == 0, "{pending} to run: `tenterhook migrate`");
+    Ok("all run".to_owned())
+}
+
+async fn database(url: &str, settings: &Settings, clock: &Clock) -> Vec<(&'static str, Finding)> {
+    let store = match Store::new(url, 1) {
+        Ok(store) => store,
+        Err(error) => return vec![("database", Err(error.into()))],
+    };
+    vec![
+        ("database", skew(&store, clock).await),
+        ("lanes", lanes(&store).await),
+        ("partitions", partitioned(&store, settings).await),
+    ]
+}
+
+async fn skew(store: &Store, clock: &Clock) -> Finding {
+    let mut conn = store.conn().await?;
+    let theirs = nodes::database_time(&mut conn).await?;
+    let ahead = theirs.duration_since(clock.now());
+    ensure!(
+        ahead.abs() < SKEW,
+        "its clock and this machine's differ by {ahead:#}: mend the one that is wrong"
+    );
+    Ok(format!(
+        "reached, its clock {} ms from ours",
+        ahead.as_millis().abs()
+    ))
+}
+
+async fn lanes(store: &Store) -> Finding {
+    let stored = facts::get(&mut *store.conn().await?, "lanes").await?;
+    ensure!(
+        stored == Some(LANES.to_string()),
+        "the database has {stored:?}, this release {LANES}: they can't work together"
+    );
+    Ok(LANES.to_string())
+}
+
+/// Of today and tomorrow, on the clock that the server will have.
+async fn partitioned(store: &Store, settings: &Settings) -> Finding {
+    if settings.clock == ClockKind::Simulated {
+        return Ok("made as simulated time goes".to_owned());
+    }
+    let mut conn = store.conn().await?;
+    let today = partitions::day(nodes::database_time(&mut conn).await?);
+    for day in [today, today.checked_add(1.day())?] {
+        let missing = partitions::missing(&mut conn, day).await?;
+        ensure!(
+            missing.is_empty(),
+            "{} missing: a running server makes them, is one running?",
+            missing.join(", ")
+        );
+    }
+    Ok("there for today and tomorrow".to_owned())
+}
+
+/// By the very way that attempts go: names, vetting, authorities.
+async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
+    let extra_ca_pem = settings.extra_ca_file.as_ref().map(|path| {
+        std::fs::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
+    });
+    let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts);
+    let transport = Transport::new(
+        clock.clone(),
+        TransportSettings {
+            targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
+            resolver: Arc::new(SystemResolver),
+            extra_ca_pem: extra_ca_pem.transpose()?,
+            user_agent: "tenterhook-doctor".to_owned(),
+        },
+    )?;
+    let request = Request {
+        url: probe.clone(),
+        headers: Vec::new(),
+        body: Bytes::new(),
+        deadline: clock.now() + PROBE_WITHIN,
+        excerpt_limits: ExcerptLimits {
+            failed: 0,
+            success: 0,
+        },
+        in_flight: RequestInFlight {
+            message: Uuid::nil(),
+            webhook: 0,
+            attempt: 1,
+            target: None,
+        },
+    };
+    let outcome = transport.send(request).await.outcome;
+    match (outcome.status, outcome.error_message) {
+        (Some(status), _) => Ok(format!("{probe} answered {status}")),
+        (None, message) => bail!(
+            "{probe}: {}. Is there a firewall? (--probe tries another address)",
+            message.unwrap_or_else(|| "no answer".to_owned())
+        ),
+    }
+}

@@ -1,0 +1,82 @@
+//! What `dev` and `serve` share: the listener, the clock, and how signals end it all.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{ClockKind, Settings};
+use crate::store::{Store, facts};
+
+/// Takes the address early: a port in use is better known before a database is started.
+pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let doing = || format!("can't listen on {address}: choose another with --listen or TENTERHOOK_LISTEN");
+    TcpListener::bind(address).await.with_context(doing)
+}
+
+/// Runs the server until SIGINT or SIGTERM, which drain it; a second one ends it at once.
+pub(super) async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
+    let clock = clock(&settings).await?;
+    let mut signals = Signals::new()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = app::run(Arc::new(settings), listener, clock, async move {
+        // The sender lives as long as this function: an error can't come first.
+        let _ = stopped.await;
+    });
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        name = signals.next() => tracing::info!("{name}: stopping; once more to stop at once"),
+    }
+    let _ = stop.send(());
+    tokio::select! {
+        ended = &mut server => ended,
+        name = signals.next() => bail!("{name} again: stopped at once; attempts on the wire will be repeated (D6)"),
+    }
+}
+
+/// Simulated time goes on where it stood when the server last ran on this database.
+async fn clock(settings: &Settings) -> anyhow::Result<Clock> {
+    let real = Clock::system();
+    if settings.clock == ClockKind::System {
+        return Ok(real);
+    }
+    let url = settings
+        .database_url
+        .as_ref()
+        .context("DATABASE_URL is not set")?;
+    let store = Store::new(url.expose_secret(), 1)?;
+    let stored = facts::get(&mut *store.conn().await?, facts::SIMULATED_NOW).await?;
+    store.close();
+    let start = stored
+        .map_or(Ok(real.now()), |text| text.parse())
+        .context("the simulated time in the database")?;
+    Ok(Clock::simulated(start))
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `tenterhook serve`: nothing is made up. What is missing is named before anything starts.
+
+use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
+
+use super::lifetime;
+use crate::config::{Keys, Settings};
+use crate::store::migrations;
+
+pub(super) async fn run(mut settings: Settings) -> anyhow::Result<()> {
+    let missing = settings.missing_in_production();
+    let (Some(url), []) = (settings.database_url.clone(), missing.as_slice()) else {
+        bail!(
+            "`serve` needs these settings (`dev` needs none):\n  {}",
+            missing.join("\n  ")
+        );
+    };
+    settings.keys = Some(Keys::load(&settings)?);
+    let pending = migrations::pending(url.expose_secret())
+        .await
+        .context("can't look at the schema")?;
+    if pending > 0 {
+        bail!("the database lacks {pending} migration(s) of this release: run `tenterhook migrate` first");
+    }
+    let listener = lifetime::listen(settings.listen).await?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    lifetime::run(settings, listener).await
+}

@@ -1,0 +1,38 @@
+//! `tenterhook settings`: the table, with what is in force and where it comes from.
+
+use clap::Args;
+
+use crate::config::Loaded;
+use crate::config::table::{TABLE, markdown};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The page docs/settings.md instead: defaults and bounds.
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub(super) fn print(loaded: &Loaded, arguments: &Arguments) -> String {
+    if arguments.markdown {
+        return markdown();
+    }
+    let entries = TABLE.iter().map(|entry| {
+        let origin = loaded
+            .origins
+            .get(entry.key)
+            .map_or("default".to_owned(), ToString::to_string);
+        let value = match entry.value(&loaded.settings) {
+            value if value.is_empty() => "(nothing)".to_owned(),
+            value => value,
+        };
+        let bounds = (entry.bounds)()
+            .map(|(least, most)| format!(" From {least} to {most}."))
+            .unwrap_or_default();
+        format!(
+            "{} = {value}  ({origin})\n    {}{bounds}\n",
+            entry.variable(),
+            entry.meaning
+        )
+    });
+    entries.collect()
+}

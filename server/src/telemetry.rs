@@ -1,0 +1,23 @@
+//! Log lines: for people in a terminal, JSON for whoever collects them otherwise. On standard error, so that what a
+//! command answers can be piped.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+/// Writes from now on the log lines that `filter` lets through, such as `info` or `tenterhook=debug,warn`.
+pub fn init(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("TENTERHOOK_LOG is {filter:?}, but must be a filter such as info or tenterhook=debug,warn")
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    let installed = if io::stderr().is_terminal() {
+        lines.compact().try_init()
+    } else {
+        lines.with_ansi(false).json().flatten_event(true).try_init()
+    };
+    installed.map_err(|error| anyhow::anyhow!("logging is set up already: {error}"))
+}
