@@ -55,7 +55,7 @@ use crate::clock::Clock;
 use crate::config::policy::PolicySettings;
 use crate::policy::sealing::SealingKey;
 use crate::store::settle::Then;
-use crate::store::{Store, StoreError, changes, nodes, partitions};
+use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
 
 /// How long a lease lasts: the attempt's time-out, the longest wait in memory and a settle, with room to spare.
 /// Half of it is left when it is extended.
@@ -217,6 +217,7 @@ impl Engine {
         }
         let left = async {
             let mut conn = shared.store.conn().await?;
+            claim::release_of(&mut conn, &[shared.node()], shared.clock.now()).await?;
             nodes::leave(&mut conn, shared.node()).await
         };
         if let Err(error) = left.await {

@@ -43,6 +43,9 @@ pub(super) async fn run(shared: Arc<Shared>, held: Held) {
 
 async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     shared.feed.until_current(&shared.clock).await;
+    if held.node != shared.node() {
+        return Pace::Unsent;
+    }
     let key = held.leased.key;
     let Some(target) = known(shared, &held).await else {
         return Pace::Unsent;

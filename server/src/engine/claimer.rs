@@ -19,7 +19,9 @@ use crate::store::settle::Then;
 use crate::store::{Conn, StoreError};
 
 /// Webhooks looked at in one round.
-const WEBHOOKS: usize = 64;
+const WEBHOOKS: usize = 16;
+/// Deliveries of one webhook claimed in one round. With [`WEBHOOKS`] it bounds what a round brings into memory.
+const PER_WEBHOOK: usize = 32;
 /// Deliveries ended unsent in one statement.
 const UNSENT: i64 = 1_000;
 /// How often, in real time, all lanes are searched for deliveries nobody here knows of. A search costs an index
@@ -115,19 +117,21 @@ async fn look_at(
             Some(then) => end_unsent(shared, &mut conn, (*lane, *webhook), &then, now).await?,
             None if verdict == Verdict::AwaitRemoval => shared.moved.notify_one(),
             None => {
-                let room = i32::try_from(*room).unwrap_or(i32::MAX);
+                let room = i32::try_from((*room).min(PER_WEBHOOK)).unwrap_or(i32::MAX);
                 to_claim.entry(*lane).or_default().push((*webhook, room));
             }
         }
     }
     let lease_until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
     for (lane, webhooks) in &to_claim {
-        let claimed = claim::claim(&mut conn, *lane, webhooks, now, shared.node(), lease_until).await?;
-        let held = claimed.into_iter().map(|(leased, event)| Held {
+        let node = shared.node();
+        let claimed = claim::claim(&mut conn, *lane, webhooks, now, node, lease_until).await?;
+        let hold = |(leased, event)| Held {
             leased,
             event: Arc::new(event),
-        });
-        shared.take_in(held.collect());
+            node,
+        };
+        shared.take_in(claimed.into_iter().map(hold).collect());
     }
     let next = claim::next_visible(&mut conn, &webhooks).await?;
     let awaits = |webhook: WebhookId| {

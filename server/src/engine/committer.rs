@@ -19,7 +19,7 @@ use super::queue::{Held, MAX_HELD_PER_WEBHOOK};
 use super::shared::Shared;
 use crate::model::delivery::{Lease, Leased};
 use crate::model::event::{Draft, Event};
-use crate::model::ids::{CompanyId, EventId, EventIds, Lane, WebhookId};
+use crate::model::ids::{CompanyId, EventId, EventIds, Lane, NodeId, WebhookId};
 use crate::policy::matching::selector;
 use crate::policy::merging;
 use crate::store::StoreError;
@@ -209,7 +209,7 @@ async fn try_store(
                 some => idempotency::events(conn, some).await?,
             };
             let published = answers(drafts, plans, &counts, &taken, &firsts)?;
-            let (held, overflow) = hold(&publications, &made, now, leases);
+            let (held, overflow) = hold(&publications, &made, now, leases, room.node);
             Ok::<_, StoreError>(Stored {
                 published,
                 held,
@@ -341,6 +341,7 @@ fn hold(
     made: &[Made],
     now: Timestamp,
     lease_until: Timestamp,
+    node: NodeId,
 ) -> (Vec<Held>, Vec<(Lane, WebhookId)>) {
     let mut events: HashMap<usize, Arc<Event>> = HashMap::new();
     let mut held = Vec::new();
@@ -365,7 +366,7 @@ fn hold(
                         until: lease_until,
                     },
                 };
-                held.push(Held { leased, event });
+                held.push(Held { leased, event, node });
             }
         }
     }

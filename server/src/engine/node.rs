@@ -66,6 +66,7 @@ pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
     shared.registry.forget();
     let node = nodes::register(&mut conn, settled).await?;
     shared.set_node(node);
+    shared.feed.note_beat(began);
     Ok(())
 }
 

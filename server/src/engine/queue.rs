@@ -12,10 +12,13 @@ use jiff::Timestamp;
 
 use crate::model::delivery::Leased;
 use crate::model::event::Event;
-use crate::model::ids::{CompanyId, DeliveryKey, WebhookId};
+use crate::model::ids::{CompanyId, DeliveryKey, NodeId, WebhookId};
 
 /// Deliveries held in all, waiting or in flight.
 pub const MAX_HELD: usize = 10_000;
+/// Bytes of payload held in all, counted once per delivery: past it nothing more is taken in. What is under way to us
+/// then still comes, so memory goes over it by a claim's worth.
+pub const MAX_HELD_BYTES: usize = 128 * 1024 * 1024;
 /// Deliveries held for one webhook.
 pub const MAX_HELD_PER_WEBHOOK: usize = 256;
 /// A receiver that answers slower than this is slow.
@@ -46,6 +49,15 @@ pub struct Held {
     pub leased: Leased,
     /// What it delivers.
     pub event: Arc<Event>,
+    /// As whom this process took it: one that was declared dead meanwhile holds nothing.
+    pub node: NodeId,
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        let text = |json: &Option<String>| json.as_ref().map_or(0, String::len);
+        text(&self.event.data) + text(&self.event.previous)
+    }
 }
 
 /// How an attempt went, as far as fairness cares.
@@ -119,6 +131,7 @@ pub struct Queue {
     unproven: Ring,
     unproven_turn: bool,
     held: usize,
+    waiting_bytes: usize,
     in_flight: usize,
     slow_in_flight: usize,
 }
@@ -133,6 +146,7 @@ impl Queue {
             unproven: Ring::default(),
             unproven_turn: false,
             held: 0,
+            waiting_bytes: 0,
             in_flight: 0,
             slow_in_flight: 0,
         }
@@ -153,6 +167,7 @@ impl Queue {
             in_ring: false,
             slow_in_flight: 0,
         });
+        self.waiting_bytes += held.bytes();
         entry.waiting.push_back(held);
         self.held += 1;
         self.enter_ring(webhook);
@@ -191,6 +206,7 @@ impl Queue {
                 continue;
             }
             let held = entry.waiting.pop_front();
+            self.waiting_bytes -= held.as_ref().map_or(0, Held::bytes);
             entry.in_flight += 1;
             self.in_flight += 1;
             if unproven {
@@ -230,7 +246,11 @@ impl Queue {
 
     /// How many more deliveries may be taken in, in all.
     pub fn room(&self) -> usize {
-        MAX_HELD.saturating_sub(self.held)
+        if self.waiting_bytes >= MAX_HELD_BYTES {
+            0
+        } else {
+            MAX_HELD.saturating_sub(self.held)
+        }
     }
 
     /// How many more of this webhook's deliveries may be taken in.
@@ -257,6 +277,7 @@ impl Queue {
         };
         let taken: Vec<Held> = entry.waiting.drain(..).collect();
         self.held -= taken.len();
+        self.waiting_bytes -= taken.iter().map(Held::bytes).sum::<usize>();
         taken
     }
 
@@ -290,14 +311,17 @@ impl Queue {
             verdict.insert(asked[*index], true);
         }
         for entry in self.webhooks.values_mut() {
-            let before = entry.waiting.len();
+            let (before, bytes) = (entry.waiting.len(), &mut self.waiting_bytes);
             entry.waiting.retain_mut(
                 |held| match verdict.get(&(held.leased.key, held.leased.lease.token)) {
                     Some(true) => {
                         held.leased.lease.until = until;
                         true
                     }
-                    Some(false) => false,
+                    Some(false) => {
+                        *bytes -= held.bytes();
+                        false
+                    }
                     None => true,
                 },
             );
@@ -395,6 +419,7 @@ mod tests {
         Held {
             leased,
             event: Arc::new(event),
+            node: NodeId(1),
         }
     }
 
