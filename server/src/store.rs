@@ -25,6 +25,8 @@ pub mod nodes;
 pub mod page;
 pub mod partitions;
 pub mod publish;
+#[cfg(test)]
+mod queue_tests;
 pub mod reach;
 pub mod removal;
 mod schema;
