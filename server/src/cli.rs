@@ -36,6 +36,7 @@ struct Arguments {
 
 /// Settings that have a flag. All have a variable and a name in the file: see `tenterhook settings`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
 struct Common {
     /// A TOML file with settings.
     #[arg(long, global = true, env = sources::CONFIG_VARIABLE, value_name = "FILE")]

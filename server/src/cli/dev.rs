@@ -46,10 +46,12 @@ pub(super) async fn run(mut settings: Settings) -> anyhow::Result<()> {
         welcome(&settings, listener.local_addr()?, &data_dir, postgres.as_ref())?
     );
     let ended = lifetime::run(settings, listener).await;
-    if let Some(postgres) = postgres {
-        postgres.stop().await?;
-    }
-    ended
+    let stopped = match postgres {
+        Some(postgres) => postgres.stop().await,
+        None => Ok(()),
+    };
+    // Why the server ended comes first: that Postgres then did not stop either is its consequence.
+    ended.and(stopped.map_err(Into::into))
 }
 
 async fn start_postgres(settings: &Settings, data_dir: &Path) -> anyhow::Result<EmbeddedPostgres> {
@@ -102,10 +104,10 @@ fn welcome(
     write!(
         text,
         "\nTokens for a year of development (`tenterhook token --help` makes others):\n\n\
-         # user 1 of company 1\nUSER={}\n\
-         # user 2 of company 1, an admin\nADMIN={}\n\
-         # user 1 through the app \"demo\"\nAPP={}\n\
-         # the platform's back end: publishes events, installs apps\nPLATFORM={}\n\n\
+         # user 1 of company 1\nUSER_TOKEN={}\n\
+         # user 2 of company 1, an admin\nADMIN_TOKEN={}\n\
+         # user 1 through the app \"demo\"\nAPP_TOKEN={}\n\
+         # the platform's back end: publishes events, installs apps\nPLATFORM_TOKEN={}\n\n\
          A first webhook, to a receiver on this machine:\n\n{}\n\n\
          The app \"demo\", installed for user 1:\n\n{}\n\n",
         tokens.user,

@@ -39,7 +39,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     let mut findings: Vec<(&str, Finding)> = vec![("settings", Ok("no contradictions".to_owned()))];
     match &settings.database_url {
         None => {
-            let missing = "no DATABASE_URL and keys: fine for `dev`, too little for `serve`";
+            let missing = "no DATABASE_URL: fine for `dev`, too little for `serve`";
             findings.push(("mode", Ok(missing.to_owned())));
             findings.push(("Postgres for `dev`", programs(settings).await));
         }
