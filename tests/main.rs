@@ -1,1 +1,24 @@
-//! stub
+//! The contract: one file per promise of the policy, each test a sentence and the rules it proves.
+//!
+//! Every test has a world of its own: a server in this process, a database, a simulated clock. None of them sleeps;
+//! half an hour and three days pass when the test says so.
+
+mod scene;
+
+mod apps;
+mod bans;
+mod credentials;
+mod fairness;
+mod idleness;
+mod limits;
+mod outcomes;
+mod payloads;
+mod permissions;
+mod publication;
+mod removal;
+mod retries;
+mod several_servers;
+mod signatures;
+mod targets;
+mod timeouts;
+mod visibility;

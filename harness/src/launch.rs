@@ -14,6 +14,7 @@ use tenterhook::embedded::EmbeddedPostgres;
 use tenterhook::store::migrations;
 
 use crate::timekeeper::{AttemptName, Timekeeper};
+use crate::token::TokenKey;
 
 /// A Postgres that stops with this process and keeps nothing.
 pub struct Postgres(EmbeddedPostgres);
@@ -116,4 +117,39 @@ impl Timekeeper for SimulatedTime {
 /// watchdog says so.
 fn parsed(attempt: &AttemptName) -> Option<(uuid::Uuid, i64)> {
     Some((attempt.event.parse().ok()?, attempt.webhook.parse().ok()?))
+}
+
+/// What a world chooses of a server's settings.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// CIDRs that webhooks may lead to although they are not public (W10).
+    pub allowed_targets: Vec<String>,
+    /// What signs the tokens that it accepts.
+    pub key: TokenKey,
+}
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts one on a free port.
+    pub async fn start(
+        options: &ServerOptions,
+        database: &str,
+        time: &SimulatedTime,
+    ) -> anyhow::Result<Self> {
+        anyhow::bail!("{options:?} {database} {}", time.now())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it as SIGTERM would, and waits until it has.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        Ok(())
+    }
 }

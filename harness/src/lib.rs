@@ -1,5 +1,6 @@
 //! Everything needed to see a webhook policy at work, and to prove it.
 //!
+//! - [`world::World`] is a server with a database of its own, a simulated clock, and whoever calls it and is called.
 //! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
@@ -21,3 +22,4 @@ pub mod signature;
 pub mod timekeeper;
 pub mod token;
 pub mod wire;
+pub mod world;

@@ -14,7 +14,7 @@ use sha2::Sha256;
 const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 /// The key that signs tokens, and the issuer and audience that the server expects.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct TokenKey {
     /// The shared HS256 secret.
     pub secret: Vec<u8>,

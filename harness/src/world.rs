@@ -1,0 +1,428 @@
+//! A world: servers on a database of their own, a simulated clock, and whoever calls them and whom they call.
+//!
+//! Promises isolation (nothing is shared with another world but the Postgres process), that time moves only when it
+//! is told to, and that [`World::verify`] looks at everything that happened. What fails here is the harness or the
+//! server as a whole, so it panics and says what; what callers are answered is data, see [`Client`].
+
+mod actors;
+mod tally;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::actors::{App, Company};
+pub use self::tally::Tally;
+use crate::client::Client;
+use crate::database::{Cluster, Database};
+use crate::journal::Journal;
+use crate::launch::{Server, ServerOptions, SimulatedTime};
+use crate::meter::Meter;
+use crate::receiver::Receiver;
+use crate::reply::Script;
+use crate::signature::Keyring;
+use crate::timekeeper::{Time, Timekeeper};
+use crate::token::{Claims, TokenKey};
+use crate::wire::{Conduct, Conducts, Listen, WireReceiver, self_signed};
+
+/// When every world begins: an ordinary moment, far from midnight.
+const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
+/// What signs the tokens of a world.
+const KEY: &[u8] = b"the key of a world that exists only for a test";
+
+/// What a world is made of.
+#[derive(Debug, Clone)]
+pub struct WorldBuilder {
+    servers: usize,
+    options: ServerOptions,
+    beginning: Timestamp,
+    metered: bool,
+}
+
+/// Servers, their database and their time.
+pub struct World {
+    time: SimulatedTime,
+    servers: Vec<Server>,
+    meter: Option<Meter>,
+    keyring: Keyring,
+    options: ServerOptions,
+    database_url: String,
+    journals: Mutex<Vec<Journal>>,
+    // Last, so that the servers are gone before it is.
+    _database: Database,
+}
+
+/// How far to move time: `"PT30M"`, or a duration.
+pub trait Span {
+    /// The duration.
+    fn span(self) -> SignedDuration;
+}
+
+impl Span for &str {
+    fn span(self) -> SignedDuration {
+        self.parse()
+            .unwrap_or_else(|error| panic!("{self:?} is no duration: {error}"))
+    }
+}
+
+impl Span for SignedDuration {
+    fn span(self) -> SignedDuration {
+        self
+    }
+}
+
+impl WorldBuilder {
+    /// This many server processes on one database and clock.
+    pub fn servers(self, servers: usize) -> Self {
+        Self { servers, ..self }
+    }
+
+    /// The CIDRs that webhooks may lead to although they are not public; by default loopback, where receivers are.
+    pub fn allowed_targets(mut self, cidrs: &[&str]) -> Self {
+        self.options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
+        self
+    }
+
+    /// Begins at another moment than other worlds.
+    pub fn beginning(self, at: Timestamp) -> Self {
+        Self {
+            beginning: at,
+            ..self
+        }
+    }
+
+    /// Counts the servers' SQL statements: [`World::statements`].
+    pub fn metered(self) -> Self {
+        Self {
+            metered: true,
+            ..self
+        }
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Postgres, or a server does not start.
+    pub async fn start(self) -> World {
+        self.try_start()
+            .await
+            .unwrap_or_else(|error| panic!("the world did not start: {error:?}"))
+    }
+
+    async fn try_start(self) -> anyhow::Result<World> {
+        let database = Cluster::shared().await?.database().await?;
+        let meter = if self.metered {
+            Some(Meter::start(database.socket()?).await?)
+        } else {
+            None
+        };
+        let url = database.url(meter.as_ref().map(Meter::address));
+        let time = SimulatedTime::starting_at(self.beginning)?;
+        let mut servers = Vec::new();
+        for _ in 0..self.servers {
+            servers.push(Server::start(&self.options, &url, &time).await?);
+        }
+        Ok(World {
+            time,
+            servers,
+            meter,
+            keyring: Keyring::default(),
+            options: self.options,
+            database_url: url,
+            journals: Mutex::default(),
+            _database: database,
+        })
+    }
+}
+
+impl World {
+    /// One server that may call receivers on this machine; change that with the builder's methods.
+    pub fn builder() -> WorldBuilder {
+        let options = ServerOptions {
+            allowed_targets: vec!["127.0.0.0/8".to_owned()],
+            key: TokenKey {
+                secret: KEY.to_vec(),
+                issuer: None,
+                audience: None,
+            },
+        };
+        WorldBuilder {
+            servers: 1,
+            options,
+            beginning: BEGINNING,
+            metered: false,
+        }
+    }
+
+    /// A world as [`World::builder`] makes it.
+    ///
+    /// # Panics
+    ///
+    /// As [`WorldBuilder::start`].
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    // Time
+
+    /// What the clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.time.now()
+    }
+
+    /// Lets this much time pass; everything due on the way happens, at its moment.
+    ///
+    /// # Panics
+    ///
+    /// When a server stays busy, naming the task.
+    pub async fn advance(&self, by: impl Span) {
+        let by = by.span();
+        self.time
+            .advance(by)
+            .await
+            .unwrap_or_else(|error| panic!("could not advance by {by:#}: {error}"));
+    }
+
+    /// Lets time pass until this moment.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::advance`], and for a moment that has passed.
+    pub async fn advance_to(&self, at: Timestamp) {
+        self.time
+            .advance_to(at)
+            .await
+            .unwrap_or_else(|error| panic!("could not advance to {at}: {error}"));
+    }
+
+    /// Lets time pass until the next thing that is due has happened; answers when that was.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::advance`].
+    pub async fn advance_to_next(&self) -> Timestamp {
+        self.time
+            .advance_to_next()
+            .await
+            .unwrap_or_else(|error| panic!("could not advance: {error}"))
+    }
+
+    /// Waits until every server has done what there is to do now. No time passes.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::advance`].
+    pub async fn settle(&self) {
+        self.advance(SignedDuration::ZERO).await;
+    }
+
+    /// Stops a server as SIGTERM would; those after it move up.
+    ///
+    /// # Panics
+    ///
+    /// When it does not stop.
+    pub async fn stop(&mut self, server: usize) {
+        let stopped = self.servers.remove(server).stop().await;
+        stopped.unwrap_or_else(|error| panic!("the server did not stop: {error:#}"));
+    }
+
+    /// Stops a server as SIGTERM would and starts it again, on another port, with these targets allowed. Webhooks and
+    /// all else stay.
+    ///
+    /// # Panics
+    ///
+    /// When it does not stop or start.
+    pub async fn restart(&mut self, server: usize, allowed_targets: &[&str]) {
+        self.options.allowed_targets = allowed_targets.iter().map(|cidr| (*cidr).to_owned()).collect();
+        self.stop(server).await;
+        let started = Server::start(&self.options, &self.database_url, &self.time).await;
+        let started = started.unwrap_or_else(|error| panic!("the server did not start again: {error:#}"));
+        self.servers.insert(server, started);
+    }
+
+    // Whom the servers call
+
+    /// A web server that answers by `script`.
+    pub async fn receiver(&self, script: impl Into<Script>) -> Receiver {
+        let receiver = Receiver::start(self.shared_time(), self.keyring.clone(), script).await;
+        self.keep(receiver.journal());
+        receiver
+    }
+
+    /// A receiver on raw sockets in which every connection does the same.
+    ///
+    /// # Panics
+    ///
+    /// When this machine has no port left.
+    pub async fn wire(&self, conduct: impl Into<Conduct>) -> WireReceiver {
+        let conduct = conduct.into();
+        self.listen(Listen::default(), Arc::new(move |_| conduct.clone()))
+            .await
+    }
+
+    /// As [`World::wire`], each connection by its number from 0.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub async fn wire_by_connection(&self, conducts: Conducts) -> WireReceiver {
+        self.listen(Listen::default(), conducts).await
+    }
+
+    /// As [`World::wire`], over TLS with a certificate that nobody trusts.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub async fn wire_tls(&self, conduct: impl Into<Conduct>) -> WireReceiver {
+        let conduct = conduct.into();
+        let tls = self_signed().unwrap_or_else(|error| panic!("no certificate: {error:#}"));
+        let listen = Listen {
+            tls: Some(tls),
+            ..Listen::default()
+        };
+        self.listen(listen, Arc::new(move |_| conduct.clone())).await
+    }
+
+    /// A port that refuses connections.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub fn refusing(&self) -> WireReceiver {
+        let receiver = WireReceiver::refusing(self.shared_time(), self.keyring.clone());
+        receiver.unwrap_or_else(|error| panic!("no port to refuse on: {error}"))
+    }
+
+    /// A port that never completes a connection.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub async fn deaf(&self) -> WireReceiver {
+        let receiver = WireReceiver::deaf(self.shared_time(), self.keyring.clone()).await;
+        receiver.unwrap_or_else(|error| panic!("no port to be deaf on: {error}"))
+    }
+
+    async fn listen(&self, listen: Listen, conducts: Conducts) -> WireReceiver {
+        let receiver = WireReceiver::start(listen, self.shared_time(), self.keyring.clone(), conducts).await;
+        let receiver = receiver.unwrap_or_else(|error| panic!("cannot listen: {error}"));
+        self.keep(receiver.journal());
+        receiver
+    }
+
+    fn shared_time(&self) -> Time {
+        Arc::new(self.time.clone())
+    }
+
+    fn keep(&self, journal: &Journal) {
+        self.journals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(journal.clone());
+    }
+
+    // Who calls the servers
+
+    /// A company, whose users and apps then call.
+    pub fn company(&self, id: u64) -> Company<'_> {
+        Company::new(self, id)
+    }
+
+    /// The platform's back end.
+    pub fn platform(&self) -> Client {
+        self.caller(0, &Claims::of_scope("platform"))
+    }
+
+    /// An operator.
+    pub fn operator(&self) -> Client {
+        self.caller(0, &Claims::of_scope("operator"))
+    }
+
+    /// Whoever has these claims, calling one of the servers.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer servers.
+    pub fn caller(&self, server: usize, claims: &Claims) -> Client {
+        self.anonymous(server)
+            .with_token(Some(self.options.key.sign(claims, self.now())))
+    }
+
+    /// A caller without a token.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer servers.
+    pub fn anonymous(&self, server: usize) -> Client {
+        let client = Client::new(&self.url(server), None, self.keyring.clone());
+        client.unwrap_or_else(|error| panic!("no HTTP client: {error:#}"))
+    }
+
+    /// The base address of one of the servers.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer servers.
+    pub fn url(&self, server: usize) -> String {
+        format!("http://{}", self.address(server))
+    }
+
+    fn address(&self, server: usize) -> SocketAddr {
+        let servers = self.servers.len();
+        self.servers
+            .get(server)
+            .map_or_else(|| panic!("there are {servers} servers"), Server::address)
+    }
+
+    // What happened
+
+    /// How many SQL statements the servers have sent, in a metered world; else 0.
+    pub fn statements(&self) -> u64 {
+        self.meter.as_ref().map_or(0, Meter::statements)
+    }
+
+    /// Every delivery accepted, by where it stands (D7).
+    ///
+    /// # Panics
+    ///
+    /// When the server does not say.
+    pub async fn tally(&self) -> Tally {
+        let metrics = self.anonymous(0).get("/metrics").await;
+        let tally = metrics
+            .map_err(anyhow::Error::from)
+            .and_then(|(_, text)| Tally::parse(&text));
+        tally.unwrap_or_else(|error| panic!("no tally: {error:#}"))
+    }
+
+    /// Settles, and then checks what must hold at the end of any story: D7's identity, and that every request that a
+    /// receiver got was signed and shaped as it must be.
+    ///
+    /// # Panics
+    ///
+    /// When it does not hold, saying where.
+    pub async fn verify(&self) {
+        self.settle().await;
+        let tally = self.tally().await;
+        assert!(
+            tally.is_conserved(),
+            "deliveries were lost or made up (D7): {tally:?}"
+        );
+        let journals = self
+            .journals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for arrival in journals.iter().flat_map(Journal::all) {
+            let complaints = arrival.complaints();
+            assert!(
+                complaints.is_empty(),
+                "{}: {}",
+                arrival.name(),
+                complaints.join("; ")
+            );
+        }
+    }
+}

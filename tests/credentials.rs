@@ -1,0 +1,90 @@
+//! HTTP basic credentials go with every request and come back to nobody.
+
+use serde_json::json;
+use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::world::World;
+
+/// `user:päss`, encoded by hand: UTF-8, as RFC 7617 recommends.
+const USER_PAESS: &str = "Basic dXNlcjpww6Rzcw==";
+
+/// W11, D10: they go with every attempt, and neither the graph nor the log of attempts returns the password.
+#[tokio::test(flavor = "multi_thread")]
+async fn basic_credentials_go_with_every_request_and_the_password_never_returns() {
+    let world = World::start().await;
+    let receiver = world.receiver(500).await;
+    let user = world.company(1).user(7);
+    let new = NewWebhook::to(&receiver.url()).basic_auth("user", "päss");
+    let webhook = user.create_webhook(new).await.unwrap().webhook;
+    assert_eq!(
+        (webhook.http_auth_user.as_deref(), webhook.has_http_auth_password),
+        (Some("user"), true)
+    );
+    world.company(1).publish().await.unwrap();
+    world.advance("PT1H").await;
+
+    let sent: Vec<_> = receiver
+        .journal()
+        .all()
+        .iter()
+        .map(|a| a.header("authorization").map(str::to_owned))
+        .collect();
+    assert_eq!(sent, vec![Some(USER_PAESS.to_owned()); 4]);
+    let delivery = user.last_delivery(&webhook.id).await.unwrap();
+    for attempt in &delivery.attempts {
+        let logged = attempt
+            .request_headers
+            .iter()
+            .find(|header| header.name == "authorization")
+            .unwrap();
+        assert!(
+            !logged.value.contains(&USER_PAESS[6..]),
+            "the log shows {}",
+            logged.value
+        );
+    }
+    world.verify().await;
+}
+
+/// W11, API.md: null clears, absent leaves; a retry uses what holds when it starts (D9).
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_can_be_changed_and_cleared() {
+    let world = World::start().await;
+    let receiver = world.receiver(500).await;
+    let user = world.company(1).user(7);
+    let new = NewWebhook::to(&receiver.url()).basic_auth("user", "old");
+    let id = user.create_webhook(new).await.unwrap().webhook.id;
+    world.company(1).publish().await.unwrap();
+    world.settle().await;
+
+    user.update_webhook(&id, json!({"httpAuthPassword": "päss"}))
+        .await
+        .unwrap();
+    world.advance("PT3S").await;
+    let renamed = user
+        .update_webhook(&id, json!({"name": "still with credentials"}))
+        .await
+        .unwrap();
+    assert!(renamed.has_http_auth_password);
+    world.advance("PT30S").await;
+    let cleared = user
+        .update_webhook(&id, json!({"httpAuthUser": null, "httpAuthPassword": null}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (cleared.http_auth_user, cleared.has_http_auth_password),
+        (None, false)
+    );
+    world.advance("PT150S").await;
+
+    let sent: Vec<_> = receiver
+        .journal()
+        .all()
+        .iter()
+        .map(|a| a.header("authorization").map(str::to_owned))
+        .collect();
+    assert_eq!(
+        sent[1..],
+        [Some(USER_PAESS.to_owned()), Some(USER_PAESS.to_owned()), None]
+    );
+    world.verify().await;
+}

@@ -1,0 +1,30 @@
+//! A server with nothing to do does next to nothing.
+
+use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::world::World;
+
+/// DESIGN, Simulated clock: no loop of fixed interval runs on policy time, so that 72 idle hours cost under 200
+/// statements, with webhooks there.
+#[tokio::test(flavor = "multi_thread")]
+async fn seventy_two_idle_hours_cost_under_200_statements() {
+    let world = World::builder().metered().start().await;
+    let receiver = world.receiver(200).await;
+    for user in 1..=3 {
+        world
+            .company(1)
+            .user(user)
+            .create_webhook(NewWebhook::to(&receiver.url()))
+            .await
+            .unwrap();
+    }
+    world.company(1).publish().await.unwrap();
+    world.settle().await;
+    assert_eq!(receiver.journal().len(), 3);
+
+    let before = world.statements();
+    assert!(before > 0, "the meter sees the server");
+    world.advance("PT72H").await;
+    let cost = world.statements() - before;
+    assert!(cost < 200, "72 idle hours cost {cost} statements");
+    world.verify().await;
+}

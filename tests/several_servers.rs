@@ -1,0 +1,83 @@
+//! Several servers on one database share the work, and each delivery is one server's at a time.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::world::World;
+
+const EVENTS: usize = 10_000;
+const BATCH: usize = 250;
+
+/// D6: two servers on one database deliver 10,000 events once each when nothing crashes.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_deliver_ten_thousand_events_once_each() {
+    let world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(200).await;
+    for company in 1..=4 {
+        world
+            .company(company)
+            .user(7)
+            .create_webhook(NewWebhook::to(&receiver.url()))
+            .await
+            .unwrap();
+    }
+    let publish = async |n: usize| {
+        let company = world.company(1 + n as u64 % 4).at(n % 2);
+        company
+            .publish_many(BATCH)
+            .await
+            .map(|publication| publication.events)
+    };
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for published in join_all((0..EVENTS / BATCH).map(publish)).await {
+        counts.extend(
+            published
+                .unwrap()
+                .into_iter()
+                .map(|event| (event.event.event_id, 0)),
+        );
+    }
+    assert_eq!(counts.len(), EVENTS);
+    world.settle().await;
+    world.advance("PT1H").await;
+
+    for arrival in receiver.journal().all() {
+        *counts
+            .get_mut(arrival.event())
+            .expect("only published events arrive") += 1;
+    }
+    let other: Vec<_> = counts.iter().filter(|(_, count)| **count != 1).take(10).collect();
+    assert!(other.is_empty(), "not delivered once: {other:?}");
+    let tally = world.tally().await;
+    assert_eq!(
+        (tally.accepted, tally.succeeded, tally.open),
+        (EVENTS as u64, EVENTS as u64, 0)
+    );
+    world.verify().await;
+}
+
+/// D6: what a stopped server leaves pending, another takes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_takes_over_the_retries_of_one_that_stopped() {
+    let mut world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(500).await;
+    let user = world.company(1).at(1).user(7);
+    let webhook = user
+        .create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap()
+        .webhook;
+    world.company(1).publish().await.unwrap();
+    world.settle().await;
+    world.stop(0).await;
+    receiver.answer_with(200);
+    world.advance("PT1H").await;
+
+    let delivery = world.company(1).user(7).last_delivery(&webhook.id).await.unwrap();
+    assert_eq!(
+        (delivery.status.as_str(), delivery.attempts.len()),
+        ("SUCCEEDED", 2)
+    );
+    world.verify().await;
+}

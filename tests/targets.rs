@@ -1,0 +1,168 @@
+//! Which addresses a webhook may lead to.
+
+use serde_json::json;
+use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::world::World;
+
+use crate::scene::Scene;
+
+/// Every spelling of an address that is not public.
+const PRIVATE: &[&str] = &[
+    "http://localhost/",
+    "http://localhost./",
+    "http://127.0.0.1/",
+    "http://127.0.0.1./",
+    "http://127.1/",
+    "http://2130706433/",
+    "http://0x7f000001/",
+    "http://0x7f.1/",
+    "http://017700000001/",
+    "http://0/",
+    "http://10.0.0.1/",
+    "http://172.16.0.1/",
+    "http://172.31.255.255/",
+    "http://192.168.1.1/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://100.64.0.1/",
+    "http://192.0.2.1/",
+    "http://198.18.0.1/",
+    "http://198.51.100.1/",
+    "http://203.0.113.1/",
+    "http://224.0.0.1/",
+    "http://240.0.0.1/",
+    "http://255.255.255.255/",
+    "http://[::]/",
+    "http://[::1]/",
+    "http://[::ffff:10.0.0.1]/",
+    "http://[::ffff:7f00:1]/",
+    "http://[64:ff9b::7f00:1]/",
+    "http://[2002:7f00:1::]/",
+    "http://[fc00::1]/",
+    "http://[fe80::1]/",
+    "http://[ff02::1]/",
+    "http://[2001:db8::1]/",
+];
+
+/// W10: what is not public is refused when the webhook is created, however it is spelled, and when it is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_are_not_public_are_refused_in_every_spelling() {
+    let world = World::builder().allowed_targets(&[]).start().await;
+    let user = world.company(1).user(7);
+    for url in PRIVATE {
+        let refusal = user.create_webhook(NewWebhook::to(url)).await.unwrap_err();
+        assert_eq!(refusal.code(), "FORBIDDEN_ADDRESS", "{url}: {refusal}");
+        let error = refusal.user_error().unwrap();
+        assert_eq!(error.path, ["input", "subscriptionUrl"]);
+    }
+    let public = user
+        .create_webhook(NewWebhook::to("http://93.184.215.14/"))
+        .await
+        .unwrap()
+        .webhook;
+    let change = json!({"subscriptionUrl": "http://2130706433/"});
+    let refusal = user.update_webhook(&public.id, change).await.unwrap_err();
+    assert_eq!(refusal.code(), "FORBIDDEN_ADDRESS");
+    world.verify().await;
+}
+
+/// W10: what is no full `http(s)` URL, or carries credentials, is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plain_http_url_is_refused() {
+    let world = World::start().await;
+    let user = world.company(1).user(7);
+    let long = format!("http://127.0.0.1/{}", "x".repeat(2048));
+    for (url, code) in [
+        ("", "INVALID_URL"),
+        ("deals", "INVALID_URL"),
+        ("//example.com/hook", "INVALID_URL"),
+        ("http://", "INVALID_URL"),
+        ("ftp://127.0.0.1/", "INVALID_URL"),
+        ("file:///etc/passwd", "INVALID_URL"),
+        ("javascript:alert(1)", "INVALID_URL"),
+        ("http://user:password@127.0.0.1/", "INVALID_URL"),
+        ("http://user@127.0.0.1/", "INVALID_URL"),
+        (&long, "TOO_LONG"),
+    ] {
+        let refusal = user.create_webhook(NewWebhook::to(url)).await.unwrap_err();
+        assert_eq!(refusal.code(), code, "{url:?}: {refusal}");
+    }
+    world.verify().await;
+}
+
+/// W10: an operator allows exact CIDRs, and nothing beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_allowed_networks_are_allowed() {
+    let world = World::builder()
+        .allowed_targets(&["127.0.0.1/32", "10.1.0.0/16"])
+        .start()
+        .await;
+    let user = world.company(1).user(7);
+    for (url, allowed) in [
+        ("http://127.0.0.1/", true),
+        ("http://[::ffff:127.0.0.1]/", true),
+        ("http://10.1.255.255/", true),
+        ("http://127.0.0.2/", false),
+        ("http://10.2.0.0/", false),
+        ("http://[::1]/", false),
+    ] {
+        assert_eq!(
+            user.create_webhook(NewWebhook::to(url)).await.is_ok(),
+            allowed,
+            "{url}"
+        );
+    }
+    world.verify().await;
+}
+
+/// W10: the address is vetted again when the connection is opened: literal or name, nothing is contacted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_forbidden_by_then_is_never_contacted() {
+    let mut world = World::builder()
+        .allowed_targets(&["127.0.0.0/8", "::1/128"])
+        .start()
+        .await;
+    let receiver = world.receiver(200).await;
+    let user = world.company(1).user(7);
+    let by_name = receiver.url().replace("127.0.0.1", "localhost");
+    let mut webhooks = Vec::new();
+    for url in [receiver.url(), by_name] {
+        webhooks.push(user.create_webhook(NewWebhook::to(&url)).await.unwrap().webhook);
+    }
+    world.restart(0, &[]).await;
+    world.company(1).publish().await.unwrap();
+    world.advance("PT1H").await;
+
+    let user = world.company(1).user(7);
+    for webhook in webhooks {
+        let delivery = user.last_delivery(&webhook.id).await.unwrap();
+        assert_eq!((delivery.status.as_str(), delivery.attempts.len()), ("FAILED", 4));
+        for attempt in &delivery.attempts {
+            assert_eq!(
+                attempt.error_class.as_deref(),
+                Some("BLOCKED_ADDRESS"),
+                "{attempt:?}"
+            );
+        }
+    }
+    assert!(receiver.journal().is_empty());
+    world.verify().await;
+}
+
+/// W10: a name that leads to an allowed address is called by that name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_leads_to_an_allowed_address_is_called() {
+    let world = World::builder()
+        .allowed_targets(&["127.0.0.0/8", "::1/128"])
+        .start()
+        .await;
+    let receiver = world.receiver(200).await;
+    let url = receiver.url().replace("127.0.0.1", "localhost");
+    let scene = Scene::leading_to(world, &url).await;
+    scene.deliver().await;
+    let host = receiver.journal().all()[0]
+        .header("host")
+        .map(str::to_owned)
+        .unwrap();
+    assert!(host.starts_with("localhost:"), "{host}");
+    scene.world.verify().await;
+}
