@@ -7,6 +7,7 @@ mod scene;
 
 mod apps;
 mod bans;
+mod conservation;
 mod credentials;
 mod fairness;
 mod idleness;

@@ -1,0 +1,64 @@
+//! Every accepted delivery is accounted for, at every moment.
+
+use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::reply::Script;
+use tenterhook_harness::world::{Tally, World};
+
+/// D7: accepted = succeeded + failed + lost + cancelled + open, from second to second, while deliveries end in each
+/// of the four ways; and each webhook's deliveries say the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn accepted_is_succeeded_failed_lost_cancelled_and_open_at_every_moment() {
+    let world = World::builder().servers(2).start().await;
+    let user = world.company(1).user(7);
+    let at = async |script: Script, object: &str| {
+        let receiver = world.receiver(script).await;
+        let new = NewWebhook::to(&receiver.url()).on("CHANGE", object);
+        (user.create_webhook(new).await.unwrap().webhook.id, receiver)
+    };
+    let (succeeding, _one) = at(Script::by_attempt([500], 200), "deal").await;
+    let (failing, _two) = at(500.into(), "person").await;
+    let (banned, _three) = at(500.into(), "product").await;
+    let (removed, _four) = at(500.into(), "stage").await;
+    let publish = async |object: &str, times: usize| {
+        let event = tenterhook_harness::client::NewEvent::new(1, "CHANGE", object, "8");
+        world.platform().publish(&vec![event; times]).await.unwrap();
+    };
+    publish("deal", 9).await;
+    publish("person", 9).await;
+    publish("product", 10).await;
+    publish("stage", 5).await;
+    for second in 0..200 {
+        world.advance("PT1S").await;
+        let tally = world.tally().await;
+        assert!(tally.is_conserved(), "after {second} s: {tally:?}");
+        match second {
+            20 => publish("product", 4).await,
+            40 => drop(user.delete_webhook(&removed).await.unwrap()),
+            _ => {}
+        }
+    }
+    let expected = Tally {
+        accepted: 37,
+        succeeded: 9,
+        failed: 9,
+        lost: 14,
+        cancelled: 5,
+        open: 0,
+    };
+    assert_eq!(world.tally().await, expected);
+    for (webhook, status, count) in [
+        (succeeding, "SUCCEEDED", 9),
+        (failing, "FAILED", 9),
+        (banned, "LOST", 14),
+        (removed, "CANCELLED", 5),
+    ] {
+        let deliveries = user.deliveries(&webhook).await.unwrap();
+        assert_eq!(crate::scene::count(&deliveries, status), count, "{status}");
+        assert_eq!(deliveries.len(), count, "{status}");
+        assert!(
+            deliveries.iter().all(|delivery| delivery.finished_at.is_some()),
+            "{status}"
+        );
+    }
+    world.verify().await;
+}
