@@ -16,7 +16,6 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Listen for webhooks, answer as told, and print each request with what is wrong with it.
     Receive(commands::receive::Receive),
 }
 
