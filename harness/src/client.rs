@@ -35,8 +35,7 @@ pub struct Client {
     keyring: Keyring,
 }
 
-/// Why a call did not do what was asked.
-#[derive(Debug)]
+/// Why a call did not do what was asked. Debugged as it is displayed, so that a test that unwraps one says it plainly.
 pub enum Refusal {
     /// The mutation's `userErrors`: the caller's input.
     User(Vec<UserError>),
@@ -118,6 +117,12 @@ impl fmt::Display for Refusal {
             }
             Self::Transport(error) => write!(f, "no usable answer: {error:#}"),
         }
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

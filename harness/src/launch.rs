@@ -3,16 +3,25 @@
 //! Promises to use what a person who starts the server uses: settings, a clock, a Postgres, `run`. Nothing of what the
 //! harness judges comes from here.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
+use tenterhook::app;
 use tenterhook::clock::{Clock, SimClock};
+use tenterhook::config::{ClockKind, Keys, Settings, TokenKeys};
 use tenterhook::embedded::EmbeddedPostgres;
 use tenterhook::store::migrations;
 
+use crate::client::Client;
+use crate::realtime::{self, PATIENCE};
+use crate::signature::Keyring;
 use crate::timekeeper::{AttemptName, Timekeeper};
 use crate::token::TokenKey;
 
@@ -126,21 +135,40 @@ pub struct ServerOptions {
     pub allowed_targets: Vec<String>,
     /// What signs the tokens that it accepts.
     pub key: TokenKey,
+    /// What it seals credentials with: the same for all servers of a database.
+    pub sealing_key: String,
 }
 
-/// A running server.
+/// A running server. Dropping it asks it to stop; [`Server::stop`] waits until it has.
 pub struct Server {
     address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Server {
-    /// Starts one on a free port.
+    /// Starts one on a free port, and waits until it serves.
     pub async fn start(
         options: &ServerOptions,
         database: &str,
         time: &SimulatedTime,
     ) -> anyhow::Result<Self> {
-        anyhow::bail!("{options:?} {database} {}", time.now())
+        let settings = settings(options, database)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        // An error means that the sender was dropped, which asks for the same.
+        let shutdown = async move { drop(stopped.await) };
+        let run = app::run(Arc::new(settings), listener, time.clock.clone(), shutdown);
+        let mut running = realtime::spawn(run);
+        let caller = Client::new(&format!("http://{address}"), None, Keyring::default())?;
+        tokio::select! {
+            ended = &mut running => bail!("the server ended while it started: {:?}", ended?),
+            answer = caller.get("/livez") => match answer? {
+                (200, _) => Ok(Self { address, stop, running }),
+                other => bail!("/livez answered {other:?}"),
+            }
+        }
     }
 
     /// Where it listens.
@@ -150,6 +178,25 @@ impl Server {
 
     /// Stops it as SIGTERM would, and waits until it has.
     pub async fn stop(self) -> anyhow::Result<()> {
-        Ok(())
+        drop(self.stop);
+        realtime::within(PATIENCE, self.running)
+            .await
+            .context("it did not stop")??
     }
+}
+
+fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings> {
+    let targets = options.allowed_targets.iter().map(|cidr| cidr.parse());
+    Ok(Settings {
+        database_url: Some(database.into()),
+        keys: Some(Keys {
+            tokens: TokenKeys::Secret(options.key.secret.clone().into()),
+            sealing: options.sealing_key.clone().into(),
+        }),
+        jwt_issuer: options.key.issuer.clone(),
+        jwt_audience: options.key.audience.clone(),
+        clock: ClockKind::Simulated,
+        allowed_targets: targets.collect::<Result<_, _>>()?,
+        ..Settings::default()
+    })
 }

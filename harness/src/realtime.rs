@@ -24,7 +24,7 @@ pub fn now() -> Timestamp {
 
 /// Runs a receiver's own work beside the caller, unknown to any simulated clock: while a server waits for it
 /// the server's attempt holds simulated time still.
-pub fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(work)
 }
 

@@ -17,11 +17,11 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 #[derive(Debug, Clone)]
 pub struct TokenKey {
     /// The shared HS256 secret.
-    pub secret: Vec<u8>,
-    /// `iss`, where the server checks it.
-    pub issuer: Option<String>,
-    /// `aud`, where the server checks it.
-    pub audience: Option<String>,
+    pub secret: String,
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
 }
 
 /// What a token says about its holder. Absent claims are left out of the token.
@@ -47,10 +47,8 @@ pub struct Claims {
 struct Envelope<'a> {
     #[serde(flatten)]
     claims: &'a Claims,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    aud: Option<&'a str>,
+    iss: &'a str,
+    aud: &'a str,
     iat: i64,
     exp: i64,
 }
@@ -107,8 +105,8 @@ impl TokenKey {
     pub fn sign_until(&self, claims: &Claims, now: Timestamp, expiry: Timestamp) -> String {
         let envelope = Envelope {
             claims,
-            iss: self.issuer.as_deref(),
-            aud: self.audience.as_deref(),
+            iss: &self.issuer,
+            aud: &self.audience,
             iat: now.as_second(),
             exp: expiry.as_second(),
         };
@@ -118,7 +116,8 @@ impl TokenKey {
             URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#),
             URL_SAFE_NO_PAD.encode(payload)
         );
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("HMAC takes a key of any length");
         mac.update(signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     }
@@ -145,9 +144,9 @@ mod tests {
     #[test]
     fn an_app_token_names_its_app_and_nothing_it_lacks() {
         let key = TokenKey {
-            secret: b"secret".to_vec(),
-            issuer: None,
-            audience: None,
+            secret: "s".to_owned(),
+            issuer: "i".to_owned(),
+            audience: "a".to_owned(),
         };
         let token = key.sign(
             &Claims::user(1, 7, "regular").through_app("crm"),
@@ -157,7 +156,7 @@ mod tests {
         let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
         assert_eq!(
             claims,
-            r#"{"sub":"7","company_id":"1","role":"regular","app_id":"crm","scope":"webhooks:read webhooks:write admin","iat":0,"exp":31536000}"#
+            r#"{"sub":"7","company_id":"1","role":"regular","app_id":"crm","scope":"webhooks:read webhooks:write admin","iss":"i","aud":"a","iat":0,"exp":31536000}"#
         );
     }
 }

@@ -28,8 +28,6 @@ use crate::wire::{Conduct, Conducts, Listen, WireReceiver, self_signed};
 
 /// When every world begins: an ordinary moment, far from midnight.
 const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
-/// What signs the tokens of a world.
-const KEY: &[u8] = b"the key of a world that exists only for a test";
 
 /// What a world is made of.
 #[derive(Debug, Clone)]
@@ -143,10 +141,11 @@ impl World {
         let options = ServerOptions {
             allowed_targets: vec!["127.0.0.0/8".to_owned()],
             key: TokenKey {
-                secret: KEY.to_vec(),
-                issuer: None,
-                audience: None,
+                secret: "of a world that exists only for a test".to_owned(),
+                issuer: "harness".to_owned(),
+                audience: "harness".to_owned(),
             },
+            sealing_key: "5ea1".repeat(16),
         };
         WorldBuilder {
             servers: 1,
