@@ -12,6 +12,8 @@ pub mod matching;
 pub mod merging;
 pub mod payload;
 pub mod retry;
+#[cfg(test)]
+mod samples;
 pub mod sealing;
 pub mod signing;
 pub mod target;

@@ -4,6 +4,9 @@
 //! then what the caller cannot see does not exist; and only what it sees can be forbidden to it. Does not know
 //! limits (W3), nor whether a user exists, nor states: a removed webhook is still seen (W12).
 
+#[cfg(test)]
+mod tests;
+
 use crate::model::access::{Caller, UserCaller, UserRole, WebhookScope};
 use crate::model::ids::{AppId, UserId};
 use crate::model::webhook::{RemoveReason, Webhook};

@@ -102,3 +102,47 @@ pub fn entries(len: usize, max: usize) -> Result<(), OutOfBounds> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_bounded_in_characters_not_bytes() {
+        assert_eq!(text(&"ä".repeat(255), NAME_CHARS), Ok(()));
+        assert_eq!(
+            text(&"a".repeat(256), NAME_CHARS),
+            Err(OutOfBounds::Characters(255))
+        );
+        assert_eq!(text("", NAME_CHARS), Err(OutOfBounds::Empty));
+        assert_eq!(optional_text("", NAME_CHARS), Ok(()));
+    }
+
+    #[test]
+    fn what_a_header_or_the_database_cannot_hold_is_refused() {
+        for bad in ["a\0", "a\r\nx-evil: 1", "\t", "\u{7f}", "\u{85}"] {
+            assert_eq!(text(bad, NAME_CHARS), Err(OutOfBounds::Control), "{bad:?}");
+        }
+        assert_eq!(text("Ünïcode – ☃ 雪", NAME_CHARS), Ok(()));
+    }
+
+    #[test]
+    fn w11_a_user_name_ends_at_its_colon_and_a_password_does_not() {
+        assert_eq!(auth_user("a:b"), Err(OutOfBounds::Colon));
+        assert_eq!(auth_user(""), Err(OutOfBounds::Empty));
+        assert_eq!(auth_password("a:b"), Ok(()));
+        assert_eq!(auth_password(""), Ok(()));
+        assert_eq!(auth_password(&"x".repeat(256)), Err(OutOfBounds::Characters(255)));
+    }
+
+    #[test]
+    fn objects_are_bounded_in_bytes_and_lists_in_entries() {
+        assert_eq!(object(&"1".repeat(256 * 1024)), Ok(()));
+        assert_eq!(
+            object(&"1".repeat(256 * 1024 + 1)),
+            Err(OutOfBounds::Bytes(262_144))
+        );
+        assert_eq!(entries(1000, EVENTS), Ok(()));
+        assert_eq!(entries(1001, EVENTS), Err(OutOfBounds::Entries(1000)));
+    }
+}

@@ -3,6 +3,9 @@
 //! Promises one meaning for both ways of matching: [`wants`] for one webhook, [`selector`] for the store's join
 //! over many. Does not look at states: a paused webhook wants its events, and loses them (W13).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use crate::config::policy::Catalog;

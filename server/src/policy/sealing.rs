@@ -11,6 +11,9 @@
 //! The key id, a digest of the key, tells a value of another key from a damaged one, and lets a later release
 //! hold several keys while it re-seals.
 
+#[cfg(test)]
+mod tests;
+
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};

@@ -3,6 +3,9 @@
 //! Promises that what is sent and what is shown later come from one function, [`headers`], so that a shown
 //! request is the one that was sent, secrets apart. Does not keep secrets: that is [`super::sealing`]'s.
 
+#[cfg(test)]
+mod tests;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};

@@ -6,6 +6,8 @@
 //! anything, and does not promise that a host exists.
 
 mod address;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -4,6 +4,9 @@
 //! address (6to4, Teredo) or for none is not. Ranges that a tunnel or translator would turn into an IPv4
 //! address are refused whole: what is inside them is not ours to unwrap.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Base address, prefix length, name.

@@ -1,0 +1,279 @@
+//! Hostile spellings, the edges of every range, and what an operator allows.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn policy(allowed: &[&str], hosts: &[&str]) -> TargetPolicy {
+    let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+    TargetPolicy::new(allowed.iter().map(|net| net.parse().unwrap()).collect(), &hosts).unwrap()
+}
+
+fn strict() -> TargetPolicy {
+    policy(&[], &["api.platform.example"])
+}
+
+/// What a URL is refused for, in one word; `ok` where it is taken.
+fn refusal(policy: &TargetPolicy, url: &str) -> &'static str {
+    match policy.vet_url(url) {
+        Ok(_) => "ok",
+        Err(UrlRefusal::TooLong) => "long",
+        Err(UrlRefusal::NotAUrl(_)) => "no url",
+        Err(UrlRefusal::Scheme) => "scheme",
+        Err(UrlRefusal::Credentials) => "credentials",
+        Err(UrlRefusal::PlatformHost) => "platform",
+        Err(UrlRefusal::LocalName) => "local",
+        Err(UrlRefusal::Blocked(Blocked(range))) => range,
+    }
+}
+
+#[test]
+fn w10_urls_that_are_taken() {
+    for url in [
+        "https://receiver.example/hook",
+        "http://receiver.example",
+        "HTTPS://Receiver.Example:8443/a?b=c#d",
+        "https://8.8.8.8/",
+        "https://[2606:4700:4700::1111]/",
+        "https://bücher.example/",
+        "https://platform.example/",
+        "https://sub.api.platform.example/",
+        "https://api.platform.example.evil.example/",
+        "https://localhost.example/",
+        "https://notlocalhost/",
+        "https://receiver.example/?next=http://user:pw@127.0.0.1/",
+        "https://receiver.example/@127.0.0.1",
+    ] {
+        assert_eq!(refusal(&strict(), url), "ok", "{url}");
+    }
+}
+
+#[test]
+fn w10_what_is_no_public_url_is_refused_whatever_its_spelling() {
+    for (url, expected) in [
+        ("", "no url"),
+        ("receiver.example/hook", "no url"),
+        ("//receiver.example/hook", "no url"),
+        ("/hook", "no url"),
+        ("http://", "no url"),
+        ("http:///", "no url"),
+        ("https://exa mple.com/", "no url"),
+        ("https://exa%00mple.com/", "no url"),
+        ("https://receiver.example:65536/", "no url"),
+        ("http://256.256.256.256/", "no url"),
+        ("http://1.2.3.4.5/", "no url"),
+        ("http://[::1/", "no url"),
+        ("http://[fe80::1%25eth0]/", "no url"),
+        ("ftp://receiver.example/", "scheme"),
+        ("file:///etc/passwd", "scheme"),
+        ("gopher://127.0.0.1:6379/_INFO", "scheme"),
+        ("javascript:alert(1)", "scheme"),
+        ("ws://receiver.example/", "scheme"),
+        ("data:text/plain,hello", "scheme"),
+        ("https://user@receiver.example/", "credentials"),
+        ("https://user:secret@receiver.example/", "credentials"),
+        ("https://:secret@receiver.example/", "credentials"),
+        ("https://receiver.example:x@127.0.0.1/", "credentials"),
+        ("https://127.0.0.1\\@receiver.example/", "loopback"),
+        ("https://api.platform.example/v1/deals", "platform"),
+        ("https://API.Platform.EXAMPLE/", "platform"),
+        ("https://api.platform.example./", "platform"),
+        ("https://api.platform.example:8443/", "platform"),
+        ("https://%61pi.platform.example/", "platform"),
+        ("https://api。platform。example/", "platform"),
+        ("https://\u{ff41}pi.platform.example/", "platform"),
+        ("https://api.plat\u{ad}form.example/", "platform"),
+        ("http://localhost/", "local"),
+        ("http://LOCALHOST:8080/", "local"),
+        ("http://localhost./", "local"),
+        ("http://a.localhost/", "local"),
+        ("http://a.b.localhost./", "local"),
+        ("http://loc%61lhost/", "local"),
+        ("http://\u{24db}ocalhost/", "local"),
+        ("http://127.0.0.1/", "loopback"),
+        ("http://127.0.0.1./", "loopback"),
+        ("http://127.1/", "loopback"),
+        ("http://127.0.1/", "loopback"),
+        ("http://2130706433/", "loopback"),
+        ("http://0x7f000001/", "loopback"),
+        ("http://0x7F.1/", "loopback"),
+        ("http://0x7f.0x0.0x0.0x1/", "loopback"),
+        ("http://017700000001/", "loopback"),
+        ("http://0177.0.0.01/", "loopback"),
+        ("http://0177.0.0.0x1:80/", "loopback"),
+        ("http://127.0.0.1%2e/", "loopback"),
+        ("http://%31%32%37.0.0.1/", "loopback"),
+        ("http://①②⑦.⓪.⓪.①/", "loopback"),
+        ("http://１２７.０.０.１/", "loopback"),
+        ("http://127。0。0。1/", "loopback"),
+        ("http:127.0.0.1", "loopback"),
+        ("http:\\\\127.0.0.1\\", "loopback"),
+        (" http://127.0.0.1/ ", "loopback"),
+        ("ht\ntp://127.0.\t0.1/", "loopback"),
+        ("http://[::1]/", "loopback"),
+        ("http://[0:0:0:0:0:0:0:1]:80/", "loopback"),
+        ("http://[::ffff:127.0.0.1]/", "loopback"),
+        ("http://[::ffff:7f00:1]/", "loopback"),
+        ("http://[0:0:0:0:0:FFFF:7F00:0001]/", "loopback"),
+        ("http://[::127.0.0.1]/", "IPv4-compatible"),
+        ("http://[::ffff:0:127.0.0.1]/", "IPv4-translated"),
+        ("http://[64:ff9b::127.0.0.1]/", "NAT64"),
+        ("http://[64:ff9b::7f00:1]/", "NAT64"),
+        ("http://[64:ff9b:1::a00:1]/", "NAT64"),
+        ("http://[2002:7f00:1::]/", "6to4"),
+        ("http://[2001:0:7f00:1::]/", "Teredo"),
+        ("http://0/", "this network"),
+        ("http://0.0.0.0/", "this network"),
+        ("http://[::]/", "unspecified"),
+        ("http://[::ffff:0.0.0.0]/", "this network"),
+        ("http://10.0.0.1/", "private"),
+        ("http://012.0.0.1/", "private"),
+        ("http://172.31.255.255/", "private"),
+        ("http://192.168.1.1/", "private"),
+        ("http://[::ffff:192.168.1.1]/", "private"),
+        ("http://169.254.169.254/latest/meta-data/", "link-local"),
+        ("http://2852039166/latest/meta-data/", "link-local"),
+        ("http://[::ffff:a9fe:a9fe]/", "link-local"),
+        ("http://[fd00:ec2::254]/", "unique local"),
+        ("http://168.63.129.16/machine", "cloud metadata"),
+        ("http://100.100.100.200/", "carrier NAT"),
+        ("http://192.0.0.192/", "protocol assignments"),
+        ("http://[fe80::1]/", "link-local"),
+        ("http://[fec0::1]/", "site-local"),
+        ("http://[ff02::1]/", "multicast"),
+        ("http://224.0.0.1/", "multicast"),
+        ("http://255.255.255.255/", "reserved"),
+        ("http://0xffffffff/", "reserved"),
+    ] {
+        assert_eq!(refusal(&strict(), url), expected, "{url:?}");
+    }
+}
+
+#[test]
+fn w10_an_allowed_cidr_wins_for_exactly_its_addresses() {
+    let development = policy(&["127.0.0.0/30", "fd00:1::/64"], &[]);
+    for url in [
+        "http://127.0.0.1:9000/",
+        "http://0x7f.3/",
+        "http://[::ffff:127.0.0.2]/",
+        "http://[fd00:1::5]/",
+    ] {
+        assert_eq!(refusal(&development, url), "ok", "{url}");
+    }
+    for (url, expected) in [
+        ("http://127.0.0.4/", "loopback"),
+        ("http://[::1]/", "loopback"),
+        ("http://[64:ff9b::127.0.0.1]/", "NAT64"),
+        ("http://[fd00:1:0:1::]/", "unique local"),
+        ("http://10.0.0.1/", "private"),
+    ] {
+        assert_eq!(refusal(&development, url), expected, "{url}");
+    }
+}
+
+#[test]
+fn w10_local_names_are_taken_where_loopback_is() {
+    for (allowed, expected) in [
+        (&["127.0.0.1/32"][..], "ok"),
+        (&["::1/128"], "ok"),
+        (&["127.0.0.0/8", "::1/128"], "ok"),
+        (&["10.0.0.0/8"], "local"),
+        (&["127.0.0.2/32"], "local"),
+    ] {
+        assert_eq!(
+            refusal(&policy(allowed, &[]), "http://a.localhost:9000/"),
+            expected,
+            "{allowed:?}"
+        );
+    }
+}
+
+#[test]
+fn w10_the_platforms_hosts_may_be_addresses_and_an_allowed_cidr_does_not_free_them() {
+    let policy = policy(
+        &["0.0.0.0/0"],
+        &[" API.Example. ", "0x0a.0.0.1", "[2606:4700::1]"],
+    );
+    for url in [
+        "https://api.example/",
+        "https://10.0.0.1/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://[2606:4700:0::1]/",
+    ] {
+        assert_eq!(refusal(&policy, url), "platform", "{url}");
+    }
+    assert!(TargetPolicy::new(vec![], &["https://api.example/".to_owned()]).is_err());
+}
+
+#[test]
+fn a_url_has_at_most_2048_characters_as_given_and_as_normalised() {
+    let of = |length: usize, filler: &str| {
+        format!(
+            "https://receiver.example/{}",
+            filler.repeat(length - "https://receiver.example/".len())
+        )
+    };
+    assert_eq!(refusal(&strict(), &of(2048, "a")), "ok");
+    assert_eq!(refusal(&strict(), &of(2049, "a")), "long");
+    assert_eq!(
+        refusal(&strict(), &of(1000, "ä")),
+        "long",
+        "ä becomes six characters"
+    );
+}
+
+#[test]
+fn the_url_answered_is_the_one_that_was_vetted() {
+    let url = strict()
+        .vet_url(" HTTPS://Receiver.EXAMPLE:443/a/../b?c#d ")
+        .unwrap();
+    assert_eq!(url.as_str(), "https://receiver.example/b?c#d");
+}
+
+#[test]
+fn a_refusal_tells_the_address_from_the_spelling() {
+    let refused = |url| strict().vet_url(url).unwrap_err().is_about_the_address();
+    assert!(
+        refused("http://10.0.0.1/")
+            && refused("http://localhost/")
+            && refused("http://api.platform.example/")
+    );
+    assert!(!refused("ftp://receiver.example/") && !refused("x") && !refused("http://u@receiver.example/"));
+}
+
+proptest! {
+    /// Every way to write an IPv4 address that a browser takes leads to the same verdict.
+    #[test]
+    fn w10_no_spelling_of_an_address_escapes_its_verdict(bits: u32) {
+        let address = Ipv4Addr::from_bits(bits);
+        let [a, b, c, d] = address.octets();
+        let expected = strict().vet_address(IpAddr::V4(address)).is_ok();
+        for spelling in [
+            format!("{address}"),
+            format!("{address}."),
+            format!("{bits}"),
+            format!("{bits:#x}"),
+            format!("0{bits:o}"),
+            format!("{a}.{}", bits & 0x00ff_ffff),
+            format!("{a:#x}.0{b:o}.{c}.{d:#X}"),
+            format!("[::ffff:{address}]"),
+            format!("[{}]", address.to_ipv6_mapped()),
+        ] {
+            let verdict = strict().vet_url(&format!("http://{spelling}/"));
+            prop_assert_eq!(verdict.is_ok(), expected, "{}", spelling);
+        }
+    }
+
+    #[test]
+    fn w10_what_is_vetted_once_stays_vetted(text in "(http|https|ftp)://[a-z0-9.:@\\[\\]%\\\\/-]{0,40}") {
+        if let Ok(url) = strict().vet_url(&text) {
+            prop_assert_eq!(strict().vet_url(url.as_str()), Ok(url));
+        }
+    }
+
+    #[test]
+    fn no_text_whatever_makes_it_panic(text: String) {
+        let _ = strict().vet_url(&text);
+        let _ = strict().vet_url(&format!("http://{text}"));
+    }
+}
