@@ -1,0 +1,3 @@
+//! How things are asked for: GraphQL, and the plain HTTP beside it.
+
+pub mod document;

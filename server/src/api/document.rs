@@ -1,0 +1,104 @@
+//! What a GraphQL document may cost before anything parses it.
+//!
+//! Promises that a document that passes [`check`] cannot overflow the parser's stack nor make validation expand
+//! fragments without end: nesting, tokens, aliases, directives and expanded fragment spreads are bounded by a scan that
+//! needs no recursion. Does not judge whether the document is valid; what it cannot read it lets pass, for the parser
+//! to refuse.
+//!
+//! Why a lexer of our own: the stock parser recurses on list and object literals and aborts the process at a few
+//! thousand levels, and its validation walks a chain of fragments exponentially. Neither limit can be set from outside.
+
+mod fragments;
+mod lexer;
+
+use self::lexer::Lexer;
+
+/// The deepest nesting of brackets: selections, lists and objects alike.
+pub const MAX_NESTING: usize = 50;
+/// The most tokens in a document. The standard introspection query has about 300.
+pub const MAX_TOKENS: usize = 2_000;
+/// The most fragment spreads, each counted as often as it is reached from an operation.
+pub const MAX_SPREADS: u64 = 1_000;
+/// The most aliases.
+pub const MAX_ALIASES: usize = 100;
+/// The most directives.
+pub const MAX_DIRECTIVES: usize = 50;
+
+/// Which bound a document breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// Brackets.
+    #[error(
+        "the document is nested too deeply: at most {MAX_NESTING} levels of braces, brackets and parentheses"
+    )]
+    Nesting,
+    /// Tokens.
+    #[error("the document is too long: at most {MAX_TOKENS} tokens")]
+    Tokens,
+    /// Fragment spreads.
+    #[error("the document's fragments expand to too much: at most {MAX_SPREADS} spreads in all")]
+    Spreads,
+    /// Aliases.
+    #[error("the document has too many aliases: at most {MAX_ALIASES}")]
+    Aliases,
+    /// Directives.
+    #[error("the document has too many directives: at most {MAX_DIRECTIVES}")]
+    Directives,
+}
+
+impl TooMuch {
+    /// Whether it is about depth (`QUERY_TOO_DEEP`) rather than size (`QUERY_TOO_COMPLEX`).
+    pub fn is_depth(self) -> bool {
+        self == Self::Nesting
+    }
+}
+
+/// Scans a document once. Takes time in proportion to its length.
+pub fn check(document: &str) -> Result<(), TooMuch> {
+    let mut tokens = 0;
+    let mut depth = 0_usize;
+    let mut parentheses = 0_usize;
+    let mut aliases = 0;
+    let mut directives = 0;
+    let mut fragments = fragments::Counter::default();
+    let mut before_colon = false;
+    for token in Lexer::new(document) {
+        tokens += 1;
+        if tokens > MAX_TOKENS {
+            return Err(TooMuch::Tokens);
+        }
+        match token {
+            lexer::Token::Open(bracket) => {
+                depth += 1;
+                parentheses += usize::from(bracket == b'(');
+                if depth > MAX_NESTING {
+                    return Err(TooMuch::Nesting);
+                }
+            }
+            lexer::Token::Close(bracket) => {
+                depth = depth.saturating_sub(1);
+                parentheses = parentheses.saturating_sub(usize::from(bracket == b')'));
+            }
+            lexer::Token::At => directives += 1,
+            // In parentheses a colon belongs to an argument or a variable's type.
+            lexer::Token::Colon if before_colon && parentheses == 0 => aliases += 1,
+            _ => {}
+        }
+        if aliases > MAX_ALIASES {
+            return Err(TooMuch::Aliases);
+        }
+        if directives > MAX_DIRECTIVES {
+            return Err(TooMuch::Directives);
+        }
+        before_colon = matches!(token, lexer::Token::Name(_));
+        fragments.see(token, depth);
+    }
+    if fragments.spreads() > MAX_SPREADS {
+        Err(TooMuch::Spreads)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

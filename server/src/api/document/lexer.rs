@@ -1,0 +1,123 @@
+//! The tokens of a GraphQL document, as far as bounds need to know them.
+
+/// One token. Numbers, strings and what is no token at all count as [`Token::Other`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    Open(u8),
+    Close(u8),
+    Name(&'a str),
+    Spread,
+    Colon,
+    At,
+    Other,
+}
+
+/// Walks a document token by token, passing over white space, commas and comments.
+pub(super) struct Lexer<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Lexer<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    fn skip_while(&mut self, keep: impl Fn(u8) -> bool) {
+        self.at += self.rest().iter().take_while(|byte| keep(**byte)).count();
+    }
+
+    fn string(&mut self) {
+        if self.rest().starts_with(b"\"\"\"") {
+            self.at += 3;
+            loop {
+                match self.rest() {
+                    [b'\\', b'"', b'"', b'"', ..] => self.at += 4,
+                    [b'"', b'"', b'"', ..] => {
+                        self.at += 3;
+                        return;
+                    }
+                    [] => return,
+                    _ => self.at += 1,
+                }
+            }
+        }
+        self.at += 1;
+        loop {
+            match self.rest() {
+                [b'\\', _, ..] => self.at += 2,
+                [b'"', ..] => {
+                    self.at += 1;
+                    return;
+                }
+                // A string ends with its line: the parser refuses it, and what follows still counts.
+                [] | [b'\n' | b'\r', ..] => return,
+                _ => self.at += 1,
+            }
+        }
+    }
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+impl<'a> Iterator for Lexer<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        loop {
+            self.skip_while(|byte| byte.is_ascii_whitespace() || byte == b',');
+            if self.rest().first() != Some(&b'#') {
+                break;
+            }
+            self.skip_while(|byte| byte != b'\n' && byte != b'\r');
+        }
+        let start = self.at;
+        let first = *self.rest().first()?;
+        match first {
+            b'{' | b'[' | b'(' => {
+                self.at += 1;
+                Some(Token::Open(first))
+            }
+            b'}' | b']' | b')' => {
+                self.at += 1;
+                Some(Token::Close(first))
+            }
+            b':' => {
+                self.at += 1;
+                Some(Token::Colon)
+            }
+            b'@' => {
+                self.at += 1;
+                Some(Token::At)
+            }
+            b'"' => {
+                self.string();
+                Some(Token::Other)
+            }
+            b'.' if self.rest().starts_with(b"...") => {
+                self.at += 3;
+                Some(Token::Spread)
+            }
+            b if b.is_ascii_digit() || b == b'-' => {
+                self.at += 1;
+                self.skip_while(|byte| is_name(byte) || matches!(byte, b'.' | b'+' | b'-'));
+                Some(Token::Other)
+            }
+            b if is_name(b) => {
+                self.skip_while(is_name);
+                // Only ASCII was passed over, so both ends are character boundaries.
+                Some(Token::Name(self.text.get(start..self.at).unwrap_or_default()))
+            }
+            _ => {
+                self.at += 1;
+                Some(Token::Other)
+            }
+        }
+    }
+}
