@@ -108,6 +108,11 @@ impl Clock {
         self.park(tokio::time::sleep(duration)).await;
     }
 
+    /// Waits for `duration` of real time in the middle of work: *not* idle, so simulated time does not move meanwhile.
+    pub async fn linger(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
     /// Runs `future` until `at` at the latest, and drops it then. The task is *not* idle meanwhile, so simulated time
     /// waits for the answer; call it from a tracked task, elsewhere simulated time does not know that there is work.
     ///

@@ -50,6 +50,8 @@ pub struct Settings {
     pub pg_bin_dir: Option<PathBuf>,
     /// The keys themselves, once the files are read. Not a setting: the next three are.
     pub keys: Option<Keys>,
+    /// Whether no other process can be using the database. Not a setting: `dev` knows it of a database of its own.
+    pub sole_process: bool,
     /// A file with the secret that signs tokens with HS256.
     pub jwt_secret_file: Option<PathBuf>,
     /// The public keys that tokens may be signed with instead.
@@ -87,6 +89,7 @@ impl Default for Settings {
             data_dir: None,
             pg_bin_dir: None,
             keys: None,
+            sole_process: false,
             jwt_secret_file: None,
             jwks: None,
             sealing_key_file: None,

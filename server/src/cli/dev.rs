@@ -29,6 +29,7 @@ pub(super) async fn run(mut settings: Settings) -> anyhow::Result<()> {
     };
     if let Some(postgres) = &postgres {
         settings.database_url = Some(postgres.url("postgres").into());
+        settings.sole_process = true;
     }
     settings.keys = Some(super::development_keys(&settings, &data_dir)?);
     let url = settings

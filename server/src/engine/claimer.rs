@@ -49,7 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(%error, "deliveries could not be claimed; trying again");
-                shared.clock.real_sleep(RETRY_AFTER).await;
+                shared.clock.linger(RETRY_AFTER).await;
                 continue;
             }
         }

@@ -87,7 +87,7 @@ impl Feed {
         let here = seen.wait_for(|snapshot| snapshot.shows(mark));
         tokio::select! {
             _ = here => {}
-            () = shared.clock.real_sleep(SILENT) => return,
+            () = shared.clock.linger(SILENT) => return,
         }
         while shared.clock.monotonic().duration_since(since) < SILENT {
             match unaware(shared, mark).await {
@@ -95,7 +95,7 @@ impl Feed {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "cannot see whether other processes know of a change"),
             }
-            shared.clock.real_sleep(ASK_EVERY).await;
+            shared.clock.linger(ASK_EVERY).await;
         }
     }
 }

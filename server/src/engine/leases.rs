@@ -26,7 +26,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             .await;
         if let Err(error) = extend(&shared).await {
             tracing::warn!(%error, "leases could not be extended; trying again");
-            shared.clock.real_sleep(RETRY_AFTER).await;
+            shared.clock.linger(RETRY_AFTER).await;
         }
     }
 }

@@ -57,7 +57,7 @@ async fn settle(shared: &Arc<Shared>, batch: &[Settlement]) {
             Err(error) if error.is_transient() => {}
             Err(error) => {
                 tracing::error!(%error, results = batch.len(), "results could not be settled; trying again");
-                shared.clock.real_sleep(RETRY_AFTER).await;
+                shared.clock.linger(RETRY_AFTER).await;
             }
         }
     }

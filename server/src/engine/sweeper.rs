@@ -54,7 +54,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             },
             Err(error) => {
                 tracing::warn!(%error, "due transitions could not be written; trying again");
-                shared.clock.real_sleep(RETRY_AFTER).await;
+                shared.clock.linger(RETRY_AFTER).await;
             }
         }
     }

@@ -19,6 +19,8 @@ delete from notices n using gone g where n.lane = g.lane and n.webhook = g.id";
 
 const FORGET_KEYS: &str = "delete from idempotency where expires_at <= $1";
 
+/// The key of the number of lanes, pinned by the first migration.
+pub const LANES: &str = "lanes";
 /// The key under which simulated time is kept, as an ISO 8601 instant, so that a restart resumes it.
 pub const SIMULATED_NOW: &str = "simulated_now";
 
