@@ -10,15 +10,16 @@ mod serve;
 mod settings;
 mod token;
 
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
+use crate::config::Settings;
 use crate::config::sources::{self, Loaded, Sources};
-use crate::config::{Keys, Settings};
 use crate::store::migrations;
 use crate::{embedded, telemetry};
 
@@ -102,16 +103,15 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Token(arguments) => {
             let settings = common.load(Settings::development())?.settings;
-            println!("{}", token::print(&settings, &arguments)?);
+            answer(&format!("{}\n", token::print(&settings, &arguments)?))?;
         }
         Command::Doctor(arguments) => {
             let settings = common.load(Settings::default())?.settings;
             return in_runtime(doctor::run(&settings, &arguments));
         }
-        Command::Settings(arguments) => print!(
-            "{}",
-            settings::print(&common.load(Settings::default())?, &arguments)
-        ),
+        Command::Settings(arguments) => {
+            answer(&settings::print(&common.load(Settings::default())?, &arguments))?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -146,9 +146,12 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let url =
         url.context("DATABASE_URL is not set: it says which database to migrate (`dev` migrates its own)")?;
     let done = migrations::run_pending(url.expose_secret()).await?;
-    for migration in &done {
-        println!("{migration}");
-    }
+    answer(
+        &done
+            .iter()
+            .map(|migration| format!("{migration}\n"))
+            .collect::<String>(),
+    )?;
     eprintln!(
         "{}",
         if done.is_empty() {
@@ -188,9 +191,15 @@ fn data_dir(settings: &Settings) -> anyhow::Result<PathBuf> {
         .context("neither XDG_DATA_HOME nor HOME says where to keep data: set TENTERHOOK_DATA_DIR")
 }
 
-/// Reads what can't be read later without stopping a running server: see [`Keys`].
-fn development_keys(settings: &Settings, data_dir: &Path) -> anyhow::Result<Keys> {
-    Keys::load_or_make(settings, data_dir).context("there are no keys to run with")
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+fn answer(text: &str) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("can't write the answer")
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
 
-use super::lifetime;
+use super::lifetime::{self, Signals};
 use super::token::{Claims, Role};
 use crate::clock::Clock;
-use crate::config::{Settings, TokenKeys};
+use crate::config::{Keys, Settings, TokenKeys};
 use crate::embedded::{Durability, EmbeddedPostgres, Options};
 use crate::model::ids::{CompanyId, UserId};
 use crate::store::migrations;
@@ -20,7 +21,30 @@ const TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Connections of Postgres that are left to people with `psql`.
 const SPARE_CONNECTIONS: u16 = 20;
 
-pub(super) async fn run(mut settings: Settings) -> anyhow::Result<()> {
+pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let Some(ready) = signals.unless_stopped(prepare(settings)).await? else {
+        return Ok(());
+    };
+    super::answer(&ready.welcome)?;
+    let ended = lifetime::run(ready.settings, ready.listener, ready.clock, signals).await;
+    let stopped = match ready.postgres {
+        Some(postgres) => postgres.stop().await,
+        None => Ok(()),
+    };
+    // Why the server ended comes first: that Postgres then did not stop either is its consequence.
+    ended.and(stopped.map_err(Into::into))
+}
+
+struct Ready {
+    settings: Settings,
+    listener: TcpListener,
+    clock: Clock,
+    postgres: Option<EmbeddedPostgres>,
+    welcome: String,
+}
+
+async fn prepare(mut settings: Settings) -> anyhow::Result<Ready> {
     let data_dir = super::data_dir(&settings)?;
     let listener = lifetime::listen(settings.listen).await?;
     let postgres = match settings.database_url {
@@ -31,28 +55,25 @@ pub(super) async fn run(mut settings: Settings) -> anyhow::Result<()> {
         settings.database_url = Some(postgres.url("postgres").into());
         settings.sole_process = true;
     }
-    settings.keys = Some(super::development_keys(&settings, &data_dir)?);
+    settings.keys = Some(Keys::load_or_make(&settings, &data_dir)?);
     let url = settings
         .database_url
         .as_ref()
         .context("DATABASE_URL is not set")?;
-    let done = migrations::run_pending(url.expose_secret())
-        .await
-        .context("can't bring the schema up to date")?;
+    let done = migrations::run_pending(url.expose_secret()).await;
+    let done = done.context("can't bring the schema up to date")?;
     if !done.is_empty() {
         tracing::info!(count = done.len(), "migrated the database");
     }
-    print!(
-        "{}",
-        welcome(&settings, listener.local_addr()?, &data_dir, postgres.as_ref())?
-    );
-    let ended = lifetime::run(settings, listener).await;
-    let stopped = match postgres {
-        Some(postgres) => postgres.stop().await,
-        None => Ok(()),
-    };
-    // Why the server ended comes first: that Postgres then did not stop either is its consequence.
-    ended.and(stopped.map_err(Into::into))
+    let welcome = welcome(&settings, listener.local_addr()?, &data_dir, postgres.as_ref())?;
+    let clock = lifetime::clock(&settings).await?;
+    Ok(Ready {
+        settings,
+        listener,
+        clock,
+        postgres,
+        welcome,
+    })
 }
 
 async fn start_postgres(settings: &Settings, data_dir: &Path) -> anyhow::Result<EmbeddedPostgres> {
@@ -164,7 +185,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Keys;
 
     #[test]
     fn the_welcome_can_be_pasted() {

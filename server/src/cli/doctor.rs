@@ -50,16 +50,12 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
         }
     }
     findings.push(("outgoing TLS", outgoing(settings, &clock, &arguments.probe).await));
-    let mut all_good = true;
-    for (name, finding) in findings {
-        match finding {
-            Ok(line) => println!("ok    {name}: {line}"),
-            Err(error) => {
-                all_good = false;
-                println!("FAIL  {name}: {error:#}");
-            }
-        }
-    }
+    let all_good = findings.iter().all(|(_, finding)| finding.is_ok());
+    let lines = findings.into_iter().map(|(name, finding)| match finding {
+        Ok(line) => format!("ok    {name}: {line}\n"),
+        Err(error) => format!("FAIL  {name}: {error:#}\n"),
+    });
+    super::answer(&lines.collect::<String>())?;
     Ok(if all_good {
         ExitCode::SUCCESS
     } else {

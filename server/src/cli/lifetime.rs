@@ -21,9 +21,12 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Runs the server until SIGINT or SIGTERM, which drain it; a second one ends it at once.
-pub(super) async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
-    let clock = clock(&settings).await?;
-    let mut signals = Signals::new()?;
+pub(super) async fn run(
+    settings: Settings,
+    listener: TcpListener,
+    clock: Clock,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let server = app::run(Arc::new(settings), listener, clock, async move {
         // The sender lives as long as this function: an error can't come first.
@@ -42,7 +45,7 @@ pub(super) async fn run(settings: Settings, listener: TcpListener) -> anyhow::Re
 }
 
 /// Simulated time goes on where it stood when the server last ran on this database.
-async fn clock(settings: &Settings) -> anyhow::Result<Clock> {
+pub(super) async fn clock(settings: &Settings) -> anyhow::Result<Clock> {
     let real = Clock::system();
     if settings.clock == ClockKind::System {
         return Ok(real);
@@ -60,17 +63,32 @@ async fn clock(settings: &Settings) -> anyhow::Result<Clock> {
     Ok(Clock::simulated(start))
 }
 
-struct Signals {
+/// Ours from the first moment, so that one that comes early does not end us half-way.
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub fn new() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
+    }
+
+    /// Does `work`; `None` if a signal came first, and the work was dropped where it stood.
+    pub async fn unless_stopped<T>(
+        &mut self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        tokio::select! {
+            done = work => done.map(Some),
+            name = self.next() => {
+                tracing::info!("{name}: stopped before the server was ready");
+                Ok(None)
+            }
+        }
     }
 
     async fn next(&mut self) -> &'static str {

@@ -2,12 +2,23 @@
 
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
 
-use super::lifetime;
+use super::lifetime::{self, Signals};
+use crate::clock::Clock;
 use crate::config::{Keys, Settings};
 use crate::store::migrations;
 
-pub(super) async fn run(mut settings: Settings) -> anyhow::Result<()> {
+pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let Some((settings, listener, clock)) = signals.unless_stopped(prepare(settings)).await? else {
+        return Ok(());
+    };
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    lifetime::run(settings, listener, clock, signals).await
+}
+
+async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListener, Clock)> {
     let missing = settings.missing_in_production();
     let (Some(url), []) = (settings.database_url.clone(), missing.as_slice()) else {
         bail!(
@@ -16,13 +27,12 @@ pub(super) async fn run(mut settings: Settings) -> anyhow::Result<()> {
         );
     };
     settings.keys = Some(Keys::load(&settings)?);
-    let pending = migrations::pending(url.expose_secret())
-        .await
-        .context("can't look at the schema")?;
+    let pending = migrations::pending(url.expose_secret()).await;
+    let pending = pending.context("can't look at the schema")?;
     if pending > 0 {
         bail!("the database lacks {pending} migration(s) of this release: run `tenterhook migrate` first");
     }
     let listener = lifetime::listen(settings.listen).await?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    lifetime::run(settings, listener).await
+    let clock = lifetime::clock(&settings).await?;
+    Ok((settings, listener, clock))
 }
