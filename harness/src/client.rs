@@ -167,15 +167,12 @@ impl Client {
 
     /// Runs any document; answers its `data`.
     pub async fn query(&self, document: &str, variables: Value) -> Result<Value, Refusal> {
-        let mut request = self
+        let request = self
             .http
             .post(format!("{}/graphql", self.server))
             .header("accept", "application/graphql-response+json")
             .json(&json!({"query": document, "variables": variables}));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let (status, body) = answer(request).await?;
+        let (status, body) = answer(self.authorised(request)).await?;
         let answer: GraphqlAnswer = serde_json::from_slice(&body)
             .with_context(|| format!("HTTP {status}: {}", String::from_utf8_lossy(&body)))?;
         if answer.errors.is_empty() {
@@ -185,10 +182,24 @@ impl Client {
         }
     }
 
+    fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
     /// Reads something beside the graph, such as `/metrics`; answers status and body.
     pub async fn get(&self, path: &str) -> Result<(u16, String), Refusal> {
         let (status, body) = answer(self.http.get(format!("{}{path}", self.server))).await?;
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    /// Posts JSON to something beside the graph, such as `/sim/clock/advance`; answers status and body.
+    pub async fn post(&self, path: &str, body: Value) -> Result<(u16, Value), Refusal> {
+        let request = self.http.post(format!("{}{path}", self.server)).json(&body);
+        let (status, body) = answer(self.authorised(request)).await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 
     /// Runs one mutation with one `input`, asking for `selection` of its payload; its user errors are a refusal.

@@ -1,6 +1,7 @@
 //! Everything needed to see a webhook policy at work, and to prove it.
 //!
 //! - [`world::World`] is a server with a database of its own, a simulated clock, and whoever calls it and is called.
+//! - [`process::Process`] is the server as its own process, to be killed.
 //! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
@@ -15,6 +16,7 @@ pub mod journal;
 pub mod launch;
 pub mod meter;
 pub mod payload;
+pub mod process;
 pub mod realtime;
 pub mod receiver;
 pub mod reply;

@@ -37,3 +37,20 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option
 pub async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
+
+/// Looks again and again until `condition` holds: for what another process does and announces to nobody.
+///
+/// # Panics
+///
+/// When it does not hold after [`PATIENCE`], naming `what`.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let holds = async {
+        while !condition().await {
+            pause(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(
+        within(PATIENCE, holds).await.is_some(),
+        "still not so after {PATIENCE:?}: {what}"
+    );
+}

@@ -1,148 +1,332 @@
-//! What only the real process can show: its exit, its streams, and how it ends when it is killed.
+//! What only a real process can show: that it is killed without loss, drains when asked to end, does no harm when it
+//! stood still for too long, and does not start with settings that make no sense.
 
-use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+mod process {
+    pub mod cast;
+}
 
-use tempfile::TempDir;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 
-/// The command, told nothing by whoever runs the tests except where a Postgres is.
-fn tenterhook(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tenterhook"));
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("TENTERHOOK_") || name == "DATABASE_URL" {
-            command.env_remove(&*name);
+use serde_json::json;
+use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::database::Cluster;
+use tenterhook_harness::process::Program;
+use tenterhook_harness::realtime;
+use tenterhook_harness::wire::{Conduct, Cue};
+
+use process::cast::{
+    Callers, PASSWORD, SECRET, create, deal_changed, deliveries, development, folder, production, program,
+    receiver, wire,
+};
+
+/// D6, D7: killed in the middle of a thousand deliveries and started again, it ends every one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_of_a_thousand_deliveries_it_loses_none() {
+    let data = folder();
+    let program = development(data.path()).setting("TENTERHOOK_CLOCK", "simulated");
+    let receiver = receiver(200).await;
+    let process = program.serve().await.unwrap();
+    let callers = Callers::of_development(&process, data.path());
+    let mut webhooks = Vec::new();
+    for _ in 0..10 {
+        webhooks.push(create(&callers.user(), &receiver.url()).await);
+    }
+    // Publishes until the server is gone, so that the kill also meets publications; what was answered is accepted.
+    let platform = callers.platform();
+    let publisher = realtime::spawn(async move {
+        let mut accepted = Vec::new();
+        while let Ok(publication) = platform.publish(&vec![deal_changed(); 20]).await {
+            accepted.extend(
+                publication
+                    .events
+                    .into_iter()
+                    .map(|published| published.event.event_id),
+            );
         }
-    }
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
+        accepted
+    });
+    receiver.journal().wait_for(1000).await;
+    process.kill().await.unwrap();
+    let accepted: BTreeSet<String> = publisher.await.unwrap().into_iter().collect();
+    assert!(accepted.len() >= 100);
 
-fn run(command: &mut Command) -> (bool, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().expect("the command starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8 on both streams");
-    (status.success(), text(stdout), text(stderr))
-}
+    let process = program.serve().await.unwrap();
+    let callers = Callers::of_development(&process, data.path());
+    callers.advance("PT1H").await;
 
-/// A folder that Postgres's user can enter, wherever the tests run.
-fn folder() -> TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).expect("our own folder");
-    folder
-}
-
-/// A running `tenterhook dev`, killed if a test gives up on it.
-struct Dev(Child);
-
-impl Dev {
-    /// Starts it in `folder` and waits for its welcome.
-    fn start(folder: &Path) -> Self {
-        let mut command = tenterhook(&["dev", "--listen", "127.0.0.1:0", "--data-dir"]);
-        let command = command.arg(folder).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut dev = Self(command.spawn().expect("the command starts"));
-        let welcome = BufReader::new(dev.0.stdout.take().expect("it is piped")).lines();
-        let mut lines = welcome.map_while(Result::ok);
+    for webhook in &webhooks {
+        let deliveries = deliveries(&callers.user(), webhook).await;
         assert!(
-            lines.any(|line| line.contains("installApp")),
-            "dev ended before its welcome"
+            deliveries
+                .iter()
+                .all(|delivery| delivery.status == "SUCCEEDED" && delivery.attempts.len() == 1)
         );
-        dev
+        let delivered: BTreeSet<String> = deliveries
+            .into_iter()
+            .map(|delivery| delivery.event.event_id)
+            .collect();
+        assert!(delivered.is_superset(&accepted), "accepted and not delivered");
     }
-
-    /// Sends a signal and waits for the end it brings. True for a success.
-    fn end_by(mut self, signal: &str) -> bool {
-        let sent = Command::new("kill")
-            .args([signal, &self.0.id().to_string()])
-            .status();
-        assert!(sent.is_ok_and(|status| status.success()));
-        self.0.wait().expect("it is our child").success()
+    let mut requests: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for arrival in receiver.journal().all() {
+        assert_eq!(arrival.attempt(), 1, "what is repeated keeps its number");
+        *requests
+            .entry((arrival.webhook().to_owned(), arrival.event().to_owned()))
+            .or_default() += 1;
     }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        // One that has ended already is what most tests want.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn bad_settings_are_named_and_nothing_starts() {
-    let (success, stdout, stderr) = run(tenterhook(&["dev"]).env("TENTERHOOK_LISTN", "127.0.0.1:0"));
-    assert!(!success && stdout.is_empty());
-    assert!(
-        stderr.contains("TENTERHOOK_LISTN is not a setting: did you mean TENTERHOOK_LISTEN?"),
-        "{stderr}"
+    let tally = callers.tally().await;
+    assert!(tally.is_conserved() && tally.open == 0, "{tally:?}");
+    assert_eq!(
+        requests.len() as u64,
+        tally.succeeded,
+        "each delivery was requested"
     );
-
-    let (success, _, stderr) = run(&mut tenterhook(&[
-        "serve",
-        "--clock",
-        "simulated",
-        "--listen",
-        "0.0.0.0:0",
-    ]));
     assert!(
-        !success && stderr.contains("clock") && stderr.contains("listen"),
-        "{stderr}"
+        requests.values().all(|count| *count <= 2),
+        "and repeated once at most"
     );
 }
 
-#[test]
-fn production_does_not_start_without_database_and_keys() {
-    let (success, _, stderr) = run(&mut tenterhook(&["serve"]));
-    assert!(!success);
-    for name in [
-        "DATABASE_URL",
-        "TENTERHOOK_JWT_SECRET_FILE",
-        "TENTERHOOK_JWKS",
-        "TENTERHOOK_SEALING_KEY_FILE",
-    ] {
-        assert!(stderr.contains(name), "{stderr}");
-    }
+/// DESIGN 3: what it knew it knows after a restart, with the time it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_and_started_again_it_knows_what_it_knew() {
+    let data = folder();
+    let program = development(data.path()).setting("TENTERHOOK_CLOCK", "simulated");
+    let receiver = receiver(500).await;
+    let mut process = program.serve().await.unwrap();
+    let callers = Callers::of_development(&process, data.path());
+    let webhook = create(&callers.user(), &receiver.url()).await;
+    callers
+        .platform()
+        .publish(&vec![deal_changed(); 10])
+        .await
+        .unwrap();
+    callers.advance("PT10M").await;
+    let before = callers.user().health(&webhook).await.unwrap();
+    assert_eq!(before.state, "BANNED");
+    process.terminate().await.unwrap();
+    assert_eq!(process.ended().await.unwrap().code(), Some(0));
+
+    let process = program.serve().await.unwrap();
+    let callers = Callers::of_development(&process, data.path());
+    assert_eq!(callers.user().health(&webhook).await.unwrap(), before);
+    callers.advance("PT20M").await;
+    assert_eq!(callers.user().health(&webhook).await.unwrap().state, "ACTIVE");
+    assert_eq!(receiver.journal().len(), 10);
 }
 
-#[test]
-fn a_token_is_alone_on_standard_output() {
-    let folder = folder();
-    let secret = folder.path().join("secret");
-    fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
-    let mut command = tenterhook(&["token", "--company", "1", "--user", "1"]);
-    let (success, stdout, stderr) = run(command.env("TENTERHOOK_JWT_SECRET_FILE", &secret));
-    assert!(success, "{stderr}");
-    assert_eq!(stdout.trim_end().split('.').count(), 3);
-    assert_eq!(stdout.lines().count(), 1);
-}
-
-#[test]
-fn killed_it_leaves_no_postgres_and_starts_again_in_the_same_folder() {
-    let folder = folder();
-    let first = Dev::start(folder.path());
-    let key = fs::read(folder.path().join("jwt.key")).unwrap();
-    first.end_by("-KILL");
+/// Killed, it leaves no Postgres behind, and starts again in the same folder with the same key; ended in good order, it
+/// waits for its Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_it_leaves_no_postgres_and_starts_again_in_the_same_folder() {
+    let data = folder();
+    let key = || fs::read(data.path().join("jwt.key")).unwrap();
+    let postgres_is_down = || !data.path().join("postgres/postmaster.pid").exists();
+    let first = development(data.path()).serve().await.unwrap();
+    let made = key();
+    first.kill().await.unwrap();
     // Every process of that Postgres holds this lock: having it means that they are gone.
-    File::open(folder.path().join("postgres.lock"))
+    File::open(data.path().join("postgres.lock"))
         .unwrap()
         .lock()
         .unwrap();
-    assert!(
-        !folder.path().join("postgres/postmaster.pid").exists(),
-        "it shut down in good order"
-    );
+    assert!(postgres_is_down(), "it shut down in good order");
 
-    let second = Dev::start(folder.path());
-    assert_eq!(fs::read(folder.path().join("jwt.key")).unwrap(), key);
-    assert!(second.end_by("-TERM"));
-    assert!(
-        !folder.path().join("postgres/postmaster.pid").exists(),
-        "it waits for its Postgres"
+    let mut second = development(data.path()).serve().await.unwrap();
+    assert_eq!(key(), made);
+    second.terminate().await.unwrap();
+    assert!(second.ended().await.unwrap().success());
+    assert!(postgres_is_down(), "it waits for its Postgres");
+}
+
+/// SIGTERM: what is on the wire ends and is recorded, nothing new is taken, and the exit says success. No log line of
+/// it all, however detailed, shows a secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let program = production(keys.path(), &database.url(None));
+    let cue = Cue::default();
+    let held = cue.clone();
+    let receiver = wire(move |_| Conduct::ReplyOnCue(held.clone(), 200.into())).await;
+    let mut process = program.serve().await.unwrap();
+    let callers = Callers::new(&process, SECRET);
+    let created = callers
+        .user()
+        .create_webhook(NewWebhook::to(&receiver.url()).basic_auth("user", PASSWORD))
+        .await;
+    let created = created.unwrap();
+    callers.platform().publish_one(deal_changed()).await.unwrap();
+    receiver.journal().wait_for(1).await;
+
+    process.terminate().await.unwrap();
+    realtime::eventually("it takes nothing new", async || {
+        callers.platform().publish_one(deal_changed()).await.is_err()
+    })
+    .await;
+    cue.give();
+    assert_eq!(process.ended().await.unwrap().code(), Some(0));
+
+    let printed = process.printed();
+    for secret in [
+        SECRET,
+        PASSWORD,
+        &created.signing_secret,
+        "Bearer ey",
+        &"5ea1".repeat(16),
+    ] {
+        assert!(!printed.contains(secret), "it printed {secret}");
+    }
+    let process = program.serve().await.unwrap();
+    let deliveries = deliveries(&Callers::new(&process, SECRET).user(), &created.webhook.id).await;
+    let first = &deliveries[0];
+    assert_eq!(
+        (first.status.as_str(), first.attempts.len()),
+        ("SUCCEEDED", 1),
+        "{first:?}"
+    );
+}
+
+/// D6: a process that stood still until others took over its work moves nothing when it wakes: what they recorded
+/// stands, and the counter agrees with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn woken_after_its_lease_it_moves_nothing() {
+    const EVENTS: usize = 8;
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let program = production(keys.path(), &database.url(None));
+    let cue = Cue::default();
+    let held = cue.clone();
+    let receiver = wire(move |connection| match connection {
+        0..EVENTS => Conduct::ReplyOnCue(held.clone(), 200.into()),
+        _ => 500.into(),
+    })
+    .await;
+    let (frozen, other) = (program.serve().await.unwrap(), program.serve().await.unwrap());
+    let (of_frozen, of_other) = (Callers::new(&frozen, SECRET), Callers::new(&other, SECRET));
+    let webhook = create(&of_frozen.user(), &receiver.url()).await;
+    of_frozen
+        .platform()
+        .publish(&vec![deal_changed(); EVENTS])
+        .await
+        .unwrap();
+    receiver.journal().wait_for(EVENTS).await;
+    frozen.freeze().await.unwrap();
+
+    // The other takes over and fails; its retries then succeed.
+    receiver.journal().wait_for(2 * EVENTS).await;
+    receiver.behave(200);
+    let settled = async || {
+        deliveries(&of_other.user(), &webhook)
+            .await
+            .iter()
+            .all(|d| d.status == "SUCCEEDED")
+    };
+    realtime::eventually("the other has ended all deliveries", settled).await;
+    let recorded = deliveries(&of_other.user(), &webhook).await;
+    let health = of_other.user().health(&webhook).await.unwrap();
+    assert_eq!(health.ban_counter as usize, EVENTS);
+
+    cue.give();
+    frozen.resume().await.unwrap();
+    // It has caught up when it delivers again.
+    realtime::eventually("the woken one works", async || {
+        of_frozen.platform().publish_one(deal_changed()).await.is_ok()
+    })
+    .await;
+    let working = async || {
+        deliveries(&of_frozen.user(), &webhook)
+            .await
+            .last()
+            .is_some_and(|d| d.status == "SUCCEEDED")
+    };
+    realtime::eventually("the woken one delivers", working).await;
+
+    let after = deliveries(&of_other.user(), &webhook).await;
+    assert_eq!(after[..EVENTS], recorded, "history was changed by a late result");
+    for delivery in &recorded {
+        let statuses: Vec<_> = delivery
+            .attempts
+            .iter()
+            .map(|attempt| attempt.http_status)
+            .collect();
+        assert_eq!(statuses, [Some(500), Some(200)]);
+    }
+    let health = of_other.user().health(&webhook).await.unwrap();
+    assert_eq!(
+        (health.ban_counter as usize, health.state.as_str()),
+        (EVENTS, "ACTIVE")
+    );
+    let tally = of_other.tally().await;
+    assert!(tally.is_conserved() && tally.open == 0, "{tally:?}");
+}
+
+/// DESIGN 4: settings that are unknown, out of bounds, missing or contradict each other are refused at start, by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_make_no_sense_are_refused_by_name() {
+    let keys = folder();
+    let with = |name, value: &str| {
+        let nowhere = "host=127.0.0.1 port=1 user=nobody dbname=none";
+        production(keys.path(), nowhere).setting(name, value)
+    };
+    for (program, named) in [
+        (
+            with("TENTERHOOK_LISTN", "127.0.0.1:0"),
+            "TENTERHOOK_LISTN is not a setting: did you mean TENTERHOOK_LISTEN?",
+        ),
+        (
+            with("TENTERHOOK_ALLOWED_TARGETS", "everywhere"),
+            "TENTERHOOK_ALLOWED_TARGETS",
+        ),
+        (
+            with("TENTERHOOK_POLICY_BAN_THRESHOLD", "0"),
+            "TENTERHOOK_POLICY_BAN_THRESHOLD",
+        ),
+        (
+            with("TENTERHOOK_POLICY_BAN_DURATION", "soon"),
+            "TENTERHOOK_POLICY_BAN_DURATION",
+        ),
+        (
+            with("TENTERHOOK_CLOCK", "simulated").setting("TENTERHOOK_LISTEN", "0.0.0.0:0"),
+            "clock listen",
+        ),
+        (
+            program().argument("serve"),
+            "DATABASE_URL TENTERHOOK_JWT_SECRET_FILE TENTERHOOK_JWKS TENTERHOOK_SEALING_KEY_FILE",
+        ),
+    ] {
+        let output = program.run().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "accepted, though wrong: {named}");
+        for name in named.split(' ') {
+            assert!(said.contains(name), "{name} is not named in:\n{said}");
+        }
+    }
+}
+
+/// DESIGN 4: `tenterhook token` prints a token alone, which works.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_printed_token_works() {
+    let data = folder();
+    let program = development(data.path());
+    let process = program.serve().await.unwrap();
+    let arguments = ["token", "--company", "1", "--user", "7", "--role", "admin"];
+    let printing = arguments.into_iter().fold(program.clone(), Program::argument);
+    let output = printing.run().await.unwrap();
+    let token = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        (token.lines().count(), token.split_whitespace().count()),
+        (1, 1),
+        "{token:?}"
+    );
+    let caller = process.caller(Some(token.trim().to_owned())).unwrap();
+    let viewer = caller
+        .query("{ viewer { userId companyId role } }", json!({}))
+        .await
+        .unwrap();
+    assert_eq!(
+        viewer["viewer"],
+        json!({"userId": "7", "companyId": "1", "role": "ADMIN"})
     );
 }
