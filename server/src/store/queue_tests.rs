@@ -366,11 +366,11 @@ async fn a_retry_moves_on_and_a_release_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_claimers_share_what_is_due() {
     let store = store().await;
-    let id = webhook(&mut *store.conn().await.unwrap(), "").await;
+    let id = webhook(&mut store.conn().await.unwrap(), "").await;
     let events: Vec<Event> = (0..20)
         .map(|_| event(EventAction::Create, "deal", None))
         .collect();
-    publish(&mut *store.conn().await.unwrap(), &events, 0).await;
+    publish(&mut store.conn().await.unwrap(), &events, 0).await;
     let mut first = store.conn().await.unwrap();
     let second = &mut *store.conn().await.unwrap();
     first

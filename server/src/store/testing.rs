@@ -26,7 +26,7 @@ pub async fn empty_database() -> String {
 pub async fn database(days: std::ops::RangeInclusive<Date>) -> (Store, String) {
     let url = copy_of(TEMPLATE).await;
     let store = Store::new(&url, 10).unwrap();
-    partitions::ensure(&mut *store.conn().await.unwrap(), *days.start(), *days.end())
+    partitions::ensure(&mut store.conn().await.unwrap(), *days.start(), *days.end())
         .await
         .unwrap();
     (store, url)
