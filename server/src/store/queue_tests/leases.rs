@@ -1,0 +1,166 @@
+//! Who holds a delivery, and what becomes of it.
+
+use super::*;
+
+/// D6: only the holder of the lease moves anything, and only once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_fenced_by_its_tokens_and_settles_once() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let (a, b) = (webhook(conn, "").await, webhook(conn, "").await);
+    let made = publish(conn, &[event(EventAction::Create, "deal", None)], 10).await;
+    let of = |id| made.iter().find(|made| made.key.webhook == id).unwrap();
+    let batch = [
+        settlement(of(a), 1, Then::End(DeliveryStatus::Succeeded)),
+        settlement(of(b), 2, Then::End(DeliveryStatus::Failed)),
+    ];
+    let settled = settle::batch(conn, &batch, ME, false).await.unwrap();
+    assert_eq!(settled.won, [0], "the second names a token that nobody was given");
+    assert_eq!(
+        (count(conn, "attempts").await, count(conn, "deliveries").await),
+        (1, 1)
+    );
+    let again = settle::batch(conn, &batch, ME, false).await.unwrap();
+    assert!(again.won.is_empty());
+    let tally = assert_conserved(conn).await;
+    assert_eq!(
+        (tally.accepted, tally.succeeded, tally.failed, tally.open),
+        (2, 1, 0, 1)
+    );
+}
+
+/// D4: a retry is anybody's when it is due, with the next number; a release changes neither number nor due time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_moves_on_and_a_release_does_not() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let id = webhook(conn, "").await;
+    let made = publish(conn, &[event(EventAction::Create, "deal", None)], 10).await;
+    settle::batch(conn, &[settlement(&made[0], 1, Then::Retry(later(4)))], ME, false)
+        .await
+        .unwrap();
+    assert!(
+        claim::claim(conn, lane(), &[(id, 8)], later(3), OTHER, later(99))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(4), OTHER, later(99))
+        .await
+        .unwrap();
+    let (leased, event) = &claimed[0];
+    assert_eq!(
+        (leased.attempt, leased.due_at, leased.lease.token),
+        (2, later(4), 3)
+    );
+    assert_eq!(event.data.as_deref(), Some("{\"id\":8}"));
+    let release = Settlement {
+        attempt: None,
+        ..settlement(&made[0], 3, Then::Release(later(50)))
+    };
+    assert_eq!(
+        settle::batch(conn, &[release], OTHER, false).await.unwrap().won,
+        [0]
+    );
+    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(50), ME, later(140))
+        .await
+        .unwrap();
+    assert_eq!((claimed[0].0.attempt, claimed[0].0.due_at), (2, later(4)));
+}
+
+/// D6: two claimers never hold the same delivery, and neither waits for the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_claimers_share_what_is_due() {
+    let store = store().await;
+    let id = webhook(&mut store.conn().await.unwrap(), "").await;
+    let events: Vec<Event> = (0..20)
+        .map(|_| event(EventAction::Create, "deal", None))
+        .collect();
+    publish(&mut store.conn().await.unwrap(), &events, 0).await;
+    let mut first = store.conn().await.unwrap();
+    let second = &mut *store.conn().await.unwrap();
+    first
+        .transaction(async |conn| {
+            let mine = claim::claim(conn, lane(), &[(id, 12)], later(1), ME, later(91)).await?;
+            let theirs = claim::claim(second, lane(), &[(id, 12)], later(1), OTHER, later(91)).await?;
+            assert_eq!((mine.len(), theirs.len()), (12, 8));
+            let held = |claimed: &[(crate::model::delivery::Leased, Event)]| -> Vec<EventId> {
+                claimed.iter().map(|(leased, _)| leased.key.event).collect()
+            };
+            assert!(held(&mine).iter().all(|event| !held(&theirs).contains(event)));
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+/// D8: whatever one webhook's backlog, each webhook with open deliveries is found, with its earliest.
+#[tokio::test(flavor = "multi_thread")]
+async fn discovery_finds_every_webhook_once() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let mut ids = [
+        webhook(conn, "").await,
+        webhook(conn, "").await,
+        webhook(conn, "").await,
+    ];
+    ids.sort();
+    let events: Vec<Event> = (0..50)
+        .map(|_| event(EventAction::Create, "deal", None))
+        .collect();
+    publish(conn, &events, 0).await;
+    let found = claim::discover(conn).await.unwrap();
+    assert_eq!(found, ids.map(|id| (lane(), id, now())));
+    assert_eq!(
+        claim::next_visible(conn, &[(lane(), ids[0])]).await.unwrap(),
+        [(ids[0], now())]
+    );
+}
+
+/// W8, R3: of a removed webhook everything ends that nobody holds, due or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_takes_what_is_due_later_but_not_what_is_held() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let id = webhook(conn, "").await;
+    let events: Vec<Event> = (0..3).map(|_| event(EventAction::Create, "deal", None)).collect();
+    let made = publish(conn, &events, 2).await;
+    settle::batch(
+        conn,
+        &[settlement(&made[0], 1, Then::Retry(later(150)))],
+        ME,
+        false,
+    )
+    .await
+    .unwrap();
+    let cancel = Unsent {
+        status: DeliveryStatus::Cancelled,
+        reason: DeliveryReason::WebhookRemoved,
+        ban_episode: None,
+    };
+    assert_eq!(
+        claim::drop_unsent(conn, (lane(), id), cancel, later(1), ME, 10)
+            .await
+            .unwrap(),
+        2
+    );
+    let tally = assert_conserved(conn).await;
+    assert_eq!((tally.cancelled, tally.open), (2, 1));
+}
+
+/// D6: an extension keeps what is held and says what is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_says_what_is_still_held() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let id = webhook(conn, "").await;
+    let events: Vec<Event> = (0..2).map(|_| event(EventAction::Create, "deal", None)).collect();
+    let made = publish(conn, &events, 2).await;
+    let held = [(made[0].key, 1), (made[1].key, 9)];
+    assert_eq!(claim::extend(conn, &held, later(200)).await.unwrap(), [0]);
+    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(150), OTHER, later(250))
+        .await
+        .unwrap();
+    assert_eq!(claimed.len(), 1, "the one that was not extended has run out");
+    assert_eq!(claim::release_of(conn, &[OTHER], later(151)).await.unwrap(), 1);
+}

@@ -1,0 +1,164 @@
+//! What a publication makes of events and keys.
+
+use super::*;
+
+/// W9, E2, E6: the join says exactly what the policy says, for every kind of subscription and event.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statement_matches_as_the_policy_does() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let mut webhooks = Vec::new();
+    for version in PayloadVersion::ALL {
+        for action in EventAction::ALL {
+            for object in ["*", "deal", "lead", "activityType"] {
+                for user in [1, 2] {
+                    if *action == EventAction::Merge && *version == PayloadVersion::V2 {
+                        continue;
+                    }
+                    let set = format!(
+                        "webhooks set version = {}, action = {}, object = '{object}', user_id = {user} where id",
+                        version.code(),
+                        action.code()
+                    );
+                    let id = webhook(conn, &set).await;
+                    webhooks.push((id, *action, object, *version, UserId::new(user).unwrap()));
+                }
+            }
+        }
+    }
+    let catalog = Catalog::default();
+    let published = [
+        EventAction::Create,
+        EventAction::Change,
+        EventAction::Merge,
+        EventAction::Delete,
+    ];
+    for action in published {
+        for object in ["deal", "lead", "activityType"] {
+            for permitted in [None, Some(vec![]), Some(vec![2]), Some(vec![1, 2, 3])] {
+                let event = event(action, object, permitted);
+                let mut got: Vec<WebhookId> = publish(conn, std::slice::from_ref(&event), 0)
+                    .await
+                    .iter()
+                    .map(|made| made.key.webhook)
+                    .collect();
+                let mut expected: Vec<WebhookId> = webhooks
+                    .iter()
+                    .filter(|(_, action, object, version, user)| {
+                        wants(*action, object, *version, *user, &event, &catalog)
+                    })
+                    .map(|(id, ..)| *id)
+                    .collect();
+                got.sort();
+                expected.sort();
+                assert_eq!(got, expected, "{event:?}");
+            }
+        }
+    }
+    assert_conserved(conn).await;
+}
+
+/// E3: a fan-out larger than one statement takes is complete, each delivery once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fan_out_past_the_bound_of_one_statement_is_complete() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    for statement in [
+        format!(
+            "insert into webhooks (lane, id, company, owner, user_id, kind, url, action, object, version, secret,
+                                   created_at, updated_at)
+             select {}, gen_random_uuid(), 7, 1, 1, 1, 'https://example.com/', 0, '*', 2, '', '2026-11-01', '2026-11-01'
+             from generate_series(1, {})",
+            lane().0,
+            ROWS_PER_STATEMENT + 1
+        ),
+        "insert into webhook_health (lane, webhook) select lane, id from webhooks".to_owned(),
+    ] {
+        diesel::sql_query(statement).execute(conn).await.unwrap();
+    }
+    let made = publish(conn, &[event(EventAction::Create, "deal", None)], 10).await;
+    assert_eq!(made.len() as i64, ROWS_PER_STATEMENT + 1);
+    assert_eq!(made.iter().filter(|made| made.fate == Fate::Leased).count(), 10);
+    assert_eq!(count(conn, "deliveries").await, ROWS_PER_STATEMENT + 1);
+    assert_eq!(count(conn, "events").await, 1);
+    assert_conserved(conn).await;
+}
+
+/// B4, W13, W12: what comes due for a banned or paused webhook is recorded as lost; a removed one gets nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_is_lost_for_the_banned_and_the_paused_and_nothing_to_the_removed() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let banned_until = |at: Timestamp| {
+        format!(
+            "webhook_health set ban_episode = 3, ban_started_at = '2026-11-23T11:30:00Z', banned_until = '{at}',
+             ban_open = true where webhook"
+        )
+    };
+    let active = webhook(conn, &banned_until(now())).await;
+    let banned = webhook(conn, &banned_until(now() + SignedDuration::from_micros(1))).await;
+    let paused = webhook(conn, "webhooks set paused_at = '2026-11-02' where id").await;
+    webhook(
+        conn,
+        "webhooks set removed_at = '2026-11-02', remove_reason = 1 where id",
+    )
+    .await;
+    let made = publish(conn, &[event(EventAction::Create, "deal", None)], 10).await;
+    let fate = |id| {
+        made.iter()
+            .find(|made| made.key.webhook == id)
+            .map(|made| made.fate)
+    };
+    assert_eq!(made.len(), 3);
+    assert_eq!(
+        fate(active),
+        Some(Fate::Leased),
+        "at the ban's very end the webhook is active again (B7, T2)"
+    );
+    assert_eq!((fate(banned), fate(paused)), (Some(Fate::Lost), Some(Fate::Lost)));
+    assert_eq!(
+        count(conn, "outcomes where reason = 2 and ban_episode = 3").await,
+        1
+    );
+    assert_eq!(
+        count(conn, "outcomes where reason = 3 and ban_episode is null").await,
+        1
+    );
+    assert_eq!(assert_conserved(conn).await.lost, 2);
+}
+
+/// E1: a key is taken once, read by whoever comes second, and free again when it has expired.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_stands_for_its_first_event_until_it_expires() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let claim = |event: &Event, hash: u8| idempotency::Claim {
+        company: company(),
+        key: "k".to_owned(),
+        event: event.id,
+        request_hash: vec![hash],
+    };
+    let (first, second) = (
+        event(EventAction::Create, "deal", None),
+        event(EventAction::Create, "deal", None),
+    );
+    let taken = idempotency::claim_in_tx(conn, &[claim(&first, 1)], now(), later(60))
+        .await
+        .unwrap();
+    assert!(taken.is_empty());
+    idempotency::count_in_tx(conn, &[(company(), "k".to_owned(), 5)])
+        .await
+        .unwrap();
+    let taken = idempotency::claim_in_tx(conn, &[claim(&second, 2)], later(59), later(119))
+        .await
+        .unwrap();
+    let taken = &taken[&(company(), "k".to_owned())];
+    assert_eq!(
+        (taken.event, taken.request_hash.as_slice(), taken.deliveries),
+        (first.id, [1].as_slice(), 5)
+    );
+    let taken = idempotency::claim_in_tx(conn, &[claim(&second, 2)], later(60), later(120))
+        .await
+        .unwrap();
+    assert!(taken.is_empty(), "at its very end a key is free (T2)");
+}

@@ -1,0 +1,68 @@
+//! Partitions and sums.
+
+use super::*;
+
+/// D10: old days are dropped whole, but not the events that an open delivery still needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_made_ahead_and_dropped_unless_needed() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    webhook(conn, "").await;
+    assert_eq!(
+        partitions::ensure(conn, DAY, date(2026, 11, 25)).await.unwrap(),
+        6
+    );
+    assert_eq!(
+        partitions::ensure(conn, DAY, date(2026, 11, 25)).await.unwrap(),
+        0
+    );
+    assert!(
+        partitions::missing(conn, date(2026, 11, 25))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        partitions::missing(conn, date(2026, 11, 26)).await.unwrap().len(),
+        3
+    );
+    let made = publish(conn, &[event(EventAction::Create, "deal", None)], 10).await;
+    let dropped = partitions::drop_before(conn, date(2026, 11, 25)).await.unwrap();
+    assert!(!dropped.contains(&"events_20261123".to_owned()), "{dropped:?}");
+    assert_eq!(dropped.len(), 5);
+    let cancel = Settlement {
+        attempt: None,
+        ..settlement(
+            &made[0],
+            1,
+            Then::Drop {
+                status: DeliveryStatus::Cancelled,
+                reason: DeliveryReason::WebhookRemoved,
+                ban_episode: None,
+                at: "2026-11-25T00:00:00Z".parse().unwrap(),
+            },
+        )
+    };
+    settle::batch(conn, &[cancel], ME, false).await.unwrap();
+    assert_eq!(
+        partitions::drop_before(conn, date(2026, 11, 25)).await.unwrap(),
+        ["events_20261123"]
+    );
+}
+
+/// D7: folding changes no sum.
+#[tokio::test(flavor = "multi_thread")]
+async fn folding_keeps_the_sums() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    webhook(conn, "").await;
+    for _ in 0..5 {
+        publish(conn, &[event(EventAction::Create, "deal", None)], 10).await;
+    }
+    let before = assert_conserved(conn).await;
+    assert_eq!(count(conn, "tallies").await, 5);
+    tallies::fold(conn).await.unwrap();
+    assert_eq!(count(conn, "tallies").await, 1);
+    assert_eq!(assert_conserved(conn).await, before);
+    assert_eq!(tallies::of(conn, ME).await.unwrap(), Tally { open: 0, ..before });
+}
