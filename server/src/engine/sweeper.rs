@@ -114,7 +114,7 @@ async fn sweep_in_tx(
     for mut row in rows {
         let success = successes.get(&row.webhook).copied();
         let steps = success
-            .and_then(|at| recover(&mut row.health, at))
+            .and_then(|at| recover(&mut row.health, at, &shared.policy))
             .into_iter()
             .chain(advance(&mut row.health, now, &shared.policy));
         for step in steps.collect::<Vec<_>>() {

@@ -4,17 +4,19 @@
 //! over removal (R). Pausing and removal stand above both (W13).
 //!
 //! ```text
-//!            failed first try, 10th                    user pauses
-//!   ACTIVE ─────────────────────────▶ BANNED   ACTIVE ─────────────▶ PAUSED   window closed, none opens;
-//!      ▲   BanStarted: counter = 10     │      BANNED ◀───────────── PAUSED   counter and ban run on
-//!      └────────────────────────────────┘              user resumes
-//!        30 min after the 10th's end                   
-//!        BanEnded: counter = 0                  any but REMOVED ──▶ REMOVED   deleted, uninstalled, …
+//!                10th failed first try: BanStarted
+//!   ┌────────┐ ─────────────────────────────────────▶ ┌────────┐
+//!   │ ACTIVE │                                        │ BANNED │   the counter stands at 10
+//!   └────────┘ ◀───────────────────────────────────── └────────┘
+//!                30 minutes later: BanEnded, counter 0
 //!
-//!   no window ── failed attempt ──▶ window ─ 24 h ▶ Warned ─ 48 h ▶ Warned ─ 71 h ▶ Warned ─ 72 h ▶ REMOVED
-//!       ▲         WindowOpened        │                                                           Removed
-//!       └─────────────────────────────┘
-//!         success: Recovered (or paused)
+//!                failed attempt: WindowOpened
+//!   no window ──────────────────────────▶ window ─── 24, 48, 71 h: Warned ─── 72 h: Removed ──▶ REMOVED
+//!             ◀──────────────────────────
+//!                success: Recovered
+//!
+//!   ACTIVE, BANNED ── pause ──▶ PAUSED ── resume ──▶ ACTIVE, BANNED   no window; counter and ban run on
+//!   any ───────────── remove ─▶ REMOVED ─ restore ─▶ ACTIVE           no window, no ban, counter 0
 //! ```
 //!
 //! Every arrow is a [`Transition`]. Those drawn by results are taken by [`record`], those drawn by time by
@@ -151,12 +153,12 @@ impl Transition {
 /// boundary, or belongs to a removed webhook, moves nothing: it comes too late to rescue or to harm (T2, T3).
 pub fn record(health: &mut Health, result: &Judged, settings: &PolicySettings) -> Vec<Transition> {
     let mut steps = Vec::new();
-    if health.standing == Standing::Removed || removal_reached(health, result.ended_at, settings) {
+    if is_removed(health, result.ended_at, settings) {
         return steps;
     }
     steps.extend(end_ban(health, result.ended_at));
     if result.succeeded {
-        steps.extend(recover(health, result.ended_at));
+        steps.extend(recover(health, result.ended_at, settings));
         if settings.success_resets_counter && !in_or_before_last_ban(health, result.ended_at) {
             health.ban_counter = 0;
         }
@@ -169,11 +171,15 @@ pub fn record(health: &mut Health, result: &Judged, settings: &PolicySettings) -
     steps
 }
 
-/// Judges that a success ended at `at`, by the window alone: ends it unless it opened later (R1).
+/// Judges that a success ended at `at`, by the window alone: ends it unless it opened later (R1), or had
+/// reached its end (T2).
 ///
 /// Safe to repeat. A success that ended no window when it was settled is not written to the row; whoever is about
-/// to remove a webhook should pass its last recorded success through here first.
-pub fn recover(health: &mut Health, at: Timestamp) -> Option<Transition> {
+/// to remove a webhook passes its last success before the boundary through here first.
+pub fn recover(health: &mut Health, at: Timestamp, settings: &PolicySettings) -> Option<Transition> {
+    if is_removed(health, at, settings) {
+        return None;
+    }
     health.window_floor = health.window_floor.max(Some(at));
     let failing_since = health.failing_since.filter(|since| *since <= at)?;
     let warned = health.warnings_given > 0;
@@ -201,7 +207,8 @@ pub fn due(health: &Health, settings: &PolicySettings) -> Option<Timestamp> {
     next_boundary(health, settings).map(|(at, _)| at)
 }
 
-/// Its user pauses the webhook: an open window closes, counter and ban run on (W13).
+/// Its user pauses the webhook: an open window closes, counter and ban run on (W13). One whose window has reached
+/// its end is not there to be paused, whether or not the removal is written: ask [`view`] first.
 pub fn pause(health: &mut Health) {
     if health.standing == Standing::Live {
         health.standing = Standing::Paused;
@@ -353,4 +360,8 @@ fn removal_due(health: &Health, settings: &PolicySettings) -> Option<Timestamp> 
 
 fn removal_reached(health: &Health, now: Timestamp, settings: &PolicySettings) -> bool {
     removal_due(health, settings).is_some_and(|due| due <= now)
+}
+
+fn is_removed(health: &Health, at: Timestamp, settings: &PolicySettings) -> bool {
+    health.standing == Standing::Removed || removal_reached(health, at, settings)
 }

@@ -104,7 +104,7 @@ pub enum Purpose<'a> {
         /// Basic credentials (W11).
         auth: Option<&'a BasicAuth>,
     },
-    /// To be shown: signatures and credentials redacted (D10).
+    /// To be shown: signatures and credentials redacted (D10). The user agent is this release's.
     Show {
         /// Whether credentials went with it.
         auth_sent: bool,

@@ -67,18 +67,16 @@ fn r1_a_failure_settled_late_dates_the_window_back_but_not_past_a_success() {
 }
 
 #[test]
-fn r1_the_last_recorded_success_can_be_told_again_before_a_removal() {
+fn r1_the_last_success_before_the_boundary_can_be_told_again_before_a_removal() {
     let mut row = Row::default();
     row.record(failed(1, 0));
-    assert_eq!(
-        recover(&mut row.health.clone(), at(0)).map(|step| step.at()),
-        Some(at(0))
+    let tell = |row: &mut Row, micros| recover(&mut row.health, at(micros), &row.settings).is_some();
+    assert!(!tell(&mut row.clone(), 72 * HOUR), "T2: too late");
+    assert!(tell(&mut row.clone(), 72 * HOUR - 1) && tell(&mut row.clone(), 0));
+    assert!(
+        tell(&mut row, 5) && !tell(&mut row, 5),
+        "the second time there is no window"
     );
-    assert_eq!(
-        recover(&mut row.health, at(5)).map(|step| step.episode()),
-        Some(1)
-    );
-    assert_eq!(recover(&mut row.health, at(5)), None);
     row.record(failed(1, 4));
     assert_eq!(row.view(5).failing_since, None);
 }
