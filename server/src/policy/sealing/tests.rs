@@ -58,6 +58,7 @@ fn what_is_no_key_is_refused() {
         "",
         "secret",
         &HEX[..62],
+        &HEX[..63],
         &long,
         &HEX.replace("0f", "0g"),
         &BASE64_STANDARD.encode([1; 31]),

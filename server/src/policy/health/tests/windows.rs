@@ -107,6 +107,11 @@ fn r1_r3_t2_at_exactly_72_hours_the_webhook_is_removed_without_a_request() {
     };
     assert_eq!(row.steps.last(), Some(&removed));
     assert_eq!((row.due(), row.health.standing), (None, Standing::Removed));
+    let view = row.view(90 * HOUR);
+    assert_eq!(
+        (view.failing_since, view.removal_due_at, view.next),
+        (Some(at(0)), None, None)
+    );
 }
 
 #[test]
