@@ -19,12 +19,13 @@
 //!   any ───────────── remove ─▶ REMOVED ─ restore ─▶ ACTIVE           no window, no ban, counter 0
 //! ```
 //!
-//! Every arrow is a [`Transition`]. Those drawn by results are taken by [`record`], those drawn by time by
-//! [`advance`]; pausing, resuming, removing and restoring have a function each. What the row means at a
+//! Every capitalised arrow is a [`Transition`]: those drawn by results are taken by [`record`], those drawn by
+//! time by [`advance`]. Pausing, resuming, removing and restoring have a function each. What the row means at a
 //! moment, whether or not the sweeper has come by, is [`view`] (T3); what that means for a delivery, [`verdict`].
 //!
 //! Results may be recorded in any order of their ends: several workers settle when they settle. Where the order
-//! has been lost, the machine errs in the webhook's favour (see [`record`]). Test deliveries never come here (B1).
+//! has been lost, the machine errs in the webhook's favour: a success settled late also forgives the failures
+//! that ended after it but were settled before it. Test deliveries never come here (B1).
 
 #[cfg(test)]
 mod tests;
