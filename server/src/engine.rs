@@ -210,20 +210,36 @@ impl Engine {
         for held in shared.take_all() {
             shared.let_go(&held, Then::Release(now));
         }
-        others.iter().for_each(JoinHandle::abort);
         shared.close_settlers();
         for settler in settlers {
             let _ = shared.clock.park(settler).await;
         }
-        let left = async {
-            let mut conn = shared.store.conn().await?;
-            claim::release_of(&mut conn, &[shared.node()], shared.clock.now()).await?;
-            nodes::leave(&mut conn, shared.node()).await
+        let given_back = give_back(&shared).await;
+        others.iter().for_each(JoinHandle::abort);
+        let left = match given_back {
+            Ok(()) => sign_off(&shared).await,
+            Err(error) => Err(error),
         };
-        if let Err(error) = left.await {
+        if let Err(error) = left {
             tracing::warn!(%error, "could not sign off; others will notice by the missing heartbeat");
         }
     }
+}
+
+/// Frees what is still ours, and waits until the others have looked for it.
+async fn give_back(shared: &Shared) -> Result<(), StoreError> {
+    let now = shared.clock.now();
+    let mut conn = shared.store.conn().await?;
+    claim::release_of(&mut conn, &[shared.node()], now).await?;
+    let mark = changes::ask(&mut conn, now).await?;
+    drop(conn);
+    shared.feed.everywhere(shared, &mark).await;
+    Ok(())
+}
+
+async fn sign_off(shared: &Shared) -> Result<(), StoreError> {
+    let mut conn = shared.store.conn().await?;
+    nodes::leave(&mut conn, shared.node()).await
 }
 
 async fn until_quiet(shared: &Shared) {

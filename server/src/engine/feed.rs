@@ -137,8 +137,12 @@ async fn read(shared: &Arc<Shared>, handled: &mut HashSet<i64>) -> Result<(), St
         shared.refresh(&webhooks).await?;
     }
     let anything = !fresh.is_empty();
+    let look_around = fresh.iter().any(|row| row.webhook.is_none());
     *handled = rows.iter().map(|row| row.seq).collect();
     shared.feed.seen.send_replace(snapshot);
+    if look_around {
+        super::claimer::search(shared).await?;
+    }
     if anything {
         super::node::beat(shared).await?;
     }

@@ -97,7 +97,7 @@ impl Snapshot {
 pub struct Change {
     /// Names the row, to tell one that was read before.
     pub seq: i64,
-    /// Which webhook moved; `None` only asks every process to say how far it is.
+    /// Which webhook moved; `None` asks every process to look around.
     pub webhook: Option<(Lane, WebhookId)>,
 }
 
@@ -112,8 +112,8 @@ const SNAPSHOT: &str = "select pg_current_snapshot()::text as snapshot";
 const PRUNE: &str = "\
 delete from changes where xid < (select min(pg_snapshot_xmin(feed_snapshot::pg_snapshot)) from nodes)";
 
-/// A row about no webhook: whoever reads it says how far it is.
-const ASK: &str = "insert into changes (at, lane, webhook) values ($1, 0, null)";
+/// A row about no webhook: whoever reads it says how far it is, and looks for deliveries nobody holds.
+const ASK: &str = "insert into changes (at, lane, webhook) values ($1, 0, null) returning xid::text as xid";
 
 #[derive(diesel::QueryableByName)]
 struct ChangeRow {
@@ -165,8 +165,13 @@ pub async fn prune(conn: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Asks every process to say at once through when its results are settled.
-pub async fn ask(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
-    statement(ASK).bind::<At, _>(time(now)).execute(conn).await?;
-    Ok(())
+/// Asks every process to say at once through when its results are settled, and to look for deliveries nobody holds.
+pub async fn ask(conn: &mut Conn, now: Timestamp) -> Result<Mark, StoreError> {
+    Ok(Mark(
+        statement(ASK)
+            .bind::<At, _>(time(now))
+            .get_result::<XidRow>(conn)
+            .await?
+            .xid,
+    ))
 }
