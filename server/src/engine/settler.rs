@@ -195,7 +195,7 @@ async fn add_later_successes(
     rows: &[Locked],
     results: &mut HashMap<WebhookId, Vec<Judged>>,
 ) -> std::result::Result<(), StoreError> {
-    let opening: Vec<(Lane, WebhookId, Timestamp)> = rows
+    let opening: Vec<(Lane, WebhookId, Timestamp, Timestamp)> = rows
         .iter()
         .filter(|row| row.health.failing_since.is_none())
         .filter_map(|row| {
@@ -207,6 +207,7 @@ async fn add_later_successes(
                 row.lane,
                 row.webhook,
                 failures.map(|result| result.ended_at).min()?,
+                Timestamp::MAX,
             ))
         })
         .collect();

@@ -105,9 +105,15 @@ async fn sweep_in_tx(
     now: Timestamp,
 ) -> Result<Option<changes::Mark>, StoreError> {
     let rows = lock_in_tx(conn, webhooks).await?;
-    let windows: Vec<(Lane, WebhookId, Timestamp)> = rows
+    // A success at or after the boundary is too late, and must not hide one before it.
+    let window = shared.policy.removal_window;
+    let end = |since: Timestamp| since.saturating_add(window).unwrap_or(Timestamp::MAX);
+    let windows: Vec<(Lane, WebhookId, Timestamp, Timestamp)> = rows
         .iter()
-        .filter_map(|row| Some((row.lane, row.webhook, row.health.failing_since?)))
+        .filter_map(|row| {
+            let since = row.health.failing_since?;
+            Some((row.lane, row.webhook, since, end(since)))
+        })
         .collect();
     let successes = last_successes(conn, &windows).await?;
     let (mut written, mut taken, mut removed) = (Vec::new(), Vec::new(), Vec::new());

@@ -122,11 +122,12 @@ where next_transition_at <= $1 order by next_transition_at limit $2";
 
 const NEXT_DUE: &str = "select min(next_transition_at) as at from webhook_health";
 
-/// The last success of each webhook that ended at or after its floor; history knows what health never wrote.
+/// The last success of each webhook between two moments; history knows what health never wrote.
 const LAST_SUCCESS: &str = "\
 select u.webhook, (select max(a.ended_at) from attempts a
-                   where a.lane = u.lane and a.webhook = u.webhook and a.ended_at >= u.floor and a.ending = 1) as at
-from unnest($1::int[], $2::uuid[], $3::timestamptz[]) as u(lane, webhook, floor)";
+                   where a.lane = u.lane and a.webhook = u.webhook and a.ended_at >= u.since and a.ended_at < u.before
+                     and a.ending = 1) as at
+from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) as u(lane, webhook, since, before)";
 
 #[derive(QueryableByName)]
 struct StateRow {
@@ -342,10 +343,10 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> 
     ))
 }
 
-/// The last recorded success of each webhook at or after its floor, where there is one.
+/// The last recorded success of each webhook from the first moment to before the second, where there is one.
 pub async fn last_successes(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId, Timestamp)],
+    webhooks: &[(Lane, WebhookId, Timestamp, Timestamp)],
 ) -> Result<HashMap<WebhookId, Timestamp>, StoreError> {
     if webhooks.is_empty() {
         return Ok(HashMap::new());
@@ -354,6 +355,7 @@ pub async fn last_successes(
         .bind::<Array<Integer>, _>(webhooks.iter().map(|w| w.0.0).collect::<Vec<_>>())
         .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|w| w.1.0).collect::<Vec<_>>())
         .bind::<Ats, _>(webhooks.iter().map(|w| time(w.2)).collect::<Vec<_>>())
+        .bind::<Ats, _>(webhooks.iter().map(|w| time(w.3)).collect::<Vec<_>>())
         .load(conn)
         .await?;
     Ok(rows
