@@ -18,6 +18,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
+use crate::api::schema;
 use crate::config::Settings;
 use crate::config::sources::{self, Loaded, Sources};
 use crate::store::migrations;
@@ -66,6 +67,8 @@ enum Command {
     Migrate,
     /// Prints a token, signed with the development key or TENTERHOOK_JWT_SECRET_FILE.
     Token(token::Arguments),
+    /// Prints the GraphQL schema that the server serves.
+    Schema,
     /// Checks settings, keys, database and outgoing TLS, and says what to do about what fails.
     Doctor(doctor::Arguments),
     /// Prints every setting: value, where it comes from, meaning.
@@ -105,6 +108,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             let settings = common.load(Settings::development())?.settings;
             answer(&format!("{}\n", token::print(&settings, &arguments)?))?;
         }
+        Command::Schema => answer(&schema::sdl())?,
         Command::Doctor(arguments) => {
             let settings = common.load(Settings::default())?.settings;
             return in_runtime(doctor::run(&settings, &arguments));

@@ -42,9 +42,12 @@ pub mod webhook_list;
 pub mod webhook_row;
 pub mod webhooks;
 
-use diesel_async::AsyncPgConnection;
+use std::time::Duration;
+
+use diesel::ConnectionError;
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 
 /// One connection, checked out of the pool or not.
 pub type Conn = AsyncPgConnection;
@@ -83,11 +86,11 @@ impl StoreError {
         use diesel::result::{DatabaseErrorKind, Error};
         match self {
             Self::Unavailable(_) => true,
-            Self::Database(Error::DatabaseError(kind, _)) => {
+            Self::Database(Error::DatabaseError(kind, info)) => {
                 matches!(
                     kind,
                     DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
-                )
+                ) || info.message().contains("statement timeout")
             }
             Self::Database(Error::BrokenTransactionManager) => true,
             Self::Database(_) | Self::Inconsistent { .. } => false,
@@ -114,6 +117,32 @@ impl Store {
     pub fn new(url: &str, connections: usize) -> Result<Self, StoreError> {
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
+        Self::of(url, connections, config)
+    }
+
+    /// As [`new`](Self::new), but the database gives up a statement after `timeout`: what a caller waits for.
+    pub fn with_statement_timeout(
+        url: &str,
+        connections: usize,
+        timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let mut config = ManagerConfig::default();
+        config.recycling_method = RecyclingMethod::Fast;
+        let set = format!("set statement_timeout = {}", timeout.as_millis());
+        config.custom_setup = Box::new(move |url| {
+            let set = set.clone();
+            Box::pin(async move {
+                let mut conn = Conn::establish(url).await?;
+                conn.batch_execute(&set)
+                    .await
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                Ok(conn)
+            })
+        });
+        Self::of(url, connections, config)
+    }
+
+    fn of(url: &str, connections: usize, config: ManagerConfig<Conn>) -> Result<Self, StoreError> {
         let manager = AsyncDieselConnectionManager::<Conn>::new_with_config(url, config);
         let pool = Pool::builder(manager)
             .max_size(connections)

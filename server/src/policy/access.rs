@@ -48,6 +48,11 @@ pub fn read(caller: &Caller) -> Result<(), Denial> {
     }
 }
 
+/// Whether the token may change webhooks at all, before one is named.
+pub fn write(caller: &Caller, app_installed: bool) -> Result<(), Denial> {
+    writer(caller, app_installed).map(|_| ())
+}
+
 /// Which webhooks the caller sees (W4, W5). `app_installed` is about the token's own app and user; without an
 /// app it has no say.
 ///

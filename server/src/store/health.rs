@@ -114,7 +114,8 @@ on conflict (lane, webhook, kind, episode) do nothing";
 const REMOVE: &str = "\
 update webhooks as w set removed_at = u.at, remove_reason = $4, updated_at = greatest(w.updated_at, u.at)
 from unnest($1::int[], $2::uuid[], $3::timestamptz[]) as u(lane, id, at)
-where w.lane = u.lane and w.id = u.id and w.removed_at is null";
+where w.lane = u.lane and w.id = u.id and w.removed_at is null
+returning w.lane, w.id as webhook";
 
 const DUE: &str = "\
 select lane, webhook, next_transition_at as at from webhook_health
@@ -161,6 +162,14 @@ struct DueRow {
     webhook: Uuid,
     #[diesel(sql_type = At)]
     at: Time,
+}
+
+#[derive(QueryableByName)]
+struct MovedRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: Uuid,
 }
 
 #[derive(QueryableByName)]
@@ -300,23 +309,26 @@ pub async fn notify_in_tx(conn: &mut Conn, notices: &[Notice]) -> Result<(), Sto
     Ok(())
 }
 
-/// Marks webhooks removed, each at its moment; one that is removed already keeps its own.
+/// Marks webhooks removed, each at its moment, and answers which that were; one that is removed already keeps its own.
 pub async fn remove_in_tx(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId, Timestamp)],
     reason: RemoveReason,
-) -> Result<(), StoreError> {
+) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
     if webhooks.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    statement(REMOVE)
+    let rows: Vec<MovedRow> = statement(REMOVE)
         .bind::<Array<Integer>, _>(webhooks.iter().map(|w| w.0.0).collect::<Vec<_>>())
         .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|w| w.1.0).collect::<Vec<_>>())
         .bind::<Ats, _>(webhooks.iter().map(|w| time(w.2)).collect::<Vec<_>>())
         .bind::<SmallInt, _>(reason.code())
-        .execute(conn)
+        .load(conn)
         .await?;
-    Ok(())
+    Ok(rows
+        .into_iter()
+        .map(|row| (Lane(row.lane), WebhookId(row.webhook)))
+        .collect())
 }
 
 /// Webhooks whose next transition by time is due at `now`, earliest first, with that moment.

@@ -34,6 +34,8 @@ pub struct Removed {
 /// Whose webhooks go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leaving {
+    /// An app, from one user. Not installed: nothing goes.
+    Installation(Installation),
     /// An app, of all users.
     App(AppId),
     /// A user, with general webhooks and those of all apps.
@@ -101,96 +103,100 @@ impl InstallationRow {
     }
 }
 
-/// Removes these webhooks at `now`, those that are removed already apart, and announces it.
+/// Removes these webhooks at `now`, those that are removed already apart, and announces what it removed.
 pub async fn remove_in_tx(
     conn: &mut Conn,
     now: Timestamp,
     webhooks: &[(Lane, WebhookId)],
     reason: RemoveReason,
-) -> Result<Option<Mark>, StoreError> {
+) -> Result<Removed, StoreError> {
     // Results are settled under the lock of the health row: one that is settled after this finds the webhook removed.
     health::lock_in_tx(conn, webhooks).await?;
     let dated: Vec<_> = webhooks.iter().map(|(lane, id)| (*lane, *id, now)).collect();
-    health::remove_in_tx(conn, &dated, reason).await?;
-    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    let moved = health::remove_in_tx(conn, &dated, reason).await?;
+    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = moved.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     statement(STILL)
         .bind::<Array<Integer>, _>(lanes)
         .bind::<Array<SqlUuid>, _>(ids)
         .execute(conn)
         .await?;
-    announce_in_tx(conn, now, webhooks).await
+    Ok(Removed {
+        webhooks: moved.len(),
+        mark: announce_in_tx(conn, now, &moved).await?,
+        finished: true,
+    })
 }
 
-/// Uninstalls an app for a user: removes its webhooks, then the installation. Not installed: removes nothing.
-pub async fn uninstall_in_tx(
-    conn: &mut Conn,
-    now: Timestamp,
-    installation: &Installation,
-) -> Result<Removed, StoreError> {
-    if !installations::lock_row_in_tx(conn, installation).await? {
-        return Ok(Removed {
-            finished: true,
-            ..Removed::default()
-        });
-    }
-    empty(
-        conn,
-        now,
-        &[],
-        std::slice::from_ref(installation),
-        RemoveReason::AppUninstalled,
-    )
-    .await
-}
-
-/// Removes the next batch of an app's or a user's webhooks and installations.
+/// Removes the next batch of the webhooks and installations of whoever leaves.
 ///
-/// The app or user must be marked removed and that committed before, so that no webhook or installation is added.
+/// An app or user must be marked removed and that committed before, so that no webhook or installation is added.
 pub async fn batch_in_tx(conn: &mut Conn, now: Timestamp, leaving: &Leaving) -> Result<Removed, StoreError> {
-    let rows: Vec<InstallationRow> = match leaving {
+    match leaving {
+        Leaving::Installation(installation) => {
+            let stands = installations::lock_row_in_tx(conn, installation).await?;
+            let installed: &[_] = if stands {
+                std::slice::from_ref(installation)
+            } else {
+                &[]
+            };
+            empty(conn, now, None, installed, RemoveReason::AppUninstalled).await
+        }
         Leaving::App(app) => {
-            statement(INSTALLATIONS_OF_APP)
+            let rows = statement(INSTALLATIONS_OF_APP)
                 .bind::<Text, _>(app.as_str())
                 .bind::<BigInt, _>(BATCH)
                 .load(conn)
-                .await?
+                .await?;
+            all_of(conn, now, None, rows, RemoveReason::AppRemoved).await
         }
         Leaving::User(company, user) => {
-            statement(INSTALLATIONS_OF_USER)
+            let rows = statement(INSTALLATIONS_OF_USER)
                 .bind::<Integer, _>(Lane::of(*company).0)
                 .bind::<BigInt, _>(company.get())
                 .bind::<BigInt, _>(user.get())
                 .bind::<BigInt, _>(BATCH)
                 .load(conn)
-                .await?
+                .await?;
+            all_of(
+                conn,
+                now,
+                Some((*company, *user)),
+                rows,
+                RemoveReason::UserRemoved,
+            )
+            .await
         }
-    };
+    }
+}
+
+async fn all_of(
+    conn: &mut Conn,
+    now: Timestamp,
+    own: Option<(CompanyId, UserId)>,
+    rows: Vec<InstallationRow>,
+    reason: RemoveReason,
+) -> Result<Removed, StoreError> {
     let complete = (rows.len() as i64) < BATCH;
-    let found = rows
+    let installed = rows
         .into_iter()
         .map(InstallationRow::into_installation)
         .collect::<Result<Vec<_>, _>>()?;
-    let removed = match leaving {
-        Leaving::App(_) => empty(conn, now, &[], &found, RemoveReason::AppRemoved).await?,
-        Leaving::User(company, user) => {
-            empty(conn, now, &[(*company, *user)], &found, RemoveReason::UserRemoved).await?
-        }
-    };
+    let removed = empty(conn, now, own, &installed, reason).await?;
     Ok(Removed {
         finished: removed.finished && complete,
         ..removed
     })
 }
 
-/// Removes a batch of the webhooks of these users and installations, and the installations that have none left.
+/// Removes a batch of the webhooks of this user and these installations, and the installations that have none left.
 async fn empty(
     conn: &mut Conn,
     now: Timestamp,
-    own: &[(CompanyId, UserId)],
+    own: Option<(CompanyId, UserId)>,
     installed: &[Installation],
     reason: RemoveReason,
 ) -> Result<Removed, StoreError> {
-    let own = own.iter().map(|(company, user)| (*company, *user, None));
+    let own = own.into_iter().map(|(company, user)| (company, user, None));
     let accounts: Accounts = own
         .chain(
             installed
@@ -214,7 +220,7 @@ async fn empty(
         .iter()
         .map(|row| (Lane(row.lane), WebhookId(row.id)))
         .collect();
-    let mark = remove_in_tx(conn, now, &webhooks, reason).await?;
+    let removed = remove_in_tx(conn, now, &webhooks, reason).await?;
     statement(UNINSTALL)
         .bind::<Array<Integer>, _>(&accounts.lanes)
         .bind::<Array<BigInt>, _>(&accounts.companies)
@@ -222,11 +228,7 @@ async fn empty(
         .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
         .execute(conn)
         .await?;
-    Ok(Removed {
-        webhooks: webhooks.len(),
-        mark,
-        finished,
-    })
+    Ok(Removed { finished, ..removed })
 }
 
 /// Users, and apps of users, column by column.

@@ -10,31 +10,55 @@ const RUNS: u32 = 5;
 
 type Manager = <Conn as AsyncConnection>::TransactionManager;
 
+/// An async closure over a connection whose future can move between threads: `AsyncFn` alone has no way to say so.
+pub trait Work<C, R>: Fn(C) -> <Self as Work<C, R>>::Doing {
+    /// The work being done.
+    type Doing: Future<Output = R>;
+}
+
+impl<F, C, Doing, R> Work<C, R> for F
+where
+    F: Fn(C) -> Doing,
+    Doing: Future<Output = R>,
+{
+    type Doing = Doing;
+}
+
 impl Store {
     /// Runs `work` in a transaction on a connection of the pool and commits it if it succeeds. After a deadlock or a
     /// serialization failure it is run again from the start, so it must do nothing but use its connection.
-    pub async fn in_tx<T>(
-        &self,
-        work: impl AsyncFn(&mut Conn) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut conn = self.conn().await?;
-        let mut run = 1;
-        loop {
-            match once(&mut conn, &work).await {
-                Err(error) if error.is_transient() && run < RUNS => {
-                    tracing::debug!(%error, run, "running a transaction again");
-                    run += 1;
+    pub fn in_tx<'a, T, F>(&'a self, work: F) -> impl Future<Output = Result<T, StoreError>> + Send + 'a
+    where
+        for<'c> F: AsyncFn(&'c mut Conn) -> Result<T, StoreError>
+            + Work<&'c mut Conn, Result<T, StoreError>, Doing: Send>
+            + Send
+            + Sync
+            + 'a,
+        T: Send + 'a,
+    {
+        async move {
+            let mut conn = self.conn().await?;
+            let mut run = 1;
+            loop {
+                match once(&mut conn, &work).await {
+                    Err(error) if error.is_transient() && run < RUNS => {
+                        tracing::debug!(%error, run, "running a transaction again");
+                        run += 1;
+                    }
+                    answer => return answer,
                 }
-                answer => return answer,
             }
         }
     }
 }
 
-async fn once<T>(
-    conn: &mut Conn,
-    work: &impl AsyncFn(&mut Conn) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+async fn once<T, F>(conn: &mut Conn, work: &F) -> Result<T, StoreError>
+where
+    for<'c> F: AsyncFn(&'c mut Conn) -> Result<T, StoreError>
+        + Work<&'c mut Conn, Result<T, StoreError>, Doing: Send>
+        + Sync,
+    T: Send,
+{
     Manager::begin_transaction(conn).await?;
     match work(conn).await {
         Ok(value) => {

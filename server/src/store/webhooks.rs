@@ -6,34 +6,103 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
 
 use super::compose::Composed;
 use super::health::HealthRow;
 use super::installations::{self, Installation};
 use super::reach::{Cutoffs, readable, within};
 use super::schema::{webhook_health, webhooks};
-use super::sql::{At, maybe_time, statement, time, unknown};
+use super::sql::{At, statement, time, unknown};
 use super::webhook_row::WebhookRow;
 use super::{Conn, StoreError, users};
 use crate::model::access::WebhookScope;
 use crate::model::health::Health;
 use crate::model::ids::{AppId, CompanyId, Lane, UserId, WebhookId, WebhookNumber};
-use crate::model::webhook::Webhook;
+use crate::model::webhook::{EventAction, PayloadVersion, Sealed, SigningSecrets, Webhook, WebhookType};
 
 /// A webhook to create; its number is the database's to give.
 #[derive(Debug, Clone)]
-pub struct NewWebhook<'a> {
-    /// Everything but the number, which is ignored.
-    pub webhook: &'a Webhook,
-    /// Live webhooks that its user, or its app and user, may have (W3).
-    pub limit: i64,
+pub struct NewWebhook {
+    /// Its id.
+    pub id: WebhookId,
+    /// The tenant.
+    pub company: CompanyId,
+    /// Who creates it.
+    pub owner: UserId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The app of an application webhook.
+    pub app: Option<AppId>,
+    /// A label for people.
+    pub name: Option<String>,
+    /// The subscription URL.
+    pub url: String,
+    /// Which actions it wants.
+    pub action: EventAction,
+    /// Which object it wants.
+    pub object: String,
+    /// Which payload it gets.
+    pub version: PayloadVersion,
+    /// HTTP basic credentials.
+    pub auth: Option<Sealed>,
+    /// Its signing secret.
+    pub secret: Sealed,
+    /// When it is created.
+    pub at: Timestamp,
+}
+
+impl NewWebhook {
+    /// Its type, which follows from the app (W1).
+    pub fn kind(&self) -> WebhookType {
+        if self.app.is_some() {
+            WebhookType::Application
+        } else {
+            WebhookType::General
+        }
+    }
+
+    fn numbered(&self, number: WebhookNumber) -> Webhook {
+        let new = self.clone();
+        Webhook {
+            lane: Lane::of(new.company),
+            id: new.id,
+            number,
+            company: new.company,
+            owner: new.owner,
+            user: new.user,
+            app: new.app,
+            name: new.name,
+            url: new.url,
+            action: new.action,
+            object: new.object,
+            version: new.version,
+            auth: new.auth,
+            secrets: SigningSecrets {
+                current: new.secret,
+                previous: None,
+            },
+            paused_at: None,
+            created_at: new.at,
+            updated_at: new.at,
+            removed: None,
+        }
+    }
+
+    fn account(&self) -> Account {
+        Account {
+            company: self.company,
+            user: self.user,
+            app: self.app.clone(),
+        }
+    }
 }
 
 /// What became of a creation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Creation {
-    /// It is there, with this number.
-    Created(WebhookNumber),
+    /// It is there.
+    Created(Box<Webhook>),
     /// As many as allowed are there already (W3).
     LimitReached {
         /// How many live ones there are.
@@ -54,6 +123,16 @@ pub struct Account {
     pub user: UserId,
     /// The app's, or the user's own.
     pub app: Option<AppId>,
+}
+
+impl Account {
+    fn installation(&self) -> Option<Installation> {
+        Some(Installation {
+            company: self.company,
+            user: self.user,
+            app: self.app.clone()?,
+        })
+    }
 }
 
 /// The columns that [`StateRow`] reads, of webhooks `w` and health `h`.
@@ -145,63 +224,59 @@ pub async fn used(conn: &mut Conn, account: &Account, cutoffs: &Cutoffs) -> Resu
     Ok(row.count)
 }
 
-/// Creates a webhook if its user or installation stands and the limit allows it.
+/// Creates a webhook if its user or installation stands and its account has fewer live ones than `limit` (W3).
 pub async fn create_in_tx(
     conn: &mut Conn,
-    new: &NewWebhook<'_>,
+    new: &NewWebhook,
+    limit: i64,
     cutoffs: &Cutoffs,
 ) -> Result<Creation, StoreError> {
-    let webhook = new.webhook;
-    match &webhook.app {
-        None if !users::lock_in_tx(conn, webhook.company, webhook.user).await? => {
+    let account = new.account();
+    match account.installation() {
+        None if !users::lock_in_tx(conn, new.company, new.user).await? => {
             return Ok(Creation::NoSuchUser);
         }
-        Some(app) => {
-            let installation = Installation {
-                company: webhook.company,
-                user: webhook.user,
-                app: app.clone(),
-            };
-            if !installations::lock_in_tx(conn, &installation).await? {
-                return Ok(Creation::AppNotInstalled);
-            }
+        Some(installation) if !installations::lock_in_tx(conn, &installation).await? => {
+            return Ok(Creation::AppNotInstalled);
         }
-        None => {}
+        None | Some(_) => {}
     }
-    let account = Account {
-        company: webhook.company,
-        user: webhook.user,
-        app: webhook.app.clone(),
-    };
     let used = used(conn, &account, cutoffs).await?;
-    if used >= new.limit {
+    if used >= limit {
         return Ok(Creation::LimitReached { used });
     }
-    insert(conn, webhook).await.map(Creation::Created)
+    let number = insert(conn, new).await?;
+    Ok(Creation::Created(Box::new(new.numbered(number))))
 }
 
-async fn insert(conn: &mut Conn, webhook: &Webhook) -> Result<WebhookNumber, StoreError> {
+async fn insert(conn: &mut Conn, new: &NewWebhook) -> Result<WebhookNumber, StoreError> {
+    let lane = Lane::of(new.company).0;
     let number: i64 = diesel::insert_into(webhooks::table)
         .values((
-            webhooks::lane.eq(webhook.lane.0),
-            webhooks::id.eq(webhook.id.0),
-            webhooks::company.eq(webhook.company.get()),
-            webhooks::owner.eq(webhook.owner.get()),
-            webhooks::user_id.eq(webhook.user.get()),
-            webhooks::kind.eq(webhook.kind().code()),
-            webhooks::app.eq(webhook.app.as_ref().map(AppId::as_str)),
-            webhooks::version.eq(webhook.version.code()),
-            webhooks::secret.eq(&webhook.secrets.current.0),
-            webhooks::created_at.eq(time(webhook.created_at)),
-            Settings::of(webhook),
+            webhooks::lane.eq(lane),
+            webhooks::id.eq(new.id.0),
+            webhooks::company.eq(new.company.get()),
+            webhooks::owner.eq(new.owner.get()),
+            webhooks::user_id.eq(new.user.get()),
+            webhooks::kind.eq(new.kind().code()),
+            webhooks::app.eq(new.app.as_ref().map(AppId::as_str)),
+            webhooks::name.eq(new.name.as_deref()),
+            webhooks::url.eq(&new.url),
+            webhooks::action.eq(new.action.code()),
+            webhooks::object.eq(&new.object),
+            webhooks::version.eq(new.version.code()),
+            webhooks::auth.eq(new.auth.as_ref().map(|sealed| sealed.0.as_slice())),
+            webhooks::secret.eq(&new.secret.0),
+            webhooks::created_at.eq(time(new.at)),
+            webhooks::updated_at.eq(time(new.at)),
         ))
         .returning(webhooks::number)
         .get_result(conn)
         .await?;
     diesel::insert_into(webhook_health::table)
         .values((
-            webhook_health::lane.eq(webhook.lane.0),
-            webhook_health::webhook.eq(webhook.id.0),
+            webhook_health::lane.eq(lane),
+            webhook_health::webhook.eq(new.id.0),
         ))
         .execute(conn)
         .await?;
@@ -226,35 +301,15 @@ pub async fn lock_in_tx(
 /// Writes what its user can change of a webhook that [`lock_in_tx`] has locked.
 pub async fn write_in_tx(conn: &mut Conn, webhook: &Webhook) -> Result<(), StoreError> {
     diesel::update(webhooks::table.find((webhook.lane.0, webhook.id.0)))
-        .set(Settings::of(webhook))
+        .set((
+            webhooks::name.eq(webhook.name.as_deref()),
+            webhooks::url.eq(&webhook.url),
+            webhooks::action.eq(webhook.action.code()),
+            webhooks::object.eq(&webhook.object),
+            webhooks::auth.eq(webhook.auth.as_ref().map(|sealed| sealed.0.as_slice())),
+            webhooks::updated_at.eq(time(webhook.updated_at)),
+        ))
         .execute(conn)
         .await?;
     Ok(())
-}
-
-/// What its user can change of a webhook, cleared where it is missing.
-#[derive(Insertable, AsChangeset)]
-#[diesel(table_name = webhooks, treat_none_as_null = true)]
-struct Settings<'a> {
-    name: Option<&'a str>,
-    url: &'a str,
-    action: i16,
-    object: &'a str,
-    auth: Option<&'a [u8]>,
-    paused_at: Option<super::sql::Time>,
-    updated_at: super::sql::Time,
-}
-
-impl<'a> Settings<'a> {
-    fn of(webhook: &'a Webhook) -> Self {
-        Self {
-            name: webhook.name.as_deref(),
-            url: &webhook.url,
-            action: webhook.action.code(),
-            object: &webhook.object,
-            auth: webhook.auth.as_ref().map(|sealed| sealed.0.as_slice()),
-            paused_at: maybe_time(webhook.paused_at),
-            updated_at: time(webhook.updated_at),
-        }
-    }
 }

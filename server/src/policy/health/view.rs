@@ -19,6 +19,8 @@ use crate::model::webhook::{RemoveReason, WebhookState};
 pub struct View {
     /// The one state that counts (W13).
     pub state: WebhookState,
+    /// When and why it was removed; by its window at the window's end, whether or not that is written (R1).
+    pub removed: Option<(Timestamp, RemoveReason)>,
     /// Failed first tries since the last ban's end; at the threshold during a ban.
     pub ban_counter: u32,
     /// How many make a ban (B2).
@@ -84,8 +86,10 @@ pub fn view(
     };
     let gone = state == WebhookState::Removed;
     let ban_is_over = health.ban_open && banned_until.is_none();
+    let by_window = removal_due_at.map(|at| (at, RemoveReason::NoSuccessfulDelivery));
     View {
         state,
+        removed: removed.or(by_window.filter(|_| gone)),
         ban_counter: if ban_is_over {
             0
         } else {

@@ -1,0 +1,234 @@
+//! Batched reads: what many elements of a list need of the same kind is read in one statement.
+//!
+//! Promises one statement per kind and level of a query, however long the list. Nothing is kept between levels or
+//! requests: a mutation's answer shows what is stored.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::Context;
+use async_graphql::dataloader::{DataLoader, Loader};
+use jiff::Timestamp;
+
+use super::context::Services;
+use super::error::{ApiError, Result};
+use crate::model::app::App;
+use crate::model::attempt::Attempt;
+use crate::model::delivery::Delivery;
+use crate::model::event::Event;
+use crate::model::health::Health;
+use crate::model::ids::{AppId, DeliveryKey, EventId, Lane, WebhookId};
+use crate::model::webhook::Webhook;
+use crate::store::deliveries::{self, DeliveryPlace, DeliveryQuery};
+use crate::store::page::{Slice, Window};
+use crate::store::vitals::{self, Vitals};
+use crate::store::{StoreError, apps, attempts, events, health};
+
+/// A webhook with its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WebhookRef(pub Lane, pub WebhookId);
+
+/// What a webhook's history says of its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VitalsRef(pub Lane, pub WebhookId);
+
+/// An event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventRef(pub Lane, pub EventId);
+
+/// An app.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AppRef(pub AppId);
+
+/// The attempts of a delivery, oldest first; none is an empty list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AttemptsOf(pub DeliveryPlace);
+
+/// A delivery, whoever asks: only for what the caller has come to from a webhook it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeliveryAt(pub DeliveryPlace);
+
+/// A page of a webhook's deliveries.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DeliveryPageKey {
+    /// The webhook.
+    pub webhook: (Lane, WebhookId),
+    /// Which deliveries.
+    pub query: DeliveryQuery,
+    /// Which page.
+    pub window: Window<DeliveryPlace>,
+}
+
+/// How many deliveries a webhook has; none is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DeliveryCountKey {
+    /// The webhook.
+    pub webhook: (Lane, WebhookId),
+    /// Which deliveries.
+    pub query: DeliveryQuery,
+}
+
+/// Reads what a request needs.
+pub struct Batches(Arc<Services>);
+
+/// The loader of a request.
+pub fn loader(services: &Arc<Services>) -> DataLoader<Batches> {
+    let clock = services.clock.clone();
+    DataLoader::new(Batches(services.clone()), move |batch| {
+        clock.spawn("reading for the API", batch)
+    })
+}
+
+/// One value, read together with those that are asked for at the same time.
+pub async fn one<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Batches as Loader<K>>::Value>>
+where
+    K: Send + Sync + std::hash::Hash + Eq + Clone + 'static,
+    Batches: Loader<K, Error = Arc<StoreError>>,
+{
+    ctx.data_unchecked::<DataLoader<Batches>>()
+        .load_one(key)
+        .await
+        .map_err(ApiError::from)
+}
+
+type Loaded<K, V> = std::result::Result<HashMap<K, V>, Arc<StoreError>>;
+
+impl Loader<WebhookRef> for Batches {
+    type Value = (Webhook, Health);
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[WebhookRef]) -> Loaded<WebhookRef, Self::Value> {
+        let keys: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let rows = health::read(&mut *self.0.store.conn().await?, &keys).await?;
+        Ok(rows
+            .into_iter()
+            .map(|state| (WebhookRef(state.0.lane, state.0.id), state))
+            .collect())
+    }
+}
+
+impl Loader<VitalsRef> for Batches {
+    type Value = Vitals;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[VitalsRef]) -> Loaded<VitalsRef, Vitals> {
+        let webhooks: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let since = self.0.cutoffs(self.0.clock.now()).accepted;
+        let mut read = vitals::read(&mut *self.0.store.conn().await?, &webhooks, since).await?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| Some((*key, read.remove(&key.1)?)))
+            .collect())
+    }
+}
+
+impl Loader<EventRef> for Batches {
+    type Value = Event;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[EventRef]) -> Loaded<EventRef, Event> {
+        let ids: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let mut found = events::find(&mut *self.0.store.conn().await?, &ids).await?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| Some((*key, found.remove(&key.1)?)))
+            .collect())
+    }
+}
+
+impl Loader<AppRef> for Batches {
+    type Value = App;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[AppRef]) -> Loaded<AppRef, App> {
+        let ids: Vec<AppId> = keys.iter().map(|key| key.0.clone()).collect();
+        let found = apps::find(&mut *self.0.store.conn().await?, &ids).await?;
+        Ok(found
+            .into_iter()
+            .map(|app| (AppRef(app.id.clone()), app))
+            .collect())
+    }
+}
+
+impl Loader<AttemptsOf> for Batches {
+    type Value = Vec<Attempt>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[AttemptsOf]) -> Loaded<AttemptsOf, Vec<Attempt>> {
+        let places: Vec<(DeliveryKey, Timestamp)> =
+            keys.iter().map(|key| (key.0.key, key.0.created_at)).collect();
+        let mut by_delivery: HashMap<DeliveryKey, Vec<Attempt>> = HashMap::new();
+        for attempt in attempts::of(&mut *self.0.store.conn().await?, &places).await? {
+            by_delivery.entry(attempt.delivery).or_default().push(attempt);
+        }
+        Ok(keys
+            .iter()
+            .map(|key| (*key, by_delivery.remove(&key.0.key).unwrap_or_default()))
+            .collect())
+    }
+}
+
+impl Loader<DeliveryAt> for Batches {
+    type Value = Delivery;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[DeliveryAt]) -> Loaded<DeliveryAt, Delivery> {
+        let places: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let everything = crate::model::access::WebhookScope::Everything;
+        let cutoffs = self.0.cutoffs(self.0.clock.now());
+        let found =
+            deliveries::find(&mut *self.0.store.conn().await?, &places, &everything, &cutoffs).await?;
+        Ok(found
+            .into_iter()
+            .map(|delivery| (DeliveryAt(DeliveryPlace::of(&delivery)), delivery))
+            .collect())
+    }
+}
+
+impl Loader<DeliveryPageKey> for Batches {
+    type Value = Slice<Delivery>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[DeliveryPageKey]) -> Loaded<DeliveryPageKey, Slice<Delivery>> {
+        let cutoffs = self.0.cutoffs(self.0.clock.now());
+        let mut alike: HashMap<_, Vec<&DeliveryPageKey>> = HashMap::new();
+        for key in keys {
+            alike.entry((&key.query, &key.window)).or_default().push(key);
+        }
+        let mut pages = HashMap::new();
+        for ((query, window), keys) in alike {
+            let webhooks: Vec<_> = keys.iter().map(|key| key.webhook).collect();
+            let mut conn = self.0.store.conn().await?;
+            let mut read = deliveries::page_of_each(&mut conn, &webhooks, query, &cutoffs, window).await?;
+            pages.extend(
+                keys.iter()
+                    .filter_map(|key| Some(((*key).clone(), read.remove(&key.webhook.1)?))),
+            );
+        }
+        Ok(pages)
+    }
+}
+
+impl Loader<DeliveryCountKey> for Batches {
+    type Value = i64;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[DeliveryCountKey]) -> Loaded<DeliveryCountKey, i64> {
+        let cutoffs = self.0.cutoffs(self.0.clock.now());
+        let mut alike: HashMap<_, Vec<&DeliveryCountKey>> = HashMap::new();
+        for key in keys {
+            alike.entry(&key.query).or_default().push(key);
+        }
+        let mut counts = HashMap::new();
+        for (query, keys) in alike {
+            let webhooks: Vec<_> = keys.iter().map(|key| key.webhook).collect();
+            let mut conn = self.0.store.conn().await?;
+            let mut read = deliveries::count_of_each(&mut conn, &webhooks, query, &cutoffs).await?;
+            counts.extend(
+                keys.iter()
+                    .filter_map(|key| Some(((*key).clone(), read.remove(&key.webhook.1)?))),
+            );
+        }
+        Ok(counts)
+    }
+}

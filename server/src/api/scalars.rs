@@ -1,0 +1,94 @@
+//! The scalars of the graph.
+
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use jiff::Timestamp;
+
+/// A moment, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other offsets are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DateTime(pub Timestamp);
+
+/// A moment, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other offsets are accepted.
+#[Scalar]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => text
+                .parse()
+                .map(Self)
+                .map_err(|_| InputValueError::custom("is not an ISO 8601 date and time with an offset")),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(format!("{:.3}", self.0))
+    }
+}
+
+impl From<Timestamp> for DateTime {
+    fn from(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
+
+/// The name of a kind of object, such as `deal`, from the event catalogue; `*` in a subscription means all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventObject(pub String);
+
+/// The name of a kind of object, such as `deal`, from the event catalogue; `*` in a subscription means all of them.
+#[Scalar]
+impl ScalarType for EventObject {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(name) => Ok(Self(name)),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// Any JSON value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Json(pub serde_json::Value);
+
+/// Any JSON value.
+#[Scalar(name = "JSON")]
+impl ScalarType for Json {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        Ok(Self(value.into_json()?))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from_json(self.0.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_milliseconds_and_is_never_rounded_up() {
+        for (stored, shown) in [
+            ("2026-11-23T10:11:12Z", "2026-11-23T10:11:12.000Z"),
+            ("2026-11-23T10:11:12.999999Z", "2026-11-23T10:11:12.999Z"),
+            ("2026-11-23T11:11:12.5+01:00", "2026-11-23T10:11:12.500Z"),
+        ] {
+            let moment = DateTime::parse(Value::String(stored.to_owned())).unwrap();
+            assert_eq!(moment.to_value(), Value::String(shown.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_moment_needs_an_offset() {
+        for text in ["2026-11-23T10:11:12", "2026-11-23", "yesterday", ""] {
+            assert!(
+                DateTime::parse(Value::String(text.to_owned())).is_err(),
+                "{text:?}"
+            );
+        }
+    }
+}

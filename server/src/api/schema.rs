@@ -1,0 +1,59 @@
+//! The schema: its roots, its limits, and its text.
+
+use async_graphql::{EmptySubscription, MergedObject, Schema};
+
+use super::apps::{AppMutations, AppQueries};
+use super::catalog::CatalogQueries;
+use super::deliveries::DeliveryQueries;
+use super::events::EventQueries;
+use super::node::NodeQueries;
+use super::publishing::PublishingMutations;
+use super::stages::Stages;
+use super::users::UserMutations;
+use super::viewer::ViewerQueries;
+use super::webhooks::{WebhookMutations, WebhookQueries};
+
+/// Fields within fields. The deepest that anyone needs is the standard introspection query.
+const DEEPEST: usize = 15;
+/// What a query may cost: one for each field, times the elements that it can be read for. A hundred webhooks with
+/// health, app and their last five deliveries with attempts cost about 35,000.
+const COSTLIEST: usize = 50_000;
+/// Directives on one field.
+const MOST_DIRECTIVES: usize = 10;
+
+/// What can be read.
+#[derive(MergedObject, Default)]
+pub struct Query(
+    ViewerQueries,
+    NodeQueries,
+    WebhookQueries,
+    EventQueries,
+    DeliveryQueries,
+    CatalogQueries,
+    AppQueries,
+);
+
+/// What can be done.
+#[derive(MergedObject, Default)]
+pub struct Mutation(WebhookMutations, PublishingMutations, AppMutations, UserMutations);
+
+/// The schema that is served.
+pub type ApiSchema = Schema<Query, Mutation, EmptySubscription>;
+
+/// The schema with its limits. What resolvers need comes with each request.
+pub fn build() -> ApiSchema {
+    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+        .limit_depth(DEEPEST)
+        .limit_complexity(COSTLIEST)
+        .limit_directives(MOST_DIRECTIVES)
+        .extension(Stages)
+        .finish()
+}
+
+/// The schema's text, as it is published in `schema.graphql`.
+pub fn sdl() -> String {
+    build().sdl()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Tokens: who holds one, and what it allows.
+//!
+//! Promises that a token is accepted only with an algorithm that its key is for, from the issuer and for the audience
+//! of the settings, before its end on the one clock (T1). Does not know whether its user was removed: that is asked of
+//! the store, at each request.
+
+mod claims;
+mod keys;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jsonwebtoken::{Header, Validation, decode, decode_header};
+
+use claims::Claims;
+pub use keys::{InvalidKeys, KeySet};
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::model::access::Caller;
+
+/// Why a token is not accepted. The sentences are for whoever holds the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not signed with a key of ours, not for us, or not a token at all: one answer, so that nothing can be learned.
+    #[error("The token is not valid.")]
+    Invalid,
+    /// Its end has been reached (T2).
+    #[error("The token has expired.")]
+    Expired,
+    /// It is not valid yet.
+    #[error("The token is not valid yet.")]
+    Early,
+    /// Signed by one of ours, but its claims name nobody.
+    #[error("The token does not say who holds it.")]
+    Nobody,
+}
+
+/// Judges tokens. Cheap to clone.
+#[derive(Clone)]
+pub struct Verifier {
+    keys: Arc<KeySet>,
+    issuer: String,
+    audience: String,
+}
+
+impl Verifier {
+    /// Accepts tokens of these keys, from `issuer`, for `audience`.
+    pub fn new(keys: KeySet, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            keys: Arc::new(keys),
+            issuer: issuer.into(),
+            audience: audience.into(),
+        }
+    }
+
+    /// Accepts what the settings say.
+    pub async fn from_settings(settings: &Settings, clock: &Clock) -> Result<Self, InvalidKeys> {
+        let keys = settings.keys.as_ref().ok_or(InvalidKeys::NotChosen)?;
+        let keys = KeySet::from_settings(&keys.tokens, settings.extra_ca_file.as_deref(), clock).await?;
+        Ok(Self::new(keys, &settings.jwt_issuer, &settings.jwt_audience))
+    }
+
+    /// Who holds the token at `now`.
+    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
+        let header: Header = decode_header(token).map_err(|_| Refusal::Invalid)?;
+        let key = self.keys.key_for(&header).await.ok_or(Refusal::Invalid)?;
+        let mut validation = Validation::new(header.alg);
+        validation.algorithms = key.algorithms.clone();
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        // The library reads a clock of its own; ours judges below.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        let claims = decode::<Claims>(token, &key.key, &validation)
+            .map_err(|_| Refusal::Invalid)?
+            .claims;
+        let now = now.as_microsecond() as f64 / 1e6;
+        if claims.nbf.is_some_and(|nbf| now < nbf) {
+            return Err(Refusal::Early);
+        }
+        // Written so that a number that compares to nothing is an end.
+        if !claims.exp.is_some_and(|exp| now < exp) {
+            return Err(Refusal::Expired);
+        }
+        claims.caller().ok_or(Refusal::Nobody)
+    }
+}
+
+#[cfg(test)]
+mod tests;

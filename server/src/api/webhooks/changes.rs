@@ -1,0 +1,381 @@
+//! Creating, changing and deleting webhooks (W1–W11).
+
+mod check;
+
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+
+use self::check::{Change, Subscription};
+use super::{PayloadVersion, Webhook};
+use crate::api::context::{Ask, Services};
+use crate::api::error::{ApiError, Result};
+use crate::api::events::EventAction;
+use crate::api::global_id::GlobalId;
+use crate::api::scalars::EventObject;
+use crate::api::user_error::{Path, Problems, UserError, UserErrorCode, denied};
+use crate::model;
+use crate::model::access::{Caller, WebhookScope};
+use crate::model::health::Health;
+use crate::model::ids::{CompanyId, Lane, UserId, WebhookId};
+use crate::policy::access::{self, Denial, NewOwnership};
+use crate::policy::health::view;
+use crate::policy::signing::SigningSecret;
+use crate::store::changes::announce_in_tx;
+use crate::store::removal;
+use crate::store::webhooks::{self, Creation, NewWebhook};
+
+/// A webhook to create. Its type follows from the token: one that acts through an app creates application webhooks.
+#[derive(InputObject)]
+pub struct CreateWebhookInput {
+    /// Where events are sent: a full, publicly reachable `http` or `https` URL, up to 2048 characters.
+    subscription_url: String,
+    /// Which actions it wants.
+    event_action: EventAction,
+    /// Which object it wants; `*` for all of the version's catalogue.
+    event_object: EventObject,
+    /// Which payload it gets.
+    #[graphql(default_with = "Some(PayloadVersion::V2)")]
+    version: Option<PayloadVersion>,
+    /// A label for people, up to 255 characters.
+    name: Option<String>,
+    /// Whose it is; the caller's own unless an admin names another user of the company.
+    user_id: Option<ID>,
+    /// The user name of HTTP basic credentials that go with every request, up to 255 characters.
+    http_auth_user: Option<String>,
+    /// Their password, up to 255 characters. Stored encrypted, never shown.
+    #[graphql(secret)]
+    http_auth_password: Option<String>,
+}
+
+impl CreateWebhookInput {
+    fn version(&self) -> model::webhook::PayloadVersion {
+        self.version.unwrap_or(PayloadVersion::V2).into()
+    }
+}
+
+/// What to change of a webhook. A field that is absent stays; null clears it where it may be missing.
+#[derive(InputObject)]
+pub struct UpdateWebhookInput {
+    /// The global id.
+    id: ID,
+    /// Where events are sent.
+    subscription_url: MaybeUndefined<String>,
+    /// Which actions it wants.
+    event_action: MaybeUndefined<EventAction>,
+    /// Which object it wants.
+    event_object: MaybeUndefined<EventObject>,
+    /// A label for people.
+    name: MaybeUndefined<String>,
+    /// The user name of HTTP basic credentials; null clears the password too.
+    http_auth_user: MaybeUndefined<String>,
+    /// Their password.
+    #[graphql(secret)]
+    http_auth_password: MaybeUndefined<String>,
+}
+
+/// A webhook to delete.
+#[derive(InputObject)]
+pub struct DeleteWebhookInput {
+    /// The global id.
+    id: ID,
+}
+
+/// What became of a creation.
+#[derive(SimpleObject)]
+pub struct CreateWebhookPayload {
+    /// The webhook; null if there were errors.
+    webhook: Option<Webhook>,
+    /// The secret that its requests are signed with, `whsec_…`: shown this once.
+    signing_secret: Option<String>,
+    /// What was wrong with the input; empty when it worked.
+    user_errors: Vec<UserError>,
+}
+
+/// What became of a change.
+#[derive(SimpleObject)]
+pub struct UpdateWebhookPayload {
+    /// The webhook as it is now; null if there were errors.
+    webhook: Option<Webhook>,
+    /// What was wrong with the input; empty when it worked.
+    user_errors: Vec<UserError>,
+}
+
+/// What became of a deletion.
+#[derive(SimpleObject)]
+pub struct DeleteWebhookPayload {
+    /// The global id of the webhook that was deleted; null if there were errors.
+    deleted_webhook_id: Option<ID>,
+    /// The webhook as it is now, readable for a while; null if there were errors.
+    webhook: Option<Webhook>,
+    /// What was wrong with the input; empty when it worked.
+    user_errors: Vec<UserError>,
+}
+
+/// Mutations of webhooks.
+#[derive(Default)]
+pub struct WebhookMutations;
+
+#[Object]
+impl WebhookMutations {
+    /// Creates a webhook.
+    async fn create_webhook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The webhook.")] input: CreateWebhookInput,
+    ) -> Result<CreateWebhookPayload> {
+        Ok(match create(ctx, input).await? {
+            Ok((webhook, secret)) => CreateWebhookPayload {
+                webhook: Some(webhook),
+                signing_secret: Some(secret.reveal().expose_secret().to_owned()),
+                user_errors: Vec::new(),
+            },
+            Err(user_errors) => CreateWebhookPayload {
+                webhook: None,
+                signing_secret: None,
+                user_errors,
+            },
+        })
+    }
+
+    /// Changes a webhook. What was published before is sent as the webhook is when the attempt starts.
+    async fn update_webhook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to change.")] input: UpdateWebhookInput,
+    ) -> Result<UpdateWebhookPayload> {
+        Ok(match update(ctx, input).await? {
+            Ok(webhook) => UpdateWebhookPayload {
+                webhook: Some(webhook),
+                user_errors: Vec::new(),
+            },
+            Err(problems) => UpdateWebhookPayload {
+                webhook: None,
+                user_errors: problems.into_errors(),
+            },
+        })
+    }
+
+    /// Deletes a webhook: once this has answered, no attempt starts for it.
+    async fn delete_webhook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The webhook.")] input: DeleteWebhookInput,
+    ) -> Result<DeleteWebhookPayload> {
+        Ok(match delete(ctx, &input).await? {
+            Ok(webhook) => DeleteWebhookPayload {
+                deleted_webhook_id: Some(input.id),
+                webhook: Some(webhook),
+                user_errors: Vec::new(),
+            },
+            Err(problems) => DeleteWebhookPayload {
+                deleted_webhook_id: None,
+                webhook: None,
+                user_errors: problems.into_errors(),
+            },
+        })
+    }
+}
+
+/// A value, or what was wrong with the input.
+type Checked<T> = std::result::Result<T, Problems>;
+
+async fn create(
+    ctx: &Context<'_>,
+    input: CreateWebhookInput,
+) -> Result<std::result::Result<(Webhook, SigningSecret), Vec<UserError>>> {
+    let services = ctx.services();
+    let (ownership, company) = match ownership(ctx, input.user_id.as_ref())? {
+        Ok(ownership) => ownership,
+        Err(problems) => return Ok(Err(problems.into_errors())),
+    };
+    let subscription = match Subscription::check(ctx, &input).await {
+        Ok(subscription) => subscription,
+        Err(problems) => return Ok(Err(problems.into_errors())),
+    };
+    let now = ctx.now();
+    let id = WebhookId::new(now);
+    let version = input.version();
+    let secret = SigningSecret::generate();
+    let new = NewWebhook {
+        id,
+        company,
+        owner: ownership.owner,
+        user: ownership.user,
+        app: ownership.app,
+        name: input.name,
+        url: subscription.url.into(),
+        action: input.event_action.into(),
+        object: input.event_object.0,
+        version,
+        auth: subscription
+            .auth
+            .map(|auth| services.sealing.seal_auth(id, &auth)),
+        secret: services.sealing.seal_secret(id, &secret),
+        at: now,
+    };
+    let (cutoffs, limit) = (services.cutoffs(now), services.policy().webhook_limit);
+    let creation = services
+        .store
+        .in_tx(async |conn| webhooks::create_in_tx(conn, &new, limit.into(), &cutoffs).await)
+        .await?;
+    Ok(match creation {
+        Creation::Created(webhook) => Ok((Webhook::new(ctx, (*webhook, Health::default())), secret)),
+        Creation::LimitReached { used } => {
+            Err(vec![UserError::limit_reached(limit, used, new.kind().into())])
+        }
+        Creation::NoSuchUser => {
+            let at = Path::input().field("userId");
+            Err(Problems::one(UserErrorCode::NotFound, at, "no such user in this company").into_errors())
+        }
+        Creation::AppNotInstalled => Err(denied(Denial::AppNotInstalled, Path::input())?.into_errors()),
+    })
+}
+
+/// Whose the new webhook is, and of which company.
+fn ownership(ctx: &Context<'_>, requested: Option<&ID>) -> Result<Checked<(NewOwnership, CompanyId)>> {
+    let session = ctx.session();
+    let at = Path::input().field("userId");
+    // Who may not write at all learns nothing about its input.
+    if let Err(denial) = access::write(&session.caller, session.app_installed) {
+        return Ok(Err(denied(denial, at)?));
+    }
+    let Caller::User(caller) = &session.caller else {
+        return Err(ApiError::forbidden());
+    };
+    let requested: Option<UserId> = match requested.map(|id| id.parse()).transpose() {
+        Ok(requested) => requested,
+        Err(why) => return Ok(Err(Problems::one(UserErrorCode::Invalid, at, why))),
+    };
+    match access::create_as(&session.caller, requested, session.app_installed) {
+        Ok(ownership) => Ok(Ok((ownership, caller.company))),
+        Err(denial) => Ok(Err(denied(denial, at)?)),
+    }
+}
+
+async fn update(ctx: &Context<'_>, input: UpdateWebhookInput) -> Result<Checked<Webhook>> {
+    let services = ctx.services();
+    let (found, ()) = match manageable(ctx, &input.id, access::change).await? {
+        Ok(found) => found,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let change = match Change::check(ctx, input).await {
+        Ok(change) => change,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let (now, (lane, id)) = (ctx.now(), found.key());
+    let changed = services
+        .store
+        .in_tx(async |conn| {
+            let Some((webhook, health)) = webhooks::lock_in_tx(conn, lane, id).await? else {
+                return Ok(Err(no_such_webhook()));
+            };
+            if is_removed(services, &webhook, &health, now) {
+                return Ok(Err(removed_already()));
+            }
+            let webhook = match change.apply(services, webhook, now)? {
+                Ok(webhook) => webhook,
+                Err(problems) => return Ok(Err(problems)),
+            };
+            webhooks::write_in_tx(conn, &webhook).await?;
+            let mark = announce_in_tx(conn, now, &[(lane, id)]).await?;
+            Ok(Ok((webhook, health, mark)))
+        })
+        .await?;
+    let (webhook, health, mark) = match changed {
+        Ok(changed) => changed,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    if let Some(mark) = mark {
+        services.propagation.everywhere(mark).await;
+    }
+    Ok(Ok(Webhook::new(ctx, (webhook, health))))
+}
+
+async fn delete(ctx: &Context<'_>, input: &DeleteWebhookInput) -> Result<Checked<Webhook>> {
+    let services = ctx.services();
+    let (found, reason) = match manageable(ctx, &input.id, access::delete).await? {
+        Ok(found) => found,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let (now, keys) = (ctx.now(), [found.key()]);
+    let removed = services
+        .store
+        .in_tx(async |conn| removal::remove_in_tx(conn, now, &keys, reason).await)
+        .await?;
+    if removed.webhooks == 0 {
+        return Ok(Err(removed_already()));
+    }
+    if let Some(mark) = removed.mark {
+        services.propagation.everywhere(mark).await;
+    }
+    let webhook = by_key(ctx, keys[0]).await?;
+    Ok(webhook
+        .map(|state| Webhook::new(ctx, state))
+        .ok_or_else(no_such_webhook))
+}
+
+/// The webhook of a global id that the caller may treat so, unless it is removed.
+async fn manageable<T>(
+    ctx: &Context<'_>,
+    id: &ID,
+    may: impl Fn(&Caller, &model::webhook::Webhook, bool) -> std::result::Result<T, Denial>,
+) -> Result<Checked<(Webhook, T)>> {
+    let session = ctx.session();
+    let at = Path::input().field("id");
+    // Who may not write at all learns nothing about the id.
+    if let Err(denial) = access::write(&session.caller, session.app_installed) {
+        return Ok(Err(denied(denial, at)?));
+    }
+    let Some(key) = GlobalId::webhook(id) else {
+        return Ok(Err(no_such_webhook()));
+    };
+    let Some((webhook, health)) = by_key(ctx, key).await? else {
+        return Ok(Err(no_such_webhook()));
+    };
+    let allowed = match may(&session.caller, &webhook, session.app_installed) {
+        Ok(allowed) => allowed,
+        Err(denial) => return Ok(Err(denied(denial, at)?)),
+    };
+    if is_removed(ctx.services(), &webhook, &health, ctx.now()) {
+        return Ok(Err(removed_already()));
+    }
+    Ok(Ok((Webhook::new(ctx, (webhook, health)), allowed)))
+}
+
+/// A webhook, whoever asks.
+async fn by_key(
+    ctx: &Context<'_>,
+    key: (Lane, WebhookId),
+) -> Result<Option<(model::webhook::Webhook, Health)>> {
+    let mut conn = ctx.services().store.conn().await?;
+    let found = webhooks::find(&mut conn, &[key], &WebhookScope::Everything, &ctx.cutoffs()).await?;
+    Ok(found.into_iter().next())
+}
+
+fn is_removed(
+    services: &Services,
+    webhook: &model::webhook::Webhook,
+    health: &Health,
+    now: Timestamp,
+) -> bool {
+    view(health, webhook.paused_at, webhook.removed, now, services.policy())
+        .removed
+        .is_some()
+}
+
+fn no_such_webhook() -> Problems {
+    Problems::one(
+        UserErrorCode::NotFound,
+        Path::input().field("id"),
+        Denial::NotFound,
+    )
+}
+
+fn removed_already() -> Problems {
+    Problems::one(
+        UserErrorCode::InvalidState,
+        Path::input().field("id"),
+        "the webhook is removed already",
+    )
+}
