@@ -26,6 +26,7 @@ pub mod publishing;
 mod removal;
 pub mod scalars;
 pub mod schema;
+mod sim;
 mod stages;
 pub mod token;
 pub mod user_error;
@@ -51,6 +52,7 @@ pub fn router(services: Arc<Services>) -> Router {
         schema: schema::build(),
         services: services.clone(),
     };
+    let simulated_time = sim::router(&services).unwrap_or_default();
     Router::new()
         .route("/graphql", post(http::post))
         .with_state(endpoint)
@@ -59,6 +61,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .route("/metrics", get(plain::metrics))
         .route("/schema.graphql", get(plain::schema))
         .with_state(services)
+        .merge(simulated_time)
         .layer(CatchPanicLayer::custom(panicked))
 }
 

@@ -1,24 +1,254 @@
 //! The composition root: everything that runs while the server does.
+//!
+//! Promises to listen before it works: what is asked while it starts or drains gets a clear 503, never a hanging
+//! connection. And to end in order: nothing new is taken, what is on the wire may end, the rest is given back.
 
-use std::sync::Arc;
+use std::future::{Future, IntoFuture};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
+use crate::api::token::{KeySet, Verifier};
+use crate::api::{self, Services};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{JwksSource, Keys, Settings, TokenKeys};
+use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
+use crate::engine::{Engine, Parts, Places};
+use crate::model::ids::LANES;
+use crate::policy::sealing::SealingKey;
+use crate::policy::target::TargetPolicy;
+use crate::store::{Store, facts};
+
+/// How long what is on the wire may take to end: the longest attempt, and time to settle it.
+const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read for the API may take in the database.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long open HTTP connections may take to end after that.
+const HTTP_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves on `listener` until `shutdown` resolves, then drains.
+///
+/// # Errors
+///
+/// If the server cannot start: the database is away, not migrated, or another version's; a key or file cannot be used.
 pub async fn run(
-    _settings: Arc<Settings>,
+    settings: Arc<Settings>,
     listener: TcpListener,
-    _clock: Clock,
+    clock: Clock,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let router = Router::new().route("/livez", get(|| async { "ok" }));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown)
-        .await?;
+    let ready: Arc<OnceLock<Router>> = Arc::default();
+    let http_stop = CancellationToken::new();
+    let http = axum::serve(listener, front(ready.clone()))
+        .with_graceful_shutdown(http_stop.clone().cancelled_owned())
+        .into_future();
+    let http = async {
+        let overdue = async {
+            http_stop.cancelled().await;
+            clock.real_sleep(HTTP_GRACE).await;
+        };
+        tokio::select! {
+            served = http => served.context("serving failed"),
+            () = overdue => Ok(()),
+        }
+    };
+    let life = async {
+        let _stop_http = http_stop.clone().drop_guard();
+        let Started {
+            engine,
+            router,
+            _simulated_time,
+        } = start(&settings, &clock).await?;
+        // Nobody else sets it.
+        let _ = ready.set(router);
+        tracing::info!("ready");
+        shutdown.await;
+        tracing::info!("draining");
+        engine
+            .stop(settings.policy.attempt_timeout + GRACE_BEYOND_TIMEOUT)
+            .await;
+        anyhow::Ok(())
+    };
+    // Not a task of its own: simulated time would wait for its listener.
+    let (served, lived) = tokio::join!(http, life);
+    lived?;
+    tracing::info!("stopped");
+    served
+}
+
+struct Started {
+    engine: Engine,
+    router: Router,
+    /// Keeps simulated time written down for as long as the server lives.
+    _simulated_time: Arc<Store>,
+}
+
+async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Started> {
+    let url = settings
+        .database_url
+        .as_ref()
+        .context("DATABASE_URL is not set")?;
+    let keys = settings.keys.as_ref().context("there are no keys to run with")?;
+    let sealing =
+        SealingKey::parse(keys.sealing.expose_secret()).context("the sealing key cannot be used")?;
+    let sealing = Arc::new(sealing);
+    let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts)
+        .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
+    let extra_ca_pem = match &settings.extra_ca_file {
+        Some(file) => Some(
+            std::fs::read(file)
+                .with_context(|| format!("cannot read TENTERHOOK_EXTRA_CA_FILE {}", file.display()))?,
+        ),
+        None => None,
+    };
+    let transport = Transport::new(
+        clock.clone(),
+        TransportSettings {
+            targets: Arc::new(targets.clone()),
+            resolver: Arc::new(SystemResolver),
+            extra_ca_pem,
+            user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
+        },
+    )?;
+    let store = Store::new(url.expose_secret(), settings.database_connections.into())?;
+    check_lanes(&store).await?;
+    let simulated_time = Arc::new(store.clone());
+    write_down_simulated_time(clock, &simulated_time);
+    let engine = Engine::start(Parts {
+        store: store.clone(),
+        clock: clock.clone(),
+        policy: Arc::new(settings.policy.clone()),
+        sealing: sealing.clone(),
+        transport,
+        places: Places {
+            total: usize::try_from(settings.in_flight)?,
+            per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
+        },
+        alone: settings.sole_process,
+    })
+    .await
+    .context("the engine cannot start on this database")?;
+    let tokens = Verifier::new(
+        key_set(keys, clock).await?,
+        &settings.jwt_issuer,
+        &settings.jwt_audience,
+    );
+    let services = Services {
+        // A pool of its own: a flood of reads must not keep the engine from its connections.
+        store: Store::with_statement_timeout(
+            url.expose_secret(),
+            settings.database_connections.into(),
+            READ_TIMEOUT,
+        )?,
+        clock: clock.clone(),
+        settings: settings.clone(),
+        targets,
+        sealing,
+        tokens,
+        publisher: engine.publisher(),
+        propagation: engine.propagation(),
+        prober: engine.prober(),
+        gauges: engine.gauges(),
+    };
+    let router = api::router(Arc::new(services));
+    Ok(Started {
+        engine,
+        router,
+        _simulated_time: simulated_time,
+    })
+}
+
+/// What tokens must be signed with.
+async fn key_set(keys: &Keys, clock: &Clock) -> anyhow::Result<KeySet> {
+    Ok(match &keys.tokens {
+        TokenKeys::Secret(secret) => KeySet::shared_secret(secret),
+        TokenKeys::Jwks(JwksSource::File(file)) => {
+            let json = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read TENTERHOOK_JWKS {}", file.display()))?;
+            KeySet::from_jwks(&json)?
+        }
+        TokenKeys::Jwks(JwksSource::Url(url)) => {
+            KeySet::fetched(jwks_client()?, url.clone(), clock.clone()).await?
+        }
+    })
+}
+
+/// Key sets are the operator's own choice: their addresses are not vetted as a webhook's are.
+fn jwks_client() -> anyhow::Result<reqwest::Client> {
+    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|der| reqwest::Certificate::from_der(der));
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_certs_only(roots.collect::<Result<Vec<_>, _>>()?);
+    Ok(client.build()?)
+}
+
+/// Rows lie under the lanes they were written with: another count would not find them.
+async fn check_lanes(store: &Store) -> anyhow::Result<()> {
+    let mut conn = store.conn().await.context("the database cannot be reached")?;
+    let pinned = facts::get(&mut conn, facts::LANES)
+        .await
+        .context("the database is not migrated")?;
+    anyhow::ensure!(
+        pinned.as_deref() == Some(LANES.to_string().as_str()),
+        "this database was made with {} lanes, and this server has {LANES}: they must be the same",
+        pinned.as_deref().unwrap_or("no")
+    );
     Ok(())
+}
+
+/// A restart under a simulated clock goes on where time stood.
+fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
+    let Some(simulation) = clock.simulation() else {
+        return;
+    };
+    let store = Arc::downgrade(store);
+    simulation.on_move(move |now| {
+        let store = store.upgrade();
+        Box::pin(async move {
+            let Some(store) = store else { return };
+            let written = async {
+                let mut conn = store.conn().await?;
+                facts::put(&mut conn, facts::SIMULATED_NOW, &now.to_string()).await
+            };
+            if let Err(error) = written.await {
+                tracing::error!(%error, "simulated time could not be written down");
+            }
+        })
+    });
+}
+
+/// Alive from the first moment, ready when the rest is.
+fn front(ready: Arc<OnceLock<Router>>) -> Router {
+    let alive = get(|| async { "alive" });
+    Router::new()
+        .route("/livez", alive)
+        .fallback(move |request: Request| {
+            let router = ready.get().cloned();
+            async move { forward(router, request).await }
+        })
+}
+
+async fn forward(router: Option<Router>, request: Request) -> Response {
+    match router {
+        Some(router) => router.oneshot(request).await.into_response(),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [("retry-after", "1")],
+            "starting",
+        )
+            .into_response(),
+    }
 }

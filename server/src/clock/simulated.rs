@@ -172,7 +172,7 @@ impl SimClock {
         self.with(|state| state.watchdog = patience);
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.with(|state| state.now)
     }
 
