@@ -172,6 +172,7 @@ impl SimClock {
         self.with(|state| state.watchdog = patience);
     }
 
+    /// The simulated time.
     pub fn now(&self) -> Timestamp {
         self.with(|state| state.now)
     }
