@@ -218,6 +218,7 @@ async fn a_ban_survives_a_restart() {
     let after = scene.health().await;
     assert_eq!((after.state.as_str(), after.ban_counter), ("BANNED", 10));
     assert_eq!(after.banned_until, before.banned_until);
+    scene.world.advance("PT1S").await;
     scene.deliver().await;
     assert_eq!(
         (

@@ -166,7 +166,11 @@ impl Server {
             ended = &mut running => bail!("the server ended while it started: {:?}", ended?),
             ready = realtime::within(PATIENCE, until_ready(&caller)) => ready.context("it did not become ready")??,
         }
-        Ok(Self { address, stop, running })
+        Ok(Self {
+            address,
+            stop,
+            running,
+        })
     }
 
     /// Where it listens.

@@ -10,7 +10,7 @@ mod tally;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 
 pub use self::actors::{App, Company};
 pub use self::tally::Tally;
@@ -58,9 +58,11 @@ pub trait Span {
 }
 
 impl Span for &str {
+    /// A day is 24 hours: the policy counts in UTC.
     fn span(self) -> SignedDuration {
-        self.parse()
-            .unwrap_or_else(|error| panic!("{self:?} is no duration: {error}"))
+        let span: Result<jiff::Span, _> = self.parse();
+        let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+        duration.unwrap_or_else(|error| panic!("{self:?} is no duration: {error}"))
     }
 }
 
