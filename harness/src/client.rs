@@ -8,8 +8,9 @@ mod platform;
 mod webhook;
 
 use std::fmt;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub use self::webhook::{Created, Health, NewWebhook, Quota, Transition, Webhook,
 use crate::realtime::{self, PATIENCE};
 use crate::signature::Keyring;
 
+/// How often to ask whether a server is ready.
+const READY_EVERY: Duration = Duration::from_millis(10);
 /// How many nodes are asked for at once.
 const PAGE: usize = 100;
 /// What is asked of every user error.
@@ -193,6 +196,23 @@ impl Client {
     pub async fn get(&self, path: &str) -> Result<(u16, String), Refusal> {
         let (status, body) = answer(self.http.get(format!("{}{path}", self.server))).await?;
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    /// Waits until the server is ready: it listens before that, and says so with a 503.
+    pub async fn until_ready(&self) -> anyhow::Result<()> {
+        let mut last = (0, "no answer".to_owned());
+        let ready = async {
+            loop {
+                last = self.get("/readyz").await?;
+                match last.0 {
+                    200 => return Ok(()),
+                    503 => realtime::pause(READY_EVERY).await,
+                    _ => bail!("/readyz answered {last:?}"),
+                }
+            }
+        };
+        let ready = realtime::within(PATIENCE, ready).await;
+        ready.unwrap_or_else(|| bail!("not ready after {PATIENCE:?}: /readyz answered {last:?}"))
     }
 
     /// Posts JSON to something beside the graph, such as `/sim/clock/advance`; answers status and body.

@@ -164,7 +164,7 @@ impl Server {
         let caller = Client::new(&format!("http://{address}"), None, Keyring::default())?;
         tokio::select! {
             ended = &mut running => bail!("the server ended while it started: {:?}", ended?),
-            ready = realtime::within(PATIENCE, until_ready(&caller)) => ready.context("it did not become ready")??,
+            ready = caller.until_ready() => ready?,
         }
         Ok(Self {
             address,
@@ -184,17 +184,6 @@ impl Server {
         realtime::within(PATIENCE, self.running)
             .await
             .context("it did not stop")??
-    }
-}
-
-/// It listens before it is ready, and says so with a 503.
-async fn until_ready(caller: &Client) -> anyhow::Result<()> {
-    loop {
-        match caller.get("/readyz").await? {
-            (200, _) => return Ok(()),
-            (503, _) => tokio::task::yield_now().await,
-            other => bail!("/readyz answered {other:?}"),
-        }
     }
 }
 

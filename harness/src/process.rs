@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -85,10 +85,9 @@ impl Program {
             address: address(&text).context("just seen")?.to_owned(),
             printed,
         };
-        match process.caller(None)?.get("/livez").await {
-            Ok((200, _)) => Ok(process),
-            other => bail!("/livez answered {other:?}\n{}", process.printed()),
-        }
+        let ready = process.caller(None)?.until_ready().await;
+        ready.with_context(|| process.printed())?;
+        Ok(process)
     }
 
     fn command(&self) -> Command {
