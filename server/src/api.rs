@@ -74,3 +74,6 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .unwrap_or("a panic without words");
     http::refusal(ApiError::internal(format!("panicked: {what}")))
 }
+
+#[cfg(test)]
+mod tests;

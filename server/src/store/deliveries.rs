@@ -334,7 +334,11 @@ fn union(
     }
     for (index, source) in sources.into_iter().enumerate() {
         statement = statement
-            .sql(if index == 0 { "(" } else { " union all (" })
+            .sql(if index == 0 {
+                "select u.* from (("
+            } else {
+                " union all ("
+            })
             .sql(source.select)
             .sql(" and d.lane = w.lane and d.webhook = w.id")
             .with(|statement| matching(statement, source, query, cutoffs));
@@ -356,11 +360,12 @@ fn union(
         }
         statement = statement.sql(")");
     }
+    let statement = statement.sql(") u");
     match window {
         Some(window) => {
             let keyword = Direction::Descending.queried(window).keyword();
             statement.sql(format!(
-                " order by created_at {keyword}, event {keyword}, generation {keyword} limit {}",
+                " order by u.created_at {keyword}, u.event {keyword}, u.generation {keyword} limit {}",
                 window.limit()
             ))
         }

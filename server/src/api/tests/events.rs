@@ -1,0 +1,199 @@
+use super::*;
+
+const DELIVERY: &str = "id status reason createdAt nextAttemptAt finishedAt replayOf { id } webhook { id } event { id eventId }
+    attempts { number startedAt endedAt durationMs timings { firstByteMs } httpStatus errorClass errorMessage
+               requestHeaders { name value } requestBody responseHeaders { name value } responseBody responseTruncated
+               delivery { id } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_can_be_followed_from_publication_to_its_attempt() {
+    let world = World::new().await;
+    let (ann, receiver) = (world.user(1, 7), receiver(200).await);
+    let webhook = world
+        .webhook(
+            &ann,
+            json!({ "subscriptionUrl": receiver.uri(), "httpAuthUser": "ann", "httpAuthPassword": "secret" }),
+        )
+        .await;
+    let event = world.publish(1, json!({})).await;
+    world.settle().await;
+    let query = format!(
+        "query Q($webhook: ID!, $event: ID!) {{ webhook(id: $webhook) {{ deliveries {{ totalCount nodes {{ {DELIVERY} }} }} }}
+          event(id: $event) {{ action object objectId acceptedAt occurredAt deliveries {{ totalCount nodes {{ id }} }} }} }}"
+    );
+    let read = world
+        .ask(&ann, &query, json!({ "webhook": webhook, "event": event }))
+        .await;
+    let deliveries = &read["webhook"]["deliveries"];
+    assert_eq!(deliveries["totalCount"], 1);
+    let delivery = &deliveries["nodes"][0];
+    assert_eq!(
+        (&delivery["status"], &delivery["reason"]),
+        (&json!("SUCCEEDED"), &Json::Null)
+    );
+    assert_eq!(delivery["finishedAt"], "2026-11-23T10:00:00.000Z");
+    assert_eq!(
+        (&delivery["webhook"]["id"], &delivery["event"]["id"]),
+        (&json!(webhook), &json!(event))
+    );
+    assert_eq!(
+        read["event"]["deliveries"],
+        json!({ "totalCount": 1, "nodes": [{ "id": delivery["id"] }] })
+    );
+
+    let attempt = &delivery["attempts"][0];
+    assert_eq!(
+        (&attempt["number"], &attempt["httpStatus"], &attempt["errorClass"]),
+        (&json!(1), &json!(200), &Json::Null)
+    );
+    assert_eq!(attempt["responseBody"], "seen");
+    let sent = &receiver.received_requests().await.unwrap()[0];
+    assert_eq!(attempt["requestBody"].as_str().unwrap().as_bytes(), sent.body);
+    for header in attempt["requestHeaders"].as_array().unwrap() {
+        let (name, value) = (
+            header["name"].as_str().unwrap(),
+            header["value"].as_str().unwrap(),
+        );
+        let was = sent
+            .headers
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} was not sent"))
+            .to_str()
+            .unwrap();
+        match name {
+            "authorization" => assert_eq!(value, "Basic [redacted]"),
+            "webhook-signature" => assert_eq!(value, "v1,[redacted]"),
+            _ => assert_eq!(value, was, "{name}"),
+        }
+    }
+    let carried = delivery["event"]["eventId"].as_str().unwrap();
+    assert_eq!(sent.headers["webhook-id"], carried);
+    let by_carried = "query Q($id: ID!) { event(id: $id) { id } }";
+    for token in [&ann, &world.operator()] {
+        assert_eq!(
+            world.ask(token, by_carried, json!({ "id": carried })).await["event"]["id"],
+            json!(event)
+        );
+    }
+    assert!(
+        world
+            .ask(&world.user(2, 7), by_carried, json!({ "id": carried }))
+            .await["event"]
+            .is_null()
+    );
+    let health = world
+        .ask(&ann, "query Q($id: ID!) { webhook(id: $id) { health { lastSuccessAt lastAttemptAt lastHttpStatus } } }", json!({ "id": webhook }))
+        .await;
+    assert_eq!(
+        health["webhook"]["health"],
+        json!({ "lastSuccessAt": "2026-11-23T10:00:00.000Z", "lastAttemptAt": "2026-11-23T10:00:00.000Z", "lastHttpStatus": 200 })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_an_event_is_seen_by_those_who_may_see_the_object() {
+    let world = World::new().await;
+    let event = world.publish(1, json!({ "permittedUserIds": ["7"] })).await;
+    let query = "query Q($id: ID!) { event(id: $id) { id } node(id: $id) { id } }";
+    for (token, sees) in [
+        (world.user(1, 7), true),
+        (world.user(1, 8), false),
+        (world.admin(1, 9), true),
+        (world.admin(2, 7), false),
+        (world.operator(), true),
+        (world.platform(), true),
+    ] {
+        let read = world.ask(&token, query, json!({ "id": event })).await;
+        assert_eq!((read["event"].is_null(), read["node"].is_null()), (!sees, !sees));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_the_same_key_publishes_once_and_conflicts_alone() {
+    let world = World::new().await;
+    world.webhook(&world.user(1, 7), json!({})).await;
+    let event = |key: &str, object: &str| json!({ "companyId": "1", "action": "CREATE", "object": "deal", "objectId": object, "userId": "1", "idempotencyKey": key });
+    let fields = "events { index duplicate deliveryCount event { eventId } }";
+    let platform = world.platform();
+    let first = world
+        .done(
+            &platform,
+            "publishEvents",
+            json!({ "events": [event("k", "1")] }),
+            fields,
+        )
+        .await;
+    assert_eq!(
+        (
+            &first["events"][0]["duplicate"],
+            &first["events"][0]["deliveryCount"]
+        ),
+        (&json!(false), &json!(1))
+    );
+    let events = json!({ "events": [event("k", "2"), event("k", "1"), event("l", "3")] });
+    let second = world.mutate(&platform, "publishEvents", events, fields).await;
+    assert_eq!(
+        line(&second["userErrors"][0]),
+        "IDEMPOTENCY_CONFLICT input.events.0.idempotencyKey"
+    );
+    let published = second["events"].as_array().unwrap();
+    assert_eq!(
+        (&published[0]["index"], &published[0]["duplicate"]),
+        (&json!(1), &json!(true))
+    );
+    assert_eq!(
+        published[0]["event"]["eventId"],
+        first["events"][0]["event"]["eventId"]
+    );
+    assert_eq!(
+        (&published[1]["index"], &published[1]["duplicate"]),
+        (&json!(2), &json!(false))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_wrong_event_refuses_all() {
+    let world = World::new().await;
+    let good =
+        json!({ "companyId": "1", "action": "CREATE", "object": "deal", "objectId": "1", "userId": "1" });
+    let mut wrong = good.clone();
+    wrong["object"] = json!("dragon");
+    let payload = world
+        .mutate(
+            &world.platform(),
+            "publishEvents",
+            json!({ "events": [good, wrong] }),
+            "events { index }",
+        )
+        .await;
+    assert_eq!(
+        line(&payload["userErrors"][0]),
+        "NOT_IN_CATALOG input.events.1.object"
+    );
+    assert_eq!(payload["events"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_is_the_policys() {
+    let world = World::new().await;
+    let query =
+        "{ v2: eventCatalog { version actions objects } v1: eventCatalog(version: V1) { actions objects } }";
+    let catalog = world.ask(&world.user(1, 7), query, json!({})).await;
+    assert_eq!(catalog["v2"]["actions"], json!(["CREATE", "CHANGE", "DELETE"]));
+    assert_eq!(
+        catalog["v1"]["actions"],
+        json!(["CREATE", "CHANGE", "MERGE", "DELETE"])
+    );
+    assert!(
+        catalog["v2"]["objects"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("lead"))
+    );
+    assert!(
+        catalog["v1"]["objects"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("activityType"))
+    );
+}
