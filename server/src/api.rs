@@ -46,7 +46,7 @@ pub use context::Services;
 use error::ApiError;
 use http::Endpoint;
 
-/// Everything that is served over HTTP, except what moves simulated time.
+/// Everything that is served over HTTP.
 pub fn router(services: Arc<Services>) -> Router {
     let endpoint = Endpoint {
         schema: schema::build(),

@@ -31,7 +31,7 @@ pub fn router(services: &Arc<Services>) -> Option<Router> {
         .route("/sim/clock/advance-to-next", post(advance_to_next))
         .route("/sim/settle", post(settle))
         .route("/sim/stalled", post(stalled).delete(not_stalled))
-        .layer(middleware::from_fn_with_state(services.clone(), operators_only))
+        .route_layer(middleware::from_fn_with_state(services.clone(), operators_only))
         .with_state(clock);
     Some(routes)
 }

@@ -15,8 +15,6 @@ use jsonwebtoken::{Header, Validation, decode, decode_header};
 use claims::Claims;
 pub use keys::{InvalidKeys, KeySet};
 
-use crate::clock::Clock;
-use crate::config::Settings;
 use crate::model::access::Caller;
 
 /// Why a token is not accepted. The sentences are for whoever holds the token.
@@ -52,13 +50,6 @@ impl Verifier {
             issuer: issuer.into(),
             audience: audience.into(),
         }
-    }
-
-    /// Accepts what the settings say.
-    pub async fn from_settings(settings: &Settings, clock: &Clock) -> Result<Self, InvalidKeys> {
-        let keys = settings.keys.as_ref().ok_or(InvalidKeys::NotChosen)?;
-        let keys = KeySet::from_settings(&keys.tokens, settings.extra_ca_file.as_deref(), clock).await?;
-        Ok(Self::new(keys, &settings.jwt_issuer, &settings.jwt_audience))
     }
 
     /// Who holds the token at `now`.

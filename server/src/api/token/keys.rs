@@ -2,7 +2,6 @@
 //!
 //! Promises that a key verifies only the algorithms it is for: a public key is never taken for a shared secret.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,6 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::clock::Clock;
-use crate::config::{JwksSource, TokenKeys};
 
 /// How long a token with an unknown key must wait until the key set is fetched again: strangers cannot make us ask.
 const FETCH_PAUSE: Duration = Duration::from_secs(30);
@@ -35,17 +33,6 @@ pub enum InvalidKeys {
     /// None that could verify a token.
     #[error("the key set has no RSA, EC (P-256, P-384) or Ed25519 key for signatures")]
     NoneUsable,
-    /// The settings name no keys.
-    #[error("no keys are chosen that tokens are signed with")]
-    NotChosen,
-    /// A file cannot be read.
-    #[error("can't read {}: {source}", path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// What the machine said.
-        source: std::io::Error,
-    },
     /// The set could not be fetched.
     #[error("the key set cannot be fetched: {0}")]
     NotFetched(String),
@@ -67,21 +54,6 @@ struct Source {
 }
 
 impl KeySet {
-    /// The keys that the settings name. A file or URL is read now; `extra_ca` are authorities for the URL's host.
-    pub async fn from_settings(
-        keys: &TokenKeys,
-        extra_ca: Option<&Path>,
-        clock: &Clock,
-    ) -> Result<Self, InvalidKeys> {
-        match keys {
-            TokenKeys::Secret(secret) => Ok(Self::shared_secret(secret)),
-            TokenKeys::Jwks(JwksSource::File(path)) => Self::from_jwks(&read_file(path)?),
-            TokenKeys::Jwks(JwksSource::Url(url)) => {
-                Self::fetched(client(extra_ca)?, url.clone(), clock.clone()).await
-            }
-        }
-    }
-
     /// A secret shared with the platform: HS256.
     pub fn shared_secret(secret: &SecretString) -> Self {
         Self::of(vec![VerifyingKey {
@@ -180,33 +152,6 @@ impl Source {
         };
         read(&text)
     }
-}
-
-/// A client that trusts the public authorities and the operator's. The machine's own store may be empty or missing.
-fn client(extra_ca: Option<&Path>) -> Result<reqwest::Client, InvalidKeys> {
-    // An error says that another part of the process has installed one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let not_made = |error: reqwest::Error| InvalidKeys::NotFetched(error.to_string());
-    let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    let mut authorities = public
-        .map(|der| reqwest::Certificate::from_der(der))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(not_made)?;
-    if let Some(path) = extra_ca {
-        let pem = read_file(path)?;
-        authorities.extend(reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(not_made)?);
-    }
-    reqwest::Client::builder()
-        .tls_certs_only(authorities)
-        .build()
-        .map_err(not_made)
-}
-
-fn read_file(path: &Path) -> Result<String, InvalidKeys> {
-    std::fs::read_to_string(path).map_err(|source| InvalidKeys::File {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 fn read(json: &str) -> Result<Vec<VerifyingKey>, InvalidKeys> {
