@@ -18,10 +18,6 @@ const MOST_IDS: usize = 100;
 /// Anything with a global id.
 #[derive(Clone, Interface)]
 #[graphql(field(name = "id", ty = "ID", desc = "The global id."))]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there are at most a hundred of them, for one answer"
-)]
 pub enum Node {
     /// A webhook.
     Webhook(Webhook),

@@ -27,7 +27,7 @@ where
 impl Store {
     /// Runs `work` in a transaction on a connection of the pool and commits it if it succeeds. After a deadlock or a
     /// serialization failure it is run again from the start, so it must do nothing but use its connection.
-    pub fn in_tx<'a, T, F>(&'a self, work: F) -> impl Future<Output = Result<T, StoreError>> + Send + 'a
+    pub async fn in_tx<'a, T, F>(&'a self, work: F) -> Result<T, StoreError>
     where
         for<'c> F: AsyncFn(&'c mut Conn) -> Result<T, StoreError>
             + Work<&'c mut Conn, Result<T, StoreError>, Doing: Send>
@@ -36,17 +36,15 @@ impl Store {
             + 'a,
         T: Send + 'a,
     {
-        async move {
-            let mut conn = self.conn().await?;
-            let mut run = 1;
-            loop {
-                match once(&mut conn, &work).await {
-                    Err(error) if error.is_transient() && run < RUNS => {
-                        tracing::debug!(%error, run, "running a transaction again");
-                        run += 1;
-                    }
-                    answer => return answer,
+        let mut conn = self.conn().await?;
+        let mut run = 1;
+        loop {
+            match once(&mut conn, &work).await {
+                Err(error) if error.is_transient() && run < RUNS => {
+                    tracing::debug!(%error, run, "running a transaction again");
+                    run += 1;
                 }
+                answer => return answer,
             }
         }
     }

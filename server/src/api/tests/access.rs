@@ -157,7 +157,8 @@ async fn w4_to_w7_who_sees_and_manages_what() {
             .map(|n| n["id"].as_str().unwrap())
             .collect();
         let mut expected: Vec<&str> = sees.iter().map(|id| id.as_str()).collect();
-        (ids.sort_unstable(), expected.sort_unstable());
+        ids.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(ids, expected);
         assert_eq!(listed["webhooks"]["totalCount"], sees.len());
         for id in [&anns, &bobs, &crms, &given] {

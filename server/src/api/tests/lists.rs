@@ -162,7 +162,8 @@ async fn webhooks_are_filtered() {
             .await;
         let (mut found, mut expected): (Vec<_>, Vec<_>) =
             (ids(&listed["webhooks"]), expected.into_iter().cloned().collect());
-        (found.sort(), expected.sort());
+        found.sort();
+        expected.sort();
         assert_eq!(found, expected, "{args}");
         assert_eq!(listed["webhooks"]["totalCount"], found.len());
     }
