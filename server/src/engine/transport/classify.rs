@@ -85,6 +85,11 @@ impl Failure {
         Some(Self::new(AttemptErrorClass::Status, message))
     }
 
+    fn broken() -> Self {
+        let message = "The connection was closed before the response headers were complete";
+        Self::new(AttemptErrorClass::Reset, message)
+    }
+
     /// The failure behind an error of the HTTP client.
     pub(super) fn of_error(error: &reqwest::Error) -> Self {
         if let Some(error) = find::<ResolveError>(error) {
@@ -103,10 +108,13 @@ impl Failure {
             return Self::new(AttemptErrorClass::Tls, "The receiver broke off the TLS handshake");
         }
         if error.is_connect() {
-            return Self::new(
-                AttemptErrorClass::Connect,
-                connect_message(find::<io::Error>(error)),
-            );
+            let cause = find::<io::Error>(error);
+            // A receiver that resets what it has just accepted: whether the machine tells us while we connect or
+            // while we write is chance.
+            if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
+                return Self::broken();
+            }
+            return Self::new(AttemptErrorClass::Connect, connect_message(cause));
         }
         if error.is_builder() {
             return Self::unsendable();
@@ -158,8 +166,7 @@ fn of_exchange(error: &reqwest::Error) -> Failure {
         }
     };
     if broken {
-        let message = "The connection was closed before the response headers were complete";
-        Failure::new(AttemptErrorClass::Reset, message)
+        Failure::broken()
     } else {
         Failure::new(
             AttemptErrorClass::Protocol,
