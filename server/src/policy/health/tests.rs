@@ -71,7 +71,12 @@ impl Row {
     }
 
     fn removed(&self) -> Option<(Timestamp, RemoveReason)> {
-        (self.health.standing == Standing::Removed).then(|| (at(0), RemoveReason::NoSuccessfulDelivery))
+        let by_window = self.steps.iter().find_map(|step| match step {
+            Transition::Removed { at, .. } => Some(*at),
+            _ => None,
+        });
+        let removed = self.health.standing == Standing::Removed;
+        removed.then(|| (by_window.unwrap_or(at(0)), RemoveReason::NoSuccessfulDelivery))
     }
 
     fn view(&self, micros: u64) -> View {
