@@ -71,12 +71,13 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()?;
         let printed = watch::Sender::new(String::new());
-        realtime::spawn(keep(child.stdout.take(), printed.clone()));
-        realtime::spawn(keep(child.stderr.take(), printed.clone()));
+        let stdout = realtime::spawn(keep(child.stdout.take(), printed.clone()));
+        let stderr = realtime::spawn(keep(child.stderr.take(), printed.clone()));
         let mut seen = printed.subscribe();
         let named = tokio::select! {
             named = realtime::within(PATIENCE, seen.wait_for(|text| address(text).is_some())) => named.is_some(),
-            _ = child.wait() => false,
+            // It has ended when both channels have: then all that it said has been read.
+            _ = async { (stdout.await, stderr.await) } => false,
         };
         let text = printed.borrow().clone();
         ensure!(named, "it did not say where it listens:\n{text}");
