@@ -105,7 +105,6 @@ fn welcome(
     let mut text = format!(
         "\nTenterhook is starting.\n\n  \
          API        {server}/graphql\n  \
-         Explorer   {server}/graphiql\n  \
          Data       {}\n  \
          Database   {database}\n",
         data_dir.display()
