@@ -63,6 +63,7 @@ impl SimulatedTime {
             .simulation()
             .context("a simulated clock has a handle")?
             .clone();
+        handle.set_watchdog(PATIENCE);
         Ok(Self { clock, handle })
     }
 

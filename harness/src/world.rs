@@ -5,38 +5,26 @@
 //! server as a whole, so it panics and says what; what callers are answered is data, see [`Client`].
 
 mod actors;
+mod builder;
+mod receivers;
 mod tally;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 
 pub use self::actors::{App, Company};
+pub use self::builder::WorldBuilder;
 pub use self::tally::Tally;
 use crate::client::Client;
-use crate::database::{Cluster, Database};
+use crate::database::Database;
 use crate::journal::Journal;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
-use crate::receiver::Receiver;
-use crate::reply::Script;
 use crate::signature::Keyring;
-use crate::timekeeper::{Time, Timekeeper};
-use crate::token::{Claims, TokenKey};
-use crate::wire::{Conduct, Conducts, Listen, WireReceiver, self_signed};
-
-/// When every world begins: an ordinary moment, far from midnight.
-const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
-
-/// What a world is made of.
-#[derive(Debug, Clone)]
-pub struct WorldBuilder {
-    servers: usize,
-    options: ServerOptions,
-    beginning: Timestamp,
-    metered: bool,
-}
+use crate::timekeeper::Timekeeper;
+use crate::token::Claims;
 
 /// Servers, their database and their time.
 pub struct World {
@@ -72,89 +60,10 @@ impl Span for SignedDuration {
     }
 }
 
-impl WorldBuilder {
-    /// This many server processes on one database and clock.
-    pub fn servers(self, servers: usize) -> Self {
-        Self { servers, ..self }
-    }
-
-    /// The CIDRs that webhooks may lead to although they are not public; by default loopback, where receivers are.
-    pub fn allowed_targets(mut self, cidrs: &[&str]) -> Self {
-        self.options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
-        self
-    }
-
-    /// Begins at another moment than other worlds.
-    pub fn beginning(self, at: Timestamp) -> Self {
-        Self {
-            beginning: at,
-            ..self
-        }
-    }
-
-    /// Counts the servers' SQL statements: [`World::statements`].
-    pub fn metered(self) -> Self {
-        Self {
-            metered: true,
-            ..self
-        }
-    }
-
-    /// Starts it.
-    ///
-    /// # Panics
-    ///
-    /// When there is no Postgres, or a server does not start.
-    pub async fn start(self) -> World {
-        self.try_start()
-            .await
-            .unwrap_or_else(|error| panic!("the world did not start: {error:?}"))
-    }
-
-    async fn try_start(self) -> anyhow::Result<World> {
-        let database = Cluster::shared().await?.database().await?;
-        let meter = if self.metered {
-            Some(Meter::start(database.socket()?).await?)
-        } else {
-            None
-        };
-        let url = database.url(meter.as_ref().map(Meter::address));
-        let time = SimulatedTime::starting_at(self.beginning)?;
-        let mut servers = Vec::new();
-        for _ in 0..self.servers {
-            servers.push(Server::start(&self.options, &url, &time).await?);
-        }
-        Ok(World {
-            time,
-            servers,
-            meter,
-            keyring: Keyring::default(),
-            options: self.options,
-            database_url: url,
-            journals: Mutex::default(),
-            _database: database,
-        })
-    }
-}
-
 impl World {
     /// One server that may call receivers on this machine; change that with the builder's methods.
     pub fn builder() -> WorldBuilder {
-        let options = ServerOptions {
-            allowed_targets: vec!["127.0.0.0/8".to_owned()],
-            key: TokenKey {
-                secret: "of a world that exists only for a test".to_owned(),
-                issuer: "harness".to_owned(),
-                audience: "harness".to_owned(),
-            },
-            sealing_key: "5ea1".repeat(16),
-        };
-        WorldBuilder {
-            servers: 1,
-            options,
-            beginning: BEGINNING,
-            metered: false,
-        }
+        WorldBuilder::new()
     }
 
     /// A world as [`World::builder`] makes it.
@@ -241,88 +150,6 @@ impl World {
         let started = Server::start(&self.options, &self.database_url, &self.time).await;
         let started = started.unwrap_or_else(|error| panic!("the server did not start again: {error:#}"));
         self.servers.insert(server, started);
-    }
-
-    // Whom the servers call
-
-    /// A web server that answers by `script`.
-    pub async fn receiver(&self, script: impl Into<Script>) -> Receiver {
-        let receiver = Receiver::start(self.shared_time(), self.keyring.clone(), script).await;
-        self.keep(receiver.journal());
-        receiver
-    }
-
-    /// A receiver on raw sockets in which every connection does the same.
-    ///
-    /// # Panics
-    ///
-    /// When this machine has no port left.
-    pub async fn wire(&self, conduct: impl Into<Conduct>) -> WireReceiver {
-        let conduct = conduct.into();
-        self.listen(Listen::default(), Arc::new(move |_| conduct.clone()))
-            .await
-    }
-
-    /// As [`World::wire`], each connection by its number from 0.
-    ///
-    /// # Panics
-    ///
-    /// As [`World::wire`].
-    pub async fn wire_by_connection(&self, conducts: Conducts) -> WireReceiver {
-        self.listen(Listen::default(), conducts).await
-    }
-
-    /// As [`World::wire`], over TLS with a certificate that nobody trusts.
-    ///
-    /// # Panics
-    ///
-    /// As [`World::wire`].
-    pub async fn wire_tls(&self, conduct: impl Into<Conduct>) -> WireReceiver {
-        let conduct = conduct.into();
-        let tls = self_signed().unwrap_or_else(|error| panic!("no certificate: {error:#}"));
-        let listen = Listen {
-            tls: Some(tls),
-            ..Listen::default()
-        };
-        self.listen(listen, Arc::new(move |_| conduct.clone())).await
-    }
-
-    /// A port that refuses connections.
-    ///
-    /// # Panics
-    ///
-    /// As [`World::wire`].
-    pub fn refusing(&self) -> WireReceiver {
-        let receiver = WireReceiver::refusing(self.shared_time(), self.keyring.clone());
-        receiver.unwrap_or_else(|error| panic!("no port to refuse on: {error}"))
-    }
-
-    /// A port that never completes a connection.
-    ///
-    /// # Panics
-    ///
-    /// As [`World::wire`].
-    pub async fn deaf(&self) -> WireReceiver {
-        let receiver = WireReceiver::deaf(self.shared_time(), self.keyring.clone()).await;
-        receiver.unwrap_or_else(|error| panic!("no port to be deaf on: {error}"))
-    }
-
-    async fn listen(&self, listen: Listen, conducts: Conducts) -> WireReceiver {
-        let receiver = WireReceiver::start(listen, self.shared_time(), self.keyring.clone(), conducts).await;
-        let receiver = receiver.unwrap_or_else(|error| panic!("cannot listen: {error}"));
-        self.keep(receiver.journal());
-        receiver
-    }
-
-    fn shared_time(&self) -> Time {
-        Arc::new(self.time.clone())
-    }
-
-    fn keep(&self, journal: &Journal) {
-        self.journals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(journal.clone());
     }
 
     // Who calls the servers

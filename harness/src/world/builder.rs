@@ -1,0 +1,108 @@
+//! What a world is made of, chosen before it starts.
+
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+
+use super::World;
+use crate::database::Cluster;
+use crate::launch::{Server, ServerOptions, SimulatedTime};
+use crate::meter::Meter;
+use crate::signature::Keyring;
+use crate::token::TokenKey;
+
+/// When every world begins: an ordinary moment, far from midnight.
+const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
+
+/// What a world is made of.
+#[derive(Debug, Clone)]
+pub struct WorldBuilder {
+    servers: usize,
+    options: ServerOptions,
+    beginning: Timestamp,
+    metered: bool,
+}
+
+impl WorldBuilder {
+    /// One server that may call receivers on this machine.
+    pub(super) fn new() -> Self {
+        let options = ServerOptions {
+            allowed_targets: vec!["127.0.0.0/8".to_owned()],
+            key: TokenKey {
+                secret: "of a world that exists only for a test".to_owned(),
+                issuer: "harness".to_owned(),
+                audience: "harness".to_owned(),
+            },
+            sealing_key: "5ea1".repeat(16),
+        };
+        Self {
+            servers: 1,
+            options,
+            beginning: BEGINNING,
+            metered: false,
+        }
+    }
+
+    /// This many server processes on one database and clock.
+    pub fn servers(self, servers: usize) -> Self {
+        Self { servers, ..self }
+    }
+
+    /// The CIDRs that webhooks may lead to although they are not public; by default loopback, where receivers are.
+    pub fn allowed_targets(mut self, cidrs: &[&str]) -> Self {
+        self.options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
+        self
+    }
+
+    /// Begins at another moment than other worlds.
+    pub fn beginning(self, at: Timestamp) -> Self {
+        Self {
+            beginning: at,
+            ..self
+        }
+    }
+
+    /// Counts the servers' SQL statements: [`World::statements`].
+    pub fn metered(self) -> Self {
+        Self {
+            metered: true,
+            ..self
+        }
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Postgres, or a server does not start.
+    pub async fn start(self) -> World {
+        self.try_start()
+            .await
+            .unwrap_or_else(|error| panic!("the world did not start: {error:?}"))
+    }
+
+    async fn try_start(self) -> anyhow::Result<World> {
+        let database = Cluster::shared().await?.database().await?;
+        let meter = if self.metered {
+            Some(Meter::start(database.socket()?).await?)
+        } else {
+            None
+        };
+        let url = database.url(meter.as_ref().map(Meter::address));
+        let time = SimulatedTime::starting_at(self.beginning)?;
+        let mut servers = Vec::new();
+        for _ in 0..self.servers {
+            servers.push(Server::start(&self.options, &url, &time).await?);
+        }
+        Ok(World {
+            time,
+            servers,
+            meter,
+            keyring: Keyring::default(),
+            options: self.options,
+            database_url: url,
+            journals: Mutex::default(),
+            _database: database,
+        })
+    }
+}

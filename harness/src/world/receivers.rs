@@ -1,0 +1,92 @@
+//! Whom the servers of a world call.
+
+use std::sync::{Arc, PoisonError};
+
+use super::World;
+use crate::journal::Journal;
+use crate::receiver::Receiver;
+use crate::reply::Script;
+use crate::timekeeper::Time;
+use crate::wire::{Conduct, Conducts, Listen, WireReceiver, self_signed};
+
+impl World {
+    /// A web server that answers by `script`.
+    pub async fn receiver(&self, script: impl Into<Script>) -> Receiver {
+        let receiver = Receiver::start(self.shared_time(), self.keyring.clone(), script).await;
+        self.keep(receiver.journal());
+        receiver
+    }
+
+    /// A receiver on raw sockets in which every connection does the same.
+    ///
+    /// # Panics
+    ///
+    /// When this machine has no port left.
+    pub async fn wire(&self, conduct: impl Into<Conduct>) -> WireReceiver {
+        let conduct = conduct.into();
+        self.listen(Listen::default(), Arc::new(move |_| conduct.clone()))
+            .await
+    }
+
+    /// As [`World::wire`], each connection by its number from 0.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub async fn wire_by_connection(&self, conducts: Conducts) -> WireReceiver {
+        self.listen(Listen::default(), conducts).await
+    }
+
+    /// As [`World::wire`], over TLS with a certificate that nobody trusts.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub async fn wire_tls(&self, conduct: impl Into<Conduct>) -> WireReceiver {
+        let conduct = conduct.into();
+        let tls = self_signed().unwrap_or_else(|error| panic!("no certificate: {error:#}"));
+        let listen = Listen {
+            tls: Some(tls),
+            ..Listen::default()
+        };
+        self.listen(listen, Arc::new(move |_| conduct.clone())).await
+    }
+
+    /// A port that refuses connections.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub fn refusing(&self) -> WireReceiver {
+        let receiver = WireReceiver::refusing(self.shared_time(), self.keyring.clone());
+        receiver.unwrap_or_else(|error| panic!("no port to refuse on: {error}"))
+    }
+
+    /// A port that never completes a connection.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub async fn deaf(&self) -> WireReceiver {
+        let receiver = WireReceiver::deaf(self.shared_time(), self.keyring.clone()).await;
+        receiver.unwrap_or_else(|error| panic!("no port to be deaf on: {error}"))
+    }
+
+    async fn listen(&self, listen: Listen, conducts: Conducts) -> WireReceiver {
+        let receiver = WireReceiver::start(listen, self.shared_time(), self.keyring.clone(), conducts).await;
+        let receiver = receiver.unwrap_or_else(|error| panic!("cannot listen: {error}"));
+        self.keep(receiver.journal());
+        receiver
+    }
+
+    fn shared_time(&self) -> Time {
+        Arc::new(self.time.clone())
+    }
+
+    fn keep(&self, journal: &Journal) {
+        self.journals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(journal.clone());
+    }
+}
