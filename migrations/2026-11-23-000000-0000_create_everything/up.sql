@@ -172,6 +172,8 @@ create table deliveries (
     token      bigint not null,
     primary key (lane, webhook, event, generation)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+-- The others are in the order of their making already: an event's id tells the moment.
+create index deliveries_of_replays on deliveries (lane, webhook, created_at, event, generation) where generation > 0;
 create index deliveries_due on deliveries (lane, webhook, vis_at);
 
 -- History, by day, append-only, dropped by the partition.

@@ -1,6 +1,6 @@
 //! The plain HTTP beside GraphQL: is it ready, what are its figures, what can be asked.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -47,9 +47,10 @@ pub(super) async fn metrics(State(services): State<Arc<Services>>) -> Response {
     }
 }
 
-/// The schema's text.
-pub(super) async fn schema() -> String {
-    schema::sdl()
+/// The schema's text. Anyone may ask, so it is written once.
+pub(super) async fn schema() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(schema::sdl);
+    &TEXT
 }
 
 fn unavailable(why: &str) -> Response {

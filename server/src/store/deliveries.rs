@@ -4,6 +4,8 @@
 //! exactly one of the two histories from then on. Lists go webhook by webhook along an index, so that one webhook's
 //! millions do not hide another's few. They are newest first: by the moment a delivery was made, then by event.
 
+mod sources;
+
 use std::collections::HashMap;
 
 use diesel::QueryableByName;
@@ -118,46 +120,6 @@ impl TryFrom<DeliveryRow> for Delivery {
     }
 }
 
-/// One of the three tables as a source of deliveries, under the alias `d`.
-struct Source {
-    /// Deliveries that stand here are in one of these states.
-    statuses: &'static [DeliveryStatus],
-    /// Everything from `select` to the first condition.
-    select: &'static str,
-    /// What tells the state of a row.
-    status: &'static str,
-    /// The partitions' column: no earlier than the making.
-    ended: Option<&'static str>,
-}
-
-const SOURCES: [Source; 3] = [
-    Source {
-        statuses: &[DeliveryStatus::Pending],
-        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, 0::smallint as status,
-                        null::smallint as reason, d.due_at as next_attempt_at, null::timestamptz as finished_at
-                 from deliveries d where true",
-        status: "0::smallint",
-        ended: None,
-    },
-    Source {
-        statuses: &[DeliveryStatus::Succeeded, DeliveryStatus::Failed],
-        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, d.ending as status,
-                        case d.ending when 2 then 1::smallint end as reason, null::timestamptz as next_attempt_at,
-                        d.ended_at as finished_at
-                 from attempts d where d.ending is not null",
-        status: "d.ending",
-        ended: Some("d.ended_at"),
-    },
-    Source {
-        statuses: &[DeliveryStatus::Lost, DeliveryStatus::Cancelled],
-        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, d.status, d.reason,
-                        null::timestamptz as next_attempt_at, d.at as finished_at
-                 from outcomes d where true",
-        status: "d.status",
-        ended: Some("d.at"),
-    },
-];
-
 /// A page of deliveries, over all webhooks in question.
 pub async fn page(
     conn: &mut Conn,
@@ -166,7 +128,7 @@ pub async fn page(
     window: &Window<DeliveryPlace>,
 ) -> Result<Slice<Delivery>, StoreError> {
     let statement = Composed::new("select x.* from webhooks w cross join lateral (")
-        .with(|statement| union(statement, query, &owners.cutoffs, Some(window)))
+        .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, Some(window)))
         .sql(") x where ")
         .with(|statement| owned(statement, owners))
         .with(|statement| ordered(statement, window))
@@ -182,7 +144,7 @@ pub async fn page(
 /// How many deliveries those are.
 pub async fn count(conn: &mut Conn, owners: &Owners, query: &DeliveryQuery) -> Result<i64, StoreError> {
     let statement = Composed::new("select count(*) as count from webhooks w cross join lateral (")
-        .with(|statement| union(statement, query, &owners.cutoffs, None))
+        .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, None))
         .sql(") x where ")
         .with(|statement| owned(statement, owners));
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)
@@ -197,7 +159,7 @@ pub async fn page_of_each(
     window: &Window<DeliveryPlace>,
 ) -> Result<HashMap<WebhookId, Slice<Delivery>>, StoreError> {
     let statement = of_each("select x.*", webhooks)
-        .with(|statement| union(statement, query, cutoffs, Some(window)))
+        .with(|statement| sources::of_webhook(statement, query, cutoffs, Some(window)))
         .sql(") x")
         .with(|statement| ordered(statement, window));
     let rows: Vec<DeliveryRow> = statement.query().load(conn).await?;
@@ -221,7 +183,7 @@ pub async fn count_of_each(
     cutoffs: &Cutoffs,
 ) -> Result<HashMap<WebhookId, i64>, StoreError> {
     let statement = of_each("select w.id as webhook, count(*) as count", webhooks)
-        .with(|statement| union(statement, query, cutoffs, None))
+        .with(|statement| sources::of_webhook(statement, query, cutoffs, None))
         .sql(") x group by w.id");
     let rows: Vec<WebhookCountRow> = statement.query().load(conn).await?;
     Ok(rows
@@ -245,7 +207,7 @@ pub async fn find(
     scope: &WebhookScope,
     cutoffs: &Cutoffs,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let mut statement = Composed::new("select x.* from unnest(")
+    let statement = Composed::new("select x.* from unnest(")
         .value::<Array<Integer>, _>(places.iter().map(|place| place.key.lane.0).collect::<Vec<_>>())
         .sql("::int[], ")
         .value::<Array<SqlUuid>, _>(places.iter().map(|place| place.key.webhook.0).collect::<Vec<_>>())
@@ -269,22 +231,12 @@ pub async fn find(
             "::timestamptz[]) as k(lane, webhook, event, generation, created_at)
              join webhooks w on w.lane = k.lane and w.id = k.webhook cross join lateral (",
         );
-    for (index, source) in SOURCES.iter().enumerate() {
-        let ended = source
-            .ended
-            .map(|ended| format!(" and {ended} >= k.created_at"))
-            .unwrap_or_default();
-        statement = statement.sql(if index == 0 { "" } else { " union all " }).sql(source.select).sql(format!(
-            " and d.lane = k.lane and d.webhook = k.webhook and d.created_at = k.created_at and d.event = k.event
-              and d.generation = k.generation{ended}"
-        ));
-    }
     let owners = Owners {
         scope: scope.clone(),
         cutoffs: *cutoffs,
         webhook: None,
     };
-    let rows: Vec<DeliveryRow> = statement
+    let rows: Vec<DeliveryRow> = sources::at_places(statement)
         .sql(") x where ")
         .with(|statement| owned(statement, &owners))
         .query()
@@ -315,119 +267,12 @@ fn of_each(select: &str, webhooks: &[(Lane, WebhookId)]) -> Composed {
         .sql("::uuid[]) as w(lane, id) cross join lateral (")
 }
 
-/// The deliveries of webhook `w`, from every table that can hold what is asked for; of each no more than the window
-/// needs.
-fn union(
-    mut statement: Composed,
-    query: &DeliveryQuery,
-    cutoffs: &Cutoffs,
-    window: Option<&Window<DeliveryPlace>>,
-) -> Composed {
-    let asked = |status: &DeliveryStatus| query.statuses.as_ref().is_none_or(|asked| asked.contains(status));
-    let mut sources: Vec<&Source> = SOURCES
-        .iter()
-        .filter(|source| source.statuses.iter().any(asked))
-        .collect();
-    if sources.is_empty() {
-        // Asked for deliveries in no state at all: one source, and its condition on the state, finds none.
-        sources.push(&SOURCES[0]);
-    }
-    for (index, source) in sources.into_iter().enumerate() {
-        statement = statement
-            .sql(if index == 0 {
-                "select u.* from (("
-            } else {
-                " union all ("
-            })
-            .sql(source.select)
-            .sql(" and d.lane = w.lane and d.webhook = w.id")
-            .with(|statement| matching(statement, source, query, cutoffs));
-        if let Some(window) = window {
-            let keyword = Direction::Descending.queried(window).keyword();
-            statement = statement
-                .with(|statement| bounded(statement, Direction::Descending.beyond(), window.after.as_ref()))
-                .with(|statement| {
-                    bounded(
-                        statement,
-                        Direction::Descending.short_of(),
-                        window.before.as_ref(),
-                    )
-                })
-                .sql(format!(
-                    " order by d.created_at {keyword}, d.event {keyword}, d.generation {keyword} limit {}",
-                    window.limit()
-                ));
-        }
-        statement = statement.sql(")");
-    }
-    let statement = statement.sql(") u");
-    match window {
-        Some(window) => {
-            let keyword = Direction::Descending.queried(window).keyword();
-            statement.sql(format!(
-                " order by u.created_at {keyword}, u.event {keyword}, u.generation {keyword} limit {}",
-                window.limit()
-            ))
-        }
-        None => statement,
-    }
-}
-
-fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs: &Cutoffs) -> Composed {
-    let mut statement = statement
-        .sql(" and d.event > ")
-        .value::<SqlUuid, _>(EventId::last_of(cutoffs.accepted).0);
-    if let Some(asked) = &query.statuses
-        && !source.statuses.iter().all(|status| asked.contains(status))
-    {
-        let codes: Vec<i16> = asked.iter().map(|status| status.code()).collect();
-        statement = statement
-            .sql(format!(" and {} = any(", source.status))
-            .value::<Array<SmallInt>, _>(codes)
-            .sql("::smallint[])");
-    }
-    if let Some(event) = query.event {
-        // The first delivery was made when the event was accepted, which the index finds; replays have one of their own.
-        statement = statement
-            .sql(" and d.event = ")
-            .value::<SqlUuid, _>(event.0)
-            .sql(" and (d.generation > 0 or d.created_at = ")
-            .value::<At, _>(time(event.accepted_at()))
-            .sql(")");
-    }
-    if let Some(since) = query.since {
-        statement = statement.sql(" and d.created_at >= ").value::<At, _>(time(since));
-        if let Some(ended) = source.ended {
-            statement = statement
-                .sql(format!(" and {ended} >= "))
-                .value::<At, _>(time(since));
-        }
-    }
-    if let Some(until) = query.until {
-        statement = statement.sql(" and d.created_at < ").value::<At, _>(time(until));
-    }
-    statement
-}
-
-fn bounded(statement: Composed, compare: &str, place: Option<&DeliveryPlace>) -> Composed {
-    let Some(place) = place else { return statement };
-    statement
-        .sql(format!(
-            " and (d.created_at, d.event, d.webhook, d.generation) {compare} ("
-        ))
-        .value::<At, _>(time(place.created_at))
-        .sql(", ")
-        .value::<SqlUuid, _>(place.key.event.0)
-        .sql(", ")
-        .value::<SqlUuid, _>(place.key.webhook.0)
-        .sql(", ")
-        .value::<Integer, _>(place.key.generation)
-        .sql(")")
-}
-
 fn ordered(statement: Composed, window: &Window<DeliveryPlace>) -> Composed {
     let keyword = Direction::Descending.queried(window).keyword();
     statement.sql(format!(
         " order by x.created_at {keyword}, x.event {keyword}, x.webhook {keyword}, x.generation {keyword}"
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Where deliveries stand, and how each place is asked so that an index gives its rows in order.
+
+use diesel::sql_types::{Array, Integer, SmallInt, Uuid as SqlUuid};
+
+use super::{DeliveryPlace, DeliveryQuery};
+use crate::model::delivery::DeliveryStatus;
+use crate::model::ids::EventId;
+use crate::store::compose::Composed;
+use crate::store::page::{Direction, Window};
+use crate::store::reach::Cutoffs;
+use crate::store::sql::{At, time};
+
+/// A part of a table that deliveries stand in, under the alias `d`.
+struct Source {
+    /// Deliveries that stand here are in one of these states.
+    statuses: &'static [DeliveryStatus],
+    /// Everything from `select` to the first condition.
+    select: &'static str,
+    /// What tells the state of a row.
+    status: &'static str,
+    /// The partitions' column: no earlier than the making.
+    ended: Option<&'static str>,
+    /// The columns that order the rows, as an index has them.
+    order: &'static [&'static str],
+}
+
+const BY_MAKING: &[&str] = &["d.created_at", "d.event", "d.generation"];
+/// The same order for first deliveries: they are made when their event is accepted, which is what an event's id begins
+/// with. The queue's own key has it, and a second index would cost the queue dearly.
+const BY_EVENT: &[&str] = &["d.event", "d.generation"];
+
+macro_rules! open {
+    ($condition:literal) => {
+        concat!(
+            "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, 0::smallint as status,
+                    null::smallint as reason, d.due_at as next_attempt_at, null::timestamptz as finished_at
+             from deliveries d where ",
+            $condition
+        )
+    };
+}
+
+const SOURCES: [Source; 4] = [
+    Source {
+        statuses: &[DeliveryStatus::Pending],
+        select: open!("d.generation = 0"),
+        status: "0::smallint",
+        ended: None,
+        order: BY_EVENT,
+    },
+    Source {
+        statuses: &[DeliveryStatus::Pending],
+        select: open!("d.generation > 0"),
+        status: "0::smallint",
+        ended: None,
+        order: BY_MAKING,
+    },
+    Source {
+        statuses: &[DeliveryStatus::Succeeded, DeliveryStatus::Failed],
+        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, d.ending as status,
+                        case d.ending when 2 then 1::smallint end as reason, null::timestamptz as next_attempt_at,
+                        d.ended_at as finished_at
+                 from attempts d where d.ending is not null",
+        status: "d.ending",
+        ended: Some("d.ended_at"),
+        order: BY_MAKING,
+    },
+    Source {
+        statuses: &[DeliveryStatus::Lost, DeliveryStatus::Cancelled],
+        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, d.status, d.reason,
+                        null::timestamptz as next_attempt_at, d.at as finished_at
+                 from outcomes d where true",
+        status: "d.status",
+        ended: Some("d.at"),
+        order: BY_MAKING,
+    },
+];
+
+/// Adds the deliveries of webhook `w`, from every source that can hold what is asked for; of each no more than the
+/// window needs.
+pub(super) fn of_webhook(
+    mut statement: Composed,
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+    window: Option<&Window<DeliveryPlace>>,
+) -> Composed {
+    let asked = |status: &DeliveryStatus| query.statuses.as_ref().is_none_or(|asked| asked.contains(status));
+    let mut sources: Vec<&Source> = SOURCES
+        .iter()
+        .filter(|source| source.statuses.iter().any(asked))
+        .collect();
+    if sources.is_empty() {
+        // Asked for deliveries in no state at all: one source, and its condition on the state, finds none.
+        sources.push(&SOURCES[0]);
+    }
+    for (index, source) in sources.into_iter().enumerate() {
+        statement = statement
+            .sql(if index == 0 {
+                "select u.* from (("
+            } else {
+                " union all ("
+            })
+            .sql(source.select)
+            .sql(" and d.lane = w.lane and d.webhook = w.id")
+            .with(|statement| matching(statement, source, query, cutoffs))
+            .with(|statement| match window {
+                Some(window) => paged(statement, source, window),
+                None => statement,
+            })
+            .sql(")");
+    }
+    let statement = statement.sql(") u");
+    match window {
+        Some(window) => ordered(statement, &["u.created_at", "u.event", "u.generation"], window),
+        None => statement,
+    }
+}
+
+/// Adds the deliveries whose places are in the table `k`, from every source.
+pub(super) fn at_places(mut statement: Composed) -> Composed {
+    for (index, source) in SOURCES.iter().enumerate() {
+        let ended = source.ended.map(|ended| format!(" and {ended} >= k.created_at"));
+        statement = statement
+            .sql(if index == 0 { "" } else { " union all " })
+            .sql(source.select)
+            .sql(
+                " and d.lane = k.lane and d.webhook = k.webhook and d.created_at = k.created_at
+                  and d.event = k.event and d.generation = k.generation",
+            )
+            .sql(ended.unwrap_or_default());
+    }
+    statement
+}
+
+fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs: &Cutoffs) -> Composed {
+    let mut statement = statement
+        .sql(" and d.event > ")
+        .value::<SqlUuid, _>(EventId::last_of(cutoffs.accepted).0);
+    if let Some(asked) = &query.statuses
+        && !source.statuses.iter().all(|status| asked.contains(status))
+    {
+        let codes: Vec<i16> = asked.iter().map(|status| status.code()).collect();
+        statement = statement
+            .sql(format!(" and {} = any(", source.status))
+            .value::<Array<SmallInt>, _>(codes)
+            .sql("::smallint[])");
+    }
+    if let Some(event) = query.event {
+        // The first delivery was made when the event was accepted, which the index finds; replays have one of their own.
+        statement = statement
+            .sql(" and d.event = ")
+            .value::<SqlUuid, _>(event.0)
+            .sql(" and (d.generation > 0 or d.created_at = ")
+            .value::<At, _>(time(event.accepted_at()))
+            .sql(")");
+    }
+    if let Some(since) = query.since {
+        statement = statement.sql(" and d.created_at >= ").value::<At, _>(time(since));
+        if let Some(ended) = source.ended {
+            statement = statement
+                .sql(format!(" and {ended} >= "))
+                .value::<At, _>(time(since));
+        }
+    }
+    if let Some(until) = query.until {
+        statement = statement.sql(" and d.created_at < ").value::<At, _>(time(until));
+    }
+    statement
+}
+
+fn paged(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
+    let direction = Direction::Descending;
+    let statement = bounded(statement, source, direction.beyond(), window.after.as_ref());
+    let statement = bounded(statement, source, direction.short_of(), window.before.as_ref());
+    ordered(statement, source.order, window)
+}
+
+fn bounded(statement: Composed, source: &Source, compare: &str, place: Option<&DeliveryPlace>) -> Composed {
+    let Some(place) = place else { return statement };
+    let statement = statement
+        .sql(format!(
+            " and (d.created_at, d.event, d.webhook, d.generation) {compare} ("
+        ))
+        .value::<At, _>(time(place.created_at))
+        .sql(", ")
+        .value::<SqlUuid, _>(place.key.event.0)
+        .sql(", ")
+        .value::<SqlUuid, _>(place.key.webhook.0)
+        .sql(", ")
+        .value::<Integer, _>(place.key.generation)
+        .sql(")");
+    if source.order == BY_EVENT && compare == "<" {
+        // What the comparison implies, in words that the queue's key understands.
+        return statement
+            .sql(" and d.event <= ")
+            .value::<SqlUuid, _>(EventId::last_of(place.created_at).0);
+    }
+    statement
+}
+
+fn ordered(statement: Composed, columns: &[&str], window: &Window<DeliveryPlace>) -> Composed {
+    let keyword = Direction::Descending.queried(window).keyword();
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|column| format!("{column} {keyword}"))
+        .collect();
+    statement.sql(format!(
+        " order by {} limit {}",
+        columns.join(", "),
+        window.limit()
+    ))
+}
