@@ -50,11 +50,13 @@ impl ScalarType for EventObject {
     }
 }
 
-/// Any JSON value.
+/// Any JSON value. Numbers keep the precision of 64-bit integers and of double-precision fractions: what needs more
+/// digits is a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json(pub serde_json::Value);
 
-/// Any JSON value.
+/// Any JSON value. Numbers keep the precision of 64-bit integers and of double-precision fractions: what needs more
+/// digits is a string.
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
