@@ -22,7 +22,7 @@ use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services};
 use crate::clock::Clock;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
-use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
+use crate::engine::transport::{SystemResolver, Transport, TransportSettings, authorities};
 use crate::engine::{Engine, Parts, Places};
 use crate::model::ids::LANES;
 use crate::policy::sealing::SealingKey;
@@ -116,16 +116,25 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         TransportSettings {
             targets: Arc::new(targets.clone()),
             resolver: Arc::new(SystemResolver),
-            extra_ca_pem,
+            extra_ca_pem: extra_ca_pem.clone(),
             user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
         },
     )?;
-    let store = Store::new(url.expose_secret(), settings.database_connections.into())?;
+    let tokens = Verifier::new(
+        key_set(keys, extra_ca_pem.as_deref(), clock).await?,
+        &settings.jwt_issuer,
+        &settings.jwt_audience,
+    );
+    // Two pools: a flood of reads must not keep the engine from its connections.
+    let connections = usize::from(settings.database_connections);
+    let store = Store::new(url.expose_secret(), connections.div_ceil(2))?;
+    let for_reads =
+        Store::with_statement_timeout(url.expose_secret(), (connections / 2).max(1), READ_TIMEOUT)?;
     check_lanes(&store).await?;
     let simulated_time = Arc::new(store.clone());
     write_down_simulated_time(clock, &simulated_time);
     let engine = Engine::start(Parts {
-        store: store.clone(),
+        store,
         clock: clock.clone(),
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
@@ -138,18 +147,8 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     })
     .await
     .context("the engine cannot start on this database")?;
-    let tokens = Verifier::new(
-        key_set(keys, clock).await?,
-        &settings.jwt_issuer,
-        &settings.jwt_audience,
-    );
     let services = Services {
-        // A pool of its own: a flood of reads must not keep the engine from its connections.
-        store: Store::with_statement_timeout(
-            url.expose_secret(),
-            settings.database_connections.into(),
-            READ_TIMEOUT,
-        )?,
+        store: for_reads,
         clock: clock.clone(),
         settings: settings.clone(),
         targets,
@@ -169,7 +168,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
 }
 
 /// What tokens must be signed with.
-async fn key_set(keys: &Keys, clock: &Clock) -> anyhow::Result<KeySet> {
+async fn key_set(keys: &Keys, extra_ca_pem: Option<&[u8]>, clock: &Clock) -> anyhow::Result<KeySet> {
     Ok(match &keys.tokens {
         TokenKeys::Secret(secret) => KeySet::shared_secret(secret),
         TokenKeys::Jwks(JwksSource::File(file)) => {
@@ -178,20 +177,17 @@ async fn key_set(keys: &Keys, clock: &Clock) -> anyhow::Result<KeySet> {
             KeySet::from_jwks(&json)?
         }
         TokenKeys::Jwks(JwksSource::Url(url)) => {
-            KeySet::fetched(jwks_client()?, url.clone(), clock.clone()).await?
+            KeySet::fetched(jwks_client(extra_ca_pem)?, url.clone(), clock.clone()).await?
         }
     })
 }
 
 /// Key sets are the operator's own choice: their addresses are not vetted as a webhook's are.
-fn jwks_client() -> anyhow::Result<reqwest::Client> {
-    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-        .iter()
-        .map(|der| reqwest::Certificate::from_der(der));
+fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .tls_certs_only(roots.collect::<Result<Vec<_>, _>>()?);
+        .tls_certs_only(authorities(extra_ca_pem)?);
     Ok(client.build()?)
 }
 

@@ -290,7 +290,11 @@ async fn connecting<C>(work: impl Future<Output = Result<C, BoxError>>) -> Resul
 }
 
 /// The built-in authorities, and the extra ones. The machine's own store is not asked: it may be empty or missing.
-fn authorities(extra_pem: Option<&[u8]>) -> Result<Vec<Certificate>, TransportError> {
+///
+/// # Errors
+///
+/// If the extra ones are not certificates.
+pub fn authorities(extra_pem: Option<&[u8]>) -> Result<Vec<Certificate>, TransportError> {
     let mut all = webpki_root_certs::TLS_SERVER_ROOT_CERTS
         .iter()
         .map(|der| Certificate::from_der(der))
