@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tenterhook_harness::client::NewWebhook;
-use tenterhook_harness::reply::Script;
 use tenterhook_harness::wire::{Conduct, Cue};
 use tenterhook_harness::world::World;
 
@@ -206,19 +205,17 @@ async fn failures_in_one_instant_on_two_servers_make_one_ban() {
     world.verify().await;
 }
 
-/// B6: a ban survives a restart, with its counter and its end.
+/// B6, B7: a ban survives a restart with its counter and its end, and ends also while no server runs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ban_survives_a_restart() {
-    let (mut scene, receiver) = Scene::new(Script::always(500)).await;
+async fn a_ban_survives_a_restart_and_ends_also_while_no_server_runs() {
+    let (mut scene, receiver) = Scene::new(500).await;
     scene.deliver_times(10).await;
     let before = scene.health().await;
-    scene.world.restart(0, &["127.0.0.0/8"]).await;
-    scene.user = scene.world.company(1).user(7);
+    scene.restart_after("PT1S").await;
 
     let after = scene.health().await;
     assert_eq!((after.state.as_str(), after.ban_counter), ("BANNED", 10));
     assert_eq!(after.banned_until, before.banned_until);
-    scene.world.advance("PT1S").await;
     scene.deliver().await;
     assert_eq!(
         (
@@ -227,7 +224,15 @@ async fn a_ban_survives_a_restart() {
         ),
         (10, "LOST")
     );
-    scene.world.advance("PT30M").await;
-    assert_eq!(scene.health().await.state, "ACTIVE");
+
+    scene.restart_after("PT29M59S").await;
+    let health = scene.health().await;
+    assert_eq!((health.state.as_str(), health.ban_counter), ("ACTIVE", 0));
+    scene.deliver().await;
+    assert_eq!(receiver.journal().len(), 11);
+    assert!(
+        count(&scene.deliveries().await, "LOST") == 11,
+        "what came due in the ban was not sent after it"
+    );
     scene.world.verify().await;
 }

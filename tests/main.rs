@@ -6,6 +6,7 @@
 mod scene;
 
 mod apps;
+mod attempt_log;
 mod bans;
 mod conservation;
 mod credentials;

@@ -174,6 +174,31 @@ async fn a_ban_neither_closes_nor_prolongs_the_window() {
     scene.world.verify().await;
 }
 
+/// R1, R3, T3: the removal happens also while no server runs, at its moment; what would have been retried is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_removal_happens_also_while_no_server_runs() {
+    let (mut scene, receiver) = Scene::new(500).await;
+    let due = later(scene.world.now(), "PT72H");
+    scene.deliver().await;
+    scene.restart_after("P4D").await;
+
+    let webhook = scene.user.webhook(&scene.webhook.id).await.unwrap().unwrap();
+    assert_eq!(webhook.health.state, "REMOVED");
+    assert_eq!(
+        (webhook.removed_at, webhook.remove_reason.as_deref()),
+        (Some(due), Some("NO_SUCCESSFUL_DELIVERY"))
+    );
+    scene.world.settle().await;
+    assert_eq!(
+        (
+            receiver.journal().len(),
+            scene.last_delivery().await.status.as_str()
+        ),
+        (1, "CANCELLED")
+    );
+    scene.world.verify().await;
+}
+
 /// W12: a removed webhook stays readable for thirty days, in lists only when asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_webhook_stays_readable_for_thirty_days() {

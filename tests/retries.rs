@@ -115,6 +115,25 @@ async fn retry_after_and_gone_change_nothing() {
     }
 }
 
+/// D6: retries that came due while no server ran are made when one starts, each still the attempt that it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_came_due_while_no_server_ran_is_made_when_one_starts() {
+    let (mut scene, receiver) = Scene::new(Script::by_attempt([500], 200)).await;
+    scene.deliver().await;
+    scene.restart_after("PT1H").await;
+    scene.world.settle().await;
+
+    let arrivals: Vec<_> = receiver
+        .journal()
+        .all()
+        .iter()
+        .map(|a| (a.attempt(), a.at))
+        .collect();
+    assert_eq!(arrivals[1..], [(2, scene.world.now())]);
+    assert_eq!(scene.last_delivery().await.status, "SUCCEEDED");
+    scene.world.verify().await;
+}
+
 /// D9: where an attempt goes is read when it starts, not when the event was published.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_goes_to_where_the_webhook_leads_by_then() {

@@ -62,6 +62,14 @@ impl Scene {
         }
     }
 
+    /// Stops the server, lets this much time pass without one, and starts it again.
+    pub async fn restart_after(&mut self, pause: &str) {
+        self.world.stop(0).await;
+        self.world.advance(pause).await;
+        self.world.launch().await;
+        self.user = self.world.company(1).user(7);
+    }
+
     /// The webhook's health now.
     pub async fn health(&self) -> Health {
         self.user

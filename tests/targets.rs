@@ -89,6 +89,30 @@ async fn what_is_no_plain_http_url_is_refused() {
     world.verify().await;
 }
 
+/// W10: the platform's own hosts are refused, in every spelling, also where their address is allowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_platforms_own_hosts_are_refused() {
+    let hosts = ["localhost", "api.example.com", "127.0.0.7"];
+    let builder = World::builder()
+        .allowed_targets(&["127.0.0.0/8", "::1/128"])
+        .platform_hosts(&hosts);
+    let world = builder.start().await;
+    let user = world.company(1).user(7);
+    for url in [
+        "http://localhost/",
+        "http://LocalHost./hook",
+        "https://API.example.com:8443/",
+        "http://127.7/",
+    ] {
+        let refusal = user.create_webhook(NewWebhook::to(url)).await.unwrap_err();
+        assert_eq!(refusal.code(), "FORBIDDEN_ADDRESS", "{url}: {refusal}");
+    }
+    user.create_webhook(NewWebhook::to("http://127.0.0.1/"))
+        .await
+        .unwrap();
+    world.verify().await;
+}
+
 /// W10: an operator allows exact CIDRs, and nothing beside them.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_allowed_networks_are_allowed() {
@@ -128,7 +152,9 @@ async fn an_address_that_is_forbidden_by_then_is_never_contacted() {
     for url in [receiver.url(), by_name] {
         webhooks.push(user.create_webhook(NewWebhook::to(&url)).await.unwrap().webhook);
     }
-    world.restart(0, &[]).await;
+    world.stop(0).await;
+    world.allow_targets(&[]);
+    world.launch().await;
     world.company(1).publish().await.unwrap();
     world.advance("PT1H").await;
 

@@ -134,6 +134,8 @@ fn parsed(attempt: &AttemptName) -> Option<(uuid::Uuid, i64)> {
 pub struct ServerOptions {
     /// CIDRs that webhooks may lead to although they are not public (W10).
     pub allowed_targets: Vec<String>,
+    /// Hosts that webhooks may not call (W10).
+    pub platform_hosts: Vec<String>,
     /// What signs the tokens that it accepts.
     pub key: TokenKey,
     /// What it seals credentials with: the same for all servers of a database.
@@ -199,6 +201,7 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         jwt_issuer: options.key.issuer.clone(),
         jwt_audience: options.key.audience.clone(),
         clock: ClockKind::Simulated,
+        platform_hosts: options.platform_hosts.clone(),
         allowed_targets: targets.collect::<Result<_, _>>()?,
         ..Settings::default()
     })

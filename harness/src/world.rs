@@ -138,18 +138,20 @@ impl World {
         stopped.unwrap_or_else(|error| panic!("the server did not stop: {error:#}"));
     }
 
-    /// Stops a server as SIGTERM would and starts it again, on another port, with these targets allowed. Webhooks and
-    /// all else stay.
+    /// Starts one more server. Webhooks, events and all else are still there.
     ///
     /// # Panics
     ///
-    /// When it does not stop or start.
-    pub async fn restart(&mut self, server: usize, allowed_targets: &[&str]) {
-        self.options.allowed_targets = allowed_targets.iter().map(|cidr| (*cidr).to_owned()).collect();
-        self.stop(server).await;
+    /// When it does not start.
+    pub async fn launch(&mut self) {
         let started = Server::start(&self.options, &self.database_url, &self.time).await;
-        let started = started.unwrap_or_else(|error| panic!("the server did not start again: {error:#}"));
-        self.servers.insert(server, started);
+        let started = started.unwrap_or_else(|error| panic!("the server did not start: {error:#}"));
+        self.servers.push(started);
+    }
+
+    /// Which targets servers that start from now on allow, see [`WorldBuilder::allowed_targets`].
+    pub fn allow_targets(&mut self, cidrs: &[&str]) {
+        self.options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
     }
 
     // Who calls the servers

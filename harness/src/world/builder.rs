@@ -28,6 +28,7 @@ impl WorldBuilder {
     pub(super) fn new() -> Self {
         let options = ServerOptions {
             allowed_targets: vec!["127.0.0.0/8".to_owned()],
+            platform_hosts: Vec::new(),
             key: TokenKey {
                 secret: "of a world that exists only for a test".to_owned(),
                 issuer: "harness".to_owned(),
@@ -51,6 +52,12 @@ impl WorldBuilder {
     /// The CIDRs that webhooks may lead to although they are not public; by default loopback, where receivers are.
     pub fn allowed_targets(mut self, cidrs: &[&str]) -> Self {
         self.options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
+        self
+    }
+
+    /// The platform's own hosts, which webhooks may not call (W10).
+    pub fn platform_hosts(mut self, hosts: &[&str]) -> Self {
+        self.options.platform_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
         self
     }
 
