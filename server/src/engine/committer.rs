@@ -3,28 +3,27 @@
 //! A group is whatever has come in while the one before was committed, so nobody waits for a timer. Promises that a
 //! call is answered only after its commit, and that a group that cannot be stored stores nothing of any call.
 
+mod group;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::group::{Group, first_events};
 use super::LEASE;
 use super::publisher::{Call, PublishError, Published};
 use super::queue::{Held, MAX_HELD_PER_WEBHOOK};
 use super::shared::Shared;
 use crate::model::delivery::{Lease, Leased};
 use crate::model::event::{Draft, Event};
-use crate::model::ids::{CompanyId, EventId, EventIds, Lane, NodeId, WebhookId};
-use crate::policy::matching::selector;
-use crate::policy::merging;
-use crate::store::StoreError;
-use crate::store::idempotency::{self, Claim, Taken};
+use crate::model::ids::{EventIds, Lane, WebhookId};
 use crate::store::publish::{self, Fate, Made, Publication, Room};
+use crate::store::{StoreError, idempotency};
 
 /// Calls in one group at the most.
 const CALLS: usize = 64;
@@ -79,15 +78,6 @@ async fn group(door: &Mutex<mpsc::Receiver<Call>>, closed: &CancellationToken) -
     Some(group)
 }
 
-/// A draft as it is to be stored, and where its key stands.
-struct Plan {
-    event: Event,
-    other: Option<Event>,
-    hash: Vec<u8>,
-    /// The draft of the same group that has the same key and comes before it.
-    same_as: Option<usize>,
-}
-
 /// What a group's transaction has come to.
 struct Stored {
     published: Vec<Published>,
@@ -101,11 +91,15 @@ async fn store(
     now: Timestamp,
     ids: &std::sync::Mutex<EventIds>,
 ) -> Result<Vec<Published>, Arc<StoreError>> {
-    let plans = plan(drafts, now, ids);
+    let group = Group::new(
+        drafts,
+        now,
+        &mut ids.lock().unwrap_or_else(PoisonError::into_inner),
+    );
     let mut tries = 0;
     let stored = loop {
         tries += 1;
-        match try_store(shared, drafts, &plans, now).await {
+        match try_store(shared, &group, now).await {
             Err(error) if error.is_transient() && tries < TRIES => {}
             stored => break stored.map_err(Arc::new)?,
         }
@@ -121,95 +115,47 @@ async fn store(
     Ok(stored.published)
 }
 
-fn plan(drafts: &[&Draft], now: Timestamp, ids: &std::sync::Mutex<EventIds>) -> Vec<Plan> {
-    let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut first_with: HashMap<(CompanyId, &str), usize> = HashMap::new();
-    let plan = |(index, draft): (usize, &&'_ Draft)| (index, merging::events(draft, || ids.next(now)));
-    let planned: Vec<(usize, (Event, Option<Event>))> = drafts.iter().enumerate().map(plan).collect();
-    let mut plans = Vec::with_capacity(drafts.len());
-    for (index, (event, other)) in planned {
-        let key = drafts[index].idempotency_key.as_deref();
-        let first = key.map(|key| *first_with.entry((event.company, key)).or_insert(index));
-        let hash = key.map(|_| content_hash(drafts[index])).unwrap_or_default();
-        plans.push(Plan {
-            event,
-            other,
-            hash,
-            same_as: first.filter(|first| *first != index),
-        });
-    }
-    plans
-}
-
-async fn try_store(
-    shared: &Arc<Shared>,
-    drafts: &[&Draft],
-    plans: &[Plan],
-    now: Timestamp,
-) -> Result<Stored, StoreError> {
+async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> Result<Stored, StoreError> {
     let mut conn = shared.store.conn().await?;
-    let (leases, full, total) = {
-        let queue = shared.queue();
-        (
-            now.saturating_add(LEASE).unwrap_or(Timestamp::MAX),
-            queue.full(),
-            queue.room(),
-        )
-    };
-    let stopping = shared.is_stopping();
+    let full = shared.queue().full();
     let room = Room {
         node: shared.node(),
-        lease_until: leases,
-        total: if stopping {
+        lease_until: now.saturating_add(LEASE).unwrap_or(Timestamp::MAX),
+        total: if shared.is_stopping() {
             0
         } else {
-            i64::try_from(total).unwrap_or(i64::MAX)
+            i64::try_from(shared.queue().room()).unwrap_or(i64::MAX)
         },
         per_webhook: PER_WEBHOOK as i64,
         full: &full,
     };
-    let claims = claims(drafts, plans);
+    let claims = group.claims();
     let expires_at = now
         .saturating_add(shared.policy.idempotency_window)
         .unwrap_or(Timestamp::MAX);
-    let written = conn
+    let stored = conn
         .transaction(async |conn| {
             let taken = match claims.as_slice() {
                 [] => HashMap::new(),
                 claims => idempotency::claim_in_tx(conn, claims, now, expires_at).await?,
             };
-            let fresh: Vec<usize> = (0..plans.len())
-                .filter(|i| is_fresh(*i, drafts, plans, &taken))
-                .collect();
-            let publications = publications(shared, plans, &fresh);
+            let fresh = group.fresh(&taken);
+            let publications = group.publications(&fresh, &shared.policy.catalog);
             let made = match publications.as_slice() {
                 [] => Vec::new(),
                 some => publish::insert_in_tx(conn, some, now, &room).await?,
             };
-            let counts = counts(plans, &fresh, &publications, &made);
-            let keyed: Vec<(CompanyId, String, u32)> = counts
-                .iter()
-                .filter_map(|(index, count)| {
-                    Some((
-                        plans[*index].event.company,
-                        drafts[*index].idempotency_key.clone()?,
-                        *count,
-                    ))
-                })
-                .collect();
+            let counts = group.counts(&fresh, &publications, &made);
+            let keyed = group.keyed(&counts);
             if !keyed.is_empty() {
                 idempotency::count_in_tx(conn, &keyed).await?;
             }
-            let firsts: Vec<(Lane, EventId)> = taken
-                .iter()
-                .map(|((company, _), taken)| (Lane::of(*company), taken.event))
-                .collect();
-            let firsts = match firsts.as_slice() {
+            let firsts = match first_events(&taken).as_slice() {
                 [] => HashMap::new(),
                 some => idempotency::events(conn, some).await?,
             };
-            let published = answers(drafts, plans, &counts, &taken, &firsts)?;
-            let (held, overflow) = hold(&publications, &made, now, leases, room.node);
+            let published = group.answers(&counts, &taken, &firsts)?;
+            let (held, overflow) = hold(&publications, &made, now, &room);
             Ok::<_, StoreError>(Stored {
                 published,
                 held,
@@ -217,7 +163,7 @@ async fn try_store(
             })
         })
         .await?;
-    let mut webhooks: Vec<(Lane, WebhookId)> = written
+    let mut webhooks: Vec<(Lane, WebhookId)> = stored
         .held
         .iter()
         .map(|held| (held.leased.key.lane, held.leased.key.webhook))
@@ -228,111 +174,7 @@ async fn try_store(
         // It is stored: each attempt reads its webhook by itself then.
         tracing::warn!(%error, "webhooks could not be read after a publication");
     }
-    Ok(written)
-}
-
-/// The keys of a group, each once.
-fn claims(drafts: &[&Draft], plans: &[Plan]) -> Vec<Claim> {
-    let claim = |(draft, plan): (&&Draft, &Plan)| {
-        let key = draft.idempotency_key.clone().filter(|_| plan.same_as.is_none())?;
-        let (company, event) = (plan.event.company, plan.event.id);
-        Some(Claim {
-            company,
-            key,
-            event,
-            request_hash: plan.hash.clone(),
-        })
-    };
-    drafts.iter().zip(plans).filter_map(claim).collect()
-}
-
-fn is_fresh(index: usize, drafts: &[&Draft], plans: &[Plan], taken: &Takens) -> bool {
-    plans[index].same_as.is_none() && taken_by(index, drafts, plans, taken).is_none()
-}
-
-type Takens = HashMap<(CompanyId, String), Taken>;
-
-fn taken_by<'a>(index: usize, drafts: &[&Draft], plans: &[Plan], taken: &'a Takens) -> Option<&'a Taken> {
-    let key = drafts[index].idempotency_key.clone()?;
-    taken.get(&(plans[index].event.company, key))
-}
-
-fn publications<'a>(shared: &Shared, plans: &'a [Plan], fresh: &[usize]) -> Vec<Publication<'a>> {
-    let events = fresh.iter().flat_map(|index| {
-        let plan = &plans[*index];
-        std::iter::once(&plan.event).chain(plan.other.as_ref())
-    });
-    events
-        .map(|event| {
-            let seen = selector(event, &shared.policy.catalog);
-            Publication {
-                event,
-                seen_by_v1: seen.v1,
-                seen_by_v2: seen.v2,
-            }
-        })
-        .collect()
-}
-
-/// Deliveries by draft: those of both events of a merge.
-fn counts(
-    plans: &[Plan],
-    fresh: &[usize],
-    publications: &[Publication<'_>],
-    made: &[Made],
-) -> HashMap<usize, u32> {
-    let mut draft_of: HashMap<EventId, usize> = HashMap::new();
-    for index in fresh {
-        draft_of.insert(plans[*index].event.id, *index);
-        draft_of.extend(plans[*index].other.as_ref().map(|other| (other.id, *index)));
-    }
-    let mut counts: HashMap<usize, u32> = fresh.iter().map(|index| (*index, 0)).collect();
-    for delivery in made {
-        let draft = draft_of.get(&publications[delivery.event].event.id);
-        if let Some(count) = draft.and_then(|draft| counts.get_mut(draft)) {
-            *count += 1;
-        }
-    }
-    counts
-}
-
-fn answers(
-    drafts: &[&Draft],
-    plans: &[Plan],
-    counts: &HashMap<usize, u32>,
-    taken: &Takens,
-    firsts: &HashMap<EventId, Event>,
-) -> Result<Vec<Published>, StoreError> {
-    let answer = |index: usize| {
-        let plan = &plans[index];
-        if let Some(taken) = taken_by(index, drafts, plans, taken) {
-            if taken.request_hash != plan.hash {
-                return Ok(Published::Conflict);
-            }
-            let event = firsts
-                .get(&taken.event)
-                .cloned()
-                .ok_or_else(|| StoreError::Inconsistent {
-                    table: "idempotency",
-                    what: format!("event {} is gone before its key", taken.event),
-                })?;
-            return Ok(Published::Duplicate {
-                event,
-                deliveries: taken.deliveries,
-            });
-        }
-        let first = plan.same_as.unwrap_or(index);
-        let (event, deliveries) = (
-            plans[first].event.clone(),
-            counts.get(&first).copied().unwrap_or(0),
-        );
-        Ok(match plan.same_as {
-            None => Published::New { event, deliveries },
-            Some(first) if plans[first].hash == plan.hash => Published::Duplicate { event, deliveries },
-            Some(_) => Published::Conflict,
-        })
-    };
-    (0..plans.len()).map(answer).collect()
+    Ok(stored)
 }
 
 /// What was leased to us, ready for the queue, and the webhooks of what was not.
@@ -340,8 +182,7 @@ fn hold(
     publications: &[Publication<'_>],
     made: &[Made],
     now: Timestamp,
-    lease_until: Timestamp,
-    node: NodeId,
+    room: &Room<'_>,
 ) -> (Vec<Held>, Vec<(Lane, WebhookId)>) {
     let mut events: HashMap<usize, Arc<Event>> = HashMap::new();
     let mut held = Vec::new();
@@ -363,40 +204,18 @@ fn hold(
                     created_at: event.accepted_at,
                     lease: Lease {
                         token: 1,
-                        until: lease_until,
+                        until: room.lease_until,
                     },
                 };
-                held.push(Held { leased, event, node });
+                held.push(Held {
+                    leased,
+                    event,
+                    node: room.node,
+                });
             }
         }
     }
     overflow.sort_unstable();
     overflow.dedup();
     (held, overflow)
-}
-
-/// SHA-256 over everything a publisher says of an event but its key.
-fn content_hash(draft: &Draft) -> Vec<u8> {
-    let merged_from = draft.merged_from.as_ref().map(|(id, state)| (id.as_str(), state));
-    let permitted: Option<Vec<i64>> = draft
-        .permitted
-        .as_ref()
-        .map(|users| users.iter().map(|user| user.get()).collect());
-    let content = serde_json::json!([
-        draft.company.get(),
-        draft.action.code(),
-        draft.object,
-        draft.object_id.as_str(),
-        draft.user.get(),
-        draft.data,
-        draft.previous,
-        merged_from,
-        permitted,
-        draft.change_source.code(),
-        draft.is_bulk_edit,
-        draft.correlation_id,
-        draft.host,
-        draft.occurred_at,
-    ]);
-    Sha256::digest(content.to_string().as_bytes()).to_vec()
 }

@@ -1,0 +1,216 @@
+//! A group of drafts on their way to be stored: which become events, and which repeat what was published before (E1).
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::config::policy::Catalog;
+use crate::engine::publisher::Published;
+use crate::model::event::{Draft, Event};
+use crate::model::ids::{CompanyId, EventId, EventIds, Lane};
+use crate::policy::matching::selector;
+use crate::policy::merging;
+use crate::store::StoreError;
+use crate::store::idempotency::{Claim, Taken};
+use crate::store::publish::{Made, Publication};
+
+/// What keys stand for that were taken before.
+pub(super) type Takens = HashMap<(CompanyId, String), Taken>;
+
+/// Drafts with the events they may become.
+pub(super) struct Group<'a> {
+    plans: Vec<Plan<'a>>,
+}
+
+/// A draft as it is to be stored, and where its key stands.
+struct Plan<'a> {
+    draft: &'a Draft,
+    event: Event,
+    /// Of a merge: the event about the object that went (E6).
+    other: Option<Event>,
+    /// Empty without a key.
+    hash: Vec<u8>,
+    /// The draft of the same group that has the same key and comes before it.
+    same_as: Option<usize>,
+}
+
+/// Deliveries by the draft they are made for: those of both events of a merge.
+pub(super) type Counts = HashMap<usize, u32>;
+
+impl<'a> Group<'a> {
+    /// Gives each draft its events.
+    pub fn new(drafts: &[&'a Draft], now: Timestamp, ids: &mut EventIds) -> Self {
+        let mut first_with: HashMap<(CompanyId, &str), usize> = HashMap::new();
+        let mut plans = Vec::with_capacity(drafts.len());
+        for (index, draft) in drafts.iter().enumerate() {
+            let (event, other) = merging::events(draft, || ids.next(now));
+            let key = draft.idempotency_key.as_deref();
+            let first = key.map(|key| *first_with.entry((event.company, key)).or_insert(index));
+            let hash = key.map(|_| content_hash(draft)).unwrap_or_default();
+            let same_as = first.filter(|first| *first != index);
+            plans.push(Plan {
+                draft,
+                event,
+                other,
+                hash,
+                same_as,
+            });
+        }
+        Self { plans }
+    }
+
+    /// The keys of the group, each once.
+    pub fn claims(&self) -> Vec<Claim> {
+        let claim = |plan: &Plan<'_>| {
+            let key = plan
+                .draft
+                .idempotency_key
+                .clone()
+                .filter(|_| plan.same_as.is_none())?;
+            let (company, event) = (plan.event.company, plan.event.id);
+            Some(Claim {
+                company,
+                key,
+                event,
+                request_hash: plan.hash.clone(),
+            })
+        };
+        self.plans.iter().filter_map(claim).collect()
+    }
+
+    /// The drafts that are to be stored: all but those whose key was taken, before or within the group.
+    pub fn fresh(&self, taken: &Takens) -> Vec<usize> {
+        let is_fresh = |plan: &Plan<'_>| plan.same_as.is_none() && plan.taken(taken).is_none();
+        (0..self.plans.len())
+            .filter(|index| is_fresh(&self.plans[*index]))
+            .collect()
+    }
+
+    /// The events of these drafts, with what subscribers see of them.
+    pub fn publications(&self, fresh: &[usize], catalog: &Catalog) -> Vec<Publication<'_>> {
+        let events = fresh.iter().flat_map(|index| self.plans[*index].events());
+        events
+            .map(|event| {
+                let seen = selector(event, catalog);
+                Publication {
+                    event,
+                    seen_by_v1: seen.v1,
+                    seen_by_v2: seen.v2,
+                }
+            })
+            .collect()
+    }
+
+    /// How many deliveries each of these drafts made.
+    pub fn counts(&self, fresh: &[usize], publications: &[Publication<'_>], made: &[Made]) -> Counts {
+        let draft_of: HashMap<EventId, usize> = fresh
+            .iter()
+            .flat_map(|index| self.plans[*index].events().map(|event| (event.id, *index)))
+            .collect();
+        let mut counts: Counts = fresh.iter().map(|index| (*index, 0)).collect();
+        for delivery in made {
+            let draft = draft_of.get(&publications[delivery.event].event.id);
+            if let Some(count) = draft.and_then(|draft| counts.get_mut(draft)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// The counts of those that have a key, for the answer to a later duplicate.
+    pub fn keyed(&self, counts: &Counts) -> Vec<(CompanyId, String, u32)> {
+        let keyed = |(index, count): (&usize, &u32)| {
+            let plan = &self.plans[*index];
+            Some((plan.event.company, plan.draft.idempotency_key.clone()?, *count))
+        };
+        counts.iter().filter_map(keyed).collect()
+    }
+
+    /// What becomes of each draft. `firsts` are the events of the taken keys.
+    pub fn answers(
+        &self,
+        counts: &Counts,
+        taken: &Takens,
+        firsts: &HashMap<EventId, Event>,
+    ) -> Result<Vec<Published>, StoreError> {
+        let answer = |(index, plan): (usize, &Plan<'_>)| match plan.taken(taken) {
+            Some(first) => plan.repeated(first, firsts),
+            None => Ok(self.stored(index, plan, counts)),
+        };
+        self.plans.iter().enumerate().map(answer).collect()
+    }
+
+    fn stored(&self, index: usize, plan: &Plan<'_>, counts: &Counts) -> Published {
+        let first = plan.same_as.unwrap_or(index);
+        let event = self.plans[first].event.clone();
+        let deliveries = counts.get(&first).copied().unwrap_or(0);
+        match plan.same_as {
+            None => Published::New { event, deliveries },
+            Some(first) if self.plans[first].hash == plan.hash => Published::Duplicate { event, deliveries },
+            Some(_) => Published::Conflict,
+        }
+    }
+}
+
+impl Plan<'_> {
+    fn events(&self) -> impl Iterator<Item = &Event> {
+        std::iter::once(&self.event).chain(self.other.as_ref())
+    }
+
+    fn taken<'t>(&self, taken: &'t Takens) -> Option<&'t Taken> {
+        let key = self.draft.idempotency_key.clone()?;
+        taken.get(&(self.event.company, key))
+    }
+
+    fn repeated(&self, first: &Taken, firsts: &HashMap<EventId, Event>) -> Result<Published, StoreError> {
+        if first.request_hash != self.hash {
+            return Ok(Published::Conflict);
+        }
+        let event = firsts
+            .get(&first.event)
+            .cloned()
+            .ok_or_else(|| StoreError::Inconsistent {
+                table: "idempotency",
+                what: format!("event {} is gone before its key", first.event),
+            })?;
+        Ok(Published::Duplicate {
+            event,
+            deliveries: first.deliveries,
+        })
+    }
+}
+
+/// The events that these keys stand for, by lane, as the store looks them up.
+pub(super) fn first_events(taken: &Takens) -> Vec<(Lane, EventId)> {
+    taken
+        .iter()
+        .map(|((company, _), first)| (Lane::of(*company), first.event))
+        .collect()
+}
+
+/// SHA-256 over everything a publisher says of an event but its key.
+fn content_hash(draft: &Draft) -> Vec<u8> {
+    let merged_from = draft.merged_from.as_ref().map(|(id, state)| (id.as_str(), state));
+    let permitted: Option<Vec<i64>> = draft
+        .permitted
+        .as_ref()
+        .map(|users| users.iter().map(|user| user.get()).collect());
+    let content = serde_json::json!([
+        draft.company.get(),
+        draft.action.code(),
+        draft.object,
+        draft.object_id.as_str(),
+        draft.user.get(),
+        draft.data,
+        draft.previous,
+        merged_from,
+        permitted,
+        draft.change_source.code(),
+        draft.is_bulk_edit,
+        draft.correlation_id,
+        draft.host,
+        draft.occurred_at,
+    ]);
+    Sha256::digest(content.to_string().as_bytes()).to_vec()
+}
