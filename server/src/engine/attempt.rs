@@ -44,6 +44,8 @@ pub(super) async fn run(shared: Arc<Shared>, held: Held) {
 async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     shared.feed.until_current(&shared.clock).await;
     if held.node != shared.node() {
+        // Declared dead since: released if no other has taken it, and claimed anew.
+        shared.let_go(&held, Then::Release(shared.clock.now()));
         return Pace::Unsent;
     }
     let key = held.leased.key;

@@ -10,6 +10,7 @@ use diesel_async::AsyncConnection;
 
 use super::claimer;
 use super::shared::Shared;
+use crate::store::settle::Then;
 use crate::store::{StoreError, claim, nodes};
 
 /// How often to say that we live, in real time.
@@ -62,11 +63,15 @@ pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
     tracing::warn!(
         "this process was silent for too long and was declared dead; it starts anew with empty hands"
     );
-    drop(shared.take_all());
     shared.registry.forget();
     let node = nodes::register(&mut conn, settled).await?;
     shared.set_node(node);
     shared.feed.note_beat(began);
+    // What was leased after the others took the rest is known to nobody else.
+    let now = shared.clock.now();
+    for held in shared.take_all() {
+        shared.let_go(&held, Then::Release(now));
+    }
     Ok(())
 }
 
