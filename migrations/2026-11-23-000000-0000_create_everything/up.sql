@@ -1,5 +1,5 @@
 -- Everything the product keeps. Codes (smallint) are the numbers of server/src/model; times are bound by the
--- server, never now(); `lane` comes first in every key of a tenant table (see DESIGN "queue" in the README's map).
+-- server, never now(); `lane` comes first in every key of a tenant table (rule 2 of ../README.md).
 
 -- Facts about this database: `lanes` is pinned at the first migration and checked at every start.
 create table settings (

@@ -2,8 +2,8 @@
 //!
 //! Every function takes a connection and the moment `now` where time matters, and returns model types. A
 //! function named `_in_tx` must run inside a transaction; the others are whole by themselves. No policy
-//! number stands here: limits, cut-offs and due times arrive as values. No statement calls `now()`; the one
-//! clock reading of the database is [`nodes::database_time`].
+//! number stands here: limits, cut-offs and due times arrive as values. No statement calls `now()`; the
+//! database's own clock is read by the statements of [`nodes`] alone.
 //!
 //! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow
 //! async-graphql's.
