@@ -20,6 +20,7 @@ pub mod process;
 pub mod realtime;
 pub mod receiver;
 pub mod reply;
+pub mod run;
 pub mod signature;
 pub mod timekeeper;
 pub mod token;
