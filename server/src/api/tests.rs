@@ -5,6 +5,7 @@ mod events;
 mod http;
 mod lists;
 mod removal;
+mod sim;
 mod webhooks;
 
 use std::sync::Arc;
