@@ -11,7 +11,7 @@ use super::publishing::PublishingMutations;
 use super::stages::Stages;
 use super::users::UserMutations;
 use super::viewer::ViewerQueries;
-use super::webhooks::{WebhookMutations, WebhookQueries};
+use super::webhooks::{SecretMutations, StandingMutations, WebhookMutations, WebhookQueries};
 
 /// Fields within fields. The deepest that anyone needs is the standard introspection query.
 const DEEPEST: usize = 15;
@@ -35,7 +35,14 @@ pub struct Query(
 
 /// What can be done.
 #[derive(MergedObject, Default)]
-pub struct Mutation(WebhookMutations, PublishingMutations, AppMutations, UserMutations);
+pub struct Mutation(
+    WebhookMutations,
+    StandingMutations,
+    SecretMutations,
+    PublishingMutations,
+    AppMutations,
+    UserMutations,
+);
 
 /// The schema that is served.
 pub type ApiSchema = Schema<Query, Mutation, EmptySubscription>;

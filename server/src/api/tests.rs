@@ -6,6 +6,7 @@ mod http;
 mod lists;
 mod removal;
 mod sim;
+mod standing;
 mod webhooks;
 
 use std::sync::Arc;
