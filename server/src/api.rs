@@ -21,6 +21,7 @@ pub mod global_id;
 pub mod http;
 pub mod loaders;
 pub mod node;
+pub mod notices;
 mod plain;
 pub mod publishing;
 mod removal;

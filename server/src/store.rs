@@ -22,6 +22,7 @@ pub mod idempotency;
 pub mod installations;
 pub mod migrations;
 pub mod nodes;
+pub mod notices;
 pub mod page;
 pub mod partitions;
 pub mod publish;

@@ -7,6 +7,7 @@ use super::catalog::CatalogQueries;
 use super::deliveries::DeliveryQueries;
 use super::events::EventQueries;
 use super::node::NodeQueries;
+use super::notices::NoticeQueries;
 use super::publishing::PublishingMutations;
 use super::stages::Stages;
 use super::users::UserMutations;
@@ -29,6 +30,7 @@ pub struct Query(
     WebhookQueries,
     EventQueries,
     DeliveryQueries,
+    NoticeQueries,
     CatalogQueries,
     AppQueries,
 );

@@ -4,6 +4,7 @@ mod access;
 mod events;
 mod http;
 mod lists;
+mod notices;
 mod removal;
 mod sim;
 mod standing;
