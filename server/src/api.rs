@@ -25,6 +25,7 @@ pub mod notices;
 mod plain;
 pub mod publishing;
 mod removal;
+pub mod replays;
 pub mod scalars;
 pub mod schema;
 mod sim;

@@ -30,6 +30,7 @@ pub mod publish;
 mod queue_tests;
 pub mod reach;
 pub mod removal;
+pub mod replay;
 mod schema;
 pub mod settle;
 pub mod sql;

@@ -9,10 +9,11 @@ use super::events::EventQueries;
 use super::node::NodeQueries;
 use super::notices::NoticeQueries;
 use super::publishing::PublishingMutations;
+use super::replays::ReplayMutations;
 use super::stages::Stages;
 use super::users::UserMutations;
 use super::viewer::ViewerQueries;
-use super::webhooks::{SecretMutations, StandingMutations, WebhookMutations, WebhookQueries};
+use super::webhooks::{SecretMutations, StandingMutations, TestMutations, WebhookMutations, WebhookQueries};
 
 /// Fields within fields. The deepest that anyone needs is the standard introspection query.
 const DEEPEST: usize = 15;
@@ -41,6 +42,8 @@ pub struct Mutation(
     WebhookMutations,
     StandingMutations,
     SecretMutations,
+    TestMutations,
+    ReplayMutations,
     PublishingMutations,
     AppMutations,
     UserMutations,

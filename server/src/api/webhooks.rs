@@ -7,6 +7,7 @@ mod managed;
 mod queries;
 mod secrets;
 mod standing;
+mod testing;
 
 use async_graphql::{Context, Enum, ID, Object};
 
@@ -15,6 +16,7 @@ pub use health::{AttemptErrorClass, WebhookHealth};
 pub use queries::{WebhookQueries, find};
 pub use secrets::SecretMutations;
 pub use standing::StandingMutations;
+pub use testing::TestMutations;
 
 use super::apps::App;
 use super::connection::{Connection, Counted, PageArguments, page_cost};

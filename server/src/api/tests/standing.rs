@@ -1,21 +1,6 @@
 use super::*;
 
 const STATE: &str = "webhook { updatedAt removedAt health { state banCounter bannedUntil failingSince nextTransition { to } } }";
-const DELIVERIES: &str =
-    "query Q($id: ID!) { webhook(id: $id) { deliveries { nodes { status reason finishedAt } } } }";
-
-impl World {
-    /// `STATUS reason` of each delivery of a webhook, newest first.
-    async fn fates(&self, token: &Token, webhook: &str) -> Vec<String> {
-        let read = self.ask(token, DELIVERIES, json!({ "id": webhook })).await;
-        let nodes = read["webhook"]["deliveries"]["nodes"].as_array().unwrap();
-        let fate = |node: &Json| {
-            let reason = node["reason"].as_str().unwrap_or("-");
-            format!("{} {reason}", node["status"].as_str().unwrap())
-        };
-        nodes.iter().map(fate).collect()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn w13_what_is_published_or_comes_due_in_a_pause_is_lost() {
