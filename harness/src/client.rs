@@ -4,6 +4,7 @@
 //! everything else that can go wrong. Does not retry and does not hide the document: [`Client::query`] takes any.
 
 mod delivery;
+mod log;
 mod platform;
 mod webhook;
 
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use self::delivery::{Attempt, DeliveredEvent, Delivery, Header};
+pub use self::log::{CallLog, Look};
 pub use self::platform::{NewEvent, Publication, Published, PublishedEvent};
 pub use self::webhook::{Created, Health, NewWebhook, Quota, Transition, Webhook, WebhookApp, WebhookList};
 use crate::realtime::{self, PATIENCE};
@@ -36,6 +38,7 @@ pub struct Client {
     server: String,
     token: Option<String>,
     keyring: Keyring,
+    log: Option<CallLog>,
 }
 
 /// Why a call did not do what was asked. Debugged as it is displayed, so that a test that unwraps one says it plainly.
@@ -157,7 +160,16 @@ impl Client {
             server: server.trim_end_matches('/').to_owned(),
             token,
             keyring,
+            log: None,
         })
+    }
+
+    /// Writes what it makes and sees into `log`.
+    pub fn logging_to(self, log: CallLog) -> Self {
+        Self {
+            log: Some(log),
+            ..self
+        }
     }
 
     /// The same server with another token.
@@ -217,7 +229,20 @@ impl Client {
 
     /// Posts JSON to something beside the graph, such as `/sim/clock/advance`; answers status and body.
     pub async fn post(&self, path: &str, body: Value) -> Result<(u16, Value), Refusal> {
-        let request = self.http.post(format!("{}{path}", self.server)).json(&body);
+        self.call(reqwest::Method::POST, path, Some(body)).await
+    }
+
+    /// Calls something beside the graph with the caller's token; answers status and body.
+    pub async fn call(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(u16, Value), Refusal> {
+        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
         let (status, body) = answer(self.authorised(request)).await?;
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }

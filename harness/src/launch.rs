@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -24,6 +25,9 @@ use crate::realtime::{self, PATIENCE};
 use crate::signature::Keyring;
 use crate::timekeeper::{AttemptName, Timekeeper};
 use crate::token::TokenKey;
+
+/// Few: worlds run side by side.
+const SERVER_THREADS: usize = 2;
 
 /// A Postgres that stops with this process and keeps nothing.
 pub struct Postgres(EmbeddedPostgres);
@@ -142,38 +146,55 @@ pub struct ServerOptions {
     pub sealing_key: String,
 }
 
-/// A running server. Dropping it asks it to stop; [`Server::stop`] waits until it has.
+/// A running server, on a runtime of its own so that it can be ended in the middle of anything. Dropping it crashes it.
 pub struct Server {
     address: SocketAddr,
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<anyhow::Result<()>>,
+    runtime: Option<Runtime>,
 }
 
 impl Server {
-    /// Starts one on a free port, and waits until it serves.
+    /// Starts one on a free port, and waits until it serves. `alone`: no other server of this database is alive, so what
+    /// a predecessor held may be taken at once.
     pub async fn start(
         options: &ServerOptions,
         database: &str,
         time: &SimulatedTime,
+        alone: bool,
     ) -> anyhow::Result<Self> {
-        let settings = settings(options, database)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
+        let settings = Settings {
+            sole_process: alone,
+            ..settings(options, database)?
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(SERVER_THREADS)
+            .thread_name("server")
+            .enable_all()
+            .build()?;
         let (stop, stopped) = oneshot::channel();
         // An error means that the sender was dropped, which asks for the same.
         let shutdown = async move { drop(stopped.await) };
-        let run = app::run(Arc::new(settings), listener, time.clock.clone(), shutdown);
-        let mut running = realtime::spawn(run);
-        let caller = Client::new(&format!("http://{address}"), None, Keyring::default())?;
+        let clock = time.clock.clone();
+        let (named, name) = oneshot::channel();
+        let running = runtime.spawn(async move {
+            // Bound here: a socket belongs to the runtime on which it was made.
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let _ = named.send(listener.local_addr()?);
+            app::run(Arc::new(settings), listener, clock, shutdown).await
+        });
+        let mut server = Self {
+            address: name.await.context("the server cannot listen")?,
+            stop: Some(stop),
+            running,
+            runtime: Some(runtime),
+        };
+        let caller = Client::new(&format!("http://{}", server.address), None, Keyring::default())?;
         tokio::select! {
-            ended = &mut running => bail!("the server ended while it started: {:?}", ended?),
+            ended = &mut server.running => bail!("the server ended while it started: {:?}", ended?),
             ready = caller.until_ready() => ready?,
         }
-        Ok(Self {
-            address,
-            stop,
-            running,
-        })
+        Ok(server)
     }
 
     /// Where it listens.
@@ -182,11 +203,24 @@ impl Server {
     }
 
     /// Stops it as SIGTERM would, and waits until it has.
-    pub async fn stop(self) -> anyhow::Result<()> {
-        drop(self.stop);
-        realtime::within(PATIENCE, self.running)
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.stop.take());
+        realtime::within(PATIENCE, &mut self.running)
             .await
             .context("it did not stop")??
+    }
+
+    /// Ends it in the middle of whatever it does: nothing is settled, signed off or given back.
+    pub fn crash(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

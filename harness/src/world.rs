@@ -1,12 +1,19 @@
-//! A world: servers on a database of their own, a simulated clock, and whoever calls them and whom they call.
+//! A world: servers, their time, and whoever calls them and whom they call.
 //!
-//! Promises isolation (nothing is shared with another world but the Postgres process), that time moves only when it
-//! is told to, and that [`World::verify`] looks at everything that happened. What fails here is the harness or the
-//! server as a whole, so it panics and says what; what callers are answered is data, see [`Client`].
+//! In process ([`World::builder`]) it has servers on a database of their own and a simulated clock; black box
+//! ([`World::connect`]) it is a corner of a server elsewhere, with companies and apps that no other world has.
+//!
+//! Promises that time moves only when it is told to, that worlds in process share nothing but the Postgres process, and
+//! that [`World::verify`] looks at everything that happened. Black box the clock is the server's own, so only one world
+//! at a time may use it. What fails here is the harness or the server as a whole, so it panics and says what; what
+//! callers are answered is data, see [`Client`].
 
 mod actors;
 mod builder;
+mod corner;
+mod pace;
 mod receivers;
+mod remote;
 mod tally;
 
 use std::net::SocketAddr;
@@ -16,25 +23,42 @@ use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 
 pub use self::actors::{App, Company};
 pub use self::builder::WorldBuilder;
+pub use self::corner::{Place, Target};
+use self::pace::Pace;
 pub use self::tally::Tally;
-use crate::client::Client;
+use crate::client::{CallLog, Client};
 use crate::database::Database;
 use crate::journal::Journal;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
 use crate::signature::Keyring;
-use crate::timekeeper::Timekeeper;
-use crate::token::Claims;
+use crate::token::{Claims, TokenKey};
 
-/// Servers, their database and their time.
+/// Servers and their time.
 pub struct World {
-    time: SimulatedTime,
+    pace: Pace,
+    began: Timestamp,
+    key: TokenKey,
+    keyring: Keyring,
+    log: CallLog,
+    journals: Mutex<Vec<Journal>>,
+    place: Place,
+    home: Home,
+}
+
+/// Where a world's servers are.
+enum Home {
+    Here(Box<Household>),
+    There(String),
+}
+
+/// Servers of this process and what they stand on.
+struct Household {
     servers: Vec<Server>,
     meter: Option<Meter>,
-    keyring: Keyring,
     options: ServerOptions,
     database_url: String,
-    journals: Mutex<Vec<Journal>>,
+    time: SimulatedTime,
     // Last, so that the servers are gone before it is.
     _database: Database,
 }
@@ -79,7 +103,7 @@ impl World {
 
     /// What the clock shows.
     pub fn now(&self) -> Timestamp {
-        self.time.now()
+        self.pace.now()
     }
 
     /// Lets this much time pass; everything due on the way happens, at its moment.
@@ -89,7 +113,7 @@ impl World {
     /// When a server stays busy, naming the task.
     pub async fn advance(&self, by: impl Span) {
         let by = by.span();
-        self.time
+        self.pace
             .advance(by)
             .await
             .unwrap_or_else(|error| panic!("could not advance by {by:#}: {error}"));
@@ -101,7 +125,7 @@ impl World {
     ///
     /// As [`World::advance`], and for a moment that has passed.
     pub async fn advance_to(&self, at: Timestamp) {
-        self.time
+        self.pace
             .advance_to(at)
             .await
             .unwrap_or_else(|error| panic!("could not advance to {at}: {error}"));
@@ -113,7 +137,7 @@ impl World {
     ///
     /// As [`World::advance`].
     pub async fn advance_to_next(&self) -> Timestamp {
-        self.time
+        self.pace
             .advance_to_next()
             .await
             .unwrap_or_else(|error| panic!("could not advance: {error}"))
@@ -125,40 +149,89 @@ impl World {
     ///
     /// As [`World::advance`].
     pub async fn settle(&self) {
-        self.advance(SignedDuration::ZERO).await;
+        match &self.pace {
+            Pace::Real => self.settle_really().await,
+            Pace::Here(_) | Pace::There(_) => self.advance(SignedDuration::ZERO).await,
+        }
+    }
+
+    /// How much of its time has passed since the world began.
+    pub fn age(&self) -> SignedDuration {
+        self.now().duration_since(self.began)
+    }
+
+    // Servers of this process
+
+    /// How many servers there are.
+    pub fn servers(&self) -> usize {
+        match &self.home {
+            Home::Here(household) => household.servers.len(),
+            Home::There(_) => 1,
+        }
     }
 
     /// Stops a server as SIGTERM would; those after it move up.
     ///
     /// # Panics
     ///
-    /// When it does not stop.
+    /// When it does not stop, or is not this world's to stop.
     pub async fn stop(&mut self, server: usize) {
-        let stopped = self.servers.remove(server).stop().await;
+        let stopped = self.household().servers.remove(server).stop().await;
         stopped.unwrap_or_else(|error| panic!("the server did not stop: {error:#}"));
+    }
+
+    /// Ends every server at once, in the middle of whatever it does, as a power cut would.
+    ///
+    /// # Panics
+    ///
+    /// When the servers are not this world's.
+    pub fn crash(&mut self) {
+        for server in self.household().servers.drain(..) {
+            server.crash();
+        }
     }
 
     /// Starts one more server. Webhooks, events and all else are still there.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// When it does not start, or servers are not this world's to start.
     pub async fn launch(&mut self) {
-        let started = Server::start(&self.options, &self.database_url, &self.time).await;
+        let household = self.household();
+        // The first one after all others have gone need not wait until they count as dead.
+        let alone = household.servers.is_empty();
+        let started = Server::start(
+            &household.options,
+            &household.database_url,
+            &household.time,
+            alone,
+        )
+        .await;
         let started = started.unwrap_or_else(|error| panic!("the server did not start: {error:#}"));
-        self.servers.push(started);
+        household.servers.push(started);
     }
 
     /// Which targets servers that start from now on allow, see [`WorldBuilder::allowed_targets`].
+    ///
+    /// # Panics
+    ///
+    /// When the servers are not this world's.
     pub fn allow_targets(&mut self, cidrs: &[&str]) {
-        self.options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
+        self.household().options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
+    }
+
+    fn household(&mut self) -> &mut Household {
+        match &mut self.home {
+            Home::Here(household) => household,
+            Home::There(url) => panic!("the server at {url} is not this world's to start, stop or set up"),
+        }
     }
 
     // Who calls the servers
 
-    /// A company, whose users and apps then call.
-    pub fn company(&self, id: u64) -> Company<'_> {
-        Company::new(self, id)
+    /// A company, whose users and apps then call. Worlds on one server number theirs apart: see [`Company::id`].
+    pub fn company(&self, number: u64) -> Company<'_> {
+        Company::new(self, self.place.company(number))
     }
 
     /// The platform's back end.
@@ -178,7 +251,7 @@ impl World {
     /// When there are fewer servers.
     pub fn caller(&self, server: usize, claims: &Claims) -> Client {
         self.anonymous(server)
-            .with_token(Some(self.options.key.sign(claims, self.now())))
+            .with_token(Some(self.key.sign(claims, self.now())))
     }
 
     /// A caller without a token.
@@ -188,7 +261,9 @@ impl World {
     /// When there are fewer servers.
     pub fn anonymous(&self, server: usize) -> Client {
         let client = Client::new(&self.url(server), None, self.keyring.clone());
-        client.unwrap_or_else(|error| panic!("no HTTP client: {error:#}"))
+        client
+            .unwrap_or_else(|error| panic!("no HTTP client: {error:#}"))
+            .logging_to(self.log.clone())
     }
 
     /// The base address of one of the servers.
@@ -197,21 +272,40 @@ impl World {
     ///
     /// When there are fewer servers.
     pub fn url(&self, server: usize) -> String {
-        format!("http://{}", self.address(server))
-    }
-
-    fn address(&self, server: usize) -> SocketAddr {
-        let servers = self.servers.len();
-        self.servers
-            .get(server)
-            .map_or_else(|| panic!("there are {servers} servers"), Server::address)
+        match &self.home {
+            Home::Here(household) => {
+                let servers = household.servers.len();
+                let address: SocketAddr = household
+                    .servers
+                    .get(server)
+                    .map_or_else(|| panic!("there are {servers} servers"), Server::address);
+                format!("http://{address}")
+            }
+            Home::There(url) => url.clone(),
+        }
     }
 
     // What happened
 
     /// How many SQL statements the servers have sent, in a metered world; else 0.
     pub fn statements(&self) -> u64 {
-        self.meter.as_ref().map_or(0, Meter::statements)
+        match &self.home {
+            Home::Here(household) => household.meter.as_ref().map_or(0, Meter::statements),
+            Home::There(_) => 0,
+        }
+    }
+
+    /// What its callers made and saw.
+    pub fn log(&self) -> &CallLog {
+        &self.log
+    }
+
+    /// The journals of its receivers.
+    pub fn journals(&self) -> Vec<Journal> {
+        self.journals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Every delivery accepted, by where it stands (D7).
@@ -234,25 +328,24 @@ impl World {
     ///
     /// When it does not hold, saying where.
     pub async fn verify(&self) {
+        let complaints = self.complaints().await;
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    }
+
+    /// Settles, and says what [`World::verify`] would find wrong.
+    pub async fn complaints(&self) -> Vec<String> {
         self.settle().await;
+        let mut complaints = Vec::new();
         let tally = self.tally().await;
-        assert!(
-            tally.is_conserved(),
-            "deliveries were lost or made up (D7): {tally:?}"
-        );
-        let journals = self
-            .journals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for arrival in journals.iter().flat_map(Journal::all) {
-            let complaints = arrival.complaints();
-            assert!(
-                complaints.is_empty(),
-                "{}: {}",
-                arrival.name(),
-                complaints.join("; ")
-            );
+        if !tally.is_conserved() {
+            complaints.push(format!("deliveries were lost or made up (D7): {tally:?}"));
         }
+        for arrival in self.journals().iter().flat_map(Journal::all) {
+            let found = arrival.complaints();
+            if !found.is_empty() {
+                complaints.push(format!("{}: {}", arrival.name(), found.join("; ")));
+            }
+        }
+        complaints
     }
 }

@@ -190,6 +190,9 @@ impl Client {
         let created: Created = parse(self.mutate("createWebhook", json!(new), &selection).await?)?;
         self.keyring
             .add(&created.webhook.number, created.signing_secret.parse()?);
+        if let Some(log) = &self.log {
+            log.note_made(&created.webhook);
+        }
         Ok(created)
     }
 
@@ -222,6 +225,9 @@ impl Client {
     pub async fn health(&self, id: &str) -> Result<Health, Refusal> {
         let webhook = self.webhook(id).await?;
         let webhook = webhook.ok_or_else(|| anyhow::anyhow!("the caller sees no webhook {id}"))?;
+        if let Some(log) = &self.log {
+            log.note_look(id, &webhook.health);
+        }
         Ok(webhook.health)
     }
 

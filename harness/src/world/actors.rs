@@ -24,6 +24,11 @@ impl<'w> Company<'w> {
         Self { world, id, server: 0 }
     }
 
+    /// Its id, as payloads carry it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The same company, calling another server of the world.
     pub fn at(self, server: usize) -> Self {
         Self { server, ..self }
@@ -45,7 +50,7 @@ impl<'w> Company<'w> {
     pub fn app(&self, id: &str) -> App<'w> {
         App {
             company: *self,
-            id: id.to_owned(),
+            id: self.world.place.app(id),
         }
     }
 
@@ -71,6 +76,11 @@ impl<'w> Company<'w> {
 }
 
 impl App<'_> {
+    /// Its id in the marketplace.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Registers the app, if it is new, and installs it for a user.
     pub async fn install(&self, user: u64) -> Result<Client, Refusal> {
         let platform = self.company.platform();

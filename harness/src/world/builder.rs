@@ -4,7 +4,9 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 
-use super::World;
+use super::pace::Pace;
+use super::{Home, Household, Place, World};
+use crate::client::CallLog;
 use crate::database::Cluster;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
@@ -88,7 +90,12 @@ impl WorldBuilder {
             .unwrap_or_else(|error| panic!("the world did not start: {error:?}"))
     }
 
-    async fn try_start(self) -> anyhow::Result<World> {
+    /// As [`WorldBuilder::start`], with an error in place of the panic.
+    ///
+    /// # Errors
+    ///
+    /// When there is no Postgres, or a server does not start.
+    pub async fn try_start(self) -> anyhow::Result<World> {
         let database = Cluster::shared().await?.database().await?;
         let meter = if self.metered {
             Some(Meter::start(database.socket()?).await?)
@@ -98,18 +105,26 @@ impl WorldBuilder {
         let url = database.url(meter.as_ref().map(Meter::address));
         let time = SimulatedTime::starting_at(self.beginning)?;
         let mut servers = Vec::new();
-        for _ in 0..self.servers {
-            servers.push(Server::start(&self.options, &url, &time).await?);
+        for number in 0..self.servers {
+            servers.push(Server::start(&self.options, &url, &time, number == 0).await?);
         }
+        let pace = Pace::Here(time.clone());
         Ok(World {
-            time,
-            servers,
-            meter,
+            began: pace.now(),
+            log: CallLog::new(pace.time()),
+            pace,
+            key: self.options.key.clone(),
             keyring: Keyring::default(),
-            options: self.options,
-            database_url: url,
             journals: Mutex::default(),
-            _database: database,
+            place: Place::whole(),
+            home: Home::Here(Box::new(Household {
+                servers,
+                meter,
+                options: self.options,
+                database_url: url,
+                time,
+                _database: database,
+            })),
         })
     }
 }

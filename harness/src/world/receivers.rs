@@ -80,7 +80,7 @@ impl World {
     }
 
     fn shared_time(&self) -> Time {
-        Arc::new(self.time.clone())
+        self.pace.time()
     }
 
     fn keep(&self, journal: &Journal) {

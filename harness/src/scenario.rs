@@ -1,0 +1,222 @@
+//! A scenario: a stable name, one sentence, the rules it covers, and a play that shows whether they hold.
+//!
+//! Promises that a play judges by what a user of the server can see and says what it looked at, what it expected and
+//! what it saw; and that a harness or server that cannot go on is told apart from a broken promise. Does not choose
+//! where it plays: in process, against a server elsewhere, or against a fake one, it is the same play.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, Location};
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+
+use crate::client::Refusal;
+use crate::run::{Breach, Verdict};
+use crate::world::{World, WorldBuilder};
+
+/// How a play ends.
+pub type Play = Result<(), Failure>;
+
+/// Why a play ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// A promise was broken.
+    Broken(Breach),
+    /// The play could not go on; nothing is said about the promise.
+    CouldNotRun(String),
+}
+
+/// What a scenario needs beyond the core of the contract. A server in this process has all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// Servers of its own: to start, stop, crash and set up.
+    OwnServers,
+    /// The log of attempts with headers, bodies and timings (D10).
+    AttemptLog,
+    /// Receivers with TLS.
+    Tls,
+    /// Subscription URLs and the addresses behind them are vetted (W10).
+    Vetting,
+    /// HTTP as a complete client speaks it: odd and hostile answers (D1, D2).
+    Wire,
+    /// Pausing and resuming (W13).
+    Pause,
+    /// Restoring a removed webhook (W12).
+    Restore,
+    /// Replays and test deliveries (D12).
+    Replay,
+    /// Notices (R4).
+    Notices,
+    /// Rotation of secrets (E7).
+    Rotation,
+    /// Reading beyond webhooks and their deliveries: catalogue, events, several pages.
+    Reading,
+}
+
+impl Need {
+    /// Why a scenario that needs it is skipped where it is not to be had.
+    pub fn why_skipped(self) -> String {
+        match self {
+            Self::OwnServers => {
+                "needs servers of its own to start, stop or set up: runs in process only".to_owned()
+            }
+            other => format!("the server offers no {other:?}"),
+        }
+    }
+}
+
+type Act = dyn for<'w> Fn(&'w mut World) -> LocalBoxFuture<'w, Play> + Send + Sync;
+
+/// One scenario.
+#[derive(Clone)]
+pub struct Scenario {
+    /// Stable, in kebab case.
+    pub name: String,
+    /// What it shows.
+    pub sentence: String,
+    /// The rules of the policy that it covers.
+    pub rules: &'static [&'static str],
+    /// What it needs beyond the core.
+    pub needs: Vec<Need>,
+    /// Whether it can also be played in real time: it takes seconds and judges times with room to spare.
+    pub real_time: bool,
+    setup: fn(WorldBuilder) -> WorldBuilder,
+    act: Arc<Act>,
+}
+
+impl Scenario {
+    /// A scenario on a world with one server.
+    pub fn new(
+        name: impl Into<String>,
+        sentence: impl Into<String>,
+        rules: &'static [&'static str],
+        act: impl for<'w> Fn(&'w mut World) -> LocalBoxFuture<'w, Play> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            sentence: sentence.into(),
+            rules,
+            needs: Vec::new(),
+            real_time: false,
+            setup: |builder| builder,
+            act: Arc::new(act),
+        }
+    }
+
+    /// With something that it needs.
+    pub fn needing(mut self, need: Need) -> Self {
+        self.needs.push(need);
+        self
+    }
+
+    /// Also to be played in real time.
+    pub fn also_in_real_time(self) -> Self {
+        Self {
+            real_time: true,
+            ..self
+        }
+    }
+
+    /// In another world than the usual one; needs servers of its own.
+    pub fn in_world(self, setup: fn(WorldBuilder) -> WorldBuilder) -> Self {
+        Self {
+            setup,
+            ..self.needing(Need::OwnServers)
+        }
+    }
+
+    /// What its world is made of, in process.
+    pub fn builder(&self) -> WorldBuilder {
+        (self.setup)(World::builder())
+    }
+
+    /// Plays it, and checks at the end what must hold after any story (D7, E7, and the payloads' shape).
+    pub async fn play(&self, world: &mut World) -> Verdict {
+        let whole = async {
+            (self.act)(world).await?;
+            let complaints = world.complaints().await;
+            same("what is wrong with any request or count", complaints, Vec::new())
+        };
+        match AssertUnwindSafe(whole).catch_unwind().await {
+            Ok(Ok(())) => Verdict::Held,
+            Ok(Err(Failure::Broken(breach))) => Verdict::Broken(breach),
+            Ok(Err(Failure::CouldNotRun(why))) => Verdict::CouldNotRun(why),
+            Err(panic) => Verdict::CouldNotRun(message(panic.as_ref())),
+        }
+    }
+}
+
+/// What a panic said.
+pub fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+/// Breaks the play unless `seen` is what was `expected` of `what`.
+#[track_caller]
+pub fn same<T: PartialEq + Debug>(what: impl Into<String>, seen: T, expected: T) -> Play {
+    if seen == expected {
+        Ok(())
+    } else {
+        Err(broken(what, format!("{expected:#?}"), format!("{seen:#?}")))
+    }
+}
+
+/// Breaks the play unless the condition, put in words as `expected`, holds; `seen` is what it was judged by.
+#[track_caller]
+pub fn holds(what: impl Into<String>, expected: &str, condition: bool, seen: &dyn Debug) -> Play {
+    if condition {
+        Ok(())
+    } else {
+        Err(broken(what, expected.to_owned(), format!("{seen:#?}")))
+    }
+}
+
+/// Breaks the play unless the call was refused with this code.
+#[track_caller]
+pub fn refused<T: Debug>(what: impl Into<String>, answer: Result<T, Refusal>, code: &str) -> Play {
+    match answer {
+        Err(Refusal::Transport(error)) => Err(Failure::CouldNotRun(format!("{error:#}"))),
+        Err(refusal) if refusal.code() == code => Ok(()),
+        Err(refusal) => Err(broken(what, format!("refused with {code}"), refusal.to_string())),
+        Ok(answer) => Err(broken(
+            what,
+            format!("refused with {code}"),
+            format!("{answer:#?}"),
+        )),
+    }
+}
+
+#[track_caller]
+fn broken(what: impl Into<String>, expected: String, seen: String) -> Failure {
+    let place = Location::caller();
+    Failure::Broken(Breach {
+        what: what.into(),
+        expected,
+        seen,
+        place: format!("{}:{}", place.file(), place.line()),
+    })
+}
+
+impl From<Refusal> for Failure {
+    #[track_caller]
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Transport(error) => Self::CouldNotRun(format!("{error:#}")),
+            refusal => broken(
+                "a call that the story needs",
+                "it is done".to_owned(),
+                refusal.to_string(),
+            ),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::CouldNotRun(format!("{error:#}"))
+    }
+}

@@ -1,0 +1,22 @@
+//! The catalogue: every promise of the policy as something that can be seen to hold.
+//!
+//! Promises a scenario for each rule (a test compares with [`crate::rules::RULES`]), one below, at and above each
+//! number of the policy, and what other systems were seen to get wrong. Names are stable: reports and CI refer to them.
+
+mod bans;
+mod removal;
+mod retries;
+mod scene;
+
+use crate::scenario::Scenario;
+
+/// Every scenario, in the order in which the catalogue is read.
+pub fn all() -> Vec<Scenario> {
+    [bans::scenarios(), retries::scenarios(), removal::scenarios()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

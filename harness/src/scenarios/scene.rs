@@ -1,0 +1,119 @@
+//! The scene most scenarios open on: company 1, its user 7, and one general webhook of theirs for every event.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::client::{Client, Delivery, Health, NewWebhook, Published, Webhook};
+use crate::receiver::Receiver;
+use crate::reply::Script;
+use crate::scenario::{Failure, Play, same};
+use crate::wire::{Conduct, WireReceiver};
+use crate::world::{Company, World};
+
+/// The user of the scene.
+pub const USER: u64 = 7;
+
+/// A webhook in a world.
+pub struct Scene<'w> {
+    pub world: &'w World,
+    pub user: Client,
+    pub webhook: Webhook,
+}
+
+impl<'w> Scene<'w> {
+    /// The webhook leads to a web server that answers by `script`.
+    pub async fn new(world: &'w World, script: impl Into<Script>) -> Result<(Self, Receiver), Failure> {
+        let receiver = world.receiver(script).await;
+        Ok((Self::leading_to(world, &receiver.url()).await?, receiver))
+    }
+
+    /// The webhook leads to a raw socket on which every connection does the same.
+    pub async fn on_wire(
+        world: &'w World,
+        conduct: impl Into<Conduct>,
+    ) -> Result<(Self, WireReceiver), Failure> {
+        let receiver = world.wire(conduct).await;
+        Ok((Self::leading_to(world, &receiver.url()).await?, receiver))
+    }
+
+    /// The webhook leads to this URL.
+    pub async fn leading_to(world: &'w World, url: &str) -> Result<Self, Failure> {
+        let user = world.company(1).user(USER);
+        let webhook = user.create_webhook(NewWebhook::to(url)).await?.webhook;
+        Ok(Self { world, user, webhook })
+    }
+
+    pub fn company(&self) -> Company<'w> {
+        self.world.company(1)
+    }
+
+    /// Publishes one event, and lets what is due at once happen.
+    pub async fn deliver(&self) -> Result<Published, Failure> {
+        let published = self.company().publish().await?;
+        self.world.settle().await;
+        Ok(published)
+    }
+
+    /// Publishes this many events one after the other.
+    pub async fn deliver_times(&self, times: usize) -> Play {
+        for _ in 0..times {
+            self.deliver().await?;
+        }
+        Ok(())
+    }
+
+    pub async fn health(&self) -> Result<Health, Failure> {
+        Ok(self.user.health(&self.webhook.id).await?)
+    }
+
+    /// Oldest first.
+    pub async fn deliveries(&self) -> Result<Vec<Delivery>, Failure> {
+        Ok(self.user.deliveries(&self.webhook.id).await?)
+    }
+
+    pub async fn last_delivery(&self) -> Result<Delivery, Failure> {
+        Ok(self.user.last_delivery(&self.webhook.id).await?)
+    }
+
+    /// The webhook's state and ban counter are these.
+    pub async fn expect_health(&self, when: &str, state: &str, counter: u32) -> Play {
+        let health = self.health().await?;
+        same(
+            format!("state and ban counter {when}"),
+            (health.state.as_str(), health.ban_counter),
+            (state, counter),
+        )
+    }
+
+    /// The window's beginning is this.
+    pub async fn expect_window(&self, when: &str, since: Option<Timestamp>) -> Play {
+        let health = self.health().await?;
+        same(format!("failingSince {when}"), health.failing_since, since)?;
+        same(
+            format!("removalDueAt {when}"),
+            health.removal_due_at,
+            since.map(|since| since + WINDOW),
+        )
+    }
+}
+
+/// R1's window.
+pub const WINDOW: SignedDuration = SignedDuration::from_hours(72);
+/// B2's ban.
+pub const BAN: SignedDuration = SignedDuration::from_mins(30);
+/// The smallest step of time that can be seen.
+pub const MILLISECOND: SignedDuration = SignedDuration::from_millis(1);
+
+/// How many of the deliveries have this status.
+pub fn count(deliveries: &[Delivery], status: &str) -> usize {
+    deliveries
+        .iter()
+        .filter(|delivery| delivery.status == status)
+        .count()
+}
+
+/// `-1 ms`, `0 ms` and `+1 ms` in words for names.
+pub const AROUND: [(&str, SignedDuration); 3] = [
+    ("just-before", SignedDuration::from_millis(-1)),
+    ("at", SignedDuration::ZERO),
+    ("just-after", SignedDuration::from_millis(1)),
+];

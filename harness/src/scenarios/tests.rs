@@ -1,0 +1,48 @@
+//! The catalogue itself: names are unique and stable in form, and no rule is left out.
+
+use std::collections::BTreeSet;
+
+use super::all;
+use crate::rules::RULES;
+
+#[test]
+fn every_rule_has_a_scenario_and_every_scenario_a_rule() {
+    let covered: BTreeSet<&str> = all()
+        .iter()
+        .flat_map(|scenario| scenario.rules)
+        .copied()
+        .collect();
+    let known: BTreeSet<&str> = RULES.iter().map(|(rule, _)| *rule).collect();
+    let open: Vec<_> = known.difference(&covered).collect();
+    assert!(open.is_empty(), "rules without a scenario: {open:?}");
+    let invented: Vec<_> = covered.difference(&known).collect();
+    assert!(
+        invented.is_empty(),
+        "scenarios cite rules that do not exist: {invented:?}"
+    );
+    assert!(all().iter().all(|scenario| !scenario.rules.is_empty()));
+}
+
+#[test]
+fn names_are_unique_and_in_kebab_case() {
+    let names: Vec<String> = all().into_iter().map(|scenario| scenario.name).collect();
+    let unique: BTreeSet<&String> = names.iter().collect();
+    assert_eq!(unique.len(), names.len(), "a name occurs twice");
+    for name in &names {
+        let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(name.chars().all(kebab), "{name}");
+    }
+    assert!(names.len() > 100, "{} scenarios", names.len());
+}
+
+#[test]
+fn few_scenarios_need_servers_of_their_own() {
+    let own =
+        |scenario: &&crate::scenario::Scenario| scenario.needs.contains(&crate::scenario::Need::OwnServers);
+    let names: Vec<_> = all()
+        .iter()
+        .filter(own)
+        .map(|scenario| scenario.name.clone())
+        .collect();
+    assert!(names.len() < 5, "too much cannot be seen black box: {names:?}");
+}

@@ -1,0 +1,158 @@
+//! A world on a server elsewhere: its own companies and apps, on a clock and a database that others use too.
+//!
+//! Promises names that no other world uses, and to leave nothing alive behind ([`World::leave`]). Knows the server by
+//! its GraphQL, its metrics and, unless it runs in real time, its `/sim/…`.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, ensure};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::pace::Pace;
+use super::remote::RemoteTime;
+use super::{Home, World};
+use crate::client::{CallLog, Client};
+use crate::realtime;
+use crate::signature::Keyring;
+use crate::token::{Claims, TokenKey};
+
+/// How many companies a world may have.
+const COMPANIES: u64 = 100;
+/// The company ids of worlds on a shared server begin here: above those that people use by hand, below 2^53.
+const FIRST: u64 = 1_000_000_000_000;
+/// The ids from which a world's are drawn.
+const WORLDS: u64 = 1_000_000_000;
+
+/// A server elsewhere.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its base address, such as `http://127.0.0.1:8080`.
+    pub url: String,
+    /// The key that its tokens are signed with.
+    pub key: TokenKey,
+    /// Whether it runs on the time of day and not on a simulated clock.
+    pub real_time: bool,
+}
+
+/// Which companies and apps of a server are a world's.
+#[derive(Debug, Clone)]
+pub struct Place {
+    first: u64,
+}
+
+impl Place {
+    /// All of it.
+    pub(super) fn whole() -> Self {
+        Self { first: 0 }
+    }
+
+    /// A part that no other world has: by the time of day, since the server remembers earlier runs.
+    fn part() -> Self {
+        static WORLD: AtomicU64 = AtomicU64::new(0);
+        let millis = u64::try_from(realtime::now().as_millisecond()).unwrap_or(0);
+        let world = (millis + WORLD.fetch_add(1, Ordering::Relaxed)) % WORLDS;
+        Self {
+            first: FIRST + world * COMPANIES,
+        }
+    }
+
+    pub(super) fn company(&self, number: u64) -> u64 {
+        self.first + number
+    }
+
+    pub(super) fn app(&self, id: &str) -> String {
+        match self.first {
+            0 => id.to_owned(),
+            first => format!("{id}-{first}"),
+        }
+    }
+}
+
+impl World {
+    /// A corner of a server elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer, is not ready, or does not accept tokens of this key.
+    pub async fn connect(target: &Target) -> anyhow::Result<Self> {
+        let keyring = Keyring::default();
+        let nobody = Client::new(&target.url, None, keyring.clone())?;
+        nobody
+            .until_ready()
+            .await
+            .with_context(|| format!("the server at {}", target.url))?;
+        // Its clock is not known before the first call, and a token of the time of day may have expired by it: an
+        // operator's is made to last.
+        let forever = Timestamp::MAX - SignedDuration::from_hours(24 * 366);
+        let now = realtime::now();
+        let token = target.key.sign_until(&Claims::of_scope("operator"), now, forever);
+        let operator = nobody.with_token(Some(token));
+        let viewer = operator.query("{ viewer { scopes } }", json!({})).await;
+        viewer.with_context(|| format!("the server at {} does not accept the key's tokens", target.url))?;
+        let pace = if target.real_time {
+            Pace::Real
+        } else {
+            Pace::There(RemoteTime::of(operator).await?)
+        };
+        Ok(Self {
+            began: pace.now(),
+            log: CallLog::new(pace.time()),
+            pace,
+            key: target.key.clone(),
+            keyring,
+            journals: Mutex::default(),
+            place: Place::part(),
+            home: Home::There(target.url.clone()),
+        })
+    }
+
+    /// Removes what it made from a server that goes on without it: every user that got a webhook.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses.
+    pub async fn leave(&self) -> anyhow::Result<()> {
+        if matches!(self.home, Home::Here(_)) {
+            return Ok(());
+        }
+        let users: BTreeSet<(String, String)> = self
+            .log
+            .made()
+            .into_iter()
+            .map(|webhook| (webhook.company_id, webhook.user_id))
+            .collect();
+        for (company, user) in users {
+            let input = json!({"companyId": company, "userId": user});
+            self.platform()
+                .mutate("removeUser", input, "removedWebhookCount")
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// In real time nobody says when all is done: looks until no delivery of this world's webhooks is due.
+    pub(super) async fn settle_really(&self) {
+        let operator = self.operator();
+        realtime::eventually("nothing is due or on the wire", async || {
+            self.is_quiet(&operator).await.unwrap_or(false)
+        })
+        .await;
+    }
+
+    async fn is_quiet(&self, operator: &Client) -> anyhow::Result<bool> {
+        for webhook in self.log.made() {
+            let deliveries = operator.deliveries(&webhook.id).await?;
+            let due = |delivery: &crate::client::Delivery| {
+                delivery.status == "PENDING" && delivery.next_attempt_at.is_none_or(|at| at <= self.now())
+            };
+            if deliveries.iter().any(due) {
+                return Ok(false);
+            }
+        }
+        ensure!(self.servers() > 0, "there is no server");
+        Ok(true)
+    }
+}
