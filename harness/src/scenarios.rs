@@ -6,11 +6,14 @@
 mod apps;
 mod bans;
 mod cast;
+mod events;
 mod limits;
+mod payloads;
 mod permissions;
 mod removal;
 mod retries;
 mod scene;
+mod signatures;
 mod targets;
 mod visibility;
 mod webhooks;
@@ -26,6 +29,9 @@ pub fn all() -> Vec<Scenario> {
         visibility::scenarios(),
         permissions::scenarios(),
         apps::scenarios(),
+        events::scenarios(),
+        payloads::scenarios(),
+        signatures::scenarios(),
         bans::scenarios(),
         retries::scenarios(),
         removal::scenarios(),

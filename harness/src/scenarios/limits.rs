@@ -189,7 +189,7 @@ fn around(kind: &'static str, wanted: u32) -> Scenario {
             })
         },
     );
-    if wanted > LIMIT {
+    if wanted > LIMIT && kind == "GENERAL" {
         scenario.also_in_real_time()
     } else {
         scenario

@@ -245,7 +245,7 @@ fn sees(view: &'static View, kind: &'static str) -> Scenario {
             })
         },
     );
-    if matches!(who, "an admin" | "an app") {
+    if who == "an app" {
         scenario.also_in_real_time()
     } else {
         scenario
