@@ -1,8 +1,10 @@
 //! Transitions as people are told of them: the notices of R4.
 
+use jiff::Timestamp;
+
 use crate::config::policy::PolicySettings;
 use crate::model::ids::{CompanyId, Lane, NoticeId, WebhookId};
-use crate::model::notice::Notice;
+use crate::model::notice::{Notice, NoticeKind};
 use crate::policy::health::Transition;
 
 /// The notices of these transitions; some transitions have none.
@@ -11,12 +13,13 @@ pub(super) fn notices(
     settings: &PolicySettings,
 ) -> Vec<Notice> {
     let notice = |(lane, webhook, company, step): &(Lane, WebhookId, CompanyId, Transition)| {
+        let kind = step.notice()?;
         Some(Notice {
             lane: *lane,
-            id: NoticeId::new(step.at()),
+            id: NoticeId::ranked(step.at(), rank(kind)),
             company: *company,
             webhook: *webhook,
-            kind: step.notice()?,
+            kind,
             episode: step.episode(),
             at: step.at(),
             data: figures(step, settings).to_string(),
@@ -25,19 +28,35 @@ pub(super) fn notices(
     taken.iter().filter_map(notice).collect()
 }
 
+/// How the notices of one webhook and one instant follow each other: first what time brings, a ban's end before a warning
+/// before the removal, then what a result does.
+fn rank(kind: NoticeKind) -> u16 {
+    match kind {
+        NoticeKind::BanEnded => 0,
+        NoticeKind::Failing24h => 1,
+        NoticeKind::Failing48h => 2,
+        NoticeKind::Failing71h => 3,
+        NoticeKind::Removed => 4,
+        NoticeKind::Recovered => 5,
+        NoticeKind::Banned => 6,
+    }
+}
+
 /// What the notice's reader wants to know in figures.
 fn figures(step: &Transition, settings: &PolicySettings) -> serde_json::Value {
+    // As the API writes moments.
+    let iso = |at: &Timestamp| format!("{at:.3}");
     match step {
         Transition::BanStarted { until, .. } => {
-            serde_json::json!({ "failedFirstTries": settings.ban_threshold, "bannedUntil": until })
+            serde_json::json!({ "failedFirstTries": settings.ban_threshold, "bannedUntil": iso(until) })
         }
         Transition::Recovered { failing_since, .. } | Transition::Removed { failing_since, .. } => {
-            serde_json::json!({ "failingSince": failing_since })
+            serde_json::json!({ "failingSince": iso(failing_since) })
         }
         Transition::Warned { at, .. }
         | Transition::WindowOpened { at, .. }
         | Transition::BanEnded { at, .. } => {
-            serde_json::json!({ "at": at })
+            serde_json::json!({ "at": iso(at) })
         }
     }
 }
