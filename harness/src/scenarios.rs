@@ -4,10 +4,15 @@
 //! number of the policy, and what other systems were seen to get wrong. Names are stable: reports and CI refer to them.
 
 mod apps;
+mod attempt_log;
 mod bans;
 mod cast;
+mod credentials;
+mod deliveries;
 mod events;
+mod idempotency;
 mod limits;
+mod outcomes;
 mod payloads;
 mod permissions;
 mod removal;
@@ -15,6 +20,7 @@ mod retries;
 mod scene;
 mod signatures;
 mod targets;
+mod timeouts;
 mod visibility;
 mod webhooks;
 
@@ -25,13 +31,19 @@ pub fn all() -> Vec<Scenario> {
     [
         webhooks::scenarios(),
         targets::scenarios(),
+        credentials::scenarios(),
         limits::scenarios(),
         visibility::scenarios(),
         permissions::scenarios(),
         apps::scenarios(),
         events::scenarios(),
+        idempotency::scenarios(),
         payloads::scenarios(),
         signatures::scenarios(),
+        outcomes::scenarios(),
+        timeouts::scenarios(),
+        deliveries::scenarios(),
+        attempt_log::scenarios(),
         bans::scenarios(),
         retries::scenarios(),
         removal::scenarios(),
