@@ -8,7 +8,9 @@ use clap::ValueEnum;
 
 use crate::run::{Run, Verdict};
 
+pub mod html;
 pub mod junit;
+pub mod svg;
 pub mod text;
 pub mod timeline;
 
@@ -24,6 +26,8 @@ pub enum Format {
     Json,
     /// JUnit XML, for CI.
     Junit,
+    /// One page for a browser, with drawn timelines.
+    Html,
 }
 
 /// The run in this form.
@@ -35,6 +39,7 @@ pub fn render(run: &Run, format: Format) -> anyhow::Result<String> {
         Format::Text => text::draw(run, text::Timelines::OfBroken),
         Format::Json => serde_json::to_string_pretty(run).context("cannot write the run as JSON")? + "\n",
         Format::Junit => junit::draw(run),
+        Format::Html => html::draw(run),
     })
 }
 

@@ -224,3 +224,67 @@ fn spans_are_exact_and_short() {
     let spans = [0, 250, 3_000, 33_500, 183_600_000, 86_400_001].map(timeline::span);
     assert_eq!(spans, ["0 s", "250 ms", "3 s", "33.500 s", "2 d 3 h", "1 d 1 ms"]);
 }
+
+#[test]
+fn html_is_one_file_that_shows_every_verdict_and_asks_for_nothing() {
+    let page = render(&sample(), Format::Html).unwrap();
+    for wanted in [
+        "held\">held</span>",
+        "broken\">BROKEN</span>",
+        "skipped\">skipped</span>",
+        "stuck\">COULD NOT RUN</span>",
+        "the counter of &lt;&quot;a&quot; &amp; b&gt;",
+        "href=\"#s1\"",
+        "id=\"s1\" open",
+        "role=\"img\"",
+        "prefers-color-scheme: dark",
+    ] {
+        assert!(page.contains(wanted), "{wanted:?} is missing in\n{page}");
+    }
+    for unwanted in ["<script", "src=", "<link", "@import", "url(", "\u{1b}"] {
+        assert!(
+            !page.contains(unwanted),
+            "{unwanted:?} does not belong in a file of its own"
+        );
+    }
+}
+
+#[test]
+fn a_drawing_is_xml_and_shows_each_attempt_ban_window_and_removal() {
+    let drawing = super::svg::draw(&life());
+    let document = roxmltree::Document::parse(&drawing).unwrap();
+    let count = |class: &str| {
+        document
+            .descendants()
+            .filter(|node| node.attribute("class") == Some(class))
+            .count()
+    };
+    let counts = [
+        "bad", "ok", "lost", "ban", "window", "removed", "counter", "limit",
+    ]
+    .map(count);
+    assert_eq!(counts, [11, 0, 1, 1, 1, 1, 1, 1]);
+    assert!(count("gap") > 0, "three idle days are squeezed and marked");
+}
+
+#[test]
+fn a_drawing_stays_within_its_frame_whatever_the_length() {
+    for days in [0, 30] {
+        let mut life = life();
+        life.to = at(days * 86_400);
+        let drawing = super::svg::draw(&life);
+        let document = roxmltree::Document::parse(&drawing).unwrap();
+        let places = document
+            .descendants()
+            .filter_map(|node| node.attribute("cx")?.parse::<f64>().ok());
+        assert!(
+            places.into_iter().all(|x| (90.0..=980.0).contains(&x)),
+            "{drawing}"
+        );
+    }
+    let mut empty = life();
+    (empty.attempts, empty.ended, empty.counter) = (Vec::new(), Vec::new(), Vec::new());
+    (empty.bans, empty.windows, empty.removed) = (Vec::new(), Vec::new(), None);
+    empty.to = empty.from;
+    assert!(!super::svg::draw(&empty).contains("NaN"));
+}
