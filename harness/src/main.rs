@@ -22,6 +22,7 @@ enum Command {
     Run(commands::run::Run),
     Explore(commands::explore::Explore),
     Receive(commands::receive::Receive),
+    Explain(commands::explain::Explain),
 }
 
 #[tokio::main]
@@ -30,6 +31,7 @@ async fn main() -> ExitCode {
         Command::List(list) => list.run(),
         Command::Run(run) => run.run().await,
         Command::Explore(explore) => explore.run().await,
+        Command::Explain(explain) => explain.run().map(|()| 0),
         Command::Receive(receive) => receive.run().await.map(|()| 0),
     };
     match done {

@@ -1,31 +1,66 @@
-//! stub
-use crate::run::{Run, Verdict};
+//! How a run is shown: as text for people, JSON to keep, JUnit for CI, HTML to look at.
+//!
+//! Promises that every form shows every outcome with its verdict, and that JSON is read back the same. Does not judge,
+//! and does not write files.
+
+use anyhow::{Context, bail};
 use clap::ValueEnum;
-/// f
-#[derive(Debug, Clone, Copy, ValueEnum, PartialEq)]
+
+use crate::run::{Run, Verdict};
+
+pub mod html;
+pub mod junit;
+pub mod svg;
+pub mod text;
+pub mod timeline;
+
+#[cfg(test)]
+mod tests;
+
+/// The forms in which a run can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// t
+    /// A table, a summary, and what broke.
     Text,
-    /// j
+    /// Everything, to be read again.
     Json,
+    /// JUnit XML, for CI.
+    Junit,
+    /// One page for a browser, with drawn timelines.
+    Html,
 }
-/// r
+
+/// The run in this form.
+///
+/// # Errors
+/// Where the run cannot be written as JSON.
 pub fn render(run: &Run, format: Format) -> anyhow::Result<String> {
-    if format == Format::Json {
-        return Ok(serde_json::to_string_pretty(run)?);
+    Ok(match format {
+        Format::Text => text::draw(run, text::Timelines::OfBroken),
+        Format::Json => serde_json::to_string_pretty(run).context("cannot write the run as JSON")? + "\n",
+        Format::Junit => junit::draw(run),
+        Format::Html => html::draw(run),
+    })
+}
+
+/// A run that was saved as JSON.
+///
+/// # Errors
+/// Where the text is no run; the error says what is missing and how to make one.
+pub fn read(json: &str) -> anyhow::Result<Run> {
+    if json.trim().is_empty() {
+        bail!("the file is empty; `run --format json --output FILE` writes a run");
     }
-    let mut t = String::new();
-    for o in &run.outcomes {
-        if o.verdict != Verdict::Held {
-            t.push_str(&format!("{}: {:#?}\n", o.name, o.verdict));
-        }
+    serde_json::from_str(json)
+        .context("this is no run of the harness; `run --format json --output FILE` writes one")
+}
+
+/// The verdict in a word or three.
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Held => "held",
+        Verdict::Broken(_) => "BROKEN",
+        Verdict::Skipped(_) => "skipped",
+        Verdict::CouldNotRun(_) => "COULD NOT RUN",
     }
-    t.push_str(&format!(
-        "{} held of {}, {:.1} s, {:.1} sim days\n",
-        run.count(|v| *v == Verdict::Held),
-        run.outcomes.len(),
-        run.real_seconds,
-        run.outcomes.iter().map(|o| o.simulated_seconds).sum::<f64>() / 86400.0
-    ));
-    Ok(t)
 }

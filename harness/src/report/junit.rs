@@ -1,0 +1,129 @@
+//! A run as JUnit XML, in the form that CI servers and viewers agree on.
+//!
+//! Promises well-formed XML 1.0 whatever a scenario saw: markup is escaped and characters that XML cannot hold are
+//! replaced. A scenario that could not run is an `<error>`, a broken promise a `<failure>`.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::run::{Outcome, Run, Verdict};
+
+use super::timeline;
+
+/// The run as JUnit XML.
+pub fn draw(run: &Run) -> String {
+    let broken = run.count(|verdict| matches!(verdict, Verdict::Broken(_)));
+    let errors = run.count(|verdict| matches!(verdict, Verdict::CouldNotRun(_)));
+    let skipped = run.count(|verdict| matches!(verdict, Verdict::Skipped(_)));
+    let counts = format!(
+        "tests=\"{}\" failures=\"{broken}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{:.3}\" timestamp=\"{}\"",
+        run.outcomes.len(),
+        run.real_seconds,
+        moment(run.started)
+    );
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    xml.push_str(&format!("<testsuites name=\"tenterhook-harness\" {counts}>\n"));
+    xml.push_str(&format!(
+        "  <testsuite name=\"{}\" {counts}>\n",
+        escaped(&run.target)
+    ));
+    xml.push_str(&format!(
+        "    <properties><property name=\"version\" value=\"{}\"/></properties>\n",
+        escaped(&run.version)
+    ));
+    // Scenarios are played one after the other, so that each begins where those before it ended.
+    let mut passed = 0.0;
+    for outcome in &run.outcomes {
+        let begun = SignedDuration::try_from_secs_f64(passed)
+            .ok()
+            .and_then(|passed| run.started.checked_add(passed).ok());
+        xml.push_str(&case(outcome, begun.unwrap_or(run.started)));
+        passed += outcome.real_seconds;
+    }
+    xml.push_str("  </testsuite>\n</testsuites>\n");
+    xml
+}
+
+fn case(outcome: &Outcome, begun: Timestamp) -> String {
+    let mut xml = format!(
+        "    <testcase classname=\"scenarios\" name=\"{}\" time=\"{:.3}\" timestamp=\"{}\">\n      <properties>\n",
+        escaped(&outcome.name),
+        outcome.real_seconds,
+        moment(begun)
+    );
+    let simulated = format!("{:.3}", outcome.simulated_seconds);
+    let own = [
+        ("sentence", outcome.sentence.as_str()),
+        ("simulated_seconds", &simulated),
+    ];
+    for (name, value) in outcome
+        .rules
+        .iter()
+        .map(|rule| ("rule", rule.as_str()))
+        .chain(own)
+    {
+        xml.push_str(&format!(
+            "        <property name=\"{name}\" value=\"{}\"/>\n",
+            escaped(value)
+        ));
+    }
+    xml.push_str("      </properties>\n");
+    match &outcome.verdict {
+        Verdict::Held => {}
+        Verdict::Broken(breach) => {
+            let text = format!(
+                "looked at: {}\nexpected: {}\nseen: {}\nplace: {}\n{}",
+                breach.what,
+                breach.expected,
+                breach.seen,
+                breach.place,
+                drawn(outcome)
+            );
+            xml.push_str(&format!(
+                "      <failure type=\"broken\" message=\"{}\">{}</failure>\n",
+                escaped(&breach.what),
+                escaped(&text)
+            ));
+        }
+        Verdict::Skipped(reason) => {
+            xml.push_str(&format!("      <skipped message=\"{}\"/>\n", escaped(reason)));
+        }
+        Verdict::CouldNotRun(reason) => xml.push_str(&format!(
+            "      <error type=\"could-not-run\" message=\"{}\">{}</error>\n",
+            escaped(reason),
+            escaped(&format!("{reason}\n{}", drawn(outcome)))
+        )),
+    }
+    xml.push_str("    </testcase>\n");
+    xml
+}
+
+fn drawn(outcome: &Outcome) -> String {
+    outcome
+        .timelines
+        .iter()
+        .map(|each| format!("\n{}", timeline::draw(each)))
+        .collect()
+}
+
+/// ISO 8601 to the second and without a zone, in UTC: some viewers refuse more.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
+/// Safe in XML text and in an attribute in double quotes, and in HTML likewise.
+pub(super) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\n' | '\t' => safe.push(character),
+            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
+            control if control.is_control() => safe.push('\u{fffd}'),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
