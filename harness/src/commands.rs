@@ -2,6 +2,7 @@
 
 pub mod explore;
 pub mod list;
+pub mod load;
 pub mod receive;
 pub mod run;
 pub mod target;

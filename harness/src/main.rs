@@ -21,6 +21,7 @@ enum Command {
     List(commands::list::List),
     Run(commands::run::Run),
     Explore(commands::explore::Explore),
+    Load(commands::load::Load),
     Receive(commands::receive::Receive),
 }
 
@@ -30,6 +31,7 @@ async fn main() -> ExitCode {
         Command::List(list) => list.run(),
         Command::Run(run) => run.run().await,
         Command::Explore(explore) => explore.run().await,
+        Command::Load(load) => load.run().await,
         Command::Receive(receive) => receive.run().await.map(|()| 0),
     };
     match done {
