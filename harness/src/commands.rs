@@ -3,6 +3,7 @@
 pub mod explain;
 pub mod explore;
 pub mod list;
+pub mod load;
 pub mod receive;
 pub mod run;
 pub mod target;

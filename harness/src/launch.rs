@@ -169,8 +169,23 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let settings = Settings {
             sole_process: alone,
+            clock: ClockKind::Simulated,
             ..settings(options, database)?
         };
+        Self::launch(settings, time.clock.clone()).await
+    }
+
+    /// As [`Server::start`], on the system clock and alone: for what is measured and not simulated.
+    pub async fn start_in_real_time(options: &ServerOptions, database: &str) -> anyhow::Result<Self> {
+        let settings = Settings {
+            sole_process: true,
+            clock: ClockKind::System,
+            ..settings(options, database)?
+        };
+        Self::launch(settings, Clock::system()).await
+    }
+
+    async fn launch(settings: Settings, clock: Clock) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(SERVER_THREADS)
             .thread_name("server")
@@ -179,7 +194,6 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         // An error means that the sender was dropped, which asks for the same.
         let shutdown = async move { drop(stopped.await) };
-        let clock = time.clock.clone();
         let (named, name) = oneshot::channel();
         let running = runtime.spawn(async move {
             // Bound here: a socket belongs to the runtime on which it was made.
@@ -238,7 +252,6 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         }),
         jwt_issuer: options.key.issuer.clone(),
         jwt_audience: options.key.audience.clone(),
-        clock: ClockKind::Simulated,
         platform_hosts: options.platform_hosts.clone(),
         allowed_targets: targets.collect::<Result<_, _>>()?,
         ..Settings::default()

@@ -5,6 +5,7 @@
 //! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
+//! - [`load`] publishes at a steady rate and measures what arrives.
 //! - [`model`] is the policy as a function, to hold a server against.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
 //!
@@ -16,6 +17,7 @@ pub mod database;
 pub mod explore;
 pub mod journal;
 pub mod launch;
+pub mod load;
 pub mod meter;
 pub mod model;
 pub mod payload;

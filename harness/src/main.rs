@@ -21,6 +21,7 @@ enum Command {
     List(commands::list::List),
     Run(commands::run::Run),
     Explore(commands::explore::Explore),
+    Load(commands::load::Load),
     Receive(commands::receive::Receive),
     Explain(commands::explain::Explain),
 }
@@ -32,6 +33,7 @@ async fn main() -> ExitCode {
         Command::Run(run) => run.run().await,
         Command::Explore(explore) => explore.run().await,
         Command::Explain(explain) => explain.run().map(|()| 0),
+        Command::Load(load) => load.run().await,
         Command::Receive(receive) => receive.run().await.map(|()| 0),
     };
     match done {

@@ -43,6 +43,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         match round(&shared).await {
             Ok(Round::More) => {}
+            // Not idle: an advance answers when what was due on the way is written, not while it waits for others.
+            Ok(Round::Waits) if shared.clock.simulation().is_some() => shared.clock.linger(LOOK_AGAIN).await,
             Ok(Round::Waits) => tokio::select! {
                 () = shared.clock.park(shared.unsettled.settled().notified()) => {}
                 () = shared.clock.real_sleep(LOOK_AGAIN) => {}
