@@ -12,7 +12,7 @@ use tenterhook_harness::journal::Arrival;
 use tenterhook_harness::reply::Reply;
 use tenterhook_harness::signature::{Keyring, Secret};
 use tenterhook_harness::timekeeper::RealTime;
-use tenterhook_harness::wire::{Conduct, Fault, Listen, WireReceiver};
+use tenterhook_harness::wire::{Conduct, Fault, Listen, Script, WireReceiver};
 
 /// Listen for webhooks, answer as told, and print each request with what is wrong with it.
 ///
@@ -23,6 +23,7 @@ use tenterhook_harness::wire::{Conduct, Fault, Listen, WireReceiver};
   receive                              answer 200 to everything on port 9000
   receive --fail-first 10              see a ban: the first ten requests get a 500
   receive --status 503 --delay 2s      answer 503 after two seconds
+  receive --script fail:3,hang,ok      three 500s, one silence, then 200 for ever
   receive --fault hang-before-headers  never answer
   receive --secret whsec_...           check signatures with the webhook's secret")]
 pub struct Receive {
@@ -44,6 +45,10 @@ pub struct Receive {
     /// Misbehave in this way instead of answering; after `--fail-first`, only the first N times.
     #[arg(long, value_enum, value_name = "FAULT")]
     fault: Option<Fault>,
+    /// What each request gets, in turn, such as `fail:3,hang,ok`; the last goes on for ever. An entry is `ok`, `fail`,
+    /// a status, `delay:2s` or the name of a fault, and `:N` repeats it.
+    #[arg(long, value_name = "SCRIPT", conflicts_with_all = ["status", "fail_first", "delay", "fault", "body"])]
+    script: Option<Script>,
     /// Send this body with each answer.
     #[arg(long, default_value = "")]
     body: String,
@@ -86,6 +91,9 @@ impl Receive {
 
     /// What the connection with this number gets.
     fn conduct(&self, connection: usize) -> Conduct {
+        if let Some(script) = &self.script {
+            return script.conduct(connection).clone();
+        }
         let failing = connection < self.fail_first;
         let reply = match self.fault {
             Some(fault) if failing || self.fail_first == 0 => return Conduct::Fault(fault),
@@ -101,12 +109,7 @@ impl Receive {
 
 /// One request for people.
 fn describe(arrival: &Arrival, conduct: Option<&Conduct>, quiet: bool) -> String {
-    let answered = match conduct {
-        Some(Conduct::Reply(reply)) => format!("answered {}", reply.status),
-        Some(Conduct::ReplyAfter(wait, reply)) => format!("answering {} in {wait:#}", reply.status),
-        Some(Conduct::Fault(fault)) => format!("{fault:?}"),
-        Some(Conduct::ReplyOnCue(..) | Conduct::Chosen(_)) | None => String::new(),
-    };
+    let answered = conduct.map(ToString::to_string).unwrap_or_default();
     let at = arrival.real.strftime("%H:%M:%S%.3f");
     let mut text = format!(
         "{at}  attempt {} of event {} to webhook {}, {answered}, signature {}\n",

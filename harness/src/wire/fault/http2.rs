@@ -47,7 +47,7 @@ pub(super) async fn commit(fault: Fault, connection: Connection) -> io::Result<(
     }
     match fault {
         Fault::Http2ResetStream => refuse(&mut answer),
-        _ => http2.abrupt_shutdown(Reason::NO_ERROR),
+        _ => http2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM),
     }
     poll_fn(|context| http2.poll_closed(context))
         .await
