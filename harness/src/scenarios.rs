@@ -3,19 +3,42 @@
 //! Promises a scenario for each rule (a test compares with [`crate::rules::RULES`]), one below, at and above each
 //! number of the policy, and what other systems were seen to get wrong. Names are stable: reports and CI refer to them.
 
+mod apps;
 mod bans;
+mod cast;
+mod events;
+mod limits;
+mod payloads;
+mod permissions;
 mod removal;
 mod retries;
 mod scene;
+mod signatures;
+mod targets;
+mod visibility;
+mod webhooks;
 
 use crate::scenario::Scenario;
 
 /// Every scenario, in the order in which the catalogue is read.
 pub fn all() -> Vec<Scenario> {
-    [bans::scenarios(), retries::scenarios(), removal::scenarios()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        webhooks::scenarios(),
+        targets::scenarios(),
+        limits::scenarios(),
+        visibility::scenarios(),
+        permissions::scenarios(),
+        apps::scenarios(),
+        events::scenarios(),
+        payloads::scenarios(),
+        signatures::scenarios(),
+        bans::scenarios(),
+        retries::scenarios(),
+        removal::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,225 @@
+//! Forty webhooks per user, and forty per app and user, whatever happens at once (W3).
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::cast::{TYPES, silent};
+use crate::client::{Client, NewWebhook, Refusal, WebhookList};
+use crate::scenario::{Failure, Play, Scenario, holds, refused, same};
+use crate::world::World;
+
+/// W3's limit.
+const LIMIT: u32 = 40;
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all: Vec<Scenario> = TYPES
+        .iter()
+        .flat_map(|kind| [39, 40, 41].map(|wanted| around(kind, wanted)))
+        .collect();
+    all.extend(TYPES.map(under_concurrency));
+    all.extend([
+        Scenario::new(
+            "each-user-and-each-app-has-its-own-limit",
+            "A full user leaves room to other users and to apps, a full app to other apps and to other users of it.",
+            &["W3"],
+            |world| {
+                Box::pin(async move {
+                    let company = world.company(1);
+                    let (user, crm) = (company.user(7), company.app("crm").install(7).await?);
+                    let erp = company.app("erp").install(7).await?;
+                    let crm_for_8 = company.app("crm").install(8).await?;
+                    for caller in [&user, &crm] {
+                        fill(caller, LIMIT).await?;
+                        refused("one more", caller.create_webhook(silent()).await, "LIMIT_REACHED")?;
+                    }
+                    for (caller, kind) in [
+                        (&company.user(8), "GENERAL"),
+                        (&world.company(2).user(7), "GENERAL"),
+                        (&erp, "APPLICATION"),
+                        (&crm_for_8, "APPLICATION"),
+                    ] {
+                        expect_quota(caller, kind, 0).await?;
+                        caller.create_webhook(silent()).await?;
+                    }
+                    Ok(())
+                })
+            },
+        ),
+        Scenario::new(
+            "a-banned-webhook-takes-a-place",
+            "A banned webhook counts under the limit as any other.",
+            &["W3"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(500).await;
+                    let user = world.company(1).user(7);
+                    let banned = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook;
+                    world.company(1).publish_many(10).await?;
+                    world.settle().await;
+                    same("its state", user.health(&banned.id).await?.state.as_str(), "BANNED")?;
+                    expect_quota(&user, "GENERAL", 1).await?;
+                    fill(&user, LIMIT - 1).await?;
+                    refused("the 41st", user.create_webhook(silent()).await, "LIMIT_REACHED")
+                })
+            },
+        )
+        .also_in_real_time(),
+        Scenario::new(
+            "a-removed-webhook-frees-its-place",
+            "A webhook that was deleted no longer counts: another takes its place.",
+            &["W3"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let first = user.create_webhook(silent()).await?.webhook;
+                    fill(&user, LIMIT - 1).await?;
+                    refused("the 41st", user.create_webhook(silent()).await, "LIMIT_REACHED")?;
+                    user.delete_webhook(&first.id).await?;
+                    expect_quota(&user, "GENERAL", LIMIT - 1).await?;
+                    user.create_webhook(silent()).await?;
+                    expect_quota(&user, "GENERAL", LIMIT).await
+                })
+            },
+        ),
+        Scenario::new(
+            "the-refusal-says-limit-and-use",
+            "Whoever runs into the limit is told how many there may be, how many there are, and of which type.",
+            &["W3"],
+            |world| {
+                Box::pin(async move {
+                    let crm = world.company(1).app("crm").install(7).await?;
+                    fill(&crm, LIMIT).await?;
+                    let refusal = crm.create_webhook(silent()).await.err();
+                    let error = refusal.as_ref().and_then(Refusal::user_error);
+                    let said = error.map(|error| (error.kind.as_str(), error.limit, error.used, error.scope.as_deref()));
+                    let expected = ("LimitReachedError", Some(LIMIT), Some(LIMIT), Some("APPLICATION"));
+                    same("the error's type, limit, used and scope", said, Some(expected))
+                })
+            },
+        ),
+        Scenario::new(
+            "an-admins-webhook-for-a-user-takes-that-users-place",
+            "What an admin makes for another user counts for that user, also when both create at once.",
+            &["W3", "W7"],
+            |world| {
+                Box::pin(async move {
+                    let company = world.company(1);
+                    world.platform().upsert_user(company.id(), 8, "REGULAR").await?;
+                    let (admin, user) = (company.admin(9), company.user(8));
+                    let create = async |n: usize| {
+                        let caller = if n.is_multiple_of(2) { &admin } else { &user };
+                        caller.create_webhook(silent().for_user(8)).await.map(drop)
+                    };
+                    judge_creations(join_all((0..60).map(create)).await)?;
+                    let mut by_user = BTreeMap::new();
+                    for webhook in admin.webhooks(WebhookList::default()).await? {
+                        *by_user.entry(webhook.user_id).or_insert(0) += 1;
+                    }
+                    same("webhooks by user", by_user, BTreeMap::from([("8".to_owned(), LIMIT)]))?;
+                    same("the user's use", admin.quota("GENERAL", Some(8)).await?.used, LIMIT)?;
+                    expect_quota(&admin, "GENERAL", 0).await
+                })
+            },
+        ),
+    ]);
+    all
+}
+
+/// A caller of this type.
+async fn caller(world: &World, kind: &str) -> Result<Client, Failure> {
+    let company = world.company(1);
+    Ok(match kind {
+        "GENERAL" => company.user(7),
+        _ => company.app("crm").install(7).await?,
+    })
+}
+
+async fn fill(caller: &Client, count: u32) -> Play {
+    for _ in 0..count {
+        caller.create_webhook(silent()).await?;
+    }
+    Ok(())
+}
+
+async fn expect_quota(caller: &Client, kind: &str, used: u32) -> Play {
+    let quota = caller.quota(kind, None).await?;
+    same(
+        format!("limit, used and remaining of {kind}"),
+        (quota.limit, quota.used, quota.remaining),
+        (LIMIT, used, LIMIT - used),
+    )
+}
+
+/// Exactly forty were made, and every other was told why not.
+fn judge_creations(results: Vec<Result<(), Refusal>>) -> Play {
+    let made = results.iter().filter(|result| result.is_ok()).count();
+    for result in results.into_iter().filter(Result::is_err) {
+        refused("a creation beyond the limit", result, "LIMIT_REACHED")?;
+    }
+    same("creations that were done", made, LIMIT as usize)
+}
+
+/// So many are wanted, and at most forty are made.
+fn around(kind: &'static str, wanted: u32) -> Scenario {
+    let word = kind.to_ascii_lowercase();
+    let scenario = Scenario::new(
+        format!("limit-{wanted}-{word}-webhooks"),
+        match wanted {
+            0..LIMIT => format!("{wanted} {word} webhooks leave one place, and the quota says so before."),
+            LIMIT => format!("The fortieth of the {word} webhooks is created and takes the last place."),
+            _ => format!("The 41st of the {word} webhooks is refused, and the forty stay."),
+        },
+        &["W3"],
+        move |world| {
+            Box::pin(async move {
+                let caller = caller(world, kind).await?;
+                expect_quota(&caller, kind, 0).await?;
+                fill(&caller, wanted.min(LIMIT)).await?;
+                if wanted > LIMIT {
+                    refused("the 41st", caller.create_webhook(silent()).await, "LIMIT_REACHED")?;
+                }
+                expect_quota(&caller, kind, wanted.min(LIMIT)).await?;
+                let list = WebhookList {
+                    kind: Some(kind),
+                    ..WebhookList::default()
+                };
+                let listed = caller.webhooks(list).await?.len();
+                same("webhooks in the list", listed, wanted.min(LIMIT) as usize)
+            })
+        },
+    );
+    if wanted > LIMIT && kind == "GENERAL" {
+        scenario.also_in_real_time()
+    } else {
+        scenario
+    }
+}
+
+/// Sixty at once.
+fn under_concurrency(kind: &'static str) -> Scenario {
+    let word = kind.to_ascii_lowercase();
+    Scenario::new(
+        match kind {
+            "GENERAL" => "limit-under-concurrency".to_owned(),
+            _ => format!("limit-under-concurrency-{word}"),
+        },
+        format!("Sixty simultaneous creations of {word} webhooks leave exactly forty."),
+        &["W3"],
+        move |world| {
+            Box::pin(async move {
+                let caller = caller(world, kind).await?;
+                let create = async |_: usize| caller.create_webhook(silent()).await.map(drop);
+                judge_creations(join_all((0..60).map(create)).await)?;
+                let listed = caller.webhooks(WebhookList::default()).await?;
+                holds(
+                    "webhooks in the list",
+                    "forty",
+                    listed.len() == LIMIT as usize,
+                    &listed.len(),
+                )
+            })
+        },
+    )
+    .also_in_real_time()
+}

@@ -1,0 +1,271 @@
+//! Who creates, changes and deletes which webhook (W2, W4, W6, W7).
+
+use serde_json::json;
+
+use super::cast::{Cast, silent};
+use crate::client::Client;
+use crate::scenario::{Scenario, refused, same};
+use crate::token::Claims;
+use crate::world::World;
+
+/// Somebody who wants to delete a webhook of the cast.
+struct Attempt {
+    name: &'static str,
+    sentence: &'static str,
+    rule: &'static [&'static str],
+    webhook: &'static str,
+    caller: fn(&World) -> Client,
+    /// The reason that the removed webhook gives, or the code of the refusal.
+    outcome: Result<&'static str, &'static str>,
+}
+
+const DELETIONS: &[Attempt] = &[
+    Attempt {
+        name: "an-app-deletes-its-own-webhook",
+        sentence: "An app deletes its own application webhook.",
+        rule: &["W6"],
+        webhook: "crm's for user 7",
+        caller: |world| world.company(1).app("crm").acting_for(7),
+        outcome: Ok("DELETED_BY_APP"),
+    },
+    Attempt {
+        name: "another-app-cannot-delete-an-application-webhook",
+        sentence: "For another app of the same user an application webhook does not exist.",
+        rule: &["W6"],
+        webhook: "crm's for user 7",
+        caller: |world| world.company(1).app("erp").acting_for(7),
+        outcome: Err("NOT_FOUND"),
+    },
+    Attempt {
+        name: "the-app-user-cannot-delete-an-application-webhook",
+        sentence: "The app's own user cannot delete its webhook without the app.",
+        rule: &["W6", "W5"],
+        webhook: "crm's for user 7",
+        caller: |world| world.company(1).user(7),
+        outcome: Err("NOT_FOUND"),
+    },
+    Attempt {
+        name: "the-admin-cannot-delete-an-application-webhook",
+        sentence: "The company's admin cannot delete an application webhook.",
+        rule: &["W6", "W5"],
+        webhook: "crm's for user 7",
+        caller: |world| world.company(1).admin(9),
+        outcome: Err("NOT_FOUND"),
+    },
+    Attempt {
+        name: "the-same-app-for-an-admin-cannot-delete-a-users-application-webhook",
+        sentence: "The same app, acting for the admin, cannot delete what it made for another user.",
+        rule: &["W6"],
+        webhook: "crm's for user 7",
+        caller: |world| world.company(1).app("crm").acting_for_admin(9),
+        outcome: Err("NOT_FOUND"),
+    },
+    Attempt {
+        name: "an-app-that-is-not-installed-cannot-delete",
+        sentence: "An app that the user has not installed is told so when it deletes.",
+        rule: &["W2"],
+        webhook: "crm's for user 7",
+        caller: |world| world.company(1).app("crm").acting_for(8),
+        outcome: Err("APP_NOT_INSTALLED"),
+    },
+    Attempt {
+        name: "a-user-deletes-their-own-webhook",
+        sentence: "A regular user deletes their own general webhook.",
+        rule: &["W7"],
+        webhook: "user 7's",
+        caller: |world| world.company(1).user(7),
+        outcome: Ok("DELETED_BY_USER"),
+    },
+    Attempt {
+        name: "another-user-cannot-delete-a-general-webhook",
+        sentence: "For another regular user a general webhook does not exist.",
+        rule: &["W7"],
+        webhook: "user 7's",
+        caller: |world| world.company(1).user(8),
+        outcome: Err("NOT_FOUND"),
+    },
+    Attempt {
+        name: "the-admin-deletes-anybodys-general-webhook",
+        sentence: "The company's admin deletes the general webhook of another user.",
+        rule: &["W7"],
+        webhook: "user 7's",
+        caller: |world| world.company(1).admin(9),
+        outcome: Ok("DELETED_BY_ADMIN"),
+    },
+    Attempt {
+        name: "an-app-cannot-delete-a-general-webhook",
+        sentence: "Through an app general webhooks are seen, and not deleted.",
+        rule: &["W4"],
+        webhook: "user 7's",
+        caller: |world| world.company(1).app("crm").acting_for(7),
+        outcome: Err("FORBIDDEN"),
+    },
+    Attempt {
+        name: "an-app-for-an-admin-cannot-delete-a-general-webhook",
+        sentence: "Through an app even the admin only reads general webhooks.",
+        rule: &["W4"],
+        webhook: "user 7's",
+        caller: |world| world.company(1).app("crm").acting_for_admin(9),
+        outcome: Err("FORBIDDEN"),
+    },
+    Attempt {
+        name: "another-companys-admin-cannot-delete",
+        sentence: "For the admin of another company a general webhook does not exist.",
+        rule: &["W7"],
+        webhook: "user 7's",
+        caller: |world| world.company(2).admin(9),
+        outcome: Err("NOT_FOUND"),
+    },
+];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all: Vec<Scenario> = DELETIONS.iter().map(deletion).collect();
+    all.extend([
+        Scenario::new(
+            "an-admin-creates-for-another-user",
+            "An admin may make a webhook another user's; that user has it and may delete it.",
+            &["W7"],
+            |world| {
+                Box::pin(async move {
+                    let company = world.company(1);
+                    world.platform().upsert_user(company.id(), 8, "REGULAR").await?;
+                    let made = company
+                        .admin(9)
+                        .create_webhook(silent().for_user(8))
+                        .await?
+                        .webhook;
+                    same(
+                        "type, userId and ownerId",
+                        (made.kind.as_str(), made.user_id.as_str(), made.owner_id.as_str()),
+                        ("GENERAL", "8", "9"),
+                    )?;
+                    same(
+                        "what a third user sees",
+                        company.user(7).webhook(&made.id).await?,
+                        None,
+                    )?;
+                    let removed = company.user(8).delete_webhook(&made.id).await?;
+                    same(
+                        "why it went",
+                        removed.remove_reason.as_deref(),
+                        Some("DELETED_BY_USER"),
+                    )
+                })
+            },
+        ),
+        Scenario::new(
+            "a-regular-user-cannot-create-for-another",
+            "A regular user who names another user is refused, and may name themselves.",
+            &["W7"],
+            |world| {
+                Box::pin(async move {
+                    let company = world.company(1);
+                    world.platform().upsert_user(company.id(), 8, "REGULAR").await?;
+                    let user = company.user(7);
+                    let for_another = user.create_webhook(silent().for_user(8)).await;
+                    refused("a creation for user 8 by user 7", for_another, "FORBIDDEN")?;
+                    let own = user.create_webhook(silent().for_user(7)).await?.webhook;
+                    same("whose it is", own.user_id.as_str(), "7")
+                })
+            },
+        ),
+        Scenario::new(
+            "an-admin-cannot-create-for-an-unknown-user",
+            "A user whom nobody has named yet cannot be given a webhook.",
+            &["W7"],
+            |world| {
+                Box::pin(async move {
+                    let created = world
+                        .company(1)
+                        .admin(9)
+                        .create_webhook(silent().for_user(404))
+                        .await;
+                    refused("a creation for user 404", created, "NOT_FOUND")
+                })
+            },
+        ),
+        Scenario::new(
+            "an-application-webhook-is-the-tokens-own-users",
+            "Through an app not even an admin makes a webhook for another user.",
+            &["W7", "W1"],
+            |world| {
+                Box::pin(async move {
+                    let crm = world.company(1).app("crm");
+                    crm.install(8).await?;
+                    crm.install(9).await?;
+                    let admin = crm.acting_for_admin(9);
+                    let for_another = admin.create_webhook(silent().for_user(8)).await;
+                    refused("a creation for user 8", for_another, "FORBIDDEN")?;
+                    let own = admin.create_webhook(silent()).await?.webhook;
+                    same(
+                        "type and user of one without a user",
+                        (own.kind.as_str(), own.user_id.as_str()),
+                        ("APPLICATION", "9"),
+                    )
+                })
+            },
+        ),
+        Scenario::new(
+            "changes-follow-the-same-rights-as-deletions",
+            "Who may not delete a webhook may not rename it either, and is told the same.",
+            &["W4", "W6", "W7"],
+            |world| {
+                Box::pin(async move {
+                    let cast = Cast::new(world).await?;
+                    for attempt in DELETIONS {
+                        let id = &cast.webhook(attempt.webhook)?.id;
+                        let caller = (attempt.caller)(world);
+                        let renamed = caller.update_webhook(id, json!({"name": attempt.name})).await;
+                        match attempt.outcome {
+                            Ok(_) => same("the new name", renamed?.name.as_deref(), Some(attempt.name))?,
+                            Err(code) => refused(format!("a change, {}", attempt.name), renamed, code)?,
+                        }
+                    }
+                    Ok(())
+                })
+            },
+        ),
+        Scenario::new(
+            "an-app-without-the-admin-scope-writes-nothing",
+            "Through an app creating and deleting need the admin scope besides webhooks:write.",
+            &["W2"],
+            |world| {
+                Box::pin(async move {
+                    let company = world.company(1);
+                    let crm = company.app("crm");
+                    let id = crm.install(7).await?.create_webhook(silent()).await?.webhook.id;
+                    let claims = Claims::user(company.id(), 7, "regular")
+                        .through_app(crm.id())
+                        .with_scope("webhooks:read webhooks:write");
+                    let caller = world.caller(0, &claims);
+                    refused("a creation", caller.create_webhook(silent()).await, "FORBIDDEN")?;
+                    refused("a deletion", caller.delete_webhook(&id).await, "FORBIDDEN")
+                })
+            },
+        ),
+    ]);
+    all
+}
+
+/// Somebody tries to delete a webhook, and it is gone or still there.
+fn deletion(attempt: &'static Attempt) -> Scenario {
+    Scenario::new(attempt.name, attempt.sentence, attempt.rule, move |world| {
+        Box::pin(async move {
+            let cast = Cast::new(world).await?;
+            let id = &cast.webhook(attempt.webhook)?.id;
+            let deleted = (attempt.caller)(world).delete_webhook(id).await;
+            let after = world.operator().webhook(id).await?;
+            let reason = after.and_then(|webhook| webhook.remove_reason);
+            match attempt.outcome {
+                Ok(expected) => {
+                    same("removedAt", deleted?.removed_at, Some(world.now()))?;
+                    same("removeReason", reason.as_deref(), Some(expected))
+                }
+                Err(code) => {
+                    refused("the deletion", deleted, code)?;
+                    same("removeReason after it was refused", reason, None)
+                }
+            }
+        })
+    })
+}

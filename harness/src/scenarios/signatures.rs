@@ -1,0 +1,136 @@
+//! What tells a receiver which event this is, which attempt, and that it is ours (E7).
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::cast::silent;
+use super::scene::Scene;
+use crate::client::NewWebhook;
+use crate::reply::Script;
+use crate::scenario::{Need, Scenario, holds, refused, same};
+use crate::signature::Verdict;
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        Scenario::new(
+            "a-delivery-is-signed",
+            "A request carries the event's id, its webhook's number, attempt 1 and a signature that a receiver can check.",
+            &["E7"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 200).await?;
+                    let published = scene.deliver().await?;
+                    let arrivals = receiver.journal().wait_for(1).await;
+                    let first = &arrivals[0];
+                    same(
+                        "webhook-id, tenterhook-webhook and tenterhook-attempt",
+                        (first.event(), first.webhook(), first.attempt()),
+                        (published.event.event_id.as_str(), scene.webhook.number.as_str(), 1),
+                    )?;
+                    same("the signature", &first.verdict, &Verdict::Valid)
+                })
+            },
+        )
+        .also_in_real_time(),
+        Scenario::new(
+            "every-attempt-is-signed-anew-under-one-id",
+            "All four attempts carry one webhook-id, their own number and time, and a valid signature of their own.",
+            &["E7"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, Script::by_attempt([500, 500, 500], 200)).await?;
+                    let start = world.now().as_second();
+                    let published = scene.deliver().await?;
+                    world.advance("PT1H").await;
+                    let arrivals = receiver.journal().all();
+                    let mut signatures = BTreeSet::new();
+                    for (place, (arrival, due)) in arrivals.iter().zip([0, 3, 33, 183]).enumerate() {
+                        same("webhook-id", arrival.event(), published.event.event_id.as_str())?;
+                        same("tenterhook-attempt", usize::from(arrival.attempt()), place + 1)?;
+                        let time = (start + due).to_string();
+                        same("webhook-timestamp", arrival.header("webhook-timestamp"), Some(time.as_str()))?;
+                        same("the signature", &arrival.verdict, &Verdict::Valid)?;
+                        signatures.insert(arrival.header("webhook-signature"));
+                    }
+                    same("attempts, and different signatures", (arrivals.len(), signatures.len()), (4, 4))
+                })
+            },
+        ),
+        Scenario::new(
+            "two-webhooks-to-one-receiver-share-the-events-id",
+            "A receiver that subscribed twice gets the event twice under one webhook-id, each signed with its secret.",
+            &["E7"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 200).await?;
+                    let other = scene.user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook;
+                    scene.deliver().await?;
+                    let arrivals = receiver.journal().wait_for(2).await;
+                    same("the second request's id", arrivals[1].event(), arrivals[0].event())?;
+                    let numbers: BTreeSet<&str> = arrivals.iter().map(|arrival| arrival.webhook()).collect();
+                    let expected = BTreeSet::from([scene.webhook.number.as_str(), other.number.as_str()]);
+                    same("the webhooks they came from", numbers, expected)?;
+                    for arrival in &arrivals {
+                        same("the signature", &arrival.verdict, &Verdict::Valid)?;
+                    }
+                    Ok(())
+                })
+            },
+        ),
+        Scenario::new(
+            "each-webhook-has-its-own-secret",
+            "Secrets begin with whsec_ and no two webhooks share one.",
+            &["E7"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let mut secrets = BTreeSet::new();
+                    for _ in 0..5 {
+                        secrets.insert(user.create_webhook(silent()).await?.signing_secret);
+                    }
+                    let form = secrets.iter().all(|secret| secret.starts_with("whsec_"));
+                    holds("five secrets", "all different, all whsec_", form && secrets.len() == 5, &secrets.len())
+                })
+            },
+        ),
+        Scenario::new(
+            "a-secret-is-shown-once",
+            "After the creation there is no way to ask for the secret, and no answer has it.",
+            &["E7"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let created = user.create_webhook(silent()).await?;
+                    let id = &created.webhook.id;
+                    for field in ["signingSecret", "secret"] {
+                        let document = format!("query($id: ID!) {{ webhook(id: $id) {{ {field} }} }}");
+                        let answer = user.query(&document, json!({"id": id})).await;
+                        refused(format!("a query for {field}"), answer, "GRAPHQL_VALIDATION_FAILED")?;
+                    }
+                    let change = json!({"id": id, "name": "renamed"});
+                    let answer = user.mutate("updateWebhook", change, "webhook { id name }").await?;
+                    let shown = format!("{answer} {:?}", user.webhook(id).await?);
+                    holds("later answers", "without the secret", !shown.contains(&created.signing_secret), &shown)
+                })
+            },
+        )
+        .needing(Need::Reading),
+        Scenario::new(
+            "a-delivery-is-a-post-of-json",
+            "A request is a POST, and its body says that it is JSON.",
+            &["E7"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 200).await?;
+                    scene.deliver().await?;
+                    let arrivals = receiver.journal().wait_for(1).await;
+                    let media = arrivals[0].header("content-type").unwrap_or_default();
+                    let method = arrivals[0].method.as_str();
+                    let json = method == "POST" && media.starts_with("application/json");
+                    holds("method and content type", "POST of application/json", json, &(method, media))
+                })
+            },
+        ),
+    ]
+}

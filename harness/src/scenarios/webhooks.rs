@@ -1,0 +1,406 @@
+//! What a webhook is: its type, what it subscribes to, its credentials, and how long it stays readable (W1, W9–W12).
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::cast::{TYPES, silent};
+use super::scene::AROUND;
+use crate::client::{Client, NewWebhook, WebhookList};
+use crate::scenario::{Need, Play, Scenario, holds, refused, same};
+
+/// W12's time to read a removed webhook.
+const READABLE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// `user:päss` in UTF-8, as RFC 7617 recommends, encoded by hand.
+const AUTHORIZATION: &str = "Basic dXNlcjpww6Rzcw==";
+
+/// The objects of each version (W9).
+const V2_OBJECTS: [&str; 10] = [
+    "activity",
+    "deal",
+    "lead",
+    "note",
+    "organization",
+    "person",
+    "pipeline",
+    "product",
+    "stage",
+    "user",
+];
+const V1_OBJECTS: [&str; 10] = [
+    "activity",
+    "activityType",
+    "deal",
+    "note",
+    "organization",
+    "person",
+    "pipeline",
+    "product",
+    "stage",
+    "user",
+];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = vec![
+        Scenario::new(
+            "the-type-follows-from-the-token",
+            "A user's own token makes a general webhook, a token through an app an application one that names the app.",
+            &["W1"],
+            |world| {
+                Box::pin(async move {
+                    let company = world.company(1);
+                    let crm = company.app("crm");
+                    for (caller, kind, app) in [
+                        (company.user(7), "GENERAL", None),
+                        (company.admin(9), "GENERAL", None),
+                        (crm.install(7).await?, "APPLICATION", Some(crm.id())),
+                    ] {
+                        let webhook = caller.create_webhook(silent()).await?.webhook;
+                        same(
+                            "type and app",
+                            (webhook.kind.as_str(), webhook.app.as_ref().map(|app| app.app_id.as_str())),
+                            (kind, app),
+                        )?;
+                    }
+                    Ok(())
+                })
+            },
+        )
+        .also_in_real_time(),
+        Scenario::new(
+            "the-type-is-no-input",
+            "A caller that asks for a type is told that there is no such input, and nothing is created.",
+            &["W1"],
+            |world| {
+                Box::pin(async move {
+                    let company = world.company(1);
+                    let crm = company.app("crm").install(7).await?;
+                    for (caller, kind) in [(&company.user(7), "APPLICATION"), (&crm, "GENERAL")] {
+                        let mut input = json!(silent());
+                        input["type"] = json!(kind);
+                        let answer = caller.mutate("createWebhook", input, "webhook { id }").await;
+                        let code = answer.as_ref().err().map(|refusal| refusal.code().to_owned());
+                        holds(
+                            "an input with a type",
+                            "refused as bad input",
+                            code.as_deref()
+                                .is_some_and(|code| ["BAD_USER_INPUT", "GRAPHQL_VALIDATION_FAILED"].contains(&code)),
+                            &answer,
+                        )?;
+                        let list = caller.webhooks(WebhookList::default()).await?;
+                        same("webhooks afterwards", list, Vec::new())?;
+                    }
+                    Ok(())
+                })
+            },
+        ),
+        Scenario::new(
+            "version-2-is-the-default",
+            "Who asks for no version gets version 2.",
+            &["W9"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let by_default = user.create_webhook(silent()).await?.webhook.version;
+                    let asked_for = user.create_webhook(silent().v1()).await?.webhook.version;
+                    same("versions", (by_default.as_str(), asked_for.as_str()), ("V2", "V1"))
+                })
+            },
+        ),
+        Scenario::new(
+            "the-catalogue-of-version-2",
+            "Every action and object of version 2 can be subscribed to.",
+            &["W9"],
+            |world| {
+                Box::pin(async move {
+                    let pairs = pairs(&["ANY", "CREATE", "CHANGE", "DELETE"], &V2_OBJECTS);
+                    accepted(&world.company(1).user(7), pairs, silent()).await
+                })
+            },
+        ),
+        Scenario::new(
+            "the-catalogue-of-version-1",
+            "Every action and object of version 1 can be subscribed to, merges too.",
+            &["W9"],
+            |world| {
+                Box::pin(async move {
+                    let pairs = pairs(&["ANY", "CREATE", "CHANGE", "MERGE", "DELETE"], &V1_OBJECTS);
+                    accepted(&world.company(1).user(7), pairs, silent().v1()).await
+                })
+            },
+        ),
+        Scenario::new(
+            "what-is-not-in-the-catalogue-is-refused",
+            "Objects of the other version, merges in version 2, unknown and misspelt objects are refused.",
+            &["W9"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    for (new, action, object) in [
+                        (silent(), "CHANGE", "activityType"),
+                        (silent().v1(), "CHANGE", "lead"),
+                        (silent(), "MERGE", "person"),
+                        (silent(), "MERGE", "*"),
+                        (silent(), "CHANGE", "Deal"),
+                        (silent().v1(), "ANY", "unicorn"),
+                        (silent(), "ANY", "deal "),
+                    ] {
+                        let created = user.create_webhook(new.on(action, object)).await;
+                        refused(format!("{action} {object:?}"), created, "NOT_IN_CATALOG")?;
+                    }
+                    Ok(())
+                })
+            },
+        ),
+        Scenario::new(
+            "a-change-stays-within-the-catalogue",
+            "A webhook cannot be changed to a pair outside its own version's catalogue.",
+            &["W9"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let id = user.create_webhook(silent().v1()).await?.webhook.id;
+                    let changed = user.update_webhook(&id, json!({"eventObject": "lead"})).await;
+                    refused("a change to lead in version 1", changed, "NOT_IN_CATALOG")?;
+                    let changed = user.update_webhook(&id, json!({"eventObject": "activityType"})).await?;
+                    same("the object", changed.event_object.as_str(), "activityType")
+                })
+            },
+        ),
+        Scenario::new(
+            "basic-credentials-go-with-every-attempt",
+            "First try and retries carry the same basic credentials, UTF-8 encoded.",
+            &["W11"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(500).await;
+                    let new = NewWebhook::to(&receiver.url()).basic_auth("user", "päss");
+                    world.company(1).user(7).create_webhook(new).await?;
+                    world.company(1).publish().await?;
+                    world.advance("PT1H").await;
+                    let sent: Vec<Option<String>> = receiver
+                        .journal()
+                        .all()
+                        .iter()
+                        .map(|arrival| arrival.header("authorization").map(str::to_owned))
+                        .collect();
+                    same("Authorization of each request", sent, vec![Some(AUTHORIZATION.to_owned()); 4])
+                })
+            },
+        ),
+        Scenario::new(
+            "no-credentials-no-authorization",
+            "A webhook without credentials sends no Authorization header.",
+            &["W11"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(200).await;
+                    let user = world.company(1).user(7);
+                    user.create_webhook(NewWebhook::to(&receiver.url())).await?;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    let sent = receiver.journal().all();
+                    let headers: Vec<_> = sent.iter().map(|arrival| arrival.header("authorization")).collect();
+                    same("Authorization of each request", headers, vec![None])
+                })
+            },
+        ),
+        Scenario::new(
+            "the-password-is-never-returned",
+            "What is answered says that there is a password and nowhere what it is.",
+            &["W11"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let new = silent().basic_auth("user", "correct-horse-battery");
+                    let made = user.create_webhook(new).await?.webhook;
+                    same(
+                        "user name, and whether there is a password",
+                        (made.http_auth_user.as_deref(), made.has_http_auth_password),
+                        (Some("user"), true),
+                    )?;
+                    let changed = user.update_webhook(&made.id, json!({"name": "renamed"})).await?;
+                    let seen = user.webhook(&made.id).await?;
+                    let removed = user.delete_webhook(&made.id).await?;
+                    let shown = format!("{made:?} {changed:?} {seen:?} {removed:?}");
+                    holds("all answers", "without the password", !shown.contains("correct-horse"), &shown)
+                })
+            },
+        ),
+        Scenario::new(
+            "credentials-are-cleared-by-null",
+            "Null clears the credentials, a field left out leaves them.",
+            &["W11", "D9"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(200).await;
+                    let user = world.company(1).user(7);
+                    let new = NewWebhook::to(&receiver.url()).basic_auth("user", "päss");
+                    let id = user.create_webhook(new).await?.webhook.id;
+                    let renamed = user.update_webhook(&id, json!({"name": "still with credentials"})).await?;
+                    same("a password after another change", renamed.has_http_auth_password, true)?;
+                    let nothing = json!({"httpAuthUser": null, "httpAuthPassword": null});
+                    let cleared = user.update_webhook(&id, nothing).await?;
+                    same(
+                        "user name and password after null",
+                        (cleared.http_auth_user, cleared.has_http_auth_password),
+                        (None, false),
+                    )?;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    let sent = receiver.journal().all();
+                    let headers: Vec<_> = sent.iter().map(|arrival| arrival.header("authorization")).collect();
+                    same("Authorization of each request", headers, vec![None])
+                })
+            },
+        ),
+        Scenario::new(
+            "lists-leave-out-what-was-removed",
+            "A removed webhook is in no list unless asked for, and can still be read by its id.",
+            &["W12"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let id = user.create_webhook(silent()).await?.webhook.id;
+                    user.delete_webhook(&id).await?;
+                    same("the list", user.webhooks(WebhookList::default()).await?, Vec::new())?;
+                    let list = WebhookList {
+                        kind: None,
+                        filter: Some(json!({"includeRemoved": true})),
+                    };
+                    let with_removed: Vec<_> = user.webhooks(list).await?;
+                    let ids: Vec<_> = with_removed.iter().map(|webhook| webhook.id.as_str()).collect();
+                    same("the list with removed ones", ids, vec![id.as_str()])?;
+                    let removed = user.webhook(&id).await?;
+                    same(
+                        "removedAt and removeReason by its id",
+                        removed.map(|webhook| (webhook.removed_at, webhook.remove_reason)),
+                        Some((Some(world.now()), Some("DELETED_BY_USER".to_owned()))),
+                    )
+                })
+            },
+        ),
+        Scenario::new(
+            "deleting-cancels-what-is-pending",
+            "A webhook that is deleted between two attempts gets no further request.",
+            &["W12", "D7"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(500).await;
+                    let user = world.company(1).user(7);
+                    let id = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook.id;
+                    world.company(1).publish().await?;
+                    world.advance("PT2.999S").await;
+                    user.delete_webhook(&id).await?;
+                    world.advance("P1D").await;
+                    same("requests", receiver.journal().len(), 1)?;
+                    let delivery = user.last_delivery(&id).await?;
+                    same(
+                        "status and reason of the delivery",
+                        (delivery.status.as_str(), delivery.reason.as_deref()),
+                        ("CANCELLED", Some("WEBHOOK_REMOVED")),
+                    )
+                })
+            },
+        ),
+        Scenario::new(
+            "a-removed-webhook-cannot-be-changed",
+            "What was removed is neither changed nor deleted again.",
+            &["W12"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let id = user.create_webhook(silent()).await?.webhook.id;
+                    user.delete_webhook(&id).await?;
+                    for (what, answer) in [
+                        ("a change", user.update_webhook(&id, json!({"name": "late"})).await),
+                        ("a second deletion", user.delete_webhook(&id).await),
+                    ] {
+                        refused(what, answer, "INVALID_STATE")?;
+                    }
+                    Ok(())
+                })
+            },
+        ),
+        Scenario::new(
+            "the-catalogue-can-be-read",
+            "Both versions' objects are readable, as they are checked.",
+            &["W9"],
+            |world| {
+                Box::pin(async move {
+                    let document = "query($version: PayloadVersion) { eventCatalog(version: $version) { objects } }";
+                    for (version, objects) in [("V1", V1_OBJECTS), ("V2", V2_OBJECTS)] {
+                        let variables = json!({"version": version});
+                        let data = world.company(1).user(7).query(document, variables).await?;
+                        let read = &data["eventCatalog"]["objects"];
+                        let all = objects.iter().all(|object| {
+                            read.as_array().is_some_and(|read| read.contains(&json!(object)))
+                        });
+                        holds(format!("objects of {version}"), &objects.join(", "), all, read)?;
+                    }
+                    Ok(())
+                })
+            },
+        )
+        .needing(Need::Reading),
+    ];
+    for kind in TYPES {
+        all.extend(AROUND.map(|(word, offset)| readable(kind, word, offset)));
+    }
+    all
+}
+
+/// Each action with every object and `*`.
+fn pairs(actions: &[&'static str], objects: &[&'static str]) -> Vec<(&'static str, &'static str)> {
+    let with_any = || objects.iter().copied().chain(["*"]);
+    actions
+        .iter()
+        .flat_map(|action| with_any().map(|object| (*action, object)))
+        .collect()
+}
+
+/// All of these can be subscribed to.
+async fn accepted(user: &Client, pairs: Vec<(&'static str, &'static str)>, new: NewWebhook) -> Play {
+    for (action, object) in pairs {
+        let made = user.create_webhook(new.clone().on(action, object)).await?.webhook;
+        same(
+            "action and object",
+            (made.event_action.as_str(), made.event_object.as_str()),
+            (action, object),
+        )?;
+        // Makes room: there are more pairs than places.
+        user.delete_webhook(&made.id).await?;
+    }
+    Ok(())
+}
+
+/// A removed webhook, thirty days later.
+fn readable(kind: &'static str, word: &str, offset: SignedDuration) -> Scenario {
+    let still = offset < SignedDuration::ZERO;
+    let lower = kind.to_ascii_lowercase();
+    Scenario::new(
+        format!("removed-{lower}-webhook-{word}-30-days"),
+        format!(
+            "A removed {lower} webhook is {} {} thirty days after its removal.",
+            if still { "readable" } else { "gone" },
+            word.replace('-', " ")
+        ),
+        &["W12", "T2"],
+        move |world| {
+            Box::pin(async move {
+                let company = world.company(1);
+                let caller = match kind {
+                    "GENERAL" => company.user(7),
+                    _ => company.app("crm").install(7).await?,
+                };
+                let id = caller.create_webhook(silent()).await?.webhook.id;
+                caller.delete_webhook(&id).await?;
+                world.advance(READABLE + offset).await;
+                same(
+                    "whether it can be read",
+                    caller.webhook(&id).await?.is_some(),
+                    still,
+                )
+            })
+        },
+    )
+}
