@@ -112,18 +112,22 @@ impl Timekeeper for SimulatedTime {
         self.handle.resume_target(&target.to_string());
     }
 
-    fn delay(&self, attempt: &AttemptName, wait: SignedDuration) -> BoxFuture<'static, ()> {
-        let (time, attempt) = (self.clone(), attempt.clone());
+    fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         let until = self.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let stalled = attempt.clone();
-        let sleeper = time.clone();
-        // A task that the clock knows, so that time waits between its waking and the attempt's being resumed.
-        let woken = time.clock.spawn("delayed answer", async move {
-            sleeper.clock.sleep_until(until).await;
-            sleeper.resume(&attempt);
+        let clock = self.clock.clone();
+        // A task that the clock knows, so that time waits between its waking and its act.
+        let woken = self.clock.spawn("delayed answer", async move {
+            clock.sleep_until(until).await;
+            act();
         });
-        self.stall(&stalled);
         Box::pin(async move { drop(woken.await) })
+    }
+
+    fn delay(&self, attempt: &AttemptName, wait: SignedDuration) -> BoxFuture<'static, ()> {
+        let (time, resumed) = (self.clone(), attempt.clone());
+        let woken = self.after(wait, Box::new(move || time.resume(&resumed)));
+        self.stall(attempt);
+        woken
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
+//! - [`model`] is the policy as a function, to hold a server against.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
 //!
 //! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.
@@ -15,6 +16,7 @@ pub mod database;
 pub mod journal;
 pub mod launch;
 pub mod meter;
+pub mod model;
 pub mod payload;
 pub mod process;
 pub mod realtime;

@@ -40,6 +40,9 @@ pub trait Timekeeper: Send + Sync {
     /// Something at this address may answer again.
     fn resume_target(&self, target: SocketAddr);
 
+    /// Does `act` when `wait` has passed on this clock. The clock waits until it is done.
+    fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+
     /// Stalls the attempt until `wait` has passed on this clock, and resumes it at that moment.
     fn delay(&self, attempt: &AttemptName, wait: SignedDuration) -> BoxFuture<'static, ()>;
 }
@@ -63,6 +66,13 @@ impl Timekeeper for RealTime {
     fn stall_target(&self, _: SocketAddr) {}
 
     fn resume_target(&self, _: SocketAddr) {}
+
+    fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            realtime::pause(wait.unsigned_abs()).await;
+            act();
+        })
+    }
 
     fn delay(&self, _: &AttemptName, wait: SignedDuration) -> BoxFuture<'static, ()> {
         Box::pin(realtime::pause(wait.unsigned_abs()))

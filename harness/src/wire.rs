@@ -1,58 +1,32 @@
 //! A receiver on raw sockets, for what no web server would do: one request per connection, each by a script.
 //!
-//! Promises that a connection does what its [`Conduct`] says and nothing else, over plain TCP or TLS with a certificate
-//! that nobody trusts. Does not keep connections alive and speaks HTTP/1.1 only.
+//! Promises that a connection does what its [`Conduct`] says and nothing else, over plain TCP or TLS with a good or bad
+//! [`Certificate`]. Does not keep connections alive, and speaks HTTP/2 only to misbehave in it.
 
+mod certificate;
+mod conduct;
 mod connection;
 mod cue;
 mod fault;
+pub mod script;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::SignedDuration;
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_rustls::TlsAcceptor;
 
+pub use self::certificate::{Authority, Certificate, Tls};
+pub use self::conduct::{Choice, Conduct, Conducts};
 use self::connection::{Connection, Silence, Socket};
 pub use self::cue::Cue;
-pub use self::fault::Fault;
-use crate::journal::Journal;
+pub use self::fault::{ACCEPT_AFTER, Fault};
+pub use self::script::Script;
+use crate::journal::{Arrival, Journal};
 use crate::realtime;
-use crate::reply::Reply;
 use crate::signature::Keyring;
 use crate::timekeeper::Time;
-
-/// What one connection does.
-#[derive(Debug, Clone)]
-pub enum Conduct {
-    /// Reads the request and answers.
-    Reply(Reply),
-    /// Reads the request and answers when this much of the world's time has passed.
-    ReplyAfter(SignedDuration, Reply),
-    /// Reads the request and answers when the test gives the cue.
-    ReplyOnCue(Cue, Reply),
-    /// Misbehaves.
-    Fault(Fault),
-}
-
-impl From<Fault> for Conduct {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<u16> for Conduct {
-    fn from(status: u16) -> Self {
-        Self::Reply(status.into())
-    }
-}
-
-/// What each connection does, by its number from 0.
-pub type Conducts = Arc<dyn Fn(usize) -> Conduct + Send + Sync>;
 
 /// A running receiver; dropping it closes the port and every connection.
 pub struct WireReceiver {
@@ -79,7 +53,7 @@ pub struct Listen {
     /// The address; port 0 takes a free one.
     pub address: SocketAddr,
     /// TLS, with this certificate.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Tls>,
 }
 
 impl Default for Listen {
@@ -89,18 +63,6 @@ impl Default for Listen {
             tls: None,
         }
     }
-}
-
-/// TLS with a certificate for this machine that is its own issuer, made now.
-pub fn self_signed() -> anyhow::Result<TlsAcceptor> {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()])?;
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 impl WireReceiver {
@@ -188,10 +150,10 @@ impl WireReceiver {
     /// Behaves otherwise from the next connection on.
     pub fn behave(&self, conduct: impl Into<Conduct>) {
         let conduct = conduct.into();
-        *self.conducts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(move |_| conduct.clone());
+        *self.conducts.lock().unwrap_or_else(PoisonError::into_inner) = conduct.for_all();
     }
 
-    fn acceptor(&self, listener: TcpListener, tls: Option<TlsAcceptor>) -> impl Future<Output = ()> + use<> {
+    fn acceptor(&self, listener: TcpListener, tls: Option<Tls>) -> impl Future<Output = ()> + use<> {
         let (time, journal, conducts) = (
             Arc::clone(&self.time),
             self.journal.clone(),
@@ -206,15 +168,21 @@ impl WireReceiver {
                     return;
                 };
                 let conduct = conducts.lock().unwrap_or_else(PoisonError::into_inner)(number);
-                let (time, journal, silence) = (Arc::clone(&time), journal.clone(), Arc::clone(&silence));
+                let (time, journal, noted) = (Arc::clone(&time), journal.clone(), Arc::clone(&silence));
                 let connected = move |stream| Connection {
                     number,
                     stream,
                     time,
                     journal,
-                    silence,
+                    silence: noted,
                 };
-                connections.spawn(serve(stream, tls.clone(), conduct, connected));
+                connections.spawn(serve(
+                    stream,
+                    tls.clone(),
+                    conduct,
+                    Arc::clone(&silence),
+                    connected,
+                ));
                 while connections.try_join_next().is_some() {}
             }
         }
@@ -234,30 +202,57 @@ impl Drop for WireReceiver {
 /// what tests look at.
 async fn serve(
     stream: TcpStream,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     conduct: Conduct,
+    silence: Arc<Silence>,
     connected: impl FnOnce(Box<dyn Socket>) -> Connection,
 ) -> io::Result<()> {
-    let before_tls = matches!(&conduct, Conduct::Fault(fault) if fault.comes_before_tls());
+    let fault = match &conduct {
+        Conduct::Fault(fault) => Some(*fault),
+        _ => None,
+    };
+    if let Some(fault) = fault.filter(|fault| fault.comes_before_tls()) {
+        return fault.commit(connected(Box::new(stream))).await;
+    }
+    if fault == Some(Fault::SlowAccept) {
+        Silence::last(&silence, ACCEPT_AFTER).await;
+    }
     let mut connection = connected(match tls {
-        Some(tls) if !before_tls => Box::new(tls.accept(stream).await?),
-        _ => Box::new(stream),
+        Some(tls) => Box::new(
+            tls.acceptor(fault.is_some_and(Fault::needs_http2))
+                .accept(stream)
+                .await?,
+        ),
+        None => Box::new(stream),
     });
-    let reply = match conduct {
-        Conduct::Fault(fault) => return fault.commit(connection).await,
-        Conduct::Reply(reply) => {
+    match conduct {
+        Conduct::Fault(Fault::SlowAccept) => {
             connection.receive().await?;
-            reply
+            connection.send(&200.into()).await
         }
-        Conduct::ReplyAfter(wait, reply) => {
+        Conduct::Fault(fault) => fault.commit(connection).await,
+        conduct => {
             let arrival = connection.receive().await?;
-            connection.time.delay(&arrival.name(), wait).await;
-            reply
+            act(conduct, connection, &arrival).await
         }
-        Conduct::ReplyOnCue(cue, reply) => {
-            let arrival = connection.receive().await?;
-            cue.wait(&connection.time, arrival.name()).await;
-            reply
+    }
+}
+
+/// What is done about a request that has been read.
+async fn act(mut conduct: Conduct, mut connection: Connection, arrival: &Arrival) -> io::Result<()> {
+    let reply = loop {
+        match conduct {
+            Conduct::Chosen(choice) => conduct = choice.of(arrival),
+            Conduct::Fault(fault) => return fault.commit_after(connection, arrival).await,
+            Conduct::Reply(reply) => break reply,
+            Conduct::ReplyAfter(wait, reply) => {
+                connection.time.delay(&arrival.name(), wait).await;
+                break reply;
+            }
+            Conduct::ReplyOnCue(cue, reply) => {
+                cue.wait(&connection.time, arrival.name()).await;
+                break reply;
+            }
         }
     };
     connection.send(&reply).await

@@ -157,6 +157,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         publisher: engine.publisher(),
         propagation: engine.propagation(),
         prober: engine.prober(),
+        replayer: engine.replayer(),
         gauges: engine.gauges(),
     };
     let router = api::router(Arc::new(services));

@@ -28,9 +28,11 @@ mod node;
 pub mod publisher;
 mod queue;
 mod registry;
+mod replays;
 mod settler;
 mod shared;
 mod sweeper;
+mod test_delivery;
 mod transitions;
 pub mod transport;
 mod unsettled;
@@ -43,9 +45,11 @@ use jiff::SignedDuration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-pub use handles::{Gauges, Prober, Propagation};
+pub use handles::{Gauges, Prober, Propagation, Replayer};
 pub use publisher::{PublishError, Published, Publisher};
 pub use queue::Places;
+pub use replays::Replayed;
+pub use test_delivery::{NotTested, Tested};
 
 use self::feed::Feed;
 use self::registry::Registry;
@@ -172,9 +176,14 @@ impl Engine {
         Propagation(self.shared.clone())
     }
 
-    /// Vets subscription URLs.
+    /// Vets subscription URLs, and sends test deliveries.
     pub fn prober(&self) -> Prober {
-        Prober(self.shared.transport.clone())
+        Prober(self.shared.clone())
+    }
+
+    /// Makes new deliveries of old events.
+    pub fn replayer(&self) -> Replayer {
+        Replayer(self.shared.clone())
     }
 
     /// Figures.

@@ -24,6 +24,6 @@ use jiff::Timestamp;
 
 /// `at` plus `wait`. Past the end of representable time it stays there: a boundary in the year 9999
 /// that never comes is right, a panic is not.
-fn after(at: Timestamp, wait: Duration) -> Timestamp {
+pub fn after(at: Timestamp, wait: Duration) -> Timestamp {
     at.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

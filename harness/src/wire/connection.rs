@@ -3,18 +3,24 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::journal::{Arrival, Journal, Request};
+use crate::realtime;
 use crate::reply::Reply;
 use crate::timekeeper::Time;
 
 /// The longest request head that is read.
 const MAX_HEAD: usize = 64 * 1024;
+
+/// How long [`Connection::let_read`] waits.
+const READING: Duration = Duration::from_millis(250);
 
 /// A connection's bytes, encrypted or not.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
@@ -98,7 +104,30 @@ impl Connection {
         self.stream.shutdown().await
     }
 
-    /// Says nothing until the other side gives up.
+    /// Sends these bytes and no others.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+
+    /// Ends its own direction; the other stays open.
+    pub(super) async fn half_close(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
+    /// Gives the other side a moment of real time to read what was sent, while simulated time stands. A socket does not
+    /// tell when it has: should it take longer, it may see less than was sent.
+    pub(super) async fn let_read(&mut self) {
+        realtime::pause(READING).await;
+    }
+
+    /// Says nothing more to a request until the other side gives up.
+    pub(super) async fn hang(&mut self, arrival: &Arrival) {
+        self.time.stall(&arrival.name());
+        self.outlast().await;
+    }
+
+    /// Says nothing until the other side gives up. For one whose request is not known; see [`Connection::hang`].
     pub(super) async fn keep_silent(mut self) {
         let _silent = Silence::begin(&self.silence);
         self.outlast().await;
@@ -133,6 +162,12 @@ impl Silence {
             target,
             count: Mutex::new(0),
         })
+    }
+
+    /// Says nothing for this much of the world's time, which waits for the end of it.
+    pub(super) async fn last(silence: &Arc<Self>, wait: SignedDuration) {
+        let silent = Self::begin(silence);
+        silence.time.after(wait, Box::new(move || drop(silent))).await;
     }
 
     fn begin(silence: &Arc<Self>) -> Silent {

@@ -7,7 +7,7 @@ use crate::journal::Journal;
 use crate::receiver::Receiver;
 use crate::reply::Script;
 use crate::timekeeper::Time;
-use crate::wire::{Conduct, Conducts, Listen, WireReceiver, self_signed};
+use crate::wire::{Authority, Certificate, Conduct, Conducts, Listen, Tls, WireReceiver};
 
 impl World {
     /// A web server that answers by `script`.
@@ -43,8 +43,18 @@ impl World {
     ///
     /// As [`World::wire`].
     pub async fn wire_tls(&self, conduct: impl Into<Conduct>) -> WireReceiver {
+        let tls = Authority::new().and_then(|authority| Certificate::SelfSigned.tls(&authority));
+        let tls = tls.unwrap_or_else(|error| panic!("no certificate: {error:#}"));
+        self.wire_over(tls, conduct).await
+    }
+
+    /// As [`World::wire`], over TLS with this certificate: see [`Certificate::tls`].
+    ///
+    /// # Panics
+    ///
+    /// As [`World::wire`].
+    pub async fn wire_over(&self, tls: Tls, conduct: impl Into<Conduct>) -> WireReceiver {
         let conduct = conduct.into();
-        let tls = self_signed().unwrap_or_else(|error| panic!("no certificate: {error:#}"));
         let listen = Listen {
             tls: Some(tls),
             ..Listen::default()

@@ -5,7 +5,7 @@ use async_graphql::{Context, Object, SimpleObject};
 use super::context::Ask;
 use super::deliveries::{Delivery, expired};
 use super::error::Result;
-use super::loaders::{EventRef, WebhookRef, one};
+use super::loaders::{WebhookRef, one};
 use super::scalars::DateTime;
 use super::webhooks::AttemptErrorClass;
 use crate::model::attempt;
@@ -136,11 +136,8 @@ impl Attempt {
 
     /// The body that was sent, rendered again from the event.
     async fn request_body(&self, ctx: &Context<'_>) -> Result<String> {
-        let key = self.attempt.delivery;
         let to = self.recipient(ctx).await?;
-        let event = one(ctx, EventRef(key.lane, key.event))
-            .await?
-            .ok_or_else(expired)?;
+        let event = self.delivery.owed(ctx).await?;
         let body = render(&event, &to, self.attempt.number, ctx.services().policy());
         Ok(String::from_utf8_lossy(&body).into_owned())
     }

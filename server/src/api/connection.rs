@@ -14,6 +14,7 @@ use super::error::{ApiError, Result};
 use super::loaders::{DeliveryCountKey, one};
 use crate::store::apps;
 use crate::store::deliveries::{self, DeliveryQuery, Owners};
+use crate::store::notices::{self, NoticeQuery};
 use crate::store::page::{Slice, Window};
 use crate::store::webhook_list::{self, WebhookQuery};
 
@@ -94,6 +95,8 @@ pub enum Counted {
     Deliveries(Box<Owners>, DeliveryQuery),
     /// Deliveries of one webhook.
     DeliveriesOf(DeliveryCountKey),
+    /// Notices of a list.
+    Notices(Box<NoticeQuery>),
     /// All apps.
     Apps,
     /// Nothing is there.
@@ -169,6 +172,7 @@ impl<T: OutputType> Connection<T> {
                 deliveries::count(&mut *store.conn().await?, owners, query).await?
             }
             Counted::DeliveriesOf(key) => one(ctx, key.clone()).await?.unwrap_or_default(),
+            Counted::Notices(query) => notices::count(&mut *store.conn().await?, query).await?,
             Counted::Apps => apps::count(&mut *store.conn().await?).await?,
             Counted::Nothing => 0,
         };

@@ -9,7 +9,7 @@ use super::error::{ApiError, Result};
 use super::token::Verifier;
 use crate::clock::Clock;
 use crate::config::{PolicySettings, Settings};
-use crate::engine::{Gauges, Prober, Propagation, Publisher};
+use crate::engine::{Gauges, Prober, Propagation, Publisher, Replayer};
 use crate::model::access::{Caller, WebhookScope};
 use crate::policy::access;
 use crate::policy::sealing::SealingKey;
@@ -35,8 +35,10 @@ pub struct Services {
     pub publisher: Publisher,
     /// Makes changes known to every process before they are answered (W8).
     pub propagation: Propagation,
-    /// Resolves names of subscription URLs (W10).
+    /// Resolves names of subscription URLs (W10), and sends test deliveries (D12).
     pub prober: Prober,
+    /// Makes new deliveries of old events (D12).
+    pub replayer: Replayer,
     /// The engine's figures, for `/readyz` and `/metrics`.
     pub gauges: Gauges,
 }

@@ -5,9 +5,10 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::model::ids::{DeliveryKey, EventId, LANES, Lane, WebhookId};
+use crate::model::ids::{DeliveryKey, EventId, LANES, Lane, NoticeId, WebhookId};
 use crate::store::apps::AppKey;
 use crate::store::deliveries::DeliveryPlace;
+use crate::store::notices::NoticePlace;
 use crate::store::webhook_list::{WebhookKey, WebhookOrder};
 
 /// The tag that opens a cursor names its list and order.
@@ -15,6 +16,7 @@ const BY_CREATION: u8 = b'c';
 const BY_NAME: u8 = b'n';
 const OF_DELIVERY: u8 = b'd';
 const OF_APP: u8 = b'a';
+const OF_NOTICE: u8 = b'o';
 
 /// A webhook's cursor.
 pub fn encode_webhook(key: &WebhookKey) -> Vec<u8> {
@@ -100,6 +102,23 @@ pub fn decode_app(bytes: &[u8]) -> Option<AppKey> {
     })
 }
 
+/// A notice's cursor.
+pub fn encode_notice(place: &NoticePlace) -> Vec<u8> {
+    let mut bytes = vec![OF_NOTICE];
+    bytes.extend(place.at.as_microsecond().to_be_bytes());
+    bytes.extend(place.id.0.as_bytes());
+    bytes
+}
+
+/// Reads a notice's cursor.
+pub fn decode_notice(bytes: &[u8]) -> Option<NoticePlace> {
+    let (at, id) = moment(bytes.strip_prefix(&[OF_NOTICE])?)?;
+    Some(NoticePlace {
+        at,
+        id: NoticeId(Uuid::from_slice(id).ok()?),
+    })
+}
+
 fn moment(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (micros, rest) = bytes.split_first_chunk::<8>()?;
     Some((
@@ -147,6 +166,12 @@ mod tests {
         assert_eq!(decode_delivery(&encode_delivery(&place)), Some(place));
         assert_eq!(decode_app(&encode_app(&app)), Some(app.clone()));
         assert_eq!(decode_delivery(&encode_app(&app)), None);
+        let notice = NoticePlace {
+            at: at(),
+            id: NoticeId::new(at()),
+        };
+        assert_eq!(decode_notice(&encode_notice(&notice)), Some(notice));
+        assert_eq!(decode_app(&encode_notice(&notice)), None);
         assert_eq!(decode_app(&[]), None);
     }
 }

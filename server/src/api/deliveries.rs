@@ -1,4 +1,6 @@
-//! Deliveries: what became of an event owed to a webhook.
+//! Deliveries: what became of an event owed to a webhook. Making them anew is [`replays`](super::replays).
+
+use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 
@@ -12,8 +14,10 @@ use super::global_id::GlobalId;
 use super::loaders::{AttemptsOf, DeliveryAt, EventRef, WebhookRef, one};
 use super::scalars::DateTime;
 use super::webhooks::Webhook;
+use crate::engine::Tested;
 use crate::model::access::{Caller, WebhookScope};
 use crate::model::delivery;
+use crate::model::event;
 use crate::model::ids::{DeliveryKey, Lane};
 use crate::store::deliveries::{self, DeliveryPlace, DeliveryQuery, Owners};
 
@@ -49,20 +53,62 @@ pub enum DeliveryReason {
 
 /// One event owed to one webhook.
 #[derive(Clone)]
-pub struct Delivery(delivery::Delivery);
+pub struct Delivery {
+    delivery: delivery::Delivery,
+    /// What a test delivery is made of, which is stored nowhere.
+    tested: Option<Arc<Tested>>,
+}
 
 impl From<delivery::Delivery> for Delivery {
     fn from(delivery: delivery::Delivery) -> Self {
-        Self(delivery)
+        Self {
+            delivery,
+            tested: None,
+        }
+    }
+}
+
+impl From<Tested> for Delivery {
+    fn from(tested: Tested) -> Self {
+        let attempt = &tested.attempt;
+        let failed = !attempt.outcome.succeeded();
+        let delivery = delivery::Delivery {
+            key: attempt.delivery,
+            company: tested.event.company,
+            status: if failed {
+                delivery::DeliveryStatus::Failed
+            } else {
+                delivery::DeliveryStatus::Succeeded
+            },
+            reason: failed.then_some(delivery::DeliveryReason::Exhausted),
+            created_at: tested.event.accepted_at,
+            next_attempt_at: None,
+            finished_at: Some(attempt.ended_at),
+        };
+        Self {
+            delivery,
+            tested: Some(Arc::new(tested)),
+        }
     }
 }
 
 impl Delivery {
     /// The webhook, as it is now.
     async fn owner(&self, ctx: &Context<'_>) -> Result<Webhook> {
-        let key = self.0.key;
+        let key = self.delivery.key;
         let state = one(ctx, WebhookRef(key.lane, key.webhook)).await?;
         Ok(Webhook::new(ctx, state.ok_or_else(expired)?))
+    }
+}
+
+impl Delivery {
+    /// The event that is owed, made up for a test delivery.
+    pub async fn owed(&self, ctx: &Context<'_>) -> Result<event::Event> {
+        if let Some(tested) = &self.tested {
+            return Ok(tested.event.clone());
+        }
+        let key = self.delivery.key;
+        one(ctx, EventRef(key.lane, key.event)).await?.ok_or_else(expired)
     }
 }
 
@@ -76,7 +122,7 @@ pub fn expired() -> ApiError {
 impl Delivery {
     /// The global id.
     pub(super) async fn id(&self) -> ID {
-        GlobalId::Delivery(DeliveryPlace::of(&self.0)).to_id()
+        GlobalId::Delivery(DeliveryPlace::of(&self.delivery)).to_id()
     }
 
     /// The webhook it is owed to.
@@ -86,39 +132,37 @@ impl Delivery {
 
     /// The event that is owed.
     async fn event(&self, ctx: &Context<'_>) -> Result<Event> {
-        let key = self.0.key;
-        let event = one(ctx, EventRef(key.lane, key.event)).await?;
-        Ok(Event::from(event.ok_or_else(expired)?))
+        Ok(Event::from(self.owed(ctx).await?))
     }
 
     /// Where it stands.
     async fn status(&self) -> DeliveryStatus {
-        self.0.status.into()
+        self.delivery.status.into()
     }
 
     /// Why it ended; null while it is pending and if it succeeded.
     async fn reason(&self) -> Option<DeliveryReason> {
-        self.0.reason.map(Into::into)
+        self.delivery.reason.map(Into::into)
     }
 
     /// When the event was published, or the replay asked for.
     async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
+        self.delivery.created_at.into()
     }
 
     /// When the next attempt is due; null once it has ended.
     async fn next_attempt_at(&self) -> Option<DateTime> {
-        self.0.next_attempt_at.map(DateTime)
+        self.delivery.next_attempt_at.map(DateTime)
     }
 
     /// When it ended.
     async fn finished_at(&self) -> Option<DateTime> {
-        self.0.finished_at.map(DateTime)
+        self.delivery.finished_at.map(DateTime)
     }
 
     /// The first delivery of the event to the webhook, if this is a replay and that one is still kept.
     async fn replay_of(&self, ctx: &Context<'_>) -> Result<Option<Delivery>> {
-        let key = self.0.key;
+        let key = self.delivery.key;
         if key.generation == 0 {
             return Ok(None);
         }
@@ -126,13 +170,16 @@ impl Delivery {
             created_at: key.event.accepted_at(),
             key: DeliveryKey { generation: 0, ..key },
         };
-        Ok(one(ctx, DeliveryAt(first)).await?.map(Self))
+        Ok(one(ctx, DeliveryAt(first)).await?.map(Self::from))
     }
 
     /// Its attempts, oldest first: at most four.
     #[graphql(complexity = "1 + 4 * child_complexity")]
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<Attempt>> {
-        let attempts = one(ctx, AttemptsOf(DeliveryPlace::of(&self.0)))
+        if let Some(tested) = &self.tested {
+            return Ok(vec![Attempt::new(tested.attempt.clone(), self.clone())]);
+        }
+        let attempts = one(ctx, AttemptsOf(DeliveryPlace::of(&self.delivery)))
             .await?
             .unwrap_or_default();
         Ok(attempts
@@ -224,7 +271,7 @@ pub async fn list(
         slice,
         Counted::Deliveries(Box::new(owners), query),
         |delivery| cursor::encode_delivery(&DeliveryPlace::of(delivery)),
-        Delivery,
+        Delivery::from,
     ))
 }
 

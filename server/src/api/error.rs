@@ -28,6 +28,8 @@ pub enum ErrorCode {
     TooComplex,
     /// The request's body is too large.
     PayloadTooLarge,
+    /// As much of this as allowed is under way.
+    RateLimited,
     /// The server cannot answer now; another try may succeed.
     Unavailable,
     /// A fault of the server.
@@ -46,6 +48,7 @@ impl ErrorCode {
             Self::TooDeep => "QUERY_TOO_DEEP",
             Self::TooComplex => "QUERY_TOO_COMPLEX",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::RateLimited => "RATE_LIMITED",
             Self::Unavailable => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::model::ids::{AppId, DeliveryKey, EventId, LANES, Lane, WebhookId};
+use crate::model::ids::{AppId, DeliveryKey, EventId, LANES, Lane, NoticeId, WebhookId};
 use crate::store::deliveries::DeliveryPlace;
 
 /// What a global id names. The lane is inside, so that an operator, who has no company, finds it in one step.
@@ -21,6 +21,8 @@ pub enum GlobalId {
     Delivery(DeliveryPlace),
     /// An event.
     Event(Lane, EventId),
+    /// A notice.
+    Notice(Lane, NoticeId),
     /// An app.
     App(AppId),
 }
@@ -28,6 +30,7 @@ pub enum GlobalId {
 const WEBHOOK: u8 = b'W';
 const DELIVERY: u8 = b'D';
 const EVENT: u8 = b'E';
+const NOTICE: u8 = b'N';
 const APP: u8 = b'A';
 
 impl GlobalId {
@@ -50,6 +53,10 @@ impl GlobalId {
                 bytes.extend([EVENT, lane_byte(*lane)]);
                 bytes.extend(id.0.as_bytes());
             }
+            Self::Notice(lane, id) => {
+                bytes.extend([NOTICE, lane_byte(*lane)]);
+                bytes.extend(id.0.as_bytes());
+            }
             Self::App(id) => {
                 bytes.push(APP);
                 bytes.extend(id.as_str().as_bytes());
@@ -70,6 +77,7 @@ impl GlobalId {
         match *kind {
             WEBHOOK => Some(Self::Webhook(lane, WebhookId(Uuid::from_slice(rest).ok()?))),
             EVENT => Some(Self::Event(lane, EventId(Uuid::from_slice(rest).ok()?))),
+            NOTICE => Some(Self::Notice(lane, NoticeId(Uuid::from_slice(rest).ok()?))),
             DELIVERY => delivery(lane, rest).map(Self::Delivery),
             _ => None,
         }
@@ -79,7 +87,7 @@ impl GlobalId {
     pub fn webhook(id: &str) -> Option<(Lane, WebhookId)> {
         match Self::parse(id)? {
             Self::Webhook(lane, id) => Some((lane, id)),
-            Self::Delivery(_) | Self::Event(..) | Self::App(_) => None,
+            Self::Delivery(_) | Self::Event(..) | Self::Notice(..) | Self::App(_) => None,
         }
     }
 
@@ -140,6 +148,7 @@ mod tests {
         for id in [
             GlobalId::Webhook(Lane(0), webhook),
             GlobalId::Event(Lane(63), event),
+            GlobalId::Notice(Lane(7), NoticeId::new(at())),
             GlobalId::Delivery(DeliveryPlace {
                 created_at: at(),
                 key,

@@ -8,6 +8,7 @@ use super::deliveries::Delivery;
 use super::error::{ApiError, Result};
 use super::events::{self, Event};
 use super::global_id::GlobalId;
+use super::notices::{self, Notice};
 use super::webhooks::{self, Webhook};
 use crate::store::apps as app_store;
 use crate::store::deliveries::{self as delivery_store, DeliveryPlace};
@@ -25,6 +26,8 @@ pub enum Node {
     Delivery(Delivery),
     /// An event.
     Event(Event),
+    /// A notice.
+    Notice(Notice),
     /// An app.
     App(App),
 }
@@ -63,13 +66,14 @@ impl NodeQueries {
 /// One statement for each kind of thing among the ids.
 async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
     let asked: Vec<Option<GlobalId>> = ids.iter().map(|id| GlobalId::parse(id)).collect();
-    let (mut webhooks, mut deliveries, mut events, mut apps) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut webhooks, mut deliveries, mut events, mut notices, mut apps) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for id in asked.iter().flatten().cloned() {
         match id {
             GlobalId::Webhook(lane, id) => webhooks.push((lane, id)),
             GlobalId::Delivery(place) => deliveries.push(place),
             GlobalId::Event(lane, id) => events.push((lane, id)),
+            GlobalId::Notice(lane, id) => notices.push((lane, id)),
             GlobalId::App(id) => apps.push(id),
         }
     }
@@ -92,7 +96,7 @@ async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
                 .map(|event| (event.key(), Node::Event(event))),
         );
     }
-    if !webhooks.is_empty() || !deliveries.is_empty() {
+    if !webhooks.is_empty() || !deliveries.is_empty() || !notices.is_empty() {
         ctx.session().reader()?;
     }
     if !webhooks.is_empty() {
@@ -100,6 +104,13 @@ async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
         found.extend(
             read.into_iter()
                 .map(|webhook| (webhook.global_id(), Node::Webhook(webhook))),
+        );
+    }
+    if !notices.is_empty() {
+        let read = notices::find(ctx, &notices).await?;
+        found.extend(
+            read.into_iter()
+                .map(|notice| (notice.global_id(), Node::Notice(notice))),
         );
     }
     if !deliveries.is_empty() {

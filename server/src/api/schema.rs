@@ -7,11 +7,13 @@ use super::catalog::CatalogQueries;
 use super::deliveries::DeliveryQueries;
 use super::events::EventQueries;
 use super::node::NodeQueries;
+use super::notices::NoticeQueries;
 use super::publishing::PublishingMutations;
+use super::replays::ReplayMutations;
 use super::stages::Stages;
 use super::users::UserMutations;
 use super::viewer::ViewerQueries;
-use super::webhooks::{WebhookMutations, WebhookQueries};
+use super::webhooks::{SecretMutations, StandingMutations, TestMutations, WebhookMutations, WebhookQueries};
 
 /// Fields within fields. The deepest that anyone needs is the standard introspection query.
 const DEEPEST: usize = 15;
@@ -29,13 +31,23 @@ pub struct Query(
     WebhookQueries,
     EventQueries,
     DeliveryQueries,
+    NoticeQueries,
     CatalogQueries,
     AppQueries,
 );
 
 /// What can be done.
 #[derive(MergedObject, Default)]
-pub struct Mutation(WebhookMutations, PublishingMutations, AppMutations, UserMutations);
+pub struct Mutation(
+    WebhookMutations,
+    StandingMutations,
+    SecretMutations,
+    TestMutations,
+    ReplayMutations,
+    PublishingMutations,
+    AppMutations,
+    UserMutations,
+);
 
 /// The schema that is served.
 pub type ApiSchema = Schema<Query, Mutation, EmptySubscription>;

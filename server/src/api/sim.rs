@@ -59,7 +59,7 @@ struct Advance {
     by: String,
 }
 
-/// A receiver's word that it will not answer before time moves.
+/// A receiver's word that it will not answer before time moves, or, deleted, that it will.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Stalled {
@@ -113,26 +113,50 @@ async fn settle(State(clock): State<SimClock>) -> Response {
 }
 
 async fn stalled(State(clock): State<SimClock>, body: String) -> Response {
-    const USAGE: &str =
-        "the body must be {\"messageId\":…,\"webhook\":…,\"attempt\":1–4} or {\"target\":\"127.0.0.1:9000\"}";
-    match serde_json::from_str(&body) {
-        Ok(Stalled::Attempt {
-            message_id,
-            webhook,
-            attempt: attempt @ 1..,
-        }) => match webhook.get() {
-            Some(webhook) => clock.stall_attempt(message_id, webhook, attempt),
-            None => return refusal(StatusCode::BAD_REQUEST, "`webhook` must be the webhook's number"),
-        },
-        Ok(Stalled::Target { target }) => clock.stall_target(&target),
-        Ok(Stalled::Attempt { .. }) | Err(_) => return refusal(StatusCode::BAD_REQUEST, USAGE),
+    match Stall::read(&body) {
+        Ok(Stall::Attempt(message, webhook, attempt)) => clock.stall_attempt(message, webhook, attempt),
+        Ok(Stall::Target(target)) => clock.stall_target(&target),
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, why),
     }
     moment(&clock)
 }
 
-async fn not_stalled(State(clock): State<SimClock>) -> Response {
-    clock.clear_stalled_targets();
+/// Without a body every target is taken back, and no attempt: each receiver answers for its own.
+async fn not_stalled(State(clock): State<SimClock>, body: String) -> Response {
+    if body.trim().is_empty() {
+        clock.clear_stalled_targets();
+        return moment(&clock);
+    }
+    match Stall::read(&body) {
+        Ok(Stall::Attempt(message, webhook, attempt)) => clock.resume_attempt(message, webhook, attempt),
+        Ok(Stall::Target(target)) => clock.resume_target(&target),
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, why),
+    }
     moment(&clock)
+}
+
+/// What stalls: one attempt of an event to a webhook, or all that goes to a host and port.
+enum Stall {
+    Attempt(uuid::Uuid, i64, u8),
+    Target(String),
+}
+
+impl Stall {
+    fn read(body: &str) -> Result<Self, &'static str> {
+        const USAGE: &str = "the body must be {\"messageId\":…,\"webhook\":…,\"attempt\":1–4} or {\"target\":\"127.0.0.1:9000\"}";
+        match serde_json::from_str(body) {
+            Ok(Stalled::Attempt {
+                message_id,
+                webhook,
+                attempt: attempt @ 1..,
+            }) => {
+                let number = webhook.get().ok_or("`webhook` must be the webhook's number")?;
+                Ok(Self::Attempt(message_id, number, attempt))
+            }
+            Ok(Stalled::Target { target }) => Ok(Self::Target(target)),
+            Ok(Stalled::Attempt { .. }) | Err(_) => Err(USAGE),
+        }
+    }
 }
 
 impl Number {

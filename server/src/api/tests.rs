@@ -4,7 +4,12 @@ mod access;
 mod events;
 mod http;
 mod lists;
+mod notices;
 mod removal;
+mod replays;
+mod sim;
+mod standing;
+mod test_deliveries;
 mod webhooks;
 
 use std::sync::Arc;
@@ -36,7 +41,7 @@ const SECRET: &str = "a secret of thirty-two bytes or more";
 struct World {
     router: Router,
     clock: Clock,
-    _engine: Engine,
+    engine: Engine,
 }
 
 /// A token, and the claims it was made of.
@@ -94,12 +99,13 @@ impl World {
             publisher: engine.publisher(),
             propagation: engine.propagation(),
             prober: engine.prober(),
+            replayer: engine.replayer(),
             gauges: engine.gauges(),
         });
         Self {
             router: router(services),
             clock,
-            _engine: engine,
+            engine,
         }
     }
 
@@ -248,6 +254,18 @@ impl World {
             )
             .await;
         payload["events"][0]["event"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// `STATUS reason` of each delivery of a webhook, newest first.
+    async fn fates(&self, token: &Token, webhook: &str) -> Vec<String> {
+        let query = "query Q($id: ID!) { webhook(id: $id) { deliveries { nodes { status reason } } } }";
+        let read = self.ask(token, query, json!({ "id": webhook })).await;
+        let nodes = read["webhook"]["deliveries"]["nodes"].as_array().unwrap();
+        let fate = |node: &Json| {
+            let reason = node["reason"].as_str().unwrap_or("-");
+            format!("{} {reason}", node["status"].as_str().unwrap())
+        };
+        nodes.iter().map(fate).collect()
     }
 
     async fn advance(&self, by: SignedDuration) {

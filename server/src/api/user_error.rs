@@ -167,6 +167,11 @@ impl Problems {
         }));
     }
 
+    /// What else is wrong.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,14 +1,22 @@
-//! Webhooks: what they are and how they are found. Creating and changing them is [`changes`].
+//! Webhooks: what they are and how they are found. Creating and changing them is [`changes`],
+//! pausing, resuming and restoring them [`standing`].
 
 mod changes;
 mod health;
+mod managed;
 mod queries;
+mod secrets;
+mod standing;
+mod testing;
 
 use async_graphql::{Context, Enum, ID, Object};
 
 pub use changes::WebhookMutations;
 pub use health::{AttemptErrorClass, WebhookHealth};
 pub use queries::{WebhookQueries, find};
+pub use secrets::SecretMutations;
+pub use standing::StandingMutations;
+pub use testing::TestMutations;
 
 use super::apps::App;
 use super::connection::{Connection, Counted, PageArguments, page_cost};

@@ -17,6 +17,7 @@ use super::transport::{ExcerptLimits, Request, Sent};
 use crate::clock::RequestInFlight;
 use crate::model::attempt::{Attempt, AttemptErrorClass};
 use crate::model::delivery::DeliveryStatus;
+use crate::model::event::Event;
 use crate::policy::health::Verdict;
 use crate::policy::payload;
 use crate::policy::retry::next_attempt;
@@ -76,7 +77,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
             return Pace::Unsent;
         }
     }
-    let Some(request) = request(shared, &held, &target, now) else {
+    let Some(request) = request(shared, &held.event, &target, held.leased.attempt, now) else {
         shared.let_go(
             &held,
             Then::Release(now.saturating_add(UNUSABLE_WAIT).unwrap_or(Timestamp::MAX)),
@@ -127,7 +128,14 @@ async fn known(shared: &Arc<Shared>, held: &Held) -> Option<Arc<Target>> {
     target
 }
 
-fn request(shared: &Shared, held: &Held, target: &Target, now: Timestamp) -> Option<Request> {
+/// The request of attempt `number`, as the webhook is now (D9); `None` if its row cannot be used.
+pub(super) fn request(
+    shared: &Shared,
+    event: &Event,
+    target: &Target,
+    number: u8,
+    now: Timestamp,
+) -> Option<Request> {
     let opened = match &target.opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -135,10 +143,9 @@ fn request(shared: &Shared, held: &Held, target: &Target, now: Timestamp) -> Opt
             return None;
         }
     };
-    let number = held.leased.attempt;
-    let body = payload::render(&held.event, &target.recipient(), number, &shared.policy);
+    let body = payload::render(event, &target.recipient(), number, &shared.policy);
     let facts = RequestFacts {
-        event: held.event.id,
+        event: event.id,
         webhook: target.webhook.number,
         attempt: number,
         started_at: now,
@@ -166,7 +173,7 @@ fn request(shared: &Shared, held: &Held, target: &Target, now: Timestamp) -> Opt
             success: shared.policy.success_excerpt,
         },
         in_flight: RequestInFlight {
-            message: held.event.id.0,
+            message: event.id.0,
             webhook: target.webhook.number.get(),
             attempt: number,
             target: authority.map(|(host, port)| format!("{host}:{port}")),

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use url::Url;
 
+use super::replays::{self, Replayed};
 use super::shared::Shared;
-use super::transport::Transport;
+use super::test_delivery::{self, NotTested, Tested};
+use crate::model::ids::{DeliveryKey, Lane, WebhookId};
 use crate::policy::target::Blocked;
 use crate::store::StoreError;
 use crate::store::changes::Mark;
@@ -23,16 +25,32 @@ impl Propagation {
     }
 }
 
-/// Looks at where a subscription URL leads (W10).
+/// Calls receivers for whoever asks whether they can be called.
 #[derive(Clone)]
-pub struct Prober(pub(super) Transport);
+pub struct Prober(pub(super) Arc<Shared>);
 
 impl Prober {
     /// Resolves the URL's host and refuses it if any address may not be called.
     ///
     /// A name that does not resolve is not refused: it may come to be, and an attempt looks again.
     pub async fn vet(&self, url: &Url) -> Result<(), Blocked> {
-        self.0.vet_host(url).await
+        self.0.transport.vet_host(url).await
+    }
+
+    /// Sends a webhook a test delivery, and answers how it went (D12).
+    pub async fn test(&self, webhook: (Lane, WebhookId)) -> Result<Tested, NotTested> {
+        test_delivery::run(&self.0, webhook).await
+    }
+}
+
+/// Makes new deliveries of old events (D12).
+#[derive(Clone)]
+pub struct Replayer(pub(super) Arc<Shared>);
+
+impl Replayer {
+    /// Makes a new delivery of each of these, once for each event and webhook, or none at all.
+    pub async fn replay(&self, deliveries: &[DeliveryKey]) -> Result<Replayed, StoreError> {
+        replays::replay(&self.0, deliveries).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::calendar::Calendar;
 use super::feed::Feed;
@@ -14,7 +14,7 @@ use super::registry::{Registry, Target};
 use super::settler::Result as AttemptResult;
 use super::transport::Transport;
 use super::unsettled::Unsettled;
-use super::{attempt, settler};
+use super::{attempt, settler, test_delivery};
 use crate::clock::Clock;
 use crate::config::policy::PolicySettings;
 use crate::model::ids::{DeliveryKey, Lane, NodeId, WebhookId};
@@ -43,6 +43,8 @@ pub struct Shared {
     pub(super) moved: Notify,
     /// Told when an attempt is over, for the drain.
     pub(super) finished: Notify,
+    /// A place for each test delivery that is under way.
+    pub(super) tests: Semaphore,
     node: AtomicI64,
     queue: Mutex<Queue>,
     calendar: Mutex<Calendar>,
@@ -92,6 +94,7 @@ impl Shared {
             waiting: Notify::new(),
             moved: Notify::new(),
             finished: Notify::new(),
+            tests: Semaphore::new(test_delivery::AT_ONCE),
             node: AtomicI64::new(node.0),
             queue: Mutex::new(Queue::new(places)),
             calendar: Mutex::default(),

@@ -1,5 +1,7 @@
 //! Transitions as people are told of them: the notices of R4.
 
+use jiff::Timestamp;
+
 use crate::config::policy::PolicySettings;
 use crate::model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use crate::model::notice::Notice;
@@ -27,17 +29,19 @@ pub(super) fn notices(
 
 /// What the notice's reader wants to know in figures.
 fn figures(step: &Transition, settings: &PolicySettings) -> serde_json::Value {
+    // As the API writes moments.
+    let iso = |at: &Timestamp| format!("{at:.3}");
     match step {
         Transition::BanStarted { until, .. } => {
-            serde_json::json!({ "failedFirstTries": settings.ban_threshold, "bannedUntil": until })
+            serde_json::json!({ "failedFirstTries": settings.ban_threshold, "bannedUntil": iso(until) })
         }
         Transition::Recovered { failing_since, .. } | Transition::Removed { failing_since, .. } => {
-            serde_json::json!({ "failingSince": failing_since })
+            serde_json::json!({ "failingSince": iso(failing_since) })
         }
         Transition::Warned { at, .. }
         | Transition::WindowOpened { at, .. }
         | Transition::BanEnded { at, .. } => {
-            serde_json::json!({ "at": at })
+            serde_json::json!({ "at": iso(at) })
         }
     }
 }

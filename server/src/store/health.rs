@@ -83,13 +83,20 @@ const READ: &str = concat!(
       join webhook_health h on h.lane = w.lane and h.webhook = w.id"
 );
 
-const LOCK: &str = concat!(
+const LOCK: &str = "\
+select h.lane, h.webhook as id from unnest($1::int[], $2::uuid[]) as k(lane, id)
+join webhook_health h on h.lane = k.lane and h.webhook = k.id
+order by h.lane, h.webhook for update of h";
+
+/// A statement of its own: one that has waited for a lock sees the locked row anew, but a joined one as it was before
+/// the wait, and a result would be judged as if its webhook had not been paused or removed meanwhile.
+const LOCKED: &str = concat!(
     "select h.lane, h.webhook, w.company, w.paused_at is not null as paused, w.removed_at is not null as removed, ",
     health_columns!(),
     " from unnest($1::int[], $2::uuid[]) as k(lane, id)
       join webhook_health h on h.lane = k.lane and h.webhook = k.id
       join webhooks w on w.lane = h.lane and w.id = h.webhook
-      order by h.lane, h.webhook for update of h"
+      order by h.lane, h.webhook"
 );
 
 const WRITE: &str = "\
@@ -224,7 +231,12 @@ pub async fn read(
 /// Locks the health rows of these webhooks, in id order, until the transaction ends.
 pub async fn lock_in_tx(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Result<Vec<Locked>, StoreError> {
     let (lanes, ids) = keys(webhooks);
-    let rows: Vec<LockedRow> = statement(LOCK)
+    statement(LOCK)
+        .bind::<Array<Integer>, _>(&lanes)
+        .bind::<Array<SqlUuid>, _>(&ids)
+        .execute(conn)
+        .await?;
+    let rows: Vec<LockedRow> = statement(LOCKED)
         .bind::<Array<Integer>, _>(lanes)
         .bind::<Array<SqlUuid>, _>(ids)
         .load(conn)

@@ -1,7 +1,7 @@
 //! Webhooks one by one: found, created, changed. Lists are [`super::webhook_list`], removal is [`super::removal`].
 //!
 //! Promises that creations for one user, or for one app and user, never leave more webhooks than the limit, however
-//! many run at once (W3): each locks its user's or its installation's row before it counts.
+//! many run at once (W3): each locks its user's or its installation's row before it counts. So does a restoration.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
@@ -13,7 +13,7 @@ use super::health::HealthRow;
 use super::installations::{self, Installation};
 use super::reach::{Cutoffs, readable, within};
 use super::schema::{webhook_health, webhooks};
-use super::sql::{At, statement, time, unknown};
+use super::sql::{At, maybe_time, statement, time, unknown};
 use super::webhook_row::WebhookRow;
 use super::{Conn, StoreError, users};
 use crate::model::access::WebhookScope;
@@ -126,6 +126,15 @@ pub struct Account {
 }
 
 impl Account {
+    /// Where a webhook counts.
+    pub fn of(webhook: &Webhook) -> Self {
+        Self {
+            company: webhook.company,
+            user: webhook.user,
+            app: webhook.app.clone(),
+        }
+    }
+
     fn installation(&self) -> Option<Installation> {
         Some(Installation {
             company: self.company,
@@ -224,6 +233,46 @@ pub async fn used(conn: &mut Conn, account: &Account, cutoffs: &Cutoffs) -> Resu
     Ok(row.count)
 }
 
+/// Whether an account can have one more webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It can, as long as the transaction holds its lock.
+    Free,
+    /// As many as allowed are there already (W3).
+    Taken {
+        /// How many live ones there are.
+        used: i64,
+    },
+    /// The user is not known in this company, or was removed.
+    NoSuchUser,
+    /// The app is not installed for the user (W2).
+    AppNotInstalled,
+}
+
+/// Locks an account until the transaction ends, and says whether it has a place under `limit` (W3).
+pub async fn place_in_tx(
+    conn: &mut Conn,
+    account: &Account,
+    limit: i64,
+    cutoffs: &Cutoffs,
+) -> Result<Place, StoreError> {
+    match account.installation() {
+        None if !users::lock_in_tx(conn, account.company, account.user).await? => {
+            return Ok(Place::NoSuchUser);
+        }
+        Some(installation) if !installations::lock_in_tx(conn, &installation).await? => {
+            return Ok(Place::AppNotInstalled);
+        }
+        None | Some(_) => {}
+    }
+    let used = used(conn, account, cutoffs).await?;
+    Ok(if used < limit {
+        Place::Free
+    } else {
+        Place::Taken { used }
+    })
+}
+
 /// Creates a webhook if its user or installation stands and its account has fewer live ones than `limit` (W3).
 pub async fn create_in_tx(
     conn: &mut Conn,
@@ -231,19 +280,11 @@ pub async fn create_in_tx(
     limit: i64,
     cutoffs: &Cutoffs,
 ) -> Result<Creation, StoreError> {
-    let account = new.account();
-    match account.installation() {
-        None if !users::lock_in_tx(conn, new.company, new.user).await? => {
-            return Ok(Creation::NoSuchUser);
-        }
-        Some(installation) if !installations::lock_in_tx(conn, &installation).await? => {
-            return Ok(Creation::AppNotInstalled);
-        }
-        None | Some(_) => {}
-    }
-    let used = used(conn, &account, cutoffs).await?;
-    if used >= limit {
-        return Ok(Creation::LimitReached { used });
+    match place_in_tx(conn, &new.account(), limit, cutoffs).await? {
+        Place::Free => {}
+        Place::Taken { used } => return Ok(Creation::LimitReached { used }),
+        Place::NoSuchUser => return Ok(Creation::NoSuchUser),
+        Place::AppNotInstalled => return Ok(Creation::AppNotInstalled),
     }
     let number = insert(conn, new).await?;
     Ok(Creation::Created(Box::new(new.numbered(number))))
@@ -307,6 +348,35 @@ pub async fn write_in_tx(conn: &mut Conn, webhook: &Webhook) -> Result<(), Store
             webhooks::action.eq(webhook.action.code()),
             webhooks::object.eq(&webhook.object),
             webhooks::auth.eq(webhook.auth.as_ref().map(|sealed| sealed.0.as_slice())),
+            webhooks::updated_at.eq(time(webhook.updated_at)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Writes whether a webhook that [`lock_in_tx`] has locked is paused, and takes its removal back if it is not removed.
+pub async fn write_standing_in_tx(conn: &mut Conn, webhook: &Webhook) -> Result<(), StoreError> {
+    diesel::update(webhooks::table.find((webhook.lane.0, webhook.id.0)))
+        .set((
+            webhooks::paused_at.eq(maybe_time(webhook.paused_at)),
+            webhooks::removed_at.eq(maybe_time(webhook.removed.map(|(at, _)| at))),
+            webhooks::remove_reason.eq(webhook.removed.map(|(_, reason)| reason.code())),
+            webhooks::updated_at.eq(time(webhook.updated_at)),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Writes the signing secrets of a webhook that [`lock_in_tx`] has locked.
+pub async fn write_secrets_in_tx(conn: &mut Conn, webhook: &Webhook) -> Result<(), StoreError> {
+    let previous = webhook.secrets.previous.as_ref();
+    diesel::update(webhooks::table.find((webhook.lane.0, webhook.id.0)))
+        .set((
+            webhooks::secret.eq(&webhook.secrets.current.0),
+            webhooks::previous_secret.eq(previous.map(|(sealed, _)| sealed.0.as_slice())),
+            webhooks::previous_secret_expires_at.eq(maybe_time(previous.map(|(_, until)| *until))),
             webhooks::updated_at.eq(time(webhook.updated_at)),
         ))
         .execute(conn)

@@ -3,23 +3,21 @@
 mod check;
 
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use self::check::{Change, Subscription};
+use super::managed::{Checked, by_key, is_removed, manageable, no_such_webhook, removed_already};
 use super::{PayloadVersion, Webhook};
-use crate::api::context::{Ask, Services};
+use crate::api::context::Ask;
 use crate::api::error::{ApiError, Result};
 use crate::api::events::EventAction;
-use crate::api::global_id::GlobalId;
 use crate::api::scalars::EventObject;
 use crate::api::user_error::{Path, Problems, UserError, UserErrorCode, denied};
 use crate::model;
-use crate::model::access::{Caller, WebhookScope};
+use crate::model::access::Caller;
 use crate::model::health::Health;
-use crate::model::ids::{CompanyId, Lane, UserId, WebhookId};
+use crate::model::ids::{CompanyId, UserId, WebhookId};
 use crate::policy::access::{self, Denial, NewOwnership};
-use crate::policy::health::view;
 use crate::policy::signing::SigningSecret;
 use crate::store::changes::announce_in_tx;
 use crate::store::removal;
@@ -177,9 +175,6 @@ impl WebhookMutations {
     }
 }
 
-/// A value, or what was wrong with the input.
-type Checked<T> = std::result::Result<T, Problems>;
-
 async fn create(
     ctx: &Context<'_>,
     input: CreateWebhookInput,
@@ -313,69 +308,4 @@ async fn delete(ctx: &Context<'_>, input: &DeleteWebhookInput) -> Result<Checked
     Ok(webhook
         .map(|state| Webhook::new(ctx, state))
         .ok_or_else(no_such_webhook))
-}
-
-/// The webhook of a global id that the caller may treat so, unless it is removed.
-async fn manageable<T>(
-    ctx: &Context<'_>,
-    id: &ID,
-    may: impl Fn(&Caller, &model::webhook::Webhook, bool) -> std::result::Result<T, Denial>,
-) -> Result<Checked<(Webhook, T)>> {
-    let session = ctx.session();
-    let at = Path::input().field("id");
-    // Who may not write at all learns nothing about the id.
-    if let Err(denial) = access::write(&session.caller, session.app_installed) {
-        return Ok(Err(denied(denial, at)?));
-    }
-    let Some(key) = GlobalId::webhook(id) else {
-        return Ok(Err(no_such_webhook()));
-    };
-    let Some((webhook, health)) = by_key(ctx, key).await? else {
-        return Ok(Err(no_such_webhook()));
-    };
-    let allowed = match may(&session.caller, &webhook, session.app_installed) {
-        Ok(allowed) => allowed,
-        Err(denial) => return Ok(Err(denied(denial, at)?)),
-    };
-    if is_removed(ctx.services(), &webhook, &health, ctx.now()) {
-        return Ok(Err(removed_already()));
-    }
-    Ok(Ok((Webhook::new(ctx, (webhook, health)), allowed)))
-}
-
-/// A webhook, whoever asks.
-async fn by_key(
-    ctx: &Context<'_>,
-    key: (Lane, WebhookId),
-) -> Result<Option<(model::webhook::Webhook, Health)>> {
-    let mut conn = ctx.services().store.conn().await?;
-    let found = webhooks::find(&mut conn, &[key], &WebhookScope::Everything, &ctx.cutoffs()).await?;
-    Ok(found.into_iter().next())
-}
-
-fn is_removed(
-    services: &Services,
-    webhook: &model::webhook::Webhook,
-    health: &Health,
-    now: Timestamp,
-) -> bool {
-    view(health, webhook.paused_at, webhook.removed, now, services.policy())
-        .removed
-        .is_some()
-}
-
-fn no_such_webhook() -> Problems {
-    Problems::one(
-        UserErrorCode::NotFound,
-        Path::input().field("id"),
-        Denial::NotFound,
-    )
-}
-
-fn removed_already() -> Problems {
-    Problems::one(
-        UserErrorCode::InvalidState,
-        Path::input().field("id"),
-        "the webhook is removed already",
-    )
 }

@@ -1,0 +1,265 @@
+use super::*;
+
+const DAY: i64 = 24 * 3600;
+
+/// A moment, in seconds.
+fn t(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+fn millisecond() -> SignedDuration {
+    SignedDuration::from_millis(1)
+}
+
+fn numbers() -> Numbers {
+    Numbers::default()
+}
+
+/// A webhook whose first tries failed in these seconds.
+fn failed(at: impl IntoIterator<Item = i64>) -> Webhook {
+    let mut webhook = Webhook::new();
+    for second in at {
+        webhook.attempt_ended(t(second), 1, false, &numbers());
+    }
+    webhook
+}
+
+#[test]
+fn the_tenth_failed_first_try_bans_for_thirty_minutes_and_the_ninth_does_not() {
+    let mut webhook = failed(0..9);
+    assert_eq!((webhook.counter, webhook.ban), (9, None));
+    let (start, until) = (t(100), t(100 + 1800));
+    assert_eq!(
+        webhook.attempt_ended(start, 1, false, &numbers()),
+        [Step::BanStarted { at: start, until }]
+    );
+    assert_eq!((webhook.counter, webhook.ban), (10, Some(Ban { start, until })));
+    assert_eq!(webhook.state(start, &numbers()), State::Banned);
+}
+
+#[test]
+fn retries_never_count() {
+    let mut webhook = failed(0..9);
+    for number in 2..=4 {
+        webhook.attempt_ended(t(20), number, false, &numbers());
+    }
+    assert_eq!((webhook.counter, webhook.ban), (9, None));
+}
+
+#[test]
+fn a_success_leaves_the_counter_where_it_is() {
+    let mut webhook = failed(0..9);
+    webhook.attempt_ended(t(20), 1, true, &numbers());
+    assert_eq!(webhook.counter, 9);
+    webhook.attempt_ended(t(21), 1, false, &numbers());
+    assert!(webhook.ban.is_some());
+}
+
+#[test]
+fn a_ban_is_over_at_its_end_and_not_a_millisecond_before() {
+    let webhook = failed(0..10);
+    let until = t(9 + 1800);
+    assert_eq!(webhook.state(until - millisecond(), &numbers()), State::Banned);
+    assert_eq!(webhook.state(until, &numbers()), State::Active);
+    let mut webhook = webhook;
+    assert_eq!(webhook.advance(until - millisecond(), &numbers()), []);
+    assert_eq!(webhook.advance(until, &numbers()), [Step::BanEnded { at: until }]);
+    assert_eq!((webhook.counter, webhook.ban), (0, None));
+}
+
+#[test]
+fn a_failure_in_a_ban_neither_counts_nor_prolongs_it() {
+    let mut webhook = failed(0..10);
+    let until = t(9 + 1800);
+    for at in [t(9), t(15), until - millisecond()] {
+        assert_eq!(webhook.attempt_ended(at, 1, false, &numbers()), []);
+    }
+    assert_eq!(
+        (webhook.counter, webhook.ban.map(|ban| ban.until)),
+        (10, Some(until))
+    );
+}
+
+#[test]
+fn a_failure_at_a_bans_end_counts_one_for_the_time_after() {
+    let mut webhook = failed(0..10);
+    let until = t(9 + 1800);
+    assert_eq!(
+        webhook.attempt_ended(until, 1, false, &numbers()),
+        [Step::BanEnded { at: until }]
+    );
+    assert_eq!((webhook.counter, webhook.ban), (1, None));
+}
+
+#[test]
+fn a_success_in_a_ban_ends_the_window_and_not_the_ban() {
+    let mut webhook = failed(0..10);
+    assert_eq!(
+        webhook.attempt_ended(t(15), 1, true, &numbers()),
+        [Step::Recovered {
+            at: t(15),
+            warned: false
+        }]
+    );
+    assert_eq!((webhook.failing_since, webhook.counter), (None, 10));
+    assert_eq!(webhook.state(t(16), &numbers()), State::Banned);
+}
+
+#[test]
+fn ten_failures_in_one_instant_make_one_ban_and_an_eleventh_no_second() {
+    let webhook = failed([5; 11]);
+    assert_eq!(
+        (webhook.counter, webhook.ban.map(|ban| ban.start)),
+        (10, Some(t(5)))
+    );
+}
+
+#[test]
+fn a_window_is_opened_by_the_first_failed_attempt_retries_too_and_by_no_later_one() {
+    let mut webhook = Webhook::new();
+    assert_eq!(
+        webhook.attempt_ended(t(7), 3, false, &numbers()),
+        [Step::WindowOpened { at: t(7) }]
+    );
+    assert_eq!(webhook.attempt_ended(t(8), 1, false, &numbers()), []);
+    assert_eq!(webhook.failing_since, Some(t(7)));
+}
+
+#[test]
+fn silence_opens_no_window() {
+    let mut webhook = Webhook::new();
+    assert_eq!(webhook.advance(t(30 * DAY), &numbers()), []);
+    assert_eq!(webhook.next_step(&numbers()), None);
+}
+
+#[test]
+fn a_window_warns_three_times_and_removes_at_seventy_two_hours() {
+    let mut webhook = failed([0]);
+    let end = t(3 * DAY);
+    assert_eq!(webhook.removal_due(&numbers()), Some(end));
+    assert_eq!(
+        webhook.advance(end - millisecond(), &numbers()),
+        [24, 48, 71].map(|hours| Step::Warned {
+            at: t(hours * 3600),
+            hours
+        })
+    );
+    assert_eq!(webhook.state(end - millisecond(), &numbers()), State::Active);
+    assert_eq!(webhook.state(end, &numbers()), State::Removed);
+    assert_eq!(
+        webhook.advance(t(4 * DAY), &numbers()),
+        [Step::Removed { at: end }]
+    );
+    assert_eq!(webhook.next_step(&numbers()), None);
+}
+
+#[test]
+fn a_success_a_millisecond_before_the_end_saves_it_and_one_at_the_end_does_not() {
+    let end = t(3 * DAY);
+    let mut saved = failed([0]);
+    let steps = saved.attempt_ended(end - millisecond(), 4, true, &numbers());
+    assert_eq!(
+        steps.last(),
+        Some(&Step::Recovered {
+            at: end - millisecond(),
+            warned: true
+        })
+    );
+    assert_eq!((saved.failing_since, saved.warned), (None, 0));
+    assert_eq!(saved.state(end, &numbers()), State::Active);
+
+    let mut late = failed([0]);
+    let steps = late.attempt_ended(end, 4, true, &numbers());
+    assert_eq!(steps.last(), Some(&Step::Removed { at: end }));
+    assert_eq!(late.state(end, &numbers()), State::Removed);
+}
+
+#[test]
+fn a_failure_after_the_removal_moves_nothing() {
+    let mut webhook = failed([0]);
+    webhook.advance(t(3 * DAY), &numbers());
+    let before = webhook.clone();
+    assert_eq!(webhook.attempt_ended(t(3 * DAY + 1), 1, false, &numbers()), []);
+    assert_eq!(webhook, before);
+}
+
+#[test]
+fn a_ban_and_its_end_leave_the_window_as_it_is() {
+    let mut webhook = failed(0..10);
+    webhook.advance(t(2000), &numbers());
+    webhook.attempt_ended(t(2001), 1, false, &numbers());
+    assert_eq!((webhook.counter, webhook.failing_since), (1, Some(t(0))));
+}
+
+#[test]
+fn a_pause_closes_the_window_and_lets_counter_and_ban_run_on() {
+    let mut webhook = failed(0..10);
+    webhook.pause(t(20), &numbers());
+    assert_eq!((webhook.failing_since, webhook.counter), (None, 10));
+    assert_eq!(webhook.state(t(21), &numbers()), State::Paused);
+    assert_eq!(
+        webhook.resume(t(9 + 1800), &numbers()),
+        [Step::BanEnded { at: t(9 + 1800) }]
+    );
+    assert_eq!(webhook.state(t(9 + 1800), &numbers()), State::Active);
+}
+
+#[test]
+fn what_ends_in_a_pause_counts_and_opens_no_window() {
+    let mut webhook = failed([0]);
+    webhook.pause(t(1), &numbers());
+    assert_eq!(webhook.attempt_ended(t(2), 1, false, &numbers()), []);
+    webhook.resume(t(3), &numbers());
+    assert_eq!((webhook.counter, webhook.failing_since), (2, None));
+}
+
+#[test]
+fn what_was_removed_for_want_of_a_success_is_restored_afresh_for_thirty_days() {
+    let mut removed = failed([0]);
+    removed.advance(t(3 * DAY), &numbers());
+    let mut late = removed.clone();
+    assert!(removed.restore(t(33 * DAY) - millisecond(), &numbers()));
+    assert_eq!(removed, Webhook::new());
+    assert!(!late.restore(t(33 * DAY), &numbers()));
+}
+
+#[test]
+fn what_somebody_removed_is_not_restored() {
+    let mut webhook = Webhook::new();
+    webhook.remove(t(0), RemoveReason::DeletedByUser, &numbers());
+    assert!(!webhook.restore(t(1), &numbers()));
+    assert_eq!(webhook.state(t(1), &numbers()), State::Removed);
+}
+
+#[test]
+fn a_webhook_whose_window_has_ended_cannot_be_paused_or_removed_otherwise() {
+    let mut webhook = failed([0]);
+    webhook.pause(t(3 * DAY), &numbers());
+    webhook.remove(t(3 * DAY), RemoveReason::DeletedByUser, &numbers());
+    let reason = RemoveReason::NoSuccessfulDelivery;
+    assert_eq!(
+        webhook.standing,
+        Standing::Removed {
+            at: t(3 * DAY),
+            reason
+        }
+    );
+}
+
+#[test]
+fn three_retries_follow_at_three_thirty_and_a_hundred_and_fifty_seconds() {
+    let due = |number| retry_at(number, t(0), &numbers());
+    assert_eq!([1, 2, 3].map(due), [3, 30, 150].map(|wait| Some(t(wait))));
+    assert_eq!([0, 4].map(due), [None, None]);
+}
+
+#[test]
+fn what_is_due_before_a_bans_end_is_lost_and_what_is_due_at_it_is_not() {
+    let ban = Ban {
+        start: t(0),
+        until: t(1800),
+    };
+    assert!(lost_in(ban, t(-10)));
+    assert!(lost_in(ban, t(1800) - millisecond()));
+    assert!(!lost_in(ban, t(1800)));
+}

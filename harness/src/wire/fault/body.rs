@@ -1,0 +1,87 @@
+//! Faults in the body of a 200: the status has been sent, and decides.
+
+use std::io;
+use std::io::Write;
+
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+
+use crate::journal::Arrival;
+use crate::wire::connection::Connection;
+
+const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\nconnection: close\r\n\r\nhalf";
+pub(super) const SHORT: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\nconnection: close\r\n\r\nless than promised";
+pub(super) const LONG: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nmore than promised";
+pub(super) const CHUNKED_GARBAGE: &[u8] =
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nfirst\r\nno chunk\r\n";
+
+const MIB: usize = 1 << 20;
+
+/// What a [`gzip_bomb`] expands to, in MiB.
+pub(super) const EXPANDED_MIB: usize = 128;
+
+/// Sends the headers and half of the body, and says nothing more.
+///
+/// The clock hears of it only when the other side has had a moment to read the headers: had it heard before, time
+/// could pass the deadline before they were seen, and the attempt would count as timed out.
+pub(super) async fn hang(connection: &mut Connection, arrival: &Arrival) -> io::Result<()> {
+    connection.write(HALF).await?;
+    connection.let_read().await;
+    connection.hang(arrival).await;
+    Ok(())
+}
+
+/// Sends the headers and half of the body, and resets the connection.
+pub(super) async fn reset(mut connection: Connection) -> io::Result<()> {
+    connection.write(HALF).await?;
+    connection.let_read().await;
+    connection.reset()
+}
+
+/// Sends the headers and then the body as fast as it is read; ends only by the error that the other side has gone.
+pub(super) async fn endless(connection: &mut Connection) -> io::Result<()> {
+    connection
+        .write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+        .await?;
+    loop {
+        connection.write(&[b'x'; 4096]).await?;
+    }
+}
+
+/// A whole answer of 200 whose body expands a thousandfold.
+///
+/// One MiB of zeros is compressed to a run of bytes that refers to nothing before it, and the run is repeated: as valid
+/// as compressing all of it, and a hundred times quicker.
+pub(super) fn gzip_bomb() -> Vec<u8> {
+    let zeros = vec![0; MIB];
+    let (mut whole, mut once) = (Crc::new(), Crc::new());
+    once.update(&zeros);
+    let run = compressed(&zeros).expect("writing to memory does not fail");
+    // Magic number, deflate, no flags, no time, no hint, unknown system.
+    let mut body = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    for _ in 0..EXPANDED_MIB {
+        body.extend(&run);
+        whole.combine(&once);
+    }
+    // An empty last block, then the checksum and the length.
+    body.extend([3, 0]);
+    body.extend(whole.sum().to_le_bytes());
+    body.extend(whole.amount().to_le_bytes());
+    let mut answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend(body);
+    answer
+}
+
+/// Ends on a whole byte and without a last block, so that more may follow.
+fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    encoder.flush()?;
+    Ok(encoder.get_ref().clone())
+}

@@ -1,0 +1,56 @@
+//! Faults in a status line or in headers.
+
+use std::io;
+
+use jiff::SignedDuration;
+
+use crate::journal::Arrival;
+use crate::wire::connection::Connection;
+
+const UNFINISHED: &[u8] = b"HTTP/1.1 200 OK\r\nserver: unfinished\r\n";
+
+/// Long enough for a drip of one byte a second to outlast any time-out of the policy.
+const DRIPPED: &[u8] = b"HTTP/1.1 200 OK\r\nserver: one that takes its time\r\ncontent-length: 0\r\n\r\n";
+
+const DRIP_EVERY: SignedDuration = SignedDuration::from_secs(1);
+
+/// The letter O twice, where a status has the digit 0.
+pub(super) const MALFORMED: &[u8] = b"HTTP/1.1 2OO OK\r\ncontent-length: 0\r\n\r\n";
+
+/// How long [`oversized`] headers are together, in bytes.
+pub(super) const OVERSIZED: usize = 1 << 20;
+
+/// Begins the headers and says nothing more.
+pub(super) async fn hang(connection: &mut Connection, arrival: &Arrival) -> io::Result<()> {
+    connection.write(UNFINISHED).await?;
+    connection.hang(arrival).await;
+    Ok(())
+}
+
+/// Sends a whole answer, a byte a second by the world's clock, until the other side gives up.
+pub(super) async fn drip(connection: &mut Connection, arrival: &Arrival) -> io::Result<()> {
+    for byte in DRIPPED.chunks(1) {
+        let pause = connection.time.delay(&arrival.name(), DRIP_EVERY);
+        tokio::select! {
+            () = pause => connection.write(byte).await?,
+            () = connection.outlast() => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Begins the headers and resets the connection.
+pub(super) async fn reset(mut connection: Connection) -> io::Result<()> {
+    connection.write(b"HTTP/1.1 200 OK\r\nserver: unfin").await?;
+    connection.let_read().await;
+    connection.reset()
+}
+
+/// A whole answer of 200 with more headers than any client should hold.
+pub(super) fn oversized() -> Vec<u8> {
+    let line = format!("x-padding: {}\r\n", "x".repeat(1011));
+    let mut answer = b"HTTP/1.1 200 OK\r\n".to_vec();
+    answer.extend(line.repeat(OVERSIZED / line.len()).bytes());
+    answer.extend(b"content-length: 0\r\n\r\n");
+    answer
+}

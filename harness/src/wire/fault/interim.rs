@@ -1,0 +1,36 @@
+//! Answers of the class 1xx: in front of the final one, in its place, and without end.
+
+use std::io;
+use std::time::Duration;
+
+use crate::journal::Arrival;
+use crate::realtime;
+use crate::wire::connection::Connection;
+
+pub(super) const SWITCHING: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+const HINT: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// How many hints a storm has.
+pub(super) const STORM: usize = 5_000;
+
+/// The pause between two bursts of a storm that never ends. Without it, one connection would take a whole core.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// Sends so many hints, and then 200.
+pub(super) async fn hints(connection: &mut Connection, count: usize) -> io::Result<()> {
+    let mut answer = HINT.repeat(count);
+    answer.extend(OK);
+    connection.write(&answer).await
+}
+
+/// Sends hints until the other side gives up.
+pub(super) async fn endless(connection: &mut Connection, arrival: &Arrival) -> io::Result<()> {
+    connection.time.stall(&arrival.name());
+    let burst = HINT.repeat(100);
+    loop {
+        connection.write(&burst).await?;
+        realtime::pause(BREATH).await;
+    }
+}

@@ -1,0 +1,35 @@
+//! Redirects to where nobody should follow.
+
+use std::io;
+
+use crate::journal::Arrival;
+use crate::reply::Reply;
+use crate::wire::connection::Connection;
+
+/// Where a redirect leads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Destination {
+    /// Back to the URL that was called: whoever follows goes round in circles.
+    Itself,
+    /// The metadata service of a cloud.
+    Metadata,
+    /// A private network.
+    Private,
+}
+
+/// Answers with this status and the destination.
+pub(super) async fn answer(
+    mut connection: Connection,
+    arrival: &Arrival,
+    status: u16,
+    destination: Destination,
+) -> io::Result<()> {
+    let location = match destination {
+        Destination::Itself => arrival.path.as_str(),
+        Destination::Metadata => "http://169.254.169.254/latest/meta-data/",
+        Destination::Private => "http://10.0.0.1/",
+    };
+    connection
+        .send(&Reply::status(status).header("location", location))
+        .await
+}

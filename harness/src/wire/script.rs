@@ -1,0 +1,184 @@
+//! Conducts as text: `fail:3,hang,ok` is three times 500, once silence, then 200 for ever.
+//!
+//! Promises that what parses is meant: an entry nobody knows or a count of zero is refused, with
+//! the place and the cure. Does not know HTTP: any status from 200 to 999 may be asked for.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use jiff::SignedDuration;
+
+use super::conduct::{Conduct, Conducts};
+use super::fault::Fault;
+
+/// How many entries a script has at most.
+pub const MAX_ENTRIES: usize = 100;
+
+/// How often an entry is repeated at most. One that is to go on for ever comes last.
+pub const MAX_TIMES: u32 = 1_000_000;
+
+/// How a script is written, for help texts.
+pub const SYNTAX: &str = "Entries, separated by commas, each for one request or, with `:N`, for N of them; the last goes on \
+for ever. An entry is `ok` (200), `fail` (500), a status, `delay:2s` (200 after that time), or the name of a fault.";
+
+/// A sequence of conducts, the last of which goes on for ever.
+#[derive(Debug, Clone)]
+pub struct Script {
+    entries: Vec<(Conduct, u32)>,
+    last: Conduct,
+}
+
+/// Why a text is no script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptError {
+    /// The entry that is wrong, from 1; 0 where it is the whole.
+    pub entry: usize,
+    /// What is wrong with it, and what to write instead.
+    pub complaint: String,
+}
+
+impl Script {
+    /// Each entry so many times, and then the last conduct for ever.
+    pub fn new(entries: Vec<(Conduct, u32)>, last: impl Into<Conduct>) -> Self {
+        Self {
+            entries,
+            last: last.into(),
+        }
+    }
+
+    /// What the request, attempt or connection at this place gets, counted from 0.
+    pub fn conduct(&self, mut place: usize) -> &Conduct {
+        for (conduct, times) in &self.entries {
+            let times = usize::try_from(*times).unwrap_or(usize::MAX);
+            if place < times {
+                return conduct;
+            }
+            place -= times;
+        }
+        &self.last
+    }
+
+    /// Counts connections: what comes before a request can be scripted too.
+    pub fn by_connection(self) -> Conducts {
+        Arc::new(move |number| self.conduct(number).clone())
+    }
+
+    /// Counts the attempts of each delivery on its own. What comes before a request comes right after it, since only
+    /// the request names its attempt.
+    pub fn by_attempt(self) -> Conduct {
+        Conduct::chosen(move |arrival| {
+            self.conduct(usize::from(arrival.attempt()).saturating_sub(1))
+                .clone()
+        })
+    }
+
+    /// Every conduct in it, each once, in order.
+    pub fn conducts(&self) -> impl Iterator<Item = &Conduct> {
+        self.entries
+            .iter()
+            .map(|(conduct, _)| conduct)
+            .chain([&self.last])
+    }
+}
+
+impl FromStr for Script {
+    type Err = ScriptError;
+
+    fn from_str(text: &str) -> Result<Self, ScriptError> {
+        let count = text.split(',').count();
+        if count > MAX_ENTRIES {
+            return Err(ScriptError {
+                entry: 0,
+                complaint: format!(
+                    "a script has at most {MAX_ENTRIES} entries, this one has {count}; repeat one with `:N`"
+                ),
+            });
+        }
+        let mut entries = Vec::with_capacity(count);
+        for (place, entry) in text.split(',').enumerate() {
+            let parsed = parse(entry.trim()).map_err(|complaint| ScriptError {
+                entry: place + 1,
+                complaint,
+            })?;
+            entries.push(parsed);
+        }
+        // Its count would end what goes on for ever.
+        let last = match entries.pop() {
+            Some((conduct, _)) => conduct,
+            None => Conduct::ok(),
+        };
+        Ok(Self { entries, last })
+    }
+}
+
+/// One entry: a conduct and how often.
+fn parse(entry: &str) -> Result<(Conduct, u32), String> {
+    let mut parts = entry.split(':');
+    let name = parts.next().unwrap_or_default();
+    let conduct = match name {
+        "" => return Err("an entry is empty; take the comma away, or write `ok`".to_owned()),
+        "ok" => Conduct::ok(),
+        "fail" => 500.into(),
+        "delay" => {
+            let wait = parts
+                .next()
+                .ok_or("`delay` needs a time, as in `delay:2s`")
+                .map_err(str::to_owned)?;
+            Conduct::after(duration(wait)?, 200)
+        }
+        _ if name.starts_with(|first: char| first.is_ascii_digit()) => status(name)?.into(),
+        _ => Conduct::Fault(fault(name)?),
+    };
+    let times = match parts.next() {
+        None => 1,
+        Some(times) => count(times)?,
+    };
+    match parts.next() {
+        None => Ok((conduct, times)),
+        Some(more) => Err(format!("nothing can follow the count, but `:{more}` does")),
+    }
+}
+
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    match text.parse::<SignedDuration>() {
+        Ok(wait) if !wait.is_negative() => Ok(wait),
+        Ok(_) => Err(format!("`{text}` lies in the past; a delay is positive")),
+        Err(_) => Err(format!("`{text}` is no time; write `2s`, `500ms` or `1m`")),
+    }
+}
+
+fn status(text: &str) -> Result<u16, String> {
+    text.parse()
+        .ok()
+        .filter(|status| (200..=999).contains(status))
+        .ok_or_else(|| format!("`{text}` is no final status; those are 200 to 999"))
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|times| (1..=MAX_TIMES).contains(times))
+        .ok_or_else(|| format!("`{text}` is no count; those are 1 to {MAX_TIMES}"))
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
+    Fault::from_str(name, false).map_err(|_| {
+        let known = Fault::all().iter().map(|fault| fault.name());
+        format!(
+            "`{name}` is none of `ok`, `fail`, a status, `delay:TIME`, `hang` and the faults {}",
+            known.collect::<Vec<_>>().join(", ")
+        )
+    })
+}
+
+impl std::fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.entry > 0 {
+            write!(f, "entry {}: ", self.entry)?;
+        }
+        f.write_str(&self.complaint)
+    }
+}
+
+impl std::error::Error for ScriptError {}

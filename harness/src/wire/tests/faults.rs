@@ -1,0 +1,216 @@
+//! Faults one by one.
+
+use std::collections::HashSet;
+
+use clap::ValueEnum;
+
+use super::*;
+
+/// The answer to a request, which must come.
+async fn answer(fault: Fault) -> reqwest::Response {
+    let receiver = receiver(fault).await;
+    // The receiver goes with the end of this function; what it has sent is there already, or it waits to be read.
+    let answer = post(&receiver).await;
+    answer.unwrap_or_else(|error| panic!("{fault}: {error}"))
+}
+
+/// The status of a request, and its body or what went wrong with it.
+async fn body(fault: Fault) -> (u16, Result<String, String>) {
+    let receiver = receiver(fault).await;
+    let answer = post(&receiver)
+        .await
+        .unwrap_or_else(|error| panic!("{fault}: {error}"));
+    let status = answer.status().as_u16();
+    (status, answer.text().await.map_err(|error| format!("{error:?}")))
+}
+
+async fn error(fault: Fault) -> String {
+    let receiver = receiver(fault).await;
+    match post(&receiver).await {
+        Ok(answer) => panic!("{fault} was answered with {}", answer.status()),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn every_fault_has_a_name_of_its_own_that_parses_and_says_what_it_does() {
+    let names: HashSet<String> = Fault::all().iter().map(|fault| fault.name()).collect();
+    assert_eq!(names.len(), Fault::all().len());
+    for fault in Fault::all() {
+        assert_eq!(Fault::from_str(&fault.name(), false), Ok(*fault));
+        assert!(!fault.help().is_empty(), "{fault}");
+        let kebab = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+        assert!(fault.name().chars().all(kebab), "{fault}");
+    }
+    assert_eq!(Fault::from_str("hang", false), Ok(Fault::HangBeforeHeaders));
+}
+
+#[tokio::test]
+async fn what_is_broken_off_is_an_error() {
+    for fault in [
+        Fault::ResetAtOnce,
+        Fault::ResetAfterRequest,
+        Fault::ResetInHeaders,
+    ] {
+        let error = error(fault).await;
+        assert!(
+            error.contains("ConnectionReset") || error.contains("BrokenPipe"),
+            "{fault}: {error}"
+        );
+    }
+    for fault in [Fault::CloseWithoutAnswer, Fault::HalfClose] {
+        let error = error(fault).await;
+        assert!(error.contains("IncompleteMessage"), "{fault}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_never_answers_never_answers() {
+    for fault in [
+        Fault::Silence,
+        Fault::SlowAccept,
+        Fault::HangBeforeHeaders,
+        Fault::HangInHeaders,
+        Fault::DripHeaders,
+        Fault::EndlessEarlyHints,
+        Fault::Http2WithoutSettings,
+    ] {
+        assert!(stays_silent(&receiver(fault).await).await, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_not_parsed() {
+    for fault in [
+        Fault::Garbage,
+        Fault::MalformedStatusLine,
+        Fault::OversizedHeaders,
+    ] {
+        let error = error(fault).await;
+        assert!(error.contains("Parse"), "{fault}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_come_before_the_final_one_and_101_is_one() {
+    assert_eq!(answer(Fault::SwitchingProtocols).await.status(), 101);
+    for fault in [Fault::EarlyHints, Fault::EarlyHintsStorm] {
+        assert_eq!(answer(fault).await.status(), 200, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_say_where_to() {
+    for (fault, status, location) in [
+        (Fault::Redirect301, 301, "/hook"),
+        (Fault::Redirect302, 302, "/hook"),
+        (Fault::Redirect303, 303, "/hook"),
+        (Fault::Redirect307, 307, "/hook"),
+        (Fault::Redirect308, 308, "/hook"),
+        (
+            Fault::RedirectToMetadata,
+            307,
+            "http://169.254.169.254/latest/meta-data/",
+        ),
+        (Fault::RedirectToPrivate, 307, "http://10.0.0.1/"),
+    ] {
+        let answer = answer(fault).await;
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["location"].to_str()),
+            (status, Ok(location)),
+            "{fault}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_or_is_none_comes_after_a_200() {
+    for fault in [Fault::ResetInBody, Fault::ShortBody, Fault::ChunkedGarbage] {
+        let (status, body) = body(fault).await;
+        assert_eq!(status, 200, "{fault}");
+        assert!(body.is_err(), "{fault}: {body:?}");
+    }
+    assert_eq!(body(Fault::LongBody).await, (200, Ok("more".to_owned())));
+}
+
+#[tokio::test]
+async fn a_body_that_hangs_has_half_of_it_sent() {
+    let receiver = receiver(Fault::HangInBody).await;
+    let mut answer = post(&receiver).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), "half");
+    let rest = realtime::within(Duration::from_millis(100), answer.chunk()).await;
+    assert!(rest.is_none(), "{rest:?}");
+}
+
+#[tokio::test]
+async fn an_endless_body_goes_on() {
+    let receiver = receiver(Fault::EndlessBody).await;
+    let mut endless = post(&receiver).await.unwrap();
+    let mut read = 0;
+    while read < 1 << 20 {
+        read += endless.chunk().await.unwrap().unwrap().len();
+    }
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_gzip_and_expands_a_thousandfold() {
+    let bomb = receiver(Fault::GzipBomb).await;
+    // Takes the body as it comes, for the weight of it.
+    let raw = reqwest::Client::builder().no_proxy().no_gzip();
+    let raw = raw.tls_certs_only([]).build().unwrap();
+    let body = post_by(&raw, &bomb).await.unwrap().bytes().await.unwrap();
+    assert!(body.len() < 256 * 1024, "{} bytes", body.len());
+    let mut expanded = flate2::read::GzDecoder::new(&body[..]);
+    // Fails when the checksum or the length is wrong.
+    let bytes = std::io::copy(&mut expanded, &mut std::io::sink()).unwrap();
+    assert_eq!(bytes, 128 << 20);
+}
+
+#[tokio::test]
+async fn a_slow_accept_answers_when_its_time_has_come() {
+    let time = SimulatedTime::starting_at("2026-02-03T10:00:00Z".parse().unwrap()).unwrap();
+    let (keyring, conducts) = (Keyring::default(), Conduct::from(Fault::SlowAccept).for_all());
+    let receiver = WireReceiver::start(Listen::default(), Arc::new(time.clone()), keyring, conducts)
+        .await
+        .unwrap();
+    let advance = async {
+        // Nothing marks the client as busy for this clock, so its connection must be waited for.
+        realtime::eventually("the receiver waits", async || {
+            time.advance_to_next().await.unwrap() > "2026-02-03T10:00:00Z".parse().unwrap()
+        })
+        .await;
+    };
+    let (answer, ()) = tokio::join!(post(&receiver), advance);
+    assert_eq!(answer.unwrap().status(), 200);
+    assert_eq!(time.now(), "2026-02-03T10:00:02Z".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_drip_is_one_byte_a_second() {
+    let beginning = "2026-02-03T10:00:00Z".parse().unwrap();
+    let time = SimulatedTime::starting_at(beginning).unwrap();
+    let (keyring, conducts) = (Keyring::default(), Conduct::from(Fault::DripHeaders).for_all());
+    let receiver = WireReceiver::start(Listen::default(), Arc::new(time.clone()), keyring, conducts)
+        .await
+        .unwrap();
+    let mut seconds = 0;
+    let mut answer = std::pin::pin!(post(&receiver));
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => break answer,
+            () = realtime::pause(Duration::from_millis(1)) => {
+                if time.advance_to_next().await.unwrap() > time_at(beginning, seconds) {
+                    seconds += 1;
+                }
+            }
+        }
+    };
+    assert_eq!(answer.unwrap().status(), 200);
+    assert!(seconds > 60, "only {seconds} seconds");
+}
+
+fn time_at(beginning: jiff::Timestamp, seconds: i64) -> jiff::Timestamp {
+    beginning + jiff::SignedDuration::from_secs(seconds)
+}

@@ -1,0 +1,176 @@
+use super::*;
+
+const MADE: &str = "count deliveries { id status createdAt event { id } replayOf { id } }";
+
+/// Global ids of a webhook's deliveries, newest first.
+async fn deliveries(world: &World, token: &Token, webhook: &str) -> Vec<String> {
+    let query = "query Q($id: ID!) { webhook(id: $id) { deliveries { nodes { id } } } }";
+    let read = world.ask(token, query, json!({ "id": webhook })).await;
+    let nodes = read["webhook"]["deliveries"]["nodes"].as_array().unwrap();
+    nodes
+        .iter()
+        .map(|node| node["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn deals(world: &World, token: &Token, receiver: &MockServer) -> String {
+    let input = json!({ "subscriptionUrl": receiver.uri(), "eventObject": "deal" });
+    world.webhook(token, input).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d12_a_replay_is_a_new_delivery_of_the_old_event() {
+    let world = World::new().await;
+    let (ann, receiver) = (world.user(1, 7), receiver(200).await);
+    let id = deals(&world, &ann, &receiver).await;
+    let event = world.publish(1, json!({})).await;
+    world.settle().await;
+    let first = deliveries(&world, &ann, &id).await.remove(0);
+    for round in 1..=2 {
+        world.advance(SignedDuration::from_secs(1)).await;
+        let named = json!({ "deliveryIds": deliveries(&world, &ann, &id).await });
+        let replayed = world.done(&ann, "replayDeliveries", named, MADE).await;
+        assert_eq!(
+            replayed["count"], 1,
+            "one for an event, however many deliveries it had"
+        );
+        let made = &replayed["deliveries"][0];
+        assert_eq!(
+            (&made["event"]["id"], &made["replayOf"]["id"]),
+            (&json!(event), &json!(first))
+        );
+        world.settle().await;
+        assert_eq!(deliveries(&world, &ann, &id).await.len(), round + 1);
+        assert_eq!(world.fates(&ann, &id).await[0], "SUCCEEDED -");
+    }
+    let requests = receiver.received_requests().await.unwrap();
+    assert_eq!(requests.len(), 3);
+    for request in &requests {
+        assert_eq!(request.headers["webhook-id"], requests[0].headers["webhook-id"]);
+        assert_eq!(request.headers["tenterhook-attempt"], "1");
+    }
+    let tally = world.engine.gauges().read().await.unwrap().all;
+    assert_eq!((tally.accepted, tally.succeeded, tally.open), (3, 3, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d12_a_replay_counts_towards_bans_as_any_delivery() {
+    let world = World::new().await;
+    let (ann, failing) = (world.user(1, 7), receiver(500).await);
+    let id = deals(&world, &ann, &failing).await;
+    world.publish(1, json!({})).await;
+    world.settle().await;
+    let input = json!({ "deliveryIds": deliveries(&world, &ann, &id).await });
+    assert_eq!(
+        world.errors(&ann, "replayDeliveries", input.clone()).await,
+        ["INVALID_STATE input.deliveryIds.0"],
+        "what has not ended is sent anyway"
+    );
+    world.advance(SignedDuration::from_mins(5)).await;
+    world.done(&ann, "replayDeliveries", input, "").await;
+    world.settle().await;
+    let query = "query Q($id: ID!) { webhook(id: $id) { health { banCounter } } }";
+    let read = world.ask(&ann, query, json!({ "id": id })).await;
+    assert_eq!(read["webhook"]["health"]["banCounter"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d12_what_a_pause_lost_is_replayed_after_it() {
+    let world = World::new().await;
+    let (ann, receiver) = (world.user(1, 7), receiver(200).await);
+    let id = deals(&world, &ann, &receiver).await;
+    world.publish(1, json!({})).await;
+    world.settle().await;
+    world.advance(SignedDuration::from_secs(10)).await;
+    world.done(&ann, "pauseWebhook", json!({ "id": id }), "").await;
+    for _ in 0..3 {
+        world.publish(1, json!({})).await;
+        world.advance(SignedDuration::from_secs(10)).await;
+    }
+    let lost = json!({ "webhookId": id, "status": ["LOST"], "since": "2026-11-23T10:00:20Z" });
+    for dry_run in [true, false] {
+        let mut input = lost.clone();
+        input["dryRun"] = json!(dry_run);
+        assert_eq!(
+            world.errors(&ann, "replayDeliveries", input).await,
+            ["INVALID_STATE input.webhookId"]
+        );
+    }
+    let named = json!({ "deliveryIds": deliveries(&world, &ann, &id).await[..1] });
+    assert_eq!(
+        world.errors(&ann, "replayDeliveries", named).await,
+        ["INVALID_STATE input.deliveryIds.0"]
+    );
+    world.done(&ann, "resumeWebhook", json!({ "id": id }), "").await;
+    let mut dry = lost.clone();
+    dry["dryRun"] = json!(true);
+    for (input, sent) in [(dry, 1), (lost, 3)] {
+        let payload = world
+            .done(&ann, "replayDeliveries", input, "count deliveries { id }")
+            .await;
+        assert_eq!(payload["count"], 2);
+        world.settle().await;
+        assert_eq!(receiver.received_requests().await.unwrap().len(), sent);
+    }
+    let all = json!({ "webhookId": id, "dryRun": true });
+    assert_eq!(
+        world.done(&ann, "replayDeliveries", all, "count").await["count"],
+        4
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d12_who_may_change_a_webhook_and_the_operator_replay() {
+    let world = World::new().await;
+    world.install("crm", 1, 7).await;
+    let (ann, crm, receiver) = (world.user(1, 7), world.through("crm", 1, 7), receiver(200).await);
+    let id = deals(&world, &ann, &receiver).await;
+    world.publish(1, json!({})).await;
+    world.settle().await;
+    let named = json!({ "deliveryIds": deliveries(&world, &ann, &id).await });
+    for (token, expected) in [
+        (&world.user(1, 8), vec!["NOT_FOUND input.deliveryIds.0"]),
+        (&world.admin(2, 9), vec!["NOT_FOUND input.deliveryIds.0"]),
+        (&crm, vec!["FORBIDDEN input.deliveryIds.0"]),
+        (&world.through("erp", 1, 7), vec!["APP_NOT_INSTALLED input"]),
+        (&ann, vec![]),
+        (&world.admin(1, 9), vec![]),
+        (&world.operator(), vec![]),
+    ] {
+        assert_eq!(
+            world.errors(token, "replayDeliveries", named.clone()).await,
+            expected
+        );
+    }
+    let query = "mutation M($input: ReplayDeliveriesInput!) { replayDeliveries(input: $input) { count } }";
+    let input = json!({ "input": named });
+    assert_eq!(world.refusal(&world.platform(), query, input).await, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_names_what_it_means_and_is_bounded() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    let id = world.webhook(&ann, json!({})).await;
+    for (input, expected) in [
+        (json!({}), "INVALID input"),
+        (json!({ "webhookId": id, "deliveryIds": [] }), "INVALID input"),
+        (json!({ "deliveryIds": [], "status": ["LOST"] }), "INVALID input"),
+        (json!({ "webhookId": "nothing" }), "NOT_FOUND input.webhookId"),
+        (
+            json!({ "webhookId": id, "status": ["PENDING"] }),
+            "INVALID input.status",
+        ),
+        (json!({ "deliveryIds": [id] }), "NOT_FOUND input.deliveryIds.0"),
+        (
+            json!({ "deliveryIds": vec![&id; 1_001] }),
+            "TOO_MANY input.deliveryIds",
+        ),
+    ] {
+        assert_eq!(world.errors(&ann, "replayDeliveries", input).await, [expected]);
+    }
+    let none = world
+        .done(&ann, "replayDeliveries", json!({ "webhookId": id }), "count")
+        .await;
+    assert_eq!(none["count"], 0);
+}

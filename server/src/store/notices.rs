@@ -1,0 +1,183 @@
+//! Notices, read (R4). They are written by [`super::health`], in the transaction of what they tell of.
+//!
+//! Promises that a notice is seen by whoever sees its webhook, and as long. Newest first: by the transition's moment.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::compose::Composed;
+use super::page::{Direction, Slice, Window};
+use super::reach::{Cutoffs, readable, within};
+use super::sql::{At, Time, time, timestamp, unknown};
+use super::{Conn, StoreError};
+use crate::model::access::WebhookScope;
+use crate::model::ids::{CompanyId, Lane, NoticeId, WebhookId};
+use crate::model::notice::{Notice, NoticeKind};
+
+/// Which notices.
+#[derive(Debug, Clone)]
+pub struct NoticeQuery {
+    /// What the caller sees.
+    pub scope: WebhookScope,
+    /// The moments of reading.
+    pub cutoffs: Cutoffs,
+    /// Only about this webhook.
+    pub webhook: Option<(Lane, WebhookId)>,
+    /// Only of these kinds; `None` means of any.
+    pub kinds: Option<Vec<NoticeKind>>,
+    /// Only of transitions at or after this moment.
+    pub since: Option<Timestamp>,
+}
+
+/// Where a notice stands in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoticePlace {
+    /// When the transition happened.
+    pub at: Timestamp,
+    /// Which notice.
+    pub id: NoticeId,
+}
+
+const COLUMNS: &str = "select n.lane, n.id, n.company, n.webhook, n.kind, n.episode, n.at, n.data";
+const JOINED: &str = "join webhooks w on w.lane = n.lane and w.id = n.webhook where ";
+
+#[derive(QueryableByName)]
+struct NoticeRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    company: i64,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: Uuid,
+    #[diesel(sql_type = SmallInt)]
+    kind: i16,
+    #[diesel(sql_type = Integer)]
+    episode: i32,
+    #[diesel(sql_type = At)]
+    at: Time,
+    #[diesel(sql_type = Text)]
+    data: String,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+impl TryFrom<NoticeRow> for Notice {
+    type Error = StoreError;
+
+    fn try_from(row: NoticeRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            lane: Lane(row.lane),
+            id: NoticeId(row.id),
+            company: CompanyId::new(row.company).map_err(|_| unknown("notices", "company", row.company))?,
+            webhook: WebhookId(row.webhook),
+            kind: NoticeKind::from_code(row.kind).ok_or_else(|| unknown("notices", "kind", row.kind))?,
+            episode: row.episode,
+            at: timestamp(row.at),
+            data: row.data,
+        })
+    }
+}
+
+/// A page of the notices that the query means.
+pub async fn page(
+    conn: &mut Conn,
+    query: &NoticeQuery,
+    window: &Window<NoticePlace>,
+) -> Result<Slice<Notice>, StoreError> {
+    let direction = Direction::Descending;
+    let keyword = direction.queried(window).keyword();
+    let bounded = |statement: Composed, compare: &str, place: Option<NoticePlace>| match place {
+        Some(place) => statement
+            .sql(format!(" and (n.at, n.id) {compare} ("))
+            .value::<At, _>(time(place.at))
+            .sql(", ")
+            .value::<SqlUuid, _>(place.id.0)
+            .sql(")"),
+        None => statement,
+    };
+    let rows: Vec<NoticeRow> = matching(Composed::new(COLUMNS), query)
+        .with(|statement| bounded(statement, direction.beyond(), window.after))
+        .with(|statement| bounded(statement, direction.short_of(), window.before))
+        .sql(format!(
+            " order by n.at {keyword}, n.id {keyword} limit {}",
+            window.limit()
+        ))
+        .query()
+        .load(conn)
+        .await?;
+    Ok(window.cut(rows.into_iter().map(Notice::try_from).collect::<Result<_, _>>()?))
+}
+
+/// How many notices the query means.
+pub async fn count(conn: &mut Conn, query: &NoticeQuery) -> Result<i64, StoreError> {
+    let statement = matching(Composed::new("select count(*) as count"), query);
+    Ok(statement.query().get_result::<CountRow>(conn).await?.count)
+}
+
+/// The notices of these ids about webhooks that the scope reaches.
+pub async fn find(
+    conn: &mut Conn,
+    keys: &[(Lane, NoticeId)],
+    scope: &WebhookScope,
+    cutoffs: &Cutoffs,
+) -> Result<Vec<Notice>, StoreError> {
+    let (lanes, ids): (Vec<i32>, Vec<Uuid>) = keys.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    let rows: Vec<NoticeRow> = Composed::new(COLUMNS)
+        .sql(" from unnest(")
+        .value::<Array<Integer>, _>(lanes)
+        .sql("::int[], ")
+        .value::<Array<SqlUuid>, _>(ids)
+        .sql("::uuid[]) as k(lane, id) join notices n on n.lane = k.lane and n.id = k.id ")
+        .sql(JOINED)
+        .with(|statement| within(statement, scope))
+        .sql(" and ")
+        .with(|statement| readable(statement, cutoffs))
+        .query()
+        .load(conn)
+        .await?;
+    rows.into_iter().map(Notice::try_from).collect()
+}
+
+fn matching(statement: Composed, query: &NoticeQuery) -> Composed {
+    let mut statement = statement
+        .sql(" from notices n ")
+        .sql(JOINED)
+        .with(|statement| within(statement, &query.scope))
+        .sql(" and ")
+        .with(|statement| readable(statement, &query.cutoffs));
+    if let WebhookScope::Company { company, .. } = &query.scope {
+        // What the webhook's company implies, in words that the index on notices understands.
+        statement = statement
+            .sql(" and n.lane = ")
+            .value::<Integer, _>(Lane::of(*company).0)
+            .sql(" and n.company = ")
+            .value::<BigInt, _>(company.get());
+    }
+    if let Some((lane, id)) = query.webhook {
+        statement = statement
+            .sql(" and n.lane = ")
+            .value::<Integer, _>(lane.0)
+            .sql(" and n.webhook = ")
+            .value::<SqlUuid, _>(id.0);
+    }
+    if let Some(kinds) = &query.kinds {
+        let codes: Vec<i16> = kinds.iter().map(|kind| kind.code()).collect();
+        statement = statement
+            .sql(" and n.kind = any(")
+            .value::<Array<SmallInt>, _>(codes)
+            .sql("::smallint[])");
+    }
+    if let Some(since) = query.since {
+        statement = statement.sql(" and n.at >= ").value::<At, _>(time(since));
+    }
+    statement
+}
