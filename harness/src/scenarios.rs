@@ -4,10 +4,13 @@
 //! number of the policy, and what other systems were seen to get wrong. Names are stable: reports and CI refer to them.
 
 mod apps;
+mod attempt_log;
 mod bans;
 mod cast;
+mod deliveries;
 mod events;
 mod limits;
+mod outcomes;
 mod payloads;
 mod permissions;
 mod removal;
@@ -15,6 +18,7 @@ mod retries;
 mod scene;
 mod signatures;
 mod targets;
+mod timeouts;
 mod visibility;
 mod webhooks;
 
@@ -32,6 +36,10 @@ pub fn all() -> Vec<Scenario> {
         events::scenarios(),
         payloads::scenarios(),
         signatures::scenarios(),
+        outcomes::scenarios(),
+        timeouts::scenarios(),
+        deliveries::scenarios(),
+        attempt_log::scenarios(),
         bans::scenarios(),
         retries::scenarios(),
         removal::scenarios(),

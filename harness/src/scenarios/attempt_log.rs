@@ -1,0 +1,259 @@
+//! Each attempt is logged as it was, for as long as promised (D10).
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::scene::{AROUND, Scene};
+use crate::reply::{Reply, Script};
+use crate::scenario::{Failure, Need, Play, Scenario, holds, same};
+use crate::wire::Fault;
+
+/// How long the log is kept.
+const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// 64 KiB of the letter x, as gzip.
+const BOMB: [u8; 96] = {
+    let mut bytes = [0; 96];
+    let head = [
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xed, 0xc1, 0x01, 0x01, 0x00, 0x00, 0x00,
+        0x80, 0x90, 0xdb, 0xcd, 0xef, 0x08, 0x0a,
+    ];
+    let tail = [0x6a, 0x9a, 0x58, 0xb4, 0x2c, 0x00, 0x00, 0x01, 0x00];
+    let mut at = 0;
+    while at < head.len() {
+        bytes[at] = head[at];
+        at += 1;
+    }
+    at = 0;
+    while at < tail.len() {
+        bytes[96 - tail.len() + at] = tail[at];
+        at += 1;
+    }
+    bytes
+};
+
+const ATTEMPTS: &str = "query($id: ID!) { webhook(id: $id) { deliveries(first: 1) { nodes { attempts { \
+    number startedAt endedAt durationMs timings { firstByteMs } httpStatus errorClass errorMessage \
+    requestHeaders { name value } requestBody responseHeaders { name value } responseBody responseTruncated } } } } }";
+
+/// Every attempt of the latest delivery, in full.
+async fn attempts(scene: &Scene<'_>) -> Result<Vec<Value>, Failure> {
+    let data = scene
+        .user
+        .query(ATTEMPTS, json!({"id": scene.webhook.id}))
+        .await?;
+    let attempts = data
+        .pointer("/webhook/deliveries/nodes/0/attempts")
+        .and_then(Value::as_array);
+    Ok(attempts.cloned().unwrap_or_default())
+}
+
+fn header<'a>(headers: &'a Value, name: &str) -> Option<&'a str> {
+    let mut headers = headers.as_array()?.iter();
+    headers.find(|header| header["name"] == name)?["value"].as_str()
+}
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = vec![
+        Scenario::new(
+            "each-attempt-is-logged-as-it-was",
+            "Number, start, request body, status and what the receiver said are as they went over the wire.",
+            &["D10"],
+            |world| {
+                Box::pin(async move {
+                    let reply =
+                        |status: u16| Reply::status(status).header("x-receiver", "seven").body("thanks");
+                    let (scene, receiver) =
+                        Scene::new(world, Script::by_attempt([reply(502)], reply(200))).await?;
+                    scene.deliver().await?;
+                    world.advance("PT3S").await;
+                    let (logged, arrivals) = (attempts(&scene).await?, receiver.journal().all());
+                    same(
+                        "attempts logged and arrived",
+                        (logged.len(), arrivals.len()),
+                        (2, 2),
+                    )?;
+                    for (attempt, arrival) in logged.iter().zip(&arrivals) {
+                        let seen = ["number", "startedAt", "requestBody"].map(|key| attempt[key].clone());
+                        let body = String::from_utf8_lossy(&arrival.body);
+                        let expected = [
+                            json!(arrival.attempt()),
+                            json!(format!("{:.3}", arrival.at)),
+                            json!(body),
+                        ];
+                        same("number, startedAt and requestBody", seen, expected)?;
+                        for name in [
+                            "webhook-id",
+                            "webhook-timestamp",
+                            "tenterhook-attempt",
+                            "content-type",
+                        ] {
+                            same(
+                                name,
+                                header(&attempt["requestHeaders"], name),
+                                arrival.header(name),
+                            )?;
+                        }
+                        same(
+                            "x-receiver",
+                            header(&attempt["responseHeaders"], "x-receiver"),
+                            Some("seven"),
+                        )?;
+                        same("responseBody", attempt["responseBody"].clone(), json!("thanks"))?;
+                    }
+                    let ends: Vec<_> = logged
+                        .iter()
+                        .map(|attempt| (attempt["httpStatus"].clone(), attempt["errorClass"].clone()))
+                        .collect();
+                    same(
+                        "status and error class",
+                        ends,
+                        vec![(json!(502), json!("STATUS")), (json!(200), Value::Null)],
+                    )
+                })
+            },
+        ),
+        Scenario::new(
+            "secrets-are-redacted-in-the-log",
+            "Neither the signature nor the basic credentials can be read back from the log of attempts.",
+            &["D10", "W11"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 200).await?;
+                    let credentials = json!({"httpAuthUser": "user", "httpAuthPassword": "päss"});
+                    scene.user.update_webhook(&scene.webhook.id, credentials).await?;
+                    scene.deliver().await?;
+                    let logged = attempts(&scene).await?;
+                    let headers = logged
+                        .first()
+                        .map(|attempt| attempt["requestHeaders"].clone())
+                        .unwrap_or_default();
+                    let arrivals = receiver.journal().wait_for(1).await;
+                    for (name, prefix) in [("webhook-signature", "v1,"), ("authorization", "Basic ")] {
+                        let sent = arrivals[0].header(name).unwrap_or_default();
+                        let secret = sent.trim_start_matches(prefix);
+                        let shown = header(&headers, name).unwrap_or_default();
+                        let hidden = !secret.is_empty() && !shown.contains(secret);
+                        holds(format!("{name} in the log"), "sent, and redacted", hidden, &shown)?;
+                    }
+                    Ok(())
+                })
+            },
+        ),
+        Scenario::new(
+            "of-a-success-one-kib-is-kept",
+            "Of a success the log keeps 1 KiB of the body and says that it is cut; text that is cut stays text.",
+            &["D10"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, _receiver) =
+                        Scene::new(world, Reply::status(200).body("ä".repeat(1000))).await?;
+                    expect_excerpt(&scene, &"ä".repeat(512)).await
+                })
+            },
+        ),
+        Scenario::new(
+            "of-a-failure-16-kib-are-kept",
+            "Of a failure the log keeps 16 KiB of the body, however long it is.",
+            &["D10", "D2"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, _receiver) =
+                        Scene::new(world, Reply::status(500).body(vec![b'x'; 1 << 20])).await?;
+                    expect_excerpt(&scene, &"x".repeat(16 * 1024)).await
+                })
+            },
+        ),
+        Scenario::new(
+            "a-compressed-body-is-bounded-after-decoding",
+            "96 bytes of gzip that stand for 64 KiB are cut at 16 KiB of what they stand for.",
+            &["D2", "D10"],
+            |world| {
+                Box::pin(async move {
+                    let reply = Reply::status(500).header("content-encoding", "gzip").body(BOMB);
+                    let (scene, _receiver) = Scene::new(world, reply).await?;
+                    expect_excerpt(&scene, &"x".repeat(16 * 1024)).await
+                })
+            },
+        ),
+    ];
+    all.extend([
+        failure("a-reset", Fault::ResetAfterRequest, None, "RESET"),
+        failure("a-time-out", Fault::HangBeforeHeaders, None, "TIMEOUT"),
+        failure("garbage", Fault::Garbage, None, "PROTOCOL"),
+        failure(
+            "switching-protocols",
+            Fault::SwitchingProtocols,
+            Some(101),
+            "STATUS",
+        ),
+    ]);
+    all.extend(AROUND.map(|(word, offset)| retention(word, offset)));
+    all.into_iter()
+        .map(|scenario| scenario.needing(Need::AttemptLog))
+        .collect()
+}
+
+/// Delivers; the logged body is this, cut.
+async fn expect_excerpt(scene: &Scene<'_>, text: &str) -> Play {
+    scene.deliver().await?;
+    let attempts = attempts(scene).await?;
+    let first = attempts.first().cloned().unwrap_or_default();
+    let (body, cut) = (&first["responseBody"], &first["responseTruncated"]);
+    let kept = body.as_str() == Some(text) && *cut == json!(true);
+    let seen = (body.as_str().map(str::len), cut);
+    holds(
+        "the logged body's bytes, and whether it is cut",
+        &format!("{} bytes, cut", text.len()),
+        kept,
+        &seen,
+    )
+}
+
+/// How a failure is called.
+fn failure(word: &str, fault: Fault, status: Option<u16>, class: &'static str) -> Scenario {
+    Scenario::new(
+        format!("the-log-names-{word}"),
+        format!(
+            "{} is logged as {class}, with a message for people.",
+            word.replace('-', " ")
+        ),
+        &["D10"],
+        move |world| {
+            Box::pin(async move {
+                let (scene, _receiver) = Scene::on_wire(world, fault).await?;
+                scene.deliver().await?;
+                world.advance("PT10S").await;
+                let delivery = scene.last_delivery().await?;
+                let first = delivery.attempts.first();
+                same(
+                    "status, error class, and whether there is a message",
+                    first.map(|a| (a.http_status, a.error_class.as_deref(), a.error_message.is_some())),
+                    Some((status, Some(class), true)),
+                )
+            })
+        },
+    )
+    .needing(Need::Wire)
+}
+
+/// The log about thirty days later.
+fn retention(word: &str, offset: SignedDuration) -> Scenario {
+    let kept = offset < SignedDuration::ZERO;
+    Scenario::new(
+        format!("the-log-{word}-30-days"),
+        format!(
+            "{} thirty days after its event a delivery is {}.",
+            word.replace('-', " "),
+            if kept { "still there" } else { "dropped" }
+        ),
+        &["D10", "T2"],
+        move |world| {
+            Box::pin(async move {
+                let (scene, _receiver) = Scene::new(world, 200).await?;
+                scene.deliver().await?;
+                world.advance(RETENTION + offset).await;
+                same("deliveries", scene.deliveries().await?.len(), usize::from(kept))
+            })
+        },
+    )
+}
