@@ -35,8 +35,9 @@ struct Inner {
     moving: tokio::sync::Mutex<()>,
 }
 
+/// What is done at the moment, and who is told that it was.
 struct Alarm {
-    attempt: AttemptName,
+    act: Box<dyn FnOnce() + Send>,
     ring: oneshot::Sender<()>,
 }
 
@@ -116,14 +117,16 @@ impl RemoteTime {
             let later = alarms.split_off(&(now, u64::MAX));
             std::mem::replace(&mut *alarms, later).into_values().collect()
         };
-        for alarm in &due {
-            self.say(Method::DELETE, named(&alarm.attempt));
+        let rang = !due.is_empty();
+        let mut rings = Vec::new();
+        for Alarm { act, ring } in due {
+            act();
+            rings.push(ring);
         }
         self.flush().await?;
-        let rang = !due.is_empty();
-        for alarm in due {
+        for ring in rings {
             // An error means that the receiver is gone.
-            let _ = alarm.ring.send(());
+            let _ = ring.send(());
         }
         Ok(rang)
     }
@@ -171,20 +174,20 @@ impl Timekeeper for RemoteTime {
         self.say(Method::DELETE, json!({"target": target.to_string()}));
     }
 
-    fn delay(&self, attempt: &AttemptName, wait: SignedDuration) -> BoxFuture<'static, ()> {
+    fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         let (ring, rung) = oneshot::channel();
-        {
-            let until = self.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
-            let mut alarms = self.0.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-            let place = alarms.range((until, 0)..=(until, u64::MAX)).count() as u64;
-            let alarm = Alarm {
-                attempt: attempt.clone(),
-                ring,
-            };
-            alarms.insert((until, place), alarm);
-        }
-        self.stall(attempt);
+        let until = self.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let mut alarms = self.0.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = alarms.range((until, 0)..=(until, u64::MAX)).count() as u64;
+        alarms.insert((until, place), Alarm { act, ring });
         Box::pin(async move { drop(rung.await) })
+    }
+
+    fn delay(&self, attempt: &AttemptName, wait: SignedDuration) -> BoxFuture<'static, ()> {
+        let (time, resumed) = (self.clone(), attempt.clone());
+        let woken = self.after(wait, Box::new(move || time.resume(&resumed)));
+        self.stall(attempt);
+        woken
     }
 }
 

@@ -1,7 +1,7 @@
 //! A server that is none: the contract's core in memory, driven by the reference model, with at most one rule bent.
 //!
 //! Promises the core of API.md (webhooks, publishing, apps, users, `/sim/…`, `/metrics`) and real requests to
-//! receivers, so that scenarios judge it as they judge a server. Does not check tokens or addresses, keeps no log of
+//! receivers, so that scenarios judge it as they judge a server. Does not vet addresses, keeps no log of
 //! headers and bodies, and has no restart.
 
 mod bend;
@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tenterhook_harness::realtime;
+use tenterhook_harness::token::TokenKey;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -33,6 +34,15 @@ use self::state::State;
 
 /// When a fake's time begins.
 const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
+
+/// What signs the tokens that every fake accepts.
+pub fn key() -> TokenKey {
+    TokenKey {
+        secret: "of servers that exist only for a test".to_owned(),
+        issuer: "harness".to_owned(),
+        audience: "harness".to_owned(),
+    }
+}
 
 pub struct Fake {
     state: Mutex<State>,
@@ -75,6 +85,7 @@ impl Running {
                 stalled_targets: HashSet::new(),
                 apps: BTreeMap::new(),
                 installed: HashSet::new(),
+                users: HashSet::new(),
                 gone: HashSet::new(),
                 keys: HashMap::new(),
             }),
@@ -111,6 +122,7 @@ impl Fake {
         {
             return Err(Refused::new("UNAUTHENTICATED", "the user is gone"));
         }
+        state.users.insert((caller.company.clone(), caller.user.clone()));
         let input = &arguments["input"];
         match field {
             "viewer" => {

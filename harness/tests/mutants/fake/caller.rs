@@ -1,8 +1,12 @@
-//! Who calls, by the token's own word: the fake checks no signatures.
+//! Who calls: tokens with the fake's key, issuer and audience that have not expired.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
 use serde_json::Value;
+use sha2::Sha256;
+use tenterhook_harness::token::TokenKey;
 
 use super::state::{Hook, State};
 use super::{Bend, document::Refused};
@@ -19,9 +23,17 @@ pub struct Caller {
 
 impl Caller {
     /// Whoever the `Authorization` header names.
-    pub fn of(authorization: Option<&str>) -> Option<Self> {
-        let payload = authorization?.strip_prefix("Bearer ")?.split('.').nth(1)?;
-        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    pub fn of(authorization: Option<&str>, key: &TokenKey, now: Timestamp) -> Option<Self> {
+        let (signed, tag) = authorization?.strip_prefix("Bearer ")?.rsplit_once('.')?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.secret.as_bytes()).ok()?;
+        mac.update(signed.as_bytes());
+        mac.verify_slice(&URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
+        let payload = URL_SAFE_NO_PAD.decode(signed.split('.').nth(1)?).ok()?;
+        let claims: Value = serde_json::from_slice(&payload).ok()?;
+        let ours = claims["iss"] == key.issuer.as_str() && claims["aud"] == key.audience.as_str();
+        if !ours || claims["exp"].as_i64()? <= now.as_second() {
+            return None;
+        }
         let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
         Some(Self {
             user: text("sub"),
@@ -61,7 +73,7 @@ impl Caller {
         if self.has("operator") {
             return true;
         }
-        if hook.company != self.company {
+        if hook.company != self.company || !self.app_is_there(state) {
             return false;
         }
         match &hook.app {
@@ -70,7 +82,7 @@ impl Caller {
             Some(app) => {
                 let own = self.app.as_ref() == Some(app)
                     || (state.bends(Bend::AnotherAppSees) && self.app.is_some());
-                own && hook.user == self.user && self.app_is_there(state)
+                own && hook.user == self.user
             }
         }
     }

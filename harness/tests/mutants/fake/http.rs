@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde_json::{Value, json};
 
-use super::Fake;
+use super::{Fake, key};
 use super::caller::Caller;
 use super::document::{Refused, answer};
 use super::view::time;
@@ -43,7 +43,7 @@ pub fn router(fake: Arc<Fake>) -> Router {
 
 async fn graphql(Shared(fake): Shared<Arc<Fake>>, headers: HeaderMap, Json(request): Json<Value>) -> Answer {
     let header = headers.get("authorization").and_then(|value| value.to_str().ok());
-    let caller = Caller::of(header);
+    let caller = Caller::of(header, &key(), fake.lock().now);
     let query = request["query"].as_str().unwrap_or_default();
     let answer = answer(query, &request["variables"], |field, arguments| match &caller {
         Some(caller) => fake.resolve(caller, field, arguments),

@@ -15,11 +15,13 @@ impl State {
         caller.needs("platform")?;
         let inputs = input["events"].as_array().cloned().unwrap_or_default();
         let (mut events, mut errors) = (Vec::new(), Vec::new());
+        if inputs.len() > 1000 {
+            return Ok(json!({"events": [], "userErrors": [user_error("TOO_MANY", "events")]}));
+        }
         for (index, input) in inputs.iter().enumerate() {
-            let object = input["object"].as_str().unwrap_or_default();
-            if input["action"] == "ANY" || !(in_catalogue(false, object) || in_catalogue(true, object)) {
-                let mut error = user_error("NOT_IN_CATALOG", "events");
-                error["path"] = json!(["input", "events", index.to_string(), "object"]);
+            if let Some((code, field)) = wrong_with(input) {
+                let mut error = user_error(code, field);
+                error["path"] = json!(["input", "events", index.to_string(), field]);
                 return Ok(json!({"events": [], "userErrors": [error]}));
             }
         }
@@ -169,7 +171,13 @@ impl State {
         match mutation {
             "registerApp" if known => return refused("ALREADY_EXISTS"),
             "registerApp" => drop(self.apps.insert(app, text("name"))),
-            "upsertUsers" => answer["count"] = json!(input["users"].as_array().map_or(0, Vec::len)),
+            "upsertUsers" => {
+                let users = input["users"].as_array().into_iter().flatten();
+                let words = users.filter_map(|user| Some((user["companyId"].as_str()?, user["userId"].as_str()?)));
+                let words: Vec<_> = words.map(|(company, user)| (company.to_owned(), user.to_owned())).collect();
+                answer["count"] = json!(words.len());
+                self.users.extend(words);
+            }
             "removeUser" => {
                 let own = |hook: &Hook| hook.company == company && hook.user == user;
                 answer["removedWebhookCount"] = json!(self.remove_all(own, RemoveReason::UserRemoved));
@@ -218,5 +226,19 @@ fn word(hook: &Hook, event: &Event) -> &'static str {
         "delete" | "deleted" => "DELETE",
         "merged" => "MERGE",
         _ => "CHANGE",
+    }
+}
+
+/// What is wrong with an event, and with which of its fields.
+fn wrong_with(input: &Value) -> Option<(&'static str, &'static str)> {
+    let object = input["object"].as_str().unwrap_or_default();
+    let too_long = |field: &&&str| input[**field].to_string().len() > 256 * 1024;
+    if input["action"] == "ANY" {
+        Some(("NOT_IN_CATALOG", "action"))
+    } else if !(in_catalogue(false, object) || in_catalogue(true, object)) {
+        Some(("NOT_IN_CATALOG", "object"))
+    } else {
+        let long = ["data", "previous", "mergedFromPrevious"].iter().find(|field| too_long(&field));
+        long.map(|field| ("TOO_LONG", *field))
     }
 }

@@ -24,6 +24,8 @@ pub struct State {
     pub apps: BTreeMap<String, String>,
     /// App, company and user.
     pub installed: HashSet<(String, String, String)>,
+    /// Company and user of those that are known.
+    pub users: HashSet<(String, String)>,
     /// Company and user.
     pub gone: HashSet<(String, String)>,
     /// By company and key: the content, the event, and until when it is remembered.

@@ -23,6 +23,18 @@ const SHARED: [&str; 9] = [
     "user",
 ];
 
+/// The fields of `CreateWebhookInput`.
+const INPUTS: [&str; 8] = [
+    "subscriptionUrl",
+    "eventAction",
+    "eventObject",
+    "version",
+    "name",
+    "userId",
+    "httpAuthUser",
+    "httpAuthPassword",
+];
+
 /// Whether a version's catalogue has this object (W9).
 pub fn in_catalogue(v1: bool, object: &str) -> bool {
     SHARED.contains(&object) || object == if v1 { "activityType" } else { "lead" }
@@ -121,6 +133,10 @@ impl State {
 
     pub fn create_webhook(&mut self, caller: &Caller, input: &Value) -> Result<Value, Refused> {
         caller.needs("webhooks:write")?;
+        let unknown = input.as_object().into_iter().flatten().find(|(field, _)| !INPUTS.contains(&field.as_str()));
+        if let Some((field, _)) = unknown {
+            return Err(Refused::new("GRAPHQL_VALIDATION_FAILED", format!("there is no input {field}")));
+        }
         let user = input["userId"].as_str().unwrap_or(&caller.user).to_owned();
         if let Some((code, field)) = self.wrong_with(caller, input, &user) {
             return Ok(
@@ -177,23 +193,15 @@ impl State {
     }
 
     fn wrong_with(&self, caller: &Caller, input: &Value, user: &str) -> Option<Complaint> {
-        let object = input["eventObject"].as_str().unwrap_or_default();
-        let v1 = input["version"] == "V1";
+        let known = self.users.contains(&(caller.company.clone(), user.to_owned()));
         if !caller.app_is_there(self) {
             Some(("APP_NOT_INSTALLED", ""))
         } else if user != caller.user && (caller.app.is_some() || !caller.admin) {
             Some(("FORBIDDEN", "userId"))
-        } else if !input["subscriptionUrl"]
-            .as_str()
-            .is_some_and(|url| url.starts_with("http"))
-        {
-            Some(("INVALID_URL", "subscriptionUrl"))
-        } else if input["eventAction"] == "MERGE" && !v1 {
-            Some(("NOT_IN_CATALOG", "eventAction"))
-        } else if object != "*" && !in_catalogue(v1, object) {
-            Some(("NOT_IN_CATALOG", "eventObject"))
+        } else if !known {
+            Some(("NOT_FOUND", "userId"))
         } else {
-            None
+            wrong_fields(input, input["version"] == "V1")
         }
     }
 
@@ -226,7 +234,7 @@ impl State {
         let health = self.health(place);
         let restores = mutation == "restoreWebhook";
         if removed(&self.hooks[place].model.standing) != restores {
-            return Err((if restores { "INVALID_STATE" } else { "NOT_FOUND" }, "id"));
+            return Err(("INVALID_STATE", "id"));
         }
         let (now, numbers) = (self.now, self.numbers.clone());
         match mutation {
@@ -254,7 +262,12 @@ impl State {
                     return Err(("INVALID_STATE", "id"));
                 }
             }
-            "updateWebhook" => self.update(place, input),
+            "updateWebhook" => {
+                if let Some(complaint) = wrong_fields(input, self.hooks[place].v1) {
+                    return Err(complaint);
+                }
+                self.update(place, input);
+            }
             _ => return Err(("INVALID_STATE", "id")),
         }
         Ok(place)
@@ -283,4 +296,28 @@ impl State {
             }
         }
     }
+}
+
+/// What is wrong with the fields that are there (W9, W10 without addresses, lengths).
+fn wrong_fields(input: &Value, v1: bool) -> Option<Complaint> {
+    let length = |field: &str| input[field].as_str().map_or(0, |text| text.chars().count());
+    if length("subscriptionUrl") > 2048 {
+        return Some(("TOO_LONG", "subscriptionUrl"));
+    }
+    if let Some(long) = ["name", "httpAuthUser", "httpAuthPassword"].into_iter().find(|field| length(field) > 255) {
+        return Some(("TOO_LONG", long));
+    }
+    if let Some(text) = input["subscriptionUrl"].as_str() {
+        let fits = |url: reqwest::Url| {
+            ["http", "https"].contains(&url.scheme()) && url.username().is_empty() && url.password().is_none()
+        };
+        if !reqwest::Url::parse(text).is_ok_and(fits) {
+            return Some(("INVALID_URL", "subscriptionUrl"));
+        }
+    }
+    if input["eventAction"] == "MERGE" && !v1 {
+        return Some(("NOT_IN_CATALOG", "eventAction"));
+    }
+    let object = input["eventObject"].as_str().unwrap_or("*");
+    (object != "*" && !in_catalogue(v1, object)).then_some(("NOT_IN_CATALOG", "eventObject"))
 }
