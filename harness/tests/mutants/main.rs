@@ -39,14 +39,80 @@ async fn a_server_that_keeps_every_promise_passes_every_scenario() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-const CENSUS: [Bend; 60] = [Bend::BansAtNine, Bend::BansAtEleven, Bend::BanOfTwentyNineMinutes, Bend::BanOfThirtyOneMinutes, Bend::BanEndsAMillisecondLate, Bend::RemovesAtSeventyOneHours, Bend::RemovesAtSeventyThreeHours, Bend::RemovesAMillisecondLate, Bend::TwoRetries, Bend::FourRetries, Bend::TimesOutAtNineSeconds, Bend::TimesOutAtElevenSeconds, Bend::AllowsFortyOneWebhooks, Bend::CountsRetries, Bend::SuccessResetsTheCounter, Bend::CountsOverTenInABan, Bend::BanEndKeepsTheCounter, Bend::BanCountsFromTheStart, Bend::OnlyTheFirstWebhookIsBanned, Bend::OneCounterForAUser, Bend::TimeoutsDoNotCount, Bend::RefusedConnectionsDoNotCount, Bend::LateSuccessLiftsTheBan, Bend::LateFailureProlongsTheBan, Bend::SendsInABan, Bend::RetriesInABan, Bend::KeepsForAfterTheBan, Bend::ForgetsWhatIsLost, Bend::CountsNoLosses, Bend::BelowFourHundredIsSuccess, Bend::FollowsRedirects, Bend::UnfinishedBodyFails, Bend::ClientErrorsAreFinal, Bend::GoneRemoves, Bend::HonoursRetryAfter, Bend::RetriesFromTheFirstEnd, Bend::RetriesFromTheStart, Bend::SendsTwice, Bend::BanRestartsTheWindow, Bend::WindowOutlivesSuccess, Bend::OnlyFirstTriesOpenAWindow, Bend::OnlyFirstTriesEndAWindow, Bend::LossesOpenAWindow, Bend::SilenceOpensAWindow, Bend::EveryFailureRestartsTheWindow, Bend::NoRemovalInABan, Bend::RemovalKeepsThePending, Bend::RemovalFreesNoPlace, Bend::RemovalIsAtTheNextRequest, Bend::NamesNoNextTransition, Bend::BannedOnesAreNotCounted, Bend::AnotherAppSees, Bend::AdminSeesApplicationWebhooks, Bend::EverybodyGetsTheEvent, Bend::IgnoresIdempotencyKeys, Bend::SendsAfterUninstall, Bend::EventIdDiffersByAttempt, Bend::AttemptStaysAtOne, Bend::SignsAnotherBody, Bend::LosesADelivery];
+const CENSUS: [Bend; 60] = [
+    Bend::BansAtNine,
+    Bend::BansAtEleven,
+    Bend::BanOfTwentyNineMinutes,
+    Bend::BanOfThirtyOneMinutes,
+    Bend::BanEndsAMillisecondLate,
+    Bend::RemovesAtSeventyOneHours,
+    Bend::RemovesAtSeventyThreeHours,
+    Bend::RemovesAMillisecondLate,
+    Bend::TwoRetries,
+    Bend::FourRetries,
+    Bend::TimesOutAtNineSeconds,
+    Bend::TimesOutAtElevenSeconds,
+    Bend::AllowsFortyOneWebhooks,
+    Bend::CountsRetries,
+    Bend::SuccessResetsTheCounter,
+    Bend::CountsOverTenInABan,
+    Bend::BanEndKeepsTheCounter,
+    Bend::BanCountsFromTheStart,
+    Bend::OnlyTheFirstWebhookIsBanned,
+    Bend::OneCounterForAUser,
+    Bend::TimeoutsDoNotCount,
+    Bend::RefusedConnectionsDoNotCount,
+    Bend::LateSuccessLiftsTheBan,
+    Bend::LateFailureProlongsTheBan,
+    Bend::SendsInABan,
+    Bend::RetriesInABan,
+    Bend::KeepsForAfterTheBan,
+    Bend::ForgetsWhatIsLost,
+    Bend::CountsNoLosses,
+    Bend::BelowFourHundredIsSuccess,
+    Bend::FollowsRedirects,
+    Bend::UnfinishedBodyFails,
+    Bend::ClientErrorsAreFinal,
+    Bend::GoneRemoves,
+    Bend::HonoursRetryAfter,
+    Bend::RetriesFromTheFirstEnd,
+    Bend::RetriesFromTheStart,
+    Bend::SendsTwice,
+    Bend::BanRestartsTheWindow,
+    Bend::WindowOutlivesSuccess,
+    Bend::OnlyFirstTriesOpenAWindow,
+    Bend::OnlyFirstTriesEndAWindow,
+    Bend::LossesOpenAWindow,
+    Bend::SilenceOpensAWindow,
+    Bend::EveryFailureRestartsTheWindow,
+    Bend::NoRemovalInABan,
+    Bend::RemovalKeepsThePending,
+    Bend::RemovalFreesNoPlace,
+    Bend::RemovalIsAtTheNextRequest,
+    Bend::NamesNoNextTransition,
+    Bend::BannedOnesAreNotCounted,
+    Bend::AnotherAppSees,
+    Bend::AdminSeesApplicationWebhooks,
+    Bend::EverybodyGetsTheEvent,
+    Bend::IgnoresIdempotencyKeys,
+    Bend::SendsAfterUninstall,
+    Bend::EventIdDiffersByAttempt,
+    Bend::AttemptStaysAtOne,
+    Bend::SignsAnotherBody,
+    Bend::LosesADelivery,
+];
 
 #[tokio::test]
 async fn census() {
     for bend in CENSUS {
         let mut line = format!("CENSUS {bend:?}:");
         for scenario in scenarios::all().iter().filter(|scenario| playable(scenario)) {
-            match tenterhook_harness::realtime::within(std::time::Duration::from_secs(15), play(scenario, Some(bend))).await {
+            match tenterhook_harness::realtime::within(
+                std::time::Duration::from_secs(15),
+                play(scenario, Some(bend)),
+            )
+            .await
+            {
                 Some(Ok(Verdict::Held)) => {}
                 Some(Ok(Verdict::Broken(_))) => line += &format!(" {}", scenario.name),
                 _ => line += &format!(" !{}", scenario.name),

@@ -9,10 +9,10 @@ use axum::{Json, Router};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde_json::{Value, json};
 
-use super::{Fake, key};
 use super::caller::Caller;
 use super::document::{Refused, answer};
 use super::view::time;
+use super::{Fake, key};
 
 type Answer = (StatusCode, Json<Value>);
 

@@ -173,8 +173,11 @@ impl State {
             "registerApp" => drop(self.apps.insert(app, text("name"))),
             "upsertUsers" => {
                 let users = input["users"].as_array().into_iter().flatten();
-                let words = users.filter_map(|user| Some((user["companyId"].as_str()?, user["userId"].as_str()?)));
-                let words: Vec<_> = words.map(|(company, user)| (company.to_owned(), user.to_owned())).collect();
+                let words =
+                    users.filter_map(|user| Some((user["companyId"].as_str()?, user["userId"].as_str()?)));
+                let words: Vec<_> = words
+                    .map(|(company, user)| (company.to_owned(), user.to_owned()))
+                    .collect();
                 answer["count"] = json!(words.len());
                 self.users.extend(words);
             }
@@ -231,14 +234,34 @@ fn word(hook: &Hook, event: &Event) -> &'static str {
 
 /// What is wrong with an event, and with which of its fields.
 fn wrong_with(input: &Value) -> Option<(&'static str, &'static str)> {
-    let object = input["object"].as_str().unwrap_or_default();
-    let too_long = |field: &&&str| input[**field].to_string().len() > 256 * 1024;
-    if input["action"] == "ANY" {
-        Some(("NOT_IN_CATALOG", "action"))
-    } else if !(in_catalogue(false, object) || in_catalogue(true, object)) {
-        Some(("NOT_IN_CATALOG", "object"))
-    } else {
-        let long = ["data", "previous", "mergedFromPrevious"].iter().find(|field| too_long(&field));
-        long.map(|field| ("TOO_LONG", *field))
-    }
+    let text = |field: &str| input[field].as_str().unwrap_or_default();
+    let is_id = |field: &str| {
+        let id = text(field);
+        id.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            && (1..=64).contains(&id.len())
+    };
+    let is_number = |field: &str| text(field).parse::<u64>().is_ok_and(|id| id > 0);
+    let object = text("object");
+    let known = in_catalogue(false, object) || in_catalogue(true, object);
+    let complaints = [
+        (text("action") == "ANY", "NOT_IN_CATALOG", "action"),
+        (!known, "NOT_IN_CATALOG", "object"),
+        (!is_id("objectId"), "INVALID", "objectId"),
+        (!is_number("companyId"), "INVALID", "companyId"),
+        (!is_number("userId"), "INVALID", "userId"),
+        (
+            (text("action") == "MERGE") != is_id("mergedFromId"),
+            "INVALID",
+            "mergedFromId",
+        ),
+    ];
+    let wrong = complaints.into_iter().find(|(wrong, ..)| *wrong);
+    let long = ["data", "previous", "mergedFromPrevious"];
+    let long = long
+        .into_iter()
+        .find(|field| input[*field].to_string().len() > 256 * 1024);
+    wrong
+        .map(|(_, code, field)| (code, field))
+        .or(long.map(|field| ("TOO_LONG", field)))
 }

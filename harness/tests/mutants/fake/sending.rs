@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use tenterhook_harness::realtime;
@@ -121,7 +121,7 @@ fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8) -> Value {
     let mut meta = json!({
         "action": action, "entity": input["object"], "company_id": input["companyId"],
         "correlation_id": event.correlation, "entity_id": input["objectId"], "id": id,
-        "is_bulk_edit": input["isBulkEdit"].as_bool().unwrap_or(false), "timestamp": time(event.accepted),
+        "is_bulk_edit": input["isBulkEdit"].as_bool().unwrap_or(false), "timestamp": time(occurred(event)),
         "type": if hook.app.is_some() { "application" } else { "general" }, "user_id": input["userId"],
         "version": "2.0", "webhook_id": hook.number.to_string(), "webhook_owner_id": hook.owner,
         "change_source": source(input), "attempt": attempt, "host": host(input),
@@ -144,7 +144,7 @@ fn v1(hook: &Hook, event: &Event, attempt: u8) -> Value {
         "meta": {
             "v": 1, "action": action, "object": object, "id": number(&input["objectId"]),
             "company_id": number(&input["companyId"]), "user_id": number(&input["userId"]), "host": host(input),
-            "timestamp": event.accepted.as_second(), "timestamp_micro": event.accepted.as_microsecond(),
+            "timestamp": occurred(event).as_second(), "timestamp_micro": occurred(event).as_microsecond(),
             "permitted_user_ids": permitted.map(|ids| ids.iter().map(number).collect::<Vec<_>>()),
             "trans_pending": false, "is_bulk_update": input["isBulkEdit"].as_bool().unwrap_or(false),
             "pipedrive_service_name": false, "matches_filters": null, "change_source": source(input),
@@ -156,15 +156,27 @@ fn v1(hook: &Hook, event: &Event, attempt: u8) -> Value {
     })
 }
 
-/// The top-level fields of `last` that are different now.
+/// The top-level fields that have changed, as they were; null where they were not there.
 fn changed(last: &Value, data: &Value) -> Value {
-    let fields = last.as_object().into_iter().flatten();
-    let fields = fields.filter(|(name, value)| data.get(name.as_str()) != Some(*value));
-    Value::Object(
-        fields
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect::<Map<_, _>>(),
-    )
+    let none = Map::new();
+    let (last, data) = (
+        last.as_object().unwrap_or(&none),
+        data.as_object().unwrap_or(&none),
+    );
+    let mut changed = Map::new();
+    for name in last.keys().chain(data.keys()) {
+        if last.get(name) != data.get(name) {
+            changed.insert(name.clone(), last.get(name).cloned().unwrap_or_default());
+        }
+    }
+    Value::Object(changed)
+}
+
+fn occurred(event: &Event) -> Timestamp {
+    let given = event.input["occurredAt"]
+        .as_str()
+        .and_then(|text| text.parse().ok());
+    given.unwrap_or(event.accepted)
 }
 
 fn source(input: &Value) -> &'static str {
@@ -181,7 +193,10 @@ fn host(input: &Value) -> &str {
 
 /// Version 1 writes decimal ids as numbers.
 fn number(id: &Value) -> Value {
-    id.as_str()
-        .and_then(|text| text.parse::<u64>().ok())
-        .map_or_else(|| id.clone(), Value::from)
+    let decimal = |text: &&str| !text.starts_with('0');
+    let number = id
+        .as_str()
+        .filter(decimal)
+        .and_then(|text| text.parse::<u64>().ok());
+    number.map_or_else(|| id.clone(), Value::from)
 }

@@ -133,9 +133,16 @@ impl State {
 
     pub fn create_webhook(&mut self, caller: &Caller, input: &Value) -> Result<Value, Refused> {
         caller.needs("webhooks:write")?;
-        let unknown = input.as_object().into_iter().flatten().find(|(field, _)| !INPUTS.contains(&field.as_str()));
+        let unknown = input
+            .as_object()
+            .into_iter()
+            .flatten()
+            .find(|(field, _)| !INPUTS.contains(&field.as_str()));
         if let Some((field, _)) = unknown {
-            return Err(Refused::new("GRAPHQL_VALIDATION_FAILED", format!("there is no input {field}")));
+            return Err(Refused::new(
+                "GRAPHQL_VALIDATION_FAILED",
+                format!("there is no input {field}"),
+            ));
         }
         let user = input["userId"].as_str().unwrap_or(&caller.user).to_owned();
         if let Some((code, field)) = self.wrong_with(caller, input, &user) {
@@ -304,7 +311,10 @@ fn wrong_fields(input: &Value, v1: bool) -> Option<Complaint> {
     if length("subscriptionUrl") > 2048 {
         return Some(("TOO_LONG", "subscriptionUrl"));
     }
-    if let Some(long) = ["name", "httpAuthUser", "httpAuthPassword"].into_iter().find(|field| length(field) > 255) {
+    if let Some(long) = ["name", "httpAuthUser", "httpAuthPassword"]
+        .into_iter()
+        .find(|field| length(field) > 255)
+    {
         return Some(("TOO_LONG", long));
     }
     if let Some(text) = input["subscriptionUrl"].as_str() {
