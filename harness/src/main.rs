@@ -1,12 +1,14 @@
 //! The harness for people: `tenterhook-harness`.
 
-mod commands {
-    pub mod receive;
-}
+mod commands;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Look at a webhook policy at work: receivers to point webhooks at, and what they were sent.
+/// See a webhook policy at work, and prove it: scenarios, random histories, receivers that misbehave.
+///
+/// Exit code: 0 everything held, 1 a promise was broken, 2 something could not run.
 #[derive(Parser)]
 #[command(name = "tenterhook-harness", version, about)]
 struct Arguments {
@@ -16,13 +18,24 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    List(commands::list::List),
+    Run(commands::run::Run),
     Receive(commands::receive::Receive),
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Receive(receive) => receive.run().await,
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::List(list) => list.run(),
+        Command::Run(run) => run.run().await,
+        Command::Receive(receive) => receive.run().await.map(|()| 0),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("could not run: {error:#}");
+            ExitCode::from(2)
+        }
     }
 }
 

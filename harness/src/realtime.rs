@@ -54,3 +54,19 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
         "still not so after {PATIENCE:?}: {what}"
     );
 }
+
+/// Measures real time; the machine's clock may be set meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Begins now.
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Seconds since it began.
+    pub fn seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}

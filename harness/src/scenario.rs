@@ -127,6 +127,11 @@ impl Scenario {
         }
     }
 
+    /// Whether it is played in process only.
+    pub fn needs_own_servers(&self) -> bool {
+        self.needs.contains(&Need::OwnServers)
+    }
+
     /// What its world is made of, in process.
     pub fn builder(&self) -> WorldBuilder {
         (self.setup)(World::builder())

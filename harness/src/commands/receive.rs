@@ -105,7 +105,7 @@ fn describe(arrival: &Arrival, conduct: Option<&Conduct>, quiet: bool) -> String
         Some(Conduct::Reply(reply)) => format!("answered {}", reply.status),
         Some(Conduct::ReplyAfter(wait, reply)) => format!("answering {} in {wait:#}", reply.status),
         Some(Conduct::Fault(fault)) => format!("{fault:?}"),
-        Some(_) | None => String::new(),
+        Some(Conduct::ReplyOnCue(..) | Conduct::Chosen(_)) | None => String::new(),
     };
     let at = arrival.real.strftime("%H:%M:%S%.3f");
     let mut text = format!(

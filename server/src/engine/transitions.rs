@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::config::policy::PolicySettings;
 use crate::model::ids::{CompanyId, Lane, NoticeId, WebhookId};
-use crate::model::notice::Notice;
+use crate::model::notice::{Notice, NoticeKind};
 use crate::policy::health::Transition;
 
 /// The notices of these transitions; some transitions have none.
@@ -13,18 +13,33 @@ pub(super) fn notices(
     settings: &PolicySettings,
 ) -> Vec<Notice> {
     let notice = |(lane, webhook, company, step): &(Lane, WebhookId, CompanyId, Transition)| {
+        let kind = step.notice()?;
         Some(Notice {
             lane: *lane,
-            id: NoticeId::new(step.at()),
+            id: NoticeId::ranked(step.at(), rank(kind)),
             company: *company,
             webhook: *webhook,
-            kind: step.notice()?,
+            kind,
             episode: step.episode(),
             at: step.at(),
             data: figures(step, settings).to_string(),
         })
     };
     taken.iter().filter_map(notice).collect()
+}
+
+/// How the notices of one webhook and one instant follow each other: first what time brings, a ban's end before a warning
+/// before the removal, then what a result does.
+fn rank(kind: NoticeKind) -> u16 {
+    match kind {
+        NoticeKind::BanEnded => 0,
+        NoticeKind::Failing24h => 1,
+        NoticeKind::Failing48h => 2,
+        NoticeKind::Failing71h => 3,
+        NoticeKind::Removed => 4,
+        NoticeKind::Recovered => 5,
+        NoticeKind::Banned => 6,
+    }
 }
 
 /// What the notice's reader wants to know in figures.

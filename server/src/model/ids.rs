@@ -155,6 +155,16 @@ uuid_id!(
     NoticeId
 );
 
+impl NoticeId {
+    /// An id of `at` that is greater than those of its millisecond with a lower rank, which may be up to 4,095.
+    pub fn ranked(at: Timestamp, rank: u16) -> Self {
+        let mut random: [u8; 10] = rand::random();
+        random[..2].copy_from_slice(&rank.to_be_bytes());
+        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+}
+
 impl EventId {
     /// The greatest id of `at`'s millisecond: ids of later moments are greater.
     pub fn last_of(at: Timestamp) -> Self {
@@ -287,6 +297,14 @@ mod tests {
         assert!("a".repeat(64).parse::<AppId>().is_ok());
         for bad in ["", "a b", "ä", "a/b", &"a".repeat(65)] {
             assert_eq!(bad.parse::<ObjectId>(), Err(InvalidId::NotAName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ranks_order_the_notices_of_a_millisecond() {
+        let at: Timestamp = "2026-11-23T10:11:12.345678Z".parse().unwrap();
+        for rank in 1..=6 {
+            assert!(NoticeId::ranked(at, rank - 1) < NoticeId::ranked(at, rank));
         }
     }
 

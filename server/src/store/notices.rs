@@ -1,6 +1,7 @@
 //! Notices, read (R4). They are written by [`super::health`], in the transaction of what they tell of.
 //!
-//! Promises that a notice is seen by whoever sees its webhook, and as long. Newest first: by the transition's moment.
+//! Promises that a notice is seen by whoever sees its webhook, and as long. Newest first: by the transition's moment, and
+//! within one moment by id, which the writer ranks.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Text, Uuid as SqlUuid};

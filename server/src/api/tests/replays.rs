@@ -174,3 +174,65 @@ async fn a_replay_names_what_it_means_and_is_bounded() {
         .await;
     assert_eq!(none["count"], 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d12_nothing_is_replayed_in_a_ban_or_after_a_removal() {
+    let world = World::new().await;
+    let (ann, failing) = (world.user(1, 7), receiver(500).await);
+    let id = deals(&world, &ann, &failing).await;
+    for _ in 0..10 {
+        world.publish(1, json!({})).await;
+    }
+    world.settle().await;
+    world.advance(SignedDuration::from_mins(5)).await;
+    let lost = json!({ "webhookId": id, "status": ["LOST"] });
+    let refused = ["INVALID_STATE input.webhookId"];
+    assert_eq!(
+        world.errors(&ann, "replayDeliveries", lost.clone()).await,
+        refused
+    );
+    world.advance(SignedDuration::from_mins(25)).await;
+    let payload = world.done(&ann, "replayDeliveries", lost.clone(), "count").await;
+    assert_eq!(payload["count"], 10);
+    world.done(&ann, "deleteWebhook", json!({ "id": id }), "").await;
+    assert_eq!(world.errors(&ann, "replayDeliveries", lost).await, refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_deliveries_are_replayed_at_once_and_no_more() {
+    let world = World::new().await;
+    let (ann, receiver) = (world.user(1, 7), receiver(200).await);
+    let id = deals(&world, &ann, &receiver).await;
+    world.done(&ann, "pauseWebhook", json!({ "id": id }), "").await;
+    let event = json!({
+        "companyId": "1", "action": "CHANGE", "object": "deal", "objectId": "8", "userId": "1",
+        "data": { "title": "new" }, "previous": { "title": "old" }
+    });
+    for events in [1_000, 1] {
+        let input = json!({ "events": vec![&event; events] });
+        world.done(&world.platform(), "publishEvents", input, "").await;
+        world.advance(SignedDuration::from_secs(1)).await;
+    }
+    world.done(&ann, "resumeWebhook", json!({ "id": id }), "").await;
+    assert_eq!(
+        world
+            .errors(&ann, "replayDeliveries", json!({ "webhookId": id }))
+            .await,
+        ["TOO_MANY input"]
+    );
+    let first = json!({ "webhookId": id, "until": "2026-11-23T10:00:01Z" });
+    let payload = world
+        .done(&ann, "replayDeliveries", first, "count deliveries { id }")
+        .await;
+    assert_eq!(
+        (&payload["count"], payload["deliveries"].as_array().unwrap().len()),
+        (&json!(1_000), 100)
+    );
+    world.settle().await;
+    assert_eq!(receiver.received_requests().await.unwrap().len(), 1_000);
+    let tally = world.engine.gauges().read().await.unwrap().all;
+    assert_eq!(
+        (tally.accepted, tally.lost, tally.succeeded),
+        (2_001, 1_001, 1_000)
+    );
+}

@@ -1,6 +1,8 @@
 //! What processes tell each other, and people.
 
 use super::*;
+use crate::model::health::Standing;
+use crate::store::webhooks;
 
 /// A reader that goes by sequence would miss the row of a transaction that commits after a later one.
 #[tokio::test(flavor = "multi_thread")]
@@ -109,4 +111,39 @@ async fn a_notice_is_written_once() {
     .await
     .unwrap();
     assert_eq!(count(conn, "notices").await, 2);
+}
+
+/// W13: a result that waited for the row while its webhook was being paused must not open a window in the pause.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_waited_for_is_judged_by_its_webhook_after_the_wait() {
+    let store = store().await;
+    let watch = &mut *store.conn().await.unwrap();
+    let webhook = (lane(), webhook(watch, "").await);
+    let (mut pausing, mut settling) = (store.conn().await.unwrap(), store.conn().await.unwrap());
+    let (locked, is_locked) = tokio::sync::oneshot::channel();
+    let pause = async {
+        let paused = pausing.transaction(async |conn| {
+            health::lock_in_tx(conn, &[webhook]).await?;
+            let (mut row, _) = webhooks::lock_in_tx(conn, webhook.0, webhook.1).await?.unwrap();
+            row.paused_at = Some(now());
+            webhooks::write_standing_in_tx(conn, &row).await?;
+            locked.send(()).unwrap();
+            while count(
+                watch,
+                "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+            )
+            .await
+                == 0
+            {}
+            Ok::<_, StoreError>(())
+        });
+        paused.await.unwrap();
+    };
+    let settle = async {
+        is_locked.await.unwrap();
+        let rows = settling.transaction(async |conn| health::lock_in_tx(conn, &[webhook]).await);
+        rows.await.unwrap()
+    };
+    let ((), rows) = tokio::join!(pause, settle);
+    assert_eq!(rows[0].health.standing, Standing::Paused);
 }

@@ -1,0 +1,17 @@
+//! The commands of `tenterhook-harness`, one file each.
+
+pub mod list;
+pub mod receive;
+pub mod run;
+pub mod target;
+
+use std::io::{ErrorKind, Write, stdout};
+
+/// To standard output at once, also where that is a file. A reader that has seen enough is no error.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

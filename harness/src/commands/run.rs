@@ -1,0 +1,183 @@
+//! `run`: plays scenarios and says what held.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+use tenterhook_harness::report::{self, Format};
+use tenterhook_harness::run::{Outcome, Verdict};
+use tenterhook_harness::runner::Runner;
+use tenterhook_harness::scenario::Scenario;
+use tenterhook_harness::scenarios;
+
+use super::target::TargetArgs;
+
+/// Play scenarios against the policy and say which promises held.
+///
+/// Without a target each scenario gets a server in this process, with a database and a simulated clock of its own. With
+/// one, the server must run with `--clock simulated`, and nobody else may move its clock meanwhile; or, with
+/// `--real-time`, on the system clock, and the few scenarios that take seconds are played.
+///
+/// Exit code: 0 everything held, 1 a promise was broken, 2 something could not run.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  run                                         everything, in process
+  run ban-end-at failures-10                  two scenarios
+  run --rule B4                               those that cover a rule
+  run --target http://127.0.0.1:8080 --jwt-key ~/.local/share/tenterhook/jwt.key
+  run --format junit --output results.xml     for CI
+  run --format json --output run.json         to look at again with `explain run.json`")]
+pub struct Run {
+    /// Only scenarios with these names; `list` shows them. A part of a name chooses all that contain it.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Only scenarios that cover one of these rules, such as B4.
+    #[arg(long, value_name = "RULE")]
+    rule: Vec<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// How to show what came of it.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Write it to this file and show the text form on standard output.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// No progress on standard error.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Run {
+    /// Plays, shows, and answers the exit code.
+    pub async fn run(self) -> anyhow::Result<u8> {
+        let chosen = choose(&self.names, &self.rule)?;
+        let runner = match self.target.target()? {
+            Some(target) => Runner::against(target),
+            None => Runner::in_process(),
+        };
+        let mut progress = Progress {
+            shown: !self.quiet,
+            in_place: stderr().is_terminal(),
+            all: chosen.len(),
+            done: 0,
+        };
+        let run = runner.run(&chosen, |outcome| progress.step(outcome)).await;
+        progress.end();
+        match &self.output {
+            Some(file) => {
+                let rendered = report::render(&run, self.format)?;
+                std::fs::write(file, rendered).with_context(|| format!("cannot write {}", file.display()))?;
+                super::print(&report::render(&run, Format::Text)?)?;
+            }
+            None => super::print(&report::render(&run, self.format)?)?,
+        }
+        Ok(run.exit_code())
+    }
+}
+
+/// The scenarios that are named: exactly, or by a part of their names where none is called so.
+fn choose(names: &[String], rules: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    let all = scenarios::all();
+    for rule in rules {
+        ensure!(
+            all.iter().any(|scenario| scenario.rules.contains(&rule.as_str())),
+            "there is no rule {rule}; `list --rules` shows them"
+        );
+    }
+    for name in names {
+        ensure!(
+            all.iter().any(|scenario| scenario.name.contains(name.as_str())),
+            "no scenario is called {name}; `list` shows them"
+        );
+    }
+    let exact = |name: &String| all.iter().any(|scenario| scenario.name == *name);
+    let named = |scenario: &Scenario| {
+        names.iter().any(|name| {
+            if exact(name) {
+                scenario.name == *name
+            } else {
+                scenario.name.contains(name.as_str())
+            }
+        })
+    };
+    let ruled = |scenario: &Scenario| rules.iter().any(|rule| scenario.rules.contains(&rule.as_str()));
+    let chosen =
+        |scenario: &&Scenario| (names.is_empty() || named(scenario)) && (rules.is_empty() || ruled(scenario));
+    let chosen: Vec<Scenario> = all.iter().filter(chosen).cloned().collect();
+    ensure!(
+        !chosen.is_empty(),
+        "no scenario has such a name and covers such a rule"
+    );
+    Ok(chosen)
+}
+
+struct Progress {
+    shown: bool,
+    in_place: bool,
+    all: usize,
+    done: usize,
+}
+
+impl Progress {
+    fn step(&mut self, outcome: &Outcome) {
+        self.done += 1;
+        let word = match &outcome.verdict {
+            Verdict::Held => "held",
+            Verdict::Broken(_) => "BROKEN",
+            Verdict::Skipped(_) => "skipped",
+            Verdict::CouldNotRun(_) => "COULD NOT RUN",
+        };
+        let line = format!("{:>4}/{} {word:<8} {}", self.done, self.all, outcome.name);
+        let quiet = matches!(outcome.verdict, Verdict::Held);
+        if !self.shown {
+            return;
+        }
+        // Progress that cannot be shown is no reason to stop.
+        let _ = if self.in_place && quiet {
+            write!(stderr(), "\r\x1b[K{line}").and_then(|()| stderr().flush())
+        } else if self.in_place {
+            writeln!(stderr(), "\r\x1b[K{line}")
+        } else {
+            writeln!(stderr(), "{line}")
+        };
+    }
+
+    fn end(&self) {
+        if self.shown && self.in_place {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str], rules: &[&str]) -> Vec<String> {
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let chosen = choose(&own(names), &own(rules)).unwrap();
+        chosen.into_iter().map(|scenario| scenario.name).collect()
+    }
+
+    #[test]
+    fn scenarios_are_chosen_by_name_part_and_rule() {
+        assert_eq!(names(&["failures-10"], &[]), ["failures-10"]);
+        assert_eq!(names(&["failures-1"], &[]), ["failures-10", "failures-11"]);
+        assert!(names(&[], &["B7"]).contains(&"ban-end-at".to_owned()));
+        assert_eq!(names(&[], &[]).len(), scenarios::all().len());
+    }
+
+    #[test]
+    fn what_does_not_exist_is_refused_with_a_hint() {
+        let refused = |names: &[&str], rules: &[&str]| {
+            let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            choose(&own(names), &own(rules))
+                .err()
+                .map(|error| error.to_string())
+        };
+        assert!(refused(&["no-such"], &[]).is_some_and(|text| text.contains("`list`")));
+        assert!(refused(&[], &["Z9"]).is_some_and(|text| text.contains("Z9")));
+    }
+}

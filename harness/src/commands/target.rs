@@ -1,0 +1,57 @@
+//! Which server a command judges, as arguments.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+use tenterhook_harness::token::TokenKey;
+use tenterhook_harness::world::Target;
+
+/// A server elsewhere.
+#[derive(Args, Clone)]
+pub struct TargetArgs {
+    /// The base address of a server elsewhere, such as http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL", requires = "jwt_key")]
+    target: Option<String>,
+    /// The file with the secret that its tokens are signed with; in development `jwt.key` in its data folder.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    jwt_key: Option<PathBuf>,
+    /// The `iss` of its tokens.
+    #[arg(long, value_name = "NAME", default_value = "tenterhook")]
+    jwt_issuer: String,
+    /// The `aud` of its tokens.
+    #[arg(long, value_name = "NAME", default_value = "tenterhook")]
+    jwt_audience: String,
+    /// It runs on the system clock: play only what takes seconds.
+    #[arg(long, requires = "target")]
+    real_time: bool,
+}
+
+impl TargetArgs {
+    /// The server, if one was named.
+    pub fn target(&self) -> anyhow::Result<Option<Target>> {
+        let Some((url, file)) = self.target.as_ref().zip(self.jwt_key.as_ref()) else {
+            return Ok(None);
+        };
+        ensure!(
+            url.starts_with("http://"),
+            "the target must be an address such as http://127.0.0.1:8080, not {url}"
+        );
+        let secret = std::fs::read_to_string(file).with_context(|| {
+            format!(
+                "cannot read the key {}; a development server keeps its own as `jwt.key` in its data folder",
+                file.display()
+            )
+        })?;
+        Ok(Some(Target {
+            url: url.trim_end_matches('/').to_owned(),
+            key: TokenKey {
+                secret: secret.trim().to_owned(),
+                issuer: self.jwt_issuer.clone(),
+                audience: self.jwt_audience.clone(),
+            },
+            real_time: self.real_time,
+        }))
+    }
+}

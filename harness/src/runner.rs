@@ -1,0 +1,117 @@
+//! Plays scenarios: side by side in process, one after the other on a server elsewhere.
+//!
+//! Promises an outcome for every scenario, whatever happens in another, in the order given; and that one which cannot
+//! be played where it is asked for is skipped by name, with the reason. Does not choose scenarios and shows nothing.
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use crate::realtime::{self, Stopwatch};
+use crate::run::{Outcome, Run, Verdict};
+use crate::scenario::{Need, Scenario};
+use crate::timeline;
+use crate::world::{Target, World};
+
+/// Worlds at once in process: four for each core that this is measured on, since worlds wait more than they work.
+const SIDE_BY_SIDE: usize = 8;
+
+/// Where scenarios are played.
+#[derive(Debug, Clone, Default)]
+pub struct Runner {
+    /// A server elsewhere; without it each scenario gets servers in this process.
+    pub target: Option<Target>,
+    /// What that server does not offer.
+    pub lacking: Vec<Need>,
+}
+
+impl Runner {
+    /// Servers of this process.
+    pub fn in_process() -> Self {
+        Self::default()
+    }
+
+    /// A server elsewhere that keeps the whole contract.
+    pub fn against(target: Target) -> Self {
+        Self {
+            target: Some(target),
+            lacking: vec![Need::OwnServers],
+        }
+    }
+
+    /// Plays them all; each outcome is shown to `seen` as it comes.
+    pub async fn run(&self, scenarios: &[Scenario], mut seen: impl FnMut(&Outcome)) -> Run {
+        let started = realtime::now();
+        let watch = Stopwatch::start();
+        let at_once = if self.target.is_some() { 1 } else { SIDE_BY_SIDE };
+        let mut outcomes = Vec::new();
+        {
+            let plays = scenarios.iter().enumerate();
+            let plays = plays.map(|(place, scenario)| async move { (place, self.play(scenario).await) });
+            let mut plays = stream::iter(plays).buffer_unordered(at_once);
+            while let Some((place, outcome)) = plays.next().await {
+                seen(&outcome);
+                outcomes.push((place, outcome));
+            }
+        }
+        outcomes.sort_by_key(|(place, _)| *place);
+        Run {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            target: self
+                .target
+                .as_ref()
+                .map_or_else(|| "in process".to_owned(), |target| target.url.clone()),
+            started,
+            real_seconds: watch.seconds(),
+            outcomes: outcomes.into_iter().map(|(_, outcome)| outcome).collect(),
+        }
+    }
+
+    /// Plays one.
+    pub async fn play(&self, scenario: &Scenario) -> Outcome {
+        let watch = Stopwatch::start();
+        let mut outcome = Outcome {
+            name: scenario.name.clone(),
+            sentence: scenario.sentence.clone(),
+            rules: scenario.rules.iter().map(|rule| (*rule).to_owned()).collect(),
+            verdict: Verdict::Held,
+            real_seconds: 0.0,
+            simulated_seconds: 0.0,
+            timelines: Vec::new(),
+        };
+        if let Some(why) = self.why_not(scenario) {
+            outcome.verdict = Verdict::Skipped(why);
+            return outcome;
+        }
+        let world = match &self.target {
+            Some(target) => World::connect(target).await,
+            None => scenario.builder().try_start().await,
+        };
+        match world {
+            Ok(mut world) => {
+                outcome.verdict = scenario.play(&mut world).await;
+                outcome.simulated_seconds = world.age().as_secs_f64();
+                if world.servers() > 0 {
+                    outcome.timelines = timeline::of(&world).await;
+                    if let Err(error) = world.leave().await
+                        && outcome.verdict == Verdict::Held
+                    {
+                        outcome.verdict = Verdict::CouldNotRun(format!("could not clean up: {error:#}"));
+                    }
+                }
+            }
+            Err(error) => outcome.verdict = Verdict::CouldNotRun(format!("{error:#}")),
+        }
+        outcome.real_seconds = watch.seconds();
+        outcome
+    }
+
+    /// Why a scenario is not played here.
+    fn why_not(&self, scenario: &Scenario) -> Option<String> {
+        let real_time = self.target.as_ref().is_some_and(|target| target.real_time);
+        if real_time && !scenario.real_time {
+            return Some("needs simulated time".to_owned());
+        }
+        let lacks = scenario.needs.iter().find(|need| self.lacking.contains(need));
+        lacks.map(|need| need.why_skipped())
+    }
+}
