@@ -37,7 +37,7 @@ pub enum Bend {
     CountsNoLosses,
     BelowFourHundredIsSuccess,
     FollowsRedirects,
-    UnfinishedBodyFails,
+    LongBodyFails,
     ClientErrorsAreFinal,
     GoneRemoves,
     HonoursRetryAfter,

@@ -14,6 +14,9 @@ use super::state::{Ending, Event, Flight, Hook, State};
 use super::view::time;
 use super::{Bend, Fake};
 
+/// What the bend takes for a long body, in bytes.
+const LONG: usize = 64 * 1024;
+
 impl Fake {
     /// Puts the next attempt of a delivery on the wire.
     pub fn send(self: &Arc<Self>, state: &mut State, place: usize) {
@@ -86,7 +89,7 @@ fn target(url: &str) -> String {
 }
 
 async fn exchange(request: reqwest::RequestBuilder, bend: Option<Bend>) -> Ending {
-    let answer = match request.send().await {
+    let mut answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) => return Ending::failed(if error.is_connect() { "CONNECT" } else { "RESET" }),
     };
@@ -98,8 +101,14 @@ async fn exchange(request: reqwest::RequestBuilder, bend: Option<Bend>) -> Endin
     let retry_after = header
         .and_then(|text| text.parse().ok())
         .map(SignedDuration::from_secs);
-    if bend == Some(Bend::UnfinishedBodyFails) && answer.bytes().await.is_err() {
-        return Ending::failed("RESET");
+    if bend == Some(Bend::LongBodyFails) {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            read += chunk.len();
+            if read > LONG {
+                return Ending::failed("PROTOCOL");
+            }
+        }
     }
     Ending {
         status,
