@@ -1,5 +1,6 @@
 //! The commands of `tenterhook-harness`, one file each.
 
+pub mod explore;
 pub mod list;
 pub mod receive;
 pub mod run;

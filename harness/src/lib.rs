@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod database;
+pub mod explore;
 pub mod journal;
 pub mod launch;
 pub mod meter;

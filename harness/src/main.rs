@@ -20,6 +20,7 @@ struct Arguments {
 enum Command {
     List(commands::list::List),
     Run(commands::run::Run),
+    Explore(commands::explore::Explore),
     Receive(commands::receive::Receive),
 }
 
@@ -28,6 +29,7 @@ async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::List(list) => list.run(),
         Command::Run(run) => run.run().await,
+        Command::Explore(explore) => explore.run().await,
         Command::Receive(receive) => receive.run().await.map(|()| 0),
     };
     match done {

@@ -7,8 +7,10 @@ mod apps;
 mod attempt_log;
 mod bans;
 mod cast;
+mod credentials;
 mod deliveries;
 mod events;
+mod idempotency;
 mod limits;
 mod outcomes;
 mod payloads;
@@ -29,11 +31,13 @@ pub fn all() -> Vec<Scenario> {
     [
         webhooks::scenarios(),
         targets::scenarios(),
+        credentials::scenarios(),
         limits::scenarios(),
         visibility::scenarios(),
         permissions::scenarios(),
         apps::scenarios(),
         events::scenarios(),
+        idempotency::scenarios(),
         payloads::scenarios(),
         signatures::scenarios(),
         outcomes::scenarios(),

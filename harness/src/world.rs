@@ -170,6 +170,11 @@ impl World {
         }
     }
 
+    /// Whether servers are this world's to start, stop and crash.
+    pub fn owns_servers(&self) -> bool {
+        matches!(self.home, Home::Here(_))
+    }
+
     /// Stops a server as SIGTERM would; those after it move up.
     ///
     /// # Panics

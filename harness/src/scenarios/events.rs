@@ -1,140 +1,18 @@
-//! What a publication stores, for whom, and how often (E1–E3).
+//! What a publication stores, for whom, and how often (E2, E3), and the bounds of a call.
 
-use futures_util::future::join_all;
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::cast::silent;
-use super::scene::{AROUND, Scene};
+use super::scene::Scene;
 use crate::client::{NewEvent, NewWebhook, Refusal};
-use crate::scenario::{Need, Scenario, holds, refused, same};
+use crate::scenario::{Need, Play, Scenario, refused, same};
 use crate::world::World;
 
-/// How long an idempotency key holds (E1).
-const KEY_HOLDS: SignedDuration = SignedDuration::from_hours(24);
 /// The most that one event's `data` may have, as JSON text.
 const DATA_BYTES: usize = 256 * 1024;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
-        Scenario::new(
-            "the-same-key-publishes-once",
-            "The same idempotency key again answers the first event and sends nothing.",
-            &["E1"],
-            |world| {
-                Box::pin(async move {
-                    let (scene, receiver) = Scene::new(world, 200).await?;
-                    let event = scene.company().deal_changed().with("idempotencyKey", "change-8");
-                    let first = world.platform().publish_one(event.clone()).await?;
-                    same("whether the first is a duplicate", first.duplicate, false)?;
-                    let again = world.platform().publish_one(event).await?;
-                    same(
-                        "the event answered again",
-                        (again.duplicate, again.event),
-                        (true, first.event),
-                    )?;
-                    world.settle().await;
-                    same("requests", receiver.journal().len(), 1)
-                })
-            },
-        )
-        .also_in_real_time(),
-        Scenario::new(
-            "without-a-key-the-same-event-is-published-twice",
-            "Events without a key are never taken for one another.",
-            &["E1"],
-            |world| {
-                Box::pin(async move {
-                    let (scene, receiver) = Scene::new(world, 200).await?;
-                    scene.deliver_times(2).await?;
-                    same("requests", receiver.journal().len(), 2)
-                })
-            },
-        ),
-        Scenario::new(
-            "the-same-key-at-once-publishes-once",
-            "Simultaneous calls, each with the same key twice, together publish once.",
-            &["E1"],
-            |world| {
-                Box::pin(async move {
-                    let (scene, receiver) = Scene::new(world, 200).await?;
-                    let event = scene.company().deal_changed().with("idempotencyKey", "once");
-                    let batch = [event.clone(), event];
-                    let platform = world.platform();
-                    let publish = async |_: usize| platform.publish(&batch).await;
-                    let mut published = Vec::new();
-                    for publication in join_all((0..10).map(publish)).await {
-                        published.extend(publication?.events);
-                    }
-                    let originals = published.iter().filter(|event| !event.duplicate).count();
-                    same(
-                        "answers, and those that are no duplicates",
-                        (published.len(), originals),
-                        (20, 1),
-                    )?;
-                    world.settle().await;
-                    same("requests", receiver.journal().len(), 1)
-                })
-            },
-        ),
-        Scenario::new(
-            "another-companys-key-is-another",
-            "The same key of another company publishes there.",
-            &["E1"],
-            |world| {
-                Box::pin(async move {
-                    for company in [1, 2] {
-                        let event = world
-                            .company(company)
-                            .deal_changed()
-                            .with("idempotencyKey", "change-8");
-                        let published = world.platform().publish_one(event).await?;
-                        same("whether it is a duplicate", published.duplicate, false)?;
-                    }
-                    Ok(())
-                })
-            },
-        ),
-        Scenario::new(
-            "a-key-with-other-content-is-a-conflict",
-            "A key seen with other content is a conflict for that event alone; the rest of the batch is published.",
-            &["E1"],
-            |world| {
-                Box::pin(async move {
-                    let (scene, receiver) = Scene::new(world, 200).await?;
-                    let event = |title: &str| {
-                        scene
-                            .company()
-                            .deal_changed()
-                            .with("data", json!({"title": title}))
-                    };
-                    let first = event("first").with("idempotencyKey", "k");
-                    world.platform().publish_one(first).await?;
-                    let batch = [
-                        event("a"),
-                        event("second").with("idempotencyKey", "k"),
-                        event("b"),
-                    ];
-                    let publication = world.platform().publish(&batch).await?;
-                    let places: Vec<usize> = publication.events.iter().map(|event| event.index).collect();
-                    same("which events were published", places, vec![0, 2])?;
-                    let errors: Vec<_> = publication
-                        .user_errors
-                        .iter()
-                        .map(|error| (error.code.as_str(), error.path.join(".")))
-                        .collect();
-                    let place = |path: &str| path.starts_with("input.events.1");
-                    holds(
-                        "the user errors",
-                        "one IDEMPOTENCY_CONFLICT at input.events.1",
-                        matches!(&errors[..], [("IDEMPOTENCY_CONFLICT", path)] if place(path)),
-                        &errors,
-                    )?;
-                    world.settle().await;
-                    same("requests", receiver.journal().len(), 3)
-                })
-            },
-        ),
         Scenario::new(
             "an-event-goes-to-every-webhook-that-matches",
             "Action and object match in each version's words, the wildcards too, and within the company only.",
@@ -208,17 +86,20 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "Where the event lists who may see the object, only their webhooks get it, an app's for its user.",
             &["E2"],
             |world| {
-                permitted(
-                    world,
-                    vec![(json!(["7"]), 2), (json!(["8", "9"]), 2), (json!([]), 0)],
-                )
+                Box::pin(async move {
+                    permitted(
+                        world,
+                        &[(json!(["7"]), 2), (json!(["8", "9"]), 2), (json!([]), 0)],
+                    )
+                    .await
+                })
             },
         ),
         Scenario::new(
             "an-event-for-everyone-goes-to-every-user",
             "An event that lists nobody is everyone's; being an admin needs no permission and gives none.",
             &["E2"],
-            |world| permitted(world, vec![(Value::Null, 4)]),
+            |world| Box::pin(async move { permitted(world, &[(Value::Null, 4)]).await }),
         ),
         Scenario::new(
             "a-later-webhook-gets-no-earlier-event",
@@ -394,7 +275,6 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         )
         .needing(Need::Reading),
     ];
-    all.extend(AROUND.map(|(word, offset)| key_expires(word, offset)));
     for field in ["data", "previous"] {
         all.extend([("up-to", 0), ("past", 1)].map(|(word, more)| size(field, word, more)));
     }
@@ -402,57 +282,22 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// Publishes to four webhooks, of users 7 and 8, of admin 9 and of an app for user 7, for these users each.
-fn permitted(
-    world: &World,
-    cases: Vec<(Value, u32)>,
-) -> futures_util::future::LocalBoxFuture<'_, crate::scenario::Play> {
-    Box::pin(async move {
-        let company = world.company(1);
-        let crm = company.app("crm").install(7).await?;
-        for caller in [&company.user(7), &company.user(8), &company.admin(9), &crm] {
-            caller.create_webhook(silent()).await?;
-        }
-        for (users, count) in cases {
-            let event = company.deal_changed().with("permittedUserIds", users.clone());
-            let published = world.platform().publish_one(event).await?;
-            same(
-                format!("deliveryCount for {users}"),
-                published.delivery_count,
-                count,
-            )?;
-        }
-        Ok(())
-    })
-}
-
-/// The same key about 24 hours later.
-fn key_expires(word: &str, offset: SignedDuration) -> Scenario {
-    let holds = offset < SignedDuration::ZERO;
-    Scenario::new(
-        format!("idempotency-key-{word}-24-hours"),
-        format!(
-            "A key {} {} 24 hours.",
-            if holds { "still holds" } else { "is free again" },
-            word.replace('-', " ")
-        ),
-        &["E1", "T2"],
-        move |world| {
-            Box::pin(async move {
-                let (scene, receiver) = Scene::new(world, 200).await?;
-                let event = scene.company().deal_changed().with("idempotencyKey", "change-8");
-                let first = world.platform().publish_one(event.clone()).await?;
-                world.advance(KEY_HOLDS + offset).await;
-                let again = world.platform().publish_one(event).await?;
-                same(
-                    "whether it is a duplicate, and the same event",
-                    (again.duplicate, again.event == first.event),
-                    (holds, holds),
-                )?;
-                world.settle().await;
-                same("requests", receiver.journal().len(), if holds { 1 } else { 2 })
-            })
-        },
-    )
+async fn permitted(world: &World, cases: &[(Value, u32)]) -> Play {
+    let company = world.company(1);
+    let crm = company.app("crm").install(7).await?;
+    for caller in [&company.user(7), &company.user(8), &company.admin(9), &crm] {
+        caller.create_webhook(silent()).await?;
+    }
+    for (users, count) in cases {
+        let event = company.deal_changed().with("permittedUserIds", users.clone());
+        let published = world.platform().publish_one(event).await?;
+        same(
+            format!("deliveryCount for {users}"),
+            published.delivery_count,
+            *count,
+        )?;
+    }
+    Ok(())
 }
 
 /// A state of an object as large as may be, and a byte larger.

@@ -4,8 +4,8 @@ use super::scene::Scene;
 use crate::client::NewWebhook;
 use crate::receiver::Receiver;
 use crate::reply::{Answer, Reply, Script};
-use crate::scenario::{Failure, Need, Play, Scenario, same};
-use crate::wire::{Conduct, Fault, WireReceiver};
+use crate::scenario::{Need, Play, Scenario, same};
+use crate::wire::Fault;
 use crate::world::World;
 
 /// Redirects, each with a place to go to.
@@ -285,7 +285,7 @@ fn not_followed(status: u16) -> Scenario {
 fn misbehaves(name: &str, sentence: &str, fault: Fault) -> Scenario {
     Scenario::new(name, sentence, &["D1", "D5"], move |world| {
         Box::pin(async move {
-            let (scene, receiver): (Scene<'_>, WireReceiver) = on_wire(world, fault).await?;
+            let (scene, receiver) = Scene::on_wire(world, fault).await?;
             scene.deliver().await?;
             expect_failed_once(&scene).await?;
             let read = usize::from(fault != Fault::ResetAtOnce);
@@ -293,8 +293,4 @@ fn misbehaves(name: &str, sentence: &str, fault: Fault) -> Scenario {
         })
     })
     .needing(Need::Wire)
-}
-
-async fn on_wire(world: &World, conduct: impl Into<Conduct>) -> Result<(Scene<'_>, WireReceiver), Failure> {
-    Scene::on_wire(world, conduct).await
 }

@@ -206,13 +206,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "a-creation-has-nothing-before-it",
             "`previous` of a creation is null in both versions.",
             &["E4", "E5"],
-            |world| states(world, "CREATE", "data", ["create", "added.person"]),
+            |world| Box::pin(async move { states(world, "CREATE", "data", ["create", "added.person"]).await }),
         ),
         Scenario::new(
             "a-deletion-has-nothing-after-it",
             "`data` and `current` of a deletion are null, and `previous` is the last state.",
             &["E4", "E5"],
-            |world| states(world, "DELETE", "previous", ["delete", "deleted.person"]),
+            |world| Box::pin(async move { states(world, "DELETE", "previous", ["delete", "deleted.person"]).await }),
         ),
         Scenario::new(
             "what-the-platform-leaves-out-has-a-default",
@@ -366,36 +366,29 @@ fn only(bodies: &[Value], place: &str, word: &str) -> Result<Value, Failure> {
 }
 
 /// An event with a state on one side only.
-fn states<'w>(
-    world: &'w World,
-    action: &'static str,
-    side: &'static str,
-    words: [&'static str; 2],
-) -> futures_util::future::LocalBoxFuture<'w, Play> {
-    Box::pin(async move {
-        let both = Both::new(world).await?;
-        let state = json!({"name": "Ada"});
-        let event = both.event(action, "person", "p-1").with(side, state.clone());
-        let (v1, v2) = both.one_body_each(event).await?;
-        let expected = match side {
-            "data" => [state, Value::Null],
-            _ => [Value::Null, state],
-        };
-        same(
-            "the action in version 2",
-            v2["meta"]["action"].clone(),
-            json!(words[0]),
-        )?;
-        same("the event in version 1", v1["event"].clone(), json!(words[1]))?;
-        same(
-            "data and previous",
-            [v2["data"].clone(), v2["previous"].clone()],
-            expected.clone(),
-        )?;
-        same(
-            "current and previous",
-            [v1["current"].clone(), v1["previous"].clone()],
-            expected,
-        )
-    })
+async fn states(world: &World, action: &str, side: &str, words: [&str; 2]) -> Play {
+    let both = Both::new(world).await?;
+    let state = json!({"name": "Ada"});
+    let event = both.event(action, "person", "p-1").with(side, state.clone());
+    let (v1, v2) = both.one_body_each(event).await?;
+    let expected = match side {
+        "data" => [state, Value::Null],
+        _ => [Value::Null, state],
+    };
+    same(
+        "the action in version 2",
+        v2["meta"]["action"].clone(),
+        json!(words[0]),
+    )?;
+    same("the event in version 1", v1["event"].clone(), json!(words[1]))?;
+    same(
+        "data and previous",
+        [v2["data"].clone(), v2["previous"].clone()],
+        expected.clone(),
+    )?;
+    same(
+        "current and previous",
+        [v1["current"].clone(), v1["previous"].clone()],
+        expected,
+    )
 }

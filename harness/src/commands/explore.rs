@@ -1,0 +1,158 @@
+//! `explore`: random histories against the reference model.
+
+use std::io::{IsTerminal, Write, stderr};
+
+use anyhow::ensure;
+use clap::Args;
+
+use tenterhook_harness::explore::{self, Coverage, Ending, Found, Plan, STEPS};
+use tenterhook_harness::realtime::Stopwatch;
+
+use super::target::TargetArgs;
+
+/// The most seeds of one exploration, and the longest history.
+const MAX_SEEDS: u64 = 1_000_000;
+const MAX_STEPS: usize = 100_000;
+/// From so many seeds on, a transition or rule that none of them exercised is a failure.
+const TELLING: u64 = 200;
+
+/// Play random histories (creations, events, receivers' whims, leaps of time, pauses, uninstalls, crashes) and check
+/// every step against the reference model of the policy.
+///
+/// A failure is shrunk to a short script, and the command that repeats it is printed. Exit code: 0 everything held,
+/// 1 a promise was broken or, over 200 seeds, something was never exercised, 2 it could not run.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  explore --seeds 200              seeds 0 to 199, 200 steps each
+  explore --seed 42                one history
+  explore --seed 42 --only 0,2,17  only these of its steps, as a failure prints them")]
+pub struct Explore {
+    /// How many seeds to play, from 0.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MAX_SEEDS))]
+    seeds: u64,
+    /// Play this seed alone.
+    #[arg(long, value_name = "SEED", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// How many steps each history has.
+    #[arg(long, value_name = "N", default_value_t = STEPS)]
+    steps: usize,
+    /// Take only the steps in these places of the seed's history.
+    #[arg(long, value_name = "PLACES", value_delimiter = ',', requires = "seed")]
+    only: Vec<usize>,
+    /// Report a failure as it is found, without shrinking it.
+    #[arg(long)]
+    no_shrink: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl Explore {
+    /// Explores, and answers the exit code.
+    pub async fn run(self) -> anyhow::Result<u8> {
+        ensure!(
+            (1..=MAX_STEPS).contains(&self.steps),
+            "--steps must be 1 to {MAX_STEPS}, not {}",
+            self.steps
+        );
+        let target = self.target.target()?;
+        ensure!(
+            !target.as_ref().is_some_and(|target| target.real_time),
+            "histories need simulated time: a server with `--clock simulated`, or none at all"
+        );
+        let target = target.as_ref();
+        let watch = Stopwatch::start();
+        let endings = match self.seed {
+            Some(seed) => {
+                let plan = Plan::new(seed, self.steps);
+                let plan = if self.only.is_empty() {
+                    plan
+                } else {
+                    plan.only(&self.only)
+                };
+                vec![(seed, explore::play(&plan, target).await)]
+            }
+            None => {
+                let mut done = 0;
+                let all = self.seeds;
+                explore::explore(0..all, self.steps, target, |_, _| {
+                    done += 1;
+                    progress(&format!("{done} of {all} seeds"));
+                })
+                .await
+            }
+        };
+        progress("");
+        let played = endings.len();
+        let mut coverage = Coverage::default();
+        for (seed, ending) in endings {
+            match ending {
+                Ending::Held(exercised, _) => coverage.add(&exercised),
+                Ending::CouldNotRun(why) => anyhow::bail!("seed {seed}: {why}"),
+                Ending::Broken(found) => {
+                    let found = if self.no_shrink {
+                        *found
+                    } else {
+                        eprintln!("seed {seed} broke a promise after step {}; shrinking", found.at);
+                        explore::shrink(*found, target, |left| progress(&format!("{left} steps left"))).await
+                    };
+                    progress("");
+                    super::print(&self.describe(seed, &found))?;
+                    return Ok(1);
+                }
+            }
+        }
+        let mut text = coverage.to_string();
+        text.push_str(&format!(
+            "\n{played} histories of {} steps held in {:.0} s.\n",
+            self.steps,
+            watch.seconds()
+        ));
+        let missing = coverage.missing();
+        if self.seed.is_none() && !missing.is_empty() {
+            text.push_str(&format!("never exercised: {}\n", missing.join(", ")));
+        }
+        super::print(&text)?;
+        Ok(u8::from(
+            self.seed.is_none() && self.seeds >= TELLING && target.is_none() && !missing.is_empty(),
+        ))
+    }
+
+    fn describe(&self, seed: u64, found: &Found) -> String {
+        let mut text = format!("\nA promise was broken in {} steps:\n\n", found.plan.steps.len());
+        for (place, step) in &found.plan.steps {
+            text.push_str(&format!("  {place:>4}  {step}\n"));
+        }
+        let breach = &found.breach;
+        text.push_str(&format!(
+            "\nlooked at: {}\nexpected:\n{}\nseen:\n{}\nchecked at {}\n",
+            breach.what,
+            indented(&breach.expected),
+            indented(&breach.seen),
+            breach.place
+        ));
+        let places: Vec<String> = found.plan.places().iter().map(usize::to_string).collect();
+        let steps = if self.steps == STEPS {
+            String::new()
+        } else {
+            format!(" --steps {}", self.steps)
+        };
+        text.push_str(&format!(
+            "\nRepeat it with:\n  tenterhook-harness explore --seed {seed}{steps} --only {}\n",
+            places.join(",")
+        ));
+        text
+    }
+}
+
+fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("  {line}")).collect();
+    lines.join("\n")
+}
+
+/// On a terminal in place; elsewhere nothing, since a log needs no thousand lines.
+fn progress(text: &str) {
+    if stderr().is_terminal() {
+        // Progress that cannot be shown is no reason to stop.
+        let _ = write!(stderr(), "\r\x1b[K{text}").and_then(|()| stderr().flush());
+    }
+}

@@ -1,0 +1,128 @@
+//! How often each transition and each rule was exercised: a search that never met a rule has proved nothing about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::mirror::Answered;
+use crate::model::Step;
+
+/// Counts by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    transitions: BTreeMap<&'static str, u64>,
+    rules: BTreeMap<&'static str, u64>,
+}
+
+const TRANSITIONS: [&str; 13] = [
+    "ban started",
+    "ban ended",
+    "window opened",
+    "warned after 24 h",
+    "warned after 48 h",
+    "warned after 71 h",
+    "recovered",
+    "removed after 72 h",
+    "deleted",
+    "paused",
+    "resumed",
+    "restored",
+    "uninstalled",
+];
+
+/// The rules that a random history can exercise; the others are the catalogue's.
+const RULES: [&str; 27] = [
+    "W1", "W3", "W4", "W8", "W12", "W13", "E2", "E3", "E7", "D1", "D2", "D3", "D4", "D5", "D6", "D7", "B1",
+    "B2", "B3", "B4", "B5", "B6", "B7", "R1", "R2", "R3", "R5",
+];
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self {
+            transitions: TRANSITIONS.map(|name| (name, 0)).into(),
+            rules: RULES.map(|rule| (rule, 0)).into(),
+        }
+    }
+}
+
+impl Coverage {
+    /// A rule was checked where it could have been broken.
+    pub fn rule(&mut self, rule: &'static str) {
+        *self.rules.entry(rule).or_default() += 1;
+    }
+
+    /// A transition happened.
+    pub fn transition(&mut self, name: &'static str) {
+        *self.transitions.entry(name).or_default() += 1;
+    }
+
+    /// Steps that the model took.
+    pub fn steps(&mut self, steps: &[Step]) {
+        for step in steps {
+            let (name, rules): (_, &[&'static str]) = match step {
+                Step::BanStarted { .. } => ("ban started", &["B2"]),
+                Step::BanEnded { .. } => ("ban ended", &["B3", "B7"]),
+                Step::WindowOpened { .. } => ("window opened", &["R1"]),
+                Step::Warned { hours: 24, .. } => ("warned after 24 h", &["R5"]),
+                Step::Warned { hours: 48, .. } => ("warned after 48 h", &["R5"]),
+                Step::Warned { .. } => ("warned after 71 h", &["R5"]),
+                Step::Recovered { .. } => ("recovered", &["R1"]),
+                Step::Removed { .. } => ("removed after 72 h", &["R1", "R3"]),
+            };
+            self.transition(name);
+            rules.iter().for_each(|rule| self.rule(rule));
+        }
+    }
+
+    /// An attempt was judged; `banned` says whether in a ban.
+    pub fn attempt(&mut self, attempt: &Answered, banned: bool) {
+        self.rule("D1");
+        self.rule("B1");
+        match attempt.status {
+            None => self.rule("D2"),
+            Some(300..=399) => self.rule("D3"),
+            Some(_) => {}
+        }
+        if attempt.number > 1 {
+            self.rule("D4");
+        }
+        if banned {
+            self.rule("B5");
+        }
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Self) {
+        for (name, count) in &other.transitions {
+            *self.transitions.entry(name).or_default() += count;
+        }
+        for (rule, count) in &other.rules {
+            *self.rules.entry(rule).or_default() += count;
+        }
+    }
+
+    /// What was never exercised.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let counts = self.transitions.iter().chain(&self.rules);
+        counts
+            .filter(|(_, count)| **count == 0)
+            .map(|(name, _)| *name)
+            .collect()
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "transitions:")?;
+        for (name, count) in &self.transitions {
+            writeln!(f, "  {name:<20} {count:>9}")?;
+        }
+        write!(f, "rules:")?;
+        for (place, (rule, count)) in self.rules.iter().enumerate() {
+            if place % 6 == 0 {
+                write!(f, "\n ")?;
+            }
+            write!(f, " {rule:<4}{count:>8}")?;
+        }
+        writeln!(f)
+    }
+}

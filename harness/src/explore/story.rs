@@ -1,0 +1,618 @@
+//! One random history: its plan carried out on a world, and checked after every step.
+//!
+//! Promises that a step which cannot be taken does nothing, and that the first disagreement between the world and the
+//! policy ends the history with what was expected and what was seen. Waits for nothing but the world.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::coverage::Coverage;
+use super::mirror::{Answered, Mirror, agrees};
+use super::plan::{APPS, Behaviour, Plan, Step, USERS, Who};
+use crate::client::{Client, Delivery, NewEvent, NewWebhook, Refusal, WebhookList};
+use crate::model::{Numbers, RemoveReason, Standing};
+use crate::receiver::Receiver;
+use crate::reply::{Answer, Reply, Script};
+use crate::scenario::{Failure, Play, holds, same};
+use crate::world::World;
+
+/// Webhooks that live at once: enough for every kind, few enough to look at after every step.
+const WEBHOOKS: usize = 8;
+/// Every how many steps the lists and limits are looked at.
+const LISTS_EVERY: usize = 16;
+const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
+
+/// A history under way.
+pub struct Story<'w> {
+    world: &'w mut World,
+    numbers: Numbers,
+    receiver: Receiver,
+    stage: Arc<Mutex<Stage>>,
+    heard: usize,
+    mirrors: Vec<Mirror>,
+    installed: BTreeSet<(u64, usize)>,
+    published: u64,
+    /// What was exercised.
+    pub coverage: Coverage,
+}
+
+/// What the receiver does, and what it did.
+#[derive(Default)]
+struct Stage {
+    behaviours: HashMap<String, Behaviour>,
+    answered: Vec<Answered>,
+}
+
+impl<'w> Story<'w> {
+    /// Opens on an empty company.
+    pub async fn open(world: &'w mut World) -> Result<Self, Failure> {
+        let stage: Arc<Mutex<Stage>> = Arc::default();
+        let acting = Arc::clone(&stage);
+        let receiver = world
+            .receiver(Script::new(move |arrival, _| {
+                let mut stage = acting.lock().unwrap_or_else(PoisonError::into_inner);
+                let behaviour = stage.behaviours.get(arrival.webhook()).copied();
+                let status = match behaviour.unwrap_or(Behaviour::Succeed) {
+                    Behaviour::Succeed => Some(200),
+                    Behaviour::Fail(status) => Some(status),
+                    Behaviour::Hang => None,
+                    Behaviour::FailFirstTries => Some(if arrival.attempt() == 1 { 500 } else { 200 }),
+                    Behaviour::FailRetries => Some(if arrival.attempt() == 1 { 200 } else { 500 }),
+                };
+                stage.answered.push(Answered {
+                    at: arrival.at,
+                    webhook: arrival.webhook().to_owned(),
+                    event: arrival.event().to_owned(),
+                    number: arrival.attempt(),
+                    status,
+                });
+                status.map_or(Answer::Hang, |status| Answer::Reply(Reply::status(status)))
+            }))
+            .await;
+        for app in APPS {
+            world.company(1).app(app).install(USERS[0]).await?;
+        }
+        Ok(Self {
+            world,
+            numbers: Numbers::default(),
+            receiver,
+            stage,
+            heard: 0,
+            mirrors: Vec::new(),
+            installed: (0..APPS.len()).map(|app| (USERS[0], app)).collect(),
+            published: 0,
+            coverage: Coverage::default(),
+        })
+    }
+
+    /// Takes every step of the plan, checking after each, and the whole at the end.
+    pub async fn play(&mut self, plan: &Plan) -> Result<(), (usize, Failure)> {
+        for (nth, (place, step)) in plan.steps.iter().enumerate() {
+            self.take(*step).await.map_err(|failure| (*place, failure))?;
+            self.look(nth % LISTS_EVERY == 0)
+                .await
+                .map_err(|failure| (*place, failure))?;
+        }
+        let last = plan.steps.last().map_or(0, |(place, _)| *place);
+        self.account().await.map_err(|failure| (last, failure))
+    }
+
+    /// What happened, without ids and the order within an instant: the same for the same history.
+    pub fn digest(&self) -> Vec<String> {
+        let name = |number: &str| {
+            self.mirrors
+                .iter()
+                .position(|mirror| mirror.made.number == number)
+        };
+        let mut events: BTreeMap<&str, usize> = BTreeMap::new();
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = self.world.now() - self.world.age();
+        let mut lines: Vec<(Timestamp, String)> = Vec::new();
+        for answered in &stage.answered {
+            let next = events.len();
+            let event = *events.entry(&answered.event).or_insert(next);
+            let line = format!(
+                "{:#} webhook {:?} event {event} attempt {} {:?}",
+                answered.at.duration_since(began),
+                name(&answered.webhook),
+                answered.number,
+                answered.status
+            );
+            lines.push((answered.at, line));
+        }
+        lines.sort();
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    async fn take(&mut self, step: Step) -> Play {
+        match step {
+            Step::Create(who) => self.create(who).await,
+            Step::Delete(webhook) => self.delete(webhook).await,
+            Step::Pause(webhook) => self.pause(webhook).await,
+            Step::Resume(webhook) => self.resume(webhook).await,
+            Step::Restore(webhook) => self.restore(webhook).await,
+            Step::Publish(count, audience) => self.publish(count, audience).await,
+            Step::Behave(webhook, behaviour) => self.behave(webhook, behaviour).await,
+            Step::Advance(by) => {
+                self.world.advance(by).await;
+                Ok(())
+            }
+            Step::Next => {
+                // Nothing due means nothing to wait for, and a history is not about the years.
+                self.world.advance_to_next().await;
+                Ok(())
+            }
+            Step::Uninstall(user, app) => self.uninstall(user, app).await,
+            Step::Install(user, app) => {
+                self.world.company(1).app(APPS[app]).install(user).await?;
+                self.installed.insert((user, app));
+                Ok(())
+            }
+            Step::Crash(down) => self.crash(down).await,
+            Step::PublishAndCrash(count) => {
+                let now = self.world.now();
+                self.send_off(count, None, now).await?;
+                self.crash(SignedDuration::ZERO).await
+            }
+        }
+    }
+
+    // Steps
+
+    fn caller(&self, who: Who) -> Client {
+        let company = self.world.company(1);
+        match who {
+            Who::User(user) => company.user(user),
+            Who::App(user, app) => company.app(APPS[app]).acting_for(user),
+        }
+    }
+
+    /// The webhook with this number among those that satisfy a condition, wrapping around.
+    fn pick(&self, number: usize, fits: impl Fn(&Mirror) -> bool) -> Option<usize> {
+        let fitting: Vec<usize> = (0..self.mirrors.len())
+            .filter(|place| fits(&self.mirrors[*place]))
+            .collect();
+        fitting.get(number.checked_rem(fitting.len())?).copied()
+    }
+
+    async fn create(&mut self, who: Who) -> Play {
+        if self.mirrors.iter().filter(|mirror| mirror.is_live()).count() >= WEBHOOKS {
+            return Ok(());
+        }
+        let created = self
+            .caller(who)
+            .create_webhook(NewWebhook::to(&self.receiver.url()))
+            .await;
+        if let Who::App(user, app) = who
+            && !self.installed.contains(&(user, app))
+        {
+            self.coverage.rule("W8");
+            return crate::scenario::refused(
+                "creation through an app that is not installed",
+                created,
+                "APP_NOT_INSTALLED",
+            );
+        }
+        let made = created?.webhook;
+        let kind = if matches!(who, Who::App(..)) {
+            "APPLICATION"
+        } else {
+            "GENERAL"
+        };
+        self.coverage.rule("W1");
+        same("the type of a new webhook", made.kind.as_str(), kind)?;
+        self.mirrors.push(Mirror::new(made, who));
+        Ok(())
+    }
+
+    async fn delete(&mut self, webhook: usize) -> Play {
+        let Some(place) = self.pick(webhook, Mirror::is_live) else {
+            return Ok(());
+        };
+        let (who, id) = (self.mirrors[place].who, self.mirrors[place].made.id.clone());
+        self.caller(who).delete_webhook(&id).await?;
+        let reason = match who {
+            Who::User(_) => RemoveReason::DeletedByUser,
+            Who::App(..) => RemoveReason::DeletedByApp,
+        };
+        self.remove(place, reason)?;
+        self.coverage.transition("deleted");
+        Ok(())
+    }
+
+    fn remove(&mut self, place: usize, reason: RemoveReason) -> Play {
+        self.listen()?;
+        let (now, numbers) = (self.world.now(), self.numbers.clone());
+        let mirror = &mut self.mirrors[place];
+        mirror.advance(now, &numbers, &mut self.coverage);
+        mirror.act(|state| {
+            state.remove(now, reason, &numbers);
+        });
+        mirror.silent = true;
+        Ok(())
+    }
+
+    async fn pause(&mut self, webhook: usize) -> Play {
+        let live = |mirror: &Mirror| mirror.is_live() && !mirror.silent;
+        let Some(place) = self.pick(webhook, live) else {
+            return Ok(());
+        };
+        self.change(place, "pauseWebhook").await?;
+        let (now, numbers) = (self.world.now(), self.numbers.clone());
+        let mirror = &mut self.mirrors[place];
+        mirror.advance(now, &numbers, &mut self.coverage);
+        mirror.act(|state| {
+            state.pause(now, &numbers);
+        });
+        mirror.silent = true;
+        self.coverage.transition("paused");
+        self.coverage.rule("W13");
+        Ok(())
+    }
+
+    async fn resume(&mut self, webhook: usize) -> Play {
+        let paused = |mirror: &Mirror| {
+            mirror
+                .states
+                .iter()
+                .all(|state| state.standing == Standing::Paused)
+        };
+        let Some(place) = self.pick(webhook, paused) else {
+            return Ok(());
+        };
+        self.change(place, "resumeWebhook").await?;
+        let (now, numbers) = (self.world.now(), self.numbers.clone());
+        let mirror = &mut self.mirrors[place];
+        mirror.advance(now, &numbers, &mut self.coverage);
+        mirror.act(|state| {
+            state.resume(now, &numbers);
+        });
+        mirror.silent = false;
+        mirror.calm_since = now;
+        self.coverage.transition("resumed");
+        Ok(())
+    }
+
+    async fn restore(&mut self, webhook: usize) -> Play {
+        let (now, numbers) = (self.world.now(), self.numbers.clone());
+        let restorable = |mirror: &Mirror| {
+            mirror.on_the_wire.is_empty()
+                && mirror
+                    .states
+                    .iter()
+                    .all(|state| state.clone().restore(now, &numbers))
+                && match mirror.who {
+                    Who::User(_) => true,
+                    Who::App(user, app) => self.installed.contains(&(user, app)),
+                }
+        };
+        let Some(place) = self.pick(webhook, restorable) else {
+            return Ok(());
+        };
+        self.change(place, "restoreWebhook").await?;
+        let mirror = &mut self.mirrors[place];
+        mirror.act(|state| {
+            state.restore(now, &numbers);
+        });
+        mirror.silent = false;
+        mirror.calm_since = now;
+        mirror.last_ban = None;
+        self.coverage.transition("restored");
+        self.coverage.rule("W12");
+        Ok(())
+    }
+
+    async fn change(&mut self, place: usize, mutation: &str) -> Play {
+        let mirror = &self.mirrors[place];
+        let input = json!({"id": mirror.made.id});
+        self.caller(mirror.who)
+            .mutate(mutation, input, "webhook { id }")
+            .await?;
+        self.listen()
+    }
+
+    async fn behave(&mut self, webhook: usize, behaviour: Behaviour) -> Play {
+        let Some(place) = self.pick(webhook, |_| true) else {
+            return Ok(());
+        };
+        let number = self.mirrors[place].made.number.clone();
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        stage.behaviours.insert(number, behaviour);
+        Ok(())
+    }
+
+    async fn publish(&mut self, count: usize, audience: Option<u64>) -> Play {
+        let now = self.world.now();
+        self.send_off(count, audience, now).await?;
+        self.world.settle().await;
+        Ok(())
+    }
+
+    /// Publishes, and notes to whom each event is owed (E2, E3).
+    async fn send_off(&mut self, count: usize, audience: Option<u64>, now: Timestamp) -> Play {
+        let company = self.world.company(1);
+        let mut events = vec![company.deal_changed(); count];
+        if let Some(user) = audience {
+            let permit = |event: NewEvent| event.with("permittedUserIds", json!([user.to_string()]));
+            events = events.into_iter().map(permit).collect();
+        }
+        let server = usize::try_from(self.published).unwrap_or(0) % self.world.servers().max(1);
+        let platform = self
+            .world
+            .caller(server, &crate::token::Claims::of_scope("platform"));
+        let publication = platform.publish(&events).await?;
+        self.published += count as u64;
+        let owed =
+            |mirror: &&mut Mirror| mirror.is_live() && audience.is_none_or(|user| mirror.user() == user);
+        let mut owing = 0;
+        for mirror in self.mirrors.iter_mut().filter(owed) {
+            owing += 1;
+            for published in &publication.events {
+                mirror.owed.insert(published.event.event_id.clone(), now);
+            }
+        }
+        self.coverage.rule("E2");
+        let counts: Vec<u32> = publication
+            .events
+            .iter()
+            .map(|published| published.delivery_count)
+            .collect();
+        same("deliveries of each event", counts, vec![owing; count])
+    }
+
+    async fn uninstall(&mut self, user: u64, app: usize) -> Play {
+        if !self.installed.remove(&(user, app)) {
+            return Ok(());
+        }
+        let of_app = |mirror: &Mirror| mirror.is_live() && mirror.who == Who::App(user, app);
+        let gone: Vec<usize> = (0..self.mirrors.len())
+            .filter(|place| of_app(&self.mirrors[*place]))
+            .collect();
+        let removed = self.world.company(1).app(APPS[app]).uninstall(user).await?;
+        same("webhooks removed with the app", removed, gone.len() as u64)?;
+        for place in gone {
+            self.remove(place, RemoveReason::AppUninstalled)?;
+        }
+        self.coverage.transition("uninstalled");
+        self.coverage.rule("W8");
+        Ok(())
+    }
+
+    /// All servers end at once; what hung is tried again by those that start after it (D6).
+    async fn crash(&mut self, down: SignedDuration) -> Play {
+        if !self.world.owns_servers() {
+            return Ok(());
+        }
+        let servers = self.world.servers();
+        self.world.crash();
+        self.listen()?;
+        let now = self.world.now();
+        for mirror in &mut self.mirrors {
+            mirror.advance(now, &self.numbers, &mut self.coverage);
+            mirror.on_the_wire.clear();
+        }
+        self.world.advance(down).await;
+        for _ in 0..servers {
+            self.world.launch().await;
+        }
+        self.coverage.rule("D6");
+        self.coverage.rule("B6");
+        self.coverage.rule("E3");
+        Ok(())
+    }
+
+    // Checks
+
+    /// Takes what receivers have heard since, each by the state its webhook was in.
+    fn listen(&mut self) -> Play {
+        let new: Vec<Answered> = {
+            let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+            stage.answered[self.heard..].to_vec()
+        };
+        self.heard += new.len();
+        for answered in new {
+            let known = self
+                .mirrors
+                .iter_mut()
+                .find(|mirror| mirror.made.number == answered.webhook);
+            let Some(mirror) = known else {
+                return holds("a request", "to a webhook that exists", false, &answered);
+            };
+            mirror.advance(answered.at - MICROSECOND, &self.numbers, &mut self.coverage);
+            self.coverage.rule("B4");
+            holds(
+                "a request, by the state of its webhook",
+                "nothing is sent in a ban, in a pause or after removal (B4, W13, R3, W8)",
+                mirror.may_be_called(answered.at, &self.numbers),
+                &(&answered, &mirror.states),
+            )?;
+            self.coverage.rule("E3");
+            holds(
+                "a request's event",
+                "owed to this webhook since its publication (E2)",
+                mirror.owed.contains_key(&answered.event),
+                &answered,
+            )?;
+            let due = match mirror.ended.get(&answered.event) {
+                None => (1, mirror.owed.get(&answered.event).copied()),
+                Some((number, end, false)) => {
+                    (number + 1, crate::model::retry_at(*number, *end, &self.numbers))
+                }
+                Some((number, _, true)) => (*number, None),
+            };
+            self.coverage.rule("D5");
+            holds(
+                "a request's attempt number and moment",
+                &format!("attempt {}, not before {:?} (D4)", due.0, due.1),
+                answered.number == due.0 && due.1.is_some_and(|due| due <= answered.at),
+                &answered,
+            )?;
+            mirror
+                .on_the_wire
+                .insert((answered.event.clone(), answered.number), answered);
+        }
+        Ok(())
+    }
+
+    /// Holds what the server shows against what the policy allows.
+    async fn look(&mut self, lists: bool) -> Play {
+        self.world.settle().await;
+        self.listen()?;
+        let now = self.world.now();
+        let company = self.world.company(1).id().to_string();
+        let all = WebhookList {
+            filter: Some(json!({"companyId": company, "includeRemoved": true})),
+            ..WebhookList::default()
+        };
+        let shown = self.world.operator().webhooks(all).await?;
+        for mirror in &mut self.mirrors {
+            mirror.advance(now, &self.numbers, &mut self.coverage);
+            let Some(shown) = shown.iter().find(|webhook| webhook.id == mirror.made.id) else {
+                let kept = |state: &crate::model::Webhook| match state.standing {
+                    Standing::Removed { at, .. } => now < at + self.numbers.removed_retention,
+                    Standing::Live | Standing::Paused => true,
+                };
+                holds(
+                    "a webhook that is not shown",
+                    "removed thirty days ago (W12)",
+                    !mirror.states.iter().any(kept),
+                    &mirror.states,
+                )?;
+                continue;
+            };
+            self.coverage.rule("R5");
+            self.coverage.rule("R2");
+            let fits = mirror.narrow(|state| agrees(state, shown, now, &self.numbers));
+            holds(
+                format!("webhook {} at {now}", mirror.made.number),
+                &format!("one of {:#?}", mirror.states),
+                fits,
+                &(&shown.health, shown.removed_at, &shown.remove_reason),
+            )?;
+            let overdue = mirror.overdue(now, &self.numbers);
+            same(
+                format!("retries to webhook {} that are overdue", mirror.made.number),
+                overdue,
+                None,
+            )?;
+            mirror.note_calm(now, &self.numbers);
+        }
+        if lists { self.look_at_lists().await } else { Ok(()) }
+    }
+
+    /// Limits and visibility (W3, W4), and the identity of D7.
+    async fn look_at_lists(&mut self) -> Play {
+        let tally = self.world.tally().await;
+        self.coverage.rule("D7");
+        holds(
+            "the figures of D7",
+            "accepted = the rest",
+            tally.is_conserved(),
+            &tally,
+        )?;
+        for user in USERS {
+            let general = |mirror: &&Mirror| mirror.is_live() && mirror.who == Who::User(user);
+            let mine: BTreeSet<String> = self
+                .mirrors
+                .iter()
+                .filter(general)
+                .map(|m| m.made.id.clone())
+                .collect();
+            let caller = self.world.company(1).user(user);
+            let quota = caller.quota("GENERAL", None).await?;
+            self.coverage.rule("W3");
+            same(
+                format!("places that user {user} uses"),
+                quota.used as usize,
+                mine.len(),
+            )?;
+            self.sees(&format!("user {user}"), &caller, &mine).await?;
+            for (app, name) in APPS.iter().enumerate() {
+                if !self.installed.contains(&(user, app)) {
+                    continue;
+                }
+                let own = |mirror: &&Mirror| mirror.is_live() && mirror.who == Who::App(user, app);
+                let mut visible = mine.clone();
+                visible.extend(
+                    self.mirrors
+                        .iter()
+                        .filter(own)
+                        .map(|mirror| mirror.made.id.clone()),
+                );
+                let caller = self.world.company(1).app(name).acting_for(user);
+                self.sees(&format!("{name} for user {user}"), &caller, &visible)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sees(&mut self, who: &str, caller: &Client, expected: &BTreeSet<String>) -> Play {
+        let list = caller.webhooks(WebhookList::default()).await?;
+        let seen: BTreeSet<String> = list.into_iter().map(|webhook| webhook.id).collect();
+        self.coverage.rule("W4");
+        same(format!("what {who} sees"), &seen, expected)
+    }
+
+    /// At the end: every event that was accepted is accounted for, with the attempts that receivers saw.
+    async fn account(&mut self) -> Play {
+        self.look(true).await?;
+        let operator = self.world.operator();
+        for mirror in &self.mirrors {
+            let deliveries = match operator.deliveries(&mirror.made.id).await {
+                Err(refusal @ Refusal::Transport(_)) => return Err(refusal.into()),
+                answer => answer?,
+            };
+            if deliveries.is_empty() {
+                // Gone with its thirty days; what it was owed is in the figures of D7.
+                continue;
+            }
+            let now = self.world.now();
+            // Deliveries go with the day of their event after thirty days: what is younger must be there.
+            let young = |at: &Timestamp| {
+                now.duration_since(*at) < self.numbers.removed_retention - SignedDuration::from_hours(48)
+            };
+            for (event, at) in mirror.owed.iter().filter(|(_, at)| young(at)) {
+                let of: Vec<&Delivery> = deliveries
+                    .iter()
+                    .filter(|delivery| delivery.event.event_id == *event)
+                    .collect();
+                self.coverage.rule("D7");
+                holds(
+                    format!("deliveries of the event published at {at}"),
+                    "one, which agrees with what its receiver saw",
+                    of.len() == 1 && of.iter().all(|delivery| is_accounted_for(delivery, mirror)),
+                    &(of, mirror.ended.get(event), mirror.counted.get(event)),
+                )?;
+            }
+        }
+        let complaints = self.world.complaints().await;
+        self.coverage.rule("E7");
+        same("what is wrong with any request or count", complaints, Vec::new())
+    }
+}
+
+/// Whether a delivery's status and attempts are what its webhook's receiver saw and its webhook's states allow.
+fn is_accounted_for(delivery: &Delivery, mirror: &Mirror) -> bool {
+    let event = &delivery.event.event_id;
+    let counted = mirror.counted.get(event).copied().unwrap_or(0);
+    let last = mirror.ended.get(event).map(|(_, _, succeeded)| *succeeded);
+    let removed = mirror
+        .states
+        .iter()
+        .any(|state| matches!(state.standing, Standing::Removed { .. }));
+    let attempts = delivery.attempts.len() == usize::from(counted);
+    let ended = match delivery.status.as_str() {
+        "SUCCEEDED" => last == Some(true),
+        "FAILED" => counted == 4 && last == Some(false),
+        "LOST" => last != Some(true) && matches!(delivery.reason.as_deref(), Some("BANNED" | "PAUSED")),
+        // A restored webhook's were cancelled before.
+        "CANCELLED" => last != Some(true) && (removed || mirror.calm_since > mirror.made.created_at),
+        "PENDING" => last != Some(true) && !removed,
+        _ => false,
+    };
+    attempts && ended
+}

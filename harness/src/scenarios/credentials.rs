@@ -1,0 +1,123 @@
+//! HTTP basic credentials go with every request and come back to nobody (W11).
+
+use serde_json::json;
+
+use super::cast::silent;
+use crate::client::NewWebhook;
+use crate::scenario::{Scenario, holds, same};
+
+/// `user:päss` in UTF-8, as RFC 7617 recommends, encoded by hand.
+const AUTHORIZATION: &str = "Basic dXNlcjpww6Rzcw==";
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        Scenario::new(
+            "basic-credentials-go-with-every-attempt",
+            "First try and retries carry the same basic credentials, UTF-8 encoded.",
+            &["W11"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(500).await;
+                    let new = NewWebhook::to(&receiver.url()).basic_auth("user", "päss");
+                    world.company(1).user(7).create_webhook(new).await?;
+                    world.company(1).publish().await?;
+                    world.advance("PT1H").await;
+                    let sent: Vec<Option<String>> = receiver
+                        .journal()
+                        .all()
+                        .iter()
+                        .map(|arrival| arrival.header("authorization").map(str::to_owned))
+                        .collect();
+                    same(
+                        "Authorization of each request",
+                        sent,
+                        vec![Some(AUTHORIZATION.to_owned()); 4],
+                    )
+                })
+            },
+        ),
+        Scenario::new(
+            "no-credentials-no-authorization",
+            "A webhook without credentials sends no Authorization header.",
+            &["W11"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(200).await;
+                    let user = world.company(1).user(7);
+                    user.create_webhook(NewWebhook::to(&receiver.url())).await?;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    let sent = receiver.journal().all();
+                    let headers: Vec<_> = sent
+                        .iter()
+                        .map(|arrival| arrival.header("authorization"))
+                        .collect();
+                    same("Authorization of each request", headers, vec![None])
+                })
+            },
+        ),
+        Scenario::new(
+            "the-password-is-never-returned",
+            "What is answered says that there is a password and nowhere what it is.",
+            &["W11"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    let new = silent().basic_auth("user", "correct-horse-battery");
+                    let made = user.create_webhook(new).await?.webhook;
+                    same(
+                        "user name, and whether there is a password",
+                        (made.http_auth_user.as_deref(), made.has_http_auth_password),
+                        (Some("user"), true),
+                    )?;
+                    let changed = user.update_webhook(&made.id, json!({"name": "renamed"})).await?;
+                    let seen = user.webhook(&made.id).await?;
+                    let removed = user.delete_webhook(&made.id).await?;
+                    let shown = format!("{made:?} {changed:?} {seen:?} {removed:?}");
+                    holds(
+                        "all answers",
+                        "without the password",
+                        !shown.contains("correct-horse"),
+                        &shown,
+                    )
+                })
+            },
+        ),
+        Scenario::new(
+            "credentials-are-cleared-by-null",
+            "Null clears the credentials, a field left out leaves them.",
+            &["W11", "D9"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(200).await;
+                    let user = world.company(1).user(7);
+                    let new = NewWebhook::to(&receiver.url()).basic_auth("user", "päss");
+                    let id = user.create_webhook(new).await?.webhook.id;
+                    let renamed = user
+                        .update_webhook(&id, json!({"name": "still with credentials"}))
+                        .await?;
+                    same(
+                        "a password after another change",
+                        renamed.has_http_auth_password,
+                        true,
+                    )?;
+                    let nothing = json!({"httpAuthUser": null, "httpAuthPassword": null});
+                    let cleared = user.update_webhook(&id, nothing).await?;
+                    same(
+                        "user name and password after null",
+                        (cleared.http_auth_user, cleared.has_http_auth_password),
+                        (None, false),
+                    )?;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    let sent = receiver.journal().all();
+                    let headers: Vec<_> = sent
+                        .iter()
+                        .map(|arrival| arrival.header("authorization"))
+                        .collect();
+                    same("Authorization of each request", headers, vec![None])
+                })
+            },
+        ),
+    ]
+}
