@@ -13,7 +13,7 @@ use fake::{Bend, Running};
 const OFFERED: [Need; 3] = [Need::Pause, Need::Restore, Need::Wire];
 
 /// Each rule bent, and a scenario that must notice.
-const NOTICED_BY: [(Bend, &str); 60] = [
+const NOTICED_BY: [(Bend, &str); 64] = [
     (Bend::BansAtNine, "failures-9"),
     (Bend::BansAtEleven, "failures-10"),
     (Bend::BanOfTwentyNineMinutes, "ban-end-just-before"),
@@ -107,6 +107,13 @@ const NOTICED_BY: [(Bend, &str); 60] = [
     (Bend::AttemptStaysAtOne, "each-body-says-which-attempt-it-is"),
     (Bend::SignsAnotherBody, "a-delivery-is-signed"),
     (Bend::LosesADelivery, "every-delivery-ends-in-exactly-one-way"),
+    (Bend::PreviousIsWhole, "previous-has-only-what-changed"),
+    (Bend::MergesStoreOneEvent, "a-merge-in-version-2"),
+    (
+        Bend::UninstallingKeepsThePending,
+        "uninstalling-cancels-what-is-pending",
+    ),
+    (Bend::KeysAreSharedByCompanies, "another-companys-key-is-another"),
 ];
 
 fn playable(scenario: &Scenario) -> bool {

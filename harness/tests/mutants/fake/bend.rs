@@ -66,6 +66,10 @@ pub enum Bend {
     AttemptStaysAtOne,
     SignsAnotherBody,
     LosesADelivery,
+    PreviousIsWhole,
+    MergesStoreOneEvent,
+    UninstallingKeepsThePending,
+    KeysAreSharedByCompanies,
 }
 
 impl Bend {

@@ -37,7 +37,9 @@ impl State {
     /// Stores one event, unless its key was seen before (E1).
     fn accept(&mut self, index: usize, input: Value) -> Result<Value, Value> {
         let text = |field: &str| input[field].as_str().unwrap_or_default().to_owned();
-        let key = (text("companyId"), text("idempotencyKey"));
+        let shared = self.bends(Bend::KeysAreSharedByCompanies);
+        let scope = if shared { String::new() } else { text("companyId") };
+        let key = (scope, text("idempotencyKey"));
         let keyed = !key.1.is_empty() && !self.bends(Bend::IgnoresIdempotencyKeys);
         let place = self.events.len();
         if keyed {
@@ -77,7 +79,7 @@ impl State {
         gone["previous"] = input["mergedFromPrevious"].clone();
         let merge = merged.then_some(("merged_from_id", other));
         let mut count = self.store(input, actions, merge);
-        if merged {
+        if merged && !self.bends(Bend::MergesStoreOneEvent) {
             count += self.store(gone, ("delete", "deleted"), Some(("merged_to_id", survivor)));
         }
         let event = shown(&self.events[place]);

@@ -151,7 +151,9 @@ impl State {
     pub fn remove(&mut self, hook: usize, reason: RemoveReason) {
         if !removed(&self.hooks[hook].model.standing) {
             self.hooks[hook].model.remove(self.now, reason, &self.numbers);
-            self.cancel(hook);
+            if reason != RemoveReason::AppUninstalled || !self.bends(Bend::UninstallingKeepsThePending) {
+                self.cancel(hook);
+            }
         }
     }
 

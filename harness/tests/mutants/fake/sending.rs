@@ -35,7 +35,7 @@ impl Fake {
         let body = if hook.v1 {
             v1(hook, event, shown)
         } else {
-            v2(hook, event, &id, shown)
+            v2(hook, event, &id, shown, state.bend)
         }
         .to_string();
         let signed = if state.bends(Bend::SignsAnotherBody) {
@@ -118,13 +118,14 @@ async fn exchange(request: reqwest::RequestBuilder, bend: Option<Bend>) -> Endin
 }
 
 /// E4.
-fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8) -> Value {
+fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8, bend: Option<Bend>) -> Value {
     let input = &event.input;
     let (action, _) = event.actions;
     let last = &input["previous"];
     let (data, previous) = match action {
         "create" => (input["data"].clone(), Value::Null),
         "delete" => (Value::Null, last.clone()),
+        _ if bend == Some(Bend::PreviousIsWhole) => (input["data"].clone(), last.clone()),
         _ => (input["data"].clone(), changed(last, &input["data"])),
     };
     let mut meta = json!({
