@@ -2,6 +2,7 @@
 
 mod fake;
 
+use tenterhook_harness::explore::{self, Plan};
 use tenterhook_harness::run::Verdict;
 use tenterhook_harness::scenario::{Need, Scenario};
 use tenterhook_harness::scenarios;
@@ -120,14 +121,17 @@ fn playable(scenario: &Scenario) -> bool {
     scenario.needs.iter().all(|need| OFFERED.contains(need))
 }
 
-async fn play(scenario: &Scenario, bend: Option<Bend>) -> anyhow::Result<Verdict> {
-    let running = Running::start(bend).await?;
-    let target = Target {
+fn target(running: &Running) -> Target {
+    Target {
         url: running.url.clone(),
         key: fake::key(),
         real_time: false,
-    };
-    let mut world = World::connect(&target).await?;
+    }
+}
+
+async fn play(scenario: &Scenario, bend: Option<Bend>) -> anyhow::Result<Verdict> {
+    let running = Running::start(bend).await?;
+    let mut world = World::connect(&target(&running)).await?;
     Ok(scenario.play(&mut world).await)
 }
 
@@ -161,4 +165,19 @@ async fn every_bent_rule_is_noticed_by_its_scenario() {
         }
     }
     assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+#[tokio::test]
+async fn a_seed_explored_twice_gives_the_same_history() {
+    let mut histories = Vec::new();
+    for _ in 0..2 {
+        let running = Running::start(None).await.unwrap();
+        match explore::play(&Plan::new(7, explore::STEPS), Some(&target(&running))).await {
+            explore::Ending::Held(_, history) => histories.push(history),
+            explore::Ending::Broken(found) => panic!("a promise kept was said to be broken: {:#?}", found.breach),
+            explore::Ending::CouldNotRun(why) => panic!("{why}"),
+        }
+    }
+    assert_eq!(histories[0], histories[1]);
+    assert!(!histories[0].is_empty());
 }
