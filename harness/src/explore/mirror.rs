@@ -206,10 +206,9 @@ impl Mirror {
         }
         self.ended.iter().find_map(|(event, (number, end, succeeded))| {
             let due = retry_at(*number, *end, numbers).filter(|due| !succeeded && *due <= now)?;
-            let in_ban = self
-                .last_ban
-                .is_some_and(|ban| ban.start <= due && due < ban.until);
-            (self.calm_since < due && !in_ban).then(|| (event.clone(), number + 1, due))
+            // Due before a ban and not yet started, for want of room, it is lost as well (B4).
+            let lost = self.bans.iter().any(|(_, until)| due < *until);
+            (self.calm_since < due && !lost).then(|| (event.clone(), number + 1, due))
         })
     }
 
