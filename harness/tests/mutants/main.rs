@@ -174,7 +174,9 @@ async fn a_seed_explored_twice_gives_the_same_history() {
         let running = Running::start(None).await.unwrap();
         match explore::play(&Plan::new(7, explore::STEPS), Some(&target(&running))).await {
             explore::Ending::Held(_, history) => histories.push(history),
-            explore::Ending::Broken(found) => panic!("a promise kept was said to be broken: {:#?}", found.breach),
+            explore::Ending::Broken(found) => {
+                panic!("a promise kept was said to be broken: {:#?}", found.breach)
+            }
             explore::Ending::CouldNotRun(why) => panic!("{why}"),
         }
     }
