@@ -1,0 +1,152 @@
+//! A server that is none: the contract's core in memory, driven by the reference model, with at most one rule bent.
+//!
+//! Promises the core of API.md (webhooks, publishing, apps, users, `/sim/…`, `/metrics`) and real requests to
+//! receivers, so that scenarios judge it as they judge a server. Does not vet addresses, keeps no log of
+//! headers and bodies, and has no restart.
+
+mod bend;
+mod caller;
+mod document;
+mod http;
+mod platform;
+mod queue;
+mod sending;
+mod state;
+mod view;
+mod webhooks;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tenterhook_harness::realtime;
+use tenterhook_harness::token::TokenKey;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+pub use self::bend::Bend;
+use self::caller::Caller;
+use self::document::Refused;
+use self::state::State;
+
+/// When a fake's time begins.
+const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
+
+/// What signs the tokens that every fake accepts.
+pub fn key() -> TokenKey {
+    TokenKey {
+        secret: "of servers that exist only for a test".to_owned(),
+        issuer: "harness".to_owned(),
+        audience: "harness".to_owned(),
+    }
+}
+
+pub struct Fake {
+    state: Mutex<State>,
+    /// Told whenever an attempt ends or is declared stalled.
+    changed: Notify,
+    /// Held by whoever moves time.
+    moving: tokio::sync::Mutex<()>,
+    client: reqwest::Client,
+}
+
+/// A fake that listens; dropping it stops it.
+pub struct Running {
+    pub url: String,
+    work: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts one on a free port.
+    pub async fn start(bend: Option<Bend>) -> anyhow::Result<Self> {
+        // Fails only if one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let redirects = match bend {
+            Some(Bend::FollowsRedirects) => reqwest::redirect::Policy::limited(5),
+            _ => reqwest::redirect::Policy::none(),
+        };
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .pool_max_idle_per_host(0);
+        let fake = Arc::new(Fake {
+            state: Mutex::new(State {
+                bend,
+                numbers: Bend::numbers(bend),
+                now: BEGINNING,
+                hooks: Vec::new(),
+                events: Vec::new(),
+                deliveries: Vec::new(),
+                flights: HashMap::new(),
+                stalled: HashSet::new(),
+                stalled_targets: HashSet::new(),
+                apps: BTreeMap::new(),
+                installed: HashSet::new(),
+                users: HashSet::new(),
+                gone: HashSet::new(),
+                keys: HashMap::new(),
+            }),
+            changed: Notify::new(),
+            moving: tokio::sync::Mutex::default(),
+            client: client.redirect(redirects).build()?,
+        });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let serve = axum::serve(listener, http::router(fake));
+        // An error ends the scenario that plays on it.
+        let work = realtime::spawn(async move { drop(serve.await) });
+        Ok(Self { url, work })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+impl Fake {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a root field in full.
+    fn resolve(self: &Arc<Self>, caller: &Caller, field: &str, arguments: &Value) -> Result<Value, Refused> {
+        let mut state = self.lock();
+        if state
+            .gone
+            .contains(&(caller.company.clone(), caller.user.clone()))
+        {
+            return Err(Refused::new("UNAUTHENTICATED", "the user is gone"));
+        }
+        state.users.insert((caller.company.clone(), caller.user.clone()));
+        let input = &arguments["input"];
+        match field {
+            "viewer" => {
+                Ok(json!({"userId": caller.user, "companyId": caller.company, "scopes": caller.scopes}))
+            }
+            "webhook" => state.read_webhook(caller, &arguments["id"]),
+            "webhooks" => state.list_webhooks(caller, arguments),
+            "webhookQuota" => state.quota(caller, arguments),
+            "createWebhook" => state.create_webhook(caller, input),
+            "updateWebhook" | "deleteWebhook" | "pauseWebhook" | "resumeWebhook" | "restoreWebhook" => {
+                state.change_webhook(caller, field, input)
+            }
+            "publishEvents" => {
+                let published = state.publish(caller, input);
+                self.pump(&mut state);
+                published
+            }
+            "registerApp" | "removeApp" | "installApp" | "uninstallApp" | "upsertUsers" | "removeUser" => {
+                state.keep_users_and_apps(caller, field, input)
+            }
+            _ => Err(Refused::new(
+                "GRAPHQL_VALIDATION_FAILED",
+                format!("there is no field {field}"),
+            )),
+        }
+    }
+}

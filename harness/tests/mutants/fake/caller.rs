@@ -1,0 +1,94 @@
+//! Who calls: tokens with the fake's key, issuer and audience that have not expired.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::Sha256;
+use tenterhook_harness::token::TokenKey;
+
+use super::state::{Hook, State};
+use super::{Bend, document::Refused};
+
+/// A token's claims.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub user: String,
+    pub company: String,
+    pub admin: bool,
+    pub app: Option<String>,
+    pub scopes: Vec<String>,
+}
+
+impl Caller {
+    /// Whoever the `Authorization` header names.
+    pub fn of(authorization: Option<&str>, key: &TokenKey, now: Timestamp) -> Option<Self> {
+        let (signed, tag) = authorization?.strip_prefix("Bearer ")?.rsplit_once('.')?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.secret.as_bytes()).ok()?;
+        mac.update(signed.as_bytes());
+        mac.verify_slice(&URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
+        let payload = URL_SAFE_NO_PAD.decode(signed.split('.').nth(1)?).ok()?;
+        let claims: Value = serde_json::from_slice(&payload).ok()?;
+        let ours = claims["iss"] == key.issuer.as_str() && claims["aud"] == key.audience.as_str();
+        if !ours || claims["exp"].as_i64()? <= now.as_second() {
+            return None;
+        }
+        let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
+        Some(Self {
+            user: text("sub"),
+            company: text("company_id"),
+            admin: claims["role"] == "admin",
+            app: claims["app_id"].as_str().map(str::to_owned),
+            scopes: text("scope").split(' ').map(str::to_owned).collect(),
+        })
+    }
+
+    pub fn has(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|held| held == scope)
+    }
+
+    /// Refuses a token that lacks the scope; one through an app needs `admin` besides (W2).
+    pub fn needs(&self, scope: &str) -> Result<(), Refused> {
+        if self.has("operator") || self.has(scope) && (self.app.is_none() || self.has("admin")) {
+            Ok(())
+        } else {
+            Err(Refused::new(
+                "FORBIDDEN",
+                format!("the token lacks the scope {scope}"),
+            ))
+        }
+    }
+
+    /// Whether the app that the token acts through is installed, if it acts through one.
+    pub fn app_is_there(&self, state: &State) -> bool {
+        self.app.as_ref().is_none_or(|app| {
+            let key = (app.clone(), self.company.clone(), self.user.clone());
+            state.installed.contains(&key)
+        })
+    }
+
+    /// W4–W7, W12.
+    pub fn sees(&self, hook: &Hook, state: &State) -> bool {
+        if self.has("operator") {
+            return true;
+        }
+        if hook.company != self.company || !self.app_is_there(state) {
+            return false;
+        }
+        match &hook.app {
+            None => hook.user == self.user || self.admin,
+            Some(_) if state.bends(Bend::AdminSeesApplicationWebhooks) && self.admin => true,
+            Some(app) => {
+                let own = self.app.as_ref() == Some(app)
+                    || (state.bends(Bend::AnotherAppSees) && self.app.is_some());
+                own && hook.user == self.user
+            }
+        }
+    }
+
+    /// Whether it may change what it sees: through an app application webhooks only, else general ones only.
+    pub fn may_change(&self, hook: &Hook) -> bool {
+        self.app.is_some() == hook.app.is_some()
+    }
+}

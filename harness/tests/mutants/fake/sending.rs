@@ -1,0 +1,212 @@
+//! One attempt on the wire: rendered, signed, sent, and told of when it has ended.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+use sha2::Sha256;
+use tenterhook_harness::realtime;
+
+use super::state::{Ending, Event, Flight, Hook, State};
+use super::view::time;
+use super::{Bend, Fake};
+
+/// What the bend takes for a long body, in bytes.
+const LONG: usize = 64 * 1024;
+
+impl Fake {
+    /// Puts the next attempt of a delivery on the wire.
+    pub fn send(self: &Arc<Self>, state: &mut State, place: usize) {
+        let delivery = &state.deliveries[place];
+        let (hook, event) = (&state.hooks[delivery.hook], &state.events[delivery.event]);
+        let number = delivery.number;
+        let shown = if state.bends(Bend::AttemptStaysAtOne) {
+            1
+        } else {
+            number
+        };
+        let mut id = event.id.clone();
+        if state.bends(Bend::EventIdDiffersByAttempt) {
+            id = format!("{id}-{number}");
+        }
+        let body = if hook.v1 {
+            v1(hook, event, shown)
+        } else {
+            v2(hook, event, &id, shown, state.bend)
+        }
+        .to_string();
+        let signed = if state.bends(Bend::SignsAnotherBody) {
+            "{}"
+        } else {
+            &body
+        };
+        let stamp = state.now.as_second();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&hook.secret).expect("HMAC takes a key of any length");
+        mac.update(format!("{id}.{stamp}.{signed}").as_bytes());
+        let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        let mut request = self
+            .client
+            .post(&hook.url)
+            .header("content-type", "application/json")
+            .header("webhook-id", &id)
+            .header("webhook-timestamp", stamp.to_string())
+            .header("webhook-signature", signature)
+            .header("tenterhook-webhook", hook.number.to_string())
+            .header("tenterhook-attempt", shown.to_string())
+            .body(body);
+        if let Some(user) = hook.auth_user.as_str() {
+            request = request.basic_auth(user, hook.auth_password.as_str());
+        }
+        let (bend, fake) = (state.bend, Arc::clone(self));
+        let flight = Flight {
+            name: (id, hook.number.to_string(), shown),
+            target: target(&hook.url),
+            started: state.now,
+            deadline: state.now + state.numbers.timeout,
+            work: realtime::spawn(async move {
+                if bend == Some(Bend::SendsTwice)
+                    && let Some(again) = request.try_clone()
+                {
+                    // The attempt is judged by the second answer.
+                    let _ = again.send().await;
+                }
+                let ending = exchange(request, bend).await;
+                fake.landed(place, number, &ending);
+            }),
+        };
+        state.flights.insert(place, flight);
+    }
+}
+
+/// Host and port of a URL.
+fn target(url: &str) -> String {
+    let url = reqwest::Url::parse(url).ok();
+    let part = |url: reqwest::Url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?));
+    url.and_then(part).unwrap_or_default()
+}
+
+async fn exchange(request: reqwest::RequestBuilder, bend: Option<Bend>) -> Ending {
+    let mut answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) => return Ending::failed(if error.is_connect() { "CONNECT" } else { "RESET" }),
+    };
+    let status = Some(answer.status().as_u16());
+    let header = answer
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok());
+    let retry_after = header
+        .and_then(|text| text.parse().ok())
+        .map(SignedDuration::from_secs);
+    if bend == Some(Bend::LongBodyFails) {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            read += chunk.len();
+            if read > LONG {
+                return Ending::failed("PROTOCOL");
+            }
+        }
+    }
+    Ending {
+        status,
+        class: None,
+        retry_after,
+    }
+}
+
+/// E4.
+fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8, bend: Option<Bend>) -> Value {
+    let input = &event.input;
+    let (action, _) = event.actions;
+    let last = &input["previous"];
+    let (data, previous) = match action {
+        "create" => (input["data"].clone(), Value::Null),
+        "delete" => (Value::Null, last.clone()),
+        _ if bend == Some(Bend::PreviousIsWhole) => (input["data"].clone(), last.clone()),
+        _ => (input["data"].clone(), changed(last, &input["data"])),
+    };
+    let mut meta = json!({
+        "action": action, "entity": input["object"], "company_id": input["companyId"],
+        "correlation_id": event.correlation, "entity_id": input["objectId"], "id": id,
+        "is_bulk_edit": input["isBulkEdit"].as_bool().unwrap_or(false), "timestamp": time(occurred(event)),
+        "type": if hook.app.is_some() { "application" } else { "general" }, "user_id": input["userId"],
+        "version": "2.0", "webhook_id": hook.number.to_string(), "webhook_owner_id": hook.owner,
+        "change_source": source(input), "attempt": attempt, "host": host(input),
+        "permitted_user_ids": input["permittedUserIds"],
+    });
+    if let Some((key, other)) = &event.merge {
+        meta[*key] = json!(other);
+    }
+    json!({"meta": meta, "data": data, "previous": previous})
+}
+
+/// E5.
+fn v1(hook: &Hook, event: &Event, attempt: u8) -> Value {
+    let input = &event.input;
+    let (_, action) = event.actions;
+    let object = input["object"].as_str().unwrap_or_default();
+    let permitted = input["permittedUserIds"].as_array();
+    json!({
+        "v": 1, "matches_filters": null,
+        "meta": {
+            "v": 1, "action": action, "object": object, "id": number(&input["objectId"]),
+            "company_id": number(&input["companyId"]), "user_id": number(&input["userId"]), "host": host(input),
+            "timestamp": occurred(event).as_second(), "timestamp_micro": occurred(event).as_microsecond(),
+            "permitted_user_ids": permitted.map(|ids| ids.iter().map(number).collect::<Vec<_>>()),
+            "trans_pending": false, "is_bulk_update": input["isBulkEdit"].as_bool().unwrap_or(false),
+            "pipedrive_service_name": false, "matches_filters": null, "change_source": source(input),
+            "webhook_id": hook.number,
+        },
+        "retry": attempt - 1, "event": format!("{action}.{object}"),
+        "current": if action == "deleted" { &Value::Null } else { &input["data"] },
+        "previous": if action == "added" { &Value::Null } else { &input["previous"] },
+    })
+}
+
+/// The top-level fields that have changed, as they were; null where they were not there.
+fn changed(last: &Value, data: &Value) -> Value {
+    let none = Map::new();
+    let (last, data) = (
+        last.as_object().unwrap_or(&none),
+        data.as_object().unwrap_or(&none),
+    );
+    let mut changed = Map::new();
+    for name in last.keys().chain(data.keys()) {
+        if last.get(name) != data.get(name) {
+            changed.insert(name.clone(), last.get(name).cloned().unwrap_or_default());
+        }
+    }
+    Value::Object(changed)
+}
+
+fn occurred(event: &Event) -> Timestamp {
+    let given = event.input["occurredAt"]
+        .as_str()
+        .and_then(|text| text.parse().ok());
+    given.unwrap_or(event.accepted)
+}
+
+fn source(input: &Value) -> &'static str {
+    if input["changeSource"] == "API" {
+        "api"
+    } else {
+        "app"
+    }
+}
+
+fn host(input: &Value) -> &str {
+    input["host"].as_str().unwrap_or("fake.example")
+}
+
+/// Version 1 writes decimal ids as numbers.
+fn number(id: &Value) -> Value {
+    let decimal = |text: &&str| !text.starts_with('0');
+    let number = id
+        .as_str()
+        .filter(decimal)
+        .and_then(|text| text.parse::<u64>().ok());
+    number.map_or_else(|| id.clone(), Value::from)
+}

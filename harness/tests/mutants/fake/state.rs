@@ -1,0 +1,151 @@
+//! What the fake remembers.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tenterhook_harness::model::{Numbers, State as Health, Step, Webhook};
+use tokio::task::JoinHandle;
+
+use super::Bend;
+
+pub struct State {
+    pub bend: Option<Bend>,
+    pub numbers: Numbers,
+    pub now: Timestamp,
+    pub hooks: Vec<Hook>,
+    pub events: Vec<Event>,
+    pub deliveries: Vec<Delivery>,
+    pub flights: HashMap<usize, Flight>,
+    /// Event, webhook and attempt as the receiver was told.
+    pub stalled: HashSet<(String, String, u8)>,
+    pub stalled_targets: HashSet<String>,
+    /// Names by id; of removed ones too.
+    pub apps: BTreeMap<String, String>,
+    /// App, company and user.
+    pub installed: HashSet<(String, String, String)>,
+    /// Company and user of those that are known.
+    pub users: HashSet<(String, String)>,
+    /// Company and user.
+    pub gone: HashSet<(String, String)>,
+    /// By company and key: the content, the event, and until when it is remembered.
+    pub keys: HashMap<(String, String), (Value, usize, Timestamp)>,
+}
+
+/// A webhook. Its number is its place from 1.
+pub struct Hook {
+    pub number: usize,
+    pub company: String,
+    pub owner: String,
+    pub user: String,
+    pub app: Option<String>,
+    pub v1: bool,
+    pub name: Value,
+    pub url: String,
+    pub action: String,
+    pub object: String,
+    pub auth_user: Value,
+    pub auth_password: Value,
+    pub secret: Vec<u8>,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+    pub model: Webhook,
+    pub last_success: Option<Timestamp>,
+    pub last_attempt: Option<Timestamp>,
+    pub last_status: Option<u16>,
+    pub last_class: Option<&'static str>,
+    pub lost: u32,
+}
+
+/// An event as it is stored: a merge is two.
+pub struct Event {
+    pub id: String,
+    pub correlation: String,
+    /// The words for version 2 and for version 1.
+    pub actions: (&'static str, &'static str),
+    pub accepted: Timestamp,
+    pub input: Value,
+    /// `merged_from_id` or `merged_to_id`.
+    pub merge: Option<(&'static str, String)>,
+}
+
+pub struct Delivery {
+    /// Its place among the webhooks.
+    pub hook: usize,
+    /// Its place among the events.
+    pub event: usize,
+    pub status: &'static str,
+    pub reason: Option<&'static str>,
+    pub created: Timestamp,
+    pub finished: Option<Timestamp>,
+    /// Of the next attempt, while it is open.
+    pub due: Timestamp,
+    pub number: u8,
+    pub attempts: Vec<Tried>,
+}
+
+pub struct Tried {
+    pub number: u8,
+    pub started: Timestamp,
+    pub ended: Timestamp,
+    pub status: Option<u16>,
+    pub class: Option<&'static str>,
+}
+
+/// An attempt on the wire.
+pub struct Flight {
+    pub name: (String, String, u8),
+    pub target: String,
+    pub started: Timestamp,
+    pub deadline: Timestamp,
+    pub work: JoinHandle<()>,
+}
+
+/// How an attempt ended.
+pub struct Ending {
+    pub status: Option<u16>,
+    pub class: Option<&'static str>,
+    pub retry_after: Option<SignedDuration>,
+}
+
+impl Ending {
+    pub fn failed(class: &'static str) -> Self {
+        Self {
+            status: None,
+            class: Some(class),
+            retry_after: None,
+        }
+    }
+}
+
+impl State {
+    pub fn bends(&self, bend: Bend) -> bool {
+        self.bend == Some(bend)
+    }
+
+    pub fn health(&self, hook: usize) -> Health {
+        self.hooks[hook].model.state(self.now, &self.numbers)
+    }
+
+    /// When the next thing is due by time alone.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let open = self.deliveries.iter().enumerate();
+        let open = open.filter(|(place, delivery)| {
+            delivery.status == "PENDING" && !self.flights.contains_key(place) && delivery.due > self.now
+        });
+        let attempts = open.map(|(_, delivery)| delivery.due);
+        let deadlines = self.flights.values().map(|flight| flight.deadline);
+        let steps = self
+            .hooks
+            .iter()
+            .filter_map(|hook| hook.model.next_step(&self.numbers));
+        attempts.chain(deadlines).chain(steps.map(Step::at)).min()
+    }
+
+    /// Whether every attempt on the wire waits for time.
+    pub fn is_quiet(&self) -> bool {
+        self.flights.values().all(|flight| {
+            self.stalled.contains(&flight.name) || self.stalled_targets.contains(&flight.target)
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! Whether the scenarios can fail: each is played on a fake server, whole and with one rule bent at a time.
+
+mod fake;
+
+use tenterhook_harness::explore::{self, Plan};
+use tenterhook_harness::run::Verdict;
+use tenterhook_harness::scenario::{Need, Scenario};
+use tenterhook_harness::scenarios;
+use tenterhook_harness::world::{Target, World};
+
+use fake::{Bend, Running};
+
+/// What the fake has beyond the core.
+const OFFERED: [Need; 3] = [Need::Pause, Need::Restore, Need::Wire];
+
+/// Each rule bent, and a scenario that must notice.
+const NOTICED_BY: [(Bend, &str); 64] = [
+    (Bend::BansAtNine, "failures-9"),
+    (Bend::BansAtEleven, "failures-10"),
+    (Bend::BanOfTwentyNineMinutes, "ban-end-just-before"),
+    (Bend::BanOfThirtyOneMinutes, "ban-end-at"),
+    (Bend::BanEndsAMillisecondLate, "ban-end-at"),
+    (Bend::RemovesAtSeventyOneHours, "window-end-just-before"),
+    (Bend::RemovesAtSeventyThreeHours, "window-end-at"),
+    (Bend::RemovesAMillisecondLate, "window-end-at"),
+    (Bend::TwoRetries, "four-attempts-then-failed"),
+    (Bend::FourRetries, "four-attempts-then-failed"),
+    (Bend::TimesOutAtNineSeconds, "an-answer-just-before-ten-seconds"),
+    (Bend::TimesOutAtElevenSeconds, "an-answer-at-ten-seconds"),
+    (Bend::AllowsFortyOneWebhooks, "limit-41-general-webhooks"),
+    (Bend::CountsRetries, "retries-never-count"),
+    (
+        Bend::SuccessResetsTheCounter,
+        "success-does-not-reset-the-counter",
+    ),
+    (
+        Bend::CountsOverTenInABan,
+        "a-late-failure-does-not-prolong-the-ban",
+    ),
+    (Bend::BanEndKeepsTheCounter, "after-a-ban-the-counter-is-zero"),
+    (
+        Bend::BanCountsFromTheStart,
+        "ban-counts-from-the-end-of-the-tenth",
+    ),
+    (Bend::OnlyTheFirstWebhookIsBanned, "every-5xx-is-a-failure"),
+    (Bend::OneCounterForAUser, "each-webhook-has-its-own-counter"),
+    (Bend::TimeoutsDoNotCount, "timeouts-ban-too"),
+    (Bend::RefusedConnectionsDoNotCount, "refused-connections-ban-too"),
+    (
+        Bend::LateSuccessLiftsTheBan,
+        "a-late-success-does-not-lift-the-ban",
+    ),
+    (
+        Bend::LateFailureProlongsTheBan,
+        "a-late-failure-does-not-prolong-the-ban",
+    ),
+    (Bend::SendsInABan, "events-in-a-ban-are-lost"),
+    (Bend::RetriesInABan, "retries-due-in-a-ban-are-lost"),
+    (Bend::KeepsForAfterTheBan, "events-in-a-ban-are-lost"),
+    (Bend::ForgetsWhatIsLost, "events-in-a-ban-are-lost"),
+    (Bend::CountsNoLosses, "losses-are-counted"),
+    (Bend::BelowFourHundredIsSuccess, "every-3xx-is-a-failure"),
+    (Bend::FollowsRedirects, "a-redirect-to-itself-is-one-request"),
+    (Bend::LongBodyFails, "a-body-that-never-ends-is-a-success"),
+    (Bend::ClientErrorsAreFinal, "client-errors-are-retried"),
+    (Bend::GoneRemoves, "gone-changes-nothing"),
+    (Bend::HonoursRetryAfter, "retry-after-changes-nothing"),
+    (Bend::RetriesFromTheFirstEnd, "retry-2-at"),
+    (
+        Bend::RetriesFromTheStart,
+        "retries-count-from-the-end-of-the-attempt",
+    ),
+    (Bend::SendsTwice, "retries-work-in-seconds"),
+    (Bend::BanRestartsTheWindow, "a-ban-does-not-move-the-window"),
+    (Bend::WindowOutlivesSuccess, "a-success-ends-the-window"),
+    (Bend::OnlyFirstTriesOpenAWindow, "a-failed-retry-opens-a-window"),
+    (
+        Bend::OnlyFirstTriesEndAWindow,
+        "a-retry-that-succeeds-ends-the-window",
+    ),
+    (Bend::LossesOpenAWindow, "losses-open-no-window"),
+    (Bend::SilenceOpensAWindow, "silence-opens-no-window"),
+    (
+        Bend::EveryFailureRestartsTheWindow,
+        "the-window-opens-with-the-first-failure",
+    ),
+    (Bend::NoRemovalInABan, "a-ban-does-not-move-the-window"),
+    (Bend::RemovalKeepsThePending, "removal-cancels-and-frees"),
+    (Bend::RemovalFreesNoPlace, "removal-cancels-and-frees"),
+    (Bend::RemovalIsAtTheNextRequest, "removal-cancels-and-frees"),
+    (Bend::NamesNoNextTransition, "a-ban-ends-without-a-request"),
+    (Bend::BannedOnesAreNotCounted, "a-banned-webhook-takes-a-place"),
+    (
+        Bend::AnotherAppSees,
+        "what-another-app-sees-of-application-webhooks",
+    ),
+    (
+        Bend::AdminSeesApplicationWebhooks,
+        "what-an-admin-sees-of-application-webhooks",
+    ),
+    (Bend::EverybodyGetsTheEvent, "only-permitted-users-get-an-event"),
+    (Bend::IgnoresIdempotencyKeys, "the-same-key-publishes-once"),
+    (Bend::SendsAfterUninstall, "after-uninstalling-no-event-is-owed"),
+    (
+        Bend::EventIdDiffersByAttempt,
+        "every-attempt-is-signed-anew-under-one-id",
+    ),
+    (Bend::AttemptStaysAtOne, "each-body-says-which-attempt-it-is"),
+    (Bend::SignsAnotherBody, "a-delivery-is-signed"),
+    (Bend::LosesADelivery, "every-delivery-ends-in-exactly-one-way"),
+    (Bend::PreviousIsWhole, "previous-has-only-what-changed"),
+    (Bend::MergesStoreOneEvent, "a-merge-in-version-2"),
+    (
+        Bend::UninstallingKeepsThePending,
+        "uninstalling-cancels-what-is-pending",
+    ),
+    (Bend::KeysAreSharedByCompanies, "another-companys-key-is-another"),
+];
+
+fn playable(scenario: &Scenario) -> bool {
+    scenario.needs.iter().all(|need| OFFERED.contains(need))
+}
+
+fn target(running: &Running) -> Target {
+    Target {
+        url: running.url.clone(),
+        key: fake::key(),
+        real_time: false,
+    }
+}
+
+async fn play(scenario: &Scenario, bend: Option<Bend>) -> anyhow::Result<Verdict> {
+    let running = Running::start(bend).await?;
+    let mut world = World::connect(&target(&running)).await?;
+    Ok(scenario.play(&mut world).await)
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_every_promise_passes_every_scenario() {
+    let mut broken = Vec::new();
+    for scenario in scenarios::all().iter().filter(|scenario| playable(scenario)) {
+        match play(scenario, None).await {
+            Ok(Verdict::Held) => {}
+            other => broken.push(format!("{}: {other:#?}", scenario.name)),
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[tokio::test]
+async fn every_bent_rule_is_noticed_by_its_scenario() {
+    let all = scenarios::all();
+    let mut survivors = Vec::new();
+    for (bend, name) in NOTICED_BY {
+        let scenario = all.iter().find(|scenario| scenario.name == name);
+        let Some(scenario) = scenario.filter(|scenario| playable(scenario)) else {
+            survivors.push(format!(
+                "{bend:?}: the fake cannot play {name:?}, or there is no such scenario"
+            ));
+            continue;
+        };
+        match play(scenario, Some(bend)).await {
+            Ok(Verdict::Broken(_)) => {}
+            other => survivors.push(format!("{bend:?} survives {name}: {other:?}")),
+        }
+    }
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+#[tokio::test]
+async fn a_seed_explored_twice_gives_the_same_history() {
+    let mut histories = Vec::new();
+    for _ in 0..2 {
+        let running = Running::start(None).await.unwrap();
+        match explore::play(&Plan::new(7, explore::STEPS), Some(&target(&running))).await {
+            explore::Ending::Held(_, history) => histories.push(history),
+            explore::Ending::Broken(found) => {
+                panic!("a promise kept was said to be broken: {:#?}", found.breach)
+            }
+            explore::Ending::CouldNotRun(why) => panic!("{why}"),
+        }
+    }
+    assert_eq!(histories[0], histories[1]);
+    assert!(!histories[0].is_empty());
+}
