@@ -4,6 +4,7 @@
 //! harness judges comes from here.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -148,6 +149,8 @@ pub struct ServerOptions {
     pub key: TokenKey,
     /// What it seals credentials with: the same for all servers of a database.
     pub sealing_key: String,
+    /// A file with authorities that receivers are trusted by, besides the public ones.
+    pub extra_ca_file: Option<PathBuf>,
 }
 
 /// A running server, on a runtime of its own so that it can be ended in the middle of anything. Dropping it crashes it.
@@ -253,6 +256,7 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         jwt_issuer: options.key.issuer.clone(),
         jwt_audience: options.key.audience.clone(),
         platform_hosts: options.platform_hosts.clone(),
+        extra_ca_file: options.extra_ca_file.clone(),
         allowed_targets: targets.collect::<Result<_, _>>()?,
         ..Settings::default()
     })

@@ -10,6 +10,7 @@ mod cast;
 mod credentials;
 mod deliveries;
 mod events;
+mod faults;
 mod idempotency;
 mod limits;
 mod outcomes;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Scenario> {
         permissions::scenarios(),
         apps::scenarios(),
         events::scenarios(),
+        faults::scenarios(),
         idempotency::scenarios(),
         payloads::scenarios(),
         signatures::scenarios(),

@@ -16,10 +16,12 @@ mod receivers;
 mod remote;
 mod tally;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
+use tempfile::NamedTempFile;
 
 pub use self::actors::{App, Company};
 pub use self::builder::WorldBuilder;
@@ -33,6 +35,7 @@ use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
+use crate::wire::Authority;
 
 /// Servers and their time.
 pub struct World {
@@ -59,8 +62,24 @@ struct Household {
     options: ServerOptions,
     database_url: String,
     time: SimulatedTime,
+    trust: Option<Trust>,
     // Last, so that the servers are gone before it is.
     _database: Database,
+}
+
+/// An authority that servers trust, and the file from which they know it.
+struct Trust {
+    authority: Authority,
+    file: NamedTempFile,
+}
+
+impl Trust {
+    fn new() -> anyhow::Result<Self> {
+        let authority = Authority::new()?;
+        let mut file = NamedTempFile::new()?;
+        file.write_all(authority.pem().as_bytes())?;
+        Ok(Self { authority, file })
+    }
 }
 
 /// How far to move time: `"PT30M"`, or a duration.
@@ -223,6 +242,22 @@ impl World {
     /// When the servers are not this world's.
     pub fn allow_targets(&mut self, cidrs: &[&str]) {
         self.household().options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
+    }
+
+    /// The authority that its servers trust; see [`WorldBuilder::trusting`].
+    ///
+    /// # Panics
+    ///
+    /// When the world was built without.
+    pub fn authority(&self) -> &Authority {
+        let trust = match &self.home {
+            Home::Here(household) => household.trust.as_ref(),
+            Home::There(_) => None,
+        };
+        trust.map_or_else(
+            || panic!("no server here trusts an authority of the world's own"),
+            |trust| &trust.authority,
+        )
     }
 
     fn household(&mut self) -> &mut Household {

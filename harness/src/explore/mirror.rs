@@ -201,7 +201,7 @@ impl Mirror {
 
     /// A retry that must have been sent by now and was not: due while nothing forbade it and nothing was on the wire.
     pub fn overdue(&self, now: Timestamp, numbers: &Numbers) -> Option<(String, u8, Timestamp)> {
-        if self.silent || !self.on_the_wire.is_empty() {
+        if self.silent || !self.is_live() || !self.on_the_wire.is_empty() {
             return None;
         }
         self.ended.iter().find_map(|(event, (number, end, succeeded))| {

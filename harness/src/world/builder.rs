@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use jiff::Timestamp;
 
 use super::pace::Pace;
-use super::{Home, Household, Place, World};
+use super::{Home, Household, Place, Trust, World};
 use crate::client::CallLog;
 use crate::database::Cluster;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
@@ -23,6 +23,7 @@ pub struct WorldBuilder {
     options: ServerOptions,
     beginning: Timestamp,
     metered: bool,
+    trusting: bool,
 }
 
 impl WorldBuilder {
@@ -37,12 +38,14 @@ impl WorldBuilder {
                 audience: "harness".to_owned(),
             },
             sealing_key: "5ea1".repeat(16),
+            extra_ca_file: None,
         };
         Self {
             servers: 1,
             options,
             beginning: BEGINNING,
             metered: false,
+            trusting: false,
         }
     }
 
@@ -79,6 +82,14 @@ impl WorldBuilder {
         }
     }
 
+    /// Servers that trust an authority of the world's own, besides the public ones: [`World::authority`].
+    pub fn trusting(self) -> Self {
+        Self {
+            trusting: true,
+            ..self
+        }
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -95,7 +106,7 @@ impl WorldBuilder {
     /// # Errors
     ///
     /// When there is no Postgres, or a server does not start.
-    pub async fn try_start(self) -> anyhow::Result<World> {
+    pub async fn try_start(mut self) -> anyhow::Result<World> {
         let database = Cluster::shared().await?.database().await?;
         let meter = if self.metered {
             Some(Meter::start(database.socket()?).await?)
@@ -103,6 +114,8 @@ impl WorldBuilder {
             None
         };
         let url = database.url(meter.as_ref().map(Meter::address));
+        let trust = if self.trusting { Some(Trust::new()?) } else { None };
+        self.options.extra_ca_file = trust.as_ref().map(|trust| trust.file.path().to_owned());
         let time = SimulatedTime::starting_at(self.beginning)?;
         let mut servers = Vec::new();
         for number in 0..self.servers {
@@ -123,6 +136,7 @@ impl WorldBuilder {
                 options: self.options,
                 database_url: url,
                 time,
+                trust,
                 _database: database,
             })),
         })
