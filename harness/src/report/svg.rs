@@ -1,7 +1,7 @@
 //! The life of a webhook as a drawing: attempts, ban counter, bans and window, one lane each over a shared axis.
 //!
-//! Promises a drawing that is legible from minutes to a month: idle stretches are squeezed and marked with `//`, so that
-//! distances compare only between two marks. Colours come from the page's style sheet.
+//! Promises a drawing that is legible from minutes to a month: idle stretches are squeezed and marked with `//`, very
+//! short ones widened, so that distances are no measure of time: the ticks and tooltips are. Colours come from the page's style sheet.
 
 use jiff::Timestamp;
 
@@ -142,6 +142,20 @@ fn attempts(axis: &Axis, timeline: &Timeline) -> String {
             attempt.number,
             escaped(&result(attempt))
         ));
+    }
+    // Dots of one instant lie on each other, so that their number has to be said.
+    for same in timeline
+        .attempts
+        .chunk_by(|one, next| (one.started, one.number) == (next.started, next.number))
+    {
+        if let [first, _, ..] = same {
+            svg.push_str(&format!(
+                "<text x=\"{:.1}\" y=\"{:.0}\">×{}</text>\n",
+                axis.x(first.started) + 6.0,
+                TRIES - 2.0 + 5.0 * f64::from(first.number.saturating_sub(1).min(3)),
+                same.len()
+            ));
+        }
     }
     for ended in &timeline.ended {
         svg.push_str(&format!(

@@ -6,6 +6,8 @@ use crate::run::Timeline;
 
 /// How many times the usual distance between two moments makes a stretch idle.
 const IDLE: f64 = 6.0;
+/// The least width of a stretch, as a part of the usual one: below it two moments would be drawn as one.
+const LEAST: f64 = 0.2;
 /// The least distance between two ticks.
 const APART: f64 = 55.0;
 
@@ -32,7 +34,7 @@ impl Axis {
             if gap > usual * IDLE {
                 IDLE + (gap / (usual * IDLE)).ln()
             } else {
-                gap / usual
+                (gap / usual).max(LEAST)
             }
         };
         let total: f64 = gaps
