@@ -3,14 +3,14 @@
 //! Promises to know a webhook's health from two things only: what its receiver answered when, and what its user did.
 //! Where answers of one instant have no order, it keeps every state that the policy allows. Asks no server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::coverage::Coverage;
 use super::plan::Who;
 use crate::client;
-use crate::model::{Ban, Numbers, Standing, State, Webhook, retry_at};
+use crate::model::{Numbers, Standing, State, Webhook, retry_at};
 
 /// One answered request, or one that never will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +60,18 @@ pub struct Mirror {
     pub owed: BTreeMap<String, Timestamp>,
     /// Its user or somebody else has made it so that nothing may be sent.
     pub silent: bool,
-    /// The latest ban that was possible.
-    pub last_ban: Option<Ban>,
+    /// Every ban that was possible.
+    bans: BTreeSet<(Timestamp, Timestamp)>,
     /// Since when it has been active in every state that is possible.
     pub calm_since: Timestamp,
+    /// The latest instant in which attempts ended: more may end in it, and their order is open.
+    instant: Option<Instant>,
+}
+
+struct Instant {
+    at: Timestamp,
+    before: Vec<Webhook>,
+    attempts: Vec<Answered>,
 }
 
 impl Mirror {
@@ -79,8 +87,9 @@ impl Mirror {
             counted: BTreeMap::new(),
             owed: BTreeMap::new(),
             silent: false,
-            last_ban: None,
+            bans: BTreeSet::new(),
             calm_since,
+            instant: None,
         }
     }
 
@@ -129,17 +138,22 @@ impl Mirror {
         self.dedup();
     }
 
-    /// The attempts of one instant.
+    /// Further attempts that ended at one instant.
     fn end(&mut self, at: Timestamp, attempts: &[Answered], numbers: &Numbers, coverage: &mut Coverage) {
-        let (successes, failures): (Vec<&Answered>, Vec<&Answered>) =
-            attempts.iter().partition(|attempt| attempt.succeeded());
         for attempt in attempts {
             let end = (attempt.number, at, attempt.succeeded());
             self.ended.insert(attempt.event.clone(), end);
             *self.counted.entry(attempt.event.clone()).or_default() += 1;
         }
+        let (before, mut together) = match self.instant.take() {
+            Some(instant) if instant.at == at => (instant.before, instant.attempts),
+            _ => (self.states.clone(), Vec::new()),
+        };
+        together.extend_from_slice(attempts);
+        let (successes, failures): (Vec<&Answered>, Vec<&Answered>) =
+            together.iter().partition(|attempt| attempt.succeeded());
         let orders = if successes.is_empty() || failures.is_empty() {
-            vec![attempts.iter().collect()]
+            vec![together.iter().collect()]
         } else {
             // One instant has no order: the policy allows either.
             vec![
@@ -147,24 +161,30 @@ impl Mirror {
                 [failures.as_slice(), &successes].concat(),
             ]
         };
-        let mut states = Vec::new();
-        for state in &self.states {
+        self.states.clear();
+        for state in &before {
             for order in &orders {
                 let mut state = state.clone();
                 for attempt in order {
                     coverage.attempt(attempt, state.ban.is_some_and(|ban| at < ban.until));
                     let steps = state.attempt_ended(at, attempt.number, attempt.succeeded(), numbers);
                     coverage.steps(&steps);
-                    self.last_ban = state.ban.or(self.last_ban);
+                    self.bans.extend(state.ban.map(|ban| (ban.start, ban.until)));
                 }
-                states.push(state);
+                self.states.push(state);
             }
         }
-        self.states = states;
+        self.instant = Some(Instant {
+            at,
+            before,
+            attempts: together,
+        });
     }
 
     /// Its user, or somebody else, does something to it.
     pub fn act(&mut self, act: impl Fn(&mut Webhook)) {
+        // What ended before it was done came before it.
+        self.instant = None;
         self.states.iter_mut().for_each(act);
         self.dedup();
     }
@@ -181,15 +201,14 @@ impl Mirror {
 
     /// A retry that must have been sent by now and was not: due while nothing forbade it and nothing was on the wire.
     pub fn overdue(&self, now: Timestamp, numbers: &Numbers) -> Option<(String, u8, Timestamp)> {
-        if self.silent || !self.on_the_wire.is_empty() {
+        if self.silent || !self.is_live() || !self.on_the_wire.is_empty() {
             return None;
         }
         self.ended.iter().find_map(|(event, (number, end, succeeded))| {
             let due = retry_at(*number, *end, numbers).filter(|due| !succeeded && *due <= now)?;
-            let in_ban = self
-                .last_ban
-                .is_some_and(|ban| ban.start <= due && due < ban.until);
-            (self.calm_since < due && !in_ban).then(|| (event.clone(), number + 1, due))
+            // Due before a ban and not yet started, for want of room, it is lost as well (B4).
+            let lost = self.bans.iter().any(|(_, until)| due < *until);
+            (self.calm_since < due && !lost).then(|| (event.clone(), number + 1, due))
         })
     }
 

@@ -299,7 +299,6 @@ impl<'w> Story<'w> {
         });
         mirror.silent = false;
         mirror.calm_since = now;
-        mirror.last_ban = None;
         self.coverage.transition("restored");
         self.coverage.rule("W12");
         Ok(())
@@ -389,10 +388,9 @@ impl<'w> Story<'w> {
         let servers = self.world.servers();
         self.world.crash();
         self.listen()?;
-        let now = self.world.now();
         for mirror in &mut self.mirrors {
-            mirror.advance(now, &self.numbers, &mut self.coverage);
-            mirror.on_the_wire.clear();
+            // What was answered this moment stays: whether it was recorded or is tried again, it ends this moment.
+            mirror.on_the_wire.retain(|_, attempt| attempt.status.is_some());
         }
         self.world.advance(down).await;
         for _ in 0..servers {
