@@ -172,7 +172,7 @@ async fn run_against(
     let users = 1..=u64::from(plan.fan_out.div_ceil(WEBHOOKS_OF_A_USER));
     let mut webhooks = Vec::new();
     for user in users.clone() {
-        platform.upsert_user(company, user, "admin").await?;
+        platform.upsert_user(company, user, "ADMIN").await?;
         let owner = caller.with_token(Some(key.sign(&Claims::user(company, user, "admin"), now)));
         while webhooks.len() < (user * u64::from(WEBHOOKS_OF_A_USER)).min(u64::from(plan.fan_out)) as usize {
             let new = NewWebhook::to(&receiver.url(webhooks.len() as u32));
