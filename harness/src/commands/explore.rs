@@ -54,11 +54,7 @@ impl Explore {
             "--steps must be 1 to {MAX_STEPS}, not {}",
             self.steps
         );
-        let target = self.target.target()?;
-        ensure!(
-            !target.as_ref().is_some_and(|target| target.real_time),
-            "histories need simulated time: a server with `--clock simulated`, or none at all"
-        );
+        let target = self.target.target(false)?;
         let target = target.as_ref();
         let watch = Stopwatch::start();
         let endings = match self.seed {

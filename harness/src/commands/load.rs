@@ -57,7 +57,7 @@ impl Load {
             batch: self.batch,
             grace: self.grace,
         };
-        let figures = load::run(&plan, self.target.target()?.as_ref(), |progress| {
+        let figures = load::run(&plan, self.target.target(true)?.as_ref(), |progress| {
             eprintln!(
                 "{:.0} s: {} of {} deliveries have arrived",
                 progress.seconds, progress.arrived, progress.planned

@@ -38,6 +38,9 @@ pub struct Run {
     rule: Vec<String>,
     #[command(flatten)]
     target: TargetArgs,
+    /// The target runs on the system clock: play only what takes seconds.
+    #[arg(long, requires = "target")]
+    real_time: bool,
     /// How to show what came of it.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -53,7 +56,7 @@ impl Run {
     /// Plays, shows, and answers the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let chosen = choose(&self.names, &self.rule)?;
-        let runner = match self.target.target()? {
+        let runner = match self.target.target(self.real_time)? {
             Some(target) => Runner::against(target),
             None => Runner::in_process(),
         };

@@ -23,14 +23,11 @@ pub struct TargetArgs {
     /// The `aud` of its tokens.
     #[arg(long, value_name = "NAME", default_value = "tenterhook")]
     jwt_audience: String,
-    /// It runs on the system clock: play only what takes seconds.
-    #[arg(long, requires = "target")]
-    real_time: bool,
 }
 
 impl TargetArgs {
-    /// The server, if one was named.
-    pub fn target(&self) -> anyhow::Result<Option<Target>> {
+    /// The server, if one was named: on a simulated clock, or on the time of day.
+    pub fn target(&self, real_time: bool) -> anyhow::Result<Option<Target>> {
         let Some((url, file)) = self.target.as_ref().zip(self.jwt_key.as_ref()) else {
             return Ok(None);
         };
@@ -51,7 +48,7 @@ impl TargetArgs {
                 issuer: self.jwt_issuer.clone(),
                 audience: self.jwt_audience.clone(),
             },
-            real_time: self.real_time,
+            real_time,
         }))
     }
 }

@@ -64,6 +64,8 @@ pub struct Mirror {
     bans: BTreeSet<(Timestamp, Timestamp)>,
     /// Since when it has been active in every state that is possible.
     pub calm_since: Timestamp,
+    /// When it was last restored: what was pending before has been cancelled.
+    pub restored_at: Option<Timestamp>,
     /// The latest instant in which attempts ended: more may end in it, and their order is open.
     instant: Option<Instant>,
 }
@@ -89,6 +91,7 @@ impl Mirror {
             silent: false,
             bans: BTreeSet::new(),
             calm_since,
+            restored_at: None,
             instant: None,
         }
     }
@@ -208,7 +211,8 @@ impl Mirror {
             let due = retry_at(*number, *end, numbers).filter(|due| !succeeded && *due <= now)?;
             // Due before a ban and not yet started, for want of room, it is lost as well (B4).
             let lost = self.bans.iter().any(|(_, until)| due < *until);
-            (self.calm_since < due && !lost).then(|| (event.clone(), number + 1, due))
+            let cancelled = self.restored_at.is_some_and(|at| *end <= at);
+            (self.calm_since < due && !lost && !cancelled).then(|| (event.clone(), number + 1, due))
         })
     }
 

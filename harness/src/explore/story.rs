@@ -299,6 +299,7 @@ impl<'w> Story<'w> {
         });
         mirror.silent = false;
         mirror.calm_since = now;
+        mirror.restored_at = Some(now);
         self.coverage.transition("restored");
         self.coverage.rule("W12");
         Ok(())
