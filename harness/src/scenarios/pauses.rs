@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::scene::{BAN, MILLISECOND, Scene, WINDOW};
-use crate::scenario::{Need, Scenario, refused, same};
+use crate::scenario::{Need, Play, Scenario, refused, same};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let all = [
@@ -186,7 +186,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// The latest delivery ended so.
-async fn expect_last(scene: &Scene<'_>, status: &str, reason: Option<&str>) -> crate::scenario::Play {
+async fn expect_last(scene: &Scene<'_>, status: &str, reason: Option<&str>) -> Play {
     let last = scene.last_delivery().await?;
     same(
         "the latest delivery's status and reason",
