@@ -3,8 +3,10 @@
 //! Promises that what the server said about a caller's input comes back as data ([`Refusal::User`]), apart from
 //! everything else that can go wrong. Does not retry and does not hide the document: [`Client::query`] takes any.
 
+mod control;
 mod delivery;
 mod log;
+mod notice;
 mod platform;
 mod webhook;
 
@@ -16,8 +18,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub use self::control::{Replayed, Rotation};
 pub use self::delivery::{Attempt, DeliveredEvent, Delivery, Header};
 pub use self::log::{CallLog, Look};
+pub use self::notice::Notice;
 pub use self::platform::{NewEvent, Publication, Published, PublishedEvent};
 pub use self::webhook::{Created, Health, NewWebhook, Quota, Transition, Webhook, WebhookApp, WebhookList};
 use crate::realtime::{self, PATIENCE};

@@ -13,10 +13,14 @@ mod events;
 mod faults;
 mod idempotency;
 mod limits;
+mod notices;
 mod outcomes;
+mod pauses;
 mod payloads;
 mod permissions;
 mod removal;
+mod replays;
+mod restoring;
 mod retries;
 mod scene;
 mod signatures;
@@ -49,6 +53,10 @@ pub fn all() -> Vec<Scenario> {
         bans::scenarios(),
         retries::scenarios(),
         removal::scenarios(),
+        restoring::scenarios(),
+        pauses::scenarios(),
+        notices::scenarios(),
+        replays::scenarios(),
     ]
     .into_iter()
     .flatten()

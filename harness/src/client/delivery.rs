@@ -6,10 +6,16 @@ use serde_json::json;
 
 use super::{Client, Refusal};
 
-/// Without headers and bodies: those are asked for by the document that wants them.
-const DELIVERY: &str = "id status reason createdAt nextAttemptAt finishedAt event { eventId } \
-    attempts { number startedAt endedAt httpStatus errorClass errorMessage responseBody responseTruncated \
-    requestHeaders { name value } }";
+/// Without bodies that were sent: those are asked for by the document that wants them.
+pub(super) const ATTEMPT: &str = "number startedAt endedAt httpStatus errorClass errorMessage responseBody \
+    responseTruncated requestHeaders { name value }";
+
+/// What is asked of every delivery.
+pub(super) fn document() -> String {
+    format!(
+        "id status reason createdAt nextAttemptAt finishedAt event {{ eventId }} attempts {{ {ATTEMPT} }}"
+    )
+}
 
 /// A delivery with its attempts, oldest first.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -62,13 +68,14 @@ pub struct Header {
 impl Client {
     /// Every delivery of a webhook, oldest first; none if the caller does not see the webhook.
     pub async fn deliveries(&self, webhook: &str) -> Result<Vec<Delivery>, Refusal> {
-        let document = format!(
+        let query = format!(
             "query($id: ID!, $first: Int, $after: String) {{ webhook(id: $id) {{ \
              deliveries(first: $first, after: $after) {{ \
-             nodes {{ {DELIVERY} }} pageInfo {{ hasNextPage endCursor }} }} }} }}"
+             nodes {{ {} }} pageInfo {{ hasNextPage endCursor }} }} }} }}",
+            document()
         );
         let mut newest_first: Vec<Delivery> = self
-            .collect(&document, json!({"id": webhook}), "/webhook/deliveries")
+            .collect(&query, json!({"id": webhook}), "/webhook/deliveries")
             .await?;
         newest_first.reverse();
         Ok(newest_first)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Client, Refusal, parse};
 
-const WEBHOOK: &str = "id number type name version subscriptionUrl eventAction eventObject companyId ownerId userId \
+pub(super) const WEBHOOK: &str = "id number type name version subscriptionUrl eventAction eventObject companyId ownerId userId \
     app { appId } httpAuthUser hasHttpAuthPassword createdAt updatedAt removedAt removeReason \
     health { state banCounter banThreshold bannedUntil failingSince removalDueAt lastSuccessAt lastAttemptAt \
     lastHttpStatus lastErrorClass lostCount nextTransition { at to because } }";

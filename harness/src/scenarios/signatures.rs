@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::cast::silent;
-use super::scene::Scene;
+use super::scene::{MILLISECOND, Scene};
 use crate::client::NewWebhook;
+use crate::journal::Arrival;
 use crate::reply::Script;
 use crate::scenario::{Need, Scenario, holds, refused, same};
-use crate::signature::Verdict;
+use crate::signature::{Signed, Verdict};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -132,5 +134,75 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 })
             },
         ),
+        Scenario::new(
+            "a-rotation-overlaps-for-24-hours",
+            "After a rotation both secrets sign until 24 hours have passed; from then on the new one alone.",
+            &["E7", "D9", "T2"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 200).await?;
+                    scene.deliver().await?;
+                    let rotation = scene.user.rotate(&scene.webhook).await?;
+                    let end = world.now() + SignedDuration::from_hours(24);
+                    same("previousExpiresAt", rotation.previous_expires_at, end)?;
+                    scene.deliver().await?;
+                    world.advance_to(end - MILLISECOND).await;
+                    scene.deliver().await?;
+                    world.advance_to(end).await;
+                    scene.deliver().await?;
+                    let requests = receiver.journal().all();
+                    let secret = rotation.signing_secret.parse()?;
+                    let seen: Vec<_> = requests
+                        .iter()
+                        .map(|sent| {
+                            let signature = sent.header("webhook-signature").unwrap_or_default();
+                            let by_new = signed(sent).verify(std::slice::from_ref(&secret), sent.at);
+                            (signature.split(' ').count(), by_new == Verdict::Valid)
+                        })
+                        .collect();
+                    let expected = vec![(1, false), (2, true), (2, true), (1, true)];
+                    same("signatures before, after, just before 24 h and at it; signed by the new secret", seen, expected)?;
+                    let verdicts: Vec<_> = requests.iter().map(|sent| &sent.verdict).collect();
+                    same("signatures by a secret that is known", verdicts, vec![&Verdict::Valid; 4])
+                })
+            },
+        )
+        .needing(Need::Rotation),
+        Scenario::new(
+            "the-old-secret-still-signs-in-the-overlap",
+            "A receiver that knows only the old secret accepts what is sent in the overlap, and nothing after it.",
+            &["E7"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(200).await;
+                    let user = world.company(1).user(7);
+                    let created = user.create_webhook(NewWebhook::to(&receiver.url())).await?;
+                    let old = created.signing_secret.parse()?;
+                    user.rotate(&created.webhook).await?;
+                    for wait in [SignedDuration::from_hours(23), SignedDuration::from_hours(1)] {
+                        world.advance(wait).await;
+                        world.company(1).publish().await?;
+                        world.settle().await;
+                    }
+                    let requests = receiver.journal().all();
+                    let by_old: Vec<bool> = requests
+                        .iter()
+                        .map(|sent| signed(sent).verify(std::slice::from_ref(&old), sent.at) == Verdict::Valid)
+                        .collect();
+                    same("signed by the old secret after 23 and 24 hours", by_old, vec![true, false])
+                })
+            },
+        )
+        .needing(Need::Rotation),
     ]
+}
+
+/// The signed parts of what arrived.
+fn signed(sent: &Arrival) -> Signed<'_> {
+    Signed {
+        id: sent.header("webhook-id"),
+        timestamp: sent.header("webhook-timestamp"),
+        signature: sent.header("webhook-signature"),
+        body: &sent.body,
+    }
 }

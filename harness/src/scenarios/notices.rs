@@ -1,0 +1,152 @@
+//! The policy warns before it acts: one notice per transition, dated when it happened (R4).
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::scene::{BAN, MILLISECOND, Scene, WINDOW};
+use crate::scenario::{Failure, Need, Play, Scenario, same};
+
+/// R4's warnings: how many hours into a window, and what the notice is.
+const WARNINGS: [(i64, &str); 3] = [(24, "FAILING_24H"), (48, "FAILING_48H"), (71, "FAILING_71H")];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = vec![
+        Scenario::new(
+            "a-ban-is-told-at-its-start-and-its-end",
+            "A ban's start and end are told once each, dated at the boundary, however late anybody looks.",
+            &["R4", "T3"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 500).await?;
+                    scene.deliver_times(9).await?;
+                    expect(&scene, "after nine failures", &[]).await?;
+                    world.advance("PT1M").await;
+                    let start = world.now();
+                    scene.deliver().await?;
+                    expect(&scene, "as a ban begins", &[("BANNED", start)]).await?;
+                    world.advance(BAN - MILLISECOND).await;
+                    expect(&scene, "just before its end", &[("BANNED", start)]).await?;
+                    receiver.answer_with(200);
+                    world.advance("PT10M").await;
+                    scene.deliver().await?;
+                    let both = [("BANNED", start), ("BAN_ENDED", start + BAN)];
+                    expect(&scene, "after it", &both).await
+                })
+            },
+        ),
+        Scenario::new(
+            "a-window-to-its-end-is-told-step-by-step",
+            "A window that runs to its end is told at 24, 48 and 71 hours and at the removal, once each.",
+            &["R4", "R1"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, _receiver) = Scene::new(world, 500).await?;
+                    let since = world.now();
+                    scene.deliver().await?;
+                    world.advance("P5D").await;
+                    let mut told: Vec<_> = WARNINGS
+                        .map(|(hours, kind)| (kind, since + SignedDuration::from_hours(hours)))
+                        .into();
+                    told.push(("REMOVED", since + WINDOW));
+                    expect(&scene, "two days after the removal", &told).await
+                })
+            },
+        ),
+        Scenario::new(
+            "a-recovery-is-told-to-whoever-was-warned",
+            "A success after a warning is told; one that nobody was warned before is not.",
+            &["R4"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 500).await?;
+                    scene.deliver().await?;
+                    world.advance("PT1H").await;
+                    receiver.answer_with(200);
+                    scene.deliver().await?;
+                    expect(&scene, "after an hour's window", &[]).await?;
+                    // A failure in the very instant of a success would be forgiven with what was before it.
+                    world.advance("PT1M").await;
+                    receiver.answer_with(500);
+                    let since = world.now();
+                    scene.deliver().await?;
+                    world.advance("PT30H").await;
+                    receiver.answer_with(200);
+                    let recovered = world.now();
+                    scene.deliver_times(2).await?;
+                    let warned = since + SignedDuration::from_hours(24);
+                    let told = [("FAILING_24H", warned), ("RECOVERED", recovered)];
+                    expect(&scene, "after a warned window", &told).await
+                })
+            },
+        ),
+        Scenario::new(
+            "only-who-sees-the-webhook-sees-its-notices",
+            "A notice is seen by the webhook's user and the company's admin, by no other user and no other company.",
+            &["R4", "W4"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, _receiver) = Scene::new(world, 500).await?;
+                    scene.deliver_times(10).await?;
+                    let (company, id) = (scene.company(), &scene.webhook.id);
+                    for (who, caller, sees) in [
+                        ("its user", company.user(7), 1),
+                        ("the admin", company.admin(9), 1),
+                        ("another user", company.user(8), 0),
+                        ("another company's admin", world.company(2).admin(9), 0),
+                    ] {
+                        same(
+                            format!("notices that {who} sees"),
+                            caller.notices(id).await?.len(),
+                            sees,
+                        )?;
+                    }
+                    Ok(())
+                })
+            },
+        ),
+    ];
+    all.extend(WARNINGS.map(|(hours, kind)| warning(hours, kind)));
+    all.into_iter()
+        .map(|scenario| scenario.needing(Need::Notices))
+        .collect()
+}
+
+/// A warning of a window, a millisecond before it and at its moment.
+fn warning(hours: i64, kind: &'static str) -> Scenario {
+    Scenario::new(
+        format!("warned-at-{hours}-hours"),
+        format!("A window is warned about at exactly {hours} hours, and not a millisecond before."),
+        &["R4", "T2"],
+        move |world| {
+            Box::pin(async move {
+                let (scene, _receiver) = Scene::new(world, 500).await?;
+                let due = world.now() + SignedDuration::from_hours(hours);
+                scene.deliver().await?;
+                world.advance_to(due - MILLISECOND).await;
+                same("the warning, just before", times(&scene, kind).await?, Vec::new())?;
+                world.advance_to(due).await;
+                same(
+                    "the warning, at its moment",
+                    times(&scene, kind).await?,
+                    vec![due],
+                )
+            })
+        },
+    )
+}
+
+/// When notices of this kind happened, oldest first.
+async fn times(scene: &Scene<'_>, kind: &str) -> Result<Vec<Timestamp>, Failure> {
+    let notices = scene.user.notices(&scene.webhook.id).await?;
+    let of_kind = notices.into_iter().filter(|notice| notice.kind == kind);
+    Ok(of_kind.map(|notice| notice.at).collect())
+}
+
+/// The webhook's notices, oldest first, are these.
+async fn expect(scene: &Scene<'_>, when: &str, told: &[(&str, Timestamp)]) -> Play {
+    let notices = scene.user.notices(&scene.webhook.id).await?;
+    let seen: Vec<_> = notices
+        .iter()
+        .map(|notice| (notice.kind.as_str(), notice.at))
+        .collect();
+    same(format!("notices {when}"), seen, told.to_vec())
+}
