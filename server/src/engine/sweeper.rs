@@ -25,6 +25,8 @@ const BATCH: i64 = 200;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often to look again while other processes have yet to settle.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How often to look again in simulated time before it may move: several times as long as others take to answer.
+const LINGERS: u32 = 10;
 /// How long to wait after an error of the database.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -32,28 +34,39 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 enum Round {
     /// More is due.
     More,
-    /// Something is due, but attempts that may change it are not settled yet.
+    /// Something is due, but attempts of this process that may change it are not settled yet.
     Waits,
+    /// The same, of other processes.
+    WaitsForOthers,
     /// Nothing is due before this moment, if ever.
     Until(Option<Timestamp>),
 }
 
 /// Sweeps as long as the process lives.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let mut lingered = 0;
     loop {
         match round(&shared).await {
-            Ok(Round::More) => {}
-            // Not idle: an advance answers when what was due on the way is written, not while it waits for others.
-            Ok(Round::Waits) if shared.clock.simulation().is_some() => shared.clock.linger(LOOK_AGAIN).await,
-            Ok(Round::Waits) => tokio::select! {
+            Ok(Round::More) => lingered = 0,
+            // Not idle: an advance answers when what was due on the way is written. But not for ever: an attempt that
+            // another has on the wire may need time to move before it ends.
+            Ok(Round::WaitsForOthers) if shared.clock.simulation().is_some() && lingered < LINGERS => {
+                lingered += 1;
+                shared.clock.linger(LOOK_AGAIN).await;
+                continue;
+            }
+            Ok(Round::Waits | Round::WaitsForOthers) => tokio::select! {
                 () = shared.clock.park(shared.unsettled.settled().notified()) => {}
                 () = shared.clock.real_sleep(LOOK_AGAIN) => {}
             },
-            Ok(Round::Until(next)) => tokio::select! {
-                () = shared.clock.park(shared.moved.notified()) => {}
-                () = shared.clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
-                () = shared.clock.real_sleep(LOOK_EVERY) => {}
-            },
+            Ok(Round::Until(next)) => {
+                lingered = 0;
+                tokio::select! {
+                    () = shared.clock.park(shared.moved.notified()) => {}
+                    () = shared.clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
+                    () = shared.clock.real_sleep(LOOK_EVERY) => {}
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "due transitions could not be written; trying again");
                 shared.clock.linger(RETRY_AFTER).await;
@@ -76,7 +89,11 @@ async fn round(shared: &Arc<Shared>) -> Result<Round, StoreError> {
         .map(|(lane, webhook, _)| (*lane, *webhook))
         .collect();
     if ready.is_empty() {
-        return Ok(Round::Waits);
+        return Ok(if all_settled {
+            Round::Waits
+        } else {
+            Round::WaitsForOthers
+        });
     }
     let mark = conn
         .transaction(async |conn| sweep_in_tx(shared, conn, &ready, now).await)
