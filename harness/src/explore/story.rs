@@ -3,6 +3,8 @@
 //! Promises that a step which cannot be taken does nothing, and that the first disagreement between the world and the
 //! policy ends the history with what was expected and what was seen. Waits for nothing but the world.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,20 +12,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::coverage::Coverage;
-use super::mirror::{Answered, Mirror, agrees};
+use super::mirror::{Answered, Mirror};
 use super::plan::{APPS, Behaviour, Plan, Step, USERS, Who};
-use crate::client::{Client, Delivery, NewEvent, NewWebhook, Refusal, WebhookList};
+use crate::client::{Client, NewEvent, NewWebhook};
 use crate::model::{Numbers, RemoveReason, Standing};
 use crate::receiver::Receiver;
 use crate::reply::{Answer, Reply, Script};
-use crate::scenario::{Failure, Play, holds, same};
+use crate::scenario::{Failure, Play, refused, same};
 use crate::world::World;
 
 /// Webhooks that live at once: enough for every kind, few enough to look at after every step.
 const WEBHOOKS: usize = 8;
 /// Every how many steps the lists and limits are looked at.
 const LISTS_EVERY: usize = 16;
-const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
 /// A history under way.
 pub struct Story<'w> {
@@ -190,7 +191,7 @@ impl<'w> Story<'w> {
             && !self.installed.contains(&(user, app))
         {
             self.coverage.rule("W8");
-            return crate::scenario::refused(
+            return refused(
                 "creation through an app that is not installed",
                 created,
                 "APP_NOT_INSTALLED",
@@ -402,216 +403,4 @@ impl<'w> Story<'w> {
         self.coverage.rule("E3");
         Ok(())
     }
-
-    // Checks
-
-    /// Takes what receivers have heard since, each by the state its webhook was in.
-    fn listen(&mut self) -> Play {
-        let new: Vec<Answered> = {
-            let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-            stage.answered[self.heard..].to_vec()
-        };
-        self.heard += new.len();
-        for answered in new {
-            let known = self
-                .mirrors
-                .iter_mut()
-                .find(|mirror| mirror.made.number == answered.webhook);
-            let Some(mirror) = known else {
-                return holds("a request", "to a webhook that exists", false, &answered);
-            };
-            mirror.advance(answered.at - MICROSECOND, &self.numbers, &mut self.coverage);
-            self.coverage.rule("B4");
-            holds(
-                "a request, by the state of its webhook",
-                "nothing is sent in a ban, in a pause or after removal (B4, W13, R3, W8)",
-                mirror.may_be_called(answered.at, &self.numbers),
-                &(&answered, &mirror.states),
-            )?;
-            self.coverage.rule("E3");
-            holds(
-                "a request's event",
-                "owed to this webhook since its publication (E2)",
-                mirror.owed.contains_key(&answered.event),
-                &answered,
-            )?;
-            let due = match mirror.ended.get(&answered.event) {
-                None => (1, mirror.owed.get(&answered.event).copied()),
-                Some((number, end, false)) => {
-                    (number + 1, crate::model::retry_at(*number, *end, &self.numbers))
-                }
-                Some((number, _, true)) => (*number, None),
-            };
-            self.coverage.rule("D5");
-            holds(
-                "a request's attempt number and moment",
-                &format!("attempt {}, not before {:?} (D4)", due.0, due.1),
-                answered.number == due.0 && due.1.is_some_and(|due| due <= answered.at),
-                &answered,
-            )?;
-            mirror
-                .on_the_wire
-                .insert((answered.event.clone(), answered.number), answered);
-        }
-        Ok(())
-    }
-
-    /// Holds what the server shows against what the policy allows.
-    async fn look(&mut self, lists: bool) -> Play {
-        self.world.settle().await;
-        self.listen()?;
-        let now = self.world.now();
-        let company = self.world.company(1).id().to_string();
-        let all = WebhookList {
-            filter: Some(json!({"companyId": company, "includeRemoved": true})),
-            ..WebhookList::default()
-        };
-        let shown = self.world.operator().webhooks(all).await?;
-        for mirror in &mut self.mirrors {
-            mirror.advance(now, &self.numbers, &mut self.coverage);
-            let Some(shown) = shown.iter().find(|webhook| webhook.id == mirror.made.id) else {
-                let kept = |state: &crate::model::Webhook| match state.standing {
-                    Standing::Removed { at, .. } => now < at + self.numbers.removed_retention,
-                    Standing::Live | Standing::Paused => true,
-                };
-                holds(
-                    "a webhook that is not shown",
-                    "removed thirty days ago (W12)",
-                    !mirror.states.iter().any(kept),
-                    &mirror.states,
-                )?;
-                continue;
-            };
-            self.coverage.rule("R5");
-            self.coverage.rule("R2");
-            let fits = mirror.narrow(|state| agrees(state, shown, now, &self.numbers));
-            holds(
-                format!("webhook {} at {now}", mirror.made.number),
-                &format!("one of {:#?}", mirror.states),
-                fits,
-                &(&shown.health, shown.removed_at, &shown.remove_reason),
-            )?;
-            let overdue = mirror.overdue(now, &self.numbers);
-            same(
-                format!("retries to webhook {} that are overdue", mirror.made.number),
-                overdue,
-                None,
-            )?;
-            mirror.note_calm(now, &self.numbers);
-        }
-        if lists { self.look_at_lists().await } else { Ok(()) }
-    }
-
-    /// Limits and visibility (W3, W4), and the identity of D7.
-    async fn look_at_lists(&mut self) -> Play {
-        let tally = self.world.tally().await;
-        self.coverage.rule("D7");
-        holds(
-            "the figures of D7",
-            "accepted = the rest",
-            tally.is_conserved(),
-            &tally,
-        )?;
-        for user in USERS {
-            let general = |mirror: &&Mirror| mirror.is_live() && mirror.who == Who::User(user);
-            let mine: BTreeSet<String> = self
-                .mirrors
-                .iter()
-                .filter(general)
-                .map(|m| m.made.id.clone())
-                .collect();
-            let caller = self.world.company(1).user(user);
-            let quota = caller.quota("GENERAL", None).await?;
-            self.coverage.rule("W3");
-            same(
-                format!("places that user {user} uses"),
-                quota.used as usize,
-                mine.len(),
-            )?;
-            self.sees(&format!("user {user}"), &caller, &mine).await?;
-            for (app, name) in APPS.iter().enumerate() {
-                if !self.installed.contains(&(user, app)) {
-                    continue;
-                }
-                let own = |mirror: &&Mirror| mirror.is_live() && mirror.who == Who::App(user, app);
-                let mut visible = mine.clone();
-                visible.extend(
-                    self.mirrors
-                        .iter()
-                        .filter(own)
-                        .map(|mirror| mirror.made.id.clone()),
-                );
-                let caller = self.world.company(1).app(name).acting_for(user);
-                self.sees(&format!("{name} for user {user}"), &caller, &visible)
-                    .await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn sees(&mut self, who: &str, caller: &Client, expected: &BTreeSet<String>) -> Play {
-        let list = caller.webhooks(WebhookList::default()).await?;
-        let seen: BTreeSet<String> = list.into_iter().map(|webhook| webhook.id).collect();
-        self.coverage.rule("W4");
-        same(format!("what {who} sees"), &seen, expected)
-    }
-
-    /// At the end: every event that was accepted is accounted for, with the attempts that receivers saw.
-    async fn account(&mut self) -> Play {
-        self.look(true).await?;
-        let operator = self.world.operator();
-        for mirror in &self.mirrors {
-            let deliveries = match operator.deliveries(&mirror.made.id).await {
-                Err(refusal @ Refusal::Transport(_)) => return Err(refusal.into()),
-                answer => answer?,
-            };
-            if deliveries.is_empty() {
-                // Gone with its thirty days; what it was owed is in the figures of D7.
-                continue;
-            }
-            let now = self.world.now();
-            // Deliveries go with the day of their event after thirty days: what is younger must be there.
-            let young = |at: &Timestamp| {
-                now.duration_since(*at) < self.numbers.removed_retention - SignedDuration::from_hours(48)
-            };
-            for (event, at) in mirror.owed.iter().filter(|(_, at)| young(at)) {
-                let of: Vec<&Delivery> = deliveries
-                    .iter()
-                    .filter(|delivery| delivery.event.event_id == *event)
-                    .collect();
-                self.coverage.rule("D7");
-                holds(
-                    format!("deliveries of the event published at {at}"),
-                    "one, which agrees with what its receiver saw",
-                    of.len() == 1 && of.iter().all(|delivery| is_accounted_for(delivery, mirror)),
-                    &(of, mirror.ended.get(event), mirror.counted.get(event)),
-                )?;
-            }
-        }
-        let complaints = self.world.complaints().await;
-        self.coverage.rule("E7");
-        same("what is wrong with any request or count", complaints, Vec::new())
-    }
-}
-
-/// Whether a delivery's status and attempts are what its webhook's receiver saw and its webhook's states allow.
-fn is_accounted_for(delivery: &Delivery, mirror: &Mirror) -> bool {
-    let event = &delivery.event.event_id;
-    let counted = mirror.counted.get(event).copied().unwrap_or(0);
-    let last = mirror.ended.get(event).map(|(_, _, succeeded)| *succeeded);
-    let removed = mirror
-        .states
-        .iter()
-        .any(|state| matches!(state.standing, Standing::Removed { .. }));
-    let attempts = delivery.attempts.len() == usize::from(counted);
-    let ended = match delivery.status.as_str() {
-        "SUCCEEDED" => last == Some(true),
-        "FAILED" => counted == 4 && last == Some(false),
-        "LOST" => last != Some(true) && matches!(delivery.reason.as_deref(), Some("BANNED" | "PAUSED")),
-        // A restored webhook's were cancelled before.
-        "CANCELLED" => last != Some(true) && (removed || mirror.calm_since > mirror.made.created_at),
-        "PENDING" => last != Some(true) && !removed,
-        _ => false,
-    };
-    attempts && ended
 }
