@@ -21,7 +21,7 @@ use crate::model::delivery::DeliveryStatus;
 use crate::model::ids::{Lane, WebhookId};
 use crate::policy::health::{Judged, due, record};
 use crate::store::health::{Locked, last_successes, lock_in_tx, write_in_tx};
-use crate::store::settle::{self, Settled, Settlement, Then};
+use crate::store::settle::{self, Settlement, Then};
 use crate::store::{Conn, StoreError, changes, health};
 
 use super::transitions;
@@ -65,13 +65,10 @@ async fn settle(shared: &Arc<Shared>, batch: &[Settlement]) {
 
 async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
-    let resets = shared.policy.success_resets_counter;
     let moved = if batch.iter().any(is_failure) {
         judged(shared, &mut conn, batch).await?
     } else {
-        let settled = settle::batch(&mut conn, batch, shared.node(), resets).await?;
-        note(shared, batch.len(), settled.won.len());
-        recover(shared, &mut conn, batch, &settled).await?
+        succeeded(shared, &mut conn, batch).await?
     };
     drop(conn);
     shared.tallied.fetch_add(1, Ordering::Relaxed);
@@ -130,23 +127,22 @@ async fn judged(
     .await
 }
 
-/// Settled successes end the windows that were open when they were recorded.
-///
-/// A transaction of its own: should the process end before it, the sweeper finds the success in history.
-async fn recover(
+/// Settles a batch of successes and ends the windows that were open when they were recorded, in one transaction: a
+/// process that ends between the two would leave a window that a success has ended, until the sweeper looks.
+async fn succeeded(
     shared: &Shared,
     conn: &mut Conn,
     batch: &[Settlement],
-    settled: &Settled,
 ) -> std::result::Result<Moved, StoreError> {
-    let webhooks = &settled.to_recover;
-    if webhooks.is_empty() {
-        return Ok(Moved::default());
-    }
-    let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
     conn.transaction(async |conn| {
-        let rows = lock_in_tx(conn, webhooks).await?;
-        judge(shared, conn, rows, results.clone()).await
+        let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
+        note(shared, batch.len(), settled.won.len());
+        if settled.to_recover.is_empty() {
+            return Ok(Moved::default());
+        }
+        let rows = lock_in_tx(conn, &settled.to_recover).await?;
+        let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
+        judge(shared, conn, rows, results).await
     })
     .await
 }
