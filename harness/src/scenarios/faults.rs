@@ -96,7 +96,12 @@ fn met(fault: Fault) -> Scenario {
             )
         })
     });
-    scenario.needing(Need::Wire)
+    let scenario = scenario.needing(Need::Wire);
+    match end(fault) {
+        // What is not HTTP is told from a broken connection by the log alone (D10).
+        End::Error("PROTOCOL") => scenario.needing(Need::AttemptLog),
+        _ => scenario,
+    }
 }
 
 /// Lets a first try come to its end, which must be this one.
