@@ -1,8 +1,9 @@
 //! Settling: results become rows, batch by batch (D6, D7).
 //!
 //! A batch is whatever has come in while the one before was written, so that it is small when little happens and
-//! large under load. A batch that can move no health is one statement; any other locks its health rows first, in id
-//! order, and lets [`crate::policy::health`] judge the results in the order their attempts ended.
+//! large under load. A batch with failures locks its health rows first, in id order, and lets
+//! [`crate::policy::health`] judge the results in the order their attempts ended; one of successes locks only the rows
+//! whose window it ends.
 //!
 //! Promises that each recorded attempt is judged once, in the transaction that records it. Does not promise that a
 //! result is recorded at all: one whose lease was lost is dropped, since somebody else holds the delivery.
