@@ -6,7 +6,9 @@
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
 //! - [`load`] publishes at a steady rate and measures what arrives.
-//! - [`model`] is the policy as a function, to hold a server against.
+//! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
+//! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
+//! - [`load`] publishes at a rate and measures when deliveries arrive.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
 //!
 //! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.

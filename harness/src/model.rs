@@ -342,9 +342,3 @@ pub fn retry_at(number: u8, ended: Timestamp, numbers: &Numbers) -> Option<Times
     let delay = numbers.retry_delays.get(usize::from(number).checked_sub(1)?)?;
     Some(ended + *delay)
 }
-
-/// Whether what is due at `due` for a webhook in this ban is lost (B4): an attempt that was not started by the ban's
-/// first moment and is due before its end.
-pub fn lost_in(ban: Ban, due: Timestamp) -> bool {
-    due < ban.until
-}

@@ -252,14 +252,3 @@ fn three_retries_follow_at_three_thirty_and_a_hundred_and_fifty_seconds() {
     assert_eq!([1, 2, 3].map(due), [3, 30, 150].map(|wait| Some(t(wait))));
     assert_eq!([0, 4].map(due), [None, None]);
 }
-
-#[test]
-fn what_is_due_before_a_bans_end_is_lost_and_what_is_due_at_it_is_not() {
-    let ban = Ban {
-        start: t(0),
-        until: t(1800),
-    };
-    assert!(lost_in(ban, t(-10)));
-    assert!(lost_in(ban, t(1800) - millisecond()));
-    assert!(!lost_in(ban, t(1800)));
-}
