@@ -24,6 +24,10 @@ use super::account::Account;
 const LONGEST_SOCKET_PATH: usize = 103;
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 const TEMPORARY_PREFIX: &str = "tenterhook-pg-";
+/// A file system in memory, on Linux.
+const MEMORY: &str = "/dev/shm";
+/// What must be free in memory before a temporary cluster goes there, in bytes. One takes some hundred MB.
+const MEMORY_FREE: u64 = 2 << 30;
 /// How long a Postgres whose owner was killed may take to stop: it writes a checkpoint first.
 const PREVIOUS_STOPS_WITHIN: Duration = Duration::from_secs(120);
 
@@ -53,7 +57,7 @@ impl Folder {
         let (socket, remove) = if fits_a_connection_string(&in_folder) {
             (in_folder, None)
         } else {
-            let socket = temporary_path("tenterhook-socket-");
+            let socket = random_path(&temporary_base(), "tenterhook-socket-");
             (socket.clone(), Some(socket))
         };
         if !socket.exists() {
@@ -67,10 +71,12 @@ impl Folder {
         })
     }
 
-    /// A new folder that goes when Postgres ends.
+    /// A new folder that goes when Postgres ends, in memory if there is plenty: a database is some 350 files, and
+    /// file systems on disk take longer to make them than a test takes to use them.
     pub fn temporary(account: Option<&Account>) -> Result<Self, EmbeddedError> {
+        let base = memory().unwrap_or_else(temporary_base);
         loop {
-            let path = temporary_path(TEMPORARY_PREFIX);
+            let path = random_path(&base, TEMPORARY_PREFIX);
             make_private(&path, account)?;
             // A sweeper may come between making the folder and locking it: then this one is lost, take another.
             let Ok(Some(lock)) = lock_now(&path) else { continue };
@@ -176,10 +182,14 @@ impl Folder {
 
 /// Removes temporary folders whose process and Postgres are both gone.
 pub(super) fn sweep_temporary() {
-    let Ok(entries) = fs::read_dir(temporary_base()) else {
-        return;
-    };
-    for entry in entries.flatten() {
+    let bases = [temporary_base(), PathBuf::from(MEMORY)];
+    // A base that cannot be read has nothing of ours.
+    for entry in bases
+        .iter()
+        .filter_map(|base| fs::read_dir(base).ok())
+        .flatten()
+        .flatten()
+    {
         let path = entry.path();
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) && is_abandoned(&path) {
             // Another user's folder stays: not ours to remove, and no harm to us.
@@ -244,8 +254,19 @@ fn fits_a_connection_string(socket_folder: &Path) -> bool {
     length <= LONGEST_SOCKET_PATH && socket_folder.to_str().is_some_and(|text| !text.contains(','))
 }
 
-fn temporary_path(prefix: &str) -> PathBuf {
-    temporary_base().join(format!("{prefix}{:016x}", rand::random::<u64>()))
+fn random_path(base: &Path, prefix: &str) -> PathBuf {
+    base.join(format!("{prefix}{:016x}", rand::random::<u64>()))
+}
+
+/// The file system in memory, unless `TMPDIR` asks for another place or there is too little free.
+fn memory() -> Option<PathBuf> {
+    if std::env::var_os("TMPDIR").is_some() {
+        return None;
+    }
+    let stat = rustix::fs::statvfs(MEMORY).ok()?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    (free >= MEMORY_FREE && rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK).is_ok())
+        .then(|| PathBuf::from(MEMORY))
 }
 
 /// The system's folder for temporary files if sockets fit into it.

@@ -151,7 +151,7 @@ impl Cluster<'_> {
             "log_checkpoints=off".to_owned(),
         ];
         if self.options.durability == Durability::ForTests {
-            let fast = "fsync=off synchronous_commit=off full_page_writes=off autovacuum=off wal_level=minimal max_wal_senders=0";
+            let fast = "fsync=off synchronous_commit=off full_page_writes=off autovacuum=off wal_level=minimal max_wal_senders=0 max_wal_size=256MB";
             settings.extend(fast.split(' ').map(str::to_owned));
         }
         let place = [
