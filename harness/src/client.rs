@@ -23,7 +23,9 @@ pub use self::delivery::{Attempt, DeliveredEvent, Delivery, Header};
 pub use self::log::{CallLog, Look};
 pub use self::notice::Notice;
 pub use self::platform::{NewEvent, Publication, Published, PublishedEvent};
-pub use self::webhook::{Created, Health, NewWebhook, Quota, Transition, Webhook, WebhookApp, WebhookList};
+pub use self::webhook::{
+    Created, Glance, GlancedHealth, Health, NewWebhook, Quota, Transition, Webhook, WebhookApp, WebhookList,
+};
 use crate::realtime::{self, PATIENCE};
 use crate::signature::Keyring;
 

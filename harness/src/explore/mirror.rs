@@ -239,7 +239,7 @@ impl Mirror {
 }
 
 /// Whether the health that a server shows is what the state says at `now`.
-pub fn agrees(state: &Webhook, shown: &client::Webhook, now: Timestamp, numbers: &Numbers) -> bool {
+pub fn agrees(state: &Webhook, shown: &client::Glance, now: Timestamp, numbers: &Numbers) -> bool {
     let expected = state.state(now, numbers);
     if shown.health.state != expected.word() {
         return false;

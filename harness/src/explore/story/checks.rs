@@ -78,7 +78,7 @@ impl Story<'_> {
             filter: Some(json!({"companyId": company, "includeRemoved": true})),
             ..WebhookList::default()
         };
-        let shown = self.world.operator().webhooks(all).await?;
+        let shown = self.world.operator().glances(all).await?;
         for mirror in &mut self.mirrors {
             mirror.advance(now, &self.numbers, &mut self.coverage);
             let Some(shown) = shown.iter().find(|webhook| webhook.id == mirror.made.id) else {
@@ -162,7 +162,7 @@ impl Story<'_> {
     }
 
     async fn sees(&mut self, who: &str, caller: &Client, expected: &BTreeSet<String>) -> Play {
-        let list = caller.webhooks(WebhookList::default()).await?;
+        let list = caller.glances(WebhookList::default()).await?;
         let seen: BTreeSet<String> = list.into_iter().map(|webhook| webhook.id).collect();
         self.coverage.rule("W4");
         same(format!("what {who} sees"), &seen, expected)
