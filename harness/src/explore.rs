@@ -39,6 +39,18 @@ pub struct Found {
     pub breach: Breach,
 }
 
+impl Found {
+    /// Without the steps after the breach, which have no part in it.
+    pub fn until_breach(self) -> Self {
+        let places = self.plan.places();
+        let until: Vec<usize> = places.into_iter().filter(|place| *place <= self.at).collect();
+        Self {
+            plan: self.plan.only(&until),
+            ..self
+        }
+    }
+}
+
 /// How one history ended.
 #[derive(Debug)]
 pub enum Ending {
@@ -93,12 +105,11 @@ pub async fn explore(
     target: Option<&Target>,
     mut seen: impl FnMut(u64, &Ending),
 ) -> Vec<(u64, Ending)> {
-    let at_once = if target.is_some() { 1 } else { SIDE_BY_SIDE };
     let plays = seeds.into_iter().map(|seed| async move {
         let plan = Plan::new(seed, steps);
         (seed, play(&plan, target).await)
     });
-    let mut plays = stream::iter(plays).buffer_unordered(at_once);
+    let mut plays = stream::iter(plays).buffer_unordered(at_once(target));
     let mut endings = Vec::new();
     while let Some((seed, ending)) = plays.next().await {
         seen(seed, &ending);
@@ -114,43 +125,42 @@ pub async fn explore(
 /// Leaves out of a failing history whatever it fails without: halves first, then ever smaller parts. Tells `seen` how
 /// many steps are left.
 pub async fn shrink(found: Found, target: Option<&Target>, mut seen: impl FnMut(usize)) -> Found {
-    // What comes after the breach has no part in it.
-    let until: Vec<usize> = found
-        .plan
-        .places()
-        .into_iter()
-        .filter(|place| *place <= found.at)
-        .collect();
-    let mut best = Found {
-        plan: found.plan.only(&until),
-        ..found
-    };
+    let mut best = found.until_breach();
     let mut tries = 0;
     let mut part = best.plan.steps.len().div_ceil(2);
     while part > 0 && tries < SHRINKS {
         let mut from = 0;
         while from < best.plan.steps.len() && tries < SHRINKS {
-            let places = best.plan.places();
-            let kept: Vec<usize> = places
-                .iter()
-                .enumerate()
-                .filter(|(nth, _)| *nth < from || *nth >= from + part)
-                .map(|(_, place)| *place)
+            let starts: Vec<usize> = (from..best.plan.steps.len())
+                .step_by(part)
+                .take(SHRINKS - tries)
                 .collect();
-            tries += 1;
-            match play(&best.plan.only(&kept), target).await {
-                Ending::Broken(smaller) => {
-                    let until: Vec<usize> = kept.into_iter().filter(|place| *place <= smaller.at).collect();
-                    best = Found {
-                        plan: smaller.plan.only(&until),
-                        ..*smaller
-                    };
-                    seen(best.plan.steps.len());
+            let without = starts.iter().map(|start| {
+                let plan = best.plan.without(*start, part);
+                async move { (*start, play(&plan, target).await) }
+            });
+            let mut plays = stream::iter(without).buffered(at_once(target));
+            let mut smaller = None;
+            while let Some((start, ending)) = plays.next().await {
+                tries += 1;
+                if let Ending::Broken(found) = ending {
+                    smaller = Some((start, found));
+                    break;
                 }
-                Ending::Held(..) | Ending::CouldNotRun(_) => from += part,
             }
+            drop(plays);
+            // What needs every part that was left out goes on with smaller parts.
+            let Some((start, found)) = smaller else { break };
+            best = found.until_breach();
+            seen(best.plan.steps.len());
+            from = start;
         }
         part = if part == 1 { 0 } else { part.div_ceil(2) };
     }
     best
+}
+
+/// Histories at once: a server elsewhere has one clock.
+fn at_once(target: Option<&Target>) -> usize {
+    if target.is_some() { 1 } else { SIDE_BY_SIDE }
 }

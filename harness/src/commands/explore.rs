@@ -15,6 +15,8 @@ const MAX_SEEDS: u64 = 1_000_000;
 const MAX_STEPS: usize = 100_000;
 /// From so many seeds on, a transition or rule that none of them exercised is a failure.
 const TELLING: u64 = 200;
+/// How many seeds a log hears of at once.
+const LOGGED_EVERY: u64 = 20;
 
 /// Play random histories (creations, events, receivers' whims, leaps of time, pauses, uninstalls, crashes) and check
 /// every step against the reference model of the policy.
@@ -72,7 +74,9 @@ impl Explore {
                 let all = self.seeds;
                 explore::explore(0..all, self.steps, target, |_, _| {
                     done += 1;
-                    progress(&format!("{done} of {all} seeds"));
+                    if done % LOGGED_EVERY == 0 || stderr().is_terminal() {
+                        progress(&format!("{done} of {all} seeds"));
+                    }
                 })
                 .await
             }
@@ -86,7 +90,7 @@ impl Explore {
                 Ending::CouldNotRun(why) => anyhow::bail!("seed {seed}: {why}"),
                 Ending::Broken(found) => {
                     let found = if self.no_shrink {
-                        *found
+                        found.until_breach()
                     } else {
                         eprintln!("seed {seed} broke a promise after step {}; shrinking", found.at);
                         explore::shrink(*found, target, |left| progress(&format!("{left} steps left"))).await
@@ -114,18 +118,18 @@ impl Explore {
     }
 
     fn describe(&self, seed: u64, found: &Found) -> String {
-        let mut text = format!("\nA promise was broken in {} steps:\n\n", found.plan.steps.len());
-        for (place, step) in &found.plan.steps {
-            text.push_str(&format!("  {place:>4}  {step}\n"));
-        }
         let breach = &found.breach;
-        text.push_str(&format!(
-            "\nlooked at: {}\nexpected:\n{}\nseen:\n{}\nchecked at {}\n",
+        let mut text = format!(
+            "\nA promise was broken in {} steps.\n\nlooked at: {}\nexpected:\n{}\nseen:\n{}\nchecked at {}\n\nsteps:\n",
+            found.plan.steps.len(),
             breach.what,
             indented(&breach.expected),
             indented(&breach.seen),
             breach.place
-        ));
+        );
+        for (place, step) in &found.plan.steps {
+            text.push_str(&format!("  {place:>4}  {step}\n"));
+        }
         let places: Vec<String> = found.plan.places().iter().map(usize::to_string).collect();
         let steps = if self.steps == STEPS {
             String::new()
@@ -145,10 +149,14 @@ fn indented(text: &str) -> String {
     lines.join("\n")
 }
 
-/// On a terminal in place; elsewhere nothing, since a log needs no thousand lines.
+/// On a terminal in place, elsewhere a line each.
 fn progress(text: &str) {
-    if stderr().is_terminal() {
-        // Progress that cannot be shown is no reason to stop.
-        let _ = write!(stderr(), "\r\x1b[K{text}").and_then(|()| stderr().flush());
-    }
+    // Progress that cannot be shown is no reason to stop.
+    let _ = if stderr().is_terminal() {
+        write!(stderr(), "\r\x1b[K{text}").and_then(|()| stderr().flush())
+    } else if text.is_empty() {
+        Ok(())
+    } else {
+        writeln!(stderr(), "{text}")
+    };
 }

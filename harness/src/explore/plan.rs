@@ -112,6 +112,17 @@ impl Plan {
         }
     }
 
+    /// The same plan without this many steps, from the nth of those that are left on.
+    pub fn without(&self, nth: usize, count: usize) -> Self {
+        let mut steps = self.steps.clone();
+        let end = (nth + count).min(steps.len());
+        steps.drain(nth.min(end)..end);
+        Self {
+            steps,
+            ..self.clone()
+        }
+    }
+
     /// The places of its steps.
     pub fn places(&self) -> Vec<usize> {
         self.steps.iter().map(|(place, _)| *place).collect()
@@ -140,8 +151,8 @@ fn step(dice: &mut Dice) -> Step {
         57..=82 => Step::Advance(span(dice)),
         83..=94 => Step::Next,
         95 => Step::Uninstall(user, app),
-        96..=97 => Step::Install(user, app),
-        98 => Step::Crash(span(dice)),
+        96..=98 => Step::Install(user, app),
+        _ if dice.below(2) == 0 => Step::Crash(span(dice)),
         _ => Step::PublishAndCrash(1 + dice.below(3)),
     }
 }
@@ -234,7 +245,9 @@ mod tests {
 
     #[test]
     fn a_part_of_a_plan_keeps_its_places() {
-        let part = Plan::new(1, 50).only(&[3, 17, 99]);
-        assert_eq!(part.places(), [3, 17]);
+        let part = Plan::new(1, 50).only(&[3, 17, 23, 31, 99]);
+        assert_eq!(part.places(), [3, 17, 23, 31]);
+        assert_eq!(part.without(1, 2).places(), [3, 31]);
+        assert_eq!(part.without(3, 2).places(), [3, 17, 23]);
     }
 }

@@ -22,9 +22,9 @@ use crate::scenario::{Failure, Play, refused, same};
 use crate::world::World;
 
 /// Webhooks that live at once: enough for every kind, few enough to look at after every step.
-const WEBHOOKS: usize = 8;
+const WEBHOOKS: usize = 6;
 /// Every how many steps the lists and limits are looked at.
-const LISTS_EVERY: usize = 16;
+const LISTS_EVERY: usize = 40;
 
 /// A history under way.
 pub struct Story<'w> {

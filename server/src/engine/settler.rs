@@ -9,6 +9,7 @@
 //! result is recorded at all: one whose lease was lost is dropped, since somebody else holds the delivery.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -66,11 +67,20 @@ async fn settle(shared: &Arc<Shared>, batch: &[Settlement]) {
 
 async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
-    let moved = if batch.iter().any(is_failure) {
-        judged(shared, &mut conn, batch).await?
+    let (mut moved, failing) = if batch.iter().any(is_failure) {
+        let mut moved = judged(shared, &mut conn, batch).await?;
+        let opened = mem::take(&mut moved.opened);
+        (moved, opened)
     } else {
-        succeeded(shared, &mut conn, batch).await?
+        let moved = succeeded(shared, &mut conn, batch).await?;
+        (
+            moved,
+            health::failing(&mut conn, &webhooks_of(batch.iter())).await?,
+        )
     };
+    if !failing.is_empty() {
+        moved.and(reconcile(shared, &mut conn, &failing).await?);
+    }
     drop(conn);
     shared.tallied.fetch_add(1, Ordering::Relaxed);
     let mark = moved.mark;
@@ -109,7 +119,16 @@ fn note(shared: &Shared, asked: usize, won: usize) {
 #[derive(Default)]
 struct Moved {
     webhooks: Vec<(Lane, WebhookId)>,
+    /// Those whose window it opened.
+    opened: Vec<(Lane, WebhookId)>,
     mark: Option<changes::Mark>,
+}
+
+impl Moved {
+    fn and(&mut self, later: Self) {
+        self.webhooks.extend(later.webhooks);
+        self.mark = later.mark.or(self.mark.take());
+    }
 }
 
 /// Settles a batch with failures: lock, fence, judge, write, in one transaction.
@@ -148,6 +167,39 @@ async fn succeeded(
     .await
 }
 
+/// Ends the windows that a success has ended whose transaction ran beside the one that opened them, so that neither
+/// saw the other: a batch of successes locks no health row. Both look once more when they have committed, and the later
+/// of them sees both.
+async fn reconcile(
+    shared: &Shared,
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+) -> std::result::Result<Moved, StoreError> {
+    conn.transaction(async |conn| {
+        let rows = lock_in_tx(conn, webhooks).await?;
+        let windows: Vec<_> = rows
+            .iter()
+            .filter_map(|row| Some((row.lane, row.webhook, row.health.failing_since?, Timestamp::MAX)))
+            .collect();
+        let successes = last_successes(conn, &windows).await?;
+        let results = successes
+            .into_iter()
+            .map(|(webhook, at)| (webhook, vec![success_at(at)]))
+            .collect();
+        judge(shared, conn, rows, results).await
+    })
+    .await
+}
+
+/// A success as the policy judges it, of whichever attempt.
+fn success_at(ended_at: Timestamp) -> Judged {
+    Judged {
+        ended_at,
+        number: 1,
+        succeeded: true,
+    }
+}
+
 /// Judges each webhook's results in the order their attempts ended, and writes what moved.
 async fn judge(
     shared: &Shared,
@@ -156,13 +208,13 @@ async fn judge(
     mut results: HashMap<WebhookId, Vec<Judged>>,
 ) -> std::result::Result<Moved, StoreError> {
     add_later_successes(conn, &rows, &mut results).await?;
-    let mut written = Vec::new();
-    let mut taken = Vec::new();
+    let (mut written, mut opened, mut taken) = (Vec::new(), Vec::new(), Vec::new());
     for mut row in rows {
         let Some(mut judged) = results.remove(&row.webhook) else {
             continue;
         };
-        judged.sort_by_key(|result| (result.ended_at, result.number));
+        // A tie goes to the webhook: R1 does not say.
+        judged.sort_by_key(|result| (result.ended_at, result.succeeded, result.number));
         let before = row.health.clone();
         for result in &judged {
             let steps = record(&mut row.health, result, &shared.policy);
@@ -171,6 +223,9 @@ async fn judge(
                     .into_iter()
                     .map(|step| (row.lane, row.webhook, row.company, step)),
             );
+        }
+        if before.failing_since.is_none() && row.health.failing_since.is_some() {
+            opened.push((row.lane, row.webhook));
         }
         if row.health != before {
             let next = due(&row.health, &shared.policy);
@@ -182,7 +237,11 @@ async fn judge(
     write_in_tx(conn, &written).await?;
     health::notify_in_tx(conn, &transitions::notices(&taken, &shared.policy)).await?;
     let mark = changes::announce_in_tx(conn, now, &webhooks).await?;
-    Ok(Moved { webhooks, mark })
+    Ok(Moved {
+        webhooks,
+        opened,
+        mark,
+    })
 }
 
 /// A failure that is about to open a window may have been followed by a success that another worker settled first,
@@ -209,12 +268,7 @@ async fn add_later_successes(
         })
         .collect();
     for (webhook, ended_at) in last_successes(conn, &opening).await? {
-        let success = Judged {
-            ended_at,
-            number: 1,
-            succeeded: true,
-        };
-        results.entry(webhook).or_default().push(success);
+        results.entry(webhook).or_default().push(success_at(ended_at));
     }
     Ok(())
 }

@@ -137,6 +137,12 @@ select u.webhook, (select max(a.ended_at) from attempts a
                      and a.ending = 1) as at
 from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) as u(lane, webhook, since, before)";
 
+/// Which of these webhooks have a window open.
+const FAILING: &str = "\
+select h.lane, h.webhook from unnest($1::int[], $2::uuid[]) as k(lane, id)
+join webhook_health h on h.lane = k.lane and h.webhook = k.id
+where h.failing_since is not null order by h.lane, h.webhook";
+
 #[derive(QueryableByName)]
 struct StateRow {
     #[diesel(embed)]
@@ -365,6 +371,23 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> 
     Ok(maybe_timestamp(
         statement(NEXT_DUE).get_result::<NextRow>(conn).await?.at,
     ))
+}
+
+/// Which of these webhooks have a window open, as committed.
+pub async fn failing(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
+    let (lanes, ids) = keys(webhooks);
+    let rows: Vec<MovedRow> = statement(FAILING)
+        .bind::<Array<Integer>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .load(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (Lane(row.lane), WebhookId(row.webhook)))
+        .collect())
 }
 
 /// The last recorded success of each webhook from the first moment to before the second, where there is one.
