@@ -92,6 +92,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     world.company(1).publish().await?;
                     world.settle().await;
                     world.company(1).app("crm").uninstall(7).await?;
+                    world.settle().await;
                     let delivery = world.operator().last_delivery(&webhook.id).await?;
                     same(
                         "status, reason and end of the delivery",
@@ -186,6 +187,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         world.platform().remove_app(crm.id()).await?,
                         3,
                     )?;
+                    world.settle().await;
                     for id in gone {
                         expect_removed(world, &id, "APP_REMOVED").await?;
                         let delivery = world.operator().last_delivery(&id).await?;

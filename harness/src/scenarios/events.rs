@@ -152,6 +152,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     let (scene, _receiver) = Scene::new(world, 500).await?;
                     scene.deliver().await?;
                     scene.user.delete_webhook(&scene.webhook.id).await?;
+                    world.settle().await;
                     let deliveries = scene.deliveries().await?;
                     let ends: Vec<_> = deliveries
                         .iter()
