@@ -75,7 +75,10 @@ impl fmt::Display for Verdict {
                     "INVALID: webhook-timestamp {text:?} is not a number of seconds"
                 )
             }
-            Self::Invalid(Flaw::Stale(by)) => write!(f, "INVALID: webhook-timestamp is off by {by:#}"),
+            Self::Invalid(Flaw::Stale(by)) => {
+                let by = SignedDuration::from_secs(by.as_secs());
+                write!(f, "INVALID: webhook-timestamp is off by {by:#}")
+            }
             Self::Invalid(Flaw::Mismatch) => {
                 f.write_str("INVALID: no signature matches; another secret, or the request was changed")
             }

@@ -63,19 +63,9 @@ pub struct Receive {
 impl Receive {
     /// Serves until the process is ended.
     pub async fn run(self) -> anyhow::Result<()> {
-        let keyring = Keyring::default();
-        for secret in &self.secret {
-            keyring.add_for_all(secret.clone());
-        }
-        let address = SocketAddr::new(self.host, self.port);
-        let listen = Listen { address, tls: None };
         let quiet = self.quiet;
         let me = Arc::new(self);
-        let conducts = Arc::clone(&me);
-        let conducts = Arc::new(move |connection| conducts.conduct(connection));
-        let receiver = WireReceiver::start(listen, Arc::new(RealTime), keyring, conducts)
-            .await
-            .with_context(|| format!("cannot listen on {address}; is another receiver running?"))?;
+        let receiver = Arc::clone(&me).listen().await?;
         print(&format!("Listening. Point a webhook at {}\n", receiver.url()))?;
         let mut count = receiver.journal().watch();
         let mut printed = 0;
@@ -87,6 +77,19 @@ impl Receive {
             }
             count.changed().await?;
         }
+    }
+
+    async fn listen(self: Arc<Self>) -> anyhow::Result<WireReceiver> {
+        let keyring = Keyring::default();
+        for secret in &self.secret {
+            keyring.add_for_all(secret.clone());
+        }
+        let address = SocketAddr::new(self.host, self.port);
+        let listen = Listen { address, tls: None };
+        let conducts = Arc::new(move |connection| self.conduct(connection));
+        WireReceiver::start(listen, Arc::new(RealTime), keyring, conducts)
+            .await
+            .with_context(|| format!("cannot listen on {address}; is another receiver running?"))
     }
 
     /// What the connection with this number gets.
@@ -135,4 +138,65 @@ fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    const BODY: &str = r#"{"meta":{},"data":{"title":"x"}}"#;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        receive: Receive,
+    }
+
+    /// Sends a request that says it is signed like this, and answers what `receive` shows of it.
+    async fn shown(body: &str, timestamp: i64, signature: Option<String>) -> String {
+        let line = Line::parse_from(["receive", "--port", "0", "--secret", SECRET]);
+        let receiver = Arc::new(line.receive).listen().await.unwrap();
+        // Fails only if one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let request = reqwest::Client::new()
+            .post(receiver.url())
+            .header("webhook-id", "msg_1")
+            .header("webhook-timestamp", timestamp)
+            .body(body.to_owned());
+        let request = match signature {
+            Some(signature) => request.header("webhook-signature", signature),
+            None => request,
+        };
+        assert_eq!(request.send().await.unwrap().status(), 200);
+        let arrivals = receiver.journal().wait_for(1).await;
+        describe(&arrivals[0], None, true)
+    }
+
+    fn signed(timestamp: i64) -> Option<String> {
+        let key = standardwebhooks::Webhook::new(SECRET).unwrap();
+        Some(key.sign("msg_1", timestamp, BODY.as_bytes()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_tampered_request_is_shown_with_what_is_wrong_with_it() {
+        let now = jiff::Timestamp::now().as_second();
+        let good = shown(BODY, now, signed(now)).await;
+        assert!(good.contains("signature valid"), "{good}");
+        let changed = shown(&BODY.replace('x', "y"), now, signed(now)).await;
+        assert!(changed.contains("INVALID: no signature matches"), "{changed}");
+        let unsigned = shown(BODY, now, None).await;
+        assert!(
+            unsigned.contains("INVALID: no webhook-signature header"),
+            "{unsigned}"
+        );
+        let old = now - 3 * 3_600;
+        let stale = shown(BODY, old, signed(old)).await;
+        assert!(
+            stale.contains("INVALID: webhook-timestamp is off by 3h"),
+            "{stale}"
+        );
+    }
 }
