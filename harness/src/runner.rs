@@ -32,9 +32,13 @@ impl Runner {
 
     /// A server elsewhere that keeps the whole contract.
     pub fn against(target: Target) -> Self {
+        let mut lacking = vec![Need::OwnServers];
+        if target.restart.is_none() {
+            lacking.push(Need::Restart);
+        }
         Self {
             target: Some(target),
-            lacking: vec![Need::OwnServers],
+            lacking,
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Failure {
 pub enum Need {
     /// Servers of its own: to start, stop, crash and set up.
     OwnServers,
+    /// A way to end the server in the middle of its work and start it again.
+    Restart,
     /// The log of attempts with headers, bodies and timings (D10).
     AttemptLog,
     /// Receivers with TLS.
@@ -61,6 +63,9 @@ impl Need {
         match self {
             Self::OwnServers => {
                 "needs servers of its own to start, stop or set up: runs in process only".to_owned()
+            }
+            Self::Restart => {
+                "needs a way to restart the server: runs in process, or with --restart-command".to_owned()
             }
             other => format!("the server offers no {other:?}"),
         }

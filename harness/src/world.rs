@@ -20,12 +20,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
+use anyhow::Context as _;
 use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 use tempfile::NamedTempFile;
 
 pub use self::actors::{App, Company};
 pub use self::builder::WorldBuilder;
-pub use self::corner::{Place, Target};
+pub use self::corner::{Place, Restart, Target};
 use self::pace::Pace;
 pub use self::tally::Tally;
 use crate::client::{CallLog, Client};
@@ -52,7 +53,7 @@ pub struct World {
 /// Where a world's servers are.
 enum Home {
     Here(Box<Household>),
-    There(String),
+    There(Box<Target>),
 }
 
 /// Servers of this process and what they stand on.
@@ -235,6 +236,36 @@ impl World {
         household.servers.push(started);
     }
 
+    /// Ends every server in the middle of whatever it does, and starts as many again.
+    ///
+    /// # Errors
+    ///
+    /// When the server is elsewhere and nobody said how it is restarted, or it does not become ready.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::launch`].
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        match &self.home {
+            Home::Here(household) => {
+                let servers = household.servers.len();
+                self.crash();
+                for _ in 0..servers {
+                    self.launch().await;
+                }
+                Ok(())
+            }
+            Home::There(target) => {
+                let restart = target.restart.as_ref();
+                let restart = restart.context("nobody said how the server is restarted")?;
+                restart.run().await?;
+                Client::new(&target.url, None, Keyring::default())?
+                    .until_ready()
+                    .await
+            }
+        }
+    }
+
     /// Which targets servers that start from now on allow, see [`WorldBuilder::allowed_targets`].
     ///
     /// # Panics
@@ -263,7 +294,10 @@ impl World {
     fn household(&mut self) -> &mut Household {
         match &mut self.home {
             Home::Here(household) => household,
-            Home::There(url) => panic!("the server at {url} is not this world's to start, stop or set up"),
+            Home::There(target) => panic!(
+                "the server at {} is not this world's to start, stop or set up",
+                target.url
+            ),
         }
     }
 
@@ -321,7 +355,7 @@ impl World {
                     .map_or_else(|| panic!("there are {servers} servers"), Server::address);
                 format!("http://{address}")
             }
-            Home::There(url) => url.clone(),
+            Home::There(target) => target.url.clone(),
         }
     }
 

@@ -182,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tampered_request_is_shown_with_what_is_wrong_with_it() {
-        let now = jiff::Timestamp::now().as_second();
+        let now = tenterhook_harness::realtime::now().as_second();
         let good = shown(BODY, now, signed(now)).await;
         assert!(good.contains("signature valid"), "{good}");
         let changed = shown(&BODY.replace('x', "y"), now, signed(now)).await;

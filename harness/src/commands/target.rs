@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use tenterhook_harness::token::TokenKey;
-use tenterhook_harness::world::Target;
+use tenterhook_harness::world::{Restart, Target};
 
 /// A server elsewhere.
 #[derive(Args, Clone)]
@@ -17,6 +17,10 @@ pub struct TargetArgs {
     /// The file with the secret that its tokens are signed with; in development `jwt.key` in its data folder.
     #[arg(long, value_name = "FILE", requires = "target")]
     jwt_key: Option<PathBuf>,
+    /// A shell command that kills the server and starts it again on the same database and clock, such as
+    /// `systemctl kill -s KILL tenterhook`; without it the scenario that needs a restart is skipped.
+    #[arg(long, value_name = "COMMAND", requires = "target")]
+    restart_command: Option<String>,
     /// The `iss` of its tokens.
     #[arg(long, value_name = "NAME", default_value = "tenterhook")]
     jwt_issuer: String,
@@ -49,6 +53,25 @@ impl TargetArgs {
                 audience: self.jwt_audience.clone(),
             },
             real_time,
+            restart: self.restart_command.clone().map(restart_by),
         }))
     }
+}
+
+fn restart_by(command: String) -> Restart {
+    Restart::by(move || {
+        let command = command.clone();
+        Box::pin(async move {
+            let run = tokio::process::Command::new("sh")
+                .arg("-c")
+                .arg(&command)
+                .status();
+            let status = run.await.context("cannot run sh")?;
+            ensure!(
+                status.success(),
+                "the restart command ended with {status}: {command}"
+            );
+            Ok(())
+        })
+    })
 }

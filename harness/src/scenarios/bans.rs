@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::scene::{AROUND, BAN, MILLISECOND, Scene, count};
 use crate::client::NewWebhook;
-use crate::reply::{Answer, Script};
+use crate::reply::{Answer, Reply, Script};
 use crate::scenario::{Need, Scenario, holds, same};
 use crate::wire::{Conduct, Cue, Fault};
 
@@ -304,26 +304,33 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     let since = world.now();
                     world.company(1).publish_many(9).await?;
                     world.settle().await;
-                    world.crash();
-                    world.launch().await;
+                    world.restart().await?;
+                    let recovering = world
+                        .receiver(Script::new(|arrival, _| {
+                            Answer::Reply(Reply::status(if arrival.attempt() == 1 { 500 } else { 200 }))
+                        }))
+                        .await;
+                    let other = world.company(1).user(7).create_webhook(NewWebhook::to(&recovering.url())).await?.webhook;
                     world.company(1).publish().await?;
                     world.settle().await;
                     let before = world.company(1).user(7).health(&webhook.id).await?;
                     same("state and counter", (before.state.as_str(), before.ban_counter), ("BANNED", 10))?;
                     same("failingSince", before.failing_since, Some(since))?;
-                    world.crash();
+                    world.restart().await?;
                     world.advance("PT29M59S").await;
-                    world.launch().await;
                     let user = world.company(1).user(7);
                     same("bannedUntil", user.health(&webhook.id).await?.banned_until, before.banned_until)?;
                     same("lost of ten", count(&user.deliveries(&webhook.id).await?, "LOST"), 10)?;
                     world.advance("PT1S").await;
                     same("the state when the ban is over", user.health(&webhook.id).await?.state.as_str(), "ACTIVE")?;
-                    same("requests", receiver.journal().len(), 10)
+                    same("requests", receiver.journal().len(), 10)?;
+                    let last = world.operator().last_delivery(&other.id).await?;
+                    same("the retry that was ahead", last.status.as_str(), "SUCCEEDED")?;
+                    same("its requests", recovering.journal().len(), 2)
                 })
             },
         )
-        .needing(Need::OwnServers),
+        .needing(Need::Restart),
     ];
     all.extend([9, 10, 11].map(failures));
     all.extend(AROUND.map(|(word, offset)| ban_end(word, offset)));

@@ -4,10 +4,12 @@
 //! its GraphQL, its metrics and, unless it runs in real time, its `/sim/…`.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -35,6 +37,29 @@ pub struct Target {
     pub key: TokenKey,
     /// Whether it runs on the time of day and not on a simulated clock.
     pub real_time: bool,
+    /// How it is ended and started again, if the caller knows a way.
+    pub restart: Option<Restart>,
+}
+
+/// Ends a server elsewhere in the middle of whatever it does, and starts it again on the same database.
+#[derive(Clone)]
+pub struct Restart(Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>);
+
+impl Restart {
+    /// Whatever the future does. The world then waits until the server is ready.
+    pub fn by(act: impl Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(act))
+    }
+
+    pub(super) async fn run(&self) -> anyhow::Result<()> {
+        (self.0)().await
+    }
+}
+
+impl fmt::Debug for Restart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Restart")
+    }
 }
 
 /// Which companies and apps of a server are a world's.
@@ -105,7 +130,7 @@ impl World {
             keyring,
             journals: Mutex::default(),
             place: Place::part(),
-            home: Home::There(target.url.clone()),
+            home: Home::There(Box::new(target.clone())),
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises the core of API.md (webhooks, publishing, apps, users, `/sim/…`, `/metrics`) and real requests to
 //! receivers, so that scenarios judge it as they judge a server. Does not vet addresses, keeps no log of
-//! headers and bodies, and has no restart.
+//! headers and bodies; what it calls a restart is what a bent one loses in it.
 
 mod bend;
 mod caller;
@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::TokenKey;
+use tenterhook_harness::world::Restart;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -56,6 +57,7 @@ pub struct Fake {
 /// A fake that listens; dropping it stops it.
 pub struct Running {
     pub url: String,
+    fake: Arc<Fake>,
     work: JoinHandle<()>,
 }
 
@@ -95,10 +97,19 @@ impl Running {
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let serve = axum::serve(listener, http::router(fake));
+        let serve = axum::serve(listener, http::router(fake.clone()));
         // An error ends the scenario that plays on it.
         let work = realtime::spawn(async move { drop(serve.await) });
-        Ok(Self { url, work })
+        Ok(Self { url, fake, work })
+    }
+
+    /// Ends it and starts it again, as far as a caller can tell.
+    pub fn restart(&self) -> Restart {
+        let fake = Arc::clone(&self.fake);
+        Restart::by(move || {
+            fake.lock().restart();
+            Box::pin(async { Ok(()) })
+        })
     }
 }
 

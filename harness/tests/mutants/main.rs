@@ -11,10 +11,10 @@ use tenterhook_harness::world::{Target, World};
 use fake::{Bend, Running};
 
 /// What the fake has beyond the core.
-const OFFERED: [Need; 3] = [Need::Pause, Need::Restore, Need::Wire];
+const OFFERED: [Need; 4] = [Need::Pause, Need::Restore, Need::Restart, Need::Wire];
 
 /// Each rule bent, and a scenario that must notice.
-const NOTICED_BY: [(Bend, &str); 64] = [
+const NOTICED_BY: [(Bend, &str); 66] = [
     (Bend::BansAtNine, "failures-9"),
     (Bend::BansAtEleven, "failures-10"),
     (Bend::BanOfTwentyNineMinutes, "ban-end-just-before"),
@@ -115,6 +115,8 @@ const NOTICED_BY: [(Bend, &str); 64] = [
         "uninstalling-cancels-what-is-pending",
     ),
     (Bend::KeysAreSharedByCompanies, "another-companys-key-is-another"),
+    (Bend::RestartLosesAnEvent, "a-crash-forgets-nothing"),
+    (Bend::RestartForgetsTheCounter, "a-crash-forgets-nothing"),
 ];
 
 fn playable(scenario: &Scenario) -> bool {
@@ -126,6 +128,7 @@ fn target(running: &Running) -> Target {
         url: running.url.clone(),
         key: fake::key(),
         real_time: false,
+        restart: Some(running.restart()),
     }
 }
 

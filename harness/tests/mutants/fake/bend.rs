@@ -70,6 +70,8 @@ pub enum Bend {
     MergesStoreOneEvent,
     UninstallingKeepsThePending,
     KeysAreSharedByCompanies,
+    RestartLosesAnEvent,
+    RestartForgetsTheCounter,
 }
 
 impl Bend {

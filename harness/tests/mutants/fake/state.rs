@@ -123,6 +123,18 @@ impl State {
         self.bend == Some(bend)
     }
 
+    /// What a restart forgets: nothing, unless that is the bend.
+    pub fn restart(&mut self) {
+        if self.bends(Bend::RestartLosesAnEvent) {
+            self.deliveries.retain(|delivery| delivery.status != "PENDING");
+        }
+        if self.bends(Bend::RestartForgetsTheCounter) {
+            for hook in &mut self.hooks {
+                hook.model.counter = 0;
+            }
+        }
+    }
+
     pub fn health(&self, hook: usize) -> Health {
         self.hooks[hook].model.state(self.now, &self.numbers)
     }
