@@ -34,6 +34,7 @@ use crate::database::Database;
 use crate::journal::Journal;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
+use crate::realtime;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
 use crate::wire::Authority;
@@ -259,9 +260,10 @@ impl World {
                 let restart = target.restart.as_ref();
                 let restart = restart.context("nobody said how the server is restarted")?;
                 restart.run().await?;
-                Client::new(&target.url, None, Keyring::default())?
-                    .until_ready()
-                    .await
+                let nobody = Client::new(&target.url, None, Keyring::default())?;
+                // Refused connections are to be expected until it listens again.
+                realtime::eventually("the server is back", async || nobody.until_ready().await.is_ok()).await;
+                Ok(())
             }
         }
     }
