@@ -69,6 +69,7 @@ fn only(mut run: Run, names: &[String]) -> anyhow::Result<Run> {
             false => outcome.name.contains(name),
         })
     });
+    run.real_seconds = run.outcomes.iter().map(|outcome| outcome.real_seconds).sum();
     Ok(run)
 }
 

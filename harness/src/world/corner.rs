@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, ensure};
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use reqwest::Method;
 use serde_json::json;
 
 use super::pace::Pace;
@@ -118,6 +119,12 @@ impl World {
         let viewer = operator.query("{ viewer { scopes } }", json!({})).await;
         viewer.with_context(|| format!("the server at {} does not accept the key's tokens", target.url))?;
         let pace = if target.real_time {
+            let (status, _) = operator.call(Method::GET, "/sim/clock", None).await?;
+            ensure!(
+                status != 200,
+                "the server at {} runs on a simulated clock, where time stands still until it is moved",
+                target.url
+            );
             Pace::Real
         } else {
             Pace::There(RemoteTime::of(operator).await?)
@@ -179,5 +186,28 @@ impl World {
         }
         ensure!(self.servers() > 0, "there is no server");
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_simulated_clock_is_not_taken_for_the_time_of_day() {
+        let world = World::builder().start().await;
+        let mut target = Target {
+            url: world.url(0),
+            key: world.key.clone(),
+            real_time: true,
+            restart: None,
+        };
+        let refused = World::connect(&target).await.err().map(|error| error.to_string());
+        assert!(
+            refused.is_some_and(|why| why.contains("runs on a simulated clock")),
+            "its time stands still"
+        );
+        target.real_time = false;
+        assert!(World::connect(&target).await.is_ok());
     }
 }
