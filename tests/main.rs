@@ -13,6 +13,7 @@ mod credentials;
 mod fairness;
 mod idleness;
 mod limits;
+mod live;
 mod outcomes;
 mod payloads;
 mod permissions;

@@ -19,9 +19,11 @@ pub mod error;
 pub mod events;
 pub mod global_id;
 pub mod http;
+pub mod live;
 pub mod loaders;
 pub mod node;
 pub mod notices;
+pub mod operation;
 mod plain;
 pub mod publishing;
 mod removal;
@@ -29,6 +31,9 @@ pub mod replays;
 pub mod scalars;
 pub mod schema;
 mod sim;
+mod socket;
+pub mod sockets;
+mod sse;
 mod stages;
 pub mod token;
 pub mod user_error;
@@ -47,6 +52,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use context::Services;
 use error::ApiError;
 use http::Endpoint;
+pub use sockets::Sockets;
 
 /// Everything that is served over HTTP.
 pub fn router(services: Arc<Services>) -> Router {
@@ -57,6 +63,7 @@ pub fn router(services: Arc<Services>) -> Router {
     let simulated_time = sim::router(&services).unwrap_or_default();
     Router::new()
         .route("/graphql", post(http::post))
+        .route("/graphql/ws", get(socket::upgrade))
         .with_state(endpoint)
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(plain::ready))

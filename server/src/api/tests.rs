@@ -25,8 +25,9 @@ use tower::ServiceExt;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use super::sockets::Caps;
 use super::token::{KeySet, Verifier};
-use super::{Services, router};
+use super::{Services, Sockets, router};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
@@ -54,6 +55,10 @@ impl World {
     }
 
     async fn with(settings: Settings) -> Self {
+        Self::built(settings, Caps::default()).await
+    }
+
+    async fn built(settings: Settings, caps: Caps) -> Self {
         // What an INTERNAL error was is in the log only; a test that fails shows it.
         let _ = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
@@ -100,6 +105,8 @@ impl World {
             propagation: engine.propagation(),
             prober: engine.prober(),
             replayer: engine.replayer(),
+            live: engine.live(),
+            sockets: Sockets::new(caps),
             gauges: engine.gauges(),
         });
         Self {
