@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::api::persisted::Documents;
 use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services};
 use crate::clock::Clock;
@@ -147,6 +148,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     })
     .await
     .context("the engine cannot start on this database")?;
+    let documents = Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")?;
     let services = Services {
         store: for_reads,
         clock: clock.clone(),
@@ -154,6 +156,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         targets,
         sealing,
         tokens,
+        documents,
         publisher: engine.publisher(),
         propagation: engine.propagation(),
         prober: engine.prober(),

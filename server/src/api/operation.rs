@@ -1,0 +1,212 @@
+//! An operation on its way to the schema, whichever transport brings it.
+//!
+//! Promises that whatever is bounded before execution is bounded here: the request's JSON, its document, its variables,
+//! and how often its caller asks. A transport reads with [`Posted::read`], then calls [`admit`] and executes what that
+//! gives, or calls [`execute`], which does both.
+
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType, Selection};
+use async_graphql::{Request, Response, Variables};
+use serde::Deserialize;
+
+use super::context::Session;
+use super::document;
+use super::error::{ApiError, Result};
+use super::http::Endpoint;
+use super::loaders;
+use super::persisted::Named;
+use super::rates::{Allowance, Purpose};
+
+/// A request as it was sent.
+#[derive(Debug, Default, Deserialize)]
+pub struct Posted {
+    /// The document.
+    pub query: Option<String>,
+    /// Which of its operations.
+    #[serde(rename = "operationName")]
+    pub operation_name: Option<String>,
+    /// Values of its variables.
+    pub variables: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What the client says besides.
+    pub extensions: Option<Extensions>,
+}
+
+/// The extensions of a request that are known; others are passed over.
+#[derive(Debug, Default, Deserialize)]
+pub struct Extensions {
+    /// The document's hash, in place of it or to register it.
+    #[serde(rename = "persistedQuery")]
+    pub persisted_query: Option<PersistedQuery>,
+}
+
+/// A document's hash.
+#[derive(Debug, Deserialize)]
+pub struct PersistedQuery {
+    /// Of the protocol: 1.
+    pub version: u32,
+    /// In hexadecimal.
+    #[serde(rename = "sha256Hash")]
+    pub sha256_hash: String,
+}
+
+impl Posted {
+    /// Reads a JSON text, bounded before it is parsed; `most_values` is a bound of [`document::check_json`].
+    pub fn read(text: &[u8], most_values: usize) -> Result<Self> {
+        document::check_json(text, most_values)?;
+        // A list is read as a struct's fields in order otherwise: no batch.
+        let is_object = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        serde_json::from_slice(text)
+            .ok()
+            .filter(|_| is_object)
+            .ok_or_else(|| {
+                ApiError::bad_input(
+                    "A request must be a JSON object with a `query`, and `operationName`, `variables` and `extensions` \
+                     where needed.",
+                )
+            })
+    }
+
+    /// Whether it names a document at all.
+    pub fn names_document(&self) -> bool {
+        let persisted = |extensions: &Extensions| extensions.persisted_query.is_some();
+        self.query.is_some() || self.extensions.as_ref().is_some_and(persisted)
+    }
+
+    fn named(&mut self) -> Result<Named> {
+        let persisted = self
+            .extensions
+            .take()
+            .and_then(|extensions| extensions.persisted_query);
+        match persisted {
+            Some(PersistedQuery { version, .. }) if version != 1 => Err(ApiError::bad_input(
+                "`extensions.persistedQuery.version` must be 1.",
+            )),
+            persisted => Ok(Named {
+                query: self.query.take(),
+                hash: persisted.map(|persisted| persisted.sha256_hash),
+            }),
+        }
+    }
+}
+
+/// What may be executed.
+pub struct Admitted {
+    /// The request, parsed if it can be: the schema refuses it otherwise.
+    pub request: Request,
+    /// What it does. A document that cannot be parsed does nothing: a query.
+    pub kind: OperationType,
+    /// What is left of the caller's limits; `None` for whom there are none.
+    pub allowance: Option<Allowance>,
+}
+
+/// Checks a request, and counts it.
+pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Result<Admitted> {
+    let services = &endpoint.services;
+    let found = posted
+        .named()
+        .and_then(|named| services.documents.find(named))
+        .and_then(|found| {
+            document::check(&found.text)?;
+            Ok(found)
+        });
+    let variables = posted.variables.unwrap_or_default();
+    let found = found.and_then(|found| {
+        document::check_variables(variables.len())?;
+        Ok(found)
+    });
+    let (mut request, parsed) = match &found {
+        Ok(found) => {
+            let mut request = Request::new(&*found.text);
+            let parsed = request.parsed_query().is_ok();
+            (request, parsed)
+        }
+        Err(_) => (Request::new(""), false),
+    };
+    let name = posted.operation_name.as_deref();
+    let (kind, purpose) = match request.parsed_query() {
+        Ok(document) => purpose(document, name),
+        Err(_) => (OperationType::Query, Purpose::Rest),
+    };
+    // What is refused counts too: refusing costs work.
+    let allowance = endpoint
+        .rates
+        .take(&session.caller, purpose, services.clock.monotonic())
+        .map_err(ApiError::rate_limited)?;
+    let found = found?;
+    if parsed {
+        services.documents.keep(&found);
+    }
+    request = request
+        .variables(Variables::from_json(variables.into()))
+        .data(session)
+        .data(services.clone())
+        .data(loaders::loader(services));
+    if let Some(name) = posted.operation_name {
+        request = request.operation_name(name);
+    }
+    Ok(Admitted {
+        request,
+        kind,
+        allowance,
+    })
+}
+
+/// Executes a query or mutation, or says why not.
+pub async fn execute(endpoint: &Endpoint, session: Session, posted: Posted) -> Response {
+    match admit(endpoint, session, posted) {
+        Ok(admitted) => run(endpoint, admitted).await,
+        Err(error) => refused(endpoint, error),
+    }
+}
+
+/// Executes what was admitted.
+pub async fn run(endpoint: &Endpoint, admitted: Admitted) -> Response {
+    let Admitted {
+        request, allowance, ..
+    } = admitted;
+    let response = endpoint.schema.execute(request).await;
+    with_allowance(endpoint, response, allowance.as_ref())
+}
+
+/// The answer to what was not admitted.
+pub fn refused(endpoint: &Endpoint, error: ApiError) -> Response {
+    let allowance = error.allowance().copied();
+    let response = Response::from_errors(vec![error.into_server_error()]);
+    with_allowance(endpoint, response, allowance.as_ref())
+}
+
+/// Tells the caller what is left of its limits.
+pub fn with_allowance(endpoint: &Endpoint, response: Response, allowance: Option<&Allowance>) -> Response {
+    match allowance {
+        Some(allowance) => {
+            let now = endpoint.services.clock.now();
+            response.extension("rateLimit", allowance.shown(now))
+        }
+        None => response,
+    }
+}
+
+/// What the operation of this name does. An operation that is not there is refused later: a query that asks nothing.
+fn purpose(document: &ExecutableDocument, name: Option<&str>) -> (OperationType, Purpose) {
+    let operation = match (&document.operations, name) {
+        (DocumentOperations::Single(operation), _) => Some(operation),
+        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
+            operations.values().next()
+        }
+        (DocumentOperations::Multiple(_), None) => None,
+    };
+    let Some(operation) = operation.map(|operation| &operation.node) else {
+        return (OperationType::Query, Purpose::Rest);
+    };
+    // A fragment on the mutations hides it: that is counted as the rest, which is no way around a limit.
+    let publishes = operation.ty == OperationType::Mutation
+        && operation.selection_set.node.items.iter().any(|selection| {
+            matches!(&selection.node, Selection::Field(field) if field.node.name.node == "publishEvents")
+        });
+    let purpose = if publishes {
+        Purpose::Publishing
+    } else {
+        Purpose::Rest
+    };
+    (operation.ty, purpose)
+}
