@@ -24,10 +24,13 @@ pub mod loaders;
 pub mod node;
 pub mod notices;
 pub mod operation;
+pub mod persisted;
 mod plain;
 pub mod publishing;
+pub mod rates;
 mod removal;
 pub mod replays;
+pub mod request_id;
 pub mod scalars;
 pub mod schema;
 mod sim;
@@ -43,26 +46,46 @@ pub mod webhooks;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, Method};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::get;
+use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use context::Services;
 use error::ApiError;
 use http::Endpoint;
+use rates::Rates;
 pub use sockets::Sockets;
+
+/// Bytes from which on an answer is compressed: a smaller one fits into a packet as it is.
+const COMPRESSED_FROM: u16 = 1024;
+/// How long a browser may keep what it was told about another origin's calls.
+const PREFLIGHT_KEPT: Duration = Duration::from_secs(3600);
 
 /// Everything that is served over HTTP.
 pub fn router(services: Arc<Services>) -> Router {
     let endpoint = Endpoint {
-        schema: schema::build(),
+        schema: schema::build(&services.settings.api),
         services: services.clone(),
+        rates: Arc::new(Rates::new(&services.settings.api)),
     };
+    let graphql = Router::new()
+        .route(
+            "/graphql",
+            get(http::get).post(http::post).fallback(http::other_method),
+        )
+        .with_state(endpoint.clone());
+    let graphql = from_browsers(graphql, &services.settings.api.cors_origins);
+    let clock = services.clock.clone();
     let simulated_time = sim::router(&services).unwrap_or_default();
     Router::new()
-        .route("/graphql", post(http::post))
         .route("/graphql/ws", get(socket::upgrade))
         .with_state(endpoint)
         .route("/livez", get(|| async { "ok\n" }))
@@ -70,8 +93,44 @@ pub fn router(services: Arc<Services>) -> Router {
         .route("/metrics", get(plain::metrics))
         .route("/schema.graphql", get(plain::schema))
         .with_state(services)
+        .merge(graphql)
         .merge(simulated_time)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(clock, request_id::layer))
+        .layer(compression())
+}
+
+/// Lets pages of other origins call these routes. Tokens are sent by the page itself, never by the browser, so no
+/// credentials are allowed.
+fn from_browsers(routes: Router, origins: &[String]) -> Router {
+    if origins.is_empty() {
+        return routes;
+    }
+    let origins = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(
+            origins
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok()),
+        )
+    };
+    let cors = CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, request_id::HEADER])
+        .expose_headers([RETRY_AFTER, request_id::HEADER])
+        .max_age(PREFLIGHT_KEPT);
+    routes.layer(cors)
+}
+
+/// Answers worth it are compressed where the caller can read that; a stream of events never is, since it would wait for
+/// more to compress. A secret beside text of an attacker's choice could be guessed by length: answers are the token
+/// holder's own, and other sites cannot send the token.
+fn compression() -> CompressionLayer<impl Predicate> {
+    CompressionLayer::new()
+        .gzip(true)
+        .compress_when(SizeAbove::new(COMPRESSED_FROM).and(NotForContentType::SSE))
 }
 
 /// A bug, told as an error like any other.

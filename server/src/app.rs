@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::api::persisted::Documents;
 use crate::api::sockets::Caps;
 use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services, Sockets};
@@ -153,6 +154,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     .await
     .context("the engine cannot start on this database")?;
     let sockets = Sockets::new(Caps::default());
+    let documents = Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")?;
     let services = Services {
         store: for_reads,
         clock: clock.clone(),
@@ -160,6 +162,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         targets,
         sealing,
         tokens,
+        documents,
         publisher: engine.publisher(),
         propagation: engine.propagation(),
         prober: engine.prober(),

@@ -4,6 +4,7 @@
 //! settings that contradict each other are refused at start with their names, and that no secret is ever shown.
 //! Does not promise that what a setting points at (a file, a database, a host) is there: its user finds out.
 
+pub mod api;
 pub mod keys;
 pub mod policy;
 pub mod sources;
@@ -18,6 +19,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use secrecy::SecretString;
 use url::Url;
 
+pub use api::ApiSettings;
 pub use keys::{JwksSource, KeyError, Keys, TokenKeys};
 pub use policy::PolicySettings;
 pub use sources::{Loaded, Origin, SettingsError};
@@ -74,6 +76,8 @@ pub struct Settings {
     pub in_flight: u32,
     /// Attempts in flight at once to one webhook, in this process (D8).
     pub in_flight_per_webhook: u32,
+    /// How the API answers.
+    pub api: ApiSettings,
     /// The numbers of the policy.
     pub policy: PolicySettings,
 }
@@ -101,6 +105,7 @@ impl Default for Settings {
             notice_url: None,
             in_flight: 512,
             in_flight_per_webhook: 8,
+            api: ApiSettings::default(),
             policy: PolicySettings::default(),
         }
     }
@@ -136,6 +141,10 @@ impl Settings {
             (
                 self.in_flight_per_webhook > self.in_flight,
                 "in_flight_per_webhook is above in_flight: one webhook can't have more attempts than all",
+            ),
+            (
+                self.api.rate_per_token > self.api.rate_per_company,
+                "api.rate_per_token is above api.rate_per_company: one token can't have more than its company",
             ),
             (
                 policy.success_excerpt > policy.response_excerpt,

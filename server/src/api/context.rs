@@ -6,6 +6,7 @@ use async_graphql::Context;
 use jiff::Timestamp;
 
 use super::error::{ApiError, Result};
+use super::persisted::Documents;
 use super::sockets::Sockets;
 use super::token::Verifier;
 use crate::clock::Clock;
@@ -32,6 +33,8 @@ pub struct Services {
     pub sealing: Arc<SealingKey>,
     /// Judges tokens.
     pub tokens: Verifier,
+    /// Documents that are executed by their hash.
+    pub documents: Documents,
     /// Stores what is published.
     pub publisher: Publisher,
     /// Makes changes known to every process before they are answered (W8).

@@ -8,10 +8,17 @@
 //! Why a lexer of our own: the stock parser recurses on list and object literals and aborts the process at a few
 //! thousand levels, and its validation walks a chain of fragments exponentially. Neither limit can be set from outside.
 
+mod coercion;
 mod fragments;
+mod json;
 mod lexer;
+mod typename;
 
+pub use self::coercion::{misfit_literals, misfit_variables};
+pub use self::json::{MAX_JSON_NESTING, MAX_JSON_VALUES, MAX_PUBLISHED_VALUES, check_json};
 use self::lexer::Lexer;
+pub use self::typename::expose_directives;
+use super::error::{ApiError, ErrorCode};
 
 /// The deepest nesting of brackets: selections, lists and objects alike.
 pub const MAX_NESTING: usize = 50;
@@ -23,8 +30,10 @@ pub const MAX_SPREADS: u64 = 1_000;
 pub const MAX_ALIASES: usize = 100;
 /// The most directives.
 pub const MAX_DIRECTIVES: usize = 50;
+/// The most variables that a request gives, needed or not.
+pub const MAX_VARIABLES: usize = 100;
 
-/// Which bound a document breaks.
+/// Which bound a document, or the request around it, breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooMuch {
     /// Brackets.
@@ -44,12 +53,41 @@ pub enum TooMuch {
     /// Directives.
     #[error("the document has too many directives: at most {MAX_DIRECTIVES}")]
     Directives,
+    /// Variables given.
+    #[error("the request has too many variables: at most {MAX_VARIABLES}")]
+    Variables,
+    /// Brackets of the request's JSON.
+    #[error("the request's JSON is nested too deeply: at most {MAX_JSON_NESTING} levels")]
+    JsonNesting,
+    /// Values of the request's JSON.
+    #[error("the request's JSON has too many values: at most {0}")]
+    JsonValues(usize),
 }
 
 impl TooMuch {
     /// Whether it is about depth (`QUERY_TOO_DEEP`) rather than size (`QUERY_TOO_COMPLEX`).
     pub fn is_depth(self) -> bool {
-        self == Self::Nesting
+        matches!(self, Self::Nesting | Self::JsonNesting)
+    }
+}
+
+impl From<TooMuch> for ApiError {
+    fn from(too_much: TooMuch) -> Self {
+        let code = if too_much.is_depth() {
+            ErrorCode::TooDeep
+        } else {
+            ErrorCode::TooComplex
+        };
+        Self::new(code, format!("Refused: {too_much}."))
+    }
+}
+
+/// Bounds the variables that a request gives.
+pub fn check_variables(given: usize) -> Result<(), TooMuch> {
+    if given > MAX_VARIABLES {
+        Err(TooMuch::Variables)
+    } else {
+        Ok(())
     }
 }
 

@@ -1,12 +1,14 @@
 //! Top-level errors: everything that goes wrong and is not the input of a mutation.
 //!
 //! Promises that each carries a stable `extensions.code`, and that nothing internal is told: what an internal error
-//! was stands in the log, under the correlation id that the caller is given.
+//! was stands in the log, under the request id that the caller is given.
 
 use std::sync::Arc;
 
 use async_graphql::{Error, ErrorExtensionValues, ServerError, Value};
 
+use super::rates::Allowance;
+use super::request_id;
 use crate::store::StoreError;
 
 /// The closed list of codes.
@@ -28,8 +30,10 @@ pub enum ErrorCode {
     TooComplex,
     /// The request's body is too large.
     PayloadTooLarge,
-    /// As much of this as allowed is under way.
+    /// As much of this as allowed is under way, or was asked for lately.
     RateLimited,
+    /// No document is known under the hash that the request names.
+    PersistedQueryNotFound,
     /// The server cannot answer now; another try may succeed.
     Unavailable,
     /// A fault of the server.
@@ -49,6 +53,7 @@ impl ErrorCode {
             Self::TooComplex => "QUERY_TOO_COMPLEX",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::RateLimited => "RATE_LIMITED",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::Unavailable => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
@@ -60,7 +65,8 @@ impl ErrorCode {
 pub struct ApiError {
     code: ErrorCode,
     message: String,
-    correlation_id: Option<String>,
+    request_id: Option<String>,
+    allowance: Option<Box<Allowance>>,
 }
 
 /// What a resolver answers.
@@ -72,7 +78,8 @@ impl ApiError {
         Self {
             code,
             message: message.into(),
-            correlation_id: None,
+            request_id: None,
+            allowance: None,
         }
     }
 
@@ -91,23 +98,32 @@ impl ApiError {
 
     /// A fault of the server: `what` goes to the log, the caller gets an id to find it by.
     pub fn internal(what: impl std::fmt::Display) -> Self {
-        let correlation_id = correlation_id();
-        tracing::error!(%correlation_id, error = %what, "an operation failed");
+        let request_id = request_id::current().unwrap_or_else(request_id::random);
+        tracing::error!(%request_id, error = %what, "an operation failed");
         Self {
-            code: ErrorCode::Internal,
-            message: "The server failed.".to_owned(),
-            correlation_id: Some(correlation_id),
+            request_id: Some(request_id),
+            ..Self::new(ErrorCode::Internal, "The server failed.")
         }
     }
 
     /// What cannot be done now: `why` goes to the log.
     pub fn unavailable(why: impl std::fmt::Display) -> Self {
-        let correlation_id = correlation_id();
-        tracing::warn!(%correlation_id, error = %why, "an operation could not be carried out now");
+        let request_id = request_id::current().unwrap_or_else(request_id::random);
+        tracing::warn!(%request_id, error = %why, "an operation could not be carried out now");
         Self {
-            code: ErrorCode::Unavailable,
-            message: "The server cannot answer now. Try again.".to_owned(),
-            correlation_id: Some(correlation_id),
+            request_id: Some(request_id),
+            ..Self::new(ErrorCode::Unavailable, "The server cannot answer now. Try again.")
+        }
+    }
+
+    /// One request too many.
+    pub fn rate_limited(allowance: Allowance) -> Self {
+        Self {
+            allowance: Some(Box::new(allowance)),
+            ..Self::new(
+                ErrorCode::RateLimited,
+                "Too many requests. Wait as long as `retryAfter` says, in seconds.",
+            )
         }
     }
 
@@ -121,6 +137,11 @@ impl ApiError {
         &self.message
     }
 
+    /// What is left of the limit that it is about.
+    pub fn allowance(&self) -> Option<&Allowance> {
+        self.allowance.as_deref()
+    }
+
     /// As it stands in a response, outside any field.
     pub fn into_server_error(self) -> ServerError {
         let mut error = ServerError::new(self.message.clone(), None);
@@ -131,8 +152,11 @@ impl ApiError {
     fn extensions(&self) -> ErrorExtensionValues {
         let mut values = ErrorExtensionValues::default();
         values.set("code", self.code.name());
-        if let Some(id) = &self.correlation_id {
-            values.set("correlationId", id.as_str());
+        if let Some(id) = &self.request_id {
+            values.set("requestId", id.as_str());
+        }
+        if let Some(allowance) = &self.allowance {
+            values.set("retryAfter", allowance.retry_after());
         }
         values
     }
@@ -186,8 +210,4 @@ pub fn code_of(error: &ServerError) -> Option<&str> {
         Value::String(code) => Some(code),
         _ => None,
     }
-}
-
-fn correlation_id() -> String {
-    format!("{:016x}", rand::random::<u64>())
 }

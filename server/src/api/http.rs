@@ -1,30 +1,44 @@
-//! GraphQL over HTTP: `POST /graphql`.
+//! GraphQL over HTTP: `POST /graphql`, and `GET /graphql` for queries.
 //!
-//! Promises that nothing is executed without a JSON content type and a valid token, that every error is a GraphQL error
-//! body with a code, and that a body is never read past its limit.
+//! Promises that nothing is executed without a valid token and, where it is posted, a JSON content type; that a mutation
+//! is never executed over GET; that every error is a GraphQL error body with a code; that a body is never kept past its
+//! limit; and that no answer may be stored. No batches, no uploads.
+
+mod negotiation;
 
 use std::sync::Arc;
 
-use async_graphql::{Request, Response, ServerError, Value, Variables};
-use axum::body::{Body, to_bytes};
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Response, ServerError, Value};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::State;
-use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use serde::Deserialize;
+use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
+pub use self::negotiation::Media;
+use self::negotiation::is_encoded;
+pub(super) use self::negotiation::is_json;
 use super::auth::authenticate;
 use super::context::{Services, Session};
 use super::document;
 use super::error::{ApiError, ErrorCode};
-use super::loaders;
+pub use super::operation::{Admitted, Posted, admit, execute};
+use super::operation::{refused as unadmitted, run};
+use super::rates::Rates;
 use super::schema::ApiSchema;
 use super::sse;
 use crate::model::access::Caller;
 
 /// Bytes of a body.
-pub(super) const BODY_LIMIT: usize = 1024 * 1024;
+pub const BODY_LIMIT: usize = 1024 * 1024;
 /// Bytes of the platform's bodies, which carry events.
-const PUBLISHING_LIMIT: usize = 8 * 1024 * 1024;
+pub const PUBLISHING_LIMIT: usize = 8 * 1024 * 1024;
+/// Bytes of a body over its limit that are read and forgotten, so that the caller gets to read why: one who still
+/// writes when the connection closes often does not.
+const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
 
 /// What the endpoint works with.
 #[derive(Clone)]
@@ -33,27 +47,39 @@ pub struct Endpoint {
     pub schema: ApiSchema,
     /// The services.
     pub services: Arc<Services>,
+    /// How often callers may ask.
+    pub rates: Arc<Rates>,
 }
 
-/// How the answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Media {
-    /// `application/graphql-response+json`: the status tells whether the request was executed.
-    GraphqlResponse,
-    /// `application/json`: 200 for every well-formed request.
-    Json,
+/// Why a request is answered without an execution.
+struct Refusal {
+    status: StatusCode,
+    error: ApiError,
+    /// The methods that would do instead.
+    allow: Option<&'static str>,
 }
 
-/// A request's body.
-#[derive(Deserialize)]
-struct Posted {
-    query: String,
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    variables: Option<serde_json::Map<String, serde_json::Value>>,
-    // Must be an object where it is given; nothing in it is known yet.
-    #[serde(rename = "extensions")]
-    _extensions: Option<serde_json::Map<String, serde_json::Value>>,
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::new(status_for(&error), error)
+    }
+}
+
+impl Refusal {
+    fn new(status: StatusCode, error: ApiError) -> Self {
+        Self {
+            status,
+            error,
+            allow: None,
+        }
+    }
+
+    fn method(allow: &'static str, why: &str) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, ApiError::bad_input(why))
+        }
+    }
 }
 
 /// Answers a posted request.
@@ -66,122 +92,155 @@ pub async fn post(
         return sse::post(endpoint, headers, body).await;
     }
     let Some(media) = Media::accepted(&headers) else {
-        let why = "The answer is application/graphql-response+json or application/json.";
-        return refused(Media::Json, StatusCode::NOT_ACCEPTABLE, ApiError::bad_input(why));
+        return unacceptable();
     };
-    match answer(&endpoint, &headers, body).await {
-        Ok(response) => written(media, status_of(media, &response), &response),
-        Err((status, error)) => refused(media, status, error),
-    }
+    let answer = async {
+        check_content_type(&headers)?;
+        let session = session(&endpoint, &headers).await?;
+        let posted = read(&session, body).await?;
+        answer(&endpoint, session, posted, false).await
+    };
+    finished(&endpoint, media, answer.await)
+}
+
+/// Answers a query in the parameters of a URL.
+///
+/// Another site's page can make a browser send one, but not with the header that carries the token.
+pub async fn get(State(endpoint): State<Endpoint>, headers: HeaderMap, uri: Uri) -> axum::response::Response {
+    let Some(media) = Media::accepted(&headers) else {
+        return unacceptable();
+    };
+    let answer = async {
+        let session = session(&endpoint, &headers).await?;
+        let posted = parameters(uri.query().unwrap_or_default())?;
+        answer(&endpoint, session, posted, true).await
+    };
+    finished(&endpoint, media, answer.await)
+}
+
+/// Answers every other method.
+pub async fn other_method(State(endpoint): State<Endpoint>, headers: HeaderMap) -> axum::response::Response {
+    let media = Media::accepted(&headers).unwrap_or(Media::Json);
+    let refusal = Refusal::method("GET, POST", "GraphQL is asked with POST or, for queries, GET.");
+    finished(&endpoint, media, Err(refusal))
+}
+
+fn unacceptable() -> axum::response::Response {
+    let why = "The answer is application/graphql-response+json or application/json.";
+    refused(
+        Media::Json,
+        Refusal::new(StatusCode::NOT_ACCEPTABLE, ApiError::bad_input(why)),
+    )
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let why = if !is_json(headers) {
+        "The request's content type must be application/json."
+    } else if is_encoded(headers) {
+        "The request's body must not be compressed."
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ApiError::bad_input(why),
+    ))
+}
+
+async fn session(endpoint: &Endpoint, headers: &HeaderMap) -> Result<Session, Refusal> {
+    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    Ok(authenticate(&endpoint.services, token).await?)
 }
 
 async fn answer(
     endpoint: &Endpoint,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response, (StatusCode, ApiError)> {
-    if !is_json(headers) {
-        let why = "The request's content type must be application/json.";
-        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, ApiError::bad_input(why)));
+    session: Session,
+    posted: Posted,
+    queries_only: bool,
+) -> Result<Response, Refusal> {
+    if !posted.names_document() {
+        return Err(ApiError::bad_input("The request has no `query`.").into());
     }
-    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let session = authenticate(&endpoint.services, token)
-        .await
-        .map_err(|error| (status_for(&error), error))?;
-    let posted = read(&session, body).await?;
-    Ok(execute(endpoint, session, posted).await)
+    let admitted = match admit(endpoint, session, posted) {
+        Ok(admitted) => admitted,
+        Err(error) if error.code() == ErrorCode::RateLimited => return Err(error.into()),
+        // Well-formed as HTTP goes: the media type decides on the status.
+        Err(error) => return Ok(unadmitted(endpoint, error)),
+    };
+    if queries_only && admitted.kind == OperationType::Mutation {
+        return Err(Refusal::method("POST", "Mutations are executed over POST only."));
+    }
+    Ok(run(endpoint, admitted).await)
 }
 
-async fn read(session: &Session, body: Body) -> Result<Posted, (StatusCode, ApiError)> {
-    let limit = if session.caller == Caller::Platform {
-        PUBLISHING_LIMIT
+async fn read(session: &Session, body: Body) -> Result<Posted, Refusal> {
+    let (limit, most_values) = if session.caller == Caller::Platform {
+        (PUBLISHING_LIMIT, document::MAX_PUBLISHED_VALUES)
     } else {
-        BODY_LIMIT
+        (BODY_LIMIT, document::MAX_JSON_VALUES)
     };
-    let bytes = to_bytes(body, limit).await.map_err(|_| {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let bytes = if announced > limit {
+        discard(body).await;
+        None
+    } else {
+        to_bytes(body, limit).await.ok()
+    };
+    let bytes = bytes.ok_or_else(|| {
         let why = format!("The request's body could not be read, or has more than {limit} bytes.");
-        (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::new(ErrorCode::PayloadTooLarge, why),
-        )
+        ApiError::new(ErrorCode::PayloadTooLarge, why)
     })?;
-    serde_json::from_slice(&bytes).map_err(|_| {
-        let why = "The request's body must be a JSON object with a `query`, and `operationName`, `variables` and \
-                   `extensions` where needed.";
-        (StatusCode::BAD_REQUEST, ApiError::bad_input(why))
-    })
+    Ok(Posted::read(&bytes, most_values)?)
 }
 
-async fn execute(endpoint: &Endpoint, session: Session, posted: Posted) -> Response {
-    if let Err(too_much) = document::check(&posted.query) {
-        let code = if too_much.is_depth() {
-            ErrorCode::TooDeep
-        } else {
-            ErrorCode::TooComplex
-        };
-        let error = ApiError::new(code, format!("Refused: {too_much}."));
-        return Response::from_errors(vec![error.into_server_error()]);
-    }
-    let mut request = Request::new(posted.query)
-        .variables(Variables::from_json(posted.variables.unwrap_or_default().into()))
-        .data(session)
-        .data(endpoint.services.clone())
-        .data(loaders::loader(&endpoint.services));
-    if let Some(name) = posted.operation_name {
-        request = request.operation_name(name);
-    }
-    endpoint.schema.execute(request).await
-}
-
-impl Media {
-    /// What the caller can read, the newer one if both; `None` if neither.
-    fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let mut accepted = None;
-        let mut asked = false;
-        for value in headers.get_all(ACCEPT) {
-            for range in value.to_str().unwrap_or_default().split(',') {
-                let mut parts = range.split(';').map(str::trim);
-                let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-                if name.is_empty() {
-                    continue;
-                }
-                asked = true;
-                if parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000")) {
-                    continue;
-                }
-                match name.as_str() {
-                    "application/graphql-response+json" => return Some(Self::GraphqlResponse),
-                    "application/json" | "application/*" | "*/*" => accepted = Some(Self::Json),
-                    _ => {}
-                }
-            }
+async fn discard(body: Body) {
+    let mut left = DISCARD_LIMIT;
+    let mut body = body.into_data_stream();
+    while let Some(Ok(bytes)) = body.next().await {
+        match left.checked_sub(bytes.len()) {
+            Some(less) => left = less,
+            None => return,
         }
-        accepted.or((!asked).then_some(Self::Json))
-    }
-
-    fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
-            Self::Json => "application/json; charset=utf-8",
-        })
     }
 }
 
-/// `application/json`, with nothing but UTF-8 as its character set. A form, which another site's page can post, is not.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
-    parts.next().is_some_and(|name| name == "application/json")
-        && parts.all(|part| {
-            part.strip_prefix("charset=")
-                .is_none_or(|set| matches!(set.trim_matches('"'), "utf-8" | "utf8"))
-        })
+/// The four parameters; others are passed over, as they are in a body.
+fn parameters(query: &str) -> Result<Posted, ApiError> {
+    let mut posted = Posted::default();
+    let mut seen = [false; 4];
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let at = match &*name {
+            "query" => 0,
+            "operationName" => 1,
+            "variables" => 2,
+            "extensions" => 3,
+            _ => continue,
+        };
+        if std::mem::replace(&mut seen[at], true) {
+            return Err(ApiError::bad_input(format!(
+                "The parameter `{name}` is there twice."
+            )));
+        }
+        // Left empty is left out, except for the document: that is an empty one.
+        match at {
+            0 => posted.query = Some(value.into_owned()),
+            _ if value.is_empty() => {}
+            1 => posted.operation_name = Some(value.into_owned()),
+            2 => posted.variables = json_parameter(&name, &value)?,
+            _ => posted.extensions = json_parameter(&name, &value)?,
+        }
+    }
+    Ok(posted)
+}
+
+fn json_parameter<T: DeserializeOwned>(name: &str, text: &str) -> Result<Option<T>, ApiError> {
+    document::check_json(text.as_bytes(), document::MAX_JSON_VALUES)?;
+    serde_json::from_str(text)
+        .map_err(|_| ApiError::bad_input(format!("The parameter `{name}` must be a JSON object.")))
 }
 
 /// An error of the request itself, before any field was executed, has no path.
-fn is_unexecuted(response: &Response) -> bool {
+pub fn is_unexecuted(response: &Response) -> bool {
     !response.errors.is_empty()
         && response.data == Value::Null
         && response.errors.iter().all(|error| error.path.is_empty())
@@ -206,16 +265,39 @@ fn status_for(error: &ApiError) -> StatusCode {
         | ErrorCode::ParseFailed
         | ErrorCode::ValidationFailed
         | ErrorCode::TooDeep
-        | ErrorCode::TooComplex => StatusCode::BAD_REQUEST,
+        | ErrorCode::TooComplex
+        | ErrorCode::PersistedQueryNotFound => StatusCode::BAD_REQUEST,
     }
 }
 
 /// An answer to a request that was not executed.
 pub fn refusal(error: ApiError) -> axum::response::Response {
-    refused(Media::Json, status_for(&error), error)
+    refused(Media::Json, error.into())
 }
 
-fn refused(media: Media, status: StatusCode, error: ApiError) -> axum::response::Response {
+fn finished(
+    endpoint: &Endpoint,
+    media: Media,
+    answer: Result<Response, Refusal>,
+) -> axum::response::Response {
+    match answer {
+        Ok(response) => written(media, status_of(media, &response), &response),
+        Err(refusal) if refusal.error.allowance().is_some() => {
+            let retry_after = refusal.error.allowance().map(|left| left.retry_after());
+            let mut answer = written(media, refusal.status, &unadmitted(endpoint, refusal.error));
+            if let Some(seconds) = retry_after {
+                answer
+                    .headers_mut()
+                    .insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            answer
+        }
+        Err(refusal) => refused(media, refusal),
+    }
+}
+
+fn refused(media: Media, refusal: Refusal) -> axum::response::Response {
+    let Refusal { status, error, allow } = refusal;
     let mut response = body(
         media,
         status,
@@ -226,6 +308,11 @@ fn refused(media: Media, status: StatusCode, error: ApiError) -> axum::response:
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    if let Some(allow) = allow {
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(allow));
+    }
     response
 }
 
@@ -234,13 +321,17 @@ fn written(media: Media, status: StatusCode, response: &Response) -> axum::respo
     #[derive(serde::Serialize)]
     struct Unexecuted<'a> {
         errors: &'a [ServerError],
+        #[serde(skip_serializing_if = "Extensions::is_empty")]
+        extensions: &'a Extensions,
     }
+    type Extensions = std::collections::BTreeMap<String, Value>;
     if is_unexecuted(response) {
         body(
             media,
             status,
             &Unexecuted {
                 errors: &response.errors,
+                extensions: &response.extensions,
             },
         )
     } else {
@@ -253,7 +344,7 @@ fn body(media: Media, status: StatusCode, content: &impl serde::Serialize) -> ax
         Ok(text) => (status, text),
         Err(error) => {
             let error = ApiError::internal(error).into_server_error();
-            let message = serde_json::json!({ "errors": [{ "message": error.message }] });
+            let message = serde_json::json!({ "errors": [error] });
             (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 message.to_string().into_bytes(),

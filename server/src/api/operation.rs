@@ -1,32 +1,167 @@
-//! An operation that comes over a connection which outlives it: WebSocket and SSE alike.
+//! An operation on its way to the schema, whichever transport brings it.
 //!
-//! Promises the checks that every document passes before anything parses it, and that a subscription that cannot begin
-//! is told from one that ends: the one is an error of the request, the other a result.
+//! Promises that a subscription which cannot begin is told from one that ends, the one being an error of the request and
+//! the other a result; and that whatever is bounded before execution is bounded here: the request's JSON, its document, its variables,
+//! and how often its caller asks. A transport reads with [`Posted::read`], then calls [`admit`] and executes what that
+//! gives, or calls [`execute`] or, over a connection that outlives the operation, [`stream`], which do both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType, Selection};
 use async_graphql::{Request, Response, ServerError, Value, Variables};
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
+use futures_util::future::ready;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Deserialize;
 
 use super::context::Session;
 use super::document;
-use super::error::{ApiError, ErrorCode};
+use super::error::{ApiError, Result};
 use super::http::Endpoint;
 use super::loaders;
+use super::persisted::Named;
+use super::rates::{Allowance, Purpose};
 
-/// What is asked. Unknown keys are passed over, as over HTTP.
-#[derive(Deserialize)]
-pub struct Operation {
-    query: String,
+/// A request as it was sent.
+#[derive(Debug, Default, Deserialize)]
+pub struct Posted {
+    /// The document.
+    pub query: Option<String>,
+    /// Which of its operations.
     #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    variables: Option<serde_json::Map<String, serde_json::Value>>,
-    // Must be an object where it is given; nothing in it is known yet.
-    #[serde(rename = "extensions")]
-    _extensions: Option<serde_json::Map<String, serde_json::Value>>,
+    pub operation_name: Option<String>,
+    /// Values of its variables.
+    pub variables: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What the client says besides.
+    pub extensions: Option<Extensions>,
+}
+
+/// The extensions of a request that are known; others are passed over.
+#[derive(Debug, Default, Deserialize)]
+pub struct Extensions {
+    /// The document's hash, in place of it or to register it.
+    #[serde(rename = "persistedQuery")]
+    pub persisted_query: Option<PersistedQuery>,
+}
+
+/// A document's hash.
+#[derive(Debug, Deserialize)]
+pub struct PersistedQuery {
+    /// Of the protocol: 1.
+    pub version: u32,
+    /// In hexadecimal.
+    #[serde(rename = "sha256Hash")]
+    pub sha256_hash: String,
+}
+
+impl Posted {
+    /// Reads a JSON text, bounded before it is parsed; `most_values` is a bound of [`document::check_json`].
+    pub fn read(text: &[u8], most_values: usize) -> Result<Self> {
+        document::check_json(text, most_values)?;
+        // A list is read as a struct's fields in order otherwise: no batch.
+        let is_object = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        serde_json::from_slice(text)
+            .ok()
+            .filter(|_| is_object)
+            .ok_or_else(|| {
+                ApiError::bad_input(
+                    "A request must be a JSON object with a `query`, and `operationName`, `variables` and `extensions` \
+                     where needed.",
+                )
+            })
+    }
+
+    /// Whether it names a document at all.
+    pub fn names_document(&self) -> bool {
+        let persisted = |extensions: &Extensions| extensions.persisted_query.is_some();
+        self.query.is_some() || self.extensions.as_ref().is_some_and(persisted)
+    }
+
+    fn named(&mut self) -> Result<Named> {
+        let persisted = self
+            .extensions
+            .take()
+            .and_then(|extensions| extensions.persisted_query);
+        match persisted {
+            Some(PersistedQuery { version, .. }) if version != 1 => Err(ApiError::bad_input(
+                "`extensions.persistedQuery.version` must be 1.",
+            )),
+            persisted => Ok(Named {
+                query: self.query.take(),
+                hash: persisted.map(|persisted| persisted.sha256_hash),
+            }),
+        }
+    }
+}
+
+/// What may be executed.
+pub struct Admitted {
+    /// The request, parsed if it can be: the schema refuses it otherwise.
+    pub request: Request,
+    /// What it does. A document that cannot be parsed does nothing: a query.
+    pub kind: OperationType,
+    /// What is left of the caller's limits; `None` for whom there are none.
+    pub allowance: Option<Allowance>,
+}
+
+/// Checks a request, and counts it.
+pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Result<Admitted> {
+    let services = &endpoint.services;
+    let found = posted
+        .named()
+        .and_then(|named| services.documents.find(named))
+        .and_then(|found| {
+            document::check(&found.text)?;
+            Ok(found)
+        });
+    let variables = posted.variables.unwrap_or_default();
+    let found = found.and_then(|found| {
+        document::check_variables(variables.len())?;
+        Ok(found)
+    });
+    let (mut request, parsed) = match &found {
+        Ok(found) => {
+            let mut request = Request::new(&*found.text);
+            let parsed = request.parsed_query().is_ok();
+            (request, parsed)
+        }
+        Err(_) => (Request::new(""), false),
+    };
+    let name = posted.operation_name.as_deref();
+    let (kind, purpose) = match request.parsed_query() {
+        Ok(document) => purpose(document, name),
+        Err(_) => (OperationType::Query, Purpose::Rest),
+    };
+    // What is refused counts too: refusing costs work.
+    let allowance = endpoint
+        .rates
+        .take(&session.caller, purpose, services.clock.monotonic())
+        .map_err(ApiError::rate_limited)?;
+    let found = found?;
+    if parsed {
+        services.documents.keep(&found);
+    }
+    request = request
+        .variables(Variables::from_json(variables.into()))
+        .data(session)
+        .data(services.clone())
+        .data(loaders::loader(services));
+    if let Some(name) = posted.operation_name {
+        request = request.operation_name(name);
+    }
+    Ok(Admitted {
+        request,
+        kind,
+        allowance,
+    })
+}
+
+/// Executes a query or mutation, or says why not.
+pub async fn execute(endpoint: &Endpoint, session: Session, posted: Posted) -> Response {
+    match admit(endpoint, session, posted) {
+        Ok(admitted) => run(endpoint, admitted).await,
+        Err(error) => refused(endpoint, error),
+    }
 }
 
 /// What a subscription's field says if it has nothing to begin with: its error is one of the request.
@@ -44,7 +179,7 @@ impl Source {
     }
 }
 
-/// One answer of an operation.
+/// One answer of an operation whose connection outlives it.
 pub enum Answer {
     /// A result, with errors or without.
     Result(Box<Response>),
@@ -52,31 +187,24 @@ pub enum Answer {
     Refused(Vec<ServerError>),
 }
 
-/// Runs the operation as long as the stream is polled. It begins with the first poll.
-pub fn run(endpoint: &Endpoint, session: Session, operation: Operation) -> BoxStream<'static, Answer> {
-    if let Err(too_much) = document::check(&operation.query) {
-        let code = if too_much.is_depth() {
-            ErrorCode::TooDeep
-        } else {
-            ErrorCode::TooComplex
-        };
-        let error = ApiError::new(code, format!("Refused: {too_much}.")).into_server_error();
-        return stream::iter([Answer::Refused(vec![error])]).boxed();
-    }
+/// Runs an operation of any kind as long as the stream is polled. It begins with the first poll.
+pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStream<'static, Answer> {
+    let Admitted {
+        request,
+        kind,
+        allowance,
+    } = match admit(endpoint, session, posted) {
+        Ok(admitted) => admitted,
+        Err(error) => return stream::once(ready(Answer::Refused(vec![error.into_server_error()]))).boxed(),
+    };
     let source = Source::default();
-    let mut request = Request::new(operation.query)
-        .variables(Variables::from_json(
-            operation.variables.unwrap_or_default().into(),
-        ))
-        .data(session)
-        .data(source.clone())
-        .data(endpoint.services.clone())
-        .data(loaders::loader(&endpoint.services));
-    if let Some(name) = operation.operation_name {
-        request = request.operation_name(name);
-    }
-    let answers = endpoint.schema.execute_stream(request);
-    answers.map(move |response| told(response, &source)).boxed()
+    let answers = endpoint.schema.execute_stream(request.data(source.clone()));
+    // Of a subscription the limits were counted once, when it began: later events have nothing to say of them.
+    let allowance = allowance.filter(|_| kind != OperationType::Subscription);
+    let endpoint = endpoint.clone();
+    answers
+        .map(move |response| told(with_allowance(&endpoint, response, allowance.as_ref()), &source))
+        .boxed()
 }
 
 /// Errors of the request have no path, or come from a subscription's field that has nothing to begin with.
@@ -89,4 +217,57 @@ fn told(response: Response, source: &Source) -> Answer {
     } else {
         Answer::Result(Box::new(response))
     }
+}
+
+/// Executes what was admitted.
+pub async fn run(endpoint: &Endpoint, admitted: Admitted) -> Response {
+    let Admitted {
+        request, allowance, ..
+    } = admitted;
+    let response = endpoint.schema.execute(request).await;
+    with_allowance(endpoint, response, allowance.as_ref())
+}
+
+/// The answer to what was not admitted.
+pub fn refused(endpoint: &Endpoint, error: ApiError) -> Response {
+    let allowance = error.allowance().copied();
+    let response = Response::from_errors(vec![error.into_server_error()]);
+    with_allowance(endpoint, response, allowance.as_ref())
+}
+
+/// Tells the caller what is left of its limits.
+pub fn with_allowance(endpoint: &Endpoint, response: Response, allowance: Option<&Allowance>) -> Response {
+    match allowance {
+        Some(allowance) => {
+            let now = endpoint.services.clock.now();
+            response.extension("rateLimit", allowance.shown(now))
+        }
+        None => response,
+    }
+}
+
+/// What the operation of this name does. An operation that is not there is refused later: a query that asks nothing.
+fn purpose(document: &ExecutableDocument, name: Option<&str>) -> (OperationType, Purpose) {
+    let operation = match (&document.operations, name) {
+        (DocumentOperations::Single(operation), _) => Some(operation),
+        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
+            operations.values().next()
+        }
+        (DocumentOperations::Multiple(_), None) => None,
+    };
+    let Some(operation) = operation.map(|operation| &operation.node) else {
+        return (OperationType::Query, Purpose::Rest);
+    };
+    // A fragment on the mutations hides it: that is counted as the rest, which is no way around a limit.
+    let publishes = operation.ty == OperationType::Mutation
+        && operation.selection_set.node.items.iter().any(|selection| {
+            matches!(&selection.node, Selection::Field(field) if field.node.name.node == "publishEvents")
+        });
+    let purpose = if publishes {
+        Purpose::Publishing
+    } else {
+        Purpose::Rest
+    };
+    (operation.ty, purpose)
 }

@@ -15,12 +15,13 @@ use super::stages::Stages;
 use super::users::UserMutations;
 use super::viewer::ViewerQueries;
 use super::webhooks::{SecretMutations, StandingMutations, TestMutations, WebhookMutations, WebhookQueries};
+use crate::config::ApiSettings;
 
 /// Fields within fields. The deepest that anyone needs is the standard introspection query.
 const DEEPEST: usize = 15;
 /// What a query may cost: one for each field, times the elements that it can be read for. A hundred webhooks with
 /// health, app and their last five deliveries with attempts cost about 35,000.
-const COSTLIEST: usize = 50_000;
+pub const COSTLIEST: usize = 50_000;
 /// Directives on one field.
 const MOST_DIRECTIVES: usize = 10;
 
@@ -54,8 +55,15 @@ pub struct Mutation(
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;
 
 /// The schema with its limits. What resolvers need comes with each request.
-pub fn build() -> ApiSchema {
-    Schema::build(Query::default(), Mutation::default(), Subscription)
+pub fn build(settings: &ApiSettings) -> ApiSchema {
+    let mut schema = Schema::build(Query::default(), Mutation::default(), Subscription);
+    if !settings.introspection {
+        schema = schema.disable_introspection();
+    }
+    if !settings.suggestions {
+        schema = schema.disable_suggestions();
+    }
+    schema
         .limit_depth(DEEPEST)
         .limit_complexity(COSTLIEST)
         .limit_directives(MOST_DIRECTIVES)
@@ -65,7 +73,7 @@ pub fn build() -> ApiSchema {
 
 /// The schema's text, as it is published in `schema.graphql`.
 pub fn sdl() -> String {
-    build().sdl()
+    build(&ApiSettings::default()).sdl()
 }
 
 #[cfg(test)]

@@ -20,9 +20,10 @@ use serde_json::json;
 
 use super::auth::authenticate;
 use super::context::{Services, Session};
+use super::document::MAX_JSON_VALUES;
 use super::error::{ApiError, ErrorCode, Result};
 use super::http::{self, BODY_LIMIT, Endpoint};
-use super::operation::{self, Answer, Operation};
+use super::operation::{self, Answer, Posted};
 use super::sockets::{Full, Seat};
 
 const MEDIA: &str = "text/event-stream";
@@ -84,13 +85,8 @@ async fn begin(
         let why = format!("The request's body could not be read, or has more than {BODY_LIMIT} bytes.");
         ApiError::new(ErrorCode::PayloadTooLarge, why)
     })?;
-    let operation: Operation = serde_json::from_slice(&bytes).map_err(|_| {
-        ApiError::bad_input(
-            "The request's body must be a JSON object with a `query`, and `operationName`, `variables` and \
-             `extensions` where needed.",
-        )
-    })?;
-    let answers = operation::run(endpoint, session.clone(), operation);
+    let posted = Posted::read(&bytes, MAX_JSON_VALUES)?;
+    let answers = operation::stream(endpoint, session.clone(), posted);
     Ok(events(services.clone(), session, seat, answers).map(Ok))
 }
 

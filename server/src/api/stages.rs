@@ -1,38 +1,60 @@
-//! A code for every error that the GraphQL library makes itself, told by the stage that it comes from.
+//! What the GraphQL library leaves open between parsing and execution: a code for each of its errors, told by the stage
+//! that it comes from, the checks that its validation lacks, and the cost.
+//!
+//! Promises this for every transport: all of them execute through the schema.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextParseQuery, NextRequest, NextSubscribe, NextValidation,
+    Extension, ExtensionContext, ExtensionFactory, NextParseQuery, NextPrepareRequest, NextRequest,
+    NextSubscribe, NextValidation,
 };
-use async_graphql::parser::types::ExecutableDocument;
-use async_graphql::{Response, ServerError, ServerResult, ValidationResult, Variables, async_trait};
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument};
+use async_graphql::{
+    Request, Response, ServerError, ServerResult, ValidationResult, Variables, async_trait, value,
+};
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
+use super::document;
 use super::error::{ErrorCode, with_code};
+use super::schema::COSTLIEST;
 
 /// Errors of one answer: a document can be wrong in as many places as it has tokens.
-const MOST_ERRORS: usize = 20;
+pub const MOST_ERRORS: usize = 20;
+/// Characters of an error's message: some quote the document, which can be as large as a body.
+pub const LONGEST_MESSAGE: usize = 1_000;
 
 /// The library's own words where a limit is reached; it has no other way to tell.
 const TOO_DEEP: [&str; 2] = ["Query is nested too deep.", "The recursion depth of the query"];
 const TOO_COMPLEX: [&str; 2] = ["Query is too complex.", "The number of directives"];
 
-/// Gives codes. Made for each request.
+/// Makes what watches over a request.
 pub struct Stages;
+
+/// Watches over a request.
+#[derive(Default)]
+struct Watch {
+    operation_name: OnceLock<String>,
+    /// Variables that do not fit their types.
+    misfit_variables: OnceLock<Vec<ServerError>>,
+    /// Literals that do not.
+    misfit_literals: OnceLock<Vec<ServerError>>,
+    cost: Arc<OnceLock<usize>>,
+}
 
 impl ExtensionFactory for Stages {
     fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Self)
+        Arc::new(Watch::default())
     }
 }
 
+// Each cell is set once: a watch is of one request.
 #[async_trait::async_trait]
-impl Extension for Stages {
+impl Extension for Watch {
     async fn request(&self, ctx: &ExtensionContext<'_>, next: NextRequest<'_>) -> Response {
-        finished(next.run(ctx).await)
+        finished(next.run(ctx).await, &self.cost)
     }
 
     fn subscribe<'s>(
@@ -41,7 +63,22 @@ impl Extension for Stages {
         stream: BoxStream<'s, Response>,
         next: NextSubscribe<'_>,
     ) -> BoxStream<'s, Response> {
-        next.run(ctx, stream).map(finished).boxed()
+        let cost = Arc::clone(&self.cost);
+        next.run(ctx, stream)
+            .map(move |response| finished(response, &cost))
+            .boxed()
+    }
+
+    async fn prepare_request(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        request: Request,
+        next: NextPrepareRequest<'_>,
+    ) -> ServerResult<Request> {
+        if let Some(name) = &request.operation_name {
+            let _ = self.operation_name.set(name.clone());
+        }
+        next.run(ctx, request).await
     }
 
     async fn parse_query(
@@ -51,9 +88,21 @@ impl Extension for Stages {
         variables: &Variables,
         next: NextParseQuery<'_>,
     ) -> ServerResult<ExecutableDocument> {
-        next.run(ctx, query, variables)
+        let mut document = next
+            .run(ctx, query, variables)
             .await
-            .map_err(|error| coded(error, ErrorCode::ParseFailed))
+            .map_err(|error| limited(error, ErrorCode::ParseFailed))?;
+        let registry = &ctx.schema_env.registry;
+        let _ = self
+            .misfit_literals
+            .set(document::misfit_literals(registry, &document));
+        if let Some(operation) = selected(&document, self.operation_name.get().map(String::as_str)) {
+            let _ = self
+                .misfit_variables
+                .set(document::misfit_variables(registry, operation, variables));
+        }
+        document::expose_directives(&mut document);
+        Ok(document)
     }
 
     async fn validation(
@@ -61,25 +110,62 @@ impl Extension for Stages {
         ctx: &ExtensionContext<'_>,
         next: NextValidation<'_>,
     ) -> Result<ValidationResult, Vec<ServerError>> {
-        next.run(ctx).await.map_err(|errors| {
-            errors
-                .into_iter()
-                .map(|error| coded(error, ErrorCode::ValidationFailed))
-                .collect()
-        })
+        let misfits = |cell: &OnceLock<Vec<ServerError>>| cell.get().cloned().unwrap_or_default();
+        // These first: the library finds some of them too, and takes them for faults of the document.
+        let variables = misfits(&self.misfit_variables);
+        if !variables.is_empty() {
+            return Err(coded(variables, ErrorCode::BadUserInput));
+        }
+        let literals = misfits(&self.misfit_literals);
+        match next.run(ctx).await {
+            Ok(_) if !literals.is_empty() => Err(coded(literals, ErrorCode::ValidationFailed)),
+            Ok(result) => {
+                let _ = self.cost.set(result.complexity);
+                Ok(result)
+            }
+            Err(mut errors) => {
+                errors.extend(literals);
+                Err(coded(errors, ErrorCode::ValidationFailed))
+            }
+        }
     }
 }
 
-fn finished(mut response: Response) -> Response {
-    response.errors.truncate(MOST_ERRORS);
+/// With a code for each error, and what it cost.
+fn finished(mut response: Response, cost: &OnceLock<usize>) -> Response {
     // Resolvers give their errors a code: one without is about an argument's or a variable's value.
-    for error in &mut response.errors {
-        *error = with_code(error.clone(), ErrorCode::BadUserInput);
+    response.errors = coded(std::mem::take(&mut response.errors), ErrorCode::BadUserInput);
+    match cost.get() {
+        Some(cost) => response.extension("cost", value!({ "total": *cost, "limit": COSTLIEST })),
+        None => response,
     }
-    response
 }
 
-fn coded(error: ServerError, otherwise: ErrorCode) -> ServerError {
+fn selected<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'a async_graphql::parser::types::OperationDefinition> {
+    let operation = match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Some(operation),
+        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
+            operations.values().next()
+        }
+        _ => None,
+    };
+    operation.map(|operation| &operation.node)
+}
+
+/// Bounded, and each with a code.
+fn coded(mut errors: Vec<ServerError>, otherwise: ErrorCode) -> Vec<ServerError> {
+    errors.truncate(MOST_ERRORS);
+    errors
+        .into_iter()
+        .map(|error| limited(error, otherwise))
+        .collect()
+}
+
+fn limited(mut error: ServerError, otherwise: ErrorCode) -> ServerError {
     let begins = |words: [&str; 2]| words.iter().any(|words| error.message.starts_with(words));
     let code = if begins(TOO_DEEP) {
         ErrorCode::TooDeep
@@ -88,5 +174,9 @@ fn coded(error: ServerError, otherwise: ErrorCode) -> ServerError {
     } else {
         otherwise
     };
+    if let Some((end, _)) = error.message.char_indices().nth(LONGEST_MESSAGE) {
+        error.message.truncate(end);
+        error.message.push('…');
+    }
     with_code(error, code)
 }

@@ -1,10 +1,14 @@
 //! The API in process: a real database and engine, simulated time, and no socket but the receivers'.
 
 mod access;
+mod attacks;
+mod documents;
 mod events;
 mod http;
 mod lists;
 mod notices;
+mod persisted;
+mod rates;
 mod removal;
 mod replays;
 mod sim;
@@ -25,6 +29,7 @@ use tower::ServiceExt;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use super::persisted::Documents;
 use super::sockets::Caps;
 use super::token::{KeySet, Verifier};
 use super::{Services, Sockets, router};
@@ -34,7 +39,7 @@ use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
 use crate::engine::{Engine, Parts, Places};
 use crate::policy::sealing::SealingKey;
 use crate::policy::target::TargetPolicy;
-use crate::store::testing;
+use crate::store::{Store, testing};
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
 
@@ -43,6 +48,7 @@ struct World {
     router: Router,
     clock: Clock,
     engine: Engine,
+    store: Store,
 }
 
 /// A token, and the claims it was made of.
@@ -95,9 +101,10 @@ impl World {
         .unwrap();
         let keys = KeySet::shared_secret(&SECRET.into());
         let services = Arc::new(Services {
-            store,
+            store: store.clone(),
             clock: clock.clone(),
             tokens: Verifier::new(keys, &settings.jwt_issuer, &settings.jwt_audience),
+            documents: Documents::new(&settings.api).unwrap(),
             settings: Arc::new(settings),
             targets,
             sealing,
@@ -113,6 +120,7 @@ impl World {
             router: router(services),
             clock,
             engine,
+            store,
         }
     }
 

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
+use crate::api::persisted::Documents;
 use crate::clock::{Clock, RequestInFlight};
 use crate::config::{ClockKind, Keys, Settings};
 use crate::embedded;
@@ -49,6 +50,9 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
             findings.extend(database(url.expose_secret(), settings, &clock).await);
         }
     }
+    if settings.api.document_allow_list.is_some() {
+        findings.push(("allow list", allow_list(settings)));
+    }
     findings.push(("outgoing TLS", outgoing(settings, &clock, &arguments.probe).await));
     let all_good = findings.iter().all(|(_, finding)| finding.is_ok());
     let lines = findings.into_iter().map(|(name, finding)| match finding {
@@ -76,6 +80,13 @@ fn keys(settings: &Settings) -> Finding {
     SealingKey::parse(Keys::load(settings)?.sealing.expose_secret())
         .context("TENTERHOOK_SEALING_KEY_FILE")?;
     Ok("there, and long enough".to_owned())
+}
+
+fn allow_list(settings: &Settings) -> Finding {
+    match Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")? {
+        Documents::Allowed(documents) => Ok(format!("{} documents", documents.len())),
+        Documents::Sent | Documents::Automatic(_) => Ok("none".to_owned()),
+    }
 }
 
 async fn migrated(url: &str) -> Finding {

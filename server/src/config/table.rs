@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use url::Url;
+
 use super::Settings;
 use super::value::Value;
 
@@ -140,6 +142,25 @@ fn objects(names: &BTreeSet<String>) -> Result<(), String> {
     }
 }
 
+/// What a limit on requests per second may be.
+const RATES: RangeInclusive<u32> = 1..=1_000_000;
+
+/// An origin is a scheme, a host and perhaps a port: what a browser sends, to the letter.
+fn origins(origins: &[String]) -> Result<(), String> {
+    let valid = |text: &str| {
+        text == "*"
+            || Url::parse(text).is_ok_and(|url| {
+                matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
+            })
+    };
+    match origins.iter().find(|origin| !valid(origin)) {
+        Some(origin) => Err(format!(
+            "has {origin:?}: an origin is like https://app.example.com, without a path"
+        )),
+        None => Ok(()),
+    }
+}
+
 fn short(text: &str) -> Result<(), String> {
     if text.chars().count() <= 253 {
         Ok(())
@@ -211,6 +232,34 @@ pub static TABLE: &[Entry] = &[
         "Attempts in flight at once in one process (D8)."),
     setting!(in_flight_per_webhook, from 1..=1000,
         "Attempts in flight at once to one webhook from one process (D8)."),
+    setting!(
+        api.introspection,
+        "Whether the schema may be asked for through GraphQL. /schema.graphql tells it in any case."
+    ),
+    setting!(
+        api.suggestions,
+        "Whether validation errors suggest names that exist."
+    ),
+    setting!(
+        api.automatic_persisted_documents,
+        "Whether clients may register documents and then send their SHA-256 alone (APQ)."
+    ),
+    setting!(
+        api.document_allow_list,
+        "A JSON file of SHA-256 (hexadecimal) to document. With it nothing else is executed, whoever asks."
+    ),
+    setting!(api.cors_origins, if origins,
+        "Origins whose pages may call the API from a browser, such as https://app.example.com; * means all."),
+    setting!(api.rate_per_token, from RATES,
+        "Requests per second of one user's token, through one app or none, to one process."),
+    setting!(api.rate_per_company, from RATES,
+        "Requests per second of all tokens of a company to one process."),
+    setting!(api.rate_of_platform, from RATES,
+        "Requests per second of the platform's tokens to one process, other than publishing."),
+    setting!(api.rate_of_publishing, from RATES,
+        "Calls of publishEvents per second to one process, of up to 1000 events each."),
+    setting!(api.rate_burst, from milliseconds(1000)..=hours(1),
+        "How long a limit on requests saves up: so many at once as its rate makes in this time."),
     setting!(policy.webhook_limit, from 1..=10_000,
         "General webhooks per user, and application webhooks per app and user (W3)."),
     setting!(policy.removed_retention, from hours(1)..=days(3650),

@@ -234,6 +234,20 @@ fn lists_are_bounded_too() {
         assert!(catalog(bad).is_err(), "{bad}");
     }
 
+    let origins = |value: &str| set("TENTERHOOK_API_CORS_ORIGINS", value);
+    for good in ["", "*", "https://app.example.com,http://localhost:3000"] {
+        assert!(origins(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "example.com",
+        "https://example.com/",
+        "https://EXAMPLE.com",
+        "https://a.example/b",
+        "ftp://a",
+    ] {
+        assert!(origins(bad).is_err(), "{bad}");
+    }
+
     let host = |value: &str| set("TENTERHOOK_POLICY_DEFAULT_HOST", value);
     assert!(host(&"h".repeat(253)).is_ok());
     assert!(host(&"h".repeat(254)).is_err());
@@ -244,7 +258,11 @@ fn lists_are_bounded_too() {
 fn contradictions_name_both_settings() {
     let simulated = ("TENTERHOOK_CLOCK", "simulated");
     type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
-    let cases: [Case; 7] = [
+    let cases: [Case; 8] = [
+        (
+            &[("TENTERHOOK_API_RATE_PER_TOKEN", "1001")],
+            ["api.rate_per_token", "api.rate_per_company"],
+        ),
         (
             &[simulated, ("TENTERHOOK_LISTEN", "0.0.0.0:8080")],
             ["clock", "listen"],

@@ -19,7 +19,7 @@ use super::{Close, End, send};
 use crate::api::auth::authenticate;
 use crate::api::error::{ApiError, ErrorCode};
 use crate::api::http::Endpoint;
-use crate::api::operation::{self, Answer, Operation};
+use crate::api::operation::{self, Answer, Posted};
 use crate::api::sockets::Seat;
 use crate::clock::Clock;
 
@@ -158,7 +158,7 @@ impl Connection {
         self.tell(socket, &FromServer::ConnectionAck).await
     }
 
-    async fn subscribe(&mut self, id: String, operation: Operation) -> Result<(), Close> {
+    async fn subscribe(&mut self, id: String, posted: Posted) -> Result<(), Close> {
         let Some(authorization) = &self.authorization else {
             return Err(Close::new(4401, "Unauthorized"));
         };
@@ -171,7 +171,7 @@ impl Connection {
             refusal(ApiError::new(ErrorCode::RateLimited, why))
         } else {
             match authenticate(&self.endpoint.services, Some(authorization)).await {
-                Ok(session) => operation::run(&self.endpoint, session, operation),
+                Ok(session) => operation::stream(&self.endpoint, session, posted),
                 Err(error) if error.code() == ErrorCode::Unauthenticated => return Err(refused(&error)),
                 Err(error) => refusal(error),
             }

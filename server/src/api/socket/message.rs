@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Close;
-use crate::api::operation::Operation;
+use crate::api::document::{self, MAX_JSON_VALUES};
+use crate::api::error::ApiError;
+use crate::api::operation::Posted;
 use crate::api::sockets::MOST_ID_BYTES;
 
 /// What a client says.
@@ -15,7 +17,7 @@ pub(super) enum FromClient {
     ConnectionInit { payload: Option<Value> },
     Ping { payload: Option<Value> },
     Pong {},
-    Subscribe { id: String, payload: Operation },
+    Subscribe { id: String, payload: Posted },
     Complete { id: String },
 }
 
@@ -44,6 +46,15 @@ pub(super) enum FromServer<'a> {
 impl FromClient {
     /// Reads a message.
     pub fn read(text: &str) -> Result<Self, Close> {
+        document::check_json(text.as_bytes(), MAX_JSON_VALUES).map_err(|too_much| {
+            Close::new(
+                4400,
+                format!(
+                    "Not a message that is read: {}",
+                    ApiError::from(too_much).message()
+                ),
+            )
+        })?;
         let message: Self = serde_json::from_str(text).map_err(|error| {
             // Of the caller's own message, without what stands in it.
             let at = format!("line {} column {}", error.line(), error.column());
