@@ -34,6 +34,7 @@ pub mod replay;
 mod schema;
 pub mod settle;
 pub mod sql;
+pub mod stats;
 pub mod tallies;
 #[cfg(test)]
 pub mod testing;

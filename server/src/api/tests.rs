@@ -9,6 +9,7 @@ mod removal;
 mod replays;
 mod sim;
 mod standing;
+mod stats;
 mod test_deliveries;
 mod webhooks;
 
