@@ -31,6 +31,7 @@ mod queue_tests;
 pub mod reach;
 pub mod removal;
 pub mod replay;
+pub mod replay_keys;
 mod schema;
 pub mod settle;
 pub mod sql;

@@ -34,7 +34,7 @@ use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
 use crate::engine::{Engine, Parts, Places};
 use crate::policy::sealing::SealingKey;
 use crate::policy::target::TargetPolicy;
-use crate::store::testing;
+use crate::store::{Store, testing};
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
 
@@ -43,6 +43,7 @@ struct World {
     router: Router,
     clock: Clock,
     engine: Engine,
+    store: Store,
 }
 
 /// A token, and the claims it was made of.
@@ -91,7 +92,7 @@ impl World {
         .unwrap();
         let keys = KeySet::shared_secret(&SECRET.into());
         let services = Arc::new(Services {
-            store,
+            store: store.clone(),
             clock: clock.clone(),
             tokens: Verifier::new(keys, &settings.jwt_issuer, &settings.jwt_audience),
             settings: Arc::new(settings),
@@ -107,6 +108,7 @@ impl World {
             router: router(services),
             clock,
             engine,
+            store,
         }
     }
 
