@@ -32,9 +32,11 @@ mod queue_tests;
 pub mod reach;
 pub mod removal;
 pub mod replay;
+pub mod replay_keys;
 mod schema;
 pub mod settle;
 pub mod sql;
+pub mod stats;
 pub mod tallies;
 #[cfg(test)]
 pub mod testing;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::context::Services;
 use super::error::{ApiError, Result};
+use super::webhooks::{Chart, Stretches};
 use crate::model::app::App;
 use crate::model::attempt::Attempt;
 use crate::model::delivery::Delivery;
@@ -21,6 +22,7 @@ use crate::model::ids::{AppId, DeliveryKey, EventId, Lane, WebhookId};
 use crate::model::webhook::Webhook;
 use crate::store::deliveries::{self, DeliveryPlace, DeliveryQuery};
 use crate::store::page::{Slice, Window};
+use crate::store::stats::{self, Figures};
 use crate::store::vitals::{self, Vitals};
 use crate::store::{StoreError, apps, attempts, events, health};
 
@@ -66,6 +68,15 @@ pub struct DeliveryCountKey {
     pub webhook: (Lane, WebhookId),
     /// Which deliveries.
     pub query: DeliveryQuery,
+}
+
+/// A webhook's chart: its stretches, and the figures of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChartOf {
+    /// The webhook.
+    pub webhook: (Lane, WebhookId),
+    /// Which time. Its end is told here and not by who asks, so that those of a list ask for the same.
+    pub chart: Chart,
 }
 
 /// Reads what a request needs.
@@ -230,5 +241,35 @@ impl Loader<DeliveryCountKey> for Batches {
             );
         }
         Ok(counts)
+    }
+}
+
+impl Loader<ChartOf> for Batches {
+    type Value = (Arc<Stretches>, Vec<Figures>);
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[ChartOf]) -> Loaded<ChartOf, Self::Value> {
+        let now = self.0.clock.now();
+        let accepted = self.0.cutoffs(now).accepted;
+        let mut alike: HashMap<Chart, Vec<(Lane, WebhookId)>> = HashMap::new();
+        for key in keys {
+            alike.entry(key.chart).or_default().push(key.webhook);
+        }
+        let mut charts = HashMap::new();
+        for (chart, webhooks) in alike {
+            let stretches = Arc::new(chart.stretches(now));
+            let mut read = if stretches.from.is_empty() {
+                HashMap::new()
+            } else {
+                let mut conn = self.0.store.conn().await?;
+                stats::read(&mut conn, &webhooks, &stretches.from, stretches.until, accepted).await?
+            };
+            charts.extend(webhooks.into_iter().map(|webhook| {
+                let nothing = || vec![Figures::default(); stretches.from.len()];
+                let figures = read.remove(&webhook.1).unwrap_or_else(nothing);
+                (ChartOf { webhook, chart }, (stretches.clone(), figures))
+            }));
+        }
+        Ok(charts)
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use sha2::{Digest, Sha256};
 
 use super::context::Ask;
 use super::deliveries::{Delivery, DeliveryStatus};
-use super::error::Result;
+use super::error::{ApiError, Result};
 use super::global_id::GlobalId;
 use super::scalars::DateTime;
-use super::user_error::{Path, Problems, UserError, UserErrorCode, denied};
+use super::user_error::{Path, Problem, Problems, UserError, UserErrorCode, denied};
 use crate::engine::Replayed;
 use crate::model;
 use crate::model::access::{Caller, WebhookScope};
@@ -19,14 +20,14 @@ use crate::model::ids::{DeliveryKey, Lane, WebhookId};
 use crate::model::webhook::WebhookState;
 use crate::policy::access::{self, Denial};
 use crate::policy::health::view;
+use crate::policy::limits;
 use crate::store::deliveries::{self, DeliveryPlace, DeliveryQuery, Owners};
 use crate::store::page::Window;
+use crate::store::replay_keys::{self, Remembered, ReplayKey};
 use crate::store::webhooks;
 
-/// Deliveries that one call can replay.
-const MOST: u16 = 1_000;
-/// New deliveries that the answer shows.
-const SHOWN: usize = 100;
+/// Deliveries of a webhook that are read at once.
+const READ_AT_ONCE: u16 = 5_000;
 
 const NO_SUCH_DELIVERY: &str = "no such delivery";
 const NO_SUCH_WEBHOOK: &str = "no such webhook";
@@ -36,7 +37,7 @@ const NO_SUCH_WEBHOOK: &str = "no such webhook";
 pub struct ReplayDeliveriesInput {
     /// The global ids of up to 1000 deliveries that have ended.
     delivery_ids: Option<Vec<ID>>,
-    /// The global id of a webhook: up to 1000 of its deliveries that have ended. Narrow a longer list down by time.
+    /// The global id of a webhook: up to 50,000 of its deliveries that have ended. Narrow a longer list down by time.
     webhook_id: Option<ID>,
     /// With `webhookId`: only those made at or after this moment.
     since: Option<DateTime>,
@@ -47,13 +48,16 @@ pub struct ReplayDeliveriesInput {
     /// Whether to count only, after the same checks, and send nothing.
     #[graphql(default_with = "Some(false)")]
     dry_run: Option<bool>,
+    /// The same key of the same caller replays once within a day, up to 255 characters: asked for the same again, the
+    /// answer is the first call's, whatever has come to fit since, and nothing is made. A dry run does not use it.
+    idempotency_key: Option<String>,
 }
 
 /// What became of a replay.
 #[derive(SimpleObject)]
 pub struct ReplayDeliveriesPayload {
-    /// How many deliveries were made, or would be: one for each event and webhook among those named. 0 if there were
-    /// errors.
+    /// How many deliveries were made, by this call or the first of its key, or would be: one for each event and webhook
+    /// among those named. 0 if there were errors.
     count: i32,
     /// The first hundred of them.
     deliveries: Vec<Delivery>,
@@ -97,7 +101,40 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
         return Ok(Err(denied(denial, Path::input())?));
     }
     let dry_run = input.dry_run.unwrap_or(false);
-    let named = match input {
+    let key = match keyed(&session.caller, &input) {
+        Ok(key) => key.filter(|_| !dry_run),
+        Err(problems) => return Ok(Err(problems)),
+    };
+    if let Some(key) = &key {
+        // Before anything is looked at that may have changed since the first call.
+        let before = replay_keys::find(&mut *ctx.services().store.conn().await?, key, ctx.now()).await?;
+        if let Some(before) = before {
+            return repeated(ctx, key, before).await;
+        }
+    }
+    let named = match named(ctx, input).await? {
+        Ok(named) => named,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    if dry_run || (named.is_empty() && key.is_none()) {
+        let events: BTreeSet<_> = named.iter().map(|key| (key.webhook, key.event)).collect();
+        return Ok(Ok(answer(events.len(), Vec::new())));
+    }
+    match ctx.services().replayer.replay(&named, key.as_ref()).await? {
+        Replayed::Made { count, first } => {
+            Ok(Ok(answer(count, first.into_iter().map(Delivery::from).collect())))
+        }
+        Replayed::Repeated(before) => match &key {
+            Some(key) => repeated(ctx, key, before).await,
+            None => Err(ApiError::internal("a replay without a key was taken for another")),
+        },
+        Replayed::NotActive(_) => Ok(Err(not_active(Path::input()))),
+    }
+}
+
+/// The deliveries that the input means, if all of them can be replayed.
+async fn named(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Checked<Vec<DeliveryKey>>> {
+    match input {
         ReplayDeliveriesInput {
             delivery_ids: Some(ids),
             webhook_id: None,
@@ -105,7 +142,7 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
             until: None,
             status: None,
             ..
-        } => by_ids(ctx, &ids).await?,
+        } => by_ids(ctx, &ids).await,
         ReplayDeliveriesInput {
             delivery_ids: None,
             webhook_id: Some(webhook),
@@ -120,29 +157,82 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
                 since: since.map(|at| at.0),
                 until: until.map(|at| at.0),
             };
-            by_webhook(ctx, &webhook, query, status).await?
+            by_webhook(ctx, &webhook, query, status).await
         }
         _ => {
             let why = "name deliveries by `deliveryIds` alone, or by `webhookId` and what goes with it";
-            Err(Problems::one(UserErrorCode::Invalid, Path::input(), why))
+            Ok(Err(Problems::one(UserErrorCode::Invalid, Path::input(), why)))
         }
-    };
-    let named = match named {
-        Ok(named) => named,
-        Err(problems) => return Ok(Err(problems)),
-    };
-    if dry_run || named.is_empty() {
-        let events: BTreeSet<_> = named.iter().map(|key| (key.webhook, key.event)).collect();
-        return Ok(Ok(answer(events.len(), Vec::new())));
     }
-    match ctx.services().replayer.replay(&named).await? {
-        Replayed::Made(made) => {
-            let count = made.len();
-            let shown = made.into_iter().take(SHOWN).map(Delivery::from).collect();
-            Ok(Ok(answer(count, shown)))
-        }
-        Replayed::NotActive(_) => Ok(Err(not_active(Path::input()))),
+}
+
+/// The input's key, with SHA-256 over everything that it says but the key and whether it is a dry run.
+fn keyed(caller: &Caller, input: &ReplayDeliveriesInput) -> Checked<Option<ReplayKey>> {
+    let Some(key) = &input.idempotency_key else {
+        return Ok(None);
+    };
+    limits::text(key, limits::IDEMPOTENCY_KEY_CHARS)
+        .map_err(|problem| Problems::one(problem.code(), key_path(), problem))?;
+    let ids: Option<Vec<&str>> = input
+        .delivery_ids
+        .as_ref()
+        .map(|ids| ids.iter().map(|id| id.as_str()).collect());
+    let statuses: Option<BTreeSet<i16>> = input.status.as_ref().map(|all| {
+        let code = |status: &DeliveryStatus| delivery::DeliveryStatus::from(*status).code();
+        all.iter().map(code).collect()
+    });
+    let content = serde_json::json!([
+        ids,
+        input.webhook_id.as_ref().map(|id| id.as_str()),
+        input.since.map(|at| at.0),
+        input.until.map(|at| at.0),
+        statuses,
+    ]);
+    let hash = Sha256::digest(content.to_string().as_bytes()).to_vec();
+    Ok(Some(ReplayKey::new(caller, key.clone(), hash)))
+}
+
+/// What the first call of the key has made, as it stands now and as far as the caller could still replay it.
+async fn repeated(
+    ctx: &Context<'_>,
+    key: &ReplayKey,
+    before: Remembered,
+) -> Result<Checked<ReplayDeliveriesPayload>> {
+    if !key.is_of(&before) {
+        let why = "this key was used before, for another replay";
+        return Ok(Err(Problems::one(
+            UserErrorCode::IdempotencyConflict,
+            key_path(),
+            why,
+        )));
     }
+    let everything = WebhookScope::Everything;
+    let mut conn = ctx.services().store.conn().await?;
+    let found = deliveries::find(&mut conn, &before.first, &everything, &ctx.cutoffs()).await?;
+    drop(conn);
+    let webhooks: BTreeSet<_> = found
+        .iter()
+        .map(|delivery| (delivery.key.lane, delivery.key.webhook))
+        .collect();
+    let states = states(ctx, &webhooks.into_iter().collect::<Vec<_>>()).await?;
+    let session = ctx.session();
+    let still = |delivery: &delivery::Delivery| {
+        let state = states.get(&delivery.key.webhook);
+        state.is_some_and(|(webhook, _)| {
+            access::replay(&session.caller, webhook, session.app_installed).is_ok()
+        })
+    };
+    let mut found: HashMap<DeliveryPlace, delivery::Delivery> = found
+        .into_iter()
+        .filter(still)
+        .map(|delivery| (DeliveryPlace::of(&delivery), delivery))
+        .collect();
+    let shown = before.first.iter().filter_map(|place| found.remove(place));
+    Ok(Ok(answer(before.count, shown.map(Delivery::from).collect())))
+}
+
+fn key_path() -> Path {
+    Path::input().field("idempotencyKey")
 }
 
 fn answer(count: usize, deliveries: Vec<Delivery>) -> ReplayDeliveriesPayload {
@@ -156,8 +246,8 @@ fn answer(count: usize, deliveries: Vec<Delivery>) -> ReplayDeliveriesPayload {
 /// The deliveries of these ids, if each can be replayed.
 async fn by_ids(ctx: &Context<'_>, ids: &[ID]) -> Result<Checked<Vec<DeliveryKey>>> {
     let at = Path::input().field("deliveryIds");
-    if ids.len() > usize::from(MOST) {
-        return Ok(Err(too_many(at)));
+    if let Err(problem) = limits::entries(ids.len(), limits::REPLAYED) {
+        return Ok(Err(Problems::one(problem.code(), at, problem)));
     }
     let asked: Vec<Option<DeliveryPlace>> = ids
         .iter()
@@ -245,17 +335,27 @@ async fn by_webhook(
         statuses: Some(statuses),
         ..query
     };
-    let window = Window {
-        size: MOST,
+    let mut conn = ctx.services().store.conn().await?;
+    let mut window = Window {
+        size: READ_AT_ONCE,
         from_end: false,
         after: None,
         before: None,
     };
-    let page = deliveries::page(&mut *ctx.services().store.conn().await?, &owners, &query, &window).await?;
-    if page.has_next {
-        return Ok(Err(too_many(Path::input())));
+    let mut named = Vec::new();
+    loop {
+        let page = deliveries::page(&mut conn, &owners, &query, &window).await?;
+        window.after = page.rows.last().map(DeliveryPlace::of);
+        named.extend(page.rows.into_iter().map(|delivery| delivery.key));
+        if named.len() > limits::REPLAYED_OF_WEBHOOK {
+            let most = limits::REPLAYED_OF_WEBHOOK;
+            let why = format!("at most {most} deliveries of a webhook can be replayed at once");
+            return Ok(Err(Problems::one(UserErrorCode::TooMany, Path::input(), why)));
+        }
+        if !page.has_next {
+            return Ok(Ok(named));
+        }
     }
-    Ok(Ok(page.rows.into_iter().map(|delivery| delivery.key).collect()))
 }
 
 const ENDED: [delivery::DeliveryStatus; 4] = [
@@ -300,9 +400,4 @@ fn replayable(
 fn not_active(at: Path) -> Problems {
     let why = "nothing is replayed while the webhook is banned, paused or removed";
     Problems::one(UserErrorCode::InvalidState, at, why)
-}
-
-fn too_many(at: Path) -> Problems {
-    let why = format!("at most {MOST} deliveries can be replayed at once");
-    Problems::one(UserErrorCode::TooMany, at, why)
 }

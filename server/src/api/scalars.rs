@@ -1,7 +1,7 @@
 //! The scalars of the graph.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 /// A moment, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other offsets are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,31 @@ impl ScalarType for DateTime {
 impl From<Timestamp> for DateTime {
     fn from(at: Timestamp) -> Self {
         Self(at)
+    }
+}
+
+/// A length of time, as an ISO 8601 duration such as `PT30M` or `P1D`: a day is 24 hours, and months and years, which
+/// have no length of their own, are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duration(pub SignedDuration);
+
+/// A length of time, as an ISO 8601 duration such as `PT30M` or `P1D`: a day is 24 hours, and months and years, which
+/// have no length of their own, are refused.
+#[Scalar]
+impl ScalarType for Duration {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
+        // The parser also takes words such as `30m`.
+        let span = text.strip_prefix('P').and_then(|_| text.parse::<Span>().ok());
+        span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
+            .map(Self)
+            .ok_or_else(|| InputValueError::custom("is not an ISO 8601 duration of weeks, days and time"))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
     }
 }
 
@@ -92,5 +117,23 @@ mod tests {
                 "{text:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_duration_has_a_length_of_its_own() {
+        let parse = |text: &str| Duration::parse(Value::String(text.to_owned()));
+        for (text, seconds) in [
+            ("PT30M", 1_800),
+            ("P1D", 86_400),
+            ("P1W", 604_800),
+            ("PT1H0.5S", 3_600),
+        ] {
+            assert_eq!(parse(text).unwrap().0.as_secs(), seconds, "{text}");
+        }
+        for text in ["30m", "-PT1S", "P1M", "P1Y", "PT", "", "1800"] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+        let shown = Duration(SignedDuration::from_mins(30)).to_value();
+        assert_eq!(shown, Value::String("PT30M".to_owned()));
     }
 }

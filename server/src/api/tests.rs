@@ -13,6 +13,7 @@ mod removal;
 mod replays;
 mod sim;
 mod standing;
+mod stats;
 mod test_deliveries;
 mod webhooks;
 

@@ -7,6 +7,7 @@ mod managed;
 mod queries;
 mod secrets;
 mod standing;
+mod stats;
 mod testing;
 
 use async_graphql::{Context, Enum, ID, Object};
@@ -17,8 +18,10 @@ pub use health::{AttemptErrorClass, WebhookHealth};
 pub use queries::{WebhookQueries, find};
 pub use secrets::SecretMutations;
 pub use standing::StandingMutations;
+pub use stats::{Chart, DeliveryStats, Stretches};
 pub use testing::TestMutations;
 
+use self::stats::stats_cost;
 use super::apps::App;
 use super::connection::{Connection, Counted, PageArguments, page_cost};
 use super::context::{Ask, Services};
@@ -27,8 +30,8 @@ use super::deliveries::{Delivery, DeliveryStatus};
 use super::error::{ApiError, Result};
 use super::events::EventAction;
 use super::global_id::GlobalId;
-use super::loaders::{AppRef, DeliveryCountKey, DeliveryPageKey, one};
-use super::scalars::{DateTime, EventObject};
+use super::loaders::{AppRef, ChartOf, DeliveryCountKey, DeliveryPageKey, one};
+use super::scalars::{DateTime, Duration, EventObject};
 use crate::model;
 use crate::model::health::Health;
 use crate::model::webhook;
@@ -284,5 +287,32 @@ impl Webhook {
             |delivery| cursor::encode_delivery(&DeliveryPlace::of(delivery)),
             Delivery::from,
         ))
+    }
+
+    /// What became of its deliveries over time, for charts: one entry for each stretch, oldest first, empty ones too. A
+    /// delivery and an attempt count where they ended. What is past its retention counts nowhere.
+    #[graphql(complexity = "1 + stats_cost(since, until, bucket) * child_complexity")]
+    async fn stats(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "When the first stretch begins.")] since: DateTime,
+        #[graphql(desc = "When the last stretch ends, itself outside; now unless asked otherwise.")]
+        until: Option<DateTime>,
+        #[graphql(
+            desc = "How long a stretch is: at least a second, and so that there are at most 288 of them. Unless asked \
+                    otherwise a round length that makes up to 50."
+        )]
+        bucket: Option<Duration>,
+    ) -> Result<Vec<DeliveryStats>> {
+        ctx.session().reader()?;
+        let chart = Chart {
+            since: since.0,
+            until: until.map(|until| until.0),
+            bucket: bucket.map(|bucket| bucket.0),
+        };
+        chart.check(ctx.now())?;
+        let webhook = self.key();
+        let read = one(ctx, ChartOf { webhook, chart }).await?;
+        Ok(read.map_or_else(Vec::new, |(stretches, figures)| stretches.show(figures)))
     }
 }

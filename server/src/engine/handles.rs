@@ -11,6 +11,7 @@ use crate::model::ids::{DeliveryKey, Lane, WebhookId};
 use crate::policy::target::Blocked;
 use crate::store::StoreError;
 use crate::store::changes::Mark;
+use crate::store::replay_keys::ReplayKey;
 use crate::store::tallies::{self, Tally};
 
 /// Makes sure that every process knows of a change before it is answered (W8, D9).
@@ -48,9 +49,13 @@ impl Prober {
 pub struct Replayer(pub(super) Arc<Shared>);
 
 impl Replayer {
-    /// Makes a new delivery of each of these, once for each event and webhook, or none at all.
-    pub async fn replay(&self, deliveries: &[DeliveryKey]) -> Result<Replayed, StoreError> {
-        replays::replay(&self.0, deliveries).await
+    /// Makes a new delivery of each of these, once for each event and webhook, or none at all; under a key once.
+    pub async fn replay(
+        &self,
+        deliveries: &[DeliveryKey],
+        key: Option<&ReplayKey>,
+    ) -> Result<Replayed, StoreError> {
+        replays::replay(&self.0, deliveries, key).await
     }
 }
 

@@ -1,30 +1,50 @@
 //! Replaying: new deliveries of old events, from their first attempt (D12).
 //!
 //! Promises that no replay is made for a webhook that is banned, paused or removed when it is made; what happens to one
-//! afterwards is what happens to any delivery.
+//! afterwards is what happens to any delivery. A call makes all of its deliveries or none, in one transaction of bounded
+//! statements, and one under a key that was used before makes none. While a call with very many is stored, what would
+//! move its webhook's health waits.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
 
 use super::shared::Shared;
 use crate::model::delivery::Delivery;
 use crate::model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 use crate::model::webhook::WebhookState;
 use crate::policy::health::view;
+use crate::store::publish::ROWS_PER_STATEMENT;
+use crate::store::replay_keys::{self, Remembered, ReplayKey};
 use crate::store::{StoreError, replay, webhooks};
+
+/// Deliveries of a call that its answer shows, and that are remembered under its key.
+pub const SHOWN: usize = 100;
 
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Replayed {
-    /// These deliveries were made. Fewer than asked for if an event is not kept any more.
-    Made(Vec<Delivery>),
+    /// Deliveries were made.
+    Made {
+        /// How many: fewer than asked for if an event is not kept any more.
+        count: usize,
+        /// The first of them, up to [`SHOWN`].
+        first: Vec<Delivery>,
+    },
+    /// Nothing was made: the key was used before, and this was made then, for the same or for something else.
+    Repeated(Remembered),
     /// Nothing was made: this webhook is banned, paused or removed.
     NotActive(WebhookId),
 }
 
 /// Each event once for each webhook, whichever of its deliveries were named.
-pub(super) async fn replay(shared: &Arc<Shared>, deliveries: &[DeliveryKey]) -> Result<Replayed, StoreError> {
+pub(super) async fn replay(
+    shared: &Arc<Shared>,
+    deliveries: &[DeliveryKey],
+    key: Option<&ReplayKey>,
+) -> Result<Replayed, StoreError> {
     let mut seen = BTreeSet::new();
     let events: Vec<(Lane, WebhookId, EventId)> = deliveries
         .iter()
@@ -34,9 +54,12 @@ pub(super) async fn replay(shared: &Arc<Shared>, deliveries: &[DeliveryKey]) -> 
     // In their order, so that two calls never wait for each other crosswise.
     let locked: BTreeSet<(Lane, WebhookId)> = seen.iter().map(|(lane, id, _)| (*lane, *id)).collect();
     let now = shared.clock.now();
+    let window = shared.policy.idempotency_window;
+    let expires_at = now.saturating_add(window).unwrap_or(Timestamp::MAX);
     let replayed = shared
         .store
         .in_tx(async |conn| {
+            let mut inactive = None;
             for (lane, id) in &locked {
                 let state = webhooks::lock_in_tx(conn, *lane, *id).await?;
                 let active = state.is_some_and(|(webhook, health)| {
@@ -44,19 +67,40 @@ pub(super) async fn replay(shared: &Arc<Shared>, deliveries: &[DeliveryKey]) -> 
                     view.state == WebhookState::Active
                 });
                 if !active {
-                    return Ok(Replayed::NotActive(*id));
+                    inactive = Some(*id);
+                    break;
                 }
             }
-            let made = replay::insert_in_tx(conn, &events, now, shared.node()).await?;
-            Ok(Replayed::Made(made))
+            if let Some(id) = inactive {
+                // A call of the same key may have come first, and the ban after it.
+                let before = match key {
+                    Some(key) => replay_keys::find(conn, key, now).await?,
+                    None => None,
+                };
+                return Ok(before.map_or(Replayed::NotActive(id), Replayed::Repeated));
+            }
+            // After the locks, which a call that holds the key does not wait for.
+            if let Some(key) = key
+                && let Some(before) = replay_keys::claim_in_tx(conn, key, now, expires_at).await?
+            {
+                return Ok(Replayed::Repeated(before));
+            }
+            let (mut count, mut first) = (0, Vec::new());
+            for some in events.chunks(ROWS_PER_STATEMENT as usize) {
+                let made = replay::insert_in_tx(conn, some, now, shared.node()).await?;
+                count += made.len();
+                first.extend(made.into_iter().take(SHOWN - first.len()));
+            }
+            if let Some(key) = key {
+                let shown: Vec<DeliveryKey> = first.iter().map(|delivery| delivery.key).collect();
+                replay_keys::remember_in_tx(conn, key, count, &shown).await?;
+            }
+            Ok(Replayed::Made { count, first })
         })
         .await?;
-    if let Replayed::Made(made) = &replayed {
+    if let Replayed::Made { count: 1.., .. } = &replayed {
         shared.tallied.fetch_add(1, Ordering::Relaxed);
-        shared.hint(
-            made.iter()
-                .map(|delivery| (delivery.key.lane, delivery.key.webhook, now)),
-        );
+        shared.hint(locked.into_iter().map(|(lane, webhook)| (lane, webhook, now)));
     }
     Ok(replayed)
 }

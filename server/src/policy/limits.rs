@@ -25,8 +25,10 @@ pub const EVENTS: usize = 1000;
 pub const PERMITTED_USERS: usize = 10_000;
 /// Users of one `upsertUsers`.
 pub const USERS: usize = 1000;
-/// Deliveries that one replay may name.
+/// Deliveries that one replay may name one by one.
 pub const REPLAYED: usize = 1000;
+/// Deliveries of one webhook that one replay may mean: stored in one transaction, in a few seconds.
+pub const REPLAYED_OF_WEBHOOK: usize = 50_000;
 
 /// Why a value is out of bounds. The first two are the code `TOO_LONG`, the third `TOO_MANY`, the rest `INVALID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -17,7 +17,9 @@ const FORGET_WEBHOOKS: &str = "\
 with gone as (delete from webhooks where removed_at <= $1 returning lane, id)
 delete from notices n using gone g where n.lane = g.lane and n.webhook = g.id";
 
-const FORGET_KEYS: &str = "delete from idempotency where expires_at <= $1";
+const FORGET_KEYS: &str = "\
+with replayed as (delete from replays where expires_at <= $1)
+delete from idempotency where expires_at <= $1";
 
 /// The key of the number of lanes, pinned by the first migration.
 pub const LANES: &str = "lanes";
@@ -55,7 +57,7 @@ pub async fn forget_webhooks(conn: &mut Conn, removed_by: Timestamp) -> Result<(
     Ok(())
 }
 
-/// Deletes idempotency keys that have expired at `now` (E1).
+/// Deletes idempotency keys that have expired at `now`: of publishing (E1) and of replays (D12).
 pub async fn forget_keys(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
     statement(FORGET_KEYS)
         .bind::<At, _>(time(now))
