@@ -18,6 +18,7 @@ pub mod document;
 pub mod error;
 pub mod events;
 pub mod global_id;
+mod graphiql;
 pub mod http;
 pub mod loaders;
 pub mod node;
@@ -55,6 +56,7 @@ pub fn router(services: Arc<Services>) -> Router {
         services: services.clone(),
     };
     let simulated_time = sim::router(&services).unwrap_or_default();
+    let graphiql = services.settings.graphiql.then(graphiql::router);
     Router::new()
         .route("/graphql", post(http::post))
         .with_state(endpoint)
@@ -64,6 +66,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .route("/schema.graphql", get(plain::schema))
         .with_state(services)
         .merge(simulated_time)
+        .merge(graphiql.unwrap_or_default())
         .layer(CatchPanicLayer::custom(panicked))
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod events;
+mod graphiql;
 mod http;
 mod lists;
 mod notices;
