@@ -138,7 +138,7 @@ async fn the_examples_work() {
     let (ann, platform) = (world.user(1, 1), world.platform());
     let mut executed = 0;
     for example in EXAMPLES.split("#---\n") {
-        // What a subscription answers is for the socket; the documentation's test sends it there.
+        // A subscription is for the socket: HTTP does not answer it.
         if example.contains("\nsubscription ") {
             continue;
         }
