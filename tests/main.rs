@@ -10,6 +10,7 @@ mod attempt_log;
 mod bans;
 mod conservation;
 mod credentials;
+mod documentation;
 mod fairness;
 mod idleness;
 mod limits;

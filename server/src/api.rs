@@ -18,6 +18,7 @@ pub mod document;
 pub mod error;
 pub mod events;
 pub mod global_id;
+mod graphiql;
 pub mod http;
 pub mod live;
 pub mod loaders;
@@ -85,6 +86,7 @@ pub fn router(services: Arc<Services>) -> Router {
     let graphql = from_browsers(graphql, &services.settings.api.cors_origins);
     let clock = services.clock.clone();
     let simulated_time = sim::router(&services).unwrap_or_default();
+    let graphiql = services.settings.graphiql.then(graphiql::router);
     Router::new()
         .route("/graphql/ws", get(socket::upgrade))
         .with_state(endpoint)
@@ -95,6 +97,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .with_state(services)
         .merge(graphql)
         .merge(simulated_time)
+        .merge(graphiql.unwrap_or_default())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(clock, request_id::layer))
         .layer(compression())

@@ -38,6 +38,8 @@ pub enum ClockKind {
 pub struct Settings {
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Whether GraphiQL is served.
+    pub graphiql: bool,
     /// Real or simulated time (T1).
     pub clock: ClockKind,
     /// Which log lines are written: a `tracing` filter.
@@ -86,6 +88,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            graphiql: true,
             clock: ClockKind::System,
             log: "info".to_owned(),
             database_url: None,

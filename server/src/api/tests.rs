@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod documents;
 mod events;
+mod graphiql;
 mod http;
 mod lists;
 mod notices;

@@ -173,6 +173,10 @@ fn short(text: &str) -> Result<(), String> {
 pub static TABLE: &[Entry] = &[
     setting!(listen, "Where the API listens: address and port."),
     setting!(
+        graphiql,
+        "Whether GraphiQL, a page to try the API with, is served at /graphiql."
+    ),
+    setting!(
         clock,
         "system or simulated. Simulated time stands still until an operator moves it; only on a loopback \
          address (T1)."
