@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Interest, OVERLAP, Word, before};
+use super::{Channel, Interest, OVERLAP, Word, before};
 use crate::engine::shared::Shared;
 use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::Belonging;
@@ -69,10 +69,8 @@ async fn poll(shared: &Shared, progress: &mut Progress) -> Result<(), StoreError
         let mut conn = shared.store.conn().await?;
         live::ended_since(&mut conn, &keys, since, past(MOST_OF_WEBHOOK), past(MOST_IN_ALL)).await?
     };
-    progress.tell(shared, &watched, ended);
-    progress.last = Some(now);
-    let next = before(now, OVERLAP);
-    progress.told.retain(|attempt| attempt.ended_at >= next);
+    progress.tell(&shared.live.attempts, &watched, ended);
+    progress.reach(now);
     Ok(())
 }
 
@@ -106,14 +104,8 @@ async fn watched(
     if !named.is_empty() {
         found.extend(live::named(&mut conn, &named).await?);
     }
-    let mut counts = vec![0_usize; interests.len()];
-    for (at, _) in &found {
-        if let Some(count) = counts.get_mut(*at) {
-            *count += 1;
-        }
-    }
     for (at, scope) in scopes {
-        if counts.get(at).is_some_and(|count| *count > MOST_WATCHED) {
+        if !is_watchable(found.iter().filter(|(of, _)| *of == at).count()) {
             let sharing = interests
                 .iter()
                 .filter(|(_, other, _)| other.webhook.is_none() && other.scope == *scope);
@@ -128,15 +120,26 @@ async fn watched(
         .collect())
 }
 
+/// Whether a listener can be watched so many webhooks for.
+pub(super) fn is_watchable(webhooks: usize) -> bool {
+    webhooks <= MOST_WATCHED
+}
+
 impl Progress {
+    /// Notes that a poll at `now` has told what there was, and forgets what no later one can meet again.
+    pub(super) fn reach(&mut self, now: Timestamp) {
+        self.last = Some(now);
+        let next = before(now, OVERLAP);
+        self.told.retain(|attempt| attempt.ended_at >= next);
+    }
+
     /// Tells what is new of `ended`, and where it is not all.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
-        shared: &Shared,
+        channel: &Channel<AttemptPlace>,
         watched: &HashMap<(Lane, WebhookId), Belonging>,
         ended: Vec<AttemptPlace>,
     ) {
-        let channel = &shared.live.attempts;
         if ended.len() > MOST_IN_ALL {
             channel.say(Word::Lost(None));
         }
