@@ -31,9 +31,9 @@ async fn every_change_of_a_webhook_is_told() {
     let mut live = live(&url, &ann).await;
     let all = live.subscribe(CHANGED, json!({})).await.unwrap();
     let id = world.webhook(&ann, json!({ "name": "a" })).await;
-    let named = live.subscribe(CHANGED, json!({ "id": id })).await.unwrap();
     let created = live.event(&all).await.unwrap();
     assert_eq!(created["webhookChanged"]["id"], json!(id));
+    let named = live.subscribe(CHANGED, json!({ "id": id })).await.unwrap();
     world.webhook(&ann, json!({ "name": "another" })).await;
     assert_eq!(
         live.event(&all).await.unwrap()["webhookChanged"]["name"],

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tenterhook_harness::client::live::{Frame, PROTOCOL, RawSocket};
 
 use super::*;
-use crate::api::sockets::{MOST_ID_BYTES, MOST_OF_COMPANY, MOST_OPERATIONS, MOST_SOCKETS};
+use crate::api::sockets::{LEAVE_WITHIN, MOST_ID_BYTES, MOST_OF_COMPANY, MOST_OPERATIONS, MOST_SOCKETS};
 
 const VIEWER: &str = "{ viewer { userId } }";
 const CHANGED: &str = "subscription { webhookChanged { id } }";
@@ -125,27 +125,39 @@ async fn who_shows_no_valid_token_is_closed_with_4403_and_the_reason() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_say_who_it_is_is_closed_with_4408() {
+/// A world whose sockets have these times.
+async fn timed(init_within: u64, keep_alive: u64, sockets: usize) -> World {
     let caps = Caps {
-        init_within: Duration::from_millis(50),
+        init_within: Duration::from_millis(init_within),
+        keep_alive: Duration::from_millis(keep_alive),
+        sockets,
         ..Caps::default()
     };
-    let world = World::built(Settings::development(), caps).await;
+    World::built(Settings::development(), caps).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_say_who_it_is_is_closed_with_4408() {
+    let world = timed(50, 60_000, 10).await;
+    let url = world.serve().await;
+    assert_eq!(close_code(open(&url).await, &[]).await, 4408);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_said_who_it_is_may_stay() {
+    let world = timed(1_000, 60_000, 10).await;
     let url = world.serve().await;
     let mut socket = open(&url).await;
     assert_eq!(
         until_pong(&mut socket).await,
         Vec::<Json>::new(),
-        "pings are answered before that"
+        "pings need no token"
     );
-    assert_eq!(socket.closed().await.unwrap().0, 4408);
-    let mut socket = ready(&url, &world.user(1, 7)).await;
-    // Longer than the time-out, by the server's own work.
-    for _ in 0..20 {
-        socket.send(&subscribe("1", VIEWER)).await.unwrap();
-        assert_eq!(socket.message().await.unwrap()["type"], "next");
-        assert_eq!(socket.message().await.unwrap()["type"], "complete");
+    socket.send(&init(&world.user(1, 7))).await.unwrap();
+    assert_eq!(socket.message().await.unwrap()["type"], "connection_ack");
+    let began = realtime::Stopwatch::start();
+    while began.seconds() < 1.1 {
+        assert_eq!(until_pong(&mut socket).await, Vec::<Json>::new());
     }
 }
 
@@ -337,21 +349,23 @@ fn the_caps_are_those_that_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_socket_is_kept_alive_and_one_that_is_gone_is_let_go() {
-    let caps = Caps {
-        sockets: 1,
-        keep_alive: Duration::from_millis(20),
-        ..Caps::default()
-    };
-    let world = World::built(Settings::development(), caps).await;
-    let (url, ann) = (world.serve().await, world.user(1, 7));
-    let mut socket = ready(&url, &ann).await;
+async fn a_socket_that_answers_is_kept_alive() {
+    let world = timed(10_000, 400, 10).await;
+    let url = world.serve().await;
+    let mut socket = ready(&url, &world.user(1, 7)).await;
     // More than may go unanswered.
-    for _ in 0..10 {
+    for _ in 0..4 {
         assert_eq!(socket.next().await.unwrap(), Frame::Ping);
     }
-    // It no longer answers, nor does it go.
-    realtime::eventually("the silent socket's place is free", async || {
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_does_not_answer_is_let_go() {
+    let world = timed(10_000, 20, 1).await;
+    let url = world.serve().await;
+    // It neither answers nor goes.
+    let _silent = ready(&url, &world.user(1, 7)).await;
+    realtime::eventually("its place is free", async || {
         RawSocket::connect(&url, Some(PROTOCOL)).await.is_ok()
     })
     .await;
@@ -393,6 +407,18 @@ async fn a_server_that_stops_closes_its_sockets_with_1001_and_takes_no_more() {
     assert_eq!(codes, (1001, 1001));
     let late = RawSocket::connect(&url, Some(PROTOCOL)).await.err().unwrap();
     assert_eq!(late.to_string(), "refused with HTTP 503");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_does_not_wait_for_who_does_not_leave() {
+    let world = World::new().await;
+    let url = world.serve().await;
+    // Never read, so it never answers the close.
+    let _silent = ready(&url, &world.user(1, 7)).await;
+    let began = realtime::Stopwatch::start();
+    world.sockets.close(&world.clock).await;
+    let bound = LEAVE_WITHIN.as_secs_f64() * 2.0;
+    assert!(began.seconds() < bound + 1.0, "{} s", began.seconds());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -145,6 +145,12 @@ async fn what_is_no_request_is_refused_with_a_status() {
     let large = format!(r#"{{"query":"{}"}}"#, " ".repeat(1024 * 1024));
     let (status, ..) = ask(&world, Some(&ann), "text/event-stream", "application/json", large).await;
     assert_eq!(status, 413);
+    // A subscription has no single answer.
+    let answer = world.answer(&ann, CHANGED, json!({})).await;
+    assert_eq!(
+        answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT",
+        "{answer}"
+    );
     // Who reads JSON gets JSON.
     let accept = "application/json, text/event-stream";
     let (status, headers, _) = ask(&world, Some(&ann), accept, "application/json", query.to_owned()).await;

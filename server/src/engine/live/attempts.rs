@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Channel, Interest, OVERLAP, Word, before};
+use super::{Channel, Interest, OVERLAP, Word, before, crowded, past};
 use crate::engine::shared::Shared;
 use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::Belonging;
@@ -74,11 +74,6 @@ async fn poll(shared: &Shared, progress: &mut Progress) -> Result<(), StoreError
     Ok(())
 }
 
-/// One more than the limit, by which it shows that there is more.
-fn past(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
-}
-
 /// The webhooks that anybody is interested in. A scope that others share is read once.
 async fn watched(
     shared: &Shared,
@@ -140,28 +135,22 @@ impl Progress {
         watched: &HashMap<(Lane, WebhookId), Belonging>,
         ended: Vec<AttemptPlace>,
     ) {
-        if ended.len() > MOST_IN_ALL {
-            channel.say(Word::Lost(None));
-        }
-        let mut counts: HashMap<WebhookId, usize> = HashMap::new();
-        for attempt in &ended {
-            *counts.entry(attempt.delivery.key.webhook).or_default() += 1;
-        }
+        let is_all = ended.len() <= MOST_IN_ALL;
+        let of = |attempt: &AttemptPlace| attempt.delivery.key.webhook;
+        let crowded = crowded(ended.iter().map(of), MOST_OF_WEBHOOK);
         for attempt in ended {
             let key = attempt.delivery.key;
-            let Some(belonging) = watched.get(&(key.lane, key.webhook)) else {
-                continue;
-            };
-            if counts
-                .get(&key.webhook)
-                .is_some_and(|count| *count > MOST_OF_WEBHOOK)
+            if let Some(belonging) = watched.get(&(key.lane, key.webhook))
+                && self.told.insert(attempt)
             {
-                counts.remove(&key.webhook);
-                channel.say(Word::Lost(Some(belonging.clone())));
-            }
-            if self.told.insert(attempt) {
                 channel.say(Word::Told((belonging.clone(), attempt)));
             }
+        }
+        for belonging in watched.values().filter(|one| crowded.contains(&one.webhook)) {
+            channel.say(Word::Lost(Some(belonging.clone())));
+        }
+        if !is_all {
+            channel.say(Word::Lost(None));
         }
     }
 }

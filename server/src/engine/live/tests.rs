@@ -113,7 +113,16 @@ async fn one_poll_brings_so_much_and_says_when_there_was_more() {
     // A channel does not hold so many: who does not read meanwhile falls behind.
     let many = MOST_IN_ALL / MOST_OF_WEBHOOK;
     assert_eq!(told(MOST_IN_ALL, many).await, (MOST_UNHEARD, false));
+    assert!(told(MOST_IN_ALL + 1, many + 1).await.1);
     assert!(is_watchable(MOST_WATCHED) && !is_watchable(MOST_WATCHED + 1));
+}
+
+#[test]
+fn a_webhook_may_stand_there_so_often_and_no_more() {
+    let one = WebhookId::new(now());
+    assert!(crowded(std::iter::repeat_n(one, MOST_NOTICES), MOST_NOTICES).is_empty());
+    let past = crowded(std::iter::repeat_n(one, MOST_NOTICES + 1), MOST_NOTICES);
+    assert_eq!(past, HashSet::from([one]));
 }
 
 #[tokio::test]
