@@ -15,7 +15,7 @@ const POSTED: &str = "subscription { noticePosted { kind webhook { id } } }";
 
 async fn banned(live: &mut LiveClient, subscription: &str) -> Value {
     loop {
-        let event = live.event(subscription).await.unwrap();
+        let event = live.event(subscription).await.expect("the subscription goes on");
         if event["webhookChanged"]["health"]["state"] == "BANNED" {
             return event["webhookChanged"].clone();
         }

@@ -84,7 +84,11 @@ async fn every_breach_of_the_protocol_has_its_close_code() {
         subscribe(&"x".repeat(MOST_ID_BYTES + 1), VIEWER),
     ] {
         let socket = ready(&url, &ann).await;
-        assert_eq!(close_code(socket, &[message.clone()]).await, 4400, "{message}");
+        assert_eq!(
+            close_code(socket, std::slice::from_ref(&message)).await,
+            4400,
+            "{message}"
+        );
     }
     let mut socket = ready(&url, &ann).await;
     let longest = "x".repeat(MOST_ID_BYTES);
