@@ -15,7 +15,7 @@ const POSTED: &str = "subscription { noticePosted { kind webhook { id } } }";
 
 async fn banned(live: &mut LiveClient, subscription: &str) -> Value {
     loop {
-        let event = live.event(subscription).await.unwrap();
+        let event = live.event(subscription).await.expect("the subscription goes on");
         if event["webhookChanged"]["health"]["state"] == "BANNED" {
             return event["webhookChanged"].clone();
         }
@@ -177,5 +177,37 @@ async fn what_the_caller_may_not_see_is_not_told() {
             assert_eq!(live.rest(subscription).await.unwrap(), Vec::<Value>::new());
         }
     }
+    world.verify().await;
+}
+
+/// A server that stops tells its subscribers so, and does not wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_sends_its_subscribers_away() {
+    let mut world = World::builder().servers(2).start().await;
+    let mut live = world.company(1).at(1).user(7).live().await.unwrap();
+    live.subscribe(CHANGED, json!({})).await.unwrap();
+    let (closed, ()) = tokio::join!(live.closed(), world.stop(1));
+    assert_eq!(closed.unwrap().0, 1001);
+    world.verify().await;
+}
+
+/// DESIGN, Simulated clock: subscribers cost time nothing and keep it from nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn seventy_two_idle_hours_with_subscribers_cost_under_200_statements() {
+    let world = World::builder().metered().start().await;
+    let user = world.company(1).user(7);
+    let receiver = world.receiver(200).await;
+    user.create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap();
+    let mut live = user.live().await.unwrap();
+    for document in [CHANGED, RECORDED, POSTED] {
+        live.subscribe(document, json!({})).await.unwrap();
+    }
+    world.settle().await;
+    let before = world.statements();
+    world.advance("PT72H").await;
+    let cost = world.statements() - before;
+    assert!(cost < 200, "72 idle hours cost {cost} statements");
     world.verify().await;
 }

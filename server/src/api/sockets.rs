@@ -20,7 +20,7 @@ pub const MOST_SOCKETS: usize = 1_000;
 pub const MOST_OF_COMPANY: usize = 100;
 /// Operations that are under way on one WebSocket.
 pub const MOST_OPERATIONS: usize = 100;
-/// Bytes of one message: what fits over HTTP.
+/// Bytes of one message: what fits over HTTP, but for the platform's publications, which may be larger there.
 pub const MOST_MESSAGE_BYTES: usize = 1024 * 1024;
 /// Bytes of an operation's id.
 pub const MOST_ID_BYTES: usize = 256;

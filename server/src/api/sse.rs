@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_graphql::Response;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use serde_json::json;
@@ -49,6 +49,12 @@ pub fn is_asked_for(headers: &HeaderMap) -> bool {
 
 /// Answers a posted request with a stream.
 pub async fn post(endpoint: Endpoint, headers: HeaderMap, body: Body) -> axum::response::Response {
+    if !http::is_json(&headers) {
+        let why = "The request's content type must be application/json.";
+        let mut response = http::refusal(ApiError::bad_input(why));
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return response;
+    }
     match begin(&endpoint, &headers, body).await {
         Ok(stream) => {
             let mut response = axum::response::Response::new(Body::from_stream(stream));
@@ -71,11 +77,6 @@ async fn begin(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<impl Stream<Item = std::result::Result<Bytes, Infallible>> + use<>> {
-    if !http::is_json(headers) {
-        return Err(ApiError::bad_input(
-            "The request's content type must be application/json.",
-        ));
-    }
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let services = &endpoint.services;
     let session = authenticate(services, token).await?;

@@ -7,12 +7,15 @@ mod events;
 mod graphiql;
 mod http;
 mod lists;
+mod live;
 mod notices;
 mod persisted;
 mod rates;
 mod removal;
 mod replays;
 mod sim;
+mod socket;
+mod sse;
 mod standing;
 mod stats;
 mod test_deliveries;
@@ -27,6 +30,8 @@ use jiff::civil::date;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value as Json, json};
+use tenterhook_harness::realtime;
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -51,6 +56,7 @@ struct World {
     clock: Clock,
     engine: Engine,
     store: Store,
+    sockets: Arc<Sockets>,
 }
 
 /// A token, and the claims it was made of.
@@ -101,6 +107,7 @@ impl World {
         })
         .await
         .unwrap();
+        let sockets = Sockets::new(caps);
         let keys = KeySet::shared_secret(&SECRET.into());
         let services = Arc::new(Services {
             store: store.clone(),
@@ -115,7 +122,7 @@ impl World {
             prober: engine.prober(),
             replayer: engine.replayer(),
             live: engine.live(),
-            sockets: Sockets::new(caps),
+            sockets: sockets.clone(),
             gauges: engine.gauges(),
         });
         Self {
@@ -123,7 +130,20 @@ impl World {
             clock,
             engine,
             store,
+            sockets,
         }
+    }
+
+    /// Serves on a real socket for as long as the test runs; answers where.
+    async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = self.router.clone();
+        // Simulated time does not know of it, as in a server.
+        drop(realtime::spawn(
+            async move { axum::serve(listener, router).await },
+        ));
+        format!("http://{address}")
     }
 
     fn token(&self, claims: Json) -> Token {

@@ -18,7 +18,7 @@ mod attempts;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -42,8 +42,8 @@ pub const MOST_AT_ONCE: usize = 64;
 pub const OVERLAP: SignedDuration = SignedDuration::from_secs(5);
 /// How long after its transition a notice may be written and still be told, if the feed was read meanwhile.
 pub const NOTICE_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
-/// Notices of one webhook that one look brings: a leap of simulated time over months can make more.
-const MOST_NOTICES: i64 = 100;
+/// Notices of one webhook that one look brings: a leap of simulated time over weeks can make more.
+const MOST_NOTICES: usize = 100;
 
 /// A listener did not hear of everything: it must look for itself, and may listen again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -171,6 +171,9 @@ pub(super) async fn tell(shared: &Shared, webhooks: &[(Lane, WebhookId)]) -> Res
             }
         }
     }
+    for id in crowded(posted.iter().map(|notice| notice.webhook), MOST_NOTICES) {
+        hub.notices.say(Word::Lost(belonging(id)));
+    }
     for notice in posted {
         if let Some(belonging) = belonging(notice.webhook) {
             hub.notices.say(Word::Told((belonging, Arc::new(notice))));
@@ -188,7 +191,7 @@ async fn new_notices(
     let mut read = Vec::new();
     if !webhooks.is_empty() {
         let mut conn = shared.store.conn().await?;
-        read = notices::last_of_each(&mut conn, webhooks, since, MOST_NOTICES).await?;
+        read = notices::last_of_each(&mut conn, webhooks, since, past(MOST_NOTICES)).await?;
     }
     let mut posted = shared.live.posted();
     let Some(posted) = posted.as_mut() else {
@@ -200,6 +203,21 @@ async fn new_notices(
     let since = posted.since;
     posted.told.retain(|_, at| *at >= since);
     Ok(read)
+}
+
+/// One more than a limit, by which a read shows that there is more.
+fn past(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+/// The webhooks that stand there more than `most` times.
+fn crowded(webhooks: impl Iterator<Item = WebhookId>, most: usize) -> HashSet<WebhookId> {
+    let mut counts: HashMap<WebhookId, usize> = HashMap::new();
+    for webhook in webhooks {
+        *counts.entry(webhook).or_default() += 1;
+    }
+    let crowded = counts.into_iter().filter(|(_, count)| *count > most);
+    crowded.map(|(webhook, _)| webhook).collect()
 }
 
 fn before(at: Timestamp, by: SignedDuration) -> Timestamp {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Interest, OVERLAP, Word, before};
+use super::{Channel, Interest, OVERLAP, Word, before, crowded, past};
 use crate::engine::shared::Shared;
 use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::Belonging;
@@ -69,16 +69,9 @@ async fn poll(shared: &Shared, progress: &mut Progress) -> Result<(), StoreError
         let mut conn = shared.store.conn().await?;
         live::ended_since(&mut conn, &keys, since, past(MOST_OF_WEBHOOK), past(MOST_IN_ALL)).await?
     };
-    progress.tell(shared, &watched, ended);
-    progress.last = Some(now);
-    let next = before(now, OVERLAP);
-    progress.told.retain(|attempt| attempt.ended_at >= next);
+    progress.tell(&shared.live.attempts, &watched, ended);
+    progress.reach(now);
     Ok(())
-}
-
-/// One more than the limit, by which it shows that there is more.
-fn past(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 /// The webhooks that anybody is interested in. A scope that others share is read once.
@@ -106,14 +99,8 @@ async fn watched(
     if !named.is_empty() {
         found.extend(live::named(&mut conn, &named).await?);
     }
-    let mut counts = vec![0_usize; interests.len()];
-    for (at, _) in &found {
-        if let Some(count) = counts.get_mut(*at) {
-            *count += 1;
-        }
-    }
     for (at, scope) in scopes {
-        if counts.get(at).is_some_and(|count| *count > MOST_WATCHED) {
+        if !is_watchable(found.iter().filter(|(of, _)| *of == at).count()) {
             let sharing = interests
                 .iter()
                 .filter(|(_, other, _)| other.webhook.is_none() && other.scope == *scope);
@@ -128,37 +115,42 @@ async fn watched(
         .collect())
 }
 
+/// Whether a listener can be watched so many webhooks for.
+pub(super) fn is_watchable(webhooks: usize) -> bool {
+    webhooks <= MOST_WATCHED
+}
+
 impl Progress {
+    /// Notes that a poll at `now` has told what there was, and forgets what no later one can meet again.
+    pub(super) fn reach(&mut self, now: Timestamp) {
+        self.last = Some(now);
+        let next = before(now, OVERLAP);
+        self.told.retain(|attempt| attempt.ended_at >= next);
+    }
+
     /// Tells what is new of `ended`, and where it is not all.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
-        shared: &Shared,
+        channel: &Channel<AttemptPlace>,
         watched: &HashMap<(Lane, WebhookId), Belonging>,
         ended: Vec<AttemptPlace>,
     ) {
-        let channel = &shared.live.attempts;
-        if ended.len() > MOST_IN_ALL {
-            channel.say(Word::Lost(None));
-        }
-        let mut counts: HashMap<WebhookId, usize> = HashMap::new();
-        for attempt in &ended {
-            *counts.entry(attempt.delivery.key.webhook).or_default() += 1;
-        }
+        let is_all = ended.len() <= MOST_IN_ALL;
+        let of = |attempt: &AttemptPlace| attempt.delivery.key.webhook;
+        let crowded = crowded(ended.iter().map(of), MOST_OF_WEBHOOK);
         for attempt in ended {
             let key = attempt.delivery.key;
-            let Some(belonging) = watched.get(&(key.lane, key.webhook)) else {
-                continue;
-            };
-            if counts
-                .get(&key.webhook)
-                .is_some_and(|count| *count > MOST_OF_WEBHOOK)
+            if let Some(belonging) = watched.get(&(key.lane, key.webhook))
+                && self.told.insert(attempt)
             {
-                counts.remove(&key.webhook);
-                channel.say(Word::Lost(Some(belonging.clone())));
-            }
-            if self.told.insert(attempt) {
                 channel.say(Word::Told((belonging.clone(), attempt)));
             }
+        }
+        for belonging in watched.values().filter(|one| crowded.contains(&one.webhook)) {
+            channel.say(Word::Lost(Some(belonging.clone())));
+        }
+        if !is_all {
+            channel.say(Word::Lost(None));
         }
     }
 }
