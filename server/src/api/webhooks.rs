@@ -19,7 +19,7 @@ pub use standing::StandingMutations;
 pub use testing::TestMutations;
 
 use super::apps::App;
-use super::connection::{Connection, Counted, PageArguments, page_cost};
+use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
 use super::context::Ask;
 use super::cursor;
 use super::deliveries::{Delivery, DeliveryStatus};
@@ -227,7 +227,9 @@ impl Webhook {
     }
 
     /// Its deliveries, newest first.
-    #[graphql(complexity = "1 + page_cost(first, last) * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
     async fn deliveries(
         &self,
         ctx: &Context<'_>,
