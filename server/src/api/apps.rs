@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
-use super::connection::{Connection, Counted, PageArguments, page_cost};
+use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
 use super::context::Ask;
 use super::cursor;
 use super::error::{ApiError, Result};
@@ -79,7 +79,9 @@ pub struct AppQueries;
 #[Object]
 impl AppQueries {
     /// All apps, newest first, removed ones too. For the platform and operators.
-    #[graphql(complexity = "1 + page_cost(first, None) * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
     async fn apps(
         &self,
         ctx: &Context<'_>,

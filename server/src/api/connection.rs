@@ -79,6 +79,16 @@ pub fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
     usize::try_from(size).unwrap_or_default()
 }
 
+/// The most that a field is said to cost. Far over any limit, and far under what sums of it could overflow.
+const UNAFFORDABLE: usize = 1 << 40;
+
+/// What a field costs whose selection is read for so many elements: one, and the selection for each.
+///
+/// Pages within pages multiply to more than a number holds before the depth of a query is looked at.
+pub fn cost_of(elements: usize, each: usize) -> usize {
+    elements.saturating_mul(each).saturating_add(1).min(UNAFFORDABLE)
+}
+
 /// A page of a list.
 pub struct Connection<T> {
     edges: Vec<Edge<T>>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 
 use super::attempts::Attempt;
-use super::connection::{Connection, Counted, PageArguments, page_cost};
+use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
 use super::context::Ask;
 use super::cursor;
 use super::error::{ApiError, Result};
@@ -174,7 +174,9 @@ impl Delivery {
     }
 
     /// Its attempts, oldest first: at most four.
-    #[graphql(complexity = "1 + 4 * child_complexity")]
+    ///
+    /// Costs 1, and four times what is selected of an attempt.
+    #[graphql(complexity = "cost_of(4, child_complexity)")]
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<Attempt>> {
         if let Some(tested) = &self.tested {
             return Ok(vec![Attempt::new(tested.attempt.clone(), self.clone())]);
@@ -211,7 +213,9 @@ pub struct DeliveryQueries;
 #[Object]
 impl DeliveryQueries {
     /// The deliveries to all webhooks that the caller may see, newest first.
-    #[graphql(complexity = "1 + page_cost(first, last) * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
     async fn deliveries(
         &self,
         ctx: &Context<'_>,

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, Object};
 
-use super::connection::{Connection, PageArguments, page_cost};
+use super::connection::{Connection, PageArguments, cost_of, page_cost};
 use super::context::Ask;
 use super::deliveries::{Delivery, lane_of, list};
 use super::error::{ApiError, Result};
@@ -102,7 +102,9 @@ impl Event {
     }
 
     /// Its deliveries to webhooks that the caller may see, newest first.
-    #[graphql(complexity = "1 + page_cost(first, None) * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
     async fn deliveries(
         &self,
         ctx: &Context<'_>,

@@ -3,6 +3,7 @@
 use async_graphql::{Context, ID, Interface, Object};
 
 use super::apps::{App, sees_app};
+use super::connection::cost_of;
 use super::context::Ask;
 use super::deliveries::Delivery;
 use super::error::{ApiError, Result};
@@ -48,7 +49,9 @@ impl NodeQueries {
     }
 
     /// Whatever has these global ids, in their order; null where there is nothing that the caller may see.
-    #[graphql(complexity = "1 + ids.len() * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of a node for each id.
+    #[graphql(complexity = "cost_of(ids.len(), child_complexity)")]
     async fn nodes(
         &self,
         ctx: &Context<'_>,

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 
-use super::connection::{Connection, Counted, PageArguments, page_cost};
+use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
 use super::context::Ask;
 use super::cursor;
 use super::deliveries::expired;
@@ -129,7 +129,9 @@ pub struct NoticeQueries;
 #[Object]
 impl NoticeQueries {
     /// The notices about webhooks that the caller may see, newest first.
-    #[graphql(complexity = "1 + page_cost(first, None) * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
     async fn notices(
         &self,
         ctx: &Context<'_>,

@@ -91,7 +91,7 @@ impl Extension for Watch {
         let mut document = next
             .run(ctx, query, variables)
             .await
-            .map_err(|error| limited(error, ErrorCode::ParseFailed))?;
+            .map_err(|error| limited(in_one_line(error), ErrorCode::ParseFailed))?;
         let registry = &ctx.schema_env.registry;
         let _ = self
             .misfit_literals
@@ -154,6 +154,14 @@ fn selected<'a>(
         _ => None,
     };
     operation.map(|operation| &operation.node)
+}
+
+/// The parser draws the line of the document, with an arrow and then what it expected. The place is told beside it.
+fn in_one_line(mut error: ServerError) -> ServerError {
+    if let Some((_, expected)) = error.message.rsplit_once("\n  = ") {
+        error.message = format!("Syntax error: {expected}.");
+    }
+    error
 }
 
 /// Bounded, and each with a code.

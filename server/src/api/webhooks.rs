@@ -23,7 +23,7 @@ pub use testing::TestMutations;
 
 use self::stats::stats_cost;
 use super::apps::App;
-use super::connection::{Connection, Counted, PageArguments, page_cost};
+use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
 use super::context::{Ask, Services};
 use super::cursor;
 use super::deliveries::{Delivery, DeliveryStatus};
@@ -240,7 +240,9 @@ impl Webhook {
     }
 
     /// Its deliveries, newest first.
-    #[graphql(complexity = "1 + page_cost(first, last) * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
     async fn deliveries(
         &self,
         ctx: &Context<'_>,

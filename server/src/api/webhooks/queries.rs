@@ -3,7 +3,7 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use super::{Webhook, WebhookState, WebhookType};
-use crate::api::connection::{Connection, Counted, PageArguments, page_cost};
+use crate::api::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
 use crate::api::context::Ask;
 use crate::api::cursor;
 use crate::api::error::{ApiError, ErrorCode, Result};
@@ -87,7 +87,9 @@ impl WebhookQueries {
     }
 
     /// The webhooks that the caller may see.
-    #[graphql(complexity = "1 + page_cost(first, last) * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "the arguments of a Relay connection")]
     async fn webhooks(
         &self,
