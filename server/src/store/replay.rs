@@ -16,12 +16,19 @@ use crate::model::delivery::{Delivery, DeliveryStatus};
 use crate::model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId};
 
 /// Left unleased, for whoever claims it. An event that is not kept any more makes none.
+///
+/// The greatest open generation is looked up as the last key up to the greatest there can be: asked for by equality and
+/// `max`, a planner without statistics takes the smaller index over due times, which has all of a webhook's deliveries
+/// to look through for each event.
 const REPLAY: &str = "\
 with old as materialized (
     select k.n, k.lane, k.webhook, k.event, e.company, e.accepted_at,
            1 + greatest(
-               coalesce((select max(d.generation) from deliveries d
-                         where d.lane = k.lane and d.webhook = k.webhook and d.event = k.event), 0),
+               coalesce((select case when d.webhook = k.webhook and d.event = k.event then d.generation end
+                         from deliveries d
+                         where d.lane = k.lane
+                           and (d.webhook, d.event, d.generation) <= (k.webhook, k.event, 2147483647)
+                         order by d.webhook desc, d.event desc, d.generation desc limit 1), 0),
                coalesce((select max(a.generation) from attempts a
                          where a.lane = k.lane and a.webhook = k.webhook and a.event = k.event and a.generation > 0), 0),
                coalesce((select max(o.generation) from outcomes o
