@@ -14,6 +14,7 @@ mod documentation;
 mod fairness;
 mod idleness;
 mod limits;
+mod live;
 mod outcomes;
 mod payloads;
 mod permissions;

@@ -5,6 +5,7 @@
 
 mod control;
 mod delivery;
+pub mod live;
 mod log;
 mod notice;
 mod platform;

@@ -20,9 +20,11 @@ pub mod events;
 pub mod global_id;
 mod graphiql;
 pub mod http;
+pub mod live;
 pub mod loaders;
 pub mod node;
 pub mod notices;
+pub mod operation;
 mod plain;
 pub mod publishing;
 mod removal;
@@ -30,6 +32,9 @@ pub mod replays;
 pub mod scalars;
 pub mod schema;
 mod sim;
+mod socket;
+pub mod sockets;
+mod sse;
 mod stages;
 pub mod token;
 pub mod user_error;
@@ -48,6 +53,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use context::Services;
 use error::ApiError;
 use http::Endpoint;
+pub use sockets::Sockets;
 
 /// Everything that is served over HTTP.
 pub fn router(services: Arc<Services>) -> Router {
@@ -59,6 +65,7 @@ pub fn router(services: Arc<Services>) -> Router {
     let graphiql = services.settings.graphiql.then(graphiql::router);
     Router::new()
         .route("/graphql", post(http::post))
+        .route("/graphql/ws", get(socket::upgrade))
         .with_state(endpoint)
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(plain::ready))

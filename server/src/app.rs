@@ -18,8 +18,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::api::sockets::Caps;
 use crate::api::token::{KeySet, Verifier};
-use crate::api::{self, Services};
+use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
 use crate::engine::transport::{SystemResolver, Transport, TransportSettings, authorities};
@@ -67,6 +68,7 @@ pub async fn run(
         let Started {
             engine,
             router,
+            sockets,
             _simulated_time,
         } = start(&settings, &clock).await?;
         // Nobody else sets it.
@@ -74,9 +76,11 @@ pub async fn run(
         tracing::info!("ready");
         shutdown.await;
         tracing::info!("draining");
-        engine
-            .stop(settings.policy.attempt_timeout + GRACE_BEYOND_TIMEOUT)
-            .await;
+        // Those who are connected can go to another server at once.
+        tokio::join!(
+            sockets.close(&clock),
+            engine.stop(settings.policy.attempt_timeout + GRACE_BEYOND_TIMEOUT)
+        );
         anyhow::Ok(())
     };
     // Not a task of its own: simulated time would wait for its listener.
@@ -89,6 +93,7 @@ pub async fn run(
 struct Started {
     engine: Engine,
     router: Router,
+    sockets: Arc<Sockets>,
     /// Keeps simulated time written down for as long as the server lives.
     _simulated_time: Arc<Store>,
 }
@@ -147,6 +152,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     })
     .await
     .context("the engine cannot start on this database")?;
+    let sockets = Sockets::new(Caps::default());
     let services = Services {
         store: for_reads,
         clock: clock.clone(),
@@ -158,12 +164,15 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         propagation: engine.propagation(),
         prober: engine.prober(),
         replayer: engine.replayer(),
+        live: engine.live(),
+        sockets: sockets.clone(),
         gauges: engine.gauges(),
     };
     let router = api::router(Arc::new(services));
     Ok(Started {
         engine,
         router,
+        sockets,
         _simulated_time: simulated_time,
     })
 }

@@ -13,6 +13,7 @@
 //!  publish ─▶ committer ──leased rows──▶ queue ─▶ attempt ─▶ settler ─▶ (rows, health, notices)
 //!                  └──overflow──▶ calendar ─▶ claimer ─┘            └──retries──▶ calendar
 //!  feed: what other processes did     sweeper: what time did     node: who is alive     leases: what stays ours
+//!  live: what the API's subscribers are told
 //! ```
 
 mod attempt;
@@ -23,6 +24,7 @@ mod feed;
 pub mod handles;
 mod housekeeping;
 mod leases;
+pub mod live;
 mod metrics;
 mod node;
 pub mod publisher;
@@ -46,6 +48,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 pub use handles::{Gauges, Prober, Propagation, Replayer};
+pub use live::Live;
 pub use publisher::{PublishError, Published, Publisher};
 pub use queue::Places;
 pub use replays::Replayed;
@@ -155,6 +158,7 @@ impl Engine {
             clock.spawn("leases", leases::run(shared.clone())),
             clock.spawn("sweeper", sweeper::run(shared.clone())),
             clock.spawn("daily", housekeeping::run_daily(shared.clone())),
+            clock.spawn("attempt watch", live::watch(shared.clone())),
             clock.spawn("tidy", housekeeping::run_tidy(shared.clone())),
         ];
         Ok(Self {
@@ -184,6 +188,11 @@ impl Engine {
     /// Makes new deliveries of old events.
     pub fn replayer(&self) -> Replayer {
         Replayer(self.shared.clone())
+    }
+
+    /// Tells subscribers what happens.
+    pub fn live(&self) -> Live {
+        Live(self.shared.clone())
     }
 
     /// Figures.

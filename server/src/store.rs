@@ -20,6 +20,7 @@ pub mod facts;
 pub mod health;
 pub mod idempotency;
 pub mod installations;
+pub mod live;
 pub mod migrations;
 pub mod nodes;
 pub mod notices;

@@ -2,6 +2,7 @@
 
 use super::context::{Services, Session};
 use super::error::{ApiError, ErrorCode, Result};
+use super::token::Refusal;
 use crate::model::access::Caller;
 use crate::store::users::{self, UserEntry};
 
@@ -14,15 +15,16 @@ pub async fn authenticate(services: &Services, authorization: Option<&str>) -> R
         .and_then(bearer)
         .ok_or_else(|| unauthenticated("A bearer token is needed."))?;
     let now = services.clock.now();
-    let caller = services
+    let (caller, expires_at) = services
         .tokens
-        .verify(token, now)
+        .verify_until(token, now)
         .await
         .map_err(unauthenticated)?;
     let Caller::User(user) = &caller else {
         return Ok(Session {
             caller,
             app_installed: false,
+            expires_at,
         });
     };
     let mut conn = services.store.conn().await?;
@@ -41,6 +43,27 @@ pub async fn authenticate(services: &Services, authorization: Option<&str>) -> R
     Ok(Session {
         app_installed: presence.app_installed,
         caller,
+        expires_at,
+    })
+}
+
+/// The session as it is now: the token's end has not been reached, the user is still there, and what is installed is
+/// known anew. For what goes on longer than a request.
+pub async fn renew(services: &Services, session: &Session) -> Result<Session> {
+    if services.clock.now() >= session.expires_at {
+        return Err(unauthenticated(Refusal::Expired));
+    }
+    let Caller::User(user) = &session.caller else {
+        return Ok(session.clone());
+    };
+    let mut conn = services.store.conn().await?;
+    let presence = users::presence(&mut conn, user.company, user.user, user.app.as_ref()).await?;
+    if presence.removed {
+        return Err(unauthenticated("The token's user was removed."));
+    }
+    Ok(Session {
+        app_installed: presence.app_installed,
+        ..session.clone()
     })
 }
 

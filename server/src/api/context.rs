@@ -6,10 +6,11 @@ use async_graphql::Context;
 use jiff::Timestamp;
 
 use super::error::{ApiError, Result};
+use super::sockets::Sockets;
 use super::token::Verifier;
 use crate::clock::Clock;
 use crate::config::{PolicySettings, Settings};
-use crate::engine::{Gauges, Prober, Propagation, Publisher, Replayer};
+use crate::engine::{Gauges, Live, Prober, Propagation, Publisher, Replayer};
 use crate::model::access::{Caller, WebhookScope};
 use crate::policy::access;
 use crate::policy::sealing::SealingKey;
@@ -39,6 +40,10 @@ pub struct Services {
     pub prober: Prober,
     /// Makes new deliveries of old events (D12).
     pub replayer: Replayer,
+    /// Tells subscribers what happens.
+    pub live: Live,
+    /// The connections that subscriptions go over.
+    pub sockets: Arc<Sockets>,
     /// The engine's figures, for `/readyz` and `/metrics`.
     pub gauges: Gauges,
 }
@@ -68,9 +73,16 @@ pub struct Session {
     pub caller: Caller,
     /// Whether the token's user has the token's app installed.
     pub app_installed: bool,
+    /// When the token's end is reached (T2).
+    pub expires_at: Timestamp,
 }
 
 impl Session {
+    /// What the caller might ever see with its token: all of [`scope`](Self::scope), whatever gets installed.
+    pub fn reach(&self) -> WebhookScope {
+        access::scope(&self.caller, true)
+    }
+
     /// What the caller sees.
     pub fn scope(&self) -> WebhookScope {
         access::scope(&self.caller, self.app_installed)

@@ -116,6 +116,11 @@ impl ApiError {
         self.code
     }
 
+    /// Its sentence for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// As it stands in a response, outside any field.
     pub fn into_server_error(self) -> ServerError {
         let mut error = ServerError::new(self.message.clone(), None);

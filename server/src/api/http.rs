@@ -18,10 +18,11 @@ use super::document;
 use super::error::{ApiError, ErrorCode};
 use super::loaders;
 use super::schema::ApiSchema;
+use super::sse;
 use crate::model::access::Caller;
 
 /// Bytes of a body.
-const BODY_LIMIT: usize = 1024 * 1024;
+pub(super) const BODY_LIMIT: usize = 1024 * 1024;
 /// Bytes of the platform's bodies, which carry events.
 const PUBLISHING_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -61,6 +62,9 @@ pub async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> axum::response::Response {
+    if sse::is_asked_for(&headers) {
+        return sse::post(endpoint, headers, body).await;
+    }
     let Some(media) = Media::accepted(&headers) else {
         let why = "The answer is application/graphql-response+json or application/json.";
         return refused(Media::Json, StatusCode::NOT_ACCEPTABLE, ApiError::bad_input(why));
@@ -164,7 +168,7 @@ impl Media {
 }
 
 /// `application/json`, with nothing but UTF-8 as its character set. A form, which another site's page can post, is not.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
     };

@@ -1,11 +1,12 @@
 //! The schema: its roots, its limits, and its text.
 
-use async_graphql::{EmptySubscription, MergedObject, Schema};
+use async_graphql::{MergedObject, Schema};
 
 use super::apps::{AppMutations, AppQueries};
 use super::catalog::CatalogQueries;
 use super::deliveries::DeliveryQueries;
 use super::events::EventQueries;
+use super::live::Subscription;
 use super::node::NodeQueries;
 use super::notices::NoticeQueries;
 use super::publishing::PublishingMutations;
@@ -50,11 +51,11 @@ pub struct Mutation(
 );
 
 /// The schema that is served.
-pub type ApiSchema = Schema<Query, Mutation, EmptySubscription>;
+pub type ApiSchema = Schema<Query, Mutation, Subscription>;
 
 /// The schema with its limits. What resolvers need comes with each request.
 pub fn build() -> ApiSchema {
-    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+    Schema::build(Query::default(), Mutation::default(), Subscription)
         .limit_depth(DEEPEST)
         .limit_complexity(COSTLIEST)
         .limit_directives(MOST_DIRECTIVES)

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextParseQuery, NextRequest, NextValidation,
+    Extension, ExtensionContext, ExtensionFactory, NextParseQuery, NextRequest, NextSubscribe, NextValidation,
 };
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Response, ServerError, ServerResult, ValidationResult, Variables, async_trait};
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 
 use super::error::{ErrorCode, with_code};
 
@@ -29,13 +32,16 @@ impl ExtensionFactory for Stages {
 #[async_trait::async_trait]
 impl Extension for Stages {
     async fn request(&self, ctx: &ExtensionContext<'_>, next: NextRequest<'_>) -> Response {
-        let mut response = next.run(ctx).await;
-        response.errors.truncate(MOST_ERRORS);
-        // Resolvers give their errors a code: one without is about an argument's or a variable's value.
-        for error in &mut response.errors {
-            *error = with_code(error.clone(), ErrorCode::BadUserInput);
-        }
-        response
+        finished(next.run(ctx).await)
+    }
+
+    fn subscribe<'s>(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        stream: BoxStream<'s, Response>,
+        next: NextSubscribe<'_>,
+    ) -> BoxStream<'s, Response> {
+        next.run(ctx, stream).map(finished).boxed()
     }
 
     async fn parse_query(
@@ -62,6 +68,15 @@ impl Extension for Stages {
                 .collect()
         })
     }
+}
+
+fn finished(mut response: Response) -> Response {
+    response.errors.truncate(MOST_ERRORS);
+    // Resolvers give their errors a code: one without is about an argument's or a variable's value.
+    for error in &mut response.errors {
+        *error = with_code(error.clone(), ErrorCode::BadUserInput);
+    }
+    response
 }
 
 fn coded(error: ServerError, otherwise: ErrorCode) -> ServerError {

@@ -5,10 +5,13 @@ mod events;
 mod graphiql;
 mod http;
 mod lists;
+mod live;
 mod notices;
 mod removal;
 mod replays;
 mod sim;
+mod socket;
+mod sse;
 mod standing;
 mod test_deliveries;
 mod webhooks;
@@ -22,12 +25,15 @@ use jiff::civil::date;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value as Json, json};
+use tenterhook_harness::realtime;
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use super::sockets::Caps;
 use super::token::{KeySet, Verifier};
-use super::{Services, router};
+use super::{Services, Sockets, router};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
@@ -43,6 +49,7 @@ struct World {
     router: Router,
     clock: Clock,
     engine: Engine,
+    sockets: Arc<Sockets>,
 }
 
 /// A token, and the claims it was made of.
@@ -55,6 +62,10 @@ impl World {
     }
 
     async fn with(settings: Settings) -> Self {
+        Self::built(settings, Caps::default()).await
+    }
+
+    async fn built(settings: Settings, caps: Caps) -> Self {
         // What an INTERNAL error was is in the log only; a test that fails shows it.
         let _ = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
@@ -89,6 +100,7 @@ impl World {
         })
         .await
         .unwrap();
+        let sockets = Sockets::new(caps);
         let keys = KeySet::shared_secret(&SECRET.into());
         let services = Arc::new(Services {
             store,
@@ -101,13 +113,28 @@ impl World {
             propagation: engine.propagation(),
             prober: engine.prober(),
             replayer: engine.replayer(),
+            live: engine.live(),
+            sockets: sockets.clone(),
             gauges: engine.gauges(),
         });
         Self {
             router: router(services),
             clock,
             engine,
+            sockets,
         }
+    }
+
+    /// Serves on a real socket for as long as the test runs; answers where.
+    async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = self.router.clone();
+        // Simulated time does not know of it, as in a server.
+        drop(realtime::spawn(
+            async move { axum::serve(listener, router).await },
+        ));
+        format!("http://{address}")
     }
 
     fn token(&self, claims: Json) -> Token {

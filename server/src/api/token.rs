@@ -54,6 +54,11 @@ impl Verifier {
 
     /// Who holds the token at `now`.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
+        Ok(self.verify_until(token, now).await?.0)
+    }
+
+    /// Who holds the token at `now`, and when it will no longer be accepted.
+    pub async fn verify_until(&self, token: &str, now: Timestamp) -> Result<(Caller, Timestamp), Refusal> {
         let header: Header = decode_header(token).map_err(|_| Refusal::Invalid)?;
         let key = self.keys.key_for(&header).await.ok_or(Refusal::Invalid)?;
         let mut validation = Validation::new(header.alg);
@@ -72,10 +77,12 @@ impl Verifier {
             return Err(Refusal::Early);
         }
         // Written so that a number that compares to nothing is an end.
-        if !claims.exp.is_some_and(|exp| now < exp) {
+        let Some(exp) = claims.exp.filter(|exp| now < *exp) else {
             return Err(Refusal::Expired);
-        }
-        claims.caller().ok_or(Refusal::Nobody)
+        };
+        // Whole microseconds, of which a number of this size is sure; a later end than time has is its end.
+        let end = Timestamp::from_microsecond((exp * 1e6).ceil() as i64).unwrap_or(Timestamp::MAX);
+        Ok((claims.caller().ok_or(Refusal::Nobody)?, end))
     }
 }
 

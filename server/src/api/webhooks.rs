@@ -10,6 +10,7 @@ mod standing;
 mod testing;
 
 use async_graphql::{Context, Enum, ID, Object};
+use jiff::Timestamp;
 
 pub use changes::WebhookMutations;
 pub use health::{AttemptErrorClass, WebhookHealth};
@@ -20,7 +21,7 @@ pub use testing::TestMutations;
 
 use super::apps::App;
 use super::connection::{Connection, Counted, PageArguments, page_cost};
-use super::context::Ask;
+use super::context::{Ask, Services};
 use super::cursor;
 use super::deliveries::{Delivery, DeliveryStatus};
 use super::error::{ApiError, Result};
@@ -99,9 +100,18 @@ pub struct Webhook {
 
 impl Webhook {
     /// A webhook as it stands now (T3).
-    pub fn new(ctx: &Context<'_>, (webhook, health): (model::webhook::Webhook, Health)) -> Self {
-        let policy = ctx.services().policy();
-        let view = view(&health, webhook.paused_at, webhook.removed, ctx.now(), policy);
+    pub fn new(ctx: &Context<'_>, state: (model::webhook::Webhook, Health)) -> Self {
+        Self::at(ctx.now(), ctx.services(), state)
+    }
+
+    /// A webhook as it stands at `now` (T3).
+    pub fn at(
+        now: Timestamp,
+        services: &Services,
+        (webhook, health): (model::webhook::Webhook, Health),
+    ) -> Self {
+        let policy = services.policy();
+        let view = view(&health, webhook.paused_at, webhook.removed, now, policy);
         Self { webhook, view }
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
+use super::live;
 use super::node::HEARTBEAT_LAPSE;
 use super::shared::Shared;
 use crate::clock::Clock;
@@ -136,6 +137,8 @@ async fn read(shared: &Arc<Shared>, handled: &mut HashSet<i64>) -> Result<(), St
     if !webhooks.is_empty() {
         shared.refresh(&webhooks).await?;
     }
+    // Last of what can fail, so that nothing is told twice; but told before the rows count as handled.
+    live::tell(shared, &webhooks).await?;
     let anything = !fresh.is_empty();
     let look_around = fresh.iter().any(|row| row.webhook.is_none());
     *handled = rows.iter().map(|row| row.seq).collect();

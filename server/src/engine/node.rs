@@ -64,6 +64,8 @@ pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
         "this process was silent for too long and was declared dead; it starts anew with empty hands"
     );
     shared.registry.forget();
+    // Rows of the feed may have been pruned unread.
+    shared.live.missed_everything();
     let node = nodes::register(&mut conn, settled).await?;
     shared.set_node(node);
     shared.feed.note_beat(began);

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::calendar::Calendar;
 use super::feed::Feed;
+use super::live::Hub;
 use super::metrics::Metrics;
 use super::queue::{Held, Places, Queue};
 use super::registry::{Registry, Target};
@@ -30,6 +31,7 @@ pub struct Shared {
     pub(super) transport: Transport,
     pub(super) registry: Registry,
     pub(super) feed: Feed,
+    pub(super) live: Hub,
     pub(super) unsettled: Unsettled,
     pub(super) metrics: Metrics,
     pub(super) stopping: AtomicBool,
@@ -86,6 +88,7 @@ impl Shared {
             transport,
             registry,
             feed,
+            live: Hub::default(),
             unsettled: Unsettled::default(),
             metrics: Metrics::default(),
             stopping: AtomicBool::new(false),

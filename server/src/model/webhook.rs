@@ -144,7 +144,33 @@ pub struct Webhook {
     pub removed: Option<(Timestamp, RemoveReason)>,
 }
 
+/// Whose a webhook is: all that decides who sees it (W4–W6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Belonging {
+    /// The company's lane.
+    pub lane: Lane,
+    /// Which webhook.
+    pub webhook: WebhookId,
+    /// The tenant.
+    pub company: CompanyId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The app of an application webhook.
+    pub app: Option<AppId>,
+}
+
 impl Webhook {
+    /// Whose it is.
+    pub fn belonging(&self) -> Belonging {
+        Belonging {
+            lane: self.lane,
+            webhook: self.id,
+            company: self.company,
+            user: self.user,
+            app: self.app.clone(),
+        }
+    }
+
     /// The type, which follows from the app (W1).
     pub fn kind(&self) -> WebhookType {
         if self.app.is_some() {

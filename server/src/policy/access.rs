@@ -9,7 +9,7 @@ mod tests;
 
 use crate::model::access::{Caller, UserCaller, UserRole, WebhookScope};
 use crate::model::ids::{AppId, UserId};
-use crate::model::webhook::{RemoveReason, Webhook};
+use crate::model::webhook::{Belonging, RemoveReason, Webhook};
 
 /// Why a caller may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +69,11 @@ pub fn scope(caller: &Caller, app_installed: bool) -> WebhookScope {
 
 /// Whether a webhook is within a scope: the same question that the store asks in SQL.
 pub fn sees(scope: &WebhookScope, webhook: &Webhook) -> bool {
+    reaches(scope, &webhook.belonging())
+}
+
+/// As [`sees`], where only whose the webhook is is at hand.
+pub fn reaches(scope: &WebhookScope, webhook: &Belonging) -> bool {
     match scope {
         WebhookScope::Everything => true,
         WebhookScope::Nothing => false,

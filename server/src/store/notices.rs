@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::compose::Composed;
 use super::page::{Direction, Slice, Window};
 use super::reach::{Cutoffs, readable, within};
-use super::sql::{At, Time, time, timestamp, unknown};
+use super::sql::{At, Time, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use crate::model::access::WebhookScope;
 use crate::model::ids::{CompanyId, Lane, NoticeId, WebhookId};
@@ -43,6 +43,14 @@ pub struct NoticePlace {
 }
 
 const COLUMNS: &str = "select n.lane, n.id, n.company, n.webhook, n.kind, n.episode, n.at, n.data";
+/// A webhook's notices stand together in the key that makes them unique.
+const LAST_OF_EACH: &str = "\
+select n.lane, n.id, n.company, n.webhook, n.kind, n.episode, n.at, n.data
+from unnest($1::int[], $2::uuid[]) as k(lane, webhook)
+cross join lateral (select * from notices n
+                    where n.lane = k.lane and n.webhook = k.webhook and n.at >= $3
+                    order by n.at desc, n.id desc limit $4) n
+order by n.at, n.id";
 const JOINED: &str = "join webhooks w on w.lane = n.lane and w.id = n.webhook where ";
 
 #[derive(QueryableByName)]
@@ -122,6 +130,24 @@ pub async fn page(
 pub async fn count(conn: &mut Conn, query: &NoticeQuery) -> Result<i64, StoreError> {
     let statement = matching(Composed::new("select count(*) as count"), query);
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)
+}
+
+/// The last notices of each of these webhooks whose transition happened at or after `since`; oldest first.
+pub async fn last_of_each(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    since: Timestamp,
+    most: i64,
+) -> Result<Vec<Notice>, StoreError> {
+    let (lanes, ids): (Vec<i32>, Vec<Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    let rows: Vec<NoticeRow> = statement(LAST_OF_EACH)
+        .bind::<Array<Integer>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<At, _>(time(since))
+        .bind::<BigInt, _>(most)
+        .load(conn)
+        .await?;
+    rows.into_iter().map(Notice::try_from).collect()
 }
 
 /// The notices of these ids about webhooks that the scope reaches.

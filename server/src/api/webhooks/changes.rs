@@ -212,7 +212,14 @@ async fn create(
     let (cutoffs, limit) = (services.cutoffs(now), services.policy().webhook_limit);
     let creation = services
         .store
-        .in_tx(async |conn| webhooks::create_in_tx(conn, &new, limit.into(), &cutoffs).await)
+        .in_tx(async |conn| {
+            let creation = webhooks::create_in_tx(conn, &new, limit.into(), &cutoffs).await?;
+            if let Creation::Created(webhook) = &creation {
+                // For subscribers alone: nothing goes by it, so nobody waits for it.
+                announce_in_tx(conn, now, &[(webhook.lane, webhook.id)]).await?;
+            }
+            Ok(creation)
+        })
         .await?;
     Ok(match creation {
         Creation::Created(webhook) => Ok((Webhook::new(ctx, (*webhook, Health::default())), secret)),

@@ -1,0 +1,213 @@
+//! What a subscriber is told, by whichever server, and what it is not.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::client::live::LiveClient;
+use tenterhook_harness::realtime;
+use tenterhook_harness::world::World;
+
+const CHANGED: &str = "subscription($id: ID) { webhookChanged(id: $id) { id health { state banCounter } } }";
+const RECORDED: &str = "subscription($id: ID) { attemptRecorded(webhookId: $id) { \
+    number httpStatus requestBody delivery { id status webhook { id } } } }";
+const POSTED: &str = "subscription { noticePosted { kind webhook { id } } }";
+
+async fn banned(live: &mut LiveClient, subscription: &str) -> Value {
+    loop {
+        let event = live.event(subscription).await.expect("the subscription goes on");
+        if event["webhookChanged"]["health"]["state"] == "BANNED" {
+            return event["webhookChanged"].clone();
+        }
+    }
+}
+
+/// A subscriber on one server sees within a second what another records (issue: live across processes).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_on_one_server_sees_what_another_records() {
+    let world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(200).await;
+    let user = world.company(1).at(1).user(7);
+    let webhook = user
+        .create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap()
+        .webhook;
+    let mut live = user.live().await.unwrap();
+    let all = live.subscribe(RECORDED, json!({})).await.unwrap();
+    let named = live.subscribe(RECORDED, json!({"id": webhook.id})).await.unwrap();
+
+    world.company(1).at(0).publish().await.unwrap();
+    world.settle().await;
+    let seen = realtime::within(Duration::from_secs(10), live.event(&all)).await;
+    let attempt = seen.expect("told in time").unwrap()["attemptRecorded"].clone();
+    assert_eq!(
+        (
+            &attempt["number"],
+            &attempt["httpStatus"],
+            &attempt["delivery"]["status"]
+        ),
+        (&json!(1), &json!(200), &json!("SUCCEEDED")),
+        "{attempt}"
+    );
+    assert_eq!(attempt["delivery"]["webhook"]["id"], webhook.id);
+    assert!(attempt["requestBody"].as_str().unwrap().contains("\"deal\""));
+    let same = live.event(&named).await.unwrap()["attemptRecorded"].clone();
+    assert_eq!(same, attempt);
+
+    // Half an hour later in a moment: nothing is told twice, and what is new is told.
+    world.advance("PT30M").await;
+    world.company(1).at(0).publish().await.unwrap();
+    world.settle().await;
+    let next = live.event(&all).await.unwrap()["attemptRecorded"].clone();
+    assert_ne!(next["delivery"]["id"], attempt["delivery"]["id"]);
+    live.event(&named).await.unwrap();
+    assert_eq!(live.rest(&all).await.unwrap(), Vec::<Value>::new());
+    world.verify().await;
+}
+
+/// R4, B2, B7: a ban is told as a change and as a notice, by the server that made it and by the other, and so is its end,
+/// however far time leaps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_and_its_end_are_told_by_both_servers() {
+    let world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(500).await;
+    let user = world.company(1).user(7);
+    let create = user.create_webhook(NewWebhook::to(&receiver.url()));
+    let webhook = create.await.unwrap().webhook;
+    let mut followers = Vec::new();
+    for server in 0..2 {
+        let mut live = world.company(1).at(server).user(7).live().await.unwrap();
+        let changes = live.subscribe(CHANGED, json!({"id": webhook.id})).await.unwrap();
+        let notices = live.subscribe(POSTED, json!({})).await.unwrap();
+        followers.push((live, changes, notices));
+    }
+    for _ in 0..10 {
+        world.company(1).publish().await.unwrap();
+        world.settle().await;
+    }
+    for (live, changes, notices) in &mut followers {
+        let changed = banned(live, changes).await;
+        assert_eq!(
+            (&changed["id"], &changed["health"]["banCounter"]),
+            (&json!(webhook.id), &json!(10))
+        );
+        let notice = live.event(notices).await.unwrap()["noticePosted"].clone();
+        assert_eq!(notice, json!({"kind": "BANNED", "webhook": {"id": webhook.id}}));
+    }
+    world.advance("PT72H").await;
+    for (live, _, notices) in &mut followers {
+        for kind in [
+            "BAN_ENDED",
+            "FAILING_24H",
+            "FAILING_48H",
+            "FAILING_71H",
+            "REMOVED",
+        ] {
+            let notice = live.event(notices).await.unwrap()["noticePosted"].clone();
+            assert_eq!(notice["kind"], kind);
+        }
+        assert_eq!(live.rest(notices).await.unwrap(), Vec::<Value>::new());
+    }
+    world.verify().await;
+}
+
+/// W4–W6, W8: who may not see a webhook is told nothing of it, nor an app that was uninstalled.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_caller_may_not_see_is_not_told() {
+    let world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(200).await;
+    let company = world.company(1);
+    let crm = company.app("crm");
+    let through = crm.install(7).await.unwrap();
+    let own = company.user(7);
+    let general = own
+        .create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap()
+        .webhook;
+    let application = through
+        .create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap()
+        .webhook;
+
+    let mut by_app = company.at(1).app("crm").acting_for(7).live().await.unwrap();
+    let of_app = by_app.subscribe(RECORDED, json!({})).await.unwrap();
+    let mut by_user = company.at(1).user(7).live().await.unwrap();
+    let of_user = by_user.subscribe(RECORDED, json!({})).await.unwrap();
+    let mut strangers = Vec::new();
+    for stranger in [company.at(1).user(8), world.company(2).at(1).admin(7)] {
+        let mut live = stranger.live().await.unwrap();
+        let mut subscriptions = Vec::new();
+        for id in [json!(null), json!(general.id), json!(application.id)] {
+            subscriptions.push(live.subscribe(RECORDED, json!({"id": id})).await.unwrap());
+            subscriptions.push(live.subscribe(CHANGED, json!({"id": id})).await.unwrap());
+        }
+        strangers.push((live, subscriptions));
+    }
+    company.publish().await.unwrap();
+    world.settle().await;
+
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let event = by_app.event(&of_app).await.unwrap();
+        seen.push(event["attemptRecorded"]["delivery"]["webhook"]["id"].clone());
+    }
+    assert!(
+        seen.contains(&json!(general.id)) && seen.contains(&json!(application.id)),
+        "{seen:?}"
+    );
+    let event = by_user.event(&of_user).await.unwrap();
+    assert_eq!(event["attemptRecorded"]["delivery"]["webhook"]["id"], general.id);
+    assert_eq!(by_user.rest(&of_user).await.unwrap(), Vec::<Value>::new());
+
+    crm.uninstall(7).await.unwrap();
+    company.publish().await.unwrap();
+    world.settle().await;
+    by_user.event(&of_user).await.unwrap();
+    // Installed again it is told what happens then, and nothing of what happened meanwhile.
+    crm.install(7).await.unwrap();
+    company.publish().await.unwrap();
+    world.settle().await;
+    let third = by_user.event(&of_user).await.unwrap();
+    assert_eq!(by_app.event(&of_app).await.unwrap(), third);
+    for (live, subscriptions) in &mut strangers {
+        for subscription in subscriptions {
+            assert_eq!(live.rest(subscription).await.unwrap(), Vec::<Value>::new());
+        }
+    }
+    world.verify().await;
+}
+
+/// A server that stops tells its subscribers so, and does not wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_sends_its_subscribers_away() {
+    let mut world = World::builder().servers(2).start().await;
+    let mut live = world.company(1).at(1).user(7).live().await.unwrap();
+    live.subscribe(CHANGED, json!({})).await.unwrap();
+    let (closed, ()) = tokio::join!(live.closed(), world.stop(1));
+    assert_eq!(closed.unwrap().0, 1001);
+    world.verify().await;
+}
+
+/// DESIGN, Simulated clock: subscribers cost time nothing and keep it from nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn seventy_two_idle_hours_with_subscribers_cost_under_200_statements() {
+    let world = World::builder().metered().start().await;
+    let user = world.company(1).user(7);
+    let receiver = world.receiver(200).await;
+    user.create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap();
+    let mut live = user.live().await.unwrap();
+    for document in [CHANGED, RECORDED, POSTED] {
+        live.subscribe(document, json!({})).await.unwrap();
+    }
+    world.settle().await;
+    let before = world.statements();
+    world.advance("PT72H").await;
+    let cost = world.statements() - before;
+    assert!(cost < 200, "72 idle hours cost {cost} statements");
+    world.verify().await;
+}
