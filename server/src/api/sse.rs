@@ -87,6 +87,9 @@ async fn begin(
         ApiError::new(ErrorCode::PayloadTooLarge, why)
     })?;
     let posted = Posted::read(&bytes, MAX_JSON_VALUES)?;
+    if !posted.names_document() {
+        return Err(ApiError::bad_input("The request has no `query`."));
+    }
     let answers = operation::stream(endpoint, session.clone(), posted);
     Ok(events(services.clone(), session, seat, answers).map(Ok))
 }

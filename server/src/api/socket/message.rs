@@ -60,6 +60,11 @@ impl FromClient {
             let at = format!("line {} column {}", error.line(), error.column());
             Close::new(4400, format!("Not a message of graphql-transport-ws, at {at}"))
         })?;
+        if let Self::Subscribe { payload, .. } = &message
+            && !payload.names_document()
+        {
+            return Err(Close::new(4400, "A subscribe message's payload has a query"));
+        }
         if let Self::Subscribe { id, .. } | Self::Complete { id } = &message
             && !(1..=MOST_ID_BYTES).contains(&id.len())
         {

@@ -171,10 +171,11 @@ async fn queries_and_mutations_have_one_result_and_a_request_error_has_nothing_a
     let (url, ann) = (world.serve().await, world.user(1, 7));
     let mut socket = ready(&url, &ann).await;
     socket.send(&subscribe("1", VIEWER)).await.unwrap();
-    assert_eq!(
-        socket.message().await.unwrap(),
-        json!({ "type": "next", "id": "1", "payload": { "data": { "viewer": { "userId": "7" } } } })
-    );
+    let next = socket.message().await.unwrap();
+    assert_eq!((&next["type"], &next["id"]), (&json!("next"), &json!("1")));
+    let payload = &next["payload"];
+    assert_eq!(payload["data"], json!({ "viewer": { "userId": "7" } }));
+    assert_eq!(payload["extensions"]["cost"]["total"], 2, "{payload}");
     assert_eq!(
         socket.message().await.unwrap(),
         json!({ "type": "complete", "id": "1" })
