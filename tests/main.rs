@@ -8,6 +8,7 @@ mod scene;
 mod apps;
 mod attempt_log;
 mod bans;
+mod batches;
 mod conservation;
 mod credentials;
 mod fairness;
