@@ -11,6 +11,7 @@ mod bans;
 mod batches;
 mod conservation;
 mod credentials;
+mod error_codes;
 mod fairness;
 mod idleness;
 mod limits;
