@@ -1,13 +1,13 @@
 //! Counts SQL statements: a proxy between a server and its Postgres that understands just enough of the protocol.
 //!
-//! Promises to count each simple query and each execution of a prepared statement once, and to change nothing. Does
-//! not speak TLS: it stands on this machine.
+//! Promises to count each simple query and each execution of a prepared statement once, by its text, and to change
+//! nothing. Does not speak TLS: it stands on this machine.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -18,10 +18,13 @@ use crate::realtime;
 /// A frontend's SSLRequest and GSSENCRequest: the only messages without a type that may be followed by another.
 const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
 
+/// How often each statement was executed, by its text.
+type Counts = Mutex<BTreeMap<String, u64>>;
+
 /// A running proxy; dropping it closes its connections.
 pub struct Meter {
     address: SocketAddr,
-    statements: Arc<AtomicU64>,
+    statements: Arc<Counts>,
     work: JoinHandle<()>,
 }
 
@@ -30,7 +33,7 @@ impl Meter {
     pub async fn start(socket: PathBuf) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let statements = Arc::new(AtomicU64::new(0));
+        let statements = Arc::<Counts>::default();
         let counter = Arc::clone(&statements);
         let work = realtime::spawn(async move {
             let mut connections = JoinSet::new();
@@ -53,7 +56,15 @@ impl Meter {
 
     /// How many statements have passed.
     pub fn statements(&self) -> u64 {
-        self.statements.load(Ordering::Relaxed)
+        self.by_text().values().sum()
+    }
+
+    /// How often each has passed, by its text.
+    pub fn by_text(&self) -> BTreeMap<String, u64> {
+        self.statements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -64,7 +75,7 @@ impl Drop for Meter {
 }
 
 /// An error is one side's going away, which the other is told by closing.
-async fn relay(mut frontend: TcpStream, socket: PathBuf, statements: Arc<AtomicU64>) -> io::Result<()> {
+async fn relay(mut frontend: TcpStream, socket: PathBuf, statements: Arc<Counts>) -> io::Result<()> {
     frontend.set_nodelay(true)?;
     let mut backend = UnixStream::connect(socket).await?;
     let (mut from_frontend, mut to_frontend) = frontend.split();
@@ -78,29 +89,68 @@ async fn relay(mut frontend: TcpStream, socket: PathBuf, statements: Arc<AtomicU
 async fn count(
     frontend: &mut (impl AsyncRead + Unpin),
     backend: &mut (impl AsyncWrite + Unpin),
-    statements: &AtomicU64,
+    statements: &Counts,
 ) -> io::Result<()> {
-    while ENCRYPTION_REQUESTS.contains(&forward(frontend, backend).await?) {}
+    while ENCRYPTION_REQUESTS.contains(&start_code(&forward(frontend, backend).await?)) {}
+    let mut texts = Texts::default();
     loop {
         let kind = frontend.read_u8().await?;
-        if matches!(kind, b'Q' | b'E') {
-            statements.fetch_add(1, Ordering::Relaxed);
-        }
         backend.write_u8(kind).await?;
-        forward(frontend, backend).await?;
+        let message = forward(frontend, backend).await?;
+        if let Some(text) = texts.executed(kind, &message) {
+            let mut counts = statements.lock().unwrap_or_else(PoisonError::into_inner);
+            *counts.entry(text).or_default() += 1;
+        }
     }
 }
 
-/// Passes on one message from its length on; answers its first four bytes, which in a start-up message say what it is.
+/// What a connection's prepared statements and portals stand for.
+#[derive(Default)]
+struct Texts {
+    statements: HashMap<String, String>,
+    portals: HashMap<String, String>,
+}
+
+impl Texts {
+    /// The statement that a message of this kind executes, if it executes one.
+    fn executed(&mut self, kind: u8, message: &[u8]) -> Option<String> {
+        let mut words = message
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned());
+        let mut word = || words.next().unwrap_or_default();
+        match kind {
+            b'Q' => Some(word()),
+            b'P' => {
+                self.statements.insert(word(), word());
+                None
+            }
+            b'B' => {
+                let (portal, statement) = (word(), word());
+                let text = self.statements.get(&statement).cloned().unwrap_or_default();
+                self.portals.insert(portal, text);
+                None
+            }
+            b'E' => Some(self.portals.get(&word()).cloned().unwrap_or_default()),
+            _ => None,
+        }
+    }
+}
+
+/// What the first four bytes of a start-up message say.
+fn start_code(message: &[u8]) -> u32 {
+    message.first_chunk().map_or(0, |four| u32::from_be_bytes(*four))
+}
+
+/// Passes on one message from its length on, and answers what follows the length.
 async fn forward(
     frontend: &mut (impl AsyncRead + Unpin),
     backend: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<u32> {
+) -> io::Result<Vec<u8>> {
     let length = frontend.read_u32().await?;
     let mut message = vec![0; usize::try_from(length).unwrap_or(0).saturating_sub(4)];
     frontend.read_exact(&mut message).await?;
     backend.write_u32(length).await?;
     backend.write_all(&message).await?;
     backend.flush().await?;
-    Ok(message.first_chunk().map_or(0, |four| u32::from_be_bytes(*four)))
+    Ok(message)
 }

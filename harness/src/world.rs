@@ -16,6 +16,7 @@ mod receivers;
 mod remote;
 mod tally;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -368,6 +369,14 @@ impl World {
         match &self.home {
             Home::Here(household) => household.meter.as_ref().map_or(0, Meter::statements),
             Home::There(_) => 0,
+        }
+    }
+
+    /// How often the servers have sent each SQL statement, by its text, in a metered world; else nothing.
+    pub fn statements_by_text(&self) -> BTreeMap<String, u64> {
+        match &self.home {
+            Home::Here(household) => household.meter.as_ref().map(Meter::by_text).unwrap_or_default(),
+            Home::There(_) => BTreeMap::new(),
         }
     }
 

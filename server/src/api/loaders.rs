@@ -1,13 +1,19 @@
 //! Batched reads: what many elements of a list need of the same kind is read in one statement.
 //!
-//! Promises one statement per kind and level of a query, however long the list. Nothing is kept between levels or
-//! requests: a mutation's answer shows what is stored.
+//! Promises one statement per kind and level of a query, however long the list and however slow the machine: what is
+//! asked for while a request is polled once is read together. (The stock loader gathers for a millisecond, and a list
+//! that takes longer to walk through is read in pieces.) Nothing is kept between levels or requests: a mutation's answer
+//! shows what is stored.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::any::{Any, TypeId};
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::Context;
-use async_graphql::dataloader::{DataLoader, Loader};
+use async_graphql::dataloader::Loader;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 
 use super::context::Services;
@@ -82,24 +88,81 @@ pub struct ChartOf {
 /// Reads what a request needs.
 pub struct Batches(Arc<Services>);
 
+/// What a request has asked for and not read yet.
+pub struct Gathering {
+    batches: Arc<Batches>,
+    /// By the type of its keys, the batch that is gathered, a [`Batch`] of that type.
+    open: Mutex<HashMap<TypeId, Box<dyn Any + Send>>>,
+}
+
+/// What is read together, once for all who wait for it.
+type Reading<K> = Shared<BoxFuture<'static, Arc<Loaded<K, <Batches as Loader<K>>::Value>>>>;
+
+struct Batch<K>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    Batches: Loader<K>,
+{
+    /// Until it is read.
+    keys: Arc<Mutex<Option<HashSet<K>>>>,
+    reading: Reading<K>,
+}
+
 /// The loader of a request.
-pub fn loader(services: &Arc<Services>) -> DataLoader<Batches> {
-    let clock = services.clock.clone();
-    DataLoader::new(Batches(services.clone()), move |batch| {
-        clock.spawn("reading for the API", batch)
-    })
+pub fn loader(services: &Arc<Services>) -> Gathering {
+    Gathering {
+        batches: Arc::new(Batches(services.clone())),
+        open: Mutex::default(),
+    }
+}
+
+impl Gathering {
+    /// Adds the key to the batch that is gathered.
+    fn join<K>(&self, key: K) -> Reading<K>
+    where
+        K: Send + Sync + Hash + Eq + Clone + 'static,
+        Batches: Loader<K, Error = Arc<StoreError>>,
+    {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = open
+            .get(&TypeId::of::<K>())
+            .and_then(|batch| batch.downcast_ref::<Batch<K>>());
+        if let Some(batch) = batch
+            && let Some(keys) = &mut *batch.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            keys.insert(key);
+            return batch.reading.clone();
+        }
+        let keys = Arc::new(Mutex::new(Some(HashSet::from([key]))));
+        let (gathered, batches) = (keys.clone(), self.batches.clone());
+        let read = async move {
+            let keys = gathered.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let keys: Vec<K> = keys.into_iter().flatten().collect();
+            Arc::new(batches.load(&keys).await)
+        };
+        let reading = read.boxed().shared();
+        let batch = Batch {
+            keys,
+            reading: reading.clone(),
+        };
+        open.insert(TypeId::of::<K>(), Box::new(batch));
+        reading
+    }
 }
 
 /// One value, read together with those that are asked for at the same time.
 pub async fn one<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Batches as Loader<K>>::Value>>
 where
-    K: Send + Sync + std::hash::Hash + Eq + Clone + 'static,
+    K: Send + Sync + Hash + Eq + Clone + 'static,
     Batches: Loader<K, Error = Arc<StoreError>>,
 {
-    ctx.data_unchecked::<DataLoader<Batches>>()
-        .load_one(key)
-        .await
-        .map_err(ApiError::from)
+    let reading = ctx.data_unchecked::<Gathering>().join(key.clone());
+    // All fields of a request are polled by one task: when it comes round again, each of them has asked.
+    tokio::task::yield_now().await;
+    match &*reading.await {
+        Ok(found) => Ok(found.get(&key).cloned()),
+        Err(error) => Err(ApiError::from(error.clone())),
+    }
 }
 
 type Loaded<K, V> = std::result::Result<HashMap<K, V>, Arc<StoreError>>;

@@ -1,0 +1,88 @@
+//! A query's statements are counted by the kinds of things it asks for, never by how many there are.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tenterhook_harness::client::{Client, NewWebhook};
+use tenterhook_harness::world::World;
+
+/// What the worst reasonable page asks of each webhook: API.md, Conventions; DESIGN, Limits.
+const WORST: &str = "query($first: Int!) { webhooks(first: $first) { totalCount nodes {
+    id name subscriptionUrl app { appId name } health { state lastSuccessAt lastHttpStatus lostCount nextTransition { at } }
+    stats(since: \"2026-02-03T00:00:00Z\", until: \"2026-02-04T00:00:00Z\", bucket: \"PT12H\") { succeeded p99Ms }
+    deliveries(first: 5) { totalCount nodes { id status replayOf { id } webhook { number } event { object }
+        attempts { number httpStatus requestHeaders { name } requestBody } } } } } }";
+/// Statements that it may take: who is calling, a page and its count, and one for each kind of thing on it.
+const MOST: u64 = 14;
+
+/// Texts of the statements that ran while the caller asked, and how often; those that run anyway left out.
+async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<String, u64> {
+    let before = world.statements_by_text();
+    let answer = caller.query(WORST, json!({ "first": first })).await.unwrap();
+    let after = world.statements_by_text();
+    let nodes = answer["webhooks"]["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), first);
+    let complete = |node: &Value| {
+        node["deliveries"]["nodes"].as_array().unwrap().len() == 5
+            && node["deliveries"]["nodes"][4]["attempts"][0]["httpStatus"] == 200
+    };
+    assert!(nodes.iter().all(complete), "{:#}", nodes[0]);
+    let ran = |(text, count): (String, u64)| {
+        let count = count - before.get(&text).copied().unwrap_or_default();
+        (count > 0 && !in_the_background(&text)).then_some((text, count))
+    };
+    after.into_iter().filter_map(ran).collect()
+}
+
+/// What a server does by itself: the feed of changes, its heartbeat, what is due, and what a new connection is told.
+fn in_the_background(text: &str) -> bool {
+    let setting_up = text.to_ascii_lowercase().starts_with("set ");
+    setting_up
+        || ["changes", "nodes", "tallies", "next_transition_at", "for update"]
+            .iter()
+            .any(|word| text.contains(word))
+}
+
+/// The same, whatever the size of the page that its text names.
+fn limits_aside(statements: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let aside = |(text, count): (&String, &u64)| (text.replace("limit 101", "limit 11"), *count);
+    statements.iter().map(aside).collect()
+}
+
+/// Issue 4, point 5: a hundred webhooks with health, app and their last five deliveries with attempts take as many
+/// statements as ten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_webhooks_take_as_many_statements_as_ten() {
+    let world = World::builder().metered().start().await;
+    let company = world.company(1);
+    let receiver = world.receiver(200).await;
+    let crm = company.app("crm").install(9).await.unwrap();
+    let callers = [company.user(1), company.user(2), crm];
+    for n in 0..100 {
+        // Those of the app are made last, so that they are among the ten.
+        let caller = &callers[if n < 40 {
+            0
+        } else if n < 80 {
+            1
+        } else {
+            2
+        }];
+        caller
+            .create_webhook(NewWebhook::to(&receiver.url()))
+            .await
+            .unwrap();
+    }
+    company.publish_many(5).await.unwrap();
+    world.settle().await;
+    let operator = world.operator();
+    let ten = statements(&world, &operator, 10).await;
+    let hundred = statements(&world, &operator, 100).await;
+    assert!(
+        limits_aside(&ten) == limits_aside(&hundred),
+        "{ten:#?}\n{hundred:#?}"
+    );
+    let all: u64 = hundred.values().sum();
+    assert!(all <= MOST, "{all} statements: {hundred:#?}");
+    assert!(all >= 10, "the meter sees the query: {hundred:#?}");
+    world.verify().await;
+}
