@@ -18,12 +18,17 @@ const MOST: u64 = 14;
 /// Texts of the statements that ran while the caller asked, and how often; those that run anyway left out.
 async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<String, u64> {
     let before = world.statements_by_text();
-    let answer = caller.query(WORST, json!({ "first": first })).await.unwrap();
+    let answer = caller
+        .query(WORST, json!({ "first": first }))
+        .await
+        .expect("the query is answered");
     let after = world.statements_by_text();
-    let nodes = answer["webhooks"]["nodes"].as_array().unwrap();
+    let nodes = answer["webhooks"]["nodes"].as_array().expect("nodes are a list");
     assert_eq!(nodes.len(), first);
     let complete = |node: &Value| {
-        node["deliveries"]["nodes"].as_array().unwrap().len() == 5
+        node["deliveries"]["nodes"]
+            .as_array()
+            .is_some_and(|deliveries| deliveries.len() == 5)
             && node["deliveries"]["nodes"][4]["attempts"][0]["httpStatus"] == 200
     };
     assert!(nodes.iter().all(complete), "{:#}", nodes[0]);

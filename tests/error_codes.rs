@@ -34,7 +34,10 @@ const TOP_LEVEL: [&str; 12] = [
 
 /// The code and path of the only error of a mutation's input.
 async fn user_error(caller: &Client, mutation: &str, input: Value) -> (String, String) {
-    let refusal = caller.mutate(mutation, input, "").await.unwrap_err();
+    let refusal = caller
+        .mutate(mutation, input, "")
+        .await
+        .expect_err("it is refused");
     let Refusal::User(errors) = refusal else {
         panic!("{mutation}: {refusal}");
     };
