@@ -1,8 +1,8 @@
 //! Batched reads: what many elements of a list need of the same kind is read in one statement.
 //!
-//! Promises one statement per kind and level of a query, however long the list and however slow the machine: what is
-//! asked for while a request is polled once is read together. (The stock loader gathers for a millisecond, and a list
-//! that takes longer to walk through is read in pieces.) Nothing is kept between levels or requests: a mutation's answer
+//! Promises few statements per kind and level of a query, however long the list and however slow the machine: what is
+//! asked for while a request is polled once is read together. Mostly that is one; a batch is sometimes cut into a few
+//! pieces. (The stock loader gathers for a millisecond, and a long list is read in dozens.) Nothing is kept between levels or requests: a mutation's answer
 //! shows what is stored.
 
 use std::any::{Any, TypeId};

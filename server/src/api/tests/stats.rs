@@ -43,6 +43,8 @@ async fn r5_deliveries_and_attempts_are_counted_where_they_ended() {
     world
         .done(&ann, "deleteWebhook", json!({ "id": failing }), "")
         .await;
+    // The cancellation is recorded just after the answer.
+    world.settle().await;
 
     let asked = "since: \"2026-11-23T10:00:00Z\", until: \"2026-11-23T10:05:30Z\", bucket: \"PT2M\"";
     let good: Vec<Json> = stats(&world, &ann, &healthy, asked).await;
