@@ -224,7 +224,7 @@ async fn judge(
                     .map(|step| (row.lane, row.webhook, row.company, step)),
             );
         }
-        if before.failing_since.is_none() && row.health.failing_since.is_some() {
+        if row.health.failing_since.is_some() && row.health.failing_since != before.failing_since {
             opened.push((row.lane, row.webhook));
         }
         if row.health != before {
