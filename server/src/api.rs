@@ -6,6 +6,7 @@
 //!
 //! Each noun has a file with its type, inputs, payloads, queries and mutations together.
 
+mod admission;
 pub mod apps;
 pub mod attempts;
 pub mod auth;
@@ -59,6 +60,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use admission::Admission;
 pub use context::Services;
 use error::ApiError;
 use http::Endpoint;
@@ -76,6 +78,7 @@ pub fn router(services: Arc<Services>) -> Router {
         schema: schema::build(&services.settings.api),
         services: services.clone(),
         rates: Arc::new(Rates::new(&services.settings.api)),
+        admission: Admission::new(&services.settings.api),
     };
     let graphql = Router::new()
         .route(

@@ -20,6 +20,7 @@ mod attempt;
 mod calendar;
 mod claimer;
 mod committer;
+mod door;
 mod feed;
 pub mod handles;
 mod housekeeping;
@@ -44,7 +45,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use handles::{Gauges, Prober, Propagation, Replayer};
@@ -54,6 +55,7 @@ pub use queue::Places;
 pub use replays::Replayed;
 pub use test_delivery::{NotTested, Tested};
 
+use self::door::Door;
 use self::feed::Feed;
 use self::registry::Registry;
 use self::shared::{Foundations, Shared};
@@ -67,8 +69,9 @@ use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
 /// How long a lease lasts: the attempt's time-out, the longest wait in memory and a settle, with room to spare.
 /// Half of it is left when it is extended.
 const LEASE: SignedDuration = SignedDuration::from_secs(90);
-/// Tasks that store publications. Two: one commits while the other collects.
-const COMMITTERS: usize = 2;
+/// Tasks that store publications. Three: one company keeps two busy at most, one committing while the other collects,
+/// and the third is there for all others.
+const COMMITTERS: usize = 3;
 /// Tasks that settle, each for its own webhooks.
 const SETTLERS: usize = 2;
 
@@ -86,6 +89,8 @@ pub struct Parts {
     pub transport: Transport,
     /// How much may be on the wire at once.
     pub places: Places,
+    /// Events of one company that may wait to be stored.
+    pub waiting_of_company: usize,
     /// Whether no other process can be using the database: then what a predecessor held is taken at once.
     pub alone: bool,
 }
@@ -94,6 +99,7 @@ pub struct Parts {
 pub struct Engine {
     shared: Arc<Shared>,
     publisher: Publisher,
+    door: Arc<Door>,
     committers: Vec<JoinHandle<()>>,
     settlers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
@@ -109,6 +115,7 @@ impl Engine {
             sealing,
             transport,
             places,
+            waiting_of_company,
             alone,
         } = parts;
         let (from, node) = {
@@ -138,12 +145,12 @@ impl Engine {
         if alone {
             node::bury(&shared, Duration::ZERO).await?;
         }
-        let (publisher, calls) = Publisher::new();
-        let door = Arc::new(Mutex::new(calls));
+        let door = Arc::new(Door::new(waiting_of_company));
+        let publisher = Publisher::new(door.clone(), shared.metrics.clone());
         let ids = Arc::default();
         let committers = (0..COMMITTERS)
             .map(|_| {
-                let run = committer::run(shared.clone(), door.clone(), publisher.closed(), Arc::clone(&ids));
+                let run = committer::run(shared.clone(), door.clone(), Arc::clone(&ids));
                 clock.spawn("committer", run)
             })
             .collect();
@@ -164,6 +171,7 @@ impl Engine {
         Ok(Self {
             shared,
             publisher,
+            door,
             committers,
             settlers,
             others,
@@ -206,14 +214,14 @@ impl Engine {
     pub async fn stop(self, grace: Duration) {
         let Self {
             shared,
-            publisher,
+            publisher: _,
+            door,
             committers,
             settlers,
             others,
         } = self;
         shared.stopping.store(true, Ordering::Release);
-        publisher.close();
-        drop(publisher);
+        door.close();
         let now = shared.clock.now();
         for held in shared.take_all() {
             shared.let_go(&held, Then::Release(now));

@@ -67,7 +67,14 @@ pub struct ApiError {
     message: String,
     request_id: Option<String>,
     allowance: Option<Box<Allowance>>,
+    /// Seconds after which another try may succeed, where no allowance says it.
+    retry_after: Option<u64>,
 }
+
+/// What `Retry-After` says where nobody can say better: what there is no room for now finds some within a second.
+const RETRY_AFTER: u64 = 1;
+/// Where an error says it.
+const RETRY_AFTER_KEY: &str = "retryAfter";
 
 /// What a resolver answers.
 pub type Result<T> = std::result::Result<T, ApiError>;
@@ -80,6 +87,7 @@ impl ApiError {
             message: message.into(),
             request_id: None,
             allowance: None,
+            retry_after: None,
         }
     }
 
@@ -112,7 +120,24 @@ impl ApiError {
         tracing::warn!(%request_id, error = %why, "an operation could not be carried out now");
         Self {
             request_id: Some(request_id),
+            retry_after: Some(RETRY_AFTER),
             ..Self::new(ErrorCode::Unavailable, "The server cannot answer now. Try again.")
+        }
+    }
+
+    /// There is no room for it now. Not logged: under a flood that would be one of its costs.
+    pub fn overloaded(why: &str) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(ErrorCode::Unavailable, why)
+        }
+    }
+
+    /// As [`overloaded`](Self::overloaded), by the caller's own doing.
+    pub fn crowded(why: &str) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(ErrorCode::RateLimited, why)
         }
     }
 
@@ -142,6 +167,14 @@ impl ApiError {
         self.allowance.as_deref()
     }
 
+    /// What `Retry-After` says, in seconds, if another try may succeed.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.allowance
+            .as_ref()
+            .map(|left| left.retry_after())
+            .or(self.retry_after)
+    }
+
     /// As it stands in a response, outside any field.
     pub fn into_server_error(self) -> ServerError {
         let mut error = ServerError::new(self.message.clone(), None);
@@ -155,8 +188,8 @@ impl ApiError {
         if let Some(id) = &self.request_id {
             values.set("requestId", id.as_str());
         }
-        if let Some(allowance) = &self.allowance {
-            values.set("retryAfter", allowance.retry_after());
+        if let Some(seconds) = self.retry_after() {
+            values.set(RETRY_AFTER_KEY, seconds);
         }
         values
     }
@@ -202,6 +235,15 @@ pub fn with_code(mut error: ServerError, code: ErrorCode) -> ServerError {
         extensions.set("code", code.name());
     }
     error
+}
+
+/// The longest time that an answer's errors ask to wait, in seconds.
+pub fn retry_after_of(errors: &[ServerError]) -> Option<u64> {
+    let asked = |error: &ServerError| match error.extensions.as_ref()?.get(RETRY_AFTER_KEY)? {
+        Value::Number(seconds) => seconds.as_u64(),
+        _ => None,
+    };
+    errors.iter().filter_map(asked).max()
 }
 
 /// The code of an error, if it has one.

@@ -21,10 +21,11 @@ use url::form_urlencoded;
 pub use self::negotiation::Media;
 use self::negotiation::is_encoded;
 pub(super) use self::negotiation::is_json;
+use super::admission::Admission;
 use super::auth::authenticate;
 use super::context::{Services, Session};
 use super::document;
-use super::error::{ApiError, ErrorCode};
+use super::error::{ApiError, ErrorCode, retry_after_of};
 pub use super::operation::{Admitted, Posted, admit, execute};
 use super::operation::{refused as unadmitted, run};
 use super::rates::Rates;
@@ -36,7 +37,7 @@ use crate::model::access::Caller;
 pub const BODY_LIMIT: usize = 1024 * 1024;
 /// Bytes of the platform's bodies, which carry events.
 pub const PUBLISHING_LIMIT: usize = 8 * 1024 * 1024;
-/// Bytes of a body over its limit that are read and forgotten, so that the caller gets to read why: one who still
+/// Bytes of a refused body that are read and forgotten, so that the caller gets to read why: one who still
 /// writes when the connection closes often does not.
 const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
 
@@ -49,6 +50,8 @@ pub struct Endpoint {
     pub services: Arc<Services>,
     /// How often callers may ask.
     pub rates: Arc<Rates>,
+    /// How much of publishing may be under way.
+    pub admission: Admission,
 }
 
 /// Why a request is answered without an execution.
@@ -97,7 +100,7 @@ pub async fn post(
     let answer = async {
         check_content_type(&headers)?;
         let session = session(&endpoint, &headers).await?;
-        let posted = read(&session, body).await?;
+        let posted = read(&endpoint, &session, body).await?;
         answer(&endpoint, session, posted, false).await
     };
     finished(&endpoint, media, answer.await)
@@ -163,7 +166,7 @@ async fn answer(
     }
     let admitted = match admit(endpoint, session, posted) {
         Ok(admitted) => admitted,
-        Err(error) if error.code() == ErrorCode::RateLimited => return Err(error.into()),
+        Err(error) if error.retry_after().is_some() => return Err(error.into()),
         // Well-formed as HTTP goes: the media type decides on the status.
         Err(error) => return Ok(unadmitted(endpoint, error)),
     };
@@ -173,13 +176,27 @@ async fn answer(
     Ok(run(endpoint, admitted).await)
 }
 
-async fn read(session: &Session, body: Body) -> Result<Posted, Refusal> {
-    let (limit, most_values) = if session.caller == Caller::Platform {
+async fn read(endpoint: &Endpoint, session: &Session, body: Body) -> Result<Posted, Refusal> {
+    let of_platform = session.caller == Caller::Platform;
+    let (limit, most_values) = if of_platform {
         (PUBLISHING_LIMIT, document::MAX_PUBLISHED_VALUES)
     } else {
         (BODY_LIMIT, document::MAX_JSON_VALUES)
     };
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let refused = |_: &ApiError| endpoint.services.publisher.note_refused();
+    let mut place = None;
+    if of_platform && announced <= limit {
+        let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
+        let most = most.map_or(limit, |most| most.min(limit));
+        place = match endpoint.admission.body(most).inspect_err(refused) {
+            Ok(place) => Some(place),
+            Err(error) => {
+                discard(body).await;
+                return Err(error.into());
+            }
+        };
+    }
     let bytes = if announced > limit {
         discard(body).await;
         None
@@ -190,7 +207,12 @@ async fn read(session: &Session, body: Body) -> Result<Posted, Refusal> {
         let why = format!("The request's body could not be read, or has more than {limit} bytes.");
         ApiError::new(ErrorCode::PayloadTooLarge, why)
     })?;
-    Ok(Posted::read(&bytes, most_values)?)
+    if let Some(place) = &mut place {
+        let values = document::check_json(&bytes, most_values).map_err(ApiError::from)?;
+        endpoint.admission.values(place, values).inspect_err(refused)?;
+    }
+    let posted = Posted::read(&bytes, most_values)?;
+    Ok(Posted { place, ..posted })
 }
 
 async fn discard(body: Body) {
@@ -281,16 +303,14 @@ fn finished(
     answer: Result<Response, Refusal>,
 ) -> axum::response::Response {
     match answer {
-        Ok(response) => written(media, status_of(media, &response), &response),
+        Ok(response) => {
+            let answer = written(media, status_of(media, &response), &response);
+            with_retry_after(answer, retry_after_of(&response.errors))
+        }
         Err(refusal) if refusal.error.allowance().is_some() => {
-            let retry_after = refusal.error.allowance().map(|left| left.retry_after());
-            let mut answer = written(media, refusal.status, &unadmitted(endpoint, refusal.error));
-            if let Some(seconds) = retry_after {
-                answer
-                    .headers_mut()
-                    .insert(RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            answer
+            let retry_after = refusal.error.retry_after();
+            let answer = written(media, refusal.status, &unadmitted(endpoint, refusal.error));
+            with_retry_after(answer, retry_after)
         }
         Err(refusal) => refused(media, refusal),
     }
@@ -298,11 +318,13 @@ fn finished(
 
 fn refused(media: Media, refusal: Refusal) -> axum::response::Response {
     let Refusal { status, error, allow } = refusal;
-    let mut response = body(
+    let retry_after = error.retry_after();
+    let response = body(
         media,
         status,
         &serde_json::json!({ "errors": [error.into_server_error()] }),
     );
+    let mut response = with_retry_after(response, retry_after);
     if status == StatusCode::UNAUTHORIZED {
         response
             .headers_mut()
@@ -314,6 +336,15 @@ fn refused(media: Media, refusal: Refusal) -> axum::response::Response {
             .insert(ALLOW, HeaderValue::from_static(allow));
     }
     response
+}
+
+fn with_retry_after(mut answer: axum::response::Response, seconds: Option<u64>) -> axum::response::Response {
+    if let Some(seconds) = seconds {
+        answer
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
 }
 
 /// Without `data` where nothing was executed, as the specification has it.

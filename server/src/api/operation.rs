@@ -14,6 +14,7 @@ use futures_util::future::ready;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Deserialize;
 
+use super::admission::Place;
 use super::context::Session;
 use super::document;
 use super::error::{ApiError, Result};
@@ -34,6 +35,9 @@ pub struct Posted {
     pub variables: Option<serde_json::Map<String, serde_json::Value>>,
     /// What the client says besides.
     pub extensions: Option<Extensions>,
+    /// The room that its body has taken.
+    #[serde(skip)]
+    pub place: Option<Place>,
 }
 
 /// The extensions of a request that are known; others are passed over.
@@ -102,6 +106,8 @@ pub struct Admitted {
     pub kind: OperationType,
     /// What is left of the caller's limits; `None` for whom there are none.
     pub allowance: Option<Allowance>,
+    /// The room that it takes until it is answered.
+    pub place: Option<Place>,
 }
 
 /// Checks a request, and counts it.
@@ -138,6 +144,13 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         .take(&session.caller, purpose, services.clock.monotonic())
         .map_err(ApiError::rate_limited)?;
     let found = found?;
+    let place = match purpose {
+        Purpose::Publishing => {
+            let admitted = endpoint.admission.call(posted.place);
+            Some(admitted.inspect_err(|_| services.publisher.note_refused())?)
+        }
+        Purpose::Rest => posted.place,
+    };
     if parsed {
         services.documents.keep(&found);
     }
@@ -153,6 +166,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         request,
         kind,
         allowance,
+        place,
     })
 }
 
@@ -193,6 +207,7 @@ pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStrea
         request,
         kind,
         allowance,
+        place,
     } = match admit(endpoint, session, posted) {
         Ok(admitted) => admitted,
         Err(error) => return stream::once(ready(Answer::Refused(vec![error.into_server_error()]))).boxed(),
@@ -203,7 +218,10 @@ pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStrea
     let allowance = allowance.filter(|_| kind != OperationType::Subscription);
     let endpoint = endpoint.clone();
     answers
-        .map(move |response| told(with_allowance(&endpoint, response, allowance.as_ref()), &source))
+        .map(move |response| {
+            let _until_the_end = &place;
+            told(with_allowance(&endpoint, response, allowance.as_ref()), &source)
+        })
         .boxed()
 }
 
@@ -222,7 +240,10 @@ fn told(response: Response, source: &Source) -> Answer {
 /// Executes what was admitted.
 pub async fn run(endpoint: &Endpoint, admitted: Admitted) -> Response {
     let Admitted {
-        request, allowance, ..
+        request,
+        allowance,
+        place: _until_the_end,
+        ..
     } = admitted;
     let response = endpoint.schema.execute(request).await;
     with_allowance(endpoint, response, allowance.as_ref())

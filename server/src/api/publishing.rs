@@ -127,6 +127,12 @@ impl From<PublishError> for ApiError {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Stopping => Self::unavailable(error),
+            PublishError::Full => {
+                Self::overloaded("As many publications as allowed wait to be stored. Try again.")
+            }
+            PublishError::Crowded => {
+                Self::crowded("As many events of this company as allowed wait to be stored. Try again.")
+            }
             PublishError::Store(error) => error.into(),
         }
     }

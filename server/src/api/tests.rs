@@ -9,6 +9,7 @@ mod http;
 mod lists;
 mod live;
 mod notices;
+mod overload;
 mod persisted;
 mod rates;
 mod removal;
@@ -103,6 +104,7 @@ impl World {
                 total: 64,
                 per_webhook: 8,
             },
+            waiting_of_company: settings.api.publishing_of_company as usize,
             alone: true,
         })
         .await

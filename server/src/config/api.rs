@@ -24,6 +24,12 @@ pub struct ApiSettings {
     pub rate_of_platform: u32,
     /// Calls of `publishEvents` per second.
     pub rate_of_publishing: u32,
+    /// Calls of `publishEvents` under way at once.
+    pub publishing_calls: u32,
+    /// Memory that publications under way may take, in bytes.
+    pub publishing_memory: usize,
+    /// Events of one company that wait to be stored.
+    pub publishing_of_company: u32,
     /// As many requests at once as that rate makes in this time.
     pub rate_burst: Duration,
 }
@@ -40,6 +46,9 @@ impl Default for ApiSettings {
             rate_per_company: 1_000,
             rate_of_platform: 5_000,
             rate_of_publishing: 5_000,
+            publishing_calls: 512,
+            publishing_memory: 128 * 1024 * 1024,
+            publishing_of_company: 4_000,
             rate_burst: Duration::from_secs(10),
         }
     }

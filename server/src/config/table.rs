@@ -145,6 +145,10 @@ fn objects(names: &BTreeSet<String>) -> Result<(), String> {
 /// What a limit on requests per second may be.
 const RATES: RangeInclusive<u32> = 1..=1_000_000;
 
+/// The least memory for publications: the largest one, of 8 MiB and half a million JSON values, must fit.
+pub const LARGEST_PUBLICATION: usize = 96 * 1024 * 1024;
+const MOST_PUBLISHING_MEMORY: usize = 16 * 1024 * 1024 * 1024;
+
 /// An origin is a scheme, a host and perhaps a port: what a browser sends, to the letter.
 fn origins(origins: &[String]) -> Result<(), String> {
     let valid = |text: &str| {
@@ -262,6 +266,14 @@ pub static TABLE: &[Entry] = &[
         "Requests per second of the platform's tokens to one process, other than publishing."),
     setting!(api.rate_of_publishing, from RATES,
         "Calls of publishEvents per second to one process, of up to 1000 events each."),
+    setting!(api.publishing_calls, from 1..=10_000,
+        "Calls of publishEvents under way at once in one process. One more is answered UNAVAILABLE, with Retry-After."),
+    setting!(api.publishing_memory, from LARGEST_PUBLICATION..=MOST_PUBLISHING_MEMORY,
+        "Memory that publications under way in one process may take, by a reckoning of bytes and JSON values. What \
+         would take more is answered UNAVAILABLE, with Retry-After."),
+    setting!(api.publishing_of_company, from 1000..=1_000_000,
+        "Events of one company that wait to be stored by one process. A call past it is answered RATE_LIMITED, with \
+         Retry-After."),
     setting!(api.rate_burst, from milliseconds(1000)..=hours(1),
         "How long a limit on requests saves up: so many at once as its rate makes in this time."),
     setting!(policy.webhook_limit, from 1..=10_000,

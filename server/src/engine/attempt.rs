@@ -32,9 +32,9 @@ const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
 /// Works on one delivery that the queue gave out, and gives its place back.
 pub(super) async fn run(shared: Arc<Shared>, held: Held) {
-    let webhook = held.leased.key.webhook;
+    let (webhook, bytes) = (held.leased.key.webhook, held.bytes());
     let pace = work(&shared, held).await;
-    shared.queue().finish(webhook, pace);
+    shared.queue().finish(webhook, bytes, pace);
     shared.finished.notify_waiters();
     if shared.calendar().waits_for_room() {
         shared.look.notify_one();

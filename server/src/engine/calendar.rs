@@ -9,6 +9,9 @@ use jiff::Timestamp;
 
 use crate::model::ids::{Lane, WebhookId};
 
+/// Webhooks that are noted. Past it those that are due last are forgotten, until a discovery finds them again.
+pub const MOST_NOTED: usize = 100_000;
+
 /// The earliest known due time of each webhook that has any.
 #[derive(Debug, Default)]
 pub struct Calendar {
@@ -30,6 +33,11 @@ impl Calendar {
         self.by_webhook.insert(webhook, (lane, at));
         if !self.full.contains(&webhook) {
             self.by_time.insert((at, webhook));
+        }
+        if self.by_webhook.len() > MOST_NOTED
+            && let Some((_, last)) = self.by_time.pop_last()
+        {
+            self.by_webhook.remove(&last);
         }
     }
 
@@ -99,6 +107,22 @@ mod tests {
         assert!(calendar.take_due(at(1), 10, |_| 7).is_empty());
         assert_eq!(calendar.take_due(at(2), 10, |_| 7), [(Lane(3), webhook, 7)]);
         assert_eq!(calendar.next(), None);
+    }
+
+    #[test]
+    fn so_many_webhooks_are_noted_and_past_it_the_last_is_forgotten() {
+        let mut calendar = Calendar::default();
+        for second in 0..=MOST_NOTED as i64 {
+            calendar.note(Lane(1), WebhookId::new(at(second)), at(second));
+        }
+        let all = calendar.take_due(at(MOST_NOTED as i64), MOST_NOTED + 1, |_| 1);
+        assert_eq!(all.len(), MOST_NOTED);
+        let last = all.last().map(|(_, webhook, _)| webhook.0.get_timestamp());
+        let second = |at: Timestamp| at.as_second() as u64;
+        assert_eq!(
+            last.flatten().map(|at| at.to_unix().0),
+            Some(second(at(MOST_NOTED as i64 - 1)))
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::LEASE;
+use super::calendar::MOST_NOTED;
 use super::queue::Held;
 use super::shared::{Shared, drop_as};
 use crate::model::ids::{Lane, WebhookId};
@@ -20,7 +21,8 @@ use crate::store::{Conn, StoreError};
 
 /// Webhooks looked at in one round.
 const WEBHOOKS: usize = 16;
-/// Deliveries of one webhook claimed in one round. With [`WEBHOOKS`] it bounds what a round brings into memory.
+/// Deliveries of one webhook claimed in one round. With [`WEBHOOKS`] it bounds how many a round brings into memory; the
+/// queue's room in bytes bounds how large they are.
 const PER_WEBHOOK: usize = 32;
 /// Deliveries ended unsent in one statement.
 const UNSENT: i64 = 1_000;
@@ -74,7 +76,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// Finds every webhook with open deliveries, whoever made them.
 pub(super) async fn search(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
-    let open = claim::discover(&mut conn).await?;
+    let open = claim::discover(&mut conn, MOST_NOTED as i64).await?;
     drop(conn);
     shared.hint(open);
     Ok(())
@@ -125,7 +127,8 @@ async fn look_at(
     let lease_until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
     for (lane, webhooks) in &to_claim {
         let node = shared.node();
-        let claimed = claim::claim(&mut conn, *lane, webhooks, now, node, lease_until).await?;
+        let bytes = shared.queue().room_in_bytes();
+        let claimed = claim::claim(&mut conn, *lane, webhooks, now, node, lease_until, bytes).await?;
         let hold = |(leased, event)| Held {
             leased,
             event: Arc::new(event),

@@ -1,55 +1,47 @@
 //! Group commit: the calls that wait are stored together, and what they made goes straight into the queue (E3).
 //!
-//! A group is whatever has come in while the one before was committed, so nobody waits for a timer. Promises that a
+//! A group is whatever waits at the [`Door`] when a committer is free, so nobody waits for a timer. Promises that a
 //! call is answered only after its commit, and that a group that cannot be stored stores nothing of any call.
 
 mod group;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
-use tokio::sync::{Mutex, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use self::group::{Group, first_events};
 use super::LEASE;
-use super::publisher::{Call, PublishError, Published};
+use super::door::Door;
+use super::publisher::{PublishError, Published};
 use super::queue::{Held, MAX_HELD_PER_WEBHOOK};
 use super::shared::Shared;
 use crate::model::delivery::{Lease, Leased};
 use crate::model::event::{Draft, Event};
-use crate::model::ids::{EventIds, Lane, WebhookId};
+use crate::model::ids::{DeliveryKey, EventIds, Lane, WebhookId};
 use crate::store::publish::{self, Fate, Made, Publication, Room};
 use crate::store::{StoreError, idempotency};
 
-/// Calls in one group at the most.
-const CALLS: usize = 64;
-/// Events in one group after which it takes no further call.
-const EVENTS: usize = 256;
 /// Rows of one webhook that one group may lease: the rest goes to the table, for whoever has room.
 const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 4;
 /// How often a group is tried when it meets a deadlock.
 const TRIES: usize = 5;
 
-/// Where the committers take their calls from, one group at a time.
-pub(super) type Door = Arc<Mutex<mpsc::Receiver<Call>>>;
-
 /// Stores groups of calls until the door is closed and empty.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    door: Door,
-    closed: CancellationToken,
+    door: Arc<Door>,
     ids: Arc<std::sync::Mutex<EventIds>>,
 ) {
-    while let Some(calls) = shared.clock.park(group(&door, &closed)).await {
+    while let Some(mut group) = shared.clock.park(door.next()).await {
         let now = shared.clock.now();
-        let drafts: Vec<&Draft> = calls.iter().flat_map(|call| &call.drafts).collect();
+        let drafts: Vec<&Draft> = group.calls.iter().flat_map(|call| &call.drafts).collect();
         shared.metrics.grouped(drafts.len());
         let mut stored = store(&shared, &drafts, now, &ids).await;
-        for call in calls {
+        for call in group.calls.drain(..) {
             let answer = match &mut stored {
                 Ok(published) => Ok(published.drain(..call.drafts.len()).collect()),
                 Err(error) => Err(PublishError::Store(error.clone())),
@@ -60,29 +52,11 @@ pub(super) async fn run(
     }
 }
 
-/// The next group: the first call waits as long as it takes, the others are there already.
-async fn group(door: &Mutex<mpsc::Receiver<Call>>, closed: &CancellationToken) -> Option<Vec<Call>> {
-    let mut calls = door.lock().await;
-    let first = tokio::select! {
-        biased;
-        first = calls.recv() => first?,
-        () = closed.cancelled() => return None,
-    };
-    let mut group = vec![first];
-    let mut events = group[0].drafts.len();
-    while group.len() < CALLS && events < EVENTS {
-        let Ok(call) = calls.try_recv() else { break };
-        events += call.drafts.len();
-        group.push(call);
-    }
-    Some(group)
-}
-
 /// What a group's transaction has come to.
 struct Stored {
     published: Vec<Published>,
     held: Vec<Held>,
-    overflow: Vec<(Lane, WebhookId)>,
+    overflow: BTreeSet<(Lane, WebhookId)>,
 }
 
 async fn store(
@@ -141,11 +115,11 @@ async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> R
             };
             let fresh = group.fresh(&taken);
             let publications = group.publications(&fresh, &shared.policy.catalog);
-            let made = match publications.as_slice() {
-                [] => Vec::new(),
-                some => publish::insert_in_tx(conn, some, now, &room).await?,
-            };
-            let counts = group.counts(&fresh, &publications, &made);
+            let mut harvest = Harvest::of(publications.len());
+            if !publications.is_empty() {
+                publish::insert_in_tx(conn, &publications, now, &room, |made| harvest.take(made)).await?;
+            }
+            let counts = group.counts(&fresh, &harvest.counts);
             let keyed = group.keyed(&counts);
             if !keyed.is_empty() {
                 idempotency::count_in_tx(conn, &keyed).await?;
@@ -155,7 +129,8 @@ async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> R
                 some => idempotency::events(conn, some).await?,
             };
             let published = group.answers(&counts, &taken, &firsts)?;
-            let (held, overflow) = hold(&publications, &made, now, &room);
+            let overflow = mem::take(&mut harvest.queued);
+            let held = harvest.hold(&publications, now, &room);
             Ok::<_, StoreError>(Stored {
                 published,
                 held,
@@ -177,45 +152,62 @@ async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> R
     Ok(stored)
 }
 
-/// What was leased to us, ready for the queue, and the webhooks of what was not.
-fn hold(
-    publications: &[Publication<'_>],
-    made: &[Made],
-    now: Timestamp,
-    room: &Room<'_>,
-) -> (Vec<Held>, Vec<(Lane, WebhookId)>) {
-    let mut events: HashMap<usize, Arc<Event>> = HashMap::new();
-    let mut held = Vec::new();
-    let mut overflow = Vec::new();
-    for delivery in made {
-        match delivery.fate {
-            Fate::Lost => {}
-            Fate::Queued => overflow.push((delivery.key.lane, delivery.key.webhook)),
-            Fate::Leased => {
-                let event = events
-                    .entry(delivery.event)
-                    .or_insert_with(|| Arc::new(publications[delivery.event].event.clone()))
-                    .clone();
-                let leased = Leased {
-                    key: delivery.key,
-                    company: event.company,
-                    attempt: 1,
-                    due_at: now,
-                    created_at: event.accepted_at,
-                    lease: Lease {
-                        token: 1,
-                        until: room.lease_until,
-                    },
-                };
-                held.push(Held {
-                    leased,
-                    event,
-                    node: room.node,
-                });
-            }
+/// What a group's publications have made, by event, as far as this process needs to know: bounded by its room and by how
+/// many webhooks there are, however many deliveries it was.
+#[derive(Default)]
+struct Harvest {
+    /// Deliveries by publication.
+    counts: Vec<u32>,
+    /// Leased to us, with their publication.
+    leased: Vec<(usize, DeliveryKey)>,
+    /// Whose deliveries are anybody's.
+    queued: BTreeSet<(Lane, WebhookId)>,
+}
+
+impl Harvest {
+    fn of(publications: usize) -> Self {
+        Self {
+            counts: vec![0; publications],
+            ..Self::default()
         }
     }
-    overflow.sort_unstable();
-    overflow.dedup();
-    (held, overflow)
+
+    fn take(&mut self, made: Made) {
+        self.counts[made.event] += 1;
+        match made.fate {
+            Fate::Lost => {}
+            Fate::Queued => {
+                self.queued.insert((made.key.lane, made.key.webhook));
+            }
+            Fate::Leased => self.leased.push((made.event, made.key)),
+        }
+    }
+
+    /// What was leased to us, ready for the queue. The deliveries of an event share it.
+    fn hold(self, publications: &[Publication<'_>], now: Timestamp, room: &Room<'_>) -> Vec<Held> {
+        let mut events: HashMap<usize, Arc<Event>> = HashMap::new();
+        let hold = |(index, key): (usize, DeliveryKey)| {
+            let event = events
+                .entry(index)
+                .or_insert_with(|| Arc::new(publications[index].event.clone()))
+                .clone();
+            let leased = Leased {
+                key,
+                company: event.company,
+                attempt: 1,
+                due_at: now,
+                created_at: event.accepted_at,
+                lease: Lease {
+                    token: 1,
+                    until: room.lease_until,
+                },
+            };
+            Held {
+                leased,
+                event,
+                node: room.node,
+            }
+        };
+        self.leased.into_iter().map(hold).collect()
+    }
 }

@@ -25,6 +25,7 @@ pub struct Metrics {
     settled_results: Histogram,
     grouped_events: Histogram,
     lost_leases: Counter,
+    refused_publications: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,6 +62,7 @@ impl Default for Metrics {
             settled_results: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             grouped_events: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             lost_leases: Counter::default(),
+            refused_publications: Counter::default(),
         }
     }
 }
@@ -75,6 +77,10 @@ impl Metrics {
     pub(super) fn settled(&self, results: usize, lost: usize) {
         self.settled_results.observe(results as f64);
         self.lost_leases.inc_by(lost as u64);
+    }
+
+    pub(super) fn publication_refused(&self) {
+        self.refused_publications.inc();
     }
 
     pub(super) fn grouped(&self, events: usize) {
@@ -124,6 +130,12 @@ impl Metrics {
         registry.register("server_grouped_events", grouped, self.grouped_events.clone());
         let lost = "Results that came after their lease was lost";
         registry.register("server_lost_leases", lost, self.lost_leases.clone());
+        let refused = "Calls of publishEvents that were refused because there was no room for them";
+        registry.register(
+            "server_refused_publications",
+            refused,
+            self.refused_publications.clone(),
+        );
         let mut page = String::new();
         encode(&mut page, &registry)?;
         Ok(page)

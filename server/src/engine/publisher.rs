@@ -1,13 +1,13 @@
 //! Publishing, as the API asks for it: hand drafts in, get events back once they are stored (E3).
 
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
+use super::door::Door;
+use super::metrics::Metrics;
 use crate::model::event::{Draft, Event};
 use crate::store::StoreError;
-
-/// How many calls may wait for the next group commit; one more waits at the door.
-const WAITING_CALLS: usize = 1024;
 
 /// What became of one draft.
 #[derive(Debug, Clone)]
@@ -36,9 +36,15 @@ pub enum PublishError {
     /// The server is stopping; another will take the call.
     #[error("the server is stopping")]
     Stopping,
+    /// As many calls as allowed wait to be stored; nothing of this one is.
+    #[error("as many publications as allowed wait to be stored")]
+    Full,
+    /// As many events of the company as allowed wait to be stored; nothing of this call is.
+    #[error("as many events of this company as allowed wait to be stored")]
+    Crowded,
     /// The database refused or could not be reached; nothing of the call is stored.
     #[error(transparent)]
-    Store(std::sync::Arc<StoreError>),
+    Store(Arc<StoreError>),
 }
 
 /// One call's drafts on their way to the next group commit.
@@ -50,43 +56,34 @@ pub(super) struct Call {
 /// The handle that the API holds. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    calls: mpsc::Sender<Call>,
-    stopping: CancellationToken,
+    door: Arc<Door>,
+    metrics: Metrics,
 }
 
 impl Publisher {
-    /// The handle and the end where calls come out.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Call>) {
-        let (calls, waiting) = mpsc::channel(WAITING_CALLS);
-        (
-            Self {
-                calls,
-                stopping: CancellationToken::new(),
-            },
-            waiting,
-        )
+    pub(super) fn new(door: Arc<Door>, metrics: Metrics) -> Self {
+        Self { door, metrics }
     }
 
-    /// Takes no call from now on, whoever holds a handle. What was taken is stored.
-    pub(super) fn close(&self) {
-        self.stopping.cancel();
-    }
-
-    /// Told when no further call is taken.
-    pub(super) fn closed(&self) -> CancellationToken {
-        self.stopping.clone()
+    /// Counts a publication that was refused before it came here, because there was no room for it.
+    pub fn note_refused(&self) {
+        self.metrics.publication_refused();
     }
 
     /// Stores every draft with its deliveries, or none of them, and answers in the order given.
     ///
-    /// A draft that conflicts with its idempotency key is left out alone. Answers only after the commit (E3).
+    /// A draft that conflicts with its idempotency key is left out alone. Answers only after the commit (E3). Refuses at
+    /// once what there is no room for.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
+        let Some(company) = drafts.first().map(|draft| draft.company) else {
+            return Ok(Vec::new());
+        };
         let (answer, answered) = oneshot::channel();
-        if self.stopping.is_cancelled() {
-            return Err(PublishError::Stopping);
+        let entered = self.door.enter(company, Call { drafts, answer });
+        if matches!(entered, Err(PublishError::Full | PublishError::Crowded)) {
+            self.note_refused();
         }
-        let call = Call { drafts, answer };
-        self.calls.send(call).await.map_err(|_| PublishError::Stopping)?;
+        entered?;
         answered.await.map_err(|_| PublishError::Stopping)?
     }
 }

@@ -16,9 +16,10 @@ use crate::model::ids::{CompanyId, DeliveryKey, NodeId, WebhookId};
 
 /// Deliveries held in all, waiting or in flight.
 pub const MAX_HELD: usize = 10_000;
-/// Bytes of payload held in all, counted once per delivery: past it nothing more is taken in. What is under way to us
-/// then still comes, so memory goes over it by a claim's worth.
-pub const MAX_HELD_BYTES: usize = 128 * 1024 * 1024;
+/// Bytes of payload held in all, waiting or in flight, counted once per delivery: past it nothing more is taken in. What
+/// is under way to us then still comes: a claim brings what there was room for and one delivery of each lane besides, a
+/// publication what its caller was admitted with.
+pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 /// Deliveries held for one webhook.
 pub const MAX_HELD_PER_WEBHOOK: usize = 256;
 /// A receiver that answers slower than this is slow.
@@ -54,7 +55,8 @@ pub struct Held {
 }
 
 impl Held {
-    fn bytes(&self) -> usize {
+    /// Of its payload.
+    pub fn bytes(&self) -> usize {
         let text = |json: &Option<String>| json.as_ref().map_or(0, String::len);
         text(&self.event.data) + text(&self.event.previous)
     }
@@ -131,7 +133,7 @@ pub struct Queue {
     unproven: Ring,
     unproven_turn: bool,
     held: usize,
-    waiting_bytes: usize,
+    held_bytes: usize,
     in_flight: usize,
     slow_in_flight: usize,
 }
@@ -146,7 +148,7 @@ impl Queue {
             unproven: Ring::default(),
             unproven_turn: false,
             held: 0,
-            waiting_bytes: 0,
+            held_bytes: 0,
             in_flight: 0,
             slow_in_flight: 0,
         }
@@ -167,7 +169,7 @@ impl Queue {
             in_ring: false,
             slow_in_flight: 0,
         });
-        self.waiting_bytes += held.bytes();
+        self.held_bytes += held.bytes();
         entry.waiting.push_back(held);
         self.held += 1;
         self.enter_ring(webhook);
@@ -206,7 +208,6 @@ impl Queue {
                 continue;
             }
             let held = entry.waiting.pop_front();
-            self.waiting_bytes -= held.as_ref().map_or(0, Held::bytes);
             entry.in_flight += 1;
             self.in_flight += 1;
             if unproven {
@@ -218,8 +219,10 @@ impl Queue {
         }
     }
 
-    /// An attempt that [`pop`](Self::pop) gave out is over: its place is free, and its webhook's pace known.
-    pub fn finish(&mut self, webhook: WebhookId, pace: Pace) {
+    /// An attempt that [`pop`](Self::pop) gave out, of so many bytes, is over: its place is free, and its webhook's pace
+    /// known.
+    pub fn finish(&mut self, webhook: WebhookId, bytes: usize, pace: Pace) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
         let Some(entry) = self.webhooks.get_mut(&webhook) else {
             return;
         };
@@ -246,11 +249,16 @@ impl Queue {
 
     /// How many more deliveries may be taken in, in all.
     pub fn room(&self) -> usize {
-        if self.waiting_bytes >= MAX_HELD_BYTES {
+        if self.room_in_bytes() == 0 {
             0
         } else {
             MAX_HELD.saturating_sub(self.held)
         }
+    }
+
+    /// How many more bytes of payload may be taken in.
+    pub fn room_in_bytes(&self) -> usize {
+        MAX_HELD_BYTES.saturating_sub(self.held_bytes)
     }
 
     /// How many more of this webhook's deliveries may be taken in.
@@ -277,7 +285,7 @@ impl Queue {
         };
         let taken: Vec<Held> = entry.waiting.drain(..).collect();
         self.held -= taken.len();
-        self.waiting_bytes -= taken.iter().map(Held::bytes).sum::<usize>();
+        self.held_bytes -= taken.iter().map(Held::bytes).sum::<usize>();
         taken
     }
 
@@ -311,7 +319,7 @@ impl Queue {
             verdict.insert(asked[*index], true);
         }
         for entry in self.webhooks.values_mut() {
-            let (before, bytes) = (entry.waiting.len(), &mut self.waiting_bytes);
+            let (before, bytes) = (entry.waiting.len(), &mut self.held_bytes);
             entry.waiting.retain_mut(
                 |held| match verdict.get(&(held.leased.key, held.leased.lease.token)) {
                     Some(true) => {

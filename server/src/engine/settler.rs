@@ -48,6 +48,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceive
         let settlements: Vec<Settlement> = batch.drain(..).map(|result| result.settlement).collect();
         settle(&shared, &settlements).await;
         shared.unsettled.settle(started.into_iter());
+        shared.pump();
     }
 }
 

@@ -89,7 +89,7 @@ impl Shared {
             registry,
             feed,
             live: Hub::default(),
-            unsettled: Unsettled::default(),
+            unsettled: Unsettled::new(places.total),
             metrics: Metrics::default(),
             stopping: AtomicBool::new(false),
             tallied: AtomicU64::new(0),
@@ -155,9 +155,9 @@ impl Shared {
         self.waiting.notify_one();
     }
 
-    /// Starts attempts while there are places for them.
+    /// Starts attempts while there are places for them, and not too many wait to be settled.
     pub(super) fn pump(self: &Arc<Self>) {
-        while !self.is_stopping() {
+        while !self.is_stopping() && !self.unsettled.is_full() {
             let Some(held) = self.queue().pop() else { break };
             drop(self.clock.spawn("attempt", attempt::run(self.clone(), held)));
         }

@@ -12,14 +12,28 @@ use tokio::sync::Notify;
 
 use crate::model::ids::{DeliveryKey, WebhookId};
 
+/// Attempts on the wire or not settled yet, for each that may be on the wire: their results are kept in memory, and a
+/// database that is slow must not make that grow.
+const UNSETTLED_PER_PLACE: usize = 4;
+
 /// The attempts of this process between their start and the commit of their result.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Unsettled {
+    most: usize,
     started: Mutex<BTreeSet<(Timestamp, DeliveryKey)>>,
     settled: Notify,
 }
 
 impl Unsettled {
+    /// None yet, of so many that may be on the wire.
+    pub fn new(places: usize) -> Self {
+        Self {
+            most: places * UNSETTLED_PER_PLACE,
+            started: Mutex::default(),
+            settled: Notify::new(),
+        }
+    }
+
     /// An attempt starts.
     pub fn start(&self, at: Timestamp, key: DeliveryKey) {
         self.lock().insert((at, key));
@@ -47,6 +61,11 @@ impl Unsettled {
             .any(|(_, key)| key.webhook == webhook)
     }
 
+    /// Whether there are so many that no other is to start.
+    pub fn is_full(&self) -> bool {
+        self.lock().len() >= self.most
+    }
+
     /// Told when something was settled.
     pub fn settled(&self) -> &Notify {
         &self.settled
@@ -54,5 +73,33 @@ impl Unsettled {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<(Timestamp, DeliveryKey)>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::{EventId, Lane};
+
+    #[test]
+    fn so_many_are_unsettled_and_no_other_starts_until_one_is_settled() {
+        let at = "2026-11-23T00:00:00Z".parse().unwrap();
+        let unsettled = Unsettled::new(2);
+        let started: Vec<_> = (0..2 * UNSETTLED_PER_PLACE)
+            .map(|_| {
+                assert!(!unsettled.is_full());
+                let key = DeliveryKey {
+                    lane: Lane(0),
+                    webhook: WebhookId::new(at),
+                    event: EventId::new(at),
+                    generation: 0,
+                };
+                unsettled.start(at, key);
+                (at, key)
+            })
+            .collect();
+        assert!(unsettled.is_full());
+        unsettled.settle(started.into_iter().take(1));
+        assert!(!unsettled.is_full());
     }
 }

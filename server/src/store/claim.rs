@@ -21,17 +21,22 @@ use crate::model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId
 const CLAIM: &str = concat!(
     "\
 with picked as (
-    select d.webhook, d.event, d.generation
+    select d.webhook, d.event, d.generation, d.event_at
     from unnest($2::uuid[], $3::int[]) as w(webhook, room)
     cross join lateral (
-        select webhook, event, generation from deliveries
+        select webhook, event, generation, event_at from deliveries
         where lane = $1 and webhook = w.webhook and vis_at <= $4
         order by vis_at limit w.room for update skip locked
     ) d
+), weighed as (
+    select p.webhook, p.event, p.generation,
+           sum(coalesce(octet_length(e.data), 0) + coalesce(octet_length(e.previous), 0)) over (rows unbounded preceding)
+           - coalesce(octet_length(e.data), 0) - coalesce(octet_length(e.previous), 0) as before
+    from picked p join events e on e.lane = $1 and e.id = p.event and e.accepted_at = p.event_at
 ), taken as (
     update deliveries as d set owner = $5, vis_at = $6, token = d.token + 1
-    from picked p
-    where d.lane = $1 and d.webhook = p.webhook and d.event = p.event and d.generation = p.generation
+    from weighed p
+    where p.before < $7 and d.lane = $1 and d.webhook = p.webhook and d.event = p.event and d.generation = p.generation
     returning d.lane, d.webhook, d.event, d.generation, d.company, d.number, d.created_at, d.event_at, d.due_at, d.token
 )
 select t.webhook, t.event, t.generation, t.company, t.number, t.created_at, t.due_at, t.token, ",
@@ -57,7 +62,7 @@ with recursive walk as (
      cross join lateral (select webhook, vis_at from deliveries where lane = w.lane and webhook > w.webhook
                          order by webhook, vis_at limit 1) d)
 )
-select lane, webhook, vis_at from walk";
+select lane, webhook, vis_at from walk order by vis_at limit $2";
 
 /// What a webhook is owed ends unsent: rows that are visible, or that nobody holds where `$6` says so.
 const DROP: &str = "\
@@ -156,6 +161,8 @@ struct OrdinalRow {
 }
 
 /// Takes what is visible at `now` of these webhooks of one lane, each up to its room, until `lease_until`.
+///
+/// Together their payloads have `most_bytes`, and the last of them may go past it: there is always one, however large.
 pub async fn claim(
     conn: &mut Conn,
     lane: Lane,
@@ -163,6 +170,7 @@ pub async fn claim(
     now: Timestamp,
     node: NodeId,
     lease_until: Timestamp,
+    most_bytes: usize,
 ) -> Result<Vec<(Leased, Event)>, StoreError> {
     let rows: Vec<ClaimedRow> = statement(CLAIM)
         .bind::<Integer, _>(lane.0)
@@ -171,6 +179,7 @@ pub async fn claim(
         .bind::<At, _>(time(now))
         .bind::<BigInt, _>(node.0)
         .bind::<At, _>(time(lease_until))
+        .bind::<BigInt, _>(i64::try_from(most_bytes.max(1)).unwrap_or(i64::MAX))
         .load(conn)
         .await?;
     rows.into_iter()
@@ -213,10 +222,12 @@ pub async fn next_visible(
         .collect())
 }
 
-/// Every webhook with open deliveries, and when its earliest is visible. Costs an index probe per such webhook.
-pub async fn discover(conn: &mut Conn) -> Result<Vec<(Lane, WebhookId, Timestamp)>, StoreError> {
+/// Every webhook with open deliveries, and when its earliest is visible: the `most` that are due first. Costs an index
+/// probe per such webhook.
+pub async fn discover(conn: &mut Conn, most: i64) -> Result<Vec<(Lane, WebhookId, Timestamp)>, StoreError> {
     let rows: Vec<OpenRow> = statement(DISCOVER)
         .bind::<Array<Integer>, _>(Lane::all().map(|lane| lane.0).collect::<Vec<_>>())
+        .bind::<BigInt, _>(most)
         .load(conn)
         .await?;
     Ok(rows

@@ -135,7 +135,8 @@ struct MadeRow {
     lost: bool,
 }
 
-/// Stores the events and their deliveries, due at `now`, and says what became of each delivery.
+/// Stores the events and their deliveries, due at `now`, and tells `take` what became of each delivery, by event: there
+/// may be very many, and nothing of them is kept here.
 ///
 /// The event rows' acceptance is their ids' moment; `now` is the exact moment, by which bans are judged.
 pub async fn insert_in_tx(
@@ -143,14 +144,15 @@ pub async fn insert_in_tx(
     publications: &[Publication<'_>],
     now: Timestamp,
     room: &Room<'_>,
-) -> Result<Vec<Made>, StoreError> {
+    mut take: impl FnMut(Made),
+) -> Result<(), StoreError> {
     let columns = Columns::of(publications);
-    let mut made: Vec<Made> = Vec::new();
+    let mut first = true;
     let mut after = (0_i64, Uuid::nil());
     let mut room_left = room.total;
     loop {
-        let first = made.is_empty();
         let rows = columns.run(conn, now, room, room_left, first, after).await?;
+        first = false;
         let complete = (rows.len() as i64) < ROWS_PER_STATEMENT;
         if let Some(last) = rows.last() {
             after = (last.n, last.webhook);
@@ -172,10 +174,10 @@ pub async fn insert_in_tx(
                 event: publication.event.id,
                 generation: 0,
             };
-            made.push(Made { event, key, fate });
+            take(Made { event, key, fate });
         }
         if complete {
-            return Ok(made);
+            return Ok(());
         }
     }
 }

@@ -111,9 +111,13 @@ async fn publish(conn: &mut Conn, events: &[Event], room: i64) -> Vec<Made> {
         per_webhook: room,
         full: &[],
     };
-    conn.transaction(async |conn| publish::insert_in_tx(conn, &publications, now(), &room).await)
-        .await
-        .unwrap()
+    conn.transaction(async |conn| {
+        let mut made = Vec::new();
+        publish::insert_in_tx(conn, &publications, now(), &room, |one| made.push(one)).await?;
+        Ok::<_, StoreError>(made)
+    })
+    .await
+    .unwrap()
 }
 
 fn settlement(made: &Made, token: i64, then: Then) -> Settlement {

@@ -9,10 +9,11 @@ pub const MAX_JSON_VALUES: usize = 20_000;
 /// The most values where events are published: a thousand events with two hundred fields each, twice.
 pub const MAX_PUBLISHED_VALUES: usize = 500_000;
 
-/// Scans JSON once, without recursion. What is not JSON it lets pass, for the parser to refuse.
+/// Scans JSON once, without recursion, and answers how many values it has at most. What is not JSON it lets pass, for
+/// the parser to refuse.
 ///
 /// `most_values` is one of [`MAX_JSON_VALUES`] and [`MAX_PUBLISHED_VALUES`].
-pub fn check_json(text: &[u8], most_values: usize) -> Result<(), TooMuch> {
+pub fn check_json(text: &[u8], most_values: usize) -> Result<usize, TooMuch> {
     let mut depth = 0_usize;
     // An opening bracket is a value, and what follows a comma another; the first in a bracket is one too many at most.
     let mut values = 0_usize;
@@ -45,7 +46,7 @@ pub fn check_json(text: &[u8], most_values: usize) -> Result<(), TooMuch> {
             return Err(TooMuch::JsonValues(most_values));
         }
     }
-    Ok(())
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<(), TooMuch> {
-        check_json(text.as_bytes(), MAX_JSON_VALUES)
+        check_json(text.as_bytes(), MAX_JSON_VALUES).map(drop)
     }
 
     #[test]
@@ -73,7 +74,7 @@ mod tests {
         let refused = Err(TooMuch::JsonValues(MAX_JSON_VALUES));
         assert_eq!(check(&list(MAX_JSON_VALUES + 1)), refused);
         let published = |n| check_json(list(n).as_bytes(), MAX_PUBLISHED_VALUES);
-        assert_eq!(published(MAX_PUBLISHED_VALUES), Ok(()));
+        assert_eq!(published(MAX_PUBLISHED_VALUES), Ok(MAX_PUBLISHED_VALUES));
         assert!(published(MAX_PUBLISHED_VALUES + 1).is_err());
     }
 

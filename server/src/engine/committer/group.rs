@@ -13,7 +13,7 @@ use crate::policy::matching::selector;
 use crate::policy::merging;
 use crate::store::StoreError;
 use crate::store::idempotency::{Claim, Taken};
-use crate::store::publish::{Made, Publication};
+use crate::store::publish::Publication;
 
 /// What keys stand for that were taken before.
 pub(super) type Takens = HashMap<(CompanyId, String), Taken>;
@@ -102,18 +102,15 @@ impl<'a> Group<'a> {
             .collect()
     }
 
-    /// How many deliveries each of these drafts made.
-    pub fn counts(&self, fresh: &[usize], publications: &[Publication<'_>], made: &[Made]) -> Counts {
-        let draft_of: HashMap<EventId, usize> = fresh
+    /// How many deliveries each of these drafts made, of those that each of its [`publications`](Self::publications)
+    /// made.
+    pub fn counts(&self, fresh: &[usize], made: &[u32]) -> Counts {
+        let draft_of = fresh
             .iter()
-            .flat_map(|index| self.plans[*index].events().map(|event| (event.id, *index)))
-            .collect();
+            .flat_map(|index| self.plans[*index].events().map(move |_| *index));
         let mut counts: Counts = fresh.iter().map(|index| (*index, 0)).collect();
-        for delivery in made {
-            let draft = draft_of.get(&publications[delivery.event].event.id);
-            if let Some(count) = draft.and_then(|draft| counts.get_mut(draft)) {
-                *count += 1;
-            }
+        for (draft, made) in draft_of.zip(made) {
+            *counts.entry(draft).or_default() += made;
         }
         counts
     }

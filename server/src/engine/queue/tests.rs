@@ -86,7 +86,7 @@ fn a_webhook_has_at_most_its_share_in_flight_and_in_memory() {
         assert!(queue.pop().is_some());
     }
     assert!(queue.pop().is_none());
-    queue.finish(webhook, Pace::Took(Duration::ZERO));
+    queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
     assert!(queue.pop().is_some());
     assert!(queue.pop().is_none());
 }
@@ -98,9 +98,9 @@ fn time_outs_halve_the_share_and_answers_bring_it_back() {
     (0..64).for_each(|_| queue.push(held(1, webhook)));
     let drain = |queue: &mut Queue| std::iter::from_fn(|| queue.pop()).count();
     assert_eq!(drain(&mut queue), 8);
-    (0..8).for_each(|_| queue.finish(webhook, Pace::TimedOut));
+    (0..8).for_each(|_| queue.finish(webhook, 0, Pace::TimedOut));
     assert_eq!(drain(&mut queue), 1);
-    queue.finish(webhook, Pace::Took(Duration::ZERO));
+    queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
     assert_eq!(drain(&mut queue), 2);
 }
 
@@ -122,7 +122,7 @@ fn a_proven_receiver_goes_on_while_slow_ones_fill_their_half() {
     let healthy = WebhookId::new(at());
     queue.push(held(1, healthy));
     queue.pop().unwrap();
-    queue.finish(healthy, Pace::Took(Duration::from_millis(1)));
+    queue.finish(healthy, 0, Pace::Took(Duration::from_millis(1)));
     for company in 2..=1_000 {
         queue.push(held(company, WebhookId::new(at())));
     }
@@ -155,4 +155,26 @@ fn what_waits_for_a_webhook_can_be_taken_out() {
     assert_eq!(queue.take(a).len(), 1);
     assert_eq!(queue.pop().unwrap().leased.key.webhook, b);
     assert!(queue.pop().is_none());
+}
+
+#[test]
+fn payloads_held_are_bounded_in_bytes_until_their_attempts_are_over() {
+    let mut queue = Queue::new(PLACES);
+    let half = |webhook| {
+        let mut held = held(1, webhook);
+        let event = Arc::make_mut(&mut held.event);
+        event.data = Some(" ".repeat(MAX_HELD_BYTES / 4));
+        event.previous = event.data.clone();
+        held
+    };
+    let (first, second) = (WebhookId::new(at()), WebhookId::new(at()));
+    queue.push(half(first));
+    assert_eq!(queue.room_in_bytes(), MAX_HELD_BYTES / 2);
+    assert!(queue.room() > 0);
+    queue.push(half(second));
+    assert_eq!((queue.room(), queue.room_in_bytes()), (0, 0));
+    let out = queue.pop().unwrap();
+    assert_eq!(queue.room(), 0, "it is on the wire, and held still");
+    queue.finish(out.leased.key.webhook, out.bytes(), Pace::Unsent);
+    assert_eq!(queue.room_in_bytes(), MAX_HELD_BYTES / 2);
 }

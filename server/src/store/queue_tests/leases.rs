@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Payloads of any size.
+const ANY: usize = usize::MAX;
+
 /// D6: only the holder of the lease moves anything, and only once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_fenced_by_its_tokens_and_settles_once() {
@@ -40,12 +43,12 @@ async fn a_retry_moves_on_and_a_release_does_not() {
         .await
         .unwrap();
     assert!(
-        claim::claim(conn, lane(), &[(id, 8)], later(3), OTHER, later(99))
+        claim::claim(conn, lane(), &[(id, 8)], later(3), OTHER, later(99), ANY)
             .await
             .unwrap()
             .is_empty()
     );
-    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(4), OTHER, later(99))
+    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(4), OTHER, later(99), ANY)
         .await
         .unwrap();
     let (leased, event) = &claimed[0];
@@ -62,7 +65,7 @@ async fn a_retry_moves_on_and_a_release_does_not() {
         settle::batch(conn, &[release], OTHER, false).await.unwrap().won,
         [0]
     );
-    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(50), ME, later(140))
+    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(50), ME, later(140), ANY)
         .await
         .unwrap();
     assert_eq!((claimed[0].0.attempt, claimed[0].0.due_at), (2, later(4)));
@@ -81,8 +84,8 @@ async fn two_claimers_share_what_is_due() {
     let second = &mut *store.conn().await.unwrap();
     first
         .transaction(async |conn| {
-            let mine = claim::claim(conn, lane(), &[(id, 12)], later(1), ME, later(91)).await?;
-            let theirs = claim::claim(second, lane(), &[(id, 12)], later(1), OTHER, later(91)).await?;
+            let mine = claim::claim(conn, lane(), &[(id, 12)], later(1), ME, later(91), ANY).await?;
+            let theirs = claim::claim(second, lane(), &[(id, 12)], later(1), OTHER, later(91), ANY).await?;
             assert_eq!((mine.len(), theirs.len()), (12, 8));
             let held = |claimed: &[(crate::model::delivery::Leased, Event)]| -> Vec<EventId> {
                 claimed.iter().map(|(leased, _)| leased.key.event).collect()
@@ -109,7 +112,7 @@ async fn discovery_finds_every_webhook_once() {
         .map(|_| event(EventAction::Create, "deal", None))
         .collect();
     publish(conn, &events, 0).await;
-    let found = claim::discover(conn).await.unwrap();
+    let found = claim::discover(conn, 10).await.unwrap();
     assert_eq!(found, ids.map(|id| (lane(), id, now())));
     assert_eq!(
         claim::next_visible(conn, &[(lane(), ids[0])]).await.unwrap(),
@@ -158,9 +161,50 @@ async fn an_extension_says_what_is_still_held() {
     let made = publish(conn, &events, 2).await;
     let held = [(made[0].key, 1), (made[1].key, 9)];
     assert_eq!(claim::extend(conn, &held, later(200)).await.unwrap(), [0]);
-    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(150), OTHER, later(250))
+    let claimed = claim::claim(conn, lane(), &[(id, 8)], later(150), OTHER, later(250), ANY)
         .await
         .unwrap();
     assert_eq!(claimed.len(), 1, "the one that was not extended has run out");
     assert_eq!(claim::release_of(conn, &[OTHER], later(151)).await.unwrap(), 1);
+}
+
+/// A claim brings as many payloads into memory as there is room for, and one more that begins within it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_bounded_in_bytes() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let id = webhook(conn, "").await;
+    let events: Vec<Event> = (0..5)
+        .map(|_| event(EventAction::Create, "deal", None))
+        .collect();
+    publish(conn, &events, 0).await;
+    let bytes = events[0].data.as_ref().map_or(0, String::len);
+    let mut taken = async |most| {
+        claim::claim(conn, lane(), &[(id, 8)], later(1), ME, later(91), most)
+            .await
+            .unwrap()
+            .len()
+    };
+    assert_eq!(taken(2 * bytes).await, 2);
+    assert_eq!(taken(bytes + 1).await, 2);
+    assert_eq!(taken(0).await, 1, "there is always one");
+}
+
+/// A discovery is bounded, and finds what is due first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discovery_finds_the_webhooks_that_are_due_first() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let (first, second) = (webhook(conn, "").await, webhook(conn, "").await);
+    publish(conn, &[event(EventAction::Create, "deal", None)], 0).await;
+    let retry = format!(
+        "update deliveries set vis_at = vis_at + interval '1 hour' where webhook = '{}'",
+        first.0
+    );
+    diesel::sql_query(retry).execute(conn).await.unwrap();
+    let found = |rows: Vec<(Lane, WebhookId, Timestamp)>| -> Vec<WebhookId> {
+        rows.into_iter().map(|(_, webhook, _)| webhook).collect()
+    };
+    assert_eq!(found(claim::discover(conn, 2).await.unwrap()), [second, first]);
+    assert_eq!(found(claim::discover(conn, 1).await.unwrap()), [second]);
 }

@@ -1,0 +1,189 @@
+//! Where calls wait to be stored, and whose turn it is.
+//!
+//! Promises that what waits is bounded, in all and of one company, and that what comes past a bound is refused at once:
+//! memory does not grow with what callers want. That companies take turns, call by call. And that a company is in at
+//! most [`GROUPS_OF_COMPANY`] groups at a time, one fewer than there are committers: whatever it floods the server with,
+//! another company's call finds a committer that is free of it.
+//!
+//! A call counts for the company of its first event. Does not promise that calls are stored in the order they came.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::COMMITTERS;
+use super::publisher::{Call, PublishError};
+use crate::model::ids::CompanyId;
+
+/// Calls that wait in all.
+pub(super) const WAITING_CALLS: usize = 1024;
+/// Calls in one group at the most.
+const CALLS: usize = 64;
+/// Events in one group at the most; a larger call is a group by itself.
+const EVENTS: usize = 256;
+/// Groups at work at once that a company is in.
+const GROUPS_OF_COMPANY: usize = COMMITTERS - 1;
+
+/// The calls that wait.
+pub(super) struct Door {
+    events_of_company: usize,
+    inside: Mutex<Inside>,
+    /// Told when a call has come, or a group is done.
+    moved: Notify,
+    closed: CancellationToken,
+}
+
+#[derive(Default)]
+struct Inside {
+    calls: usize,
+    waiting: HashMap<CompanyId, Waiting>,
+    /// The companies of `waiting`, in the order of their turns.
+    turns: VecDeque<CompanyId>,
+    at_work: HashMap<CompanyId, usize>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    calls: VecDeque<Call>,
+    events: usize,
+}
+
+/// Calls to be stored together. Its companies may be in another group once it is dropped.
+pub(super) struct Group {
+    pub calls: Vec<Call>,
+    companies: BTreeSet<CompanyId>,
+    door: Arc<Door>,
+}
+
+impl Door {
+    /// Open, with nobody waiting. `events_of_company` may wait of one company, at least as many as a call has.
+    pub fn new(events_of_company: usize) -> Self {
+        Self {
+            events_of_company,
+            inside: Mutex::default(),
+            moved: Notify::new(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// Lets nobody in from now on. Who waits is stored.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Takes a call in, or says why not.
+    pub fn enter(&self, company: CompanyId, call: Call) -> Result<(), PublishError> {
+        let mut inside = self.inside();
+        // Under the lock: a committer that sees the door closed and nobody waiting goes home.
+        if self.closed.is_cancelled() {
+            return Err(PublishError::Stopping);
+        }
+        if inside.calls >= WAITING_CALLS {
+            return Err(PublishError::Full);
+        }
+        let inside = &mut *inside;
+        let waiting = inside.waiting.entry(company).or_default();
+        if waiting.calls.is_empty() {
+            inside.turns.push_back(company);
+        } else if waiting.events + call.drafts.len() > self.events_of_company {
+            return Err(PublishError::Crowded);
+        }
+        waiting.events += call.drafts.len();
+        waiting.calls.push_back(call);
+        inside.calls += 1;
+        self.moved.notify_waiters();
+        Ok(())
+    }
+
+    /// The next group; `None` once the door is closed and nobody waits.
+    pub async fn next(self: &Arc<Self>) -> Option<Group> {
+        loop {
+            let moved = self.moved.notified();
+            let closed = {
+                let mut inside = self.inside();
+                let (calls, companies) = inside.take();
+                if !calls.is_empty() {
+                    let door = self.clone();
+                    return Some(Group { calls, companies, door });
+                }
+                let closed = self.closed.is_cancelled();
+                if closed && inside.calls == 0 {
+                    return None;
+                }
+                closed
+            };
+            tokio::select! {
+                () = moved => {}
+                () = self.closed.cancelled(), if !closed => {}
+            }
+        }
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    /// A call of each company in turn, as long as they fit. Who is passed over comes first in the next group.
+    fn take(&mut self) -> (Vec<Call>, BTreeSet<CompanyId>) {
+        let (mut calls, mut companies, mut events) = (Vec::new(), BTreeSet::new(), 0);
+        let mut passed_over = Vec::new();
+        while calls.len() < CALLS
+            && let Some(company) = self.turns.pop_front()
+        {
+            let is_busy = self
+                .at_work
+                .get(&company)
+                .is_some_and(|groups| *groups >= GROUPS_OF_COMPANY);
+            let fits = |call: &Call| calls.is_empty() || events + call.drafts.len() <= EVENTS;
+            let call = self.waiting.get_mut(&company).and_then(|waiting| {
+                let call = (!is_busy).then(|| waiting.calls.pop_front_if(|call| fits(call)))??;
+                waiting.events -= call.drafts.len();
+                Some(call)
+            });
+            let Some(call) = call else {
+                passed_over.push(company);
+                continue;
+            };
+            events += call.drafts.len();
+            calls.push(call);
+            companies.insert(company);
+            if self.waiting.get(&company).is_some_and(|rest| rest.calls.is_empty()) {
+                self.waiting.remove(&company);
+            } else {
+                self.turns.push_back(company);
+            }
+        }
+        passed_over
+            .into_iter()
+            .rev()
+            .for_each(|company| self.turns.push_front(company));
+        self.calls -= calls.len();
+        for company in &companies {
+            *self.at_work.entry(*company).or_default() += 1;
+        }
+        (calls, companies)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut inside = self.door.inside();
+        for company in &self.companies {
+            if let Some(groups) = inside.at_work.get_mut(company) {
+                *groups -= 1;
+                if *groups == 0 {
+                    inside.at_work.remove(company);
+                }
+            }
+        }
+        drop(inside);
+        self.door.moved.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::model::event::{ChangeSource, Draft};
+use crate::model::ids::UserId;
+use crate::model::webhook::EventAction;
+
+const OF_COMPANY: usize = 1000;
+
+fn company(number: i64) -> CompanyId {
+    CompanyId::new(number).expect("a number above zero is a company")
+}
+
+fn call(number: i64, events: usize) -> Call {
+    let draft = Draft {
+        company: company(number),
+        action: EventAction::Create,
+        object: "deal".to_owned(),
+        object_id: "1".parse().expect("it is an object's id"),
+        user: UserId::new(1).expect("it is a user"),
+        data: None,
+        previous: None,
+        merged_from: None,
+        permitted: None,
+        change_source: ChangeSource::App,
+        is_bulk_edit: false,
+        correlation_id: None,
+        host: None,
+        occurred_at: None,
+        idempotency_key: None,
+    };
+    Call {
+        drafts: vec![draft; events],
+        answer: oneshot::channel().0,
+    }
+}
+
+fn enter(door: &Door, number: i64, events: usize) -> Result<(), PublishError> {
+    door.enter(company(number), call(number, events))
+}
+
+/// Company and events of each call of the next group, if there is one now.
+fn group(door: &Arc<Door>) -> Option<(Group, Vec<(i64, usize)>)> {
+    let group = door.next().now_or_never()??;
+    let of = |call: &Call| (call.drafts[0].company.get(), call.drafts.len());
+    let calls = group.calls.iter().map(of).collect();
+    Some((group, calls))
+}
+
+#[test]
+fn a_company_has_its_share_of_what_waits_and_one_event_past_it_is_refused() {
+    let door = Door::new(OF_COMPANY);
+    enter(&door, 1, OF_COMPANY - 1).unwrap();
+    enter(&door, 1, 1).unwrap();
+    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Crowded)));
+    enter(&door, 2, 1).unwrap();
+    let door = Arc::new(door);
+    let (_first, calls) = group(&door).unwrap();
+    assert_eq!(calls, [(1, OF_COMPANY - 1)]);
+    enter(&door, 1, OF_COMPANY - 1).unwrap();
+    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Crowded)));
+}
+
+#[test]
+fn so_many_calls_wait_and_one_more_is_refused() {
+    let door = Door::new(OF_COMPANY);
+    for number in 1..=WAITING_CALLS {
+        enter(&door, number as i64, 1).unwrap();
+    }
+    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Full)));
+}
+
+#[test]
+fn companies_take_turns_call_by_call_as_far_as_they_fit() {
+    let door = Arc::new(Door::new(OF_COMPANY));
+    for events in [100, 100, 100] {
+        enter(&door, 1, events).unwrap();
+    }
+    enter(&door, 2, 56).unwrap();
+    enter(&door, 3, 1).unwrap();
+    let (_first, calls) = group(&door).unwrap();
+    assert_eq!(calls, [(1, 100), (2, 56), (3, 1)], "257 would be one too many");
+    let (_second, calls) = group(&door).unwrap();
+    assert_eq!(calls, [(1, 100), (1, 100)]);
+    assert!(group(&door).is_none());
+}
+
+#[test]
+fn a_group_has_so_many_calls_and_a_large_call_is_one_by_itself() {
+    let door = Arc::new(Door::new(OF_COMPANY));
+    for _ in 0..CALLS + 1 {
+        enter(&door, 1, 1).unwrap();
+    }
+    enter(&door, 2, EVENTS).unwrap();
+    let sizes: Vec<usize> = (0..3)
+        .map(|_| group(&door).map_or(0, |(_, calls)| calls.len()))
+        .collect();
+    assert_eq!(sizes, [CALLS, 1, 1]);
+}
+
+#[test]
+fn a_flood_leaves_a_committer_to_the_others() {
+    let door = Arc::new(Door::new(OF_COMPANY));
+    for _ in 0..COMMITTERS {
+        enter(&door, 1, EVENTS).unwrap();
+    }
+    let mut at_work: Vec<Group> = Vec::new();
+    while let Some((group, calls)) = group(&door) {
+        assert_eq!(calls, [(1, EVENTS)]);
+        at_work.push(group);
+    }
+    assert_eq!(at_work.len(), COMMITTERS - 1);
+    enter(&door, 2, 1).unwrap();
+    let (_other, calls) = group(&door).unwrap();
+    assert_eq!(calls, [(2, 1)]);
+    assert!(group(&door).is_none());
+    at_work.pop();
+    let (_last, calls) = group(&door).unwrap();
+    assert_eq!(calls, [(1, EVENTS)]);
+}
+
+#[tokio::test]
+async fn who_waits_when_the_door_closes_is_stored_and_nobody_comes_in_any_more() {
+    let door = Arc::new(Door::new(OF_COMPANY));
+    enter(&door, 1, 1).unwrap();
+    door.close();
+    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Stopping)));
+    assert!(door.next().await.is_some());
+    assert!(door.next().await.is_none());
+}
