@@ -4,6 +4,7 @@ pub mod explain;
 pub mod explore;
 pub mod list;
 pub mod load;
+pub mod overload;
 pub mod receive;
 pub mod run;
 pub mod target;

@@ -9,6 +9,7 @@
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
 //! - [`load`] publishes at a rate and measures when deliveries arrive.
+//! - [`overload`] gives a real server more than it can take.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
 //!
 //! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.
@@ -22,6 +23,7 @@ pub mod launch;
 pub mod load;
 pub mod meter;
 pub mod model;
+pub mod overload;
 pub mod payload;
 pub mod process;
 pub mod realtime;

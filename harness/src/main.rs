@@ -22,6 +22,7 @@ enum Command {
     Run(commands::run::Run),
     Explore(commands::explore::Explore),
     Load(commands::load::Load),
+    Overload(commands::overload::Overload),
     Receive(commands::receive::Receive),
     Explain(commands::explain::Explain),
 }
@@ -34,6 +35,7 @@ async fn main() -> ExitCode {
         Command::Explore(explore) => explore.run().await,
         Command::Explain(explain) => explain.run().map(|()| 0),
         Command::Load(load) => load.run().await,
+        Command::Overload(overload) => overload.run().await,
         Command::Receive(receive) => receive.run().await.map(|()| 0),
     };
     match done {

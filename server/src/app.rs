@@ -25,7 +25,7 @@ use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
 use crate::engine::transport::{SystemResolver, Transport, TransportSettings, authorities};
-use crate::engine::{Engine, Parts, Places};
+use crate::engine::{Engine, Parts, Places, Share};
 use crate::model::ids::LANES;
 use crate::policy::sealing::SealingKey;
 use crate::policy::target::TargetPolicy;
@@ -149,7 +149,10 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
         },
-        waiting_of_company: usize::try_from(settings.api.publishing_of_company)?,
+        share: Share {
+            events: usize::try_from(settings.api.publishing_of_company)?,
+            calls: usize::try_from(settings.api.publishing_calls.div_ceil(2))?,
+        },
         alone: settings.sole_process,
     })
     .await

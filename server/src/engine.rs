@@ -48,6 +48,7 @@ use jiff::SignedDuration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+pub use door::Share;
 pub use handles::{Gauges, Prober, Propagation, Replayer};
 pub use live::Live;
 pub use publisher::{PublishError, Published, Publisher};
@@ -89,8 +90,8 @@ pub struct Parts {
     pub transport: Transport,
     /// How much may be on the wire at once.
     pub places: Places,
-    /// Events of one company that may wait to be stored.
-    pub waiting_of_company: usize,
+    /// How much of one company may wait to be stored.
+    pub share: Share,
     /// Whether no other process can be using the database: then what a predecessor held is taken at once.
     pub alone: bool,
 }
@@ -115,7 +116,7 @@ impl Engine {
             sealing,
             transport,
             places,
-            waiting_of_company,
+            share,
             alone,
         } = parts;
         let (from, node) = {
@@ -145,7 +146,7 @@ impl Engine {
         if alone {
             node::bury(&shared, Duration::ZERO).await?;
         }
-        let door = Arc::new(Door::new(waiting_of_company));
+        let door = Arc::new(Door::new(share));
         let publisher = Publisher::new(door.clone(), shared.metrics.clone());
         let ids = Arc::default();
         let committers = (0..COMMITTERS)

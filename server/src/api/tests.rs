@@ -44,7 +44,7 @@ use super::{Services, Sockets, router};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
-use crate::engine::{Engine, Parts, Places};
+use crate::engine::{Engine, Parts, Places, Share};
 use crate::policy::sealing::SealingKey;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, testing};
@@ -104,7 +104,10 @@ impl World {
                 total: 64,
                 per_webhook: 8,
             },
-            waiting_of_company: settings.api.publishing_of_company as usize,
+            share: Share {
+                events: settings.api.publishing_of_company as usize,
+                calls: settings.api.publishing_calls.div_ceil(2) as usize,
+            },
             alone: true,
         })
         .await

@@ -267,7 +267,8 @@ pub static TABLE: &[Entry] = &[
     setting!(api.rate_of_publishing, from RATES,
         "Calls of publishEvents per second to one process, of up to 1000 events each."),
     setting!(api.publishing_calls, from 1..=10_000,
-        "Calls of publishEvents under way at once in one process. One more is answered UNAVAILABLE, with Retry-After."),
+        "Calls of publishEvents under way at once in one process, of which half may wait for one company. One more is \
+         answered UNAVAILABLE, with Retry-After."),
     setting!(api.publishing_memory, from LARGEST_PUBLICATION..=MOST_PUBLISHING_MEMORY,
         "Memory that publications under way in one process may take, by a reckoning of bytes and JSON values. What \
          would take more is answered UNAVAILABLE, with Retry-After."),

@@ -26,9 +26,18 @@ const EVENTS: usize = 256;
 /// Groups at work at once that a company is in.
 const GROUPS_OF_COMPANY: usize = COMMITTERS - 1;
 
+/// What may wait of one company.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Events: at least as many as a call has.
+    pub events: usize,
+    /// Calls: fewer than are admitted in all, so that there is room for other companies'.
+    pub calls: usize,
+}
+
 /// The calls that wait.
 pub(super) struct Door {
-    events_of_company: usize,
+    share: Share,
     inside: Mutex<Inside>,
     /// Told when a call has come, or a group is done.
     moved: Notify,
@@ -58,10 +67,10 @@ pub(super) struct Group {
 }
 
 impl Door {
-    /// Open, with nobody waiting. `events_of_company` may wait of one company, at least as many as a call has.
-    pub fn new(events_of_company: usize) -> Self {
+    /// Open, with nobody waiting.
+    pub fn new(share: Share) -> Self {
         Self {
-            events_of_company,
+            share,
             inside: Mutex::default(),
             moved: Notify::new(),
             closed: CancellationToken::new(),
@@ -87,7 +96,9 @@ impl Door {
         let waiting = inside.waiting.entry(company).or_default();
         if waiting.calls.is_empty() {
             inside.turns.push_back(company);
-        } else if waiting.events + call.drafts.len() > self.events_of_company {
+        } else if waiting.events + call.drafts.len() > self.share.events
+            || waiting.calls.len() >= self.share.calls
+        {
             return Err(PublishError::Crowded);
         }
         waiting.events += call.drafts.len();

@@ -108,9 +108,12 @@ from (select pg_current_snapshot() as snapshot) s left join changes c on c.xid >
 
 const SNAPSHOT: &str = "select pg_current_snapshot()::text as snapshot";
 
-/// Every process reads from its last snapshot's oldest running transaction on, so nobody needs what is older.
+/// Every process reads from its last snapshot's oldest running transaction on, so nobody needs what is older. A row that
+/// is visible and yet of a transaction still to come was restored from another cluster, whose transactions counted
+/// differently: nobody waits for it, and it would be read again and again until this cluster has counted so far.
 const PRUNE: &str = "\
-delete from changes where xid < (select min(pg_snapshot_xmin(feed_snapshot::pg_snapshot)) from nodes)";
+delete from changes where xid < (select min(pg_snapshot_xmin(feed_snapshot::pg_snapshot)) from nodes)
+                       or xid >= pg_snapshot_xmax(pg_current_snapshot())";
 
 /// A row about no webhook: whoever reads it says how far it is, and looks for deliveries nobody holds.
 const ASK: &str = "insert into changes (at, lane, webhook) values ($1, 0, null) returning xid::text as xid";

@@ -1,15 +1,21 @@
 //! The schema's history, embedded in the binary. Rules: migrations/README.md.
 
-use diesel_async::{AsyncConnection, AsyncMigrationHarness};
+use diesel_async::{AsyncConnection, AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{Conn, StoreError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 
-/// Runs what is pending and names it. Needs a multi-threaded runtime: Diesel's migrations block.
+/// Held while migrations run, until the connection ends: of two who migrate at once, the second finds nothing to do. A
+/// session's lock on one node is enough here, since migrations run on the coordinator.
+const LOCK: &str = "select pg_advisory_lock(8386658469646862187)";
+
+/// Runs what is pending and names it; waits for whoever is at it. Needs a multi-threaded runtime: Diesel's migrations block.
 pub async fn run_pending(url: &str) -> Result<Vec<String>, StoreError> {
-    let mut harness = AsyncMigrationHarness::new(connect(url).await?);
+    let mut conn = connect(url).await?;
+    diesel::sql_query(LOCK).execute(&mut conn).await?;
+    let mut harness = AsyncMigrationHarness::new(conn);
     let ran = harness.run_pending_migrations(MIGRATIONS).map_err(failed)?;
     Ok(ran.iter().map(ToString::to_string).collect())
 }

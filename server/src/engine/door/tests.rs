@@ -7,6 +7,10 @@ use crate::model::ids::UserId;
 use crate::model::webhook::EventAction;
 
 const OF_COMPANY: usize = 1000;
+const SHARE: Share = Share {
+    events: OF_COMPANY,
+    calls: 100,
+};
 
 fn company(number: i64) -> CompanyId {
     CompanyId::new(number).expect("a number above zero is a company")
@@ -50,7 +54,7 @@ fn group(door: &Arc<Door>) -> Option<(Group, Vec<(i64, usize)>)> {
 
 #[test]
 fn a_company_has_its_share_of_what_waits_and_one_event_past_it_is_refused() {
-    let door = Door::new(OF_COMPANY);
+    let door = Door::new(SHARE);
     enter(&door, 1, OF_COMPANY - 1).unwrap();
     enter(&door, 1, 1).unwrap();
     assert!(matches!(enter(&door, 1, 1), Err(PublishError::Crowded)));
@@ -63,8 +67,18 @@ fn a_company_has_its_share_of_what_waits_and_one_event_past_it_is_refused() {
 }
 
 #[test]
+fn a_company_has_its_share_of_calls_and_one_past_it_is_refused() {
+    let door = Door::new(SHARE);
+    for _ in 0..SHARE.calls {
+        enter(&door, 1, 1).unwrap();
+    }
+    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Crowded)));
+    enter(&door, 2, 1).unwrap();
+}
+
+#[test]
 fn so_many_calls_wait_and_one_more_is_refused() {
-    let door = Door::new(OF_COMPANY);
+    let door = Door::new(SHARE);
     for number in 1..=WAITING_CALLS {
         enter(&door, number as i64, 1).unwrap();
     }
@@ -73,7 +87,7 @@ fn so_many_calls_wait_and_one_more_is_refused() {
 
 #[test]
 fn companies_take_turns_call_by_call_as_far_as_they_fit() {
-    let door = Arc::new(Door::new(OF_COMPANY));
+    let door = Arc::new(Door::new(SHARE));
     for events in [100, 100, 100] {
         enter(&door, 1, events).unwrap();
     }
@@ -88,7 +102,7 @@ fn companies_take_turns_call_by_call_as_far_as_they_fit() {
 
 #[test]
 fn a_group_has_so_many_calls_and_a_large_call_is_one_by_itself() {
-    let door = Arc::new(Door::new(OF_COMPANY));
+    let door = Arc::new(Door::new(SHARE));
     for _ in 0..CALLS + 1 {
         enter(&door, 1, 1).unwrap();
     }
@@ -101,7 +115,7 @@ fn a_group_has_so_many_calls_and_a_large_call_is_one_by_itself() {
 
 #[test]
 fn a_flood_leaves_a_committer_to_the_others() {
-    let door = Arc::new(Door::new(OF_COMPANY));
+    let door = Arc::new(Door::new(SHARE));
     for _ in 0..COMMITTERS {
         enter(&door, 1, EVENTS).unwrap();
     }
@@ -122,7 +136,7 @@ fn a_flood_leaves_a_committer_to_the_others() {
 
 #[tokio::test]
 async fn who_waits_when_the_door_closes_is_stored_and_nobody_comes_in_any_more() {
-    let door = Arc::new(Door::new(OF_COMPANY));
+    let door = Arc::new(Door::new(SHARE));
     enter(&door, 1, 1).unwrap();
     door.close();
     assert!(matches!(enter(&door, 1, 1), Err(PublishError::Stopping)));

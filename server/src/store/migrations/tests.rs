@@ -106,3 +106,34 @@ async fn migrations_go_up_down_and_up_again() {
     assert_eq!(tables(&url).await, first);
     assert_eq!(pending(&url).await.unwrap(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_migrate_at_once_run_each_migration_once() {
+    let url = testing::empty_database().await;
+    let all = pending(&url).await.unwrap();
+    let (one, other) = tokio::join!(run_in_thread(&url), run_in_thread(&url));
+    assert_eq!(one.len() + other.len(), all);
+    assert_eq!(pending(&url).await.unwrap(), 0);
+}
+
+/// Diesel's migrations block, so that two of one task would not run at once.
+async fn run_in_thread(url: &str) -> Vec<String> {
+    let url = url.to_owned();
+    let run = tenterhook_harness::realtime::spawn(async move { run_pending(&url).await });
+    let ran = run.await.expect("it does not panic");
+    ran.expect("the migrations run")
+}
+
+/// A release before this one goes on serving on a database that was migrated since (rule 1 of migrations/README.md).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_release_s_migrations_are_nothing_that_is_pending() {
+    let url = testing::empty_database().await;
+    run_pending(&url).await.unwrap();
+    let mut conn = Conn::establish(&url).await.unwrap();
+    diesel::sql_query("insert into __diesel_schema_migrations (version) values ('99990101000000')")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(pending(&url).await.unwrap(), 0);
+    assert_eq!(run_pending(&url).await.unwrap(), Vec::<String>::new());
+}

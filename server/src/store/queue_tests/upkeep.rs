@@ -66,3 +66,26 @@ async fn folding_keeps_the_sums() {
     assert_eq!(assert_conserved(conn).await, before);
     assert_eq!(tallies::of(conn, ME).await.unwrap(), Tally { open: 0, ..before });
 }
+
+/// A dump restored into another cluster brings rows of the feed whose transactions lie in the new cluster's future: they
+/// go, and what this cluster's own processes still need stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_the_feed_from_another_cluster_are_pruned() {
+    use crate::store::{changes, nodes};
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let node = nodes::register(conn, now()).await.unwrap();
+    let snapshot = changes::present(conn).await.unwrap();
+    assert!(nodes::beat(conn, node, Some(snapshot.text()), now()).await.unwrap());
+    let restored = "insert into changes (xid, at, lane, webhook)
+                    select (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 1000000)::text::xid8,
+                           '2026-11-23', 0, gen_random_uuid() from generate_series(1, 3)";
+    diesel::sql_query(restored).execute(conn).await.unwrap();
+    let mark = changes::ask(conn, now()).await.unwrap();
+    let (_, rows) = changes::read(conn, snapshot.oldest_running()).await.unwrap();
+    assert_eq!(rows.len(), 4);
+    changes::prune(conn).await.unwrap();
+    let (seen, rows) = changes::read(conn, snapshot.oldest_running()).await.unwrap();
+    assert_eq!(rows.len(), 1, "the process has not read it yet");
+    assert!(seen.shows(&mark));
+}

@@ -1,0 +1,61 @@
+//! A backlog, made at once: events and open deliveries as a publication leaves them that there was no room for.
+//!
+//! A million deliveries through the API would take minutes and be delivered meanwhile; so this, and this alone, writes
+//! into the server's tables, as its `store/publish.rs` does for deliveries that nobody has leased, with the tally that
+//! goes with them. Each company's webhooks get all of its events.
+
+use anyhow::ensure;
+use tokio_postgres::{Client, NoTls};
+
+use crate::realtime;
+
+/// The fields of an event's object: about as large as the peers' examples.
+const PAYLOAD: &str = r#"{"id":8,"title":"A deal of a usual size","value":1200,"currency":"EUR","stage_id":3,"status":"open","owner_id":7,"org_id":11,"person_id":12,"probability":40,"expected_close_date":"2026-12-24","label":["hot","partner"],"add_time":"2026-11-01T10:00:00Z","update_time":"2026-11-26T10:00:00Z"}"#;
+
+/// Ids carry the moment of acceptance in milliseconds (UUID version 7).
+const FILL: &str = "\
+with companies as (
+    select distinct lane, company from webhooks where removed_at is null and url like $1
+), drafts as (
+    select c.lane, c.company, n, date_trunc('milliseconds', clock_timestamp()) - make_interval(secs => n / 1000.0) as at
+    from companies c cross join generate_series(1, $2::int) n
+), made as (
+    insert into events (lane, id, accepted_at, company, action, object, object_id, user_id, data, change_source,
+                        is_bulk_edit, correlation_id)
+    select lane,
+           (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || substr(md5(random()::text), 1, 3)
+            || '8' || substr(md5(random()::text), 1, 15))::uuid,
+           at, company, 2, 'deal', n::text, 1, $3, 1, false, 'backlog'
+    from drafts returning lane, id, company, accepted_at
+), owed as (
+    insert into deliveries (lane, webhook, event, generation, company, number, created_at, event_at, due_at, vis_at,
+                            token)
+    select m.lane, w.id, m.id, 0, m.company, 1, m.accepted_at, m.accepted_at, m.accepted_at, m.accepted_at, 0
+    from made m join webhooks w on w.lane = m.lane and w.company = m.company and w.removed_at is null
+    returning lane
+), tallied as (
+    insert into tallies (lane, node, accepted, succeeded, failed, lost, cancelled)
+    select lane, 0, count(*), 0, 0, 0, 0 from owed group by lane
+)
+select count(*) from owed";
+
+/// Makes `events` events for each company whose webhooks' URLs begin with `prefix`; answers how many deliveries.
+///
+/// # Errors
+///
+/// When the database cannot be reached, or has other tables than this was written for.
+pub async fn fill(database: &str, prefix: &str, events: u32) -> anyhow::Result<u64> {
+    let (client, connection) = tokio_postgres::connect(database, NoTls).await?;
+    realtime::spawn(async move { drop(connection.await) });
+    let made = insert(&client, prefix, events).await?;
+    client.batch_execute("analyze deliveries, events").await?;
+    ensure!(made > 0, "no webhook leads to {prefix}");
+    Ok(made)
+}
+
+async fn insert(client: &Client, prefix: &str, events: u32) -> anyhow::Result<u64> {
+    let pattern = format!("{prefix}%");
+    let events = i32::try_from(events)?;
+    let row = client.query_one(FILL, &[&pattern, &events, &PAYLOAD]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0))?)
+}

@@ -1,0 +1,44 @@
+//! A small overload of the real binary: what there is no room for is refused with the time to wait, and nothing accepted
+//! is lost. Sizes at which something shows are `tenterhook-harness overload`'s.
+
+use std::path::Path;
+
+use tenterhook_harness::overload::{self, Plan};
+
+/// D6, D7, E3: a company floods, large publications come, half of the receivers hang and answer again.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_accepted_is_lost_when_more_comes_than_can_be_taken() {
+    let plan = Plan {
+        webhooks: 20,
+        deliveries: 400,
+        seconds: 1,
+        quiet_rate: 10,
+        flooders: 40,
+        large_callers: 6,
+        large_calls: 2,
+        drain: 60,
+        memory_bound: 512.0,
+    };
+    let binary = Path::new(env!("CARGO_BIN_EXE_tenterhook"));
+    let figures = overload::run(&plan, binary, |_| ()).await.unwrap();
+    assert_eq!((figures.backlog, figures.open, figures.unaccounted), (400, 0, 0), "{figures}");
+    assert_eq!(figures.accepted, figures.made, "{figures}");
+    assert_eq!(
+        (figures.flood.unanswered, figures.large.unanswered),
+        (0, 0),
+        "{figures}"
+    );
+    assert!(figures.flood.accepted_events > 0, "{figures}");
+    assert!(figures.large.accepted_events > 0, "{figures}");
+    let codes = |flooded: &overload::Flooded| {
+        let known = |code: &String| ["RATE_LIMITED", "UNAVAILABLE"].contains(&code.as_str());
+        flooded.refused.keys().all(known)
+    };
+    assert!(codes(&figures.flood) && codes(&figures.large), "{figures}");
+    assert_eq!(
+        figures.flood.without_retry_after + figures.large.without_retry_after,
+        0,
+        "{figures}"
+    );
+    assert_eq!(figures.alone.missing + figures.beside_flood.missing, 0, "{figures}");
+}
