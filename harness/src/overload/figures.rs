@@ -83,7 +83,7 @@ pub struct Figures {
     pub open: u64,
     /// Deliveries that ended without having been answered: failed, lost or cancelled.
     pub unsuccessful: u64,
-    /// Deliveries that a receiver answered and that the server has as succeeded, less what the server alone has.
+    /// Different deliveries that receivers have answered, the quiet company's not counted.
     pub answered: u64,
 }
 

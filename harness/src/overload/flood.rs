@@ -94,8 +94,7 @@ impl Flood {
         let mut flooded = Flooded::default();
         let all = async {
             for caller in callers {
-                // A caller does not panic and is not aborted.
-                flooded.add(caller.await.unwrap_or_default());
+                flooded.add(caller.await.expect("a caller does not panic and is not aborted"));
             }
         };
         let time = async {

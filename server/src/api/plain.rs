@@ -11,14 +11,23 @@ use super::context::Services;
 use super::schema;
 use crate::store::{StoreError, partitions};
 
+/// Days ahead below which readiness says so: they are made three ahead, at the start of each day.
+const FEW_DAYS: usize = 2;
+
 /// Whether the server should get requests now: it takes work, the database answers, and tomorrow has a place in it.
 pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
     if !services.gauges.takes_work() {
         return unavailable("starting, stopping, or behind what other processes did");
     }
-    match missing_tomorrow(&services).await {
-        Ok(missing) if missing.is_empty() => "ready\n".into_response(),
-        Ok(missing) => unavailable(&format!("no partition for tomorrow: {}", missing.join(", "))),
+    match ahead(&services).await {
+        Ok((missing, _)) if !missing.is_empty() => {
+            unavailable(&format!("no partition for tomorrow: {}", missing.join(", ")))
+        }
+        Ok((_, days)) if days < FEW_DAYS => {
+            tracing::warn!(days, "partitions are short, and made no more: see the errors before this");
+            format!("ready, but with partitions for {days} day ahead only\n").into_response()
+        }
+        Ok(_) => "ready\n".into_response(),
         Err(error) => {
             tracing::warn!(%error, "not ready");
             unavailable("the database does not answer")
@@ -26,13 +35,13 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
     }
 }
 
-async fn missing_tomorrow(services: &Services) -> Result<Vec<String>, StoreError> {
+/// What is missing of tomorrow's partitions, and how many days ahead there are.
+async fn ahead(services: &Services) -> Result<(Vec<String>, usize), StoreError> {
     let today = partitions::day(services.clock.now());
-    partitions::missing(
-        &mut *services.store.conn().await?,
-        today.tomorrow().unwrap_or(today),
-    )
-    .await
+    let tomorrow = today.tomorrow().unwrap_or(today);
+    let mut conn = services.store.conn().await?;
+    let missing = partitions::missing(&mut conn, tomorrow).await?;
+    Ok((missing, partitions::days_ahead(&mut conn, today).await?))
 }
 
 /// The metrics, for Prometheus.

@@ -10,6 +10,7 @@ mod lists;
 mod live;
 mod notices;
 mod overload;
+mod partitions;
 mod persisted;
 mod rates;
 mod removal;

@@ -9,7 +9,7 @@ use super::shared::Shared;
 use super::test_delivery::{self, NotTested, Tested};
 use crate::model::ids::{DeliveryKey, Lane, WebhookId};
 use crate::policy::target::Blocked;
-use crate::store::StoreError;
+use crate::store::{StoreError, partitions};
 use crate::store::changes::Mark;
 use crate::store::replay_keys::ReplayKey;
 use crate::store::tallies::{self, Tally};
@@ -74,6 +74,8 @@ pub struct Reading {
     pub waiting: usize,
     /// Requests in flight from this process.
     pub in_flight: usize,
+    /// Days after today for which there are partitions.
+    pub days_ahead: usize,
 }
 
 impl Gauges {
@@ -82,12 +84,15 @@ impl Gauges {
         let mut conn = self.0.store.conn().await?;
         let all = tallies::all(&mut conn).await?;
         let here = tallies::of(&mut conn, self.0.node()).await?;
+        let today = partitions::day(self.0.clock.now());
+        let days_ahead = partitions::days_ahead(&mut conn, today).await?;
         let (waiting, in_flight) = self.0.queue().sizes();
         Ok(Reading {
             all,
             here,
             waiting,
             in_flight,
+            days_ahead,
         })
     }
 

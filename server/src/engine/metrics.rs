@@ -109,6 +109,11 @@ impl Metrics {
                 "Requests on the wire from this server",
                 reading.in_flight,
             ),
+            (
+                "partition_days_ahead",
+                "Days after today for which events and history have a place: at zero nothing is accepted from midnight on",
+                reading.days_ahead,
+            ),
         ];
         for (name, help, value) in held {
             registry.register(
@@ -195,6 +200,7 @@ mod tests {
             here: Tally { accepted: 6, ..all },
             waiting: 1,
             in_flight: 2,
+            days_ahead: 3,
         };
         let metrics = Metrics::default();
         let outcome = Outcome {
@@ -215,6 +221,7 @@ mod tests {
             "tenterhook_deliveries_lost_total 2",
             "tenterhook_deliveries_cancelled_total 0",
             "tenterhook_deliveries_open 3",
+            "tenterhook_partition_days_ahead 3",
             "tenterhook_server_deliveries_accepted_total 6",
             "tenterhook_server_attempts_total{result=\"TLS\"} 1",
         ] {

@@ -89,6 +89,17 @@ pub async fn missing(conn: &mut Conn, day: Date) -> Result<Vec<String>, StoreErr
         .collect())
 }
 
+/// How many days after `today` have all of their partitions, up to the first that lacks one.
+pub async fn days_ahead(conn: &mut Conn, today: Date) -> Result<usize, StoreError> {
+    let existing = names(conn).await?;
+    let is_whole = |day: &Date| {
+        let mut needed = TABLES.iter().map(|table| partition(table, *day));
+        needed.all(|name| existing.contains(&name))
+    };
+    let days = today.series(jiff::Span::new().days(1)).skip(1);
+    Ok(days.take_while(is_whole).count())
+}
+
 /// Drops the partitions of days before `keep_from`, except of events that open deliveries refer to; answers which.
 ///
 /// Gives up after two seconds of waiting for readers: the next round tries again.
