@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
+use self::crowd::Crowd;
 pub use self::crowd::Most;
 pub use self::figures::{Figures, Memory, Pace, Quiet};
-pub use self::flood::Flooded;
-use self::crowd::Crowd;
 use self::flood::Flood;
+pub use self::flood::Flooded;
 use self::memory::MemoryWatch;
 use self::stage::{FIRST_COMPANY, Stage, WEBHOOKS_OF_COMPANY};
 use crate::load;
@@ -80,7 +80,12 @@ impl Plan {
     pub fn check(&self) -> anyhow::Result<()> {
         let bounds = [
             ("webhooks", u64::from(self.webhooks), 2, 100_000),
-            ("deliveries", self.deliveries, u64::from(self.webhooks), 10_000_000),
+            (
+                "deliveries",
+                self.deliveries,
+                u64::from(self.webhooks),
+                10_000_000,
+            ),
             ("seconds", u64::from(self.seconds), 1, 600),
             ("quiet-rate", u64::from(self.quiet_rate), 1, 1_000),
             ("flooders", u64::from(self.flooders), 1, 1_000),

@@ -21,7 +21,11 @@ async fn nothing_accepted_is_lost_when_more_comes_than_can_be_taken() {
     };
     let binary = Path::new(env!("CARGO_BIN_EXE_tenterhook"));
     let figures = overload::run(&plan, binary, |_| ()).await.unwrap();
-    assert_eq!((figures.backlog, figures.open, figures.unaccounted), (400, 0, 0), "{figures}");
+    assert_eq!(
+        (figures.backlog, figures.open, figures.unaccounted),
+        (400, 0, 0),
+        "{figures}"
+    );
     assert_eq!(figures.accepted, figures.made, "{figures}");
     assert_eq!(
         (figures.flood.unanswered, figures.large.unanswered),
@@ -40,5 +44,9 @@ async fn nothing_accepted_is_lost_when_more_comes_than_can_be_taken() {
         0,
         "{figures}"
     );
-    assert_eq!(figures.alone.missing + figures.beside_flood.missing, 0, "{figures}");
+    assert_eq!(
+        figures.alone.missing + figures.beside_flood.missing,
+        0,
+        "{figures}"
+    );
 }

@@ -348,7 +348,10 @@ async fn restored_into_another_cluster_it_carries_on() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let receiver = receiver(500).await;
-    let mut first = production(keys.path(), &database.url(None)).serve().await.unwrap();
+    let mut first = production(keys.path(), &database.url(None))
+        .serve()
+        .await
+        .unwrap();
     let callers = Callers::new(&first, SECRET);
     let webhook = create(&callers.user(), &receiver.url()).await;
     callers
@@ -363,12 +366,18 @@ async fn restored_into_another_cluster_it_carries_on() {
     let other = EmbeddedPostgres::temporary().await.unwrap();
     restore(&database.url(None), &other).await;
     receiver.answer_with(200);
-    let second = production(keys.path(), &other.url(RESTORED)).serve().await.unwrap();
+    let second = production(keys.path(), &other.url(RESTORED))
+        .serve()
+        .await
+        .unwrap();
     let callers = Callers::new(&second, SECRET);
     let all_ended = async || callers.tally().await.open == 0;
     realtime::eventually("the restored deliveries end", all_ended).await;
     let tally = callers.tally().await;
-    assert!(tally.is_conserved() && tally.succeeded == EVENTS as u64, "{tally:?}");
+    assert!(
+        tally.is_conserved() && tally.succeeded == EVENTS as u64,
+        "{tally:?}"
+    );
     let health = callers.user().health(&webhook).await.unwrap();
     assert_eq!(health.ban_counter as usize, EVENTS);
     // The feed works: a change is known to every process before it is answered.

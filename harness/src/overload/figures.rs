@@ -98,20 +98,32 @@ impl Figures {
         let quiet = self.alone.missing + self.beside_flood.missing + self.beside_backlog.missing;
         let silent = self.flood.without_retry_after + self.large.without_retry_after;
         let rules = [
-            (self.unaccounted != 0, format!("{} deliveries unaccounted for", self.unaccounted)),
+            (
+                self.unaccounted != 0,
+                format!("{} deliveries unaccounted for", self.unaccounted),
+            ),
             (
                 self.accepted != self.made,
                 format!("{} deliveries accepted, {} made", self.accepted, self.made),
             ),
-            (quiet > 0, format!("{quiet} of the quiet company's deliveries missing")),
+            (
+                quiet > 0,
+                format!("{quiet} of the quiet company's deliveries missing"),
+            ),
             (silent > 0, format!("{silent} refusals without a time to wait")),
             (
                 self.memory.peak > self.memory_bound,
-                format!("{:.0} MiB of memory, {:.0} allowed", self.memory.peak, self.memory_bound),
+                format!(
+                    "{:.0} MiB of memory, {:.0} allowed",
+                    self.memory.peak, self.memory_bound
+                ),
             ),
             (
                 self.slowdown() >= 2.0,
-                format!("the flood makes the quiet company {:.1} times slower", self.slowdown()),
+                format!(
+                    "the flood makes the quiet company {:.1} times slower",
+                    self.slowdown()
+                ),
             ),
         ];
         let broken = rules.into_iter().filter(|(broken, _)| *broken);

@@ -65,7 +65,9 @@ impl Drop for MemoryWatch {
 fn kib(process: u32, name: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{process}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let value = value.with_context(|| format!("{path} has no {name}"))?;
     let kib = value.trim().trim_end_matches(" kB").parse();
     kib.with_context(|| format!("{name} is {value}"))

@@ -48,7 +48,10 @@ impl Stage {
             .argument("serve")
             .setting("DATABASE_URL", database.url(None))
             .setting("TENTERHOOK_JWT_SECRET_FILE", file("jwt", SECRET)?)
-            .setting("TENTERHOOK_SEALING_KEY_FILE", file("sealing", &"5ea1".repeat(16))?)
+            .setting(
+                "TENTERHOOK_SEALING_KEY_FILE",
+                file("sealing", &"5ea1".repeat(16))?,
+            )
             .setting("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8")
             .setting("TENTERHOOK_POLICY_BAN_THRESHOLD", "1000000")
             .setting("TENTERHOOK_POLICY_WEBHOOK_LIMIT", "10000")
@@ -109,7 +112,9 @@ impl Stage {
             .try_for_each(|_| async { Ok(()) })
             .await
             .context("the webhooks cannot be made")?;
-        Ok((0..companies).map(|number| first_company + u64::from(number)).collect())
+        Ok((0..companies)
+            .map(|number| first_company + u64::from(number))
+            .collect())
     }
 
     /// Where all deliveries stand.

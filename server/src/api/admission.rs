@@ -41,7 +41,9 @@ impl Admission {
     /// As much as the settings say.
     pub fn new(settings: &ApiSettings) -> Self {
         Self {
-            calls: Arc::new(Semaphore::new(settings.publishing_calls.try_into().unwrap_or(usize::MAX))),
+            calls: Arc::new(Semaphore::new(
+                settings.publishing_calls.try_into().unwrap_or(usize::MAX),
+            )),
             memory: Arc::new(Semaphore::new(settings.publishing_memory / UNIT)),
         }
     }

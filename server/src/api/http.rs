@@ -187,7 +187,10 @@ async fn read(endpoint: &Endpoint, session: &Session, body: Body) -> Result<Post
     let refused = |_: &ApiError| endpoint.services.publisher.note_refused();
     let mut place = None;
     if of_platform && announced <= limit {
-        let most = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
+        let most = body
+            .size_hint()
+            .upper()
+            .and_then(|most| usize::try_from(most).ok());
         let most = most.map_or(limit, |most| most.min(limit));
         place = match endpoint.admission.body(most).inspect_err(refused) {
             Ok(place) => Some(place),

@@ -24,7 +24,10 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
             unavailable(&format!("no partition for tomorrow: {}", missing.join(", ")))
         }
         Ok((_, days)) if days < FEW_DAYS => {
-            tracing::warn!(days, "partitions are short, and made no more: see the errors before this");
+            tracing::warn!(
+                days,
+                "partitions are short, and made no more: see the errors before this"
+            );
             format!("ready, but with partitions for {days} day ahead only\n").into_response()
         }
         Ok(_) => "ready\n".into_response(),

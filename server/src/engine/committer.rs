@@ -31,11 +31,7 @@ const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 4;
 const TRIES: usize = 5;
 
 /// Stores groups of calls until the door is closed and empty.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    door: Arc<Door>,
-    ids: Arc<std::sync::Mutex<EventIds>>,
-) {
+pub(super) async fn run(shared: Arc<Shared>, door: Arc<Door>, ids: Arc<std::sync::Mutex<EventIds>>) {
     while let Some(mut group) = shared.clock.park(door.next()).await {
         let now = shared.clock.now();
         let drafts: Vec<&Draft> = group.calls.iter().flat_map(|call| &call.drafts).collect();

@@ -117,7 +117,11 @@ impl Door {
                 let (calls, companies) = inside.take();
                 if !calls.is_empty() {
                     let door = self.clone();
-                    return Some(Group { calls, companies, door });
+                    return Some(Group {
+                        calls,
+                        companies,
+                        door,
+                    });
                 }
                 let closed = self.closed.is_cancelled();
                 if closed && inside.calls == 0 {
@@ -162,7 +166,11 @@ impl Inside {
             events += call.drafts.len();
             calls.push(call);
             companies.insert(company);
-            if self.waiting.get(&company).is_some_and(|rest| rest.calls.is_empty()) {
+            if self
+                .waiting
+                .get(&company)
+                .is_some_and(|rest| rest.calls.is_empty())
+            {
                 self.waiting.remove(&company);
             } else {
                 self.turns.push_back(company);

@@ -9,10 +9,10 @@ use super::shared::Shared;
 use super::test_delivery::{self, NotTested, Tested};
 use crate::model::ids::{DeliveryKey, Lane, WebhookId};
 use crate::policy::target::Blocked;
-use crate::store::{StoreError, partitions};
 use crate::store::changes::Mark;
 use crate::store::replay_keys::ReplayKey;
 use crate::store::tallies::{self, Tally};
+use crate::store::{StoreError, partitions};
 
 /// Makes sure that every process knows of a change before it is answered (W8, D9).
 #[derive(Clone)]

@@ -15,7 +15,8 @@ fn one_of(company: u64) -> Json {
 }
 
 async fn call(world: &World, events: Json) -> axum::response::Response {
-    let query = "mutation P($input: PublishEventsInput!) { publishEvents(input: $input) { events { index } } }";
+    let query =
+        "mutation P($input: PublishEventsInput!) { publishEvents(input: $input) { events { index } } }";
     let body = json!({ "query": query, "variables": { "input": { "events": events } } }).to_string();
     let request = Request::post("/graphql")
         .header("content-type", "application/json")
@@ -117,7 +118,10 @@ async fn a_company_that_floods_is_told_so_and_another_is_not() {
     let (one, others) = flooded(&world, &[1, 1, 1, 1, 2]).await;
     // A field's error: the operation was carried out as far as GraphQL goes.
     assert_eq!(one, refused(200, "RATE_LIMITED"));
-    let accepted = others.iter().filter(|answer| **answer == (200, None, None)).count();
+    let accepted = others
+        .iter()
+        .filter(|answer| **answer == (200, None, None))
+        .count();
     assert!(accepted >= 2, "{others:?}");
     assert_eq!(stored(&world).await, accepted as i64, "{others:?}");
     assert_eq!(stored_of(&world, 2).await, 1, "{others:?}");
@@ -139,6 +143,9 @@ async fn counted(world: &World, which: &str) -> i64 {
     }
     let mut conn = world.store.conn().await.expect("the database is there");
     let query = diesel::sql_query(format!("select count(*) as count from events where {which}"));
-    let row: Count = query.get_result(&mut conn).await.expect("the events can be counted");
+    let row: Count = query
+        .get_result(&mut conn)
+        .await
+        .expect("the events can be counted");
     row.count
 }

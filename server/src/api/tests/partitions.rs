@@ -53,5 +53,8 @@ async fn partitions_that_are_made_no_more_show_days_before_they_are_missing() {
     assert_eq!(days_ahead(&world).await, "0");
     let (status, text) = asked(&world, "/readyz").await;
     assert_eq!(status, 503, "{text}");
-    assert!(text.contains("no partition for tomorrow: events_20261206"), "{text}");
+    assert!(
+        text.contains("no partition for tomorrow: events_20261206"),
+        "{text}"
+    );
 }

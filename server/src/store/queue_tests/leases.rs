@@ -174,9 +174,7 @@ async fn a_claim_is_bounded_in_bytes() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let id = webhook(conn, "").await;
-    let events: Vec<Event> = (0..5)
-        .map(|_| event(EventAction::Create, "deal", None))
-        .collect();
+    let events: Vec<Event> = (0..5).map(|_| event(EventAction::Create, "deal", None)).collect();
     publish(conn, &events, 0).await;
     let bytes = events[0].data.as_ref().map_or(0, String::len);
     let mut taken = async |most| {

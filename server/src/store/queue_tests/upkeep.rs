@@ -76,7 +76,11 @@ async fn rows_of_the_feed_from_another_cluster_are_pruned() {
     let conn = &mut *store.conn().await.unwrap();
     let node = nodes::register(conn, now()).await.unwrap();
     let snapshot = changes::present(conn).await.unwrap();
-    assert!(nodes::beat(conn, node, Some(snapshot.text()), now()).await.unwrap());
+    assert!(
+        nodes::beat(conn, node, Some(snapshot.text()), now())
+            .await
+            .unwrap()
+    );
     let restored = "insert into changes (xid, at, lane, webhook)
                     select (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 1000000)::text::xid8,
                            '2026-11-23', 0, gen_random_uuid() from generate_series(1, 3)";
