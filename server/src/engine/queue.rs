@@ -2,7 +2,7 @@
 //!
 //! Promises that a webhook has at most its share in flight and in memory, that companies take turns and within a
 //! company its webhooks, and that receivers that are slow, or have yet to show that they are not, hold at most half
-//! of all places: a slow or dead receiver delays nobody else. Does not promise any order of deliveries (D11).
+//! of all places, on the wire and, of what is claimed for them, in memory: a slow or dead receiver delays nobody else. Does not promise any order of deliveries (D11).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,6 +20,9 @@ pub const MAX_HELD: usize = 10_000;
 /// is under way to us then still comes: a claim brings what there was room for and one delivery of each lane besides, a
 /// publication what its caller was admitted with.
 pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+/// Deliveries held for webhooks that are slow or unproven when another one is claimed for such: were it all, thousands of
+/// receivers that hang would leave no room for those that answer.
+pub const MAX_UNPROVEN_HELD: usize = MAX_HELD / 2;
 /// Deliveries held for one webhook.
 pub const MAX_HELD_PER_WEBHOOK: usize = 256;
 /// A receiver that answers slower than this is slow.
@@ -133,6 +136,7 @@ pub struct Queue {
     unproven: Ring,
     unproven_turn: bool,
     held: usize,
+    unproven_held: usize,
     held_bytes: usize,
     in_flight: usize,
     slow_in_flight: usize,
@@ -148,6 +152,7 @@ impl Queue {
             unproven: Ring::default(),
             unproven_turn: false,
             held: 0,
+            unproven_held: 0,
             held_bytes: 0,
             in_flight: 0,
             slow_in_flight: 0,
@@ -170,6 +175,7 @@ impl Queue {
             slow_in_flight: 0,
         });
         self.held_bytes += held.bytes();
+        self.unproven_held += usize::from(!entry.proven);
         entry.waiting.push_back(held);
         self.held += 1;
         self.enter_ring(webhook);
@@ -226,6 +232,9 @@ impl Queue {
         let Some(entry) = self.webhooks.get_mut(&webhook) else {
             return;
         };
+        if !entry.proven {
+            self.unproven_held = self.unproven_held.saturating_sub(entry.held());
+        }
         entry.in_flight = entry.in_flight.saturating_sub(1);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.held = self.held.saturating_sub(1);
@@ -244,6 +253,9 @@ impl Queue {
             }
             Pace::Unsent => {}
         }
+        if !entry.proven {
+            self.unproven_held += entry.held();
+        }
         self.enter_ring(webhook);
     }
 
@@ -261,16 +273,31 @@ impl Queue {
         MAX_HELD_BYTES.saturating_sub(self.held_bytes)
     }
 
-    /// How many more of this webhook's deliveries may be taken in.
+    /// How many more of this webhook's deliveries may be claimed: of one that is slow or unproven, no more than go on the
+    /// wire.
     pub fn room_for(&self, webhook: WebhookId) -> usize {
-        let held = self.webhooks.get(&webhook).map_or(0, PerWebhook::held);
-        MAX_HELD_PER_WEBHOOK.saturating_sub(held).min(self.room())
+        let entry = self.webhooks.get(&webhook);
+        let held = entry.map_or(0, PerWebhook::held);
+        let (of_webhook, in_all) = match entry {
+            Some(entry) if entry.proven => (MAX_HELD_PER_WEBHOOK, MAX_HELD),
+            Some(entry) => (entry.cap, self.unproven_room()),
+            None => (self.places.per_webhook, self.unproven_room()),
+        };
+        of_webhook.saturating_sub(held).min(in_all).min(self.room())
+    }
+
+    fn unproven_room(&self) -> usize {
+        MAX_UNPROVEN_HELD.saturating_sub(self.unproven_held)
     }
 
     /// Webhooks that are to be given nothing more for now: at least half full, so that a flood goes to the table
-    /// while what is held is worked off.
+    /// while what is held is worked off; or slow, with as many as go on the wire, while such hold their share.
     pub fn full(&self) -> Vec<WebhookId> {
-        let full = |entry: &PerWebhook| entry.held() >= MAX_HELD_PER_WEBHOOK / 2;
+        let crowded = self.unproven_room() == 0;
+        let full = |entry: &PerWebhook| {
+            entry.held() >= MAX_HELD_PER_WEBHOOK / 2
+                || (crowded && !entry.proven && entry.held() >= entry.cap)
+        };
         self.webhooks
             .iter()
             .filter(|(_, entry)| full(entry))
@@ -285,6 +312,9 @@ impl Queue {
         };
         let taken: Vec<Held> = entry.waiting.drain(..).collect();
         self.held -= taken.len();
+        if !entry.proven {
+            self.unproven_held = self.unproven_held.saturating_sub(taken.len());
+        }
         self.held_bytes -= taken.iter().map(Held::bytes).sum::<usize>();
         taken
     }
@@ -333,7 +363,11 @@ impl Queue {
                     None => true,
                 },
             );
-            self.held -= before - entry.waiting.len();
+            let gone = before - entry.waiting.len();
+            self.held -= gone;
+            if !entry.proven {
+                self.unproven_held = self.unproven_held.saturating_sub(gone);
+            }
         }
     }
 

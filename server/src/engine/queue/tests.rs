@@ -178,3 +178,41 @@ fn payloads_held_are_bounded_in_bytes_until_their_attempts_are_over() {
     queue.finish(out.leased.key.webhook, out.bytes(), Pace::Unsent);
     assert_eq!(queue.room_in_bytes(), MAX_HELD_BYTES / 2);
 }
+
+#[test]
+fn what_is_claimed_for_receivers_that_hang_leaves_half_of_the_room_to_those_that_answer() {
+    let mut queue = Queue::new(PLACES);
+    let healthy = WebhookId::new(at());
+    queue.push(held(1, healthy));
+    queue.pop().unwrap();
+    queue.finish(healthy, 0, Pace::Took(Duration::from_millis(1)));
+    let mut claimed = 0;
+    for company in 2..10_000 {
+        let hanging = WebhookId::new(at());
+        let room = queue.room_for(hanging);
+        assert!(room <= PLACES.per_webhook);
+        (0..room).for_each(|_| queue.push(held(company, hanging)));
+        claimed += room;
+    }
+    assert_eq!(claimed, MAX_UNPROVEN_HELD);
+    assert_eq!(queue.room_for(WebhookId::new(at())), 0);
+    assert_eq!(queue.room_for(healthy), MAX_HELD_PER_WEBHOOK);
+    assert_eq!(queue.room(), MAX_HELD - MAX_UNPROVEN_HELD);
+    assert_eq!(queue.full().len(), MAX_UNPROVEN_HELD / PLACES.per_webhook);
+}
+
+#[test]
+fn a_receiver_that_answers_takes_its_deliveries_out_of_the_share_of_the_slow() {
+    let mut queue = Queue::new(PLACES);
+    let webhook = WebhookId::new(at());
+    (0..4).for_each(|_| queue.push(held(1, webhook)));
+    assert_eq!((queue.unproven_held, queue.room_for(webhook)), (4, 4));
+    queue.pop().unwrap();
+    queue.pop().unwrap();
+    queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
+    assert_eq!((queue.unproven_held, queue.room_for(webhook)), (0, MAX_HELD_PER_WEBHOOK - 3));
+    queue.finish(webhook, 0, Pace::TimedOut);
+    assert_eq!(queue.unproven_held, 2);
+    queue.take(webhook);
+    assert_eq!((queue.unproven_held, queue.held), (0, 0));
+}
