@@ -76,6 +76,9 @@ fn companies_take_turns_and_within_one_its_webhooks() {
 fn a_webhook_has_at_most_its_share_in_flight_and_in_memory() {
     let mut queue = Queue::new(PLACES);
     let webhook = WebhookId::new(at());
+    queue.push(held(1, webhook));
+    queue.pop().unwrap();
+    queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
     for _ in 0..MAX_HELD_PER_WEBHOOK {
         assert!(queue.room_for(webhook) > 0);
         queue.push(held(1, webhook));
@@ -210,7 +213,10 @@ fn a_receiver_that_answers_takes_its_deliveries_out_of_the_share_of_the_slow() {
     queue.pop().unwrap();
     queue.pop().unwrap();
     queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
-    assert_eq!((queue.unproven_held, queue.room_for(webhook)), (0, MAX_HELD_PER_WEBHOOK - 3));
+    assert_eq!(
+        (queue.unproven_held, queue.room_for(webhook)),
+        (0, MAX_HELD_PER_WEBHOOK - 3)
+    );
     queue.finish(webhook, 0, Pace::TimedOut);
     assert_eq!(queue.unproven_held, 2);
     queue.take(webhook);
