@@ -25,7 +25,7 @@ pub use self::figures::{Figures, Memory, Pace, Quiet};
 use self::flood::Flood;
 pub use self::flood::Flooded;
 use self::memory::MemoryWatch;
-use self::stage::{FIRST_COMPANY, Stage, WEBHOOKS_OF_COMPANY};
+use self::stage::{FIRST_COMPANY, Stage};
 use crate::load;
 use crate::realtime::{self, Stopwatch};
 

@@ -34,7 +34,7 @@ pub struct Admission {
 #[derive(Debug)]
 pub struct Place {
     memory: OwnedSemaphorePermit,
-    call: Option<OwnedSemaphorePermit>,
+    _call: Option<OwnedSemaphorePermit>,
 }
 
 impl Admission {
@@ -51,7 +51,7 @@ impl Admission {
     /// Room for a body of so many bytes, before it is read.
     pub fn body(&self, bytes: usize) -> Result<Place, ApiError> {
         let memory = self.take(bytes + CALL_BYTES)?;
-        Ok(Place { memory, call: None })
+        Ok(Place { memory, _call: None })
     }
 
     /// More room, for what the body turned out to have in it, before it is parsed.
@@ -67,8 +67,10 @@ impl Admission {
             None => self.take(STREAMED)?,
         };
         let call = self.calls.clone().try_acquire_owned().map_err(|_| full())?;
-        let call = Some(call);
-        Ok(Place { memory, call })
+        Ok(Place {
+            memory,
+            _call: Some(call),
+        })
     }
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
