@@ -17,6 +17,7 @@ pub mod deliveries;
 pub mod document;
 pub mod error;
 pub mod events;
+pub mod gathering;
 pub mod global_id;
 mod graphiql;
 pub mod http;
