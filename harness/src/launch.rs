@@ -231,9 +231,14 @@ impl Server {
             .context("it did not stop")??
     }
 
-    /// Ends it in the middle of whatever it does: nothing is settled, signed off or given back.
-    pub fn crash(self) {
-        drop(self);
+    /// Ends it in the middle of whatever it does: nothing is settled, signed off or given back. Nothing of it runs any
+    /// more when this returns.
+    pub async fn crash(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waits for the runtime's threads, which no task may do.
+            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await;
+            ended.expect("ending a runtime does not panic");
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
+use futures_util::future::join_all;
 use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 use tempfile::NamedTempFile;
 
@@ -212,10 +213,9 @@ impl World {
     /// # Panics
     ///
     /// When the servers are not this world's.
-    pub fn crash(&mut self) {
-        for server in self.household().servers.drain(..) {
-            server.crash();
-        }
+    pub async fn crash(&mut self) {
+        let servers = self.household().servers.drain(..).map(Server::crash);
+        join_all(servers).await;
     }
 
     /// Starts one more server. Webhooks, events and all else are still there.
@@ -251,7 +251,7 @@ impl World {
         match &self.home {
             Home::Here(household) => {
                 let servers = household.servers.len();
-                self.crash();
+                self.crash().await;
                 for _ in 0..servers {
                     self.launch().await;
                 }

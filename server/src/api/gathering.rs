@@ -175,11 +175,17 @@ impl<L: 'static> Rounds<L> {
             if self.woken.again.load(Ordering::Acquire) {
                 continue;
             }
-            let mut asked = self.gathering.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self
+                .gathering
+                .asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if asked.is_empty() {
                 return Poll::Pending;
             }
-            let batches = asked.drain().map(|(_, batch)| batch.read(self.gathering.loader.clone()));
+            let batches = asked
+                .drain()
+                .map(|(_, batch)| batch.read(self.gathering.loader.clone()));
             self.readings.extend(batches);
         }
     }
