@@ -39,13 +39,13 @@ async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<St
     after.into_iter().filter_map(ran).collect()
 }
 
-/// What a server does by itself: the feed of changes, its heartbeat, what is due, and what a new connection is told.
+/// What a server does by itself: the feed of changes, its heartbeat, what is due, and what a new connection is told. A
+/// transaction counts by what is in it: its begin and end do not say whose they are.
 fn in_the_background(text: &str) -> bool {
-    let setting_up = text.to_ascii_lowercase().starts_with("set ");
-    setting_up
-        || ["changes", "nodes", "tallies", "next_transition_at", "for update"]
-            .iter()
-            .any(|word| text.contains(word))
+    let text = text.to_ascii_lowercase();
+    let frames = ["begin", "commit", "rollback"].iter().any(|word| text == *word);
+    let own = ["changes", "nodes", "tallies", "next_transition_at", "for update"];
+    frames || text.starts_with("set ") || own.iter().any(|word| text.contains(word))
 }
 
 /// The same, whatever the size of the page that its text names.
