@@ -39,12 +39,19 @@ async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<St
     after.into_iter().filter_map(ran).collect()
 }
 
-/// What a server does by itself: the feed of changes, its heartbeat, what is due, and what a new connection is told. A
-/// transaction counts by what is in it: its begin and end do not say whose they are.
+/// What a server does by itself: the feed of changes, its heartbeat, what is due, the search for what nobody knows of,
+/// and what a new connection is told. A transaction counts by what is in it: its begin and end do not say whose they are.
 fn in_the_background(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let frames = ["begin", "commit", "rollback"].iter().any(|word| text == *word);
-    let own = ["changes", "nodes", "tallies", "next_transition_at", "for update"];
+    let own = [
+        "changes",
+        "nodes",
+        "tallies",
+        "next_transition_at",
+        "for update",
+        "recursive walk",
+    ];
     frames || text.starts_with("set ") || own.iter().any(|word| text.contains(word))
 }
 
