@@ -4,7 +4,7 @@ use async_graphql::Value;
 use async_graphql::parser::types::ConstDirective;
 use jiff::civil::Date;
 
-use crate::document::{Document, Part, words};
+use crate::document::words;
 use crate::rules::Rule;
 
 /// Characters of a description: a tooltip's worth, and what GraphiQL shows without scrolling.

@@ -72,7 +72,7 @@ impl Document {
                 None,
                 &ty.directives,
             ));
-            for field in fields(&ty.kind) {
+            for Positioned { node: field, .. } in fields(&ty.kind) {
                 let at = format!("{name}.{}", field.name.node);
                 let type_of = Some(&field.ty.node);
                 let arguments = inputs(&field.arguments, Kind::Argument, |argument| {
