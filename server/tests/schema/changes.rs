@@ -2,7 +2,8 @@
 //!
 //! Promises to find whatever can refuse a document that was valid, refuse a variable that was accepted, or answer with
 //! what a generated client has no case for. Descriptions, deprecations and what is added only to be asked for are no
-//! matter. What a field means is not seen: its type can stay while its sense changes.
+//! matter. What a field means is not seen: its type can stay while its sense changes. Nor is whether a directive may be
+//! repeated: the parser takes every one for repeatable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,7 +33,6 @@ const REMOVED: &str = "removed";
 const ANOTHER_KIND: &str = "another kind of type";
 const ANOTHER_TYPE: &str = "another type";
 const REQUIRED: &str = "now required";
-const NOT_REPEATABLE: &str = "no longer repeatable";
 const ANOTHER_ROOT: &str = "another root";
 // These two break no document.
 const ADDED: &str = "added";
@@ -166,9 +166,6 @@ impl Found {
                 self.add(format!("@{name} on {location:?}"), REMOVED);
             }
         }
-        if was.is_repeatable && !is.is_repeatable {
-            self.add(format!("@{name}"), NOT_REPEATABLE);
-        }
     }
 }
 
@@ -236,7 +233,7 @@ mod tests {
         enum Kind { LARGE SMALL }
         input MakeInput { name: String, size: Int! = 1, kind: Kind }
         scalar Moment
-        directive @mark(as: String, at: Int) repeatable on FIELD | QUERY
+        directive @mark(as: String, at: Int) on FIELD | QUERY
         schema { query: Query mutation: Mutation }";
 
     /// A change of the text, and what is made of it; nothing if clients do not notice.
@@ -336,13 +333,12 @@ mod tests {
             "`MakeInput.more`: now required",
         ),
         (
-            "directive @mark(as: String, at: Int) repeatable on FIELD | QUERY",
+            "directive @mark(as: String, at: Int) on FIELD | QUERY",
             "",
             "`@mark`: removed",
         ),
         ("at: Int)", "more: Int)", "`@mark(at:)`: removed"),
         ("at: Int)", "at: Int, more: Int!)", "`@mark(more:)`: now required"),
-        (" repeatable", "", "`@mark`: no longer repeatable"),
         ("FIELD | QUERY", "FIELD", "`@mark on Query`: removed"),
         (" mutation: Mutation }", "}", "`mutation`: another root"),
         (
@@ -372,8 +368,8 @@ mod tests {
             "",
         ),
         (
-            "at: Int) repeatable on FIELD",
-            "at: Int, more: Int) repeatable on FRAGMENT_SPREAD | FIELD",
+            "at: Int) on FIELD",
+            "at: Int, more: Int) on FRAGMENT_SPREAD | FIELD",
             "",
         ),
         (

@@ -6,7 +6,7 @@ use async_graphql::registry::{MetaType, Registry};
 use async_graphql::{OutputType, SubscriptionType};
 
 use super::super::live::Subscription;
-use super::super::schema::{Mutation, Query};
+use super::super::schema::{self, Mutation, Query};
 use super::*;
 
 const PAGE: &str = include_str!("../../../../docs/graphql.md");
@@ -68,8 +68,11 @@ fn priced() -> BTreeMap<String, String> {
     Query::create_type_info(&mut registry);
     Mutation::create_type_info(&mut registry);
     Subscription::create_type_info(&mut registry);
+    // The registry has what the roots are merged from besides.
+    let published = schema::sdl();
+    let is_published = |ty: &str| published.contains(&format!("\ntype {ty} "));
     let mut priced = BTreeMap::new();
-    for (ty, meta) in &registry.types {
+    for (ty, meta) in registry.types.iter().filter(|(ty, _)| is_published(ty)) {
         let MetaType::Object { fields, .. } = meta else {
             continue;
         };
