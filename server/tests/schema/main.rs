@@ -7,6 +7,7 @@ mod changes;
 mod declared;
 mod descriptions;
 mod document;
+mod faults;
 mod naming;
 mod relay;
 mod rules;
