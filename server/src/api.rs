@@ -12,6 +12,7 @@ pub mod auth;
 pub mod catalog;
 pub mod connection;
 pub mod context;
+mod cost;
 pub mod cursor;
 pub mod deliveries;
 pub mod document;

@@ -5,6 +5,7 @@
 
 mod dev;
 mod doctor;
+mod flags;
 mod lifetime;
 mod serve;
 mod settings;
@@ -18,6 +19,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
+use self::flags::Flags;
 use crate::api::schema;
 use crate::config::Settings;
 use crate::config::sources::{self, Loaded, Sources};
@@ -36,25 +38,15 @@ struct Arguments {
     command: Option<Command>,
 }
 
-/// Settings that have a flag. All have a variable and a name in the file: see `tenterhook settings`.
+/// Where settings come from besides the environment.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
 struct Common {
     /// A TOML file with settings.
     #[arg(long, global = true, env = sources::CONFIG_VARIABLE, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the API listens [default: 127.0.0.1:8080].
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
-    /// Where development keeps its database and keys.
-    #[arg(long, global = true, value_name = "FOLDER")]
-    data_dir: Option<String>,
-    /// The Postgres to use. Others on this machine can read a command line: DATABASE_URL is for passwords.
-    #[arg(long, global = true, value_name = "URL")]
-    database_url: Option<String>,
-    /// Whether time is real, or stands still until an operator moves it [default: system].
-    #[arg(long, global = true, value_name = "system|simulated")]
-    clock: Option<String>,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,19 +119,10 @@ impl Common {
                 .with_context(|| format!("can't read the settings file {}", path.display()))
         });
         let text = text.transpose()?;
-        let flags = [
-            ("listen", &self.listen),
-            ("data_dir", &self.data_dir),
-            ("database_url", &self.database_url),
-            ("clock", &self.clock),
-        ];
-        let flags = flags
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.clone()?)));
         let sources = Sources {
             file: self.config.as_deref().zip(text.as_deref()),
             environment: std::env::vars_os().collect(),
-            flags: flags.collect(),
+            flags: self.flags.0.clone(),
         };
         Ok(sources::load(base, &sources)?)
     }
@@ -209,6 +192,8 @@ fn answer(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::table::TABLE;
+    use crate::config::{ClockKind, Origin};
 
     #[test]
     fn the_command_line_is_sound() {
@@ -228,8 +213,55 @@ mod tests {
         ])
         .unwrap();
         assert!(matches!(command, Some(Command::Dev)));
-        assert_eq!(common.listen.as_deref(), Some("127.0.0.1:1"));
-        assert_eq!(common.clock.as_deref(), Some("simulated"));
+        let chosen = [("listen", "127.0.0.1:1"), ("clock", "simulated")];
+        assert_eq!(common.flags.0, chosen.map(|(key, text)| (key, text.to_owned())));
+        let loaded = common.load(Settings::default()).unwrap();
+        assert_eq!(loaded.settings.clock, ClockKind::Simulated);
+        assert_eq!(loaded.origins["listen"], Origin::CommandLine);
+    }
+
+    #[test]
+    fn every_setting_has_a_flag() {
+        for entry in TABLE {
+            let flag = format!("--{}", entry.flag());
+            let Arguments { common, .. } =
+                Arguments::try_parse_from(["tenterhook", "serve", &flag, "it"]).unwrap();
+            assert_eq!(common.flags.0, [(entry.key, "it".to_owned())]);
+        }
+        let wrong = ["tenterhook", "--api-rate-burst", "soon"];
+        let wrong = Arguments::try_parse_from(wrong)
+            .unwrap()
+            .common
+            .load(Settings::default());
+        let wrong = wrong.unwrap_err().to_string();
+        assert!(
+            wrong.contains("--api-rate-burst is \"soon\", but must be"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn every_setting_is_found_in_the_help() {
+        let help = |flag| {
+            Arguments::try_parse_from(["tenterhook", "serve", flag])
+                .unwrap_err()
+                .to_string()
+        };
+        let (long, short) = (help("--help"), help("-h"));
+        for entry in TABLE {
+            let flag = format!("      --{} <VALUE>\n", entry.flag());
+            let (_, text) = long
+                .split_once(&flag)
+                .unwrap_or_else(|| panic!("no {flag} in\n{long}"));
+            let text = text.split("\n      --").next().unwrap();
+            assert!(text.contains(entry.meaning), "{text}");
+            assert!(text.contains(&format!("[env: {}]", entry.variable())), "{text}");
+        }
+        assert!(
+            short.contains("--listen") && !short.contains("--api-rate-burst"),
+            "{short}"
+        );
+        assert!(short.contains("see more with '--help'"), "{short}");
     }
 
     #[test]

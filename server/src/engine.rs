@@ -51,7 +51,7 @@ pub use handles::{Gauges, Prober, Propagation, Replayer};
 pub use live::Live;
 pub use publisher::{PublishError, Published, Publisher};
 pub use queue::Places;
-pub use replays::Replayed;
+pub use replays::{REPLAYS_SHOWN, Replayed};
 pub use test_delivery::{NotTested, Tested};
 
 use self::feed::Feed;

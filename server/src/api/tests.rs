@@ -2,6 +2,7 @@
 
 mod access;
 mod attacks;
+mod costs;
 mod documents;
 mod events;
 mod graphiql;

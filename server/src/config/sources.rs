@@ -75,10 +75,10 @@ pub fn load(base: Settings, sources: &Sources) -> Result<Loaded, SettingsError> 
     }
     layers.environment(&sources.environment);
     for (key, text) in &sources.flags {
-        let name = format!("--{}", key.replace('_', "-"));
+        let flag = |entry: &Entry| format!("--{}", entry.flag());
         match TABLE.iter().find(|entry| entry.key == *key) {
-            Some(entry) => layers.set(entry, &name, text, Origin::CommandLine),
-            None => layers.unknown(&name, "", |entry| format!("--{}", entry.key)),
+            Some(entry) => layers.set(entry, &flag(entry), text, Origin::CommandLine),
+            None => layers.unknown(&format!("--{key}"), "", flag),
         }
     }
     if layers.problems.is_empty() {

@@ -32,6 +32,17 @@ impl Entry {
         }
     }
 
+    /// The name on the command line, without the dashes before it.
+    pub fn flag(&self) -> String {
+        self.key.replace(['.', '_'], "-")
+    }
+
+    /// What it decides, and within which bounds.
+    pub fn summary(&self) -> String {
+        let bounds = (self.bounds)().map(|(least, most)| format!(" From {least} to {most}."));
+        format!("{}{}", self.meaning, bounds.unwrap_or_default())
+    }
+
     /// The value in `settings`, empty if nothing is chosen. Never a secret.
     pub fn value(&self, settings: &Settings) -> String {
         (self.show)(settings)
@@ -187,7 +198,8 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         database_url,
-        "The Postgres to keep everything in. Without it `dev` starts its own; `serve` needs it."
+        "The Postgres to keep everything in. Without it `dev` starts its own; `serve` needs it. Others on the machine \
+         can read a command line: a password in it belongs in the environment or the file."
     ),
     setting!(database_connections, from 4..=1000,
         "Connections to the database that one process holds at most."),

@@ -21,7 +21,7 @@ use crate::store::replay_keys::{self, Remembered, ReplayKey};
 use crate::store::{StoreError, replay, webhooks};
 
 /// Deliveries of a call that its answer shows, and that are remembered under its key.
-pub const SHOWN: usize = 100;
+pub const REPLAYS_SHOWN: usize = 100;
 
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +30,7 @@ pub enum Replayed {
     Made {
         /// How many: fewer than asked for if an event is not kept any more.
         count: usize,
-        /// The first of them, up to [`SHOWN`].
+        /// The first of them, up to [`REPLAYS_SHOWN`].
         first: Vec<Delivery>,
     },
     /// Nothing was made: the key was used before, and this was made then, for the same or for something else.
@@ -89,7 +89,7 @@ pub(super) async fn replay(
             for some in events.chunks(ROWS_PER_STATEMENT as usize) {
                 let made = replay::insert_in_tx(conn, some, now, shared.node()).await?;
                 count += made.len();
-                first.extend(made.into_iter().take(SHOWN - first.len()));
+                first.extend(made.into_iter().take(REPLAYS_SHOWN - first.len()));
             }
             if let Some(key) = key {
                 let shown: Vec<DeliveryKey> = first.iter().map(|delivery| delivery.key).collect();
