@@ -222,11 +222,15 @@ impl Server {
             runtime: Some(runtime),
         };
         let caller = Client::new(&format!("http://{}", server.address), None, Keyring::default())?;
-        tokio::select! {
-            ended = &mut server.running => bail!("the server ended while it started: {:?}", ended?),
-            ready = caller.until_ready() => ready?,
-        }
-        Ok(server)
+        let ended = tokio::select! {
+            ended = &mut server.running => ended,
+            ready = caller.until_ready() => match ready {
+                Ok(()) => return Ok(server),
+                // A server that ends breaks the call off, and why it ended says more.
+                Err(error) => realtime::within(PATIENCE, &mut server.running).await.ok_or(error)?,
+            },
+        };
+        bail!("the server ended while it started: {:?}", ended?)
     }
 
     /// Where it listens.
