@@ -17,6 +17,7 @@ mod fairness;
 mod idleness;
 mod limits;
 mod live;
+mod notices;
 mod outcomes;
 mod payloads;
 mod permissions;

@@ -151,6 +151,17 @@ pub struct ServerOptions {
     pub sealing_key: String,
     /// A file with authorities that receivers are trusted by, besides the public ones.
     pub extra_ca_file: Option<PathBuf>,
+    /// Where notices are delivered to besides the API (R4).
+    pub notices: Option<NoticeOptions>,
+}
+
+/// The platform's own endpoint for notices.
+#[derive(Debug, Clone)]
+pub struct NoticeOptions {
+    /// Its URL.
+    pub url: String,
+    /// The secrets that sign, one on a line.
+    pub secrets: String,
 }
 
 /// A running server, on a runtime of its own so that it can be ended in the middle of anything. Dropping it crashes it.
@@ -211,11 +222,15 @@ impl Server {
             runtime: Some(runtime),
         };
         let caller = Client::new(&format!("http://{}", server.address), None, Keyring::default())?;
-        tokio::select! {
-            ended = &mut server.running => bail!("the server ended while it started: {:?}", ended?),
-            ready = caller.until_ready() => ready?,
-        }
-        Ok(server)
+        let ended = tokio::select! {
+            ended = &mut server.running => ended,
+            ready = caller.until_ready() => match ready {
+                Ok(()) => return Ok(server),
+                // A server that ends breaks the call off, and why it ended says more.
+                Err(error) => realtime::within(PATIENCE, &mut server.running).await.ok_or(error)?,
+            },
+        };
+        bail!("the server ended while it started: {:?}", ended?)
     }
 
     /// Where it listens.
@@ -252,16 +267,22 @@ impl Drop for Server {
 
 fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings> {
     let targets = options.allowed_targets.iter().map(|cidr| cidr.parse());
+    let notice_url = options.notices.as_ref().map(|notices| notices.url.parse());
     Ok(Settings {
         database_url: Some(database.into()),
         keys: Some(Keys {
             tokens: TokenKeys::Secret(options.key.secret.clone().into()),
             sealing: options.sealing_key.clone().into(),
+            notices: options
+                .notices
+                .as_ref()
+                .map(|notices| notices.secrets.clone().into()),
         }),
         jwt_issuer: options.key.issuer.clone(),
         jwt_audience: options.key.audience.clone(),
         platform_hosts: options.platform_hosts.clone(),
         extra_ca_file: options.extra_ca_file.clone(),
+        notice_url: notice_url.transpose()?,
         allowed_targets: targets.collect::<Result<_, _>>()?,
         ..Settings::default()
     })

@@ -149,6 +149,7 @@ async fn own_server() -> anyhow::Result<(Server, Database, TokenKey)> {
         key: key.clone(),
         sealing_key: "5ea1".repeat(16),
         extra_ca_file: None,
+        notices: None,
     };
     let database = Cluster::shared().await?.database().await?;
     let server = Server::start_in_real_time(&options, &database.url(None)).await?;

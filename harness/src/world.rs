@@ -37,6 +37,7 @@ use crate::journal::Journal;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
 use crate::realtime;
+use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
 use crate::wire::Authority;
@@ -67,6 +68,7 @@ struct Household {
     database_url: String,
     time: SimulatedTime,
     trust: Option<Trust>,
+    notice_endpoint: Option<Receiver>,
     // Last, so that the servers are gone before it is.
     _database: Database,
 }

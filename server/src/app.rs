@@ -24,10 +24,11 @@ use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
-use crate::engine::transport::{SystemResolver, Transport, TransportSettings, authorities};
-use crate::engine::{Engine, Parts, Places};
+use crate::engine::transport::{SystemResolver, Transport, TransportError, TransportSettings, authorities};
+use crate::engine::{Engine, NoticeEndpoint, Parts, Places};
 use crate::model::ids::LANES;
 use crate::policy::sealing::SealingKey;
+use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, facts};
 
@@ -117,15 +118,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         ),
         None => None,
     };
-    let transport = Transport::new(
-        clock.clone(),
-        TransportSettings {
-            targets: Arc::new(targets.clone()),
-            resolver: Arc::new(SystemResolver),
-            extra_ca_pem: extra_ca_pem.clone(),
-            user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
-        },
-    )?;
+    let notices = notice_endpoint(settings, keys, extra_ca_pem.clone(), clock)?;
     let tokens = Verifier::new(
         key_set(keys, extra_ca_pem.as_deref(), clock).await?,
         &settings.jwt_issuer,
@@ -144,11 +137,12 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         clock: clock.clone(),
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
-        transport,
+        transport: transport(targets.clone(), extra_ca_pem.clone(), clock)?,
         places: Places {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
         },
+        notices,
         alone: settings.sole_process,
     })
     .await
@@ -193,6 +187,45 @@ async fn key_set(keys: &Keys, extra_ca_pem: Option<&[u8]>, clock: &Clock) -> any
             KeySet::fetched(jwks_client(extra_ca_pem)?, url.clone(), clock.clone()).await?
         }
     })
+}
+
+/// Where notices go (R4): like key sets the operator's own choice, so that it may be where webhooks may not lead (W10).
+fn notice_endpoint(
+    settings: &Settings,
+    keys: &Keys,
+    extra_ca_pem: Option<Vec<u8>>,
+    clock: &Clock,
+) -> anyhow::Result<Option<NoticeEndpoint>> {
+    let Some(url) = &settings.notice_url else {
+        return Ok(None);
+    };
+    let secrets = keys
+        .notices
+        .as_ref()
+        .context("TENTERHOOK_NOTICE_SECRET_FILE is not set")?;
+    let targets = TargetPolicy::anywhere();
+    Ok(Some(NoticeEndpoint {
+        url: targets
+            .vet_url(url.as_str())
+            .context("TENTERHOOK_NOTICE_URL cannot be used")?,
+        secrets: signing::listed(secrets.expose_secret())
+            .context("TENTERHOOK_NOTICE_SECRET_FILE cannot be used")?,
+        transport: transport(targets, extra_ca_pem, clock)?,
+    }))
+}
+
+fn transport(
+    targets: TargetPolicy,
+    extra_ca_pem: Option<Vec<u8>>,
+    clock: &Clock,
+) -> Result<Transport, TransportError> {
+    let settings = TransportSettings {
+        targets: Arc::new(targets),
+        resolver: Arc::new(SystemResolver),
+        extra_ca_pem,
+        user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    Transport::new(clock.clone(), settings)
 }
 
 /// Key sets are the operator's own choice: their addresses are not vetted as a webhook's are.

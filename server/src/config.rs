@@ -74,6 +74,8 @@ pub struct Settings {
     pub extra_ca_file: Option<PathBuf>,
     /// Where notices are delivered besides the API (R4).
     pub notice_url: Option<Url>,
+    /// A file with the secrets that sign them.
+    pub notice_secret_file: Option<PathBuf>,
     /// Attempts in flight at once in this process (D8).
     pub in_flight: u32,
     /// Attempts in flight at once to one webhook, in this process (D8).
@@ -106,6 +108,7 @@ impl Default for Settings {
             platform_hosts: Vec::new(),
             extra_ca_file: None,
             notice_url: None,
+            notice_secret_file: None,
             in_flight: 512,
             in_flight_per_webhook: 8,
             api: ApiSettings::default(),
@@ -140,6 +143,17 @@ impl Settings {
                 self.jwt_secret_file.is_some() && self.jwks.is_some(),
                 "jwt_secret_file and jwks are both set: tokens are signed either with a secret or with the keys of a \
                  key set, choose one",
+            ),
+            (
+                self.notice_url.is_some() != self.notice_secret_file.is_some(),
+                "notice_url and notice_secret_file go together: notices are never sent unsigned",
+            ),
+            (
+                self.notice_url
+                    .as_ref()
+                    .is_some_and(|url| !url.username().is_empty() || url.password().is_some()),
+                "notice_url has credentials in it, and settings are shown: the endpoint knows notices by the \
+                 signature of notice_secret_file",
             ),
             (
                 self.in_flight_per_webhook > self.in_flight,

@@ -13,7 +13,7 @@
 //!  publish ─▶ committer ──leased rows──▶ queue ─▶ attempt ─▶ settler ─▶ (rows, health, notices)
 //!                  └──overflow──▶ calendar ─▶ claimer ─┘            └──retries──▶ calendar
 //!  feed: what other processes did     sweeper: what time did     node: who is alive     leases: what stays ours
-//!  live: what the API's subscribers are told
+//!  live: what the API's subscribers are told    notifier: what the platform's own endpoint is told
 //! ```
 
 mod attempt;
@@ -27,6 +27,7 @@ mod leases;
 pub mod live;
 mod metrics;
 mod node;
+mod notifier;
 pub mod publisher;
 mod queue;
 mod registry;
@@ -49,6 +50,7 @@ use tokio::task::JoinHandle;
 
 pub use handles::{Gauges, Prober, Propagation, Replayer};
 pub use live::Live;
+pub use notifier::NoticeEndpoint;
 pub use publisher::{PublishError, Published, Publisher};
 pub use queue::Places;
 pub use replays::{REPLAYS_SHOWN, Replayed};
@@ -86,6 +88,8 @@ pub struct Parts {
     pub transport: Transport,
     /// How much may be on the wire at once.
     pub places: Places,
+    /// Where notices are delivered to, if the platform has an endpoint for them (R4).
+    pub notices: Option<NoticeEndpoint>,
     /// Whether no other process can be using the database: then what a predecessor held is taken at once.
     pub alone: bool,
 }
@@ -96,6 +100,7 @@ pub struct Engine {
     publisher: Publisher,
     committers: Vec<JoinHandle<()>>,
     settlers: Vec<JoinHandle<()>>,
+    notifier: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -109,6 +114,7 @@ impl Engine {
             sealing,
             transport,
             places,
+            notices,
             alone,
         } = parts;
         let (from, node) = {
@@ -131,6 +137,7 @@ impl Engine {
             transport,
             node,
             places,
+            sends_notices: notices.is_some(),
             settlers,
         });
         housekeeping::ensure_partitions(&shared, partitions::day(clock.now())).await?;
@@ -151,6 +158,10 @@ impl Engine {
             .into_iter()
             .map(|results| clock.spawn("settler", settler::run(shared.clone(), results)))
             .collect();
+        let notifier = notices.map(|endpoint| {
+            let run = notifier::run(shared.clone(), Arc::new(endpoint));
+            clock.spawn("notifier", run)
+        });
         let others = vec![
             clock.spawn("feed", feed::run(shared.clone())),
             clock.spawn("node", node::run(shared.clone())),
@@ -166,6 +177,7 @@ impl Engine {
             publisher,
             committers,
             settlers,
+            notifier,
             others,
         })
     }
@@ -209,6 +221,7 @@ impl Engine {
             publisher,
             committers,
             settlers,
+            mut notifier,
             others,
         } = self;
         shared.stopping.store(true, Ordering::Release);
@@ -218,9 +231,16 @@ impl Engine {
         for held in shared.take_all() {
             shared.let_go(&held, Then::Release(now));
         }
+        shared.owed.notify_one();
+        let quiet = async {
+            until_quiet(&shared).await;
+            if let Some(notifier) = &mut notifier {
+                let _ = shared.clock.park(notifier).await;
+            }
+        };
         tokio::select! {
             () = shared.clock.real_sleep(grace) => tracing::warn!("requests are still on the wire after the grace time"),
-            () = until_quiet(&shared) => {}
+            () = quiet => {}
         }
         for committer in committers {
             let _ = shared.clock.park(committer).await;
@@ -233,7 +253,7 @@ impl Engine {
             let _ = shared.clock.park(settler).await;
         }
         let given_back = give_back(&shared).await;
-        others.iter().for_each(JoinHandle::abort);
+        others.iter().chain(&notifier).for_each(JoinHandle::abort);
         let left = match given_back {
             Ok(()) => sign_off(&shared).await,
             Err(error) => Err(error),

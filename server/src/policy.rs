@@ -10,6 +10,7 @@ pub mod health;
 pub mod limits;
 pub mod matching;
 pub mod merging;
+pub mod notice;
 pub mod payload;
 pub mod retry;
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod installations;
 pub mod live;
 pub mod migrations;
 pub mod nodes;
+pub mod notice_queues;
 pub mod notices;
 pub mod page;
 pub mod partitions;

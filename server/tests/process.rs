@@ -300,6 +300,14 @@ async fn settings_that_make_no_sense_are_refused_by_name() {
             "clock listen",
         ),
         (
+            with("TENTERHOOK_NOTICE_URL", "platform.example/notices"),
+            "TENTERHOOK_NOTICE_URL",
+        ),
+        (
+            with("TENTERHOOK_NOTICE_URL", "https://platform.example/notices"),
+            "notice_url notice_secret_file",
+        ),
+        (
             program().argument("serve"),
             "DATABASE_URL TENTERHOOK_JWT_SECRET_FILE TENTERHOOK_JWKS TENTERHOOK_SEALING_KEY_FILE",
         ),

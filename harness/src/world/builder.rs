@@ -8,8 +8,9 @@ use super::pace::Pace;
 use super::{Home, Household, Place, Trust, World};
 use crate::client::CallLog;
 use crate::database::Cluster;
-use crate::launch::{Server, ServerOptions, SimulatedTime};
+use crate::launch::{NoticeOptions, Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
+use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::token::TokenKey;
 
@@ -24,6 +25,7 @@ pub struct WorldBuilder {
     beginning: Timestamp,
     metered: bool,
     trusting: bool,
+    notice_secrets: Option<String>,
 }
 
 impl WorldBuilder {
@@ -39,6 +41,7 @@ impl WorldBuilder {
             },
             sealing_key: "5ea1".repeat(16),
             extra_ca_file: None,
+            notices: None,
         };
         Self {
             servers: 1,
@@ -46,6 +49,7 @@ impl WorldBuilder {
             beginning: BEGINNING,
             metered: false,
             trusting: false,
+            notice_secrets: None,
         }
     }
 
@@ -90,6 +94,15 @@ impl WorldBuilder {
         }
     }
 
+    /// Servers that deliver notices to an endpoint of the platform's, signed with these secrets:
+    /// [`World::notice_endpoint`].
+    pub fn notifying(self, secrets: &[&str]) -> Self {
+        Self {
+            notice_secrets: Some(secrets.join("\n")),
+            ..self
+        }
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -117,11 +130,21 @@ impl WorldBuilder {
         let trust = if self.trusting { Some(Trust::new()?) } else { None };
         self.options.extra_ca_file = trust.as_ref().map(|trust| trust.file.path().to_owned());
         let time = SimulatedTime::starting_at(self.beginning)?;
+        let pace = Pace::Here(time.clone());
+        let mut notice_endpoint = None;
+        if let Some(secrets) = self.notice_secrets {
+            // A keyring of its own: no webhook's secret may sign what comes here.
+            let endpoint = Receiver::start(pace.time(), Keyring::default(), 200).await;
+            self.options.notices = Some(NoticeOptions {
+                url: endpoint.url(),
+                secrets,
+            });
+            notice_endpoint = Some(endpoint);
+        }
         let mut servers = Vec::new();
         for number in 0..self.servers {
             servers.push(Server::start(&self.options, &url, &time, number == 0).await?);
         }
-        let pace = Pace::Here(time.clone());
         Ok(World {
             began: pace.now(),
             log: CallLog::new(pace.time()),
@@ -137,6 +160,7 @@ impl WorldBuilder {
                 database_url: url,
                 time,
                 trust,
+                notice_endpoint,
                 _database: database,
             })),
         })

@@ -104,6 +104,7 @@ impl World {
                 total: 64,
                 per_webhook: 8,
             },
+            notices: None,
             alone: true,
         })
         .await

@@ -18,6 +18,7 @@ use crate::embedded;
 use crate::engine::transport::{ExcerptLimits, Request, SystemResolver, Transport, TransportSettings};
 use crate::model::ids::LANES;
 use crate::policy::sealing::SealingKey;
+use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, facts, migrations, nodes, partitions};
 
@@ -77,8 +78,11 @@ fn keys(settings: &Settings) -> Finding {
     if !missing.is_empty() {
         bail!("`serve` needs {}", missing.join("; "));
     }
-    SealingKey::parse(Keys::load(settings)?.sealing.expose_secret())
-        .context("TENTERHOOK_SEALING_KEY_FILE")?;
+    let keys = Keys::load(settings)?;
+    SealingKey::parse(keys.sealing.expose_secret()).context("TENTERHOOK_SEALING_KEY_FILE")?;
+    if let Some(secrets) = &keys.notices {
+        signing::listed(secrets.expose_secret()).context("TENTERHOOK_NOTICE_SECRET_FILE")?;
+    }
     Ok("there, and long enough".to_owned())
 }
 

@@ -1,7 +1,8 @@
-//! The secrets of a server: what signs tokens, and what seals stored credentials.
+//! The secrets of a server: what signs tokens and notices, and what seals stored credentials.
 //!
 //! Promises that they come from files, never from the environment or the command line where other users may see
-//! them, and that no `Debug` shows them. What a sealing key must look like is [`crate::policy::sealing`]'s to say.
+//! them, and that no `Debug` shows them. What a sealing key must look like is [`crate::policy::sealing`]'s to
+//! say, what a signing secret [`crate::policy::signing`]'s.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -45,6 +46,8 @@ pub struct Keys {
     pub tokens: TokenKeys,
     /// What stored credentials are sealed with (W11): 32 bytes in hexadecimal or base64.
     pub sealing: SecretString,
+    /// What notices to the platform's own endpoint are signed with, one secret on a line; `None` where there is no file.
+    pub notices: Option<SecretString>,
 }
 
 /// Why there is no key.
@@ -88,6 +91,7 @@ impl Keys {
         Ok(Self {
             tokens,
             sealing: read(sealing)?,
+            notices: settings.notice_secret_file.as_deref().map(read).transpose()?,
         })
     }
 
@@ -108,6 +112,7 @@ impl Keys {
         Self {
             tokens: TokenKeys::Secret(random().into()),
             sealing: random().into(),
+            notices: None,
         }
     }
 }
@@ -244,6 +249,22 @@ mod tests {
     fn production_makes_nothing_up() {
         let missing = Keys::load(&Settings::default()).unwrap_err().to_string();
         assert_eq!(missing, "TENTERHOOK_JWT_SECRET_FILE is not set");
+    }
+
+    #[test]
+    fn the_secrets_of_notices_come_from_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notices");
+        let settings = Settings {
+            notice_secret_file: Some(file.clone()),
+            ..Settings::development()
+        };
+        let load = || Keys::load_or_make(&settings, folder.path());
+        assert!(matches!(load(), Err(KeyError::File { doing: "read", .. })));
+        fs::write(&file, "one\n\ntwo\n").unwrap();
+        let keys = load().unwrap();
+        assert_eq!(keys.notices.as_ref().unwrap().expose_secret(), "one\n\ntwo");
+        assert!(!format!("{keys:?}").contains("two"));
     }
 
     #[test]

@@ -243,7 +243,15 @@ pub static TABLE: &[Entry] = &[
         extra_ca_file,
         "Certificates (PEM) of authorities that receivers are trusted by, besides the public ones."
     ),
-    setting!(notice_url, "Where notices are sent besides the API (R4)."),
+    setting!(
+        notice_url,
+        "The platform's own endpoint, to which notices are delivered besides the API (R4): docs/notices.md. It may be on \
+         any network."
+    ),
+    setting!(
+        notice_secret_file,
+        "A file with the secrets that sign notices, whsec_ and base64, one on a line, at most 4: all of them sign."
+    ),
     setting!(in_flight, from 1..=100_000,
         "Attempts in flight at once in one process (D8)."),
     setting!(in_flight_per_webhook, from 1..=1000,

@@ -258,7 +258,7 @@ fn lists_are_bounded_too() {
 fn contradictions_name_both_settings() {
     let simulated = ("TENTERHOOK_CLOCK", "simulated");
     type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
-    let cases: [Case; 8] = [
+    let cases: [Case; 11] = [
         (
             &[("TENTERHOOK_API_RATE_PER_TOKEN", "1001")],
             ["api.rate_per_token", "api.rate_per_company"],
@@ -270,6 +270,21 @@ fn contradictions_name_both_settings() {
         (
             &[("TENTERHOOK_JWT_SECRET_FILE", "a"), ("TENTERHOOK_JWKS", "b")],
             ["jwt_secret_file", "jwks"],
+        ),
+        (
+            &[("TENTERHOOK_NOTICE_URL", "https://platform.example/notices")],
+            ["notice_url", "notice_secret_file"],
+        ),
+        (
+            &[("TENTERHOOK_NOTICE_SECRET_FILE", "a")],
+            ["notice_url", "notice_secret_file"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_NOTICE_URL", "https://user@platform.example/notices"),
+                ("TENTERHOOK_NOTICE_SECRET_FILE", "a"),
+            ],
+            ["notice_url", "credentials"],
         ),
         (
             &[

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use url::Url;
 
 use super::queue::{Held, Pace};
 use super::registry::Target;
@@ -15,13 +16,15 @@ use super::settler;
 use super::shared::{Shared, drop_as};
 use super::transport::{ExcerptLimits, Request, Sent};
 use crate::clock::RequestInFlight;
+use crate::config::policy::PolicySettings;
 use crate::model::attempt::{Attempt, AttemptErrorClass};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::Event;
 use crate::policy::health::Verdict;
 use crate::policy::payload;
 use crate::policy::retry::next_attempt;
-use crate::policy::signing::{Purpose, RequestFacts, headers};
+use crate::policy::sealing::BasicAuth;
+use crate::policy::signing::{Purpose, RequestFacts, SigningSecret, headers};
 use crate::store::settle::{Settlement, Then};
 
 /// What must be left of a lease, beyond the attempt's time-out, for an attempt to start: its result has to be
@@ -145,40 +148,53 @@ pub(super) fn request(
     };
     let body = payload::render(event, &target.recipient(), number, &shared.policy);
     let facts = RequestFacts {
-        event: event.id,
+        message: event.id.0,
         webhook: target.webhook.number,
         attempt: number,
         started_at: now,
     };
-    let secrets = opened.secrets(now);
+    let (secrets, auth) = (opened.secrets(now), opened.auth.as_ref());
+    Some(signed(&shared.policy, &facts, &opened.url, body, &secrets, auth))
+}
+
+/// The request that these facts describe, signed (E7).
+pub(super) fn signed(
+    policy: &PolicySettings,
+    facts: &RequestFacts,
+    url: &Url,
+    body: Vec<u8>,
+    secrets: &[SigningSecret],
+    auth: Option<&BasicAuth>,
+) -> Request {
     let purpose = Purpose::Send {
-        secrets: &secrets,
+        secrets,
         body: &body,
-        auth: opened.auth.as_ref(),
+        auth,
     };
-    let headers = headers(&facts, purpose)
+    let headers = headers(facts, purpose)
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    let authority = opened.url.host_str().zip(opened.url.port_or_known_default());
-    Some(Request {
-        url: opened.url.clone(),
+    let authority = url.host_str().zip(url.port_or_known_default());
+    Request {
+        url: url.clone(),
         headers,
         body: Bytes::from(body),
-        deadline: now
-            .saturating_add(shared.policy.attempt_timeout)
+        deadline: facts
+            .started_at
+            .saturating_add(policy.attempt_timeout)
             .unwrap_or(Timestamp::MAX),
         excerpt_limits: ExcerptLimits {
-            failed: shared.policy.response_excerpt,
-            success: shared.policy.success_excerpt,
+            failed: policy.response_excerpt,
+            success: policy.success_excerpt,
         },
         in_flight: RequestInFlight {
-            message: event.id.0,
-            webhook: target.webhook.number.get(),
-            attempt: number,
+            message: facts.message,
+            webhook: facts.webhook.get(),
+            attempt: facts.attempt,
             target: authority.map(|(host, port)| format!("{host}:{port}")),
         },
-    })
+    }
 }
 
 /// What the attempt's end means for its delivery (D1, D4).

@@ -144,6 +144,8 @@ async fn read(shared: &Arc<Shared>, handled: &mut HashSet<i64>) -> Result<(), St
     *handled = rows.iter().map(|row| row.seq).collect();
     shared.feed.seen.send_replace(snapshot);
     if look_around {
+        // Whoever stops leaves notices that are due later, too.
+        shared.owed.notify_one();
         super::claimer::search(shared).await?;
     }
     if anything {

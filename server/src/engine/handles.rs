@@ -9,10 +9,10 @@ use super::shared::Shared;
 use super::test_delivery::{self, NotTested, Tested};
 use crate::model::ids::{DeliveryKey, Lane, WebhookId};
 use crate::policy::target::Blocked;
-use crate::store::StoreError;
 use crate::store::changes::Mark;
 use crate::store::replay_keys::ReplayKey;
 use crate::store::tallies::{self, Tally};
+use crate::store::{StoreError, notice_queues};
 
 /// Makes sure that every process knows of a change before it is answered (W8, D9).
 #[derive(Clone)]
@@ -74,6 +74,8 @@ pub struct Reading {
     pub waiting: usize,
     /// Requests in flight from this process.
     pub in_flight: usize,
+    /// Notices that the platform's endpoint has yet to get (R4).
+    pub notices_waiting: i64,
 }
 
 impl Gauges {
@@ -82,12 +84,14 @@ impl Gauges {
         let mut conn = self.0.store.conn().await?;
         let all = tallies::all(&mut conn).await?;
         let here = tallies::of(&mut conn, self.0.node()).await?;
+        let notices_waiting = notice_queues::waiting(&mut conn).await?;
         let (waiting, in_flight) = self.0.queue().sizes();
         Ok(Reading {
             all,
             here,
             waiting,
             in_flight,
+            notices_waiting,
         })
     }
 

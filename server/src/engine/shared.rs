@@ -43,6 +43,10 @@ pub struct Shared {
     pub(super) waiting: Notify,
     /// Wakes the sweeper: health moved.
     pub(super) moved: Notify,
+    /// Wakes the notifier: the platform's endpoint is owed a notice.
+    pub(super) owed: Notify,
+    /// Whether the platform has an endpoint that notices are owed to.
+    pub(super) sends_notices: bool,
     /// Told when an attempt is over, for the drain.
     pub(super) finished: Notify,
     /// A place for each test delivery that is under way.
@@ -65,6 +69,7 @@ pub(super) struct Foundations {
     pub feed: Feed,
     pub node: NodeId,
     pub places: Places,
+    pub sends_notices: bool,
     pub settlers: Vec<mpsc::UnboundedSender<AttemptResult>>,
 }
 
@@ -79,6 +84,7 @@ impl Shared {
             feed,
             node,
             places,
+            sends_notices,
             settlers,
         } = foundations;
         Arc::new(Self {
@@ -96,6 +102,8 @@ impl Shared {
             look: Notify::new(),
             waiting: Notify::new(),
             moved: Notify::new(),
+            owed: Notify::new(),
+            sends_notices,
             finished: Notify::new(),
             tests: Semaphore::new(test_delivery::AT_ONCE),
             node: AtomicI64::new(node.0),

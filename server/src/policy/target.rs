@@ -11,7 +11,7 @@ mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
 use super::limits::URL_CHARS;
@@ -73,6 +73,17 @@ impl TargetPolicy {
             allowed,
             platform_hosts: platform_hosts?,
         })
+    }
+
+    /// Any address and any host: for what an operator has chosen, not a tenant.
+    ///
+    /// The platform's own endpoint for notices is its own host, and often on a network of its own; W10 keeps tenants from
+    /// both, and whoever writes the settings could call them anyway.
+    pub fn anywhere() -> Self {
+        Self {
+            allowed: vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
+            platform_hosts: Vec::new(),
+        }
     }
 
     /// Checks a subscription URL as far as that goes without resolving its host. The URL answered is the

@@ -1,6 +1,7 @@
 //! The queue's statements against a real database: publishing, claiming, settling, the feed and the partitions.
 
 mod leases;
+mod notices;
 mod processes;
 mod publishing;
 mod upkeep;

@@ -189,6 +189,30 @@ fn w10_local_names_are_taken_where_loopback_is() {
 }
 
 #[test]
+fn r4_an_operators_own_choice_may_lead_anywhere_but_is_a_url_all_the_same() {
+    let policy = TargetPolicy::anywhere();
+    for url in [
+        "https://platform.example/notices",
+        "http://127.0.0.1:9000/",
+        "http://[::1]/",
+        "http://localhost/",
+        "http://169.254.1.1/",
+    ] {
+        assert_eq!(policy.vet_url(url).map(String::from).as_deref(), Ok(url));
+    }
+    for address in ["10.0.0.1", "::", "fe80::1", "255.255.255.255"] {
+        assert_eq!(policy.vet_address(address.parse().unwrap()), Ok(()));
+    }
+    for url in [
+        "ftp://platform.example/",
+        "https://user@platform.example/",
+        "notices",
+    ] {
+        assert!(policy.vet_url(url).is_err(), "{url}");
+    }
+}
+
+#[test]
 fn w10_the_platforms_hosts_may_be_addresses_and_an_allowed_cidr_does_not_free_them() {
     let policy = policy(
         &["0.0.0.0/0"],

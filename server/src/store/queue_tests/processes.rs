@@ -97,7 +97,7 @@ async fn a_notice_is_written_once() {
         at: now(),
         data: "{}".to_owned(),
     };
-    health::notify_in_tx(conn, &[notice()]).await.unwrap();
+    health::notify_in_tx(conn, &[notice()], None).await.unwrap();
     health::notify_in_tx(
         conn,
         &[
@@ -107,6 +107,7 @@ async fn a_notice_is_written_once() {
                 ..notice()
             },
         ],
+        None,
     )
     .await
     .unwrap();
