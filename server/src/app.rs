@@ -24,7 +24,7 @@ use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
-use crate::engine::transport::{SystemResolver, Transport, TransportSettings, authorities};
+use crate::engine::transport::{DnsResolver, Transport, TransportSettings, authorities};
 use crate::engine::{Engine, Parts, Places};
 use crate::model::ids::LANES;
 use crate::policy::sealing::SealingKey;
@@ -108,8 +108,8 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     let sealing =
         SealingKey::parse(keys.sealing.expose_secret()).context("the sealing key cannot be used")?;
     let sealing = Arc::new(sealing);
-    let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts)
-        .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
+    let targets =
+        TargetPolicy::of(settings).context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
     let extra_ca_pem = match &settings.extra_ca_file {
         Some(file) => Some(
             std::fs::read(file)
@@ -121,7 +121,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         clock.clone(),
         TransportSettings {
             targets: Arc::new(targets.clone()),
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(DnsResolver::new(&settings.dns_servers)?),
             extra_ca_pem: extra_ca_pem.clone(),
             user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
         },
@@ -148,6 +148,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         places: Places {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
+            per_host: usize::try_from(settings.in_flight_per_host)?,
         },
         alone: settings.sole_process,
     })

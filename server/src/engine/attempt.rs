@@ -160,7 +160,6 @@ pub(super) fn request(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    let authority = opened.url.host_str().zip(opened.url.port_or_known_default());
     Some(Request {
         url: opened.url.clone(),
         headers,
@@ -176,7 +175,7 @@ pub(super) fn request(
             message: event.id.0,
             webhook: target.webhook.number.get(),
             attempt: number,
-            target: authority.map(|(host, port)| format!("{host}:{port}")),
+            target: Some(opened.host.to_string()),
         },
     })
 }
