@@ -99,7 +99,11 @@ async fn every_hostile_url_has_its_verdict_and_none_is_connected_to() {
         let code = created
             .as_ref()
             .map_or_else(|refusal| refusal.code(), |_| "TAKEN");
-        let expected = if is_delivered { "TAKEN" } else { &hostile.code };
+        let expected = if is_delivered {
+            "TAKEN"
+        } else {
+            hostile.code.as_str()
+        };
         if code != expected {
             wrong.push(format!("{hostile:?} is {code}"));
         } else if let (true, Ok(created)) = (is_delivered, created) {
@@ -111,7 +115,7 @@ async fn every_hostile_url_has_its_verdict_and_none_is_connected_to() {
 
     hostile::say(&names, true);
     let published = world.company(COMPANIES[0]).publish().await.unwrap();
-    assert_eq!(published.delivery_count, accepted.len() as u64);
+    assert_eq!(published.delivery_count, u32::try_from(accepted.len()).unwrap());
     world.settle().await;
     for (Hostile { code, url, .. }, user, webhook) in accepted {
         let delivery = user.last_delivery(&webhook).await.unwrap();

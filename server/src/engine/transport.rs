@@ -57,7 +57,7 @@ const MOST_HEADERS: usize = 100;
 const MOST_HTTP2_HEADER_BYTES: u32 = 16 * 1024;
 /// What a receiver may send over HTTP/2, of one answer and of all on a connection, before we have read what came. Small:
 /// more than an excerpt is never read, and what is underway lies in our memory.
-const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+const HTTP2_STREAM_WINDOW: u32 = 65_535;
 const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How long the lookup of a name may take when a webhook is created.
 const VET_WITHIN: SignedDuration = SignedDuration::from_secs(5);

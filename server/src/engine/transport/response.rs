@@ -2,7 +2,8 @@
 //!
 //! Promises that a receiver cannot make us hold, read or store more than the bounds here, however it compresses,
 //! drips or goes on forever. What is read is counted as it comes over the wire, and unpacked after: a packed body that
-//! never says anything is as bounded as one that says too much. Does not judge the response: its status already has.
+//! never says anything is as bounded as one that says too much. What is no body, such as zeros before
+//! a chunk's size, hyper passes over unseen until the deadline. Does not judge the response: its status already has.
 
 use std::io::Read;
 

@@ -2,6 +2,8 @@
 
 mod table;
 
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 use super::*;
