@@ -14,6 +14,7 @@ mod credentials;
 mod documentation;
 mod error_codes;
 mod fairness;
+mod hostile_targets;
 mod idleness;
 mod limits;
 mod live;

@@ -145,6 +145,8 @@ pub struct ServerOptions {
     pub allowed_targets: Vec<String>,
     /// Hosts that webhooks may not call (W10).
     pub platform_hosts: Vec<String>,
+    /// DNS servers that it looks webhooks' hosts up at; none means the machine's own.
+    pub dns_servers: Vec<SocketAddr>,
     /// What signs the tokens that it accepts.
     pub key: TokenKey,
     /// What it seals credentials with: the same for all servers of a database.
@@ -281,6 +283,7 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         jwt_issuer: options.key.issuer.clone(),
         jwt_audience: options.key.audience.clone(),
         platform_hosts: options.platform_hosts.clone(),
+        dns_servers: options.dns_servers.clone(),
         extra_ca_file: options.extra_ca_file.clone(),
         notice_url: notice_url.transpose()?,
         allowed_targets: targets.collect::<Result<_, _>>()?,

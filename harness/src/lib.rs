@@ -4,6 +4,8 @@
 //! - [`process::Process`] is the server as its own process, to be killed.
 //! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
+//! - [`hostile`] is a table of URLs that want to be taken for what they are not.
+//! - [`names::NameServer`] is the DNS as a test wants it.
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
 //! - [`load`] publishes at a steady rate and measures what arrives.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
@@ -17,11 +19,13 @@
 pub mod client;
 pub mod database;
 pub mod explore;
+pub mod hostile;
 pub mod journal;
 pub mod launch;
 pub mod load;
 pub mod meter;
 pub mod model;
+pub mod names;
 pub mod payload;
 pub mod process;
 pub mod realtime;

@@ -146,6 +146,7 @@ async fn own_server() -> anyhow::Result<(Server, Database, TokenKey)> {
     let options = ServerOptions {
         allowed_targets: vec!["127.0.0.0/8".to_owned()],
         platform_hosts: Vec::new(),
+        dns_servers: Vec::new(),
         key: key.clone(),
         sealing_key: "5ea1".repeat(16),
         extra_ca_file: None,

@@ -24,7 +24,7 @@ use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
-use crate::engine::transport::{SystemResolver, Transport, TransportError, TransportSettings, authorities};
+use crate::engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
 use crate::engine::{Engine, NoticeEndpoint, Parts, Places};
 use crate::model::ids::LANES;
 use crate::policy::sealing::SealingKey;
@@ -109,8 +109,8 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     let sealing =
         SealingKey::parse(keys.sealing.expose_secret()).context("the sealing key cannot be used")?;
     let sealing = Arc::new(sealing);
-    let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts)
-        .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
+    let targets =
+        TargetPolicy::of(settings).context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
     let extra_ca_pem = match &settings.extra_ca_file {
         Some(file) => Some(
             std::fs::read(file)
@@ -118,7 +118,8 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         ),
         None => None,
     };
-    let notices = notice_endpoint(settings, keys, extra_ca_pem.clone(), clock)?;
+    let resolver = Arc::new(DnsResolver::new(&settings.dns_servers)?);
+    let notices = notice_endpoint(settings, keys, resolver.clone(), extra_ca_pem.clone(), clock)?;
     let tokens = Verifier::new(
         key_set(keys, extra_ca_pem.as_deref(), clock).await?,
         &settings.jwt_issuer,
@@ -137,10 +138,11 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         clock: clock.clone(),
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
-        transport: transport(targets.clone(), extra_ca_pem.clone(), clock)?,
+        transport: transport(targets.clone(), resolver, extra_ca_pem.clone(), clock)?,
         places: Places {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
+            per_host: usize::try_from(settings.in_flight_per_host)?,
         },
         notices,
         alone: settings.sole_process,
@@ -193,6 +195,7 @@ async fn key_set(keys: &Keys, extra_ca_pem: Option<&[u8]>, clock: &Clock) -> any
 fn notice_endpoint(
     settings: &Settings,
     keys: &Keys,
+    resolver: Arc<DnsResolver>,
     extra_ca_pem: Option<Vec<u8>>,
     clock: &Clock,
 ) -> anyhow::Result<Option<NoticeEndpoint>> {
@@ -210,18 +213,19 @@ fn notice_endpoint(
             .context("TENTERHOOK_NOTICE_URL cannot be used")?,
         secrets: signing::listed(secrets.expose_secret())
             .context("TENTERHOOK_NOTICE_SECRET_FILE cannot be used")?,
-        transport: transport(targets, extra_ca_pem, clock)?,
+        transport: transport(targets, resolver, extra_ca_pem, clock)?,
     }))
 }
 
 fn transport(
     targets: TargetPolicy,
+    resolver: Arc<DnsResolver>,
     extra_ca_pem: Option<Vec<u8>>,
     clock: &Clock,
 ) -> Result<Transport, TransportError> {
     let settings = TransportSettings {
         targets: Arc::new(targets),
-        resolver: Arc::new(SystemResolver),
+        resolver,
         extra_ca_pem,
         user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
     };

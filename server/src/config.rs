@@ -7,6 +7,7 @@
 pub mod api;
 pub mod keys;
 pub mod policy;
+mod ports;
 pub mod sources;
 pub mod table;
 mod value;
@@ -22,6 +23,7 @@ use url::Url;
 pub use api::ApiSettings;
 pub use keys::{JwksSource, KeyError, Keys, TokenKeys};
 pub use policy::PolicySettings;
+pub use ports::{NotPorts, PortRange};
 pub use sources::{Loaded, Origin, SettingsError};
 
 /// Which time the server lives in (T1).
@@ -68,6 +70,12 @@ pub struct Settings {
     pub jwt_audience: String,
     /// Addresses that webhooks may call although they are not public (W10).
     pub allowed_targets: Vec<IpNet>,
+    /// Addresses that webhooks may not call although they are public (W10).
+    pub denied_targets: Vec<IpNet>,
+    /// The ports that webhooks may call; none means all (W10).
+    pub target_ports: Vec<PortRange>,
+    /// The servers that host names are looked up at; none means the machine's own configuration.
+    pub dns_servers: Vec<SocketAddr>,
     /// The platform's own hosts, which webhooks may not call (W10).
     pub platform_hosts: Vec<String>,
     /// Certificates that receivers may be signed by besides the public ones.
@@ -80,6 +88,8 @@ pub struct Settings {
     pub in_flight: u32,
     /// Attempts in flight at once to one webhook, in this process (D8).
     pub in_flight_per_webhook: u32,
+    /// Attempts in flight at once to one host and port, from all webhooks that lead there, in this process.
+    pub in_flight_per_host: u32,
     /// How the API answers.
     pub api: ApiSettings,
     /// The numbers of the policy.
@@ -105,12 +115,16 @@ impl Default for Settings {
             jwt_issuer: "tenterhook".to_owned(),
             jwt_audience: "tenterhook".to_owned(),
             allowed_targets: Vec::new(),
+            denied_targets: Vec::new(),
+            target_ports: Vec::new(),
+            dns_servers: Vec::new(),
             platform_hosts: Vec::new(),
             extra_ca_file: None,
             notice_url: None,
             notice_secret_file: None,
             in_flight: 512,
             in_flight_per_webhook: 8,
+            in_flight_per_host: 128,
             api: ApiSettings::default(),
             policy: PolicySettings::default(),
         }
@@ -158,6 +172,11 @@ impl Settings {
             (
                 self.in_flight_per_webhook > self.in_flight,
                 "in_flight_per_webhook is above in_flight: one webhook can't have more attempts than all",
+            ),
+            (
+                self.in_flight_per_webhook > self.in_flight_per_host,
+                "in_flight_per_webhook is above in_flight_per_host: one webhook can't have more attempts than all \
+                 that lead where it does",
             ),
             (
                 self.api.rate_per_token > self.api.rate_per_company,

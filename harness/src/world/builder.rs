@@ -10,6 +10,7 @@ use crate::client::CallLog;
 use crate::database::Cluster;
 use crate::launch::{NoticeOptions, Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
+use crate::names::NameServer;
 use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::token::TokenKey;
@@ -34,6 +35,7 @@ impl WorldBuilder {
         let options = ServerOptions {
             allowed_targets: vec!["127.0.0.0/8".to_owned()],
             platform_hosts: Vec::new(),
+            dns_servers: Vec::new(),
             key: TokenKey {
                 secret: "of a world that exists only for a test".to_owned(),
                 issuer: "harness".to_owned(),
@@ -67,6 +69,12 @@ impl WorldBuilder {
     /// The platform's own hosts, which webhooks may not call (W10).
     pub fn platform_hosts(mut self, hosts: &[&str]) -> Self {
         self.options.platform_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self
+    }
+
+    /// The DNS that the servers ask.
+    pub fn names(mut self, names: &NameServer) -> Self {
+        self.options.dns_servers = vec![names.address()];
         self
     }
 

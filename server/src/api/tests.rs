@@ -19,6 +19,7 @@ mod socket;
 mod sse;
 mod standing;
 mod stats;
+mod targets;
 mod test_deliveries;
 mod webhooks;
 
@@ -43,7 +44,7 @@ use super::token::{KeySet, Verifier};
 use super::{Services, Sockets, router};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
+use crate::engine::transport::{DnsResolver, Transport, TransportSettings};
 use crate::engine::{Engine, Parts, Places};
 use crate::policy::sealing::SealingKey;
 use crate::policy::target::TargetPolicy;
@@ -82,13 +83,13 @@ impl World {
         let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 12, 5)).await;
         let clock = Clock::simulated(start);
-        let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts).unwrap();
+        let targets = TargetPolicy::of(&settings).unwrap();
         let sealing = Arc::new(SealingKey::from_bytes(std::array::from_fn(|n| n as u8)).unwrap());
         let transport = Transport::new(
             clock.clone(),
             TransportSettings {
                 targets: Arc::new(targets.clone()),
-                resolver: Arc::new(SystemResolver),
+                resolver: Arc::new(DnsResolver::new(&settings.dns_servers).unwrap()),
                 extra_ca_pem: None,
                 user_agent: "test".to_owned(),
             },
@@ -103,6 +104,7 @@ impl World {
             places: Places {
                 total: 64,
                 per_webhook: 8,
+                per_host: 64,
             },
             notices: None,
             alone: true,

@@ -15,7 +15,7 @@ use crate::api::persisted::Documents;
 use crate::clock::{Clock, RequestInFlight};
 use crate::config::{ClockKind, Keys, Settings};
 use crate::embedded;
-use crate::engine::transport::{ExcerptLimits, Request, SystemResolver, Transport, TransportSettings};
+use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
 use crate::model::ids::LANES;
 use crate::policy::sealing::SealingKey;
 use crate::policy::signing;
@@ -157,12 +157,12 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
     let extra_ca_pem = settings.extra_ca_file.as_ref().map(|path| {
         std::fs::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
     });
-    let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts);
+    let targets = TargetPolicy::of(settings);
     let transport = Transport::new(
         clock.clone(),
         TransportSettings {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(DnsResolver::new(&settings.dns_servers)?),
             extra_ca_pem: extra_ca_pem.transpose()?,
             user_agent: "tenterhook-doctor".to_owned(),
         },

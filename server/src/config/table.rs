@@ -236,6 +236,20 @@ pub static TABLE: &[Entry] = &[
          allows loopback unless this is set, even to nothing."
     ),
     setting!(
+        denied_targets,
+        "Networks that webhooks may not call although they are public, separated by commas: the platform's own, or \
+         the NAT64 prefix of this network. Stronger than allowed_targets (W10)."
+    ),
+    setting!(
+        target_ports,
+        "Ports that webhooks may call, such as 80,443,8000-8999. Without it all (W10)."
+    ),
+    setting!(
+        dns_servers,
+        "DNS servers that the hosts of webhooks are looked up at, such as 10.0.0.2:53. Without it those of \
+         /etc/resolv.conf."
+    ),
+    setting!(
         platform_hosts,
         "The platform's own API hosts, which webhooks may not call (W10)."
     ),
@@ -256,6 +270,8 @@ pub static TABLE: &[Entry] = &[
         "Attempts in flight at once in one process (D8)."),
     setting!(in_flight_per_webhook, from 1..=1000,
         "Attempts in flight at once to one webhook from one process (D8)."),
+    setting!(in_flight_per_host, from 1..=100_000,
+        "Attempts in flight at once to one host and port from one process, of all webhooks together."),
     setting!(
         api.introspection,
         "Whether the schema may be asked for through GraphQL. /schema.graphql tells it in any case."

@@ -258,7 +258,7 @@ fn lists_are_bounded_too() {
 fn contradictions_name_both_settings() {
     let simulated = ("TENTERHOOK_CLOCK", "simulated");
     type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
         (
             &[("TENTERHOOK_API_RATE_PER_TOKEN", "1001")],
             ["api.rate_per_token", "api.rate_per_company"],
@@ -292,6 +292,10 @@ fn contradictions_name_both_settings() {
                 ("TENTERHOOK_IN_FLIGHT_PER_WEBHOOK", "5"),
             ],
             ["in_flight_per_webhook", "in_flight"],
+        ),
+        (
+            &[("TENTERHOOK_IN_FLIGHT_PER_HOST", "7")],
+            ["in_flight_per_webhook", "in_flight_per_host"],
         ),
         (
             &[

@@ -12,7 +12,7 @@ use jiff::{Span, SpanRelativeTo};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{ClockKind, JwksSource};
+use super::{ClockKind, JwksSource, PortRange};
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
@@ -42,6 +42,7 @@ plain! {
     u32: "a whole number",
     SocketAddr: "an address and a port, such as 127.0.0.1:8080",
     IpNet: "a network, such as 10.0.0.0/8 or 127.0.0.1/32",
+    PortRange: "a port or a range of them, such as 443 or 8000-8999",
 }
 
 impl Value for bool {

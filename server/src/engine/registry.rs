@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use url::Url;
 
+use super::queue::Host;
 use crate::config::policy::PolicySettings;
 use crate::model::health::Health;
 use crate::model::ids::{Lane, WebhookId};
@@ -39,6 +40,8 @@ pub struct Target {
 pub struct Opened {
     /// Where to.
     pub url: Url,
+    /// The host and port of that.
+    pub host: Host,
     /// Basic credentials.
     pub auth: Option<BasicAuth>,
     /// The secret that signs.
@@ -103,8 +106,11 @@ impl Opened {
             Some((sealed, until)) => Some((sealing.open_secret(webhook.id, sealed)?, *until)),
             None => None,
         };
+        let url = Url::parse(&webhook.url)?;
+        let port = url.port_or_known_default().unwrap_or_default();
         Ok(Self {
-            url: Url::parse(&webhook.url)?,
+            host: format!("{}:{port}", url.host_str().unwrap_or_default()).into(),
+            url,
             auth,
             secret,
             previous,
@@ -142,6 +148,12 @@ impl Registry {
     /// What is known of a webhook.
     pub fn get(&self, webhook: WebhookId) -> Option<Arc<Target>> {
         self.known().get(&webhook).cloned()
+    }
+
+    /// Where a webhook leads, if it is known and its row can be used.
+    pub fn host(&self, webhook: WebhookId) -> Option<Host> {
+        let target = self.get(webhook)?;
+        target.opened.as_ref().ok().map(|opened| opened.host.clone())
     }
 
     /// Reads the webhooks that are not known yet.

@@ -157,7 +157,10 @@ impl Shared {
         }
         {
             let mut queue = self.queue();
-            deliveries.into_iter().for_each(|held| queue.push(held));
+            for held in deliveries {
+                let host = self.registry.host(held.leased.key.webhook);
+                queue.push(held, host);
+            }
         }
         self.pump();
         self.waiting.notify_one();

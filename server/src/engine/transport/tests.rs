@@ -3,9 +3,11 @@
 mod addresses;
 mod excerpts;
 mod http2;
+mod names;
 mod once;
 mod outcomes;
 mod receiver;
+mod slow;
 mod time;
 mod tls;
 
