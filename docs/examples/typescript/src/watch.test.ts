@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { accepted, Client } from './client.js';
 import { needed, server } from './environment.js';
-import { CreateWebhook, DeleteWebhook, RenameWebhook } from './operations.js';
+import { CreateWebhook, DeleteWebhook, RenameWebhook, WebhookChanged } from './operations.js';
 
 const PATIENCE_MS = 60_000;
 const AGAIN_MS = 200;
@@ -20,6 +20,12 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
     await pause(AGAIN_MS);
   }
 }
+
+test('a wrong token is not tried again', async () => {
+  const nobody = new Client(server, 'no token');
+  await assert.rejects(nobody.watch(WebhookChanged, {}).next(), /4403/);
+  await nobody.close();
+});
 
 test('what changes is shown, over a restart of the server too', async () => {
   const user = new Client(server, needed('USER_TOKEN'));
