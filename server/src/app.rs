@@ -149,6 +149,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
         },
+        lease: settings.lease,
         alone: settings.sole_process,
     })
     .await

@@ -78,6 +78,8 @@ pub struct Settings {
     pub in_flight: u32,
     /// Attempts in flight at once to one webhook, in this process (D8).
     pub in_flight_per_webhook: u32,
+    /// How long a delivery is one process's without a word from it (D6). The same in every process of a database.
+    pub lease: Duration,
     /// How the API answers.
     pub api: ApiSettings,
     /// The numbers of the policy.
@@ -108,6 +110,7 @@ impl Default for Settings {
             notice_url: None,
             in_flight: 512,
             in_flight_per_webhook: 8,
+            lease: Duration::from_secs(90),
             api: ApiSettings::default(),
             policy: PolicySettings::default(),
         }
@@ -144,6 +147,11 @@ impl Settings {
             (
                 self.in_flight_per_webhook > self.in_flight,
                 "in_flight_per_webhook is above in_flight: one webhook can't have more attempts than all",
+            ),
+            (
+                policy.attempt_timeout > self.lease / 3,
+                "policy.attempt_timeout is above a third of lease: a delivery is given back before its attempt could \
+                 be over and recorded",
             ),
             (
                 self.api.rate_per_token > self.api.rate_per_company,

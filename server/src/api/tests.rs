@@ -103,6 +103,7 @@ impl World {
                 total: 64,
                 per_webhook: 8,
             },
+            lease: settings.lease,
             alone: true,
         })
         .await
