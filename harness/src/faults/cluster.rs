@@ -5,12 +5,13 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::machine;
@@ -42,7 +43,14 @@ pub struct Cluster {
     log: PathBuf,
     user: Option<(u32, u32)>,
     environment: Vec<(&'static str, OsString)>,
-    shell: Option<Child>,
+    running: Option<Running>,
+}
+
+/// A program under its shell.
+struct Running {
+    shell: Child,
+    /// The end of the pipe that nothing is ever written to. Apart from the child, whose wait would close it.
+    _lifeline: Option<ChildStdin>,
 }
 
 impl Cluster {
@@ -59,7 +67,7 @@ impl Cluster {
             log: home.join("postgres.log"),
             user: machine::user_for_postgres()?,
             environment,
-            shell: None,
+            running: None,
         };
         for folder in [&cluster.data, &cluster.socket] {
             fs::create_dir(folder)?;
@@ -81,7 +89,7 @@ impl Cluster {
             "--no-sync",
         ];
         let mut initdb = cluster.spawn("initdb", &arguments)?;
-        let status = initdb.wait().await?;
+        let status = initdb.shell.wait().await?;
         ensure!(status.success(), "initdb failed; see {}", cluster.log.display());
         cluster.ensure_running().await?;
         let admin = cluster.connect("postgres").await?;
@@ -96,8 +104,8 @@ impl Cluster {
         self.socket.join(".s.PGSQL.5432")
     }
 
-    /// The one database, for a server that comes through a relay, or for [`launch`]'s migrations straight.
-    pub fn url(through: std::net::SocketAddr) -> String {
+    /// The one database, as a server reaches it through a relay.
+    pub fn url(through: SocketAddr) -> String {
         format!(
             "host='{}' port={} user=postgres dbname={DATABASE}",
             through.ip(),
@@ -128,12 +136,12 @@ impl Cluster {
     pub async fn ensure_running(&mut self) -> anyhow::Result<()> {
         let running = async {
             loop {
-                let ended = match &mut self.shell {
-                    Some(shell) => shell.try_wait()?.is_some(),
+                let ended = match &mut self.running {
+                    Some(running) => running.shell.try_wait()?.is_some(),
                     None => true,
                 };
                 if ended {
-                    self.shell = Some(self.start()?);
+                    self.running = Some(self.start()?);
                 }
                 if self.connect("postgres").await.is_ok() {
                     return anyhow::Ok(());
@@ -147,14 +155,14 @@ impl Cluster {
 
     /// Waits until it has ended, after [`Cluster::stop`] or [`Cluster::kill`].
     pub async fn ended(&mut self) -> anyhow::Result<()> {
-        if let Some(shell) = &mut self.shell {
-            let ended = realtime::within(PATIENCE, shell.wait()).await;
+        if let Some(running) = &mut self.running {
+            let ended = realtime::within(PATIENCE, running.shell.wait()).await;
             ended.context("Postgres does not end")??;
         }
         Ok(())
     }
 
-    fn start(&self) -> anyhow::Result<Child> {
+    fn start(&self) -> anyhow::Result<Running> {
         let (data, socket) = (self.data.display().to_string(), self.socket.display().to_string());
         let mut arguments = vec!["-D", &data, "-k", &socket, "-p", "5432"];
         for setting in [
@@ -171,7 +179,7 @@ impl Cluster {
         self.spawn("postgres", &arguments)
     }
 
-    fn spawn(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Child> {
+    fn spawn(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Running> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new("/bin/sh");
         command
@@ -188,7 +196,12 @@ impl Cluster {
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
         }
-        Ok(command.spawn()?)
+        let mut shell = command.spawn()?;
+        let lifeline = shell.stdin.take();
+        Ok(Running {
+            shell,
+            _lifeline: lifeline,
+        })
     }
 
     async fn connect(&self, database: &str) -> anyhow::Result<Client> {

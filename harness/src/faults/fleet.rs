@@ -83,12 +83,6 @@ impl Callers {
         let token = self.key.sign(claims, realtime::now());
         clients[number % clients.len()].with_token(Some(token))
     }
-
-    /// As [`Callers::of`], for every server.
-    pub fn all(&self, claims: &Claims) -> Vec<Client> {
-        let count = self.clients.lock().unwrap_or_else(PoisonError::into_inner).len();
-        (0..count).map(|number| self.of(number, claims)).collect()
-    }
 }
 
 impl Fleet {
