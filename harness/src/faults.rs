@@ -73,9 +73,10 @@ pub async fn run(
         }
     }
     figures.seconds = watch.seconds();
-    match &mut figures.broken {
-        Some(broken) => broken.kept = Some(stage.keep()?.display().to_string()),
-        None => stage.end().await?,
+    if plan.keep || !figures.held() {
+        figures.kept = Some(stage.keep()?.display().to_string());
+    } else {
+        stage.end().await?;
     }
     Ok(figures)
 }

@@ -44,6 +44,9 @@ pub struct Faults {
     /// The server's binary; otherwise the one beside this.
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
+    /// Keep logs and data, also when all held.
+    #[arg(long)]
+    keep: bool,
     /// Report as one JSON object.
     #[arg(long)]
     json: bool,
@@ -73,6 +76,7 @@ impl Faults {
                 self.faults
             },
             only: self.round,
+            keep: self.keep,
         };
         let campaign = faults::run(&plan, &binary, self.duration, progress);
         let figures = tokio::select! {

@@ -42,6 +42,7 @@ pub struct Figures {
     pub longest_stall_round: Option<u32>,
     pub longest_stall_faults: Vec<Kind>,
     pub broken: Option<Broken>,
+    pub kept: Option<String>,
 }
 
 /// The round that broke a promise.
@@ -55,8 +56,6 @@ pub struct Broken {
     pub breaches: Vec<Breach>,
     /// The command that plays the round again.
     pub repeat: String,
-    /// Where everything was kept.
-    pub kept: Option<String>,
 }
 
 impl Figures {
@@ -118,7 +117,6 @@ impl Figures {
                     chosen(plan),
                     round.number
                 ),
-                kept: None,
             });
         }
     }
@@ -171,6 +169,9 @@ impl fmt::Display for Figures {
         for (kind, why) in &self.not_exercised {
             writeln!(f, "Not available here: {kind} ({why}).")?;
         }
+        if let Some(kept) = &self.kept {
+            writeln!(f, "Kept to be looked at: {kept}")?;
+        }
         let Some(broken) = &self.broken else { return Ok(()) };
         let faults: Vec<String> = broken.faults.iter().map(|kind| kind.name()).collect();
         writeln!(
@@ -182,9 +183,6 @@ impl fmt::Display for Figures {
         )?;
         for breach in broken.breaches.iter().take(SHOWN) {
             writeln!(f, "{breach}\n")?;
-        }
-        if let Some(kept) = &broken.kept {
-            writeln!(f, "Kept to be looked at: {kept}")?;
         }
         writeln!(f, "Repeat it with:\n  {}", broken.repeat)
     }

@@ -38,6 +38,8 @@ pub struct Plan {
     pub kinds: Vec<Kind>,
     /// Only this round of the campaign, from 0.
     pub only: Option<u32>,
+    /// Keep logs and data even if all held.
+    pub keep: bool,
 }
 
 /// What happens in one round.
@@ -130,6 +132,7 @@ mod tests {
             events: 100,
             kinds: Kind::all().to_vec(),
             only: None,
+            keep: false,
         }
     }
 

@@ -14,8 +14,8 @@ use crate::dice::Dice;
 use crate::realtime;
 use crate::token::Claims;
 
-/// Events of one call.
-const BATCH: usize = 100;
+/// Events of one call. Few, so that a fault meets many calls.
+const BATCH: usize = 25;
 /// Calls on the wire at once.
 const LANES: usize = 2;
 /// How long between two tries of one call.
