@@ -121,6 +121,8 @@ impl fmt::Display for Breach {
 
 /// How late a machine under load may see what happened before: between a server's clock and a receiver's.
 const SLACK: SignedDuration = SignedDuration::from_secs(1);
+/// How long a publication may take from its date to its commit, while something fails.
+const COMMIT: SignedDuration = SignedDuration::from_secs(5);
 /// How long a request may lie in a receiver's socket before a machine under load gets to it.
 const UNREAD: SignedDuration = SignedDuration::from_secs(5);
 
@@ -268,7 +270,8 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach>
     let before_failed = before.iter().all(|attempt| !won(attempt.http_status));
     let last_won = last.is_some_and(|attempt| won(attempt.http_status));
     let in_a_ban = || {
-        let ended = delivery.finished_at.unwrap_or(Timestamp::MIN);
+        // A publication is dated when it begins, and meets a ban that began before its commit (B4: not yet started).
+        let ended = after(delivery.finished_at.unwrap_or(Timestamp::MIN), COMMIT);
         let ban = |start: &Timestamp| *start <= ended && delivery.created_at < after(*start, numbers.ban);
         webhook.bans.iter().any(ban)
     };

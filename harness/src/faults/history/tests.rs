@@ -293,7 +293,17 @@ fn what_is_lost_fell_in_a_ban() {
     assert_eq!(wrong(&accepted_events, std::slice::from_ref(&webhook)), []);
     let lost = webhook.deliveries.last_mut().unwrap();
     lost.created_at = second(7);
-    assert_eq!(wrong(&accepted_events, &[webhook]), [Wrong::Ending]);
+    assert_eq!(
+        wrong(&accepted_events, std::slice::from_ref(&webhook)),
+        [Wrong::Ending]
+    );
+    let lost = webhook.deliveries.last_mut().unwrap();
+    (lost.created_at, lost.finished_at) = (second(-9), Some(second(-9)));
+    assert_eq!(
+        wrong(&accepted_events, &[webhook]),
+        [Wrong::Ending],
+        "before the ban"
+    );
 }
 
 #[test]
