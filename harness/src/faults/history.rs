@@ -50,6 +50,8 @@ pub struct Came {
 pub struct Told {
     /// What its receiver is like.
     pub part: Part,
+    /// Whether it answered all that arrived, and could be reached whenever a server tried.
+    pub well: bool,
     /// Its deliveries, as the API tells them.
     pub deliveries: Vec<Delivery>,
     /// When its bans began, as its notices tell.
@@ -344,7 +346,7 @@ fn wire(webhook: &Told) -> Vec<Breach> {
 
 /// Who answers every request that arrives fails by its answers alone, or by a time-out where its server stood still.
 fn blamed(webhook: &Told) -> Vec<Breach> {
-    if matches!(webhook.part, Part::Hostile | Part::Named) {
+    if !webhook.well {
         return Vec::new();
     }
     let attempts = webhook

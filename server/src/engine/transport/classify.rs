@@ -170,7 +170,7 @@ fn of_resolution(error: &ResolveError) -> Failure {
 }
 
 /// Whether the machine, or this process, has as many files open as it may (EMFILE, ENFILE).
-fn is_exhaustion(error: &io::Error) -> bool {
+pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }

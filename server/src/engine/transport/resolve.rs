@@ -6,12 +6,13 @@
 //! Does not see IP literals: the client connects to those without asking a resolver, so [`super::Transport`] vets them.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::classify::is_exhaustion;
 use super::phases::{Phase, measured};
 use crate::policy::target::{Blocked, TargetPolicy};
 
@@ -32,11 +33,22 @@ pub struct SystemResolver;
 impl Resolver for SystemResolver {
     fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
-            Ok(tokio::net::lookup_host((host, 0))
-                .await?
-                .map(|found| found.ip())
-                .collect())
+            let found = tokio::net::lookup_host((host, 0)).await.map_err(true_cause)?;
+            Ok(found.map(|found| found.ip()).collect())
         })
+    }
+}
+
+/// Descriptors that a lookup may need at once: its files, and a socket for each name server.
+const DESCRIPTORS_OF_A_LOOKUP: usize = 4;
+
+/// Where this process has no descriptor left, the machine's resolver says that the name does not exist: so look whether
+/// that is why before a receiver is blamed. One that became free meanwhile is not noticed.
+fn true_cause(error: io::Error) -> io::Error {
+    let sockets = (0..DESCRIPTORS_OF_A_LOOKUP).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+    match sockets.collect::<io::Result<Vec<_>>>() {
+        Err(lack) if is_exhaustion(&lack) => lack,
+        _ => error,
     }
 }
 
