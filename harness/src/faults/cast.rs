@@ -12,7 +12,7 @@ use crate::client::{Client, NewWebhook, Webhook};
 use crate::dice::Dice;
 use crate::journal::Journal;
 use crate::receiver::Receiver;
-use crate::reply::{Answer, Script};
+use crate::reply::{Answer, Reply, Script};
 use crate::timekeeper::RealTime;
 use crate::token::Claims;
 use crate::wire::{Conduct, Conducts, Fault, Listen, WireReceiver};
@@ -145,6 +145,8 @@ fn script(part: Part, seed: u64) -> Script {
                 _ => 200.into(),
             }
         }),
+        // Looked up again for each request.
+        Part::Named => Script::always(Reply::status(200).header("connection", "close")),
         _ => Script::always(200),
     }
 }

@@ -92,11 +92,13 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
     ending.stall = watch.seconds();
 
     let stepped = round.faults.contains(&Kind::StepSharedClock);
+    let unnamed = round.faults.contains(&Kind::SlowNames);
     let mut told = Vec::new();
     for member in &cast.members {
         let deleted = deleted.filter(|_| member.part == Part::Doomed && !stepped);
         told.push(Told {
             deleted,
+            well: member.part != Part::Hostile && !(member.part == Part::Named && unnamed),
             ..ask(member, &cast, &callers).await?
         });
     }
@@ -146,6 +148,7 @@ async fn ask(member: &Member, cast: &Cast, callers: &Callers) -> anyhow::Result<
     let bans = notices.iter().filter(|notice| notice.kind == "BANNED");
     Ok(Told {
         part: member.part,
+        well: true,
         deliveries,
         bans: bans.map(|notice| notice.at).collect(),
         counter: health.ban_counter,
