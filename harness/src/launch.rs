@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tenterhook::app;
 use tenterhook::clock::{Clock, SimClock};
 use tenterhook::config::{ClockKind, Keys, Settings, TokenKeys};
-use tenterhook::embedded::EmbeddedPostgres;
+use tenterhook::embedded::{self, EmbeddedPostgres};
 use tenterhook::store::migrations;
 
 use crate::client::Client;
@@ -29,6 +29,17 @@ use crate::token::TokenKey;
 
 /// Few: worlds run side by side.
 const SERVER_THREADS: usize = 2;
+
+/// The folder with the programs of a Postgres, found as the server would find them.
+///
+/// # Errors
+///
+/// When there is none, with the ways out.
+pub async fn postgres_programs() -> anyhow::Result<PathBuf> {
+    let chosen = std::env::var_os("PG_BIN_DIR").map(PathBuf::from);
+    let (folder, _) = embedded::programs(chosen.as_deref()).await?;
+    Ok(folder)
+}
 
 /// A Postgres that stops with this process and keeps nothing.
 pub struct Postgres(EmbeddedPostgres);

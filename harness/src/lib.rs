@@ -10,7 +10,7 @@
 //! - [`load`] publishes at a steady rate and measures what arrives.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
-//! - [`load`] publishes at a rate and measures when deliveries arrive.
+//! - [`faults`] makes everything around real servers fail, and looks whether anything is lost.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
 //!
 //! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.
@@ -18,7 +18,9 @@
 
 pub mod client;
 pub mod database;
+pub mod dice;
 pub mod explore;
+pub mod faults;
 pub mod hostile;
 pub mod journal;
 pub mod launch;

@@ -107,14 +107,29 @@ impl Program {
 }
 
 impl Process {
+    /// Its base address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// A caller of this server.
     pub fn caller(&self, token: Option<String>) -> anyhow::Result<Client> {
-        Client::new(&format!("http://{}", self.address), token, Keyring::default())
+        Client::new(&self.url(), token, Keyring::default())
     }
 
     /// Everything it printed so far, on either channel.
     pub fn printed(&self) -> String {
         self.printed.borrow().clone()
+    }
+
+    /// Its process id; `None` once it has been waited for.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Ends it as a power cut would, and waits until it is gone.

@@ -145,6 +145,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
             per_host: usize::try_from(settings.in_flight_per_host)?,
         },
         notices,
+        lease: settings.lease,
         alone: settings.sole_process,
     })
     .await

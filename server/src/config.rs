@@ -90,6 +90,8 @@ pub struct Settings {
     pub in_flight_per_webhook: u32,
     /// Attempts in flight at once to one host and port, from all webhooks that lead there, in this process.
     pub in_flight_per_host: u32,
+    /// How long a delivery is one process's without a word from it (D6). The same in every process of a database.
+    pub lease: Duration,
     /// How the API answers.
     pub api: ApiSettings,
     /// The numbers of the policy.
@@ -125,6 +127,7 @@ impl Default for Settings {
             in_flight: 512,
             in_flight_per_webhook: 8,
             in_flight_per_host: 128,
+            lease: Duration::from_secs(90),
             api: ApiSettings::default(),
             policy: PolicySettings::default(),
         }
@@ -177,6 +180,11 @@ impl Settings {
                 self.in_flight_per_webhook > self.in_flight_per_host,
                 "in_flight_per_webhook is above in_flight_per_host: one webhook can't have more attempts than all \
                  that lead where it does",
+            ),
+            (
+                policy.attempt_timeout > self.lease / 3,
+                "policy.attempt_timeout is above a third of lease: a delivery is given back before its attempt could \
+                 be over and recorded",
             ),
             (
                 self.api.rate_per_token > self.api.rate_per_company,

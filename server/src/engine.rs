@@ -35,6 +35,7 @@ mod replays;
 mod settler;
 mod shared;
 mod sweeper;
+mod tempo;
 mod test_delivery;
 mod transitions;
 pub mod transport;
@@ -44,7 +45,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
@@ -59,6 +59,7 @@ pub use test_delivery::{NotTested, Tested};
 use self::feed::Feed;
 use self::registry::Registry;
 use self::shared::{Foundations, Shared};
+use self::tempo::Tempo;
 use self::transport::Transport;
 use crate::clock::Clock;
 use crate::config::policy::PolicySettings;
@@ -66,9 +67,6 @@ use crate::policy::sealing::SealingKey;
 use crate::store::settle::Then;
 use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
 
-/// How long a lease lasts: the attempt's time-out, the longest wait in memory and a settle, with room to spare.
-/// Half of it is left when it is extended.
-const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// Tasks that store publications. Two: one commits while the other collects.
 const COMMITTERS: usize = 2;
 /// Tasks that settle, each for its own webhooks.
@@ -90,6 +88,8 @@ pub struct Parts {
     pub places: Places,
     /// Where notices are delivered to, if the platform has an endpoint for them (R4).
     pub notices: Option<NoticeEndpoint>,
+    /// How long a delivery is one process's, the same in all of them.
+    pub lease: Duration,
     /// Whether no other process can be using the database: then what a predecessor held is taken at once.
     pub alone: bool,
 }
@@ -115,6 +115,7 @@ impl Engine {
             transport,
             places,
             notices,
+            lease,
             alone,
         } = parts;
         let (from, node) = {
@@ -128,8 +129,10 @@ impl Engine {
             )
         };
         let (settlers, results): (Vec<_>, Vec<_>) = (0..SETTLERS).map(|_| mpsc::unbounded_channel()).unzip();
+        let tempo = Tempo::of(lease);
         let shared = Shared::new(Foundations {
-            feed: Feed::new(&clock, from),
+            feed: Feed::new(&clock, from, tempo),
+            tempo,
             registry: Registry::new(sealing),
             store,
             clock: clock.clone(),

@@ -107,6 +107,7 @@ impl World {
                 per_host: 64,
             },
             notices: None,
+            lease: settings.lease,
             alone: true,
         })
         .await

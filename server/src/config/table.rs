@@ -272,6 +272,9 @@ pub static TABLE: &[Entry] = &[
         "Attempts in flight at once to one webhook from one process (D8)."),
     setting!(in_flight_per_host, from 1..=100_000,
         "Attempts in flight at once to one host and port from one process, of all webhooks together."),
+    setting!(lease, from milliseconds(18_000)..=hours(1),
+        "How long a delivery is one process's without a word from it; what a process held that died is taken over \
+         after a sixth of that (D6). The same in every process of a database."),
     setting!(
         api.introspection,
         "Whether the schema may be asked for through GraphQL. /schema.graphql tells it in any case."

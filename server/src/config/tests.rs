@@ -258,7 +258,7 @@ fn lists_are_bounded_too() {
 fn contradictions_name_both_settings() {
     let simulated = ("TENTERHOOK_CLOCK", "simulated");
     type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
-    let cases: [Case; 12] = [
+    let cases: [Case; 13] = [
         (
             &[("TENTERHOOK_API_RATE_PER_TOKEN", "1001")],
             ["api.rate_per_token", "api.rate_per_company"],
@@ -285,6 +285,13 @@ fn contradictions_name_both_settings() {
                 ("TENTERHOOK_NOTICE_SECRET_FILE", "a"),
             ],
             ["notice_url", "credentials"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_LEASE", "30s"),
+                ("TENTERHOOK_POLICY_ATTEMPT_TIMEOUT", "10001ms"),
+            ],
+            ["policy.attempt_timeout", "lease"],
         ),
         (
             &[

@@ -13,7 +13,7 @@ use url::Url;
 use super::queue::{Held, Pace};
 use super::registry::Target;
 use super::settler;
-use super::shared::{Shared, drop_as};
+use super::shared::{Shared, drop_as, without_attempt};
 use super::transport::{ExcerptLimits, Request, Sent};
 use crate::clock::RequestInFlight;
 use crate::config::policy::PolicySettings;
@@ -27,11 +27,11 @@ use crate::policy::sealing::BasicAuth;
 use crate::policy::signing::{Purpose, RequestFacts, SigningSecret, headers};
 use crate::store::settle::{Settlement, Then};
 
-/// What must be left of a lease, beyond the attempt's time-out, for an attempt to start: its result has to be
-/// settled before the delivery becomes somebody else's.
-const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
 /// How long a delivery waits whose webhook's row cannot be used, until an operator has put it right.
 const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
+
+/// How long a delivery waits that this machine had no means to send, for whoever has them then.
+const EXHAUSTED_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
 /// Works on one delivery that the queue gave out, and gives its place back.
 pub(super) async fn run(shared: Arc<Shared>, held: Held) {
@@ -60,7 +60,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     let timeout = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
     if held.leased.lease.until
         < now
-            .saturating_add(timeout + LEASE_MARGIN)
+            .saturating_add(timeout + shared.tempo.margin())
             .unwrap_or(Timestamp::MAX)
     {
         // Too old to start: released if it is still ours, and claimed again by whoever has room.
@@ -81,10 +81,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
         }
     }
     let Some(request) = request(shared, &held.event, &target, held.leased.attempt, now) else {
-        shared.let_go(
-            &held,
-            Then::Release(now.saturating_add(UNUSABLE_WAIT).unwrap_or(Timestamp::MAX)),
-        );
+        shared.let_go(&held, Then::Release(later(now, UNUSABLE_WAIT)));
         return Pace::Unsent;
     };
     let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
@@ -92,6 +89,14 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
 
     shared.unsettled.start(now, key);
     let sent = shared.transport.send(request).await;
+    if sent.machine_exhausted {
+        tracing::error!("no file descriptor was left for a request; the attempt is postponed");
+        shared.settle(settler::Result {
+            settlement: without_attempt(&held, Then::Release(later(sent.ended_at, EXHAUSTED_WAIT))),
+            started: Some((now, key)),
+        });
+        return Pace::Unsent;
+    }
     let took = Duration::from_micros(u64::try_from(sent.duration_us).unwrap_or(0));
     shared.metrics.attempt(&sent.outcome, took);
     let pace = match sent.outcome.error_class {
@@ -103,6 +108,10 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
         started: Some((now, key)),
     });
     pace
+}
+
+fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// The webhook, read now if it is not known: the registry may have forgotten it meanwhile.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::LEASE;
 use super::queue::Held;
 use super::shared::{Shared, drop_as};
 use crate::model::ids::{Lane, WebhookId};
@@ -122,7 +121,7 @@ async fn look_at(
             }
         }
     }
-    let lease_until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+    let lease_until = now.saturating_add(shared.tempo.lease()).unwrap_or(Timestamp::MAX);
     for (lane, webhooks) in &to_claim {
         let node = shared.node();
         let claimed = claim::claim(&mut conn, *lane, webhooks, now, node, lease_until).await?;

@@ -15,7 +15,6 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::group::{Group, first_events};
-use super::LEASE;
 use super::publisher::{Call, PublishError, Published};
 use super::queue::{Held, MAX_HELD_PER_WEBHOOK};
 use super::shared::Shared;
@@ -120,7 +119,7 @@ async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> R
     let full = shared.queue().full();
     let room = Room {
         node: shared.node(),
-        lease_until: now.saturating_add(LEASE).unwrap_or(Timestamp::MAX),
+        lease_until: now.saturating_add(shared.tempo.lease()).unwrap_or(Timestamp::MAX),
         total: if shared.is_stopping() {
             0
         } else {

@@ -13,6 +13,7 @@ use super::metrics::Metrics;
 use super::queue::{Held, Places, Queue};
 use super::registry::{Registry, Target};
 use super::settler::Result as AttemptResult;
+use super::tempo::Tempo;
 use super::transport::Transport;
 use super::unsettled::Unsettled;
 use super::{attempt, settler, test_delivery};
@@ -31,6 +32,7 @@ pub struct Shared {
     pub(super) transport: Transport,
     pub(super) registry: Registry,
     pub(super) feed: Feed,
+    pub(super) tempo: Tempo,
     pub(super) live: Hub,
     pub(super) unsettled: Unsettled,
     pub(super) metrics: Metrics,
@@ -67,6 +69,7 @@ pub(super) struct Foundations {
     pub transport: Transport,
     pub registry: Registry,
     pub feed: Feed,
+    pub tempo: Tempo,
     pub node: NodeId,
     pub places: Places,
     pub sends_notices: bool,
@@ -82,6 +85,7 @@ impl Shared {
             transport,
             registry,
             feed,
+            tempo,
             node,
             places,
             sends_notices,
@@ -94,6 +98,7 @@ impl Shared {
             transport,
             registry,
             feed,
+            tempo,
             live: Hub::default(),
             unsettled: Unsettled::default(),
             metrics: Metrics::default(),
@@ -280,7 +285,7 @@ pub(super) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Then> {
 }
 
 /// A settlement of a delivery for which no request was made.
-fn without_attempt(held: &Held, then: Then) -> Settlement {
+pub(super) fn without_attempt(held: &Held, then: Then) -> Settlement {
     Settlement {
         key: held.leased.key,
         company: held.leased.company,

@@ -10,7 +10,6 @@ use std::time::Duration;
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
-use super::node::HEARTBEAT_LAPSE;
 use super::shared::Shared;
 use super::transitions;
 use crate::model::ids::{Lane, WebhookId};
@@ -112,7 +111,7 @@ async fn round(shared: &Arc<Shared>) -> Result<Round, StoreError> {
 
 /// Whether no other live process can have an unsettled result from before `now`; asks them if it is not known.
 async fn others_have_settled(shared: &Shared, conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
-    let lapse = HEARTBEAT_LAPSE.as_secs_f64();
+    let lapse = shared.tempo.lapse().as_secs_f64();
     if nodes::behind(conn, shared.node(), lapse, now).await? == 0 {
         return Ok(true);
     }

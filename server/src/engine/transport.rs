@@ -132,6 +132,8 @@ pub struct Sent {
     pub ended_at: Timestamp,
     /// Real microseconds from start to result.
     pub duration_us: i32,
+    /// Whether no request was made because this machine had no file descriptor left: no fault of the receiver's.
+    pub machine_exhausted: bool,
 }
 
 /// Sends requests. Clones share the connections.
@@ -215,6 +217,7 @@ impl Transport {
 
         let ended_at = self.clock.now();
         let (timings, duration_us) = phases.end(answer.is_ok());
+        let machine_exhausted = answer.as_ref().is_err_and(|failure| failure.ours);
         let outcome = match answer {
             Err(failure) => Outcome {
                 status: None,
@@ -251,6 +254,7 @@ impl Transport {
             started_at,
             ended_at,
             duration_us,
+            machine_exhausted,
         }
     }
 

@@ -7,7 +7,7 @@
 //! not vet: [`super::resolve`] does, in every lookup, whatever lies in the cache.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -19,6 +19,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
 
+use super::classify::is_exhaustion;
 use super::resolve::Resolver;
 
 /// How long a server may take before it, or another, is asked again.
@@ -102,8 +103,21 @@ impl Resolver for DnsResolver {
             name.set_fqdn(true);
             match self.0.lookup_ip(name).await {
                 Ok(found) => Ok(found.iter().collect()),
-                Err(error) => Err(io::Error::other(error)),
+                Err(error) => Err(true_cause(io::Error::other(error))),
             }
         })
+    }
+}
+
+/// Descriptors that a lookup may need at once: a socket for each of two name servers, over UDP and over TCP.
+const DESCRIPTORS_OF_A_LOOKUP: usize = 4;
+
+/// Where this process has no descriptor left, a lookup says that nobody answered: so look whether that is why before a
+/// receiver is blamed. One that became free meanwhile is not noticed.
+fn true_cause(error: io::Error) -> io::Error {
+    let sockets = (0..DESCRIPTORS_OF_A_LOOKUP).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+    match sockets.collect::<io::Result<Vec<_>>>() {
+        Err(lack) if is_exhaustion(&lack) => lack,
+        _ => error,
     }
 }
