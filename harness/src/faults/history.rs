@@ -30,6 +30,9 @@ pub struct Numbers {
     pub timeout: SignedDuration,
     /// How far the servers' clock is ahead of the receivers'.
     pub ahead: SignedDuration,
+    /// How far two dates may be apart of what happened at once: while the servers' clock steps they disagree, and a
+    /// publication is dated when it begins.
+    pub apart: SignedDuration,
 }
 
 /// One request that a receiver got.
@@ -123,8 +126,6 @@ impl fmt::Display for Breach {
 
 /// How late a machine under load may see what happened before: between a server's clock and a receiver's.
 const SLACK: SignedDuration = SignedDuration::from_secs(1);
-/// How long a publication may take from its date to its commit, while something fails.
-const COMMIT: SignedDuration = SignedDuration::from_secs(5);
 /// How long a request may lie in a receiver's socket before a machine under load gets to it.
 const UNREAD: SignedDuration = SignedDuration::from_secs(5);
 
@@ -272,9 +273,11 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach>
     let before_failed = before.iter().all(|attempt| !won(attempt.http_status));
     let last_won = last.is_some_and(|attempt| won(attempt.http_status));
     let in_a_ban = || {
-        // A publication is dated when it begins, and meets a ban that began before its commit (B4: not yet started).
-        let ended = after(delivery.finished_at.unwrap_or(Timestamp::MIN), COMMIT);
-        let ban = |start: &Timestamp| *start <= ended && delivery.created_at < after(*start, numbers.ban);
+        // A ban that began before the publication's commit takes it too (B4: not yet started).
+        let ended = after(delivery.finished_at.unwrap_or(Timestamp::MIN), numbers.apart);
+        let ban = |start: &Timestamp| {
+            *start <= ended && delivery.created_at < after(*start, numbers.ban + numbers.apart)
+        };
         webhook.bans.iter().any(ban)
     };
     let agrees = match (delivery.status.as_str(), delivery.reason.as_deref()) {

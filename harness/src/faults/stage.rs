@@ -24,7 +24,7 @@ use crate::dice::Dice;
 const SERVER_STEP: usize = 3_600;
 /// How far the shared wall clock jumps forwards and backwards at most, in seconds. Backwards less: a server whose
 /// database goes back lets time stand still until it is caught up.
-const SHARED_STEP: (usize, usize) = (12, 2);
+pub(super) const SHARED_STEP: (usize, usize) = (12, 2);
 /// How far the shared wall clock may wander altogether: within what receivers allow a signature.
 const SHARED_LIMIT: i64 = 120;
 /// How late the name server answers: within and beyond an attempt's time-out.
