@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::breach::{Breach, Wrong};
 use super::cast::{Cast, Member, Part};
 use super::fleet::Callers;
-use super::history::{self, Breach, Came, Numbers, Told, Wrong};
+use super::history::{self, Came, Numbers, Told};
 use super::kind::Kind;
 use super::plan::Round;
 use super::publishing::{self, Accepted};
