@@ -2,17 +2,18 @@
 //!
 //! Each round a company publishes through whichever server answers, and at some instant of that something fails for a
 //! while ([`Kind`]): a server is killed, Postgres is gone, a disk is full. Then everything runs again, and once all is
-//! quiet the round's history is judged from the outside ([`history`]): what was accepted is accounted for, nothing ended
+//! quiet the round's history is judged from the outside: what was accepted is accounted for, nothing ended
 //! twice, bans agree with the attempts on record.
 //!
 //! Runs in real time with the policy's numbers shortened. Promises to take back whatever it did to the machine, and
 //! that every wait is bounded. Does not promise that a seed repeats a round to the instant.
 
+mod breach;
 mod cast;
 mod cluster;
 mod figures;
 mod fleet;
-pub mod history;
+mod history;
 mod kind;
 mod machine;
 mod names;
@@ -24,6 +25,8 @@ mod stage;
 
 use std::path::Path;
 
+pub use self::breach::{Breach, Wrong};
+pub use self::cast::Part;
 pub use self::figures::{Broken, Figures};
 pub use self::kind::Kind;
 pub use self::plan::{MAX_EVENTS, MAX_ROUNDS, MAX_SERVERS, Plan, Round};

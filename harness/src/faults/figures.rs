@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::history::{Breach, Wrong};
+use super::breach::{Breach, Wrong};
 use super::kind::Kind;
 use super::plan::{Plan, Round};
 use super::round::Ending;

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 
+use super::breach::{Breach, Wrong};
 use super::cast::Part;
 use super::publishing::Accepted;
 use crate::client::Delivery;
@@ -30,6 +30,9 @@ pub struct Numbers {
     pub timeout: SignedDuration,
     /// How far the servers' clock is ahead of the receivers'.
     pub ahead: SignedDuration,
+    /// How far two dates may be apart of what happened at once: while the servers' clock steps they disagree, and a
+    /// publication is dated when it begins.
+    pub apart: SignedDuration,
 }
 
 /// One request that a receiver got.
@@ -66,65 +69,8 @@ pub struct Told {
     pub deleted: Option<Timestamp>,
 }
 
-/// A promise that was broken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Breach {
-    /// What is wrong.
-    pub what: Wrong,
-    /// Which webhook.
-    pub part: Option<Part>,
-    /// What shows it: deliveries as the API tells them, and the receiver's journal.
-    pub evidence: String,
-}
-
-/// What can be wrong with a history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Wrong {
-    /// An event that was accepted has no delivery, or not all that were counted when it was accepted (D7).
-    Lost,
-    /// A delivery did not end.
-    Unfinished,
-    /// An event exists that was never answered, or twice (E1).
-    PublishedTwice,
-    /// A webhook has two deliveries of one event, or a delivery ended twice.
-    Doubled,
-    /// Attempts are not numbered from 1 without a gap (D4).
-    Numbering,
-    /// A delivery's end does not agree with its attempts (D1, D4, B4).
-    Ending,
-    /// A receiver answered and got no request, or got one that nobody knows of.
-    Wire,
-    /// A request that no receiver should accept (E7).
-    Request,
-    /// A receiver that was well is blamed for what it had no part in (D1).
-    Blamed,
-    /// The ban counter does not agree with the recorded attempts (B1, B3).
-    Counter,
-    /// A ban without its failures, or one within another (B2).
-    Ban,
-    /// Something was sent after the deletion had been answered (W8).
-    AfterDeletion,
-    /// The sums of D7 do not agree with what the API tells.
-    Sums,
-    /// A server ended without being asked to, or not in good order.
-    Died,
-}
-
-impl fmt::Display for Breach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.what)?;
-        if let Some(part) = self.part {
-            write!(f, " ({part:?} webhook)")?;
-        }
-        write!(f, ": {}", self.evidence)
-    }
-}
-
 /// How late a machine under load may see what happened before: between a server's clock and a receiver's.
 const SLACK: SignedDuration = SignedDuration::from_secs(1);
-/// How long a publication may take from its date to its commit, while something fails.
-const COMMIT: SignedDuration = SignedDuration::from_secs(5);
 /// How long a request may lie in a receiver's socket before a machine under load gets to it.
 const UNREAD: SignedDuration = SignedDuration::from_secs(5);
 
@@ -272,9 +218,11 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach>
     let before_failed = before.iter().all(|attempt| !won(attempt.http_status));
     let last_won = last.is_some_and(|attempt| won(attempt.http_status));
     let in_a_ban = || {
-        // A publication is dated when it begins, and meets a ban that began before its commit (B4: not yet started).
-        let ended = after(delivery.finished_at.unwrap_or(Timestamp::MIN), COMMIT);
-        let ban = |start: &Timestamp| *start <= ended && delivery.created_at < after(*start, numbers.ban);
+        // A ban that began before the publication's commit takes it too (B4: not yet started).
+        let ended = after(delivery.finished_at.unwrap_or(Timestamp::MIN), numbers.apart);
+        let ban = |start: &Timestamp| {
+            *start <= ended && delivery.created_at < after(*start, numbers.ban + numbers.apart)
+        };
         webhook.bans.iter().any(ban)
     };
     let agrees = match (delivery.status.as_str(), delivery.reason.as_deref()) {

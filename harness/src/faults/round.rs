@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::breach::{Breach, Wrong};
 use super::cast::{Cast, Member, Part};
 use super::fleet::Callers;
-use super::history::{self, Breach, Came, Numbers, Told, Wrong};
+use super::history::{self, Came, Numbers, Told};
 use super::kind::Kind;
 use super::plan::Round;
 use super::publishing::{self, Accepted};
-use super::stage::Stage;
+use super::stage::{SHARED_STEP, Stage};
 use crate::client::{Client, Delivery};
 use crate::journal::Arrival;
 use crate::realtime::{self, Stopwatch};
@@ -27,6 +28,9 @@ const LOOKS: usize = 20;
 /// When the doomed webhook is deleted, counted from the first publication.
 const DELETED_AFTER: Duration = Duration::from_millis(400);
 
+/// How long a publication may take from its date to its commit, while something fails.
+const COMMIT: SignedDuration = SignedDuration::from_secs(5);
+
 /// The policy's numbers as [`super::fleet::SETTINGS`] has them.
 const NUMBERS: Numbers = Numbers {
     attempts: 4,
@@ -34,6 +38,7 @@ const NUMBERS: Numbers = Numbers {
     ban: SignedDuration::from_secs(3),
     timeout: SignedDuration::from_secs(1),
     ahead: SignedDuration::ZERO,
+    apart: COMMIT,
 };
 
 /// What came of a round.
@@ -105,6 +110,11 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
     count(&mut ending, &accepted, &told);
     let numbers = Numbers {
         ahead: SignedDuration::from_secs(stage.shared_offset()),
+        apart: if stepped {
+            COMMIT + SignedDuration::from_secs(SHARED_STEP.0 as i64)
+        } else {
+            COMMIT
+        },
         ..NUMBERS
     };
     ending.breaches = history::breaches(&accepted, &told, &numbers);

@@ -24,7 +24,7 @@ use crate::dice::Dice;
 const SERVER_STEP: usize = 3_600;
 /// How far the shared wall clock jumps forwards and backwards at most, in seconds. Backwards less: a server whose
 /// database goes back lets time stand still until it is caught up.
-const SHARED_STEP: (usize, usize) = (12, 2);
+pub(super) const SHARED_STEP: (usize, usize) = (12, 2);
 /// How far the shared wall clock may wander altogether: within what receivers allow a signature.
 const SHARED_LIMIT: i64 = 120;
 /// How late the name server answers: within and beyond an attempt's time-out.
@@ -63,19 +63,26 @@ impl Stage {
             let wanted = kinds.iter().filter(|kind| plan.kinds.contains(kind));
             unavailable.extend(wanted.map(|kind| (*kind, format!("{reason:#}"))));
         };
+        let wanted = |kinds: &[Kind]| kinds.iter().any(|kind| plan.kinds.contains(kind));
         let folder = home.path().join("disk");
         fs::create_dir(&folder)?;
         fs::set_permissions(&folder, open)?;
-        let disk = Disk::mount(&folder)
-            .map_err(|error| lend(&[Kind::FillDisk], error))
-            .ok();
+        let disk = match wanted(&[Kind::FillDisk]) {
+            true => Disk::mount(&folder)
+                .map_err(|error| lend(&[Kind::FillDisk], error))
+                .ok(),
+            false => None,
+        };
         let names = Names::start(home.path()).await;
         let names = names.map_err(|error| lend(&[Kind::SlowNames], error)).ok();
         let clock = |name: String| WallClock::new(home.path().join(name));
-        let shared_clock = clock("shared.clock".to_owned());
-        let shared_clock = shared_clock
-            .map_err(|error| lend(&[Kind::StepServerClock, Kind::StepSharedClock], error))
-            .ok();
+        let steps = [Kind::StepServerClock, Kind::StepSharedClock];
+        let shared_clock = match wanted(&steps) {
+            true => clock("shared.clock".to_owned())
+                .map_err(|error| lend(&steps, error))
+                .ok(),
+            false => None,
+        };
         let clocks: Vec<WallClock> = match &shared_clock {
             Some(_) => (0..plan.servers)
                 .map(|number| clock(format!("server-{number}.clock")))

@@ -9,6 +9,7 @@ const NUMBERS: Numbers = Numbers {
     ban: SignedDuration::from_secs(3),
     timeout: SignedDuration::from_secs(1),
     ahead: SignedDuration::ZERO,
+    apart: SignedDuration::from_secs(1),
 };
 
 fn second(second: i64) -> Timestamp {
@@ -292,7 +293,7 @@ fn what_is_lost_fell_in_a_ban() {
     webhook.bans = vec![second(3)];
     assert_eq!(wrong(&accepted_events, std::slice::from_ref(&webhook)), []);
     let lost = webhook.deliveries.last_mut().unwrap();
-    lost.created_at = second(7);
+    lost.created_at = second(8);
     assert_eq!(
         wrong(&accepted_events, std::slice::from_ref(&webhook)),
         [Wrong::Ending]
