@@ -59,7 +59,10 @@ async fn a_queue_gives_out_its_head_until_that_has_ended() {
     let third = notice(one, NoticeKind::Failing24h, 2);
     let of_other = notice(other, NoticeKind::Banned, 0);
     assert!(write(conn, &[second.clone(), first.clone(), of_other.clone()], 2).await);
-    assert!(!write(conn, &[first.clone()], 3).await, "it is written already");
+    assert!(
+        !write(conn, std::slice::from_ref(&first), 3).await,
+        "it is written already"
+    );
     assert_eq!(notice_queues::waiting(conn).await.unwrap(), 3);
     assert_eq!(claim(conn, 1).await, [], "owed from then on");
     assert_eq!(notice_queues::next_due(conn).await.unwrap(), Some(later(2)));
@@ -70,7 +73,7 @@ async fn a_queue_gives_out_its_head_until_that_has_ended() {
     assert_eq!(heads, [&first, &of_other]);
     assert_eq!((claimed[0].webhook.id, claimed[0].attempts), (one, 0));
     assert_eq!(claim(conn, 3).await, []);
-    assert!(write(conn, &[third.clone()], 3).await);
+    assert!(write(conn, std::slice::from_ref(&third), 3).await);
     assert_eq!(claim(conn, 4).await, [], "what is appended waits for its turn");
 
     assert_eq!(settle(conn, &claimed[0], Some(7), 5).await, 1);
