@@ -5,6 +5,7 @@
 //! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
+//! - [`attacks`] are requests made to hurt, and what each must be refused with.
 //! - [`load`] publishes at a steady rate and measures what arrives.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
@@ -14,6 +15,7 @@
 //! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.
 //! Assertions panic with what came instead; everything else returns a `Result`. Nothing is checked on drop.
 
+pub mod attacks;
 pub mod client;
 pub mod database;
 pub mod explore;

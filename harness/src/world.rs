@@ -67,7 +67,7 @@ struct Household {
     time: SimulatedTime,
     trust: Option<Trust>,
     // Last, so that the servers are gone before it is.
-    _database: Database,
+    database: Database,
 }
 
 /// An authority that servers trust, and the file from which they know it.
@@ -377,6 +377,14 @@ impl World {
         match &self.home {
             Home::Here(household) => household.meter.as_ref().map(Meter::by_text).unwrap_or_default(),
             Home::There(_) => BTreeMap::new(),
+        }
+    }
+
+    /// The database of its servers, where they are this process's own.
+    pub fn database(&self) -> Option<&Database> {
+        match &self.home {
+            Home::Here(household) => Some(&household.database),
+            Home::There(_) => None,
         }
     }
 

@@ -137,7 +137,7 @@ impl WorldBuilder {
                 database_url: url,
                 time,
                 trust,
-                _database: database,
+                database,
             })),
         })
     }
