@@ -7,18 +7,19 @@
 //!
 //! None of it is a tracked task: simulated time knows nothing of sockets.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
 use hyper::rt::Executor;
+use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::sockets::SEND_WITHIN;
 
@@ -44,32 +45,37 @@ impl Limits {
 /// Serves every connection that is made to `listener` until `stop`; then takes no more, and waits for those that are
 /// there to end their requests.
 pub async fn serve(mut listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let executor = TokioExecutor::new();
-    let mut builder = Builder::new(executor.clone()).http1_only();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_within);
-    let connections = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {
             (stream, _) = Listener::accept(&mut listener) => stream,
             () = stop.cancelled() => break,
         };
-        let mut stream = TimeoutWriter::new(stream);
-        stream.set_timeout(Some(limits.stalled_for));
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service)
-            .into_owned();
-        let connection = connections.watch(connection);
-        executor.execute(async move {
-            // Whoever breaks one off, or is too slow, is not there to be told.
-            let _ = connection.await;
-        });
+        let connection = connection(stream, router.clone(), limits, stop.clone());
+        TokioExecutor::new().execute(connections.track_future(connection));
     }
     drop(listener);
-    connections.shutdown().await;
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(limits.stalled_for));
+    let mut builder = Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_within);
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let mut connection = pin!(connection.with_upgrades());
+    // An error tells of somebody who broke it off, or was too slow, and is not there to be told.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 #[cfg(test)]

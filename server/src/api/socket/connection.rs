@@ -242,7 +242,7 @@ impl Connection {
     }
 
     /// Who does not take it is gone.
-    async fn send(&self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
+    async fn send(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
         let limit = self.endpoint.services.sockets.caps.send_within;
         match self.clock.within(limit, socket.send(message)).await {
             Ok(Ok(())) => Ok(()),

@@ -212,7 +212,7 @@ async fn errors_are_bounded_in_number_and_length() {
 
 /// A body of these pieces that has no end.
 fn trickling(pieces: &[&'static str]) -> Body {
-    let pieces = pieces.to_vec().into_iter().map(Ok::<_, std::io::Error>);
+    let pieces: Vec<_> = pieces.iter().copied().map(Ok::<_, std::io::Error>).collect();
     Body::from_stream(futures_util::stream::iter(pieces).chain(futures_util::stream::pending()))
 }
 
