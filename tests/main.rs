@@ -6,6 +6,7 @@
 mod scene;
 
 mod apps;
+mod attacks;
 mod attempt_log;
 mod bans;
 mod batches;

@@ -34,6 +34,21 @@ pub struct Database {
     orders: mpsc::UnboundedSender<Order>,
 }
 
+/// A database that nobody can connect to.
+pub struct Closed {
+    /// The only connection that is left.
+    inside: Client,
+    name: String,
+}
+
+impl Closed {
+    /// Lets everybody connect again.
+    pub async fn open(self) -> anyhow::Result<()> {
+        let open = format!("alter database {} allow_connections true", self.name);
+        Ok(self.inside.batch_execute(&open).await?)
+    }
+}
+
 impl Cluster {
     /// The one that all worlds of this process share, started when first asked for.
     pub async fn shared() -> anyhow::Result<&'static Self> {
@@ -82,6 +97,34 @@ impl Database {
     /// The Unix socket on which its Postgres listens.
     pub fn socket(&self) -> anyhow::Result<PathBuf> {
         Ok(self.folder()?.join(".s.PGSQL.5432"))
+    }
+
+    /// Runs SQL behind the servers' backs.
+    pub async fn execute(&self, sql: &str) -> anyhow::Result<()> {
+        Ok(self.connect().await?.batch_execute(sql).await?)
+    }
+
+    /// Ends every connection to it and lets nobody connect until it is [opened](Closed::open).
+    pub async fn close(&self) -> anyhow::Result<Closed> {
+        let inside = self.connect().await?;
+        let name = self.name();
+        inside
+            .batch_execute(&format!(
+                "alter database {name} allow_connections false;
+                 select pg_terminate_backend(pid) from pg_stat_activity
+                 where datname = '{name}' and pid <> pg_backend_pid()"
+            ))
+            .await?;
+        Ok(Closed {
+            inside,
+            name: name.to_owned(),
+        })
+    }
+
+    async fn connect(&self) -> anyhow::Result<Client> {
+        let (client, connection) = self.config.connect(NoTls).await?;
+        realtime::spawn(async move { drop(connection.await) });
+        Ok(client)
     }
 
     fn folder(&self) -> anyhow::Result<PathBuf> {

@@ -7,6 +7,7 @@
 //! - [`hostile`] is a table of URLs that want to be taken for what they are not.
 //! - [`names::NameServer`] is the DNS as a test wants it.
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
+//! - [`attacks`] are requests made to hurt, and what each must be refused with.
 //! - [`load`] publishes at a steady rate and measures what arrives.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
@@ -16,6 +17,7 @@
 //! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.
 //! Assertions panic with what came instead; everything else returns a `Result`. Nothing is checked on drop.
 
+pub mod attacks;
 pub mod client;
 pub mod database;
 pub mod dice;

@@ -152,6 +152,21 @@ impl Process {
         self.signal("CONT").await
     }
 
+    /// The most memory that it has held at any moment since it started, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not tell: only Linux does.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let process = self.child.id().context("it has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        let kibibytes = status.lines().find_map(|line| {
+            let amount = line.strip_prefix("VmHWM:")?.trim();
+            amount.strip_suffix(" kB")?.parse::<u64>().ok()
+        });
+        Ok(kibibytes.context("the system does not tell")? * 1024)
+    }
+
     /// Waits until it has ended by itself.
     pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         let ended = realtime::within(PATIENCE, self.child.wait()).await;

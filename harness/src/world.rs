@@ -70,7 +70,7 @@ struct Household {
     trust: Option<Trust>,
     notice_endpoint: Option<Receiver>,
     // Last, so that the servers are gone before it is.
-    _database: Database,
+    database: Database,
 }
 
 /// An authority that servers trust, and the file from which they know it.
@@ -384,6 +384,14 @@ impl World {
         match &self.home {
             Home::Here(household) => household.meter.as_ref().map(Meter::by_text).unwrap_or_default(),
             Home::There(_) => BTreeMap::new(),
+        }
+    }
+
+    /// The database of its servers, where they are this process's own.
+    pub fn database(&self) -> Option<&Database> {
+        match &self.home {
+            Home::Here(household) => Some(&household.database),
+            Home::There(_) => None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Promises to listen before it works: what is asked while it starts or drains gets a clear 503, never a hanging
 //! connection. And to end in order: nothing new is taken, what is on the wire may end, the rest is given back.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::api::connections::{self, Limits};
 use crate::api::persisted::Documents;
 use crate::api::sockets::Caps;
 use crate::api::token::{KeySet, Verifier};
@@ -52,17 +53,20 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let ready: Arc<OnceLock<Router>> = Arc::default();
     let http_stop = CancellationToken::new();
-    let http = axum::serve(listener, front(ready.clone()))
-        .with_graceful_shutdown(http_stop.clone().cancelled_owned())
-        .into_future();
+    let http = connections::serve(
+        listener,
+        front(ready.clone()),
+        Limits::new(settings.api.head_within),
+        http_stop.clone(),
+    );
     let http = async {
         let overdue = async {
             http_stop.cancelled().await;
             clock.real_sleep(HTTP_GRACE).await;
         };
         tokio::select! {
-            served = http => served.context("serving failed"),
-            () = overdue => Ok(()),
+            () = http => {}
+            () = overdue => {}
         }
     };
     let life = async {
@@ -86,10 +90,10 @@ pub async fn run(
         anyhow::Ok(())
     };
     // Not a task of its own: simulated time would wait for its listener.
-    let (served, lived) = tokio::join!(http, life);
+    let ((), lived) = tokio::join!(http, life);
     lived?;
     tracing::info!("stopped");
-    served
+    Ok(())
 }
 
 struct Started {
@@ -291,11 +295,53 @@ fn front(ready: Arc<OnceLock<Router>>) -> Router {
 async fn forward(router: Option<Router>, request: Request) -> Response {
     match router {
         Some(router) => router.oneshot(request).await.into_response(),
+        None if request.uri().path() == "/graphql" => api::not_started(),
         None => (
             StatusCode::SERVICE_UNAVAILABLE,
             [("retry-after", "1")],
             "starting",
         )
             .into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Method;
+
+    use super::*;
+
+    async fn ask(method: Method, path: &str) -> (u16, String, String) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty());
+        let response = front(Arc::default()).oneshot(request.unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap());
+        let headers = format!("{} {}", header("content-type"), header("retry-after"));
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        (
+            head.status.as_u16(),
+            headers,
+            String::from_utf8(body.to_vec()).unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn who_asks_before_it_has_started_is_told_when_to_come_again() {
+        for method in [Method::GET, Method::POST] {
+            let (status, headers, body) = ask(method, "/graphql").await;
+            assert_eq!(
+                (status, headers.as_str()),
+                (503, "application/json; charset=utf-8 1")
+            );
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE");
+        }
+        let (status, headers, body) = ask(Method::GET, "/readyz").await;
+        assert_eq!(
+            (status, headers.as_str(), body.as_str()),
+            (503, "text/plain; charset=utf-8 1", "starting")
+        );
+        assert_eq!(ask(Method::GET, "/livez").await.0, 200);
     }
 }

@@ -67,6 +67,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
+    /// Another transaction took first what this one was about to take; run again, it sees that.
+    #[error("another transaction was quicker")]
+    Overtaken,
     /// A row holds something no version of the server writes.
     #[error("inconsistent row in {table}: {what}")]
     Inconsistent {
@@ -78,12 +81,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same transaction may succeed when run again: a deadlock or a serialization failure.
+    /// Whether the same transaction may succeed when run again: after a deadlock or a serialization failure, or if it was
+    /// overtaken.
     pub fn is_transient(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
         matches!(
             self,
-            Self::Database(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
+            Self::Overtaken
+                | Self::Database(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
         ) || matches!(self, Self::Database(Error::DatabaseError(_, info)) if info.message().contains("deadlock"))
     }
 
@@ -99,7 +104,7 @@ impl StoreError {
                 ) || info.message().contains("statement timeout")
             }
             Self::Database(Error::BrokenTransactionManager) => true,
-            Self::Database(_) | Self::Inconsistent { .. } => false,
+            Self::Database(_) | Self::Overtaken | Self::Inconsistent { .. } => false,
         }
     }
 }

@@ -3,6 +3,9 @@
 
 mod process {
     pub mod cast;
+    mod faults;
+    #[cfg(target_os = "linux")]
+    mod floods;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,7 +173,8 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
 
     process.terminate().await.unwrap();
     realtime::eventually("it takes nothing new", async || {
-        callers.platform().publish_one(deal_changed()).await.is_err()
+        let refused = callers.platform().publish_one(deal_changed()).await.err();
+        refused.is_some_and(|refusal| refusal.code() == "UNAVAILABLE")
     })
     .await;
     cue.give();

@@ -169,7 +169,7 @@ impl WorldBuilder {
                 time,
                 trust,
                 notice_endpoint,
-                _database: database,
+                database,
             })),
         })
     }

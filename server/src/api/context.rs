@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::error::{ApiError, Result};
 use super::persisted::Documents;
 use super::sockets::Sockets;
-use super::token::Verifier;
+use super::token::{TokenName, Verifier};
 use crate::clock::Clock;
 use crate::config::{PolicySettings, Settings};
 use crate::engine::{Gauges, Live, Prober, Propagation, Publisher, Replayer};
@@ -74,6 +74,8 @@ impl Services {
 pub struct Session {
     /// Whoever holds the token.
     pub caller: Caller,
+    /// Which of the holder's tokens, as far as it says.
+    pub token: TokenName,
     /// Whether the token's user has the token's app installed.
     pub app_installed: bool,
     /// When the token's end is reached (T2).

@@ -2,22 +2,23 @@
 //!
 //! Promises that nothing is executed without a valid token and, where it is posted, a JSON content type; that a mutation
 //! is never executed over GET; that every error is a GraphQL error body with a code; that a body is never kept past its
-//! limit; and that no answer may be stored. No batches, no uploads.
+//! limit or waited for past its time; and that no answer may be stored. No batches, no uploads.
 
+pub(super) mod body;
 mod negotiation;
 
 use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Response, ServerError, Value};
-use axum::body::{Body, HttpBody, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
+pub use self::body::{BODY_LIMIT, PUBLISHING_LIMIT};
 pub use self::negotiation::Media;
 use self::negotiation::is_encoded;
 pub(super) use self::negotiation::is_json;
@@ -32,13 +33,8 @@ use super::schema::ApiSchema;
 use super::sse;
 use crate::model::access::Caller;
 
-/// Bytes of a body.
-pub const BODY_LIMIT: usize = 1024 * 1024;
-/// Bytes of the platform's bodies, which carry events.
-pub const PUBLISHING_LIMIT: usize = 8 * 1024 * 1024;
-/// Bytes of a body over its limit that are read and forgotten, so that the caller gets to read why: one who still
-/// writes when the connection closes often does not.
-const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
+/// What `Retry-After` says where nobody can say better: a server starts and stops within seconds.
+const UNAVAILABLE_FOR: u64 = 1;
 
 /// What the endpoint works with.
 #[derive(Clone)]
@@ -97,7 +93,7 @@ pub async fn post(
     let answer = async {
         check_content_type(&headers)?;
         let session = session(&endpoint, &headers).await?;
-        let posted = read(&session, body).await?;
+        let posted = read(&endpoint.services, &session, body).await?;
         answer(&endpoint, session, posted, false).await
     };
     finished(&endpoint, media, answer.await)
@@ -173,35 +169,14 @@ async fn answer(
     Ok(run(endpoint, admitted).await)
 }
 
-async fn read(session: &Session, body: Body) -> Result<Posted, Refusal> {
+async fn read(services: &Services, session: &Session, body: Body) -> Result<Posted, Refusal> {
     let (limit, most_values) = if session.caller == Caller::Platform {
         (PUBLISHING_LIMIT, document::MAX_PUBLISHED_VALUES)
     } else {
         (BODY_LIMIT, document::MAX_JSON_VALUES)
     };
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let bytes = if announced > limit {
-        discard(body).await;
-        None
-    } else {
-        to_bytes(body, limit).await.ok()
-    };
-    let bytes = bytes.ok_or_else(|| {
-        let why = format!("The request's body could not be read, or has more than {limit} bytes.");
-        ApiError::new(ErrorCode::PayloadTooLarge, why)
-    })?;
+    let bytes = body::read(services, body, limit).await?;
     Ok(Posted::read(&bytes, most_values)?)
-}
-
-async fn discard(body: Body) {
-    let mut left = DISCARD_LIMIT;
-    let mut body = body.into_data_stream();
-    while let Some(Ok(bytes)) = body.next().await {
-        match left.checked_sub(bytes.len()) {
-            Some(less) => left = less,
-            None => return,
-        }
-    }
 }
 
 /// The four parameters; others are passed over, as they are in a body.
@@ -258,6 +233,7 @@ fn status_for(error: &ApiError) -> StatusCode {
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::Forbidden => StatusCode::FORBIDDEN,
         ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -298,11 +274,16 @@ fn finished(
 
 fn refused(media: Media, refusal: Refusal) -> axum::response::Response {
     let Refusal { status, error, allow } = refusal;
-    let mut response = body(
+    let mut response = json(
         media,
         status,
         &serde_json::json!({ "errors": [error.into_server_error()] }),
     );
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_FOR));
+    }
     if status == StatusCode::UNAUTHORIZED {
         response
             .headers_mut()
@@ -326,7 +307,7 @@ fn written(media: Media, status: StatusCode, response: &Response) -> axum::respo
     }
     type Extensions = std::collections::BTreeMap<String, Value>;
     if is_unexecuted(response) {
-        body(
+        json(
             media,
             status,
             &Unexecuted {
@@ -335,11 +316,11 @@ fn written(media: Media, status: StatusCode, response: &Response) -> axum::respo
             },
         )
     } else {
-        body(media, status, response)
+        json(media, status, response)
     }
 }
 
-fn body(media: Media, status: StatusCode, content: &impl serde::Serialize) -> axum::response::Response {
+fn json(media: Media, status: StatusCode, content: &impl serde::Serialize) -> axum::response::Response {
     let (status, text) = match serde_json::to_vec(content) {
         Ok(text) => (status, text),
         Err(error) => {

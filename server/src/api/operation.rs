@@ -135,7 +135,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
     // What is refused counts too: refusing costs work.
     let allowance = endpoint
         .rates
-        .take(&session.caller, purpose, services.clock.monotonic())
+        .take(&session, purpose, services.clock.monotonic())
         .map_err(ApiError::rate_limited)?;
     let found = found?;
     if parsed {

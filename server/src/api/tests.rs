@@ -2,6 +2,7 @@
 
 mod access;
 mod attacks;
+mod concurrent_replays;
 mod costs;
 mod documents;
 mod events;
@@ -34,10 +35,12 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value as Json, json};
 use tenterhook_harness::realtime;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use super::connections::{self, Limits};
 use super::persisted::Documents;
 use super::sockets::Caps;
 use super::token::{KeySet, Verifier};
@@ -144,10 +147,18 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = self.router.clone();
+        // Nothing of the connections themselves ends here.
+        let limits = Limits {
+            head_within: realtime::PATIENCE * 2,
+            stalled_for: realtime::PATIENCE * 2,
+        };
         // Simulated time does not know of it, as in a server.
-        drop(realtime::spawn(
-            async move { axum::serve(listener, router).await },
-        ));
+        drop(realtime::spawn(connections::serve(
+            listener,
+            router,
+            limits,
+            CancellationToken::new(),
+        )));
         format!("http://{address}")
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jsonwebtoken::{Header, Validation, decode, decode_header};
+use sha2::{Digest, Sha256};
 
 use claims::Claims;
 pub use keys::{InvalidKeys, KeySet};
@@ -38,6 +39,29 @@ pub enum Refusal {
     Nobody,
 }
 
+/// Which token it is, as far as it says: by its subject, else its own id (`jti`), else the id of its key. Hashed, since
+/// what a token says has no length that it must keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenName([u8; 32]);
+
+/// What a token says that is accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// Whoever holds it.
+    pub caller: Caller,
+    /// Which it is.
+    pub name: TokenName,
+    /// When it will no longer be accepted.
+    pub expires_at: Timestamp,
+}
+
+impl TokenName {
+    /// The name of the token that says this of itself.
+    pub fn of(said: &str) -> Self {
+        Self(Sha256::digest(said.as_bytes()).into())
+    }
+}
+
 /// Judges tokens. Cheap to clone.
 #[derive(Clone)]
 pub struct Verifier {
@@ -57,12 +81,7 @@ impl Verifier {
     }
 
     /// Who holds the token at `now`.
-    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
-        Ok(self.verify_until(token, now).await?.0)
-    }
-
-    /// Who holds the token at `now`, and when it will no longer be accepted.
-    pub async fn verify_until(&self, token: &str, now: Timestamp) -> Result<(Caller, Timestamp), Refusal> {
+    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Refusal> {
         if token.len() > LONGEST_TOKEN {
             return Err(Refusal::Invalid);
         }
@@ -93,8 +112,12 @@ impl Verifier {
             return Err(Refusal::Expired);
         };
         // Whole microseconds, of which a number of this size is sure; a later end than time has is its end.
-        let end = Timestamp::from_microsecond((exp * 1e6).ceil() as i64).unwrap_or(Timestamp::MAX);
-        Ok((claims.caller().ok_or(Refusal::Nobody)?, end))
+        let expires_at = Timestamp::from_microsecond((exp * 1e6).ceil() as i64).unwrap_or(Timestamp::MAX);
+        Ok(Verified {
+            caller: claims.caller().ok_or(Refusal::Nobody)?,
+            name: TokenName::of(claims.name().or(header.kid.as_deref()).unwrap_or_default()),
+            expires_at,
+        })
     }
 }
 

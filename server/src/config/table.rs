@@ -155,6 +155,8 @@ fn objects(names: &BTreeSet<String>) -> Result<(), String> {
 
 /// What a limit on requests per second may be.
 const RATES: RangeInclusive<u32> = 1..=1_000_000;
+/// What a limit on a caller's slowness may be.
+const SOCKET_TIMES: RangeInclusive<Duration> = milliseconds(1000)..=hours(1);
 
 /// An origin is a scheme, a host and perhaps a port: what a browser sends, to the letter.
 fn origins(origins: &[String]) -> Result<(), String> {
@@ -297,12 +299,23 @@ pub static TABLE: &[Entry] = &[
         "Requests per second of one user's token, through one app or none, to one process."),
     setting!(api.rate_per_company, from RATES,
         "Requests per second of all tokens of a company to one process."),
+    setting!(api.rate_per_platform_token, from RATES,
+        "Requests per second of one of the platform's tokens to one process, other than publishing. Tokens of the \
+         same subject (`sub`) are one; without it those of the same `jti`, without that those of the same key (`kid`)."),
+    setting!(api.rate_per_publishing_token, from RATES,
+        "Calls of publishEvents per second with one of the platform's tokens to one process, of up to 1000 events each."),
     setting!(api.rate_of_platform, from RATES,
-        "Requests per second of the platform's tokens to one process, other than publishing."),
+        "Requests per second of all of the platform's tokens to one process, other than publishing."),
     setting!(api.rate_of_publishing, from RATES,
-        "Calls of publishEvents per second to one process, of up to 1000 events each."),
+        "Calls of publishEvents per second with all of the platform's tokens to one process, of up to 1000 events each."),
     setting!(api.rate_burst, from milliseconds(1000)..=hours(1),
-        "How long a limit on requests saves up: so many at once as its rate makes in this time."),
+        "How long a limit on requests saves up: so many at once as its rate makes in this time. Limits are counted by \
+         each process for itself: behind N processes that share the load a caller may ask N times as often."),
+    setting!(api.head_within, from SOCKET_TIMES,
+        "How long a connection may take to send a request's head, and so may stay without one: more than a proxy in \
+         front keeps it."),
+    setting!(api.body_within, from SOCKET_TIMES,
+        "How long a request's body may take to come; answered with 408 then."),
     setting!(policy.webhook_limit, from 1..=10_000,
         "General webhooks per user, and application webhooks per app and user (W3)."),
     setting!(policy.removed_retention, from hours(1)..=days(3650),
