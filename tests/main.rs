@@ -27,5 +27,7 @@ mod retries;
 mod several_servers;
 mod signatures;
 mod targets;
+mod tenancy;
 mod timeouts;
+mod tokens;
 mod visibility;

@@ -331,6 +331,11 @@ impl World {
             .with_token(Some(self.key.sign(claims, self.now())))
     }
 
+    /// The key that its servers know callers by.
+    pub fn token_key(&self) -> &TokenKey {
+        &self.key
+    }
+
     /// A caller without a token.
     ///
     /// # Panics

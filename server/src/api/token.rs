@@ -1,8 +1,9 @@
 //! Tokens: who holds one, and what it allows.
 //!
 //! Promises that a token is accepted only with an algorithm that its key is for, from the issuer and for the audience
-//! of the settings, before its end on the one clock (T1). Does not know whether its user was removed: that is asked of
-//! the store, at each request.
+//! of the settings, before its end on the one clock (T1). There is no leeway: who issues tokens for a clock that may be
+//! behind says so with an earlier `nbf`. Does not know whether its user was removed: that is asked of the store, at each
+//! request. Does not judge `iat`, which says when a token was made and gives no right.
 
 mod claims;
 mod keys;
@@ -16,6 +17,9 @@ use claims::Claims;
 pub use keys::{InvalidKeys, KeySet};
 
 use crate::model::access::Caller;
+
+/// The longest token that is looked at, in bytes: what common HTTP servers take as a header.
+pub const LONGEST_TOKEN: usize = 8 * 1024;
 
 /// Why a token is not accepted. The sentences are for whoever holds the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +63,15 @@ impl Verifier {
 
     /// Who holds the token at `now`, and when it will no longer be accepted.
     pub async fn verify_until(&self, token: &str, now: Timestamp) -> Result<(Caller, Timestamp), Refusal> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Refusal::Invalid);
+        }
         let header: Header = decode_header(token).map_err(|_| Refusal::Invalid)?;
+        // It says that the token must not be accepted by who does not know some extension, and we know none (RFC 7515,
+        // 4.1.11). The library does not look.
+        if header.crit.is_some() {
+            return Err(Refusal::Invalid);
+        }
         let key = self.keys.key_for(&header).await.ok_or(Refusal::Invalid)?;
         let mut validation = Validation::new(header.alg);
         validation.algorithms = key.algorithms.clone();

@@ -7,6 +7,9 @@ use crate::model::access::{Caller, UserCaller, UserRole};
 /// What a token says. `iss` and `aud` are checked with the signature.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
+    /// One text (RFC 7519); the library would take a list that has ours in it.
+    #[serde(rename = "iss")]
+    _issuer: String,
     #[serde(default, deserialize_with = "text")]
     sub: Option<String>,
     #[serde(default, deserialize_with = "text")]
