@@ -21,6 +21,7 @@ pub mod database;
 pub mod explore;
 pub mod hostile;
 pub mod journal;
+pub mod keys;
 pub mod launch;
 pub mod load;
 pub mod meter;

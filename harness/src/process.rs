@@ -117,6 +117,11 @@ impl Process {
         self.printed.borrow().clone()
     }
 
+    /// Its process id; `None` once it has been waited for.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Ends it as a power cut would, and waits until it is gone.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)

@@ -3,6 +3,7 @@
 
 mod process {
     pub mod cast;
+    mod secrets;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::fs::{self, File};
 use serde_json::json;
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::database::Cluster;
+use tenterhook_harness::keys::SEALING_KEY;
 use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Answer, Script};
@@ -182,7 +184,7 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
         PASSWORD,
         &created.signing_secret,
         "Bearer ey",
-        &"5ea1".repeat(16),
+        SEALING_KEY,
     ] {
         assert!(!printed.contains(secret), "it printed {secret}");
     }
