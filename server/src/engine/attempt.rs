@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::queue::{Held, Pace};
-use super::registry::Target;
+use super::registry::{Opened, Target};
 use super::settler;
 use super::shared::{Shared, drop_as};
 use super::transport::{ExcerptLimits, Request, Sent};
@@ -19,9 +19,9 @@ use crate::model::attempt::{Attempt, AttemptErrorClass};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::Event;
 use crate::policy::health::Verdict;
-use crate::policy::payload;
 use crate::policy::retry::next_attempt;
 use crate::policy::signing::{Purpose, RequestFacts, headers};
+use crate::policy::{echoes, payload};
 use crate::store::settle::{Settlement, Then};
 
 /// What must be left of a lease, beyond the attempt's time-out, for an attempt to start: its result has to be
@@ -88,7 +88,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     let url = target.webhook.url.clone();
 
     shared.unsettled.start(now, key);
-    let sent = shared.transport.send(request).await;
+    let sent = send(shared, &target, request).await;
     let took = Duration::from_micros(u64::try_from(sent.duration_us).unwrap_or(0));
     shared.metrics.attempt(&sent.outcome, took);
     let pace = match sent.outcome.error_class {
@@ -178,6 +178,15 @@ pub(super) fn request(
             target: Some(opened.host.to_string()),
         },
     })
+}
+
+/// Makes the request. What the receiver says back of its credentials is forgotten here (W11).
+pub(super) async fn send(shared: &Shared, target: &Target, request: Request) -> Sent {
+    let mut sent = shared.transport.send(request).await;
+    if let Ok(Opened { auth: Some(auth), .. }) = &target.opened {
+        echoes::hide(auth, &mut sent.outcome);
+    }
+    sent
 }
 
 /// What the attempt's end means for its delivery (D1, D4).
