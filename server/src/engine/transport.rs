@@ -53,7 +53,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// The most response headers that are taken; with one more the answer is not valid HTTP. How many bytes they may have
 /// is hyper's choice in HTTP/1: 408 KiB.
 const MOST_HEADERS: usize = 100;
-/// The most bytes of response headers that are taken over HTTP/2, counted as it does: 32 more for each.
+/// Over HTTP/2 fewer bytes of response headers than this are taken, counted as it does: 32 more for each.
 const MOST_HTTP2_HEADER_BYTES: u32 = 16 * 1024;
 /// What a receiver may send over HTTP/2, of one answer and of all on a connection, before we have read what came. Small:
 /// more than an excerpt is never read, and what is underway lies in our memory.

@@ -13,6 +13,7 @@ mod tests;
 
 use std::net::IpAddr;
 
+use hyper::Uri;
 use ipnet::IpNet;
 use url::{Host, Url};
 
@@ -46,6 +47,9 @@ pub enum UrlRefusal {
     /// A host that no DNS name can be: an empty label, or one that is too long.
     #[error("the host is no name that could be looked up")]
     NoName,
+    /// A URL that the HTTP client, which has a parser of its own, cannot read, or reads as another.
+    #[error("no request can be made of this URL")]
+    Unsendable,
     /// Port 0, or one that the operator has not chosen.
     #[error("port {0} cannot be called")]
     Port(u16),
@@ -125,7 +129,11 @@ impl TargetPolicy {
             .ok_or(UrlRefusal::NotAUrl(url::ParseError::EmptyHost))?;
         self.vet_host(&host.to_owned())?;
         self.vet_port(&url)?;
-        Ok(url)
+        if is_read_alike(&url) {
+            Ok(url)
+        } else {
+            Err(UrlRefusal::Unsendable)
+        }
     }
 
     /// Checks an address that is about to be connected to.
@@ -182,6 +190,12 @@ impl TargetPolicy {
             Err(UrlRefusal::Port(port))
         }
     }
+}
+
+/// Whether the HTTP client goes where we looked.
+fn is_read_alike(url: &Url) -> bool {
+    let read: Result<Uri, _> = url.as_str().parse();
+    read.is_ok_and(|uri| uri.host() == url.host_str() && uri.port_u16() == url.port())
 }
 
 /// A host in the one spelling that comparisons use: the parser has lower-cased it and made it ASCII; an IPv6

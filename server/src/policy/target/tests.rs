@@ -26,6 +26,7 @@ fn refusal(policy: &TargetPolicy, url: &str) -> &'static str {
         Err(UrlRefusal::Scheme) => "scheme",
         Err(UrlRefusal::Credentials) => "credentials",
         Err(UrlRefusal::NoName) => "no name",
+        Err(UrlRefusal::Unsendable) => "unsendable",
         Err(UrlRefusal::Port(_)) => "port",
         Err(UrlRefusal::PlatformHost) => "platform",
         Err(UrlRefusal::LocalName) => "local",

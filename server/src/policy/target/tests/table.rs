@@ -19,6 +19,7 @@ fn verdict(url: &str) -> (&'static str, &'static str) {
         UrlRefusal::Scheme => "scheme",
         UrlRefusal::Credentials => "credentials",
         UrlRefusal::NoName => "no name",
+        UrlRefusal::Unsendable => "unsendable",
         UrlRefusal::Port(_) => "port",
         UrlRefusal::PlatformHost => "platform host",
         UrlRefusal::LocalName => "local name",
