@@ -25,6 +25,7 @@ pub mod explore;
 pub mod faults;
 pub mod hostile;
 pub mod journal;
+pub mod keys;
 pub mod launch;
 pub mod load;
 pub mod meter;

@@ -28,7 +28,7 @@ use crate::config::{JwksSource, Keys, Settings, TokenKeys};
 use crate::engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
 use crate::engine::{Engine, NoticeEndpoint, Parts, Places};
 use crate::model::ids::LANES;
-use crate::policy::sealing::SealingKey;
+use crate::policy::sealing::Keyring;
 use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, facts};
@@ -110,8 +110,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         .as_ref()
         .context("DATABASE_URL is not set")?;
     let keys = settings.keys.as_ref().context("there are no keys to run with")?;
-    let sealing =
-        SealingKey::parse(keys.sealing.expose_secret()).context("the sealing key cannot be used")?;
+    let sealing = Keyring::parse(keys.sealing.expose_secret()).context("the sealing keys cannot be used")?;
     let sealing = Arc::new(sealing);
     let targets =
         TargetPolicy::of(settings).context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;

@@ -5,8 +5,10 @@
 
 mod dev;
 mod doctor;
+mod dumps;
 mod flags;
 mod lifetime;
+mod reseal;
 mod serve;
 mod settings;
 mod token;
@@ -15,14 +17,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
 use self::flags::Flags;
 use crate::api::schema;
-use crate::config::Settings;
 use crate::config::sources::{self, Loaded, Sources};
+use crate::config::{Settings, keys};
 use crate::store::migrations;
 use crate::{embedded, telemetry};
 
@@ -59,6 +61,8 @@ enum Command {
     Migrate,
     /// Prints a token, signed with the development key or TENTERHOOK_JWT_SECRET_FILE.
     Token(token::Arguments),
+    /// Seals everything stored anew under the first sealing key, while servers serve: before an old key is taken away.
+    Reseal,
     /// Prints the GraphQL schema that the server serves.
     Schema,
     /// Checks settings, keys, database and outgoing TLS, and says what to do about what fails.
@@ -84,11 +88,13 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Dev => {
             let settings = common.load(Settings::development())?.settings;
             telemetry::init(&settings.log)?;
+            dumps::forbid()?;
             in_runtime(dev::run(settings))?;
         }
         Command::Serve => {
             let settings = common.load(Settings::default())?.settings;
             telemetry::init(&settings.log)?;
+            dumps::forbid()?;
             in_runtime(serve::run(settings))?;
         }
         Command::Migrate => {
@@ -99,6 +105,12 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(arguments) => {
             let settings = common.load(Settings::development())?.settings;
             answer(&format!("{}\n", token::print(&settings, &arguments)?))?;
+        }
+        Command::Reseal => {
+            let settings = common.load(Settings::default())?.settings;
+            telemetry::init(&settings.log)?;
+            dumps::forbid()?;
+            return in_runtime(reseal::run(&settings));
         }
         Command::Schema => answer(&schema::sdl())?,
         Command::Doctor(arguments) => {
@@ -124,7 +136,18 @@ impl Common {
             environment: std::env::vars_os().collect(),
             flags: self.flags.0.clone(),
         };
-        Ok(sources::load(base, &sources)?)
+        let loaded = sources::load(base, &sources)?;
+        if let Some(path) = &self.config {
+            let secrets: Vec<_> = loaded.secrets_of_file().collect();
+            if !secrets.is_empty() && keys::is_open_to_everybody(path)? {
+                bail!(
+                    "{} has secrets in it ({}), and everybody on this machine can read or change it: `chmod o-rw` it",
+                    path.display(),
+                    secrets.join(", ")
+                );
+            }
+        }
+        Ok(loaded)
     }
 }
 
@@ -262,6 +285,28 @@ mod tests {
             "{short}"
         );
         assert!(short.contains("see more with '--help'"), "{short}");
+    }
+
+    #[test]
+    fn a_settings_file_with_secrets_is_closed_to_everybody() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        let load = |text: &str, mode| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let arguments = ["tenterhook", "--config", path.to_str().unwrap()];
+            let arguments = Arguments::try_parse_from(arguments).unwrap();
+            arguments.common.load(Settings::default())
+        };
+        let secret = "database_url = 'postgres://u:hunter2@h/d'";
+        let error = load(secret, 0o644).unwrap_err().to_string();
+        assert!(
+            error.contains("database_url") && !error.contains("hunter2"),
+            "{error}"
+        );
+        assert!(load(secret, 0o640).is_ok());
+        assert!(load("log = 'debug'", 0o644).is_ok());
     }
 
     #[test]

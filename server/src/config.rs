@@ -9,6 +9,7 @@ pub mod keys;
 pub mod policy;
 mod ports;
 pub mod sources;
+pub mod strength;
 pub mod table;
 mod value;
 
@@ -58,11 +59,15 @@ pub struct Settings {
     pub keys: Option<Keys>,
     /// Whether no other process can be using the database. Not a setting: `dev` knows it of a database of its own.
     pub sole_process: bool,
-    /// A file with the secret that signs tokens with HS256.
+    /// The secret that signs tokens with HS256.
+    pub jwt_secret: Option<SecretString>,
+    /// A file with that secret.
     pub jwt_secret_file: Option<PathBuf>,
     /// The public keys that tokens may be signed with instead.
     pub jwks: Option<JwksSource>,
-    /// A file with the key under which credentials and signing secrets are stored (W11).
+    /// The keys under which credentials and signing secrets are stored (W11); the first seals.
+    pub sealing_key: Option<SecretString>,
+    /// A file with those keys.
     pub sealing_key_file: Option<PathBuf>,
     /// The `iss` that tokens must have.
     pub jwt_issuer: String,
@@ -111,8 +116,10 @@ impl Default for Settings {
             pg_bin_dir: None,
             keys: None,
             sole_process: false,
+            jwt_secret: None,
             jwt_secret_file: None,
             jwks: None,
+            sealing_key: None,
             sealing_key_file: None,
             jwt_issuer: "tenterhook".to_owned(),
             jwt_audience: "tenterhook".to_owned(),
@@ -157,9 +164,17 @@ impl Settings {
                  it could move time",
             ),
             (
-                self.jwt_secret_file.is_some() && self.jwks.is_some(),
-                "jwt_secret_file and jwks are both set: tokens are signed either with a secret or with the keys of a \
-                 key set, choose one",
+                (self.jwt_secret.is_some() || self.jwt_secret_file.is_some()) && self.jwks.is_some(),
+                "jwt_secret_file (or jwt_secret) and jwks are both set: tokens are signed either with a secret or with \
+                 the keys of a key set, choose one",
+            ),
+            (
+                self.jwt_secret.is_some() && self.jwt_secret_file.is_some(),
+                "jwt_secret and jwt_secret_file are both set: there is one secret, choose where it is",
+            ),
+            (
+                self.sealing_key.is_some() && self.sealing_key_file.is_some(),
+                "sealing_key and sealing_key_file are both set: put all keys in one of them, the one that seals first",
             ),
             (
                 self.notice_url.is_some() != self.notice_secret_file.is_some(),
@@ -226,11 +241,11 @@ impl Settings {
                 "DATABASE_URL: the Postgres to keep everything in",
             ),
             (
-                self.jwt_secret_file.is_none() && self.jwks.is_none(),
+                self.jwt_secret.is_none() && self.jwt_secret_file.is_none() && self.jwks.is_none(),
                 "TENTERHOOK_JWT_SECRET_FILE or TENTERHOOK_JWKS: what tokens are signed with",
             ),
             (
-                self.sealing_key_file.is_none(),
+                self.sealing_key.is_none() && self.sealing_key_file.is_none(),
                 "TENTERHOOK_SEALING_KEY_FILE: the key that stored credentials are encrypted with (`openssl rand -hex 32`)",
             ),
         ];

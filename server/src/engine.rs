@@ -32,6 +32,7 @@ pub mod publisher;
 mod queue;
 mod registry;
 mod replays;
+pub mod resealing;
 mod settler;
 mod shared;
 mod sweeper;
@@ -63,7 +64,7 @@ use self::tempo::Tempo;
 use self::transport::Transport;
 use crate::clock::Clock;
 use crate::config::policy::PolicySettings;
-use crate::policy::sealing::SealingKey;
+use crate::policy::sealing::Keyring;
 use crate::store::settle::Then;
 use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
 
@@ -81,7 +82,7 @@ pub struct Parts {
     /// The numbers.
     pub policy: Arc<PolicySettings>,
     /// Opens the webhooks' secrets.
-    pub sealing: Arc<SealingKey>,
+    pub sealing: Arc<Keyring>,
     /// Makes the requests.
     pub transport: Transport,
     /// How much may be on the wire at once.

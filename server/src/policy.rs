@@ -6,6 +6,7 @@
 //! storing it is the store's part, acting the engine's.
 
 pub mod access;
+pub mod echoes;
 pub mod health;
 pub mod limits;
 pub mod matching;

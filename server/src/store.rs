@@ -35,6 +35,7 @@ pub mod removal;
 pub mod replay;
 pub mod replay_keys;
 mod schema;
+pub mod sealed;
 pub mod settle;
 pub mod sql;
 pub mod stats;

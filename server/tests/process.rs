@@ -6,6 +6,7 @@ mod process {
     mod faults;
     #[cfg(target_os = "linux")]
     mod floods;
+    mod secrets;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use std::fs::{self, File};
 use serde_json::json;
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::database::Cluster;
+use tenterhook_harness::keys::SEALING_KEY;
 use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Answer, Script};
@@ -186,7 +188,7 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
         PASSWORD,
         &created.signing_secret,
         "Bearer ey",
-        &"5ea1".repeat(16),
+        SEALING_KEY,
     ] {
         assert!(!printed.contains(secret), "it printed {secret}");
     }

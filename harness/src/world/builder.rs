@@ -8,6 +8,7 @@ use super::pace::Pace;
 use super::{Home, Household, Place, Trust, World};
 use crate::client::CallLog;
 use crate::database::Cluster;
+use crate::keys;
 use crate::launch::{NoticeOptions, Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
 use crate::names::NameServer;
@@ -41,7 +42,7 @@ impl WorldBuilder {
                 issuer: "harness".to_owned(),
                 audience: "harness".to_owned(),
             },
-            sealing_key: "5ea1".repeat(16),
+            sealing_key: keys::SEALING_KEY.to_owned(),
             extra_ca_file: None,
             notices: None,
         };

@@ -14,7 +14,7 @@ use crate::config::{PolicySettings, Settings};
 use crate::engine::{Gauges, Live, Prober, Propagation, Publisher, Replayer};
 use crate::model::access::{Caller, WebhookScope};
 use crate::policy::access;
-use crate::policy::sealing::SealingKey;
+use crate::policy::sealing::Keyring;
 use crate::policy::target::TargetPolicy;
 use crate::store::Store;
 use crate::store::reach::Cutoffs;
@@ -30,7 +30,7 @@ pub struct Services {
     /// Where webhooks may point (W10).
     pub targets: TargetPolicy,
     /// Seals credentials and signing secrets (W11).
-    pub sealing: Arc<SealingKey>,
+    pub sealing: Arc<Keyring>,
     /// Judges tokens.
     pub tokens: Verifier,
     /// Documents that are executed by their hash.

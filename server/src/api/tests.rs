@@ -49,11 +49,12 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::transport::{DnsResolver, Transport, TransportSettings};
 use crate::engine::{Engine, Parts, Places};
-use crate::policy::sealing::SealingKey;
+use crate::policy::sealing::Keyring;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, testing};
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
+const SEALING_KEY: &str = "8f3c1b9e5d7204a6e1c8437b90fa2d56be04d8137ca9f2605e81b4c7392d6fa0";
 
 /// A server for one test.
 struct World {
@@ -87,7 +88,7 @@ impl World {
         let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 12, 5)).await;
         let clock = Clock::simulated(start);
         let targets = TargetPolicy::of(&settings).unwrap();
-        let sealing = Arc::new(SealingKey::from_bytes(std::array::from_fn(|n| n as u8)).unwrap());
+        let sealing = Arc::new(Keyring::parse(SEALING_KEY).unwrap());
         let transport = Transport::new(
             clock.clone(),
             TransportSettings {

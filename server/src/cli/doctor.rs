@@ -11,13 +11,13 @@ use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
+use super::reseal::{self, Standing};
 use crate::api::persisted::Documents;
 use crate::clock::{Clock, RequestInFlight};
 use crate::config::{ClockKind, Keys, Settings};
 use crate::embedded;
 use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
 use crate::model::ids::LANES;
-use crate::policy::sealing::SealingKey;
 use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, facts, migrations, nodes, partitions};
@@ -79,11 +79,13 @@ fn keys(settings: &Settings) -> Finding {
         bail!("`serve` needs {}", missing.join("; "));
     }
     let keys = Keys::load(settings)?;
-    SealingKey::parse(keys.sealing.expose_secret()).context("TENTERHOOK_SEALING_KEY_FILE")?;
+    let sealing = reseal::keyring(settings)?.ids().count();
     if let Some(secrets) = &keys.notices {
         signing::listed(secrets.expose_secret()).context("TENTERHOOK_NOTICE_SECRET_FILE")?;
     }
-    Ok("there, and long enough".to_owned())
+    Ok(format!(
+        "there, and none that can be guessed; {sealing} for sealing"
+    ))
 }
 
 fn allow_list(settings: &Settings) -> Finding {
@@ -107,6 +109,7 @@ async fn database(url: &str, settings: &Settings, clock: &Clock) -> Vec<(&'stati
     vec![
         ("database", skew(&store, clock).await),
         ("lanes", lanes(&store).await),
+        ("sealed values", sealed(&store, settings).await),
         ("partitions", partitioned(&store, settings).await),
     ]
 }
@@ -132,6 +135,21 @@ async fn lanes(store: &Store) -> Finding {
         "the database has {stored:?}, this release {LANES}: they can't work together"
     );
     Ok(LANES.to_string())
+}
+
+/// That they open, and whether a key is being replaced.
+async fn sealed(store: &Store, settings: &Settings) -> Finding {
+    let standing = Standing::of(store, &reseal::keyring(settings)?).await?;
+    let lost = standing.lost();
+    ensure!(
+        lost == 0,
+        "{lost} are sealed with a key that is not there: their webhooks can't be delivered to. Put that key behind the \
+         others"
+    );
+    Ok(match standing.others() {
+        0 => "all under the first key".to_owned(),
+        others => format!("{others} under an older key: `tenterhook reseal` seals them anew"),
+    })
 }
 
 /// Of today and tomorrow, on the clock that the server will have.

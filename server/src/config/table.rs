@@ -20,6 +20,7 @@ pub struct Entry {
     pub bounds: fn() -> Option<(String, String)>,
     pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
     show: fn(&Settings) -> String,
+    secret: fn() -> bool,
 }
 
 impl Entry {
@@ -47,6 +48,11 @@ impl Entry {
     pub fn value(&self, settings: &Settings) -> String {
         (self.show)(settings)
     }
+
+    /// Whether it is a secret itself.
+    pub fn is_secret(&self) -> bool {
+        (self.secret)()
+    }
 }
 
 /// The value in force is there for its type alone.
@@ -69,6 +75,11 @@ fn within<T: Value + PartialOrd>(value: &T, bounds: RangeInclusive<T>) -> Result
 /// The field is there for its type alone: numbers in the table have none of their own.
 fn show_bounds<T: Value>(_field: fn(&Settings) -> &T, bounds: RangeInclusive<T>) -> Option<(String, String)> {
     Some((bounds.start().show(), bounds.end().show()))
+}
+
+/// The field is there for its type alone.
+fn is_secret<T: Value>(_field: fn(&Settings) -> &T) -> bool {
+    T::SECRET
 }
 
 const fn milliseconds(n: u64) -> Duration {
@@ -108,6 +119,7 @@ macro_rules! setting {
                 Ok(())
             },
             show: |settings| settings.$first $(.$rest)*.show(),
+            secret: || is_secret(|settings| &settings.$first $(.$rest)*),
         }
     };
 }
@@ -215,9 +227,13 @@ pub static TABLE: &[Entry] = &[
         "A folder with initdb and postgres, for the database that `dev` starts."
     ),
     setting!(
+        jwt_secret,
+        "The secret that tokens are signed with (HS256), at least 32 bytes. A file is better: its rights are checked, and \
+         no child process inherits it."
+    ),
+    setting!(
         jwt_secret_file,
-        "A file with the secret that tokens are signed with (HS256), at least 32 bytes. Development makes its \
-         own."
+        "A file with that secret, closed to everybody but its owner and group. Development makes its own."
     ),
     setting!(
         jwks,
@@ -228,9 +244,14 @@ pub static TABLE: &[Entry] = &[
     setting!(jwt_audience, if short,
         "The `aud` that tokens must have."),
     setting!(
+        sealing_key,
+        "The keys under which credentials and signing secrets are stored, at most 8, separated by white space or commas: \
+         32 random bytes each, in hexadecimal or base64 (W11). The first seals, all open; see docs/security.md on \
+         replacing one."
+    ),
+    setting!(
         sealing_key_file,
-        "A file with the key under which credentials and signing secrets are stored: 32 bytes in hexadecimal \
-         or base64 (W11). Development makes its own."
+        "A file with those keys, closed to everybody but its owner and group. Development makes its own."
     ),
     setting!(
         allowed_targets,

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::queue::{Held, Pace};
-use super::registry::Target;
+use super::registry::{Opened, Target};
 use super::settler;
 use super::shared::{Shared, drop_as, without_attempt};
 use super::transport::{ExcerptLimits, Request, Sent};
@@ -21,10 +21,10 @@ use crate::model::attempt::{Attempt, AttemptErrorClass};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::Event;
 use crate::policy::health::Verdict;
-use crate::policy::payload;
 use crate::policy::retry::next_attempt;
 use crate::policy::sealing::BasicAuth;
 use crate::policy::signing::{Purpose, RequestFacts, SigningSecret, headers};
+use crate::policy::{echoes, payload};
 use crate::store::settle::{Settlement, Then};
 
 /// How long a delivery waits whose webhook's row cannot be used, until an operator has put it right.
@@ -88,7 +88,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     let url = target.webhook.url.clone();
 
     shared.unsettled.start(now, key);
-    let sent = shared.transport.send(request).await;
+    let sent = send(shared, &target, request).await;
     if sent.machine_exhausted {
         tracing::error!("no file descriptor was left for a request; the attempt is postponed");
         shared.settle(settler::Result {
@@ -204,6 +204,15 @@ pub(super) fn signed(
             target: authority.map(|(host, port)| format!("{host}:{port}")),
         },
     }
+}
+
+/// Makes the request. What the receiver says back of its credentials is forgotten here (W11).
+pub(super) async fn send(shared: &Shared, target: &Target, request: Request) -> Sent {
+    let mut sent = shared.transport.send(request).await;
+    if let Ok(Opened { auth: Some(auth), .. }) = &target.opened {
+        echoes::hide(auth, &mut sent.outcome);
+    }
+    sent
 }
 
 /// What the attempt's end means for its delivery (D1, D4).

@@ -17,7 +17,7 @@ use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::Webhook;
 use crate::policy::health::{Verdict, verdict};
 use crate::policy::payload::Recipient;
-use crate::policy::sealing::{BasicAuth, OpenError, SealingKey};
+use crate::policy::sealing::{BasicAuth, Keyring, OpenError};
 use crate::policy::signing::SigningSecret;
 use crate::store::{Conn, StoreError, health};
 
@@ -62,7 +62,7 @@ pub enum Unusable {
 }
 
 impl Target {
-    fn open((webhook, health): (Webhook, Health), sealing: &SealingKey) -> Self {
+    fn open((webhook, health): (Webhook, Health), sealing: &Keyring) -> Self {
         let opened = Opened::of(&webhook, sealing);
         Self {
             webhook,
@@ -95,7 +95,7 @@ impl Target {
 }
 
 impl Opened {
-    fn of(webhook: &Webhook, sealing: &SealingKey) -> Result<Self, Unusable> {
+    fn of(webhook: &Webhook, sealing: &Keyring) -> Result<Self, Unusable> {
         let auth = webhook
             .auth
             .as_ref()
@@ -132,12 +132,12 @@ impl Opened {
 pub struct Registry {
     known: Mutex<HashMap<WebhookId, Arc<Target>>>,
     reading: tokio::sync::Mutex<()>,
-    sealing: Arc<SealingKey>,
+    sealing: Arc<Keyring>,
 }
 
 impl Registry {
     /// Knows nothing yet.
-    pub fn new(sealing: Arc<SealingKey>) -> Self {
+    pub fn new(sealing: Arc<Keyring>) -> Self {
         Self {
             known: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
