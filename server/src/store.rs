@@ -98,11 +98,13 @@ impl StoreError {
         use diesel::result::{DatabaseErrorKind, Error};
         match self {
             Self::Unavailable(_) => true,
+            // By their words where Diesel does not tell the SQLSTATE: Postgres ends a connection by saying so.
             Self::Database(Error::DatabaseError(kind, info)) => {
                 matches!(
                     kind,
                     DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
                 ) || info.message().contains("statement timeout")
+                    || info.message().starts_with("terminating connection")
             }
             Self::Database(Error::BrokenTransactionManager) => true,
             Self::Database(_) | Self::Overtaken | Self::Inconsistent { .. } => false,
