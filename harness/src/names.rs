@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
+use crate::realtime;
+
 /// Record types.
 const A: u16 = 1;
 const CNAME: u16 = 5;
@@ -87,7 +89,7 @@ impl NameServer {
         let address = socket.local_addr();
         let address = address.unwrap_or_else(|error| panic!("a socket without address: {error}"));
         let zone: Arc<Mutex<Zone>> = Arc::default();
-        let serving = tokio::spawn(serve(socket, zone.clone()));
+        let serving = realtime::spawn(serve(socket, zone.clone()));
         Self {
             address,
             zone,
