@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::hostile::{self, Hostile};
 use tenterhook_harness::names::NameServer;
-use tenterhook_harness::realtime::eventually;
+use tenterhook_harness::realtime::{eventually, spawn};
 use tenterhook_harness::world::World;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -35,7 +35,7 @@ impl Door {
         let port = listener.local_addr().expect("a listener has an address").port();
         let knocks: Arc<AtomicUsize> = Arc::default();
         let count = knocks.clone();
-        let listening = tokio::spawn(async move {
+        let listening = spawn(async move {
             while listener.accept().await.is_ok() {
                 count.fetch_add(1, Ordering::SeqCst);
             }
