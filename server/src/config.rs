@@ -181,13 +181,6 @@ impl Settings {
                 "notice_url and notice_secret_file go together: notices are never sent unsigned",
             ),
             (
-                self.notice_url
-                    .as_ref()
-                    .is_some_and(|url| !url.username().is_empty() || url.password().is_some()),
-                "notice_url has credentials in it, and settings are shown: the endpoint knows notices by the \
-                 signature of notice_secret_file",
-            ),
-            (
                 self.in_flight_per_webhook > self.in_flight,
                 "in_flight_per_webhook is above in_flight: one webhook can't have more attempts than all",
             ),

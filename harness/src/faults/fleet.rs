@@ -17,6 +17,7 @@ use super::machine::{self, WallClock};
 use super::names::Names;
 use super::proxy::{Proxy, Weather};
 use crate::client::Client;
+use crate::keys;
 use crate::process::{Process, Program};
 use crate::realtime::{self, PATIENCE};
 use crate::signature::Keyring;
@@ -95,15 +96,12 @@ impl Fleet {
         names: Option<&Names>,
         clocks: &[WallClock],
     ) -> anyhow::Result<Self> {
-        let file = |name: &str, content: &str| {
-            let path = home.join(name);
-            fs::write(&path, content).map(|()| OsString::from(path))
-        };
-        let keys = [
+        let file = |name: &str, key: &str| keys::file(home, name, key).map(OsString::from);
+        let key_files = [
             ("TENTERHOOK_JWT_SECRET_FILE", file("jwt.key", SECRET)?),
             (
                 "TENTERHOOK_SEALING_KEY_FILE",
-                file("sealing.key", &"5ea1".repeat(16))?,
+                file("sealing.key", keys::SEALING_KEY)?,
             ),
         ];
         let mut servers = Vec::new();
@@ -122,7 +120,7 @@ impl Fleet {
             for (name, value) in SETTINGS
                 .map(|(name, value)| (name, value.into()))
                 .into_iter()
-                .chain(keys.clone())
+                .chain(key_files.clone())
                 .chain(environment)
             {
                 program = program.setting(name, value);

@@ -419,6 +419,9 @@ mod tests {
         let load = || Keys::load_or_make(&settings, folder.path());
         assert!(matches!(load(), Err(KeyError::File { doing: "read", .. })));
         fs::write(&file, "one\n\ntwo\n").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(load(), Err(KeyError::Open { .. })));
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         let keys = load().unwrap();
         assert_eq!(keys.notices.as_ref().unwrap().expose_secret(), "one\n\ntwo");
         assert!(!format!("{keys:?}").contains("two"));

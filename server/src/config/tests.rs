@@ -284,7 +284,7 @@ fn contradictions_name_both_settings() {
                 ("TENTERHOOK_NOTICE_URL", "https://user@platform.example/notices"),
                 ("TENTERHOOK_NOTICE_SECRET_FILE", "a"),
             ],
-            ["notice_url", "credentials"],
+            ["TENTERHOOK_NOTICE_URL", "credentials"],
         ),
         (
             &[
