@@ -12,10 +12,8 @@ const WORST: &str = "query($first: Int!) { webhooks(first: $first) { totalCount 
     stats(since: \"2026-02-03T00:00:00Z\", until: \"2026-02-04T00:00:00Z\", bucket: \"PT12H\") { succeeded p99Ms }
     deliveries(first: 5) { totalCount nodes { id status replayOf { id } webhook { number } event { object }
         attempts { number httpStatus requestHeaders { name } requestBody } } } } } }";
-/// Kinds of statements that it may take: who is calling, a page and its count, and one for each kind of thing on it.
-const MOST_KINDS: usize = 14;
-/// Pieces in which one kind may be read: a batch is sometimes cut, however few or many elements there are.
-const MOST_PIECES: u64 = 4;
+/// Statements that it may take: who is calling, a page and its count, and one for each kind of thing on it.
+const MOST: u64 = 14;
 
 /// Texts of the statements that ran while the caller asked, and how often; those that run anyway left out.
 async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<String, u64> {
@@ -41,13 +39,20 @@ async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<St
     after.into_iter().filter_map(ran).collect()
 }
 
-/// What a server does by itself: the feed of changes, its heartbeat, what is due, and what a new connection is told.
+/// What a server does by itself: the feed of changes, its heartbeat, what is due, the search for what nobody knows of,
+/// and what a new connection is told. A transaction counts by what is in it: its begin and end do not say whose they are.
 fn in_the_background(text: &str) -> bool {
-    let setting_up = text.to_ascii_lowercase().starts_with("set ");
-    setting_up
-        || ["changes", "nodes", "tallies", "next_transition_at", "for update"]
-            .iter()
-            .any(|word| text.contains(word))
+    let text = text.to_ascii_lowercase();
+    let frames = ["begin", "commit", "rollback"].iter().any(|word| text == *word);
+    let own = [
+        "changes",
+        "nodes",
+        "tallies",
+        "next_transition_at",
+        "for update",
+        "recursive walk",
+    ];
+    frames || text.starts_with("set ") || own.iter().any(|word| text.contains(word))
 }
 
 /// The same, whatever the size of the page that its text names.
@@ -57,9 +62,9 @@ fn limits_aside(statements: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
 }
 
 /// Issue 4, point 5: a hundred webhooks with health, app and their last five deliveries with attempts take the same
-/// statements as ten, each a small number of times.
+/// statements as ten.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_webhooks_take_no_more_kinds_of_statements_than_ten() {
+async fn a_hundred_webhooks_take_the_same_statements_as_ten() {
     let world = World::builder().metered().start().await;
     let company = world.company(1);
     let receiver = world.receiver(200).await;
@@ -87,16 +92,9 @@ async fn a_hundred_webhooks_take_no_more_kinds_of_statements_than_ten() {
     let operator = world.operator();
     let ten = statements(&world, &operator, 10).await;
     let hundred = statements(&world, &operator, 100).await;
-    let kinds = |statements: &BTreeMap<String, u64>| -> Vec<String> {
-        limits_aside(statements).into_keys().collect()
-    };
-    assert_eq!(kinds(&ten), kinds(&hundred));
-    assert!((10..=MOST_KINDS).contains(&hundred.len()), "{hundred:#?}");
-    for statements in [&ten, &hundred] {
-        assert!(
-            statements.values().all(|count| *count <= MOST_PIECES),
-            "{statements:#?}"
-        );
-    }
+    assert_eq!(limits_aside(&ten), limits_aside(&hundred));
+    let all: u64 = hundred.values().sum();
+    assert!(all <= MOST, "{all} statements: {hundred:#?}");
+    assert!(all >= 10, "the meter sees the query: {hundred:#?}");
     world.verify().await;
 }

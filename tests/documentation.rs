@@ -66,10 +66,11 @@ fn head(document: &str) -> (&str, &str) {
 
 /// Whether a list came back without an element.
 fn has_empty_page(data: &Value) -> bool {
+    let is_list = |name: &str| ["nodes", "stats", "deliveries"].contains(&name);
     match data {
         Value::Object(fields) => fields
             .iter()
-            .any(|(name, value)| (name == "nodes" && *value == json!([])) || has_empty_page(value)),
+            .any(|(name, value)| (is_list(name) && *value == json!([])) || has_empty_page(value)),
         Value::Array(entries) => entries.iter().any(has_empty_page),
         _ => false,
     }

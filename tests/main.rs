@@ -6,6 +6,7 @@
 mod scene;
 
 mod apps;
+mod attacks;
 mod attempt_log;
 mod bans;
 mod batches;
@@ -14,9 +15,11 @@ mod credentials;
 mod documentation;
 mod error_codes;
 mod fairness;
+mod hostile_targets;
 mod idleness;
 mod limits;
 mod live;
+mod notices;
 mod outcomes;
 mod payloads;
 mod permissions;
@@ -26,5 +29,7 @@ mod retries;
 mod several_servers;
 mod signatures;
 mod targets;
+mod tenancy;
 mod timeouts;
+mod tokens;
 mod visibility;

@@ -9,6 +9,7 @@ pub mod live;
 mod log;
 mod notice;
 mod platform;
+pub mod raw;
 mod webhook;
 
 use std::fmt;

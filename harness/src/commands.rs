@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod explore;
+pub mod faults;
 pub mod list;
 pub mod load;
 pub mod overload;

@@ -34,6 +34,21 @@ pub struct Database {
     orders: mpsc::UnboundedSender<Order>,
 }
 
+/// A database that nobody can connect to.
+pub struct Closed {
+    /// A connection to another database of the same Postgres.
+    beside: Client,
+    name: String,
+}
+
+impl Closed {
+    /// Lets everybody connect again.
+    pub async fn open(self) -> anyhow::Result<()> {
+        let open = format!("alter database {} allow_connections true", self.name);
+        Ok(self.beside.batch_execute(&open).await?)
+    }
+}
+
 impl Cluster {
     /// The one that all worlds of this process share, started when first asked for.
     pub async fn shared() -> anyhow::Result<&'static Self> {
@@ -84,6 +99,28 @@ impl Database {
         Ok(self.folder()?.join(".s.PGSQL.5432"))
     }
 
+    /// Runs SQL behind the servers' backs.
+    pub async fn execute(&self, sql: &str) -> anyhow::Result<()> {
+        Ok(connect(&self.config).await?.batch_execute(sql).await?)
+    }
+
+    /// Ends every connection to it and lets nobody connect until it is [opened](Closed::open).
+    pub async fn close(&self) -> anyhow::Result<Closed> {
+        let name = self.name();
+        let beside = connect(self.config.clone().dbname("postgres")).await?;
+        // One after the other: together they would be one transaction, and connections be made until its end.
+        for statement in [
+            format!("alter database {name} allow_connections false"),
+            format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"),
+        ] {
+            beside.batch_execute(&statement).await?;
+        }
+        Ok(Closed {
+            beside,
+            name: name.to_owned(),
+        })
+    }
+
     fn folder(&self) -> anyhow::Result<PathBuf> {
         match self.config.get_hosts().first() {
             Some(Host::Unix(folder)) => Ok(folder.clone()),
@@ -101,6 +138,12 @@ impl Drop for Database {
         // Fails only when Postgres is gone already, and the database with it.
         let _ = self.orders.send(Order::Drop(self.name().to_owned()));
     }
+}
+
+async fn connect(config: &Config) -> anyhow::Result<Client> {
+    let (client, connection) = config.connect(NoTls).await?;
+    realtime::spawn(async move { drop(connection.await) });
+    Ok(client)
 }
 
 /// The thread: starts Postgres, makes the template, and then carries out orders one by one.
@@ -144,8 +187,7 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
 
 async fn prepare() -> anyhow::Result<(Postgres, Client)> {
     let postgres = Postgres::start().await?;
-    let (admin, connection) = postgres.config("postgres")?.connect(NoTls).await?;
-    realtime::spawn(async move { drop(connection.await) });
+    let admin = connect(&postgres.config("postgres")?).await?;
     admin
         .batch_execute(&format!("create database {TEMPLATE}"))
         .await?;
@@ -166,9 +208,18 @@ mod tests {
     use crate::meter::Meter;
 
     async fn connect(url: &str) -> Client {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-        realtime::spawn(async move { drop(connection.await) });
-        client
+        super::connect(&url.parse().unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_closed_database_has_no_connections_until_it_is_opened() {
+        let database = Cluster::shared().await.unwrap().database().await.unwrap();
+        let client = connect(&database.url(None)).await;
+        let closed = database.close().await.unwrap();
+        assert!(client.batch_execute("select 1").await.is_err());
+        assert!(database.execute("select 1").await.is_err());
+        closed.open().await.unwrap();
+        database.execute("select 1").await.unwrap();
     }
 
     #[tokio::test]

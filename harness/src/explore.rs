@@ -25,6 +25,8 @@ use crate::world::{Target, World};
 const SIDE_BY_SIDE: usize = 6;
 /// How often a failure is tried again with fewer steps.
 const SHRINKS: usize = 300;
+/// How much of what receivers heard a failure shows: several webhooks' retries and a burst.
+const HEARD: usize = 60;
 /// The fewest steps of a history that says something.
 pub const STEPS: usize = 200;
 
@@ -37,6 +39,8 @@ pub struct Found {
     pub at: usize,
     /// What was broken.
     pub breach: Breach,
+    /// The last that receivers heard before it.
+    pub heard: Vec<String>,
 }
 
 impl Found {
@@ -73,9 +77,14 @@ pub async fn play(plan: &Plan, target: Option<&Target>) -> Ending {
         Err(error) => return Ending::CouldNotRun(format!("{error:#}")),
     };
     let played = async {
-        let mut story = Story::open(&mut world).await.map_err(|failure| (0, failure))?;
-        story.play(plan).await?;
-        Ok((story.coverage.clone(), story.digest()))
+        let mut story = match Story::open(&mut world).await {
+            Ok(story) => story,
+            Err(failure) => return Err((0, failure, Vec::new())),
+        };
+        match story.play(plan).await {
+            Ok(()) => Ok((story.coverage.clone(), story.digest())),
+            Err((at, failure)) => Err((at, failure, story.digest())),
+        }
     };
     let played = AssertUnwindSafe(played).catch_unwind().await;
     let left = if world.servers() > 0 {
@@ -88,12 +97,13 @@ pub async fn play(plan: &Plan, target: Option<&Target>) -> Ending {
             Ok(()) => Ending::Held(coverage, digest),
             Err(error) => Ending::CouldNotRun(format!("could not clean up: {error:#}")),
         },
-        Ok(Err((at, Failure::Broken(breach)))) => Ending::Broken(Box::new(Found {
+        Ok(Err((at, Failure::Broken(breach), mut heard))) => Ending::Broken(Box::new(Found {
             plan: plan.clone(),
             at,
             breach,
+            heard: heard.split_off(heard.len().saturating_sub(HEARD)),
         })),
-        Ok(Err((at, Failure::CouldNotRun(why)))) => Ending::CouldNotRun(format!("at step {at}: {why}")),
+        Ok(Err((at, Failure::CouldNotRun(why), _))) => Ending::CouldNotRun(format!("at step {at}: {why}")),
         Err(panic) => Ending::CouldNotRun(message(panic.as_ref())),
     }
 }

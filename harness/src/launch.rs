@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tenterhook::app;
 use tenterhook::clock::{Clock, SimClock};
 use tenterhook::config::{ClockKind, Keys, Settings, TokenKeys};
-use tenterhook::embedded::EmbeddedPostgres;
+use tenterhook::embedded::{self, EmbeddedPostgres};
 use tenterhook::store::migrations;
 
 use crate::client::Client;
@@ -29,6 +29,17 @@ use crate::token::TokenKey;
 
 /// Few: worlds run side by side.
 const SERVER_THREADS: usize = 2;
+
+/// The folder with the programs of a Postgres, found as the server would find them.
+///
+/// # Errors
+///
+/// When there is none, with the ways out.
+pub async fn postgres_programs() -> anyhow::Result<PathBuf> {
+    let chosen = std::env::var_os("PG_BIN_DIR").map(PathBuf::from);
+    let (folder, _) = embedded::programs(chosen.as_deref()).await?;
+    Ok(folder)
+}
 
 /// A Postgres that stops with this process and keeps nothing.
 pub struct Postgres(EmbeddedPostgres);
@@ -145,12 +156,25 @@ pub struct ServerOptions {
     pub allowed_targets: Vec<String>,
     /// Hosts that webhooks may not call (W10).
     pub platform_hosts: Vec<String>,
+    /// DNS servers that it looks webhooks' hosts up at; none means the machine's own.
+    pub dns_servers: Vec<SocketAddr>,
     /// What signs the tokens that it accepts.
     pub key: TokenKey,
     /// What it seals credentials with: the same for all servers of a database.
     pub sealing_key: String,
     /// A file with authorities that receivers are trusted by, besides the public ones.
     pub extra_ca_file: Option<PathBuf>,
+    /// Where notices are delivered to besides the API (R4).
+    pub notices: Option<NoticeOptions>,
+}
+
+/// The platform's own endpoint for notices.
+#[derive(Debug, Clone)]
+pub struct NoticeOptions {
+    /// Its URL.
+    pub url: String,
+    /// The secrets that sign, one on a line.
+    pub secrets: String,
 }
 
 /// A running server, on a runtime of its own so that it can be ended in the middle of anything. Dropping it crashes it.
@@ -211,11 +235,15 @@ impl Server {
             runtime: Some(runtime),
         };
         let caller = Client::new(&format!("http://{}", server.address), None, Keyring::default())?;
-        tokio::select! {
-            ended = &mut server.running => bail!("the server ended while it started: {:?}", ended?),
-            ready = caller.until_ready() => ready?,
-        }
-        Ok(server)
+        let ended = tokio::select! {
+            ended = &mut server.running => ended,
+            ready = caller.until_ready() => match ready {
+                Ok(()) => return Ok(server),
+                // A server that ends breaks the call off, and why it ended says more.
+                Err(error) => realtime::within(PATIENCE, &mut server.running).await.ok_or(error)?,
+            },
+        };
+        bail!("the server ended while it started: {:?}", ended?)
     }
 
     /// Where it listens.
@@ -231,9 +259,14 @@ impl Server {
             .context("it did not stop")??
     }
 
-    /// Ends it in the middle of whatever it does: nothing is settled, signed off or given back.
-    pub fn crash(self) {
-        drop(self);
+    /// Ends it in the middle of whatever it does: nothing is settled, signed off or given back. Nothing of it runs any
+    /// more when this returns.
+    pub async fn crash(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waits for the runtime's threads, which no task may do.
+            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await;
+            ended.expect("ending a runtime does not panic");
+        }
     }
 }
 
@@ -247,16 +280,23 @@ impl Drop for Server {
 
 fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings> {
     let targets = options.allowed_targets.iter().map(|cidr| cidr.parse());
+    let notice_url = options.notices.as_ref().map(|notices| notices.url.parse());
     Ok(Settings {
         database_url: Some(database.into()),
         keys: Some(Keys {
             tokens: TokenKeys::Secret(options.key.secret.clone().into()),
             sealing: options.sealing_key.clone().into(),
+            notices: options
+                .notices
+                .as_ref()
+                .map(|notices| notices.secrets.clone().into()),
         }),
         jwt_issuer: options.key.issuer.clone(),
         jwt_audience: options.key.audience.clone(),
         platform_hosts: options.platform_hosts.clone(),
+        dns_servers: options.dns_servers.clone(),
         extra_ca_file: options.extra_ca_file.clone(),
+        notice_url: notice_url.transpose()?,
         allowed_targets: targets.collect::<Result<_, _>>()?,
         ..Settings::default()
     })

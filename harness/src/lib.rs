@@ -4,25 +4,34 @@
 //! - [`process::Process`] is the server as its own process, to be killed.
 //! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
+//! - [`hostile`] is a table of URLs that want to be taken for what they are not.
+//! - [`names::NameServer`] is the DNS as a test wants it.
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
+//! - [`attacks`] are requests made to hurt, and what each must be refused with.
 //! - [`load`] publishes at a steady rate and measures what arrives.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
-//! - [`load`] publishes at a rate and measures when deliveries arrive.
 //! - [`overload`] gives a real server more than it can take.
+//! - [`faults`] makes everything around real servers fail, and looks whether anything is lost.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
 //!
 //! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.
 //! Assertions panic with what came instead; everything else returns a `Result`. Nothing is checked on drop.
 
+pub mod attacks;
 pub mod client;
 pub mod database;
+pub mod dice;
 pub mod explore;
+pub mod faults;
+pub mod hostile;
 pub mod journal;
+pub mod keys;
 pub mod launch;
 pub mod load;
 pub mod meter;
 pub mod model;
+pub mod names;
 pub mod overload;
 pub mod payload;
 pub mod process;

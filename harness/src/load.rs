@@ -19,6 +19,7 @@ pub use self::figures::{Figures, Latencies, Percentiles};
 use self::receiver::DatingReceiver;
 use crate::client::{Client, NewEvent, NewWebhook, Publication, Refusal};
 use crate::database::{Cluster, Database};
+use crate::keys;
 use crate::launch::{Server, ServerOptions};
 use crate::realtime::{self, Stopwatch};
 use crate::signature::Keyring;
@@ -146,9 +147,11 @@ async fn own_server() -> anyhow::Result<(Server, Database, TokenKey)> {
     let options = ServerOptions {
         allowed_targets: vec!["127.0.0.0/8".to_owned()],
         platform_hosts: Vec::new(),
+        dns_servers: Vec::new(),
         key: key.clone(),
-        sealing_key: "5ea1".repeat(16),
+        sealing_key: keys::SEALING_KEY.to_owned(),
         extra_ca_file: None,
+        notices: None,
     };
     let database = Cluster::shared().await?.database().await?;
     let server = Server::start_in_real_time(&options, &database.url(None)).await?;

@@ -127,6 +127,11 @@ impl Process {
         self.child.id()
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Ends it as a power cut would, and waits until it is gone.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
@@ -145,6 +150,21 @@ impl Process {
     /// SIGCONT.
     pub async fn resume(&self) -> anyhow::Result<()> {
         self.signal("CONT").await
+    }
+
+    /// The most memory that it has held at any moment since it started, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not tell: only Linux does.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let process = self.child.id().context("it has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        let kibibytes = status.lines().find_map(|line| {
+            let amount = line.strip_prefix("VmHWM:")?.trim();
+            amount.strip_suffix(" kB")?.parse::<u64>().ok()
+        });
+        Ok(kibibytes.context("the system does not tell")? * 1024)
     }
 
     /// Waits until it has ended by itself.

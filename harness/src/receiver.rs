@@ -10,6 +10,7 @@ use bytes::Bytes;
 use wiremock::{Mock, MockServer, Request as Received, Respond, ResponseTemplate, matchers};
 
 use crate::journal::{Journal, Request};
+use crate::realtime;
 use crate::reply::{Answer, Script};
 use crate::signature::Keyring;
 use crate::timekeeper::Time;
@@ -57,6 +58,20 @@ impl Receiver {
         format!("{}/hook", self.server.uri())
     }
 
+    /// Waits until all who called have hung up and everything they sent before is in the journal; for when every server
+    /// has crashed. Where the system does not list its connections (other than Linux) it does not wait.
+    ///
+    /// # Panics
+    ///
+    /// When somebody still holds a connection after [`realtime::PATIENCE`].
+    pub async fn until_hung_up(&self) {
+        let port = self.server.address().port();
+        realtime::eventually("the receiver's callers have hung up", async || {
+            !std::fs::read_to_string("/proc/net/tcp").is_ok_and(|table| is_called(&table, port))
+        })
+        .await;
+    }
+
     /// Answers by another script from the next request on, counted anew.
     pub fn answer_with(&self, script: impl Into<Script>) {
         *self.script.lock().unwrap_or_else(PoisonError::into_inner) = (script.into(), 0);
@@ -66,6 +81,19 @@ impl Receiver {
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
+}
+
+/// Whether a connection to this port is open, or has been hung up and not been read to its end, by the kernel's table.
+fn is_called(table: &str, port: u16) -> bool {
+    const ESTABLISHED: &str = "01";
+    const CLOSE_WAIT: &str = "08";
+    table.lines().skip(1).any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let local = fields.next().and_then(|address| address.rsplit(':').next());
+        let state = fields.nth(1);
+        local.and_then(|local| u16::from_str_radix(local, 16).ok()) == Some(port)
+            && matches!(state, Some(ESTABLISHED | CLOSE_WAIT))
+    })
 }
 
 impl Respond for Responder {
@@ -106,5 +134,24 @@ impl Respond for Responder {
                 response
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_not_been_read_to_the_end_still_calls() {
+        let table = |state: &str| {
+            format!(
+                "  sl  local_address rem_address   st tx_queue rx_queue\n   0: 0100007F:1F90 0100007F:D2F0 {state} 00000000:0000\n"
+            )
+        };
+        for (state, called) in [("01", true), ("08", true), ("06", false), ("0A", false)] {
+            assert_eq!(is_called(&table(state), 8080), called, "{state}");
+        }
+        assert!(!is_called(&table("01"), 0xD2F0), "the other end is not ours");
+        assert!(!is_called("", 8080));
     }
 }

@@ -111,9 +111,14 @@ impl TokenKey {
             exp: expiry.as_second(),
         };
         let payload = serde_json::to_vec(&envelope).expect("strings and numbers are always JSON");
+        self.seal(r#"{"alg":"HS256","typ":"JWT"}"#, payload)
+    }
+
+    /// Whatever header and payload, signed with HMAC-SHA256: tokens that nobody should issue.
+    pub fn seal(&self, header: &str, payload: impl AsRef<[u8]>) -> String {
         let signed = format!(
             "{}.{}",
-            URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#),
+            URL_SAFE_NO_PAD.encode(header),
             URL_SAFE_NO_PAD.encode(payload)
         );
         let mut mac =

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
+use futures_util::future::join_all;
 use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 use tempfile::NamedTempFile;
 
@@ -36,6 +37,7 @@ use crate::journal::Journal;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
 use crate::realtime;
+use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
 use crate::wire::Authority;
@@ -66,8 +68,9 @@ struct Household {
     database_url: String,
     time: SimulatedTime,
     trust: Option<Trust>,
+    notice_endpoint: Option<Receiver>,
     // Last, so that the servers are gone before it is.
-    _database: Database,
+    database: Database,
 }
 
 /// An authority that servers trust, and the file from which they know it.
@@ -212,10 +215,9 @@ impl World {
     /// # Panics
     ///
     /// When the servers are not this world's.
-    pub fn crash(&mut self) {
-        for server in self.household().servers.drain(..) {
-            server.crash();
-        }
+    pub async fn crash(&mut self) {
+        let servers = self.household().servers.drain(..).map(Server::crash);
+        join_all(servers).await;
     }
 
     /// Starts one more server. Webhooks, events and all else are still there.
@@ -251,7 +253,7 @@ impl World {
         match &self.home {
             Home::Here(household) => {
                 let servers = household.servers.len();
-                self.crash();
+                self.crash().await;
                 for _ in 0..servers {
                     self.launch().await;
                 }
@@ -331,6 +333,11 @@ impl World {
             .with_token(Some(self.key.sign(claims, self.now())))
     }
 
+    /// The key that its servers know callers by.
+    pub fn token_key(&self) -> &TokenKey {
+        &self.key
+    }
+
     /// A caller without a token.
     ///
     /// # Panics
@@ -377,6 +384,14 @@ impl World {
         match &self.home {
             Home::Here(household) => household.meter.as_ref().map(Meter::by_text).unwrap_or_default(),
             Home::There(_) => BTreeMap::new(),
+        }
+    }
+
+    /// The database of its servers, where they are this process's own.
+    pub fn database(&self) -> Option<&Database> {
+        match &self.home {
+            Home::Here(household) => Some(&household.database),
+            Home::There(_) => None,
         }
     }
 

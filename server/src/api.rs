@@ -12,12 +12,15 @@ pub mod attempts;
 pub mod auth;
 pub mod catalog;
 pub mod connection;
+pub mod connections;
 pub mod context;
+mod cost;
 pub mod cursor;
 pub mod deliveries;
 pub mod document;
 pub mod error;
 pub mod events;
+pub mod gathering;
 pub mod global_id;
 mod graphiql;
 pub mod http;
@@ -62,7 +65,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use admission::Admission;
 pub use context::Services;
-use error::ApiError;
+use error::{ApiError, ErrorCode};
 use http::Endpoint;
 use rates::Rates;
 pub use sockets::Sockets;
@@ -104,6 +107,14 @@ pub fn router(services: Arc<Services>) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(clock, request_id::layer))
         .layer(compression())
+}
+
+/// What GraphQL answers before there is a [`router`].
+pub fn not_started() -> Response {
+    http::refusal(ApiError::new(
+        ErrorCode::Unavailable,
+        "The server is starting. Try again.",
+    ))
 }
 
 /// Lets pages of other origins call these routes. Tokens are sent by the page itself, never by the browser, so no

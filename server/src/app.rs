@@ -3,7 +3,7 @@
 //! Promises to listen before it works: what is asked while it starts or drains gets a clear 503, never a hanging
 //! connection. And to end in order: nothing new is taken, what is on the wire may end, the rest is given back.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,16 +18,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::api::connections::{self, Limits};
 use crate::api::persisted::Documents;
 use crate::api::sockets::Caps;
 use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
-use crate::engine::transport::{SystemResolver, Transport, TransportSettings, authorities};
-use crate::engine::{Engine, Parts, Places, Share};
+use crate::engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
+use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
 use crate::model::ids::LANES;
-use crate::policy::sealing::SealingKey;
+use crate::policy::sealing::Keyring;
+use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, facts};
 
@@ -51,17 +53,20 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let ready: Arc<OnceLock<Router>> = Arc::default();
     let http_stop = CancellationToken::new();
-    let http = axum::serve(listener, front(ready.clone()))
-        .with_graceful_shutdown(http_stop.clone().cancelled_owned())
-        .into_future();
+    let http = connections::serve(
+        listener,
+        front(ready.clone()),
+        Limits::new(settings.api.head_within),
+        http_stop.clone(),
+    );
     let http = async {
         let overdue = async {
             http_stop.cancelled().await;
             clock.real_sleep(HTTP_GRACE).await;
         };
         tokio::select! {
-            served = http => served.context("serving failed"),
-            () = overdue => Ok(()),
+            () = http => {}
+            () = overdue => {}
         }
     };
     let life = async {
@@ -85,10 +90,10 @@ pub async fn run(
         anyhow::Ok(())
     };
     // Not a task of its own: simulated time would wait for its listener.
-    let (served, lived) = tokio::join!(http, life);
+    let ((), lived) = tokio::join!(http, life);
     lived?;
     tracing::info!("stopped");
-    served
+    Ok(())
 }
 
 struct Started {
@@ -105,11 +110,10 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         .as_ref()
         .context("DATABASE_URL is not set")?;
     let keys = settings.keys.as_ref().context("there are no keys to run with")?;
-    let sealing =
-        SealingKey::parse(keys.sealing.expose_secret()).context("the sealing key cannot be used")?;
+    let sealing = Keyring::parse(keys.sealing.expose_secret()).context("the sealing keys cannot be used")?;
     let sealing = Arc::new(sealing);
-    let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts)
-        .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
+    let targets =
+        TargetPolicy::of(settings).context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
     let extra_ca_pem = match &settings.extra_ca_file {
         Some(file) => Some(
             std::fs::read(file)
@@ -117,15 +121,8 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         ),
         None => None,
     };
-    let transport = Transport::new(
-        clock.clone(),
-        TransportSettings {
-            targets: Arc::new(targets.clone()),
-            resolver: Arc::new(SystemResolver),
-            extra_ca_pem: extra_ca_pem.clone(),
-            user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
-        },
-    )?;
+    let resolver = Arc::new(DnsResolver::new(&settings.dns_servers)?);
+    let notices = notice_endpoint(settings, keys, resolver.clone(), extra_ca_pem.clone(), clock)?;
     let tokens = Verifier::new(
         key_set(keys, extra_ca_pem.as_deref(), clock).await?,
         &settings.jwt_issuer,
@@ -144,15 +141,18 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         clock: clock.clone(),
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
-        transport,
+        transport: transport(targets.clone(), resolver, extra_ca_pem.clone(), clock)?,
         places: Places {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
+            per_host: usize::try_from(settings.in_flight_per_host)?,
         },
         share: Share {
             events: usize::try_from(settings.api.publishing_of_company)?,
             calls: usize::try_from(settings.api.publishing_calls.div_ceil(2))?,
         },
+        notices,
+        lease: settings.lease,
         alone: settings.sole_process,
     })
     .await
@@ -197,6 +197,47 @@ async fn key_set(keys: &Keys, extra_ca_pem: Option<&[u8]>, clock: &Clock) -> any
             KeySet::fetched(jwks_client(extra_ca_pem)?, url.clone(), clock.clone()).await?
         }
     })
+}
+
+/// Where notices go (R4): like key sets the operator's own choice, so that it may be where webhooks may not lead (W10).
+fn notice_endpoint(
+    settings: &Settings,
+    keys: &Keys,
+    resolver: Arc<DnsResolver>,
+    extra_ca_pem: Option<Vec<u8>>,
+    clock: &Clock,
+) -> anyhow::Result<Option<NoticeEndpoint>> {
+    let Some(url) = &settings.notice_url else {
+        return Ok(None);
+    };
+    let secrets = keys
+        .notices
+        .as_ref()
+        .context("TENTERHOOK_NOTICE_SECRET_FILE is not set")?;
+    let targets = TargetPolicy::anywhere();
+    Ok(Some(NoticeEndpoint {
+        url: targets
+            .vet_url(url.as_str())
+            .context("TENTERHOOK_NOTICE_URL cannot be used")?,
+        secrets: signing::listed(secrets.expose_secret())
+            .context("TENTERHOOK_NOTICE_SECRET_FILE cannot be used")?,
+        transport: transport(targets, resolver, extra_ca_pem, clock)?,
+    }))
+}
+
+fn transport(
+    targets: TargetPolicy,
+    resolver: Arc<DnsResolver>,
+    extra_ca_pem: Option<Vec<u8>>,
+    clock: &Clock,
+) -> Result<Transport, TransportError> {
+    let settings = TransportSettings {
+        targets: Arc::new(targets),
+        resolver,
+        extra_ca_pem,
+        user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    Transport::new(clock.clone(), settings)
 }
 
 /// Key sets are the operator's own choice: their addresses are not vetted as a webhook's are.
@@ -257,11 +298,53 @@ fn front(ready: Arc<OnceLock<Router>>) -> Router {
 async fn forward(router: Option<Router>, request: Request) -> Response {
     match router {
         Some(router) => router.oneshot(request).await.into_response(),
+        None if request.uri().path() == "/graphql" => api::not_started(),
         None => (
             StatusCode::SERVICE_UNAVAILABLE,
             [("retry-after", "1")],
             "starting",
         )
             .into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Method;
+
+    use super::*;
+
+    async fn ask(method: Method, path: &str) -> (u16, String, String) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty());
+        let response = front(Arc::default()).oneshot(request.unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap());
+        let headers = format!("{} {}", header("content-type"), header("retry-after"));
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        (
+            head.status.as_u16(),
+            headers,
+            String::from_utf8(body.to_vec()).unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn who_asks_before_it_has_started_is_told_when_to_come_again() {
+        for method in [Method::GET, Method::POST] {
+            let (status, headers, body) = ask(method, "/graphql").await;
+            assert_eq!(
+                (status, headers.as_str()),
+                (503, "application/json; charset=utf-8 1")
+            );
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE");
+        }
+        let (status, headers, body) = ask(Method::GET, "/readyz").await;
+        assert_eq!(
+            (status, headers.as_str(), body.as_str()),
+            (503, "text/plain; charset=utf-8 1", "starting")
+        );
+        assert_eq!(ask(Method::GET, "/livez").await.0, 200);
     }
 }

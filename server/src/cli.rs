@@ -5,7 +5,10 @@
 
 mod dev;
 mod doctor;
+mod dumps;
+mod flags;
 mod lifetime;
+mod reseal;
 mod serve;
 mod settings;
 mod token;
@@ -14,13 +17,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
+use self::flags::Flags;
 use crate::api::schema;
-use crate::config::Settings;
 use crate::config::sources::{self, Loaded, Sources};
+use crate::config::{Settings, keys};
 use crate::store::migrations;
 use crate::{embedded, telemetry};
 
@@ -36,25 +40,15 @@ struct Arguments {
     command: Option<Command>,
 }
 
-/// Settings that have a flag. All have a variable and a name in the file: see `tenterhook settings`.
+/// Where settings come from besides the environment.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
 struct Common {
     /// A TOML file with settings.
     #[arg(long, global = true, env = sources::CONFIG_VARIABLE, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the API listens [default: 127.0.0.1:8080].
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
-    /// Where development keeps its database and keys.
-    #[arg(long, global = true, value_name = "FOLDER")]
-    data_dir: Option<String>,
-    /// The Postgres to use. Others on this machine can read a command line: DATABASE_URL is for passwords.
-    #[arg(long, global = true, value_name = "URL")]
-    database_url: Option<String>,
-    /// Whether time is real, or stands still until an operator moves it [default: system].
-    #[arg(long, global = true, value_name = "system|simulated")]
-    clock: Option<String>,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,6 +61,8 @@ enum Command {
     Migrate,
     /// Prints a token, signed with the development key or TENTERHOOK_JWT_SECRET_FILE.
     Token(token::Arguments),
+    /// Seals everything stored anew under the first sealing key, while servers serve: before an old key is taken away.
+    Reseal,
     /// Prints the GraphQL schema that the server serves.
     Schema,
     /// Checks settings, keys, database and outgoing TLS, and says what to do about what fails.
@@ -92,11 +88,13 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Dev => {
             let settings = common.load(Settings::development())?.settings;
             telemetry::init(&settings.log)?;
+            dumps::forbid()?;
             in_runtime(dev::run(settings))?;
         }
         Command::Serve => {
             let settings = common.load(Settings::default())?.settings;
             telemetry::init(&settings.log)?;
+            dumps::forbid()?;
             in_runtime(serve::run(settings))?;
         }
         Command::Migrate => {
@@ -107,6 +105,12 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(arguments) => {
             let settings = common.load(Settings::development())?.settings;
             answer(&format!("{}\n", token::print(&settings, &arguments)?))?;
+        }
+        Command::Reseal => {
+            let settings = common.load(Settings::default())?.settings;
+            telemetry::init(&settings.log)?;
+            dumps::forbid()?;
+            return in_runtime(reseal::run(&settings));
         }
         Command::Schema => answer(&schema::sdl())?,
         Command::Doctor(arguments) => {
@@ -127,21 +131,23 @@ impl Common {
                 .with_context(|| format!("can't read the settings file {}", path.display()))
         });
         let text = text.transpose()?;
-        let flags = [
-            ("listen", &self.listen),
-            ("data_dir", &self.data_dir),
-            ("database_url", &self.database_url),
-            ("clock", &self.clock),
-        ];
-        let flags = flags
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.clone()?)));
         let sources = Sources {
             file: self.config.as_deref().zip(text.as_deref()),
             environment: std::env::vars_os().collect(),
-            flags: flags.collect(),
+            flags: self.flags.0.clone(),
         };
-        Ok(sources::load(base, &sources)?)
+        let loaded = sources::load(base, &sources)?;
+        if let Some(path) = &self.config {
+            let secrets: Vec<_> = loaded.secrets_of_file().collect();
+            if !secrets.is_empty() && keys::is_open_to_everybody(path)? {
+                bail!(
+                    "{} has secrets in it ({}), and everybody on this machine can read or change it: `chmod o-rw` it",
+                    path.display(),
+                    secrets.join(", ")
+                );
+            }
+        }
+        Ok(loaded)
     }
 }
 
@@ -209,6 +215,8 @@ fn answer(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::table::TABLE;
+    use crate::config::{ClockKind, Origin};
 
     #[test]
     fn the_command_line_is_sound() {
@@ -228,8 +236,77 @@ mod tests {
         ])
         .unwrap();
         assert!(matches!(command, Some(Command::Dev)));
-        assert_eq!(common.listen.as_deref(), Some("127.0.0.1:1"));
-        assert_eq!(common.clock.as_deref(), Some("simulated"));
+        let chosen = [("listen", "127.0.0.1:1"), ("clock", "simulated")];
+        assert_eq!(common.flags.0, chosen.map(|(key, text)| (key, text.to_owned())));
+        let loaded = common.load(Settings::default()).unwrap();
+        assert_eq!(loaded.settings.clock, ClockKind::Simulated);
+        assert_eq!(loaded.origins["listen"], Origin::CommandLine);
+    }
+
+    #[test]
+    fn every_setting_has_a_flag() {
+        for entry in TABLE {
+            let flag = format!("--{}", entry.flag());
+            let Arguments { common, .. } =
+                Arguments::try_parse_from(["tenterhook", "serve", &flag, "it"]).unwrap();
+            assert_eq!(common.flags.0, [(entry.key, "it".to_owned())]);
+        }
+        let wrong = ["tenterhook", "--api-rate-burst", "soon"];
+        let wrong = Arguments::try_parse_from(wrong)
+            .unwrap()
+            .common
+            .load(Settings::default());
+        let wrong = wrong.unwrap_err().to_string();
+        assert!(
+            wrong.contains("--api-rate-burst is \"soon\", but must be"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn every_setting_is_found_in_the_help() {
+        let help = |flag| {
+            Arguments::try_parse_from(["tenterhook", "serve", flag])
+                .unwrap_err()
+                .to_string()
+        };
+        let (long, short) = (help("--help"), help("-h"));
+        for entry in TABLE {
+            let flag = format!("      --{} <VALUE>\n", entry.flag());
+            let (_, text) = long
+                .split_once(&flag)
+                .unwrap_or_else(|| panic!("no {flag} in\n{long}"));
+            let text = text.split("\n      --").next().unwrap();
+            assert!(text.contains(entry.meaning), "{text}");
+            assert!(text.contains(&format!("[env: {}]", entry.variable())), "{text}");
+        }
+        assert!(
+            short.contains("--listen") && !short.contains("--api-rate-burst"),
+            "{short}"
+        );
+        assert!(short.contains("see more with '--help'"), "{short}");
+    }
+
+    #[test]
+    fn a_settings_file_with_secrets_is_closed_to_everybody() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        let load = |text: &str, mode| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let arguments = ["tenterhook", "--config", path.to_str().unwrap()];
+            let arguments = Arguments::try_parse_from(arguments).unwrap();
+            arguments.common.load(Settings::default())
+        };
+        let secret = "database_url = 'postgres://u:hunter2@h/d'";
+        let error = load(secret, 0o644).unwrap_err().to_string();
+        assert!(
+            error.contains("database_url") && !error.contains("hunter2"),
+            "{error}"
+        );
+        assert!(load(secret, 0o640).is_ok());
+        assert!(load("log = 'debug'", 0o644).is_ok());
     }
 
     #[test]

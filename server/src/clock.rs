@@ -108,6 +108,19 @@ impl Clock {
         self.park(tokio::time::sleep(duration)).await;
     }
 
+    /// Runs `future` for `limit` of real time at the most on both clocks, and drops it then. For what the other end of a
+    /// socket may take, which simulated time knows nothing of; not for a tracked task, which is idle meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`DeadlineElapsed`] when the time is up.
+    pub async fn within<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, DeadlineElapsed> {
+        tokio::select! {
+            output = future => Ok(output),
+            () = self.real_sleep(limit) => Err(DeadlineElapsed),
+        }
+    }
+
     /// Waits for `duration` of real time in the middle of work: *not* idle, so simulated time does not move meanwhile.
     pub async fn linger(&self, duration: Duration) {
         tokio::time::sleep(duration).await;

@@ -7,7 +7,9 @@
 pub mod api;
 pub mod keys;
 pub mod policy;
+mod ports;
 pub mod sources;
+pub mod strength;
 pub mod table;
 mod value;
 
@@ -22,6 +24,7 @@ use url::Url;
 pub use api::ApiSettings;
 pub use keys::{JwksSource, KeyError, Keys, TokenKeys};
 pub use policy::PolicySettings;
+pub use ports::{NotPorts, PortRange};
 pub use sources::{Loaded, Origin, SettingsError};
 
 /// Which time the server lives in (T1).
@@ -56,11 +59,15 @@ pub struct Settings {
     pub keys: Option<Keys>,
     /// Whether no other process can be using the database. Not a setting: `dev` knows it of a database of its own.
     pub sole_process: bool,
-    /// A file with the secret that signs tokens with HS256.
+    /// The secret that signs tokens with HS256.
+    pub jwt_secret: Option<SecretString>,
+    /// A file with that secret.
     pub jwt_secret_file: Option<PathBuf>,
     /// The public keys that tokens may be signed with instead.
     pub jwks: Option<JwksSource>,
-    /// A file with the key under which credentials and signing secrets are stored (W11).
+    /// The keys under which credentials and signing secrets are stored (W11); the first seals.
+    pub sealing_key: Option<SecretString>,
+    /// A file with those keys.
     pub sealing_key_file: Option<PathBuf>,
     /// The `iss` that tokens must have.
     pub jwt_issuer: String,
@@ -68,16 +75,28 @@ pub struct Settings {
     pub jwt_audience: String,
     /// Addresses that webhooks may call although they are not public (W10).
     pub allowed_targets: Vec<IpNet>,
+    /// Addresses that webhooks may not call although they are public (W10).
+    pub denied_targets: Vec<IpNet>,
+    /// The ports that webhooks may call; none means all (W10).
+    pub target_ports: Vec<PortRange>,
+    /// The servers that host names are looked up at; none means the machine's own configuration.
+    pub dns_servers: Vec<SocketAddr>,
     /// The platform's own hosts, which webhooks may not call (W10).
     pub platform_hosts: Vec<String>,
     /// Certificates that receivers may be signed by besides the public ones.
     pub extra_ca_file: Option<PathBuf>,
     /// Where notices are delivered besides the API (R4).
     pub notice_url: Option<Url>,
+    /// A file with the secrets that sign them.
+    pub notice_secret_file: Option<PathBuf>,
     /// Attempts in flight at once in this process (D8).
     pub in_flight: u32,
     /// Attempts in flight at once to one webhook, in this process (D8).
     pub in_flight_per_webhook: u32,
+    /// Attempts in flight at once to one host and port, from all webhooks that lead there, in this process.
+    pub in_flight_per_host: u32,
+    /// How long a delivery is one process's without a word from it (D6). The same in every process of a database.
+    pub lease: Duration,
     /// How the API answers.
     pub api: ApiSettings,
     /// The numbers of the policy.
@@ -97,17 +116,25 @@ impl Default for Settings {
             pg_bin_dir: None,
             keys: None,
             sole_process: false,
+            jwt_secret: None,
             jwt_secret_file: None,
             jwks: None,
+            sealing_key: None,
             sealing_key_file: None,
             jwt_issuer: "tenterhook".to_owned(),
             jwt_audience: "tenterhook".to_owned(),
             allowed_targets: Vec::new(),
+            denied_targets: Vec::new(),
+            target_ports: Vec::new(),
+            dns_servers: Vec::new(),
             platform_hosts: Vec::new(),
             extra_ca_file: None,
             notice_url: None,
+            notice_secret_file: None,
             in_flight: 512,
             in_flight_per_webhook: 8,
+            in_flight_per_host: 128,
+            lease: Duration::from_secs(90),
             api: ApiSettings::default(),
             policy: PolicySettings::default(),
         }
@@ -137,13 +164,35 @@ impl Settings {
                  it could move time",
             ),
             (
-                self.jwt_secret_file.is_some() && self.jwks.is_some(),
-                "jwt_secret_file and jwks are both set: tokens are signed either with a secret or with the keys of a \
-                 key set, choose one",
+                (self.jwt_secret.is_some() || self.jwt_secret_file.is_some()) && self.jwks.is_some(),
+                "jwt_secret_file (or jwt_secret) and jwks are both set: tokens are signed either with a secret or with \
+                 the keys of a key set, choose one",
+            ),
+            (
+                self.jwt_secret.is_some() && self.jwt_secret_file.is_some(),
+                "jwt_secret and jwt_secret_file are both set: there is one secret, choose where it is",
+            ),
+            (
+                self.sealing_key.is_some() && self.sealing_key_file.is_some(),
+                "sealing_key and sealing_key_file are both set: put all keys in one of them, the one that seals first",
+            ),
+            (
+                self.notice_url.is_some() != self.notice_secret_file.is_some(),
+                "notice_url and notice_secret_file go together: notices are never sent unsigned",
             ),
             (
                 self.in_flight_per_webhook > self.in_flight,
                 "in_flight_per_webhook is above in_flight: one webhook can't have more attempts than all",
+            ),
+            (
+                self.in_flight_per_webhook > self.in_flight_per_host,
+                "in_flight_per_webhook is above in_flight_per_host: one webhook can't have more attempts than all \
+                 that lead where it does",
+            ),
+            (
+                policy.attempt_timeout > self.lease / 3,
+                "policy.attempt_timeout is above a third of lease: a delivery is given back before its attempt could \
+                 be over and recorded",
             ),
             (
                 self.api.rate_per_token > self.api.rate_per_company,
@@ -185,11 +234,11 @@ impl Settings {
                 "DATABASE_URL: the Postgres to keep everything in",
             ),
             (
-                self.jwt_secret_file.is_none() && self.jwks.is_none(),
+                self.jwt_secret.is_none() && self.jwt_secret_file.is_none() && self.jwks.is_none(),
                 "TENTERHOOK_JWT_SECRET_FILE or TENTERHOOK_JWKS: what tokens are signed with",
             ),
             (
-                self.sealing_key_file.is_none(),
+                self.sealing_key.is_none() && self.sealing_key_file.is_none(),
                 "TENTERHOOK_SEALING_KEY_FILE: the key that stored credentials are encrypted with (`openssl rand -hex 32`)",
             ),
         ];

@@ -13,7 +13,7 @@
 //!  publish ─▶ committer ──leased rows──▶ queue ─▶ attempt ─▶ settler ─▶ (rows, health, notices)
 //!                  └──overflow──▶ calendar ─▶ claimer ─┘            └──retries──▶ calendar
 //!  feed: what other processes did     sweeper: what time did     node: who is alive     leases: what stays ours
-//!  live: what the API's subscribers are told
+//!  live: what the API's subscribers are told    notifier: what the platform's own endpoint is told
 //! ```
 
 mod attempt;
@@ -28,13 +28,16 @@ mod leases;
 pub mod live;
 mod metrics;
 mod node;
+mod notifier;
 pub mod publisher;
 mod queue;
 mod registry;
 mod replays;
+pub mod resealing;
 mod settler;
 mod shared;
 mod sweeper;
+mod tempo;
 mod test_delivery;
 mod transitions;
 pub mod transport;
@@ -44,32 +47,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use door::Share;
 pub use handles::{Gauges, Prober, Propagation, Replayer};
 pub use live::Live;
+pub use notifier::NoticeEndpoint;
 pub use publisher::{PublishError, Published, Publisher};
 pub use queue::Places;
-pub use replays::Replayed;
+pub use replays::{REPLAYS_SHOWN, Replayed};
 pub use test_delivery::{NotTested, Tested};
 
 use self::door::Door;
 use self::feed::Feed;
 use self::registry::Registry;
 use self::shared::{Foundations, Shared};
+use self::tempo::Tempo;
 use self::transport::Transport;
 use crate::clock::Clock;
 use crate::config::policy::PolicySettings;
-use crate::policy::sealing::SealingKey;
+use crate::policy::sealing::Keyring;
 use crate::store::settle::Then;
 use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
 
-/// How long a lease lasts: the attempt's time-out, the longest wait in memory and a settle, with room to spare.
-/// Half of it is left when it is extended.
-const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// Tasks that store publications. Three: one company keeps two busy at most, one committing while the other collects,
 /// and the third is there for all others.
 const COMMITTERS: usize = 3;
@@ -85,13 +86,17 @@ pub struct Parts {
     /// The numbers.
     pub policy: Arc<PolicySettings>,
     /// Opens the webhooks' secrets.
-    pub sealing: Arc<SealingKey>,
+    pub sealing: Arc<Keyring>,
     /// Makes the requests.
     pub transport: Transport,
     /// How much may be on the wire at once.
     pub places: Places,
     /// How much of one company may wait to be stored.
     pub share: Share,
+    /// Where notices are delivered to, if the platform has an endpoint for them (R4).
+    pub notices: Option<NoticeEndpoint>,
+    /// How long a delivery is one process's, the same in all of them.
+    pub lease: Duration,
     /// Whether no other process can be using the database: then what a predecessor held is taken at once.
     pub alone: bool,
 }
@@ -103,6 +108,7 @@ pub struct Engine {
     door: Arc<Door>,
     committers: Vec<JoinHandle<()>>,
     settlers: Vec<JoinHandle<()>>,
+    notifier: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -117,6 +123,8 @@ impl Engine {
             transport,
             places,
             share,
+            notices,
+            lease,
             alone,
         } = parts;
         let (from, node) = {
@@ -130,8 +138,10 @@ impl Engine {
             )
         };
         let (settlers, results): (Vec<_>, Vec<_>) = (0..SETTLERS).map(|_| mpsc::unbounded_channel()).unzip();
+        let tempo = Tempo::of(lease);
         let shared = Shared::new(Foundations {
-            feed: Feed::new(&clock, from),
+            feed: Feed::new(&clock, from, tempo),
+            tempo,
             registry: Registry::new(sealing),
             store,
             clock: clock.clone(),
@@ -139,6 +149,7 @@ impl Engine {
             transport,
             node,
             places,
+            sends_notices: notices.is_some(),
             settlers,
         });
         housekeeping::ensure_partitions(&shared, partitions::day(clock.now())).await?;
@@ -159,6 +170,10 @@ impl Engine {
             .into_iter()
             .map(|results| clock.spawn("settler", settler::run(shared.clone(), results)))
             .collect();
+        let notifier = notices.map(|endpoint| {
+            let run = notifier::run(shared.clone(), Arc::new(endpoint));
+            clock.spawn("notifier", run)
+        });
         let others = vec![
             clock.spawn("feed", feed::run(shared.clone())),
             clock.spawn("node", node::run(shared.clone())),
@@ -175,6 +190,7 @@ impl Engine {
             door,
             committers,
             settlers,
+            notifier,
             others,
         })
     }
@@ -219,6 +235,7 @@ impl Engine {
             door,
             committers,
             settlers,
+            mut notifier,
             others,
         } = self;
         shared.stopping.store(true, Ordering::Release);
@@ -227,9 +244,16 @@ impl Engine {
         for held in shared.take_all() {
             shared.let_go(&held, Then::Release(now));
         }
+        shared.owed.notify_one();
+        let quiet = async {
+            until_quiet(&shared).await;
+            if let Some(notifier) = &mut notifier {
+                let _ = shared.clock.park(notifier).await;
+            }
+        };
         tokio::select! {
             () = shared.clock.real_sleep(grace) => tracing::warn!("requests are still on the wire after the grace time"),
-            () = until_quiet(&shared) => {}
+            () = quiet => {}
         }
         for committer in committers {
             let _ = shared.clock.park(committer).await;
@@ -242,7 +266,7 @@ impl Engine {
             let _ = shared.clock.park(settler).await;
         }
         let given_back = give_back(&shared).await;
-        others.iter().for_each(JoinHandle::abort);
+        others.iter().chain(&notifier).for_each(JoinHandle::abort);
         let left = match given_back {
             Ok(()) => sign_off(&shared).await,
             Err(error) => Err(error),

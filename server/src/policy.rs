@@ -6,10 +6,12 @@
 //! storing it is the store's part, acting the engine's.
 
 pub mod access;
+pub mod echoes;
 pub mod health;
 pub mod limits;
 pub mod matching;
 pub mod merging;
+pub mod notice;
 pub mod payload;
 pub mod retry;
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod installations;
 pub mod live;
 pub mod migrations;
 pub mod nodes;
+pub mod notice_queues;
 pub mod notices;
 pub mod page;
 pub mod partitions;
@@ -34,6 +35,7 @@ pub mod removal;
 pub mod replay;
 pub mod replay_keys;
 mod schema;
+pub mod sealed;
 pub mod settle;
 pub mod sql;
 pub mod stats;
@@ -66,6 +68,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
+    /// Another transaction took first what this one was about to take; run again, it sees that.
+    #[error("another transaction was quicker")]
+    Overtaken,
     /// A row holds something no version of the server writes.
     #[error("inconsistent row in {table}: {what}")]
     Inconsistent {
@@ -77,12 +82,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same transaction may succeed when run again: a deadlock or a serialization failure.
+    /// Whether the same transaction may succeed when run again: after a deadlock or a serialization failure, or if it was
+    /// overtaken.
     pub fn is_transient(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
         matches!(
             self,
-            Self::Database(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
+            Self::Overtaken
+                | Self::Database(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
         ) || matches!(self, Self::Database(Error::DatabaseError(_, info)) if info.message().contains("deadlock"))
     }
 
@@ -91,14 +98,16 @@ impl StoreError {
         use diesel::result::{DatabaseErrorKind, Error};
         match self {
             Self::Unavailable(_) => true,
+            // By their words where Diesel does not tell the SQLSTATE: Postgres ends a connection by saying so.
             Self::Database(Error::DatabaseError(kind, info)) => {
                 matches!(
                     kind,
                     DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
                 ) || info.message().contains("statement timeout")
+                    || info.message().starts_with("terminating connection")
             }
             Self::Database(Error::BrokenTransactionManager) => true,
-            Self::Database(_) | Self::Inconsistent { .. } => false,
+            Self::Database(_) | Self::Overtaken | Self::Inconsistent { .. } => false,
         }
     }
 }

@@ -3,6 +3,10 @@
 
 mod process {
     pub mod cast;
+    mod faults;
+    #[cfg(target_os = "linux")]
+    mod floods;
+    mod secrets;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +16,7 @@ use serde_json::json;
 use tenterhook::embedded::EmbeddedPostgres;
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::database::Cluster;
+use tenterhook_harness::keys::SEALING_KEY;
 use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Answer, Script};
@@ -171,7 +176,8 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
 
     process.terminate().await.unwrap();
     realtime::eventually("it takes nothing new", async || {
-        callers.platform().publish_one(deal_changed()).await.is_err()
+        let refused = callers.platform().publish_one(deal_changed()).await.err();
+        refused.is_some_and(|refusal| refusal.code() == "UNAVAILABLE")
     })
     .await;
     cue.give();
@@ -183,7 +189,7 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
         PASSWORD,
         &created.signing_secret,
         "Bearer ey",
-        &"5ea1".repeat(16),
+        SEALING_KEY,
     ] {
         assert!(!printed.contains(secret), "it printed {secret}");
     }
@@ -299,6 +305,14 @@ async fn settings_that_make_no_sense_are_refused_by_name() {
         (
             with("TENTERHOOK_CLOCK", "simulated").setting("TENTERHOOK_LISTEN", "0.0.0.0:0"),
             "clock listen",
+        ),
+        (
+            with("TENTERHOOK_NOTICE_URL", "platform.example/notices"),
+            "TENTERHOOK_NOTICE_URL",
+        ),
+        (
+            with("TENTERHOOK_NOTICE_URL", "https://platform.example/notices"),
+            "notice_url notice_secret_file",
         ),
         (
             program().argument("serve"),

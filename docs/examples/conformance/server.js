@@ -1,4 +1,11 @@
-// The server that is looked at, from the environment: an address, and tokens of a user and of the platform.
+// The server that is looked at, from the environment: an address, and tokens of a user and of the platform. With
+// SERVER_PID_FILE it can be stopped too: whose number that file holds is started again, at the same address.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
+
 function needed(name) {
   const value = process.env[name];
   if (!value) {
@@ -28,9 +35,9 @@ export async function ask(query, variables = {}, token = userToken) {
   return data;
 }
 
-/** Publishes a change of deal 8 to the user's company. */
+/** Publishes a change of deal 8 to the user's company; the event's id. */
 export async function publish() {
-  const { viewer } = await ask('{ viewer { companyId userId } }');
+  const { viewer } = await ask(VIEWER);
   const event = {
     companyId: viewer.companyId,
     userId: viewer.userId,
@@ -40,12 +47,52 @@ export async function publish() {
     data: { id: 8 },
   };
   const { publishEvents } = await ask(
-    'mutation($input: PublishEventsInput!) { publishEvents(input: $input) { events { deliveryCount } userErrors { code } } }',
+    'mutation($input: PublishEventsInput!) { publishEvents(input: $input) { events { event { eventId } } userErrors { code } } }',
     { input: { events: [event] } },
     platformToken,
   );
-  return publishEvents.events[0].deliveryCount;
+  return publishEvents.events[0].event.eventId;
 }
+
+/** A webhook of the user's that leads to a receiver which takes whatever comes; its id, and how it ends. */
+export async function hook() {
+  const receiver = createServer((_, response) => response.end());
+  receiver.listen(0, '127.0.0.1');
+  await once(receiver, 'listening');
+  const { createWebhook } = await ask(CREATE, webhook(`http://127.0.0.1:${receiver.address().port}/`));
+  assert.deepEqual(createWebhook.userErrors, []);
+  const { id } = createWebhook.webhook;
+  const end = async () => {
+    await deleteWebhook(id);
+    receiver.close();
+    receiver.closeAllConnections();
+  };
+  return { id, end };
+}
+
+export const deleteWebhook = (id) => ask(DELETE, { id });
+
+const PID_FILE = process.env.SERVER_PID_FILE;
+const RESTART_MS = 60_000;
+const LOOK_EVERY_MS = 50;
+
+/** Whether `restart` can be called. */
+export const RESTARTS = Boolean(PID_FILE);
+
+/** Ends the server by a signal and waits until another one is ready in its place. */
+export async function restart(signal) {
+  const pid = readFileSync(PID_FILE, 'utf8');
+  process.kill(Number(pid), signal);
+  const late = Date.now() + RESTART_MS;
+  while (readFileSync(PID_FILE, 'utf8') === pid || !(await isReady())) {
+    if (Date.now() > late) {
+      throw new Error('the server did not come back');
+    }
+    await pause(LOOK_EVERY_MS);
+  }
+}
+
+const isReady = () => fetch(new URL('/readyz', url)).then(({ ok }) => ok, () => false);
 
 // What every client below is asked to do.
 
@@ -66,7 +113,7 @@ export const DELETE = `mutation Delete($id: ID!) {
 export const RECORDED = `subscription Recorded($id: ID) {
   attemptRecorded(webhookId: $id) {
     number
-    delivery { webhook { id } }
+    delivery { webhook { id } event { eventId } }
   }
 }`;
 

@@ -143,18 +143,8 @@ impl Client {
     ///
     /// When the server does not accept it; says how it was refused.
     pub async fn live(&self) -> anyhow::Result<LiveClient> {
-        let mut socket = RawSocket::connect(&self.server, Some(PROTOCOL)).await?;
-        let payload = self
-            .token
-            .as_ref()
-            .map(|token| json!({"authorization": format!("Bearer {token}")}));
-        socket
-            .send(&json!({"type": "connection_init", "payload": payload}))
-            .await?;
-        let answer = socket.message().await?;
-        ensure!(answer["type"] == "connection_ack", "not acknowledged: {answer}");
         Ok(LiveClient {
-            socket,
+            socket: self.socket().await?,
             last: 0,
             waiting: HashMap::new(),
         })

@@ -8,9 +8,12 @@ use super::{Client, Refusal};
 
 /// One notice.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// The global id.
     pub id: String,
+    /// What its delivery to the platform's endpoint carries.
+    pub notice_id: String,
     /// `BANNED`, `FAILING_24H`, ….
     pub kind: String,
     /// When the transition happened, not when it was written.
@@ -24,7 +27,7 @@ impl Client {
     pub async fn notices(&self, webhook: &str) -> Result<Vec<Notice>, Refusal> {
         let document = "query($filter: NoticeFilter, $first: Int, $after: String) { \
             notices(filter: $filter, first: $first, after: $after) { \
-            nodes { id kind at message } pageInfo { hasNextPage endCursor } } }";
+            nodes { id noticeId kind at message } pageInfo { hasNextPage endCursor } } }";
         let filter = json!({"filter": {"webhookId": webhook}});
         let mut newest_first: Vec<Notice> = self.collect(document, filter, "/notices").await?;
         newest_first.reverse();

@@ -130,6 +130,12 @@ impl Explore {
         for (place, step) in &found.plan.steps {
             text.push_str(&format!("  {place:>4}  {step}\n"));
         }
+        if !found.heard.is_empty() {
+            text.push_str(&format!(
+                "\nthe last that receivers heard:\n{}\n",
+                indented(&found.heard.join("\n"))
+            ));
+        }
         let places: Vec<String> = found.plan.places().iter().map(usize::to_string).collect();
         let steps = if self.steps == STEPS {
             String::new()

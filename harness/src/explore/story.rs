@@ -392,7 +392,9 @@ impl<'w> Story<'w> {
             return Ok(());
         }
         let servers = self.world.servers();
-        self.world.crash();
+        self.world.crash().await;
+        // What a dead server sent is told from what the next one sends only by having been heard.
+        self.receiver.until_hung_up().await;
         self.listen()?;
         for mirror in &mut self.mirrors {
             // What was answered this moment stays: whether it was recorded or is tried again, it ends this moment.

@@ -1,6 +1,5 @@
 //! A real server on a Postgres of its own, and the webhooks of very many users.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
@@ -10,6 +9,7 @@ use tempfile::TempDir;
 use super::crowd::Crowd;
 use crate::client::{Client, NewWebhook};
 use crate::database::{Cluster, Database};
+use crate::keys;
 use crate::process::{Process, Program};
 use crate::realtime;
 use crate::token::{Claims, TokenKey};
@@ -37,22 +37,20 @@ pub struct Stage {
 impl Stage {
     /// Starts Postgres and the server. No ban ends anything: failures may go on for ever.
     pub async fn start(server: &Path) -> anyhow::Result<Self> {
-        let keys = tempfile::tempdir()?;
-        let file = |name: &str, content: &str| {
-            let path = keys.path().join(name);
-            fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-            anyhow::Ok(path)
+        let folder = tempfile::tempdir()?;
+        let file = |name: &str, key: &str| {
+            let written = keys::file(folder.path(), name, key);
+            written.with_context(|| format!("cannot write the key {name}"))
         };
         let database = Cluster::shared().await?.database().await?;
         let process = Program::new(server)
             .argument("serve")
             .setting("DATABASE_URL", database.url(None))
             .setting("TENTERHOOK_JWT_SECRET_FILE", file("jwt", SECRET)?)
-            .setting(
-                "TENTERHOOK_SEALING_KEY_FILE",
-                file("sealing", &"5ea1".repeat(16))?,
-            )
+            .setting("TENTERHOOK_SEALING_KEY_FILE", file("sealing", keys::SEALING_KEY)?)
             .setting("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8")
+            // All receivers share an address here.
+            .setting("TENTERHOOK_IN_FLIGHT_PER_HOST", "512")
             .setting("TENTERHOOK_POLICY_BAN_THRESHOLD", "1000000")
             .setting("TENTERHOOK_POLICY_WEBHOOK_LIMIT", "10000")
             .serve()
@@ -66,7 +64,7 @@ impl Stage {
                 issuer: name(),
                 audience: name(),
             },
-            _keys: keys,
+            _keys: folder,
         })
     }
 

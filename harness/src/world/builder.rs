@@ -8,8 +8,11 @@ use super::pace::Pace;
 use super::{Home, Household, Place, Trust, World};
 use crate::client::CallLog;
 use crate::database::Cluster;
-use crate::launch::{Server, ServerOptions, SimulatedTime};
+use crate::keys;
+use crate::launch::{NoticeOptions, Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
+use crate::names::NameServer;
+use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::token::TokenKey;
 
@@ -24,6 +27,7 @@ pub struct WorldBuilder {
     beginning: Timestamp,
     metered: bool,
     trusting: bool,
+    notice_secrets: Option<String>,
 }
 
 impl WorldBuilder {
@@ -32,13 +36,15 @@ impl WorldBuilder {
         let options = ServerOptions {
             allowed_targets: vec!["127.0.0.0/8".to_owned()],
             platform_hosts: Vec::new(),
+            dns_servers: Vec::new(),
             key: TokenKey {
                 secret: "of a world that exists only for a test".to_owned(),
                 issuer: "harness".to_owned(),
                 audience: "harness".to_owned(),
             },
-            sealing_key: "5ea1".repeat(16),
+            sealing_key: keys::SEALING_KEY.to_owned(),
             extra_ca_file: None,
+            notices: None,
         };
         Self {
             servers: 1,
@@ -46,6 +52,7 @@ impl WorldBuilder {
             beginning: BEGINNING,
             metered: false,
             trusting: false,
+            notice_secrets: None,
         }
     }
 
@@ -63,6 +70,12 @@ impl WorldBuilder {
     /// The platform's own hosts, which webhooks may not call (W10).
     pub fn platform_hosts(mut self, hosts: &[&str]) -> Self {
         self.options.platform_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self
+    }
+
+    /// The DNS that the servers ask.
+    pub fn names(mut self, names: &NameServer) -> Self {
+        self.options.dns_servers = vec![names.address()];
         self
     }
 
@@ -86,6 +99,15 @@ impl WorldBuilder {
     pub fn trusting(self) -> Self {
         Self {
             trusting: true,
+            ..self
+        }
+    }
+
+    /// Servers that deliver notices to an endpoint of the platform's, signed with these secrets:
+    /// [`World::notice_endpoint`].
+    pub fn notifying(self, secrets: &[&str]) -> Self {
+        Self {
+            notice_secrets: Some(secrets.join("\n")),
             ..self
         }
     }
@@ -117,11 +139,21 @@ impl WorldBuilder {
         let trust = if self.trusting { Some(Trust::new()?) } else { None };
         self.options.extra_ca_file = trust.as_ref().map(|trust| trust.file.path().to_owned());
         let time = SimulatedTime::starting_at(self.beginning)?;
+        let pace = Pace::Here(time.clone());
+        let mut notice_endpoint = None;
+        if let Some(secrets) = self.notice_secrets {
+            // A keyring of its own: no webhook's secret may sign what comes here.
+            let endpoint = Receiver::start(pace.time(), Keyring::default(), 200).await;
+            self.options.notices = Some(NoticeOptions {
+                url: endpoint.url(),
+                secrets,
+            });
+            notice_endpoint = Some(endpoint);
+        }
         let mut servers = Vec::new();
         for number in 0..self.servers {
             servers.push(Server::start(&self.options, &url, &time, number == 0).await?);
         }
-        let pace = Pace::Here(time.clone());
         Ok(World {
             began: pace.now(),
             log: CallLog::new(pace.time()),
@@ -137,7 +169,8 @@ impl WorldBuilder {
                 database_url: url,
                 time,
                 trust,
-                _database: database,
+                notice_endpoint,
+                database,
             })),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::World;
+use super::{Home, World};
 use crate::journal::Journal;
 use crate::receiver::Receiver;
 use crate::reply::Script;
@@ -80,6 +80,20 @@ impl World {
     pub async fn deaf(&self) -> WireReceiver {
         let receiver = WireReceiver::deaf(self.shared_time(), self.keyring.clone()).await;
         receiver.unwrap_or_else(|error| panic!("no port to be deaf on: {error}"))
+    }
+
+    /// The platform's endpoint for notices; see [`WorldBuilder::notifying`](super::WorldBuilder::notifying). What comes is
+    /// not judged: it is no delivery.
+    ///
+    /// # Panics
+    ///
+    /// When the world was built without.
+    pub fn notice_endpoint(&self) -> &Receiver {
+        let endpoint = match &self.home {
+            Home::Here(household) => household.notice_endpoint.as_ref(),
+            Home::There(_) => None,
+        };
+        endpoint.unwrap_or_else(|| panic!("no server here has an endpoint for notices"))
     }
 
     async fn listen(&self, listen: Listen, conducts: Conducts) -> WireReceiver {

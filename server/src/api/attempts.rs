@@ -60,7 +60,7 @@ impl Attempt {
 
     fn facts(&self, webhook: WebhookNumber) -> RequestFacts {
         RequestFacts {
-            event: self.attempt.delivery.event,
+            message: self.attempt.delivery.event.0,
             webhook,
             attempt: self.attempt.number,
             started_at: self.attempt.started_at,

@@ -2,7 +2,7 @@
 
 use super::context::{Services, Session};
 use super::error::{ApiError, ErrorCode, Result};
-use super::token::Refusal;
+use super::token::{Refusal, Verified};
 use crate::model::access::Caller;
 use crate::store::users::{self, UserEntry};
 
@@ -15,14 +15,19 @@ pub async fn authenticate(services: &Services, authorization: Option<&str>) -> R
         .and_then(bearer)
         .ok_or_else(|| unauthenticated("A bearer token is needed."))?;
     let now = services.clock.now();
-    let (caller, expires_at) = services
+    let Verified {
+        caller,
+        name,
+        expires_at,
+    } = services
         .tokens
-        .verify_until(token, now)
+        .verify(token, now)
         .await
         .map_err(unauthenticated)?;
     let Caller::User(user) = &caller else {
         return Ok(Session {
             caller,
+            token: name,
             app_installed: false,
             expires_at,
         });
@@ -42,6 +47,7 @@ pub async fn authenticate(services: &Services, authorization: Option<&str>) -> R
     }
     Ok(Session {
         app_installed: presence.app_installed,
+        token: name,
         caller,
         expires_at,
     })

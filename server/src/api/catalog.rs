@@ -13,9 +13,9 @@ use crate::policy::matching;
 pub struct EventCatalog {
     /// The payload version.
     version: PayloadVersion,
-    /// Its actions.
+    /// Which actions can be named.
     actions: Vec<EventAction>,
-    /// Its objects.
+    /// Which objects can be named.
     objects: Vec<EventObject>,
 }
 

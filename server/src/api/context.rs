@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use super::error::{ApiError, Result};
 use super::persisted::Documents;
 use super::sockets::Sockets;
-use super::token::Verifier;
+use super::token::{TokenName, Verifier};
 use crate::clock::Clock;
 use crate::config::{PolicySettings, Settings};
 use crate::engine::{Gauges, Live, Prober, Propagation, Publisher, Replayer};
 use crate::model::access::{Caller, WebhookScope};
 use crate::policy::access;
-use crate::policy::sealing::SealingKey;
+use crate::policy::sealing::Keyring;
 use crate::policy::target::TargetPolicy;
 use crate::store::Store;
 use crate::store::reach::Cutoffs;
@@ -30,7 +30,7 @@ pub struct Services {
     /// Where webhooks may point (W10).
     pub targets: TargetPolicy,
     /// Seals credentials and signing secrets (W11).
-    pub sealing: Arc<SealingKey>,
+    pub sealing: Arc<Keyring>,
     /// Judges tokens.
     pub tokens: Verifier,
     /// Documents that are executed by their hash.
@@ -74,6 +74,8 @@ impl Services {
 pub struct Session {
     /// Whoever holds the token.
     pub caller: Caller,
+    /// Which of the holder's tokens, as far as it says.
+    pub token: TokenName,
     /// Whether the token's user has the token's app installed.
     pub app_installed: bool,
     /// When the token's end is reached (T2).

@@ -50,10 +50,12 @@ pub fn decode_webhook(order: WebhookOrder) -> impl Fn(&[u8]) -> Option<WebhookKe
             let name = std::str::from_utf8(name)
                 .ok()
                 .filter(|name| !name.contains('\0'))?;
-            Some(WebhookKey::Name(
-                (*named == 1).then(|| name.to_owned()),
-                WebhookId(Uuid::from_bytes(*id)),
-            ))
+            let name = match (named, name) {
+                (0, "") => None,
+                (1, name) => Some(name.to_owned()),
+                _ => return None,
+            };
+            Some(WebhookKey::Name(name, WebhookId(Uuid::from_bytes(*id))))
         }
         _ => None,
     }
@@ -163,6 +165,9 @@ mod tests {
             assert_eq!(named(&encode_webhook(&by_name)), Some(by_name.clone()));
             assert_eq!(created(&encode_webhook(&by_name)), None);
         }
+        let mut nameless = encode_webhook(&WebhookKey::Name(None, webhook));
+        nameless.extend(b"name");
+        assert_eq!(named(&nameless), None, "a second spelling");
         assert_eq!(decode_delivery(&encode_delivery(&place)), Some(place));
         assert_eq!(decode_app(&encode_app(&app)), Some(app.clone()));
         assert_eq!(decode_delivery(&encode_app(&app)), None);

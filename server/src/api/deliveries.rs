@@ -7,6 +7,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Object};
 use super::attempts::Attempt;
 use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
 use super::context::Ask;
+use super::cost::Outlook;
 use super::cursor;
 use super::error::{ApiError, Result};
 use super::events::Event;
@@ -173,10 +174,10 @@ impl Delivery {
         Ok(one(ctx, DeliveryAt(first)).await?.map(Self::from))
     }
 
-    /// Its attempts, oldest first: at most four.
+    /// Its attempts, oldest first: at most four, unless the operator has chosen another number of retries.
     ///
-    /// Costs 1, and four times what is selected of an attempt.
-    #[graphql(complexity = "cost_of(4, child_complexity)")]
+    /// Costs 1, and what is selected of an attempt for each that it can have.
+    #[graphql(complexity = "cost_of(Outlook::current().attempts.into(), child_complexity)")]
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<Attempt>> {
         if let Some(tested) = &self.tested {
             return Ok(vec![Attempt::new(tested.attempt.clone(), self.clone())]);

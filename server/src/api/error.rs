@@ -30,6 +30,8 @@ pub enum ErrorCode {
     TooComplex,
     /// The request's body is too large.
     PayloadTooLarge,
+    /// The request did not come whole in the time that it has.
+    RequestTimeout,
     /// As much of this as allowed is under way, or was asked for lately.
     RateLimited,
     /// No document is known under the hash that the request names.
@@ -52,6 +54,7 @@ impl ErrorCode {
             Self::TooDeep => "QUERY_TOO_DEEP",
             Self::TooComplex => "QUERY_TOO_COMPLEX",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::RequestTimeout => "REQUEST_TIMEOUT",
             Self::RateLimited => "RATE_LIMITED",
             Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::Unavailable => "UNAVAILABLE",

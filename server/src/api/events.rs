@@ -8,7 +8,7 @@ use super::deliveries::{Delivery, lane_of, list};
 use super::error::{ApiError, Result};
 use super::global_id::{GlobalId, carried_event};
 use super::scalars::{DateTime, EventObject};
-use crate::model::access::{Caller, UserRole};
+use crate::model::access::Caller;
 use crate::model::ids::{EventId, Lane};
 use crate::model::{event, webhook};
 use crate::policy::access;
@@ -159,26 +159,12 @@ pub fn reader(caller: &Caller) -> Result<()> {
 
 /// The events of these keys that the caller may see.
 pub async fn find(ctx: &Context<'_>, keys: &[(Lane, EventId)]) -> Result<Vec<Event>> {
-    let caller = &ctx.session().caller;
+    let session = ctx.session();
+    let sees = |event: &event::Event| access::sees_event(&session.caller, event, session.app_installed);
     let oldest = EventId::last_of(ctx.cutoffs().accepted);
     let found = events::find(&mut *ctx.services().store.conn().await?, keys).await?;
     let visible = found
         .into_values()
-        .filter(|event| event.id > oldest && sees(caller, event));
+        .filter(|event| event.id > oldest && sees(event));
     Ok(visible.map(Event).collect())
-}
-
-/// A user sees the events of the company that it may see (E2), an admin all of them.
-fn sees(caller: &Caller, event: &event::Event) -> bool {
-    match caller {
-        Caller::Platform | Caller::Operator => true,
-        Caller::User(user) => {
-            user.company == event.company
-                && (user.role == UserRole::Admin
-                    || event
-                        .permitted
-                        .as_ref()
-                        .is_none_or(|permitted| permitted.contains(&user.user)))
-        }
-    }
 }

@@ -2,22 +2,23 @@
 //!
 //! Promises that nothing is executed without a valid token and, where it is posted, a JSON content type; that a mutation
 //! is never executed over GET; that every error is a GraphQL error body with a code; that a body is never kept past its
-//! limit; and that no answer may be stored. No batches, no uploads.
+//! limit or waited for past its time; and that no answer may be stored. No batches, no uploads.
 
+pub(super) mod body;
 mod negotiation;
 
 use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Response, ServerError, Value};
-use axum::body::{Body, HttpBody, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
+pub use self::body::{BODY_LIMIT, PUBLISHING_LIMIT};
 pub use self::negotiation::Media;
 use self::negotiation::is_encoded;
 pub(super) use self::negotiation::is_json;
@@ -33,13 +34,8 @@ use super::schema::ApiSchema;
 use super::sse;
 use crate::model::access::Caller;
 
-/// Bytes of a body.
-pub const BODY_LIMIT: usize = 1024 * 1024;
-/// Bytes of the platform's bodies, which carry events.
-pub const PUBLISHING_LIMIT: usize = 8 * 1024 * 1024;
-/// Bytes of a refused body that are read and forgotten, so that the caller gets to read why: one who still
-/// writes when the connection closes often does not.
-const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
+/// What `Retry-After` says where nobody can say better: a server starts and stops within seconds.
+const UNAVAILABLE_FOR: u64 = 1;
 
 /// What the endpoint works with.
 #[derive(Clone)]
@@ -183,50 +179,23 @@ async fn read(endpoint: &Endpoint, session: &Session, body: Body) -> Result<Post
     } else {
         (BODY_LIMIT, document::MAX_JSON_VALUES)
     };
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let refused = |_: &ApiError| endpoint.services.publisher.note_refused();
-    let mut place = None;
-    if of_platform && announced <= limit {
-        let most = body
-            .size_hint()
-            .upper()
-            .and_then(|most| usize::try_from(most).ok());
-        let most = most.map_or(limit, |most| most.min(limit));
-        place = match endpoint.admission.body(most).inspect_err(refused) {
-            Ok(place) => Some(place),
-            Err(error) => {
-                discard(body).await;
-                return Err(error.into());
-            }
-        };
-    }
-    let bytes = if announced > limit {
-        discard(body).await;
-        None
-    } else {
-        to_bytes(body, limit).await.ok()
+    let room = body::room(&body, limit).filter(|_| of_platform);
+    let mut place = match room.map(|bytes| endpoint.admission.body(bytes)).transpose() {
+        Ok(place) => place,
+        Err(error) => {
+            refused(&error);
+            body::discard(&endpoint.services, body).await;
+            return Err(error.into());
+        }
     };
-    let bytes = bytes.ok_or_else(|| {
-        let why = format!("The request's body could not be read, or has more than {limit} bytes.");
-        ApiError::new(ErrorCode::PayloadTooLarge, why)
-    })?;
+    let bytes = body::read(&endpoint.services, body, limit).await?;
     if let Some(place) = &mut place {
         let values = document::check_json(&bytes, most_values).map_err(ApiError::from)?;
         endpoint.admission.values(place, values).inspect_err(refused)?;
     }
     let posted = Posted::read(&bytes, most_values)?;
     Ok(Posted { place, ..posted })
-}
-
-async fn discard(body: Body) {
-    let mut left = DISCARD_LIMIT;
-    let mut body = body.into_data_stream();
-    while let Some(Ok(bytes)) = body.next().await {
-        match left.checked_sub(bytes.len()) {
-            Some(less) => left = less,
-            None => return,
-        }
-    }
 }
 
 /// The four parameters; others are passed over, as they are in a body.
@@ -283,6 +252,7 @@ fn status_for(error: &ApiError) -> StatusCode {
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::Forbidden => StatusCode::FORBIDDEN,
         ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -321,8 +291,9 @@ fn finished(
 
 fn refused(media: Media, refusal: Refusal) -> axum::response::Response {
     let Refusal { status, error, allow } = refusal;
-    let retry_after = error.retry_after();
-    let response = body(
+    let unavailable = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(UNAVAILABLE_FOR);
+    let retry_after = error.retry_after().or(unavailable);
+    let response = json(
         media,
         status,
         &serde_json::json!({ "errors": [error.into_server_error()] }),
@@ -360,7 +331,7 @@ fn written(media: Media, status: StatusCode, response: &Response) -> axum::respo
     }
     type Extensions = std::collections::BTreeMap<String, Value>;
     if is_unexecuted(response) {
-        body(
+        json(
             media,
             status,
             &Unexecuted {
@@ -369,11 +340,11 @@ fn written(media: Media, status: StatusCode, response: &Response) -> axum::respo
             },
         )
     } else {
-        body(media, status, response)
+        json(media, status, response)
     }
 }
 
-fn body(media: Media, status: StatusCode, content: &impl serde::Serialize) -> axum::response::Response {
+fn json(media: Media, status: StatusCode, content: &impl serde::Serialize) -> axum::response::Response {
     let (status, text) = match serde_json::to_vec(content) {
         Ok(text) => (status, text),
         Err(error) => {

@@ -1,23 +1,19 @@
 //! Batched reads: what many elements of a list need of the same kind is read in one statement.
 //!
-//! Promises few statements per kind and level of a query, however long the list and however slow the machine: what is
-//! asked for while a request is polled once is read together. Mostly that is one; a batch is sometimes cut into a few
-//! pieces. (The stock loader gathers for a millisecond, and a long list is read in dozens.) Nothing is kept between levels or requests: a mutation's answer
-//! shows what is stored.
+//! Promises one statement per kind and level of a query, however long the list: see [`Gathering`] for how, and for what
+//! is not kept. A kind may need more than one where what is asked for differs in more than its key (two filters, say).
 
-use std::any::{Any, TypeId};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_graphql::Context;
 use async_graphql::dataloader::Loader;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 
 use super::context::Services;
-use super::error::{ApiError, Result};
+use super::error::Result;
+use super::gathering::Gathering;
 use super::webhooks::{Chart, Stretches};
 use crate::model::app::App;
 use crate::model::attempt::Attempt;
@@ -88,66 +84,9 @@ pub struct ChartOf {
 /// Reads what a request needs.
 pub struct Batches(Arc<Services>);
 
-/// What a request has asked for and not read yet.
-pub struct Gathering {
-    batches: Arc<Batches>,
-    /// By the type of its keys, the batch that is gathered, a [`Batch`] of that type.
-    open: Mutex<HashMap<TypeId, Box<dyn Any + Send>>>,
-}
-
-/// What is read together, once for all who wait for it.
-type Reading<K> = Shared<BoxFuture<'static, Arc<Loaded<K, <Batches as Loader<K>>::Value>>>>;
-
-struct Batch<K>
-where
-    K: Send + Sync + Hash + Eq + Clone + 'static,
-    Batches: Loader<K>,
-{
-    /// Until it is read.
-    keys: Arc<Mutex<Option<HashSet<K>>>>,
-    reading: Reading<K>,
-}
-
-/// The loader of a request.
-pub fn loader(services: &Arc<Services>) -> Gathering {
-    Gathering {
-        batches: Arc::new(Batches(services.clone())),
-        open: Mutex::default(),
-    }
-}
-
-impl Gathering {
-    /// Adds the key to the batch that is gathered.
-    fn join<K>(&self, key: K) -> Reading<K>
-    where
-        K: Send + Sync + Hash + Eq + Clone + 'static,
-        Batches: Loader<K, Error = Arc<StoreError>>,
-    {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let batch = open
-            .get(&TypeId::of::<K>())
-            .and_then(|batch| batch.downcast_ref::<Batch<K>>());
-        if let Some(batch) = batch
-            && let Some(keys) = &mut *batch.keys.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            keys.insert(key);
-            return batch.reading.clone();
-        }
-        let keys = Arc::new(Mutex::new(Some(HashSet::from([key]))));
-        let (gathered, batches) = (keys.clone(), self.batches.clone());
-        let read = async move {
-            let keys = gathered.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let keys: Vec<K> = keys.into_iter().flatten().collect();
-            Arc::new(batches.load(&keys).await)
-        };
-        let reading = read.boxed().shared();
-        let batch = Batch {
-            keys,
-            reading: reading.clone(),
-        };
-        open.insert(TypeId::of::<K>(), Box::new(batch));
-        reading
-    }
+/// What a request reads with.
+pub fn gathering(services: &Arc<Services>) -> Arc<Gathering<Batches>> {
+    Gathering::new(Batches(services.clone()))
 }
 
 /// One value, read together with those that are asked for at the same time.
@@ -156,13 +95,7 @@ where
     K: Send + Sync + Hash + Eq + Clone + 'static,
     Batches: Loader<K, Error = Arc<StoreError>>,
 {
-    let reading = ctx.data_unchecked::<Gathering>().join(key.clone());
-    // All fields of a request are polled by one task: when it comes round again, each of them has asked.
-    tokio::task::yield_now().await;
-    match &*reading.await {
-        Ok(found) => Ok(found.get(&key).cloned()),
-        Err(error) => Err(ApiError::from(error.clone())),
-    }
+    Ok(ctx.data_unchecked::<Arc<Gathering<Batches>>>().one(key).await?)
 }
 
 type Loaded<K, V> = std::result::Result<HashMap<K, V>, Arc<StoreError>>;

@@ -13,6 +13,7 @@ use super::scalars::{DateTime, Json};
 use super::webhooks::Webhook;
 use crate::model::ids::{Lane, NoticeId};
 use crate::model::notice;
+use crate::policy;
 use crate::store::notices::{self, NoticePlace, NoticeQuery};
 
 /// What a notice is about.
@@ -63,6 +64,11 @@ impl Notice {
         self.global_id().to_id()
     }
 
+    /// What `webhook-id` and `noticeId` carry where it is delivered to the platform's own endpoint.
+    async fn notice_id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+
     /// What it is about.
     async fn kind(&self) -> NoticeKind {
         self.0.kind.into()
@@ -81,25 +87,7 @@ impl Notice {
 
     /// What happened, for people.
     async fn message(&self) -> &'static str {
-        match self.0.kind {
-            notice::NoticeKind::Banned => {
-                "Too many first tries failed: the webhook is banned, and what comes due in the ban is lost."
-            }
-            notice::NoticeKind::BanEnded => "The ban is over: events are delivered again.",
-            notice::NoticeKind::Failing24h => {
-                "The first warning: no delivery has succeeded, and the webhook will be removed if that goes on."
-            }
-            notice::NoticeKind::Failing48h => {
-                "The second warning: no delivery has succeeded, and the webhook will be removed if that goes on."
-            }
-            notice::NoticeKind::Failing71h => {
-                "The last warning: no delivery has succeeded, and the webhook is about to be removed."
-            }
-            notice::NoticeKind::Removed => {
-                "The webhook was removed, because no delivery had succeeded. It can be restored for a while."
-            }
-            notice::NoticeKind::Recovered => "A delivery has succeeded: the webhook will not be removed.",
-        }
+        policy::notice::message(self.0.kind)
     }
 
     /// The figures of what happened: `failedFirstTries` and `bannedUntil` of a ban, `failingSince` of a removal or

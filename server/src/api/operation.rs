@@ -141,7 +141,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
     // What is refused counts too: refusing costs work.
     let allowance = endpoint
         .rates
-        .take(&session.caller, purpose, services.clock.monotonic())
+        .take(&session, purpose, services.clock.monotonic())
         .map_err(ApiError::rate_limited)?;
     let found = found?;
     let place = match purpose {
@@ -157,8 +157,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
     request = request
         .variables(Variables::from_json(variables.into()))
         .data(session)
-        .data(services.clone())
-        .data(loaders::loader(services));
+        .data(services.clone());
     if let Some(name) = posted.operation_name {
         request = request.operation_name(name);
     }
@@ -213,7 +212,9 @@ pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStrea
         Err(error) => return stream::once(ready(Answer::Refused(vec![error.into_server_error()]))).boxed(),
     };
     let source = Source::default();
-    let answers = endpoint.schema.execute_stream(request.data(source.clone()));
+    let gathering = loaders::gathering(&endpoint.services);
+    let request = request.data(source.clone()).data(gathering.clone());
+    let answers = gathering.stream(endpoint.schema.execute_stream(request));
     // Of a subscription the limits were counted once, when it began: later events have nothing to say of them.
     let allowance = allowance.filter(|_| kind != OperationType::Subscription);
     let endpoint = endpoint.clone();
@@ -245,7 +246,9 @@ pub async fn run(endpoint: &Endpoint, admitted: Admitted) -> Response {
         place: _until_the_end,
         ..
     } = admitted;
-    let response = endpoint.schema.execute(request).await;
+    let gathering = loaders::gathering(&endpoint.services);
+    let executed = endpoint.schema.execute(request.data(gathering.clone()));
+    let response = gathering.run(executed).await;
     with_allowance(endpoint, response, allowance.as_ref())
 }
 

@@ -1,9 +1,10 @@
 //! How many requests a caller may make: a bucket that fills steadily and empties by one with each request.
 //!
-//! Promises that no token takes more than its share of its company's, and no company more than its own; that publishing
-//! has a bucket of its own, so that reading cannot hold it up; and that operators are never refused. Counts on the real
-//! clock, since simulated time stands still. Does not count across processes: each has buckets of its own, and what a
-//! company may do in all is the setting times the processes.
+//! Promises that no token takes more than its share of its company's or of the platform's, and nobody more than its own;
+//! that publishing has buckets of its own, so that reading cannot hold it up; and that operators are never refused. Counts
+//! on the real clock, since simulated time stands still. Does not count across processes: each has buckets of its own, and
+//! what a caller may do in all is the setting times the processes. Asking the database, or each other, at every request
+//! would cost more than what is refused.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 use async_graphql::{Value, value};
 use jiff::Timestamp;
 
+use super::context::Session;
+use super::token::TokenName;
 use crate::config::ApiSettings;
 use crate::model::access::Caller;
 use crate::model::ids::{AppId, CompanyId, UserId};
@@ -28,11 +31,13 @@ pub enum Purpose {
     Rest,
 }
 
-/// Whose bucket it is. The platform's tokens are one holder: they do not say which of its parts they are.
+/// Whose bucket it is. A user's tokens are told apart by their app alone: a new one is no new allowance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Holder {
     Token(CompanyId, UserId, Option<AppId>),
     Company(CompanyId),
+    PlatformToken(TokenName),
+    PublishingToken(TokenName),
     Platform,
     Publishing,
 }
@@ -77,6 +82,8 @@ impl Allowance {
 pub struct Rates {
     per_token: f64,
     per_company: f64,
+    per_platform_token: f64,
+    per_publishing_token: f64,
     platform: f64,
     publishing: f64,
     /// Seconds that a bucket takes to fill.
@@ -90,6 +97,8 @@ impl Rates {
         Self {
             per_token: settings.rate_per_token.into(),
             per_company: settings.rate_per_company.into(),
+            per_platform_token: settings.rate_per_platform_token.into(),
+            per_publishing_token: settings.rate_per_publishing_token.into(),
             platform: settings.rate_of_platform.into(),
             publishing: settings.rate_of_publishing.into(),
             burst: settings.rate_burst.as_secs_f64(),
@@ -97,19 +106,31 @@ impl Rates {
         }
     }
 
-    fn holders(&self, caller: &Caller, purpose: Purpose) -> Vec<(Holder, f64)> {
-        match (caller, purpose) {
+    fn holders(session: &Session, purpose: Purpose) -> Vec<Holder> {
+        match (&session.caller, purpose) {
             (Caller::Operator, _) => Vec::new(),
-            (Caller::Platform, Purpose::Publishing) => vec![(Holder::Publishing, self.publishing)],
-            (Caller::Platform, Purpose::Rest) => vec![(Holder::Platform, self.platform)],
+            (Caller::Platform, Purpose::Publishing) => {
+                vec![Holder::PublishingToken(session.token), Holder::Publishing]
+            }
+            (Caller::Platform, Purpose::Rest) => {
+                vec![Holder::PlatformToken(session.token), Holder::Platform]
+            }
             // A user who publishes is told that it may not; that counts as any other request.
             (Caller::User(user), _) => vec![
-                (
-                    Holder::Token(user.company, user.user, user.app.clone()),
-                    self.per_token,
-                ),
-                (Holder::Company(user.company), self.per_company),
+                Holder::Token(user.company, user.user, user.app.clone()),
+                Holder::Company(user.company),
             ],
+        }
+    }
+
+    fn rate(&self, holder: &Holder) -> f64 {
+        match holder {
+            Holder::Token(..) => self.per_token,
+            Holder::Company(_) => self.per_company,
+            Holder::PlatformToken(_) => self.per_platform_token,
+            Holder::PublishingToken(_) => self.per_publishing_token,
+            Holder::Platform => self.platform,
+            Holder::Publishing => self.publishing,
         }
     }
 
@@ -117,11 +138,11 @@ impl Rates {
     /// whom there is no limit.
     pub fn take(
         &self,
-        caller: &Caller,
+        session: &Session,
         purpose: Purpose,
         now: Instant,
     ) -> Result<Option<Allowance>, Allowance> {
-        let holders = self.holders(caller, purpose);
+        let holders = Self::holders(session, purpose);
         // Numbers alone are in there: whoever panicked has left nothing half done.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() + holders.len() > MOST_BUCKETS {
@@ -129,7 +150,8 @@ impl Rates {
         }
         let mut tightest: Option<Allowance> = None;
         let mut filled = Vec::with_capacity(holders.len());
-        for (holder, rate) in holders {
+        for holder in holders {
+            let rate = self.rate(&holder);
             let capacity = self.capacity(rate);
             let tokens = buckets
                 .get(&holder)
@@ -169,12 +191,7 @@ impl Rates {
     /// who did nothing would be worse.
     fn forget(&self, buckets: &mut HashMap<Holder, Bucket>, now: Instant) {
         buckets.retain(|holder, bucket| {
-            let rate = match holder {
-                Holder::Token(..) => self.per_token,
-                Holder::Company(_) => self.per_company,
-                Holder::Platform => self.platform,
-                Holder::Publishing => self.publishing,
-            };
+            let rate = self.rate(holder);
             let capacity = self.capacity(rate);
             refilled(bucket, rate, capacity, now) < capacity
         });
@@ -199,15 +216,27 @@ mod tests {
         Rates::new(&ApiSettings {
             rate_per_token: 2,
             rate_per_company: 3,
+            rate_per_platform_token: 4,
+            rate_per_publishing_token: 1,
             rate_of_platform: 5,
-            rate_of_publishing: 1,
+            rate_of_publishing: 2,
             rate_burst: Duration::from_secs(2),
             ..ApiSettings::default()
         })
     }
 
-    fn user(company: u64, user: u64) -> Caller {
-        Caller::User(UserCaller {
+    /// The session of a token that says this of itself.
+    fn session(caller: Caller, says: &str) -> Session {
+        Session {
+            caller,
+            token: TokenName::of(says),
+            app_installed: false,
+            expires_at: Timestamp::MAX,
+        }
+    }
+
+    fn user(company: u64, user: u64) -> Session {
+        let caller = Caller::User(UserCaller {
             company: company.to_string().parse().unwrap(),
             user: user.to_string().parse().unwrap(),
             role: UserRole::Regular,
@@ -215,7 +244,8 @@ mod tests {
             may_read: true,
             may_write: true,
             has_admin_scope: false,
-        })
+        });
+        session(caller, &user.to_string())
     }
 
     #[test]
@@ -255,17 +285,23 @@ mod tests {
     }
 
     #[test]
-    fn publishing_is_apart_and_operators_are_exempt() {
+    fn publishing_is_apart_each_token_has_its_share_and_operators_are_exempt() {
         let (rates, now) = (rates(), Clock::system().monotonic());
-        let taken = |caller: &Caller, purpose| {
+        let taken = |caller: Caller, says: &str, purpose| {
+            let session = session(caller, says);
             (0..50)
-                .filter(|_| rates.take(caller, purpose, now).is_ok())
+                .filter(|_| rates.take(&session, purpose, now).is_ok())
                 .count()
         };
-        assert_eq!(taken(&Caller::Platform, Purpose::Publishing), 2);
-        assert_eq!(taken(&Caller::Platform, Purpose::Rest), 10);
-        assert_eq!(taken(&Caller::Operator, Purpose::Rest), 50);
-        assert_eq!(rates.take(&Caller::Operator, Purpose::Rest, now), Ok(None));
+        assert_eq!(taken(Caller::Platform, "a", Purpose::Publishing), 2);
+        assert_eq!(taken(Caller::Platform, "a", Purpose::Rest), 8);
+        assert_eq!(taken(Caller::Operator, "a", Purpose::Rest), 50);
+        let operator = session(Caller::Operator, "a");
+        assert_eq!(rates.take(&operator, Purpose::Rest, now), Ok(None));
+        // One token cannot take all that the platform has, and all of them no more than that.
+        assert_eq!(taken(Caller::Platform, "b", Purpose::Publishing), 2);
+        assert_eq!(taken(Caller::Platform, "c", Purpose::Publishing), 0);
+        assert_eq!(taken(Caller::Platform, "b", Purpose::Rest), 2);
     }
 
     #[test]

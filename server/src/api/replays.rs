@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use sha2::{Digest, Sha256};
 
+use super::connection::cost_of;
 use super::context::Ask;
 use super::deliveries::{Delivery, DeliveryStatus};
 use super::error::{ApiError, Result};
 use super::global_id::GlobalId;
 use super::scalars::DateTime;
 use super::user_error::{Path, Problem, Problems, UserError, UserErrorCode, denied};
-use crate::engine::Replayed;
+use crate::engine::{REPLAYS_SHOWN, Replayed};
 use crate::model;
 use crate::model::access::{Caller, WebhookScope};
 use crate::model::delivery;
@@ -60,6 +61,9 @@ pub struct ReplayDeliveriesPayload {
     /// among those named. 0 if there were errors.
     count: i32,
     /// The first hundred of them.
+    ///
+    /// Costs 1, and what is selected of a delivery for each of a hundred.
+    #[graphql(complexity = "cost_of(REPLAYS_SHOWN, child_complexity)")]
     deliveries: Vec<Delivery>,
     /// What was wrong with the input; empty when it worked.
     user_errors: Vec<UserError>,

@@ -17,6 +17,7 @@
 //! | as many sockets in all as allowed, or the server stops | HTTP 503 |
 //! | as many operations on the socket as allowed | `error` coded `RATE_LIMITED` |
 //! | a request that cannot be executed | `error`, and nothing after it |
+//! | a message that is not read in time | nothing: the caller is gone |
 //! | the server stops | close 1001 |
 //!
 //! The token comes with `connection_init` as `{"authorization":"Bearer …"}`, and is judged again at every operation.
@@ -25,8 +26,6 @@
 
 mod connection;
 mod message;
-
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -37,7 +36,7 @@ use axum::response::{IntoResponse, Response};
 use self::connection::Connection;
 use super::error::ApiError;
 use super::http::{self, Endpoint};
-use super::sockets::{LEAVE_WITHIN, SEND_WITHIN};
+use super::sockets::LEAVE_WITHIN;
 use crate::clock::Clock;
 
 /// The only protocol that is spoken.
@@ -119,13 +118,6 @@ pub(super) async fn upgrade(
         })
 }
 
-/// Sends a message; false if the caller does not take it.
-async fn send(socket: &mut WebSocket, message: Message, clock: &Clock) -> bool {
-    within(SEND_WITHIN, clock, socket.send(message))
-        .await
-        .is_some_and(|sent| sent.is_ok())
-}
-
 /// Closes, and reads on until the caller has closed as well: what lies unread would reset the connection and take the
 /// reason with it.
 async fn leave(mut socket: WebSocket, close: Close, clock: &Clock) {
@@ -138,13 +130,6 @@ async fn leave(mut socket: WebSocket, close: Close, clock: &Clock) {
             while let Some(Ok(_)) = socket.recv().await {}
         }
     };
-    within(LEAVE_WITHIN, clock, closing).await;
-}
-
-/// The output of `work`, or `None` after so much real time.
-async fn within<T>(limit: Duration, clock: &Clock, work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        output = work => Some(output),
-        () = clock.real_sleep(limit) => None,
-    }
+    // Whoever has not left by then is left.
+    let _ = clock.within(LEAVE_WITHIN, closing).await;
 }

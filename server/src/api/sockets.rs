@@ -49,6 +49,8 @@ pub struct Caps {
     pub init_within: Duration,
     /// See [`KEEP_ALIVE`].
     pub keep_alive: Duration,
+    /// See [`SEND_WITHIN`].
+    pub send_within: Duration,
 }
 
 impl Default for Caps {
@@ -60,6 +62,7 @@ impl Default for Caps {
             message_bytes: MOST_MESSAGE_BYTES,
             init_within: INIT_WITHIN,
             keep_alive: KEEP_ALIVE,
+            send_within: SEND_WITHIN,
         }
     }
 }

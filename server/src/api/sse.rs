@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use async_graphql::Response;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
@@ -82,10 +82,7 @@ async fn begin(
     let session = authenticate(services, token).await?;
     let mut seat = services.sockets.admit()?;
     seat.take(&session.caller)?;
-    let bytes = to_bytes(body, BODY_LIMIT).await.map_err(|_| {
-        let why = format!("The request's body could not be read, or has more than {BODY_LIMIT} bytes.");
-        ApiError::new(ErrorCode::PayloadTooLarge, why)
-    })?;
+    let bytes = http::body::read(services, body, BODY_LIMIT).await?;
     let posted = Posted::read(&bytes, MAX_JSON_VALUES)?;
     if !posted.names_document() {
         return Err(ApiError::bad_input("The request has no `query`."));

@@ -17,6 +17,8 @@ use async_graphql::{
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
+use super::context::Services;
+use super::cost::Outlook;
 use super::document;
 use super::error::{ErrorCode, with_code};
 use super::schema::COSTLIEST;
@@ -117,7 +119,11 @@ impl Extension for Watch {
             return Err(coded(variables, ErrorCode::BadUserInput));
         }
         let literals = misfits(&self.misfit_literals);
-        match next.run(ctx).await {
+        let validated = match ctx.data_opt::<Arc<Services>>() {
+            Some(services) => Outlook::of(services).over(next.run(ctx)).await,
+            None => next.run(ctx).await,
+        };
+        match validated {
             Ok(_) if !literals.is_empty() => Err(coded(literals, ErrorCode::ValidationFailed)),
             Ok(result) => {
                 let _ = self.cost.set(result.complexity);

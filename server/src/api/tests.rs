@@ -2,6 +2,8 @@
 
 mod access;
 mod attacks;
+mod concurrent_replays;
+mod costs;
 mod documents;
 mod events;
 mod graphiql;
@@ -20,6 +22,7 @@ mod socket;
 mod sse;
 mod standing;
 mod stats;
+mod targets;
 mod test_deliveries;
 mod webhooks;
 
@@ -34,23 +37,26 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value as Json, json};
 use tenterhook_harness::realtime;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use super::connections::{self, Limits};
 use super::persisted::Documents;
 use super::sockets::Caps;
 use super::token::{KeySet, Verifier};
 use super::{Services, Sockets, router};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::engine::transport::{SystemResolver, Transport, TransportSettings};
+use crate::engine::transport::{DnsResolver, Transport, TransportSettings};
 use crate::engine::{Engine, Parts, Places, Share};
-use crate::policy::sealing::SealingKey;
+use crate::policy::sealing::Keyring;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, testing};
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
+const SEALING_KEY: &str = "8f3c1b9e5d7204a6e1c8437b90fa2d56be04d8137ca9f2605e81b4c7392d6fa0";
 
 /// A server for one test.
 struct World {
@@ -83,13 +89,13 @@ impl World {
         let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 12, 5)).await;
         let clock = Clock::simulated(start);
-        let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts).unwrap();
-        let sealing = Arc::new(SealingKey::from_bytes(std::array::from_fn(|n| n as u8)).unwrap());
+        let targets = TargetPolicy::of(&settings).unwrap();
+        let sealing = Arc::new(Keyring::parse(SEALING_KEY).unwrap());
         let transport = Transport::new(
             clock.clone(),
             TransportSettings {
                 targets: Arc::new(targets.clone()),
-                resolver: Arc::new(SystemResolver),
+                resolver: Arc::new(DnsResolver::new(&settings.dns_servers).unwrap()),
                 extra_ca_pem: None,
                 user_agent: "test".to_owned(),
             },
@@ -104,11 +110,14 @@ impl World {
             places: Places {
                 total: 64,
                 per_webhook: 8,
+                per_host: 64,
             },
             share: Share {
                 events: settings.api.publishing_of_company as usize,
                 calls: settings.api.publishing_calls.div_ceil(2) as usize,
             },
+            notices: None,
+            lease: settings.lease,
             alone: true,
         })
         .await
@@ -145,10 +154,18 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = self.router.clone();
+        // Nothing of the connections themselves ends here.
+        let limits = Limits {
+            head_within: realtime::PATIENCE * 2,
+            stalled_for: realtime::PATIENCE * 2,
+        };
         // Simulated time does not know of it, as in a server.
-        drop(realtime::spawn(
-            async move { axum::serve(listener, router).await },
-        ));
+        drop(realtime::spawn(connections::serve(
+            listener,
+            router,
+            limits,
+            CancellationToken::new(),
+        )));
         format!("http://{address}")
     }
 

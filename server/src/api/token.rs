@@ -1,8 +1,9 @@
 //! Tokens: who holds one, and what it allows.
 //!
 //! Promises that a token is accepted only with an algorithm that its key is for, from the issuer and for the audience
-//! of the settings, before its end on the one clock (T1). Does not know whether its user was removed: that is asked of
-//! the store, at each request.
+//! of the settings, before its end on the one clock (T1). There is no leeway: who issues tokens for a clock that may be
+//! behind says so with an earlier `nbf`. Does not know whether its user was removed: that is asked of the store, at each
+//! request. Does not judge `iat`, which says when a token was made and gives no right.
 
 mod claims;
 mod keys;
@@ -11,11 +12,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jsonwebtoken::{Header, Validation, decode, decode_header};
+use sha2::{Digest, Sha256};
 
 use claims::Claims;
 pub use keys::{InvalidKeys, KeySet};
 
 use crate::model::access::Caller;
+
+/// The longest token that is looked at, in bytes: what common HTTP servers take as a header.
+pub const LONGEST_TOKEN: usize = 8 * 1024;
 
 /// Why a token is not accepted. The sentences are for whoever holds the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +37,29 @@ pub enum Refusal {
     /// Signed by one of ours, but its claims name nobody.
     #[error("The token does not say who holds it.")]
     Nobody,
+}
+
+/// Which token it is, as far as it says: by its subject, else its own id (`jti`), else the id of its key. Hashed, since
+/// what a token says has no length that it must keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenName([u8; 32]);
+
+/// What a token says that is accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// Whoever holds it.
+    pub caller: Caller,
+    /// Which it is.
+    pub name: TokenName,
+    /// When it will no longer be accepted.
+    pub expires_at: Timestamp,
+}
+
+impl TokenName {
+    /// The name of the token that says this of itself.
+    pub fn of(said: &str) -> Self {
+        Self(Sha256::digest(said.as_bytes()).into())
+    }
 }
 
 /// Judges tokens. Cheap to clone.
@@ -53,13 +81,16 @@ impl Verifier {
     }
 
     /// Who holds the token at `now`.
-    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Refusal> {
-        Ok(self.verify_until(token, now).await?.0)
-    }
-
-    /// Who holds the token at `now`, and when it will no longer be accepted.
-    pub async fn verify_until(&self, token: &str, now: Timestamp) -> Result<(Caller, Timestamp), Refusal> {
+    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Refusal> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Refusal::Invalid);
+        }
         let header: Header = decode_header(token).map_err(|_| Refusal::Invalid)?;
+        // It says that the token must not be accepted by who does not know some extension, and we know none (RFC 7515,
+        // 4.1.11). The library does not look.
+        if header.crit.is_some() {
+            return Err(Refusal::Invalid);
+        }
         let key = self.keys.key_for(&header).await.ok_or(Refusal::Invalid)?;
         let mut validation = Validation::new(header.alg);
         validation.algorithms = key.algorithms.clone();
@@ -81,8 +112,12 @@ impl Verifier {
             return Err(Refusal::Expired);
         };
         // Whole microseconds, of which a number of this size is sure; a later end than time has is its end.
-        let end = Timestamp::from_microsecond((exp * 1e6).ceil() as i64).unwrap_or(Timestamp::MAX);
-        Ok((claims.caller().ok_or(Refusal::Nobody)?, end))
+        let expires_at = Timestamp::from_microsecond((exp * 1e6).ceil() as i64).unwrap_or(Timestamp::MAX);
+        Ok(Verified {
+            caller: claims.caller().ok_or(Refusal::Nobody)?,
+            name: TokenName::of(claims.name().or(header.kid.as_deref()).unwrap_or_default()),
+            expires_at,
+        })
     }
 }
 

@@ -293,7 +293,9 @@ impl Webhook {
 
     /// What became of its deliveries over time, for charts: one entry for each stretch, oldest first, empty ones too. A
     /// delivery and an attempt count where they ended. What is past its retention counts nowhere.
-    #[graphql(complexity = "1 + stats_cost(since, until, bucket) * child_complexity")]
+    ///
+    /// Costs 1, and what is selected of an entry for each that there is.
+    #[graphql(complexity = "cost_of(stats_cost(since, until, bucket), child_complexity)")]
     async fn stats(
         &self,
         ctx: &Context<'_>,
@@ -307,11 +309,7 @@ impl Webhook {
         bucket: Option<Duration>,
     ) -> Result<Vec<DeliveryStats>> {
         ctx.session().reader()?;
-        let chart = Chart {
-            since: since.0,
-            until: until.map(|until| until.0),
-            bucket: bucket.map(|bucket| bucket.0),
-        };
+        let chart = Chart::new(since, until, bucket);
         chart.check(ctx.now())?;
         let webhook = self.key();
         let read = one(ctx, ChartOf { webhook, chart }).await?;

@@ -11,13 +11,14 @@ use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
+use super::reseal::{self, Standing};
 use crate::api::persisted::Documents;
 use crate::clock::{Clock, RequestInFlight};
 use crate::config::{ClockKind, Keys, Settings};
 use crate::embedded;
-use crate::engine::transport::{ExcerptLimits, Request, SystemResolver, Transport, TransportSettings};
+use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
 use crate::model::ids::LANES;
-use crate::policy::sealing::SealingKey;
+use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, facts, migrations, nodes, partitions};
 
@@ -77,9 +78,14 @@ fn keys(settings: &Settings) -> Finding {
     if !missing.is_empty() {
         bail!("`serve` needs {}", missing.join("; "));
     }
-    SealingKey::parse(Keys::load(settings)?.sealing.expose_secret())
-        .context("TENTERHOOK_SEALING_KEY_FILE")?;
-    Ok("there, and long enough".to_owned())
+    let keys = Keys::load(settings)?;
+    let sealing = reseal::keyring(settings)?.ids().count();
+    if let Some(secrets) = &keys.notices {
+        signing::listed(secrets.expose_secret()).context("TENTERHOOK_NOTICE_SECRET_FILE")?;
+    }
+    Ok(format!(
+        "there, and none that can be guessed; {sealing} for sealing"
+    ))
 }
 
 fn allow_list(settings: &Settings) -> Finding {
@@ -103,6 +109,7 @@ async fn database(url: &str, settings: &Settings, clock: &Clock) -> Vec<(&'stati
     vec![
         ("database", skew(&store, clock).await),
         ("lanes", lanes(&store).await),
+        ("sealed values", sealed(&store, settings).await),
         ("partitions", partitioned(&store, settings).await),
     ]
 }
@@ -130,6 +137,21 @@ async fn lanes(store: &Store) -> Finding {
     Ok(LANES.to_string())
 }
 
+/// That they open, and whether a key is being replaced.
+async fn sealed(store: &Store, settings: &Settings) -> Finding {
+    let standing = Standing::of(store, &reseal::keyring(settings)?).await?;
+    let lost = standing.lost();
+    ensure!(
+        lost == 0,
+        "{lost} are sealed with a key that is not there: their webhooks can't be delivered to. Put that key behind the \
+         others"
+    );
+    Ok(match standing.others() {
+        0 => "all under the first key".to_owned(),
+        others => format!("{others} under an older key: `tenterhook reseal` seals them anew"),
+    })
+}
+
 /// Of today and tomorrow, on the clock that the server will have.
 async fn partitioned(store: &Store, settings: &Settings) -> Finding {
     if settings.clock == ClockKind::Simulated {
@@ -153,12 +175,12 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
     let extra_ca_pem = settings.extra_ca_file.as_ref().map(|path| {
         std::fs::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
     });
-    let targets = TargetPolicy::new(settings.allowed_targets.clone(), &settings.platform_hosts);
+    let targets = TargetPolicy::of(settings);
     let transport = Transport::new(
         clock.clone(),
         TransportSettings {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(DnsResolver::new(&settings.dns_servers)?),
             extra_ca_pem: extra_ca_pem.transpose()?,
             user_agent: "tenterhook-doctor".to_owned(),
         },

@@ -25,13 +25,10 @@ pub(super) fn print(loaded: &Loaded, arguments: &Arguments) -> String {
             value if value.is_empty() => "(nothing)".to_owned(),
             value => value,
         };
-        let bounds = (entry.bounds)()
-            .map(|(least, most)| format!(" From {least} to {most}."))
-            .unwrap_or_default();
         format!(
-            "{} = {value}  ({origin})\n    {}{bounds}\n",
+            "{} = {value}  ({origin})\n    {}\n",
             entry.variable(),
-            entry.meaning
+            entry.summary()
         )
     });
     entries.collect()

@@ -140,12 +140,12 @@ pub(super) fn print(settings: &Settings, arguments: &Arguments) -> anyhow::Resul
             "tokens are signed with the keys of TENTERHOOK_JWKS, whose private half is not here: ask the platform"
         );
     }
-    let (secret, default_ttl) = match &settings.jwt_secret_file {
-        Some(path) => (keys::token_secret(path)?, PRODUCTION_TTL),
+    let (secret, default_ttl) = match keys::token_secret(settings)? {
+        Some(secret) => (secret, PRODUCTION_TTL),
         None => {
             let path = super::data_dir(settings)?.join(JWT_KEY);
             let hint = "start `tenterhook dev` once, which makes it, or set TENTERHOOK_JWT_SECRET_FILE";
-            (keys::token_secret(&path).context(hint)?, DEVELOPMENT_TTL)
+            (keys::token_secret_in(&path).context(hint)?, DEVELOPMENT_TTL)
         }
     };
     let ttl = arguments.ttl.unwrap_or(default_ttl);

@@ -20,9 +20,13 @@ pub struct ApiSettings {
     pub rate_per_token: u32,
     /// Requests per second of all tokens of a company.
     pub rate_per_company: u32,
-    /// Requests per second of the platform's tokens, other than publishing.
+    /// Requests per second of one of the platform's tokens, other than publishing.
+    pub rate_per_platform_token: u32,
+    /// Calls of `publishEvents` per second with one of the platform's tokens.
+    pub rate_per_publishing_token: u32,
+    /// Requests per second of all of the platform's tokens, other than publishing.
     pub rate_of_platform: u32,
-    /// Calls of `publishEvents` per second.
+    /// Calls of `publishEvents` per second with all of the platform's tokens.
     pub rate_of_publishing: u32,
     /// Calls of `publishEvents` under way at once.
     pub publishing_calls: u32,
@@ -32,6 +36,10 @@ pub struct ApiSettings {
     pub publishing_of_company: u32,
     /// As many requests at once as that rate makes in this time.
     pub rate_burst: Duration,
+    /// How long a connection may take to send a request's head, and so may stay without one.
+    pub head_within: Duration,
+    /// How long a request's body may take to come.
+    pub body_within: Duration,
 }
 
 impl Default for ApiSettings {
@@ -44,12 +52,18 @@ impl Default for ApiSettings {
             cors_origins: Vec::new(),
             rate_per_token: 200,
             rate_per_company: 1_000,
+            rate_per_platform_token: 2_500,
+            rate_per_publishing_token: 2_500,
             rate_of_platform: 5_000,
             rate_of_publishing: 5_000,
             publishing_calls: 512,
             publishing_memory: 128 * 1024 * 1024,
             publishing_of_company: 4_000,
             rate_burst: Duration::from_secs(10),
+            // Longer than the minute for which common proxies keep a connection: one that is closed under a request
+            // would be an error that nobody made.
+            head_within: Duration::from_secs(75),
+            body_within: Duration::from_secs(30),
         }
     }
 }

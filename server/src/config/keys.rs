@@ -1,20 +1,30 @@
-//! The secrets of a server: what signs tokens, and what seals stored credentials.
+//! The secrets of a server: what signs tokens and notices, and what seals stored credentials.
 //!
-//! Promises that they come from files, never from the environment or the command line where other users may see
-//! them, and that no `Debug` shows them. What a sealing key must look like is [`crate::policy::sealing`]'s to say.
+//! Promises that they come from files that nobody but their owner and group can get at, or from the environment, never
+//! from the command line where other users may see them, that one which can be guessed is refused, and that no `Debug`
+//! shows them. What a sealing key must look like is [`crate::policy::sealing`]'s to say, what a signing secret
+//! [`crate::policy::signing`]'s.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Settings;
+use super::strength::{is_pattern, variety};
 
 /// The shortest secret that HS256 may be used with: as long as its digest (RFC 7518).
 pub const SHORTEST_SECRET: usize = 32;
+/// Fewer different characters than this no secret has that was made at random, in hexadecimal neither.
+pub const LEAST_VARIETY: usize = 8;
+/// The most bytes of a key file: more is no key.
+pub const LARGEST_FILE: u64 = 16 * 1024;
+/// Permission bits of everybody: to read a secret is to have it, to write it is to choose it.
+const EVERYBODY: u32 = 0o006;
 /// The secret of development, in the data folder.
 pub const JWT_KEY: &str = "jwt.key";
 /// The sealing key of development, in the data folder.
@@ -43,8 +53,10 @@ pub enum TokenKeys {
 pub struct Keys {
     /// What tokens must be signed with.
     pub tokens: TokenKeys,
-    /// What stored credentials are sealed with (W11): 32 bytes in hexadecimal or base64.
+    /// What stored credentials are sealed with (W11): keys of 32 bytes in hexadecimal or base64. The first seals.
     pub sealing: SecretString,
+    /// What notices to the platform's own endpoint are signed with, one secret on a line; `None` where there is no file.
+    pub notices: Option<SecretString>,
 }
 
 /// Why there is no key.
@@ -63,41 +75,61 @@ pub enum KeyError {
         /// What the machine said.
         source: io::Error,
     },
-    /// The secret is too easy to guess.
-    #[error("the secret in {} has {length} bytes; it must have at least {SHORTEST_SECRET} (`openssl rand -hex 32`)", path.display())]
-    TooShort {
+    /// Others than its owner and group can read or change the file.
+    #[error("everybody on this machine can read or change {}: `chmod o-rw` it, and make a new secret if others were there", path.display())]
+    Open {
         /// The file.
         path: PathBuf,
+    },
+    /// The file is no key.
+    #[error("{} has more than {LARGEST_FILE} bytes: it is no key", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The secret is too short.
+    #[error(
+        "the secret in {place} has {length} bytes; it must have at least {SHORTEST_SECRET} (`openssl rand -hex 32`)"
+    )]
+    TooShort {
+        /// The file or setting.
+        place: String,
         /// Its length without white space around.
         length: usize,
+    },
+    /// The secret is long, but a placeholder.
+    #[error("the secret in {place} can be guessed: make one with `openssl rand -hex 32`")]
+    Weak {
+        /// The file or setting.
+        place: String,
     },
 }
 
 impl Keys {
-    /// Reads the files that the settings name.
+    /// Takes the secrets that the settings have, and reads the files that they name.
     pub fn load(settings: &Settings) -> Result<Self, KeyError> {
-        let tokens = match (&settings.jwks, &settings.jwt_secret_file) {
-            (Some(source), _) => TokenKeys::Jwks(source.clone()),
-            (None, Some(path)) => TokenKeys::Secret(token_secret(path)?),
-            (None, None) => return Err(KeyError::Missing("TENTERHOOK_JWT_SECRET_FILE")),
+        let tokens = match &settings.jwks {
+            Some(source) => TokenKeys::Jwks(source.clone()),
+            None => TokenKeys::Secret(
+                token_secret(settings)?.ok_or(KeyError::Missing("TENTERHOOK_JWT_SECRET_FILE"))?,
+            ),
         };
-        let sealing = settings
-            .sealing_key_file
-            .as_deref()
-            .ok_or(KeyError::Missing("TENTERHOOK_SEALING_KEY_FILE"))?;
+        let sealing = sealing_keys(settings)?.ok_or(KeyError::Missing("TENTERHOOK_SEALING_KEY_FILE"))?;
+        let notices = settings.notice_secret_file.as_deref().map(read).transpose()?;
         Ok(Self {
             tokens,
-            sealing: read(sealing)?,
+            sealing,
+            notices,
         })
     }
 
     /// As [`load`](Self::load), but what is not set is kept in `data_dir`, and made there the first time.
     pub fn load_or_make(settings: &Settings, data_dir: &Path) -> Result<Self, KeyError> {
         let mut settings = settings.clone();
-        if settings.jwks.is_none() && settings.jwt_secret_file.is_none() {
+        if settings.jwks.is_none() && settings.jwt_secret.is_none() && settings.jwt_secret_file.is_none() {
             settings.jwt_secret_file = Some(made(data_dir, JWT_KEY)?);
         }
-        if settings.sealing_key_file.is_none() {
+        if settings.sealing_key.is_none() && settings.sealing_key_file.is_none() {
             settings.sealing_key_file = Some(made(data_dir, SEALING_KEY)?);
         }
         Self::load(&settings)
@@ -108,26 +140,73 @@ impl Keys {
         Self {
             tokens: TokenKeys::Secret(random().into()),
             sealing: random().into(),
+            notices: None,
         }
     }
 }
 
-/// The secret in a file that signs tokens.
-pub fn token_secret(path: &Path) -> Result<SecretString, KeyError> {
-    let secret = read(path)?;
-    let length = secret.expose_secret().len();
-    if length < SHORTEST_SECRET {
-        Err(KeyError::TooShort {
-            path: path.to_owned(),
-            length,
-        })
-    } else {
-        Ok(secret)
+/// The secret that signs tokens, if the settings have or name one.
+pub fn token_secret(settings: &Settings) -> Result<Option<SecretString>, KeyError> {
+    match (&settings.jwt_secret, &settings.jwt_secret_file) {
+        (Some(secret), _) => strong(secret.clone(), || "TENTERHOOK_JWT_SECRET".to_owned()).map(Some),
+        (None, Some(path)) => token_secret_in(path).map(Some),
+        (None, None) => Ok(None),
     }
 }
 
+/// The secret in a file that signs tokens.
+pub fn token_secret_in(path: &Path) -> Result<SecretString, KeyError> {
+    strong(read(path)?, || path.display().to_string())
+}
+
+/// The keys that seal, if the settings have or name any; not looked at.
+pub fn sealing_keys(settings: &Settings) -> Result<Option<SecretString>, KeyError> {
+    match (&settings.sealing_key, &settings.sealing_key_file) {
+        (Some(keys), _) => Ok(Some(keys.clone())),
+        (None, Some(path)) => read(path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The secret, unless it is too easy to guess.
+fn strong(secret: SecretString, place: impl Fn() -> String) -> Result<SecretString, KeyError> {
+    let bytes = secret.expose_secret().as_bytes();
+    if bytes.len() < SHORTEST_SECRET {
+        return Err(KeyError::TooShort {
+            place: place(),
+            length: bytes.len(),
+        });
+    }
+    if variety(bytes) < LEAST_VARIETY || is_pattern(bytes) {
+        return Err(KeyError::Weak { place: place() });
+    }
+    Ok(secret)
+}
+
+/// Whether more than its owner and group can read or change a file. Of a link it is the file that counts.
+pub fn is_open_to_everybody(path: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(path)?.permissions().mode() & EVERYBODY != 0)
+}
+
+/// What is in a file that keeps a secret. Of a link it is the file that counts: how orchestrators mount their secrets.
 fn read(path: &Path) -> Result<SecretString, KeyError> {
-    let text = fs::read_to_string(path).map_err(file_error("read", path))?;
+    let failed = || file_error("read", path);
+    let file = File::open(path).map_err(failed())?;
+    let mode = file.metadata().map_err(failed())?.permissions().mode();
+    if mode & EVERYBODY != 0 {
+        return Err(KeyError::Open {
+            path: path.to_owned(),
+        });
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(LARGEST_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(failed())?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(KeyError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
     Ok(text.trim().into())
 }
 
@@ -177,9 +256,22 @@ fn file_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Key
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::Permissions;
+
+    use rstest::rstest;
 
     use super::*;
+
+    /// As long as it must be, and no longer.
+    const SHORTEST: &str = "a0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5";
+
+    /// A file for its owner alone.
+    fn file(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join("secret");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    }
 
     fn secret(keys: &Keys) -> &str {
         match &keys.tokens {
@@ -212,15 +304,14 @@ mod tests {
     #[test]
     fn what_is_set_is_not_made() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("secret");
-        fs::write(&file, format!("  {}\n", "s".repeat(32))).unwrap();
+        let file = file(folder.path(), &format!("  {SHORTEST}\n"));
         let data_dir = folder.path().join("data");
         let settings = Settings {
             jwt_secret_file: Some(file),
             ..Settings::development()
         };
         let keys = Keys::load_or_make(&settings, &data_dir).unwrap();
-        assert_eq!(secret(&keys), "s".repeat(32));
+        assert_eq!(secret(&keys), SHORTEST);
         assert!(!data_dir.join(JWT_KEY).exists());
         assert!(data_dir.join(SEALING_KEY).exists());
     }
@@ -228,22 +319,112 @@ mod tests {
     #[test]
     fn a_secret_has_at_least_32_bytes() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("secret");
-        fs::write(&file, format!("{}\n", "s".repeat(SHORTEST_SECRET - 1))).unwrap();
-        let error = token_secret(&file).unwrap_err();
+        let path = file(folder.path(), &format!("{}\n", &SHORTEST[..SHORTEST_SECRET - 1]));
+        let error = token_secret_in(&path).unwrap_err();
         assert!(matches!(error, KeyError::TooShort { length: 31, .. }), "{error}");
-        fs::write(&file, "s".repeat(SHORTEST_SECRET)).unwrap();
-        assert!(token_secret(&file).is_ok());
+        file(folder.path(), SHORTEST);
+        assert!(token_secret_in(&path).is_ok());
         assert!(matches!(
-            token_secret(&folder.path().join("none")),
+            token_secret_in(&folder.path().join("none")),
             Err(KeyError::File { doing: "read", .. })
         ));
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_refused() {
+        for (secret, taken) in [
+            (SHORTEST, true),
+            ("abcdefghabcdefghabcdefghhgfedcba", true),
+            ("abcdefgabcdefgabcdefgabcdefggfedcba", false),
+            ("@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_", false),
+            (&"s".repeat(SHORTEST_SECRET), false),
+            (&"change-me!".repeat(4), false),
+        ] {
+            let settings = Settings {
+                jwt_secret: Some(secret.into()),
+                ..Settings::default()
+            };
+            match token_secret(&settings) {
+                Ok(_) => assert!(taken, "{secret}"),
+                Err(error) => {
+                    assert!(!taken && matches!(error, KeyError::Weak { .. }), "{error}");
+                    let told = error.to_string();
+                    assert!(
+                        told.contains("TENTERHOOK_JWT_SECRET") && !told.contains(secret),
+                        "{told}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[rstest]
+    #[case(0o600, true)]
+    #[case(0o640, true)]
+    #[case(0o644, false)]
+    #[case(0o602, false)]
+    fn a_file_that_everybody_can_get_at_is_refused(#[case] mode: u32, #[case] taken: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path(), SHORTEST);
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for path in [&path, &link] {
+            match read(path) {
+                Ok(_) => assert!(taken),
+                Err(error) => assert!(!taken && matches!(error, KeyError::Open { .. }), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_no_larger_than_a_key_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let largest = usize::try_from(LARGEST_FILE).unwrap();
+        let path = file(folder.path(), &"k".repeat(largest));
+        assert_eq!(read(&path).unwrap().expose_secret().len(), largest);
+        file(folder.path(), &"k".repeat(largest + 1));
+        assert!(matches!(read(&path), Err(KeyError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn what_the_settings_have_needs_no_file() {
+        let settings = Settings {
+            jwt_secret: Some(SHORTEST.into()),
+            sealing_key: Some("sealing".into()),
+            ..Settings::default()
+        };
+        let keys = Keys::load(&settings).unwrap();
+        assert_eq!(secret(&keys), SHORTEST);
+        assert_eq!(keys.sealing.expose_secret(), "sealing");
+        let folder = tempfile::tempdir().unwrap();
+        Keys::load_or_make(&settings, folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn production_makes_nothing_up() {
         let missing = Keys::load(&Settings::default()).unwrap_err().to_string();
         assert_eq!(missing, "TENTERHOOK_JWT_SECRET_FILE is not set");
+    }
+
+    #[test]
+    fn the_secrets_of_notices_come_from_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notices");
+        let settings = Settings {
+            notice_secret_file: Some(file.clone()),
+            ..Settings::development()
+        };
+        let load = || Keys::load_or_make(&settings, folder.path());
+        assert!(matches!(load(), Err(KeyError::File { doing: "read", .. })));
+        fs::write(&file, "one\n\ntwo\n").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(load(), Err(KeyError::Open { .. })));
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        let keys = load().unwrap();
+        assert_eq!(keys.notices.as_ref().unwrap().expose_secret(), "one\n\ntwo");
+        assert!(!format!("{keys:?}").contains("two"));
     }
 
     #[test]

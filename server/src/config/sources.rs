@@ -56,6 +56,15 @@ pub struct Loaded {
     pub origins: BTreeMap<&'static str, Origin>,
 }
 
+impl Loaded {
+    /// The secrets that are in the file itself: nobody else should be able to read it.
+    pub fn secrets_of_file(&self) -> impl Iterator<Item = &'static str> {
+        let of_file = |entry: &&Entry| self.origins.get(entry.key) == Some(&Origin::File);
+        let secrets = TABLE.iter().filter(|entry| entry.is_secret());
+        secrets.filter(of_file).map(|entry| entry.key)
+    }
+}
+
 /// Everything that is wrong, one line each.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the settings can't be used:{}", .0.iter().map(|line| format!("\n  {line}")).collect::<String>())]
@@ -75,10 +84,10 @@ pub fn load(base: Settings, sources: &Sources) -> Result<Loaded, SettingsError> 
     }
     layers.environment(&sources.environment);
     for (key, text) in &sources.flags {
-        let name = format!("--{}", key.replace('_', "-"));
+        let flag = |entry: &Entry| format!("--{}", entry.flag());
         match TABLE.iter().find(|entry| entry.key == *key) {
-            Some(entry) => layers.set(entry, &name, text, Origin::CommandLine),
-            None => layers.unknown(&name, "", |entry| format!("--{}", entry.key)),
+            Some(entry) => layers.set(entry, &flag(entry), text, Origin::CommandLine),
+            None => layers.unknown(&format!("--{key}"), "", flag),
         }
     }
     if layers.problems.is_empty() {
@@ -154,7 +163,11 @@ impl Layers {
             Ok(()) => {
                 self.loaded.origins.insert(entry.key, origin);
             }
-            Err(error) => self.problems.push(format!("{name} is {text:?}, but {error}")),
+            Err(error) if entry.is_secret() => self.problems.push(format!("{name} {error}")),
+            Err(error) => {
+                let text = without_credentials(text);
+                self.problems.push(format!("{name} is {text:?}, but {error}"));
+            }
         }
     }
 
@@ -173,6 +186,14 @@ impl Layers {
         };
         self.problems
             .push(format!("{name}{place} is not a setting: {hint}"));
+    }
+}
+
+/// What stands before the last `@` of a URL may be a password, whatever else is wrong with it.
+fn without_credentials(text: &str) -> String {
+    match text.split_once("://").zip(text.rsplit_once('@')) {
+        Some(((scheme, _), (_, rest))) => format!("{scheme}://…@{rest}"),
+        None => text.to_owned(),
     }
 }
 

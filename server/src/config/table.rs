@@ -20,6 +20,7 @@ pub struct Entry {
     pub bounds: fn() -> Option<(String, String)>,
     pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
     show: fn(&Settings) -> String,
+    secret: fn() -> bool,
 }
 
 impl Entry {
@@ -32,9 +33,25 @@ impl Entry {
         }
     }
 
+    /// The name on the command line, without the dashes before it.
+    pub fn flag(&self) -> String {
+        self.key.replace(['.', '_'], "-")
+    }
+
+    /// What it decides, and within which bounds.
+    pub fn summary(&self) -> String {
+        let bounds = (self.bounds)().map(|(least, most)| format!(" From {least} to {most}."));
+        format!("{}{}", self.meaning, bounds.unwrap_or_default())
+    }
+
     /// The value in `settings`, empty if nothing is chosen. Never a secret.
     pub fn value(&self, settings: &Settings) -> String {
         (self.show)(settings)
+    }
+
+    /// Whether it is a secret itself.
+    pub fn is_secret(&self) -> bool {
+        (self.secret)()
     }
 }
 
@@ -58,6 +75,11 @@ fn within<T: Value + PartialOrd>(value: &T, bounds: RangeInclusive<T>) -> Result
 /// The field is there for its type alone: numbers in the table have none of their own.
 fn show_bounds<T: Value>(_field: fn(&Settings) -> &T, bounds: RangeInclusive<T>) -> Option<(String, String)> {
     Some((bounds.start().show(), bounds.end().show()))
+}
+
+/// The field is there for its type alone.
+fn is_secret<T: Value>(_field: fn(&Settings) -> &T) -> bool {
+    T::SECRET
 }
 
 const fn milliseconds(n: u64) -> Duration {
@@ -97,6 +119,7 @@ macro_rules! setting {
                 Ok(())
             },
             show: |settings| settings.$first $(.$rest)*.show(),
+            secret: || is_secret(|settings| &settings.$first $(.$rest)*),
         }
     };
 }
@@ -144,6 +167,8 @@ fn objects(names: &BTreeSet<String>) -> Result<(), String> {
 
 /// What a limit on requests per second may be.
 const RATES: RangeInclusive<u32> = 1..=1_000_000;
+/// What a limit on a caller's slowness may be.
+const SOCKET_TIMES: RangeInclusive<Duration> = milliseconds(1000)..=hours(1);
 
 /// The least memory for publications: the largest one, of 8 MiB and half a million JSON values, must fit.
 pub const LARGEST_PUBLICATION: usize = 96 * 1024 * 1024;
@@ -191,7 +216,8 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         database_url,
-        "The Postgres to keep everything in. Without it `dev` starts its own; `serve` needs it."
+        "The Postgres to keep everything in. Without it `dev` starts its own; `serve` needs it. Others on the machine \
+         can read a command line: a password in it belongs in the environment or the file."
     ),
     setting!(database_connections, from 4..=1000,
         "Connections to the database that one process holds at most."),
@@ -205,9 +231,13 @@ pub static TABLE: &[Entry] = &[
         "A folder with initdb and postgres, for the database that `dev` starts."
     ),
     setting!(
+        jwt_secret,
+        "The secret that tokens are signed with (HS256), at least 32 bytes. A file is better: its rights are checked, and \
+         no child process inherits it."
+    ),
+    setting!(
         jwt_secret_file,
-        "A file with the secret that tokens are signed with (HS256), at least 32 bytes. Development makes its \
-         own."
+        "A file with that secret, closed to everybody but its owner and group. Development makes its own."
     ),
     setting!(
         jwks,
@@ -218,14 +248,33 @@ pub static TABLE: &[Entry] = &[
     setting!(jwt_audience, if short,
         "The `aud` that tokens must have."),
     setting!(
+        sealing_key,
+        "The keys under which credentials and signing secrets are stored, at most 8, separated by white space or commas: \
+         32 random bytes each, in hexadecimal or base64 (W11). The first seals, all open; see docs/security.md on \
+         replacing one."
+    ),
+    setting!(
         sealing_key_file,
-        "A file with the key under which credentials and signing secrets are stored: 32 bytes in hexadecimal \
-         or base64 (W11). Development makes its own."
+        "A file with those keys, closed to everybody but its owner and group. Development makes its own."
     ),
     setting!(
         allowed_targets,
         "Networks that webhooks may call although they are not public, separated by commas (W10). Development \
          allows loopback unless this is set, even to nothing."
+    ),
+    setting!(
+        denied_targets,
+        "Networks that webhooks may not call although they are public, separated by commas: the platform's own, or \
+         the NAT64 prefix of this network. Stronger than allowed_targets (W10)."
+    ),
+    setting!(
+        target_ports,
+        "Ports that webhooks may call, such as 80,443,8000-8999. Without it all (W10)."
+    ),
+    setting!(
+        dns_servers,
+        "DNS servers that the hosts of webhooks are looked up at, such as 10.0.0.2:53. Without it those of \
+         /etc/resolv.conf."
     ),
     setting!(
         platform_hosts,
@@ -235,11 +284,24 @@ pub static TABLE: &[Entry] = &[
         extra_ca_file,
         "Certificates (PEM) of authorities that receivers are trusted by, besides the public ones."
     ),
-    setting!(notice_url, "Where notices are sent besides the API (R4)."),
+    setting!(
+        notice_url,
+        "The platform's own endpoint, to which notices are delivered besides the API (R4): docs/notices.md. It may be on \
+         any network."
+    ),
+    setting!(
+        notice_secret_file,
+        "A file with the secrets that sign notices, whsec_ and base64, one on a line, at most 4: all of them sign."
+    ),
     setting!(in_flight, from 1..=100_000,
         "Attempts in flight at once in one process (D8)."),
     setting!(in_flight_per_webhook, from 1..=1000,
         "Attempts in flight at once to one webhook from one process (D8)."),
+    setting!(in_flight_per_host, from 1..=100_000,
+        "Attempts in flight at once to one host and port from one process, of all webhooks together."),
+    setting!(lease, from milliseconds(18_000)..=hours(1),
+        "How long a delivery is one process's without a word from it; what a process held that died is taken over \
+         after a sixth of that (D6). The same in every process of a database."),
     setting!(
         api.introspection,
         "Whether the schema may be asked for through GraphQL. /schema.graphql tells it in any case."
@@ -262,10 +324,15 @@ pub static TABLE: &[Entry] = &[
         "Requests per second of one user's token, through one app or none, to one process."),
     setting!(api.rate_per_company, from RATES,
         "Requests per second of all tokens of a company to one process."),
+    setting!(api.rate_per_platform_token, from RATES,
+        "Requests per second of one of the platform's tokens to one process, other than publishing. Tokens of the \
+         same subject (`sub`) are one; without it those of the same `jti`, without that those of the same key (`kid`)."),
+    setting!(api.rate_per_publishing_token, from RATES,
+        "Calls of publishEvents per second with one of the platform's tokens to one process, of up to 1000 events each."),
     setting!(api.rate_of_platform, from RATES,
-        "Requests per second of the platform's tokens to one process, other than publishing."),
+        "Requests per second of all of the platform's tokens to one process, other than publishing."),
     setting!(api.rate_of_publishing, from RATES,
-        "Calls of publishEvents per second to one process, of up to 1000 events each."),
+        "Calls of publishEvents per second with all of the platform's tokens to one process, of up to 1000 events each."),
     setting!(api.publishing_calls, from 1..=10_000,
         "Calls of publishEvents under way at once in one process, of which half may wait for one company. One more is \
          answered UNAVAILABLE, with Retry-After."),
@@ -276,7 +343,13 @@ pub static TABLE: &[Entry] = &[
         "Events of one company that wait to be stored by one process. A call past it is answered RATE_LIMITED, with \
          Retry-After."),
     setting!(api.rate_burst, from milliseconds(1000)..=hours(1),
-        "How long a limit on requests saves up: so many at once as its rate makes in this time."),
+        "How long a limit on requests saves up: so many at once as its rate makes in this time. Limits are counted by \
+         each process for itself: behind N processes that share the load a caller may ask N times as often."),
+    setting!(api.head_within, from SOCKET_TIMES,
+        "How long a connection may take to send a request's head, and so may stay without one: more than a proxy in \
+         front keeps it."),
+    setting!(api.body_within, from SOCKET_TIMES,
+        "How long a request's body may take to come; answered with 408 then."),
     setting!(policy.webhook_limit, from 1..=10_000,
         "General webhooks per user, and application webhooks per app and user (W3)."),
     setting!(policy.removed_retention, from hours(1)..=days(3650),

@@ -258,7 +258,7 @@ fn lists_are_bounded_too() {
 fn contradictions_name_both_settings() {
     let simulated = ("TENTERHOOK_CLOCK", "simulated");
     type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
-    let cases: [Case; 8] = [
+    let cases: [Case; 15] = [
         (
             &[("TENTERHOOK_API_RATE_PER_TOKEN", "1001")],
             ["api.rate_per_token", "api.rate_per_company"],
@@ -272,11 +272,51 @@ fn contradictions_name_both_settings() {
             ["jwt_secret_file", "jwks"],
         ),
         (
+            &[("TENTERHOOK_NOTICE_URL", "https://platform.example/notices")],
+            ["notice_url", "notice_secret_file"],
+        ),
+        (
+            &[("TENTERHOOK_NOTICE_SECRET_FILE", "a")],
+            ["notice_url", "notice_secret_file"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_NOTICE_URL", "https://user@platform.example/notices"),
+                ("TENTERHOOK_NOTICE_SECRET_FILE", "a"),
+            ],
+            ["TENTERHOOK_NOTICE_URL", "credentials"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_LEASE", "30s"),
+                ("TENTERHOOK_POLICY_ATTEMPT_TIMEOUT", "10001ms"),
+            ],
+            ["policy.attempt_timeout", "lease"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_JWT_SECRET_FILE", "a"),
+                ("TENTERHOOK_JWT_SECRET", "b"),
+            ],
+            ["jwt_secret ", "jwt_secret_file"],
+        ),
+        (
+            &[
+                ("TENTERHOOK_SEALING_KEY_FILE", "a"),
+                ("TENTERHOOK_SEALING_KEY", "b"),
+            ],
+            ["sealing_key ", "sealing_key_file"],
+        ),
+        (
             &[
                 ("TENTERHOOK_IN_FLIGHT", "4"),
                 ("TENTERHOOK_IN_FLIGHT_PER_WEBHOOK", "5"),
             ],
             ["in_flight_per_webhook", "in_flight"],
+        ),
+        (
+            &[("TENTERHOOK_IN_FLIGHT_PER_HOST", "7")],
+            ["in_flight_per_webhook", "in_flight_per_host"],
         ),
         (
             &[
@@ -345,6 +385,36 @@ fn production_needs_a_database_and_keys() {
             .database_url
             .is_none()
     );
+}
+
+#[test]
+fn secrets_are_not_shown_wherever_they_are() {
+    for url in [
+        "https://me:hunter2@example.com/k",
+        "ftp://hunter2@h",
+        "http://a:hunter2@@",
+    ] {
+        for name in ["TENTERHOOK_JWKS", "TENTERHOOK_NOTICE_URL"] {
+            let said = problems(&environment(&[(name, url)]));
+            assert_eq!(said.len(), 1);
+            assert!(said[0].contains(name) && !said[0].contains("hunter2"), "{said:?}");
+        }
+    }
+    let text = "database_url = 'hunter2'\nsealing_key = ['hunter2', 'hunter2']\n";
+    let loaded = load(Settings::default(), &file(text)).unwrap();
+    let secrets: Vec<_> = loaded.secrets_of_file().collect();
+    assert_eq!(secrets, ["database_url", "sealing_key"]);
+    assert_eq!(
+        loaded.settings.sealing_key.as_ref().unwrap().expose_secret(),
+        "hunter2,hunter2"
+    );
+    for entry in TABLE {
+        assert!(
+            !entry.value(&loaded.settings).contains("hunter2"),
+            "{}",
+            entry.key
+        );
+    }
 }
 
 #[test]

@@ -12,10 +12,13 @@ use jiff::{Span, SpanRelativeTo};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{ClockKind, JwksSource};
+use super::{ClockKind, JwksSource, PortRange};
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
+    /// Whether it is never shown.
+    const SECRET: bool = false;
+
     /// Reads the text of any source. The error finishes the sentence "the value …".
     fn read(text: &str) -> Result<Self, String>;
     /// Writes it for people, in a form that can be read back.
@@ -42,6 +45,7 @@ plain! {
     u32: "a whole number",
     SocketAddr: "an address and a port, such as 127.0.0.1:8080",
     IpNet: "a network, such as 10.0.0.0/8 or 127.0.0.1/32",
+    PortRange: "a port or a range of them, such as 443 or 8000-8999",
 }
 
 impl Value for bool {
@@ -75,6 +79,8 @@ impl Value for String {
 }
 
 impl Value for SecretString {
+    const SECRET: bool = true;
+
     fn read(text: &str) -> Result<Self, String> {
         Ok(Self::from(text.trim()))
     }
@@ -94,10 +100,14 @@ impl Value for PathBuf {
     }
 }
 
+/// Without credentials: what is fetched or told needs none, and a URL ends up in logs.
 impl Value for Url {
     fn read(text: &str) -> Result<Self, String> {
         let expected = || "must be a full http or https URL".to_owned();
         let url = Self::parse(text.trim()).map_err(|_| expected())?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("must not contain credentials".to_owned());
+        }
         if matches!(url.scheme(), "http" | "https") {
             Ok(url)
         } else {
@@ -203,6 +213,8 @@ impl Value for usize {
 
 /// Nothing chosen; an empty text takes a choice back.
 impl<T: Value> Value for Option<T> {
+    const SECRET: bool = T::SECRET;
+
     fn read(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
             Ok(None)

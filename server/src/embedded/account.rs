@@ -2,7 +2,8 @@
 //!
 //! Promises that a command made by [`as_account`] has none of root's groups and a working folder its user can enter.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,6 +68,11 @@ impl Account {
 pub(super) fn as_account(account: Option<&Account>, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/");
+    // Our secrets may be in our environment, and are none of a child's business.
+    let ours = |name: &OsString| name == "DATABASE_URL" || name.as_bytes().starts_with(b"TENTERHOOK_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);
     }

@@ -8,27 +8,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use url::Url;
 
 use super::queue::{Held, Pace};
-use super::registry::Target;
+use super::registry::{Opened, Target};
 use super::settler;
-use super::shared::{Shared, drop_as};
+use super::shared::{Shared, drop_as, without_attempt};
 use super::transport::{ExcerptLimits, Request, Sent};
 use crate::clock::RequestInFlight;
+use crate::config::policy::PolicySettings;
 use crate::model::attempt::{Attempt, AttemptErrorClass};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::Event;
 use crate::policy::health::Verdict;
-use crate::policy::payload;
 use crate::policy::retry::next_attempt;
-use crate::policy::signing::{Purpose, RequestFacts, headers};
+use crate::policy::sealing::BasicAuth;
+use crate::policy::signing::{Purpose, RequestFacts, SigningSecret, headers};
+use crate::policy::{echoes, payload};
 use crate::store::settle::{Settlement, Then};
 
-/// What must be left of a lease, beyond the attempt's time-out, for an attempt to start: its result has to be
-/// settled before the delivery becomes somebody else's.
-const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(15);
 /// How long a delivery waits whose webhook's row cannot be used, until an operator has put it right.
 const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
+
+/// How long a delivery waits that this machine had no means to send, for whoever has them then.
+const EXHAUSTED_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
 /// Works on one delivery that the queue gave out, and gives its place back.
 pub(super) async fn run(shared: Arc<Shared>, held: Held) {
@@ -57,7 +60,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     let timeout = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
     if held.leased.lease.until
         < now
-            .saturating_add(timeout + LEASE_MARGIN)
+            .saturating_add(timeout + shared.tempo.margin())
             .unwrap_or(Timestamp::MAX)
     {
         // Too old to start: released if it is still ours, and claimed again by whoever has room.
@@ -78,17 +81,22 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
         }
     }
     let Some(request) = request(shared, &held.event, &target, held.leased.attempt, now) else {
-        shared.let_go(
-            &held,
-            Then::Release(now.saturating_add(UNUSABLE_WAIT).unwrap_or(Timestamp::MAX)),
-        );
+        shared.let_go(&held, Then::Release(later(now, UNUSABLE_WAIT)));
         return Pace::Unsent;
     };
     let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
     let url = target.webhook.url.clone();
 
     shared.unsettled.start(now, key);
-    let sent = shared.transport.send(request).await;
+    let sent = send(shared, &target, request).await;
+    if sent.machine_exhausted {
+        tracing::error!("no file descriptor was left for a request; the attempt is postponed");
+        shared.settle(settler::Result {
+            settlement: without_attempt(&held, Then::Release(later(sent.ended_at, EXHAUSTED_WAIT))),
+            started: Some((now, key)),
+        });
+        return Pace::Unsent;
+    }
     let took = Duration::from_micros(u64::try_from(sent.duration_us).unwrap_or(0));
     shared.metrics.attempt(&sent.outcome, took);
     let pace = match sent.outcome.error_class {
@@ -100,6 +108,10 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
         started: Some((now, key)),
     });
     pace
+}
+
+fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// The webhook, read now if it is not known: the registry may have forgotten it meanwhile.
@@ -145,40 +157,62 @@ pub(super) fn request(
     };
     let body = payload::render(event, &target.recipient(), number, &shared.policy);
     let facts = RequestFacts {
-        event: event.id,
+        message: event.id.0,
         webhook: target.webhook.number,
         attempt: number,
         started_at: now,
     };
-    let secrets = opened.secrets(now);
+    let (secrets, auth) = (opened.secrets(now), opened.auth.as_ref());
+    Some(signed(&shared.policy, &facts, &opened.url, body, &secrets, auth))
+}
+
+/// The request that these facts describe, signed (E7).
+pub(super) fn signed(
+    policy: &PolicySettings,
+    facts: &RequestFacts,
+    url: &Url,
+    body: Vec<u8>,
+    secrets: &[SigningSecret],
+    auth: Option<&BasicAuth>,
+) -> Request {
     let purpose = Purpose::Send {
-        secrets: &secrets,
+        secrets,
         body: &body,
-        auth: opened.auth.as_ref(),
+        auth,
     };
-    let headers = headers(&facts, purpose)
+    let headers = headers(facts, purpose)
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    let authority = opened.url.host_str().zip(opened.url.port_or_known_default());
-    Some(Request {
-        url: opened.url.clone(),
+    let authority = url.host_str().zip(url.port_or_known_default());
+    Request {
+        url: url.clone(),
         headers,
         body: Bytes::from(body),
-        deadline: now
-            .saturating_add(shared.policy.attempt_timeout)
+        deadline: facts
+            .started_at
+            .saturating_add(policy.attempt_timeout)
             .unwrap_or(Timestamp::MAX),
         excerpt_limits: ExcerptLimits {
-            failed: shared.policy.response_excerpt,
-            success: shared.policy.success_excerpt,
+            failed: policy.response_excerpt,
+            success: policy.success_excerpt,
         },
         in_flight: RequestInFlight {
-            message: event.id.0,
-            webhook: target.webhook.number.get(),
-            attempt: number,
+            message: facts.message,
+            webhook: facts.webhook.get(),
+            attempt: facts.attempt,
             target: authority.map(|(host, port)| format!("{host}:{port}")),
         },
-    })
+    }
+}
+
+/// Makes the request. What the receiver says back of its credentials is forgotten here (W11).
+pub(super) async fn send(shared: &Shared, target: &Target, request: Request) -> Sent {
+    let mut sent = shared.transport.send(request).await;
+    if let Ok(Opened { auth: Some(auth), .. }) = &target.opened {
+        echoes::hide(auth, &mut sent.outcome);
+    }
+    sent
 }
 
 /// What the attempt's end means for its delivery (D1, D4).

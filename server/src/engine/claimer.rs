@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::LEASE;
 use super::calendar::MOST_NOTED;
 use super::queue::Held;
 use super::shared::{Shared, drop_as};
@@ -122,7 +121,7 @@ async fn look_at(
             }
         }
     }
-    let lease_until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+    let lease_until = now.saturating_add(shared.tempo.lease()).unwrap_or(Timestamp::MAX);
     for (lane, webhooks) in &to_claim {
         let node = shared.node();
         let bytes = shared.queue().room_in_bytes();

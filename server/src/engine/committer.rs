@@ -14,7 +14,6 @@ use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
 use self::group::{Group, first_events};
-use super::LEASE;
 use super::door::Door;
 use super::publisher::{PublishError, Published};
 use super::queue::{Held, MAX_HELD_PER_WEBHOOK};
@@ -90,7 +89,7 @@ async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> R
     let full = shared.queue().full();
     let room = Room {
         node: shared.node(),
-        lease_until: now.saturating_add(LEASE).unwrap_or(Timestamp::MAX),
+        lease_until: now.saturating_add(shared.tempo.lease()).unwrap_or(Timestamp::MAX),
         total: if shared.is_stopping() {
             0
         } else {

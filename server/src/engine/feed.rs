@@ -1,6 +1,6 @@
 //! The changes feed: what other processes did to webhooks, within a tenth of a second.
 //!
-//! Promises that this process acts on no knowledge older than [`STALE`]: a read or heartbeat that is overdue stops
+//! Promises that this process acts on no knowledge older than [`Tempo::stale`]: a read or heartbeat that is overdue stops
 //! every start until both have succeeded again. And that [`Feed::everywhere`] answers only when every live process
 //! knows of a change, or has stopped starting attempts by itself (W8, B6).
 
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::live;
-use super::node::HEARTBEAT_LAPSE;
 use super::shared::Shared;
+use super::tempo::Tempo;
 use crate::clock::Clock;
 use crate::model::ids::{Lane, WebhookId};
 use crate::store::changes::{self, Mark, Snapshot};
@@ -20,10 +20,6 @@ use crate::store::{StoreError, nodes};
 
 /// How often the feed is read, in real time. With the read itself well under B6's quarter of a second.
 const READ_EVERY: Duration = Duration::from_millis(100);
-/// A process whose last read is older starts nothing.
-const STALE: Duration = Duration::from_secs(5);
-/// After this a process that has not answered has stopped by itself: [`STALE`] and a second for the clock's sake.
-const SILENT: Duration = Duration::from_secs(6);
 /// How often to ask whether the others know.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
@@ -36,11 +32,12 @@ pub struct Feed {
     current: Notify,
     wanted: Notify,
     seen: watch::Sender<Snapshot>,
+    tempo: Tempo,
 }
 
 impl Feed {
     /// Follows from this snapshot on.
-    pub fn new(clock: &Clock, from: Snapshot) -> Self {
+    pub fn new(clock: &Clock, from: Snapshot, tempo: Tempo) -> Self {
         let now = clock.monotonic();
         Self {
             read_at: Mutex::new(now),
@@ -48,6 +45,7 @@ impl Feed {
             current: Notify::new(),
             wanted: Notify::new(),
             seen: watch::Sender::new(from),
+            tempo,
         }
     }
 
@@ -61,7 +59,8 @@ impl Feed {
         let now = clock.monotonic();
         let age =
             |at: &Mutex<Instant>| now.duration_since(*at.lock().unwrap_or_else(PoisonError::into_inner));
-        age(&self.read_at) < STALE && age(&self.beat_at) < HEARTBEAT_LAPSE - STALE
+        age(&self.read_at) < self.tempo.stale()
+            && age(&self.beat_at) < self.tempo.lapse() - self.tempo.stale()
     }
 
     /// Waits until it is.
@@ -88,9 +87,9 @@ impl Feed {
         let here = seen.wait_for(|snapshot| snapshot.shows(mark));
         tokio::select! {
             _ = here => {}
-            () = shared.clock.linger(SILENT) => return,
+            () = shared.clock.linger(shared.tempo.silent()) => return,
         }
-        while shared.clock.monotonic().duration_since(since) < SILENT {
+        while shared.clock.monotonic().duration_since(since) < shared.tempo.silent() {
             match unaware(shared, mark).await {
                 Ok(0) => return,
                 Ok(_) => {}
@@ -103,7 +102,7 @@ impl Feed {
 
 async fn unaware(shared: &Shared, mark: &Mark) -> Result<i64, StoreError> {
     let mut conn = shared.store.conn().await?;
-    nodes::unaware(&mut conn, shared.node(), HEARTBEAT_LAPSE.as_secs_f64(), mark).await
+    nodes::unaware(&mut conn, shared.node(), shared.tempo.lapse().as_secs_f64(), mark).await
 }
 
 /// Reads the feed as long as the process lives.
@@ -144,6 +143,8 @@ async fn read(shared: &Arc<Shared>, handled: &mut HashSet<i64>) -> Result<(), St
     *handled = rows.iter().map(|row| row.seq).collect();
     shared.feed.seen.send_replace(snapshot);
     if look_around {
+        // Whoever stops leaves notices that are due later, too.
+        shared.owed.notify_one();
         super::claimer::search(shared).await?;
     }
     if anything {

@@ -12,7 +12,7 @@ use crate::policy::target::Blocked;
 use crate::store::changes::Mark;
 use crate::store::replay_keys::ReplayKey;
 use crate::store::tallies::{self, Tally};
-use crate::store::{StoreError, partitions};
+use crate::store::{StoreError, notice_queues, partitions};
 
 /// Makes sure that every process knows of a change before it is answered (W8, D9).
 #[derive(Clone)]
@@ -76,6 +76,8 @@ pub struct Reading {
     pub in_flight: usize,
     /// Days after today for which there are partitions.
     pub days_ahead: usize,
+    /// Notices that the platform's endpoint has yet to get (R4).
+    pub notices_waiting: i64,
 }
 
 impl Gauges {
@@ -86,6 +88,7 @@ impl Gauges {
         let here = tallies::of(&mut conn, self.0.node()).await?;
         let today = partitions::day(self.0.clock.now());
         let days_ahead = partitions::days_ahead(&mut conn, today).await?;
+        let notices_waiting = notice_queues::waiting(&mut conn).await?;
         let (waiting, in_flight) = self.0.queue().sizes();
         Ok(Reading {
             all,
@@ -93,6 +96,7 @@ impl Gauges {
             waiting,
             in_flight,
             days_ahead,
+            notices_waiting,
         })
     }
 

@@ -69,7 +69,8 @@ async fn daily(shared: &Shared, today: Date) -> Result<(), StoreError> {
             "history past its retention was dropped"
         );
     }
-    facts::forget_webhooks(&mut conn, ago(shared.policy.removed_retention)).await?;
+    let removed_by = ago(shared.policy.removed_retention);
+    facts::forget_webhooks(&mut conn, removed_by, shared.sends_notices).await?;
     facts::forget_keys(&mut conn, now).await
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::LEASE;
 use super::shared::Shared;
 use crate::store::{StoreError, claim};
 
@@ -22,7 +21,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         };
         shared
             .clock
-            .sleep_until(first.saturating_sub(LEASE / 2).unwrap_or(first))
+            .sleep_until(first.saturating_sub(shared.tempo.lease() / 2).unwrap_or(first))
             .await;
         if let Err(error) = extend(&shared).await {
             tracing::warn!(%error, "leases could not be extended; trying again");
@@ -32,14 +31,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn extend(shared: &Shared) -> Result<(), StoreError> {
-    let now = shared.clock.now();
+    let (now, lease) = (shared.clock.now(), shared.tempo.lease());
     let ending = shared
         .queue()
-        .ending_before(now.saturating_add(LEASE * 3 / 4).unwrap_or(Timestamp::MAX));
+        .ending_before(now.saturating_add(lease * 3 / 4).unwrap_or(Timestamp::MAX));
     if ending.is_empty() {
         return Ok(());
     }
-    let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+    let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
     let mut conn = shared.store.conn().await?;
     let kept = claim::extend(&mut conn, &ending, until).await?;
     shared.queue().extended(&ending, &kept, until);

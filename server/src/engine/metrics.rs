@@ -26,6 +26,8 @@ pub struct Metrics {
     grouped_events: Histogram,
     lost_leases: Counter,
     refused_publications: Counter,
+    notice_attempts: Family<AttemptLabels, Counter>,
+    notices_given_up: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +65,8 @@ impl Default for Metrics {
             grouped_events: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             lost_leases: Counter::default(),
             refused_publications: Counter::default(),
+            notice_attempts: Family::default(),
+            notices_given_up: Counter::default(),
         }
     }
 }
@@ -87,6 +91,17 @@ impl Metrics {
         self.grouped_events.observe(events as f64);
     }
 
+    pub(super) fn notice(&self, outcome: &Outcome) {
+        let result = AttemptResult(outcome.error_class);
+        self.notice_attempts
+            .get_or_create(&AttemptLabels { result })
+            .inc();
+    }
+
+    pub(super) fn notice_given_up(&self) {
+        self.notices_given_up.inc();
+    }
+
     /// The page a scraper reads.
     ///
     /// # Errors
@@ -98,6 +113,12 @@ impl Metrics {
         register_tally(registry.sub_registry_with_prefix("server"), &reading.here);
         let open = "Deliveries that have not ended, in the database";
         registry.register("deliveries_open", open, ConstGauge::new(reading.all.open));
+        let waiting = "Notices that the platform's endpoint has yet to get, in the database";
+        registry.register(
+            "notices_waiting",
+            waiting,
+            ConstGauge::new(reading.notices_waiting),
+        );
         let held = [
             (
                 "server_deliveries_waiting",
@@ -141,6 +162,13 @@ impl Metrics {
             refused,
             self.refused_publications.clone(),
         );
+        registry.register(
+            "server_notice_attempts",
+            "Attempts of this server to deliver a notice, by how they ended",
+            self.notice_attempts.clone(),
+        );
+        let given_up = "Notices that this server has given up to deliver";
+        registry.register("server_notices_given_up", given_up, self.notices_given_up.clone());
         let mut page = String::new();
         encode(&mut page, &registry)?;
         Ok(page)
@@ -201,6 +229,7 @@ mod tests {
             waiting: 1,
             in_flight: 2,
             days_ahead: 3,
+            notices_waiting: 5,
         };
         let metrics = Metrics::default();
         let outcome = Outcome {
@@ -213,6 +242,8 @@ mod tests {
             response_truncated: false,
         };
         metrics.attempt(&outcome, Duration::from_millis(3));
+        metrics.notice(&outcome);
+        metrics.notice_given_up();
         let page = metrics.page(&reading).unwrap();
         for line in [
             "tenterhook_deliveries_accepted_total 10",
@@ -224,6 +255,9 @@ mod tests {
             "tenterhook_partition_days_ahead 3",
             "tenterhook_server_deliveries_accepted_total 6",
             "tenterhook_server_attempts_total{result=\"TLS\"} 1",
+            "tenterhook_notices_waiting 5",
+            "tenterhook_server_notice_attempts_total{result=\"TLS\"} 1",
+            "tenterhook_server_notices_given_up_total 1",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is missing in\n{page}");
         }

@@ -13,10 +13,6 @@ use super::shared::Shared;
 use crate::store::settle::Then;
 use crate::store::{StoreError, claim, nodes};
 
-/// How often to say that we live, in real time.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// A process that has said nothing for so long is dead, and others take what it held.
-pub const HEARTBEAT_LAPSE: Duration = Duration::from_secs(15);
 /// How often the clock is compared with the database's.
 const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
@@ -31,7 +27,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             tracing::warn!(%error, "the database's time could not be read");
         }
         beats_until_heartbeat += 1;
-        if CLOCK_EVERY * beats_until_heartbeat < HEARTBEAT {
+        if CLOCK_EVERY * beats_until_heartbeat < shared.tempo.heartbeat() {
             continue;
         }
         beats_until_heartbeat = 0;
@@ -79,7 +75,7 @@ pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
 
 async fn beat_and_bury(shared: &Arc<Shared>) -> Result<(), StoreError> {
     beat(shared).await?;
-    if bury(shared, HEARTBEAT_LAPSE).await? {
+    if bury(shared, shared.tempo.lapse()).await? {
         claimer::search(shared).await?;
     }
     Ok(())

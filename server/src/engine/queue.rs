@@ -1,14 +1,20 @@
 //! What this process holds, and whose turn it is: fairness (D8), in memory.
 //!
-//! Promises that a webhook has at most its share in flight and in memory, that companies take turns and within a
-//! company its webhooks, and that receivers that are slow, or have yet to show that they are not, hold at most half
-//! of all places, on the wire and, of what is claimed for them, in memory: a slow or dead receiver delays nobody else. Does not promise any order of deliveries (D11).
+//! Promises that a webhook has at most its share in flight and in memory, and a host its share of all that lead there;
+//! that companies take turns and within a company its webhooks, and that receivers that are slow, or have yet to show
+//! that they are not, hold at most half of all places, on the wire and, of what is claimed for them, in memory: a slow
+//! or dead receiver delays nobody else. Does not promise any order of deliveries (D11).
+
+mod hosts;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+pub use self::hosts::Host;
+use self::hosts::Hosts;
 
 use crate::model::delivery::Leased;
 use crate::model::event::Event;
@@ -37,6 +43,8 @@ pub struct Places {
     pub total: usize,
     /// Requests to one webhook; fewer after time-outs.
     pub per_webhook: usize,
+    /// Requests to one host and port.
+    pub per_host: usize,
 }
 
 impl Places {
@@ -79,10 +87,13 @@ pub enum Pace {
 #[derive(Debug)]
 struct PerWebhook {
     company: CompanyId,
+    /// Where it leads; fixed while anything is in flight, so that places are given back where they were taken.
+    host: Option<Host>,
     waiting: VecDeque<Held>,
     in_flight: usize,
     cap: usize,
     proven: bool,
+    /// In a ring, or turned away by its host and to come back.
     in_ring: bool,
     /// Whether its attempts in flight are counted as slow: fixed when each starts.
     slow_in_flight: usize,
@@ -135,6 +146,7 @@ pub struct Queue {
     proven: Ring,
     unproven: Ring,
     unproven_turn: bool,
+    hosts: Hosts,
     held: usize,
     unproven_held: usize,
     held_bytes: usize,
@@ -151,6 +163,7 @@ impl Queue {
             proven: Ring::default(),
             unproven: Ring::default(),
             unproven_turn: false,
+            hosts: Hosts::new(places.per_host),
             held: 0,
             unproven_held: 0,
             held_bytes: 0,
@@ -159,14 +172,16 @@ impl Queue {
         }
     }
 
-    /// Takes a delivery in. Room is the caller's to look at before.
-    pub fn push(&mut self, held: Held) {
+    /// Takes a delivery in, with the host that its webhook leads to if that is known: without one, no host's share
+    /// counts it. Room is the caller's to look at before.
+    pub fn push(&mut self, held: Held, host: Option<Host>) {
         let webhook = held.leased.key.webhook;
         if self.webhooks.len() > MAX_IDLE && !self.webhooks.contains_key(&webhook) {
             self.webhooks.retain(|_, entry| entry.held() > 0);
         }
         let entry = self.webhooks.entry(webhook).or_insert_with(|| PerWebhook {
             company: held.leased.company,
+            host: None,
             waiting: VecDeque::new(),
             in_flight: 0,
             cap: self.places.per_webhook,
@@ -174,6 +189,9 @@ impl Queue {
             in_ring: false,
             slow_in_flight: 0,
         });
+        if entry.in_flight == 0 {
+            entry.host = host;
+        }
         self.held_bytes += held.bytes();
         self.unproven_held += usize::from(!entry.proven);
         entry.waiting.push_back(held);
@@ -211,6 +229,12 @@ impl Queue {
             }
             if entry.proven == unproven {
                 self.enter_ring(webhook);
+                continue;
+            }
+            if let Some(host) = &entry.host
+                && !self.hosts.take(host, webhook)
+            {
+                entry.in_ring = true;
                 continue;
             }
             let held = entry.waiting.pop_front();
@@ -256,7 +280,21 @@ impl Queue {
         if !entry.proven {
             self.unproven_held += entry.held();
         }
+        let host = entry.host.clone();
         self.enter_ring(webhook);
+        if let Some(host) = host {
+            self.come_back(&host);
+        }
+    }
+
+    /// A place at a host is free: those that it turned away may try again.
+    fn come_back(&mut self, host: &Host) {
+        for webhook in self.hosts.give_back(host) {
+            if let Some(entry) = self.webhooks.get_mut(&webhook) {
+                entry.in_ring = false;
+            }
+            self.enter_ring(webhook);
+        }
     }
 
     /// How many more deliveries may be taken in, in all.

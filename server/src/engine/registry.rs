@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use url::Url;
 
+use super::queue::Host;
 use crate::config::policy::PolicySettings;
 use crate::model::health::Health;
 use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::Webhook;
 use crate::policy::health::{Verdict, verdict};
 use crate::policy::payload::Recipient;
-use crate::policy::sealing::{BasicAuth, OpenError, SealingKey};
+use crate::policy::sealing::{BasicAuth, Keyring, OpenError};
 use crate::policy::signing::SigningSecret;
 use crate::store::{Conn, StoreError, health};
 
@@ -39,6 +40,8 @@ pub struct Target {
 pub struct Opened {
     /// Where to.
     pub url: Url,
+    /// The host and port of that.
+    pub host: Host,
     /// Basic credentials.
     pub auth: Option<BasicAuth>,
     /// The secret that signs.
@@ -59,7 +62,7 @@ pub enum Unusable {
 }
 
 impl Target {
-    fn open((webhook, health): (Webhook, Health), sealing: &SealingKey) -> Self {
+    fn open((webhook, health): (Webhook, Health), sealing: &Keyring) -> Self {
         let opened = Opened::of(&webhook, sealing);
         Self {
             webhook,
@@ -92,7 +95,7 @@ impl Target {
 }
 
 impl Opened {
-    fn of(webhook: &Webhook, sealing: &SealingKey) -> Result<Self, Unusable> {
+    fn of(webhook: &Webhook, sealing: &Keyring) -> Result<Self, Unusable> {
         let auth = webhook
             .auth
             .as_ref()
@@ -103,8 +106,11 @@ impl Opened {
             Some((sealed, until)) => Some((sealing.open_secret(webhook.id, sealed)?, *until)),
             None => None,
         };
+        let url = Url::parse(&webhook.url)?;
+        let port = url.port_or_known_default().unwrap_or_default();
         Ok(Self {
-            url: Url::parse(&webhook.url)?,
+            host: format!("{}:{port}", url.host_str().unwrap_or_default()).into(),
+            url,
             auth,
             secret,
             previous,
@@ -126,12 +132,12 @@ impl Opened {
 pub struct Registry {
     known: Mutex<HashMap<WebhookId, Arc<Target>>>,
     reading: tokio::sync::Mutex<()>,
-    sealing: Arc<SealingKey>,
+    sealing: Arc<Keyring>,
 }
 
 impl Registry {
     /// Knows nothing yet.
-    pub fn new(sealing: Arc<SealingKey>) -> Self {
+    pub fn new(sealing: Arc<Keyring>) -> Self {
         Self {
             known: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
@@ -142,6 +148,12 @@ impl Registry {
     /// What is known of a webhook.
     pub fn get(&self, webhook: WebhookId) -> Option<Arc<Target>> {
         self.known().get(&webhook).cloned()
+    }
+
+    /// Where a webhook leads, if it is known and its row can be used.
+    pub fn host(&self, webhook: WebhookId) -> Option<Host> {
+        let target = self.get(webhook)?;
+        target.opened.as_ref().ok().map(|opened| opened.host.clone())
     }
 
     /// Reads the webhooks that are not known yet.

@@ -1,9 +1,10 @@
 //! Replaying: new deliveries of old events, from their first attempt (D12).
 //!
-//! Promises that no replay is made for a webhook that is banned, paused or removed when it is made; what happens to one
-//! afterwards is what happens to any delivery. A call makes all of its deliveries or none, in one transaction of bounded
-//! statements, and one under a key that was used before makes none. While a call with very many is stored, what would
-//! move its webhook's health waits.
+//! Promises that no replay is made for a webhook that is banned, paused or removed when the call looks; what happens to
+//! one afterwards is what happens to any delivery: a ban, a pause or a removal that comes while the call is stored ends
+//! what it has made. A call makes all of its deliveries or none, in one transaction of bounded statements, and one under
+//! a key that was used before makes none. Nothing but another replay of the same webhooks waits for it, however many it
+//! stores.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use crate::model::webhook::WebhookState;
 use crate::policy::health::view;
 use crate::store::publish::ROWS_PER_STATEMENT;
 use crate::store::replay_keys::{self, Remembered, ReplayKey};
-use crate::store::{StoreError, replay, webhooks};
+use crate::store::{StoreError, health, replay};
 
 /// Deliveries of a call that its answer shows, and that are remembered under its key.
-pub const SHOWN: usize = 100;
+pub const REPLAYS_SHOWN: usize = 100;
 
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +31,7 @@ pub enum Replayed {
     Made {
         /// How many: fewer than asked for if an event is not kept any more.
         count: usize,
-        /// The first of them, up to [`SHOWN`].
+        /// The first of them, up to [`REPLAYS_SHOWN`].
         first: Vec<Delivery>,
     },
     /// Nothing was made: the key was used before, and this was made then, for the same or for something else.
@@ -51,26 +52,24 @@ pub(super) async fn replay(
         .map(|key| (key.lane, key.webhook, key.event))
         .filter(|event| seen.insert(*event))
         .collect();
-    // In their order, so that two calls never wait for each other crosswise.
-    let locked: BTreeSet<(Lane, WebhookId)> = seen.iter().map(|(lane, id, _)| (*lane, *id)).collect();
+    let webhooks: BTreeSet<(Lane, WebhookId)> = seen.iter().map(|(lane, id, _)| (*lane, *id)).collect();
     let now = shared.clock.now();
     let window = shared.policy.idempotency_window;
     let expires_at = now.saturating_add(window).unwrap_or(Timestamp::MAX);
     let replayed = shared
         .store
         .in_tx(async |conn| {
-            let mut inactive = None;
-            for (lane, id) in &locked {
-                let state = webhooks::lock_in_tx(conn, *lane, *id).await?;
-                let active = state.is_some_and(|(webhook, health)| {
-                    let view = view(&health, webhook.paused_at, webhook.removed, now, &shared.policy);
+            replay::take_turns_in_tx(conn, &webhooks).await?;
+            let states = health::read(conn, &webhooks.iter().copied().collect::<Vec<_>>()).await?;
+            let active: BTreeSet<WebhookId> = states
+                .iter()
+                .filter(|(webhook, health)| {
+                    let view = view(health, webhook.paused_at, webhook.removed, now, &shared.policy);
                     view.state == WebhookState::Active
-                });
-                if !active {
-                    inactive = Some(*id);
-                    break;
-                }
-            }
+                })
+                .map(|(webhook, _)| webhook.id)
+                .collect();
+            let inactive = webhooks.iter().map(|(_, id)| *id).find(|id| !active.contains(id));
             if let Some(id) = inactive {
                 // A call of the same key may have come first, and the ban after it.
                 let before = match key {
@@ -79,7 +78,7 @@ pub(super) async fn replay(
                 };
                 return Ok(before.map_or(Replayed::NotActive(id), Replayed::Repeated));
             }
-            // After the locks, which a call that holds the key does not wait for.
+            // After its turn, which a call that holds the key does not wait for.
             if let Some(key) = key
                 && let Some(before) = replay_keys::claim_in_tx(conn, key, now, expires_at).await?
             {
@@ -89,7 +88,7 @@ pub(super) async fn replay(
             for some in events.chunks(ROWS_PER_STATEMENT as usize) {
                 let made = replay::insert_in_tx(conn, some, now, shared.node()).await?;
                 count += made.len();
-                first.extend(made.into_iter().take(SHOWN - first.len()));
+                first.extend(made.into_iter().take(REPLAYS_SHOWN - first.len()));
             }
             if let Some(key) = key {
                 let shown: Vec<DeliveryKey> = first.iter().map(|delivery| delivery.key).collect();
@@ -100,7 +99,7 @@ pub(super) async fn replay(
         .await?;
     if let Replayed::Made { count: 1.., .. } = &replayed {
         shared.tallied.fetch_add(1, Ordering::Relaxed);
-        shared.hint(locked.into_iter().map(|(lane, webhook)| (lane, webhook, now)));
+        shared.hint(webhooks.into_iter().map(|(lane, webhook)| (lane, webhook, now)));
     }
     Ok(replayed)
 }

@@ -85,6 +85,9 @@ async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Resul
     drop(conn);
     shared.tallied.fetch_add(1, Ordering::Relaxed);
     let mark = moved.mark;
+    if moved.owes {
+        shared.owed.notify_one();
+    }
     if !moved.webhooks.is_empty() {
         shared.refresh(&moved.webhooks).await?;
     }
@@ -122,12 +125,15 @@ struct Moved {
     webhooks: Vec<(Lane, WebhookId)>,
     /// Those whose window it opened.
     opened: Vec<(Lane, WebhookId)>,
+    /// Whether the platform's endpoint is owed a notice.
+    owes: bool,
     mark: Option<changes::Mark>,
 }
 
 impl Moved {
     fn and(&mut self, later: Self) {
         self.webhooks.extend(later.webhooks);
+        self.owes |= later.owes;
         self.mark = later.mark.or(self.mark.take());
     }
 }
@@ -236,11 +242,12 @@ async fn judge(
     let now = shared.clock.now();
     let webhooks: Vec<(Lane, WebhookId)> = written.iter().map(|(row, _)| (row.lane, row.webhook)).collect();
     write_in_tx(conn, &written).await?;
-    health::notify_in_tx(conn, &transitions::notices(&taken, &shared.policy)).await?;
+    let owes = transitions::notify_in_tx(shared, conn, &taken).await?;
     let mark = changes::announce_in_tx(conn, now, &webhooks).await?;
     Ok(Moved {
         webhooks,
         opened,
+        owes,
         mark,
     })
 }

@@ -13,6 +13,7 @@ use super::metrics::Metrics;
 use super::queue::{Held, Places, Queue};
 use super::registry::{Registry, Target};
 use super::settler::Result as AttemptResult;
+use super::tempo::Tempo;
 use super::transport::Transport;
 use super::unsettled::Unsettled;
 use super::{attempt, settler, test_delivery};
@@ -31,6 +32,7 @@ pub struct Shared {
     pub(super) transport: Transport,
     pub(super) registry: Registry,
     pub(super) feed: Feed,
+    pub(super) tempo: Tempo,
     pub(super) live: Hub,
     pub(super) unsettled: Unsettled,
     pub(super) metrics: Metrics,
@@ -43,6 +45,10 @@ pub struct Shared {
     pub(super) waiting: Notify,
     /// Wakes the sweeper: health moved.
     pub(super) moved: Notify,
+    /// Wakes the notifier: the platform's endpoint is owed a notice.
+    pub(super) owed: Notify,
+    /// Whether the platform has an endpoint that notices are owed to.
+    pub(super) sends_notices: bool,
     /// Told when an attempt is over, for the drain.
     pub(super) finished: Notify,
     /// A place for each test delivery that is under way.
@@ -63,8 +69,10 @@ pub(super) struct Foundations {
     pub transport: Transport,
     pub registry: Registry,
     pub feed: Feed,
+    pub tempo: Tempo,
     pub node: NodeId,
     pub places: Places,
+    pub sends_notices: bool,
     pub settlers: Vec<mpsc::UnboundedSender<AttemptResult>>,
 }
 
@@ -77,8 +85,10 @@ impl Shared {
             transport,
             registry,
             feed,
+            tempo,
             node,
             places,
+            sends_notices,
             settlers,
         } = foundations;
         Arc::new(Self {
@@ -88,6 +98,7 @@ impl Shared {
             transport,
             registry,
             feed,
+            tempo,
             live: Hub::default(),
             unsettled: Unsettled::new(places.total),
             metrics: Metrics::default(),
@@ -96,6 +107,8 @@ impl Shared {
             look: Notify::new(),
             waiting: Notify::new(),
             moved: Notify::new(),
+            owed: Notify::new(),
+            sends_notices,
             finished: Notify::new(),
             tests: Semaphore::new(test_delivery::AT_ONCE),
             node: AtomicI64::new(node.0),
@@ -149,7 +162,10 @@ impl Shared {
         }
         {
             let mut queue = self.queue();
-            deliveries.into_iter().for_each(|held| queue.push(held));
+            for held in deliveries {
+                let host = self.registry.host(held.leased.key.webhook);
+                queue.push(held, host);
+            }
         }
         self.pump();
         self.waiting.notify_one();
@@ -269,7 +285,7 @@ pub(super) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Then> {
 }
 
 /// A settlement of a delivery for which no request was made.
-fn without_attempt(held: &Held, then: Then) -> Settlement {
+pub(super) fn without_attempt(held: &Held, then: Then) -> Settlement {
     Settlement {
         key: held.leased.key,
         company: held.leased.company,

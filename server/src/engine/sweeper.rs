@@ -10,13 +10,12 @@ use std::time::Duration;
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
-use super::node::HEARTBEAT_LAPSE;
 use super::shared::Shared;
 use super::transitions;
 use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::RemoveReason;
 use crate::policy::health::{Transition, advance, due, recover};
-use crate::store::health::{Locked, last_successes, lock_in_tx, notify_in_tx, remove_in_tx, write_in_tx};
+use crate::store::health::{Locked, last_successes, lock_in_tx, remove_in_tx, write_in_tx};
 use crate::store::{Conn, StoreError, changes, health, nodes};
 
 /// Webhooks in one transaction.
@@ -95,10 +94,13 @@ async fn round(shared: &Arc<Shared>) -> Result<Round, StoreError> {
             Round::WaitsForOthers
         });
     }
-    let mark = conn
+    let (mark, owes) = conn
         .transaction(async |conn| sweep_in_tx(shared, conn, &ready, now).await)
         .await?;
     drop(conn);
+    if owes {
+        shared.owed.notify_one();
+    }
     shared.refresh(&ready).await?;
     if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
         // As in the settler: simulated time may move as soon as we are idle.
@@ -109,7 +111,7 @@ async fn round(shared: &Arc<Shared>) -> Result<Round, StoreError> {
 
 /// Whether no other live process can have an unsettled result from before `now`; asks them if it is not known.
 async fn others_have_settled(shared: &Shared, conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
-    let lapse = HEARTBEAT_LAPSE.as_secs_f64();
+    let lapse = shared.tempo.lapse().as_secs_f64();
     if nodes::behind(conn, shared.node(), lapse, now).await? == 0 {
         return Ok(true);
     }
@@ -117,12 +119,13 @@ async fn others_have_settled(shared: &Shared, conn: &mut Conn, now: Timestamp) -
     Ok(false)
 }
 
+/// Answers the mark of what moved, and whether the platform's endpoint is owed a notice.
 async fn sweep_in_tx(
     shared: &Shared,
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
     now: Timestamp,
-) -> Result<Option<changes::Mark>, StoreError> {
+) -> Result<(Option<changes::Mark>, bool), StoreError> {
     let rows = lock_in_tx(conn, webhooks).await?;
     // A success at or after the boundary is too late, and must not hide one before it.
     let window = shared.policy.removal_window;
@@ -152,8 +155,8 @@ async fn sweep_in_tx(
     }
     write_in_tx(conn, &written).await?;
     remove_in_tx(conn, &removed, RemoveReason::NoSuccessfulDelivery).await?;
-    notify_in_tx(conn, &transitions::notices(&taken, &shared.policy)).await?;
-    changes::announce_in_tx(conn, now, webhooks).await
+    let owes = transitions::notify_in_tx(shared, conn, &taken).await?;
+    Ok((changes::announce_in_tx(conn, now, webhooks).await?, owes))
 }
 
 fn with_due(shared: &Shared, row: Locked) -> (Locked, Option<Timestamp>) {

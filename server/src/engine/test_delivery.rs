@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::attempt::request;
+use super::attempt::{request, send};
 use super::shared::Shared;
 use crate::config::policy::Catalog;
 use crate::model::attempt::Attempt;
@@ -72,7 +72,7 @@ async fn attempt(shared: Arc<Shared>, key: (Lane, WebhookId)) -> Result<Tested, 
         return Err(NotTested::Unusable);
     };
     let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
-    let sent = shared.transport.send(request).await;
+    let sent = send(&shared, &target, request).await;
     let ending = if sent.outcome.succeeded() {
         DeliveryStatus::Succeeded
     } else {

@@ -2,16 +2,26 @@
 
 use jiff::Timestamp;
 
+use super::shared::Shared;
 use crate::config::policy::PolicySettings;
 use crate::model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use crate::model::notice::{Notice, NoticeKind};
 use crate::policy::health::Transition;
+use crate::store::{Conn, StoreError, health};
+
+/// Writes the notices of these transitions, for the platform's endpoint too if there is one; answers whether it is owed
+/// any. Once that is committed, the notifier must be told.
+pub(super) async fn notify_in_tx(
+    shared: &Shared,
+    conn: &mut Conn,
+    taken: &[(Lane, WebhookId, CompanyId, Transition)],
+) -> Result<bool, StoreError> {
+    let owed_from = shared.sends_notices.then(|| shared.clock.now());
+    health::notify_in_tx(conn, &notices(taken, &shared.policy), owed_from).await
+}
 
 /// The notices of these transitions; some transitions have none.
-pub(super) fn notices(
-    taken: &[(Lane, WebhookId, CompanyId, Transition)],
-    settings: &PolicySettings,
-) -> Vec<Notice> {
+fn notices(taken: &[(Lane, WebhookId, CompanyId, Transition)], settings: &PolicySettings) -> Vec<Notice> {
     let notice = |(lane, webhook, company, step): &(Lane, WebhookId, CompanyId, Transition)| {
         let kind = step.notice()?;
         Some(Notice {

@@ -1,8 +1,9 @@
 //! One HTTP request to a receiver, and how it went, as data.
 //!
 //! Promises that whatever the receiver does becomes an [`Outcome`], within the deadline (D2); that one attempt is one
-//! wire request, never repeated and never redirected (D3, D5); that only vetted addresses are connected to (W10); and
-//! that a receiver can make us hold no more than a bounded part of its answer.
+//! wire request, never repeated and never redirected (D3, D5); that only vetted addresses are connected to (W10), over
+//! TLS 1.2 or later with a certificate that is checked where the URL says `https`; and that a receiver can make us hold
+//! no more than a bounded part of its answer. A certificate that was revoked is not known as such: no list is asked.
 //!
 //! The one exception of D5 is hyper's: a request that was still queued when its kept-alive connection turned out closed
 //! goes out on another one. A request of which a byte was written never does.
@@ -11,6 +12,7 @@
 //! certificates live in real time, whatever the clock: how long one is kept, whether one has expired.
 
 mod classify;
+mod dns;
 mod phases;
 mod resolve;
 mod response;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Certificate;
 use tower::BoxError;
@@ -30,9 +32,10 @@ use tower::util::MapFutureLayer;
 use url::{Host, Url};
 
 use self::classify::Failure;
+pub use self::dns::{DnsResolver, NoResolver};
 use self::phases::{Phase, Phases, measured};
+pub use self::resolve::{MAX_ADDRESSES, Resolver};
 use self::resolve::{ResolveError, Vetted};
-pub use self::resolve::{Resolver, SystemResolver};
 pub use self::response::{ExcerptLimits, MAX_HEADER_BYTES, MAX_HEADERS};
 use crate::clock::{Clock, RequestInFlight};
 use crate::model::attempt::Outcome;
@@ -47,6 +50,15 @@ const PING_AFTER: Duration = Duration::from_secs(5);
 /// How long the sign of life may take. Long, since giving up the connection breaks off the attempts on it: a receiver
 /// that is busy for a while and then answers in time must not be cut off.
 const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// The most response headers that are taken; with one more the answer is not valid HTTP. How many bytes they may have
+/// is hyper's choice in HTTP/1: 408 KiB.
+const MOST_HEADERS: usize = 100;
+/// Over HTTP/2 fewer bytes of response headers than this are taken, counted as it does: 32 more for each.
+const MOST_HTTP2_HEADER_BYTES: u32 = 16 * 1024;
+/// What a receiver may send over HTTP/2, of one answer and of all on a connection, before we have read what came. Small:
+/// more than an excerpt is never read, and what is underway lies in our memory.
+const HTTP2_STREAM_WINDOW: u32 = 65_535;
+const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How long the lookup of a name may take when a webhook is created.
 const VET_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -54,7 +66,7 @@ const VET_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 pub struct TransportSettings {
     /// Which addresses may be called (W10).
     pub targets: Arc<TargetPolicy>,
-    /// Where names are looked up; [`SystemResolver`] unless a test says otherwise.
+    /// Where names are looked up; a [`DnsResolver`] unless a test says otherwise.
     pub resolver: Arc<dyn Resolver>,
     /// Authorities to trust besides the built-in ones, as PEM.
     pub extra_ca_pem: Option<Vec<u8>>,
@@ -120,6 +132,8 @@ pub struct Sent {
     pub ended_at: Timestamp,
     /// Real microseconds from start to result.
     pub duration_us: i32,
+    /// Whether no request was made because this machine had no file descriptor left: no fault of the receiver's.
+    pub machine_exhausted: bool,
 }
 
 /// Sends requests. Clones share the connections.
@@ -157,6 +171,17 @@ impl Transport {
             .referer(false)
             .retry(reqwest::retry::never())
             .tls_certs_only(authorities(extra_ca_pem.as_deref())?)
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
+            // What is read of a body is bounded on the wire, so we unpack it ourselves: see `response`.
+            .gzip(false)
+            .default_headers(HeaderMap::from_iter([(
+                ACCEPT_ENCODING,
+                HeaderValue::from_static("gzip"),
+            )]))
+            .http1_max_headers(MOST_HEADERS)
+            .http2_max_header_list_size(MOST_HTTP2_HEADER_BYTES)
+            .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .pool_idle_timeout(KEPT_IDLE)
             .http2_keep_alive_interval(PING_AFTER)
             .http2_keep_alive_timeout(PONG_WITHIN)
@@ -192,6 +217,7 @@ impl Transport {
 
         let ended_at = self.clock.now();
         let (timings, duration_us) = phases.end(answer.is_ok());
+        let machine_exhausted = answer.as_ref().is_err_and(|failure| failure.ours);
         let outcome = match answer {
             Err(failure) => Outcome {
                 status: None,
@@ -228,6 +254,7 @@ impl Transport {
             started_at,
             ended_at,
             duration_us,
+            machine_exhausted,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who may see, create, change and delete which webhook (W1, W2, W4–W8).
+//! Who may see, create, change and delete which webhook (W1, W2, W4–W8), and see which event (E2).
 //!
 //! Promises one order of answers: a token without the scope learns only that; then an app that is not installed;
 //! then what the caller cannot see does not exist; and only what it sees can be forbidden to it. Does not know
@@ -8,6 +8,7 @@
 mod tests;
 
 use crate::model::access::{Caller, UserCaller, UserRole, WebhookScope};
+use crate::model::event::Event;
 use crate::model::ids::{AppId, UserId};
 use crate::model::webhook::{Belonging, RemoveReason, Webhook};
 
@@ -89,6 +90,20 @@ pub fn reaches(scope: &WebhookScope, webhook: &Belonging) -> bool {
                         .as_ref()
                         .is_some_and(|(own, user)| own == app && *user == webhook.user),
                 }
+        }
+    }
+}
+
+/// Whether the caller sees an event by itself: a user what it may see of the company's, an admin all of it (E2), and
+/// through an app only while that is installed, as webhooks (W2). The platform knows what it has published.
+pub fn sees_event(caller: &Caller, event: &Event, app_installed: bool) -> bool {
+    match caller {
+        Caller::Platform | Caller::Operator => true,
+        Caller::User(user) => {
+            let permitted = event.permitted.as_ref();
+            user.company == event.company
+                && (user.app.is_none() || app_installed)
+                && (user.role == UserRole::Admin || permitted.is_none_or(|users| users.contains(&user.user)))
         }
     }
 }

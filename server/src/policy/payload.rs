@@ -41,14 +41,14 @@ pub fn render(event: &Event, to: &Recipient, attempt: u8, settings: &PolicySetti
     }
 }
 
-fn json(payload: &impl Serialize) -> Vec<u8> {
+pub(super) fn json(payload: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(payload)
         .expect("every key is a string, and nothing in a payload can refuse to serialise")
 }
 
 /// A JSON text as it came; a missing one is null. What is stored is valid by construction; were it not, null
 /// keeps the payload whole.
-fn embedded(text: Option<&str>) -> &RawValue {
+pub(super) fn embedded(text: Option<&str>) -> &RawValue {
     text.and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or(RawValue::NULL)
 }

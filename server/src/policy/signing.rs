@@ -13,10 +13,13 @@ use jiff::Timestamp;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha2::Sha256;
+use uuid::Uuid;
 
 use super::sealing::BasicAuth;
-use crate::model::ids::{EventId, WebhookNumber};
+use crate::model::ids::WebhookNumber;
 
+/// Secrets that an operator may list: with two a rotation overlaps, and nobody rotates faster than every receiver follows.
+pub const MOST_LISTED: usize = 4;
 /// What every secret begins with in its text form.
 const PREFIX: &str = "whsec_";
 /// Bytes that the specification allows a secret.
@@ -34,6 +37,39 @@ pub struct SigningSecret(SecretSlice<u8>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a signing secret is \"whsec_\" and 24 to 64 bytes in base64")]
 pub struct InvalidSecret;
+
+/// Why a text is no list of signing secrets. Says nothing of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidList {
+    /// None, or more than are needed.
+    #[error("there must be 1 to {MOST_LISTED} signing secrets, one on a line, and there are {0}")]
+    Count(usize),
+    /// One of them is none.
+    #[error("line {line}: {source}")]
+    Line {
+        /// Counted from 1, with empty lines.
+        line: usize,
+        /// What is wrong with it.
+        source: InvalidSecret,
+    },
+}
+
+/// Reads the secrets of a list, one on a line; empty lines do not count. All of them sign.
+///
+/// # Errors
+///
+/// If there are none or too many, or one is no secret.
+pub fn listed(text: &str) -> Result<Vec<SigningSecret>, InvalidList> {
+    let lines = text.lines().map(str::trim).zip(1..);
+    let secrets = lines
+        .filter(|(text, _)| !text.is_empty())
+        .map(|(text, line)| SigningSecret::parse(text).map_err(|source| InvalidList::Line { line, source }))
+        .collect::<Result<Vec<_>, _>>()?;
+    match secrets.len() {
+        1..=MOST_LISTED => Ok(secrets),
+        count => Err(InvalidList::Count(count)),
+    }
+}
 
 impl SigningSecret {
     /// A new secret of 32 random bytes.
@@ -82,9 +118,9 @@ pub fn sign(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &[u8]) ->
 /// What an attempt's headers say of the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFacts {
-    /// The event: the same id on every attempt and replay.
-    pub event: EventId,
-    /// The webhook.
+    /// The event, or the notice: the same id on every attempt and replay.
+    pub message: Uuid,
+    /// The webhook that gets the event, or that the notice is about.
     pub webhook: WebhookNumber,
     /// 1 for the first try.
     pub attempt: u8,
@@ -114,7 +150,7 @@ pub enum Purpose<'a> {
 /// The headers that an attempt's request is given, in order (E7). The HTTP client adds those of the transport
 /// (`host`, `content-length`, `accept`, `accept-encoding`).
 pub fn headers(facts: &RequestFacts, purpose: Purpose<'_>) -> Vec<(&'static str, String)> {
-    let id = facts.event.to_string();
+    let id = facts.message.to_string();
     let timestamp = facts.started_at.as_second();
     let (signature, authorization) = match purpose {
         Purpose::Send { secrets, body, auth } => {

@@ -2,24 +2,32 @@
 //!
 //! Promises that an address which is not public is refused in every spelling: [`TargetPolicy::vet_url`] refuses
 //! literals, since a resolver never sees them, and [`TargetPolicy::vet_address`] is asked at connection for
-//! every address a name resolves to, so that a name which changes its mind is refused too. Does not resolve
-//! anything, and does not promise that a host exists.
+//! every address a name resolves to, so that a name which changes its mind is refused too. Names that mean
+//! something only inside a network are refused as well where no such network is allowed: what they lead to is
+//! nobody's business. Does not resolve anything, and does not promise that a host exists.
 
 mod address;
+mod name;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::IpNet;
+use hyper::Uri;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
+use self::name::Locality;
 use super::limits::URL_CHARS;
+use crate::config::{PortRange, Settings};
 
 /// Why an address may not be called: the name of the special-purpose range it lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the address is not public ({0})")]
 pub struct Blocked(pub &'static str);
+
+/// The range of what an operator has denied.
+pub const DENIED: &str = "denied by the operator";
 
 /// Why a subscription URL is refused. The sentences are for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,11 +44,20 @@ pub enum UrlRefusal {
     /// Credentials belong in the fields that are stored encrypted (W11).
     #[error("credentials must not stand in the URL: give them as httpAuthUser and httpAuthPassword")]
     Credentials,
+    /// A host that no DNS name can be: an empty label, or one that is too long.
+    #[error("the host is no name that could be looked up")]
+    NoName,
+    /// A URL that the HTTP client, which has a parser of its own, cannot read, or reads as another.
+    #[error("no request can be made of this URL")]
+    Unsendable,
+    /// Port 0, or one that the operator has not chosen.
+    #[error("port {0} cannot be called")]
+    Port(u16),
     /// The platform's own API, which would call itself in a circle.
     #[error("the platform's own hosts cannot be called")]
     PlatformHost,
-    /// A name for this machine: `localhost` and everything below it.
-    #[error("a name of the local machine is not publicly reachable")]
+    /// A name for this machine or for something inside its network.
+    #[error("a name of the local machine or network is not publicly reachable")]
     LocalName,
     /// An address that is not public.
     #[error(transparent)]
@@ -50,7 +67,10 @@ pub enum UrlRefusal {
 impl UrlRefusal {
     /// Whether it is about where the URL leads (`FORBIDDEN_ADDRESS`) rather than how it is written.
     pub fn is_about_the_address(&self) -> bool {
-        matches!(self, Self::PlatformHost | Self::LocalName | Self::Blocked(_))
+        matches!(
+            self,
+            Self::Port(_) | Self::PlatformHost | Self::LocalName | Self::Blocked(_)
+        )
     }
 }
 
@@ -58,11 +78,13 @@ impl UrlRefusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetPolicy {
     allowed: Vec<IpNet>,
+    denied: Vec<IpNet>,
+    ports: Vec<PortRange>,
     platform_hosts: Vec<String>,
 }
 
 impl TargetPolicy {
-    /// `allowed` wins over every refusal of an address, for exactly its addresses. `platform_hosts` are exact
+    /// `allowed` frees exactly its addresses from the refusal of what is not public. `platform_hosts` are exact
     /// host names or literals, in any spelling; one that is no host is an error of the settings.
     pub fn new(allowed: Vec<IpNet>, platform_hosts: &[String]) -> Result<Self, url::ParseError> {
         let platform_hosts: Result<_, _> = platform_hosts
@@ -71,7 +93,31 @@ impl TargetPolicy {
             .collect();
         Ok(Self {
             allowed,
+            denied: Vec::new(),
+            ports: Vec::new(),
             platform_hosts: platform_hosts?,
+        })
+    }
+
+    /// Any address and any host: for what an operator has chosen, not a tenant.
+    ///
+    /// The platform's own endpoint for notices is its own host, and often on a network of its own; W10 keeps tenants from
+    /// both, and whoever writes the settings could call them anyway.
+    pub fn anywhere() -> Self {
+        Self {
+            allowed: vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
+            denied: Vec::new(),
+            ports: Vec::new(),
+            platform_hosts: Vec::new(),
+        }
+    }
+
+    /// The targets of a server with these settings.
+    pub fn of(settings: &Settings) -> Result<Self, url::ParseError> {
+        Ok(Self {
+            denied: settings.denied_targets.clone(),
+            ports: settings.target_ports.clone(),
+            ..Self::new(settings.allowed_targets.clone(), &settings.platform_hosts)?
         })
     }
 
@@ -95,16 +141,33 @@ impl TargetPolicy {
             .host()
             .ok_or(UrlRefusal::NotAUrl(url::ParseError::EmptyHost))?;
         self.vet_host(&host.to_owned())?;
-        Ok(url)
+        self.vet_port(&url)?;
+        if is_read_alike(&url) {
+            Ok(url)
+        } else {
+            Err(UrlRefusal::Unsendable)
+        }
     }
 
     /// Checks an address that is about to be connected to.
+    ///
+    /// What the operator denies stays denied, whatever else is allowed. An address that carries an IPv4 one, which a
+    /// translator or tunnel would turn it into, may be called only where that one may too: who allows
+    /// `64:ff9b::/96`, because the network's DNS answers with it, has not allowed `64:ff9b::10.0.0.1`.
     pub fn vet_address(&self, address: IpAddr) -> Result<(), Blocked> {
         let address = address.to_canonical();
-        if self.allowed.iter().any(|net| net.contains(&address)) {
-            return Ok(());
+        let lies_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
+        if lies_in(&self.denied) {
+            return Err(Blocked(DENIED));
         }
-        address::special_range(address).map_or(Ok(()), |range| Err(Blocked(range)))
+        if !lies_in(&self.allowed)
+            && let Some(range) = address::special_range(address)
+        {
+            return Err(Blocked(range));
+        }
+        address::carried(address)
+            .into_iter()
+            .try_for_each(|carried| self.vet_address(carried.into()))
     }
 
     fn vet_host(&self, host: &Host) -> Result<(), UrlRefusal> {
@@ -115,15 +178,37 @@ impl TargetPolicy {
         match host {
             Host::Ipv4(address) => Ok(self.vet_address(IpAddr::V4(*address))?),
             Host::Ipv6(address) => Ok(self.vet_address(IpAddr::V6(*address))?),
-            Host::Domain(_) if is_local(&name) && !self.allows_loopback() => Err(UrlRefusal::LocalName),
-            Host::Domain(_) => Ok(()),
+            Host::Domain(_) if !name::can_be(&name) => Err(UrlRefusal::NoName),
+            Host::Domain(_) if self.knows(name::locality(&name)) => Ok(()),
+            Host::Domain(_) => Err(UrlRefusal::LocalName),
         }
     }
 
-    fn allows_loopback(&self) -> bool {
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        loopback.iter().any(|address| self.vet_address(*address).is_ok())
+    /// Whether a name can lead to something that may be called: a local one only where its network is allowed, and
+    /// then each of its addresses is looked at still.
+    fn knows(&self, locality: Locality) -> bool {
+        match locality {
+            Locality::Anywhere => true,
+            Locality::Network => !self.allowed.is_empty(),
+            Locality::At(addresses) => addresses.iter().any(|address| self.vet_address(*address).is_ok()),
+        }
     }
+
+    fn vet_port(&self, url: &Url) -> Result<(), UrlRefusal> {
+        let port = url.port_or_known_default().unwrap_or(0);
+        let chosen = self.ports.is_empty() || self.ports.iter().any(|range| range.contains(port));
+        if port != 0 && chosen {
+            Ok(())
+        } else {
+            Err(UrlRefusal::Port(port))
+        }
+    }
+}
+
+/// Whether the HTTP client goes where we looked.
+fn is_read_alike(url: &Url) -> bool {
+    let read: Result<Uri, _> = url.as_str().parse();
+    read.is_ok_and(|uri| uri.host() == url.host_str() && uri.port_u16() == url.port())
 }
 
 /// A host in the one spelling that comparisons use: the parser has lower-cased it and made it ASCII; an IPv6
@@ -134,8 +219,4 @@ fn one_spelling(host: &Host) -> String {
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_canonical().to_string(),
     }
-}
-
-fn is_local(name: &str) -> bool {
-    name == "localhost" || name.ends_with(".localhost")
 }

@@ -11,7 +11,8 @@ use crate::model::attempt::{Attempt, AttemptErrorClass, Outcome, Timings};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 
-/// An attempt ends after its delivery was made: that prunes partitions.
+/// An attempt ends after its delivery was made: that prunes partitions. By the clock of another process it may seem to
+/// have ended before, for as long as the two disagree: an hour is allowed for.
 const OF: &str = "\
 select a.lane, a.webhook, a.event, a.generation, a.number, a.started_at, a.ended_at, a.duration_us, a.dns_us,
        a.connect_us, a.first_byte_us, a.url, a.auth_sent, a.status, a.error_class, a.error_message,
@@ -21,7 +22,7 @@ from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[])
 cross join lateral (
     select * from attempts a
     where a.lane = k.lane and a.webhook = k.webhook and a.created_at = k.created_at and a.event = k.event
-      and a.generation = k.generation and a.ended_at >= k.created_at
+      and a.generation = k.generation and a.ended_at >= k.created_at - interval '1 hour'
 ) a
 order by a.number, a.ended_at";
 

@@ -1,7 +1,7 @@
 //! Facts about this database as a whole, and the deletions that only age decides.
 
 use diesel::QueryableByName;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Bool, Text};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
@@ -12,9 +12,17 @@ const READ: &str = "select value from settings where key = $1";
 const WRITE: &str = "\
 insert into settings (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value";
 
-/// Health and notices go with the webhook's row by the server's rule, the history by its partitions.
+/// Health and notices go with the webhook's row by the server's rule, the history by its partitions. Where `$2` says so a
+/// webhook stays as long as the platform's endpoint is owed a notice about it.
 const FORGET_WEBHOOKS: &str = "\
-with gone as (delete from webhooks where removed_at <= $1 returning lane, id)
+with gone as (
+    delete from webhooks w
+    where removed_at <= $1 and not ($2 and exists (select from notice_queues q where q.lane = w.lane and q.webhook = w.id
+                                                   and q.vis_at is not null))
+    returning lane, id
+), unqueued as (
+    delete from notice_queues q using gone g where q.lane = g.lane and q.webhook = g.id
+)
 delete from notices n using gone g where n.lane = g.lane and n.webhook = g.id";
 
 const FORGET_KEYS: &str = "\
@@ -48,10 +56,16 @@ pub async fn put(conn: &mut Conn, key: &str, value: &str) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Deletes webhooks that were removed at or before `removed_by` (W12).
-pub async fn forget_webhooks(conn: &mut Conn, removed_by: Timestamp) -> Result<(), StoreError> {
+/// Deletes webhooks that were removed at or before `removed_by` (W12); with `keep_owed` not those of which the platform's
+/// endpoint has yet to be told something (R4).
+pub async fn forget_webhooks(
+    conn: &mut Conn,
+    removed_by: Timestamp,
+    keep_owed: bool,
+) -> Result<(), StoreError> {
     statement(FORGET_WEBHOOKS)
         .bind::<At, _>(time(removed_by))
+        .bind::<Bool, _>(keep_owed)
         .execute(conn)
         .await?;
     Ok(())

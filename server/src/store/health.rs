@@ -111,12 +111,21 @@ from unnest($1::int[], $2::uuid[], $3::int[], $4::int[], $5::timestamptz[], $6::
           window_episode, warnings_given, window_floor, next_at)
 where h.lane = u.lane and h.webhook = u.webhook";
 
-/// A notice that exists already is this very transition, written before.
+/// A notice that exists already is this very transition, written before. `$9` is null where no endpoint is to get them;
+/// a queue that is under way keeps its time.
 const NOTICES: &str = "\
-insert into notices as n (lane, id, company, webhook, kind, episode, at, data)
-select * from unnest($1::int[], $2::uuid[], $3::bigint[], $4::uuid[], $5::smallint[], $6::int[], $7::timestamptz[],
-                     $8::text[])
-on conflict (lane, webhook, kind, episode) do nothing";
+with written as (
+    insert into notices as n (lane, id, company, webhook, kind, episode, at, data)
+    select * from unnest($1::int[], $2::uuid[], $3::bigint[], $4::uuid[], $5::smallint[], $6::int[], $7::timestamptz[],
+                         $8::text[])
+    on conflict (lane, webhook, kind, episode) do nothing
+    returning n.lane, n.webhook, n.id
+)
+insert into notice_queues as q (lane, webhook, notices, attempts, vis_at, token)
+select lane, webhook, array_agg(id order by id), 0, $9::timestamptz, 0 from written where $9::timestamptz is not null
+group by lane, webhook order by lane, webhook
+on conflict (lane, webhook) do update
+set notices = q.notices || excluded.notices, vis_at = coalesce(q.vis_at, excluded.vis_at)";
 
 const REMOVE: &str = "\
 update webhooks as w set removed_at = u.at, remove_reason = $4, updated_at = greatest(w.updated_at, u.at)
@@ -308,12 +317,17 @@ pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) 
     Ok(())
 }
 
-/// Writes the notices of the transaction's transitions, once each.
-pub async fn notify_in_tx(conn: &mut Conn, notices: &[Notice]) -> Result<(), StoreError> {
+/// Writes the notices of the transaction's transitions, once each, and queues them for the platform's endpoint from
+/// `owed_from` on, if it is to get them. Answers whether it is owed any that were not written before.
+pub async fn notify_in_tx(
+    conn: &mut Conn,
+    notices: &[Notice],
+    owed_from: Option<Timestamp>,
+) -> Result<bool, StoreError> {
     if notices.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    statement(NOTICES)
+    let queues = statement(NOTICES)
         .bind::<Array<Integer>, _>(notices.iter().map(|n| n.lane.0).collect::<Vec<_>>())
         .bind::<Array<SqlUuid>, _>(notices.iter().map(|n| n.id.0).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(notices.iter().map(|n| n.company.get()).collect::<Vec<_>>())
@@ -322,9 +336,10 @@ pub async fn notify_in_tx(conn: &mut Conn, notices: &[Notice]) -> Result<(), Sto
         .bind::<Array<Integer>, _>(notices.iter().map(|n| n.episode).collect::<Vec<_>>())
         .bind::<Ats, _>(notices.iter().map(|n| time(n.at)).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(notices.iter().map(|n| n.data.as_str()).collect::<Vec<_>>())
+        .bind::<MaybeAt, _>(maybe_time(owed_from))
         .execute(conn)
         .await?;
-    Ok(())
+    Ok(queues > 0)
 }
 
 /// Marks webhooks removed, each at its moment, and answers which that were; one that is removed already keeps its own.

@@ -53,8 +53,9 @@ cross join lateral (select * from notices n
 order by n.at, n.id";
 const JOINED: &str = "join webhooks w on w.lane = n.lane and w.id = n.webhook where ";
 
+/// A row of `notices`, or of what is joined with it, under its own names.
 #[derive(QueryableByName)]
-struct NoticeRow {
+pub(super) struct NoticeRow {
     #[diesel(sql_type = Integer)]
     lane: i32,
     #[diesel(sql_type = SqlUuid)]

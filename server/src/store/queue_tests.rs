@@ -1,6 +1,7 @@
 //! The queue's statements against a real database: publishing, claiming, settling, the feed and the partitions.
 
 mod leases;
+mod notices;
 mod processes;
 mod publishing;
 mod upkeep;
@@ -13,6 +14,7 @@ use super::claim::{self, Unsent};
 use super::publish::{self, Fate, Made, Publication, ROWS_PER_STATEMENT, Room};
 use super::settle::{self, Settlement, Then};
 use super::tallies::Tally;
+use super::testing::{WAITING, count};
 use super::{Conn, Store, StoreError, changes, health, idempotency, nodes, partitions, tallies, testing};
 use crate::config::policy::Catalog;
 use crate::model::attempt::{Attempt, AttemptErrorClass, Outcome, Timings};
@@ -154,19 +156,6 @@ fn settlement(made: &Made, token: i64, then: Then) -> Settlement {
         attempt: Some(Box::new(attempt)),
         then,
     }
-}
-
-async fn count(conn: &mut Conn, table: &str) -> i64 {
-    #[derive(diesel::QueryableByName)]
-    struct Count {
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        count: i64,
-    }
-    let rows: Count = diesel::sql_query(format!("select count(*) as count from {table}"))
-        .get_result(conn)
-        .await
-        .unwrap();
-    rows.count
 }
 
 /// D7, of the whole database.

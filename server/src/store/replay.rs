@@ -1,10 +1,14 @@
 //! Replays: new deliveries of old events (D12).
 //!
 //! Promises that a replay is counted as accepted in the statement that makes it (D7), and that its generation is one more
-//! than any that there is of its event and webhook, as long as the caller holds the webhook's row: two replays of the
-//! same event at once would take the same number.
+//! than any that there is of its event and webhook: of two transactions that take the same number the primary key lets
+//! one through, and the other is told that it was [overtaken](StoreError::Overtaken). Locks no row that anything but
+//! another replay waits for.
+
+use std::collections::BTreeSet;
 
 use diesel::QueryableByName;
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
@@ -62,9 +66,31 @@ struct MadeRow {
     company: i64,
 }
 
+/// In the order of the keys, so that two calls never wait for each other crosswise.
+const TAKE_TURNS: &str = "select pg_advisory_xact_lock(k.key) from unnest($1::bigint[]) as k(key)";
+
+/// Waits until no other transaction replays what these webhooks were owed, and lets none before this one has ended.
+///
+/// Only so that few are overtaken: the nodes of a Citus cluster do not share these locks.
+pub async fn take_turns_in_tx(
+    conn: &mut Conn,
+    webhooks: &BTreeSet<(Lane, WebhookId)>,
+) -> Result<(), StoreError> {
+    // Two that share a key wait for each other in vain, which is all.
+    let keys: BTreeSet<i64> = webhooks
+        .iter()
+        .map(|(_, id)| id.0.as_u64_pair().1 as i64)
+        .collect();
+    statement(TAKE_TURNS)
+        .bind::<Array<BigInt>, _>(keys.into_iter().collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Makes a new delivery, due at `now`, of each of these events to its webhook, and answers them in that order.
 ///
-/// The webhooks' rows must be locked, and no event named twice for one webhook.
+/// No event must be named twice for one webhook.
 pub async fn insert_in_tx(
     conn: &mut Conn,
     events: &[(Lane, WebhookId, EventId)],
@@ -84,7 +110,11 @@ pub async fn insert_in_tx(
         .bind::<At, _>(time(now))
         .bind::<BigInt, _>(node.0)
         .load(conn)
-        .await?;
+        .await
+        .map_err(|error| match error {
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => StoreError::Overtaken,
+            error => error.into(),
+        })?;
     rows.into_iter()
         .map(|row| {
             Ok(Delivery {

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use jiff::civil::Date;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -43,6 +43,23 @@ async fn copy_of(template: &str) -> String {
     )
     .await;
     cluster.url(&name)
+}
+
+/// What waits for a lock in the connection's database, to be [counted](count).
+pub const WAITING: &str = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+
+/// How many rows this has.
+pub async fn count(conn: &mut Conn, table: &str) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let rows: Count = diesel::sql_query(format!("select count(*) as count from {table}"))
+        .get_result(conn)
+        .await
+        .unwrap();
+    rows.count
 }
 
 async fn start() -> EmbeddedPostgres {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tempfile::TempDir;
 use tenterhook_harness::client::{Client, Delivery, NewEvent, NewWebhook};
+use tenterhook_harness::keys::{self, SEALING_KEY};
 use tenterhook_harness::process::{Process, Program};
 use tenterhook_harness::realtime;
 use tenterhook_harness::receiver::Receiver;
@@ -39,18 +40,14 @@ pub fn development(data: &Path) -> Program {
     program().setting("TENTERHOOK_DATA_DIR", data)
 }
 
-/// Production on a database of its own, its keys in `keys`.
-pub fn production(keys: &Path, database: &str) -> Program {
-    let file = |name: &str, content: &str| {
-        let path = keys.join(name);
-        fs::write(&path, content).expect("a key file can be written");
-        path
-    };
+/// Production on a database of its own, its keys in `folder`.
+pub fn production(folder: &Path, database: &str) -> Program {
+    let file = |name: &str, key: &str| keys::file(folder, name, key).expect("a key file can be written");
     program()
         .argument("serve")
         .setting("DATABASE_URL", database)
         .setting("TENTERHOOK_JWT_SECRET_FILE", file("jwt", SECRET))
-        .setting("TENTERHOOK_SEALING_KEY_FILE", file("sealing", &"5ea1".repeat(16)))
+        .setting("TENTERHOOK_SEALING_KEY_FILE", file("sealing", SEALING_KEY))
         .setting("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8")
 }
 

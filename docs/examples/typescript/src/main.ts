@@ -2,20 +2,14 @@
 // has arrived and until the server knows that it has, and cleans up.
 import { setTimeout as pause } from 'node:timers/promises';
 import { accepted, Client } from './client.js';
+import { needed, server } from './environment.js';
 import { CreateWebhook, DeleteWebhook, EventDeliveries, Overview, Publish, WebhookHealth } from './operations.js';
 import { Receiver } from './receiver.js';
+import { row } from './row.js';
 
 /** How long an event may take. */
 const PATIENCE_MS = 20_000;
 const ASK_EVERY_MS = 50;
-
-function needed(name: string): string {
-  const value = process.env[name];
-  if (!value) {
-    throw new Error(`${name} is not set`);
-  }
-  return value;
-}
 
 function here<T>(value: T | null | undefined, what: string): T {
   if (value === null || value === undefined) {
@@ -48,7 +42,6 @@ async function delivered(user: Client, webhookId: string, eventId: string) {
   }
 }
 
-const server = process.env['TENTERHOOK_URL'] ?? 'http://127.0.0.1:8080';
 const user = new Client(server, needed('USER_TOKEN'));
 const platform = new Client(server, needed('PLATFORM_TOKEN'));
 
@@ -57,9 +50,7 @@ const companyId = here(viewer.companyId, 'company: is USER_TOKEN a user\'s?');
 const userId = here(viewer.userId, 'user');
 console.log(`user ${userId} of company ${companyId}: ${webhookQuota.used} of ${webhookQuota.limit} webhooks`);
 for (const webhook of webhooks.nodes) {
-  const { state, banCounter, banThreshold } = webhook.health;
-  console.log(`  ${webhook.number} ${webhook.eventAction} ${webhook.eventObject} → ${webhook.subscriptionUrl}: ` +
-    `${state}, ${banCounter} of ${banThreshold} failures`);
+  console.log(`  ${row(webhook)}`);
 }
 
 const receiver = await Receiver.start();

@@ -1,6 +1,22 @@
 // What this client asks. graphql-codegen checks each against the schema and writes the types of variables and answers.
 import { graphql } from './generated/index.js';
 
+export const WebhookRow = graphql(`
+  fragment WebhookRow on Webhook {
+    id
+    number
+    name
+    subscriptionUrl
+    eventAction
+    eventObject
+    health {
+      state
+      banCounter
+      banThreshold
+    }
+  }
+`);
+
 export const Overview = graphql(`
   query Overview {
     viewer {
@@ -14,17 +30,7 @@ export const Overview = graphql(`
     }
     webhooks(first: 20) {
       nodes {
-        id
-        number
-        name
-        subscriptionUrl
-        eventAction
-        eventObject
-        health {
-          state
-          banCounter
-          banThreshold
-        }
+        ...WebhookRow
       }
       totalCount
     }
@@ -97,6 +103,26 @@ export const EventDeliveries = graphql(`
           errorClass
           durationMs
         }
+      }
+    }
+  }
+`);
+
+export const WebhookChanged = graphql(`
+  subscription WebhookChanged {
+    webhookChanged {
+      ...WebhookRow
+    }
+  }
+`);
+
+export const RenameWebhook = graphql(`
+  mutation RenameWebhook($id: ID!, $name: String!) {
+    updateWebhook(input: { id: $id, name: $name }) {
+      userErrors {
+        code
+        message
+        path
       }
     }
   }

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
+use async_graphql::indexmap::IndexMap;
+
 use super::lexer::Token;
 
 /// Reads definitions as tokens go by: which fragments each operation and fragment spreads.
 #[derive(Debug, Default)]
 pub(super) struct Counter<'a> {
-    fragments: HashMap<&'a str, Vec<&'a str>>,
+    /// In the order of the document: what a circle counts depends on where it is entered, and must not on chance.
+    fragments: IndexMap<&'a str, Vec<&'a str>>,
     operations: Vec<&'a str>,
     /// The fragment that is being read; `None` in an operation.
     current: Option<&'a str>,
@@ -73,6 +76,9 @@ impl<'a> Counter<'a> {
 
     /// Spreads below a fragment, remembering each; a cycle, which the parser's validation refuses, counts once.
     fn expand(&self, root: &'a str, known: &mut HashMap<&'a str, u64>) -> u64 {
+        if let Some(sum) = known.get(root) {
+            return *sum;
+        }
         let mut stack: Vec<(&'a str, usize)> = vec![(root, 0)];
         let mut open: HashMap<&str, u64> = HashMap::from([(root, 0)]);
         while let Some((fragment, next)) = stack.pop() {

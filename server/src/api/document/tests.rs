@@ -125,3 +125,14 @@ fn the_standard_introspection_query_passes() {
         fragment TypeRef on __Type{kind name ofType{kind name ofType{kind name ofType{kind name ofType{kind name}}}}}";
     assert_eq!(check(introspection), Ok(()));
 }
+
+/// Found by variations of the fuzz corpora: it depended on the order of a hash map, which is another each time.
+#[test]
+fn fragments_in_a_circle_are_judged_the_same_each_time() {
+    let parts: Vec<String> = (0..9)
+        .map(|n| format!("fragment f{n} on A {{ ...f{} ...f{} }}", (n + 1) % 9, (n + 4) % 9))
+        .collect();
+    let document = format!("{{ ...f0 }} {}", parts.join(" "));
+    let verdict = check(&document);
+    assert!((0..100).all(|_| check(&document) == verdict));
+}

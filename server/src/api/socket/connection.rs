@@ -15,13 +15,13 @@ use futures_util::stream::{self, Abortable, BoxStream, SelectAll, StreamExt};
 use serde_json::Value;
 
 use super::message::{FromClient, FromServer};
-use super::{Close, End, send};
+use super::{Close, End};
 use crate::api::auth::authenticate;
 use crate::api::error::{ApiError, ErrorCode};
 use crate::api::http::Endpoint;
 use crate::api::operation::{self, Answer, Posted};
 use crate::api::sockets::Seat;
-use crate::clock::Clock;
+use crate::clock::{Clock, DeadlineElapsed};
 
 /// What an operation has to say: an answer, or that there are no more.
 type Said = (String, Option<Answer>);
@@ -109,7 +109,7 @@ impl Connection {
         }
         self.unanswered += 1;
         self.tick = after(&self.clock, self.endpoint.services.sockets.caps.keep_alive);
-        deliver(send(socket, Message::Ping(bytes::Bytes::new()), &self.clock).await)
+        self.send(socket, Message::Ping(bytes::Bytes::new())).await
     }
 
     async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
@@ -238,7 +238,16 @@ impl Connection {
                 return Err(Close::new(1011, error.message).into());
             }
         };
-        deliver(send(socket, Message::Text(text.into()), &self.clock).await)
+        self.send(socket, Message::Text(text.into())).await
+    }
+
+    /// Who does not take it is gone.
+    async fn send(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
+        let limit = self.endpoint.services.sockets.caps.send_within;
+        match self.clock.within(limit, socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(DeadlineElapsed) => Err(End::Gone),
+        }
     }
 }
 
@@ -251,10 +260,6 @@ fn after(clock: &Clock, span: Duration) -> BoxFuture<'static, ()> {
 /// Past a cap an operation is not run.
 fn refusal(error: ApiError) -> BoxStream<'static, Answer> {
     stream::once(ready(Answer::Refused(vec![error.into_server_error()]))).boxed()
-}
-
-fn deliver(sent: bool) -> Result<(), End> {
-    if sent { Ok(()) } else { Err(End::Gone) }
 }
 
 /// What a token that is not accepted, or cannot be judged, means for the socket.

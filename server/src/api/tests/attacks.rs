@@ -1,5 +1,9 @@
 //! Documents and bodies made to hurt, each refused with its code before anything is executed.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
 use super::super::document::{
     MAX_ALIASES, MAX_JSON_NESTING, MAX_JSON_VALUES, MAX_PUBLISHED_VALUES, MAX_TOKENS, MAX_VARIABLES,
 };
@@ -204,4 +208,49 @@ async fn errors_are_bounded_in_number_and_length() {
             assert!(error["extensions"]["code"].is_string(), "{error}");
         }
     }
+}
+
+/// A body of these pieces that has no end.
+fn trickling(pieces: &[&'static str]) -> Body {
+    let pieces: Vec<_> = pieces.iter().copied().map(Ok::<_, std::io::Error>).collect();
+    Body::from_stream(futures_util::stream::iter(pieces).chain(futures_util::stream::pending()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_in_time_is_given_up() {
+    let mut settings = Settings::development();
+    settings.api.body_within = Duration::from_millis(50);
+    let world = World::with(settings).await;
+    let pieces = ["{\"query\":", "\"{ viewer { userId } }\"", "}"];
+    for accept in [
+        "application/json",
+        "application/graphql-response+json",
+        "text/event-stream",
+    ] {
+        // All of it is there but its end, or nothing of it is.
+        for body in [trickling(&pieces), trickling(&[])] {
+            let request = Request::post("/graphql")
+                .header("content-type", "application/json")
+                .header("authorization", format!("Bearer {}", world.user(1, 7).0))
+                .header("accept", accept)
+                .body(body)
+                .unwrap();
+            let (status, answer) = world.send(request).await;
+            let expected = (408, &json!("REQUEST_TIMEOUT"));
+            let code = &answer["errors"][0]["extensions"]["code"];
+            assert_eq!((status.as_u16(), code), expected, "{accept}: {answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_comes_in_pieces_within_its_time_is_read() {
+    let world = World::new().await;
+    let pieces = ["{\"query\":", "\"{ viewer { userId } }\"", "}"].map(Ok::<_, std::io::Error>);
+    let slowly = futures_util::stream::iter(pieces).then(|piece| async move {
+        tokio::task::yield_now().await;
+        piece
+    });
+    let body = Body::from_stream(slowly);
+    assert_eq!(post(&world, &world.user(1, 7), body).await, (200, String::new()));
 }

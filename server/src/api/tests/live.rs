@@ -106,8 +106,11 @@ async fn an_operator_follows_one_webhook_and_every_change() {
 async fn w8_a_removed_users_subscription_ends_and_its_next_operation_closes_the_socket() {
     let world = World::new().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
-    let id = world.webhook(&ann, json!({})).await;
     let mut live = live(&url, &ann).await;
+    let all = live.subscribe(CHANGED, json!({})).await.unwrap();
+    let id = world.webhook(&ann, json!({})).await;
+    // Told of once, so that the next it hears is its end.
+    live.event(&all).await.unwrap();
     let changes = live.subscribe(CHANGED, json!({ "id": id })).await.unwrap();
     let gone = json!({ "companyId": "1", "userId": "7" });
     world

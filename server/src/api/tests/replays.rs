@@ -8,7 +8,7 @@ use crate::policy::limits;
 const MADE: &str = "count deliveries { id status createdAt event { id } replayOf { id } }";
 
 /// Global ids of a webhook's deliveries, newest first.
-async fn deliveries(world: &World, token: &Token, webhook: &str) -> Vec<String> {
+pub(super) async fn deliveries(world: &World, token: &Token, webhook: &str) -> Vec<String> {
     let query = "query Q($id: ID!) { webhook(id: $id) { deliveries { nodes { id } } } }";
     let read = world.ask(token, query, json!({ "id": webhook })).await;
     let nodes = read["webhook"]["deliveries"]["nodes"].as_array().unwrap();
@@ -18,7 +18,7 @@ async fn deliveries(world: &World, token: &Token, webhook: &str) -> Vec<String> 
         .collect()
 }
 
-async fn deals(world: &World, token: &Token, receiver: &MockServer) -> String {
+pub(super) async fn deals(world: &World, token: &Token, receiver: &MockServer) -> String {
     let input = json!({ "subscriptionUrl": receiver.uri(), "eventObject": "deal" });
     world.webhook(token, input).await
 }
@@ -237,7 +237,7 @@ async fn thousands_are_replayed_at_once_and_all_are_sent() {
 }
 
 /// Deliveries that a webhook of company 1 has lost, straight into the tables: publishing so many would take minutes.
-async fn lose(world: &World, webhook: &str, deliveries: usize) {
+pub(super) async fn lose(world: &World, webhook: &str, deliveries: usize) {
     let Some((lane, webhook)) = GlobalId::webhook(webhook) else {
         panic!("no webhook: {webhook}");
     };

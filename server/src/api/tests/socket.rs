@@ -3,7 +3,9 @@ use std::time::Duration;
 use tenterhook_harness::client::live::{Frame, PROTOCOL, RawSocket};
 
 use super::*;
-use crate::api::sockets::{LEAVE_WITHIN, MOST_ID_BYTES, MOST_OF_COMPANY, MOST_OPERATIONS, MOST_SOCKETS};
+use crate::api::sockets::{
+    LEAVE_WITHIN, MOST_ID_BYTES, MOST_OF_COMPANY, MOST_OPERATIONS, MOST_SOCKETS, SEND_WITHIN,
+};
 
 const VIEWER: &str = "{ viewer { userId } }";
 const CHANGED: &str = "subscription { webhookChanged { id } }";
@@ -348,8 +350,8 @@ async fn a_company_has_so_many_sockets_and_a_server_so_many_in_all() {
 fn the_caps_are_those_that_are_named() {
     let caps = Caps::default();
     assert_eq!(
-        (caps.sockets, caps.of_company, caps.operations),
-        (MOST_SOCKETS, MOST_OF_COMPANY, MOST_OPERATIONS)
+        (caps.sockets, caps.of_company, caps.operations, caps.send_within),
+        (MOST_SOCKETS, MOST_OF_COMPANY, MOST_OPERATIONS, SEND_WITHIN)
     );
 }
 
@@ -374,6 +376,33 @@ async fn a_socket_that_does_not_answer_is_let_go() {
         RawSocket::connect(&url, Some(PROTOCOL)).await.is_ok()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_stops_reading_is_let_go() {
+    let caps = Caps {
+        sockets: 1,
+        send_within: Duration::from_millis(50),
+        // Longer than the test waits: it must not be what ends the socket.
+        keep_alive: realtime::PATIENCE * 2,
+        ..Caps::default()
+    };
+    let world = World::built(Settings::development(), caps).await;
+    let url = world.serve().await;
+    let mut silent = ready(&url, &world.operator()).await;
+    // Their answers are more than every buffer between the two holds.
+    let large = "{ __schema { types { name description } } }";
+    for n in 0..2_000 {
+        if silent.send(&subscribe(&n.to_string(), large)).await.is_err() {
+            break;
+        }
+    }
+    realtime::eventually("its place is free", async || {
+        RawSocket::connect(&url, Some(PROTOCOL)).await.is_ok()
+    })
+    .await;
+    // It was there until then: nobody else has ended it.
+    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

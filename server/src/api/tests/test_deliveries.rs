@@ -56,6 +56,42 @@ async fn d12_a_test_delivery_is_sent_at_once_and_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d12_nothing_of_a_test_delivery_is_found_by_its_ids() {
+    let world = World::new().await;
+    let (ann, receiver) = (world.user(1, 7), receiver(200).await);
+    let id = world
+        .webhook(&ann, json!({ "subscriptionUrl": receiver.uri() }))
+        .await;
+    let fields = "attempt { delivery { id event { id eventId } replayOf { id } } }";
+    let payload = world.done(&ann, "testWebhook", json!({ "id": id }), fields).await;
+    let delivery = &payload["attempt"]["delivery"];
+    assert_eq!(delivery["replayOf"], Json::Null);
+    let event = &delivery["event"];
+    for caller in [&ann, &world.operator()] {
+        let query = "query Q($ids: [ID!]!, $delivery: ID!, $event: ID!, $carried: ID!) {
+            nodes(ids: $ids) { id }  delivery: node(id: $delivery) { id }  event: node(id: $event) { id }
+            byId: event(id: $event) { id }  byCarried: event(id: $carried) { id }
+            deliveries(filter: { eventId: $event }) { totalCount } }";
+        let variables = json!({
+            "ids": [delivery["id"], event["id"], id],
+            "delivery": delivery["id"], "event": event["id"], "carried": event["eventId"]
+        });
+        assert_eq!(
+            world.ask(caller, query, variables).await,
+            json!({
+                "nodes": [null, null, { "id": id }], "delivery": null, "event": null,
+                "byId": null, "byCarried": null, "deliveries": { "totalCount": 0 }
+            })
+        );
+    }
+    let again = json!({ "deliveryIds": [delivery["id"]] });
+    assert_eq!(
+        world.errors(&ann, "replayDeliveries", again).await,
+        ["NOT_FOUND input.deliveryIds.0"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn d12_a_test_delivery_waits_for_its_time_out_in_simulated_time() {
     let world = World::new().await;
     let ann = world.user(1, 7);

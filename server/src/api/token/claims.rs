@@ -7,6 +7,9 @@ use crate::model::access::{Caller, UserCaller, UserRole};
 /// What a token says. `iss` and `aud` are checked with the signature.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
+    /// One text (RFC 7519); the library would take a list that has ours in it.
+    #[serde(rename = "iss")]
+    _issuer: String,
     #[serde(default, deserialize_with = "text")]
     sub: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -15,12 +18,20 @@ pub(super) struct Claims {
     app_id: Option<String>,
     #[serde(default)]
     scope: String,
+    #[serde(default, deserialize_with = "text")]
+    jti: Option<String>,
     /// Seconds since 1970, as `exp`.
     pub(super) nbf: Option<f64>,
     pub(super) exp: Option<f64>,
 }
 
 impl Claims {
+    /// What tells this token from others of its caller's kind: its subject, which it keeps when it is renewed; without
+    /// one its own id.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.sub.as_deref().or(self.jti.as_deref())
+    }
+
     /// Who holds the token; `None` if the claims name nobody.
     pub(super) fn caller(&self) -> Option<Caller> {
         let has = |scope: &str| self.scope.split(' ').any(|one| one == scope);

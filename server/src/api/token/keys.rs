@@ -1,21 +1,21 @@
 //! The keys that tokens may be signed with.
 //!
-//! Promises that a key verifies only the algorithms it is for: a public key is never taken for a shared secret.
+//! Promises that a key verifies only the algorithms it is for: a public key is never taken for a shared secret. What a
+//! token's header names is compared with the keys there are and used for nothing else; keys and addresses in it are not
+//! looked at.
+
+mod jwk;
+mod source;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::clock::Clock;
-
-/// How long a token with an unknown key must wait until the key set is fetched again: strangers cannot make us ask.
-const FETCH_PAUSE: Duration = Duration::from_secs(30);
-/// How long a fetch may take.
-const FETCH_TIMEOUT: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+use source::{FETCH_TIMEOUT, LARGEST_SET, Source};
 
 /// A key with the algorithms it is for.
 pub(super) struct VerifyingKey {
@@ -31,26 +31,20 @@ pub enum InvalidKeys {
     #[error("not a JSON Web Key Set: {0}")]
     NotASet(#[from] serde_json::Error),
     /// None that could verify a token.
-    #[error("the key set has no RSA, EC (P-256, P-384) or Ed25519 key for signatures")]
+    #[error("the key set has no RSA (2048 to 4096 bits), EC (P-256, P-384) or Ed25519 key for signatures")]
     NoneUsable,
     /// The set could not be fetched.
     #[error("the key set cannot be fetched: {0}")]
     NotFetched(String),
+    /// More than a key set has to say.
+    #[error("the key set has more than {LARGEST_SET} bytes")]
+    TooLarge,
 }
 
 /// The keys that tokens may be signed with.
 pub struct KeySet {
     keys: RwLock<Arc<[Arc<VerifyingKey>]>>,
     source: Option<Source>,
-}
-
-/// Where a key set is fetched from.
-struct Source {
-    client: reqwest::Client,
-    url: Url,
-    clock: Clock,
-    /// When it was last fetched; locked while it is.
-    fetched: tokio::sync::Mutex<Instant>,
 }
 
 impl KeySet {
@@ -63,21 +57,28 @@ impl KeySet {
         }])
     }
 
-    /// The public keys of a JSON Web Key Set. Keys for encryption, of unknown kinds, and shared ones are passed over.
+    /// The public keys of a JSON Web Key Set. Keys for encryption, of unknown kinds, weak and shared ones are passed
+    /// over.
     pub fn from_jwks(json: &str) -> Result<Self, InvalidKeys> {
-        Ok(Self::of(read(json)?))
+        Ok(Self::of(jwk::read(json.as_bytes())?))
     }
 
-    /// The public keys at `url`, fetched now and again when a token names a key that is not among them.
+    /// The public keys at `url`, fetched now; again when a token names a key that is not among them, and when they have
+    /// grown old.
     pub async fn fetched(client: reqwest::Client, url: Url, clock: Clock) -> Result<Self, InvalidKeys> {
-        let fetched = tokio::sync::Mutex::new(clock.monotonic());
-        let source = Source {
-            client,
-            url,
-            clock,
-            fetched,
-        };
-        let keys = source.fetch().await?;
+        Self::fetched_within(FETCH_TIMEOUT, client, url, clock).await
+    }
+
+    async fn fetched_within(
+        timeout: Duration,
+        client: reqwest::Client,
+        url: Url,
+        clock: Clock,
+    ) -> Result<Self, InvalidKeys> {
+        let source = Source::new(client, url, clock, timeout);
+        let keys = source
+            .fetch(&mut *source.history.lock().await, source.now())
+            .await?;
         Ok(Self {
             source: Some(source),
             ..Self::of(keys)
@@ -93,27 +94,41 @@ impl KeySet {
 
     /// The key that a token says it is signed with.
     pub(super) async fn key_for(&self, header: &Header) -> Option<Arc<VerifyingKey>> {
-        if let Some(key) = self.known(header) {
-            return Some(key);
+        match &self.source {
+            Some(source) => self.key_at(source, header, source.now()).await,
+            None => self.known(header),
         }
-        let source = self.source.as_ref()?;
-        let mut fetched = source.fetched.lock().await;
+    }
+
+    async fn key_at(&self, source: &Source, header: &Header, now: Instant) -> Option<Arc<VerifyingKey>> {
+        if let Some(key) = self.known(header) {
+            // One request waits for the old set to be fetched anew; all others go on with what there is.
+            let Ok(mut history) = source.history.try_lock() else {
+                return Some(key);
+            };
+            if !history.is_stale(now) {
+                return Some(key);
+            }
+            self.adopt(source.fetch(&mut history, now).await);
+            return self.known(header);
+        }
+        let mut history = source.history.lock().await;
         // Whoever held the lock before may have fetched it.
         if let Some(key) = self.known(header) {
             return Some(key);
         }
-        if source.clock.monotonic().duration_since(*fetched) < FETCH_PAUSE {
-            return None;
-        }
-        *fetched = source.clock.monotonic();
-        match source.fetch().await {
-            Ok(keys) => {
-                let keys = keys.into_iter().map(Arc::new).collect();
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
-            }
-            Err(error) => tracing::warn!(%error, url = %source.url, "keeping the keys there are"),
+        if history.may_fetch(now) {
+            self.adopt(source.fetch(&mut history, now).await);
         }
         self.known(header)
+    }
+
+    /// A set that could not be fetched leaves the keys there are.
+    fn adopt(&self, fetched: Result<Vec<VerifyingKey>, InvalidKeys>) {
+        if let Ok(keys) = fetched {
+            let keys = keys.into_iter().map(Arc::new).collect();
+            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        }
     }
 
     /// A token without a key id can only mean the one key there is.
@@ -129,72 +144,5 @@ impl KeySet {
     }
 }
 
-impl Source {
-    async fn fetch(&self) -> Result<Vec<VerifyingKey>, InvalidKeys> {
-        let fetch = async {
-            self.client
-                .get(self.url.clone())
-                .send()
-                .await?
-                .error_for_status()?
-                .text()
-                .await
-        };
-        let until = self
-            .clock
-            .now()
-            .checked_add(FETCH_TIMEOUT)
-            .unwrap_or(jiff::Timestamp::MAX);
-        let text = match self.clock.deadline(until, fetch).await {
-            Ok(Ok(text)) => text,
-            Ok(Err(error)) => return Err(InvalidKeys::NotFetched(error.to_string())),
-            Err(elapsed) => return Err(InvalidKeys::NotFetched(elapsed.to_string())),
-        };
-        read(&text)
-    }
-}
-
-fn read(json: &str) -> Result<Vec<VerifyingKey>, InvalidKeys> {
-    let set: JwkSet = serde_json::from_str(json)?;
-    let keys: Vec<VerifyingKey> = set.keys.iter().filter_map(usable).collect();
-    if keys.is_empty() {
-        Err(InvalidKeys::NoneUsable)
-    } else {
-        Ok(keys)
-    }
-}
-
-fn usable(jwk: &Jwk) -> Option<VerifyingKey> {
-    use jsonwebtoken::jwk::PublicKeyUse;
-    if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
-        return None;
-    }
-    let possible: &[Algorithm] = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512],
-        AlgorithmParameters::EllipticCurve(key) => match key.curve {
-            EllipticCurve::P256 => &[Algorithm::ES256],
-            EllipticCurve::P384 => &[Algorithm::ES384],
-            _ => return None,
-        },
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
-        _ => return None,
-    };
-    let declared = jwk.common.key_algorithm.map(|algorithm| algorithm.to_string());
-    let algorithms: Vec<Algorithm> = possible
-        .iter()
-        .filter(|algorithm| {
-            declared
-                .as_ref()
-                .is_none_or(|name| *name == format!("{algorithm:?}"))
-        })
-        .copied()
-        .collect();
-    let key = DecodingKey::from_jwk(jwk)
-        .ok()
-        .filter(|_| !algorithms.is_empty())?;
-    Some(VerifyingKey {
-        id: jwk.common.key_id.clone(),
-        key,
-        algorithms,
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,7 @@
+mod attacks;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use jsonwebtoken::{EncodingKey, encode};
 use serde_json::{Value, json};
 
@@ -48,7 +52,7 @@ fn public(kid: &str) -> Value {
 
 #[tokio::test]
 async fn a_public_key_verifies_tokens_that_name_it() {
-    let verifier = jwks(&json!([public("one"), { "kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "two" }]));
+    let verifier = jwks(&json!([public("one"), attacks::rsa_key("two")]));
     assert!(verifier.verify(&ed25519(Some("one")), now()).await.is_ok());
     assert_eq!(
         verifier.verify(&ed25519(Some("two")), now()).await,
@@ -82,15 +86,14 @@ async fn a_public_key_is_no_shared_secret() {
 
 /// A token with this header, signed with HMAC-SHA256 whatever the header says.
 fn forged(header: &Value, key: &[u8]) -> String {
-    use base64::Engine;
-    use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+    sealed(&header.to_string(), claims().to_string(), key)
+}
+
+/// A token of these two parts, well formed or not, signed with HMAC-SHA256.
+fn sealed(header: &str, payload: impl AsRef<[u8]>, key: &[u8]) -> String {
     use hmac::{Hmac, KeyInit, Mac};
-    let signed = format!(
-        "{}.{}",
-        BASE64.encode(header.to_string()),
-        BASE64.encode(claims().to_string())
-    );
-    let mut mac = <Hmac<sha2::Sha256>>::new_from_slice(key).unwrap();
+    let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(payload));
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(signed.as_bytes());
     format!("{signed}.{}", BASE64.encode(mac.finalize().into_bytes()))
 }

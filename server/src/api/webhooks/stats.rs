@@ -6,6 +6,7 @@
 use async_graphql::SimpleObject;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::cost::Outlook;
 use crate::api::error::{ApiError, Result};
 use crate::api::scalars::{DateTime, Duration};
 use crate::store::stats::Figures;
@@ -64,6 +65,15 @@ pub struct Chart {
 }
 
 impl Chart {
+    /// As the arguments of `stats` have it.
+    pub fn new(since: DateTime, until: Option<DateTime>, bucket: Option<Duration>) -> Self {
+        Self {
+            since: since.0,
+            until: until.map(|until| until.0),
+            bucket: bucket.map(|bucket| bucket.0),
+        }
+    }
+
     /// Refuses one that would have too many stretches if it were read at `now`, or too short ones.
     pub fn check(&self, now: Timestamp) -> Result<()> {
         let Some(bucket) = self.bucket else { return Ok(()) };
@@ -119,18 +129,10 @@ impl Stretches {
     }
 }
 
-/// How many stretches a chart can have, for the cost of a query. The time is not at hand where the cost is told, so a
-/// chart without an end costs as much as the longest.
+/// How many stretches a chart has, for the cost of a query: as many as if it were read now.
 pub fn stats_cost(since: DateTime, until: Option<DateTime>, bucket: Option<Duration>) -> usize {
-    match (until, bucket) {
-        (_, None) => USUAL_BUCKETS,
-        (None, Some(_)) => MOST_BUCKETS,
-        (Some(until), Some(bucket)) => {
-            let length = until.0.duration_since(since.0).as_secs().max(0);
-            let stretches = length / bucket.0.as_secs().max(1) + 1;
-            usize::try_from(stretches).map_or(MOST_BUCKETS, |stretches| stretches.min(MOST_BUCKETS))
-        }
-    }
+    let chart = Chart::new(since, until, bucket);
+    chart.stretches(Outlook::current().now).from.len()
 }
 
 fn usual_length(time: SignedDuration) -> SignedDuration {
@@ -241,16 +243,35 @@ mod tests {
         assert!(ever.from.len() <= USUAL_BUCKETS);
     }
 
-    #[test]
-    fn the_cost_is_that_of_what_can_come_out() {
+    #[tokio::test]
+    async fn the_cost_is_that_of_what_comes_out() {
         let cost = |until: Option<i64>, bucket| {
             stats_cost(DateTime(at(0)), until.map(|to| DateTime(at(to))), bucket)
         };
-        assert_eq!(cost(Some(600), seconds(60)), 11);
-        assert_eq!(cost(Some(600), None), USUAL_BUCKETS);
-        for (until, bucket) in [(None, 60), (Some(DAY * 365), 1), (Some(DAY), 0)] {
-            assert_eq!(cost(until, seconds(bucket)), MOST_BUCKETS);
-        }
-        assert_eq!(cost(Some(-1), seconds(60)), 1);
+        let an_hour_later = Outlook {
+            now: at(3_600),
+            attempts: 4,
+        };
+        an_hour_later
+            .over(async {
+                for (until, bucket, entries) in [
+                    (Some(600), 60, 10),
+                    (Some(601), 60, 11),
+                    (None, 60, 60),
+                    (None, 3_600, 1),
+                    (None, 7_200, 1),
+                    (None, 12, MOST_BUCKETS),
+                    (Some(DAY * 365), 1, MOST_BUCKETS),
+                    (Some(DAY), 0, MOST_BUCKETS),
+                    (Some(-1), 60, 0),
+                ] {
+                    assert_eq!(cost(until, seconds(bucket)), entries, "{until:?} {bucket}");
+                }
+                assert_eq!(cost(None, None), 12);
+                assert_eq!(cost(Some(50), None), USUAL_BUCKETS);
+            })
+            .await;
+        // Outside of a request the costliest is said.
+        assert_eq!(cost(None, seconds(60)), MOST_BUCKETS);
     }
 }

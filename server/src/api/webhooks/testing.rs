@@ -21,8 +21,8 @@ pub struct TestWebhookInput {
 /// What became of a test delivery.
 #[derive(SimpleObject)]
 pub struct TestWebhookPayload {
-    /// How the request went; null if there were errors. It and its delivery are stored nowhere: this is the only place
-    /// to read them.
+    /// How the request went; null if there were errors. It, its delivery and its event are stored nowhere: this is the
+    /// only place to read them, and `node`, `nodes` and `event` answer null for their ids.
     attempt: Option<Attempt>,
     /// What was wrong with the input; empty when it was sent, whatever came of it.
     user_errors: Vec<UserError>,

@@ -7,6 +7,7 @@ use crate::model::webhook::EventAction;
 const PLACES: Places = Places {
     total: 512,
     per_webhook: 8,
+    per_host: 12,
 };
 
 fn at() -> Timestamp {
@@ -64,10 +65,10 @@ fn companies_take_turns_and_within_one_its_webhooks() {
     let mut queue = Queue::new(PLACES);
     let (a, b, c) = (WebhookId::new(at()), WebhookId::new(at()), WebhookId::new(at()));
     for _ in 0..4 {
-        queue.push(held(1, a));
-        queue.push(held(1, b));
+        queue.push(held(1, a), None);
+        queue.push(held(1, b), None);
     }
-    queue.push(held(2, c));
+    queue.push(held(2, c), None);
     let order: Vec<WebhookId> = (0..5).map(|_| queue.pop().unwrap().leased.key.webhook).collect();
     assert_eq!(order, [a, c, b, a, b]);
 }
@@ -76,12 +77,12 @@ fn companies_take_turns_and_within_one_its_webhooks() {
 fn a_webhook_has_at_most_its_share_in_flight_and_in_memory() {
     let mut queue = Queue::new(PLACES);
     let webhook = WebhookId::new(at());
-    queue.push(held(1, webhook));
+    queue.push(held(1, webhook), None);
     queue.pop().unwrap();
     queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
     for _ in 0..MAX_HELD_PER_WEBHOOK {
         assert!(queue.room_for(webhook) > 0);
-        queue.push(held(1, webhook));
+        queue.push(held(1, webhook), None);
     }
     assert_eq!(queue.room_for(webhook), 0);
     assert_eq!(queue.full(), [webhook]);
@@ -98,7 +99,7 @@ fn a_webhook_has_at_most_its_share_in_flight_and_in_memory() {
 fn time_outs_halve_the_share_and_answers_bring_it_back() {
     let mut queue = Queue::new(PLACES);
     let webhook = WebhookId::new(at());
-    (0..64).for_each(|_| queue.push(held(1, webhook)));
+    (0..64).for_each(|_| queue.push(held(1, webhook), None));
     let drain = |queue: &mut Queue| std::iter::from_fn(|| queue.pop()).count();
     assert_eq!(drain(&mut queue), 8);
     (0..8).for_each(|_| queue.finish(webhook, 0, Pace::TimedOut));
@@ -112,7 +113,7 @@ fn receivers_that_have_not_proved_themselves_hold_at_most_half_of_all_places() {
     let mut queue = Queue::new(PLACES);
     for company in 1..=1_000 {
         let webhook = WebhookId::new(at());
-        queue.push(held(company, webhook));
+        queue.push(held(company, webhook), None);
     }
     let hanging = std::iter::from_fn(|| queue.pop()).count();
     assert_eq!(hanging, PLACES.slow());
@@ -123,23 +124,96 @@ fn receivers_that_have_not_proved_themselves_hold_at_most_half_of_all_places() {
 fn a_proven_receiver_goes_on_while_slow_ones_fill_their_half() {
     let mut queue = Queue::new(PLACES);
     let healthy = WebhookId::new(at());
-    queue.push(held(1, healthy));
+    queue.push(held(1, healthy), None);
     queue.pop().unwrap();
     queue.finish(healthy, 0, Pace::Took(Duration::from_millis(1)));
     for company in 2..=1_000 {
-        queue.push(held(company, WebhookId::new(at())));
+        queue.push(held(company, WebhookId::new(at())), None);
     }
     while queue.pop().is_some() {}
-    queue.push(held(1, healthy));
+    queue.push(held(1, healthy), None);
     assert_eq!(queue.pop().unwrap().leased.key.webhook, healthy);
     assert!(queue.pop().is_none());
+}
+
+fn host(name: &str) -> Option<Host> {
+    Some(name.into())
+}
+
+/// Starts everything that may start; answers whose attempts they are.
+fn start(queue: &mut Queue) -> Vec<WebhookId> {
+    std::iter::from_fn(|| queue.pop())
+        .map(|held| held.leased.key.webhook)
+        .collect()
+}
+
+#[test]
+fn a_host_has_at_most_its_share_in_flight_whoever_leads_there() {
+    let mut queue = Queue::new(PLACES);
+    let webhooks: Vec<WebhookId> = (0..20).map(|_| WebhookId::new(at())).collect();
+    for (company, webhook) in (1..).zip(&webhooks) {
+        (0..4).for_each(|_| queue.push(held(company, *webhook), host("shared:443")));
+    }
+    let elsewhere = WebhookId::new(at());
+    queue.push(held(1, elsewhere), host("other:443"));
+    let unknown = WebhookId::new(at());
+    queue.push(held(1, unknown), None);
+
+    let mut started = start(&mut queue);
+    assert_eq!(started.len(), PLACES.per_host + 2);
+    assert!(started.contains(&elsewhere) && started.contains(&unknown));
+    // One place is free, and one starts.
+    started.retain(|webhook| webhooks.contains(webhook));
+    let mut total = started.len();
+    while let Some(webhook) = started.pop() {
+        queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
+        let next = start(&mut queue);
+        assert!(next.len() <= 1);
+        total += next.len();
+        started.extend(next);
+    }
+    assert_eq!(total, 4 * webhooks.len(), "nobody is forgotten");
+}
+
+#[test]
+fn a_webhook_whose_deliveries_are_taken_out_keeps_nobody_from_its_host() {
+    let mut queue = Queue::new(PLACES);
+    let webhooks: Vec<WebhookId> = (0..40).map(|_| WebhookId::new(at())).collect();
+    for (company, webhook) in (1..).zip(&webhooks) {
+        queue.push(held(company, *webhook), host("shared:443"));
+    }
+    let started = start(&mut queue);
+    assert_eq!(started.len(), PLACES.per_host);
+    let waiting: Vec<WebhookId> = webhooks.into_iter().filter(|id| !started.contains(id)).collect();
+    let (last, others) = waiting.split_last().unwrap();
+    others.iter().for_each(|webhook| drop(queue.take(*webhook)));
+    for webhook in started {
+        queue.finish(webhook, 0, Pace::TimedOut);
+    }
+    assert_eq!(start(&mut queue), [*last]);
+}
+
+#[test]
+fn a_webhook_that_leads_elsewhere_now_gives_its_places_back_where_it_took_them() {
+    let mut queue = Queue::new(PLACES);
+    let (moving, other) = (WebhookId::new(at()), WebhookId::new(at()));
+    queue.push(held(1, moving), host("old:443"));
+    assert_eq!(start(&mut queue), [moving]);
+    queue.push(held(1, moving), host("new:443"));
+    assert_eq!(start(&mut queue), [moving]);
+    queue.finish(moving, 0, Pace::Took(Duration::ZERO));
+    queue.finish(moving, 0, Pace::Took(Duration::ZERO));
+    // As many as ever, and no more, may go to the host that it has left.
+    (0..20).for_each(|_| queue.push(held(2, other), host("old:443")));
+    (0..20).for_each(|_| queue.push(held(3, WebhookId::new(at())), host("old:443")));
+    assert_eq!(start(&mut queue).len(), PLACES.per_host);
 }
 
 #[test]
 fn a_lease_that_was_not_extended_is_let_go() {
     let mut queue = Queue::new(PLACES);
     let webhook = WebhookId::new(at());
-    (0..3).for_each(|_| queue.push(held(1, webhook)));
+    (0..3).for_each(|_| queue.push(held(1, webhook), None));
     let later = at() + jiff::SignedDuration::from_secs(90);
     let asked = queue.ending_before(later);
     assert_eq!(asked.len(), 3);
@@ -153,8 +227,8 @@ fn a_lease_that_was_not_extended_is_let_go() {
 fn what_waits_for_a_webhook_can_be_taken_out() {
     let mut queue = Queue::new(PLACES);
     let (a, b) = (WebhookId::new(at()), WebhookId::new(at()));
-    queue.push(held(1, a));
-    queue.push(held(1, b));
+    queue.push(held(1, a), None);
+    queue.push(held(1, b), None);
     assert_eq!(queue.take(a).len(), 1);
     assert_eq!(queue.pop().unwrap().leased.key.webhook, b);
     assert!(queue.pop().is_none());
@@ -171,10 +245,10 @@ fn payloads_held_are_bounded_in_bytes_until_their_attempts_are_over() {
         held
     };
     let (first, second) = (WebhookId::new(at()), WebhookId::new(at()));
-    queue.push(half(first));
+    queue.push(half(first), None);
     assert_eq!(queue.room_in_bytes(), MAX_HELD_BYTES / 2);
     assert!(queue.room() > 0);
-    queue.push(half(second));
+    queue.push(half(second), None);
     assert_eq!((queue.room(), queue.room_in_bytes()), (0, 0));
     let out = queue.pop().unwrap();
     assert_eq!(queue.room(), 0, "it is on the wire, and held still");
@@ -186,7 +260,7 @@ fn payloads_held_are_bounded_in_bytes_until_their_attempts_are_over() {
 fn what_is_claimed_for_receivers_that_hang_leaves_half_of_the_room_to_those_that_answer() {
     let mut queue = Queue::new(PLACES);
     let healthy = WebhookId::new(at());
-    queue.push(held(1, healthy));
+    queue.push(held(1, healthy), None);
     queue.pop().unwrap();
     queue.finish(healthy, 0, Pace::Took(Duration::from_millis(1)));
     let mut claimed = 0;
@@ -194,7 +268,7 @@ fn what_is_claimed_for_receivers_that_hang_leaves_half_of_the_room_to_those_that
         let hanging = WebhookId::new(at());
         let room = queue.room_for(hanging);
         assert!(room <= PLACES.per_webhook);
-        (0..room).for_each(|_| queue.push(held(company, hanging)));
+        (0..room).for_each(|_| queue.push(held(company, hanging), None));
         claimed += room;
     }
     assert_eq!(claimed, MAX_UNPROVEN_HELD);
@@ -208,7 +282,7 @@ fn what_is_claimed_for_receivers_that_hang_leaves_half_of_the_room_to_those_that
 fn a_receiver_that_answers_takes_its_deliveries_out_of_the_share_of_the_slow() {
     let mut queue = Queue::new(PLACES);
     let webhook = WebhookId::new(at());
-    (0..4).for_each(|_| queue.push(held(1, webhook)));
+    (0..4).for_each(|_| queue.push(held(1, webhook), None));
     assert_eq!((queue.unproven_held, queue.room_for(webhook)), (4, 4));
     queue.pop().unwrap();
     queue.pop().unwrap();

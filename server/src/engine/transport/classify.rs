@@ -9,6 +9,7 @@ use std::io;
 use std::iter::successors;
 
 use hyper::StatusCode;
+use rustix::io::Errno;
 use rustls::CertificateError;
 use rustls::pki_types::InvalidDnsNameError;
 use tower::BoxError;
@@ -22,6 +23,8 @@ use crate::model::attempt::AttemptErrorClass;
 pub(super) struct Failure {
     pub(super) class: AttemptErrorClass,
     pub(super) message: String,
+    /// Whether it is this machine's: nothing was sent, and the receiver is not to blame.
+    pub(super) ours: bool,
 }
 
 impl Failure {
@@ -29,6 +32,7 @@ impl Failure {
         Self {
             class,
             message: message.into(),
+            ours: false,
         }
     }
 
@@ -85,6 +89,17 @@ impl Failure {
         Some(Self::new(AttemptErrorClass::Status, message))
     }
 
+    /// This machine has no file descriptor left for a connection.
+    fn exhausted() -> Self {
+        Self {
+            ours: true,
+            ..Self::new(
+                AttemptErrorClass::Connect,
+                "This server could not open a connection; the receiver was not called",
+            )
+        }
+    }
+
     fn broken() -> Self {
         let message = "The connection was closed before the response headers were complete";
         Self::new(AttemptErrorClass::Reset, message)
@@ -109,6 +124,9 @@ impl Failure {
         }
         if error.is_connect() {
             let cause = find::<io::Error>(error);
+            if cause.is_some_and(is_exhaustion) {
+                return Self::exhausted();
+            }
             // A receiver that resets what it has just accepted: whether the machine tells us while we connect or
             // while we write is chance.
             if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
@@ -142,12 +160,19 @@ pub(super) fn tag_handshake(error: BoxError) -> BoxError {
 
 fn of_resolution(error: &ResolveError) -> Failure {
     match error {
+        ResolveError::Lookup(error) if is_exhaustion(error) => Failure::exhausted(),
         ResolveError::Lookup(_) => {
             Failure::new(AttemptErrorClass::Dns, "The host name could not be resolved")
         }
         ResolveError::Empty => Failure::new(AttemptErrorClass::Dns, "The host name has no address"),
         ResolveError::Forbidden(_) => Failure::blocked(),
     }
+}
+
+/// Whether the machine, or this process, has as many files open as it may (EMFILE, ENFILE).
+pub(super) fn is_exhaustion(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// There was a connection; the exchange on it failed.

@@ -1,9 +1,15 @@
 //! What is kept of a response for the log (D2, D10).
 //!
 //! Promises that a receiver cannot make us hold, read or store more than the bounds here, however it compresses,
-//! drips or goes on forever. Does not judge the response: its status already has.
+//! drips or goes on forever. What is read is counted as it comes over the wire, and unpacked after: a packed body that
+//! never says anything is as bounded as one that says too much. What is no body, such as zeros before
+//! a chunk's size, hyper passes over unseen until the deadline. Does not judge the response: its status already has.
 
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
 use hyper::HeaderMap;
+use hyper::header::CONTENT_ENCODING;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
@@ -62,8 +68,14 @@ pub(super) async fn excerpt(
     deadline: Timestamp,
 ) -> Excerpt {
     let most = limits.failed.max(limits.success);
+    let packed = is_gzip(response.headers());
     let mut start = Vec::new();
-    let whole = clock.deadline(deadline, read(response, &mut start, most)).await == Ok(true);
+    let mut whole = clock.deadline(deadline, read(response, &mut start, most)).await == Ok(true);
+    if packed {
+        let (unpacked, all) = unpack(&start, most);
+        whole &= all;
+        start = unpacked;
+    }
     let (text, cut) = text(&start, keep);
     Excerpt {
         text: (!start.is_empty()).then_some(text),
@@ -83,6 +95,22 @@ async fn read(mut response: reqwest::Response, start: &mut Vec<u8>, most: usize)
             return false;
         }
     }
+}
+
+/// The only encoding that we ask for. A receiver that uses another has it kept as it came.
+fn is_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"))
+}
+
+/// At most one byte more than `most` of what is packed in `bytes`, as far as it is gzip; whether that is all.
+fn unpack(bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
+    let mut unpacked = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let read = MultiGzDecoder::new(bytes).take(limit).read_to_end(&mut unpacked);
+    let all = read.is_ok() && unpacked.len() <= most;
+    (unpacked, all)
 }
 
 /// At most `keep` bytes of text, and whether that is less than all. NUL is replaced like anything that is not UTF-8:

@@ -3,9 +3,11 @@
 mod addresses;
 mod excerpts;
 mod http2;
+mod names;
 mod once;
 mod outcomes;
 mod receiver;
+mod slow;
 mod time;
 mod tls;
 
@@ -29,7 +31,7 @@ const LIMITS: ExcerptLimits = ExcerptLimits {
     success: 1024,
 };
 
-/// Names as the test wants them. `hangs.test` never answers; what is not listed does not exist.
+/// Names as the test wants them. `hangs.test` never answers, for `exhausted.test` the machine lacks a socket; what is not listed does not exist.
 #[derive(Default)]
 struct Names {
     known: HashMap<&'static str, Vec<IpAddr>>,
@@ -57,6 +59,9 @@ impl Resolver for Names {
         Box::pin(async move {
             if host == "hangs.test" {
                 std::future::pending::<()>().await;
+            }
+            if host == "exhausted.test" {
+                return Err(rustix::io::Errno::MFILE.into());
             }
             self.known
                 .get(host)
@@ -135,6 +140,7 @@ fn assert_failed(sent: &Sent, class: AttemptErrorClass) {
     assert_eq!(*error_class, Some(class), "{sent:?}");
     assert_eq!(status.is_some(), class == AttemptErrorClass::Status, "{sent:?}");
     assert!(error_message.is_some(), "{sent:?}");
+    assert!(!sent.machine_exhausted, "it is the receiver's: {sent:?}");
 }
 
 #[track_caller]

@@ -290,3 +290,41 @@ fn w2_creation_needs_the_scope_then_the_installation() {
         assert_eq!(create_as(&caller, None, installed).err(), expected, "{name}");
     }
 }
+
+#[test]
+fn e2_w2_an_event_is_seen_by_whom_it_permits_and_through_an_app_only_while_that_is_installed() {
+    use UserRole::{Admin, Regular};
+    let of = |company: i64, permitted: Option<&[i64]>| Event {
+        company: CompanyId::new(company).unwrap(),
+        permitted: permitted.map(|users| users.iter().copied().map(user).collect()),
+        ..samples::event()
+    };
+    let events = [
+        of(1, None),
+        of(1, Some(&[ME])),
+        of(1, Some(&[COLLEAGUE])),
+        of(1, Some(&[])),
+        of(2, None),
+        of(2, Some(&[ME])),
+    ];
+    for (caller, installed, expected) in [
+        (caller(Regular, None), false, "++----"),
+        (caller(Admin, None), false, "++++--"),
+        (caller(Regular, Some("A")), true, "++----"),
+        (caller(Admin, Some("A")), true, "++++--"),
+        (caller(Regular, Some("A")), false, "------"),
+        (caller(Admin, Some("A")), false, "------"),
+        (Caller::Platform, false, "++++++"),
+        (Caller::Operator, false, "++++++"),
+    ] {
+        let cell = |event| {
+            if sees_event(&caller, event, installed) {
+                '+'
+            } else {
+                '-'
+            }
+        };
+        let seen: String = events.iter().map(cell).collect();
+        assert_eq!(seen, expected, "{caller:?}, installed: {installed}");
+    }
+}

@@ -33,8 +33,17 @@ impl<'a> Previous<'a> {
         let unchanged = |(key, value): &(String, &'a RawValue)| {
             is.get(key.as_str()).is_some_and(|is| same(value, is, DEPTH))
         };
-        let mut changed: Vec<_> = old.0.iter().filter(|field| !unchanged(field)).cloned().collect();
-        let added = new.0.iter().filter(|(key, _)| !was.contains_key(key.as_str()));
+        let counts = |fields: &BTreeMap<&str, &'a RawValue>, (key, value): &(String, &'a RawValue)| {
+            fields
+                .get(key.as_str())
+                .is_some_and(|last| std::ptr::eq(*last, *value))
+        };
+        let before = old.0.iter().filter(|field| counts(&was, field));
+        let mut changed: Vec<_> = before.filter(|field| !unchanged(field)).cloned().collect();
+        let added = new
+            .0
+            .iter()
+            .filter(|field| counts(&is, field) && !was.contains_key(field.0.as_str()));
         changed.extend(added.map(|(key, _)| (key.clone(), RawValue::NULL)));
         Self::Changed(changed)
     }
@@ -79,7 +88,8 @@ fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// An object's fields in their order, values untouched.
+/// An object's fields in their order, values untouched. Of a key that stands there twice the last one counts, as it
+/// does for most readers.
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Fields<'a> {

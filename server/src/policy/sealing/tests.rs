@@ -1,7 +1,11 @@
 //! What opens, what does not, and the format that must never change.
 
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use proptest::prelude::*;
+use secrecy::{ExposeSecret, SecretString};
 
+use super::key::{LEAST_VARIETY, hex};
 use super::*;
 use crate::policy::samples;
 
@@ -10,8 +14,21 @@ const FROZEN: &str =
     "AY3A7UVS9Gc2Yjj9Zw4jBLFULHAoff3LXKz1qPrm57+Y9QQTjkrsCcD1TjiEIlzmjuAONs6E+eqrmo42tqeccCnL50P+Eg==";
 const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1F";
 
-fn key() -> SealingKey {
-    SealingKey::parse(HEX).unwrap()
+/// Random, as an operator's are.
+const OLD: &str = "8f3c1b9e5d7204a6e1c8437b90fa2d56be04d8137ca9f2605e81b4c7392d6fa0";
+const NEW: &str = "27d1e09a4cb85f36f0a7c2e8196db3440e9b5a71c683df12ab94e0573c8f2d6b";
+
+/// The key of [`HEX`] alone, which no operator may have: it counts up.
+fn key() -> Keyring {
+    let bytes = hex(HEX).unwrap().try_into().unwrap();
+    let key = SealingKey::of(bytes);
+    Keyring {
+        keys: vec![(key.id(), key)],
+    }
+}
+
+fn ring(keys: &[&str]) -> Keyring {
+    Keyring::parse(&keys.join("\n")).unwrap()
 }
 
 fn webhook() -> WebhookId {
@@ -36,42 +53,126 @@ fn plain(auth: &BasicAuth) -> (String, Option<String>) {
 
 #[test]
 fn a_key_file_may_be_hexadecimal_or_base64_and_end_in_a_newline() {
-    let bytes = hex(HEX).unwrap();
+    let bytes = hex(OLD).unwrap();
+    let ids = |text: &str| Keyring::parse(text).unwrap().ids().collect::<Vec<_>>();
     for text in [
-        HEX.to_owned(),
-        format!(" {}\n", HEX.to_uppercase()),
+        format!(" {}\n", OLD.to_uppercase()),
         format!("{}\r\n", BASE64_STANDARD.encode(&bytes)),
         BASE64_STANDARD_NO_PAD.encode(&bytes),
     ] {
-        assert_eq!(
-            SealingKey::parse(&text).unwrap().0.expose_secret()[..],
-            bytes[..],
-            "{text:?}"
-        );
+        assert_eq!(ids(&text), ids(OLD), "{text:?}");
+    }
+    for both in [
+        format!("{OLD}\n\n{NEW}\n"),
+        format!("{OLD},{NEW}"),
+        format!("{OLD} {NEW}"),
+    ] {
+        assert_eq!(ids(&both), [ids(OLD), ids(NEW)].concat());
     }
 }
 
 #[test]
 fn what_is_no_key_is_refused() {
-    let long = format!("{HEX}00");
+    let long = format!("{OLD}00");
     for text in [
-        "",
         "secret",
-        &HEX[..62],
-        &HEX[..63],
+        &OLD[..62],
+        &OLD[..63],
         &long,
-        &HEX.replace("0f", "0g"),
+        &OLD.replace("0f", "0g"),
         &BASE64_STANDARD.encode([1; 31]),
     ] {
-        assert_eq!(SealingKey::parse(text).err(), Some(InvalidKey::Form), "{text:?}");
+        assert_eq!(Keyring::parse(text).err(), Some(InvalidKey::Form), "{text:?}");
     }
+    for nothing in ["", " \n,"] {
+        assert_eq!(Keyring::parse(nothing).err(), Some(InvalidKey::None));
+    }
+    assert_eq!(
+        Keyring::parse(&format!("{OLD}\n{NEW}\n{}", OLD.to_uppercase())).err(),
+        Some(InvalidKey::Twice)
+    );
+}
+
+#[test]
+fn what_can_be_guessed_is_no_key() {
     for weak in [
+        HEX,
         &"00".repeat(32),
         &"ff".repeat(32),
+        &"5ea1".repeat(16),
+        &OLD[..32].repeat(2),
         &BASE64_STANDARD.encode([b'a'; 32]),
+        &BASE64_STANDARD.encode(b"correct horse battery staple 123"),
     ] {
-        assert_eq!(SealingKey::parse(weak).err(), Some(InvalidKey::Weak), "{weak:?}");
+        assert_eq!(Keyring::parse(weak).err(), Some(InvalidKey::Weak), "{weak:?}");
     }
+}
+
+#[test]
+fn a_key_has_at_least_sixteen_different_bytes() {
+    let with = |variety: usize| {
+        let different: Vec<u8> = (0..variety as u8).map(|n| n.wrapping_mul(89) ^ 0x80).collect();
+        let bytes: Vec<u8> = (0..32).map(|n| different[(n + n / variety) % variety]).collect();
+        BASE64_STANDARD.encode(bytes)
+    };
+    assert_eq!(
+        Keyring::parse(&with(LEAST_VARIETY - 1)).err(),
+        Some(InvalidKey::Weak)
+    );
+    assert!(Keyring::parse(&with(LEAST_VARIETY)).is_ok());
+}
+
+#[test]
+fn a_keyring_has_at_most_eight_keys() {
+    let digits = |n: usize| format!("{n:x}{}", &OLD[1..]);
+    let keys = |count: usize| (1..=count).map(digits).collect::<Vec<_>>().join("\n");
+    assert_eq!(Keyring::parse(&keys(MOST_KEYS)).unwrap().ids().count(), MOST_KEYS);
+    assert_eq!(
+        Keyring::parse(&keys(MOST_KEYS + 1)).err(),
+        Some(InvalidKey::TooMany)
+    );
+}
+
+/// How a key is replaced: both open, the first seals, and when all is sealed anew the old one may go.
+#[test]
+fn the_first_key_seals_and_all_open() {
+    let secret = SigningSecret::generate();
+    let sealed = ring(&[OLD]).seal_secret(webhook(), &secret);
+    let both = ring(&[NEW, OLD]);
+    assert_eq!(
+        both.open_secret(webhook(), &sealed).unwrap().bytes(),
+        secret.bytes()
+    );
+    let old = ring(&[OLD]).ids().next().unwrap();
+    assert_eq!(
+        ring(&[NEW]).open_secret(webhook(), &sealed).err(),
+        Some(OpenError::OtherKey(old))
+    );
+    let anew = both
+        .reseal(webhook(), Field::SigningSecret, &sealed)
+        .unwrap()
+        .unwrap();
+    assert_eq!(anew.0[..PREFIX_LENGTH], both.prefix());
+    assert_eq!(
+        ring(&[NEW]).open_secret(webhook(), &anew).unwrap().bytes(),
+        secret.bytes()
+    );
+    assert_eq!(both.reseal(webhook(), Field::SigningSecret, &anew), Ok(None));
+    assert_eq!(
+        both.reseal(webhook(), Field::BasicAuth, &sealed).err(),
+        Some(OpenError::Damaged)
+    );
+}
+
+#[test]
+fn a_sealed_value_says_which_key_it_is_under() {
+    let keyring = ring(&[OLD]);
+    let sealed = keyring.seal_auth(webhook(), &auth("aladdin", None));
+    assert_eq!(key_of(&sealed.0), Ok(keyring.ids().next().unwrap()));
+    assert_eq!(key_of(&sealed.0[..PREFIX_LENGTH]), key_of(&sealed.0));
+    assert_eq!(key_of(&sealed.0[..PREFIX_LENGTH - 1]), Err(OpenError::Damaged));
+    assert_eq!(key_of(&[]), Err(OpenError::Damaged));
+    assert_eq!(key_of(b"\x02abcd"), Err(OpenError::Format));
 }
 
 /// Rows are stored in this format: a release that cannot open this has lost everybody's secrets.
@@ -99,10 +200,10 @@ fn a_sealed_value_opens_only_for_its_webhook_as_its_field_with_its_key() {
         key().open_auth(webhook(), &sealed).err(),
         Some(OpenError::Damaged)
     );
-    let other = SealingKey::parse(&HEX.replace("00", "99")).unwrap();
+    let counted = key().ids().next().unwrap();
     assert_eq!(
-        other.open_secret(webhook(), &sealed).err(),
-        Some(OpenError::OtherKey)
+        ring(&[OLD]).open_secret(webhook(), &sealed).err(),
+        Some(OpenError::OtherKey(counted))
     );
 }
 
@@ -143,8 +244,13 @@ fn w11_an_absent_password_is_not_an_empty_one_but_is_sent_as_one() {
 }
 
 #[test]
-fn w11_the_key_does_not_show_in_debug_output() {
-    assert_eq!(format!("{:?}", key()), "SealingKey");
+fn w11_of_the_keys_only_their_ids_show_in_debug_output() {
+    let shown = format!("{:?}", ring(&[OLD, NEW]));
+    assert!(
+        !shown.to_lowercase().contains(&OLD[..8]) && !shown.contains(&NEW[..8]),
+        "{shown}"
+    );
+    assert_eq!(shown.matches("KeyId").count(), 2);
 }
 
 proptest! {

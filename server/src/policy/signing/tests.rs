@@ -8,7 +8,7 @@ use crate::policy::samples;
 
 fn facts() -> RequestFacts {
     RequestFacts {
-        event: samples::event().id,
+        message: samples::event().id.0,
         webhook: WebhookNumber::new(501).unwrap(),
         attempt: 2,
         started_at: "2026-11-23T10:11:15.999Z".parse().unwrap(),
@@ -61,6 +61,25 @@ fn e7_secrets_have_one_text_form_and_24_to_64_bytes() {
         new.bytes()
     );
     assert_ne!(new.bytes(), SigningSecret::generate().bytes());
+}
+
+#[test]
+fn r4_an_operator_lists_one_to_four_secrets() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n";
+    let count = |text: &str| listed(text).map(|secrets| secrets.len());
+    assert_eq!(count(secret), Ok(1));
+    assert_eq!(count(&format!("\n  {}\r\n\n{secret}", secret.trim())), Ok(2));
+    assert_eq!(count(&secret.repeat(MOST_LISTED)), Ok(MOST_LISTED));
+    assert_eq!(
+        count(&secret.repeat(MOST_LISTED + 1)),
+        Err(InvalidList::Count(MOST_LISTED + 1))
+    );
+    assert_eq!(count(" \n"), Err(InvalidList::Count(0)));
+    let bad = count(&format!("{secret}\nwhsec_hunter2\n")).unwrap_err();
+    assert_eq!(
+        bad.to_string(),
+        "line 3: a signing secret is \"whsec_\" and 24 to 64 bytes in base64"
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The special-purpose address ranges of IANA's registries, as far as a webhook must not reach them (W10).
 //!
 //! Promises to err on the closed side: of IPv6 only 2000::/3 is public, and what within it stands for another
-//! address (6to4, Teredo) or for none is not. Ranges that a tunnel or translator would turn into an IPv4
-//! address are refused whole: what is inside them is not ours to unwrap.
+//! address (6to4, Teredo) or for none is not. Ranges that a tunnel or translator would turn into an IPv4 address are
+//! refused whole; where an operator allows one of them, [`carried`] says what it would become. A translator with a
+//! prefix of the network's own looks like any public address: that prefix is the operator's to deny.
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,11 @@ const V4: &[Range<Ipv4Addr>] = &[
     (Ipv4Addr::new(172, 16, 0, 0), 12, "private"),
     (Ipv4Addr::new(192, 0, 0, 0), 24, "protocol assignments"),
     (Ipv4Addr::new(192, 0, 2, 0), 24, "documentation"),
+    (Ipv4Addr::new(192, 31, 196, 0), 24, "AS112"),
+    (Ipv4Addr::new(192, 52, 193, 0), 24, "multicast tunnel"),
     (Ipv4Addr::new(192, 88, 99, 0), 24, "6to4 relay"),
     (Ipv4Addr::new(192, 168, 0, 0), 16, "private"),
+    (Ipv4Addr::new(192, 175, 48, 0), 24, "AS112"),
     (Ipv4Addr::new(198, 18, 0, 0), 15, "benchmarking"),
     (Ipv4Addr::new(198, 51, 100, 0), 24, "documentation"),
     (Ipv4Addr::new(203, 0, 113, 0), 24, "documentation"),
@@ -40,11 +44,14 @@ const V6: &[Range<Ipv6Addr>] = &[
     (Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96, "IPv4-translated"),
     (v6(0x64, 0xff9b), 32, "NAT64"),
     (v6(0x100, 0), 64, "discard-only"),
+    (Ipv6Addr::new(0x100, 0, 0, 1, 0, 0, 0, 0), 64, "dummy prefix"),
     (v6(0x2001, 0), 32, "Teredo"),
     (v6(0x2001, 0), 23, "protocol assignments"),
     (v6(0x2001, 0xdb8), 32, "documentation"),
     (v6(0x2002, 0), 16, "6to4"),
+    (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48, "AS112"),
     (v6(0x3fff, 0), 20, "documentation"),
+    (v6(0x5f00, 0), 16, "segment routing"),
     (v6(0xfc00, 0), 7, "unique local"),
     (v6(0xfe80, 0), 10, "link-local"),
     (v6(0xfec0, 0), 10, "site-local"),
@@ -71,6 +78,31 @@ pub(super) fn special_range(address: IpAddr) -> Option<&'static str> {
             let unassigned = || (!holds(&&GLOBAL_UNICAST)).then_some("not global unicast");
             special.or_else(unassigned)
         }
+    }
+}
+
+/// The IPv4 addresses that a tunnel or translator would make of `address`; none for one that is only itself. What lies
+/// in the local-use prefix of NAT64 (64:ff9b:1::/48) is not unwrapped: where in it the address stands is each
+/// network's choice.
+pub(super) fn carried(address: IpAddr) -> Vec<Ipv4Addr> {
+    let IpAddr::V6(v6) = address else {
+        return Vec::new();
+    };
+    let at = |first: usize| {
+        let [a, b] = [v6.segments()[first], v6.segments()[first + 1]];
+        Ipv4Addr::from_bits(u32::from(a) << 16 | u32::from(b))
+    };
+    match v6.segments() {
+        // `::` and `::1` are what they are.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Vec::new(),
+        // IPv4-compatible, IPv4-translated, NAT64.
+        [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![at(6)],
+        [0x2002, ..] => vec![at(1)],
+        // Teredo: its server, and the client with every bit turned.
+        [0x2001, 0, ..] => vec![at(2), Ipv4Addr::from_bits(!at(6).to_bits())],
+        // ISATAP, under whatever prefix.
+        [.., 0 | 0x200, 0x5efe, _, _] => vec![at(6)],
+        _ => Vec::new(),
     }
 }
 

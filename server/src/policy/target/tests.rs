@@ -1,4 +1,8 @@
-//! Hostile spellings, the edges of every range, and what an operator allows.
+//! Hostile spellings, and what an operator allows. The hostile URLs of the harness's table are in [`table`].
+
+mod table;
+
+use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
@@ -21,6 +25,9 @@ fn refusal(policy: &TargetPolicy, url: &str) -> &'static str {
         Err(UrlRefusal::NotAUrl(_)) => "no url",
         Err(UrlRefusal::Scheme) => "scheme",
         Err(UrlRefusal::Credentials) => "credentials",
+        Err(UrlRefusal::NoName) => "no name",
+        Err(UrlRefusal::Unsendable) => "unsendable",
+        Err(UrlRefusal::Port(_)) => "port",
         Err(UrlRefusal::PlatformHost) => "platform",
         Err(UrlRefusal::LocalName) => "local",
         Err(UrlRefusal::Blocked(Blocked(range))) => range,
@@ -40,7 +47,7 @@ fn w10_urls_that_are_taken() {
         "https://sub.api.platform.example/",
         "https://api.platform.example.evil.example/",
         "https://localhost.example/",
-        "https://notlocalhost/",
+        "https://notlocalhost.example/",
         "https://receiver.example/?next=http://user:pw@127.0.0.1/",
         "https://receiver.example/@127.0.0.1",
     ] {
@@ -189,6 +196,148 @@ fn w10_local_names_are_taken_where_loopback_is() {
 }
 
 #[test]
+fn r4_an_operators_own_choice_may_lead_anywhere_but_is_a_url_all_the_same() {
+    let policy = TargetPolicy::anywhere();
+    for url in [
+        "https://platform.example/notices",
+        "http://127.0.0.1:9000/",
+        "http://[::1]/",
+        "http://localhost/",
+        "http://169.254.1.1/",
+    ] {
+        assert_eq!(policy.vet_url(url).map(String::from).as_deref(), Ok(url));
+    }
+    for address in ["10.0.0.1", "::", "fe80::1", "255.255.255.255"] {
+        assert_eq!(policy.vet_address(address.parse().unwrap()), Ok(()));
+    }
+    for url in [
+        "ftp://platform.example/",
+        "https://user@platform.example/",
+        "notices",
+    ] {
+        assert!(policy.vet_url(url).is_err(), "{url}");
+    }
+}
+
+#[test]
+fn w10_a_networks_own_names_are_taken_where_a_network_is_allowed() {
+    let names = [
+        "http://redis:6379/",
+        "http://hooks.svc.cluster.local/",
+        "http://a.internal/",
+    ];
+    for name in names {
+        assert_eq!(refusal(&strict(), name), "local", "{name}");
+        assert_eq!(refusal(&policy(&["10.0.0.0/8"], &[]), name), "ok", "{name}");
+    }
+    let metadata = "http://metadata.google.internal/";
+    assert_eq!(refusal(&policy(&["10.0.0.0/8"], &[]), metadata), "local");
+    assert_eq!(refusal(&policy(&["169.254.169.254/32"], &[]), metadata), "ok");
+}
+
+#[test]
+fn w10_an_address_that_carries_another_needs_both_to_be_allowed() {
+    let translated = policy(&["64:ff9b::/96", "2002::/16", "2001::/32", "::/96"], &[]);
+    for (address, expected) in [
+        ("64:ff9b::8.8.8.8", None),
+        ("64:ff9b::10.0.0.1", Some("private")),
+        ("64:ff9b::a9fe:a9fe", Some("link-local")),
+        ("2002:808:808::1", None),
+        ("2002:a00:1::1", Some("private")),
+        // A Teredo client is written with every bit turned.
+        ("2001:0:808:808::f7f7:f7f7", None),
+        ("2001:0:808:808::80ff:fffe", Some("loopback")),
+        ("2001:0:a00:1::f7f7:f7f7", Some("private")),
+        ("::8.8.8.8", None),
+        ("::192.168.0.1", Some("private")),
+    ] {
+        let verdict = translated.vet_address(address.parse().unwrap());
+        assert_eq!(verdict.err().map(|Blocked(range)| range), expected, "{address}");
+    }
+    let local_too = policy(&["64:ff9b::/96", "10.0.0.0/8"], &[]);
+    assert_eq!(refusal(&local_too, "http://[64:ff9b::10.0.0.1]/"), "ok");
+}
+
+#[test]
+fn w10_what_is_denied_stays_denied_whatever_is_allowed() {
+    let policy = TargetPolicy::of(&Settings {
+        allowed_targets: vec!["0.0.0.0/0".parse().unwrap(), "64:ff9b::/96".parse().unwrap()],
+        denied_targets: vec!["93.184.215.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
+        ..Settings::default()
+    })
+    .unwrap();
+    for url in [
+        "http://93.184.215.0/",
+        "http://93.184.215.255/",
+        "http://[::ffff:93.184.215.14]/",
+        "http://[64:ff9b::93.184.215.14]/",
+        "http://10.0.0.1/",
+    ] {
+        assert_eq!(refusal(&policy, url), DENIED, "{url}");
+    }
+    for url in [
+        "http://93.184.214.255/",
+        "http://93.184.216.0/",
+        "http://192.168.0.1/",
+    ] {
+        assert_eq!(refusal(&policy, url), "ok", "{url}");
+    }
+}
+
+#[test]
+fn w10_only_the_chosen_ports_are_called() {
+    let policy = TargetPolicy::of(&Settings {
+        target_ports: vec![
+            "80".parse().unwrap(),
+            "443".parse().unwrap(),
+            "8000-8999".parse().unwrap(),
+        ],
+        ..Settings::default()
+    })
+    .unwrap();
+    for (port, expected) in [
+        ("", "ok"),
+        (":443", "ok"),
+        (":80", "ok"),
+        (":81", "port"),
+        (":79", "port"),
+        (":442", "port"),
+        (":444", "port"),
+        (":7999", "port"),
+        (":8000", "ok"),
+        (":8999", "ok"),
+        (":9000", "port"),
+        (":0", "port"),
+        (":65535", "port"),
+    ] {
+        for scheme in ["http", "https"] {
+            let url = format!("{scheme}://receiver.example{port}/");
+            assert_eq!(refusal(&policy, &url), expected, "{url}");
+        }
+    }
+    assert_eq!(refusal(&strict(), "https://receiver.example:1/"), "ok");
+    assert_eq!(refusal(&strict(), "https://receiver.example:0/"), "port");
+}
+
+#[test]
+fn a_name_has_at_most_253_characters_and_a_label_63() {
+    let name = |last: usize| {
+        let labels = ["a", "b", "c"].map(|letter| letter.repeat(63)).join(".");
+        format!("https://{labels}.{}/", "d".repeat(last))
+    };
+    assert_eq!(refusal(&strict(), &name(61)), "ok");
+    assert_eq!(
+        refusal(&strict(), &name(61).replace("d/", "d./")),
+        "ok",
+        "the root's dot is free"
+    );
+    assert_eq!(refusal(&strict(), &name(62)), "no name");
+    let label = |length: usize| format!("https://{}.example/", "a".repeat(length));
+    assert_eq!(refusal(&strict(), &label(63)), "ok");
+    assert_eq!(refusal(&strict(), &label(64)), "no name");
+}
+
+#[test]
 fn w10_the_platforms_hosts_may_be_addresses_and_an_allowed_cidr_does_not_free_them() {
     let policy = policy(
         &["0.0.0.0/0"],
@@ -238,6 +387,7 @@ fn a_refusal_tells_the_address_from_the_spelling() {
             && refused("http://localhost/")
             && refused("http://api.platform.example/")
     );
+    assert!(refused("http://8.8.8.8:0/") && !refused("http://a..b/"));
     assert!(!refused("ftp://receiver.example/") && !refused("x") && !refused("http://u@receiver.example/"));
 }
 

@@ -116,10 +116,13 @@ pub(super) fn of_webhook(
     }
 }
 
-/// Adds the deliveries whose places are in the table `k`, from every source.
+/// Adds the deliveries whose places are in the table `k`, from every source. Its end prunes partitions; an hour is allowed
+/// for the clocks of two processes to disagree.
 pub(super) fn at_places(mut statement: Composed) -> Composed {
     for (index, source) in SOURCES.iter().enumerate() {
-        let ended = source.ended.map(|ended| format!(" and {ended} >= k.created_at"));
+        let ended = source
+            .ended
+            .map(|ended| format!(" and {ended} >= k.created_at - interval '1 hour'"));
         statement = statement
             .sql(if index == 0 { "" } else { " union all " })
             .sql(source.select)

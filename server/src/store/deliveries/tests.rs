@@ -3,7 +3,7 @@ use jiff::SignedDuration;
 use jiff::civil::date;
 
 use super::*;
-use crate::store::testing;
+use crate::store::{attempts, testing};
 
 const LANE: Lane = Lane(13);
 
@@ -228,4 +228,24 @@ async fn what_is_past_its_retention_is_not_read() {
     assert_eq!(read(&mut conn, at(-1)).await, 3);
     assert_eq!(read(&mut conn, at(0)).await, 2);
     assert_eq!(read(&mut conn, at(2)).await, 0);
+}
+
+/// The clock of the process that made the attempt may be behind that of the one that made the delivery.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_seems_to_have_ended_before_its_delivery_was_made_is_read() {
+    let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;
+    let mut conn = store.conn().await.unwrap();
+    let webhook = webhook(&mut conn).await;
+    let place = delivery(&mut conn, webhook, DeliveryStatus::Succeeded, 0, None).await;
+    conn.batch_execute("update attempts set started_at = created_at - interval '10 s', ended_at = created_at - interval '9 s'")
+        .await
+        .unwrap();
+    let found = find(&mut conn, &[place], &WebhookScope::Everything, &cutoffs())
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 1);
+    let attempts = attempts::of(&mut conn, &[(place.key, place.created_at)])
+        .await
+        .unwrap();
+    assert_eq!(attempts.len(), 1);
 }

@@ -97,7 +97,7 @@ async fn a_notice_is_written_once() {
         at: now(),
         data: "{}".to_owned(),
     };
-    health::notify_in_tx(conn, &[notice()]).await.unwrap();
+    health::notify_in_tx(conn, &[notice()], None).await.unwrap();
     health::notify_in_tx(
         conn,
         &[
@@ -107,6 +107,7 @@ async fn a_notice_is_written_once() {
                 ..notice()
             },
         ],
+        None,
     )
     .await
     .unwrap();
@@ -128,13 +129,7 @@ async fn a_row_that_was_waited_for_is_judged_by_its_webhook_after_the_wait() {
             row.paused_at = Some(now());
             webhooks::write_standing_in_tx(conn, &row).await?;
             locked.send(()).unwrap();
-            while count(
-                watch,
-                "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-            )
-            .await
-                == 0
-            {}
+            while count(watch, WAITING).await == 0 {}
             Ok::<_, StoreError>(())
         });
         paused.await.unwrap();

@@ -75,8 +75,33 @@ async fn a_host_is_vetted_when_a_webhook_is_created(#[case] url: &str, #[case] a
     assert_eq!(transport.vet_host(&url.parse().unwrap()).await.is_ok(), allowed);
 }
 
+/// How many addresses of a name with so many are tried.
+async fn tried(addresses: usize) -> usize {
+    use reqwest::dns::Resolve;
+    let many: Vec<String> = (1..=addresses).map(|n| format!("93.184.215.{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let vetted = Vetted::new(Names::known(&[("many.test", &many)]), Arc::new(targets(&[])));
+    vetted
+        .resolve("many.test".parse().unwrap())
+        .await
+        .unwrap()
+        .count()
+}
+
 #[tokio::test]
-async fn the_system_resolver_resolves() {
-    let found = SystemResolver.lookup("localhost").await.unwrap();
-    assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty());
+async fn so_many_addresses_of_a_name_are_tried_and_no_more() {
+    assert_eq!(tried(MAX_ADDRESSES).await, MAX_ADDRESSES);
+    assert_eq!(tried(MAX_ADDRESSES + 1).await, MAX_ADDRESSES);
+}
+
+#[tokio::test]
+async fn addresses_that_would_not_be_tried_are_vetted_too() {
+    let mut addresses = vec!["93.184.215.14"; MAX_ADDRESSES];
+    addresses.push("10.0.0.1");
+    let names = Names::known(&[("many.test", &addresses)]);
+    let clock = Clock::system();
+    let sent = strict(&clock, names)
+        .send(request(&clock, "http://many.test/"))
+        .await;
+    assert_failed(&sent, BlockedAddress);
 }

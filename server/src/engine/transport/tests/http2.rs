@@ -79,6 +79,50 @@ async fn a_refused_stream_is_a_reset_and_not_tried_again() {
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
 }
 
+/// How long one header's value is in an answer of which every header counts 32 bytes besides.
+async fn with_header_of(bytes: usize) -> Sent {
+    static LENGTH: AtomicUsize = AtomicUsize::new(0);
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ONE_AT_A_TIME.lock().await;
+    LENGTH.store(bytes, Ordering::SeqCst);
+    let authority = Authority::new();
+    let (receiver, _) = receiver(&authority, |(_, mut response)| {
+        let value = "x".repeat(LENGTH.load(Ordering::SeqCst));
+        let head = hyper::Response::builder().header("a", value).body(()).unwrap();
+        // Refused by our own library where it already knows the receiver's limit.
+        let _ = response.send_response(head, true);
+    })
+    .await;
+    authority.send(&receiver).await
+}
+
+#[tokio::test]
+async fn headers_may_be_so_long_and_no_longer() {
+    // `:status` with its value, the name `a`, and 32 bytes for each of the two; the limit itself is too many.
+    let most = MOST_HTTP2_HEADER_BYTES as usize - 1 - ":status200".len() - "a".len() - 64;
+    assert_succeeded(&with_header_of(most).await);
+    assert_failed(&with_header_of(most + 1).await, Protocol);
+}
+
+/// What a receiver may send before we have read any of it.
+#[tokio::test]
+async fn a_receiver_may_not_send_ahead_what_nobody_reads() {
+    let authority = Authority::new();
+    let (receiver, _) = receiver(&authority, |(_, mut response)| {
+        let mut body = response.send_response(hyper::Response::new(()), false).unwrap();
+        body.reserve_capacity(16 << 20);
+        let room = body.capacity();
+        body.send_data(Bytes::from(room.to_string()), true).unwrap();
+    })
+    .await;
+    let sent = authority.send(&receiver).await;
+    assert_succeeded(&sent);
+    assert_eq!(
+        sent.outcome.response_body.unwrap(),
+        HTTP2_STREAM_WINDOW.to_string()
+    );
+}
+
 #[tokio::test]
 async fn headers_beyond_the_limit_are_a_protocol_failure() {
     let authority = Authority::new();

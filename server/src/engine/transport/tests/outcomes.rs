@@ -135,6 +135,15 @@ async fn a_refused_connection_is_a_connect_failure() {
 }
 
 #[tokio::test]
+async fn a_machine_without_descriptors_is_not_the_receivers_fault() {
+    let sent = send("http://exhausted.test/").await;
+    assert!(sent.machine_exhausted, "{sent:?}");
+    assert_eq!(sent.outcome.error_class, Some(Connect));
+    let message = sent.outcome.error_message.unwrap();
+    assert!(message.contains("This server"), "{message}");
+}
+
+#[tokio::test]
 async fn a_name_that_does_not_exist_is_a_dns_failure() {
     let sent = send("http://nowhere.test/").await;
     assert_failed(&sent, Dns);

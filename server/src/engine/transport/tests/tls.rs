@@ -2,9 +2,12 @@
 
 use AttemptErrorClass::{Reset, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rstest::rstest;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use std::sync::Mutex;
+use tokio::io::AsyncReadExt;
 
 use super::receiver::Receiver;
 use super::*;
@@ -144,6 +147,122 @@ async fn an_expired_certificate_is_not_accepted() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_valid_yet_is_not_accepted() {
+    let authority = Authority::new();
+    let mut params = CertificateParams::new(["receiver.test".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2999, 1, 1);
+    params.not_after = rcgen::date_time_ymd(3000, 1, 1);
+    let sent = authority
+        .send(&answering(authority.server_with(params)).await)
+        .await;
+    assert_tls_failure(&sent, "The receiver's certificate is not valid yet");
+}
+
+/// A certificate of a trusted authority makes nobody an authority.
+#[tokio::test]
+async fn a_certificate_signed_by_another_receivers_is_not_accepted() {
+    let authority = Authority::new();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["evil.test".to_owned()]).unwrap();
+    let theirs = params.signed_by(&key, &authority.0).unwrap();
+    let issuer = rcgen::Issuer::from_params(&params, &key);
+    let forged_key = KeyPair::generate().unwrap();
+    let forged = CertificateParams::new(["receiver.test".to_owned()])
+        .unwrap()
+        .signed_by(&forged_key, &issuer)
+        .unwrap();
+    let tls = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![forged.der().clone(), theirs.der().clone()],
+            private(&forged_key),
+        )
+        .unwrap();
+    let mut receiver = answering(tls).await;
+    assert_failed(&authority.send(&receiver).await, Tls);
+    assert_eq!(receiver.counts(), (1, 0));
+}
+
+/// A certificate for an address is one for that address and no other.
+#[rstest]
+#[case::its_own("127.0.0.1", None)]
+#[case::another("127.0.0.2", Some("The receiver's certificate is for another host name"))]
+#[case::a_name("receiver.test", Some("The receiver's certificate is for another host name"))]
+#[tokio::test]
+async fn an_address_is_called_with_a_certificate_for_it(#[case] san: &str, #[case] refused: Option<&str>) {
+    let authority = Authority::new();
+    let receiver = answering(authority.server(san)).await;
+    let clock = Clock::system();
+    let url = format!("https://127.0.0.1:{}/", receiver.address.port());
+    let sent = authority.transport(&clock).send(request(&clock, &url)).await;
+    match refused {
+        None => assert_succeeded(&sent),
+        Some(message) => assert_tls_failure(&sent, message),
+    }
+}
+
+/// A receiver that chooses this version whatever it was offered, and what it was offered.
+async fn choosing(version: u16) -> (Receiver, Arc<Mutex<Vec<u8>>>) {
+    let offered: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let seen = offered.clone();
+    let receiver = Receiver::start(move |mut connection| {
+        let seen = seen.clone();
+        async move {
+            let mut hello = vec![0; 16 * 1024];
+            let length = connection.io.read(&mut hello).await.unwrap();
+            hello.truncate(length);
+            *seen.lock().unwrap() = hello;
+            let [major, minor] = version.to_be_bytes();
+            // A record with a ServerHello: version, random, no session, ECDHE-RSA-AES128-SHA, no compression.
+            let mut answer = vec![22, major, minor, 0, 42, 2, 0, 0, 38, major, minor];
+            answer.extend([7; 32]);
+            answer.extend([0, 0xc0, 0x13, 0]);
+            connection.write(answer).await;
+            let _ = connection.io.read(&mut [0; 1024]).await;
+        }
+    })
+    .await;
+    (receiver, offered)
+}
+
+#[rstest]
+#[case::ssl_3(0x0300)]
+#[case::tls_1_0(0x0301)]
+#[case::tls_1_1(0x0302)]
+#[tokio::test]
+async fn tls_before_1_2_is_neither_offered_nor_accepted(#[case] version: u16) {
+    let (receiver, offered) = choosing(version).await;
+    let sent = Authority::new().send(&receiver).await;
+    assert_tls_failure(
+        &sent,
+        "The receiver has no TLS version or cipher in common with us",
+    );
+    // The extension `supported_versions`: four bytes of versions, which are 1.3 and 1.2.
+    let only = [0, 43, 0, 5, 4, 3, 4, 3, 3];
+    let offered = offered.lock().unwrap();
+    assert!(
+        offered.windows(only.len()).any(|window| window == only),
+        "{offered:02x?}"
+    );
+}
+
+#[rstest]
+#[case::tls_1_2(&rustls::version::TLS12)]
+#[case::tls_1_3(&rustls::version::TLS13)]
+#[tokio::test]
+async fn tls_1_2_and_later_is_accepted(#[case] version: &'static rustls::SupportedProtocolVersion) {
+    let authority = Authority::new();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["receiver.test".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority.0).unwrap();
+    let tls = ServerConfig::builder_with_protocol_versions(&[version])
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private(&key))
+        .unwrap();
+    assert_succeeded(&authority.send(&answering(tls).await).await);
+}
+
+#[tokio::test]
 async fn a_receiver_that_wants_a_client_certificate_refuses_the_handshake() {
     let authority = Authority::new();
     let mut roots = RootCertStore::empty();
@@ -192,7 +311,7 @@ fn extra_authorities_must_be_certificates() {
     let new = |pem: &str| {
         let settings = TransportSettings {
             targets: Arc::new(targets(&[])),
-            resolver: Arc::new(SystemResolver),
+            resolver: Names::known(&[]),
             extra_ca_pem: Some(pem.into()),
             user_agent: String::new(),
         };

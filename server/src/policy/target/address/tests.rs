@@ -57,6 +57,24 @@ fn w10_every_range_is_refused_to_its_edges_and_no_further() {
             &["192.0.1.255", "192.0.3.0"],
         ),
         (
+            "AS112",
+            "192.31.196.0",
+            "192.31.196.255",
+            &["192.31.195.255", "192.31.197.0"],
+        ),
+        (
+            "multicast tunnel",
+            "192.52.193.0",
+            "192.52.193.255",
+            &["192.52.192.255", "192.52.194.0"],
+        ),
+        (
+            "AS112",
+            "192.175.48.0",
+            "192.175.48.255",
+            &["192.175.47.255", "192.175.49.0"],
+        ),
+        (
             "6to4 relay",
             "192.88.99.0",
             "192.88.99.255",
@@ -95,6 +113,20 @@ fn w10_every_range_is_refused_to_its_edges_and_no_further() {
         ("NAT64", "64:ff9b::", "64:ff9b::ffff:ffff", &[]),
         ("NAT64", "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", &[]),
         ("discard-only", "100::", "100::ffff:ffff:ffff:ffff", &[]),
+        (
+            "dummy prefix",
+            "100:0:0:1::",
+            "100:0:0:1:ffff:ffff:ffff:ffff",
+            &[],
+        ),
+        ("not global unicast", "100:0:0:2::", "1fff:ffff::", &[]),
+        (
+            "AS112",
+            "2620:4f:8000::",
+            "2620:4f:8000:ffff:ffff:ffff:ffff:ffff",
+            &["2620:4f:7fff::", "2620:4f:8001::"],
+        ),
+        ("segment routing", "5f00::", "5f00:ffff::", &[]),
         (
             "Teredo",
             "2001::",
@@ -168,6 +200,30 @@ fn w10_every_range_is_refused_to_its_edges_and_no_further() {
         for address in outside {
             assert_eq!(special_range(address.parse().unwrap()), None, "{address}");
         }
+    }
+}
+
+#[test]
+fn w10_what_an_address_carries_is_found_where_it_stands() {
+    for (address, expected) in [
+        ("::", &[][..]),
+        ("::1", &[]),
+        ("::2", &["0.0.0.2"]),
+        ("::7f00:1", &["127.0.0.1"]),
+        ("::ffff:0:7f00:1", &["127.0.0.1"]),
+        ("64:ff9b::7f00:1", &["127.0.0.1"]),
+        ("64:ff9b:0:0:0:1:7f00:1", &[]),
+        ("64:ff9b:1::7f00:1", &[]),
+        ("2002:7f00:1:2:3:4:5:6", &["127.0.0.1"]),
+        ("2001:0:7f00:1:0:0:f5ff:fffe", &["127.0.0.1", "10.0.0.1"]),
+        ("2606:4700::5efe:7f00:1", &["127.0.0.1"]),
+        ("2606:4700::200:5efe:7f00:1", &["127.0.0.1"]),
+        ("2606:4700::100:5efe:7f00:1", &[]),
+        ("2606:4700::7f00:1", &[]),
+        ("127.0.0.1", &[]),
+    ] {
+        let expected: Vec<Ipv4Addr> = expected.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(carried(address.parse().unwrap()), expected, "{address}");
     }
 }
 

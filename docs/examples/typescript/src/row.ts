@@ -1,0 +1,8 @@
+// A webhook in a line.
+import type { WebhookRowFragment } from './generated/graphql.js';
+
+export function row(webhook: WebhookRowFragment): string {
+  const { state, banCounter, banThreshold } = webhook.health;
+  return `${webhook.number} ${webhook.name ?? ''} ${webhook.eventAction} ${webhook.eventObject} → ` +
+    `${webhook.subscriptionUrl}: ${state}, ${banCounter} of ${banThreshold} failures`;
+}

@@ -1,0 +1,139 @@
+//! The scan of a GraphQL document before the parser sees it, with whatever text.
+//!
+//! Must hold: nothing panics, in the parser neither once the scan has let a document pass: it would overflow its stack.
+//! What passes and parses keeps every bound when it is counted again in the parsed document. White space, commas and
+//! comments change no verdict.
+
+use std::collections::HashMap;
+
+use async_graphql::Value;
+use async_graphql::parser::parse_query;
+use async_graphql::parser::types::{Directive, ExecutableDocument, Selection, SelectionSet};
+use async_graphql::{Name, Positioned};
+use tenterhook::api::document::{MAX_ALIASES, MAX_DIRECTIVES, MAX_NESTING, MAX_SPREADS, check as scan};
+
+/// Scans the text, and parses what passes.
+pub fn check(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let verdict = scan(text);
+    assert_eq!(
+        scan(&format!("# {{{{\"\n,\t{text}\n#[")),
+        verdict,
+        "blanks change the verdict"
+    );
+    if verdict.is_err() {
+        return;
+    }
+    if let Ok(document) = parse_query(text) {
+        let mut seen = Seen::default();
+        let spreads = seen.document(&document);
+        assert!(seen.aliases <= MAX_ALIASES, "{} aliases", seen.aliases);
+        assert!(
+            seen.directives <= MAX_DIRECTIVES,
+            "{} directives",
+            seen.directives
+        );
+        assert!(seen.nesting <= MAX_NESTING, "{} levels", seen.nesting);
+        assert!(spreads <= MAX_SPREADS, "{spreads} spreads");
+    }
+}
+
+/// What a parsed document has, written out as it is.
+#[derive(Default)]
+struct Seen {
+    aliases: usize,
+    directives: usize,
+    nesting: usize,
+}
+
+impl Seen {
+    /// Counts all but spreads, and answers those: as often as an operation reaches them.
+    fn document(&mut self, document: &ExecutableDocument) -> u64 {
+        for fragment in document.fragments.values() {
+            self.directives(&fragment.node.directives);
+            self.selections(&fragment.node.selection_set.node, 1);
+        }
+        let mut expanded = HashMap::new();
+        let mut spreads = 0_u64;
+        for (_, operation) in document.operations.iter() {
+            self.directives(&operation.node.directives);
+            for variable in &operation.node.variable_definitions {
+                self.directives(&variable.node.directives);
+                if let Some(value) = &variable.node.default_value {
+                    self.value(&value.node, 1);
+                }
+            }
+            let set = &operation.node.selection_set.node;
+            self.selections(set, 1);
+            spreads = spreads.saturating_add(expand(document, set, &mut expanded));
+        }
+        spreads
+    }
+
+    fn directives(&mut self, directives: &[Positioned<Directive>]) {
+        self.directives += directives.len();
+    }
+
+    fn selections(&mut self, set: &SelectionSet, depth: usize) {
+        self.nesting = self.nesting.max(depth);
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => {
+                    self.aliases += usize::from(field.node.alias.is_some());
+                    self.directives(&field.node.directives);
+                    for (_, value) in &field.node.arguments {
+                        if let Some(value) = value.node.clone().into_const() {
+                            self.value(&value, depth + 1);
+                        }
+                    }
+                    let inner = &field.node.selection_set.node;
+                    if !inner.items.is_empty() {
+                        self.selections(inner, depth + 1);
+                    }
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.directives(&fragment.node.directives);
+                    self.selections(&fragment.node.selection_set.node, depth + 1);
+                }
+                Selection::FragmentSpread(spread) => self.directives(&spread.node.directives),
+            }
+        }
+    }
+
+    fn value(&mut self, value: &Value, depth: usize) {
+        let within: Vec<&Value> = match value {
+            Value::List(values) => values.iter().collect(),
+            Value::Object(fields) => fields.values().collect(),
+            _ => return,
+        };
+        // A list stands in the parentheses of arguments, or beside a variable in them.
+        self.nesting = self.nesting.max(depth + 1);
+        within.into_iter().for_each(|value| self.value(value, depth + 1));
+    }
+}
+
+/// A fragment that is reached from itself counts as nothing there: validation refuses it.
+fn expand(document: &ExecutableDocument, set: &SelectionSet, known: &mut HashMap<Name, u64>) -> u64 {
+    let mut spreads = 0_u64;
+    for selection in &set.items {
+        let more = match &selection.node {
+            Selection::Field(field) => expand(document, &field.node.selection_set.node, known),
+            Selection::InlineFragment(fragment) => expand(document, &fragment.node.selection_set.node, known),
+            Selection::FragmentSpread(spread) => {
+                let name = &spread.node.fragment_name.node;
+                if !known.contains_key(name) {
+                    known.insert(name.clone(), 0);
+                    let fragment = document.fragments.get(name);
+                    let inner = fragment.map(|fragment| &fragment.node.selection_set.node);
+                    let inner = inner.map_or(0, |set| expand(document, set, known));
+                    known.insert(name.clone(), inner);
+                }
+                known[name].saturating_add(1)
+            }
+        };
+        spreads = spreads.saturating_add(more);
+    }
+    spreads
+}

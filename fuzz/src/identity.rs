@@ -1,0 +1,51 @@
+//! Global ids and what is inside cursors, with whatever a client made of them.
+//!
+//! Must hold: nothing panics. What is read has one spelling: written again it is the same bytes. A cursor reads as one
+//! of one list at the most.
+
+use tenterhook::api::cursor;
+use tenterhook::api::global_id::{GlobalId, carried_event};
+use tenterhook::model::ids::Lane;
+use tenterhook::store::webhook_list::WebhookOrder;
+
+/// Reads the bytes as a cursor, and as the text of an id if they are one.
+pub fn check(data: &[u8]) {
+    cursors(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        ids(text);
+    }
+}
+
+fn cursors(bytes: &[u8]) {
+    let by_creation = cursor::decode_webhook(WebhookOrder::CreatedAscending)(bytes);
+    let descending = cursor::decode_webhook(WebhookOrder::CreatedDescending)(bytes);
+    assert_eq!(by_creation, descending, "the direction changes the place");
+    let by_name = cursor::decode_webhook(WebhookOrder::NameAscending)(bytes);
+    let written: Vec<Vec<u8>> = [
+        by_creation.map(|key| cursor::encode_webhook(&key)),
+        by_name.map(|key| cursor::encode_webhook(&key)),
+        cursor::decode_delivery(bytes).map(|key| cursor::encode_delivery(&key)),
+        cursor::decode_app(bytes).map(|key| cursor::encode_app(&key)),
+        cursor::decode_notice(bytes).map(|key| cursor::encode_notice(&key)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    assert!(written.len() <= 1, "a cursor of {} lists", written.len());
+    assert!(written.iter().all(|again| again == bytes), "a second spelling");
+}
+
+fn ids(text: &str) {
+    if let Some(id) = GlobalId::parse(text) {
+        assert_eq!(id.to_id().0, text, "a second spelling");
+        let webhook = GlobalId::webhook(text);
+        assert_eq!(webhook.is_some(), matches!(id, GlobalId::Webhook(..)));
+        let event = GlobalId::event(text, None);
+        assert_eq!(event.is_some(), matches!(id, GlobalId::Event(..)));
+    }
+    let lane = Lane(5);
+    if let Some(event) = carried_event(text) {
+        assert_eq!(event.to_string(), text, "a second spelling");
+        assert_eq!(GlobalId::event(text, Some(lane)), Some((lane, event)));
+    }
+}

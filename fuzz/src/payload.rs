@@ -1,0 +1,151 @@
+//! The body of an attempt, with whatever the platform publishes.
+//!
+//! Must hold: nothing panics. The body is JSON, the same each time, whatever the texts in it are. The platform's own
+//! JSON stands in it digit for digit. Version 2's `previous` has the fields that are not the same in the state after, and
+//! no others.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tenterhook::config::policy::PolicySettings;
+use tenterhook::model::event::{ChangeSource, Event};
+use tenterhook::model::ids::{CompanyId, EventId, Lane, UserId, WebhookNumber};
+use tenterhook::model::webhook::{EventAction, PayloadVersion, WebhookType};
+use tenterhook::policy::payload::{Recipient, render};
+
+const ACTIONS: [EventAction; 4] = [
+    EventAction::Create,
+    EventAction::Change,
+    EventAction::Merge,
+    EventAction::Delete,
+];
+
+/// Renders an event of these lines: the state after, the state before, a text; the first byte says what happened.
+pub fn check(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else {
+        return;
+    };
+    let text = String::from_utf8_lossy(rest);
+    let mut lines = text.splitn(3, '\n');
+    let mut json = || {
+        let line = lines.next().unwrap_or_default();
+        // As publishing does: what is stored is one JSON value without blanks around it.
+        let raw = serde_json::from_str::<&RawValue>(line).ok();
+        raw.map(|raw| raw.get().to_owned()).filter(|raw| raw != "null")
+    };
+    let (after, before) = (json(), json());
+    let event = event(
+        ACTIONS[usize::from(first % 4)],
+        after,
+        before,
+        lines.next().unwrap_or_default(),
+    );
+    let attempt = first % 4 + 1;
+    for version in [PayloadVersion::V1, PayloadVersion::V2] {
+        let render = || render(&event, &recipient(version), attempt, &PolicySettings::default());
+        let body = String::from_utf8(render()).expect("a body is text");
+        assert_eq!(body.as_bytes(), render(), "two bodies of one attempt");
+        holds(&event, version, attempt, &body);
+    }
+}
+
+fn holds(event: &Event, version: PayloadVersion, attempt: u8, body: &str) {
+    let parsed: BTreeMap<&str, &RawValue> = serde_json::from_str(body).expect("a body is JSON");
+    let meta: Value = serde_json::from_str(parsed["meta"].get()).expect("JSON within JSON");
+    assert_eq!(meta["host"], event.host.clone().unwrap_or_default());
+    assert_eq!(
+        meta[if version == PayloadVersion::V1 {
+            "object"
+        } else {
+            "entity"
+        }],
+        event.object
+    );
+    let after = event
+        .data
+        .as_deref()
+        .filter(|_| event.action != EventAction::Delete);
+    let before = event
+        .previous
+        .as_deref()
+        .filter(|_| event.action != EventAction::Create);
+    let (after, before) = (after.unwrap_or("null"), before.unwrap_or("null"));
+    match version {
+        PayloadVersion::V1 => {
+            assert_eq!(parsed["retry"].get(), (attempt - 1).to_string());
+            assert_eq!(
+                (parsed["current"].get(), parsed["previous"].get()),
+                (after, before)
+            );
+        }
+        PayloadVersion::V2 => {
+            assert_eq!(meta["attempt"], attempt);
+            assert_eq!(parsed["data"].get(), after);
+            difference(event.action, after, before, parsed["previous"].get());
+        }
+    }
+}
+
+/// As far as it can be told without reading JSON as the server does: fields that are alike to the byte have not
+/// changed, fields whose values differ have.
+fn difference(action: EventAction, after: &str, before: &str, previous: &str) {
+    type Fields<'a> = BTreeMap<String, &'a RawValue>;
+    let fields = |text| serde_json::from_str::<Fields>(text).ok();
+    let (true, Some(after), Some(before)) = (action != EventAction::Delete, fields(after), fields(before))
+    else {
+        assert_eq!(previous, before, "without fields the whole state has changed");
+        return;
+    };
+    let previous = fields(previous).expect("an object");
+    let value = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).ok();
+    for (key, was) in &before {
+        match after.get(key) {
+            Some(is) if is.get() == was.get() => assert!(!previous.contains_key(key), "{key} is the same"),
+            Some(is) if value(is) == value(was) => {}
+            _ => assert_eq!(previous[key].get(), was.get(), "{key} was so"),
+        }
+    }
+    for key in after.keys().filter(|key| !before.contains_key(*key)) {
+        assert_eq!(previous[key].get(), "null", "{key} was not there");
+    }
+    assert!(
+        previous
+            .keys()
+            .all(|key| before.contains_key(key) || after.contains_key(key))
+    );
+}
+
+fn event(action: EventAction, data: Option<String>, previous: Option<String>, text: &str) -> Event {
+    let company = CompanyId::new(1).expect("an id");
+    let moment = Timestamp::from_second(1_795_428_000).expect("a moment");
+    Event {
+        lane: Lane::of(company),
+        id: EventId::last_of(moment),
+        company,
+        action,
+        object: text.to_owned(),
+        object_id: "8".parse().expect("an id"),
+        user: UserId::new(11).expect("an id"),
+        data,
+        previous,
+        permitted: None,
+        change_source: ChangeSource::Api,
+        is_bulk_edit: false,
+        merge: None,
+        correlation_id: text.to_owned(),
+        host: Some(text.to_owned()),
+        occurred_at: None,
+        accepted_at: moment,
+    }
+}
+
+fn recipient(version: PayloadVersion) -> Recipient {
+    Recipient {
+        number: WebhookNumber::new(501).expect("an id"),
+        owner: UserId::new(12).expect("an id"),
+        kind: WebhookType::General,
+        version,
+    }
+}

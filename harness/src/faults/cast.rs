@@ -1,0 +1,162 @@
+//! The webhooks of one round and who receives for them: a company that did not exist before and is left behind.
+//!
+//! Promises a fresh webhook and a fresh journal for each part, so that all that a round did can be read at its end.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::fleet::Callers;
+use super::names;
+use crate::client::{Client, NewWebhook, Webhook};
+use crate::dice::Dice;
+use crate::journal::Journal;
+use crate::receiver::Receiver;
+use crate::reply::{Answer, Reply, Script};
+use crate::timekeeper::RealTime;
+use crate::token::Claims;
+use crate::wire::{Conduct, Conducts, Fault, Listen, WireReceiver};
+
+/// Company ids of campaigns begin here, apart from those of worlds, loads and people, and are below 2^53.
+const FIRST_COMPANY: u64 = 4_000_000_000_000;
+/// Statuses of a receiver that fails now and then.
+const FAILURES: [u16; 6] = [500, 503, 404, 410, 429, 302];
+
+/// What a webhook's receiver is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Answers 200 on connections that stay open.
+    Steady,
+    /// Fails one attempt in ten, first tries and retries alike: never enough for a ban.
+    Flaky,
+    /// Treats one connection in four to one of the receiver's faults.
+    Hostile,
+    /// Fails always, and is banned.
+    Failing,
+    /// Steady, and deleted in the middle of the round.
+    Doomed,
+    /// Steady, under a name that has to be looked up.
+    Named,
+}
+
+/// A webhook and its receiver.
+pub struct Member {
+    /// What it is like.
+    pub part: Part,
+    /// The webhook.
+    pub webhook: Webhook,
+    listener: Listener,
+}
+
+enum Listener {
+    Web(Receiver),
+    Wire(WireReceiver),
+}
+
+impl Member {
+    /// What came.
+    pub fn journal(&self) -> &Journal {
+        match &self.listener {
+            Listener::Web(receiver) => receiver.journal(),
+            Listener::Wire(receiver) => receiver.journal(),
+        }
+    }
+}
+
+/// Who acts in a round.
+pub struct Cast {
+    /// The company.
+    pub company: u64,
+    /// Its webhooks.
+    pub members: Vec<Member>,
+}
+
+impl Cast {
+    /// Makes the company of a round, all of its servers being well.
+    pub async fn gather(round: u32, seed: u64, callers: &Callers, named: bool) -> anyhow::Result<Self> {
+        let company = FIRST_COMPANY + u64::from(round);
+        let owner = callers.of(round as usize, &owner_of(company));
+        let mut parts = vec![
+            Part::Steady,
+            Part::Flaky,
+            Part::Hostile,
+            Part::Failing,
+            Part::Doomed,
+        ];
+        if named {
+            parts.push(Part::Named);
+        }
+        let mut members = Vec::new();
+        for part in parts {
+            members.push(member(part, seed, callers, &owner).await?);
+        }
+        Ok(Self { company, members })
+    }
+
+    /// The token of the company's one user.
+    pub fn owner(&self) -> Claims {
+        owner_of(self.company)
+    }
+
+    /// The webhook that is deleted.
+    pub fn doomed(&self) -> Option<&Member> {
+        self.members.iter().find(|member| member.part == Part::Doomed)
+    }
+}
+
+fn owner_of(company: u64) -> Claims {
+    Claims::user(company, 1, "admin")
+}
+
+async fn member(part: Part, seed: u64, callers: &Callers, owner: &Client) -> anyhow::Result<Member> {
+    let (time, keyring) = (Arc::new(RealTime), callers.keyring().clone());
+    let (listener, url) = match part {
+        Part::Hostile => {
+            let receiver = WireReceiver::start(Listen::default(), time, keyring, hostile(seed)).await?;
+            let url = receiver.url();
+            (Listener::Wire(receiver), url)
+        }
+        _ => {
+            let receiver = Receiver::start(time, keyring, script(part, seed)).await;
+            let url = receiver.url();
+            (Listener::Web(receiver), url)
+        }
+    };
+    let url = match part {
+        Part::Named => url.replace("127.0.0.1", names::NAME),
+        _ => url,
+    };
+    let webhook = owner.create_webhook(NewWebhook::to(&url)).await?.webhook;
+    Ok(Member {
+        part,
+        webhook,
+        listener,
+    })
+}
+
+fn script(part: Part, seed: u64) -> Script {
+    match part {
+        Part::Failing => Script::always(503),
+        Part::Flaky => Script::new(move |arrival, place| -> Answer {
+            let mut dice = Dice::new(seed ^ place as u64 ^ u64::from(arrival.attempt()));
+            match dice.below(10) {
+                0 => FAILURES[dice.below(FAILURES.len())].into(),
+                _ => 200.into(),
+            }
+        }),
+        // Looked up again for each request.
+        Part::Named => Script::always(Reply::status(200).header("connection", "close")),
+        _ => Script::always(200),
+    }
+}
+
+fn hostile(seed: u64) -> Conducts {
+    Arc::new(move |connection| {
+        let mut dice = Dice::new(seed.wrapping_add(connection as u64));
+        match dice.below(4) {
+            0 => Conduct::Fault(Fault::all()[dice.below(Fault::all().len())]),
+            _ => Conduct::ok(),
+        }
+    })
+}

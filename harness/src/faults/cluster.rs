@@ -1,0 +1,221 @@
+//! A Postgres of the campaign's own, on a folder of its own, that can be stopped, killed and started again.
+//!
+//! Promises full durability (nothing is switched off for speed, or a crash would prove nothing), and that it ends with
+//! this process, however that ends: a shell between the two waits for a pipe to close. Only its Unix socket is open.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::machine;
+use crate::launch;
+use crate::realtime::{self, PATIENCE};
+
+/// Ends what it starts when its standard input closes. `read` waits there; the program never sees that pipe.
+const SHELL: &str = r#"
+exec 3<&0 </dev/null
+"$@" 3<&- &
+child=$!
+{ read -r _; kill -QUIT "$child"; } <&3 2>/dev/null &
+watcher=$!
+exec 3<&-
+wait "$child"; status=$?
+kill "$watcher" 2>/dev/null
+exit "$status"
+"#;
+/// How often to look whether it is there, or gone.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The one database.
+const DATABASE: &str = "campaign";
+
+/// A Postgres and its data.
+pub struct Cluster {
+    programs: PathBuf,
+    data: PathBuf,
+    socket: PathBuf,
+    log: PathBuf,
+    user: Option<(u32, u32)>,
+    environment: Vec<(&'static str, OsString)>,
+    running: Option<Running>,
+}
+
+/// A program under its shell.
+struct Running {
+    shell: Child,
+    /// The end of the pipe that nothing is ever written to. Apart from the child, whose wait would close it.
+    _lifeline: Option<ChildStdin>,
+}
+
+impl Cluster {
+    /// Makes one in `home` with its data in `disk`, and starts it. Both folders must be such that its user can enter.
+    pub async fn create(
+        home: &Path,
+        disk: &Path,
+        environment: Vec<(&'static str, OsString)>,
+    ) -> anyhow::Result<Self> {
+        let mut cluster = Self {
+            programs: launch::postgres_programs().await?,
+            data: disk.join("data"),
+            socket: home.join("socket"),
+            log: home.join("postgres.log"),
+            user: machine::user_for_postgres()?,
+            environment,
+            running: None,
+        };
+        for folder in [&cluster.data, &cluster.socket] {
+            fs::create_dir(folder)?;
+            if let Some((user, group)) = cluster.user {
+                std::os::unix::fs::chown(folder, Some(user), Some(group))?;
+            }
+        }
+        let data = cluster.data.display().to_string();
+        let arguments = [
+            "-D",
+            &data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ];
+        let mut initdb = cluster.spawn("initdb", &arguments)?;
+        let status = initdb.shell.wait().await?;
+        ensure!(status.success(), "initdb failed; see {}", cluster.log.display());
+        cluster.ensure_running().await?;
+        let admin = cluster.connect("postgres").await?;
+        admin
+            .batch_execute(&format!("create database {DATABASE}"))
+            .await?;
+        Ok(cluster)
+    }
+
+    /// The Unix socket on which it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.socket.join(".s.PGSQL.5432")
+    }
+
+    /// The one database, as a server reaches it through a relay.
+    pub fn url(through: SocketAddr) -> String {
+        format!(
+            "host='{}' port={} user=postgres dbname={DATABASE}",
+            through.ip(),
+            through.port()
+        )
+    }
+
+    /// A look from the outside, past every relay.
+    pub async fn look(&self) -> anyhow::Result<Client> {
+        self.connect(DATABASE).await
+    }
+
+    /// Asks it to end in good order, ending open connections (`-m fast`).
+    pub fn stop(&self) -> anyhow::Result<()> {
+        self.signal("INT")
+    }
+
+    /// Ends it at once (`-m immediate`): it has to recover when it starts.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        self.signal("QUIT")
+    }
+
+    /// Waits until it answers, starting it as often as it has ended.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come back.
+    pub async fn ensure_running(&mut self) -> anyhow::Result<()> {
+        let running = async {
+            loop {
+                let ended = match &mut self.running {
+                    Some(running) => running.shell.try_wait()?.is_some(),
+                    None => true,
+                };
+                if ended {
+                    self.running = Some(self.start()?);
+                }
+                if self.connect("postgres").await.is_ok() {
+                    return anyhow::Ok(());
+                }
+                realtime::pause(LOOK_EVERY).await;
+            }
+        };
+        let running = realtime::within(PATIENCE, running).await;
+        running.with_context(|| format!("Postgres does not come back; see {}", self.log.display()))?
+    }
+
+    /// Waits until it has ended, after [`Cluster::stop`] or [`Cluster::kill`].
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        if let Some(running) = &mut self.running {
+            let ended = realtime::within(PATIENCE, running.shell.wait()).await;
+            ended.context("Postgres does not end")??;
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> anyhow::Result<Running> {
+        let (data, socket) = (self.data.display().to_string(), self.socket.display().to_string());
+        let mut arguments = vec!["-D", &data, "-k", &socket, "-p", "5432"];
+        for setting in [
+            "listen_addresses=",
+            "max_connections=200",
+            "timezone=UTC",
+            "log_timezone=UTC",
+            "logging_collector=off",
+            "max_wal_size=512MB",
+            "log_checkpoints=off",
+        ] {
+            arguments.extend(["-c", setting]);
+        }
+        self.spawn("postgres", &arguments)
+    }
+
+    fn spawn(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Running> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", SHELL, "sh"])
+            .arg(self.programs.join(program))
+            .args(arguments)
+            .envs(self.environment.iter().cloned())
+            .current_dir("/")
+            // A group of its own: Ctrl-C in a terminal is for us alone.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group);
+        }
+        let mut shell = command.spawn()?;
+        let lifeline = shell.stdin.take();
+        Ok(Running {
+            shell,
+            _lifeline: lifeline,
+        })
+    }
+
+    async fn connect(&self, database: &str) -> anyhow::Result<Client> {
+        let mut config = Config::new();
+        config.host_path(&self.socket).user("postgres").dbname(database);
+        let connected = realtime::within(PATIENCE, config.connect(NoTls)).await;
+        let (client, connection) = connected.context("Postgres does not answer")??;
+        realtime::spawn(async move { drop(connection.await) });
+        Ok(client)
+    }
+
+    fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let pid = fs::read_to_string(self.data.join("postmaster.pid"))?;
+        let pid = pid.lines().next().context("an empty postmaster.pid")?;
+        machine::run("kill", &["-s", name, pid]).map(drop)
+    }
+}

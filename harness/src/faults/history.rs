@@ -1,0 +1,411 @@
+//! The checker: what a round's history must look like, whatever failed while it was made.
+//!
+//! Promises to judge by what the platform was answered, what the API tells and what receivers got, and by nothing that
+//! the server keeps to itself. All of it is a function of those, so that it is tested with histories that lie.
+//! Does not judge what time a fault may cost: that is the round's stall.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::breach::{Breach, Wrong};
+use super::cast::Part;
+use super::publishing::Accepted;
+use crate::client::Delivery;
+
+/// The numbers that the servers were given.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    /// Attempts of a delivery at the most (D4).
+    pub attempts: usize,
+    /// Failed first tries that make a ban (B2).
+    pub threshold: u32,
+    /// How long a ban lasts (B2).
+    pub ban: SignedDuration,
+    /// The time-out of an attempt (D2).
+    pub timeout: SignedDuration,
+    /// How far the servers' clock is ahead of the receivers'.
+    pub ahead: SignedDuration,
+    /// How far two dates may be apart of what happened at once: while the servers' clock steps they disagree, and a
+    /// publication is dated when it begins.
+    pub apart: SignedDuration,
+}
+
+/// One request that a receiver got.
+#[derive(Debug, Clone)]
+pub struct Came {
+    /// When.
+    pub at: Timestamp,
+    /// The event.
+    pub event: String,
+    /// Which attempt.
+    pub attempt: u8,
+    /// What no receiver should accept about it.
+    pub complaints: Vec<String>,
+}
+
+/// All that is known of one webhook at the end of a round.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What its receiver is like.
+    pub part: Part,
+    /// Whether it answered all that arrived, and could be reached whenever a server tried.
+    pub well: bool,
+    /// Its deliveries, as the API tells them.
+    pub deliveries: Vec<Delivery>,
+    /// When its bans began, as its notices tell.
+    pub bans: Vec<Timestamp>,
+    /// Its ban counter, as the API tells it.
+    pub counter: u32,
+    /// Whether the API calls it banned.
+    pub banned: bool,
+    /// What its receiver got.
+    pub came: Vec<Came>,
+    /// When its deletion was answered.
+    pub deleted: Option<Timestamp>,
+}
+
+/// How late a machine under load may see what happened before: between a server's clock and a receiver's.
+const SLACK: SignedDuration = SignedDuration::from_secs(1);
+/// How long a request may lie in a receiver's socket before a machine under load gets to it.
+const UNREAD: SignedDuration = SignedDuration::from_secs(5);
+
+/// Everything that is wrong with a round.
+pub fn breaches(accepted: &[Accepted], told: &[Told], numbers: &Numbers) -> Vec<Breach> {
+    let mut found = accounts(accepted, told);
+    for webhook in told {
+        for delivery in &webhook.deliveries {
+            found.extend(ending(webhook, delivery, numbers));
+        }
+        found.extend(wire(webhook));
+        found.extend(blamed(webhook));
+        found.extend(health(webhook, numbers));
+        found.extend(after_deletion(webhook, numbers));
+    }
+    found
+}
+
+/// Requests that came more often than once: allowed (D6), and counted.
+pub fn repeated(told: &[Told]) -> u64 {
+    let repeats = |webhook: &Told| {
+        let different: BTreeSet<(&str, u8)> = webhook
+            .came
+            .iter()
+            .map(|came| (came.event.as_str(), came.attempt))
+            .collect();
+        webhook.came.len() - different.len()
+    };
+    told.iter().map(|webhook| repeats(webhook) as u64).sum()
+}
+
+fn breach(webhook: &Told, what: Wrong, event: &str, why: impl fmt::Display) -> Breach {
+    let deliveries = webhook
+        .deliveries
+        .iter()
+        .filter(|delivery| delivery.event.event_id == event);
+    let mut evidence = format!("{why}\n  event {event}");
+    for delivery in deliveries {
+        evidence += &format!(
+            "\n  delivery {} {} {:?}, made {}, ended {:?}",
+            delivery.id, delivery.status, delivery.reason, delivery.created_at, delivery.finished_at
+        );
+        for attempt in &delivery.attempts {
+            evidence += &format!(
+                "\n    attempt {}: {} to {}, {:?} {:?}",
+                attempt.number,
+                attempt.started_at,
+                attempt.ended_at,
+                attempt.http_status,
+                attempt.error_class
+            );
+        }
+    }
+    for came in webhook.came.iter().filter(|came| came.event == event) {
+        evidence += &format!("\n  received {}: attempt {}", came.at, came.attempt);
+    }
+    Breach {
+        what,
+        part: Some(webhook.part),
+        evidence,
+    }
+}
+
+/// Everything accepted is there once, and nothing else (E1, E3, D7).
+fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
+    let mut found = Vec::new();
+    let mut counted: HashMap<&str, u32> = HashMap::new();
+    for webhook in told {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        for delivery in &webhook.deliveries {
+            let event = delivery.event.event_id.as_str();
+            *counted.entry(event).or_default() += 1;
+            if !seen.insert(event) {
+                found.push(breach(
+                    webhook,
+                    Wrong::Doubled,
+                    event,
+                    "two deliveries of one event",
+                ));
+            }
+        }
+        if webhook.part != Part::Doomed {
+            let missing = accepted
+                .iter()
+                .filter(|event| !seen.contains(event.event.as_str()));
+            found.extend(missing.map(|event| {
+                breach(
+                    webhook,
+                    Wrong::Lost,
+                    &event.event,
+                    format!("{} was accepted and has no delivery", event.key),
+                )
+            }));
+        }
+    }
+    let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
+    for event in accepted {
+        let made = counted.remove(event.event.as_str()).unwrap_or_default();
+        let twice = keys.insert(&event.event, &event.key).is_some();
+        let what = match (twice, made < event.deliveries) {
+            (true, _) => Wrong::PublishedTwice,
+            (_, true) => Wrong::Lost,
+            _ if made > event.deliveries => Wrong::Doubled,
+            _ => continue,
+        };
+        found.push(Breach {
+            what,
+            part: None,
+            evidence: format!(
+                "event {} ({}): {} deliveries were accepted, {made} are there",
+                event.event, event.key, event.deliveries
+            ),
+        });
+    }
+    found.extend(counted.into_keys().map(|event| Breach {
+        what: Wrong::PublishedTwice,
+        part: None,
+        evidence: format!("event {event} has deliveries, and no publication was answered with it"),
+    }));
+    found
+}
+
+/// A delivery's end follows from its attempts (D1, D4, D7, B4).
+fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach> {
+    let event = delivery.event.event_id.as_str();
+    let mut found = Vec::new();
+    let attempts = &delivery.attempts;
+    let in_order = attempts
+        .iter()
+        .zip(1..)
+        .all(|(attempt, number)| attempt.number == number);
+    if !in_order {
+        found.push(breach(
+            webhook,
+            Wrong::Numbering,
+            event,
+            "attempts are not numbered 1, 2, 3",
+        ));
+    }
+    let won = |status: Option<u16>| status.is_some_and(|status| (200..300).contains(&status));
+    let (last, before) = match attempts.split_last() {
+        Some((last, before)) => (Some(last), before),
+        None => (None, [].as_slice()),
+    };
+    let before_failed = before.iter().all(|attempt| !won(attempt.http_status));
+    let last_won = last.is_some_and(|attempt| won(attempt.http_status));
+    let in_a_ban = || {
+        // A ban that began before the publication's commit takes it too (B4: not yet started).
+        let ended = after(delivery.finished_at.unwrap_or(Timestamp::MIN), numbers.apart);
+        let ban = |start: &Timestamp| {
+            *start <= ended && delivery.created_at < after(*start, numbers.ban + numbers.apart)
+        };
+        webhook.bans.iter().any(ban)
+    };
+    let agrees = match (delivery.status.as_str(), delivery.reason.as_deref()) {
+        ("SUCCEEDED", None) => last_won,
+        ("FAILED", Some("EXHAUSTED")) => attempts.len() == numbers.attempts && !last_won,
+        ("LOST", Some("BANNED")) => attempts.len() < numbers.attempts && !last_won && in_a_ban(),
+        ("CANCELLED", Some("WEBHOOK_REMOVED")) => webhook.part == Part::Doomed && !last_won,
+        ("PENDING", _) => {
+            found.push(breach(webhook, Wrong::Unfinished, event, "it has not ended"));
+            return found;
+        }
+        _ => false,
+    };
+    if !agrees || !before_failed || delivery.finished_at.is_none() {
+        found.push(breach(
+            webhook,
+            Wrong::Ending,
+            event,
+            "its end and its attempts do not agree",
+        ));
+    }
+    found
+}
+
+/// What was answered was received, and what was received is known (E7, D6).
+fn wire(webhook: &Told) -> Vec<Breach> {
+    let mut found = Vec::new();
+    let mut came: BTreeSet<(&str, u8)> = BTreeSet::new();
+    let recorded: HashMap<&str, usize> = webhook
+        .deliveries
+        .iter()
+        .map(|delivery| (delivery.event.event_id.as_str(), delivery.attempts.len()))
+        .collect();
+    for arrival in &webhook.came {
+        let event = arrival.event.as_str();
+        came.insert((event, arrival.attempt));
+        if let Some(complaint) = arrival.complaints.first() {
+            found.push(breach(webhook, Wrong::Request, event, complaint));
+        }
+        // One more than is recorded: its server may have ended before it could say so.
+        let known = recorded
+            .get(event)
+            .is_some_and(|attempts| usize::from(arrival.attempt) <= attempts + 1);
+        if !known {
+            found.push(breach(
+                webhook,
+                Wrong::Wire,
+                event,
+                "a request that no delivery accounts for",
+            ));
+        }
+    }
+    for delivery in &webhook.deliveries {
+        let event = delivery.event.event_id.as_str();
+        let answered = delivery
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.http_status.is_some());
+        let unseen = answered
+            .map(|attempt| attempt.number)
+            .find(|number| !came.contains(&(event, *number)));
+        if let Some(number) = unseen {
+            let why = format!("attempt {number} was answered and never received");
+            found.push(breach(webhook, Wrong::Wire, event, why));
+        }
+    }
+    found
+}
+
+/// Who answers every request that arrives fails by its answers alone, or by a time-out where its server stood still.
+fn blamed(webhook: &Told) -> Vec<Breach> {
+    if !webhook.well {
+        return Vec::new();
+    }
+    let attempts = webhook
+        .deliveries
+        .iter()
+        .flat_map(|delivery| delivery.attempts.iter().map(move |attempt| (delivery, attempt)));
+    attempts
+        .filter(|(_, attempt)| {
+            attempt.http_status.is_none() && attempt.error_class.as_deref() != Some("TIMEOUT")
+        })
+        .map(|(delivery, attempt)| {
+            let why = format!("attempt {} is called {:?}", attempt.number, attempt.error_message);
+            breach(webhook, Wrong::Blamed, &delivery.event.event_id, why)
+        })
+        .collect()
+}
+
+/// Counter and bans agree with the first tries on record (B1, B2, B3).
+///
+/// The order in which servers settled is not on record, so a failure that ended in a ban may have counted towards it,
+/// and one that ended after it too if it was settled before it began. Without a ban there is nothing to allow for.
+fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
+    let failed: Vec<Timestamp> = webhook
+        .deliveries
+        .iter()
+        .filter_map(|delivery| delivery.attempts.first())
+        .filter(|attempt| attempt.number == 1 && attempt.error_class.is_some())
+        .map(|attempt| attempt.ended_at)
+        .collect();
+    let mut bans = webhook.bans.clone();
+    bans.sort_unstable();
+    let mut found = Vec::new();
+    let mut wrong = |what, why: String| {
+        let evidence = format!(
+            "{why}; {} failed first tries, counter {}, bans began at {bans:?}",
+            failed.len(),
+            webhook.counter
+        );
+        found.push(Breach {
+            what,
+            part: Some(webhook.part),
+            evidence,
+        });
+    };
+    let mut previous = Timestamp::MIN;
+    for (place, start) in bans.iter().enumerate() {
+        if *start < previous {
+            wrong(
+                Wrong::Ban,
+                format!("the ban of {start} began within the one before"),
+            );
+        }
+        if !failed.contains(start) {
+            wrong(
+                Wrong::Ban,
+                format!("no failed first try ended at {start}, where a ban began"),
+            );
+        }
+        let so_far = failed
+            .iter()
+            .filter(|at| **at < after(*start, numbers.ban))
+            .count();
+        if so_far < (place + 1) * numbers.threshold as usize {
+            wrong(Wrong::Ban, format!("too few failures for {} bans", place + 1));
+        }
+        previous = after(*start, numbers.ban);
+    }
+    let since = failed.iter().filter(|at| **at >= previous).count();
+    let counter = webhook.counter as usize;
+    let agrees = match bans.last() {
+        None => counter == since && !webhook.banned,
+        Some(_) if webhook.banned => counter == numbers.threshold as usize,
+        Some(_) => counter <= since,
+    };
+    // A removed webhook's counter stays where the removal found it.
+    if !agrees && webhook.part != Part::Doomed {
+        wrong(
+            Wrong::Counter,
+            format!("{since} failures count, and the counter says {counter}"),
+        );
+    }
+    found
+}
+
+/// Nothing starts once the deletion has been answered (W8). What was on the wire may end.
+fn after_deletion(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
+    let Some(deleted) = webhook.deleted else {
+        return Vec::new();
+    };
+    let attempts = webhook.deliveries.iter().flat_map(|delivery| {
+        let event = delivery.event.event_id.as_str();
+        let allowed = numbers.ahead + SLACK;
+        delivery
+            .attempts
+            .iter()
+            .map(move |attempt| (event, attempt.started_at, allowed))
+    });
+    let came = webhook
+        .came
+        .iter()
+        .map(|came| (came.event.as_str(), came.at, numbers.timeout + UNREAD));
+    attempts
+        .chain(came)
+        .filter(|(_, at, allowed)| *at > after(deleted, *allowed))
+        .map(|(event, at, _)| {
+            let why = format!("sent at {at}; its deletion had been answered at {deleted}");
+            breach(webhook, Wrong::AfterDeletion, event, why)
+        })
+        .collect()
+}
+
+fn after(at: Timestamp, span: SignedDuration) -> Timestamp {
+    at.saturating_add(span).unwrap_or(Timestamp::MAX)
+}

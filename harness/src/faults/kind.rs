@@ -1,0 +1,74 @@
+//! What can go wrong around a server, by name. Names do not change: a report is compared with the next.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Serialize, Serializer};
+
+/// One way for everything around a server to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+pub enum Kind {
+    /// A server ends without a word: SIGKILL.
+    KillServer,
+    /// A server is asked to end, SIGTERM, while it works.
+    TerminateServer,
+    /// A server stands still, SIGSTOP, often for longer than the others wait for it.
+    FreezeServer,
+    /// Postgres shuts down in good order and comes back.
+    StopPostgres,
+    /// Postgres is killed, as `pg_ctl stop -m immediate` does, and has to recover.
+    KillPostgres,
+    /// Connections to Postgres are cut one after the other, between two messages.
+    CutConnections,
+    /// Connections to Postgres are cut in the middle of a statement.
+    CutStatements,
+    /// Connections to Postgres are cut after the statement has arrived and before its answer.
+    LoseAnswers,
+    /// Connections to Postgres stand still: nothing comes through, and nobody says so.
+    StallConnections,
+    /// The disk that Postgres writes to is full.
+    FillDisk,
+    /// The wall clock of a server's machine jumps by up to an hour, forwards or backwards.
+    StepServerClock,
+    /// The wall clock that servers and Postgres share jumps, forwards or backwards.
+    StepSharedClock,
+    /// A server has no file descriptors left.
+    ExhaustDescriptors,
+    /// The machine's name server answers late.
+    SlowNames,
+}
+
+impl Kind {
+    /// The whole catalogue.
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
+    /// Its name, as [`ValueEnum`] parses it.
+    pub fn name(self) -> String {
+        self.described().get_name().to_owned()
+    }
+
+    /// What it does, in a sentence or two.
+    pub fn help(self) -> String {
+        let help = self.described();
+        help.get_help().map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn described(self) -> clap::builder::PossibleValue {
+        self.to_possible_value()
+            .expect("no kind is hidden from the command line")
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name())
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name())
+    }
+}

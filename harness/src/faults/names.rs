@@ -1,0 +1,161 @@
+//! A name server that can be slow, and the way to let one process ask it: a `resolv.conf` of its own.
+//!
+//! Promises that every name it is asked for leads to this machine. The server under test asks through the machine's
+//! own resolver, as in production; what is replaced is the file that says whom to ask, in a mount namespace that only
+//! that process lives in.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::machine;
+use crate::realtime;
+
+/// The name of a receiver. `.example` belongs to nobody.
+pub const NAME: &str = "receiver.faults.example";
+/// The one port that `resolv.conf` can mean.
+const PORT: u16 = 53;
+/// Queries are no longer than this.
+const QUERY: usize = 512;
+/// A question's type that asks for an IPv4 address.
+const A: [u8; 2] = [0, 1];
+/// The fixed part of a message.
+const HEADER: usize = 12;
+
+/// A running name server; it ends when dropped.
+pub struct Names {
+    configuration: PathBuf,
+    delay: watch::Sender<Duration>,
+    work: JoinHandle<()>,
+}
+
+impl Names {
+    /// Starts one on a loopback address of this process's own, and writes the configuration into `home`.
+    ///
+    /// # Errors
+    ///
+    /// When this process may not listen there, or not give a process a file of its own.
+    pub async fn start(home: &Path) -> anyhow::Result<Self> {
+        ensure!(
+            cfg!(target_os = "linux") && machine::is_root(),
+            "only root can give a process a name server of its own"
+        );
+        machine::run("unshare", &["--mount", "true"])?;
+        let [high, low] = (std::process::id() as u16).to_be_bytes();
+        let address = SocketAddr::from(([127, 77, high, low.max(1)], PORT));
+        let socket = UdpSocket::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
+        let configuration = home.join("resolv.conf");
+        fs::write(
+            &configuration,
+            format!("nameserver {}\noptions timeout:1 attempts:2\n", address.ip()),
+        )?;
+        let delay = watch::Sender::new(Duration::ZERO);
+        let work = realtime::spawn(serve(Arc::new(socket), delay.subscribe()));
+        Ok(Self {
+            configuration,
+            delay,
+            work,
+        })
+    }
+
+    /// How long each answer takes from now on.
+    pub fn slow_by(&self, delay: Duration) {
+        self.delay.send_replace(delay);
+    }
+
+    /// The arguments of `unshare` that run a program which asks this name server.
+    pub fn wrapped(&self, program: &Path) -> Vec<String> {
+        let script = "mount --bind \"$1\" \"$(readlink -f /etc/resolv.conf)\" && shift && exec \"$@\"";
+        let words = ["--mount", "sh", "-c", script, "sh"];
+        let mut arguments: Vec<String> = words.map(str::to_owned).to_vec();
+        arguments.push(self.configuration.display().to_string());
+        arguments.push(program.display().to_string());
+        arguments
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+async fn serve(socket: Arc<UdpSocket>, delay: watch::Receiver<Duration>) {
+    let mut query = [0; QUERY];
+    while let Ok((length, from)) = socket.recv_from(&mut query).await {
+        let Some(answer) = answer(&query[..length]) else {
+            continue;
+        };
+        let (socket, wait) = (Arc::clone(&socket), *delay.borrow());
+        realtime::spawn(async move {
+            realtime::pause(wait).await;
+            // Who has stopped waiting does not hear it.
+            drop(socket.send_to(&answer, from).await);
+        });
+    }
+}
+
+/// The answer to a query of one question; `None` where it is none.
+fn answer(query: &[u8]) -> Option<Vec<u8>> {
+    let mut at = HEADER;
+    loop {
+        match query.get(at)? {
+            0 => break,
+            label => at += 1 + usize::from(*label),
+        }
+    }
+    let kind = query.get(at + 1..at + 3)?;
+    let question = query.get(HEADER..at + 5)?;
+    let found = u8::from(kind == A);
+    let mut answer = query.get(..2)?.to_vec();
+    // A response, recursion was desired and is available, no error; one question, as many answers, nothing else.
+    answer.extend([0x81, 0x80, 0, 1, 0, found, 0, 0, 0, 0]);
+    answer.extend(question);
+    if found == 1 {
+        // The name in the question, its address, valid for no time at all.
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
+    }
+    Some(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(kind: u8) -> Vec<u8> {
+        let mut query = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        query.extend(b"\x08receiver\x06faults\x07example\x00");
+        query.extend([0, kind, 0, 1]);
+        query
+    }
+
+    #[test]
+    fn a_question_for_an_address_is_answered_with_this_machine() {
+        let answer = answer(&query(1)).unwrap();
+        assert_eq!(answer[..2], [0xab, 0xcd], "under the question's id");
+        assert_eq!(answer[6..8], [0, 1], "one answer");
+        assert!(answer.ends_with(&[0, 4, 127, 0, 0, 1]));
+    }
+
+    #[test]
+    fn any_other_question_has_no_answer_and_no_error() {
+        let answer = answer(&query(28)).unwrap();
+        assert_eq!((answer[3] & 0x0f, answer[7]), (0, 0));
+    }
+
+    #[test]
+    fn what_is_no_query_is_not_answered() {
+        for length in 0..query(1).len() {
+            assert_eq!(answer(&query(1)[..length]), None, "{length} bytes");
+        }
+    }
+}

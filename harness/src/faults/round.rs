@@ -1,0 +1,264 @@
+//! One round: a company publishes while something fails, everything is healed, and when all is quiet it is judged.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::breach::{Breach, Wrong};
+use super::cast::{Cast, Member, Part};
+use super::fleet::Callers;
+use super::history::{self, Came, Numbers, Told};
+use super::kind::Kind;
+use super::plan::Round;
+use super::publishing::{self, Accepted};
+use super::stage::{SHARED_STEP, Stage};
+use crate::client::{Client, Delivery};
+use crate::journal::Arrival;
+use crate::realtime::{self, Stopwatch};
+use crate::token::Claims;
+use crate::world::Tally;
+
+/// How long a round may take to become quiet once everything runs again. Well above the lease, which is what a delivery
+/// may have to wait for whose taker never heard that it got it.
+pub const STALL_LIMIT: Duration = Duration::from_secs(120);
+/// How often to look whether it is quiet.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a look at a server that should be well is repeated.
+const LOOKS: usize = 20;
+/// When the doomed webhook is deleted, counted from the first publication.
+const DELETED_AFTER: Duration = Duration::from_millis(400);
+
+/// How long a publication may take from its date to its commit, while something fails.
+const COMMIT: SignedDuration = SignedDuration::from_secs(5);
+
+/// The policy's numbers as [`super::fleet::SETTINGS`] has them.
+const NUMBERS: Numbers = Numbers {
+    attempts: 4,
+    threshold: 60,
+    ban: SignedDuration::from_secs(3),
+    timeout: SignedDuration::from_secs(1),
+    ahead: SignedDuration::ZERO,
+    apart: COMMIT,
+};
+
+/// What came of a round.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// Events whose publication was answered.
+    pub events: u64,
+    /// Of them, those whose answer had been lost before.
+    pub repeated_publications: u64,
+    /// Their deliveries by status: succeeded, failed, lost, cancelled.
+    pub deliveries: [u64; 4],
+    /// Attempts on record.
+    pub attempts: u64,
+    /// Requests that came more than once.
+    pub duplicates: u64,
+    /// Bans that began.
+    pub bans: u64,
+    /// Seconds from the moment when everything ran again to quiet.
+    pub stall: f64,
+    /// What is wrong.
+    pub breaches: Vec<Breach>,
+}
+
+/// What all rounds before have come to, as the API told it: the sums of D7 must agree.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Sums {
+    accepted: u64,
+    ended: [u64; 4],
+}
+
+/// Plays a round.
+///
+/// # Errors
+///
+/// When it could not be played: what a server does wrong is in the ending.
+pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums) -> anyhow::Result<Ending> {
+    stage.reseed(round.seed);
+    let callers = stage.fleet().callers().clone();
+    let cast = Cast::gather(round.number, round.seed, &callers, stage.has_names()).await?;
+    let fail = async {
+        realtime::pause(round.after).await;
+        for kind in &round.faults {
+            stage.begin(*kind).await?;
+        }
+        realtime::pause(round.hold).await;
+        stage.heal().await
+    };
+    let (accepted, deleted, ()) = tokio::try_join!(
+        publishing::publish(&cast, events, round.seed, &callers),
+        publishing::delete(&cast, DELETED_AFTER, round.seed, &callers),
+        fail,
+    )?;
+    let mut ending = Ending::default();
+    let watch = Stopwatch::start();
+    let tally = until_quiet(&callers, &watch).await;
+    ending.stall = watch.seconds();
+
+    let stepped = round.faults.contains(&Kind::StepSharedClock);
+    let unnamed = round.faults.contains(&Kind::SlowNames);
+    let mut told = Vec::new();
+    for member in &cast.members {
+        let deleted = deleted.filter(|_| member.part == Part::Doomed && !stepped);
+        told.push(Told {
+            deleted,
+            well: member.part != Part::Hostile && !(member.part == Part::Named && unnamed),
+            ..ask(member, &cast, &callers).await?
+        });
+    }
+    count(&mut ending, &accepted, &told);
+    let numbers = Numbers {
+        ahead: SignedDuration::from_secs(stage.shared_offset()),
+        apart: if stepped {
+            COMMIT + SignedDuration::from_secs(SHARED_STEP.0 as i64)
+        } else {
+            COMMIT
+        },
+        ..NUMBERS
+    };
+    ending.breaches = history::breaches(&accepted, &told, &numbers);
+    ending.breaches.extend(sums.add(&ending, tally));
+    ending.breaches.extend(doubles(stage, cast.company).await?);
+    ending
+        .breaches
+        .extend(stage.take_died().into_iter().map(|evidence| Breach {
+            what: Wrong::Died,
+            part: None,
+            evidence,
+        }));
+    Ok(ending)
+}
+
+/// Waits until no delivery is open; answers the tally then, or the last one seen.
+async fn until_quiet(callers: &Callers, watch: &Stopwatch) -> Option<Tally> {
+    let operator = Claims::of_scope("operator");
+    let mut last = None;
+    let mut place = 0;
+    while watch.seconds() < STALL_LIMIT.as_secs_f64() {
+        place += 1;
+        if let Ok((200, metrics)) = callers.of(place, &operator).get("/metrics").await {
+            last = Tally::parse(&metrics).ok().or(last);
+            if last.is_some_and(|tally| tally.open == 0) {
+                break;
+            }
+        }
+        realtime::pause(LOOK_EVERY).await;
+    }
+    last
+}
+
+/// Everything that the API and the journal tell of a webhook.
+async fn ask(member: &Member, cast: &Cast, callers: &Callers) -> anyhow::Result<Told> {
+    let id = &member.webhook.id;
+    let owner = cast.owner();
+    let deliveries = patiently(callers, &owner, async |caller| Ok(caller.deliveries(id).await?)).await?;
+    let notices = patiently(callers, &owner, async |caller| Ok(caller.notices(id).await?)).await?;
+    let health = patiently(callers, &owner, async |caller| Ok(caller.health(id).await?)).await?;
+    let bans = notices.iter().filter(|notice| notice.kind == "BANNED");
+    Ok(Told {
+        part: member.part,
+        well: true,
+        deliveries,
+        bans: bans.map(|notice| notice.at).collect(),
+        counter: health.ban_counter,
+        banned: health.state == "BANNED",
+        came: member
+            .journal()
+            .all()
+            .iter()
+            .map(|arrival| came(arrival))
+            .collect(),
+        deleted: None,
+    })
+}
+
+fn came(arrival: &Arrival) -> Came {
+    Came {
+        at: arrival.at,
+        event: arrival.event().to_owned(),
+        attempt: arrival.attempt(),
+        complaints: arrival.complaints(),
+    }
+}
+
+/// Asks one server after the other: a connection to Postgres that was cut shows at its next use.
+async fn patiently<T>(
+    callers: &Callers,
+    claims: &Claims,
+    ask: impl AsyncFn(Client) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut place = 0;
+    loop {
+        place += 1;
+        match ask(callers.of(place, claims)).await {
+            Err(_) if place < LOOKS => realtime::pause(LOOK_EVERY).await,
+            answer => return answer,
+        }
+    }
+}
+
+fn count(ending: &mut Ending, accepted: &[Accepted], told: &[Told]) {
+    ending.events = accepted.len() as u64;
+    ending.repeated_publications = accepted.iter().filter(|event| event.before).count() as u64;
+    ending.duplicates = history::repeated(told);
+    for webhook in told {
+        ending.bans += webhook.bans.len() as u64;
+        for delivery in &webhook.deliveries {
+            ending.attempts += delivery.attempts.len() as u64;
+            if let Some(place) = place(delivery) {
+                ending.deliveries[place] += 1;
+            }
+        }
+    }
+}
+
+fn place(delivery: &Delivery) -> Option<usize> {
+    ["SUCCEEDED", "FAILED", "LOST", "CANCELLED"]
+        .iter()
+        .position(|status| *status == delivery.status)
+}
+
+impl Sums {
+    /// Adds a round and compares all so far with what the server sums up itself (D7).
+    fn add(&mut self, ending: &Ending, tally: Option<Tally>) -> Option<Breach> {
+        for (sum, count) in self.ended.iter_mut().zip(ending.deliveries) {
+            *sum += count;
+            self.accepted += count;
+        }
+        let [succeeded, failed, lost, cancelled] = self.ended;
+        let told = Tally {
+            accepted: self.accepted,
+            succeeded,
+            failed,
+            lost,
+            cancelled,
+            open: 0,
+        };
+        (tally != Some(told)).then(|| Breach {
+            what: Wrong::Sums,
+            part: None,
+            evidence: format!("the deliveries come to {told:?}, the metrics say {tally:?}"),
+        })
+    }
+}
+
+/// What the API cannot tell: a delivery that ended twice, or an attempt that was recorded twice.
+async fn doubles(stage: &Stage, company: u64) -> anyhow::Result<Option<Breach>> {
+    const DOUBLES: &str = "\
+        select 'ended twice: ' || webhook || ' ' || event from ( \
+            select webhook, event, generation from attempts where company = $1 and ending is not null \
+            union all select webhook, event, generation from outcomes where company = $1 \
+        ) ended group by webhook, event, generation having count(*) > 1 \
+        union all \
+        select 'attempt ' || number || ' recorded twice: ' || webhook || ' ' || event \
+        from attempts where company = $1 group by webhook, event, generation, number having count(*) > 1";
+    let look = stage.look().await?;
+    let rows = look.query(DOUBLES, &[&i64::try_from(company)?]).await?;
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok((!lines.is_empty()).then(|| Breach {
+        what: Wrong::Doubled,
+        part: None,
+        evidence: lines.join("\n  "),
+    }))
+}

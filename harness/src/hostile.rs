@@ -1,0 +1,133 @@
+//! URLs that want a server to call what it must not, and what has to become of each (W10).
+//!
+//! The table is data, `hostile/urls.tsv` and `hostile/names.tsv`, to be read and added to by people; this reads it.
+
+use crate::names::{Answer, NameServer};
+
+const URLS: &str = include_str!("hostile/urls.tsv");
+const NAMES: &str = include_str!("hostile/names.tsv");
+
+/// One URL and its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hostile {
+    /// `TAKEN`, the code with which the creation of a webhook is refused, or the class of its first attempt's failure.
+    pub code: String,
+    /// Why, in a few words.
+    pub reason: String,
+    /// The URL.
+    pub url: String,
+}
+
+/// What the DNS says of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saying {
+    /// The name.
+    pub name: String,
+    /// What is said until webhooks have been created.
+    pub first: Answer,
+    /// What is said from then on.
+    pub then: Answer,
+}
+
+/// Every URL, those to this machine with these ports in turn.
+///
+/// # Panics
+///
+/// When a line of the table cannot be read.
+pub fn urls(ports: &[u16]) -> Vec<Hostile> {
+    rows(URLS)
+        .zip(ports.iter().cycle())
+        .map(|(line, port)| {
+            let columns: Vec<&str> = line.split('\t').collect();
+            let [code, reason, url] = columns[..] else {
+                panic!("not three columns: {line:?}");
+            };
+            Hostile {
+                code: code.to_owned(),
+                reason: reason.to_owned(),
+                url: unescaped(url).replace("{port}", &port.to_string()),
+            }
+        })
+        .collect()
+}
+
+/// Every name that one of the URLs needs.
+///
+/// # Panics
+///
+/// When a line of the table cannot be read.
+pub fn names() -> Vec<Saying> {
+    rows(NAMES)
+        .map(|line| {
+            let (name, answers) = line
+                .split_once('\t')
+                .unwrap_or_else(|| panic!("no answers: {line:?}"));
+            let (first, then) = answers.split_once(" / ").unwrap_or((answers, answers));
+            Saying {
+                name: name.to_owned(),
+                first: Answer::read(first),
+                then: Answer::read(then),
+            }
+        })
+        .collect()
+}
+
+/// Makes the DNS say what it says at first, or then.
+pub fn say(names: &NameServer, then: bool) {
+    for saying in self::names() {
+        names.set(&saying.name, if then { saying.then } else { saying.first });
+    }
+}
+
+fn rows(table: &'static str) -> impl Iterator<Item = &'static str> {
+    table.lines().filter(|line| !line.starts_with('#'))
+}
+
+/// The text behind `\0 \t \n \r \\ \u{…}`.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let mut tail = after.chars();
+        plain.push(match tail.next() {
+            Some('0') => '\0',
+            Some('t') => '\t',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('u') => {
+                let (hex, _) = after[1..]
+                    .strip_prefix('{')
+                    .and_then(|text| text.split_once('}'))
+                    .unwrap_or_else(|| panic!("an unfinished escape: {text:?}"));
+                tail.by_ref().find(|c| *c == '}');
+                let code = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32);
+                code.unwrap_or_else(|| panic!("no character: {text:?}"))
+            }
+            Some('\\') => '\\',
+            other => panic!("an unknown escape {other:?}: {text:?}"),
+        });
+        rest = tail.as_str();
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_large_and_says_nothing_twice() {
+        let all = urls(&[8080]);
+        assert!(all.len() >= 200, "{}", all.len());
+        for (index, hostile) in all.iter().enumerate() {
+            let again = all[..index].iter().any(|other| other.url == hostile.url);
+            assert!(!again, "{:?} is there twice", hostile.url);
+        }
+    }
+
+    #[test]
+    fn escapes_are_read() {
+        assert_eq!(unescaped(r"a\t\\\u{fc}b\0"), "a\t\\\u{fc}b\0");
+    }
+}

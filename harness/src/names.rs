@@ -1,0 +1,227 @@
+//! A DNS server that says what a test wants it to say.
+//!
+//! Promises that nothing it says may be remembered, that an alias comes with all it leads to, as from a server that does
+//! the asking for others, and that it counts what it was asked. It speaks UDP on loopback and knows addresses and aliases.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+use crate::realtime;
+
+/// Record types.
+const A: u16 = 1;
+const CNAME: u16 = 5;
+const AAAA: u16 = 28;
+/// Response codes.
+const FAILURE: u8 = 2;
+const MISSING: u8 = 3;
+/// Where a question's name begins in a message, and in the answer to it.
+const HEADER: usize = 12;
+/// How far an alias is followed.
+const LONGEST_CHAIN: usize = 12;
+
+/// What is said of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It has these addresses, of both families or one; with none it exists and that is all.
+    Addresses(Vec<IpAddr>),
+    /// It is another name for this one.
+    Alias(String),
+    /// It does not exist, as every name of which nothing was said.
+    Missing,
+    /// The server could not find out.
+    Failure,
+    /// Nothing comes back.
+    Silence,
+}
+
+impl Answer {
+    /// Reads what tables of names say: addresses with spaces between, `CNAME` and a name, `NODATA`, `NXDOMAIN`,
+    /// `SERVFAIL`, `SILENCE`.
+    ///
+    /// # Panics
+    ///
+    /// When it is none of these.
+    pub fn read(text: &str) -> Self {
+        match text {
+            "NODATA" => Self::Addresses(Vec::new()),
+            "NXDOMAIN" => Self::Missing,
+            "SERVFAIL" => Self::Failure,
+            "SILENCE" => Self::Silence,
+            _ => match text.strip_prefix("CNAME ") {
+                Some(name) => Self::Alias(name.to_owned()),
+                None => {
+                    let address =
+                        |word: &str| word.parse().unwrap_or_else(|_| panic!("{word:?} is no address"));
+                    Self::Addresses(text.split(' ').map(address).collect())
+                }
+            },
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Zone {
+    names: HashMap<String, Answer>,
+    asked: HashMap<String, usize>,
+}
+
+/// A running server; it ends when dropped.
+pub struct NameServer {
+    address: SocketAddr,
+    zone: Arc<Mutex<Zone>>,
+    serving: JoinHandle<()>,
+}
+
+impl NameServer {
+    /// Listens on a free port of loopback, and knows no name yet.
+    ///
+    /// # Panics
+    ///
+    /// When this machine has no port left.
+    pub async fn start() -> Self {
+        let bound = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let socket = bound.unwrap_or_else(|error| panic!("no port for a DNS server: {error}"));
+        let address = socket.local_addr();
+        let address = address.unwrap_or_else(|error| panic!("a socket without address: {error}"));
+        let zone: Arc<Mutex<Zone>> = Arc::default();
+        let serving = realtime::spawn(serve(socket, zone.clone()));
+        Self {
+            address,
+            zone,
+            serving,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Says this of a name from now on.
+    pub fn set(&self, name: &str, answer: Answer) {
+        lock(&self.zone).names.insert(name.to_lowercase(), answer);
+    }
+
+    /// How often it was asked for addresses of a name; both families count.
+    pub fn asked(&self, name: &str) -> usize {
+        lock(&self.zone).asked.get(name).copied().unwrap_or(0)
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn lock(zone: &Mutex<Zone>) -> MutexGuard<'_, Zone> {
+    zone.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
+    let mut message = vec![0; 4096];
+    while let Ok((length, asker)) = socket.recv_from(&mut message).await {
+        let answer = Question::read(&message[..length]).and_then(|question| answer(&question, &zone));
+        if let Some(answer) = answer {
+            // Who asked may be gone.
+            let _ = socket.send_to(&answer, asker).await;
+        }
+    }
+}
+
+/// The only question of a message.
+struct Question<'m> {
+    /// The message from its beginning to the question's end.
+    whole: &'m [u8],
+    name: String,
+    kind: u16,
+}
+
+impl<'m> Question<'m> {
+    fn read(message: &'m [u8]) -> Option<Self> {
+        let mut labels = Vec::new();
+        let mut at = HEADER;
+        loop {
+            let length = usize::from(*message.get(at)?);
+            if length == 0 {
+                break;
+            }
+            let label = message.get(at + 1..at + 1 + length)?;
+            labels.push(String::from_utf8_lossy(label).to_lowercase());
+            at += 1 + length;
+        }
+        let kind = message.get(at + 1..at + 3)?;
+        Some(Self {
+            whole: message.get(..at + 5)?,
+            name: labels.join("."),
+            kind: u16::from_be_bytes([kind[0], kind[1]]),
+        })
+    }
+}
+
+/// The message that answers, unless nothing is said.
+fn answer(question: &Question<'_>, zone: &Mutex<Zone>) -> Option<Vec<u8>> {
+    let mut zone = lock(zone);
+    *zone.asked.entry(question.name.clone()).or_default() += 1;
+    let mut records = Vec::new();
+    let mut count: u16 = 0;
+    let mut code = 0;
+    let mut name = question.name.clone();
+    for _ in 0..LONGEST_CHAIN {
+        match zone.names.get(&name) {
+            Some(Answer::Silence) => return None,
+            Some(Answer::Failure) => code = FAILURE,
+            Some(Answer::Missing) | None => code = MISSING,
+            Some(Answer::Addresses(addresses)) => {
+                for address in addresses {
+                    let (kind, data) = match address {
+                        IpAddr::V4(v4) => (A, v4.octets().to_vec()),
+                        IpAddr::V6(v6) => (AAAA, v6.octets().to_vec()),
+                    };
+                    if kind == question.kind {
+                        record(&mut records, &name, kind, &data);
+                        count += 1;
+                    }
+                }
+            }
+            Some(Answer::Alias(target)) => {
+                record(&mut records, &name, CNAME, &encoded(target));
+                count += 1;
+                name.clone_from(target);
+                continue;
+            }
+        }
+        break;
+    }
+    let mut message = question.whole.to_vec();
+    // A response, recursion asked for and available; one question, and only answers after it.
+    message[2..HEADER].copy_from_slice(&[0x81, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0]);
+    message[6..8].copy_from_slice(&count.to_be_bytes());
+    message.extend(records);
+    Some(message)
+}
+
+/// Appends a record that may not be remembered.
+fn record(records: &mut Vec<u8>, name: &str, kind: u16, data: &[u8]) {
+    let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
+    records.extend(encoded(name));
+    records.extend(kind.to_be_bytes());
+    records.extend([0, 1, 0, 0, 0, 0]);
+    records.extend(length.to_be_bytes());
+    records.extend(data);
+}
+
+fn encoded(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
+        bytes.extend(label.as_bytes());
+    }
+    bytes.push(0);
+    bytes
+}

@@ -1,0 +1,300 @@
+//! Reading in rounds: what the fields of a request ask for is gathered until none of them can go on, and then read.
+//!
+//! Promises one reading for each kind of key and round, however many fields ask, however slow or busy the machine is:
+//! a round ends when every field waits, never after a time. Nothing is kept between rounds: what is asked for again is
+//! read again, so that a mutation's answer shows what is stored.
+//!
+//! A loader that gathers for some milliseconds, or until its task comes round again, cuts a list into pieces whenever
+//! the scheduler steps in between. The price of not doing so is a waker of its own for each request that is executed.
+
+use std::any::{Any, TypeId};
+use std::collections::{HashMap, HashSet};
+use std::future::{Future, poll_fn};
+use std::hash::Hash;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use async_graphql::dataloader::Loader;
+use futures_channel::oneshot;
+use futures_util::future::{BoxFuture, FutureExt, Shared};
+use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt};
+use futures_util::task::AtomicWaker;
+
+/// What a reading found, or why it failed.
+type Loaded<K, L> = Result<HashMap<K, <L as Loader<K>>::Value>, <L as Loader<K>>::Error>;
+
+/// What one request has asked for and not read yet.
+pub struct Gathering<L> {
+    loader: Arc<L>,
+    /// By the type of their keys.
+    asked: Mutex<HashMap<TypeId, Box<dyn Asked<L>>>>,
+}
+
+/// A batch, whatever its keys.
+trait Asked<L>: Any + Send {
+    fn read(self: Box<Self>, loader: Arc<L>) -> BoxFuture<'static, ()>;
+}
+
+struct Batch<K, L>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    L: Loader<K, Error: Sync>,
+{
+    keys: HashSet<K>,
+    tell: oneshot::Sender<Arc<Loaded<K, L>>>,
+    told: Shared<oneshot::Receiver<Arc<Loaded<K, L>>>>,
+}
+
+impl<K, L> Default for Batch<K, L>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    L: Loader<K, Error: Sync>,
+{
+    fn default() -> Self {
+        let (tell, told) = oneshot::channel();
+        Self {
+            keys: HashSet::new(),
+            tell,
+            told: told.shared(),
+        }
+    }
+}
+
+impl<K, L> Asked<L> for Batch<K, L>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    L: Loader<K, Error: Sync>,
+{
+    fn read(self: Box<Self>, loader: Arc<L>) -> BoxFuture<'static, ()> {
+        let keys: Vec<K> = self.keys.into_iter().collect();
+        let tell = self.tell;
+        // Nobody listens any more if the fields that asked were cancelled by another's error.
+        async move {
+            let _ = tell.send(Arc::new(loader.load(&keys).await));
+        }
+        .boxed()
+    }
+}
+
+impl<L: Send + Sync + 'static> Gathering<L> {
+    /// Of one request.
+    pub fn new(loader: L) -> Arc<Self> {
+        Arc::new(Self {
+            loader: Arc::new(loader),
+            asked: Mutex::default(),
+        })
+    }
+
+    /// One value, `None` if there is none: read at the end of this round, with whatever else is asked for until then.
+    /// Waits forever outside of [`run`](Self::run) and [`stream`](Self::stream).
+    pub async fn one<K>(&self, key: K) -> Result<Option<L::Value>, L::Error>
+    where
+        K: Send + Sync + Hash + Eq + Clone + 'static,
+        L: Loader<K, Error: Sync>,
+    {
+        let told = self.ask(key.clone()).await;
+        match &*told.expect("a batch is dropped unread only with the request, and this with it") {
+            Ok(found) => Ok(found.get(&key).cloned()),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    fn ask<K>(&self, key: K) -> Shared<oneshot::Receiver<Arc<Loaded<K, L>>>>
+    where
+        K: Send + Sync + Hash + Eq + Clone + 'static,
+        L: Loader<K, Error: Sync>,
+    {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = asked
+            .entry(TypeId::of::<K>())
+            .or_insert_with(|| Box::<Batch<K, L>>::default());
+        let batch: &mut dyn Any = &mut **batch;
+        let batch = batch
+            .downcast_mut::<Batch<K, L>>()
+            .expect("a batch is kept under the type of its keys");
+        batch.keys.insert(key);
+        batch.told.clone()
+    }
+
+    /// Executes what asks.
+    pub async fn run<F: Future>(self: &Arc<Self>, asking: F) -> F::Output {
+        let mut rounds = Rounds::of(self);
+        let mut asking = pin!(asking);
+        poll_fn(|cx| rounds.go_on(cx, |cx| asking.as_mut().poll(cx))).await
+    }
+
+    /// Executes what asks again and again.
+    pub fn stream<'a, S>(self: &Arc<Self>, asking: S) -> impl Stream<Item = S::Item> + Send + use<'a, S, L>
+    where
+        S: Stream + Send + 'a,
+    {
+        let mut rounds = Rounds::of(self);
+        let mut asking = Box::pin(asking);
+        stream::poll_fn(move |cx| rounds.go_on(cx, |cx| asking.poll_next_unpin(cx)))
+    }
+}
+
+/// The rounds of one request.
+struct Rounds<L> {
+    gathering: Arc<Gathering<L>>,
+    /// Batches that are being read.
+    readings: FuturesUnordered<BoxFuture<'static, ()>>,
+    woken: Arc<Woken>,
+    /// `woken` once more, as those who ask need it.
+    waker: Waker,
+}
+
+impl<L: 'static> Rounds<L> {
+    fn of(gathering: &Arc<Gathering<L>>) -> Self {
+        let woken = Arc::<Woken>::default();
+        Self {
+            gathering: gathering.clone(),
+            readings: FuturesUnordered::new(),
+            waker: woken.clone().into(),
+            woken,
+        }
+    }
+
+    /// Lets those who ask go on as far as they can; then reads what they have asked for. A reading that is done has told
+    /// all who wait for it before any of them goes on.
+    fn go_on<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut asking: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.woken.task.register(cx.waker());
+        loop {
+            while let Poll::Ready(Some(())) = self.readings.poll_next_unpin(cx) {}
+            self.woken.again.store(false, Ordering::Release);
+            if let Poll::Ready(done) = asking(&mut Context::from_waker(&self.waker)) {
+                return Poll::Ready(done);
+            }
+            // A long list is gone through in pieces, each of which wakes the next: the round is not over.
+            if self.woken.again.load(Ordering::Acquire) {
+                continue;
+            }
+            let mut asked = self
+                .gathering
+                .asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if asked.is_empty() {
+                return Poll::Pending;
+            }
+            let batches = asked
+                .drain()
+                .map(|(_, batch)| batch.read(self.gathering.loader.clone()));
+            self.readings.extend(batches);
+        }
+    }
+}
+
+/// Wakes a request's task, and tells whether that happened while it ran.
+#[derive(Default)]
+struct Woken {
+    again: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.again.store(true, Ordering::Release);
+        self.task.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::{join, try_join_all};
+
+    use super::*;
+
+    /// Doubles a number, triples a text's length; counts its readings, each of which takes several polls.
+    #[derive(Default)]
+    struct Arithmetic(Arc<AtomicUsize>);
+
+    impl Arithmetic {
+        async fn read(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    impl Loader<u32> for Arithmetic {
+        type Value = u32;
+        type Error = Infallible;
+
+        async fn load(&self, keys: &[u32]) -> Result<HashMap<u32, u32>, Infallible> {
+            self.read().await;
+            let known = keys.iter().filter(|key| **key < 1_000_000);
+            Ok(known.map(|key| (*key, key * 2)).collect())
+        }
+    }
+
+    impl Loader<String> for Arithmetic {
+        type Value = usize;
+        type Error = String;
+
+        async fn load(&self, keys: &[String]) -> Result<HashMap<String, usize>, String> {
+            self.read().await;
+            if keys.iter().any(String::is_empty) {
+                return Err("empty".to_owned());
+            }
+            Ok(keys.iter().map(|key| (key.clone(), key.len() * 3)).collect())
+        }
+    }
+
+    /// A list's element: two levels of one kind, and one of another that is there later or sooner.
+    async fn element(gathering: &Gathering<Arithmetic>, n: u32) -> Result<(u32, usize), String> {
+        let numbers = async {
+            let twice = gathering.one(n).await.unwrap_or_default().unwrap_or_default();
+            gathering.one(twice).await.unwrap_or_default().unwrap_or_default()
+        };
+        let (number, text) = join(numbers, gathering.one(n.to_string())).await;
+        Ok((number, text?.unwrap_or_default()))
+    }
+
+    async fn readings_for(elements: u32) -> usize {
+        let readings = Arc::default();
+        let gathering = Gathering::new(Arithmetic(Arc::clone(&readings)));
+        let all = try_join_all((0..elements).map(|n| element(&gathering, n)));
+        let found = gathering.run(all).await.unwrap();
+        let expected = |n: u32| (n * 4, n.to_string().len() * 3);
+        assert_eq!(found, (0..elements).map(expected).collect::<Vec<_>>());
+        readings.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_long_list_takes_as_many_readings_as_one_element() {
+        assert_eq!(readings_for(1).await, 3);
+        for _ in 0..20 {
+            assert_eq!(readings_for(1000).await, 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_none_and_an_error_is_told_to_each() {
+        let gathering = Gathering::new(Arithmetic::default());
+        let asking = join(gathering.one(1_000_000), gathering.one(7));
+        assert_eq!(gathering.run(asking).await, (Ok(None), Ok(Some(14))));
+        let asking = join(gathering.one(String::new()), gathering.one("ab".to_owned()));
+        let empty = Err("empty".to_owned());
+        assert_eq!(gathering.run(asking).await, (empty.clone(), empty));
+    }
+
+    #[tokio::test]
+    async fn a_stream_reads_anew_for_each_item() {
+        let readings = Arc::default();
+        let gathering = Gathering::new(Arithmetic(Arc::clone(&readings)));
+        let items = stream::iter([5, 5]).then(|n| element(&gathering, n));
+        let found: Vec<_> = gathering.stream(items).collect().await;
+        assert_eq!(found, [Ok((20, 3)), Ok((20, 3))]);
+        assert_eq!(readings.load(Ordering::Relaxed), 6);
+    }
+}

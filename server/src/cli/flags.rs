@@ -1,0 +1,56 @@
+//! A flag for each setting, made from the one table: whoever reads `--help` finds them all.
+//!
+//! Promises that a flag is the setting's name in the file with dashes, and that its help names the default and the
+//! variable. Values are judged where those of every other source are.
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::config::Settings;
+use crate::config::table::{Entry, TABLE};
+
+/// What people choose by hand. `-h` shows these alone, for sixty flags are no summary.
+const USUAL: [&str; 4] = ["listen", "data_dir", "database_url", "clock"];
+
+/// What was chosen on the command line: keys of the table, with their text.
+#[derive(Debug)]
+pub(super) struct Flags(pub(super) Vec<(&'static str, String)>);
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let chosen = |entry: &Entry| Some((entry.key, matches.get_one::<String>(entry.key)?.clone()));
+        Ok(Self(TABLE.iter().filter_map(chosen).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let defaults = Settings::default();
+        command.args(TABLE.iter().map(|entry| flag(entry, &defaults)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn flag(entry: &Entry, defaults: &Settings) -> Arg {
+    let default = match entry.value(defaults) {
+        value if value.is_empty() => String::new(),
+        value => format!(" [default: {value}]"),
+    };
+    Arg::new(entry.key)
+        .long(entry.flag())
+        .value_name("VALUE")
+        .global(true)
+        .hide_short_help(!USUAL.contains(&entry.key))
+        .help(format!(
+            "{}{default} [env: {}]",
+            entry.summary(),
+            entry.variable()
+        ))
+}

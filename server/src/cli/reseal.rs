@@ -1,0 +1,102 @@
+//! `tenterhook reseal`: replaces a sealing key while servers serve, and says what lies under which key.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+
+use crate::config::{Settings, keys};
+use crate::engine::resealing::{self, BATCH, Progress};
+use crate::model::ids::LANES;
+use crate::policy::sealing::{KeyId, Keyring, OpenError, PREFIX_LENGTH, key_of};
+use crate::store::{Store, sealed};
+
+pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let url = settings.database_url.as_ref();
+    let url = url.context("DATABASE_URL is not set: it says which database to seal anew")?;
+    let keyring = keyring(settings)?;
+    let store = Store::new(url.expose_secret(), 1)?;
+    let progress = resealing::run(&store, &keyring, BATCH, tell).await?;
+    let standing = Standing::of(&store, &keyring).await?;
+    store.close();
+    super::answer(&standing.told())?;
+    if progress.unopened > 0 {
+        eprintln!(
+            "{} webhooks are left as they were: they are sealed with a key that is not there, or damaged",
+            progress.unopened
+        );
+    }
+    if standing.others() > 0 {
+        eprintln!("not done: once every server has the new key first, run this again");
+        return Ok(ExitCode::FAILURE);
+    }
+    eprintln!("done: keys behind the first are not needed any more");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The keys of the settings.
+pub(super) fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {
+    let keys = keys::sealing_keys(settings)?.context("TENTERHOOK_SEALING_KEY_FILE is not set")?;
+    Keyring::parse(keys.expose_secret()).context("the sealing keys cannot be used")
+}
+
+fn tell(progress: Progress) {
+    if progress.webhooks > 0 {
+        eprintln!(
+            "{} of {LANES} lanes: {} webhooks sealed anew",
+            progress.lanes, progress.webhooks
+        );
+    }
+}
+
+/// What lies under which key.
+pub(super) struct Standing {
+    /// With how many values each; the keys there are come first, whether anything lies under them or not.
+    values: Vec<(Result<KeyId, OpenError>, i64)>,
+    known: Vec<KeyId>,
+}
+
+impl Standing {
+    pub async fn of(store: &Store, keyring: &Keyring) -> anyhow::Result<Self> {
+        let counted = sealed::count(&mut *store.conn().await?, PREFIX_LENGTH).await?;
+        let known: Vec<KeyId> = keyring.ids().collect();
+        let mut values: Vec<_> = known.iter().map(|id| (Ok(*id), 0)).collect();
+        for (prefix, count) in counted {
+            let key = key_of(&prefix);
+            match values.iter_mut().find(|(other, _)| *other == key) {
+                Some((_, sum)) => *sum += count,
+                None => values.push((key, count)),
+            }
+        }
+        Ok(Self { values, known })
+    }
+
+    /// Values that are not sealed under the first key.
+    pub fn others(&self) -> i64 {
+        self.values[1..].iter().map(|(_, count)| count).sum()
+    }
+
+    /// Values that no key opens.
+    pub fn lost(&self) -> i64 {
+        self.values[self.known.len()..]
+            .iter()
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    fn told(&self) -> String {
+        let mut text = String::from("sealed values by key\n");
+        for (place, (key, count)) in self.values.iter().enumerate() {
+            let what = match place {
+                0 => "seals and opens",
+                _ if place < self.known.len() => "opens",
+                _ => "does not open",
+            };
+            let key = key.map_or_else(|error| error.to_string(), |id| id.to_string());
+            // Nothing can go wrong: it is written to memory.
+            let _ = writeln!(text, "  {key}  {count:>10}  {what}");
+        }
+        text
+    }
+}

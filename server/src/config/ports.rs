@@ -1,0 +1,71 @@
+//! Ports as a setting says them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One port or a range of them, written `443` or `8000-8999`. Never 0, which no connection can be made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+/// The text is no port and no range of ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither a port from 1 to 65535 nor a range of them")]
+pub struct NotPorts;
+
+impl PortRange {
+    /// Whether the port is one of them.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = NotPorts;
+
+    fn from_str(text: &str) -> Result<Self, NotPorts> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let port = |text: &str| text.trim().parse::<u16>().map_err(|_| NotPorts);
+        let (first, last) = (port(first)?, port(last)?);
+        if (1..=last).contains(&first) {
+            Ok(Self { first, last })
+        } else {
+            Err(NotPorts)
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            self.first.fmt(f)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_holds_its_ends_and_nothing_past_them() {
+        let range: PortRange = "8000 - 8999".parse().unwrap();
+        assert!([8000, 8999].into_iter().all(|port| range.contains(port)));
+        assert!(![7999, 9000].into_iter().any(|port| range.contains(port)));
+        let one: PortRange = "443".parse().unwrap();
+        assert!(one.contains(443) && !one.contains(442) && !one.contains(444));
+        assert_eq!([range.to_string(), one.to_string()], ["8000-8999", "443"]);
+    }
+
+    #[test]
+    fn what_is_no_port_is_no_range() {
+        for text in ["", "0", "0-443", "65536", "443-80", "-", "80-", "http", "1-2-3"] {
+            assert_eq!(text.parse::<PortRange>(), Err(NotPorts), "{text}");
+        }
+        assert!("1-65535".parse::<PortRange>().is_ok());
+    }
+}

@@ -1,0 +1,54 @@
+//! Whether bytes that should be random can't be.
+//!
+//! Promises to refuse what people type where a key belongs: placeholders, counted-up bytes, a short text repeated. Does
+//! not measure randomness: a bad key that looks random is taken.
+
+/// Whether the bytes are a part repeated, at least twice, or each the same step from the one before. Of 32 random bytes
+/// one in 2¹²⁸ is.
+pub fn is_pattern(bytes: &[u8]) -> bool {
+    let length = bytes.len();
+    let repeats = (1..=length / 2).any(|part| bytes[part..] == bytes[..length - part]);
+    let mut steps = bytes.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+    let first = steps.next();
+    repeats || steps.all(|step| Some(step) == first)
+}
+
+/// How many of the bytes differ from all others.
+pub fn variety(bytes: &[u8]) -> usize {
+    let mut seen = [false; 256];
+    for byte in bytes {
+        seen[usize::from(*byte)] = true;
+    }
+    seen.iter().filter(|seen| **seen).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_told_from_keys() {
+        let counted: Vec<u8> = (250..=255).chain(0..26).collect();
+        for pattern in [
+            &b""[..],
+            b"a",
+            b"ab",
+            b"aaaaaaaa",
+            b"abcabcab",
+            b"secret secret ",
+            &counted,
+            &[9, 6, 3, 0, 253],
+        ] {
+            assert!(is_pattern(pattern), "{pattern:?}");
+        }
+        for key in [&b"abd"[..], b"abcabd", b"the quick brown fox", &[0, 1, 2, 4]] {
+            assert!(!is_pattern(key), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn variety_counts_each_byte_once() {
+        assert_eq!(variety(b""), 0);
+        assert_eq!(variety(b"abba\0\xff"), 4);
+    }
+}

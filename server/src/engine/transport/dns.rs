@@ -1,0 +1,123 @@
+//! The DNS, asked by ourselves.
+//!
+//! Promises that a lookup ends when nobody waits for it any more: the machine's own resolver would hold a thread until
+//! it gives up, and a few hundred names whose servers keep silent would keep every other name waiting. Names are taken
+//! as they stand, never completed from a search list, so that `redis` does not become a neighbour of ours. The hosts
+//! file is read once, at the start. Does not know what else a machine may have to look names up in (mDNS, LDAP), and does
+//! not vet: [`super::resolve`] does, in every lookup, whatever lies in the cache.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::Name;
+
+use super::classify::is_exhaustion;
+use super::resolve::Resolver;
+
+/// How long a server may take before it, or another, is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How often it is asked again: a server that is silent is given up before an attempt's deadline.
+const ASK_AGAIN: usize = 2;
+/// Questions under way at once over one TCP connection, for answers too long for UDP, which has no limit.
+const ASKED_AT_ONCE: usize = 1_000;
+/// Names remembered.
+const CACHED: u64 = 10_000;
+/// How long an answer is remembered, whatever it says of itself.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long it is remembered that a name does not exist: less than the first retry waits (D4).
+const MISSING_REMEMBERED: Duration = Duration::from_secs(2);
+/// Who is asked where nothing is configured, as the machine's own resolver would.
+const UNCONFIGURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
+
+/// Looks names up in the DNS. Clones share what is remembered.
+#[derive(Clone)]
+pub struct DnsResolver(TokioResolver);
+
+/// The resolver could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the DNS resolver could not be set up")]
+pub struct NoResolver(#[source] NetError);
+
+impl DnsResolver {
+    /// Asks these servers, or those that the machine is configured with if there are none.
+    ///
+    /// # Errors
+    ///
+    /// If the resolver cannot be built.
+    pub fn new(servers: &[SocketAddr]) -> Result<Self, NoResolver> {
+        let mut builder = if servers.is_empty() {
+            TokioResolver::builder_tokio().unwrap_or_else(|error| {
+                tracing::warn!(%error, "no DNS server is configured on this machine; asking {UNCONFIGURED}");
+                asking(&[UNCONFIGURED])
+            })
+        } else {
+            asking(servers)
+        };
+        let ResolverOpts {
+            timeout,
+            attempts,
+            ip_strategy,
+            cache_size,
+            max_active_requests,
+            positive_max_ttl,
+            negative_max_ttl,
+            ..
+        } = builder.options_mut();
+        *timeout = ASK_AGAIN_AFTER;
+        *attempts = ASK_AGAIN;
+        // Both always: an address that is not tried is vetted still.
+        *ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        *cache_size = CACHED;
+        *max_active_requests = ASKED_AT_ONCE;
+        *positive_max_ttl = Some(REMEMBERED);
+        *negative_max_ttl = Some(MISSING_REMEMBERED);
+        builder.build().map(Self).map_err(NoResolver)
+    }
+}
+
+fn asking(servers: &[SocketAddr]) -> hickory_resolver::ResolverBuilder<TokioRuntimeProvider> {
+    let server = |address: &SocketAddr| {
+        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+            connection.port = address.port();
+            connection
+        });
+        NameServerConfig::new(address.ip(), true, connections.into())
+    };
+    let servers = servers.iter().map(server).collect();
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+}
+
+impl Resolver for DnsResolver {
+    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            let mut name = Name::from_ascii(host).map_err(io::Error::other)?;
+            name.set_fqdn(true);
+            match self.0.lookup_ip(name).await {
+                Ok(found) => Ok(found.iter().collect()),
+                Err(error) => Err(true_cause(io::Error::other(error))),
+            }
+        })
+    }
+}
+
+/// Descriptors that a lookup may need at once: a socket for each of two name servers, over UDP and over TCP.
+const DESCRIPTORS_OF_A_LOOKUP: usize = 4;
+
+/// Where this process has no descriptor left, a lookup says that nobody answered: so look whether that is why before a
+/// receiver is blamed. One that became free meanwhile is not noticed.
+fn true_cause(error: io::Error) -> io::Error {
+    let sockets = (0..DESCRIPTORS_OF_A_LOOKUP).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+    match sockets.collect::<io::Result<Vec<_>>>() {
+        Err(lack) if is_exhaustion(&lack) => lack,
+        _ => error,
+    }
+}

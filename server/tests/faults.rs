@@ -1,0 +1,34 @@
+//! A short fault campaign against the real binary: nothing accepted is lost, whatever fails meanwhile.
+//!
+//! Few rounds and events, and faults that are healed in seconds; the long campaign is
+//! `tenterhook-harness faults`.
+
+use std::path::Path;
+
+use tenterhook_harness::faults::{self, Kind, Plan};
+
+/// D6, D7, E1, B1: a server is killed, Postgres is killed, connections are cut in the middle of statements, and a server
+/// has no descriptors left.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_while_everything_around_the_servers_fails() {
+    let kinds = vec![
+        Kind::KillServer,
+        Kind::KillPostgres,
+        Kind::CutStatements,
+        Kind::ExhaustDescriptors,
+    ];
+    let plan = Plan {
+        rounds: u32::try_from(kinds.len()).unwrap(),
+        seed: 1,
+        servers: 2,
+        events: 50,
+        kinds,
+        only: None,
+        keep: false,
+    };
+    let binary = Path::new(env!("CARGO_BIN_EXE_tenterhook"));
+    let figures = faults::run(&plan, binary, None, |_, _| ()).await.unwrap();
+    assert!(figures.held(), "{figures}");
+    assert_eq!(figures.events, u64::from(plan.rounds * plan.events), "{figures}");
+    assert_eq!(figures.rounds, plan.rounds, "{figures}");
+}

@@ -1,0 +1,180 @@
+//! What is another's, come at sideways: by counting, by cursors, by keys, by numbers that two companies share.
+
+use serde_json::{Value, json};
+use tenterhook_harness::client::NewEvent;
+
+use super::cast::{self, ITS_APP, Identity, OWNER, PLATFORM, STRANGERS, everybody};
+use super::estate::{COMPANY, ELSEWHERE, Estate, USER};
+use super::judge::{Expected, judge};
+use super::{ask, none, said};
+
+/// How a list is asked for in full.
+const WHOLE: &str = "first: 100";
+/// Lists, and what they are read with.
+const LISTS: [&str; 5] = ["webhooks", "deliveries", "notices", "event", "apps"];
+
+fn find<'a>(everybody: &'a [Identity], name: &str) -> &'a Identity {
+    cast::find(everybody, name)
+}
+
+/// A count tells no more than the list that it counts, whoever reads it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_counts_what_its_reader_sees() {
+    let estate = Estate::new().await;
+    let (mut found, mut counted) = (Vec::new(), 0);
+    for who in &everybody(&estate.world) {
+        for list in LISTS {
+            let counts = "{ totalCount edges { cursor } pageInfo { hasNextPage } }";
+            let question = match list {
+                "event" => format!("{{ event(id: <open event>) {{ deliveries({WHOLE}) {counts} }} }}"),
+                "webhooks" => format!("{{ webhooks({WHOLE}, filter: {{includeRemoved: true}}) {counts} }}"),
+                _ => format!("{{ {list}({WHOLE}) {counts} }}"),
+            };
+            let answer = ask(&who.client, &estate.fill(&question)).await;
+            let page = match list {
+                "event" => &answer["data"]["event"]["deliveries"],
+                _ => &answer["data"][list],
+            };
+            if page.is_null() {
+                continue;
+            }
+            counted += 1;
+            let entries = page["edges"].as_array().map_or(0, Vec::len);
+            if page["totalCount"] != entries || page["pageInfo"]["hasNextPage"] != false {
+                found.push(format!("{}: {list}: {answer}", who.name));
+            }
+        }
+    }
+    none(&found);
+    assert!(counted > 0, "somebody may count");
+}
+
+/// Another's cursor within one's own list is a place in it, and shows nothing of where it is from.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_anothers_list_leads_through_ones_own() {
+    let estate = Estate::new().await;
+    let everybody = everybody(&estate.world);
+    let mut found = Vec::new();
+    for name in STRANGERS {
+        let who = find(&everybody, name);
+        let own = ask(&who.client, "{ webhooks { nodes { id } } }").await;
+        let own = own["data"]["webhooks"]["nodes"][0]["id"].clone();
+        assert!(own.is_string(), "{name} has a webhook");
+        for side in ["first: 100, after", "last: 100, before"] {
+            let page = format!(
+                "deliveries({side}: <delivery cursor>) {{ totalCount edges {{ cursor node {{ id }} }} \
+                 pageInfo {{ startCursor endCursor }} }}"
+            );
+            let question = format!("{{ webhook(id: {own}) {{ {page} }} }}");
+            let answer = ask(&who.client, &estate.fill(&question)).await;
+            found.extend(judge(&answer, &Expected::Own, &estate.marks, &who.sees()).err());
+        }
+    }
+    none(&found);
+}
+
+/// W3: a number that two companies share names two users.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_of_the_callers_company() {
+    let estate = Estate::new().await;
+    let everybody = everybody(&estate.world);
+    let used = async |name: &str| {
+        let question = estate.fill("{ webhookQuota(type: GENERAL, userId: <user>) { used } }");
+        let answer = ask(&find(&everybody, name).client, &question).await;
+        answer["data"]["webhookQuota"]["used"].clone()
+    };
+    for name in [OWNER, "an admin"] {
+        assert_eq!(used(name).await, 3, "{name}: healthy, banned and flaky");
+    }
+    for name in ["a namesake in another company", STRANGERS[0]] {
+        assert_eq!(used(name).await, 0, "{name}");
+    }
+}
+
+/// D12: a key of a replay is its chooser's own. Under another's it is not even told that it was used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_anothers_replay_means_nothing() {
+    let estate = Estate::new().await;
+    let everybody = everybody(&estate.world);
+    let replay = async |name: &str, which: &str, key: &str| {
+        let question = format!(
+            "mutation {{ replayDeliveries(input: {{{which}, idempotencyKey: {key:?}}}) \
+             {{ count deliveries {{ id }} userErrors {{ code message path }} }} }}"
+        );
+        ask(&find(&everybody, name).client, &estate.fill(&question)).await
+    };
+    let own = replay(OWNER, "deliveryIds: [<delivery>]", "taken").await;
+    assert_eq!(own["data"]["replayDeliveries"]["count"], 1, "{own}");
+    let mut found = Vec::new();
+    for (name, code) in [
+        (STRANGERS[0], "NOT_FOUND"),
+        (STRANGERS[1], "NOT_FOUND"),
+        ("a namesake in another company", "NOT_FOUND"),
+        ("its app for another user", "NOT_FOUND"),
+        (ITS_APP, "FORBIDDEN"),
+        ("another app", "FORBIDDEN"),
+    ] {
+        for which in ["deliveryIds: [<delivery>]", "webhookId: <general>"] {
+            let taken = replay(name, which, "taken").await;
+            let told = Expected::Told(code);
+            let who = find(&everybody, name);
+            found.extend(judge(&taken, &told, &estate.marks, &who.sees()).err());
+            assert_eq!(
+                said(&taken),
+                said(&replay(name, which, "never used").await),
+                "{name}"
+            );
+        }
+    }
+    none(&found);
+    // Who may replay it too makes a replay of its own: the first one's is not answered.
+    let again = replay("an admin", "deliveryIds: [<delivery>]", "taken").await;
+    let ids = |answer: &Value| answer["data"]["replayDeliveries"]["deliveries"].clone();
+    assert_eq!(ids(&again).as_array().map(Vec::len), Some(1), "{again}");
+    assert_ne!(ids(&again), ids(&own));
+}
+
+/// E1: a key of one company publishes once in each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_a_publication_is_its_companys() {
+    let estate = Estate::new().await;
+    let everybody = everybody(&estate.world);
+    let platform = &find(&everybody, PLATFORM).client;
+    let event = |company: u64| {
+        NewEvent::new(company, "CREATE", "deal", "1")
+            .with("idempotencyKey", "taken")
+            .with("data", json!({"of": company.to_string()}))
+    };
+    let first = platform.publish_one(event(COMPANY)).await.unwrap();
+    let other = platform.publish_one(event(ELSEWHERE)).await.unwrap();
+    assert!(!first.duplicate && !other.duplicate);
+    assert_ne!(first.event.id, other.event.id);
+    assert!(platform.publish_one(event(COMPANY)).await.unwrap().duplicate);
+    estate.world.settle().await;
+}
+
+/// W4, W7: what a token says of itself wins over nothing: another's number in an input is not a way in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_for_anothers_number_is_ones_own() {
+    let estate = Estate::new().await;
+    let everybody = everybody(&estate.world);
+    let namesake = find(&everybody, "a namesake in another company");
+    let create = "mutation { createWebhook(input: {subscriptionUrl: \"http://127.0.0.1:9/\", eventAction: ANY, \
+        eventObject: \"*\", userId: <user>}) { webhook { companyId userId ownerId } userErrors { code } } }";
+    let answer = ask(&namesake.client, &estate.fill(create)).await;
+    let made = json!({
+        "companyId": ELSEWHERE.to_string(), "userId": USER.to_string(), "ownerId": USER.to_string()
+    });
+    assert_eq!(answer["data"]["createWebhook"]["webhook"], made, "{answer}");
+    let secret = estate
+        .world
+        .platform()
+        .publish_one(super::estate::secret())
+        .await
+        .unwrap();
+    assert_eq!(
+        secret.delivery_count, 4,
+        "to the user's webhooks, and not to the namesake's"
+    );
+    estate.world.settle().await;
+}

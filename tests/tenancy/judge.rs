@@ -1,0 +1,252 @@
+//! The judge: whether an answer is what the verdict says, and says nothing that its reader may not see.
+//!
+//! Promises that a mark of something unseen is found wherever it stands, in data, error texts and extensions, whatever
+//! else was expected. Does not measure how long an answer takes.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// What belongs together: who sees one of it, sees all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// That the company exists.
+    Company,
+    /// The user's general webhooks with their health, deliveries, attempts and notices.
+    General,
+    /// The application webhook of the user and the app, likewise.
+    Application,
+    /// An event that only the user may see.
+    Secret,
+    /// An event for everyone in the company.
+    Open,
+    /// The app.
+    App,
+}
+
+/// A text that occurs nowhere but in what belongs to these groups.
+pub struct Mark {
+    pub of: Vec<Group>,
+    pub text: String,
+}
+
+/// What an answer must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// One top-level error with this code, and no data.
+    Refused(&'static str),
+    /// One user error with this code, and nothing else of the payload.
+    Told(&'static str),
+    /// No error and nothing: null, false, zero, empty lists.
+    Nothing,
+    /// No error, and a mark of each of these.
+    Shown(BTreeSet<Group>),
+    /// No error; what is the reader's own may be there.
+    Own,
+}
+
+/// What is wrong with the answer, for a reader who sees these groups.
+pub fn judge(
+    answer: &Value,
+    expected: &Expected,
+    marks: &[Mark],
+    sees: &BTreeSet<Group>,
+) -> Result<(), String> {
+    let text = answer.to_string();
+    let carried = |mark: &&Mark| text.contains(&mark.text);
+    let unseen = |mark: &&Mark| !mark.of.iter().any(|group| sees.contains(group));
+    if let Some(mark) = marks.iter().filter(unseen).find(carried) {
+        return Err(format!("it leaks {:?} of {:?}: {text}", mark.text, mark.of));
+    }
+    let codes: Vec<&str> = codes(&answer["errors"], "/extensions/code");
+    let fault = match expected {
+        Expected::Refused(code) => codes != [*code] || !answer["data"].is_null(),
+        Expected::Told(code) => !codes.is_empty() || !is_told(&answer["data"], code),
+        Expected::Nothing => !codes.is_empty() || !is_nothing(&answer["data"]),
+        Expected::Shown(groups) => {
+            let shown = |group: &Group| marks.iter().filter(carried).any(|mark| mark.of.contains(group));
+            !codes.is_empty() || !groups.iter().all(shown)
+        }
+        Expected::Own => !codes.is_empty() || answer["data"].is_null(),
+    };
+    if fault {
+        Err(format!("not {expected:?}: {text}"))
+    } else {
+        Ok(())
+    }
+}
+
+fn codes<'a>(errors: &'a Value, at: &str) -> Vec<&'a str> {
+    let errors = errors.as_array().into_iter().flatten();
+    errors
+        .map(|error| error.pointer(at).and_then(Value::as_str).unwrap_or("none"))
+        .collect()
+}
+
+/// Whether the only field is a payload with this user error and nothing else.
+fn is_told(data: &Value, code: &str) -> bool {
+    let payloads: Vec<&Value> = data
+        .as_object()
+        .into_iter()
+        .flat_map(|data| data.values())
+        .collect();
+    let [Value::Object(payload)] = payloads[..] else {
+        return false;
+    };
+    let mut rest = payload.clone();
+    let errors = rest.remove("userErrors").unwrap_or_default();
+    codes(&errors, "/code") == [code] && is_nothing(&Value::Object(rest))
+}
+
+/// Whether a value says nothing: a list without elements with its count, or null.
+pub fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(entries) => entries.iter().all(is_nothing),
+        Value::Object(fields) => fields.values().all(is_nothing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn verdict(answer: &Value, expected: &Expected) -> Result<(), String> {
+        let marks = [
+            Mark {
+                of: vec![Group::General],
+                text: "hers".to_owned(),
+            },
+            Mark {
+                of: vec![Group::Open, Group::Secret],
+                text: "ours".to_owned(),
+            },
+        ];
+        judge(answer, expected, &marks, &BTreeSet::from([Group::Open]))
+    }
+
+    #[test]
+    fn a_leak_is_found_wherever_it_stands_and_whatever_was_expected() {
+        let leaks = [
+            json!({"data": {"webhook": {"name": "hers"}}}),
+            json!({"data": {"webhooks": {"nodes": [null, {"headers": [{"value": "x hers y"}]}]}}}),
+            json!({"data": {"webhook": null}, "errors": [{"message": "no hers", "extensions": {"code": "FORBIDDEN"}}]}),
+            json!({"data": null, "errors": [{"message": "no", "extensions": {"code": "FORBIDDEN", "at": "hers"}}]}),
+            json!({"data": {"x": {"userErrors": [{"code": "NOT_FOUND", "message": "hers"}]}}}),
+            json!({"data": {"hers": null}, "extensions": {"cost": "hers"}}),
+        ];
+        for leak in leaks {
+            for expected in [
+                Expected::Refused("FORBIDDEN"),
+                Expected::Told("NOT_FOUND"),
+                Expected::Nothing,
+                Expected::Shown(BTreeSet::new()),
+                Expected::Own,
+            ] {
+                let found = verdict(&leak, &expected).unwrap_err();
+                assert!(found.starts_with("it leaks \"hers\""), "{found}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_what_was_expected_and_nothing_besides() {
+        let open = || Expected::Shown(BTreeSet::from([Group::Open]));
+        let refusal = json!([{"message": "No.", "extensions": {"code": "FORBIDDEN"}}]);
+        let told = json!([{"code": "NOT_FOUND", "message": "No."}]);
+        let page =
+            json!({"nodes": [], "totalCount": 0, "pageInfo": {"hasNextPage": false, "endCursor": null}});
+        let table = [
+            (
+                json!({"data": null, "errors": refusal}),
+                Expected::Refused("FORBIDDEN"),
+                true,
+            ),
+            (json!({"errors": refusal}), Expected::Refused("FORBIDDEN"), true),
+            (
+                json!({"errors": refusal}),
+                Expected::Refused("UNAUTHENTICATED"),
+                false,
+            ),
+            (
+                json!({"data": {"a": null}, "errors": refusal}),
+                Expected::Refused("FORBIDDEN"),
+                false,
+            ),
+            (json!({"data": null}), Expected::Refused("FORBIDDEN"), false),
+            (
+                json!({"errors": [{"message": "?"}]}),
+                Expected::Refused("FORBIDDEN"),
+                false,
+            ),
+            (
+                json!({"data": {"x": {"webhook": null, "userErrors": told}}}),
+                Expected::Told("NOT_FOUND"),
+                true,
+            ),
+            (
+                json!({"data": {"x": {"webhook": null, "userErrors": told}}}),
+                Expected::Told("FORBIDDEN"),
+                false,
+            ),
+            (
+                json!({"data": {"x": {"count": 1, "userErrors": told}}}),
+                Expected::Told("NOT_FOUND"),
+                false,
+            ),
+            (
+                json!({"data": {"x": {"userErrors": []}}}),
+                Expected::Told("NOT_FOUND"),
+                false,
+            ),
+            (
+                json!({"data": null, "errors": refusal}),
+                Expected::Told("FORBIDDEN"),
+                false,
+            ),
+            (
+                json!({"data": {"webhook": null, "webhooks": page}}),
+                Expected::Nothing,
+                true,
+            ),
+            (
+                json!({"data": {"webhooks": {"totalCount": 3}}}),
+                Expected::Nothing,
+                false,
+            ),
+            (
+                json!({"data": {"webhooks": {"pageInfo": {"hasNextPage": true}}}}),
+                Expected::Nothing,
+                false,
+            ),
+            (
+                json!({"data": {"webhook": null}, "errors": refusal}),
+                Expected::Nothing,
+                false,
+            ),
+            (json!({"data": {"event": {"id": "ours"}}}), open(), true),
+            (json!({"data": {"event": null}}), open(), false),
+            (
+                json!({"data": {"event": {"id": "ours"}}, "errors": refusal}),
+                open(),
+                false,
+            ),
+            (json!({"data": {"viewer": {"userId": "8"}}}), Expected::Own, true),
+            (json!({"data": null}), Expected::Own, false),
+            (
+                json!({"data": {"viewer": null}, "errors": refusal}),
+                Expected::Own,
+                false,
+            ),
+        ];
+        for (answer, expected, good) in table {
+            let found = verdict(&answer, &expected);
+            assert_eq!(found.is_ok(), good, "{answer} as {expected:?}: {found:?}");
+        }
+    }
+}

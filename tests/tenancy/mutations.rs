@@ -1,0 +1,90 @@
+//! Mutations: refused to everybody whom they do not obey, without effect, and working for whom they do.
+
+use serde_json::{Value, json};
+use tenterhook_harness::client::Client;
+
+use super::cast::{OPERATOR, everybody, find};
+use super::estate::Estate;
+use super::schema::{Field, Schema};
+use super::verdicts::{Entry, MUTATIONS, QUERIES, TYPES, refusal_of};
+use super::{FAR, ask, called, faults, has_value, mutation, none, schema};
+
+/// All that an operator can read of the estate, and what its receivers have got.
+async fn state(schema: &Schema, estate: &Estate, operator: &Client) -> Vec<Value> {
+    let mut state = Vec::new();
+    for (field, arguments, ..) in QUERIES.iter().filter(|(field, ..)| *field != "webhookQuota") {
+        let kind = &schema.field("Query", field).expect("checked by name").kind;
+        let question = format!(
+            "{{ {} {{ {} }} }}",
+            called(field, arguments),
+            schema.everything(kind, FAR)
+        );
+        let answer = ask(operator, &estate.fill(&question)).await;
+        assert!(answer["errors"].is_null(), "an operator can read it: {answer}");
+        state.push(answer["data"].clone());
+    }
+    state.extend(
+        estate
+            .receivers
+            .iter()
+            .map(|receiver| json!(receiver.journal().len())),
+    );
+    state
+}
+
+/// What a mutation that worked has to show: every field of its payload, and of what exists in payloads only.
+fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
+    let of_payloads = |field: &Field| {
+        let entry = TYPES.iter().find(|(name, ..)| *name == field.kind);
+        matches!(entry, Some((_, Entry::Payload, _)))
+    };
+    let mut lacking = Vec::new();
+    for field in schema
+        .fields(of)
+        .iter()
+        .filter(|field| field.name != "userErrors")
+    {
+        let value = &payload[&field.name];
+        if !has_value(value) {
+            lacking.push(format!("{of}.{}", field.name));
+        } else if of_payloads(field) {
+            lacking.extend(self::lacking(schema, &field.kind, &value[0]));
+        }
+    }
+    lacking
+}
+
+/// Each mutation on what is the user's, by everybody whom it does not obey: refused, and nothing has changed. Then by
+/// whom it does obey: it works.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mutation_obeys_whom_it_should() {
+    let (schema, estate) = (schema(), Estate::new().await);
+    let everybody = everybody(&estate.world);
+    let operator = &find(&everybody, OPERATOR).client;
+    let before = state(&schema, &estate, operator).await;
+    let mut found = Vec::new();
+    for (name, input, duty, ..) in MUTATIONS {
+        let question = mutation(&schema, name, input);
+        found.extend(faults(&estate, &everybody, &question, |who| refusal_of(who, *duty)).await);
+    }
+    none(&found);
+    estate.world.settle().await;
+    let after = state(&schema, &estate, operator).await;
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before, after, "whoever is refused changes nothing");
+    }
+
+    for (name, input, _, by, _) in MUTATIONS.iter().filter(|(.., by, _)| !by.is_empty()) {
+        let question = estate.fill(&mutation(&schema, name, input));
+        let answer = ask(&find(&everybody, by).client, &question).await;
+        estate.world.settle().await;
+        let payload = &answer["data"][*name];
+        let kind = &schema.field("Mutation", name).expect("checked by name").kind;
+        let lacking = lacking(&schema, kind, payload);
+        if payload["userErrors"] != json!([]) || !lacking.is_empty() {
+            found.push(format!("{by}: {question}\n    lacks {lacking:?}: {answer}"));
+        }
+    }
+    none(&found);
+    estate.world.verify().await;
+}

@@ -1,0 +1,100 @@
+//! Subscriptions: what is told to whom while things happen.
+
+use serde_json::json;
+
+use super::cast::{Kind, OWNER, STRANGERS, everybody, find};
+use super::estate::{self, Estate};
+use super::judge::{Expected, judge};
+use super::verdicts::{SUBSCRIPTIONS, answer_to};
+use super::{FAR, ask, called, mutation, none, schema};
+
+/// Events that are published, every other one for everybody in the company. Ten failures ban what fails.
+const EVENTS: usize = 24;
+/// More than a subscription can be told of what happens here.
+const MOST_EVENTS: usize = 500;
+
+/// Each subscription, followed by everybody while things happen to the user's webhooks: who may not see them is told
+/// nothing of it, and what is the follower's own comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_subscription_tells_each_follower_what_is_theirs() {
+    let (schema, estate) = (schema(), Estate::new().await);
+    let everybody = everybody(&estate.world);
+    let mut followers = Vec::new();
+    for who in &everybody {
+        let Ok(mut live) = who.client.live().await else {
+            assert_eq!(who.kind, Kind::Nobody, "{} may connect", who.name);
+            continue;
+        };
+        assert_ne!(who.kind, Kind::Nobody, "{} may not connect", who.name);
+        let mut followed = Vec::new();
+        for row in SUBSCRIPTIONS {
+            let (field, arguments, ..) = row;
+            let kind = &schema.field("Subscription", field).expect("checked by name").kind;
+            let call = estate.fill(&called(field, arguments));
+            let document = format!("subscription {{ {call} {{ {} }} }}", schema.everything(kind, FAR));
+            let id = live
+                .subscribe(&document, json!({}))
+                .await
+                .expect("the socket is open");
+            followed.push((row, id));
+        }
+        followers.push((who, live, followed));
+    }
+    for event in [estate::secret(), estate::open()].iter().cycle().take(EVENTS) {
+        let platform = estate.world.platform();
+        platform
+            .publish_one(event.clone())
+            .await
+            .expect("the platform may publish");
+        let elsewhere = estate.world.company(estate::ELSEWHERE).publish().await;
+        elsewhere.expect("the platform may publish");
+        estate.world.settle().await;
+    }
+    let owner = &find(&everybody, OWNER).client;
+    let change = mutation(&schema, "updateWebhook", "id: <general>, eventAction: CHANGE");
+    ask(owner, &estate.fill(&change)).await;
+    let mut found = Vec::new();
+    for (who, live, followed) in &mut followers {
+        if STRANGERS.contains(&who.name) {
+            let (_, id) = followed
+                .iter()
+                .find(|(row, _)| row.0 == "attemptRecorded")
+                .expect("a row");
+            // Of their own there are at least so many, and the last come after all that came before.
+            for _ in 0..EVENTS / 2 {
+                let event = live.event(id).await;
+                let event = event.unwrap_or_else(|error| panic!("{}: {error}", who.name));
+                let answer = json!({"data": event});
+                found.extend(judge(&answer, &Expected::Own, &estate.marks, &who.sees()).err());
+            }
+        }
+        for ((field, arguments, gate, shows, _), id) in followed {
+            let expected = answer_to(who, *gate, *shows);
+            let mut told = Vec::new();
+            let answer = loop {
+                let events = live
+                    .rest(id)
+                    .await
+                    .unwrap_or_else(|error| panic!("{}: {error}", who.name));
+                told.extend(events.into_iter().map(|mut event| event["payload"].take()));
+                let answer = match (&expected, &told[..]) {
+                    (Expected::Refused(_), [errors]) => json!({"errors": errors}),
+                    _ => json!({"data": told}),
+                };
+                let lacks = judge(&answer, &expected, &estate.marks, &who.sees()).is_err();
+                if !lacks || !matches!(expected, Expected::Shown(_)) || told.len() > MOST_EVENTS {
+                    break answer;
+                }
+                // It is on its way: the feed is read every moment.
+                let event = live.next(id).await;
+                let mut event =
+                    event.unwrap_or_else(|error| panic!("{}: {field}({arguments}): {error}", who.name));
+                told.push(event["payload"].take());
+            };
+            let fault = judge(&answer, &expected, &estate.marks, &who.sees()).err();
+            found.extend(fault.map(|fault| format!("{}: {field}({arguments})\n    {fault}", who.name)));
+        }
+    }
+    none(&found);
+    estate.world.verify().await;
+}
