@@ -36,10 +36,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut search_after = Duration::ZERO;
     let mut searched_at = shared.clock.monotonic();
     while !shared.is_stopping() {
-        let search_due = shared.clock.monotonic().duration_since(searched_at) >= search_after;
         let round = async {
-            if search_due {
+            let began = shared.clock.monotonic();
+            if began.duration_since(searched_at) >= search_after {
                 search(&shared).await?;
+                searched_at = shared.clock.monotonic();
+                search_after = pause_after(searched_at.duration_since(began));
             }
             claim_due(&shared).await
         };
@@ -52,15 +54,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 continue;
             }
         }
-        if search_due {
-            let took = shared
-                .clock
-                .monotonic()
-                .duration_since(searched_at)
-                .saturating_sub(search_after);
-            searched_at = shared.clock.monotonic();
-            search_after = SEARCH_EVERY.max(took.min(SEARCH_EVERY) * SEARCH_SHARE);
-        }
         let next = shared.calendar().next();
         tokio::select! {
             () = shared.clock.park(shared.look.notified()) => {}
@@ -68,6 +61,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = shared.clock.real_sleep(search_after) => {}
         }
     }
+}
+
+/// How long after a search that took so long the next one is due.
+fn pause_after(took: Duration) -> Duration {
+    SEARCH_EVERY.max(took.min(SEARCH_EVERY) * SEARCH_SHARE)
 }
 
 /// Finds every webhook with open deliveries, whoever made them.
@@ -173,5 +171,17 @@ async fn end_unsent(
         if i64::try_from(ended).unwrap_or(i64::MAX) < UNSENT {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_is_followed_by_fifty_times_its_length_or_five_seconds() {
+        let pause = |took| pause_after(Duration::from_millis(took)).as_millis();
+        assert_eq!([pause(0), pause(100), pause(101)], [5_000, 5_000, 5_050]);
+        assert_eq!([pause(5_000), pause(60_000)], [250_000, 250_000]);
     }
 }
