@@ -171,9 +171,10 @@ impl<L: 'static> Rounds<L> {
             if let Poll::Ready(done) = asking(&mut Context::from_waker(&self.waker)) {
                 return Poll::Ready(done);
             }
-            // A long list is gone through in pieces, each of which wakes the next: the round is not over.
+            // A long list is gone through in pieces, each of which wakes the next: the round is not over. It goes on in
+            // the task's next turn: within this one, what has used up the runtime's budget would wake itself for ever.
             if self.woken.again.load(Ordering::Acquire) {
-                continue;
+                return Poll::Pending;
             }
             let mut asked = self
                 .gathering
@@ -276,6 +277,19 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(readings_for(1000).await, 3);
         }
+    }
+
+    /// The runtime gives a task's turn 128 steps; then everything says that it is not ready, and wakes itself.
+    #[tokio::test]
+    async fn what_needs_more_than_a_turn_of_its_task_goes_on_in_the_next() {
+        let gathering = Gathering::new(Arithmetic::default());
+        let asking = async {
+            for _ in 0..1000 {
+                tokio::task::coop::consume_budget().await;
+            }
+            gathering.one(7).await
+        };
+        assert_eq!(gathering.run(asking).await, Ok(Some(14)));
     }
 
     #[tokio::test]
