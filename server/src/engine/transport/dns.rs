@@ -6,20 +6,22 @@
 //! file is read once, at the start. Does not know what else a machine may have to look names up in (mDNS, LDAP), and does
 //! not vet: [`super::resolve`] does, in every lookup, whatever lies in the cache.
 
+mod sockets;
+
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
+use hickory_resolver::{Resolver as Hickory, ResolverBuilder};
 
-use super::classify::is_exhaustion;
+use self::sockets::Sockets;
+
 use super::resolve::Resolver;
 
 /// How long a server may take before it, or another, is asked again.
@@ -39,7 +41,10 @@ const UNCONFIGURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 
 /// Looks names up in the DNS. Clones share what is remembered.
 #[derive(Clone)]
-pub struct DnsResolver(TokioResolver);
+pub struct DnsResolver {
+    resolver: Hickory<Sockets>,
+    sockets: Sockets,
+}
 
 /// The resolver could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +58,14 @@ impl DnsResolver {
     ///
     /// If the resolver cannot be built.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, NoResolver> {
+        let sockets = Sockets::default();
         let mut builder = if servers.is_empty() {
-            TokioResolver::builder_tokio().unwrap_or_else(|error| {
+            Hickory::builder(sockets.clone()).unwrap_or_else(|error| {
                 tracing::warn!(%error, "no DNS server is configured on this machine; asking {UNCONFIGURED}");
-                asking(&[UNCONFIGURED])
+                asking(&[UNCONFIGURED], &sockets)
             })
         } else {
-            asking(servers)
+            asking(servers, &sockets)
         };
         let ResolverOpts {
             timeout,
@@ -79,11 +85,12 @@ impl DnsResolver {
         *max_active_requests = ASKED_AT_ONCE;
         *positive_max_ttl = Some(REMEMBERED);
         *negative_max_ttl = Some(MISSING_REMEMBERED);
-        builder.build().map(Self).map_err(NoResolver)
+        let resolver = builder.build().map_err(NoResolver)?;
+        Ok(Self { resolver, sockets })
     }
 }
 
-fn asking(servers: &[SocketAddr]) -> hickory_resolver::ResolverBuilder<TokioRuntimeProvider> {
+fn asking(servers: &[SocketAddr], sockets: &Sockets) -> ResolverBuilder<Sockets> {
     let server = |address: &SocketAddr| {
         let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
             connection.port = address.port();
@@ -93,7 +100,7 @@ fn asking(servers: &[SocketAddr]) -> hickory_resolver::ResolverBuilder<TokioRunt
     };
     let servers = servers.iter().map(server).collect();
     let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    Hickory::builder_with_config(config, sockets.clone())
 }
 
 impl Resolver for DnsResolver {
@@ -101,23 +108,15 @@ impl Resolver for DnsResolver {
         Box::pin(async move {
             let mut name = Name::from_ascii(host).map_err(io::Error::other)?;
             name.set_fqdn(true);
-            match self.0.lookup_ip(name).await {
+            let lacked = self.sockets.lacked();
+            match self.resolver.lookup_ip(name).await {
                 Ok(found) => Ok(found.iter().collect()),
-                Err(error) => Err(true_cause(io::Error::other(error))),
+                // That nobody answered is all that the resolver says where it had no socket to ask with.
+                Err(error) if !error.is_no_records_found() && self.sockets.lacked() != lacked => {
+                    Err(Sockets::lack())
+                }
+                Err(error) => Err(io::Error::other(error)),
             }
         })
-    }
-}
-
-/// Descriptors that a lookup may need at once: a socket for each of two name servers, over UDP and over TCP.
-const DESCRIPTORS_OF_A_LOOKUP: usize = 4;
-
-/// Where this process has no descriptor left, a lookup says that nobody answered: so look whether that is why before a
-/// receiver is blamed. One that became free meanwhile is not noticed.
-fn true_cause(error: io::Error) -> io::Error {
-    let sockets = (0..DESCRIPTORS_OF_A_LOOKUP).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
-    match sockets.collect::<io::Result<Vec<_>>>() {
-        Err(lack) if is_exhaustion(&lack) => lack,
-        _ => error,
     }
 }
