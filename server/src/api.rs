@@ -29,6 +29,7 @@ pub mod loaders;
 pub mod node;
 pub mod notices;
 pub mod operation;
+mod parsed;
 pub mod persisted;
 mod plain;
 pub mod publishing;
@@ -82,6 +83,7 @@ pub fn router(services: Arc<Services>) -> Router {
         services: services.clone(),
         rates: Arc::new(Rates::new(&services.settings.api)),
         admission: Admission::new(&services.settings.api),
+        parsed: Arc::default(),
     };
     let graphql = Router::new()
         .route(

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// glibc's allocator keeps what a flood of large publications took for good, and takes a fifth of a delivery's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     tenterhook::cli::main()
 }

@@ -5,6 +5,8 @@
 //! under way as [`ApiSettings::publishing_calls`] says. What is refused is coded `UNAVAILABLE`: another process may have
 //! room. Does not promise any company its share: that is the engine's door.
 
+mod subject;
+
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::document::MAX_JSON_VALUES;
 use super::error::ApiError;
 use super::http::BODY_LIMIT;
+pub use self::subject::subject;
 use crate::config::ApiSettings;
 
 /// What a JSON value is reckoned with: as parsed, as GraphQL's and as an event's, each with what the allocator adds.

@@ -22,13 +22,14 @@ pub use self::body::{BODY_LIMIT, PUBLISHING_LIMIT};
 pub use self::negotiation::Media;
 use self::negotiation::is_encoded;
 pub(super) use self::negotiation::is_json;
-use super::admission::Admission;
+use super::admission::{Admission, subject};
 use super::auth::authenticate;
 use super::context::{Services, Session};
 use super::document;
 use super::error::{ApiError, ErrorCode, retry_after_of};
 pub use super::operation::{Admitted, Posted, admit, execute};
 use super::operation::{refused as unadmitted, run};
+use super::parsed::ParsedDocuments;
 use super::rates::Rates;
 use super::schema::ApiSchema;
 use super::sse;
@@ -48,6 +49,8 @@ pub struct Endpoint {
     pub rates: Arc<Rates>,
     /// How much of publishing may be under way.
     pub admission: Admission,
+    /// Documents that were parsed before.
+    pub parsed: Arc<ParsedDocuments>,
 }
 
 /// Why a request is answered without an execution.
@@ -190,6 +193,10 @@ async fn read(endpoint: &Endpoint, session: &Session, body: Body) -> Result<Post
         }
     };
     let bytes = body::read(&endpoint.services, body, limit).await?;
+    if let Some((company, events)) = subject(&bytes).filter(|_| of_platform) {
+        let room = endpoint.services.publisher.room_for(company, events);
+        room.map_err(ApiError::from).inspect_err(refused)?;
+    }
     if let Some(place) = &mut place {
         let values = document::check_json(&bytes, most_values).map_err(ApiError::from)?;
         endpoint.admission.values(place, values).inspect_err(refused)?;

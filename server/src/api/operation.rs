@@ -117,21 +117,26 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         .named()
         .and_then(|named| services.documents.find(named))
         .and_then(|found| {
-            document::check(&found.text)?;
-            Ok(found)
+            let known = endpoint.parsed.get(&found.text);
+            if known.is_none() {
+                document::check(&found.text)?;
+            }
+            Ok((found, known))
         });
     let variables = posted.variables.unwrap_or_default();
     let found = found.and_then(|found| {
         document::check_variables(variables.len())?;
         Ok(found)
     });
-    let (mut request, parsed) = match &found {
-        Ok(found) => {
+    let mut request = match &found {
+        Ok((found, known)) => {
             let mut request = Request::new(&*found.text);
-            let parsed = request.parsed_query().is_ok();
-            (request, parsed)
+            if let Some(known) = known {
+                request.set_parsed_query((**known).clone());
+            }
+            request
         }
-        Err(_) => (Request::new(""), false),
+        Err(_) => Request::new(""),
     };
     let name = posted.operation_name.as_deref();
     let (kind, purpose) = match request.parsed_query() {
@@ -143,7 +148,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         .rates
         .take(&session, purpose, services.clock.monotonic())
         .map_err(ApiError::rate_limited)?;
-    let found = found?;
+    let (found, known) = found?;
     let place = match purpose {
         Purpose::Publishing => {
             let admitted = endpoint.admission.call(posted.place);
@@ -151,8 +156,11 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         }
         Purpose::Rest => posted.place,
     };
-    if parsed {
+    if let Ok(document) = request.parsed_query() {
         services.documents.keep(&found);
+        if known.is_none() {
+            endpoint.parsed.keep(&found.text, document);
+        }
     }
     request = request
         .variables(Variables::from_json(variables.into()))

@@ -89,23 +89,22 @@ impl Door {
         if self.closed.is_cancelled() {
             return Err(PublishError::Stopping);
         }
-        if inside.calls >= WAITING_CALLS {
-            return Err(PublishError::Full);
-        }
+        inside.check(company, call.drafts.len(), self.share)?;
         let inside = &mut *inside;
         let waiting = inside.waiting.entry(company).or_default();
         if waiting.calls.is_empty() {
             inside.turns.push_back(company);
-        } else if waiting.events + call.drafts.len() > self.share.events
-            || waiting.calls.len() >= self.share.calls
-        {
-            return Err(PublishError::Crowded);
         }
         waiting.events += call.drafts.len();
         waiting.calls.push_back(call);
         inside.calls += 1;
         self.moved.notify_waiters();
         Ok(())
+    }
+
+    /// Whether a call with so many events of a company would be taken in now, or why not.
+    pub fn room_for(&self, company: CompanyId, events: usize) -> Result<(), PublishError> {
+        self.inside().check(company, events, self.share)
     }
 
     /// The next group; `None` once the door is closed and nobody waits.
@@ -142,6 +141,20 @@ impl Door {
 }
 
 impl Inside {
+    /// A company with nothing waiting may always come, however large its call.
+    fn check(&self, company: CompanyId, events: usize, share: Share) -> Result<(), PublishError> {
+        if self.calls >= WAITING_CALLS {
+            return Err(PublishError::Full);
+        }
+        let crowded = |waiting: &Waiting| {
+            waiting.events + events > share.events || waiting.calls.len() >= share.calls
+        };
+        match self.waiting.get(&company) {
+            Some(waiting) if crowded(waiting) => Err(PublishError::Crowded),
+            _ => Ok(()),
+        }
+    }
+
     /// A call of each company in turn, as long as they fit. Who is passed over comes first in the next group.
     fn take(&mut self) -> (Vec<Call>, BTreeSet<CompanyId>) {
         let (mut calls, mut companies, mut events) = (Vec::new(), BTreeSet::new(), 0);

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::door::Door;
 use super::metrics::Metrics;
 use crate::model::event::{Draft, Event};
+use crate::model::ids::CompanyId;
 use crate::store::StoreError;
 
 /// What became of one draft.
@@ -68,6 +69,11 @@ impl Publisher {
     /// Counts a publication that was refused before it came here, because there was no room for it.
     pub fn note_refused(&self) {
         self.metrics.publication_refused();
+    }
+
+    /// Whether so many events of a company could be taken in now; refuses them as [`publish`](Self::publish) would.
+    pub fn room_for(&self, company: CompanyId, events: usize) -> Result<(), PublishError> {
+        self.door.room_for(company, events)
     }
 
     /// Stores every draft with its deliveries, or none of them, and answers in the order given.

@@ -3,7 +3,8 @@
 //! Promises that a webhook has at most its share in flight and in memory, and a host its share of all that lead there;
 //! that companies take turns and within a company its webhooks, and that receivers that are slow, or have yet to show
 //! that they are not, hold at most half of all places, on the wire and, of what is claimed for them, in memory: a slow
-//! or dead receiver delays nobody else. Does not promise any order of deliveries (D11).
+//! or dead receiver delays nobody else. Of that half, whoever has yet to show it goes first: one that answers is known
+//! for it after one attempt, however many hang. Does not promise any order of deliveries (D11).
 
 mod hosts;
 
@@ -26,9 +27,9 @@ pub const MAX_HELD: usize = 10_000;
 /// is under way to us then still comes: a claim brings what there was room for and one delivery of each lane besides, a
 /// publication what its caller was admitted with.
 pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
-/// Deliveries held for webhooks that are slow or unproven when another one is claimed for such: were it all, thousands of
-/// receivers that hang would leave no room for those that answer.
-pub const MAX_UNPROVEN_HELD: usize = MAX_HELD / 2;
+/// Deliveries held for webhooks that are slow when another one is claimed for such, and likewise for webhooks that nobody
+/// knows yet: were it all, thousands of receivers that hang would leave no room for those that answer.
+pub const MAX_UNPROVEN_HELD: usize = MAX_HELD / 4;
 /// Deliveries held for one webhook.
 pub const MAX_HELD_PER_WEBHOOK: usize = 256;
 /// A receiver that answers slower than this is slow.
@@ -68,7 +69,7 @@ pub struct Held {
 impl Held {
     /// Of its payload.
     pub fn bytes(&self) -> usize {
-        let text = |json: &Option<String>| json.as_ref().map_or(0, String::len);
+        let text = |json: &Option<Arc<str>>| json.as_ref().map_or(0, |text| text.len());
         text(&self.event.data) + text(&self.event.previous)
     }
 }
@@ -84,6 +85,28 @@ pub enum Pace {
     Unsent,
 }
 
+/// What is known of a receiver's pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It has not been called, or too long ago.
+    Unknown,
+    /// It timed out, or took longer than [`SLOW`].
+    Slow,
+    /// It answered in time, or failed so.
+    Proven,
+}
+
+/// Which ring a webhook waits in, in the order in which the unproven ones are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    /// Proven.
+    Proven,
+    /// Unknown, with nothing on the wire.
+    First,
+    /// Unknown with something on the wire, or slow.
+    Later,
+}
+
 #[derive(Debug)]
 struct PerWebhook {
     company: CompanyId,
@@ -92,9 +115,11 @@ struct PerWebhook {
     waiting: VecDeque<Held>,
     in_flight: usize,
     cap: usize,
-    proven: bool,
-    /// In a ring, or turned away by its host and to come back.
-    in_ring: bool,
+    standing: Standing,
+    /// The ring whose turn counts for it: it may stand in others still, from before its rank changed.
+    in_ring: Option<Rank>,
+    /// Turned away by its host, and to come back.
+    turned_away: bool,
     /// Whether its attempts in flight are counted as slow: fixed when each starts.
     slow_in_flight: usize,
 }
@@ -106,6 +131,52 @@ impl PerWebhook {
 
     fn may_start(&self) -> bool {
         !self.waiting.is_empty() && self.in_flight < self.cap
+    }
+
+    fn rank(&self) -> Rank {
+        match self.standing {
+            Standing::Proven => Rank::Proven,
+            Standing::Unknown if self.in_flight == 0 => Rank::First,
+            Standing::Unknown | Standing::Slow => Rank::Later,
+        }
+    }
+}
+
+/// How much is held for webhooks of each standing that is not proven.
+#[derive(Debug, Default)]
+struct UnprovenHeld {
+    unknown: usize,
+    slow: usize,
+}
+
+impl UnprovenHeld {
+    fn of(&mut self, standing: Standing) -> Option<&mut usize> {
+        match standing {
+            Standing::Unknown => Some(&mut self.unknown),
+            Standing::Slow => Some(&mut self.slow),
+            Standing::Proven => None,
+        }
+    }
+
+    fn add(&mut self, standing: Standing, deliveries: usize) {
+        if let Some(held) = self.of(standing) {
+            *held += deliveries;
+        }
+    }
+
+    fn remove(&mut self, standing: Standing, deliveries: usize) {
+        if let Some(held) = self.of(standing) {
+            *held = held.saturating_sub(deliveries);
+        }
+    }
+
+    /// How many more may be claimed for webhooks of this standing.
+    fn room(&self, standing: Standing) -> usize {
+        match standing {
+            Standing::Unknown => MAX_UNPROVEN_HELD.saturating_sub(self.unknown),
+            Standing::Slow => MAX_UNPROVEN_HELD.saturating_sub(self.slow),
+            Standing::Proven => MAX_HELD,
+        }
     }
 }
 
@@ -144,11 +215,12 @@ pub struct Queue {
     places: Places,
     webhooks: HashMap<WebhookId, PerWebhook>,
     proven: Ring,
-    unproven: Ring,
+    first: Ring,
+    later: Ring,
     unproven_turn: bool,
     hosts: Hosts,
     held: usize,
-    unproven_held: usize,
+    unproven_held: UnprovenHeld,
     held_bytes: usize,
     in_flight: usize,
     slow_in_flight: usize,
@@ -161,11 +233,12 @@ impl Queue {
             places,
             webhooks: HashMap::new(),
             proven: Ring::default(),
-            unproven: Ring::default(),
+            first: Ring::default(),
+            later: Ring::default(),
             unproven_turn: false,
             hosts: Hosts::new(places.per_host),
             held: 0,
-            unproven_held: 0,
+            unproven_held: UnprovenHeld::default(),
             held_bytes: 0,
             in_flight: 0,
             slow_in_flight: 0,
@@ -185,15 +258,16 @@ impl Queue {
             waiting: VecDeque::new(),
             in_flight: 0,
             cap: self.places.per_webhook,
-            proven: false,
-            in_ring: false,
+            standing: Standing::Unknown,
+            in_ring: None,
+            turned_away: false,
             slow_in_flight: 0,
         });
         if entry.in_flight == 0 {
             entry.host = host;
         }
         self.held_bytes += held.bytes();
-        self.unproven_held += usize::from(!entry.proven);
+        self.unproven_held.add(entry.standing, 1);
         entry.waiting.push_back(held);
         self.held += 1;
         self.enter_ring(webhook);
@@ -206,35 +280,43 @@ impl Queue {
         }
         self.unproven_turn = !self.unproven_turn;
         let unproven_first = self.unproven_turn;
-        self.pop_from(unproven_first)
-            .or_else(|| self.pop_from(!unproven_first))
+        let unproven = |queue: &mut Self| {
+            queue
+                .pop_from(Rank::First)
+                .or_else(|| queue.pop_from(Rank::Later))
+        };
+        if unproven_first {
+            unproven(self).or_else(|| self.pop_from(Rank::Proven))
+        } else {
+            self.pop_from(Rank::Proven).or_else(|| unproven(self))
+        }
     }
 
-    fn pop_from(&mut self, unproven: bool) -> Option<Held> {
+    fn pop_from(&mut self, rank: Rank) -> Option<Held> {
+        let unproven = rank != Rank::Proven;
         if unproven && self.slow_in_flight >= self.places.slow() {
             return None;
         }
         loop {
-            let webhook = if unproven {
-                self.unproven.pop()?
-            } else {
-                self.proven.pop()?
-            };
+            let webhook = self.ring(rank).pop()?;
             let Some(entry) = self.webhooks.get_mut(&webhook) else {
                 continue;
             };
-            entry.in_ring = false;
+            if entry.in_ring != Some(rank) {
+                continue;
+            }
+            entry.in_ring = None;
             if !entry.may_start() {
                 continue;
             }
-            if entry.proven == unproven {
+            if entry.rank() != rank {
                 self.enter_ring(webhook);
                 continue;
             }
             if let Some(host) = &entry.host
                 && !self.hosts.take(host, webhook)
             {
-                entry.in_ring = true;
+                entry.turned_away = true;
                 continue;
             }
             let held = entry.waiting.pop_front();
@@ -256,9 +338,7 @@ impl Queue {
         let Some(entry) = self.webhooks.get_mut(&webhook) else {
             return;
         };
-        if !entry.proven {
-            self.unproven_held = self.unproven_held.saturating_sub(entry.held());
-        }
+        self.unproven_held.remove(entry.standing, entry.held());
         entry.in_flight = entry.in_flight.saturating_sub(1);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.held = self.held.saturating_sub(1);
@@ -268,18 +348,20 @@ impl Queue {
         }
         match pace {
             Pace::TimedOut => {
-                entry.proven = false;
+                entry.standing = Standing::Slow;
                 entry.cap = (entry.cap / 2).max(1);
             }
             Pace::Took(duration) => {
-                entry.proven = duration < SLOW;
+                entry.standing = if duration < SLOW {
+                    Standing::Proven
+                } else {
+                    Standing::Slow
+                };
                 entry.cap = (entry.cap + 1).min(self.places.per_webhook);
             }
             Pace::Unsent => {}
         }
-        if !entry.proven {
-            self.unproven_held += entry.held();
-        }
+        self.unproven_held.add(entry.standing, entry.held());
         let host = entry.host.clone();
         self.enter_ring(webhook);
         if let Some(host) = host {
@@ -291,7 +373,7 @@ impl Queue {
     fn come_back(&mut self, host: &Host) {
         for webhook in self.hosts.give_back(host) {
             if let Some(entry) = self.webhooks.get_mut(&webhook) {
-                entry.in_ring = false;
+                entry.turned_away = false;
             }
             self.enter_ring(webhook);
         }
@@ -311,30 +393,27 @@ impl Queue {
         MAX_HELD_BYTES.saturating_sub(self.held_bytes)
     }
 
-    /// How many more of this webhook's deliveries may be claimed: of one that is slow or unproven, no more than go on the
-    /// wire.
+    /// How many more of this webhook's deliveries may be claimed: of one that is slow or unknown, no more than go on the
+    /// wire, and past half of what may be held for such, one.
     pub fn room_for(&self, webhook: WebhookId) -> usize {
         let entry = self.webhooks.get(&webhook);
         let held = entry.map_or(0, PerWebhook::held);
-        let (of_webhook, in_all) = match entry {
-            Some(entry) if entry.proven => (MAX_HELD_PER_WEBHOOK, MAX_HELD),
-            Some(entry) => (entry.cap, self.unproven_room()),
-            None => (self.places.per_webhook, self.unproven_room()),
+        let standing = entry.map_or(Standing::Unknown, |entry| entry.standing);
+        let in_all = self.unproven_held.room(standing);
+        let of_webhook = match standing {
+            Standing::Proven => MAX_HELD_PER_WEBHOOK,
+            Standing::Unknown | Standing::Slow if in_all <= MAX_UNPROVEN_HELD / 2 => 1,
+            Standing::Unknown | Standing::Slow => entry.map_or(self.places.per_webhook, |entry| entry.cap),
         };
         of_webhook.saturating_sub(held).min(in_all).min(self.room())
     }
 
-    fn unproven_room(&self) -> usize {
-        MAX_UNPROVEN_HELD.saturating_sub(self.unproven_held)
-    }
-
     /// Webhooks that are to be given nothing more for now: at least half full, so that a flood goes to the table
-    /// while what is held is worked off; or slow, with as many as go on the wire, while such hold their share.
+    /// while what is held is worked off; or slow or unknown, with as many as go on the wire, while such hold their share.
     pub fn full(&self) -> Vec<WebhookId> {
-        let crowded = self.unproven_room() == 0;
         let full = |entry: &PerWebhook| {
             entry.held() >= MAX_HELD_PER_WEBHOOK / 2
-                || (crowded && !entry.proven && entry.held() >= entry.cap)
+                || (self.unproven_held.room(entry.standing) == 0 && entry.held() >= entry.cap)
         };
         self.webhooks
             .iter()
@@ -350,9 +429,7 @@ impl Queue {
         };
         let taken: Vec<Held> = entry.waiting.drain(..).collect();
         self.held -= taken.len();
-        if !entry.proven {
-            self.unproven_held = self.unproven_held.saturating_sub(taken.len());
-        }
+        self.unproven_held.remove(entry.standing, taken.len());
         self.held_bytes -= taken.iter().map(Held::bytes).sum::<usize>();
         taken
     }
@@ -403,9 +480,7 @@ impl Queue {
             );
             let gone = before - entry.waiting.len();
             self.held -= gone;
-            if !entry.proven {
-                self.unproven_held = self.unproven_held.saturating_sub(gone);
-            }
+            self.unproven_held.remove(entry.standing, gone);
         }
     }
 
@@ -427,16 +502,20 @@ impl Queue {
         let Some(entry) = self.webhooks.get_mut(&webhook) else {
             return;
         };
-        if entry.in_ring || !entry.may_start() {
+        let (company, rank) = (entry.company, entry.rank());
+        if entry.turned_away || entry.in_ring == Some(rank) || !entry.may_start() {
             return;
         }
-        entry.in_ring = true;
-        let ring = if entry.proven {
-            &mut self.proven
-        } else {
-            &mut self.unproven
-        };
-        ring.push(entry.company, webhook);
+        entry.in_ring = Some(rank);
+        self.ring(rank).push(company, webhook);
+    }
+
+    fn ring(&mut self, rank: Rank) -> &mut Ring {
+        match rank {
+            Rank::Proven => &mut self.proven,
+            Rank::First => &mut self.first,
+            Rank::Later => &mut self.later,
+        }
     }
 }
 

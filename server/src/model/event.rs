@@ -1,5 +1,7 @@
 //! An event: something that happened to an object of a company.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::ids::{CompanyId, EventId, Lane, ObjectId, UserId};
@@ -42,10 +44,11 @@ pub struct Event {
     pub object_id: ObjectId,
     /// Who did it.
     pub user: UserId,
-    /// The object's state after it, as JSON text; `None` for JSON null.
-    pub data: Option<String>,
+    /// The object's state after it, as JSON text; `None` for JSON null. Shared: a publication is in several hands at
+    /// once, and may be large.
+    pub data: Option<Arc<str>>,
     /// The object's whole state before it, as JSON text; `None` for JSON null.
-    pub previous: Option<String>,
+    pub previous: Option<Arc<str>>,
     /// Who may see the object; `None` means everyone in the company (E2).
     pub permitted: Option<Vec<UserId>>,
     /// Where the change came from.
@@ -78,11 +81,11 @@ pub struct Draft {
     /// Who did it.
     pub user: UserId,
     /// See [`Event::data`].
-    pub data: Option<String>,
+    pub data: Option<Arc<str>>,
     /// See [`Event::previous`].
-    pub previous: Option<String>,
+    pub previous: Option<Arc<str>>,
     /// Of a merge: the object that went, and its last state as JSON text.
-    pub merged_from: Option<(ObjectId, Option<String>)>,
+    pub merged_from: Option<(ObjectId, Option<Arc<str>>)>,
     /// See [`Event::permitted`].
     pub permitted: Option<Vec<UserId>>,
     /// See [`Event::change_source`].

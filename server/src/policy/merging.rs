@@ -81,9 +81,9 @@ mod tests {
             object: "deal".to_owned(),
             object_id: "8".parse().unwrap(),
             user: UserId::new(1).unwrap(),
-            data: Some("{\"id\":8}".to_owned()),
-            previous: Some("{}".to_owned()),
-            merged_from: Some(("9".parse().unwrap(), Some("{\"id\":9}".to_owned()))),
+            data: Some("{\"id\":8}".into()),
+            previous: Some("{}".into()),
+            merged_from: Some(("9".parse().unwrap(), Some("{\"id\":9}".into()))),
             permitted: None,
             change_source: ChangeSource::Api,
             is_bulk_edit: true,
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(other.merge, Some(Merge::To("8".parse().unwrap())));
         assert_eq!(
             (other.data, other.previous),
-            (None, Some("{\"id\":9}".to_owned()))
+            (None, Some("{\"id\":9}".into()))
         );
         assert_eq!(other.object_id.as_str(), "9");
     }

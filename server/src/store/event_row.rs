@@ -79,8 +79,8 @@ impl TryFrom<EventRow> for Event {
             object: row.event_object,
             object_id: object_id(&row.object_id)?,
             user: user(row.event_user)?,
-            data: row.data,
-            previous: row.previous,
+            data: row.data.map(Into::into),
+            previous: row.previous.map(Into::into),
             permitted: row
                 .permitted
                 .map(|users| users.into_iter().map(user).collect())

@@ -184,31 +184,31 @@ pub async fn insert_in_tx(
 
 /// The events, column by column, as `unnest` takes them.
 #[derive(Default)]
-struct Columns {
+struct Columns<'a> {
     lanes: Vec<i32>,
     ids: Vec<Uuid>,
     accepted: Vec<Time>,
     companies: Vec<i64>,
     actions: Vec<i16>,
-    objects: Vec<String>,
+    objects: Vec<&'a str>,
     object_ids: Vec<String>,
     users: Vec<i64>,
-    data: Vec<Option<String>>,
-    previous: Vec<Option<String>>,
+    data: Vec<Option<&'a str>>,
+    previous: Vec<Option<&'a str>>,
     permitted: Vec<Option<String>>,
     sources: Vec<i16>,
     bulk: Vec<bool>,
     merged_from: Vec<Option<String>>,
     merged_to: Vec<Option<String>>,
-    correlations: Vec<String>,
-    hosts: Vec<Option<String>>,
+    correlations: Vec<&'a str>,
+    hosts: Vec<Option<&'a str>>,
     occurred: Vec<Option<Time>>,
     seen_by_v1: Vec<Option<i16>>,
     seen_by_v2: Vec<Option<i16>>,
 }
 
-impl Columns {
-    fn of(publications: &[Publication<'_>]) -> Self {
+impl<'a> Columns<'a> {
+    fn of(publications: &[Publication<'a>]) -> Self {
         let mut columns = Self::default();
         for publication in publications {
             let event = publication.event;
@@ -222,11 +222,11 @@ impl Columns {
             columns.accepted.push(time(event.accepted_at));
             columns.companies.push(event.company.get());
             columns.actions.push(event.action.code());
-            columns.objects.push(event.object.clone());
+            columns.objects.push(&event.object);
             columns.object_ids.push(event.object_id.to_string());
             columns.users.push(event.user.get());
-            columns.data.push(event.data.clone());
-            columns.previous.push(event.previous.clone());
+            columns.data.push(event.data.as_deref());
+            columns.previous.push(event.previous.as_deref());
             columns
                 .permitted
                 .push(event.permitted.as_deref().map(array_literal));
@@ -234,8 +234,8 @@ impl Columns {
             columns.bulk.push(event.is_bulk_edit);
             columns.merged_from.push(from);
             columns.merged_to.push(to);
-            columns.correlations.push(event.correlation_id.clone());
-            columns.hosts.push(event.host.clone());
+            columns.correlations.push(&event.correlation_id);
+            columns.hosts.push(event.host.as_deref());
             columns.occurred.push(maybe_time(event.occurred_at));
             columns
                 .seen_by_v1

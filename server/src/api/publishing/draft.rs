@@ -1,5 +1,7 @@
 //! What is checked of events before they are published, all of them at once.
 
+use std::sync::Arc;
+
 use crate::api::publishing::{ChangeSource, EventInput};
 use crate::api::scalars::Json;
 use crate::api::user_error::{Path, Problems, UserErrorCode};
@@ -112,10 +114,10 @@ fn merged(
     action: EventAction,
     survivor: Option<&ObjectId>,
     id: Option<&str>,
-    previous: Option<String>,
+    previous: Option<Arc<str>>,
     at: &Path,
     problems: &mut Problems,
-) -> Option<(ObjectId, Option<String>)> {
+) -> Option<(ObjectId, Option<Arc<str>>)> {
     let at_id = at.field("mergedFromId");
     match (action, id) {
         (EventAction::Merge, Some(id)) => {
@@ -152,10 +154,10 @@ fn merged(
 }
 
 /// A JSON value as the text that is stored; null is none.
-fn json(value: Option<Json>, at: &Path, problems: &mut Problems) -> Option<String> {
+fn json(value: Option<Json>, at: &Path, problems: &mut Problems) -> Option<Arc<str>> {
     let text = value?.0.to_string();
     problems.check(at, limits::object(&text))?;
-    Some(text)
+    Some(text.into())
 }
 
 #[cfg(test)]

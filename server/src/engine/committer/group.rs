@@ -188,7 +188,10 @@ pub(super) fn first_events(taken: &Takens) -> Vec<(Lane, EventId)> {
 
 /// SHA-256 over everything a publisher says of an event but its key.
 fn content_hash(draft: &Draft) -> Vec<u8> {
-    let merged_from = draft.merged_from.as_ref().map(|(id, state)| (id.as_str(), state));
+    let merged_from = draft
+        .merged_from
+        .as_ref()
+        .map(|(id, state)| (id.as_str(), state.as_deref()));
     let permitted: Option<Vec<i64>> = draft
         .permitted
         .as_ref()
@@ -199,8 +202,8 @@ fn content_hash(draft: &Draft) -> Vec<u8> {
         draft.object,
         draft.object_id.as_str(),
         draft.user.get(),
-        draft.data,
-        draft.previous,
+        draft.data.as_deref(),
+        draft.previous.as_deref(),
         merged_from,
         permitted,
         draft.change_source.code(),

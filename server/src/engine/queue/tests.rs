@@ -240,7 +240,7 @@ fn payloads_held_are_bounded_in_bytes_until_their_attempts_are_over() {
     let half = |webhook| {
         let mut held = held(1, webhook);
         let event = Arc::make_mut(&mut held.event);
-        event.data = Some(" ".repeat(MAX_HELD_BYTES / 4));
+        event.data = Some(" ".repeat(MAX_HELD_BYTES / 4).into());
         event.previous = event.data.clone();
         held
     };
@@ -263,19 +263,62 @@ fn what_is_claimed_for_receivers_that_hang_leaves_half_of_the_room_to_those_that
     queue.push(held(1, healthy), None);
     queue.pop().unwrap();
     queue.finish(healthy, 0, Pace::Took(Duration::from_millis(1)));
-    let mut claimed = 0;
-    for company in 2..10_000 {
+    let claim = |queue: &mut Queue, company| {
         let hanging = WebhookId::new(at());
         let room = queue.room_for(hanging);
-        assert!(room <= PLACES.per_webhook);
         (0..room).for_each(|_| queue.push(held(company, hanging), None));
-        claimed += room;
+        room
+    };
+    let mut claimed = Vec::new();
+    for company in 2..10_000 {
+        claimed.push(claim(&mut queue, company));
     }
-    assert_eq!(claimed, MAX_UNPROVEN_HELD);
+    let (many, one) = (PLACES.per_webhook, MAX_UNPROVEN_HELD / 2 / PLACES.per_webhook);
+    assert_eq!(claimed.iter().sum::<usize>(), MAX_UNPROVEN_HELD);
+    // Up to half of it as many as go on the wire, then one each, so that many are tried.
+    assert_eq!(claimed.iter().filter(|room| **room == many).count(), one + 1);
+    assert!(claimed.iter().all(|room| [many, 1, 0].contains(room)));
     assert_eq!(queue.room_for(WebhookId::new(at())), 0);
     assert_eq!(queue.room_for(healthy), MAX_HELD_PER_WEBHOOK);
     assert_eq!(queue.room(), MAX_HELD - MAX_UNPROVEN_HELD);
-    assert_eq!(queue.full().len(), MAX_UNPROVEN_HELD / PLACES.per_webhook);
+    assert_eq!(queue.full().len(), one + 1);
+    // One that has timed out leaves the room of those that nobody knows.
+    let hanging = queue.pop().unwrap().leased.key.webhook;
+    queue.finish(hanging, 0, Pace::TimedOut);
+    assert!(queue.room_for(WebhookId::new(at())) > 0);
+}
+
+#[test]
+fn of_those_that_are_not_proven_whoever_nobody_knows_goes_first() {
+    let mut queue = Queue::new(PLACES);
+    let hanging: Vec<WebhookId> = (0..PLACES.slow()).map(|_| WebhookId::new(at())).collect();
+    for (company, webhook) in (1..).zip(&hanging) {
+        (0..8).for_each(|_| queue.push(held(company, *webhook), None));
+    }
+    let mut first = start(&mut queue);
+    first.sort_unstable();
+    assert_eq!(first, hanging, "each once, before any has a second place");
+    let new = WebhookId::new(at());
+    queue.push(held(1_000, new), None);
+    assert!(start(&mut queue).is_empty());
+    queue.finish(hanging[0], 0, Pace::TimedOut);
+    assert_eq!(start(&mut queue), [new]);
+}
+
+#[test]
+fn one_that_has_answered_no_longer_waits_behind_those_that_hang() {
+    let mut queue = Queue::new(PLACES);
+    let new = WebhookId::new(at());
+    (0..3).for_each(|_| queue.push(held(1, new), None));
+    for company in 2..1_000 {
+        queue.push(held(company, WebhookId::new(at())), None);
+    }
+    let started = start(&mut queue);
+    assert_eq!(started.iter().filter(|webhook| **webhook == new).count(), 1);
+    queue.finish(new, 0, Pace::Took(Duration::ZERO));
+    // Its own place goes to one of the others; it has the other half's.
+    let next = start(&mut queue);
+    assert_eq!(next.iter().filter(|webhook| **webhook == new).count(), 2);
 }
 
 #[test]
@@ -283,16 +326,16 @@ fn a_receiver_that_answers_takes_its_deliveries_out_of_the_share_of_the_slow() {
     let mut queue = Queue::new(PLACES);
     let webhook = WebhookId::new(at());
     (0..4).for_each(|_| queue.push(held(1, webhook), None));
-    assert_eq!((queue.unproven_held, queue.room_for(webhook)), (4, 4));
+    assert_eq!((queue.unproven_held.unknown, queue.room_for(webhook)), (4, 4));
     queue.pop().unwrap();
     queue.pop().unwrap();
     queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
     assert_eq!(
-        (queue.unproven_held, queue.room_for(webhook)),
+        (queue.unproven_held.unknown, queue.room_for(webhook)),
         (0, MAX_HELD_PER_WEBHOOK - 3)
     );
     queue.finish(webhook, 0, Pace::TimedOut);
-    assert_eq!(queue.unproven_held, 2);
+    assert_eq!(queue.unproven_held.slow, 2);
     queue.take(webhook);
-    assert_eq!((queue.unproven_held, queue.held), (0, 0));
+    assert_eq!((queue.unproven_held.slow, queue.held), (0, 0));
 }

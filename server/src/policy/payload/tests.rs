@@ -38,7 +38,7 @@ fn event(action: EventAction, data: Option<&str>, previous: Option<&str>) -> Eve
     let [data, previous] = [data, previous].map(|json| json.map(str::to_owned));
     Event {
         action,
-        data,
+        data: data.map(Into::into),
         previous,
         ..samples::event()
     }
