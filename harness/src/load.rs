@@ -64,6 +64,9 @@ pub struct Progress {
 /// made. A failed call to publish is a figure and no error.
 pub async fn run(plan: &Plan, against: &Against, progress: impl Fn(Progress)) -> anyhow::Result<Figures> {
     plan.check()?;
+    if let Against::Programs(programs) = against {
+        programs.check()?;
+    }
     let starts = matches!(against, Against::Programs(_));
     ensure!(
         starts || matches!(plan.work, Work::Rate(_) | Work::Callers(_)),
@@ -177,11 +180,17 @@ impl Run<'_> {
         let (calls, start) = tokio::join!(calls, warmed_up);
         calls?;
         let start = start?;
+        // Earlier when there are as many deliveries as can be remembered.
+        let until = match plan.work {
+            Work::Callers(_) => until.min(self.watch.seconds()),
+            _ => until,
+        };
         let mut ledger = publisher.take();
         let grace = Duration::from_secs(plan.grace.into());
         // Nothing means that the time is over, which the figures say.
         let _ = realtime::within(grace, self.arrived(&mut ledger)).await;
-        if plan.failing == 0 && plan.hanging == 0 {
+        let ends = plan.failing == 0 && plan.hanging == 0;
+        if ends && !self.place.processes().is_empty() {
             let _ = realtime::within(grace, self.settled(open_before)).await;
         }
         let end = self.count().await?;

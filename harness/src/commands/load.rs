@@ -63,7 +63,8 @@ pub struct Load {
     /// How many webhooks there are besides that never answer, up to 10000, spread over the companies.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "server")]
     hanging: u32,
-    /// Behind how many hosts the receivers are, 1 to 10000; more than one needs a system where all of 127/8 is its own.
+    /// Behind how many hosts the receivers are, 1 to 10000; those that hang are then behind as many others. More than one
+    /// needs a system where all of 127/8 is its own, such as Linux.
     #[arg(long, value_name = "N", default_value_t = 1)]
     hosts: u32,
     /// How many seconds to wait for deliveries after the last answer, up to 3600.

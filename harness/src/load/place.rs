@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use futures_util::future::try_join_all;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
@@ -77,6 +78,22 @@ pub struct Programs {
     pub settings: Vec<(String, String)>,
     /// Settings of the Postgres that is started, such as `max_wal_size=1GB`.
     pub postgres_settings: Vec<String>,
+}
+
+impl Programs {
+    /// Refuses what cannot be run, naming the argument.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many or none.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            (1..=MAX_SERVERS).contains(&self.count),
+            "--servers must be 1 to {MAX_SERVERS}, not {}",
+            self.count
+        );
+        Ok(())
+    }
 }
 
 /// Where a load takes place.
@@ -155,11 +172,6 @@ impl Place {
     }
 
     async fn start(programs: &Programs, one_host: bool) -> anyhow::Result<Self> {
-        ensure!(
-            (1..=MAX_SERVERS).contains(&programs.count),
-            "--servers must be 1 to {MAX_SERVERS}, not {}",
-            programs.count
-        );
         // Postgres may run as somebody else.
         let open = Permissions::from_mode(0o711);
         let home = tempfile::Builder::new().permissions(open).tempdir()?;
@@ -222,9 +234,9 @@ impl Place {
     /// When one does not serve.
     pub async fn start_processes(&mut self) -> anyhow::Result<()> {
         let program = self.program()?.clone().argument("serve");
-        for _ in 0..self.count {
-            self.processes.push(program.serve().await?);
-        }
+        // At once: one that is there already delivers.
+        let started = (0..self.count).map(|_| program.serve());
+        self.processes = try_join_all(started).await?;
         self.urls = self.processes.iter().map(Process::url).collect();
         Ok(())
     }
@@ -303,12 +315,17 @@ impl Place {
         Ok(Some(took[SYNCS / 2]))
     }
 
-    /// Ends all of it.
+    /// Ends all of it; in good order what others go on with.
     ///
     /// # Errors
     ///
     /// When something does not end.
     pub async fn end(mut self) -> anyhow::Result<()> {
+        if self.passing {
+            for process in self.processes.drain(..) {
+                process.kill().await?;
+            }
+        }
         self.stop_processes().await?;
         if let Some((server, _database)) = self.own.take() {
             server.stop().await?;
@@ -350,4 +367,30 @@ async fn cluster(home: &Path, settings: &[String]) -> anyhow::Result<Cluster> {
             .await?;
     }
     Ok(cluster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_one_to_eight_servers() {
+        let check = |count| {
+            let programs = Programs {
+                binary: PathBuf::new(),
+                count,
+                database: None,
+                settings: Vec::new(),
+                postgres_settings: Vec::new(),
+            };
+            programs.check()
+        };
+        for count in [1, 8] {
+            check(count).unwrap();
+        }
+        for count in [0, 9] {
+            let error = check(count).unwrap_err().to_string();
+            assert!(error.starts_with("--servers"), "{error}");
+        }
+    }
 }

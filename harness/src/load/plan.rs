@@ -27,7 +27,8 @@ pub struct Plan {
     pub failing: u32,
     /// Webhooks more, spread over the companies, that never answer, up to 10,000.
     pub hanging: u32,
-    /// Addresses of this machine behind which the receivers are, 1 to 10,000: each is a host to the server.
+    /// Addresses of this machine behind which the receivers are, 1 to 10,000: each is a host to the server. Where there are
+    /// several, receivers that hang are behind as many others.
     pub hosts: u32,
     /// Seconds to wait for deliveries after the last call, up to 3,600.
     pub grace: u32,

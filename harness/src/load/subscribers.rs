@@ -77,6 +77,15 @@ impl Subscribers {
         }
     }
 
+    /// Behind which host a webhook's receiver is. Where there are several, those that hang have as many of their own.
+    fn host(&self, webhook: u64, kind: Kind) -> u32 {
+        let others = match kind {
+            Kind::Hanging if self.hosts > 1 => self.hosts,
+            _ => 0,
+        };
+        (others + webhook % self.hosts) as u32
+    }
+
     /// Hanging ones take turns over the companies.
     fn hanging_of(&self, company: u64) -> u64 {
         self.hanging / self.companies + u64::from(company < self.hanging % self.companies)
@@ -118,7 +127,7 @@ impl Subscribers {
                     let user = place / WEBHOOKS_OF_A_USER + 1;
                     let token = key.sign(&Claims::user(id, user, "admin"), realtime::now());
                     let owner = caller.with_token(Some(token));
-                    let url = receiver.url((webhook % self.hosts) as u32, kind, webhook as u32);
+                    let url = receiver.url(self.host(webhook, kind), kind, webhook as u32);
                     let created = owner.create_webhook(NewWebhook::to(&url)).await;
                     created.context(
                         "a webhook to this machine cannot be made; the server must allow loopback",
