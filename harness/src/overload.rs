@@ -250,6 +250,8 @@ async fn drained(stage: &Stage, open: u64, seconds: u32) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Plan);
+
     #[test]
     fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
         let plan = Plan {
@@ -276,7 +278,7 @@ mod tests {
             memory_bound: 512.0,
         };
         most.check().unwrap();
-        let past: [(&str, fn(&mut Plan)); 9] = [
+        let past: [(&str, Change); 9] = [
             ("--webhooks", |plan| plan.webhooks += 1),
             ("--webhooks", |plan| plan.webhooks = 1),
             ("--deliveries", |plan| plan.deliveries += 1),

@@ -175,14 +175,13 @@ impl Place {
         // Postgres may run as somebody else.
         let open = Permissions::from_mode(0o711);
         let home = tempfile::Builder::new().permissions(open).tempdir()?;
-        let cluster = match programs.database {
-            Some(_) => None,
-            None => Some(cluster(home.path(), &programs.postgres_settings).await?),
-        };
-        let database = match (&programs.database, &cluster) {
-            (Some(given), _) => given.clone(),
-            (None, Some(cluster)) => cluster.url(durable::DATABASE),
-            (None, None) => unreachable!("just made"),
+        let (cluster, database) = match &programs.database {
+            Some(given) => (None, given.clone()),
+            None => {
+                let cluster = cluster(home.path(), &programs.postgres_settings).await?;
+                let url = cluster.url(durable::DATABASE);
+                (Some(cluster), url)
+            }
         };
         let jwt = keys::file(home.path(), "jwt.key", SECRET)?;
         let sealing = keys::file(home.path(), "sealing.key", keys::SEALING_KEY)?;

@@ -166,6 +166,8 @@ impl Plan {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Plan);
+
     #[test]
     fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
         let most = Plan {
@@ -189,7 +191,7 @@ mod tests {
         }
         .check()
         .unwrap();
-        let past: [(&str, fn(&mut Plan)); 19] = [
+        let past: [(&str, Change); 19] = [
             ("--seconds", |plan| plan.seconds += 1),
             ("--seconds", |plan| plan.seconds = 0),
             ("--warm-up", |plan| plan.warm_up += 1),
