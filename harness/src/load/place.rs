@@ -31,8 +31,8 @@ pub const MAX_SERVERS: u32 = 8;
 /// What each server process is set to.
 pub const SETTINGS: [(&str, &str); 9] = [
     ("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8"),
-    // Warnings, and the line that says where it listens.
-    ("TENTERHOOK_LOG", "warn,tenterhook::cli=info"),
+    // Its own lines say where it listens; none is about a request.
+    ("TENTERHOOK_LOG", "warn,tenterhook=info"),
     // Receivers that fail for the whole run are to be called for the whole run.
     ("TENTERHOOK_POLICY_BAN_THRESHOLD", "1000000"),
     // One caller publishes for the whole platform, and one creates all webhooks.
