@@ -10,7 +10,6 @@
 
 mod breach;
 mod cast;
-mod cluster;
 mod figures;
 mod fleet;
 mod history;

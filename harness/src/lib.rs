@@ -8,7 +8,8 @@
 //! - [`names::NameServer`] is the DNS as a test wants it.
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
 //! - [`attacks`] are requests made to hurt, and what each must be refused with.
-//! - [`load`] publishes at a steady rate and measures what arrives.
+//! - [`load`] publishes as much as is wanted, and measures what arrives and what it takes.
+//! - [`durable::Cluster`] is a Postgres that loses nothing; [`system`] is what the machine says of its processes.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
 //! - [`overload`] gives a real server more than it can take.
@@ -22,6 +23,7 @@ pub mod attacks;
 pub mod client;
 pub mod database;
 pub mod dice;
+pub mod durable;
 pub mod explore;
 pub mod faults;
 pub mod hostile;
@@ -45,6 +47,7 @@ pub mod runner;
 pub mod scenario;
 pub mod scenarios;
 pub mod signature;
+pub mod system;
 pub mod timekeeper;
 pub mod timeline;
 pub mod token;

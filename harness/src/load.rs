@@ -1,335 +1,316 @@
-//! A load: events at a steady rate, and what became of them.
+//! A load: events at a steady rate or from callers that wait, a backlog, or nothing, and what became of it.
 //!
-//! Promises an open loop: each call has its time from the start, whether or not earlier ones are answered, and latency
-//! counts from that time, so that a server that stalls cannot hide it by slowing its caller. Does not look for repeats
-//! after the last delivery has arrived, and judges no latency.
+//! Promises of an open loop: each call has its time from the start, whether or not earlier ones are answered, and latency
+//! counts from that time, so that a server that stalls cannot hide it by slowing its caller. Of a closed loop: each
+//! caller has one call on the wire. Rates and latencies are those of the time after the warm-up until the last call
+//! begins; costs are counted from the warm-up's end until everything has arrived and been settled, and shared out over
+//! what arrived in that time. Does not look for repeats after that, and judges no figure.
+//!
+//! Callers and receivers share the machine with what they measure. So they take little (bytes made before, answers
+//! searched for ids, one thread each), and what they take is a figure of its own.
 
+mod caller;
+mod costs;
 mod figures;
+mod place;
+mod plan;
+mod publishing;
 mod receiver;
+mod subscribers;
+mod table;
+mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
-pub use self::figures::{Figures, Latencies, Percentiles};
-use self::receiver::DatingReceiver;
-use crate::client::{Client, NewEvent, NewWebhook, Publication, Refusal};
-use crate::database::{Cluster, Database};
-use crate::keys;
-use crate::launch::{Server, ServerOptions};
+use self::caller::Requests;
+pub use self::costs::{Costly, Costs, Cpu, Memory, Statement};
+use self::costs::{Count, Statistics};
+use self::figures::{Arrivals, Span};
+pub use self::figures::{Figures, Percentiles};
+use self::place::Place;
+pub use self::place::{Against, MAX_SERVERS, POSTGRES_SETTINGS, Programs, SETTINGS};
+pub use self::plan::{MAX_DELIVERIES, Plan, Work};
+use self::publishing::{Ledger, Publisher};
+use self::receiver::{Arrival, DatingReceiver};
+use self::subscribers::Subscribers;
+use self::threads::OwnThread;
+use crate::overload::backlog;
 use crate::realtime::{self, Stopwatch};
-use crate::signature::Keyring;
-use crate::token::{Claims, TokenKey};
-use crate::world::Target;
 
-/// The most deliveries of one run: each is remembered until the end.
-const MAX_DELIVERIES: u64 = 5_000_000;
-/// A user may have 40 webhooks of a type (L1), so that one user owns so many of a load's.
-const WEBHOOKS_OF_A_USER: u32 = 40;
-/// Calls on the wire at once; more would run out of sockets. One that waits for its turn starts late and is counted.
-const CALLS_AT_ONCE: usize = 256;
-/// A call that starts this long after its time is late, in seconds: the timer's own error is a millisecond.
-const LATE: f64 = 0.01;
-/// Company ids of loads begin here, apart from those of worlds and of people, and are below 2^53.
-const FIRST_COMPANY: u64 = 3_000_000_000_000;
-
-/// What to publish.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Events per second, above 0 to 100,000.
-    pub rate: f64,
-    /// Seconds to publish for, 1 to 3,600.
-    pub seconds: u32,
-    /// Webhooks that get each event, 1 to 1,000.
-    pub fan_out: u32,
-    /// Events of a call, 1 to 1,000.
-    pub batch: u32,
-    /// Seconds to wait for deliveries after the last call, up to 3,600.
-    pub grace: u32,
-}
-
-impl Plan {
-    /// How many events.
-    pub fn events(&self) -> u64 {
-        (self.rate * f64::from(self.seconds)).round() as u64
-    }
-
-    /// Refuses what cannot be run, naming the argument.
-    ///
-    /// # Errors
-    ///
-    /// When a number is out of its bounds, or there would be no events or too many deliveries.
-    pub fn check(&self) -> anyhow::Result<()> {
-        let within = |name: &str, value: u32, least: u32, most: u32| {
-            ensure!(
-                (least..=most).contains(&value),
-                "--{name} must be {least} to {most}, not {value}"
-            );
-            Ok(())
-        };
-        ensure!(
-            self.rate > 0.0 && self.rate <= 100_000.0,
-            "--rate must be above 0 and at most 100000 events per second, not {}",
-            self.rate
-        );
-        within("seconds", self.seconds, 1, 3_600)?;
-        within("fan-out", self.fan_out, 1, 1_000)?;
-        within("batch", self.batch, 1, 1_000)?;
-        within("grace", self.grace, 0, 3_600)?;
-        ensure!(
-            self.events() > 0,
-            "no event falls into {} s at {}/s: raise --rate or --seconds",
-            self.seconds,
-            self.rate
-        );
-        let deliveries = self.events() * u64::from(self.fan_out);
-        ensure!(
-            deliveries <= MAX_DELIVERIES,
-            "{deliveries} deliveries are more than {MAX_DELIVERIES}: lower --rate, --seconds or --fan-out"
-        );
-        Ok(())
-    }
-}
+/// How often to look whether everything has arrived.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often to ask whether everything has been settled: it costs the server something.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// Which part of a backlog's deliveries its rate leaves out at either end.
+const EDGE: f64 = 0.1;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// Seconds since the first call's time.
+    /// Seconds since the webhooks were made.
     pub seconds: f64,
     /// Deliveries that have arrived.
     pub arrived: u64,
-    /// Deliveries of the whole plan.
-    pub planned: u64,
 }
 
-/// One call, as it went.
-struct Call {
-    intended: f64,
-    started: f64,
-    answered: f64,
-    result: Result<Publication, Refusal>,
-}
-
-/// Runs `plan` against `target`, or against a server of its own in this process. Tells `progress` once a second.
+/// Runs `plan`. Tells `progress` once a second.
 ///
 /// # Errors
 ///
-/// When the plan is out of bounds, no server answers, or the webhooks cannot be made. A failed call to publish is a
-/// figure and no error.
-pub async fn run(
-    plan: &Plan,
-    target: Option<&Target>,
-    progress: impl Fn(Progress),
-) -> anyhow::Result<Figures> {
+/// When the plan is out of bounds or asks for what this server cannot do, no server answers, or the webhooks cannot be
+/// made. A failed call to publish is a figure and no error.
+pub async fn run(plan: &Plan, against: &Against, progress: impl Fn(Progress)) -> anyhow::Result<Figures> {
     plan.check()?;
-    match target {
-        Some(target) => run_against(plan, &target.url, &target.key, progress).await,
-        None => {
-            let (server, _database, key) = own_server().await?;
-            let url = format!("http://{}", server.address());
-            let figures = run_against(plan, &url, &key, progress).await?;
-            server.stop().await?;
-            Ok(figures)
-        }
+    if let Against::Programs(programs) = against {
+        programs.check()?;
     }
-}
-
-async fn own_server() -> anyhow::Result<(Server, Database, TokenKey)> {
-    let key = TokenKey {
-        secret: "of a server that exists only for a load".to_owned(),
-        issuer: "harness".to_owned(),
-        audience: "harness".to_owned(),
-    };
-    let options = ServerOptions {
-        allowed_targets: vec!["127.0.0.0/8".to_owned()],
-        platform_hosts: Vec::new(),
-        dns_servers: Vec::new(),
-        key: key.clone(),
-        sealing_key: keys::SEALING_KEY.to_owned(),
-        extra_ca_file: None,
-        notices: None,
-    };
-    let database = Cluster::shared().await?.database().await?;
-    let server = Server::start_in_real_time(&options, &database.url(None)).await?;
-    Ok((server, database, key))
-}
-
-async fn run_against(
-    plan: &Plan,
-    url: &str,
-    key: &TokenKey,
-    progress: impl Fn(Progress),
-) -> anyhow::Result<Figures> {
-    let now = realtime::now();
-    let company = FIRST_COMPANY + u64::try_from(now.as_millisecond()).unwrap_or(0);
-    let caller = Client::new(url, None, Keyring::default())?;
-    let ready = caller.until_ready().await;
-    ready.with_context(|| format!("the server at {url}"))?;
-    let platform = caller.with_token(Some(key.sign(&Claims::of_scope("platform"), now)));
+    let starts = matches!(against, Against::Programs(_));
+    ensure!(
+        starts || matches!(plan.work, Work::Rate(_) | Work::Callers(_)),
+        "--drain and --idle need --server: the server's own processes"
+    );
+    ensure!(
+        starts || (plan.failing == 0 && plan.hanging == 0),
+        "--failing and --hanging need --server: a server of its own, which does not ban them"
+    );
+    let place = Place::prepare(against, plan.hosts == 1).await?;
     let watch = Stopwatch::start();
-    let receiver = DatingReceiver::start(watch).await?;
-    let users = 1..=u64::from(plan.fan_out.div_ceil(WEBHOOKS_OF_A_USER));
-    let mut webhooks = Vec::new();
-    for user in users.clone() {
-        platform.upsert_user(company, user, "ADMIN").await?;
-        let owner = caller.with_token(Some(key.sign(&Claims::user(company, user, "admin"), now)));
-        while webhooks.len() < (user * u64::from(WEBHOOKS_OF_A_USER)).min(u64::from(plan.fan_out)) as usize {
-            let new = NewWebhook::to(&receiver.url(webhooks.len() as u32));
-            let created = owner.create_webhook(new).await;
-            let created = created
-                .context("a webhook to this machine cannot be made; the server must allow loopback")?;
-            webhooks.push(created.webhook.number);
-        }
-    }
-    let planned = plan.events() * u64::from(plan.fan_out);
-    let different = receiver.different();
-    let began = watch.seconds();
-    let work = async {
-        let calls = publish(plan, company, &platform, watch, began).await;
-        // An error means that the time is over, which the figures say.
-        let mut arrived = receiver.different();
-        let expected = published(&calls) * u64::from(plan.fan_out);
-        let all = arrived.wait_for(|different| *different >= expected);
-        drop(realtime::within(Duration::from_secs(plan.grace.into()), all).await);
-        calls
+    let receiver = Arc::new(DatingReceiver::start(watch, plan.hosts > 1).await?);
+    let subscribers = Subscribers::new(plan);
+    let url = place.urls.first().context("no server")?;
+    subscribers.create(url, &place.key, &receiver).await?;
+    let mut run = Run {
+        plan,
+        sync_ms: place.sync_millis()?,
+        statistics: place.statistics().await?,
+        place,
+        receiver: Arc::clone(&receiver),
+        subscribers,
+        watch,
+        arrivals: Vec::new(),
     };
+    let began = watch.seconds();
     let ticks = async {
         loop {
             realtime::pause(Duration::from_secs(1)).await;
             progress(Progress {
                 seconds: watch.seconds() - began,
-                arrived: *different.borrow(),
-                planned,
+                arrived: receiver.arrived(),
             });
         }
     };
-    let calls = tokio::select! {
-        calls = work => calls,
+    let figures = tokio::select! {
+        figures = run.work() => figures?,
         () = ticks => unreachable!("the ticks never end"),
     };
-    let figures = figures(plan, &calls, &webhooks, &receiver, began);
-    // Removed after the figures: a removal cancels what is still under way.
-    for user in users {
-        let input = json!({"companyId": company.to_string(), "userId": user.to_string()});
-        platform
-            .mutate("removeUser", input, "removedWebhookCount")
-            .await?;
+    ensure!(
+        receiver.broken() == 0,
+        "{} requests were not understood",
+        receiver.broken()
+    );
+    let Run {
+        place, subscribers, ..
+    } = run;
+    if let (false, Some(url)) = (place.passing, place.urls.first()) {
+        // After the figures: a removal cancels what is still under way.
+        subscribers.remove(url, &place.key).await?;
     }
-    figures
+    place.end().await?;
+    Ok(figures)
 }
 
-/// All calls, each begun at its time and none waiting for another's answer.
-async fn publish(plan: &Plan, company: u64, platform: &Client, watch: Stopwatch, began: f64) -> Vec<Call> {
-    let places = Arc::new(Semaphore::new(CALLS_AT_ONCE));
-    let mut calls: Vec<JoinHandle<Call>> = Vec::new();
-    let mut first = 0;
-    while first < plan.events() {
-        let last = (first + u64::from(plan.batch)).min(plan.events());
-        let events: Vec<NewEvent> = (first..last)
-            .map(|number| NewEvent::new(company, "CHANGE", "deal", &(number + 1).to_string()))
-            .collect();
-        let intended = began + first as f64 / plan.rate;
-        let early = intended - watch.seconds();
-        if early > 0.0 {
-            realtime::pause(Duration::from_secs_f64(early)).await;
-        }
-        let (platform, places) = (platform.clone(), Arc::clone(&places));
-        calls.push(realtime::spawn(async move {
-            // An error means that the semaphore is closed, which nobody does.
-            let _place = places.acquire().await;
-            let started = watch.seconds();
-            let result = platform.publish(&events).await;
-            Call {
-                intended,
-                started,
-                answered: watch.seconds(),
-                result,
-            }
-        }));
-        first = last;
-    }
-    let mut answered = Vec::new();
-    for call in calls {
-        answered.push(call.await.expect("a call does not panic and is not aborted"));
-    }
-    answered
+/// A run, once everything stands.
+struct Run<'a> {
+    plan: &'a Plan,
+    place: Place,
+    statistics: Option<Statistics>,
+    receiver: Arc<DatingReceiver>,
+    subscribers: Subscribers,
+    watch: Stopwatch,
+    sync_ms: Option<f64>,
+    /// Taken from the receiver so far.
+    arrivals: Vec<Arrival>,
 }
 
-fn published(calls: &[Call]) -> u64 {
-    let events = calls.iter().filter_map(|call| call.result.as_ref().ok());
-    events.map(|publication| publication.events.len() as u64).sum()
-}
-
-fn figures(
-    plan: &Plan,
-    calls: &[Call],
-    webhooks: &[String],
-    receiver: &DatingReceiver,
-    began: f64,
-) -> anyhow::Result<Figures> {
-    let (mut deliveries, mut answers) = (Latencies::new()?, Latencies::new()?);
-    let (mut arrived, mut repeated) = (0, 0);
-    for call in calls {
-        answers.record(call.answered - call.started);
-        let Ok(publication) = &call.result else { continue };
-        for event in &publication.events {
-            for webhook in webhooks {
-                let name = (event.event.event_id.clone(), webhook.clone());
-                if let Some(arrival) = receiver.arrival(&name) {
-                    arrived += 1;
-                    repeated += arrival.count - 1;
-                    deliveries.record(arrival.first - call.intended);
-                }
-            }
+impl Run<'_> {
+    async fn work(&mut self) -> anyhow::Result<Figures> {
+        match self.plan.work {
+            Work::Rate(_) | Work::Callers(_) => self.publish().await,
+            Work::Backlog(deliveries) => self.drain(deliveries).await,
+            Work::Idle => self.idle().await,
         }
     }
-    let published = published(calls);
-    let expected = published * webhooks.len() as u64;
-    let ended = calls.iter().map(|call| call.answered).fold(began, f64::max);
-    // The last call's events belong to the interval after it, or a run of one call would have no rate.
-    let lasted = (ended - began).max(plan.events() as f64 / plan.rate);
-    let failures = || calls.iter().filter_map(|call| call.result.as_ref().err());
-    Ok(Figures {
-        events_planned: plan.events(),
-        events_published: published,
-        calls_failed: failures().count() as u64,
-        first_failure: failures().next().map(ToString::to_string),
-        late_starts: calls
+
+    async fn publish(&mut self) -> anyhow::Result<Figures> {
+        let plan = self.plan;
+        let token = subscribers::platform_token(&self.place.key);
+        let requests = Requests::new(token, self.subscribers.companies(), plan.body_bytes)?;
+        let hosts = self
+            .place
+            .urls
             .iter()
-            .filter(|call| call.started - call.intended > LATE)
-            .count() as u64,
-        deliveries_expected: expected,
-        deliveries_arrived: arrived,
-        deliveries_missing: expected - arrived,
-        deliveries_repeated: repeated,
-        rate_planned: plan.rate,
-        rate_achieved: published as f64 / lasted,
-        delivery_latency: deliveries.percentiles(),
-        call_latency: answers.percentiles(),
-    })
+            .map(|url| url.trim_start_matches("http://").to_owned());
+        let publisher = Arc::new(Publisher::new(requests, hosts.collect(), plan.batch, self.watch));
+        let thread = OwnThread::start(publishing::THREAD)?;
+        let open_before = self.place.tally().await?.open;
+        let began = self.watch.seconds();
+        let until = began + f64::from(plan.warm_up + plan.seconds);
+        let calls = async {
+            match plan.work {
+                Work::Callers(callers) => {
+                    publisher
+                        .closed_loop(&thread, callers, until, plan.most_events())
+                        .await;
+                    Ok(())
+                }
+                Work::Rate(rate) => {
+                    let events = plan.events().unwrap_or_default();
+                    publisher.open_loop(&thread, rate, began, events).await
+                }
+                Work::Backlog(_) | Work::Idle => Ok(()),
+            }
+        };
+        let warmed_up = async {
+            realtime::pause(Duration::from_secs(plan.warm_up.into())).await;
+            self.count().await
+        };
+        let (calls, start) = tokio::join!(calls, warmed_up);
+        calls?;
+        let start = start?;
+        // Earlier when there are as many deliveries as can be remembered.
+        let until = match plan.work {
+            Work::Callers(_) => until.min(self.watch.seconds()),
+            _ => until,
+        };
+        let mut ledger = publisher.take();
+        let grace = Duration::from_secs(plan.grace.into());
+        // Nothing means that the time is over, which the figures say.
+        let _ = realtime::within(grace, self.arrived(&mut ledger)).await;
+        let ends = plan.failing == 0 && plan.hanging == 0;
+        if ends && !self.place.processes().is_empty() {
+            let _ = realtime::within(grace, self.settled(open_before)).await;
+        }
+        let end = self.count().await?;
+        let arrivals = self.judge(&mut ledger, start.at)?;
+        let deliveries = arrivals.within(Span {
+            from: start.at,
+            until: end.at,
+        });
+        let span = Span {
+            from: start.at,
+            until,
+        };
+        self.figures(&start, &end, deliveries)
+            .with_calls(&ledger, &arrivals, span)
+    }
+
+    async fn drain(&mut self, deliveries: u64) -> anyhow::Result<Figures> {
+        self.place.stop_processes().await?;
+        let database = self.place.database.clone().context("the database is not known")?;
+        let events = u32::try_from(deliveries / self.plan.webhooks())?;
+        let prefix = self.receiver.prefix(0);
+        let prefix = match self.plan.hosts {
+            1 => prefix,
+            // Every host of loopback.
+            _ => prefix.replace("127.0.0.1", "127.%"),
+        };
+        let data = caller::data(self.plan.body_bytes as usize).to_string();
+        let made = backlog::fill(&database, &prefix, events, &data).await?;
+        if let Some(statistics) = &self.statistics {
+            statistics.checkpoint().await?;
+        }
+        let start = self.count().await?;
+        self.place.start_processes().await?;
+        let patience = Duration::from_secs((self.plan.seconds + self.plan.grace).into());
+        let arrived = async {
+            while self.receiver.arrived() < made {
+                realtime::pause(LOOK_EVERY).await;
+            }
+            self.settled(0).await;
+        };
+        let _ = realtime::within(patience, arrived).await;
+        let end = self.count().await?;
+        let arrivals = self.judge(&mut Ledger::default(), start.at)?;
+        let all = &arrivals.answering;
+        let at = |part: f64| {
+            all.get((all.len() as f64 * part) as usize)
+                .copied()
+                .unwrap_or(end.at)
+        };
+        let span = Span {
+            from: at(EDGE),
+            until: at(1.0 - EDGE),
+        };
+        let figures = self.figures(&start, &end, all.len() as u64);
+        Ok(figures.with_backlog(made, &arrivals, span))
+    }
+
+    async fn idle(&mut self) -> anyhow::Result<Figures> {
+        realtime::pause(Duration::from_secs(self.plan.warm_up.into())).await;
+        let start = self.count().await?;
+        realtime::pause(Duration::from_secs(self.plan.seconds.into())).await;
+        let end = self.count().await?;
+        Ok(self.figures(&start, &end, 0))
+    }
+
+    async fn count(&self) -> anyhow::Result<Count> {
+        Count::now(self.watch, &self.place.processes(), self.statistics.as_ref()).await
+    }
+
+    fn figures(&self, start: &Count, end: &Count, deliveries: u64) -> Figures {
+        let processes = self.place.processes();
+        let costs = Costs::between(start, end, deliveries, &processes, self.sync_ms);
+        Figures::of_nothing(self.plan, processes.len() as u32, costs)
+    }
+
+    fn judge(&mut self, ledger: &mut Ledger, from: f64) -> anyhow::Result<Arrivals> {
+        self.arrivals.extend(self.receiver.take());
+        Arrivals::of(&mut ledger.events, &mut self.arrivals, &self.subscribers, from)
+    }
+
+    /// Waits until every delivery to a receiver that answers has arrived. Repeats are counted with the others, so what
+    /// came is looked at each time that there may be enough.
+    async fn arrived(&mut self, ledger: &mut Ledger) -> anyhow::Result<()> {
+        let events = ledger.events.iter();
+        let mut enough = events
+            .map(|event| self.subscribers.of_event(event.number).answering)
+            .sum();
+        loop {
+            while self.receiver.arrived() < enough {
+                realtime::pause(LOOK_EVERY).await;
+            }
+            enough = self.receiver.arrived() + 1;
+            if self.judge(ledger, 0.0)?.missing() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until no more deliveries are open than so many. A server that does not tell is not waited for.
+    async fn settled(&self, open: u64) {
+        while self.place.tally().await.is_ok_and(|tally| tally.open > open) {
+            realtime::pause(ASK_EVERY).await;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan() -> Plan {
-        Plan {
-            rate: 50.0,
+    #[tokio::test]
+    async fn every_event_of_a_short_load_arrives_at_every_webhook() {
+        let plan = Plan {
             seconds: 1,
             fan_out: 2,
             batch: 3,
             grace: 60,
-        }
-    }
-
-    #[tokio::test]
-    async fn every_event_of_a_short_load_arrives_at_every_webhook() {
-        let figures = run(&plan(), None, |_| ()).await.unwrap();
+            ..Plan::default()
+        };
+        let figures = run(&plan, &Against::Own, |_| ()).await.unwrap();
         assert_eq!(
             (
                 figures.events_published,
@@ -351,46 +332,28 @@ mod tests {
         assert!(figures.complete());
     }
 
-    #[test]
-    fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
-        for (plan, argument) in [
-            (
-                Plan {
-                    rate: f64::NAN,
-                    ..plan()
-                },
-                "--rate",
-            ),
-            (Plan { rate: 0.0, ..plan() }, "--rate"),
-            (Plan { rate: 0.1, ..plan() }, "no event"),
-            (Plan { seconds: 0, ..plan() }, "--seconds"),
-            (
-                Plan {
-                    fan_out: 1_001,
-                    ..plan()
-                },
-                "--fan-out",
-            ),
-            (Plan { batch: 0, ..plan() }, "--batch"),
-            (
-                Plan {
-                    grace: 3_601,
-                    ..plan()
-                },
-                "--grace",
-            ),
-            (
-                Plan {
-                    rate: 100_000.0,
-                    seconds: 3_600,
-                    ..plan()
-                },
-                "deliveries are more",
-            ),
+    #[tokio::test]
+    async fn what_needs_a_server_of_its_own_is_refused_without_one() {
+        for plan in [
+            Plan {
+                work: Work::Idle,
+                ..Plan::default()
+            },
+            Plan {
+                work: Work::Backlog(1),
+                ..Plan::default()
+            },
+            Plan {
+                failing: 1,
+                ..Plan::default()
+            },
+            Plan {
+                hanging: 1,
+                ..Plan::default()
+            },
         ] {
-            let error = plan.check().unwrap_err().to_string();
-            assert!(error.contains(argument), "{argument}: {error}");
+            let error = run(&plan, &Against::Own, |_| ()).await.unwrap_err().to_string();
+            assert!(error.contains("need --server"), "{error}");
         }
-        plan().check().unwrap();
     }
 }

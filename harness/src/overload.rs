@@ -7,7 +7,7 @@
 //! Everything shares this machine: Postgres, which keeps nothing on disk, receivers and callers. So ratios and bounds
 //! count, rates are this machine's.
 
-mod backlog;
+pub(crate) mod backlog;
 mod crowd;
 mod figures;
 mod flood;
@@ -26,7 +26,7 @@ use self::flood::Flood;
 pub use self::flood::Flooded;
 use self::memory::MemoryWatch;
 use self::stage::{FIRST_COMPANY, Stage};
-use crate::load;
+use crate::load::{self, Against, Work};
 use crate::realtime::{self, Stopwatch};
 
 /// The company that floods.
@@ -163,7 +163,13 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     progress("a backlog, with half of the receivers hanging");
     let address = crowd.url(0);
     let prefix = address.trim_end_matches('0');
-    figures.backlog = backlog::fill(&stage.database.url(None), prefix, plan.events_of_company()).await?;
+    figures.backlog = backlog::fill(
+        &stage.database.url(None),
+        prefix,
+        plan.events_of_company(),
+        backlog::PAYLOAD,
+    )
+    .await?;
     let (pace, beside) = tokio::join!(watched(plan, &crowd), quiet(plan, &stage));
     (figures.hanging, figures.beside_backlog) = (pace, beside?);
     figures.memory.backlog = memory.lap();
@@ -199,13 +205,12 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
 /// The quiet company's events, and how long their deliveries take.
 async fn quiet(plan: &Plan, stage: &Stage) -> anyhow::Result<Quiet> {
     let load = load::Plan {
-        rate: f64::from(plan.quiet_rate),
+        work: Work::Rate(plan.quiet_rate.into()),
         seconds: plan.seconds,
-        fan_out: 1,
-        batch: 1,
         grace: 60,
+        ..load::Plan::default()
     };
-    let figures = load::run(&load, Some(&stage.target()), |_| ()).await?;
+    let figures = load::run(&load, &Against::Target(stage.target()), |_| ()).await?;
     Ok(Quiet {
         expected: figures.deliveries_expected,
         missing: figures.deliveries_missing + figures.events_planned - figures.events_published,
@@ -245,6 +250,8 @@ async fn drained(stage: &Stage, open: u64, seconds: u32) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Plan);
+
     #[test]
     fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
         let plan = Plan {
@@ -271,7 +278,7 @@ mod tests {
             memory_bound: 512.0,
         };
         most.check().unwrap();
-        let past: [(&str, fn(&mut Plan)); 9] = [
+        let past: [(&str, Change); 9] = [
             ("--webhooks", |plan| plan.webhooks += 1),
             ("--webhooks", |plan| plan.webhooks = 1),
             ("--deliveries", |plan| plan.deliveries += 1),

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::client::Client;
 use crate::realtime::{self, PATIENCE};
 use crate::signature::Keyring;
+use crate::system::{self, Resident};
 
 /// How to start the server.
 #[derive(Debug, Clone)]
@@ -159,12 +160,7 @@ impl Process {
     /// Where the system does not tell: only Linux does.
     pub fn peak_memory(&self) -> anyhow::Result<u64> {
         let process = self.child.id().context("it has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-        let kibibytes = status.lines().find_map(|line| {
-            let amount = line.strip_prefix("VmHWM:")?.trim();
-            amount.strip_suffix(" kB")?.parse::<u64>().ok()
-        });
-        Ok(kibibytes.context("the system does not tell")? * 1024)
+        system::memory(process, Resident::Peak)
     }
 
     /// Waits until it has ended by itself.

@@ -38,6 +38,15 @@ pub async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
+/// Keeps this thread until so many seconds are on `watch`, to a tenth of a millisecond; a runtime's own wait is ten times
+/// as coarse. For a thread that is there to pace a load, and no runtime's.
+pub fn block_until(watch: Stopwatch, seconds: f64) {
+    let left = seconds - watch.seconds();
+    if left > 0.0 {
+        std::thread::sleep(Duration::from_secs_f64(left));
+    }
+}
+
 /// Looks again and again until `condition` holds: for what another process does and announces to nobody.
 ///
 /// # Panics

@@ -1,37 +1,98 @@
-//! `load`: events at a steady rate, and how long their deliveries took.
+//! `load`: what a server does at a steady rate, with callers that wait, with a backlog and with nothing to do.
 
-use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
-use tenterhook_harness::load::{self, Plan};
+use anyhow::Context;
+use clap::{ArgGroup, Args, ValueEnum};
+
+use tenterhook_harness::load::{self, Against, Plan, Programs, Work};
 
 use super::target::TargetArgs;
 
-/// Publish events at a steady rate and measure when their deliveries arrive at a receiver on this machine.
+/// Publish events and measure when their deliveries arrive at receivers on this machine, and what that takes.
 ///
-/// Without a target, a server and a Postgres are started for it. A server elsewhere must run on the system clock and
-/// allow webhooks to loopback. Exit code: 0 everything arrived, 1 something did not within the grace time or could not
-/// be published, 2 it could not run.
+/// With --server it starts processes of that program on a durable Postgres of its own, and tells what they take; without
+/// a server it tries one in this process. A server elsewhere must run on the system clock and allow webhooks to loopback.
+/// Rates and latencies are those after the warm-up. Exit code: 0 everything arrived, 1 something did not within the grace
+/// time or could not be published, 2 it could not run.
 #[derive(Args)]
-#[command(after_help = "Examples:
-  load --rate 200 --seconds 30              200 events per second to one webhook
-  load --rate 50 --fan-out 20 --batch 10    five calls per second, 1000 deliveries per second
-  load --target http://127.0.0.1:8080 --jwt-key data/jwt.key --format json")]
+#[command(
+    group(ArgGroup::new("work").args(["rate", "callers", "drain", "idle"])),
+    after_help = "Examples:
+  load --server target/release/tenterhook --callers 32                 as fast as 32 callers get their answers
+  load --server target/release/tenterhook --callers 32 --fan-out 10
+  load --server target/release/tenterhook --rate 100 --seconds 30      an open loop: 100 events per second
+  load --server target/release/tenterhook --drain 500000               how fast a backlog is delivered
+  load --server target/release/tenterhook --idle 60                    what it takes when there is nothing to do
+  load --target http://127.0.0.1:8080 --jwt-key data/jwt.key --format json"
+)]
 pub struct Load {
-    /// Events per second, up to 100000.
-    #[arg(long, value_name = "EVENTS", default_value_t = 50.0)]
-    rate: f64,
-    /// How long to publish, 1 to 3600.
+    /// Events per second, up to 100000, whether or not earlier calls are answered; 50 when nothing else is chosen.
+    #[arg(long, value_name = "EVENTS")]
+    rate: Option<f64>,
+    /// Callers that each wait for their answer before their next call, 1 to 1000.
+    #[arg(long, value_name = "N")]
+    callers: Option<u32>,
+    /// Deliver a backlog of so many deliveries, made while the servers are stopped, up to 5000000.
+    #[arg(long, value_name = "DELIVERIES", requires = "server")]
+    drain: Option<u64>,
+    /// Do nothing for so many seconds, 1 to 3600.
+    #[arg(long, value_name = "SECONDS", requires = "server")]
+    idle: Option<u32>,
+    /// How long to measure, 1 to 3600.
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u32,
+    /// How many seconds of the same work come before and are left out of the figures, up to 600.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    warm_up: u32,
     /// How many webhooks get each event, 1 to 1000.
     #[arg(long, value_name = "WEBHOOKS", default_value_t = 1)]
     fan_out: u32,
+    /// How many companies the events are about in turn, 1 to 100000; each has its own webhooks.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    companies: u32,
     /// Events of each call, 1 to 1000.
     #[arg(long, value_name = "EVENTS", default_value_t = 1)]
     batch: u32,
+    /// Bytes of an event's data, 16 to 262144.
+    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    body_bytes: u32,
+    /// How many of a hundred webhooks answer with 500.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, requires = "server")]
+    failing: u32,
+    /// How many webhooks there are besides that never answer, up to 10000, spread over the companies.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "server")]
+    hanging: u32,
+    /// Behind how many hosts the receivers are, 1 to 10000; those that hang are then behind as many others. More than one
+    /// needs a system where all of 127/8 is its own, such as Linux.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    hosts: u32,
     /// How many seconds to wait for deliveries after the last answer, up to 3600.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     grace: u32,
+    /// The server's program, of which processes are started for the load.
+    #[arg(long, value_name = "PATH", conflicts_with = "target")]
+    server: Option<PathBuf>,
+    /// How many server processes, 1 to 8; calls take turns.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "server")]
+    servers: u32,
+    /// The database that they run on, sealed with the harness's key; without it a durable Postgres is started.
+    #[arg(long, value_name = "URL", requires = "server")]
+    database: Option<String>,
+    /// A setting of the servers more, by its environment variable; may be given again.
+    #[arg(long, value_name = "NAME=VALUE", requires = "server", value_parser = setting)]
+    setting: Vec<(String, String)>,
+    /// A setting of the Postgres that is started more; may be given again.
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        requires = "server",
+        conflicts_with = "database"
+    )]
+    postgres_setting: Vec<String>,
+    /// List the ten statements that took Postgres longest too.
+    #[arg(long)]
+    statements: bool,
     /// How to report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -47,27 +108,64 @@ enum Format {
     Json,
 }
 
+fn setting(text: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = text.split_once('=').context("NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 impl Load {
     /// Runs the load, and answers the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
-        let plan = Plan {
-            rate: self.rate,
-            seconds: self.seconds,
-            fan_out: self.fan_out,
-            batch: self.batch,
-            grace: self.grace,
-        };
-        let figures = load::run(&plan, self.target.target(true)?.as_ref(), |progress| {
+        let plan = self.plan();
+        let figures = load::run(&plan, &self.against()?, |progress| {
             eprintln!(
-                "{:.0} s: {} of {} deliveries have arrived",
-                progress.seconds, progress.arrived, progress.planned
+                "{:.0} s: {} deliveries have arrived",
+                progress.seconds, progress.arrived
             );
         })
         .await?;
         super::print(&match self.format {
+            Format::Text if self.statements => format!("{figures}{}", figures.statements()),
             Format::Text => figures.to_string(),
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&figures)?),
         })?;
         Ok(u8::from(!figures.complete()))
+    }
+
+    fn plan(&self) -> Plan {
+        let (work, seconds) = match (self.callers, self.drain, self.idle) {
+            (Some(callers), ..) => (Work::Callers(callers), self.seconds),
+            (_, Some(deliveries), _) => (Work::Backlog(deliveries), self.seconds),
+            (.., Some(seconds)) => (Work::Idle, seconds),
+            (None, None, None) => (Work::Rate(self.rate.unwrap_or(50.0)), self.seconds),
+        };
+        Plan {
+            work,
+            seconds,
+            warm_up: self.warm_up,
+            fan_out: self.fan_out,
+            companies: self.companies,
+            batch: self.batch,
+            body_bytes: self.body_bytes,
+            failing: self.failing,
+            hanging: self.hanging,
+            hosts: self.hosts,
+            grace: self.grace,
+        }
+    }
+
+    fn against(&self) -> anyhow::Result<Against> {
+        let target = self.target.target(true)?;
+        Ok(match (&self.server, target) {
+            (Some(binary), _) => Against::Programs(Programs {
+                binary: binary.clone(),
+                count: self.servers,
+                database: self.database.clone(),
+                settings: self.setting.clone(),
+                postgres_settings: self.postgres_setting.clone(),
+            }),
+            (None, Some(target)) => Against::Target(target),
+            (None, None) => Against::Own,
+        })
     }
 }

@@ -12,15 +12,16 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
 
-use super::cluster::Cluster;
-use super::machine::{self, WallClock};
+use super::machine::WallClock;
 use super::names::Names;
 use super::proxy::{Proxy, Weather};
 use crate::client::Client;
+use crate::durable::Cluster;
 use crate::keys;
 use crate::process::{Process, Program};
 use crate::realtime::{self, PATIENCE};
 use crate::signature::Keyring;
+use crate::system;
 use crate::token::{Claims, TokenKey};
 
 /// What signs the tokens of a campaign.
@@ -114,7 +115,7 @@ impl Fleet {
                 }
                 None => Program::new(binary),
             };
-            program = program.setting("DATABASE_URL", Cluster::url(proxy.address()));
+            program = program.setting("DATABASE_URL", Cluster::url_through(proxy.address()));
             let clock = clocks.get(number).cloned();
             let environment = clock.iter().flat_map(WallClock::environment);
             for (name, value) in SETTINGS
@@ -336,10 +337,10 @@ impl Server {
 /// Where a machine has it; without it the fault is not exercised.
 pub(super) fn can_limit_descriptors() -> anyhow::Result<()> {
     ensure!(Path::new("/proc/self/fd").exists(), "there is no /proc");
-    machine::run("prlimit", &["--version"]).map(drop)
+    system::run("prlimit", &["--version"]).map(drop)
 }
 
 fn limit_descriptors(process: u32, count: usize) -> anyhow::Result<()> {
     let (process, limit) = (process.to_string(), format!("--nofile={count}:"));
-    machine::run("prlimit", &["--pid", &process, &limit]).map(drop)
+    system::run("prlimit", &["--pid", &process, &limit]).map(drop)
 }

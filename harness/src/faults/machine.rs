@@ -1,4 +1,4 @@
-//! What a campaign borrows from the machine, and gives back: a small disk, a wall clock of its own, a user.
+//! What a campaign borrows from the machine, and gives back: a small disk and a wall clock of its own.
 //!
 //! Promises that the machine's own disk and clock are not touched, and that what this machine cannot lend is said by
 //! its reason. What is mounted goes when it is dropped, unless it is kept to be looked at.
@@ -6,9 +6,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
+
+use crate::system::{is_root, run};
 
 /// The size of the borrowed disk: no campaign fills it by itself.
 const DISK: &str = "12g";
@@ -22,44 +23,6 @@ const CLOCKS: [&str; 5] = [
     "/usr/lib/faketime/libfaketimeMT.so.1",
     "/usr/local/lib/faketime/libfaketimeMT.so.1",
 ];
-
-/// Runs a program of the machine to its end.
-pub(super) fn run(program: &str, arguments: &[&str]) -> anyhow::Result<Output> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .with_context(|| format!("cannot run `{program}`"))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(
-        output.status.success(),
-        "`{program} {}`: {}",
-        arguments.join(" "),
-        said.trim()
-    );
-    Ok(output)
-}
-
-/// Whether this process is root's.
-pub(super) fn is_root() -> bool {
-    run("id", &["-u"]).is_ok_and(|output| output.stdout.starts_with(b"0"))
-}
-
-/// Who Postgres runs as, user and group: as root, which Postgres refuses, somebody else.
-pub(super) fn user_for_postgres() -> anyhow::Result<Option<(u32, u32)>> {
-    if !is_root() {
-        return Ok(None);
-    }
-    let number = |option, name| -> anyhow::Result<u32> {
-        let output = run("id", &[option, name])?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
-    };
-    for name in ["postgres", "nobody"] {
-        if let (Ok(user), Ok(group)) = (number("-u", name), number("-g", name)) {
-            return Ok(Some((user, group)));
-        }
-    }
-    bail!("Postgres does not run as root, and there is neither a user `postgres` nor `nobody`")
-}
 
 /// A small disk in memory that can be filled at once.
 pub struct Disk {

@@ -15,8 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::machine;
-use crate::realtime;
+use crate::{realtime, system};
 
 /// The name of a receiver. `.example` belongs to nobody.
 pub const NAME: &str = "receiver.faults.example";
@@ -44,10 +43,10 @@ impl Names {
     /// When this process may not listen there, or not give a process a file of its own.
     pub async fn start(home: &Path) -> anyhow::Result<Self> {
         ensure!(
-            cfg!(target_os = "linux") && machine::is_root(),
+            cfg!(target_os = "linux") && system::is_root(),
             "only root can give a process a name server of its own"
         );
-        machine::run("unshare", &["--mount", "true"])?;
+        system::run("unshare", &["--mount", "true"])?;
         let [high, low] = (std::process::id() as u16).to_be_bytes();
         let address = SocketAddr::from(([127, 77, high, low.max(1)], PORT));
         let socket = UdpSocket::bind(address)

@@ -11,7 +11,6 @@ use std::time::Duration;
 use anyhow::Context;
 use tempfile::TempDir;
 
-use super::cluster::Cluster;
 use super::fleet::{Fleet, can_limit_descriptors};
 use super::kind::Kind;
 use super::machine::{Disk, WallClock};
@@ -19,7 +18,10 @@ use super::names::Names;
 use super::plan::Plan;
 use super::proxy::Weather;
 use crate::dice::Dice;
+use crate::durable::Cluster;
 
+/// Its disk is small.
+const POSTGRES_SETTINGS: &[&str] = &["max_wal_size=512MB"];
 /// How far a server's own wall clock jumps at most, in seconds.
 const SERVER_STEP: usize = 3_600;
 /// How far the shared wall clock jumps forwards and backwards at most, in seconds. Backwards less: a server whose
@@ -93,7 +95,7 @@ impl Stage {
             lend(&[Kind::ExhaustDescriptors], error);
         }
         let environment = shared_clock.iter().flat_map(WallClock::environment).collect();
-        let cluster = Cluster::create(home.path(), &folder, environment).await?;
+        let cluster = Cluster::create(home.path(), &folder, environment, POSTGRES_SETTINGS).await?;
         let fleet = Fleet::start(
             plan.servers,
             binary,

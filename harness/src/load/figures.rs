@@ -3,19 +3,29 @@
 //! Promises figures that add up: expected deliveries are those of published events, and each either arrived or is
 //! missing. Latency is quantised to three significant digits.
 
-use std::fmt;
-
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::costs::Costs;
+use super::plan::Plan;
+use super::publishing::{Ledger, Published};
+use super::receiver::{Arrival, Kind};
+use super::subscribers::Subscribers;
+
 /// An hour in microseconds: what takes longer counts as an hour.
 const LONGEST: u64 = 3_600_000_000;
+/// A call that starts this long after its time is late, in seconds: the pacer's own error is a tenth of a millisecond.
+const LATE: f64 = 0.01;
 
 /// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
-    /// Events that the plan asked for.
+    /// What was done.
+    pub plan: Plan,
+    /// Server processes; none when they are not the load's own.
+    pub servers: u32,
+    /// Events that were to be published, the warm-up's included.
     pub events_planned: u64,
     /// Events that the server accepted.
     pub events_published: u64,
@@ -25,22 +35,30 @@ pub struct Figures {
     pub first_failure: Option<String>,
     /// Calls that began more than ten milliseconds after their time.
     pub late_starts: u64,
-    /// Events published times webhooks.
+    /// Deliveries to webhooks that answer.
     pub deliveries_expected: u64,
     /// How many of these came at least once within the grace time.
     pub deliveries_arrived: u64,
     /// How many did not.
     pub deliveries_missing: u64,
-    /// Arrivals beyond each delivery's first.
+    /// Arrivals of the same attempt beyond its first.
     pub deliveries_repeated: u64,
-    /// Events per second that the plan asked for.
-    pub rate_planned: f64,
-    /// Events published per second, from the first call's time to the last answer.
-    pub rate_achieved: f64,
-    /// From the intended time of an event's call to a delivery's first arrival.
+    /// Arrivals of later attempts.
+    pub retries: u64,
+    /// Deliveries to webhooks that never answer.
+    pub hanging_expected: u64,
+    /// How many of these came: the others wait behind them.
+    pub hanging_arrived: u64,
+    /// Events published per second of the time that is measured.
+    pub events_per_second: f64,
+    /// Deliveries that arrived per second of the time that is measured, first attempts and those that answer.
+    pub deliveries_per_second: f64,
+    /// From the time of an event's call to a delivery's first arrival, at receivers that answer with 200.
     pub delivery_latency: Percentiles,
-    /// From the actual start of a call to its answer.
+    /// From the start of a call to its answer.
     pub call_latency: Percentiles,
+    /// What it took.
+    pub costs: Costs,
 }
 
 /// Milliseconds; all zero when nothing was measured.
@@ -88,52 +106,264 @@ impl Latencies {
     }
 }
 
+/// A stretch of the run's stopwatch, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// Its first moment.
+    pub from: f64,
+    /// The first moment after it.
+    pub until: f64,
+}
+
+impl Span {
+    fn contains(self, at: f64) -> bool {
+        (self.from..self.until).contains(&at)
+    }
+
+    fn rate(self, count: u64) -> f64 {
+        count as f64 / (self.until - self.from)
+    }
+}
+
+/// What arrived of what was published.
+pub struct Arrivals {
+    /// Deliveries to webhooks that answer, their first arrival each, as they came.
+    pub answering: Vec<f64>,
+    expected: u64,
+    arrived: u64,
+    repeated: u64,
+    retries: u64,
+    hanging_expected: u64,
+    hanging: Vec<f64>,
+    latencies: Latencies,
+}
+
+impl Arrivals {
+    /// Holds arrivals against the events, both of which it sorts. Latency counts for events of calls from `from` on.
+    ///
+    /// # Errors
+    ///
+    /// Never; see [`Latencies::new`].
+    pub fn of(
+        events: &mut [Published],
+        arrivals: &mut [Arrival],
+        subscribers: &Subscribers,
+        from: f64,
+    ) -> anyhow::Result<Self> {
+        events.sort_unstable_by_key(|published| published.event);
+        arrivals.sort_unstable_by(|one, other| {
+            let key = |arrival: &Arrival| (arrival.event, arrival.webhook, arrival.attempt);
+            key(one).cmp(&key(other)).then(one.at.total_cmp(&other.at))
+        });
+        let mut result = Self {
+            answering: Vec::with_capacity(arrivals.len()),
+            expected: 0,
+            arrived: 0,
+            repeated: 0,
+            retries: 0,
+            hanging_expected: 0,
+            hanging: Vec::new(),
+            latencies: Latencies::new()?,
+        };
+        for published in &*events {
+            let recipients = subscribers.of_event(published.number);
+            result.expected += recipients.answering;
+            result.hanging_expected += recipients.hanging;
+        }
+        let mut known = events.iter().peekable();
+        let mut last: Option<&Arrival> = None;
+        for arrival in &*arrivals {
+            while known
+                .next_if(|published| published.event < arrival.event)
+                .is_some()
+            {}
+            let published = known.peek().filter(|published| published.event == arrival.event);
+            result.note(arrival, last, published.copied(), from);
+            last = Some(arrival);
+        }
+        result.answering.sort_unstable_by(f64::total_cmp);
+        Ok(result)
+    }
+
+    fn note(&mut self, arrival: &Arrival, last: Option<&Arrival>, published: Option<&Published>, from: f64) {
+        let same = last.filter(|last| (last.event, last.webhook) == (arrival.event, arrival.webhook));
+        if let Some(last) = same {
+            match last.attempt == arrival.attempt {
+                true => self.repeated += 1,
+                false => self.retries += 1,
+            }
+            return;
+        }
+        if arrival.kind == Kind::Hanging {
+            self.hanging.push(arrival.at);
+            return;
+        }
+        self.answering.push(arrival.at);
+        let Some(published) = published else { return };
+        self.arrived += 1;
+        if arrival.kind == Kind::Healthy && published.intended >= from {
+            self.latencies.record(arrival.at - published.intended);
+        }
+    }
+
+    /// How many deliveries of known events are missing.
+    pub fn missing(&self) -> u64 {
+        self.expected.saturating_sub(self.arrived)
+    }
+
+    /// How many arrived within a span, those that are never answered included.
+    pub fn within(&self, span: Span) -> u64 {
+        let all = self.answering.iter().chain(&self.hanging);
+        all.filter(|at| span.contains(**at)).count() as u64
+    }
+}
+
 impl Figures {
-    /// Whether every event was published and every delivery arrived.
+    /// Of a run in which nothing was published.
+    pub fn of_nothing(plan: &Plan, servers: u32, costs: Costs) -> Self {
+        Self {
+            plan: plan.clone(),
+            servers,
+            events_planned: 0,
+            events_published: 0,
+            calls_failed: 0,
+            first_failure: None,
+            late_starts: 0,
+            deliveries_expected: 0,
+            deliveries_arrived: 0,
+            deliveries_missing: 0,
+            deliveries_repeated: 0,
+            retries: 0,
+            hanging_expected: 0,
+            hanging_arrived: 0,
+            events_per_second: 0.0,
+            deliveries_per_second: 0.0,
+            delivery_latency: Percentiles::default(),
+            call_latency: Percentiles::default(),
+            costs,
+        }
+    }
+
+    /// With a backlog of so many deliveries, which arrived like this; the rate is that of the span.
+    pub fn with_backlog(self, deliveries: u64, arrivals: &Arrivals, span: Span) -> Self {
+        let arrived = arrivals.answering.len() as u64;
+        let within = arrivals.answering.iter().filter(|at| span.contains(**at));
+        Self {
+            deliveries_expected: deliveries,
+            deliveries_arrived: arrived,
+            deliveries_missing: deliveries.saturating_sub(arrived),
+            deliveries_repeated: arrivals.repeated,
+            retries: arrivals.retries,
+            deliveries_per_second: span.rate(within.count() as u64),
+            ..self
+        }
+    }
+
+    /// With what was published, and arrived like this; rates and latencies are those of the span.
+    ///
+    /// # Errors
+    ///
+    /// Never; see [`Latencies::new`].
+    pub fn with_calls(self, ledger: &Ledger, arrivals: &Arrivals, span: Span) -> anyhow::Result<Self> {
+        let mut answers = Latencies::new()?;
+        let measured = || ledger.calls.iter().filter(|call| call.intended >= span.from);
+        for call in measured() {
+            answers.record(call.answered - call.started);
+        }
+        let published = ledger.events.len() as u64;
+        let within = ledger.events.iter().filter(|event| span.contains(event.answered));
+        let delivered = arrivals.answering.iter().filter(|at| span.contains(**at));
+        Ok(Self {
+            events_planned: self.plan.events().unwrap_or(published + ledger.events_failed),
+            events_published: published,
+            calls_failed: ledger.failed,
+            first_failure: ledger.first_failure.clone(),
+            late_starts: measured()
+                .filter(|call| call.started - call.intended > LATE)
+                .count() as u64,
+            deliveries_expected: arrivals.expected,
+            deliveries_arrived: arrivals.arrived,
+            deliveries_missing: arrivals.missing(),
+            deliveries_repeated: arrivals.repeated,
+            retries: arrivals.retries,
+            hanging_expected: arrivals.hanging_expected,
+            hanging_arrived: arrivals.hanging.len() as u64,
+            events_per_second: span.rate(within.count() as u64),
+            deliveries_per_second: span.rate(delivered.count() as u64),
+            delivery_latency: arrivals.latencies.percentiles(),
+            call_latency: answers.percentiles(),
+            ..self
+        })
+    }
+
+    /// Whether every event was published and every delivery to a receiver that answers arrived.
     pub fn complete(&self) -> bool {
         self.events_published == self.events_planned && self.deliveries_missing == 0
     }
 }
 
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "events      {} of {} published, {:.1}/s of {:.1}/s asked for",
-            self.events_published, self.events_planned, self.rate_achieved, self.rate_planned
-        )?;
-        writeln!(
-            f,
-            "calls       {} failed, {} started late",
-            self.calls_failed, self.late_starts
-        )?;
-        if let Some(failure) = &self.first_failure {
-            writeln!(f, "            the first failure: {failure}")?;
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn published(event: u128, number: u64, intended: f64) -> Published {
+        Published {
+            event: Uuid::from_u128(event),
+            number,
+            intended,
+            answered: intended,
         }
-        writeln!(
-            f,
-            "deliveries  {} expected, {} arrived, {} missing, {} repeated",
-            self.deliveries_expected,
-            self.deliveries_arrived,
-            self.deliveries_missing,
-            self.deliveries_repeated
-        )?;
-        writeln!(f)?;
-        writeln!(
-            f,
-            "{:<24}{:>10}{:>10}{:>10}{:>10}{:>10}",
-            "milliseconds", "p50", "p90", "p99", "p99.9", "max"
-        )?;
-        for (name, p) in [
-            ("intended to arrival", self.delivery_latency),
-            ("publish call", self.call_latency),
-        ] {
-            writeln!(
-                f,
-                "{name:<24}{:>10.1}{:>10.1}{:>10.1}{:>10.1}{:>10.1}",
-                p.p50, p.p90, p.p99, p.p99_9, p.max
-            )?;
+    }
+
+    fn arrival(event: u128, webhook: u32, kind: Kind, attempt: u8, at: f64) -> Arrival {
+        Arrival {
+            event: Uuid::from_u128(event),
+            webhook,
+            kind,
+            attempt,
+            at,
         }
-        Ok(())
+    }
+
+    #[test]
+    fn every_delivery_arrives_once_and_the_rest_are_repeats_retries_or_missing() {
+        let plan = Plan {
+            fan_out: 2,
+            companies: 2,
+            hanging: 1,
+            ..Plan::default()
+        };
+        let subscribers = Subscribers::new(&plan);
+        let mut events = [published(3, 1, 2.0), published(2, 0, 1.0)];
+        let mut arrivals = [
+            arrival(3, 3, Kind::Failing, 2, 9.0),
+            arrival(3, 3, Kind::Failing, 1, 4.0),
+            arrival(2, 4, Kind::Hanging, 1, 1.5),
+            arrival(2, 0, Kind::Healthy, 1, 1.75),
+            arrival(2, 0, Kind::Healthy, 1, 1.25),
+            arrival(3, 2, Kind::Healthy, 1, 2.5),
+            // Of an event whose call was not answered.
+            arrival(1, 2, Kind::Healthy, 1, 0.5),
+        ];
+        let arrivals = Arrivals::of(&mut events, &mut arrivals, &subscribers, 1.5).unwrap();
+        assert_eq!(arrivals.answering, [0.5, 1.25, 2.5, 4.0]);
+        assert_eq!(
+            (arrivals.expected, arrivals.arrived, arrivals.missing()),
+            (4, 3, 1)
+        );
+        assert_eq!((arrivals.repeated, arrivals.retries), (1, 1));
+        assert_eq!((arrivals.hanging_expected, arrivals.hanging.len()), (1, 1));
+        assert_eq!(
+            arrivals.within(Span {
+                from: 1.25,
+                until: 4.0
+            }),
+            3
+        );
+        // Of the event from 2.0 at the healthy receiver alone.
+        let latency = arrivals.latencies.percentiles();
+        assert_eq!((latency.p50.round(), latency.max.round()), (500.0, 500.0));
     }
 }

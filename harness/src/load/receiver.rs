@@ -1,116 +1,272 @@
 //! A receiver that only dates what arrives, so that it is never what limits a load.
 //!
-//! Promises an answer 200 on a connection that stays open, and the moment of each delivery's first arrival. Keeps no
-//! bodies and checks no signatures: `crate::receiver` does.
+//! Promises the moment at which each request was there in full, and an answer on a connection that stays open: 200, 500,
+//! or none at all, by the path. Understands just enough of HTTP/1.1: requests with a `content-length`. Keeps no bodies and
+//! checks no signatures: `crate::receiver` does.
 
-use std::collections::HashMap;
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use anyhow::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use uuid::Uuid;
 
+use super::threads::OwnThread;
 use crate::realtime::{self, Stopwatch};
 
-/// A delivery as its headers name it: the event's id and the webhook's number.
-pub type DeliveryName = (String, String);
+/// The thread's name.
+pub const THREAD: &str = "load receiver";
+/// Headers that a request may have at the most.
+const MAX_HEADERS: usize = 32;
+/// Bytes that a connection reads at once.
+const BLOCK: usize = 8 * 1024;
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const ERROR: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
-/// When a delivery arrived, and how often.
+/// How a webhook's receiver answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// With 200.
+    Healthy,
+    /// With 500.
+    Failing,
+    /// Not at all.
+    Hanging,
+}
+
+const KINDS: [(Kind, u8); 3] = [
+    (Kind::Healthy, b'a'),
+    (Kind::Failing, b'f'),
+    (Kind::Hanging, b'h'),
+];
+
+/// One request that arrived.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// Seconds on the run's stopwatch, of the first time.
-    pub first: f64,
-    /// How many times.
-    pub count: u64,
+    /// The event's id.
+    pub event: Uuid,
+    /// The webhook's number in this load.
+    pub webhook: u32,
+    /// How it is answered.
+    pub kind: Kind,
+    /// From 1.
+    pub attempt: u8,
+    /// Seconds on the run's stopwatch.
+    pub at: f64,
 }
 
 /// A running receiver; it ends when dropped.
 pub struct DatingReceiver {
-    address: SocketAddr,
+    port: u16,
     seen: Arc<Seen>,
-    serving: JoinHandle<()>,
+    _thread: OwnThread,
 }
 
 struct Seen {
     watch: Stopwatch,
-    arrivals: Mutex<HashMap<DeliveryName, Arrival>>,
-    different: watch::Sender<u64>,
+    arrivals: Mutex<Vec<Arrival>>,
+    /// First attempts to webhooks that answer.
+    first: AtomicU64,
+    broken: AtomicU64,
 }
 
 impl DatingReceiver {
-    /// Listens on a free port of loopback and dates by `watch`.
+    /// Listens on a free port and dates by `watch`. On one address of loopback, or on all of them.
     ///
     /// # Errors
     ///
     /// When it cannot listen.
-    pub async fn start(watch: Stopwatch) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
+    pub async fn start(watch: Stopwatch, everywhere: bool) -> anyhow::Result<Self> {
+        let thread = OwnThread::start(THREAD)?;
         let seen = Arc::new(Seen {
             watch,
             arrivals: Mutex::default(),
-            different: watch::Sender::new(0),
+            first: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
         });
-        let app = Router::new().fallback(date).with_state(Arc::clone(&seen));
-        // Without this the kernel may hold an answer back for 40 ms, which would be measured as the server's.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let serving = realtime::spawn(async move { drop(axum::serve(listener, app).await) });
+        let host = if everywhere {
+            Ipv4Addr::UNSPECIFIED
+        } else {
+            Ipv4Addr::LOCALHOST
+        };
+        let shared = Arc::clone(&seen);
+        // Bound there: a socket belongs to the runtime on which it was made.
+        let bound = thread.spawn(async move { TcpListener::bind((host, 0)).await });
+        let listener = bound.await.context("the receiver's thread has died")??;
+        let port = listener.local_addr()?.port();
+        thread.spawn(accept(listener, shared));
         Ok(Self {
-            address,
+            port,
             seen,
-            serving,
+            _thread: thread,
         })
     }
 
-    /// The URL of a webhook; each number has another path.
-    pub fn url(&self, number: u32) -> String {
-        format!("http://{}/{number}", self.address)
+    /// What the URLs of all webhooks of a host begin with; hosts count from 0.
+    pub fn prefix(&self, host: u32) -> String {
+        let [_, _, high, low] = host.to_be_bytes();
+        // 127.0.0.1 is the first: some systems have no other.
+        let host = match host {
+            0 => Ipv4Addr::LOCALHOST,
+            _ => Ipv4Addr::new(127, 1, high, low),
+        };
+        format!("http://{}/", SocketAddr::from((host, self.port)))
     }
 
-    /// How many different deliveries have arrived, and a way to wait for more.
-    pub fn different(&self) -> watch::Receiver<u64> {
-        self.seen.different.subscribe()
+    /// The URL of a webhook.
+    pub fn url(&self, host: u32, kind: Kind, webhook: u32) -> String {
+        let letter = KINDS
+            .iter()
+            .find(|(known, _)| *known == kind)
+            .map_or('a', |(_, letter)| char::from(*letter));
+        format!("{}{letter}/{webhook}", self.prefix(host))
     }
 
-    /// A delivery's arrival, if it came.
-    pub fn arrival(&self, delivery: &DeliveryName) -> Option<Arrival> {
-        self.seen.arrivals().get(delivery).copied()
+    /// How many first attempts have arrived at webhooks that answer, repeats included.
+    pub fn arrived(&self) -> u64 {
+        self.seen.first.load(Ordering::Relaxed)
     }
-}
 
-impl Drop for DatingReceiver {
-    fn drop(&mut self) {
-        self.serving.abort();
+    /// How many connections brought something that was not understood.
+    pub fn broken(&self) -> u64 {
+        self.seen.broken.load(Ordering::Relaxed)
+    }
+
+    /// All arrivals since the last call.
+    pub fn take(&self) -> Vec<Arrival> {
+        mem::take(&mut *self.seen.arrivals())
     }
 }
 
 impl Seen {
-    fn arrivals(&self) -> MutexGuard<'_, HashMap<DeliveryName, Arrival>> {
+    fn arrivals(&self) -> MutexGuard<'_, Vec<Arrival>> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, arrival: Arrival) {
+        self.arrivals().push(arrival);
+        if arrival.attempt == 1 && arrival.kind != Kind::Hanging {
+            self.first.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
-/// Takes the body although nobody reads it: a connection is kept only when the request was taken in full.
-async fn date(State(seen): State<Arc<Seen>>, headers: HeaderMap, _body: Bytes) -> StatusCode {
-    let at = seen.watch.seconds();
-    let header = |name: &str| {
-        let value = headers.get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().to_owned()
-    };
-    let delivery = (header("webhook-id"), header("tenterhook-webhook"));
-    let mut arrivals = seen.arrivals();
-    let arrival = arrivals
-        .entry(delivery)
-        .or_insert(Arrival { first: at, count: 0 });
-    arrival.count += 1;
-    if arrival.count == 1 {
-        seen.different.send_modify(|different| *different += 1);
+async fn accept(listener: TcpListener, seen: Arc<Seen>) {
+    loop {
+        // An error is a caller that has gone again.
+        if let Ok((stream, peer)) = listener.accept().await
+            && peer.ip().is_loopback()
+        {
+            let seen = Arc::clone(&seen);
+            realtime::spawn(async move {
+                if serve(stream, &seen).await.is_none() {
+                    seen.broken.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
     }
-    StatusCode::OK
+}
+
+/// Answers until the other side hangs up; nothing when it was not understood.
+async fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
+    // Without this the kernel may hold an answer back for 40 ms, which would be measured as the server's.
+    stream.set_nodelay(true).ok()?;
+    let mut received = Vec::with_capacity(BLOCK);
+    loop {
+        while let Some((request, length)) = parse(&received)? {
+            received.drain(..length);
+            seen.note(Arrival {
+                at: seen.watch.seconds(),
+                ..request
+            });
+            let answer = match request.kind {
+                Kind::Healthy => OK,
+                Kind::Failing => ERROR,
+                Kind::Hanging => continue,
+            };
+            if stream.write_all(answer).await.is_err() {
+                return Some(());
+            }
+        }
+        received.reserve(BLOCK);
+        // An error is a caller that has gone, as its end is.
+        if !matches!(stream.read_buf(&mut received).await, Ok(1..)) {
+            return Some(());
+        }
+    }
+}
+
+/// The first request and its length: outside `None` when there is none that is understood, inside when it is not all
+/// there.
+fn parse(received: &[u8]) -> Option<Option<(Arrival, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let httparse::Status::Complete(head) = request.parse(received).ok()? else {
+        return Some(None);
+    };
+    let number = |text: &str| text.parse::<usize>().ok();
+    let header = |name: &str| {
+        let header = request
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(header.value).ok()
+    };
+    let length = head + number(header("content-length")?)?;
+    if received.len() < length {
+        return Some(None);
+    }
+    let (letter, webhook) = request.path?.trim_start_matches('/').split_once('/')?;
+    let kind = KINDS.iter().find(|(_, known)| letter.as_bytes() == [*known])?.0;
+    let arrival = Arrival {
+        event: header("webhook-id")?.parse().ok()?,
+        webhook: webhook.parse().ok()?,
+        kind,
+        attempt: header("tenterhook-attempt")?.parse().ok()?,
+        at: 0.0,
+    };
+    Some(Some((arrival, length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &str = "POST /f/7 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\
+                           Webhook-Id: 01890000-0000-7000-8000-000000000001\r\nTenterhook-Attempt: 2\r\n\r\n{}";
+
+    #[test]
+    fn a_request_counts_once_all_of_it_is_there() {
+        let mut two = REQUEST.repeat(2).into_bytes();
+        let (arrival, length) = parse(&two).unwrap().unwrap();
+        assert_eq!(
+            (arrival.webhook, arrival.kind, arrival.attempt),
+            (7, Kind::Failing, 2)
+        );
+        assert_eq!(arrival.event.to_string(), "01890000-0000-7000-8000-000000000001");
+        assert_eq!(length, REQUEST.len());
+        two.drain(..length);
+        assert!(parse(&two).unwrap().is_some());
+        for part in 0..REQUEST.len() {
+            assert!(parse(&two[..part]).unwrap().is_none(), "{part}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_delivery_is_not_understood() {
+        for (from, to) in [
+            ("/f/7", "/x/7"),
+            ("/f/7", "/f"),
+            ("/f/7", "/f/seven"),
+            ("Webhook-Id", "Other-Id"),
+            ("Content-Length", "Content-Size"),
+            ("Attempt: 2", "Attempt: 256"),
+            ("HTTP/1.1", "HTTQ/1.1"),
+        ] {
+            assert!(parse(REQUEST.replacen(from, to, 1).as_bytes()).is_none(), "{to}");
+        }
+    }
 }

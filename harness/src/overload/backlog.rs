@@ -10,7 +10,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::realtime;
 
 /// The fields of an event's object: about as large as the peers' examples.
-const PAYLOAD: &str = r#"{"id":8,"title":"A deal of a usual size","value":1200,"currency":"EUR","stage_id":3,"status":"open","owner_id":7,"org_id":11,"person_id":12,"probability":40,"expected_close_date":"2026-12-24","label":["hot","partner"],"add_time":"2026-11-01T10:00:00Z","update_time":"2026-11-26T10:00:00Z"}"#;
+pub const PAYLOAD: &str = r#"{"id":8,"title":"A deal of a usual size","value":1200,"currency":"EUR","stage_id":3,"status":"open","owner_id":7,"org_id":11,"person_id":12,"probability":40,"expected_close_date":"2026-12-24","label":["hot","partner"],"add_time":"2026-11-01T10:00:00Z","update_time":"2026-11-26T10:00:00Z"}"#;
 
 /// Ids carry the moment of acceptance in milliseconds (UUID version 7).
 const FILL: &str = "\
@@ -39,23 +39,24 @@ with companies as (
 )
 select count(*) from owed";
 
-/// Makes `events` events for each company whose webhooks' URLs begin with `prefix`; answers how many deliveries.
+/// Makes `events` events with this data for each company whose webhooks' URLs begin with `prefix`; answers how many
+/// deliveries.
 ///
 /// # Errors
 ///
 /// When the database cannot be reached, or has other tables than this was written for.
-pub async fn fill(database: &str, prefix: &str, events: u32) -> anyhow::Result<u64> {
+pub async fn fill(database: &str, prefix: &str, events: u32, data: &str) -> anyhow::Result<u64> {
     let (client, connection) = tokio_postgres::connect(database, NoTls).await?;
     realtime::spawn(async move { drop(connection.await) });
-    let made = insert(&client, prefix, events).await?;
+    let made = insert(&client, prefix, events, data).await?;
     client.batch_execute("analyze deliveries, events").await?;
     ensure!(made > 0, "no webhook leads to {prefix}");
     Ok(made)
 }
 
-async fn insert(client: &Client, prefix: &str, events: u32) -> anyhow::Result<u64> {
+async fn insert(client: &Client, prefix: &str, events: u32, data: &str) -> anyhow::Result<u64> {
     let pattern = format!("{prefix}%");
     let events = i32::try_from(events)?;
-    let row = client.query_one(FILL, &[&pattern, &events, &PAYLOAD]).await?;
+    let row = client.query_one(FILL, &[&pattern, &events, &data]).await?;
     Ok(u64::try_from(row.get::<_, i64>(0))?)
 }

@@ -1,23 +1,22 @@
 //! How much memory a process takes, as the kernel counts it. On Linux only: elsewhere there is no `/proc`.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::task::JoinHandle;
 
 use crate::realtime;
+use crate::system::{self, Resident};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_millis(200);
-const MIB: f64 = 1024.0;
+const MIB: f64 = 1_048_576.0;
 
 /// Looks at a process's resident memory until it is dropped.
 pub struct MemoryWatch {
     process: u32,
-    /// KiB, the most since the last [`MemoryWatch::lap`].
+    /// Bytes, the most since the last [`MemoryWatch::lap`].
     most: Arc<AtomicU64>,
     looking: JoinHandle<()>,
 }
@@ -29,7 +28,7 @@ impl MemoryWatch {
         let noted = Arc::clone(&most);
         let looking = realtime::spawn(async move {
             // It ends with the process.
-            while let Ok(now) = kib(process, "VmRSS") {
+            while let Ok(now) = system::memory(process, Resident::Now) {
                 noted.fetch_max(now, Ordering::Relaxed);
                 realtime::pause(EVERY).await;
             }
@@ -52,7 +51,7 @@ impl MemoryWatch {
     ///
     /// When the process is gone, or this is not Linux.
     pub fn peak(&self) -> anyhow::Result<f64> {
-        Ok(kib(self.process, "VmHWM")? as f64 / MIB)
+        Ok(system::memory(self.process, Resident::Peak)? as f64 / MIB)
     }
 }
 
@@ -60,15 +59,4 @@ impl Drop for MemoryWatch {
     fn drop(&mut self) {
         self.looking.abort();
     }
-}
-
-fn kib(process: u32, name: &str) -> anyhow::Result<u64> {
-    let path = format!("/proc/{process}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
-    let value = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let value = value.with_context(|| format!("{path} has no {name}"))?;
-    let kib = value.trim().trim_end_matches(" kB").parse();
-    kib.with_context(|| format!("{name} is {value}"))
 }

@@ -1,7 +1,8 @@
-//! A Postgres of the campaign's own, on a folder of its own, that can be stopped, killed and started again.
+//! A durable Postgres on a folder of its own, that can be stopped, killed and started again.
 //!
-//! Promises full durability (nothing is switched off for speed, or a crash would prove nothing), and that it ends with
-//! this process, however that ends: a shell between the two waits for a pipe to close. Only its Unix socket is open.
+//! Promises full durability (nothing is switched off for speed, or a crash would prove nothing and a measurement be
+//! another's), and that it ends with this process, however that ends: a shell between the two waits for a pipe to close.
+//! Only its Unix socket is open.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -14,9 +15,8 @@ use anyhow::{Context, ensure};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::machine;
-use crate::launch;
 use crate::realtime::{self, PATIENCE};
+use crate::{launch, system};
 
 /// Ends what it starts when its standard input closes. `read` waits there; the program never sees that pipe.
 const SHELL: &str = r#"
@@ -33,7 +33,7 @@ exit "$status"
 /// How often to look whether it is there, or gone.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The one database.
-const DATABASE: &str = "campaign";
+pub const DATABASE: &str = "tenterhook";
 
 /// A Postgres and its data.
 pub struct Cluster {
@@ -43,6 +43,7 @@ pub struct Cluster {
     log: PathBuf,
     user: Option<(u32, u32)>,
     environment: Vec<(&'static str, OsString)>,
+    settings: Vec<String>,
     running: Option<Running>,
 }
 
@@ -54,19 +55,25 @@ struct Running {
 }
 
 impl Cluster {
-    /// Makes one in `home` with its data in `disk`, and starts it. Both folders must be such that its user can enter.
+    /// Makes one in `home` with its data in `disk`, and starts it with settings such as `max_wal_size=1GB`, of which a
+    /// later one overrules an earlier. Both folders must be such that its user can enter.
     pub async fn create(
         home: &Path,
         disk: &Path,
         environment: Vec<(&'static str, OsString)>,
+        settings: &[impl AsRef<str>],
     ) -> anyhow::Result<Self> {
         let mut cluster = Self {
             programs: launch::postgres_programs().await?,
             data: disk.join("data"),
             socket: home.join("socket"),
             log: home.join("postgres.log"),
-            user: machine::user_for_postgres()?,
+            user: system::user_for_postgres()?,
             environment,
+            settings: settings
+                .iter()
+                .map(|setting| setting.as_ref().to_owned())
+                .collect(),
             running: None,
         };
         for folder in [&cluster.data, &cluster.socket] {
@@ -104,12 +111,20 @@ impl Cluster {
         self.socket.join(".s.PGSQL.5432")
     }
 
+    /// One of its databases, as a server reaches it.
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "host='{}' port=5432 user=postgres dbname={database}",
+            self.socket.display()
+        )
+    }
+
     /// The one database, as a server reaches it through a relay.
-    pub fn url(through: SocketAddr) -> String {
+    pub fn url_through(relay: SocketAddr) -> String {
         format!(
             "host='{}' port={} user=postgres dbname={DATABASE}",
-            through.ip(),
-            through.port()
+            relay.ip(),
+            relay.port()
         )
     }
 
@@ -171,9 +186,11 @@ impl Cluster {
             "timezone=UTC",
             "log_timezone=UTC",
             "logging_collector=off",
-            "max_wal_size=512MB",
             "log_checkpoints=off",
-        ] {
+        ]
+        .into_iter()
+        .chain(self.settings.iter().map(String::as_str))
+        {
             arguments.extend(["-c", setting]);
         }
         self.spawn("postgres", &arguments)
@@ -216,6 +233,6 @@ impl Cluster {
     fn signal(&self, name: &str) -> anyhow::Result<()> {
         let pid = fs::read_to_string(self.data.join("postmaster.pid"))?;
         let pid = pid.lines().next().context("an empty postmaster.pid")?;
-        machine::run("kill", &["-s", name, pid]).map(drop)
+        system::run("kill", &["-s", name, pid]).map(drop)
     }
 }

@@ -1,0 +1,275 @@
+//! What a load does, and its bounds.
+
+use anyhow::ensure;
+use serde::Serialize;
+
+/// The most deliveries of one run: each is remembered until the end.
+pub const MAX_DELIVERIES: u64 = 5_000_000;
+
+/// What a load does.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// Who publishes, and when.
+    pub work: Work,
+    /// Seconds to measure for, 1 to 3,600.
+    pub seconds: u32,
+    /// Seconds of the same work before that, which are not measured, up to 600.
+    pub warm_up: u32,
+    /// Webhooks that get each event, 1 to 1,000.
+    pub fan_out: u32,
+    /// Companies that the events are about, in turn, 1 to 100,000. Each has webhooks of its own.
+    pub companies: u32,
+    /// Events of a call, 1 to 1,000.
+    pub batch: u32,
+    /// Bytes of an event's data as JSON, 16 to 262,144.
+    pub body_bytes: u32,
+    /// How many of a hundred webhooks answer every attempt with 500, up to 100.
+    pub failing: u32,
+    /// Webhooks more, spread over the companies, that never answer, up to 10,000.
+    pub hanging: u32,
+    /// Addresses of this machine behind which the receivers are, 1 to 10,000: each is a host to the server. Where there are
+    /// several, receivers that hang are behind as many others.
+    pub hosts: u32,
+    /// Seconds to wait for deliveries after the last call, up to 3,600.
+    pub grace: u32,
+}
+
+/// Who publishes, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// So many events per second, above 0 to 100,000, whether or not earlier calls are answered: an open loop.
+    Rate(f64),
+    /// So many callers, 1 to 1,000, each of which waits for its answer before its next call: a closed loop.
+    Callers(u32),
+    /// Nobody: so many deliveries, up to [`MAX_DELIVERIES`] and at least one for each webhook, lie there when the servers
+    /// start.
+    Backlog(u64),
+    /// Nobody, and there is nothing to deliver.
+    Idle,
+}
+
+impl Default for Plan {
+    /// Fifty events per second to one webhook.
+    fn default() -> Self {
+        Self {
+            work: Work::Rate(50.0),
+            seconds: 10,
+            warm_up: 0,
+            fan_out: 1,
+            companies: 1,
+            batch: 1,
+            body_bytes: 1_024,
+            failing: 0,
+            hanging: 0,
+            hosts: 1,
+            grace: 30,
+        }
+    }
+}
+
+impl Plan {
+    /// How many events an open loop publishes, the warm-up included; the others' number is not known before.
+    pub fn events(&self) -> Option<u64> {
+        match self.work {
+            Work::Rate(rate) => Some((rate * f64::from(self.warm_up + self.seconds)).round() as u64),
+            Work::Callers(_) | Work::Backlog(_) | Work::Idle => None,
+        }
+    }
+
+    /// Events that make [`MAX_DELIVERIES`], after which a closed loop ends.
+    pub fn most_events(&self) -> u64 {
+        let hanging = self.hanging.div_ceil(self.companies);
+        MAX_DELIVERIES / u64::from(self.fan_out + hanging)
+    }
+
+    /// Webhooks that answer.
+    pub fn webhooks(&self) -> u64 {
+        u64::from(self.companies) * u64::from(self.fan_out)
+    }
+
+    /// Refuses what cannot be run, naming the argument.
+    ///
+    /// # Errors
+    ///
+    /// When a number is out of its bounds, or there would be no events or too many deliveries.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let bounds = [
+            ("seconds", self.seconds, 1, 3_600),
+            ("warm-up", self.warm_up, 0, 600),
+            ("fan-out", self.fan_out, 1, 1_000),
+            ("companies", self.companies, 1, 100_000),
+            ("batch", self.batch, 1, 1_000),
+            ("body-bytes", self.body_bytes, 16, 262_144),
+            ("failing", self.failing, 0, 100),
+            ("hanging", self.hanging, 0, 10_000),
+            ("hosts", self.hosts, 1, 10_000),
+            ("grace", self.grace, 0, 3_600),
+        ];
+        for (name, value, least, most) in bounds {
+            ensure!(
+                (least..=most).contains(&value),
+                "--{name} must be {least} to {most}, not {value}"
+            );
+        }
+        ensure!(
+            self.webhooks() <= 100_000,
+            "{} webhooks are more than 100000: lower --companies or --fan-out",
+            self.webhooks()
+        );
+        match self.work {
+            Work::Rate(rate) => self.check_rate(rate),
+            Work::Callers(callers) => {
+                ensure!(
+                    (1..=1_000).contains(&callers),
+                    "--callers must be 1 to 1000, not {callers}"
+                );
+                Ok(())
+            }
+            Work::Backlog(deliveries) => {
+                ensure!(
+                    (self.webhooks()..=MAX_DELIVERIES).contains(&deliveries),
+                    "--drain must be {} (one for each webhook) to {MAX_DELIVERIES}, not {deliveries}",
+                    self.webhooks()
+                );
+                ensure!(
+                    self.hanging == 0 && self.failing == 0,
+                    "--drain has no receivers that fail: leave --failing and --hanging out"
+                );
+                Ok(())
+            }
+            Work::Idle => Ok(()),
+        }
+    }
+
+    fn check_rate(&self, rate: f64) -> anyhow::Result<()> {
+        ensure!(
+            rate > 0.0 && rate <= 100_000.0,
+            "--rate must be above 0 and at most 100000 events per second, not {rate}"
+        );
+        let events = self.events().unwrap_or_default();
+        ensure!(
+            events > 0,
+            "no event falls into {} s at {rate}/s: raise --rate or --seconds",
+            self.warm_up + self.seconds
+        );
+        ensure!(
+            events <= self.most_events(),
+            "{events} events with --fan-out {} make more than {MAX_DELIVERIES} deliveries: lower --rate, --seconds or --fan-out",
+            self.fan_out
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Change = fn(&mut Plan);
+
+    #[test]
+    fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
+        let most = Plan {
+            work: Work::Callers(1_000),
+            seconds: 3_600,
+            warm_up: 600,
+            fan_out: 1_000,
+            companies: 100,
+            batch: 1_000,
+            body_bytes: 262_144,
+            failing: 100,
+            hanging: 10_000,
+            hosts: 10_000,
+            grace: 3_600,
+        };
+        most.check().unwrap();
+        Plan {
+            fan_out: 1,
+            companies: 100_000,
+            ..most.clone()
+        }
+        .check()
+        .unwrap();
+        let past: [(&str, Change); 19] = [
+            ("--seconds", |plan| plan.seconds += 1),
+            ("--seconds", |plan| plan.seconds = 0),
+            ("--warm-up", |plan| plan.warm_up += 1),
+            ("--fan-out", |plan| plan.fan_out += 1),
+            ("--fan-out", |plan| plan.fan_out = 0),
+            ("100100 webhooks", |plan| {
+                (plan.fan_out, plan.companies) = (100, 1_001)
+            }),
+            ("--companies", |plan| {
+                (plan.fan_out, plan.companies) = (1, 100_001)
+            }),
+            ("--batch", |plan| plan.batch += 1),
+            ("--batch", |plan| plan.batch = 0),
+            ("--body-bytes", |plan| plan.body_bytes += 1),
+            ("--body-bytes", |plan| plan.body_bytes = 15),
+            ("--failing", |plan| plan.failing += 1),
+            ("--hanging", |plan| plan.hanging += 1),
+            ("--hosts", |plan| plan.hosts += 1),
+            ("--hosts", |plan| plan.hosts = 0),
+            ("--grace", |plan| plan.grace += 1),
+            ("--callers", |plan| plan.work = Work::Callers(1_001)),
+            ("--callers", |plan| plan.work = Work::Callers(0)),
+            ("--drain", |plan| plan.work = Work::Backlog(MAX_DELIVERIES + 1)),
+        ];
+        for (argument, set) in past {
+            let mut plan = most.clone();
+            set(&mut plan);
+            let error = plan.check().unwrap_err().to_string();
+            assert!(error.starts_with(argument), "{argument}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_rate_makes_at_least_one_event_and_not_too_many_deliveries() {
+        let plan = |rate, seconds, fan_out| Plan {
+            work: Work::Rate(rate),
+            seconds,
+            fan_out,
+            ..Plan::default()
+        };
+        plan(100_000.0, 50, 1).check().unwrap();
+        for (plan, argument) in [
+            (plan(f64::NAN, 1, 1), "--rate"),
+            (plan(0.0, 1, 1), "--rate"),
+            (plan(100_001.0, 1, 1), "--rate"),
+            (plan(0.1, 1, 1), "no event"),
+            (plan(100_000.0, 51, 1), "more than 5000000 deliveries"),
+            (plan(100_000.0, 26, 2), "more than 5000000 deliveries"),
+        ] {
+            let error = plan.check().unwrap_err().to_string();
+            assert!(error.contains(argument), "{argument}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_backlog_has_something_for_each_webhook_and_receivers_that_answer() {
+        let plan = Plan {
+            work: Work::Backlog(20),
+            fan_out: 2,
+            companies: 10,
+            ..Plan::default()
+        };
+        plan.check().unwrap();
+        for plan in [
+            Plan {
+                work: Work::Backlog(19),
+                ..plan.clone()
+            },
+            Plan {
+                failing: 1,
+                ..plan.clone()
+            },
+            Plan {
+                hanging: 1,
+                ..plan.clone()
+            },
+        ] {
+            assert!(plan.check().unwrap_err().to_string().starts_with("--drain"));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Threads of a load's own, each with a name, so that what callers and receivers take is known apart from the rest.
+
+use std::future::Future;
+use std::io;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+
+/// A runtime of one thread; it ends, with all that runs on it, when dropped.
+pub struct OwnThread(Option<Runtime>);
+
+impl OwnThread {
+    /// Starts one with this name, of 15 characters at the most: the kernel keeps no more.
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread to be had.
+    pub fn start(name: &'static str) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(name)
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Runs something there.
+    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.handle().spawn(work)
+    }
+
+    /// To run something there from elsewhere.
+    pub fn handle(&self) -> &Handle {
+        self.0.as_ref().expect("only dropping takes it").handle()
+    }
+}
+
+impl Drop for OwnThread {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // The other ways to end it wait, which no task may do.
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The machine below: its programs, its users, and what it tells of its processes.
+//!
+//! Promises numbers as the kernel counts them. What it says of processes it says on Linux only: elsewhere there is no
+//! `/proc`, and what is asked is an error.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use anyhow::{Context, bail, ensure};
+
+/// Runs a program of the machine to its end.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .with_context(|| format!("cannot run `{program}`"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        output.status.success(),
+        "`{program} {}`: {}",
+        arguments.join(" "),
+        said.trim()
+    );
+    Ok(output)
+}
+
+/// Whether this process is root's.
+pub(crate) fn is_root() -> bool {
+    run("id", &["-u"]).is_ok_and(|output| output.stdout.starts_with(b"0"))
+}
+
+/// Who Postgres runs as, user and group: as root, which Postgres refuses, somebody else.
+pub(crate) fn user_for_postgres() -> anyhow::Result<Option<(u32, u32)>> {
+    if !is_root() {
+        return Ok(None);
+    }
+    let number = |option, name| -> anyhow::Result<u32> {
+        let output = run("id", &[option, name])?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    };
+    for name in ["postgres", "nobody"] {
+        if let (Ok(user), Ok(group)) = (number("-u", name), number("-g", name)) {
+            return Ok(Some((user, group)));
+        }
+    }
+    bail!("Postgres does not run as root, and there is neither a user `postgres` nor `nobody`")
+}
+
+/// Ticks of the kernel's CPU accounting in a second, as `/proc` states them: the same on every machine that we run on.
+const TICKS: f64 = 100.0;
+
+/// A line of `/proc/…/stat`.
+struct Stat {
+    name: String,
+    parent: u32,
+    /// Seconds of CPU: its own, and those of children that have ended and been waited for.
+    own: f64,
+    ended: f64,
+}
+
+impl Stat {
+    fn read(path: &str) -> anyhow::Result<Self> {
+        let line = fs::read_to_string(path).with_context(|| format!("{path} cannot be read"))?;
+        Self::parse(&line).with_context(|| format!("{path} is not as expected: {line}"))
+    }
+
+    /// The name stands in parentheses and may hold more of them.
+    fn parse(line: &str) -> Option<Self> {
+        let (before, after) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = after.split_ascii_whitespace().collect();
+        let seconds = |at: usize| Some(fields.get(at)?.parse::<f64>().ok()? / TICKS);
+        Some(Self {
+            name: before.split_once('(')?.1.to_owned(),
+            parent: fields.get(1)?.parse().ok()?,
+            own: seconds(11)? + seconds(12)?,
+            ended: seconds(13)? + seconds(14)?,
+        })
+    }
+}
+
+/// Seconds of CPU that a process has taken, with its children whether or not they have ended.
+///
+/// # Errors
+///
+/// When it is gone, or this is not Linux.
+pub fn cpu(process: u32) -> anyhow::Result<f64> {
+    let mut total = 0.0;
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let number = name.to_string_lossy();
+        if number.bytes().all(|byte| byte.is_ascii_digit())
+            // One that ends meanwhile has its parent count it.
+            && let Ok(stat) = Stat::read(&format!("/proc/{number}/stat"))
+            && stat.parent == process
+        {
+            total += stat.own + stat.ended;
+        }
+    }
+    let stat = Stat::read(&format!("/proc/{process}/stat"))?;
+    Ok(total + stat.own + stat.ended)
+}
+
+/// Seconds of CPU of this process's threads of this name that live.
+///
+/// # Errors
+///
+/// When this is not Linux.
+pub fn cpu_of_threads(name: &str) -> anyhow::Result<f64> {
+    let mut total = 0.0;
+    for entry in fs::read_dir("/proc/self/task")? {
+        let path = entry?.path().join("stat");
+        total += Stat::read(&path.to_string_lossy())
+            .ok()
+            .filter(|stat| stat.name == name)
+            .map_or(0.0, |stat| stat.own);
+    }
+    Ok(total)
+}
+
+/// Who started a process, and its name.
+///
+/// # Errors
+///
+/// When it is gone, or this is not Linux.
+pub fn parent(process: u32) -> anyhow::Result<(u32, String)> {
+    let stat = Stat::read(&format!("/proc/{process}/stat"))?;
+    Ok((stat.parent, stat.name))
+}
+
+/// Which figure of a process's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resident {
+    /// What it holds.
+    Now,
+    /// The most that it has held since it began.
+    Peak,
+}
+
+/// A process's resident memory in bytes.
+///
+/// # Errors
+///
+/// When it is gone, or this is not Linux.
+pub fn memory(process: u32, which: Resident) -> anyhow::Result<u64> {
+    let name = match which {
+        Resident::Now => "VmRSS:",
+        Resident::Peak => "VmHWM:",
+    };
+    let path = format!("/proc/{process}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+    let kib = status.lines().find_map(|line| {
+        let amount = line.strip_prefix(name)?.trim();
+        amount.strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    Ok(kib.with_context(|| format!("{path} has no {name}"))? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_whatever_its_name() {
+        let line = "77 (a) (b c) S 12 1 1 0 -1 4 1 2 3 4 150 50 30 20 20 0 1 0 9 9 9";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.name.as_str(), stat.parent), ("a) (b c", 12));
+        assert_eq!((stat.own, stat.ended), (2.0, 0.5));
+        assert!(Stat::parse("77 (a) S 12").is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_has_taken_something() {
+        let this = std::process::id();
+        assert!(memory(this, Resident::Now).unwrap() > 0);
+        assert!(memory(this, Resident::Peak).unwrap() >= memory(this, Resident::Now).unwrap());
+        assert!(cpu(this).unwrap() >= 0.0);
+        assert!(parent(this).unwrap().0 > 0);
+    }
+}

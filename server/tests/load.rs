@@ -1,0 +1,136 @@
+//! A short load of each kind on the real binary: everything arrives, and what it took is known. Sizes at which figures mean
+//! something are `tenterhook-harness load`'s.
+
+use tenterhook_harness::database::{Cluster, Database};
+use tenterhook_harness::load::{self, Against, Figures, Plan, Programs, Work};
+
+async fn database() -> Database {
+    let cluster = Cluster::shared().await.expect("a Postgres starts");
+    cluster.database().await.expect("a database is made")
+}
+
+/// Runs a plan of one second against so many servers on this database, or on a durable Postgres of its own.
+async fn run(plan: Plan, servers: u32, database: Option<&Database>) -> Figures {
+    let programs = Programs {
+        binary: env!("CARGO_BIN_EXE_tenterhook").into(),
+        count: servers,
+        database: database.map(|database| database.url(None)),
+        settings: vec![("TENTERHOOK_DATABASE_CONNECTIONS".to_owned(), "8".to_owned())],
+        postgres_settings: vec!["shared_buffers=32MB".to_owned()],
+    };
+    let plan = Plan {
+        seconds: 1,
+        grace: 60,
+        ..plan
+    };
+    let figures = load::run(&plan, &Against::Programs(programs), |_| ()).await;
+    let figures = figures.expect("the load runs");
+    assert!(figures.complete(), "{figures}");
+    assert_eq!((figures.calls_failed, figures.servers), (0, servers), "{figures}");
+    assert_eq!(figures.deliveries_repeated, 0, "{figures}");
+    if cfg!(target_os = "linux") {
+        let costs = &figures.costs;
+        assert!(
+            costs.server_and_postgres.is_some() && costs.receiver.is_some(),
+            "{figures}"
+        );
+        assert_eq!(costs.memory.len(), servers as usize, "{figures}");
+        assert!(
+            costs
+                .memory
+                .iter()
+                .all(|memory| 0.0 < memory.end && memory.end <= memory.peak)
+        );
+    }
+    figures
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_wait_on_a_durable_postgres() {
+    let plan = Plan {
+        work: Work::Callers(3),
+        warm_up: 1,
+        fan_out: 2,
+        companies: 3,
+        batch: 2,
+        ..Plan::default()
+    };
+    let figures = run(plan, 2, None).await;
+    assert!(figures.events_published >= 6, "{figures}");
+    assert_eq!(
+        figures.deliveries_expected,
+        figures.events_published * 2,
+        "{figures}"
+    );
+    assert!(
+        figures
+            .costs
+            .wal_bytes_per_delivery
+            .is_some_and(|bytes| bytes > 0.0),
+        "{figures}"
+    );
+    assert!(figures.costs.sync_ms.is_some(), "{figures}");
+    // Where Postgres counts statements.
+    let statements = figures.costs.statements_per_delivery;
+    assert_eq!(
+        statements.is_some(),
+        !figures.costs.costliest.is_empty(),
+        "{}",
+        figures.statements()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_among_receivers_that_fail_and_hang() {
+    let plan = Plan {
+        work: Work::Rate(30.0),
+        fan_out: 2,
+        companies: 2,
+        failing: 50,
+        hanging: 1,
+        hosts: if cfg!(target_os = "linux") { 3 } else { 1 },
+        ..Plan::default()
+    };
+    let figures = run(plan, 1, Some(&database().await)).await;
+    assert_eq!(
+        (
+            figures.events_published,
+            figures.deliveries_arrived,
+            figures.hanging_expected
+        ),
+        (30, 60, 15),
+        "{figures}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_that_lies_there_when_the_servers_start() {
+    let plan = Plan {
+        work: Work::Backlog(125),
+        fan_out: 3,
+        companies: 4,
+        ..Plan::default()
+    };
+    let figures = run(plan, 2, Some(&database().await)).await;
+    // As many events for each company.
+    assert_eq!(
+        (figures.deliveries_expected, figures.deliveries_arrived),
+        (120, 120),
+        "{figures}"
+    );
+    assert!(figures.deliveries_per_second > 0.0, "{figures}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_do() {
+    let plan = Plan {
+        work: Work::Idle,
+        ..Plan::default()
+    };
+    let figures = run(plan, 1, Some(&database().await)).await;
+    assert_eq!(
+        (figures.deliveries_expected, figures.costs.deliveries),
+        (0, 0),
+        "{figures}"
+    );
+}
