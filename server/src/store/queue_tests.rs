@@ -59,7 +59,7 @@ fn event(action: EventAction, object: &str, permitted: Option<Vec<i64>>) -> Even
         object: object.to_owned(),
         object_id: "8".parse().unwrap(),
         user: user(1),
-        data: Some("{\"id\":8}".to_owned()),
+        data: Some("{\"id\":8}".into()),
         previous: None,
         permitted: permitted.map(|ids| ids.into_iter().map(user).collect()),
         change_source: ChangeSource::App,

@@ -35,10 +35,10 @@ fn parsed(event: &Event, version: PayloadVersion) -> Value {
 }
 
 fn event(action: EventAction, data: Option<&str>, previous: Option<&str>) -> Event {
-    let [data, previous] = [data, previous].map(|json| json.map(str::to_owned));
+    let [data, previous] = [data, previous].map(|json| json.map(Into::into));
     Event {
         action,
-        data: data.map(Into::into),
+        data,
         previous,
         ..samples::event()
     }

@@ -176,7 +176,7 @@ async fn a_claim_is_bounded_in_bytes() {
     let id = webhook(conn, "").await;
     let events: Vec<Event> = (0..5).map(|_| event(EventAction::Create, "deal", None)).collect();
     publish(conn, &events, 0).await;
-    let bytes = events[0].data.as_ref().map_or(0, String::len);
+    let bytes = events[0].data.as_ref().map_or(0, |text| text.len());
     let mut taken = async |most| {
         claim::claim(conn, lane(), &[(id, 8)], later(1), ME, later(91), most)
             .await
