@@ -28,6 +28,7 @@ mod removal;
 mod retries;
 mod several_servers;
 mod signatures;
+mod statements;
 mod targets;
 mod tenancy;
 mod timeouts;

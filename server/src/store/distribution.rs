@@ -22,7 +22,8 @@ pub enum Placement {
     ByLane,
     /// A copy on every machine: small, seldom written, and joined with tables that are distributed.
     Everywhere,
-    /// On the coordinator alone. The changes feed counts transactions, and one machine's are not another's.
+    /// Left on the coordinator, unknown to Citus: the changes feed counts transactions, and one machine's are not
+    /// another's; and who is alive is told by the database's clock, which Citus lets no statement about its tables ask.
     Coordinator,
 }
 
@@ -85,26 +86,23 @@ impl Plan {
         let left = TABLES
             .iter()
             .filter(|(table, _)| !placed.iter().any(|name| name == table));
-        let place = |(table, placement): &(&str, Placement)| match placement {
-            Placement::Coordinator => format!("select citus_add_local_table_to_metadata('{table}')"),
-            Placement::Everywhere => format!("select create_reference_table('{table}')"),
-            Placement::ByLane if *table == FIRST => format!(
-                "select create_distributed_table('{table}', 'lane', colocate_with => 'none', shard_count => {shards})"
-            ),
-            Placement::ByLane => {
-                format!("select create_distributed_table('{table}', 'lane', colocate_with => '{FIRST}')")
-            }
-        };
-        let empty = |(table, _): &(&str, Placement)| {
-            format!("select truncate_local_data_after_distributing_table('{table}')")
-        };
-        Self {
-            placing: left.clone().map(place).collect(),
-            emptying: left
-                .filter(|(_, placement)| *placement != Placement::Coordinator)
-                .map(empty)
-                .collect(),
+        let (mut placing, mut emptying) = (Vec::new(), Vec::new());
+        for (table, placement) in left {
+            placing.push(match placement {
+                Placement::Coordinator => continue,
+                Placement::Everywhere => format!("select create_reference_table('{table}')"),
+                Placement::ByLane if *table == FIRST => format!(
+                    "select create_distributed_table('{table}', 'lane', colocate_with => 'none', shard_count => {shards})"
+                ),
+                Placement::ByLane => {
+                    format!("select create_distributed_table('{table}', 'lane', colocate_with => '{FIRST}')")
+                }
+            });
+            emptying.push(format!(
+                "select truncate_local_data_after_distributing_table('{table}')"
+            ));
         }
+        Self { placing, emptying }
     }
 
     /// Whether every table is where it belongs.
