@@ -15,6 +15,7 @@ mod credentials;
 mod documentation;
 mod error_codes;
 mod fairness;
+mod handover;
 mod hostile_targets;
 mod idleness;
 mod limits;

@@ -11,8 +11,18 @@ pub struct Use {
     pub table: String,
     /// What its columns are called by.
     pub alias: String,
+    /// Its lane, by the alias.
+    lane: String,
     /// Rows are put in.
     pub filled: bool,
+}
+
+impl Use {
+    /// What its lane goes by: without an alias its columns are called by their names alone, too.
+    fn lanes(&self) -> impl Iterator<Item = &str> {
+        let bare = (self.alias == self.table).then_some("lane");
+        std::iter::once(self.lane.as_str()).chain(bare)
+    }
 }
 
 impl Statement {
@@ -65,7 +75,7 @@ impl Statement {
         let mut uses = Vec::new();
         for (at, word) in self.0.iter().enumerate().skip(1) {
             let before = self.word(at - 1);
-            if !tables.contains(word) || !["from", "join", "into", "update", "using", ","].contains(&before) {
+            if !tables.contains(word) || !["from", "join", "into", "update", "using"].contains(&before) {
                 continue;
             }
             let next = match self.word(at + 1) {
@@ -73,32 +83,50 @@ impl Statement {
                 next => next,
             };
             let is_alias = !next.is_empty() && !ENDS.contains(&next) && !SIGNS.contains(&next);
+            let alias = if is_alias { next } else { word };
             uses.push(Use {
                 table: word.clone(),
-                alias: if is_alias { next } else { word }.to_owned(),
+                alias: alias.to_owned(),
+                lane: format!("{alias}.lane"),
                 filled: before == "into",
             });
         }
         uses
     }
 
-    /// Whether the rows of a table are only those of lanes that something else names.
-    pub fn binds_lane(&self, usage: &Use) -> bool {
-        if usage.filled {
-            return self.columns_of(&usage.table).contains(&"lane");
+    /// The uses that may be of any lane: neither a parameter nor anything that is bound itself says of which.
+    pub fn unbound<'a>(&self, uses: &'a [Use]) -> Vec<&'a Use> {
+        let mut left: Vec<&Use> = uses.iter().collect();
+        loop {
+            let is_left = |name: &str| left.iter().any(|usage| usage.lanes().any(|lane| lane == name));
+            let says = |name: &str| name.starts_with('$') || name == "any" || name.ends_with(".lane");
+            let is_bound = |usage: &&Use| {
+                let mut others = usage.lanes().flat_map(|lane| self.compared_with(lane)).peekable();
+                let named = others.any(|other| says(other) && !is_left(other));
+                named || usage.filled && self.columns_of(&usage.table).contains(&"lane")
+            };
+            let before = left.len();
+            let kept: Vec<&Use> = left.iter().copied().filter(|usage| !is_bound(usage)).collect();
+            left = kept;
+            if left.len() == before {
+                return left;
+            }
         }
-        let column = format!("{}.lane", usage.alias);
-        let compared = |name: &str| self.has(&format!("{name} =")) || self.has(&format!("= {name}"));
-        // Without an alias its columns go by their names alone.
-        compared(&column) || usage.alias == usage.table && compared("lane")
     }
 
-    /// Whether the lane of a table is one parameter: all of its rows are on one machine.
-    pub fn binds_one_lane(&self, usage: &Use) -> bool {
-        [format!("{}.lane =", usage.alias), "lane =".to_owned()]
-            .iter()
-            .flat_map(|words| self.places(words))
-            .any(|at| self.word(at + 2).starts_with('$'))
+    /// Whether the lane of one of these is a parameter.
+    pub fn binds_one_lane(&self, uses: &[Use]) -> bool {
+        let mut lanes = uses.iter().flat_map(Use::lanes);
+        lanes.any(|lane| self.compared_with(lane).any(|other| other.starts_with('$')))
+    }
+
+    fn compared_with(&self, name: &str) -> impl Iterator<Item = &str> {
+        let after = self.places(&format!("{name} =")).into_iter().map(|at| at + 2);
+        let before = self
+            .places(&format!("= {name}"))
+            .into_iter()
+            .map(|at| at.wrapping_sub(1));
+        after.chain(before).map(|at| self.word(at))
     }
 
     fn columns_of(&self, table: &str) -> Vec<&str> {
@@ -117,8 +145,8 @@ impl Statement {
         self.places("unnest (").into_iter().any(|unnest| {
             let alias = self.alias_of_call(unnest + 1);
             let lane = format!("{alias}.lane");
-            let asked = self.0.iter().enumerate().skip(unnest).filter(|(_, word)| **word == lane);
-            asked.into_iter().any(|(at, _)| self.depth(at) > self.depth(unnest) && self.is_kept_apart(at))
+            let mut asked = self.0.iter().enumerate().filter(|(_, word)| **word == lane);
+            asked.any(|(at, _)| self.depth(at) > self.depth(unnest) && self.is_kept_apart(at))
         })
     }
 
@@ -139,17 +167,34 @@ impl Statement {
     /// Whether the innermost brackets there hold a query with an order, a limit or a sum of its own.
     fn is_kept_apart(&self, at: usize) -> bool {
         let depth = self.depth(at);
-        let open = (0..at).rev().find(|place| self.word(*place) == "(" && self.depth(*place) < depth);
+        let open = (0..at)
+            .rev()
+            .find(|place| self.word(*place) == "(" && self.depth(*place) < depth);
         let close = (at..self.0.len()).find(|place| self.word(*place) == ")" && self.depth(*place) == depth);
         let inside = &self.0[open.unwrap_or(0)..close.unwrap_or(self.0.len())];
-        inside.iter().any(|word| ["limit", "max", "min", "count"].contains(&word.as_str()))
+        inside
+            .iter()
+            .any(|word| ["limit", "max", "min", "count"].contains(&word.as_str()))
     }
 }
 
 /// What may follow a table without an alias.
 const ENDS: [&str; 15] = [
-    "where", "on", "set", "order", "group", "limit", "join", "left", "cross", "inner", "for", "values", "select",
-    "using", "returning",
+    "where",
+    "on",
+    "set",
+    "order",
+    "group",
+    "limit",
+    "join",
+    "left",
+    "cross",
+    "inner",
+    "for",
+    "values",
+    "select",
+    "using",
+    "returning",
 ];
 const SIGNS: [&str; 4] = ["(", ")", ",", ";"];
 
@@ -167,14 +212,24 @@ mod tests {
             let statement = Statement::new(text);
             let uses = statement.uses(&tables());
             assert!(!uses.is_empty(), "{text}");
-            uses.iter().all(|usage| statement.binds_lane(usage))
+            statement.unbound(&uses).is_empty()
         };
         assert!(bound("select * from webhooks w where w.lane = $1"));
-        assert!(bound("SELECT * FROM \"webhooks\" WHERE \"webhooks\".\"lane\" = $1"));
+        assert!(bound(
+            "SELECT * FROM \"webhooks\" WHERE \"webhooks\".\"lane\" = $1"
+        ));
         assert!(bound("insert into webhooks as w (lane, id) select 1, 2"));
         assert!(bound("delete from deliveries d using x where d.lane = x.lane"));
         assert!(!bound("select lane from webhooks w where id = $1"));
-        assert!(!bound("select * from webhooks w join deliveries d on d.webhook = w.id where w.lane = $1"));
+        assert!(!bound(
+            "select * from webhooks w join deliveries d on d.webhook = w.id where w.lane = $1"
+        ));
+        assert!(bound(
+            "select * from webhooks w join deliveries d on d.lane = w.lane where w.lane = $1"
+        ));
+        assert!(!bound(
+            "select * from webhooks w join deliveries d on d.lane = w.lane where true"
+        ));
         assert!(!bound("insert into webhooks (id) values ('lane')"));
     }
 
@@ -183,9 +238,13 @@ mod tests {
         let asks = |text: &str| Statement::new(text).correlates_with_parameters();
         let limited = "(select 1 from deliveries d where d.lane = k.lane limit 1)";
         let unnest = "unnest($1::int[]) with ordinality as k(lane, n)";
-        assert!(asks(&format!("select {limited} from {unnest}").replace("select (", "select x, (")) || true);
-        assert!(asks(&format!("select * from {unnest} cross join lateral {limited} d")));
-        assert!(!asks(&format!("select * from {unnest} join deliveries d on d.lane = k.lane limit 1")));
+        assert!(asks(&format!("select {limited} as x from {unnest}")));
+        assert!(asks(&format!(
+            "select * from {unnest} cross join lateral {limited} d"
+        )));
+        assert!(!asks(&format!(
+            "select * from {unnest} join deliveries d on d.lane = k.lane limit 1"
+        )));
         assert!(!asks(&format!(
             "select * from {unnest} cross join lateral (select * from deliveries d where d.lane = k.lane) d"
         )));
