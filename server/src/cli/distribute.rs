@@ -1,7 +1,8 @@
 //! `tenterhook distribute`: lays the tables over a Citus cluster, or says what that would be.
 //!
 //! Promises to change nothing unless all of it can be done: without the extension, with migrations to run or while a
-//! server is alive it says what stands in the way.
+//! server is alive it says what stands in the way. Does not promise that servers of this release can serve what is
+//! distributed: some of their statements cannot be about several shards yet, so that it has to be asked for by name.
 
 use std::process::ExitCode;
 
@@ -25,6 +26,9 @@ pub(super) struct Arguments {
     /// Prints the statements and changes nothing; wherever the database is.
     #[arg(long)]
     dry_run: bool,
+    /// Does it although servers of this release cannot serve a distributed database yet (docs/scale.md): to try it out.
+    #[arg(long)]
+    experimental: bool,
     /// Into how many shards the lanes are divided: at least as many as there will ever be workers. Kept for life.
     #[arg(long, value_name = "NUMBER", default_value_t = SHARDS, value_parser = clap::value_parser!(u16).range(1..=i64::from(LANES)))]
     shards: u16,
@@ -35,7 +39,9 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     let url = url.context("DATABASE_URL is not set: it says which coordinator to distribute from")?;
     let store = Store::new(url.expose_secret(), 1)?;
     let mut conn = store.conn().await?;
-    let obstacle = obstacle(&mut conn, url.expose_secret(), settings).await.err();
+    let obstacle = obstacle(&mut conn, url.expose_secret(), settings, arguments)
+        .await
+        .err();
     let placed = if distribution::has_citus(&mut conn).await? {
         distribution::placed(&mut conn).await?
     } else {
@@ -59,12 +65,17 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     }
     distribution::carry_out(&mut conn, &plan).await?;
     super::answer(&told(&plan))?;
-    eprintln!("done: start the servers, on the coordinator's address");
+    eprintln!("done: the tables lie on the cluster");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Why it cannot be done, as an error.
-async fn obstacle(conn: &mut Conn, url: &str, settings: &Settings) -> anyhow::Result<()> {
+async fn obstacle(
+    conn: &mut Conn,
+    url: &str,
+    settings: &Settings,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
     if !distribution::has_citus(conn).await? {
         bail!(
             "this database is no Citus cluster: it lacks the extension. Install Citus on the coordinator and the \
@@ -81,6 +92,11 @@ async fn obstacle(conn: &mut Conn, url: &str, settings: &Settings) -> anyhow::Re
     ensure!(
         alive == 0,
         "{alive} server(s) are alive: every table is locked meanwhile, so stop them first"
+    );
+    ensure!(
+        arguments.experimental,
+        "servers of this release cannot serve a distributed database yet, and nothing brings the tables back: to try it \
+         out, on a copy, say --experimental"
     );
     Ok(())
 }
