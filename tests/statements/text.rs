@@ -1,4 +1,6 @@
 //! SQL as words, just enough to see which tables a statement reads and by what.
+//!
+//! Does not tell apart two tables of one alias: each use has to have its own.
 
 use std::collections::BTreeSet;
 
