@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use futures_util::future::join_all;
+use serde_json::json;
 use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::reply::Answer;
 use tenterhook_harness::world::World;
 
 const EVENTS: usize = 10_000;
@@ -79,5 +81,68 @@ async fn a_server_takes_over_the_retries_of_one_that_stopped() {
         (delivery.status.as_str(), delivery.attempts.len()),
         ("SUCCEEDED", 2)
     );
+    world.verify().await;
+}
+
+/// D8: of one webhook's backlog, each of four servers has as many on the wire as one may, and none has more.
+#[tokio::test(flavor = "multi_thread")]
+async fn four_servers_share_a_backlog() {
+    const SERVERS: usize = 4;
+    /// On the wire to one webhook, from one server.
+    const AT_ONCE: usize = 8;
+    let world = World::builder().servers(SERVERS).start().await;
+    let receiver = world.receiver(Answer::Hang).await;
+    let user = world.company(1).user(7);
+    user.create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap();
+    // All of it through one server: what it has no room for is anybody's.
+    for _ in 0..8 {
+        world.company(1).at(0).publish_many(BATCH).await.unwrap();
+    }
+    let arrivals = receiver.journal().wait_for(SERVERS * AT_ONCE).await;
+    let events: std::collections::HashSet<_> = arrivals.iter().map(|arrival| arrival.event()).collect();
+    assert_eq!(events.len(), arrivals.len(), "nothing is on the wire twice");
+    world.settle().await;
+    assert_eq!(receiver.journal().len(), SERVERS * AT_ONCE);
+    let holders = "select count(distinct owner) from deliveries where owner is not null";
+    let database = world.database().expect("the servers are this process's own");
+    assert_eq!(database.number(holders).await.unwrap(), SERVERS as i64);
+}
+
+/// Whatever server a subscriber is on, it is told what each of the others records.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_on_four_servers_hear_of_what_each_records() {
+    const SERVERS: usize = 4;
+    let world = World::builder().servers(SERVERS).start().await;
+    let receiver = world.receiver(200).await;
+    let user = world.company(1).user(7);
+    user.create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap();
+    let mut followers = Vec::new();
+    for server in 0..SERVERS {
+        let mut live = world.company(1).at(server).user(7).live().await.unwrap();
+        let recorded = "subscription { attemptRecorded { delivery { event { eventId } } } }";
+        let id = live.subscribe(recorded, json!({})).await.unwrap();
+        followers.push((live, id));
+    }
+    let mut published = Vec::new();
+    for server in 0..SERVERS {
+        let event = world.company(1).at(server).publish().await.unwrap();
+        published.push(json!(event.event.event_id));
+        world.settle().await;
+    }
+    published.sort_by_key(ToString::to_string);
+    for (live, id) in &mut followers {
+        let mut heard = Vec::new();
+        while heard.len() < SERVERS {
+            let event = live.event(id).await.unwrap();
+            heard.push(event["attemptRecorded"]["delivery"]["event"]["eventId"].clone());
+        }
+        heard.sort_by_key(ToString::to_string);
+        assert_eq!(heard, published);
+        assert_eq!(live.rest(id).await.unwrap(), Vec::<serde_json::Value>::new());
+    }
     world.verify().await;
 }

@@ -1,19 +1,20 @@
-//! A database for each world, on one Postgres for each process.
+//! A database for each world, on one Postgres for each process; or on the Citus cluster that the environment names.
 //!
 //! Promises a fresh schema in a few milliseconds by copying a template, and that a database goes when its world is
 //! dropped. All of it runs on a thread of its own, since a test's runtime ends with the test and Postgres must not.
 //! Does not outlive the process, however that ends: the server's supervisor sees to it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::thread;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::citus::Citus;
 use crate::launch::Postgres;
+use crate::meter::Upstream;
 use crate::realtime;
 
 const TEMPLATE: &str = "world";
@@ -82,26 +83,29 @@ impl Cluster {
 impl Database {
     /// What a server connects with, straight or through a proxy at this address.
     pub fn url(&self, through: Option<SocketAddr>) -> String {
-        let (host, port) = match through {
-            Some(proxy) => (proxy.ip().to_string(), proxy.port()),
-            None => (
-                self.folder()
-                    .map(|folder| folder.display().to_string())
-                    .unwrap_or_default(),
-                5432,
-            ),
-        };
-        format!("host='{host}' port={port} user=postgres dbname={}", self.name())
+        url(&self.config, through)
     }
 
-    /// The Unix socket on which its Postgres listens.
-    pub fn socket(&self) -> anyhow::Result<PathBuf> {
-        Ok(self.folder()?.join(".s.PGSQL.5432"))
+    /// Where its Postgres listens.
+    pub fn upstream(&self) -> Upstream {
+        match self.config.get_hosts().first() {
+            Some(Host::Unix(folder)) => Upstream::Socket(folder.join(".s.PGSQL.5432")),
+            _ => Upstream::Address(host(&self.config)),
+        }
     }
 
     /// Runs SQL behind the servers' backs.
     pub async fn execute(&self, sql: &str) -> anyhow::Result<()> {
         Ok(connect(&self.config).await?.batch_execute(sql).await?)
+    }
+
+    /// One number, asked behind the servers' backs.
+    pub async fn number(&self, sql: &str) -> anyhow::Result<i64> {
+        Ok(connect(&self.config)
+            .await?
+            .query_one(sql, &[])
+            .await?
+            .try_get(0)?)
     }
 
     /// Ends every connection to it and lets nobody connect until it is [opened](Closed::open).
@@ -121,13 +125,6 @@ impl Database {
         })
     }
 
-    fn folder(&self) -> anyhow::Result<PathBuf> {
-        match self.config.get_hosts().first() {
-            Some(Host::Unix(folder)) => Ok(folder.clone()),
-            other => bail!("Postgres was expected on a Unix socket, not on {other:?}"),
-        }
-    }
-
     fn name(&self) -> &str {
         self.config.get_dbname().unwrap_or_default()
     }
@@ -140,7 +137,30 @@ impl Drop for Database {
     }
 }
 
-async fn connect(config: &Config) -> anyhow::Result<Client> {
+/// What to connect with, straight or through a proxy at this address.
+pub(crate) fn url(config: &Config, through: Option<SocketAddr>) -> String {
+    let (host, port) = match through {
+        Some(proxy) => (proxy.ip().to_string(), proxy.port()),
+        None => host(config),
+    };
+    let user = config.get_user().unwrap_or("postgres");
+    let password = config.get_password().map(String::from_utf8_lossy);
+    let password = password.map_or_else(String::new, |password| format!(" password='{password}'"));
+    let name = config.get_dbname().unwrap_or_default();
+    format!("host='{host}' port={port} user={user}{password} dbname={name}")
+}
+
+/// The host, or the folder of its Unix socket, and the port.
+pub(crate) fn host(config: &Config) -> (String, u16) {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        Some(Host::Unix(folder)) => folder.display().to_string(),
+        None => "localhost".to_owned(),
+    };
+    (host, config.get_ports().first().copied().unwrap_or(5432))
+}
+
+pub(crate) async fn connect(config: &Config) -> anyhow::Result<Client> {
     let (client, connection) = config.connect(NoTls).await?;
     realtime::spawn(async move { drop(connection.await) });
     Ok(client)
@@ -149,7 +169,7 @@ async fn connect(config: &Config) -> anyhow::Result<Client> {
 /// The thread: starts Postgres, makes the template, and then carries out orders one by one.
 fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyhow::Result<()>>) {
     let work = async move {
-        let (postgres, admin) = match prepare().await {
+        let source = match Source::prepare().await {
             Ok(ready) => ready,
             Err(error) => return drop(started.send(Err(error))),
         };
@@ -159,15 +179,12 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
             match order {
                 Order::Create(reply) => {
                     made += 1;
-                    let created = create(&postgres, &admin, &format!("world_{made}")).await;
+                    let created = source.create(&format!("world_{made}")).await;
                     // An error means that whoever asked has given up.
                     let _ = reply.send(created);
                 }
                 Order::Drop(name) => {
-                    let dropped = admin
-                        .batch_execute(&format!("drop database {name} with (force)"))
-                        .await;
-                    if let Err(error) = dropped {
+                    if let Err(error) = source.drop(&name).await {
                         eprintln!("the database of a world stays: {error}");
                     }
                 }
@@ -185,21 +202,48 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
     }
 }
 
-async fn prepare() -> anyhow::Result<(Postgres, Client)> {
-    let postgres = Postgres::start().await?;
-    let admin = connect(&postgres.config("postgres")?).await?;
-    admin
-        .batch_execute(&format!("create database {TEMPLATE}"))
-        .await?;
-    postgres.migrate(TEMPLATE).await?;
-    Ok((postgres, admin))
+/// Where databases come from.
+enum Source {
+    /// A Postgres of this process, copied from its template over this connection.
+    Here(Box<Postgres>, Client),
+    /// A cluster that somebody else runs.
+    There(Citus),
 }
 
-/// FILE_COPY instead of the default: nothing is durable here, so there is no log to save.
-async fn create(postgres: &Postgres, admin: &Client, name: &str) -> anyhow::Result<Config> {
-    let statement = format!("create database {name} template {TEMPLATE} strategy file_copy");
-    admin.batch_execute(&statement).await?;
-    postgres.config(name)
+impl Source {
+    async fn prepare() -> anyhow::Result<Self> {
+        if let Some(citus) = Citus::of_environment().await? {
+            return Ok(Self::There(citus));
+        }
+        let postgres = Postgres::start().await?;
+        let admin = connect(&postgres.config("postgres")?).await?;
+        admin
+            .batch_execute(&format!("create database {TEMPLATE}"))
+            .await?;
+        postgres.migrate(TEMPLATE).await?;
+        Ok(Self::Here(Box::new(postgres), admin))
+    }
+
+    /// FILE_COPY instead of the default: nothing is durable here, so there is no log to save.
+    async fn create(&self, name: &str) -> anyhow::Result<Config> {
+        let (postgres, admin) = match self {
+            Self::Here(postgres, admin) => (postgres, admin),
+            Self::There(citus) => return citus.create(name).await,
+        };
+        let statement = format!("create database {name} template {TEMPLATE} strategy file_copy");
+        admin.batch_execute(&statement).await?;
+        postgres.config(name)
+    }
+
+    async fn drop(&self, name: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Here(_, admin) => {
+                let drop = format!("drop database {name} with (force)");
+                Ok(admin.batch_execute(&drop).await?)
+            }
+            Self::There(citus) => citus.drop(name).await,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -242,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn the_meter_counts_statements_and_changes_nothing() {
         let database = Cluster::shared().await.unwrap().database().await.unwrap();
-        let meter = Meter::start(database.socket().unwrap()).await.unwrap();
+        let meter = Meter::start(database.upstream()).await.unwrap();
         let client = connect(&database.url(Some(meter.address()))).await;
         assert_eq!(meter.statements(), 0);
         client.batch_execute("select 1").await.unwrap();

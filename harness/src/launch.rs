@@ -19,7 +19,8 @@ use tenterhook::app;
 use tenterhook::clock::{Clock, SimClock};
 use tenterhook::config::{ClockKind, Keys, Settings, TokenKeys};
 use tenterhook::embedded::{self, EmbeddedPostgres};
-use tenterhook::store::migrations;
+use tenterhook::store::distribution::{self, Plan};
+use tenterhook::store::{Store, migrations};
 
 use crate::client::Client;
 use crate::realtime::{self, PATIENCE};
@@ -62,6 +63,19 @@ impl Postgres {
             .context("the migrations failed")?;
         Ok(())
     }
+}
+
+/// Gives a database of a Citus cluster the server's schema, and lays it over the cluster.
+pub async fn distribute(url: &str, shards: u16) -> anyhow::Result<()> {
+    migrations::run_pending(url)
+        .await
+        .context("the migrations failed")?;
+    let store = Store::new(url, 1)?;
+    let mut conn = store.conn().await?;
+    let plan = Plan::new(&distribution::placed(&mut conn).await?, shards);
+    distribution::carry_out(&mut conn, &plan)
+        .await
+        .context("the tables could not be distributed")
 }
 
 /// The simulated clock that the servers of a world share. Clones are the same clock.

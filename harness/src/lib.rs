@@ -20,6 +20,7 @@
 //! Assertions panic with what came instead; everything else returns a `Result`. Nothing is checked on drop.
 
 pub mod attacks;
+mod citus;
 pub mod client;
 pub mod database;
 pub mod dice;

@@ -21,6 +21,15 @@ const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
 /// How often each statement was executed, by its text.
 type Counts = Mutex<BTreeMap<String, u64>>;
 
+/// Where a Postgres listens.
+#[derive(Debug, Clone)]
+pub enum Upstream {
+    /// On this Unix socket.
+    Socket(PathBuf),
+    /// On this host and port.
+    Address((String, u16)),
+}
+
 /// A running proxy; dropping it closes its connections.
 pub struct Meter {
     address: SocketAddr,
@@ -29,8 +38,8 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Starts one before the Postgres that listens on this Unix socket.
-    pub async fn start(socket: PathBuf) -> io::Result<Self> {
+    /// Starts one before the Postgres that listens there.
+    pub async fn start(upstream: Upstream) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let statements = Arc::<Counts>::default();
@@ -38,7 +47,7 @@ impl Meter {
         let work = realtime::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((frontend, _)) = listener.accept().await {
-                connections.spawn(relay(frontend, socket.clone(), Arc::clone(&counter)));
+                connections.spawn(relay(frontend, upstream.clone(), Arc::clone(&counter)));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -75,13 +84,27 @@ impl Drop for Meter {
 }
 
 /// An error is one side's going away, which the other is told by closing.
-async fn relay(mut frontend: TcpStream, socket: PathBuf, statements: Arc<Counts>) -> io::Result<()> {
+async fn relay(frontend: TcpStream, upstream: Upstream, statements: Arc<Counts>) -> io::Result<()> {
     frontend.set_nodelay(true)?;
-    let mut backend = UnixStream::connect(socket).await?;
+    match upstream {
+        Upstream::Socket(path) => between(frontend, UnixStream::connect(path).await?, &statements).await,
+        Upstream::Address(address) => {
+            let backend = TcpStream::connect(address).await?;
+            backend.set_nodelay(true)?;
+            between(frontend, backend, &statements).await
+        }
+    }
+}
+
+async fn between(
+    mut frontend: TcpStream,
+    backend: impl AsyncRead + AsyncWrite,
+    statements: &Counts,
+) -> io::Result<()> {
     let (mut from_frontend, mut to_frontend) = frontend.split();
-    let (mut from_backend, mut to_backend) = backend.split();
+    let (mut from_backend, mut to_backend) = tokio::io::split(backend);
     tokio::select! {
-        ended = count(&mut from_frontend, &mut to_backend, &statements) => ended,
+        ended = count(&mut from_frontend, &mut to_backend, statements) => ended,
         ended = tokio::io::copy(&mut from_backend, &mut to_frontend) => ended.map(drop),
     }
 }

@@ -220,6 +220,15 @@ impl World {
         join_all(servers).await;
     }
 
+    /// Ends one server in the middle of whatever it does; those after it move up.
+    ///
+    /// # Panics
+    ///
+    /// When the servers are not this world's.
+    pub async fn crash_one(&mut self, server: usize) {
+        self.household().servers.remove(server).crash().await;
+    }
+
     /// Starts one more server. Webhooks, events and all else are still there.
     ///
     /// # Panics

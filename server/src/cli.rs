@@ -4,6 +4,7 @@
 //! to do. Settings are read once, here.
 
 mod dev;
+mod distribute;
 mod doctor;
 mod dumps;
 mod flags;
@@ -63,6 +64,8 @@ enum Command {
     Token(token::Arguments),
     /// Seals everything stored anew under the first sealing key, while servers serve: before an old key is taken away.
     Reseal,
+    /// Lays the tables over the machines of a Citus cluster, in place: for a database that has outgrown one machine.
+    Distribute(distribute::Arguments),
     /// Prints the GraphQL schema that the server serves.
     Schema,
     /// Checks settings, keys, database and outgoing TLS, and says what to do about what fails.
@@ -111,6 +114,11 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             telemetry::init(&settings.log)?;
             dumps::forbid()?;
             return in_runtime(reseal::run(&settings));
+        }
+        Command::Distribute(arguments) => {
+            let settings = common.load(Settings::default())?.settings;
+            telemetry::init(&settings.log)?;
+            return in_runtime(distribute::run(&settings, &arguments));
         }
         Command::Schema => answer(&schema::sdl())?,
         Command::Doctor(arguments) => {

@@ -37,7 +37,7 @@ pub mod resealing;
 mod settler;
 mod shared;
 mod sweeper;
-mod tempo;
+pub mod tempo;
 mod test_delivery;
 mod transitions;
 pub mod transport;

@@ -14,6 +14,7 @@ pub mod changes;
 pub mod claim;
 pub mod compose;
 pub mod deliveries;
+pub mod distribution;
 pub mod event_row;
 pub mod events;
 pub mod facts;

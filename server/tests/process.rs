@@ -3,6 +3,7 @@
 
 mod process {
     pub mod cast;
+    mod distribute;
     mod faults;
     #[cfg(target_os = "linux")]
     mod floods;

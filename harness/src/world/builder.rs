@@ -131,7 +131,7 @@ impl WorldBuilder {
     pub async fn try_start(mut self) -> anyhow::Result<World> {
         let database = Cluster::shared().await?.database().await?;
         let meter = if self.metered {
-            Some(Meter::start(database.socket()?).await?)
+            Some(Meter::start(database.upstream()).await?)
         } else {
             None
         };

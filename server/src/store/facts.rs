@@ -17,8 +17,8 @@ insert into settings (key, value) values ($1, $2) on conflict (key) do update se
 const FORGET_WEBHOOKS: &str = "\
 with gone as (
     delete from webhooks w
-    where removed_at <= $1 and not ($2 and exists (select from notice_queues q where q.lane = w.lane and q.webhook = w.id
-                                                   and q.vis_at is not null))
+    where removed_at <= $1 and not ($2 and exists (select from notice_queues o where o.lane = w.lane and o.webhook = w.id
+                                                   and o.vis_at is not null))
     returning lane, id
 ), unqueued as (
     delete from notice_queues q using gone g where q.lane = g.lane and q.webhook = g.id

@@ -63,8 +63,8 @@ order by w.lane, w.id limit $5";
 const UNINSTALL: &str = "\
 delete from installations i using unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
 where i.lane = k.lane and i.company = k.company and i.user_id = k.user_id and i.app = k.app
-  and not exists (select from webhooks w where w.lane = k.lane and w.company = k.company and w.user_id = k.user_id
-                                           and w.app = k.app and w.removed_at is null)";
+  and not exists (select from webhooks w where w.lane = i.lane and w.company = i.company and w.user_id = i.user_id
+                                           and w.app = i.app and w.removed_at is null)";
 
 /// Nothing moves a removed webhook by time any more.
 const STILL: &str = "\

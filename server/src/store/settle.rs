@@ -111,11 +111,11 @@ with item as materialized (
     select i.lane, $30, 0, count(*) filter (where i.ending = 1), count(*) filter (where i.ending = 2),
            count(*) filter (where i.ending = 3), count(*) filter (where i.ending = 4)
     from item i join won using (n) where i.ending is not null group by i.lane
+), recovering as (
+    select i.n from item i join webhook_health h on h.lane = i.lane and h.webhook = i.webhook
+    where i.ending = 1 and (h.failing_since is not null or $31 and h.ban_counter > 0)
 )
-select w.n, exists (select from item i join webhook_health h on h.lane = i.lane and h.webhook = i.webhook
-                    where i.n = w.n and i.ending = 1
-                      and (h.failing_since is not null or $31 and h.ban_counter > 0)) as to_recover
-from won w";
+select w.n, r.n is not null as to_recover from won w left join recovering r using (n)";
 
 #[derive(diesel::QueryableByName)]
 struct WonRow {

@@ -30,11 +30,12 @@ pub struct Tally {
 
 /// One snapshot for all figures, so that the identity holds in every read.
 const READ: &str = "\
-select coalesce(sum(accepted), 0)::bigint as accepted, coalesce(sum(succeeded), 0)::bigint as succeeded,
-       coalesce(sum(failed), 0)::bigint as failed, coalesce(sum(lost), 0)::bigint as lost,
-       coalesce(sum(cancelled), 0)::bigint as cancelled,
-       case when $1 then (select count(*) from deliveries) else 0 end as open
-from tallies where $1 or node = $2";
+select t.accepted, t.succeeded, t.failed, t.lost, t.cancelled, d.open
+from (select coalesce(sum(accepted), 0)::bigint as accepted, coalesce(sum(succeeded), 0)::bigint as succeeded,
+             coalesce(sum(failed), 0)::bigint as failed, coalesce(sum(lost), 0)::bigint as lost,
+             coalesce(sum(cancelled), 0)::bigint as cancelled
+      from tallies where $1 or node = $2) t
+cross join (select count(*) as open from deliveries where $1) d";
 
 /// Rows come back as one per lane and process. A row appended meanwhile is simply not seen.
 const FOLD: &str = "\

@@ -34,14 +34,14 @@ pub struct Vitals {
 const READ: &str = "\
 select k.id, last.ended_at, last.status, last.error_class, success.ended_at as success_at,
        (select count(*) from outcomes o
-        where o.lane = k.lane and o.webhook = k.id and o.ban_episode = h.ban_episode) as lost
+        where o.lane = h.lane and o.webhook = h.webhook and o.ban_episode = h.ban_episode) as lost
 from unnest($1::int[], $2::uuid[]) as k(lane, id)
 join webhook_health h on h.lane = k.lane and h.webhook = k.id
 left join lateral (select a.ended_at, a.status, a.error_class from attempts a
-                   where a.lane = k.lane and a.webhook = k.id and a.ended_at > $3
+                   where a.lane = h.lane and a.webhook = h.webhook and a.ended_at > $3
                    order by a.ended_at desc limit 1) last on true
 left join lateral (select a.ended_at from attempts a
-                   where a.lane = k.lane and a.webhook = k.id and a.ended_at > $3 and a.error_class is null
+                   where a.lane = h.lane and a.webhook = h.webhook and a.ended_at > $3 and a.error_class is null
                    order by a.ended_at desc limit 1) success on true";
 
 #[derive(QueryableByName)]

@@ -80,6 +80,28 @@ async fn only_live_processes_that_do_not_know_are_waited_for() {
     );
 }
 
+/// D6: a process is dead once its last heartbeat is as old as the lapse. The database's clock goes on meanwhile, so what is
+/// younger is so by a hundred seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_is_dead_at_the_lapse_and_not_before() {
+    const LAPSE: f64 = 1_000_000.0;
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let me = nodes::register(conn, now()).await.unwrap();
+    let other = nodes::register(conn, now()).await.unwrap();
+    for (age, is_dead) in [(999_900, false), (1_000_000, true)] {
+        let silent = format!(
+            "update nodes set heartbeat_at = clock_timestamp() - interval '{age} seconds' where id = {}",
+            other.0
+        );
+        diesel::sql_query(silent).execute(conn).await.unwrap();
+        let alive = nodes::others(conn, me, LAPSE).await.unwrap();
+        assert_eq!(alive.is_empty(), is_dead, "{age} s");
+        let buried = nodes::bury_in_tx(conn, me, LAPSE).await.unwrap();
+        assert_eq!(buried == [other], is_dead, "{age} s");
+    }
+}
+
 /// R4: one notice per transition and episode, however often it is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_is_written_once() {

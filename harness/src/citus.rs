@@ -1,0 +1,101 @@
+//! A Citus cluster that somebody else runs: databases on it for worlds, distributed as `tenterhook distribute` does it.
+//!
+//! Promises that a world on it sees what one on plain Postgres sees: an empty database with the server's schema. Making
+//! one takes seconds, since a database has to be made on every machine. Starts and stops no Postgres.
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use tokio_postgres::{Client, Config};
+
+use crate::database::{connect, url};
+use crate::launch;
+
+/// Names the coordinator's address and a user who may make databases, of a database that has the extension and knows the
+/// workers.
+pub const VARIABLE: &str = "CITUS_URL";
+/// Few, for each day's partitions are three tables in each of them; but more than one for a worker.
+const SHARDS: u16 = 4;
+
+/// The machines of the cluster, coordinator first.
+pub(crate) struct Citus {
+    machines: Vec<Config>,
+}
+
+impl Citus {
+    /// The one that the environment names, if it names one.
+    pub(crate) async fn of_environment() -> anyhow::Result<Option<Self>> {
+        match std::env::var(VARIABLE) {
+            Ok(named) => Ok(Some(Self::of(&named).await.context(VARIABLE)?)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn of(named: &str) -> anyhow::Result<Self> {
+        let coordinator: Config = named.parse()?;
+        let workers =
+            "select nodename, nodeport from pg_dist_node where groupid <> 0 and noderole = 'primary'";
+        let workers = connect(&coordinator).await?.query(workers, &[]).await?;
+        let mut machines = vec![coordinator.clone()];
+        for worker in workers {
+            let (host, port): (String, i32) = (worker.get(0), worker.get(1));
+            let mut machine = Config::new();
+            machine.host(host).port(port.try_into()?);
+            machine.user(coordinator.get_user().unwrap_or("postgres"));
+            if let Some(password) = coordinator.get_password() {
+                machine.password(password);
+            }
+            machines.push(machine);
+        }
+        Ok(Self { machines })
+    }
+
+    /// Makes a database with the server's schema, distributed.
+    pub(crate) async fn create(&self, name: &str) -> anyhow::Result<Config> {
+        // One that an earlier run left.
+        self.drop(name).await?;
+        self.everywhere("postgres", &format!("create database {name}"))
+            .await?;
+        let made = self.everywhere(name, "create extension citus").await?;
+        let (coordinator, workers) = self
+            .machines
+            .split_first()
+            .context("a cluster has a coordinator")?;
+        let client = made.first().context("a cluster has a coordinator")?;
+        let (host, port) = address(coordinator);
+        client
+            .execute("select citus_set_coordinator_host($1, $2)", &[&host, &port])
+            .await?;
+        for worker in workers {
+            let (host, port) = address(worker);
+            client
+                .execute("select citus_add_node($1, $2)", &[&host, &port])
+                .await?;
+        }
+        let mut config = coordinator.clone();
+        config.dbname(name);
+        launch::distribute(&url(&config, None), SHARDS).await?;
+        Ok(config)
+    }
+
+    /// Drops it on every machine.
+    pub(crate) async fn drop(&self, name: &str) -> anyhow::Result<()> {
+        let drop = format!("drop database if exists {name} with (force)");
+        self.everywhere("postgres", &drop).await?;
+        Ok(())
+    }
+
+    /// Runs a statement on every machine, in this database, and answers the connections.
+    async fn everywhere(&self, database: &str, statement: &str) -> anyhow::Result<Vec<Client>> {
+        let run = async |machine: &Config| {
+            let client = connect(machine.clone().dbname(database)).await?;
+            client.batch_execute(statement).await?;
+            anyhow::Ok(client)
+        };
+        try_join_all(self.machines.iter().map(run)).await
+    }
+}
+
+fn address(machine: &Config) -> (String, i32) {
+    let (host, port) = crate::database::host(machine);
+    (host, i32::from(port))
+}

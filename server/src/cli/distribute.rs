@@ -1,0 +1,116 @@
+//! `tenterhook distribute`: lays the tables over a Citus cluster, or says what that would be.
+//!
+//! Promises to change nothing unless all of it can be done: without the extension, with migrations to run or while a
+//! server is alive it says what stands in the way. Does not promise that servers of this release can serve what is
+//! distributed: some of their statements cannot be about several shards yet, so that it has to be asked for by name.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use secrecy::ExposeSecret;
+
+use crate::config::Settings;
+use crate::engine::tempo::Tempo;
+use crate::model::ids::{LANES, NodeId};
+use crate::store::distribution::{self, Plan};
+use crate::store::{Conn, Store, migrations, nodes};
+
+/// Unless the arguments say otherwise. Each day's partitions are three tables for each of them.
+const SHARDS: u16 = 32;
+/// No server has this number.
+const NOBODY: NodeId = NodeId(0);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Prints the statements and changes nothing; wherever the database is.
+    #[arg(long)]
+    dry_run: bool,
+    /// Does it although servers of this release cannot serve a distributed database yet (docs/scale.md): to try it out.
+    #[arg(long)]
+    experimental: bool,
+    /// Into how many shards the lanes are divided: at least as many as there will ever be workers. Kept for life.
+    #[arg(long, value_name = "NUMBER", default_value_t = SHARDS, value_parser = clap::value_parser!(u16).range(1..=i64::from(LANES)))]
+    shards: u16,
+}
+
+pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let url = settings.database_url.as_ref();
+    let url = url.context("DATABASE_URL is not set: it says which coordinator to distribute from")?;
+    let store = Store::new(url.expose_secret(), 1)?;
+    let mut conn = store.conn().await?;
+    let obstacle = obstacle(&mut conn, url.expose_secret(), settings, arguments)
+        .await
+        .err();
+    let placed = if distribution::has_citus(&mut conn).await? {
+        distribution::placed(&mut conn).await?
+    } else {
+        Vec::new()
+    };
+    let plan = Plan::new(&placed, arguments.shards);
+    if arguments.dry_run {
+        super::answer(&told(&plan))?;
+        eprintln!(
+            "nothing was changed{}",
+            obstacle.map_or_else(String::new, |why| format!("; and could not be: {why:#}"))
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(why) = obstacle {
+        return Err(why.context("nothing was changed"));
+    }
+    if plan.is_empty() {
+        eprintln!("nothing to do: every table is where it belongs");
+        return Ok(ExitCode::SUCCESS);
+    }
+    distribution::carry_out(&mut conn, &plan).await?;
+    super::answer(&told(&plan))?;
+    eprintln!("done: the tables lie on the cluster");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why it cannot be done, as an error.
+async fn obstacle(
+    conn: &mut Conn,
+    url: &str,
+    settings: &Settings,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    if !distribution::has_citus(conn).await? {
+        bail!(
+            "this database is no Citus cluster: it lacks the extension. Install Citus on the coordinator and the \
+             workers, `create extension citus`, and add the workers with `citus_add_node`"
+        );
+    }
+    let pending = migrations::pending(url).await?;
+    ensure!(
+        pending == 0,
+        "{pending} migration(s) are to run: `tenterhook migrate`"
+    );
+    let lapse = Tempo::of(settings.lease).lapse().as_secs_f64();
+    let alive = nodes::others(conn, NOBODY, lapse).await?.len();
+    ensure!(
+        alive == 0,
+        "{alive} server(s) are alive: every table is locked meanwhile, so stop them first"
+    );
+    ensure!(
+        arguments.experimental,
+        "servers of this release cannot serve a distributed database yet, and nothing brings the tables back: to try it \
+         out, on a copy, say --experimental"
+    );
+    Ok(())
+}
+
+fn told(plan: &Plan) -> String {
+    let transaction = [
+        &["begin".to_owned()],
+        plan.placing.as_slice(),
+        &["commit".to_owned()],
+    ]
+    .concat();
+    let statements = transaction.iter().chain(&plan.emptying);
+    if plan.is_empty() {
+        return String::new();
+    }
+    statements.map(|statement| format!("{statement};\n")).collect()
+}

@@ -1,0 +1,141 @@
+//! What a server holds that is gone: taken over early by its missing heartbeat, and without one when its leases end.
+//!
+//! Heartbeats go by real time and the database's clock, whatever the policy's time is; so a heartbeat is made older here
+//! than it is, rather than waited for. How old is dead is a number of the server, tested there.
+
+use tenterhook_harness::client::{Client, NewWebhook};
+use tenterhook_harness::database::Database;
+use tenterhook_harness::realtime;
+use tenterhook_harness::receiver::Receiver;
+use tenterhook_harness::reply::{Answer, Script};
+use tenterhook_harness::world::World;
+
+use crate::scene::later;
+
+/// The number of the server that was started first, and of the second.
+const FIRST: &str = "(select min(id) from nodes)";
+/// Longer than any lapse.
+const AGES: &str = "interval '1 hour'";
+/// How long a delivery is one server's.
+const LEASE: &str = "PT90S";
+
+/// Two servers; the first has a delivery on the wire to a receiver that says nothing and answers everything after that.
+async fn holding() -> (World, Receiver, Client, String) {
+    let world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(Script::sequence([Answer::Hang], 200)).await;
+    let user = world.company(1).at(1).user(7);
+    let created = user.create_webhook(NewWebhook::to(&receiver.url())).await;
+    let webhook = created.expect("the user may create a webhook").webhook.id;
+    let publish = world.company(1).at(0).publish().await;
+    publish.expect("the platform may publish");
+    receiver.journal().wait_for(1).await;
+    (world, receiver, user, webhook)
+}
+
+fn database(world: &World) -> &Database {
+    world.database().expect("the servers are this process's own")
+}
+
+/// Makes the first server's heartbeat older by so much, or younger.
+async fn age(world: &World, by: &str) {
+    let age = format!("update nodes set heartbeat_at = heartbeat_at - {by} where id = {FIRST}");
+    database(world).execute(&age).await.expect("nodes can be written");
+}
+
+async fn servers_known(world: &World) -> i64 {
+    let count = database(world).number("select count(*) from nodes").await;
+    count.expect("nodes can be counted")
+}
+
+/// D6: by the missing heartbeat, with no time of the policy passing; the attempt that nobody saw the end of is repeated
+/// under its number.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_hands_over_by_its_missing_heartbeat() {
+    let (mut world, receiver, user, webhook) = holding().await;
+    let crashed_at = world.now();
+    world.crash_one(0).await;
+    world.settle().await;
+    assert_eq!(receiver.journal().len(), 1, "it is the dead server's still");
+
+    age(&world, AGES).await;
+    let arrivals = receiver.journal().wait_for(2).await;
+    assert_eq!(world.now(), crashed_at);
+    assert_eq!(
+        (arrivals[1].event(), arrivals[1].attempt()),
+        (arrivals[0].event(), 1)
+    );
+    world.settle().await;
+    let delivery = user.last_delivery(&webhook).await.unwrap();
+    assert_eq!(
+        (delivery.status.as_str(), delivery.attempts.len()),
+        ("SUCCEEDED", 1)
+    );
+    world.verify().await;
+}
+
+/// D6: should nobody miss its heartbeat, the lease's end does the same; a moment before, it is the dead server's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_hands_over_when_its_leases_end() {
+    let (mut world, receiver, user, webhook) = holding().await;
+    let held_since = world.now();
+    world.crash_one(0).await;
+    age(&world, &format!("- {AGES}")).await;
+    let end = later(held_since, LEASE);
+    world.advance_to(end - jiff::SignedDuration::from_millis(1)).await;
+    assert_eq!(receiver.journal().len(), 1, "the lease has a millisecond left");
+
+    world.advance_to(end).await;
+    let arrivals = receiver.journal().wait_for(2).await;
+    assert_eq!((arrivals[1].attempt(), arrivals[1].at), (1, end));
+    world.settle().await;
+    assert_eq!(user.last_delivery(&webhook).await.unwrap().status, "SUCCEEDED");
+    world.verify().await;
+}
+
+/// D6, B1: a server that was silent for too long and is back settles nothing that it held: its failure is no attempt, adds
+/// nothing to the ban counter and does not undo the success of whoever took over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_declared_dead_and_is_back_settles_nothing() {
+    let (world, receiver, user, webhook) = holding().await;
+    // It is alive, and beats: until the other has looked in between, its heartbeat is made old again.
+    let first = database(&world).number(&format!("select {FIRST}")).await.unwrap();
+    realtime::eventually("the first server is declared dead", async || {
+        let age = format!("update nodes set heartbeat_at = heartbeat_at - {AGES} where id = {first}");
+        database(&world)
+            .execute(&age)
+            .await
+            .expect("nodes can be written");
+        let left = format!("select count(*) from nodes where id = {first}");
+        database(&world)
+            .number(&left)
+            .await
+            .expect("nodes can be counted")
+            == 0
+    })
+    .await;
+    receiver.journal().wait_for(2).await;
+    world.settle().await;
+    assert_eq!(user.last_delivery(&webhook).await.unwrap().status, "SUCCEEDED");
+
+    // What it still has on the wire times out, and the failure finds the delivery ended.
+    world.advance("PT1M").await;
+    realtime::eventually("it is back under another number", async || {
+        servers_known(&world).await == 2
+    })
+    .await;
+    let delivery = user.last_delivery(&webhook).await.unwrap();
+    let results: Vec<_> = delivery
+        .attempts
+        .iter()
+        .map(|attempt| attempt.http_status)
+        .collect();
+    assert_eq!(
+        (delivery.status.as_str(), results),
+        ("SUCCEEDED", vec![Some(200)])
+    );
+    assert_eq!(user.health(&webhook).await.unwrap().ban_counter, 0);
+    let tally = world.tally().await;
+    assert_eq!((tally.accepted, tally.succeeded, tally.failed), (1, 1, 0));
+    assert_eq!(receiver.journal().len(), 2, "nothing is tried a third time");
+    world.verify().await;
+}

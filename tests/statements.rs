@@ -1,0 +1,239 @@
+//! Every statement that reaches Postgres names the lanes it is about, so that the same SQL serves a database that is
+//! distributed by `lane`; what does not is on a list, with the reason.
+//!
+//! Promises that nothing is left out: each constant of `server/src/store` is judged, those that are put together when
+//! they are asked as the catalogue's scenarios send them. What Citus does with a statement is shown on Citus alone
+//! (`.ci/citus`); the rules here are what it was seen to refuse.
+
+mod lists;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use futures_util::{StreamExt as _, stream};
+use tenterhook_harness::run::Verdict;
+use tenterhook_harness::scenarios;
+
+use self::lists::{LISTED, Rule};
+use self::text::Statement;
+
+/// Worlds at once.
+const SIDE_BY_SIDE: usize = 8;
+/// The feed has a lane in each row, but is read whole, by every process.
+const FEED: &str = "changes";
+
+/// Plays the whole catalogue, and answers every statement that its servers sent.
+async fn played() -> BTreeSet<String> {
+    let all = scenarios::all();
+    let mut plays = stream::iter(&all)
+        .map(|scenario| async move {
+            let mut world = scenario.builder().metered().start().await;
+            let verdict = scenario.play(&mut world).await;
+            assert_eq!(verdict, Verdict::Held, "{}", scenario.name);
+            world.statements_by_text()
+        })
+        .buffer_unordered(SIDE_BY_SIDE);
+    let mut texts = BTreeSet::new();
+    while let Some(seen) = plays.next().await {
+        texts.extend(seen.into_keys());
+    }
+    texts
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every file of this kind below a folder of the workspace.
+fn files(folder: &str, kind: &str) -> Vec<(PathBuf, String)> {
+    let mut folders = vec![root().join(folder)];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the workspace can be read") {
+            let path = entry.expect("an entry of it too").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.ends_with(kind) || path.extension().is_some_and(|extension| extension == kind) {
+                files.push((path.clone(), fs::read_to_string(&path).expect("it is text")));
+            }
+        }
+    }
+    assert!(!files.is_empty(), "no {kind} in {folder}");
+    files
+}
+
+/// The tables with a lane, as the migrations make them.
+fn tables_by_lane() -> BTreeSet<String> {
+    let migrations = files("migrations", "up.sql");
+    let made = migrations
+        .iter()
+        .flat_map(|(_, sql)| sql.split("create table ").skip(1));
+    let with_lane = made.filter(|table| {
+        let (_, columns) = table.split_once('(').unwrap_or_default();
+        columns.trim_start().starts_with("lane ") || table.starts_with(FEED)
+    });
+    let names = with_lane.filter_map(|table| table.split_whitespace().next());
+    names.filter(|name| *name != FEED).map(str::to_owned).collect()
+}
+
+/// The pieces of text of each constant of the store that is a statement, by its file and name.
+fn constants() -> BTreeMap<String, Vec<String>> {
+    let mut constants = BTreeMap::new();
+    for (path, source) in files("server/src/store", "rs") {
+        let name = path.file_stem().unwrap_or_default();
+        let of_tests = path
+            .parent()
+            .is_some_and(|folder| folder.ends_with("queue_tests"));
+        if of_tests || name == "tests" || name == "testing" || name == "queue_tests" {
+            continue;
+        }
+        let file = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        for constant in source.split("\nconst ").skip(1) {
+            let Some((name, value)) = constant.split_once(": &str =") else {
+                continue;
+            };
+            let value = value.split(";\n").next().unwrap_or_default();
+            let pieces: Vec<String> = value.split('"').skip(1).step_by(2).map(joined).collect();
+            if pieces.iter().any(|piece| is_statement(piece)) {
+                constants.insert(format!("{file}::{name}"), pieces);
+            }
+        }
+    }
+    constants
+}
+
+/// As the compiler joins lines that end in a backslash.
+fn joined(literal: &str) -> String {
+    let mut lines = literal.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + line.trim_start())
+}
+
+fn is_statement(piece: &str) -> bool {
+    let first = piece.split_whitespace().next().unwrap_or_default();
+    ["select", "insert", "update", "delete", "with"].contains(&first)
+}
+
+/// Which of the rules that have exceptions a statement breaks.
+fn broken(text: &str, tables: &BTreeSet<String>) -> Vec<Rule> {
+    let statement = Statement::new(text);
+    let uses = statement.uses(tables);
+    let locks = statement.has("for update") || statement.has("for share");
+    let across = locks && !statement.binds_one_lane(&uses)
+        || statement.has("with recursive")
+        || statement.correlates_with_parameters();
+    let clock = [
+        "now (",
+        "clock_timestamp (",
+        "statement_timestamp (",
+        "transaction_timestamp (",
+        "timeofday (",
+    ];
+    let moments = [
+        "current_timestamp",
+        "current_date",
+        "current_time",
+        "localtimestamp",
+        "localtime",
+    ];
+    let rules = [
+        (Rule::Global, !statement.unbound(&uses).is_empty()),
+        (Rule::AcrossLanes, !uses.is_empty() && across),
+        (
+            Rule::Clock,
+            clock.iter().chain(&moments).any(|words| statement.has(words)),
+        ),
+    ];
+    rules
+        .iter()
+        .filter(|(_, breaks)| *breaks)
+        .map(|(rule, _)| *rule)
+        .collect()
+}
+
+/// What no statement may do, listed or not.
+fn forbidden(text: &str, tables: &BTreeSet<String>) -> Option<&'static str> {
+    let statement = Statement::new(text);
+    let moves_lane = statement.places("set lane =").len() + statement.places("set webhooks.lane =").len() > 0;
+    let unnamed = statement.uses(tables).iter().any(|usage| {
+        usage.filled && usage.alias == usage.table && statement.has("returning") && !statement.has("values")
+    });
+    let rules = [
+        (moves_lane, "a row keeps its lane for life"),
+        (
+            unnamed,
+            "Citus loses the name of a table that a query fills and that returns rows: give it an alias",
+        ),
+        (statement.has("merge into"), "Citus knows no MERGE from values"),
+        (
+            statement.has("listen") || statement.has("notify"),
+            "each machine has listeners of its own",
+        ),
+        (
+            statement.has("create trigger"),
+            "a distributed table has no triggers",
+        ),
+    ];
+    rules.iter().find(|(breaks, _)| *breaks).map(|(_, why)| *why)
+}
+
+fn spaced(text: &str) -> String {
+    Statement::new(text).words().join(" ")
+}
+
+/// The words by which a statement is listed as an exception from a rule, if it is.
+fn listed(rule: Rule, words: &str) -> Option<&'static str> {
+    let mut of_rule = LISTED.iter().filter(|(of, _, _)| *of == rule);
+    of_rule
+        .find(|(_, start, _)| words.contains(&spaced(start)))
+        .map(|(_, start, _)| *start)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_names_its_lanes() {
+    let tables = tables_by_lane();
+    assert!(tables.len() > 10 && tables.contains("deliveries"), "{tables:?}");
+    let played = played().await;
+    let seen: BTreeSet<String> = played.iter().map(|text| spaced(text)).collect();
+
+    let mut complaints = Vec::new();
+    let mut texts = played.clone();
+    let mut used: BTreeSet<(Rule, &str)> = BTreeSet::new();
+    let constants = constants();
+    assert!(constants.len() > 50, "{:?}", constants.keys());
+    for (name, pieces) in constants {
+        let is_seen = seen
+            .iter()
+            .any(|text| pieces.iter().all(|piece| text.contains(&spaced(piece))));
+        if !is_seen {
+            texts.insert(pieces.join(" "));
+            match listed(Rule::NotPlayed, &spaced(&name)) {
+                Some(start) => drop(used.insert((Rule::NotPlayed, start))),
+                None => complaints.push(format!("{name}: no scenario sends it, so list it")),
+            }
+        }
+    }
+    for text in &texts {
+        if let Some(why) = forbidden(text, &tables) {
+            complaints.push(format!("{why}:\n{text}"));
+        }
+        for rule in broken(text, &tables) {
+            match listed(rule, &spaced(text)) {
+                Some(start) => drop(used.insert((rule, start))),
+                None => complaints.push(format!("{rule:?}:\n{text}")),
+            }
+        }
+    }
+    let stale = LISTED
+        .iter()
+        .filter(|(rule, start, _)| !used.contains(&(*rule, *start)));
+    complaints
+        .extend(stale.map(|(rule, start, _)| format!("listed as {rule:?}, but nothing needs it: {start}")));
+    assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+}

@@ -1,0 +1,178 @@
+//! The statements that may break a rule, each with the reason. An entry that nothing needs fails the test.
+
+/// A rule with exceptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Every table with lanes is asked for named ones.
+    Global,
+    /// What one machine's Postgres does for the lanes of a batch in one go, Citus 13.2.2 refuses unless all of them are in
+    /// one shard: row locks, recursion, and a subquery with a limit or a sum for each row of the parameters.
+    AcrossLanes,
+    /// No statement reads a clock: the time is the server's.
+    Clock,
+    /// Every statement is sent by a scenario. One that is not is judged by its text in the source.
+    NotPlayed,
+}
+
+use Rule::{AcrossLanes, Clock, Global, NotPlayed};
+
+const DAILY: &str = "once a day, whatever is old";
+const BATCH: &str = "the rows of a batch, locked together";
+const LIVENESS: &str = "who is alive is told by one clock for all; `nodes` stays on the coordinator";
+const NOTICES: &str = "the platform's endpoint gets the notices of all companies, from few tasks";
+const SUBSCRIBERS: &str = "for the subscribers of a server, whoever they are, once in a while";
+const COMMAND: &str = "of a command, not of a server";
+const IN_TESTS: &str = "contract tests send it, in a scene of their own";
+const STORE_TEST: &str = "tested beside the store";
+
+/// By words of the statement that no other has, or the constant's name.
+pub const LISTED: &[(Rule, &str, &str)] = &[
+    (
+        Global,
+        "select t.accepted, t.succeeded",
+        "D7 is one sum over all lanes; read for a metric",
+    ),
+    (
+        Global,
+        "with taken as ( delete from tallies",
+        "folds all lanes once a minute",
+    ),
+    (
+        Global,
+        "select lane, webhook, next_transition_at as at from webhook_health",
+        "what is due, in whichever lane",
+    ),
+    (
+        Global,
+        "select min(next_transition_at) as at from webhook_health",
+        "what is due next, in whichever lane",
+    ),
+    (
+        Global,
+        "select coalesce(sum(cardinality(notices))",
+        "read for a metric",
+    ),
+    (Global, "select min(vis_at) as at from notice_queues", NOTICES),
+    (
+        Global,
+        "with picked as ( select lane, webhook from notice_queues",
+        NOTICES,
+    ),
+    (
+        Global,
+        "with replayed as (delete from replays where expires_at",
+        DAILY,
+    ),
+    (
+        Global,
+        "with gone as ( delete from webhooks w where removed_at",
+        DAILY,
+    ),
+    (
+        Global,
+        "select d.name from unnest($1::text[], $2::timestamptz[]",
+        DAILY,
+    ),
+    (
+        Global,
+        "select company, user_id, app from installations where app = $1",
+        "an app leaves the marketplace",
+    ),
+    (
+        Global,
+        "from webhooks w cross join lateral (values (w.auth)",
+        "what lies under which sealing key",
+    ),
+    (
+        Global,
+        "h.webhook = w.id where false",
+        "who may see nothing: no row is read",
+    ),
+    (
+        AcrossLanes,
+        "select company, user_id, app from installations where app = $1",
+        "an app leaves the marketplace",
+    ),
+    (AcrossLanes, "select h.lane, h.webhook as id from unnest", BATCH),
+    (
+        AcrossLanes,
+        "join deliveries d on d.lane = i.lane and d.webhook = i.webhook and d.event = i.event and d.generation = i.generation and d.token = i.token order by",
+        BATCH,
+    ),
+    (AcrossLanes, "join notice_queues q on q.lane = i.lane", NOTICES),
+    (
+        AcrossLanes,
+        "with picked as ( select lane, webhook from notice_queues",
+        NOTICES,
+    ),
+    (
+        AcrossLanes,
+        "select w.webhook, (select d.vis_at from deliveries d",
+        "when each webhook has something due: one look at an index for each",
+    ),
+    (
+        AcrossLanes,
+        "with recursive walk as",
+        "the search for deliveries that nobody knows of, over every lane",
+    ),
+    (
+        AcrossLanes,
+        "select x.* from unnest($1::int[], $2::uuid[]) as w(lane, id)",
+        "the last deliveries of each webhook of a list",
+    ),
+    (
+        AcrossLanes,
+        "percentile_disc(0.99)",
+        "the figures of each webhook of a list",
+    ),
+    (
+        AcrossLanes,
+        "with old as materialized",
+        "a replay of many deliveries",
+    ),
+    (
+        AcrossLanes,
+        "where a.lane = k.lane and a.webhook = k.webhook and a.ended_at >= $3 order by",
+        SUBSCRIBERS,
+    ),
+    (AcrossLanes, "select k.place, w.lane, w.id", SUBSCRIBERS),
+    (
+        AcrossLanes,
+        "where n.lane = k.lane and n.webhook = k.webhook and n.at >= $3",
+        SUBSCRIBERS,
+    ),
+    (
+        Clock,
+        "select clock_timestamp() as at",
+        "the server's clock follows it",
+    ),
+    (Clock, "insert into nodes", LIVENESS),
+    (Clock, "update nodes set heartbeat_at", LIVENESS),
+    (
+        Clock,
+        "delete from nodes where id <> $1 and heartbeat_at",
+        LIVENESS,
+    ),
+    (Clock, "from nodes where id <> $1 and heartbeat_at >", LIVENESS),
+    (NotPlayed, "changes::PRUNE", STORE_TEST),
+    (NotPlayed, "claim::EXTEND", STORE_TEST),
+    (NotPlayed, "distribution::HAS_CITUS", COMMAND),
+    (NotPlayed, "distribution::PLACED", COMMAND),
+    (NotPlayed, "live::ENDED", IN_TESTS),
+    (NotPlayed, "live::NAMED", IN_TESTS),
+    (NotPlayed, "live::OF_SCOPES", IN_TESTS),
+    (NotPlayed, "migrations::LOCK", COMMAND),
+    (NotPlayed, "nodes::OTHERS", COMMAND),
+    (NotPlayed, "notice_queues::CLAIM", IN_TESTS),
+    (NotPlayed, "notice_queues::NEXT", IN_TESTS),
+    (NotPlayed, "notice_queues::SETTLE", IN_TESTS),
+    (NotPlayed, "notices::LAST_OF_EACH", IN_TESTS),
+    (NotPlayed, "replay_keys::CLAIM", STORE_TEST),
+    (NotPlayed, "replay_keys::READ", STORE_TEST),
+    (NotPlayed, "replay_keys::REMEMBER", STORE_TEST),
+    (NotPlayed, "sealed::COUNT", COMMAND),
+    (NotPlayed, "sealed::LOCK_OTHERS", COMMAND),
+    (NotPlayed, "sealed::WRITE", COMMAND),
+    (NotPlayed, "stats::READ", STORE_TEST),
+    (NotPlayed, "tallies::FOLD", STORE_TEST),
+];
