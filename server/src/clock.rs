@@ -126,6 +126,13 @@ impl Clock {
         tokio::time::sleep(duration).await;
     }
 
+    /// Waits for `duration` of real time so that more work comes together; not at all where time is simulated.
+    pub async fn gather(&self, duration: Duration) {
+        if self.simulation().is_none() {
+            tokio::time::sleep(duration).await;
+        }
+    }
+
     /// Runs `future` until `at` at the latest, and drops it then. The task is *not* idle meanwhile, so simulated time
     /// waits for the answer; call it from a tracked task, elsewhere simulated time does not know that there is work.
     ///

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use self::subject::subject;
 use super::document::MAX_JSON_VALUES;
 use super::error::ApiError;
 use super::http::BODY_LIMIT;
-pub use self::subject::subject;
 use crate::config::ApiSettings;
 
 /// What a JSON value is reckoned with: as parsed, as GraphQL's and as an event's, each with what the allocator adds.

@@ -146,9 +146,8 @@ impl Inside {
         if self.calls >= WAITING_CALLS {
             return Err(PublishError::Full);
         }
-        let crowded = |waiting: &Waiting| {
-            waiting.events + events > share.events || waiting.calls.len() >= share.calls
-        };
+        let crowded =
+            |waiting: &Waiting| waiting.events + events > share.events || waiting.calls.len() >= share.calls;
         match self.waiting.get(&company) {
             Some(waiting) if crowded(waiting) => Err(PublishError::Crowded),
             _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Settling: results become rows, batch by batch (D6, D7).
 //!
-//! A batch is whatever has come in while the one before was written, so that it is small when little happens and
-//! large under load. A batch with failures locks its health rows first, in id order, and lets
+//! A batch is whatever has come in while the one before was written, and under load a moment longer, so that it is small
+//! when little happens and large then. A batch with failures locks its health rows first, in id order, and lets
 //! [`crate::policy::health`] judge the results in the order their attempts ended; one of successes locks only the rows
 //! whose window it ends.
 //!
@@ -30,6 +30,9 @@ use super::transitions;
 
 /// Results in one transaction at the most.
 const BATCH: usize = 200;
+/// How long to let results gather after a batch of several: a transaction costs as much as ten results, and nobody waits
+/// for one but who reads it. A process that dies meanwhile leaves that much more to be sent again (D6).
+const GATHER: Duration = Duration::from_millis(5);
 /// How long to wait before a batch is tried again that the database could not take.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -49,6 +52,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceive
         settle(&shared, &settlements).await;
         shared.unsettled.settle(started.into_iter());
         shared.pump();
+        if settlements.len() > 1 {
+            shared.clock.gather(GATHER).await;
+        }
     }
 }
 

@@ -109,10 +109,7 @@ mod tests {
         );
         assert_eq!(survivor.merge, Some(Merge::From("9".parse().unwrap())));
         assert_eq!(other.merge, Some(Merge::To("8".parse().unwrap())));
-        assert_eq!(
-            (other.data, other.previous),
-            (None, Some("{\"id\":9}".into()))
-        );
+        assert_eq!((other.data, other.previous), (None, Some("{\"id\":9}".into())));
         assert_eq!(other.object_id.as_str(), "9");
     }
 

@@ -138,7 +138,13 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_about_nobody() {
-        for body in ["", "[", "{\"variables\":{\"a\":[{\"companyId\":\"7\"", "7", "\u{1}"] {
+        for body in [
+            "",
+            "[",
+            "{\"variables\":{\"a\":[{\"companyId\":\"7\"",
+            "7",
+            "\u{1}",
+        ] {
             assert_eq!(subject(body.as_bytes()), None, "{body}");
         }
         let deep = format!("{{\"variables\":{{\"a\":{}", "[".repeat(100_000));
