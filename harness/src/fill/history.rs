@@ -181,7 +181,7 @@ tried as (
 insert into deliveries (lane, webhook, event, generation, company, number, created_at, event_at, due_at, vis_at, token)
 select d.lane, d.webhook, d.id, 0, d.company, 2, d.accepted_at, d.accepted_at, due_at, due_at, 2
 from owed d
-cross join lateral (select '{}'::timestamptz + make_interval(secs => {} * (d.rolled % 1000000) / 1e6) as due_at) due",
+cross join lateral (select '{}'::timestamptz + make_interval(secs => {} * ((d.rolled % 1000000) / 1e6)) as due_at) due",
             self.events(first, end),
             later(self.now, DUE_AFTER),
             3 * DUE_AFTER.as_secs()
@@ -275,7 +275,7 @@ const TOLD: &str = "\
            d.url, false, case when t.failed then 503 else 200 end,
            case when t.failed then 1 end, case when t.failed then 'answered with status 503' end,
            '[[\"content-type\",\"application/json\"],[\"date\",\"Mon, 23 Nov 2026 10:00:00 GMT\"]]',
-           case when t.failed then '{\"error\":\"unavailable\"}' else '{\"ok\":true}' end, false, t.ending";
+           case when t.failed then '{\"error\":\"unavailable\"}' else '{\"ok\":true}' end, false, t.ending::smallint";
 
 /// Health follows from the attempts: a failed first try counts towards a ban, which nobody ever gets here, and opens a
 /// window at the most; a window is open from the first failure since the last success, and warns a day later.
