@@ -90,26 +90,34 @@ pub async fn run_filled(
     server: &Path,
     fill: &fill::Plan,
     progress: impl Fn(fill::Progress),
+    answered: impl Fn(&Answers),
 ) -> anyhow::Result<Figures> {
     plan.check()?;
     let database = Cluster::shared().await?.database().await?;
     let url = database.url(None);
     fill::run(fill, &url.parse()?, progress).await?;
-    run(plan, server, &url).await
+    run(plan, server, &url, answered).await
 }
 
-/// Measures the server's binary on a filled database.
+/// Measures the server's binary on a filled database; tells `answered` after each question.
 ///
 /// # Errors
 ///
 /// When the plan is out of bounds, the server does not start, or the database was not filled.
-pub async fn run(plan: &Plan, server: &Path, database: &str) -> anyhow::Result<Figures> {
+pub async fn run(
+    plan: &Plan,
+    server: &Path,
+    database: &str,
+    answered: impl Fn(&Answers),
+) -> anyhow::Result<Figures> {
     plan.check()?;
     let stage = Stage::start(server, database).await?;
     let (few, many) = (stage.few().await?, stage.many().await?);
     let mut answers = Vec::new();
     for question in &QUESTIONS {
-        answers.push(ask(question, plan, &few, &many).await?);
+        let asked = ask(question, plan, &few, &many).await?;
+        answered(&asked);
+        answers.push(asked);
     }
     stage.stop().await?;
     Ok(Figures {

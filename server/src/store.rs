@@ -42,6 +42,8 @@ pub mod stats;
 pub mod tallies;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod touch_tests;
 mod transaction;
 pub mod users;
 pub mod vitals;

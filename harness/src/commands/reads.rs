@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use tenterhook_harness::reads::{self, Plan};
+use tenterhook_harness::reads::{self, Answers, Plan};
 
 use super::fill::{PlanArgs, report};
 
@@ -49,13 +49,19 @@ impl Reads {
             bound: self.bound,
         };
         plan.check()?;
+        let told = |answers: &Answers| {
+            eprintln!(
+                "{}: {:.1} ms, {:.1} ms",
+                answers.question, answers.few.p50, answers.many.p50
+            )
+        };
         let figures = match &self.database {
             Some(url) => {
                 let url_is_one = url.parse::<tokio_postgres::Config>();
                 url_is_one.context("--database is no URL of a database")?;
-                reads::run(&plan, &server, url).await?
+                reads::run(&plan, &server, url, told).await?
             }
-            None => reads::run_filled(&plan, &server, &self.fill.plan(), report).await?,
+            None => reads::run_filled(&plan, &server, &self.fill.plan(), report, told).await?,
         };
         super::print(&if self.json {
             format!("{}\n", serde_json::to_string_pretty(&figures)?)
