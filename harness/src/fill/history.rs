@@ -2,8 +2,8 @@
 //!
 //! Events are numbered in the order of their acceptance, evenly over the time. Deliveries are numbered with them, and a
 //! delivery's number decides its fate: of each seventeen one was lost, one succeeded with its second attempt, one failed
-//! with its fourth, and the others succeeded at once. Each company's last event before the open ones succeeded
-//! everywhere, so that no webhook has failed for longer than its open deliveries.
+//! with its fourth, and the others succeeded at once. Each company's last event but for the open ones succeeded everywhere,
+//! so that no webhook has failed for long.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,10 +25,10 @@ pub const LOST_OF_SHARE: u64 = WEBHOOKS_OF_COMPANY as u64;
 
 /// Events that one statement writes.
 const EVENTS_AT_ONCE: u64 = 5_000;
-/// How long before now the last event of the history was accepted: open ones came since.
+/// How long before now the first of the open deliveries was accepted: they came among those that have ended since.
 const OPEN_FOR: SignedDuration = SignedDuration::from_hours(1);
-/// Between now and the last attempt of an open delivery.
-const QUIET_FOR: SignedDuration = SignedDuration::from_mins(1);
+/// Between the last event and now: longer than four attempts take.
+const QUIET_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// Open deliveries are due after this, over as long as three times this.
 const DUE_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// Days ahead that have partitions, as the server makes them.
@@ -199,13 +199,13 @@ cross join lateral (select '{}'::timestamptz + make_interval(secs => {} * ((d.ro
             ..
         } = self;
         let rest = companies - 1 - busy;
-        let last = later(self.now, -OPEN_FOR);
-        let (from, to, count, origin) = if first < *events {
-            (self.begins, last, *events, 0)
+        let (from, count, origin) = if first < *events {
+            (self.begins, *events, 0)
         } else {
-            (last, later(self.now, -QUIET_FOR), self.open, *events)
+            (later(self.now, -OPEN_FOR), self.open, *events)
         };
-        let step = to.duration_since(from).as_secs_f64() / (count + 1) as f64;
+        let last = later(self.now, -QUIET_FOR);
+        let step = last.duration_since(from).as_secs_f64() / (count + 1) as f64;
         format!(
             "\
 with numbered as (
@@ -241,9 +241,8 @@ with numbered as (
 
     /// Writes what follows from the rest, the webhooks' health and the tallies, and makes the planner's statistics.
     pub async fn settle(&self, client: &Client) -> anyhow::Result<()> {
-        let since = later(self.now, -OPEN_FOR);
         client
-            .batch_execute(&format!("{}; {}", health(since), tallies()))
+            .batch_execute(&format!("{}; {}", health(), tallies()))
             .await
             .context("the webhooks' health cannot be written")?;
         // Each on its own: it does not run within a transaction, which several statements at once are.
@@ -279,7 +278,7 @@ const TOLD: &str = "\
 
 /// Health follows from the attempts: a failed first try counts towards a ban, which nobody ever gets here, and opens a
 /// window at the most; a window is open from the first failure since the last success, and warns a day later.
-fn health(open_since: Timestamp) -> String {
+fn health() -> String {
     format!(
         "\
 update webhook_health h set ban_counter = a.failed_first, window_episode = a.failed_first, window_floor = a.succeeded_at
@@ -290,8 +289,7 @@ where h.lane = a.lane and h.webhook = a.webhook;
 update webhook_health h set failing_since = a.since, next_transition_at = a.since + interval '24 h'
 from (select a.lane, a.webhook, min(a.ended_at) as since
       from attempts a join webhook_health h on h.lane = a.lane and h.webhook = a.webhook
-      where a.ended_at >= '{open_since}' and a.error_class is not null and a.ended_at > h.window_floor
-        and a.company >= {FIRST_COMPANY}
+      where a.error_class is not null and a.ended_at > h.window_floor and a.company >= {FIRST_COMPANY}
       group by a.lane, a.webhook) a
 where h.lane = a.lane and h.webhook = a.webhook"
     )

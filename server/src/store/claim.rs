@@ -66,9 +66,7 @@ select lane, webhook, vis_at from walk order by vis_at limit $2";
 
 /// What a webhook is owed ends unsent: rows that are visible, or that nobody holds where `$6` says so.
 ///
-/// The time is bounded outside of the choice too: one that is made row by row looks at all that the webhook is owed. And
-/// the events are named to the key beside the pairs: of a limit that it is not told the planner thinks a tenth of what there
-/// is, and would read all that the webhook is owed to find the few.
+/// The time is bounded outside of the choice too, since one that is made row by row looks at all that the webhook is owed.
 const DROP: &str = "\
 with picked as (
     select event, generation from deliveries
@@ -76,9 +74,8 @@ with picked as (
       and (vis_at <= $3 or owner is null)
     order by vis_at limit $4 for update skip locked
 ), gone as (
-    delete from deliveries d
-    where d.lane = $1 and d.webhook = $2 and d.event = any((select array_agg(event) from picked)::uuid[])
-      and (d.event, d.generation) in (select event, generation from picked)
+    delete from deliveries d using picked p
+    where d.lane = $1 and d.webhook = $2 and d.event = p.event and d.generation = p.generation
     returning d.event, d.generation, d.company, d.created_at
 ), dropped as (
     insert into outcomes as o (lane, webhook, event, generation, company, created_at, at, status, reason, ban_episode)

@@ -1,6 +1,7 @@
 //! A lane full of what is not due, and a history that is not asked for: the queue has 59,000 rows on some 1,500 blocks.
 
 use std::ops::DerefMut;
+use std::time::Duration;
 
 use diesel_async::SimpleAsyncConnection;
 use jiff::civil::{Date, date};
@@ -18,6 +19,8 @@ pub const OTHERS: usize = 39;
 pub const OPEN: usize = 20_000;
 pub const DUE: usize = 3;
 
+/// Longer than any statement takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Executions after which the database has settled for a plan: it compares after five.
 const OFTEN: usize = 7;
 
@@ -40,6 +43,7 @@ pub fn lane() -> Lane {
 /// A database full of what is not due.
 pub struct Crowd {
     store: Store,
+    url: String,
     /// The first has many deliveries.
     pub webhooks: Vec<WebhookId>,
 }
@@ -47,7 +51,7 @@ pub struct Crowd {
 impl Crowd {
     /// With the planner's statistics or without.
     pub async fn new(analyzed: bool) -> Self {
-        let (store, _) = testing::database(FIRST_DAY..=LAST_DAY).await;
+        let (store, url) = testing::database(FIRST_DAY..=LAST_DAY).await;
         let mut conn = store.conn().await.unwrap();
         let webhooks: Vec<WebhookId> = (0..=OTHERS).map(|_| WebhookId::new(later(-24 * 20))).collect();
         let names: Vec<String> = webhooks.iter().map(ToString::to_string).collect();
@@ -63,7 +67,15 @@ impl Crowd {
             .await
             .unwrap();
         drop(conn);
-        Self { store, webhooks }
+        Self { store, url, webhooks }
+    }
+
+    /// The same as those see it whom a caller waits for.
+    pub fn of_callers(self) -> Self {
+        Self {
+            store: Store::with_statement_timeout(&self.url, 4, PATIENCE).unwrap(),
+            ..self
+        }
     }
 
     /// A connection to look around with.

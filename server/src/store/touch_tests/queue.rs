@@ -50,6 +50,9 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
         reason: DeliveryReason::WebhookRemoved,
         ban_episode: None,
     };
+    // Without statistics a webhook is thought to be owed next to nothing, and all of that is looked through: until the queue
+    // has been analyzed for the first time, which its first thousands of rows bring about.
+    let blocks = if analyzed { 100 } else { 700 };
     for (unsent, most, ended) in [(lost, 1_000, DUE), (cancelled, 5, 5)] {
         let end = async |conn: &mut Conn| {
             claim::drop_unsent(conn, webhook, unsent, now(), ME, most)
@@ -58,7 +61,7 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
         };
         let (count, touched) = crowd.touched(end).await;
         assert_eq!(count, ended);
-        assert_at_most(100, &touched, &format!("{unsent:?}"));
+        assert_at_most(blocks, &touched, &format!("{unsent:?}"));
     }
 }
 
