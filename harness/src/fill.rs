@@ -98,13 +98,13 @@ impl Plan {
     pub fn check(&self) -> anyhow::Result<()> {
         let (webhooks, each) = (self.webhooks, WEBHOOKS_OF_COMPANY);
         ensure!(
-            WEBHOOKS.contains(&webhooks) && webhooks % each == 0,
+            WEBHOOKS.contains(&webhooks) && webhooks.is_multiple_of(each),
             "--webhooks must be a multiple of {each} from {} to {}, not {webhooks}",
             WEBHOOKS.start(),
             WEBHOOKS.end()
         );
         ensure!(
-            self.open <= MOST_OPEN && self.open % u64::from(each) == 0,
+            self.open <= MOST_OPEN && self.open.is_multiple_of(u64::from(each)),
             "--open must be a multiple of {each} up to {MOST_OPEN}, not {}",
             self.open
         );

@@ -228,7 +228,8 @@ async fn a_database_that_is_not_empty_or_has_no_tables_is_refused() {
 
 #[test]
 fn a_plan_is_bounded_by_the_names_of_its_arguments() {
-    let bounds: [(&str, fn(&mut Plan, i64), i64, i64); 7] = [
+    type Set = fn(&mut Plan, i64);
+    let bounds: [(&str, Set, i64, i64); 7] = [
         ("--webhooks", |plan, by| plan.webhooks = (12 + by) as u32, 0, -4),
         ("--webhooks", |plan, by| plan.webhooks = (48 + by) as u32, 0, 1),
         (
