@@ -10,6 +10,7 @@
 //! - [`attacks`] are requests made to hurt, and what each must be refused with.
 //! - [`load`] publishes as much as is wanted, and measures what arrives and what it takes.
 //! - [`durable::Cluster`] is a Postgres that loses nothing; [`system`] is what the machine says of its processes.
+//! - [`fill`] makes a database as a server leaves it after a month, [`reads`] measures what it costs to read it.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
 //! - [`overload`] gives a real server more than it can take.
@@ -27,6 +28,7 @@ pub mod dice;
 pub mod durable;
 pub mod explore;
 pub mod faults;
+pub mod fill;
 pub mod hostile;
 pub mod journal;
 pub mod keys;
@@ -38,6 +40,7 @@ pub mod names;
 pub mod overload;
 pub mod payload;
 pub mod process;
+pub mod reads;
 pub mod realtime;
 pub mod receiver;
 pub mod reply;

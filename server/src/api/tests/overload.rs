@@ -116,8 +116,7 @@ async fn a_company_that_floods_is_told_so_and_another_is_not() {
     let world = World::with(settings).await;
     // Two groups of the company are stored at a time, one call waits, and one is too many.
     let (one, others) = flooded(&world, &[1, 1, 1, 1, 2]).await;
-    // A field's error: the operation was carried out as far as GraphQL goes.
-    assert_eq!(one, refused(200, "RATE_LIMITED"));
+    assert_eq!(one, refused(429, "RATE_LIMITED"));
     let accepted = others
         .iter()
         .filter(|answer| **answer == (200, None, None))
