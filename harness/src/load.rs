@@ -29,7 +29,7 @@ use self::caller::Requests;
 pub use self::costs::{Costly, Costs, Cpu, Memory, Statement};
 use self::costs::{Count, Statistics};
 use self::figures::{Arrivals, Span};
-pub use self::figures::{Figures, Percentiles};
+pub use self::figures::{Figures, Latencies, Percentiles};
 use self::place::Place;
 pub use self::place::{Against, MAX_SERVERS, POSTGRES_SETTINGS, Programs, SETTINGS};
 pub use self::plan::{MAX_DELIVERIES, Plan, Work};

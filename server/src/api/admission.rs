@@ -19,12 +19,14 @@ use crate::config::ApiSettings;
 
 /// What a JSON value is reckoned with: as parsed, as GraphQL's and as an event's, each with what the allocator adds.
 const VALUE_BYTES: usize = 160;
+/// How often each byte of a body is reckoned: as it came, and as events and on their way into the database.
+const COPIES: usize = 2;
 /// What any call is reckoned with: its connection's buffers and its document.
 const CALL_BYTES: usize = 32 * 1024;
 /// Memory is counted in units of so many bytes.
 const UNIT: usize = 1024;
 /// What a publication over a stream or a socket is reckoned with: the largest, since it is parsed before it is weighed.
-const STREAMED: usize = BODY_LIMIT + MAX_JSON_VALUES * VALUE_BYTES + CALL_BYTES;
+const STREAMED: usize = COPIES * BODY_LIMIT + MAX_JSON_VALUES * VALUE_BYTES + CALL_BYTES;
 
 /// The room that there is.
 #[derive(Clone)]
@@ -53,7 +55,7 @@ impl Admission {
 
     /// Room for a body of so many bytes, before it is read.
     pub fn body(&self, bytes: usize) -> Result<Place, ApiError> {
-        let memory = self.take(bytes + CALL_BYTES)?;
+        let memory = self.take(COPIES * bytes + CALL_BYTES)?;
         Ok(Place { memory, _call: None })
     }
 
@@ -98,7 +100,7 @@ mod tests {
     use crate::config::table::LARGEST_PUBLICATION;
 
     /// What the largest publication that there is takes.
-    const LARGEST: usize = PUBLISHING_LIMIT + MAX_PUBLISHED_VALUES * VALUE_BYTES + CALL_BYTES;
+    const LARGEST: usize = COPIES * PUBLISHING_LIMIT + MAX_PUBLISHED_VALUES * VALUE_BYTES + CALL_BYTES;
 
     fn admission(calls: u32, memory: usize) -> Admission {
         Admission::new(&ApiSettings {
@@ -137,7 +139,7 @@ mod tests {
         admission.values(&mut largest, MAX_PUBLISHED_VALUES).unwrap();
         assert!(is_full(admission.body(1)));
         drop(largest);
-        let whole = LARGEST / UNIT * UNIT - CALL_BYTES;
+        let whole = (LARGEST / UNIT * UNIT - CALL_BYTES) / COPIES;
         let mut whole = admission.body(whole).unwrap();
         assert!(is_full(admission.values(&mut whole, 1)));
         assert!(is_full(admission.call(None)));

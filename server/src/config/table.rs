@@ -171,7 +171,7 @@ const RATES: RangeInclusive<u32> = 1..=1_000_000;
 const SOCKET_TIMES: RangeInclusive<Duration> = milliseconds(1000)..=hours(1);
 
 /// The least memory for publications: the largest one, of 8 MiB and half a million JSON values, must fit.
-pub const LARGEST_PUBLICATION: usize = 96 * 1024 * 1024;
+pub const LARGEST_PUBLICATION: usize = 100 * 1024 * 1024;
 const MOST_PUBLISHING_MEMORY: usize = 16 * 1024 * 1024 * 1024;
 
 /// An origin is a scheme, a host and perhaps a port: what a browser sends, to the letter.

@@ -88,6 +88,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     let url = target.webhook.url.clone();
 
     shared.unsettled.start(now, key);
+    shared.queue().begin(key.webhook);
     let sent = send(shared, &target, request).await;
     if sent.machine_exhausted {
         tracing::error!("no file descriptor was left for a request; the attempt is postponed");

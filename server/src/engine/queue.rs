@@ -32,6 +32,9 @@ pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 pub const MAX_UNPROVEN_HELD: usize = MAX_HELD / 4;
 /// Deliveries held for one webhook.
 pub const MAX_HELD_PER_WEBHOOK: usize = 256;
+/// Attempts of one webhook whose result is not settled yet: one that gets more than the database settles would else use up
+/// what all webhooks may have unsettled, and every other would wait for it.
+pub const MAX_UNSETTLED_PER_WEBHOOK: usize = 128;
 /// A receiver that answers slower than this is slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Webhooks whose pace is remembered while nothing is held for them.
@@ -114,6 +117,7 @@ struct PerWebhook {
     host: Option<Host>,
     waiting: VecDeque<Held>,
     in_flight: usize,
+    unsettled: usize,
     cap: usize,
     standing: Standing,
     /// The ring whose turn counts for it: it may stand in others still, from before its rank changed.
@@ -130,7 +134,7 @@ impl PerWebhook {
     }
 
     fn may_start(&self) -> bool {
-        !self.waiting.is_empty() && self.in_flight < self.cap
+        !self.waiting.is_empty() && self.in_flight < self.cap && self.unsettled < MAX_UNSETTLED_PER_WEBHOOK
     }
 
     fn rank(&self) -> Rank {
@@ -250,13 +254,15 @@ impl Queue {
     pub fn push(&mut self, held: Held, host: Option<Host>) {
         let webhook = held.leased.key.webhook;
         if self.webhooks.len() > MAX_IDLE && !self.webhooks.contains_key(&webhook) {
-            self.webhooks.retain(|_, entry| entry.held() > 0);
+            self.webhooks
+                .retain(|_, entry| entry.held() > 0 || entry.unsettled > 0);
         }
         let entry = self.webhooks.entry(webhook).or_insert_with(|| PerWebhook {
             company: held.leased.company,
             host: None,
             waiting: VecDeque::new(),
             in_flight: 0,
+            unsettled: 0,
             cap: self.places.per_webhook,
             standing: Standing::Unknown,
             in_ring: None,
@@ -329,6 +335,21 @@ impl Queue {
             self.enter_ring(webhook);
             return held;
         }
+    }
+
+    /// An attempt of this webhook has begun, whose result is to be settled.
+    pub fn begin(&mut self, webhook: WebhookId) {
+        if let Some(entry) = self.webhooks.get_mut(&webhook) {
+            entry.unsettled += 1;
+        }
+    }
+
+    /// The result of an attempt of this webhook is settled, or will never be.
+    pub fn settle(&mut self, webhook: WebhookId) {
+        if let Some(entry) = self.webhooks.get_mut(&webhook) {
+            entry.unsettled = entry.unsettled.saturating_sub(1);
+        }
+        self.enter_ring(webhook);
     }
 
     /// An attempt that [`pop`](Self::pop) gave out, of so many bytes, is over: its place is free, and its webhook's pace

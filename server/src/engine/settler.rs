@@ -29,8 +29,8 @@ use crate::store::{Conn, StoreError, changes, health};
 use super::transitions;
 
 /// Results in one transaction at the most.
-const BATCH: usize = 200;
-/// How long to let results gather after a batch of several: a transaction costs as much as ten results, and nobody waits
+const BATCH: usize = 400;
+/// How long to let results gather after a batch of several that was not full: a transaction costs as much as ten results, and nobody waits
 /// for one but who reads it. A process that dies meanwhile leaves that much more to be sent again (D6).
 const GATHER: Duration = Duration::from_millis(5);
 /// How long to wait before a batch is tried again that the database could not take.
@@ -50,9 +50,13 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceive
         let started: Vec<Started> = batch.iter().filter_map(|result| result.started).collect();
         let settlements: Vec<Settlement> = batch.drain(..).map(|result| result.settlement).collect();
         settle(&shared, &settlements).await;
+        {
+            let mut queue = shared.queue();
+            started.iter().for_each(|(_, key)| queue.settle(key.webhook));
+        }
         shared.unsettled.settle(started.into_iter());
         shared.pump();
-        if settlements.len() > 1 {
+        if (2..BATCH).contains(&settlements.len()) {
             shared.clock.gather(GATHER).await;
         }
     }

@@ -96,6 +96,23 @@ fn a_webhook_has_at_most_its_share_in_flight_and_in_memory() {
 }
 
 #[test]
+fn a_webhook_has_at_most_its_share_of_what_is_not_settled() {
+    let mut queue = Queue::new(PLACES);
+    let webhook = WebhookId::new(at());
+    for _ in 0..=MAX_UNSETTLED_PER_WEBHOOK {
+        queue.push(held(1, webhook), None);
+    }
+    for _ in 0..MAX_UNSETTLED_PER_WEBHOOK {
+        queue.pop().unwrap();
+        queue.begin(webhook);
+        queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
+    }
+    assert!(queue.pop().is_none());
+    queue.settle(webhook);
+    assert!(queue.pop().is_some());
+}
+
+#[test]
 fn time_outs_halve_the_share_and_answers_bring_it_back() {
     let mut queue = Queue::new(PLACES);
     let webhook = WebhookId::new(at());
