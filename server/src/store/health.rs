@@ -141,11 +141,10 @@ const NEXT_DUE: &str = "select min(next_transition_at) as at from webhook_health
 
 /// The last success of each webhook between two moments; history knows what health never wrote.
 const LAST_SUCCESS: &str = "\
-select u.webhook, max(a.ended_at) as at
-from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) as u(lane, webhook, since, before)
-join attempts a on a.lane = u.lane and a.webhook = u.webhook and a.ended_at >= u.since and a.ended_at < u.before
-               and a.ending = 1
-group by u.webhook";
+select u.webhook, (select max(a.ended_at) from attempts a
+                   where a.lane = u.lane and a.webhook = u.webhook and a.ended_at >= u.since and a.ended_at < u.before
+                     and a.ending = 1) as at
+from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) as u(lane, webhook, since, before)";
 
 /// Which of these webhooks have a window open.
 const FAILING: &str = "\

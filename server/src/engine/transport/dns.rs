@@ -36,6 +36,8 @@ const CACHED: u64 = 10_000;
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// How long it is remembered that a name does not exist: less than the first retry waits (D4).
 const MISSING_REMEMBERED: Duration = Duration::from_secs(2);
+/// How often a lookup is made that fails after a lack of descriptors and before any lookup has worked again.
+const ASKED_AFTER_A_LACK: usize = 3;
 /// Who is asked where nothing is configured, as the machine's own resolver would.
 const UNCONFIGURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 
@@ -108,15 +110,25 @@ impl Resolver for DnsResolver {
         Box::pin(async move {
             let mut name = Name::from_ascii(host).map_err(io::Error::other)?;
             name.set_fqdn(true);
-            let lacked = self.sockets.lacked();
-            match self.resolver.lookup_ip(name).await {
-                Ok(found) => Ok(found.iter().collect()),
-                // That nobody answered is all that the resolver says where it had no socket to ask with.
-                Err(error) if !error.is_no_records_found() && self.sockets.lacked() != lacked => {
-                    Err(Sockets::lack())
+            // That nobody answered is all that the resolver says where it had no socket to ask with, and it says so to
+            // all who asked for the same name meanwhile: who came late has missed the lack, and asks again.
+            for _ in 0..ASKED_AFTER_A_LACK {
+                let lacks = self.sockets.lacks();
+                match self.resolver.lookup_ip(name.clone()).await {
+                    Ok(found) => {
+                        self.sockets.well_since(lacks);
+                        return Ok(found.iter().collect());
+                    }
+                    Err(error) if error.is_no_records_found() || self.sockets.are_well() => {
+                        return Err(io::Error::other(error));
+                    }
+                    Err(_) if self.sockets.lacks() != lacks => return Err(Sockets::lack()),
+                    Err(_) => {}
                 }
-                Err(error) => Err(io::Error::other(error)),
             }
+            // Nobody is to be spared for good: the next failure counts.
+            self.sockets.well_since(self.sockets.lacks());
+            Err(Sockets::lack())
         })
     }
 }

@@ -20,7 +20,9 @@ use crate::engine::transport::classify::is_exhaustion;
 #[derive(Clone, Default)]
 pub(super) struct Sockets {
     runtime: TokioRuntimeProvider,
-    lacked: Arc<AtomicU64>,
+    lacks: Arc<AtomicU64>,
+    /// How many there had been before a lookup that worked.
+    overcome: Arc<AtomicU64>,
 }
 
 type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
@@ -28,8 +30,18 @@ type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
 impl Sockets {
     /// How many could not be opened so far for want of a descriptor. A lookup during which this moves may be another
     /// one's victim: it is made again a second later, and blames nobody.
-    pub fn lacked(&self) -> u64 {
-        self.lacked.load(Ordering::Acquire)
+    pub fn lacks(&self) -> u64 {
+        self.lacks.load(Ordering::Acquire)
+    }
+
+    /// A lookup has worked that began when there had been so many lacks.
+    pub fn well_since(&self, lacks: u64) {
+        self.overcome.fetch_max(lacks, Ordering::AcqRel);
+    }
+
+    /// Whether a lookup has worked since the last lack.
+    pub fn are_well(&self) -> bool {
+        self.lacks() == self.overcome.load(Ordering::Acquire)
     }
 
     /// The error of a lookup that found no descriptor.
@@ -38,11 +50,11 @@ impl Sockets {
     }
 
     fn counting<T: 'static>(&self, opening: Opening<T>) -> Opening<T> {
-        let lacked = Arc::clone(&self.lacked);
+        let lacks = Arc::clone(&self.lacks);
         Box::pin(async move {
             opening.await.inspect_err(|error| {
                 if is_exhaustion(error) {
-                    lacked.fetch_add(1, Ordering::AcqRel);
+                    lacks.fetch_add(1, Ordering::AcqRel);
                 }
             })
         })
@@ -80,14 +92,22 @@ mod tests {
     #[tokio::test]
     async fn a_lack_of_descriptors_is_counted_and_nothing_else_is() {
         let sockets = Sockets::default();
-        for (error, lacked) in [(Errno::CONNREFUSED, 0), (Errno::MFILE, 1), (Errno::NFILE, 2)] {
+        for (error, lacks) in [(Errno::CONNREFUSED, 0), (Errno::MFILE, 1), (Errno::NFILE, 2)] {
             let opening: Opening<()> = Box::pin(async move { Err(error.into()) });
             assert!(sockets.clone().counting(opening).await.is_err());
-            assert_eq!(sockets.lacked(), lacked, "{error}");
+            assert_eq!(
+                (sockets.lacks(), sockets.are_well()),
+                (lacks, lacks == 0),
+                "{error}"
+            );
         }
         let opening: Opening<()> = Box::pin(async { Ok(()) });
         assert!(sockets.counting(opening).await.is_ok());
-        assert_eq!(sockets.lacked(), 2);
+        assert_eq!(sockets.lacks(), 2);
+        sockets.well_since(1);
+        assert!(!sockets.are_well());
+        sockets.well_since(2);
+        assert!(sockets.are_well());
         assert!(is_exhaustion(&Sockets::lack()));
     }
 }
