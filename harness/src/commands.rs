@@ -3,9 +3,11 @@
 pub mod explain;
 pub mod explore;
 pub mod faults;
+pub mod fill;
 pub mod list;
 pub mod load;
 pub mod overload;
+pub mod reads;
 pub mod receive;
 pub mod run;
 pub mod target;

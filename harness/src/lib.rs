@@ -9,6 +9,7 @@
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
 //! - [`attacks`] are requests made to hurt, and what each must be refused with.
 //! - [`load`] publishes at a steady rate and measures what arrives.
+//! - [`fill`] makes a database as a server leaves it after a month, [`reads`] measures what it costs to read it.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
 //! - [`overload`] gives a real server more than it can take.
@@ -24,6 +25,7 @@ pub mod database;
 pub mod dice;
 pub mod explore;
 pub mod faults;
+pub mod fill;
 pub mod hostile;
 pub mod journal;
 pub mod keys;
@@ -35,6 +37,7 @@ pub mod names;
 pub mod overload;
 pub mod payload;
 pub mod process;
+pub mod reads;
 pub mod realtime;
 pub mod receiver;
 pub mod reply;

@@ -22,8 +22,10 @@ enum Command {
     Run(commands::run::Run),
     Explore(commands::explore::Explore),
     Faults(commands::faults::Faults),
+    Fill(commands::fill::Fill),
     Load(commands::load::Load),
     Overload(commands::overload::Overload),
+    Reads(commands::reads::Reads),
     Receive(commands::receive::Receive),
     Explain(commands::explain::Explain),
 }
@@ -36,8 +38,10 @@ async fn main() -> ExitCode {
         Command::Explore(explore) => explore.run().await,
         Command::Faults(faults) => faults.run().await,
         Command::Explain(explain) => explain.run().map(|()| 0),
+        Command::Fill(fill) => fill.run().await,
         Command::Load(load) => load.run().await,
         Command::Overload(overload) => overload.run().await,
+        Command::Reads(reads) => reads.run().await,
         Command::Receive(receive) => receive.run().await.map(|()| 0),
     };
     match done {

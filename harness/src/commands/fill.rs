@@ -1,0 +1,87 @@
+//! `fill`: a month of history and what is still owed, in a database without any.
+
+use anyhow::Context;
+use clap::Args;
+
+use tenterhook_harness::fill::{self, Plan, Progress};
+
+/// Fill a migrated database with companies, webhooks, a history by days and open deliveries, as a server would have left
+/// them.
+///
+/// Needs no server. The webhooks' secrets are sealed with the harness's own key, and no server should run on it whose ban
+/// threshold is in reach. Exit code: 0 it is filled, 2 it could not run.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  fill --database postgres://localhost/tenterhook
+  fill --database postgres://localhost/tenterhook --webhooks 400 --open 4000 --attempts 100000 --days 7")]
+pub struct Fill {
+    /// The database to fill: migrated, and never filled before.
+    #[arg(long, value_name = "URL")]
+    database: String,
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Report as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How much to fill in.
+#[derive(Args)]
+pub struct PlanArgs {
+    /// How many webhooks, 12 to 1000000, four of each company.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    webhooks: u32,
+    /// How many deliveries are still owed, up to 10000000, four of each event; they come due in one to four hours.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    open: u64,
+    /// How many attempts the history has, at least one for each webhook, up to 1000000000.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    attempts: u64,
+    /// Over how many days, 2 to 90, today included.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    days: u32,
+    /// Where the webhooks lead; each adds a number of its own.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9")]
+    url: String,
+}
+
+impl PlanArgs {
+    /// As the library takes it.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            webhooks: self.webhooks,
+            open: self.open,
+            attempts: self.attempts,
+            days: self.days,
+            url: self.url.clone(),
+        }
+    }
+}
+
+impl Fill {
+    /// Fills it, and answers the exit code.
+    pub async fn run(self) -> anyhow::Result<u8> {
+        let database = self
+            .database
+            .parse()
+            .context("--database is no URL of a database")?;
+        let filled = fill::run(&self.plan.plan(), &database, report).await?;
+        super::print(&if self.json {
+            format!("{}\n", serde_json::to_string_pretty(&filled)?)
+        } else {
+            filled.to_string()
+        })?;
+        Ok(0)
+    }
+}
+
+/// Tells people how far it is.
+pub fn report(progress: Progress) {
+    let percent = |written: u64| written * 100 / progress.planned.max(1);
+    eprintln!(
+        "{} of {} events are written ({} %)",
+        progress.written,
+        progress.planned,
+        percent(progress.written)
+    );
+}

@@ -1,0 +1,28 @@
+//! Reading a filled database over HTTP, in miniature: each question is one that the server answers. How long it takes is
+//! for the command to say, not for a test.
+
+use std::path::Path;
+
+use tenterhook_harness::fill;
+use tenterhook_harness::reads::{self, Plan};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_question_is_answered_of_what_was_filled_in() {
+    let fill = fill::Plan {
+        webhooks: 48,
+        open: 480,
+        attempts: 24_000,
+        days: 3,
+        url: "http://127.0.0.1:9".to_owned(),
+    };
+    let plan = Plan {
+        samples: 10,
+        bound: f64::MAX,
+    };
+    let server = Path::new(env!("CARGO_BIN_EXE_tenterhook"));
+    let figures = reads::run_filled(&plan, server, &fill, |_| (), |_| ())
+        .await
+        .unwrap();
+    assert!(figures.kept(), "{figures}");
+    assert!(figures.answers.iter().all(|answers| answers.many.max > 0.0));
+}
