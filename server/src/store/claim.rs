@@ -65,10 +65,13 @@ with recursive walk as (
 select lane, webhook, vis_at from walk order by vis_at limit $2";
 
 /// What a webhook is owed ends unsent: rows that are visible, or that nobody holds where `$6` says so.
+///
+/// The time is bounded outside of the choice too, since one that is made row by row looks at all that the webhook is owed.
 const DROP: &str = "\
 with picked as (
     select event, generation from deliveries
-    where lane = $1 and webhook = $2 and (vis_at <= $3 or $6 and owner is null)
+    where lane = $1 and webhook = $2 and vis_at <= case when $6 then 'infinity' else $3::timestamptz end
+      and (vis_at <= $3 or owner is null)
     order by vis_at limit $4 for update skip locked
 ), gone as (
     delete from deliveries d using picked p

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::compose::Composed;
 use super::page::{Direction, Slice, Window};
@@ -120,6 +120,35 @@ impl TryFrom<DeliveryRow> for Delivery {
     }
 }
 
+/// How far back of its beginning a page is looked for first: nearly always far enough, in one or two partitions of as many
+/// as there are days. A webhook with little to show is asked a second time, for all of them.
+const RECENT: SignedDuration = SignedDuration::from_hours(24);
+/// By how much an attempt may seem to have ended before its delivery was made, since the clocks of two processes disagree.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(1);
+
+/// From when on deliveries have ended that a page is looked for among first; `None` where nothing would be gained.
+fn recent(query: &DeliveryQuery, cutoffs: &Cutoffs, window: &Window<DeliveryPlace>) -> Option<Timestamp> {
+    if window.from_end || query.since.is_some() || query.event.is_some() || !sources::may_have_ended(query) {
+        return None;
+    }
+    let after = window.after.map(|place| place.created_at);
+    let newest = [after, query.until]
+        .into_iter()
+        .flatten()
+        .fold(cutoffs.now, Timestamp::min);
+    newest.checked_sub(RECENT).ok()
+}
+
+/// Whether the rows of a window are all that it can have, whatever ended before `since`: that was made before the last.
+fn are_whole(rows: &[DeliveryRow], window: &Window<DeliveryPlace>, since: Timestamp) -> bool {
+    let made_by = since.saturating_add(CLOCKS_APART).unwrap_or(Timestamp::MAX);
+    let is_full = rows.len() as i64 == window.limit();
+    is_full
+        && rows
+            .last()
+            .is_some_and(|last| timestamp(last.created_at) > made_by)
+}
+
 /// A page of deliveries, over all webhooks in question.
 pub async fn page(
     conn: &mut Conn,
@@ -127,13 +156,23 @@ pub async fn page(
     query: &DeliveryQuery,
     window: &Window<DeliveryPlace>,
 ) -> Result<Slice<Delivery>, StoreError> {
-    let statement = Composed::new("select x.* from webhooks w cross join lateral (")
-        .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, Some(window)))
-        .sql(") x where ")
-        .with(|statement| owned(statement, owners))
-        .with(|statement| ordered(statement, window))
-        .sql(format!(" limit {}", window.limit()));
-    let rows: Vec<DeliveryRow> = statement.query().load(conn).await?;
+    let ended_since = |since: Option<Timestamp>| {
+        Composed::new("select x.* from webhooks w cross join lateral (")
+            .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, since, Some(window)))
+            .sql(") x where ")
+            .with(|statement| owned(statement, owners))
+            .with(|statement| ordered(statement, window))
+            .sql(format!(" limit {}", window.limit()))
+            .query()
+    };
+    let mut rows: Vec<DeliveryRow> = Vec::new();
+    let since = recent(query, &owners.cutoffs, window);
+    if since.is_some() {
+        rows = ended_since(since).load(conn).await?;
+    }
+    if !since.is_some_and(|since| are_whole(&rows, window, since)) {
+        rows = ended_since(None).load(conn).await?;
+    }
     Ok(window.cut(
         rows.into_iter()
             .map(Delivery::try_from)
@@ -144,7 +183,7 @@ pub async fn page(
 /// How many deliveries those are.
 pub async fn count(conn: &mut Conn, owners: &Owners, query: &DeliveryQuery) -> Result<i64, StoreError> {
     let statement = Composed::new("select count(*) as count from webhooks w cross join lateral (")
-        .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, None))
+        .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, None, None))
         .sql(") x where ")
         .with(|statement| owned(statement, owners));
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)
@@ -158,21 +197,45 @@ pub async fn page_of_each(
     cutoffs: &Cutoffs,
     window: &Window<DeliveryPlace>,
 ) -> Result<HashMap<WebhookId, Slice<Delivery>>, StoreError> {
+    let mut found = HashMap::new();
+    let mut wanted = webhooks.to_vec();
+    if let Some(since) = recent(query, cutoffs, window) {
+        found = rows_of_each(conn, &wanted, query, cutoffs, Some(since), window).await?;
+        found.retain(|_, rows| are_whole(rows, window, since));
+        wanted.retain(|(_, id)| !found.contains_key(id));
+    }
+    if !wanted.is_empty() {
+        found.extend(rows_of_each(conn, &wanted, query, cutoffs, None, window).await?);
+    }
+    let slice = |rows: Vec<DeliveryRow>| -> Result<Slice<Delivery>, StoreError> {
+        let deliveries = rows.into_iter().map(Delivery::try_from);
+        Ok(window.cut(deliveries.collect::<Result<_, _>>()?))
+    };
+    found
+        .into_iter()
+        .map(|(id, rows)| Ok((id, slice(rows)?)))
+        .collect()
+}
+
+async fn rows_of_each(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+    ended_since: Option<Timestamp>,
+    window: &Window<DeliveryPlace>,
+) -> Result<HashMap<WebhookId, Vec<DeliveryRow>>, StoreError> {
     let statement = of_each("select x.*", webhooks)
-        .with(|statement| sources::of_webhook(statement, query, cutoffs, Some(window)))
+        .with(|statement| sources::of_webhook(statement, query, cutoffs, ended_since, Some(window)))
         .sql(") x")
         .with(|statement| ordered(statement, window));
     let rows: Vec<DeliveryRow> = statement.query().load(conn).await?;
-    let mut found: HashMap<WebhookId, Vec<Delivery>> =
+    let mut found: HashMap<WebhookId, Vec<DeliveryRow>> =
         webhooks.iter().map(|(_, id)| (*id, Vec::new())).collect();
     for row in rows {
-        let delivery = Delivery::try_from(row)?;
-        found.entry(delivery.key.webhook).or_default().push(delivery);
+        found.entry(WebhookId(row.webhook)).or_default().push(row);
     }
-    Ok(found
-        .into_iter()
-        .map(|(id, rows)| (id, window.cut(rows)))
-        .collect())
+    Ok(found)
 }
 
 /// How many deliveries each of these webhooks has; one that has none is missing.
@@ -183,7 +246,7 @@ pub async fn count_of_each(
     cutoffs: &Cutoffs,
 ) -> Result<HashMap<WebhookId, i64>, StoreError> {
     let statement = of_each("select w.id as webhook, count(*) as count", webhooks)
-        .with(|statement| sources::of_webhook(statement, query, cutoffs, None))
+        .with(|statement| sources::of_webhook(statement, query, cutoffs, None, None))
         .sql(") x group by w.id");
     let rows: Vec<WebhookCountRow> = statement.query().load(conn).await?;
     Ok(rows

@@ -2,6 +2,7 @@
 //!
 //! Migrated once into a template; a test gets a copy in a few milliseconds. Needs a multi-threaded runtime.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -60,6 +61,42 @@ pub async fn count(conn: &mut Conn, table: &str) -> i64 {
         .await
         .unwrap();
     rows.count
+}
+
+/// Blocks that each table and index was asked for, by name; those that were not are missing.
+pub type Touched = BTreeMap<String, i64>;
+
+/// Counts what `work` touches, by the database's own count of the transaction, and takes back what it wrote. Unlike a plan
+/// that is explained this is what the very statements do, with the values and the plan that they happen to have.
+pub async fn touched<T>(conn: &mut Conn, work: impl AsyncFnOnce(&mut Conn) -> T) -> (T, Touched) {
+    conn.batch_execute("begin").await.unwrap();
+    let before = blocks(conn).await;
+    let result = work(conn).await;
+    let mut touched = blocks(conn).await;
+    conn.batch_execute("rollback").await.unwrap();
+    for (name, count) in &mut touched {
+        *count -= before.get(name).copied().unwrap_or(0);
+    }
+    touched.retain(|_, count| *count > 0);
+    (result, touched)
+}
+
+async fn blocks(conn: &mut Conn) -> Touched {
+    #[derive(diesel::QueryableByName)]
+    struct Blocks {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        name: String,
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let rows: Vec<Blocks> = diesel::sql_query(
+        "select relname::text as name, pg_stat_get_xact_blocks_fetched(oid) as count from pg_class
+         where relnamespace = 'public'::regnamespace and relkind in ('r', 'i')",
+    )
+    .load(conn)
+    .await
+    .unwrap();
+    rows.into_iter().map(|row| (row.name, row.count)).collect()
 }
 
 async fn start() -> EmbeddedPostgres {

@@ -1,6 +1,7 @@
 //! Where deliveries stand, and how each place is asked so that an index gives its rows in order.
 
 use diesel::sql_types::{Array, Integer, SmallInt, Uuid as SqlUuid};
+use jiff::Timestamp;
 
 use super::{DeliveryPlace, DeliveryQuery};
 use crate::model::delivery::DeliveryStatus;
@@ -76,12 +77,20 @@ const SOURCES: [Source; 4] = [
     },
 ];
 
+/// Whether what is asked for can have ended: then it lies in partitions.
+pub(super) fn may_have_ended(query: &DeliveryQuery) -> bool {
+    let ended = SOURCES.iter().filter(|source| source.ended.is_some());
+    let mut statuses = ended.flat_map(|source| source.statuses);
+    statuses.any(|status| query.statuses.as_ref().is_none_or(|asked| asked.contains(status)))
+}
+
 /// Adds the deliveries of webhook `w`, from every source that can hold what is asked for; of each no more than the
-/// window needs.
+/// window needs, and of those that have ended only what did at or after `ended_since`.
 pub(super) fn of_webhook(
     mut statement: Composed,
     query: &DeliveryQuery,
     cutoffs: &Cutoffs,
+    ended_since: Option<Timestamp>,
     window: Option<&Window<DeliveryPlace>>,
 ) -> Composed {
     let asked = |status: &DeliveryStatus| query.statuses.as_ref().is_none_or(|asked| asked.contains(status));
@@ -103,6 +112,12 @@ pub(super) fn of_webhook(
             .sql(source.select)
             .sql(" and d.lane = w.lane and d.webhook = w.id")
             .with(|statement| matching(statement, source, query, cutoffs))
+            .with(|statement| match (source.ended, ended_since) {
+                (Some(ended), Some(since)) => statement
+                    .sql(format!(" and {ended} >= "))
+                    .value::<At, _>(time(since)),
+                _ => statement,
+            })
             .with(|statement| match window {
                 Some(window) => paged(statement, source, window),
                 None => statement,
@@ -167,8 +182,20 @@ fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs
     }
     if let Some(until) = query.until {
         statement = statement.sql(" and d.created_at < ").value::<At, _>(time(until));
+        statement = made_by(statement, source, until);
     }
     statement
+}
+
+/// What a bound on the making of first deliveries implies, in words that the queue's key understands.
+fn made_by(statement: Composed, source: &Source, at: Timestamp) -> Composed {
+    if source.order == BY_EVENT {
+        statement
+            .sql(" and d.event <= ")
+            .value::<SqlUuid, _>(EventId::last_of(at).0)
+    } else {
+        statement
+    }
 }
 
 fn paged(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
@@ -192,13 +219,11 @@ fn bounded(statement: Composed, source: &Source, compare: &str, place: Option<&D
         .sql(", ")
         .value::<Integer, _>(place.key.generation)
         .sql(")");
-    if source.order == BY_EVENT && compare == "<" {
-        // What the comparison implies, in words that the queue's key understands.
-        return statement
-            .sql(" and d.event <= ")
-            .value::<SqlUuid, _>(EventId::last_of(place.created_at).0);
+    if compare == "<" {
+        made_by(statement, source, place.created_at)
+    } else {
+        statement
     }
-    statement
 }
 
 fn ordered(statement: Composed, columns: &[&str], window: &Window<DeliveryPlace>) -> Composed {

@@ -1,0 +1,111 @@
+//! Claims, endings, and what time brings.
+
+use rstest::rstest;
+
+use super::crowd::{Crowd, DUE, OTHERS, assert_at_most, days_read, lane, later, now};
+use crate::model::delivery::{DeliveryReason, DeliveryStatus};
+use crate::model::ids::NodeId;
+use crate::store::claim::{self, Unsent};
+use crate::store::{Conn, facts, health, notice_queues};
+
+const ME: NodeId = NodeId(1);
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_touches_what_is_due(#[values(false, true)] analyzed: bool) {
+    let crowd = Crowd::new(analyzed).await;
+    let room: Vec<_> = crowd.webhooks.iter().take(16).map(|id| (*id, 32)).collect();
+    let claim = async |conn: &mut Conn| {
+        claim::claim(conn, lane(), &room, now(), ME, later(1), 1 << 20)
+            .await
+            .unwrap()
+    };
+    let (claimed, touched) = crowd.touched(claim).await;
+    assert_eq!(claimed.len(), DUE);
+    assert_at_most(250, &touched, "a claim");
+    assert!(days_read(&touched, "events").len() <= 1, "{touched:#?}");
+    let keys = crowd.keys();
+    let next = async |conn: &mut Conn| claim::next_visible(conn, &keys).await.unwrap();
+    let (next, touched) = crowd.touched(next).await;
+    assert_eq!(next.len(), keys.len());
+    assert_at_most(200, &touched, "when each is next due");
+    let discover = async |conn: &mut Conn| claim::discover(conn, 1_000).await.unwrap();
+    let (found, touched) = crowd.touched(discover).await;
+    assert_eq!(found.len(), keys.len());
+    assert_at_most(450, &touched, "a search over all lanes");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: bool) {
+    let crowd = Crowd::new(analyzed).await;
+    let webhook = crowd.keys()[0];
+    let lost = Unsent {
+        status: DeliveryStatus::Lost,
+        reason: DeliveryReason::Banned,
+        ban_episode: Some(1),
+    };
+    let cancelled = Unsent {
+        status: DeliveryStatus::Cancelled,
+        reason: DeliveryReason::WebhookRemoved,
+        ban_episode: None,
+    };
+    // Without statistics a webhook is thought to be owed next to nothing, and all of that is looked through: until the queue
+    // has been analyzed for the first time, which its first thousands of rows bring about.
+    let blocks = if analyzed { 100 } else { 700 };
+    for (unsent, most, ended) in [(lost, 1_000, DUE), (cancelled, 5, 5)] {
+        let end = async |conn: &mut Conn| {
+            claim::drop_unsent(conn, webhook, unsent, now(), ME, most)
+                .await
+                .unwrap()
+        };
+        let (count, touched) = crowd.touched(end).await;
+        assert_eq!(count, ended);
+        assert_at_most(blocks, &touched, &format!("{unsent:?}"));
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_touches_what_is_due(#[values(false, true)] analyzed: bool) {
+    let crowd = Crowd::new(analyzed).await;
+    let due = async |conn: &mut Conn| {
+        let due = health::due(conn, now(), 200).await.unwrap();
+        (due, health::next_due(conn).await.unwrap())
+    };
+    let ((due, next), touched) = crowd.touched(due).await;
+    assert_eq!((due.len(), next), (0, Some(later(24))));
+    assert_at_most(12, &touched, "which webhooks time moves");
+    let windows: Vec<_> = crowd
+        .keys()
+        .iter()
+        .map(|(lane, id)| (*lane, *id, later(-72), now()))
+        .collect();
+    let look = async |conn: &mut Conn| health::last_successes(conn, &windows).await.unwrap();
+    let (found, touched) = crowd.touched(look).await;
+    assert_eq!(found.len(), OTHERS + 1);
+    assert_at_most(300, &touched, "the last successes");
+    assert!(
+        days_read(&touched, "attempts")
+            .iter()
+            .all(|day| day.as_str() >= "20261120"),
+        "{touched:#?}"
+    );
+    let claim = async |conn: &mut Conn| {
+        let claimed = notice_queues::claim(conn, now(), later(1), 100).await.unwrap();
+        (claimed, notice_queues::next_due(conn).await.unwrap())
+    };
+    let ((claimed, next), touched) = crowd.touched(claim).await;
+    assert_eq!((claimed.len(), next), (0, Some(later(1))));
+    assert_at_most(25, &touched, "notices that are due");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_touches_what_is_past_it(#[values(false, true)] analyzed: bool) {
+    let crowd = Crowd::new(analyzed).await;
+    let keys = async |conn: &mut Conn| facts::forget_keys(conn, now()).await.unwrap();
+    assert_at_most(12, &crowd.touched(keys).await.1, "expired keys");
+    let webhooks = async |conn: &mut Conn| facts::forget_webhooks(conn, now(), true).await.unwrap();
+    assert_at_most(20, &crowd.touched(webhooks).await.1, "webhooks that were removed");
+}
