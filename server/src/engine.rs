@@ -30,7 +30,9 @@ mod metrics;
 mod node;
 mod notifier;
 pub mod publisher;
-mod queue;
+// For its benchmark alone; nothing outside the engine uses it.
+#[doc(hidden)]
+pub mod queue;
 mod registry;
 mod replays;
 pub mod resealing;
