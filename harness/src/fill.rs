@@ -5,8 +5,8 @@
 //! own key. They lie in companies that nobody else has, in the same shape each time: one company in which a tenth of
 //! everything happens, a hundredth of them with two fifths, and the many with the rest.
 //!
-//! Two things are of a server with other settings than the default: nobody is ever banned, and a first retry comes hours
-//! later, so that what is open stays so while somebody measures. Ends nothing that it has begun when it fails: the
+//! Two things are of a server with other settings than the default: nobody is ever banned, and a first retry comes a
+//! day later, so that what is open stays so while somebody measures. Ends nothing that it has begun when it fails: the
 //! database is to be made anew.
 
 mod history;

@@ -3,7 +3,7 @@
 //! Events are numbered in the order of their acceptance, evenly over the time. Deliveries are numbered with them, and a
 //! delivery's number decides its fate: of each seventeen one was lost, one succeeded with its second attempt, one failed
 //! with its fourth, and the others succeeded at once. Each company's last event but for the open ones succeeded everywhere,
-//! so that no webhook has failed for long.
+//! so that no webhook has failed for long; the large company's comes last.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +26,7 @@ pub const LOST_OF_SHARE: u64 = WEBHOOKS_OF_COMPANY as u64;
 /// Events that one statement writes.
 const EVENTS_AT_ONCE: u64 = 5_000;
 /// How long before now the first of the open deliveries was accepted: they came among those that have ended since.
-const OPEN_FOR: SignedDuration = SignedDuration::from_hours(1);
+const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// Between the last event and now: longer than four attempts take.
 const QUIET_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// Open deliveries are due after this, over as long as three times this.
@@ -209,7 +209,7 @@ cross join lateral (select '{}'::timestamptz + make_interval(secs => {} * ((d.ro
         format!(
             "\
 with numbered as (
-    select n, case when n between {mixed} and {events} - 1 then n - {mixed}
+    select n, case when n between {mixed} and {events} - 1 then {events} - 1 - n
                    when n % 20 < 2 then 0
                    when n % 20 < 10 then 1 + (n / 20 * 8 + n % 20 - 2) % {busy}
                    else 1 + {busy} + (n / 20 * 10 + n % 20 - 10) % {rest} end as company,

@@ -3,7 +3,7 @@
 use diesel::sql_types::{Array, Integer, SmallInt, Uuid as SqlUuid};
 use jiff::Timestamp;
 
-use super::{DeliveryPlace, DeliveryQuery};
+use super::{CLOCKS_APART, DeliveryPlace, DeliveryQuery};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::ids::EventId;
 use crate::store::compose::Composed;
@@ -39,6 +39,48 @@ macro_rules! open {
             $condition
         )
     };
+}
+
+/// Which deliveries of a source. Those of one event are found by the moment when it was accepted, but for replays, which
+/// have an index of their own: asked for together, neither index would serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arm {
+    All,
+    Firsts,
+    Replays,
+}
+
+impl Arm {
+    fn all(source: &Source, query: &DeliveryQuery) -> &'static [Self] {
+        if query.event.is_some() && source.ended.is_some() {
+            &[Self::Firsts, Self::Replays]
+        } else {
+            &[Self::All]
+        }
+    }
+
+    /// Adds the condition on the event, if there is one; none of its deliveries ended before it was accepted.
+    fn of_event(self, statement: Composed, source: &Source, query: &DeliveryQuery) -> Composed {
+        let Some(event) = query.event else {
+            return statement;
+        };
+        let accepted = event.accepted_at();
+        let earliest = accepted.saturating_sub(CLOCKS_APART).unwrap_or(Timestamp::MIN);
+        let statement = statement.sql(" and d.event = ").value::<SqlUuid, _>(event.0);
+        let statement = match self {
+            Self::All => statement,
+            Self::Firsts => statement
+                .sql(" and d.generation = 0 and d.created_at = ")
+                .value::<At, _>(time(accepted)),
+            Self::Replays => statement.sql(" and d.generation > 0"),
+        };
+        match source.ended {
+            Some(ended) => statement
+                .sql(format!(" and {ended} >= "))
+                .value::<At, _>(time(earliest)),
+            None => statement,
+        }
+    }
 }
 
 const SOURCES: [Source; 4] = [
@@ -102,7 +144,10 @@ pub(super) fn of_webhook(
         // Asked for deliveries in no state at all: one source, and its condition on the state, finds none.
         sources.push(&SOURCES[0]);
     }
-    for (index, source) in sources.into_iter().enumerate() {
+    let arms = sources
+        .into_iter()
+        .flat_map(|source| Arm::all(source, query).iter().map(move |arm| (source, *arm)));
+    for (index, (source, arm)) in arms.enumerate() {
         statement = statement
             .sql(if index == 0 {
                 "select u.* from (("
@@ -112,6 +157,7 @@ pub(super) fn of_webhook(
             .sql(source.select)
             .sql(" and d.lane = w.lane and d.webhook = w.id")
             .with(|statement| matching(statement, source, query, cutoffs))
+            .with(|statement| arm.of_event(statement, source, query))
             .with(|statement| match (source.ended, ended_since) {
                 (Some(ended), Some(since)) => statement
                     .sql(format!(" and {ended} >= "))
@@ -162,15 +208,6 @@ fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs
             .sql(format!(" and {} = any(", source.status))
             .value::<Array<SmallInt>, _>(codes)
             .sql("::smallint[])");
-    }
-    if let Some(event) = query.event {
-        // The first delivery was made when the event was accepted, which the index finds; replays have one of their own.
-        statement = statement
-            .sql(" and d.event = ")
-            .value::<SqlUuid, _>(event.0)
-            .sql(" and (d.generation > 0 or d.created_at = ")
-            .value::<At, _>(time(event.accepted_at()))
-            .sql(")");
     }
     if let Some(since) = query.since {
         statement = statement.sql(" and d.created_at >= ").value::<At, _>(time(since));
