@@ -7,6 +7,8 @@
 //! for it after one attempt, however many hang. Does not promise any order of deliveries (D11).
 
 mod hosts;
+mod ring;
+mod standing;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use jiff::Timestamp;
 
 pub use self::hosts::Host;
 use self::hosts::Hosts;
+use self::ring::Ring;
+use self::standing::{Rank, Standing, UnprovenHeld};
 
 use crate::model::delivery::Leased;
 use crate::model::event::Event;
@@ -88,28 +92,6 @@ pub enum Pace {
     Unsent,
 }
 
-/// What is known of a receiver's pace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// It has not been called, or too long ago.
-    Unknown,
-    /// It timed out, or took longer than [`SLOW`].
-    Slow,
-    /// It answered in time, or failed so.
-    Proven,
-}
-
-/// Which ring a webhook waits in, in the order in which the unproven ones are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rank {
-    /// Proven.
-    Proven,
-    /// Unknown, with nothing on the wire.
-    First,
-    /// Unknown with something on the wire, or slow.
-    Later,
-}
-
 #[derive(Debug)]
 struct PerWebhook {
     company: CompanyId,
@@ -143,73 +125,6 @@ impl PerWebhook {
             Standing::Unknown if self.in_flight == 0 => Rank::First,
             Standing::Unknown | Standing::Slow => Rank::Later,
         }
-    }
-}
-
-/// How much is held for webhooks of each standing that is not proven.
-#[derive(Debug, Default)]
-struct UnprovenHeld {
-    unknown: usize,
-    slow: usize,
-}
-
-impl UnprovenHeld {
-    fn of(&mut self, standing: Standing) -> Option<&mut usize> {
-        match standing {
-            Standing::Unknown => Some(&mut self.unknown),
-            Standing::Slow => Some(&mut self.slow),
-            Standing::Proven => None,
-        }
-    }
-
-    fn add(&mut self, standing: Standing, deliveries: usize) {
-        if let Some(held) = self.of(standing) {
-            *held += deliveries;
-        }
-    }
-
-    fn remove(&mut self, standing: Standing, deliveries: usize) {
-        if let Some(held) = self.of(standing) {
-            *held = held.saturating_sub(deliveries);
-        }
-    }
-
-    /// How many more may be claimed for webhooks of this standing.
-    fn room(&self, standing: Standing) -> usize {
-        match standing {
-            Standing::Unknown => MAX_UNPROVEN_HELD.saturating_sub(self.unknown),
-            Standing::Slow => MAX_UNPROVEN_HELD.saturating_sub(self.slow),
-            Standing::Proven => MAX_HELD,
-        }
-    }
-}
-
-/// Webhooks that may start something, company by company.
-#[derive(Debug, Default)]
-struct Ring {
-    companies: VecDeque<CompanyId>,
-    webhooks: HashMap<CompanyId, VecDeque<WebhookId>>,
-}
-
-impl Ring {
-    fn push(&mut self, company: CompanyId, webhook: WebhookId) {
-        let webhooks = self.webhooks.entry(company).or_default();
-        if webhooks.is_empty() {
-            self.companies.push_back(company);
-        }
-        webhooks.push_back(webhook);
-    }
-
-    fn pop(&mut self) -> Option<WebhookId> {
-        let company = self.companies.pop_front()?;
-        let webhooks = self.webhooks.get_mut(&company)?;
-        let webhook = webhooks.pop_front();
-        if webhooks.is_empty() {
-            self.webhooks.remove(&company);
-        } else {
-            self.companies.push_back(company);
-        }
-        webhook
     }
 }
 
