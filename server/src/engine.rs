@@ -159,7 +159,7 @@ impl Engine {
         if alone {
             node::bury(&shared, Duration::ZERO).await?;
         }
-        let door = Arc::new(Door::new(share));
+        let door = Arc::new(Door::new(share, clock.clone()));
         let publisher = Publisher::new(door.clone(), shared.metrics.clone());
         let ids = Arc::default();
         let committers = (0..COMMITTERS)

@@ -45,7 +45,7 @@ pub mod tallies;
 pub mod testing;
 #[cfg(test)]
 mod touch_tests;
-mod transaction;
+pub mod transaction;
 pub mod users;
 pub mod vitals;
 pub mod webhook_list;

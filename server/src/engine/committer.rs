@@ -10,7 +10,6 @@ use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
 use self::group::{Group, first_events};
@@ -22,7 +21,8 @@ use crate::model::delivery::{Lease, Leased};
 use crate::model::event::{Draft, Event};
 use crate::model::ids::{DeliveryKey, EventIds, Lane, WebhookId};
 use crate::store::publish::{self, Fate, Made, Publication, Room};
-use crate::store::{StoreError, idempotency};
+use crate::store::transaction::batch_tx;
+use crate::store::{Conn, StoreError, idempotency};
 
 /// Rows of one webhook that one group may lease: the rest goes to the table, for whoever has room.
 const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 4;
@@ -102,37 +102,36 @@ async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> R
     let expires_at = now
         .saturating_add(shared.policy.idempotency_window)
         .unwrap_or(Timestamp::MAX);
-    let stored = conn
-        .transaction(async |conn| {
-            let taken = match claims.as_slice() {
-                [] => HashMap::new(),
-                claims => idempotency::claim_in_tx(conn, claims, now, expires_at).await?,
-            };
-            let fresh = group.fresh(&taken);
-            let publications = group.publications(&fresh, &shared.policy.catalog);
-            let mut harvest = Harvest::of(publications.len());
-            if !publications.is_empty() {
-                publish::insert_in_tx(conn, &publications, now, &room, |made| harvest.take(made)).await?;
-            }
-            let counts = group.counts(&fresh, &harvest.counts);
-            let keyed = group.keyed(&counts);
-            if !keyed.is_empty() {
-                idempotency::count_in_tx(conn, &keyed).await?;
-            }
-            let firsts = match first_events(&taken).as_slice() {
-                [] => HashMap::new(),
-                some => idempotency::events(conn, some).await?,
-            };
-            let published = group.answers(&counts, &taken, &firsts)?;
-            let overflow = mem::take(&mut harvest.queued);
-            let held = harvest.hold(&publications, now, &room);
-            Ok::<_, StoreError>(Stored {
-                published,
-                held,
-                overflow,
-            })
+    let work = async |conn: &mut Conn| {
+        let taken = match claims.as_slice() {
+            [] => HashMap::new(),
+            claims => idempotency::claim_in_tx(conn, claims, now, expires_at).await?,
+        };
+        let fresh = group.fresh(&taken);
+        let publications = group.publications(&fresh, &shared.policy.catalog);
+        let mut harvest = Harvest::of(publications.len());
+        if !publications.is_empty() {
+            publish::insert_in_tx(conn, &publications, now, &room, |made| harvest.take(made)).await?;
+        }
+        let counts = group.counts(&fresh, &harvest.counts);
+        let keyed = group.keyed(&counts);
+        if !keyed.is_empty() {
+            idempotency::count_in_tx(conn, &keyed).await?;
+        }
+        let firsts = match first_events(&taken).as_slice() {
+            [] => HashMap::new(),
+            some => idempotency::events(conn, some).await?,
+        };
+        let published = group.answers(&counts, &taken, &firsts)?;
+        let overflow = mem::take(&mut harvest.queued);
+        let held = harvest.hold(&publications, now, &room);
+        Ok(Stored {
+            published,
+            held,
+            overflow,
         })
-        .await?;
+    };
+    let stored = batch_tx(&mut conn, &work).await?;
     let mut webhooks: Vec<(Lane, WebhookId)> = stored
         .held
         .iter()

@@ -3,18 +3,24 @@
 //! Promises that what waits is bounded, in all and of one company, and that what comes past a bound is refused at once:
 //! memory does not grow with what callers want. That companies take turns, call by call. And that a company is in at
 //! most [`GROUPS_OF_COMPANY`] groups at a time, one fewer than there are committers: whatever it floods the server with,
-//! another company's call finds a committer that is free of it.
+//! another company's call finds a committer that is free of it. And that a company which publishes in bulk beside others
+//! rests between its groups ([`pace`]).
 //!
 //! A call counts for the company of its first event. Does not promise that calls are stored in the order they came.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod pace;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Pace;
 use super::COMMITTERS;
 use super::publisher::{Call, PublishError};
+use crate::clock::Clock;
 use crate::model::ids::CompanyId;
 
 /// Calls that wait in all.
@@ -38,6 +44,7 @@ pub struct Share {
 /// The calls that wait.
 pub(super) struct Door {
     share: Share,
+    clock: Clock,
     inside: Mutex<Inside>,
     /// Told when a call has come, or a group is done.
     moved: Notify,
@@ -51,6 +58,7 @@ struct Inside {
     /// The companies of `waiting`, in the order of their turns.
     turns: VecDeque<CompanyId>,
     at_work: HashMap<CompanyId, usize>,
+    pace: Pace,
 }
 
 #[derive(Default)]
@@ -62,15 +70,18 @@ struct Waiting {
 /// Calls to be stored together. Its companies may be in another group once it is dropped.
 pub(super) struct Group {
     pub calls: Vec<Call>,
-    companies: BTreeSet<CompanyId>,
+    /// Each with how many of the group's events are its.
+    companies: BTreeMap<CompanyId, usize>,
+    since: Instant,
     door: Arc<Door>,
 }
 
 impl Door {
     /// Open, with nobody waiting.
-    pub fn new(share: Share) -> Self {
+    pub fn new(share: Share, clock: Clock) -> Self {
         Self {
             share,
+            clock,
             inside: Mutex::default(),
             moved: Notify::new(),
             closed: CancellationToken::new(),
@@ -91,6 +102,7 @@ impl Door {
         }
         inside.check(company, call.drafts.len(), self.share)?;
         let inside = &mut *inside;
+        inside.pace.came(company, self.clock.monotonic());
         let waiting = inside.waiting.entry(company).or_default();
         if waiting.calls.is_empty() {
             inside.turns.push_back(company);
@@ -111,26 +123,31 @@ impl Door {
     pub async fn next(self: &Arc<Self>) -> Option<Group> {
         loop {
             let moved = self.moved.notified();
-            let closed = {
+            let closed = self.closed.is_cancelled();
+            let since = self.clock.monotonic();
+            // Simulated time does not know of rests; a door that closes has no time for them.
+            let paced = !closed && self.clock.simulation().is_none();
+            let rested_at = {
                 let mut inside = self.inside();
-                let (calls, companies) = inside.take();
-                if !calls.is_empty() {
-                    let door = self.clone();
+                let taken = inside.take(paced.then_some(since));
+                if !taken.calls.is_empty() {
                     return Some(Group {
-                        calls,
-                        companies,
-                        door,
+                        calls: taken.calls,
+                        companies: taken.companies,
+                        since,
+                        door: self.clone(),
                     });
                 }
-                let closed = self.closed.is_cancelled();
                 if closed && inside.calls == 0 {
                     return None;
                 }
-                closed
+                taken.rested_at
             };
+            let rest = rested_at.unwrap_or(since).saturating_duration_since(since);
             tokio::select! {
                 () = moved => {}
                 () = self.closed.cancelled(), if !closed => {}
+                () = self.clock.real_sleep(rest), if rested_at.is_some() => {}
             }
         }
     }
@@ -154,18 +171,19 @@ impl Inside {
         }
     }
 
-    /// A call of each company in turn, as long as they fit. Who is passed over comes first in the next group.
-    fn take(&mut self) -> (Vec<Call>, BTreeSet<CompanyId>) {
-        let (mut calls, mut companies, mut events) = (Vec::new(), BTreeSet::new(), 0);
+    /// A call of each company in turn, as long as they fit; of those that rest `now`, none. Who is passed over comes first
+    /// in the next group.
+    fn take(&mut self, now: Option<Instant>) -> Taken {
+        let (mut taken, mut events) = (Taken::default(), 0);
         let mut passed_over = Vec::new();
-        while calls.len() < CALLS
+        while taken.calls.len() < CALLS
             && let Some(company) = self.turns.pop_front()
         {
-            let is_busy = self
-                .at_work
-                .get(&company)
-                .is_some_and(|groups| *groups >= GROUPS_OF_COMPANY);
-            let fits = |call: &Call| calls.is_empty() || events + call.drafts.len() <= EVENTS;
+            let rests = now.and_then(|now| self.pace.rests(company, now));
+            taken.rested_at = [taken.rested_at, rests].into_iter().flatten().min();
+            let groups = self.at_work.get(&company);
+            let is_busy = rests.is_some() || groups.is_some_and(|groups| *groups >= GROUPS_OF_COMPANY);
+            let fits = |call: &Call| taken.calls.is_empty() || events + call.drafts.len() <= EVENTS;
             let call = self.waiting.get_mut(&company).and_then(|waiting| {
                 let call = (!is_busy).then(|| waiting.calls.pop_front_if(|call| fits(call)))??;
                 waiting.events -= call.drafts.len();
@@ -176,8 +194,8 @@ impl Inside {
                 continue;
             };
             events += call.drafts.len();
-            calls.push(call);
-            companies.insert(company);
+            *taken.companies.entry(company).or_default() += call.drafts.len();
+            taken.calls.push(call);
             if self
                 .waiting
                 .get(&company)
@@ -192,18 +210,31 @@ impl Inside {
             .into_iter()
             .rev()
             .for_each(|company| self.turns.push_front(company));
-        self.calls -= calls.len();
-        for company in &companies {
+        self.calls -= taken.calls.len();
+        for company in taken.companies.keys() {
             *self.at_work.entry(*company).or_default() += 1;
         }
-        (calls, companies)
+        taken
     }
+}
+
+/// What is taken at once, and, if somebody was left because he rests, when the first of them has rested.
+#[derive(Default)]
+struct Taken {
+    calls: Vec<Call>,
+    companies: BTreeMap<CompanyId, usize>,
+    rested_at: Option<Instant>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let mut inside = self.door.inside();
-        for company in &self.companies {
+        let now = self.door.clock.monotonic();
+        let took = now.saturating_duration_since(self.since);
+        let of = self.companies.values().sum();
+        let mut guard = self.door.inside();
+        let inside = &mut *guard;
+        for (company, events) in &self.companies {
+            inside.pace.worked(*company, (*events, of), took, now);
             if let Some(groups) = inside.at_work.get_mut(company) {
                 *groups -= 1;
                 if *groups == 0 {
@@ -211,7 +242,7 @@ impl Drop for Group {
                 }
             }
         }
-        drop(inside);
+        drop(guard);
         self.door.moved.notify_waiters();
     }
 }

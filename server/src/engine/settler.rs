@@ -24,6 +24,7 @@ use crate::model::ids::{Lane, WebhookId};
 use crate::policy::health::{Judged, due, record};
 use crate::store::health::{Locked, last_successes, lock_in_tx, write_in_tx};
 use crate::store::settle::{self, Settlement, Then};
+use crate::store::transaction::batch_tx;
 use crate::store::{Conn, StoreError, changes, health};
 
 use super::transitions;
@@ -154,14 +155,14 @@ async fn judged(
     conn: &mut Conn,
     batch: &[Settlement],
 ) -> std::result::Result<Moved, StoreError> {
-    conn.transaction(async |conn| {
+    let work = async |conn: &mut Conn| {
         let rows = lock_in_tx(conn, &webhooks_of(batch.iter())).await?;
         let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
         note(shared, batch.len(), settled.won.len());
         let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
         judge(shared, conn, rows, results).await
-    })
-    .await
+    };
+    batch_tx(conn, &work).await
 }
 
 /// Settles a batch of successes and ends the windows that were open when they were recorded, in one transaction: a
@@ -171,7 +172,7 @@ async fn succeeded(
     conn: &mut Conn,
     batch: &[Settlement],
 ) -> std::result::Result<Moved, StoreError> {
-    conn.transaction(async |conn| {
+    let work = async |conn: &mut Conn| {
         let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
         note(shared, batch.len(), settled.won.len());
         if settled.to_recover.is_empty() {
@@ -180,8 +181,8 @@ async fn succeeded(
         let rows = lock_in_tx(conn, &settled.to_recover).await?;
         let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
         judge(shared, conn, rows, results).await
-    })
-    .await
+    };
+    batch_tx(conn, &work).await
 }
 
 /// Ends the windows that a success has ended whose transaction ran beside the one that opened them, so that neither

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -11,6 +14,11 @@ const SHARE: Share = Share {
     events: OF_COMPANY,
     calls: 100,
 };
+
+/// A door where nobody rests: simulated time knows no rests.
+fn open() -> Door {
+    Door::new(SHARE, Clock::simulated(Timestamp::UNIX_EPOCH))
+}
 
 fn company(number: i64) -> CompanyId {
     CompanyId::new(number).expect("a number above zero is a company")
@@ -54,7 +62,7 @@ fn group(door: &Arc<Door>) -> Option<(Group, Vec<(i64, usize)>)> {
 
 #[test]
 fn a_company_has_its_share_of_what_waits_and_one_event_past_it_is_refused() {
-    let door = Door::new(SHARE);
+    let door = open();
     enter(&door, 1, OF_COMPANY - 1).unwrap();
     enter(&door, 1, 1).unwrap();
     assert!(matches!(enter(&door, 1, 1), Err(PublishError::Crowded)));
@@ -68,7 +76,7 @@ fn a_company_has_its_share_of_what_waits_and_one_event_past_it_is_refused() {
 
 #[test]
 fn a_company_has_its_share_of_calls_and_one_past_it_is_refused() {
-    let door = Door::new(SHARE);
+    let door = open();
     for _ in 0..SHARE.calls {
         enter(&door, 1, 1).unwrap();
     }
@@ -78,7 +86,7 @@ fn a_company_has_its_share_of_calls_and_one_past_it_is_refused() {
 
 #[test]
 fn so_many_calls_wait_and_one_more_is_refused() {
-    let door = Door::new(SHARE);
+    let door = open();
     for number in 1..=WAITING_CALLS {
         enter(&door, number as i64, 1).unwrap();
     }
@@ -87,7 +95,7 @@ fn so_many_calls_wait_and_one_more_is_refused() {
 
 #[test]
 fn companies_take_turns_call_by_call_as_far_as_they_fit() {
-    let door = Arc::new(Door::new(SHARE));
+    let door = Arc::new(open());
     for events in [100, 100, 100] {
         enter(&door, 1, events).unwrap();
     }
@@ -102,7 +110,7 @@ fn companies_take_turns_call_by_call_as_far_as_they_fit() {
 
 #[test]
 fn a_group_has_so_many_calls_and_a_large_call_is_one_by_itself() {
-    let door = Arc::new(Door::new(SHARE));
+    let door = Arc::new(open());
     for _ in 0..CALLS + 1 {
         enter(&door, 1, 1).unwrap();
     }
@@ -115,7 +123,7 @@ fn a_group_has_so_many_calls_and_a_large_call_is_one_by_itself() {
 
 #[test]
 fn a_flood_leaves_a_committer_to_the_others() {
-    let door = Arc::new(Door::new(SHARE));
+    let door = Arc::new(open());
     for _ in 0..COMMITTERS {
         enter(&door, 1, EVENTS).unwrap();
     }
@@ -136,10 +144,34 @@ fn a_flood_leaves_a_committer_to_the_others() {
 
 #[tokio::test]
 async fn who_waits_when_the_door_closes_is_stored_and_nobody_comes_in_any_more() {
-    let door = Arc::new(Door::new(SHARE));
+    let door = Arc::new(open());
     enter(&door, 1, 1).unwrap();
     door.close();
     assert!(matches!(enter(&door, 1, 1), Err(PublishError::Stopping)));
     assert!(door.next().await.is_some());
     assert!(door.next().await.is_none());
+}
+
+/// A door with a call of company 1, which rests as after a group that took so long, and one of company 2.
+fn with_one_at_rest(took: Duration) -> Arc<Door> {
+    let door = Door::new(SHARE, Clock::system());
+    enter(&door, 1, EVENTS).unwrap();
+    enter(&door, 2, 1).unwrap();
+    let now = Instant::now();
+    door.inside().pace.worked(company(1), (EVENTS, EVENTS), took, now);
+    Arc::new(door)
+}
+
+#[tokio::test]
+async fn a_company_that_rests_is_passed_over_until_it_has_rested_or_the_door_closes() {
+    let door = with_one_at_rest(Duration::from_hours(1));
+    let (_other, calls) = group(&door).unwrap();
+    assert_eq!(calls, [(2, 1)]);
+    assert!(group(&door).is_none());
+    door.close();
+    assert_eq!(group(&door).unwrap().1, [(1, EVENTS)]);
+
+    let door = with_one_at_rest(Duration::from_millis(1));
+    let of = async || door.next().await.unwrap().calls[0].drafts.len();
+    assert_eq!(of().await + of().await, EVENTS + 1);
 }
