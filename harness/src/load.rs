@@ -18,7 +18,7 @@ mod publishing;
 mod receiver;
 mod subscribers;
 mod table;
-mod threads;
+pub(crate) mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;

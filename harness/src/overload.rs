@@ -26,6 +26,7 @@ use self::flood::Flood;
 pub use self::flood::Flooded;
 use self::memory::MemoryWatch;
 use self::stage::{FIRST_COMPANY, Stage};
+use crate::load::threads::OwnThread;
 use crate::load::{self, Against, Work};
 use crate::realtime::{self, Stopwatch};
 
@@ -113,7 +114,13 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     let stage = Stage::start(server).await?;
     let process = stage.process.id().context("the server has ended")?;
     let memory = MemoryWatch::start(process);
-    let (crowd, fast) = (Crowd::start().await?, Crowd::start().await?);
+    // Who floods is on other machines than the server: his callers and receivers stand back here.
+    let (callers, receivers) = (
+        OwnThread::start_behind_all("flooders")?,
+        OwnThread::start_behind_all("flooded")?,
+    );
+    let crowd = Crowd::start().await?;
+    let fast = receivers.spawn(Crowd::start()).await??;
     let mut figures = Figures {
         webhooks: plan.webhooks,
         memory_bound: plan.memory_bound,
@@ -140,8 +147,9 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
         calls: u32::MAX,
     };
     let platform = stage.platform()?;
-    let (beside, flooded) = tokio::join!(quiet(plan, &stage), flood.run(&platform));
-    (figures.beside_flood, figures.flood) = (beside?, flooded);
+    let flooded = callers.spawn(async move { flood.run(&platform).await });
+    let (beside, flooded) = tokio::join!(quiet(plan, &stage), flooded);
+    (figures.beside_flood, figures.flood) = (beside?, flooded?);
     figures.memory.flood = memory.lap();
 
     progress("large publications");
@@ -155,7 +163,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
         seconds: f64::from(plan.seconds),
         calls: plan.large_calls,
     };
-    figures.large = large.run(&platform).await;
+    figures.large = large.run(&stage.platform()?).await;
     figures.memory.large = memory.lap();
     drained(&stage, 0, plan.drain).await?;
     memory.lap();

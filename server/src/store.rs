@@ -45,7 +45,7 @@ pub mod tallies;
 pub mod testing;
 #[cfg(test)]
 mod touch_tests;
-pub mod transaction;
+mod transaction;
 pub mod users;
 pub mod vitals;
 pub mod webhook_list;
@@ -147,12 +147,26 @@ impl Store {
         connections: usize,
         timeout: Duration,
     ) -> Result<Self, StoreError> {
+        let millis = timeout.as_millis();
+        Self::set_up(
+            url,
+            connections,
+            format!("set statement_timeout = {millis}; set enable_sort = off; set jit = off"),
+        )
+    }
+
+    /// As [`new`](Self::new), but statements are planned once for each connection, not for each of their values.
+    ///
+    /// For publications: Postgres takes the plan for any values for dearer than one for these values, and would make a new
+    /// one each time, which takes as long as running it. Not for statements whose best plan depends on how much there is.
+    pub fn with_lasting_plans(url: &str, connections: usize) -> Result<Self, StoreError> {
+        let set = "set plan_cache_mode = force_generic_plan".to_owned();
+        Self::set_up(url, connections, set)
+    }
+
+    fn set_up(url: &str, connections: usize, set: String) -> Result<Self, StoreError> {
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
-        let set = format!(
-            "set statement_timeout = {}; set enable_sort = off; set jit = off",
-            timeout.as_millis()
-        );
         config.custom_setup = Box::new(move |url| {
             let set = set.clone();
             Box::pin(async move {

@@ -20,9 +20,9 @@ use crate::store::{Conn, StoreError};
 
 /// Webhooks looked at in one round.
 const WEBHOOKS: usize = 16;
-/// Deliveries of one webhook claimed in one round. With [`WEBHOOKS`] it bounds how many a round brings into memory; the
-/// queue's room in bytes bounds how large they are.
-const PER_WEBHOOK: usize = 32;
+/// Deliveries claimed in one round, shared out over the webhooks that are looked at. It bounds how many a round brings into
+/// memory; the queue's room in bytes bounds how large they are.
+const DELIVERIES: usize = 512;
 /// Deliveries ended unsent in one statement.
 const UNSENT: i64 = 1_000;
 /// How often, in real time, all lanes are searched for deliveries nobody here knows of. A search costs an index
@@ -107,6 +107,7 @@ async fn look_at(
     let mut conn = shared.store.conn().await?;
     let webhooks: Vec<(Lane, WebhookId)> = due.iter().map(|(lane, webhook, _)| (*lane, *webhook)).collect();
     shared.registry.ensure(&mut conn, &webhooks).await?;
+    let share = DELIVERIES / due.len().max(1);
     let mut to_claim: BTreeMap<Lane, Vec<(WebhookId, i32)>> = BTreeMap::new();
     for (lane, webhook, room) in due {
         // A webhook that is gone altogether was removed: whatever is left for it is cancelled.
@@ -116,7 +117,7 @@ async fn look_at(
             Some(then) => end_unsent(shared, &mut conn, (*lane, *webhook), &then, now).await?,
             None if verdict == Verdict::AwaitRemoval => shared.moved.notify_one(),
             None => {
-                let room = i32::try_from((*room).min(PER_WEBHOOK)).unwrap_or(i32::MAX);
+                let room = i32::try_from((*room).min(share)).unwrap_or(i32::MAX);
                 to_claim.entry(*lane).or_default().push((*webhook, room));
             }
         }

@@ -10,6 +10,7 @@ use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
 use self::group::{Group, first_events};
@@ -20,12 +21,12 @@ use super::shared::Shared;
 use crate::model::delivery::{Lease, Leased};
 use crate::model::event::{Draft, Event};
 use crate::model::ids::{DeliveryKey, EventIds, Lane, WebhookId};
+use crate::store::idempotency::{self, Claim};
 use crate::store::publish::{self, Fate, Made, Publication, Room};
-use crate::store::transaction::batch_tx;
-use crate::store::{Conn, StoreError, idempotency};
+use crate::store::{Conn, StoreError};
 
 /// Rows of one webhook that one group may lease: the rest goes to the table, for whoever has room.
-const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 4;
+const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 2;
 /// How often a group is tried when it meets a deadlock.
 const TRIES: usize = 5;
 
@@ -85,7 +86,7 @@ async fn store(
 }
 
 async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> Result<Stored, StoreError> {
-    let mut conn = shared.store.conn().await?;
+    let mut conn = shared.publishing.conn().await?;
     let full = shared.queue().full();
     let room = Room {
         node: shared.node(),
@@ -102,36 +103,18 @@ async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> R
     let expires_at = now
         .saturating_add(shared.policy.idempotency_window)
         .unwrap_or(Timestamp::MAX);
-    let work = async |conn: &mut Conn| {
-        let taken = match claims.as_slice() {
-            [] => HashMap::new(),
-            claims => idempotency::claim_in_tx(conn, claims, now, expires_at).await?,
-        };
-        let fresh = group.fresh(&taken);
-        let publications = group.publications(&fresh, &shared.policy.catalog);
-        let mut harvest = Harvest::of(publications.len());
-        if !publications.is_empty() {
-            publish::insert_in_tx(conn, &publications, now, &room, |made| harvest.take(made)).await?;
-        }
-        let counts = group.counts(&fresh, &harvest.counts);
-        let keyed = group.keyed(&counts);
-        if !keyed.is_empty() {
-            idempotency::count_in_tx(conn, &keyed).await?;
-        }
-        let firsts = match first_events(&taken).as_slice() {
-            [] => HashMap::new(),
-            some => idempotency::events(conn, some).await?,
-        };
-        let published = group.answers(&counts, &taken, &firsts)?;
-        let overflow = mem::take(&mut harvest.queued);
-        let held = harvest.hold(&publications, now, &room);
-        Ok(Stored {
-            published,
-            held,
-            overflow,
-        })
+    let at_once = match claims.as_slice() {
+        [] => at_once(shared, &mut conn, group, now, &room).await?,
+        _ => None,
     };
-    let stored = batch_tx(&mut conn, &work).await?;
+    let stored = match at_once {
+        Some(stored) => stored,
+        None => {
+            let claims = (claims.as_slice(), expires_at);
+            conn.transaction(async |conn| in_tx(shared, conn, group, claims, now, &room).await)
+                .await?
+        }
+    };
     let mut webhooks: Vec<(Lane, WebhookId)> = stored
         .held
         .iter()
@@ -144,6 +127,61 @@ async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> R
         tracing::warn!(%error, "webhooks could not be read after a publication");
     }
     Ok(stored)
+}
+
+/// Stores a group without keys by a statement that is a transaction by itself; `None`, and nothing stored, if it makes too
+/// many deliveries for one.
+async fn at_once(
+    shared: &Shared,
+    conn: &mut Conn,
+    group: &Group<'_>,
+    now: Timestamp,
+    room: &Room<'_>,
+) -> Result<Option<Stored>, StoreError> {
+    let (taken, firsts) = (HashMap::new(), HashMap::new());
+    let fresh = group.fresh(&taken);
+    let publications = group.publications(&fresh, &shared.policy.catalog);
+    let mut harvest = Harvest::of(publications.len());
+    if !publications.is_empty()
+        && !publish::insert(conn, &publications, now, room, |made| harvest.take(made)).await?
+    {
+        return Ok(None);
+    }
+    let counts = group.counts(&fresh, &harvest.counts);
+    let published = group.answers(&counts, &taken, &firsts)?;
+    Ok(Some(harvest.stored(published, &publications, now, room)))
+}
+
+/// Stores a group of any size, with its keys and until when they are kept.
+async fn in_tx(
+    shared: &Shared,
+    conn: &mut Conn,
+    group: &Group<'_>,
+    (claims, expires_at): (&[Claim], Timestamp),
+    now: Timestamp,
+    room: &Room<'_>,
+) -> Result<Stored, StoreError> {
+    let taken = match claims {
+        [] => HashMap::new(),
+        claims => idempotency::claim_in_tx(conn, claims, now, expires_at).await?,
+    };
+    let fresh = group.fresh(&taken);
+    let publications = group.publications(&fresh, &shared.policy.catalog);
+    let mut harvest = Harvest::of(publications.len());
+    if !publications.is_empty() {
+        publish::insert_in_tx(conn, &publications, now, room, |made| harvest.take(made)).await?;
+    }
+    let counts = group.counts(&fresh, &harvest.counts);
+    let keyed = group.keyed(&counts);
+    if !keyed.is_empty() {
+        idempotency::count_in_tx(conn, &keyed).await?;
+    }
+    let firsts = match first_events(&taken).as_slice() {
+        [] => HashMap::new(),
+        some => idempotency::events(conn, some).await?,
+    };
+    let published = group.answers(&counts, &taken, &firsts)?;
+    Ok(harvest.stored(published, &publications, now, room))
 }
 
 /// What a group's publications have made, by event, as far as this process needs to know: bounded by its room and by how
@@ -174,6 +212,21 @@ impl Harvest {
                 self.queued.insert((made.key.lane, made.key.webhook));
             }
             Fate::Leased => self.leased.push((made.event, made.key)),
+        }
+    }
+
+    fn stored(
+        mut self,
+        published: Vec<Published>,
+        publications: &[Publication<'_>],
+        now: Timestamp,
+        room: &Room<'_>,
+    ) -> Stored {
+        let overflow = mem::take(&mut self.queued);
+        Stored {
+            published,
+            held: self.hold(publications, now, room),
+            overflow,
         }
     }
 

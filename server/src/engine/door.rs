@@ -4,20 +4,20 @@
 //! memory does not grow with what callers want. That companies take turns, call by call. And that a company is in at
 //! most [`GROUPS_OF_COMPANY`] groups at a time, one fewer than there are committers: whatever it floods the server with,
 //! another company's call finds a committer that is free of it. And that a company which publishes in bulk beside others
-//! rests between its groups ([`pace`]).
+//! has groups of its own and rests between them ([`pace`]).
 //!
 //! A call counts for the company of its first event. Does not promise that calls are stored in the order they came.
 
 mod pace;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::pace::Pace;
+use self::pace::{BULK, Pace};
 use super::COMMITTERS;
 use super::publisher::{Call, PublishError};
 use crate::clock::Clock;
@@ -70,9 +70,9 @@ struct Waiting {
 /// Calls to be stored together. Its companies may be in another group once it is dropped.
 pub(super) struct Group {
     pub calls: Vec<Call>,
-    /// Each with how many of the group's events are its.
-    companies: BTreeMap<CompanyId, usize>,
-    since: Instant,
+    companies: BTreeSet<CompanyId>,
+    /// Whose own group it is, and since when.
+    apart: Option<(CompanyId, Instant)>,
     door: Arc<Door>,
 }
 
@@ -102,13 +102,13 @@ impl Door {
         }
         inside.check(company, call.drafts.len(), self.share)?;
         let inside = &mut *inside;
-        inside.pace.came(company, self.clock.monotonic());
         let waiting = inside.waiting.entry(company).or_default();
         if waiting.calls.is_empty() {
             inside.turns.push_back(company);
         }
         waiting.events += call.drafts.len();
         waiting.calls.push_back(call);
+        inside.pace.came(company, waiting.events, self.clock.monotonic());
         inside.calls += 1;
         self.moved.notify_waiters();
         Ok(())
@@ -134,7 +134,7 @@ impl Door {
                     return Some(Group {
                         calls: taken.calls,
                         companies: taken.companies,
-                        since,
+                        apart: taken.apart.map(|company| (company, since)),
                         door: self.clone(),
                     });
                 }
@@ -171,21 +171,28 @@ impl Inside {
         }
     }
 
-    /// A call of each company in turn, as long as they fit; of those that rest `now`, none. Who is passed over comes first
-    /// in the next group.
+    /// A call of each company in turn, as long as they fit: what publishes in bulk `now` by itself, and nothing of who rests.
+    /// Who is passed over comes first in the next group.
     fn take(&mut self, now: Option<Instant>) -> Taken {
         let (mut taken, mut events) = (Taken::default(), 0);
         let mut passed_over = Vec::new();
         while taken.calls.len() < CALLS
             && let Some(company) = self.turns.pop_front()
         {
-            let rests = now.and_then(|now| self.pace.rests(company, now));
-            taken.rested_at = [taken.rested_at, rests].into_iter().flatten().min();
-            let groups = self.at_work.get(&company);
-            let is_busy = rests.is_some() || groups.is_some_and(|groups| *groups >= GROUPS_OF_COMPANY);
-            let fits = |call: &Call| taken.calls.is_empty() || events + call.drafts.len() <= EVENTS;
+            let turn = self.turn(company, now);
+            let joins = match turn {
+                Turn::Together => taken.apart.is_none(),
+                Turn::Apart => taken.calls.is_empty() || taken.apart == Some(company),
+                Turn::Rests(until) => {
+                    taken.rested_at = Some(taken.rested_at.map_or(until, |first| first.min(until)));
+                    false
+                }
+                Turn::Busy => false,
+            };
+            let most = if turn == Turn::Apart { BULK } else { EVENTS };
+            let fits = |call: &Call| taken.calls.is_empty() || events + call.drafts.len() <= most;
             let call = self.waiting.get_mut(&company).and_then(|waiting| {
-                let call = (!is_busy).then(|| waiting.calls.pop_front_if(|call| fits(call)))??;
+                let call = joins.then(|| waiting.calls.pop_front_if(|call| fits(call)))??;
                 waiting.events -= call.drafts.len();
                 Some(call)
             });
@@ -194,7 +201,8 @@ impl Inside {
                 continue;
             };
             events += call.drafts.len();
-            *taken.companies.entry(company).or_default() += call.drafts.len();
+            taken.companies.insert(company);
+            taken.apart = (turn == Turn::Apart).then_some(company);
             taken.calls.push(call);
             if self
                 .waiting
@@ -211,30 +219,66 @@ impl Inside {
             .rev()
             .for_each(|company| self.turns.push_front(company));
         self.calls -= taken.calls.len();
-        for company in taken.companies.keys() {
+        for company in &taken.companies {
             *self.at_work.entry(*company).or_default() += 1;
         }
         taken
     }
+
+    fn turn(&mut self, company: CompanyId, now: Option<Instant>) -> Turn {
+        let groups = self.at_work.get(&company);
+        if groups.is_some_and(|groups| *groups >= GROUPS_OF_COMPANY) {
+            return Turn::Busy;
+        }
+        let Some(now) = now else {
+            return Turn::Together;
+        };
+        if let Some(until) = self.pace.rests(company, now) {
+            return Turn::Rests(until);
+        }
+        let waiting = self.waiting.get(&company).map_or(0, |waiting| waiting.events);
+        if self.pace.is_apart(company, waiting, now) {
+            Turn::Apart
+        } else {
+            Turn::Together
+        }
+    }
+}
+
+/// What a company whose turn it is may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Be in a group with others.
+    Together,
+    /// Have a group of its own.
+    Apart,
+    /// Nothing until then.
+    Rests(Instant),
+    /// Nothing until one of its groups is done.
+    Busy,
 }
 
 /// What is taken at once, and, if somebody was left because he rests, when the first of them has rested.
 #[derive(Default)]
 struct Taken {
     calls: Vec<Call>,
-    companies: BTreeMap<CompanyId, usize>,
+    companies: BTreeSet<CompanyId>,
+    /// Whose group it is, if it has one of its own.
+    apart: Option<CompanyId>,
     rested_at: Option<Instant>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
         let now = self.door.clock.monotonic();
-        let took = now.saturating_duration_since(self.since);
-        let of = self.companies.values().sum();
         let mut guard = self.door.inside();
         let inside = &mut *guard;
-        for (company, events) in &self.companies {
-            inside.pace.worked(*company, (*events, of), took, now);
+        if let Some((company, since)) = self.apart {
+            inside
+                .pace
+                .worked(company, now.saturating_duration_since(since), now);
+        }
+        for company in &self.companies {
             if let Some(groups) = inside.at_work.get_mut(company) {
                 *groups -= 1;
                 if *groups == 0 {

@@ -150,6 +150,13 @@ impl Registry {
         self.known().get(&webhook).cloned()
     }
 
+    /// Whether nothing is known that a success of the webhook could end.
+    pub fn is_well(&self, webhook: WebhookId) -> bool {
+        let known = self.known();
+        let health = known.get(&webhook).map(|target| &target.health);
+        health.is_some_and(|health| health.failing_since.is_none() && health.ban_counter == 0)
+    }
+
     /// Where a webhook leads, if it is known and its row can be used.
     pub fn host(&self, webhook: WebhookId) -> Option<Host> {
         let target = self.get(webhook)?;

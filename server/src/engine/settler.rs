@@ -3,7 +3,7 @@
 //! A batch is whatever has come in while the one before was written, and under load a moment longer, so that it is small
 //! when little happens and large then. A batch with failures locks its health rows first, in id order, and lets
 //! [`crate::policy::health`] judge the results in the order their attempts ended; one of successes locks only the rows
-//! whose window it ends.
+//! whose window it ends, and where none is known to be open it is one statement and no more.
 //!
 //! Promises that each recorded attempt is judged once, in the transaction that records it. Does not promise that a
 //! result is recorded at all: one whose lease was lost is dropped, since somebody else holds the delivery.
@@ -23,8 +23,7 @@ use crate::model::delivery::DeliveryStatus;
 use crate::model::ids::{Lane, WebhookId};
 use crate::policy::health::{Judged, due, record};
 use crate::store::health::{Locked, last_successes, lock_in_tx, write_in_tx};
-use crate::store::settle::{self, Settlement, Then};
-use crate::store::transaction::batch_tx;
+use crate::store::settle::{self, Settled, Settlement, Then};
 use crate::store::{Conn, StoreError, changes, health};
 
 use super::transitions;
@@ -155,34 +154,68 @@ async fn judged(
     conn: &mut Conn,
     batch: &[Settlement],
 ) -> std::result::Result<Moved, StoreError> {
-    let work = async |conn: &mut Conn| {
+    conn.transaction(async |conn| {
         let rows = lock_in_tx(conn, &webhooks_of(batch.iter())).await?;
-        let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
-        note(shared, batch.len(), settled.won.len());
+        let settled = settled(shared, conn, batch).await?;
         let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
         judge(shared, conn, rows, results).await
-    };
-    batch_tx(conn, &work).await
+    })
+    .await
 }
 
-/// Settles a batch of successes and ends the windows that were open when they were recorded, in one transaction: a
-/// process that ends between the two would leave a window that a success has ended, until the sweeper looks.
+/// Settles a batch of successes and ends the windows that were open when they were recorded.
+///
+/// In one transaction where a window or counter is known that a success may end: a process that ends between the two would
+/// leave it, until the sweeper looks. Otherwise in one statement; a window of which the changes feed has not told yet, or
+/// that opens at the same moment, is ended after it.
 async fn succeeded(
     shared: &Shared,
     conn: &mut Conn,
     batch: &[Settlement],
 ) -> std::result::Result<Moved, StoreError> {
-    let work = async |conn: &mut Conn| {
-        let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
-        note(shared, batch.len(), settled.won.len());
+    let webhooks = webhooks_of(batch.iter());
+    let all_well = webhooks
+        .iter()
+        .all(|(_, webhook)| shared.registry.is_well(*webhook));
+    if all_well {
+        let settled = settled(shared, conn, batch).await?;
         if settled.to_recover.is_empty() {
             return Ok(Moved::default());
         }
-        let rows = lock_in_tx(conn, &settled.to_recover).await?;
-        let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
-        judge(shared, conn, rows, results).await
-    };
-    batch_tx(conn, &work).await
+        return conn
+            .transaction(async |conn| recovered(shared, conn, batch, &settled).await)
+            .await;
+    }
+    conn.transaction(async |conn| {
+        let settled = settled(shared, conn, batch).await?;
+        recovered(shared, conn, batch, &settled).await
+    })
+    .await
+}
+
+async fn settled(
+    shared: &Shared,
+    conn: &mut Conn,
+    batch: &[Settlement],
+) -> std::result::Result<Settled, StoreError> {
+    let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
+    note(shared, batch.len(), settled.won.len());
+    Ok(settled)
+}
+
+/// Ends what the successes of a settled batch may end.
+async fn recovered(
+    shared: &Shared,
+    conn: &mut Conn,
+    batch: &[Settlement],
+    settled: &Settled,
+) -> std::result::Result<Moved, StoreError> {
+    if settled.to_recover.is_empty() {
+        return Ok(Moved::default());
+    }
+    let rows = lock_in_tx(conn, &settled.to_recover).await?;
+    let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
+    judge(shared, conn, rows, results).await
 }
 
 /// Ends the windows that a success has ended whose transaction ran beside the one that opened them, so that neither

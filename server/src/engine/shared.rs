@@ -27,6 +27,8 @@ use crate::store::{Store, StoreError};
 /// Everything the engine's tasks have in common.
 pub struct Shared {
     pub(super) store: Store,
+    /// The same database, for publications.
+    pub(super) publishing: Store,
     pub(super) clock: Clock,
     pub(super) policy: Arc<PolicySettings>,
     pub(super) transport: Transport,
@@ -64,6 +66,7 @@ pub struct Shared {
 /// What [`Shared`] is made of.
 pub(super) struct Foundations {
     pub store: Store,
+    pub publishing: Store,
     pub clock: Clock,
     pub policy: Arc<PolicySettings>,
     pub transport: Transport,
@@ -80,6 +83,7 @@ impl Shared {
     pub(super) fn new(foundations: Foundations) -> Arc<Self> {
         let Foundations {
             store,
+            publishing,
             clock,
             policy,
             transport,
@@ -93,6 +97,7 @@ impl Shared {
         } = foundations;
         Arc::new(Self {
             store,
+            publishing,
             clock,
             policy,
             transport,

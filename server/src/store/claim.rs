@@ -3,6 +3,9 @@
 //! Promises that a delivery is held by at most one worker at a time (D6), that one webhook's backlog never hides
 //! another's (D8: rows are looked for webhook by webhook, along `deliveries_due`), and that claims never wait for
 //! each other. Does not promise any order between webhooks: fairness is the engine's.
+//!
+//! Statements that look for due times say `vis_at > '-infinity'`, which always holds: without it `deliveries_due` cannot
+//! be used (see its migration).
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Uuid as SqlUuid};
@@ -25,7 +28,7 @@ with picked as (
     from unnest($2::uuid[], $3::int[]) as w(webhook, room)
     cross join lateral (
         select webhook, event, generation, event_at from deliveries
-        where lane = $1 and webhook = w.webhook and vis_at <= $4
+        where lane = $1 and webhook = w.webhook and vis_at > '-infinity' and vis_at <= $4
         order by vis_at limit w.room for update skip locked
     ) d
 ), weighed as (
@@ -49,18 +52,19 @@ order by t.due_at"
 /// When each of these webhooks has its next row visible.
 const NEXT: &str = "\
 select w.webhook, (select d.vis_at from deliveries d where d.lane = w.lane and d.webhook = w.webhook
-                   order by d.vis_at limit 1) as vis_at
+                   and d.vis_at > '-infinity' order by d.vis_at limit 1) as vis_at
 from unnest($1::int[], $2::uuid[]) as w(lane, webhook)";
 
 /// Every webhook that has open deliveries, with its earliest: a walk from webhook to webhook, not over rows.
 const DISCOVER: &str = "\
 with recursive walk as (
     (select l.lane, d.webhook, d.vis_at from unnest($1::int[]) as l(lane)
-     cross join lateral (select webhook, vis_at from deliveries where lane = l.lane order by webhook, vis_at limit 1) d)
+     cross join lateral (select webhook, vis_at from deliveries where lane = l.lane and vis_at > '-infinity'
+                         order by webhook, vis_at limit 1) d)
     union all
     (select w.lane, d.webhook, d.vis_at from walk w
      cross join lateral (select webhook, vis_at from deliveries where lane = w.lane and webhook > w.webhook
-                         order by webhook, vis_at limit 1) d)
+                         and vis_at > '-infinity' order by webhook, vis_at limit 1) d)
 )
 select lane, webhook, vis_at from walk order by vis_at limit $2";
 
@@ -70,7 +74,7 @@ select lane, webhook, vis_at from walk order by vis_at limit $2";
 const DROP: &str = "\
 with picked as (
     select event, generation from deliveries
-    where lane = $1 and webhook = $2 and vis_at <= case when $6 then 'infinity' else $3::timestamptz end
+    where lane = $1 and webhook = $2 and vis_at > '-infinity' and vis_at <= case when $6 then 'infinity' else $3::timestamptz end
       and (vis_at <= $3 or owner is null)
     order by vis_at limit $4 for update skip locked
 ), gone as (

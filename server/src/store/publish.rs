@@ -3,6 +3,8 @@
 //! Promises that an event and all its deliveries are stored together (E3), that who gets it is settled by what is
 //! committed when the statement runs (E2), and that what comes due for a banned or paused webhook is recorded as
 //! lost instead of queued (B4, W13). Does not look at keys: that is [`super::idempotency`], in the same transaction.
+//!
+//! What needs no transaction around it is stored by [`insert`], in one round trip instead of three.
 
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -66,7 +68,8 @@ pub struct Made {
     pub fate: Fate,
 }
 
-/// Events are inserted with the first page only. Pages follow (event, webhook), so that a company with very many
+/// With `$31` by itself: all that matches, or nothing and a row with `n = 0` where that is as much as `$25`. Otherwise in
+/// pages: events are inserted with the first page only. Pages follow (event, webhook), so that a company with very many
 /// webhooks is written in bounded statements. The target tables are aliased because Citus loses their names in
 /// `RETURNING` otherwise.
 const PUBLISH: &str = "\
@@ -80,13 +83,6 @@ with draft as materialized (
          with ordinality
          as d(lane, id, accepted_at, company, action, object, object_id, user_id, data, previous, permitted,
               change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host, occurred_at, v1, v2, n)
-), stored as (
-    insert into events as e (lane, id, accepted_at, company, action, object, object_id, user_id, data, previous,
-                             permitted, change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host,
-                             occurred_at)
-    select lane, id, accepted_at, company, action, object, object_id, user_id, data, previous, permitted,
-           change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host, occurred_at
-    from draft where $21
 ), matched as (
     select d.n, d.lane, d.id as event, d.company, d.accepted_at, w.id as webhook,
            case when w.paused_at is not null then 3::smallint
@@ -102,11 +98,20 @@ with draft as materialized (
       and (d.n, w.id) > ($23, $24)
     order by d.n, w.id
     limit $25
+), fitting as materialized (
+    select not $31 or count(*) < $25 as complete from matched
+), stored as (
+    insert into events as e (lane, id, accepted_at, company, action, object, object_id, user_id, data, previous,
+                             permitted, change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host,
+                             occurred_at)
+    select lane, id, accepted_at, company, action, object, object_id, user_id, data, previous, permitted,
+           change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host, occurred_at
+    from draft where $21 and (select complete from fitting)
 ), ranked as (
     select m.*, m.lost is null and not m.webhook = any($26::uuid[])
                 and row_number() over (partition by m.webhook, m.lost order by m.n) <= $27
                 and row_number() over (partition by m.lost order by m.n, m.webhook) <= $28 as leased
-    from matched m
+    from matched m where (select complete from fitting)
 ), queued as (
     insert into deliveries as d (lane, webhook, event, generation, company, number, created_at, event_at, due_at,
                                  vis_at, owner, token)
@@ -121,7 +126,9 @@ with draft as materialized (
     insert into tallies as t (lane, node, accepted, succeeded, failed, lost, cancelled)
     select lane, $30, count(*), 0, 0, count(lost), 0 from ranked group by lane
 )
-select n, webhook, leased, lost is not null as lost from ranked order by n, webhook";
+select n, webhook, leased, lost is not null as lost from ranked
+union all select 0, '00000000-0000-0000-0000-000000000000', false, false from fitting where not complete
+order by n, webhook";
 
 #[derive(diesel::QueryableByName)]
 struct MadeRow {
@@ -135,10 +142,34 @@ struct MadeRow {
     lost: bool,
 }
 
-/// Stores the events and their deliveries, due at `now`, and tells `take` what became of each delivery, by event: there
-/// may be very many, and nothing of them is kept here.
+/// Stores the events and their deliveries, due at `now`, in one statement, and tells `take` what became of each delivery, by
+/// event. Where that would make more deliveries than [`ROWS_PER_STATEMENT`] nothing is stored, and the answer is `false`.
 ///
 /// The event rows' acceptance is their ids' moment; `now` is the exact moment, by which bans are judged.
+pub async fn insert(
+    conn: &mut Conn,
+    publications: &[Publication<'_>],
+    now: Timestamp,
+    room: &Room<'_>,
+    take: impl FnMut(Made),
+) -> Result<bool, StoreError> {
+    let page = Page {
+        first: true,
+        after: (0, Uuid::nil()),
+        room_left: room.total,
+        by_itself: true,
+    };
+    let rows = Columns::of(publications).run(conn, now, room, &page).await?;
+    if rows.iter().any(|row| row.n == 0) {
+        return Ok(false);
+    }
+    made(publications, rows).map(|made| {
+        made.into_iter().for_each(take);
+        true
+    })
+}
+
+/// As [`insert`], but as many deliveries as there are, in pages: there may be very many, and nothing of them is kept here.
 pub async fn insert_in_tx(
     conn: &mut Conn,
     publications: &[Publication<'_>],
@@ -147,39 +178,61 @@ pub async fn insert_in_tx(
     mut take: impl FnMut(Made),
 ) -> Result<(), StoreError> {
     let columns = Columns::of(publications);
-    let mut first = true;
-    let mut after = (0_i64, Uuid::nil());
-    let mut room_left = room.total;
+    let mut page = Page {
+        first: true,
+        after: (0, Uuid::nil()),
+        room_left: room.total,
+        by_itself: false,
+    };
     loop {
-        let rows = columns.run(conn, now, room, room_left, first, after).await?;
-        first = false;
+        let rows = columns.run(conn, now, room, &page).await?;
         let complete = (rows.len() as i64) < ROWS_PER_STATEMENT;
+        page.first = false;
         if let Some(last) = rows.last() {
-            after = (last.n, last.webhook);
+            page.after = (last.n, last.webhook);
         }
-        for row in rows {
-            let event = usize::try_from(row.n - 1).map_err(|_| unknown("events", "ordinal", row.n))?;
-            let publication = publications
-                .get(event)
-                .ok_or_else(|| unknown("events", "ordinal", row.n))?;
-            let fate = match (row.lost, row.leased) {
-                (true, _) => Fate::Lost,
-                (false, true) => Fate::Leased,
-                (false, false) => Fate::Queued,
-            };
-            room_left -= i64::from(fate == Fate::Leased);
-            let key = DeliveryKey {
-                lane: publication.event.lane,
-                webhook: WebhookId(row.webhook),
-                event: publication.event.id,
-                generation: 0,
-            };
-            take(Made { event, key, fate });
+        for made in made(publications, rows)? {
+            page.room_left -= i64::from(made.fate == Fate::Leased);
+            take(made);
         }
         if complete {
             return Ok(());
         }
     }
+}
+
+fn made(publications: &[Publication<'_>], rows: Vec<MadeRow>) -> Result<Vec<Made>, StoreError> {
+    let made = |row: MadeRow| {
+        let event = usize::try_from(row.n - 1).map_err(|_| unknown("events", "ordinal", row.n))?;
+        let publication = publications
+            .get(event)
+            .ok_or_else(|| unknown("events", "ordinal", row.n))?;
+        let fate = match (row.lost, row.leased) {
+            (true, _) => Fate::Lost,
+            (false, true) => Fate::Leased,
+            (false, false) => Fate::Queued,
+        };
+        let key = DeliveryKey {
+            lane: publication.event.lane,
+            webhook: WebhookId(row.webhook),
+            event: publication.event.id,
+            generation: 0,
+        };
+        Ok(Made { event, key, fate })
+    };
+    rows.into_iter().map(made).collect()
+}
+
+/// What one statement makes of a publication.
+struct Page {
+    /// Whether it stores the events too.
+    first: bool,
+    /// The last delivery of the page before, by event and webhook.
+    after: (i64, Uuid),
+    /// What may be leased yet.
+    room_left: i64,
+    /// Whether all must fit into it.
+    by_itself: bool,
 }
 
 /// The events, column by column, as `unnest` takes them.
@@ -252,9 +305,7 @@ impl<'a> Columns<'a> {
         conn: &mut Conn,
         now: Timestamp,
         room: &Room<'_>,
-        room_left: i64,
-        first: bool,
-        after: (i64, Uuid),
+        page: &Page,
     ) -> Result<Vec<MadeRow>, StoreError> {
         let full: Vec<Uuid> = room.full.iter().map(|id| id.0).collect();
         Ok(statement(PUBLISH)
@@ -278,16 +329,17 @@ impl<'a> Columns<'a> {
             .bind::<Array<Nullable<At>>, _>(&self.occurred)
             .bind::<Array<Nullable<SmallInt>>, _>(&self.seen_by_v1)
             .bind::<Array<Nullable<SmallInt>>, _>(&self.seen_by_v2)
-            .bind::<Bool, _>(first)
+            .bind::<Bool, _>(page.first)
             .bind::<At, _>(time(now))
-            .bind::<BigInt, _>(after.0)
-            .bind::<SqlUuid, _>(after.1)
-            .bind::<BigInt, _>(ROWS_PER_STATEMENT)
+            .bind::<BigInt, _>(page.after.0)
+            .bind::<SqlUuid, _>(page.after.1)
+            .bind::<BigInt, _>(ROWS_PER_STATEMENT + i64::from(page.by_itself))
             .bind::<Array<SqlUuid>, _>(full)
             .bind::<BigInt, _>(room.per_webhook)
-            .bind::<BigInt, _>(room_left.max(0))
+            .bind::<BigInt, _>(page.room_left.max(0))
             .bind::<At, _>(time(room.lease_until))
             .bind::<BigInt, _>(room.node.0)
+            .bind::<Bool, _>(page.by_itself)
             .load(conn)
             .await?)
     }

@@ -93,26 +93,12 @@ async fn webhook(conn: &mut Conn, set: &str) -> WebhookId {
     id
 }
 
+/// As the engine does: at once if that may be, else in a transaction.
 async fn publish(conn: &mut Conn, events: &[Event], room: i64) -> Vec<Made> {
-    let catalog = Catalog::default();
-    let publications: Vec<Publication<'_>> = events
-        .iter()
-        .map(|event| {
-            let seen = selector(event, &catalog);
-            Publication {
-                event,
-                seen_by_v1: seen.v1,
-                seen_by_v2: seen.v2,
-            }
-        })
-        .collect();
-    let room = Room {
-        node: ME,
-        lease_until: later(90),
-        total: room,
-        per_webhook: room,
-        full: &[],
-    };
+    if let Some(made) = publish_at_once(conn, events, room).await {
+        return made;
+    }
+    let (publications, room) = (publications(events), with_room(room));
     conn.transaction(async |conn| {
         let mut made = Vec::new();
         publish::insert_in_tx(conn, &publications, now(), &room, |one| made.push(one)).await?;
@@ -120,6 +106,35 @@ async fn publish(conn: &mut Conn, events: &[Event], room: i64) -> Vec<Made> {
     })
     .await
     .unwrap()
+}
+
+async fn publish_at_once(conn: &mut Conn, events: &[Event], room: i64) -> Option<Vec<Made>> {
+    let (publications, room, mut made) = (publications(events), with_room(room), Vec::new());
+    let stored = publish::insert(conn, &publications, now(), &room, |one| made.push(one)).await;
+    stored.unwrap().then_some(made)
+}
+
+fn publications(events: &[Event]) -> Vec<Publication<'_>> {
+    let catalog = Catalog::default();
+    let publication = |event| {
+        let seen = selector(event, &catalog);
+        Publication {
+            event,
+            seen_by_v1: seen.v1,
+            seen_by_v2: seen.v2,
+        }
+    };
+    events.iter().map(publication).collect()
+}
+
+fn with_room(room: i64) -> Room<'static> {
+    Room {
+        node: ME,
+        lease_until: later(90),
+        total: room,
+        per_webhook: room,
+        full: &[],
+    }
 }
 
 fn settlement(made: &Made, token: i64, then: Then) -> Settlement {

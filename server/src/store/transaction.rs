@@ -1,4 +1,4 @@
-//! Transactions that are run again when the database asks for it, and those of the hot path.
+//! Transactions that are run again when the database asks for it.
 
 use diesel_async::{AsyncConnection, TransactionManager};
 
@@ -39,7 +39,7 @@ impl Store {
         let mut conn = self.conn().await?;
         let mut run = 1;
         loop {
-            match within(&mut conn, "begin", &work).await {
+            match once(&mut conn, &work).await {
                 Err(error) if error.is_transient() && run < RUNS => {
                     tracing::debug!(%error, run, "running a transaction again");
                     run += 1;
@@ -50,34 +50,14 @@ impl Store {
     }
 }
 
-/// Runs `work` once in a transaction whose statements are planned once for each connection, not for each of their values.
-///
-/// For what the hot path writes in batches: Postgres takes the plan for any values of such a statement for dearer than one
-/// for these values, and would make a new one each time, which takes longer than running it. Not for statements whose
-/// best plan depends on how much there is, as claims have.
-pub async fn batch_tx<T, F>(conn: &mut Conn, work: &F) -> Result<T, StoreError>
+async fn once<T, F>(conn: &mut Conn, work: &F) -> Result<T, StoreError>
 where
     for<'c> F: AsyncFn(&'c mut Conn) -> Result<T, StoreError>
         + Work<&'c mut Conn, Result<T, StoreError>, Doing: Send>
         + Sync,
     T: Send,
 {
-    within(
-        conn,
-        "begin; set local plan_cache_mode = force_generic_plan",
-        work,
-    )
-    .await
-}
-
-async fn within<T, F>(conn: &mut Conn, begin: &str, work: &F) -> Result<T, StoreError>
-where
-    for<'c> F: AsyncFn(&'c mut Conn) -> Result<T, StoreError>
-        + Work<&'c mut Conn, Result<T, StoreError>, Doing: Send>
-        + Sync,
-    T: Send,
-{
-    Manager::begin_transaction_sql(conn, begin).await?;
+    Manager::begin_transaction(conn).await?;
     match work(conn).await {
         Ok(value) => {
             Manager::commit_transaction(conn).await?;

@@ -158,7 +158,7 @@ fn with_one_at_rest(took: Duration) -> Arc<Door> {
     enter(&door, 1, EVENTS).unwrap();
     enter(&door, 2, 1).unwrap();
     let now = Instant::now();
-    door.inside().pace.worked(company(1), (EVENTS, EVENTS), took, now);
+    door.inside().pace.worked(company(1), took, now);
     Arc::new(door)
 }
 
@@ -174,4 +174,20 @@ async fn a_company_that_rests_is_passed_over_until_it_has_rested_or_the_door_clo
     let door = with_one_at_rest(Duration::from_millis(1));
     let of = async || door.next().await.unwrap().calls[0].drafts.len();
     assert_eq!(of().await + of().await, EVENTS + 1);
+}
+
+#[test]
+fn beside_little_bulk_has_groups_of_its_own_of_so_many_events() {
+    let door = Arc::new(Door::new(SHARE, Clock::system()));
+    enter(&door, 2, 1).unwrap();
+    for events in [BULK - 1, 1, 1] {
+        enter(&door, 1, events).unwrap();
+    }
+    enter(&door, 3, 1).unwrap();
+    let groups: Vec<_> = std::iter::from_fn(|| group(&door)).collect();
+    let calls: Vec<_> = groups.iter().map(|(_, calls)| calls.as_slice()).collect();
+    assert_eq!(
+        calls,
+        [&[(2, 1), (3, 1)][..], &[(1, BULK - 1)], &[(1, 1), (1, 1)]]
+    );
 }

@@ -58,30 +58,46 @@ async fn the_statement_matches_as_the_policy_does() {
     assert_conserved(conn).await;
 }
 
-/// E3: a fan-out larger than one statement takes is complete, each delivery once.
+/// E3: a fan-out larger than one statement takes is complete, each delivery once; asked for at once, nothing of it is stored.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fan_out_past_the_bound_of_one_statement_is_complete() {
+async fn a_fan_out_at_the_bound_of_one_statement_and_one_past_it_is_complete() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
+    webhooks(conn, ROWS_PER_STATEMENT).await;
+    let event_of = || event(EventAction::Create, "deal", None);
+    let made = publish_at_once(conn, &[event_of()], 10).await.unwrap();
+    assert_eq!(made.len() as i64, ROWS_PER_STATEMENT);
+    webhooks(conn, 1).await;
+    assert_eq!(
+        publish_at_once(conn, &[event_of()], 10)
+            .await
+            .map(|made| made.len()),
+        None
+    );
+    assert_eq!(count(conn, "deliveries").await, ROWS_PER_STATEMENT);
+    assert_eq!(count(conn, "events").await, 1);
+    let made = publish(conn, &[event_of()], 10).await;
+    assert_eq!(made.len() as i64, ROWS_PER_STATEMENT + 1);
+    assert_eq!(made.iter().filter(|made| made.fate == Fate::Leased).count(), 10);
+    assert_eq!(count(conn, "deliveries").await, 2 * ROWS_PER_STATEMENT + 1);
+    assert_eq!(count(conn, "events").await, 2);
+    assert_conserved(conn).await;
+}
+
+/// So many more webhooks for every event of the company.
+async fn webhooks(conn: &mut Conn, more: i64) {
     for statement in [
         format!(
             "insert into webhooks (lane, id, company, owner, user_id, kind, url, action, object, version, secret,
                                    created_at, updated_at)
              select {}, gen_random_uuid(), 7, 1, 1, 1, 'https://example.com/', 0, '*', 2, '', '2026-11-01', '2026-11-01'
-             from generate_series(1, {})",
+             from generate_series(1, {more})",
             lane().0,
-            ROWS_PER_STATEMENT + 1
         ),
-        "insert into webhook_health (lane, webhook) select lane, id from webhooks".to_owned(),
+        "insert into webhook_health (lane, webhook) select lane, id from webhooks on conflict do nothing".to_owned(),
     ] {
         diesel::sql_query(statement).execute(conn).await.unwrap();
     }
-    let made = publish(conn, &[event(EventAction::Create, "deal", None)], 10).await;
-    assert_eq!(made.len() as i64, ROWS_PER_STATEMENT + 1);
-    assert_eq!(made.iter().filter(|made| made.fate == Fate::Leased).count(), 10);
-    assert_eq!(count(conn, "deliveries").await, ROWS_PER_STATEMENT + 1);
-    assert_eq!(count(conn, "events").await, 1);
-    assert_conserved(conn).await;
 }
 
 /// B4, W13, W12: what comes due for a banned or paused webhook is recorded as lost; a removed one gets nothing.

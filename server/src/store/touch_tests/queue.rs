@@ -1,11 +1,13 @@
 //! Claims, endings, and what time brings.
 
+use diesel_async::RunQueryDsl;
 use rstest::rstest;
 
-use super::crowd::{Crowd, DUE, OTHERS, assert_at_most, days_read, lane, later, now};
+use super::crowd::{Crowd, DUE, OTHERS, assert_at_most, company, days_read, lane, later, now};
 use crate::model::delivery::{DeliveryReason, DeliveryStatus};
-use crate::model::ids::NodeId;
+use crate::model::ids::{DeliveryKey, EventId, NodeId};
 use crate::store::claim::{self, Unsent};
+use crate::store::settle::{self, Settlement, Then};
 use crate::store::{Conn, facts, health, notice_queues};
 
 const ME: NodeId = NodeId(1);
@@ -63,6 +65,49 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
         assert_eq!(count, ended);
         assert_at_most(blocks, &touched, &format!("{unsent:?}"));
     }
+}
+
+/// A planner that knows nothing of the queue takes the key all the same: the index over due times cannot serve here.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_touches_its_deliveries(#[values(false, true)] analyzed: bool) {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        event: uuid::Uuid,
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        token: i64,
+    }
+    let crowd = Crowd::new(analyzed).await;
+    let (lane, webhook) = crowd.keys()[0];
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "select event, token from deliveries where lane = {} and webhook = '{webhook}' and generation = 0 limit 20",
+        lane.0
+    ))
+    .load(&mut *crowd.conn().await)
+    .await
+    .unwrap();
+    let settlement = |(index, row): (usize, &Row)| Settlement {
+        key: DeliveryKey {
+            lane,
+            webhook,
+            event: EventId(row.event),
+            generation: 0,
+        },
+        company: company(),
+        created_at: now(),
+        token: row.token,
+        attempt: None,
+        then: match index % 2 {
+            0 => Then::Release(later(1)),
+            _ => Then::End(DeliveryStatus::Succeeded),
+        },
+    };
+    let batch: Vec<Settlement> = rows.iter().enumerate().map(settlement).collect();
+    let settle = async |conn: &mut Conn| settle::batch(conn, &batch, ME, false).await.unwrap();
+    let (settled, touched) = crowd.touched(settle).await;
+    assert_eq!(settled.won.len(), 20);
+    assert_at_most(250, &touched, "a settlement");
 }
 
 #[rstest]
