@@ -76,6 +76,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     const TOOK: Duration = Duration::from_millis(10);
     const MOMENT: Duration = Duration::from_nanos(1);
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn bulk_is_apart_beside_others_with_little_that_came_within_a_second() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
+        let (mut pace, start) = (Pace::default(), Clock::system().monotonic());
         pace.came(company(1), 1, start);
         assert!(!pace.is_apart(company(1), BULK, start), "nobody else");
         pace.came(company(2), BULK, start);
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn rests_of_groups_add_up_and_end_with_their_time_or_with_the_others() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+        let (mut pace, now) = (Pace::default(), Clock::system().monotonic());
         pace.came(company(2), 1, now);
         for _ in 0..2 {
             pace.worked(company(1), TOOK, now);

@@ -157,7 +157,7 @@ fn with_one_at_rest(took: Duration) -> Arc<Door> {
     let door = Door::new(SHARE, Clock::system());
     enter(&door, 1, EVENTS).unwrap();
     enter(&door, 2, 1).unwrap();
-    let now = Instant::now();
+    let now = door.clock.monotonic();
     door.inside().pace.worked(company(1), took, now);
     Arc::new(door)
 }
