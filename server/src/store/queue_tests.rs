@@ -48,7 +48,7 @@ async fn store() -> Store {
     testing::database(DAY..=DAY).await.0
 }
 
-fn event(action: EventAction, object: &str, permitted: Option<Vec<i64>>) -> Event {
+pub(super) fn event(action: EventAction, object: &str, permitted: Option<Vec<i64>>) -> Event {
     let user = |id| UserId::new(id).unwrap();
     let id = EventIds::default().next(now());
     Event {
@@ -108,7 +108,7 @@ async fn publish(conn: &mut Conn, events: &[Event], room: i64) -> Vec<Made> {
     .unwrap()
 }
 
-async fn publish_at_once(conn: &mut Conn, events: &[Event], room: i64) -> Option<Vec<Made>> {
+pub(super) async fn publish_at_once(conn: &mut Conn, events: &[Event], room: i64) -> Option<Vec<Made>> {
     let (publications, room, mut made) = (publications(events), with_room(room), Vec::new());
     let stored = publish::insert(conn, &publications, now(), &room, |one| made.push(one)).await;
     stored.unwrap().then_some(made)

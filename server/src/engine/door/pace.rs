@@ -50,6 +50,7 @@ impl Pace {
 
     /// A group that was a company's own is done.
     pub fn worked(&mut self, company: CompanyId, took: Duration, now: Instant) {
+        self.rests.retain(|_, until| *until > now);
         let until = self.rests.entry(company).or_insert(now);
         *until = (*until).max(now) + took * REST;
     }

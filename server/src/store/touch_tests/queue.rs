@@ -5,8 +5,11 @@ use rstest::rstest;
 
 use super::crowd::{Crowd, DUE, OTHERS, assert_at_most, company, days_read, lane, later, now};
 use crate::model::delivery::{DeliveryReason, DeliveryStatus};
+use crate::model::event::Event;
 use crate::model::ids::{DeliveryKey, EventId, NodeId};
+use crate::model::webhook::EventAction;
 use crate::store::claim::{self, Unsent};
+use crate::store::queue_tests::{event, publish_at_once};
 use crate::store::settle::{self, Settlement, Then};
 use crate::store::{Conn, facts, health, notice_queues};
 
@@ -65,6 +68,23 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
         assert_eq!(count, ended);
         assert_at_most(blocks, &touched, &format!("{unsent:?}"));
     }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_touches_its_companys_webhooks(#[values(false, true)] analyzed: bool) {
+    let crowd = Crowd::new(analyzed).await.of_publications().await;
+    let publish = async |conn: &mut Conn| {
+        let event = Event {
+            lane: lane(),
+            company: company(),
+            ..event(EventAction::Create, "deal", None)
+        };
+        publish_at_once(conn, &[event], 1_000).await.unwrap()
+    };
+    let (made, touched) = crowd.touched(publish).await;
+    assert_eq!(made.len(), OTHERS + 1);
+    assert_at_most(600, &touched, "a publication");
 }
 
 /// A planner that knows nothing of the queue takes the key all the same: the index over due times cannot serve here.
