@@ -26,7 +26,7 @@ use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
 use crate::engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
-use crate::engine::{COMMITTERS, Engine, NoticeEndpoint, Parts, Places, Share};
+use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
 use crate::model::ids::LANES;
 use crate::policy::sealing::Keyring;
 use crate::policy::signing;
@@ -128,12 +128,9 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         &settings.jwt_issuer,
         &settings.jwt_audience,
     );
-    // Pools apart: a flood of reads must not keep the engine from its connections, nor one of publications.
+    // Two pools: a flood of reads must not keep the engine from its connections.
     let connections = usize::from(settings.database_connections);
-    let of_engine = connections.div_ceil(2);
-    let publishing = COMMITTERS.min(of_engine / 2);
-    let store = Store::new(url.expose_secret(), of_engine - publishing)?;
-    let publishing = Store::with_lasting_plans(url.expose_secret(), publishing)?;
+    let store = Store::new(url.expose_secret(), connections.div_ceil(2))?;
     let for_reads =
         Store::with_statement_timeout(url.expose_secret(), (connections / 2).max(1), READ_TIMEOUT)?;
     check_lanes(&store).await?;
@@ -141,7 +138,6 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     write_down_simulated_time(clock, &simulated_time);
     let engine = Engine::start(Parts {
         store,
-        publishing,
         clock: clock.clone(),
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),

@@ -75,7 +75,7 @@ use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
 
 /// Tasks that store publications. Three: one company keeps two busy at most, one committing while the other collects,
 /// and the third is there for all others.
-pub const COMMITTERS: usize = 3;
+const COMMITTERS: usize = 3;
 /// Tasks that settle, each for its own webhooks.
 const SETTLERS: usize = 2;
 
@@ -83,8 +83,6 @@ const SETTLERS: usize = 2;
 pub struct Parts {
     /// The database, migrated.
     pub store: Store,
-    /// The same, best with as many connections as there are [`COMMITTERS`], and [lasting plans](Store::with_lasting_plans).
-    pub publishing: Store,
     /// The time.
     pub clock: Clock,
     /// The numbers.
@@ -121,7 +119,6 @@ impl Engine {
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let Parts {
             store,
-            publishing,
             clock,
             policy,
             sealing,
@@ -149,7 +146,6 @@ impl Engine {
             tempo,
             registry: Registry::new(sealing),
             store,
-            publishing,
             clock: clock.clone(),
             policy,
             transport,

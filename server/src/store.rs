@@ -147,29 +147,12 @@ impl Store {
         connections: usize,
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let millis = timeout.as_millis();
-        Self::set_up(
-            url,
-            connections,
-            format!("set statement_timeout = {millis}; set enable_sort = off; set jit = off"),
-        )
-    }
-
-    /// As [`new`](Self::new), but statements are planned once for each connection, not for each of their values, and find rows
-    /// by keys alone, whatever the planner believes of the tables' sizes.
-    ///
-    /// For publications: Postgres takes the plan for any values for dearer than one for these values, and would make a new
-    /// one each time, which takes as long as running it. A plan that lasts must suit tables that have grown since it was
-    /// made, so it may not read one whole because it was small. Not for statements that join batches with each other.
-    pub fn with_lasting_plans(url: &str, connections: usize) -> Result<Self, StoreError> {
-        let set = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_mergejoin = off; \
-                   set enable_hashjoin = off; set jit = off";
-        Self::set_up(url, connections, set.to_owned())
-    }
-
-    fn set_up(url: &str, connections: usize, set: String) -> Result<Self, StoreError> {
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
+        let set = format!(
+            "set statement_timeout = {}; set enable_sort = off; set jit = off",
+            timeout.as_millis()
+        );
         config.custom_setup = Box::new(move |url| {
             let set = set.clone();
             Box::pin(async move {

@@ -50,7 +50,7 @@ use super::{Services, Sockets, router};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::transport::{DnsResolver, Transport, TransportSettings};
-use crate::engine::{COMMITTERS, Engine, Parts, Places, Share};
+use crate::engine::{Engine, Parts, Places, Share};
 use crate::policy::sealing::Keyring;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, testing};
@@ -87,7 +87,7 @@ impl World {
             .with_test_writer()
             .try_init();
         let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-        let (store, url) = testing::database(date(2026, 11, 22)..=date(2026, 12, 5)).await;
+        let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 12, 5)).await;
         let clock = Clock::simulated(start);
         let targets = TargetPolicy::of(&settings).unwrap();
         let sealing = Arc::new(Keyring::parse(SEALING_KEY).unwrap());
@@ -103,7 +103,6 @@ impl World {
         .unwrap();
         let engine = Engine::start(Parts {
             store: store.clone(),
-            publishing: Store::with_lasting_plans(&url, COMMITTERS).unwrap(),
             clock: clock.clone(),
             policy: Arc::new(settings.policy.clone()),
             sealing: sealing.clone(),

@@ -86,7 +86,7 @@ async fn store(
 }
 
 async fn try_store(shared: &Arc<Shared>, group: &Group<'_>, now: Timestamp) -> Result<Stored, StoreError> {
-    let mut conn = shared.publishing.conn().await?;
+    let mut conn = shared.store.conn().await?;
     let full = shared.queue().full();
     let room = Room {
         node: shared.node(),

@@ -27,8 +27,6 @@ use crate::store::{Store, StoreError};
 /// Everything the engine's tasks have in common.
 pub struct Shared {
     pub(super) store: Store,
-    /// The same database, for publications.
-    pub(super) publishing: Store,
     pub(super) clock: Clock,
     pub(super) policy: Arc<PolicySettings>,
     pub(super) transport: Transport,
@@ -66,7 +64,6 @@ pub struct Shared {
 /// What [`Shared`] is made of.
 pub(super) struct Foundations {
     pub store: Store,
-    pub publishing: Store,
     pub clock: Clock,
     pub policy: Arc<PolicySettings>,
     pub transport: Transport,
@@ -83,7 +80,6 @@ impl Shared {
     pub(super) fn new(foundations: Foundations) -> Arc<Self> {
         let Foundations {
             store,
-            publishing,
             clock,
             policy,
             transport,
@@ -97,7 +93,6 @@ impl Shared {
         } = foundations;
         Arc::new(Self {
             store,
-            publishing,
             clock,
             policy,
             transport,

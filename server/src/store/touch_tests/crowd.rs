@@ -78,17 +78,14 @@ impl Crowd {
         }
     }
 
-    /// The same as publications see it, after very many more webhooks of other companies in the lane.
-    pub async fn of_publications(self) -> Self {
-        let mut conn = self.store.conn().await.unwrap();
-        conn.batch_execute(&NEIGHBOURS.replace("{lane}", &lane().0.to_string()))
-            .await
-            .unwrap();
-        drop(conn);
-        Self {
-            store: Store::with_lasting_plans(&self.url, 1).unwrap(),
-            ..self
+    /// Very many more webhooks, of other companies in the lane.
+    pub async fn have_neighbours(&self, analyzed: bool) {
+        let mut conn = self.conn().await;
+        let mut fill = NEIGHBOURS.replace("{lane}", &lane().0.to_string());
+        if analyzed {
+            fill.push_str("analyze webhooks, webhook_health;");
         }
+        conn.batch_execute(&fill).await.unwrap();
     }
 
     /// A connection to look around with.

@@ -73,7 +73,8 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_touches_its_companys_webhooks(#[values(false, true)] analyzed: bool) {
-    let crowd = Crowd::new(analyzed).await.of_publications().await;
+    let crowd = Crowd::new(analyzed).await;
+    crowd.have_neighbours(analyzed).await;
     let publish = async |conn: &mut Conn| {
         let event = Event {
             lane: lane(),
