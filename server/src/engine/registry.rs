@@ -150,11 +150,11 @@ impl Registry {
         self.known().get(&webhook).cloned()
     }
 
-    /// Whether nothing is known that a success of the webhook could end.
-    pub fn is_well(&self, webhook: WebhookId) -> bool {
+    /// Whether nothing is known that a success of the webhook could end: no window, and where the counter `counts`, none.
+    pub fn is_well(&self, webhook: WebhookId, counts: bool) -> bool {
         let known = self.known();
         let health = known.get(&webhook).map(|target| &target.health);
-        health.is_some_and(|health| health.failing_since.is_none() && health.ban_counter == 0)
+        health.is_some_and(|health| health.failing_since.is_none() && (!counts || health.ban_counter == 0))
     }
 
     /// Where a webhook leads, if it is known and its row can be used.

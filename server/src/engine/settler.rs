@@ -167,24 +167,28 @@ async fn judged(
 ///
 /// In one transaction where a window or counter is known that a success may end: a process that ends between the two would
 /// leave it, until the sweeper looks. Otherwise in one statement; a window of which the changes feed has not told yet, or
-/// that opens at the same moment, is ended after it.
+/// that opens at the same moment, is ended after it. Should the database fail in between, a counter stays (B3's setting).
 async fn succeeded(
     shared: &Shared,
     conn: &mut Conn,
     batch: &[Settlement],
 ) -> std::result::Result<Moved, StoreError> {
-    let webhooks = webhooks_of(batch.iter());
-    let all_well = webhooks
-        .iter()
-        .all(|(_, webhook)| shared.registry.is_well(*webhook));
-    if all_well {
+    let counts = shared.policy.success_resets_counter;
+    let is_well = |(_, webhook): &(Lane, WebhookId)| shared.registry.is_well(*webhook, counts);
+    if webhooks_of(batch.iter()).iter().all(is_well) {
         let settled = settled(shared, conn, batch).await?;
         if settled.to_recover.is_empty() {
             return Ok(Moved::default());
         }
-        return conn
-            .transaction(async |conn| recovered(shared, conn, batch, &settled).await)
-            .await;
+        // What is settled must not be settled again for a deadlock here: nothing of it would hold any more.
+        loop {
+            let recovered = conn
+                .transaction(async |conn| recovered(shared, conn, batch, &settled).await)
+                .await;
+            if !recovered.as_ref().is_err_and(StoreError::is_transient) {
+                return recovered;
+            }
+        }
     }
     conn.transaction(async |conn| {
         let settled = settled(shared, conn, batch).await?;
