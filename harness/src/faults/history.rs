@@ -28,7 +28,7 @@ pub struct Numbers {
     pub ban: SignedDuration,
     /// The time-out of an attempt (D2).
     pub timeout: SignedDuration,
-    /// How far the servers' clock is ahead of the receivers'.
+    /// How far the servers' clock can be ahead of the receivers'.
     pub ahead: SignedDuration,
     /// How far two dates may be apart of what happened at once: while the servers' clock steps they disagree, and a
     /// publication is dated when it begins.

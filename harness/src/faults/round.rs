@@ -109,7 +109,7 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
     }
     count(&mut ending, &accepted, &told);
     let numbers = Numbers {
-        ahead: SignedDuration::from_secs(stage.shared_offset()),
+        ahead: SignedDuration::from_secs(stage.furthest_ahead()),
         apart: if stepped {
             COMMIT + SignedDuration::from_secs(SHARED_STEP.0 as i64)
         } else {

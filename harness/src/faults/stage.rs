@@ -42,6 +42,8 @@ pub struct Stage {
     home: TempDir,
     shared_clock: Option<WallClock>,
     shared_offset: i64,
+    /// The most that it was so far, and at least none.
+    furthest: i64,
     unavailable: Vec<(Kind, String)>,
     dice: Dice,
     /// Servers that ended badly, or that nobody had asked to end, since the last look.
@@ -113,6 +115,7 @@ impl Stage {
             home,
             shared_clock,
             shared_offset: 0,
+            furthest: 0,
             unavailable,
             dice: Dice::new(plan.seed),
             died: Vec::new(),
@@ -141,9 +144,10 @@ impl Stage {
         self.names.is_some()
     }
 
-    /// How many seconds the wall clock that servers and Postgres share is ahead of the machine's.
-    pub fn shared_offset(&self) -> i64 {
-        self.shared_offset
+    /// How many seconds the servers' time can be ahead of the machine's: where the wall clock that they share goes back,
+    /// theirs stands still, also over the rounds after it.
+    pub fn furthest_ahead(&self) -> i64 {
+        self.furthest
     }
 
     /// Ends everything in good order, so that nothing is left behind.
@@ -262,6 +266,7 @@ impl Stage {
             false => 1 + self.dice.below(forwards) as i64,
         };
         self.shared_offset += step;
+        self.furthest = self.furthest.max(self.shared_offset);
         if let Some(clock) = &self.shared_clock {
             clock.set(self.shared_offset)?;
         }

@@ -81,7 +81,15 @@ impl Crowd {
     /// Very many more webhooks, of other companies in the lane.
     pub async fn have_neighbours(&self, analyzed: bool) {
         let mut conn = self.conn().await;
-        let mut fill = NEIGHBOURS.replace("{lane}", &lane().0.to_string());
+        let mut fill = format!(
+            "insert into webhooks (lane, id, company, owner, user_id, kind, url, action, object, version, secret,
+                                   created_at, updated_at)
+             select {}, gen_random_uuid(), 1000 + n / 4, 7, 7, 1, 'http://example.com/', 0, '*', 2, '', '2026-11-01',
+                    '2026-11-01'
+             from generate_series(1, 20000) n;
+             insert into webhook_health (lane, webhook) select lane, id from webhooks on conflict do nothing;",
+            lane().0
+        );
         if analyzed {
             fill.push_str("analyze webhooks, webhook_health;");
         }
@@ -133,13 +141,6 @@ pub fn days_read(touched: &Touched, table: &str) -> Vec<String> {
     let days = touched.keys().filter_map(|name| name.strip_prefix(&prefix));
     days.filter(|day| day.len() == 8).map(str::to_owned).collect()
 }
-
-const NEIGHBOURS: &str = "
-insert into webhooks (lane, id, company, owner, user_id, kind, url, action, object, version, secret, created_at, updated_at)
-select {lane}, gen_random_uuid(), 1000 + n / 4, 7, 7, 1, 'http://example.com/', 0, '*', 2, '', '2026-11-01', '2026-11-01'
-from generate_series(1, 20000) n;
-insert into webhook_health (lane, webhook) select lane, id from webhooks on conflict do nothing;
-";
 
 /// Of the first webhook, which never failed: so many open deliveries and attempts a day; of each other a twentieth. Nothing is due but `due` of the
 /// first's deliveries. Ids carry the moments that they are of.
