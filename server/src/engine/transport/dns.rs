@@ -111,7 +111,8 @@ impl Resolver for DnsResolver {
             let mut name = Name::from_ascii(host).map_err(io::Error::other)?;
             name.set_fqdn(true);
             // That nobody answered is all that the resolver says where it had no socket to ask with, and it says so to
-            // all who asked for the same name meanwhile: who came late has missed the lack, and asks again.
+            // all who asked for the same name meanwhile: who came late has missed the lack, and asks again. That there are no
+            // addresses it says as well where it could ask for those of one family alone.
             for _ in 0..ASKED_AFTER_A_LACK {
                 let lacks = self.sockets.lacks();
                 match self.resolver.lookup_ip(name.clone()).await {
@@ -119,7 +120,7 @@ impl Resolver for DnsResolver {
                         self.sockets.well_since(lacks);
                         return Ok(found.iter().collect());
                     }
-                    Err(error) if error.is_no_records_found() || self.sockets.are_well() => {
+                    Err(error) if self.sockets.are_well() => {
                         return Err(io::Error::other(error));
                     }
                     Err(_) if self.sockets.lacks() != lacks => return Err(Sockets::lack()),
