@@ -42,8 +42,6 @@ pub struct Stage {
     home: TempDir,
     shared_clock: Option<WallClock>,
     shared_offset: i64,
-    /// The most that it was so far, and at least none.
-    furthest: i64,
     unavailable: Vec<(Kind, String)>,
     dice: Dice,
     /// Servers that ended badly, or that nobody had asked to end, since the last look.
@@ -115,7 +113,6 @@ impl Stage {
             home,
             shared_clock,
             shared_offset: 0,
-            furthest: 0,
             unavailable,
             dice: Dice::new(plan.seed),
             died: Vec::new(),
@@ -145,9 +142,9 @@ impl Stage {
     }
 
     /// How many seconds the servers' time can be ahead of the machine's: where the wall clock that they share goes back,
-    /// theirs stands still, also over the rounds after it.
+    /// theirs stands still for as long as the step was, also into the round after it.
     pub fn furthest_ahead(&self) -> i64 {
-        self.furthest
+        self.shared_offset + SHARED_STEP.1 as i64
     }
 
     /// Ends everything in good order, so that nothing is left behind.
@@ -266,7 +263,6 @@ impl Stage {
             false => 1 + self.dice.below(forwards) as i64,
         };
         self.shared_offset += step;
-        self.furthest = self.furthest.max(self.shared_offset);
         if let Some(clock) = &self.shared_clock {
             clock.set(self.shared_offset)?;
         }
