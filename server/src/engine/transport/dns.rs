@@ -60,7 +60,10 @@ impl DnsResolver {
     ///
     /// If the resolver cannot be built.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, NoResolver> {
-        let sockets = Sockets::default();
+        Self::with(Sockets::default(), servers)
+    }
+
+    fn with(sockets: Sockets, servers: &[SocketAddr]) -> Result<Self, NoResolver> {
         let mut builder = if servers.is_empty() {
             Hickory::builder(sockets.clone()).unwrap_or_else(|error| {
                 tracing::warn!(%error, "no DNS server is configured on this machine; asking {UNCONFIGURED}");
@@ -111,8 +114,8 @@ impl Resolver for DnsResolver {
             let mut name = Name::from_ascii(host).map_err(io::Error::other)?;
             name.set_fqdn(true);
             // That nobody answered is all that the resolver says where it had no socket to ask with, and it says so to
-            // all who asked for the same name meanwhile: who came late has missed the lack, and asks again. That there are no
-            // addresses it says as well where it could ask for those of one family alone.
+            // all who asked for the same name meanwhile: who came late has missed the lack, and asks again. That there
+            // are no addresses it says as well where it could ask for those of one family alone.
             for _ in 0..ASKED_AFTER_A_LACK {
                 let lacks = self.sockets.lacks();
                 match self.resolver.lookup_ip(name.clone()).await {
@@ -131,5 +134,34 @@ impl Resolver for DnsResolver {
             self.sockets.well_since(self.sockets.lacks());
             Err(Sockets::lack())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tenterhook_harness::names::{Answer, NameServer};
+
+    use super::*;
+    use crate::engine::transport::classify::is_exhaustion;
+
+    /// One of a name's two lookups finds a descriptor, whichever comes first: for one of these names it is the one that
+    /// finds nothing.
+    #[tokio::test]
+    async fn a_name_is_not_called_unknown_where_half_of_it_was_asked() {
+        let names = NameServer::start().await;
+        let mut found = 0;
+        for (name, address) in [("four.test", "93.184.215.14"), ("six.test", "2606:4700::1")] {
+            names.set(name, Answer::read(address));
+            let resolver = DnsResolver::with(Sockets::left(1), &[names.address()]).unwrap();
+            match resolver.lookup(name).await {
+                Ok(addresses) => {
+                    assert_eq!(addresses, [address.parse::<IpAddr>().unwrap()]);
+                    found += 1;
+                }
+                Err(error) => assert!(is_exhaustion(&error), "{name}: {error:?}"),
+            }
+            assert_eq!(names.asked(name), 1, "{name}");
+        }
+        assert_eq!(found, 1);
     }
 }

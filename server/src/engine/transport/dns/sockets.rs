@@ -23,6 +23,9 @@ pub(super) struct Sockets {
     lacks: Arc<AtomicU64>,
     /// How many there had been before a lookup that worked.
     overcome: Arc<AtomicU64>,
+    /// How many descriptors are left, where a test says so.
+    #[cfg(test)]
+    left: Option<Arc<AtomicU64>>,
 }
 
 type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
@@ -49,14 +52,39 @@ impl Sockets {
         Errno::MFILE.into()
     }
 
-    fn counting<T: 'static>(&self, opening: Opening<T>) -> Opening<T> {
+    /// As on a machine that has so many descriptors left.
+    #[cfg(test)]
+    pub fn left(descriptors: u64) -> Self {
+        Self {
+            left: Some(Arc::new(descriptors.into())),
+            ..Self::default()
+        }
+    }
+
+    fn counting<T: 'static + Send>(&self, opening: Opening<T>) -> Opening<T> {
         let lacks = Arc::clone(&self.lacks);
+        #[cfg(test)]
+        let opening = self.while_left(opening);
         Box::pin(async move {
             opening.await.inspect_err(|error| {
                 if is_exhaustion(error) {
                     lacks.fetch_add(1, Ordering::AcqRel);
                 }
             })
+        })
+    }
+
+    #[cfg(test)]
+    fn while_left<T: 'static + Send>(&self, opening: Opening<T>) -> Opening<T> {
+        let Some(left) = self.left.clone() else {
+            return opening;
+        };
+        Box::pin(async move {
+            let took = left.try_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+            if took.is_err() {
+                return Err(Self::lack());
+            }
+            opening.await
         })
     }
 }
