@@ -3,11 +3,13 @@
 //! Promises that what waits is bounded, in all and of one company, and that what comes past a bound is refused at once:
 //! memory does not grow with what callers want. That companies take turns, call by call. And that a company is in at
 //! most [`GROUPS_OF_COMPANY`] groups at a time, one fewer than there are committers: whatever it floods the server with,
-//! another company's call finds a committer that is free of it. And that a company which publishes in bulk beside others
-//! has groups of its own and rests between them ([`pace`]).
+//! another company's call finds a committer that is free of it. That a company which publishes in bulk beside others
+//! has groups of its own and rests between them ([`pace`]). And that calls gather for a moment beside a group that is
+//! being stored ([`gate`]).
 //!
 //! A call counts for the company of its first event. Does not promise that calls are stored in the order they came.
 
+mod gate;
 mod pace;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -17,6 +19,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::gate::Gate;
 use self::pace::{BULK, Pace};
 use super::COMMITTERS;
 use super::publisher::{Call, PublishError};
@@ -58,6 +61,7 @@ struct Inside {
     /// The companies of `waiting`, in the order of their turns.
     turns: VecDeque<CompanyId>,
     at_work: HashMap<CompanyId, usize>,
+    gate: Gate,
     pace: Pace,
 }
 
@@ -108,7 +112,9 @@ impl Door {
         }
         waiting.events += call.drafts.len();
         waiting.calls.push_back(call);
-        inside.pace.came(company, waiting.events, self.clock.monotonic());
+        let now = self.clock.monotonic();
+        inside.gate.came(now);
+        inside.pace.came(company, waiting.events, now);
         inside.calls += 1;
         self.moved.notify_waiters();
         Ok(())
@@ -127,7 +133,7 @@ impl Door {
             let since = self.clock.monotonic();
             // Simulated time does not know of rests; a door that closes has no time for them.
             let paced = !closed && self.clock.simulation().is_none();
-            let rested_at = {
+            let again_at = {
                 let mut inside = self.inside();
                 let taken = inside.take(paced.then_some(since));
                 if !taken.calls.is_empty() {
@@ -141,13 +147,13 @@ impl Door {
                 if closed && inside.calls == 0 {
                     return None;
                 }
-                taken.rested_at
+                taken.again_at
             };
-            let rest = rested_at.unwrap_or(since).saturating_duration_since(since);
+            let rest = again_at.unwrap_or(since).saturating_duration_since(since);
             tokio::select! {
                 () = moved => {}
                 () = self.closed.cancelled(), if !closed => {}
-                () = self.clock.real_sleep(rest), if rested_at.is_some() => {}
+                () = self.clock.real_sleep(rest), if again_at.is_some() => {}
             }
         }
     }
@@ -175,16 +181,18 @@ impl Inside {
     /// Who is passed over comes first in the next group.
     fn take(&mut self, now: Option<Instant>) -> Taken {
         let (mut taken, mut events) = (Taken::default(), 0);
+        let gathers_until = now.and_then(|now| self.gate.gathers_until(self.calls, now));
+        taken.again_at = gathers_until;
         let mut passed_over = Vec::new();
         while taken.calls.len() < CALLS
             && let Some(company) = self.turns.pop_front()
         {
             let turn = self.turn(company, now);
             let joins = match turn {
-                Turn::Together => taken.apart.is_none(),
+                Turn::Together => taken.apart.is_none() && gathers_until.is_none(),
                 Turn::Apart => taken.calls.is_empty() || taken.apart == Some(company),
                 Turn::Rests(until) => {
-                    taken.rested_at = Some(taken.rested_at.map_or(until, |first| first.min(until)));
+                    taken.again_at = Some(taken.again_at.map_or(until, |first| first.min(until)));
                     false
                 }
                 Turn::Busy => false,
@@ -219,6 +227,9 @@ impl Inside {
             .rev()
             .for_each(|company| self.turns.push_front(company));
         self.calls -= taken.calls.len();
+        if taken.apart.is_none() && !taken.calls.is_empty() {
+            self.gate.took(self.calls, now);
+        }
         for company in &taken.companies {
             *self.at_work.entry(*company).or_default() += 1;
         }
@@ -226,8 +237,8 @@ impl Inside {
     }
 
     fn turn(&mut self, company: CompanyId, now: Option<Instant>) -> Turn {
-        let groups = self.at_work.get(&company);
-        if groups.is_some_and(|groups| *groups >= GROUPS_OF_COMPANY) {
+        let groups = self.at_work.get(&company).copied();
+        if groups.is_some_and(|groups| groups >= GROUPS_OF_COMPANY) {
             return Turn::Busy;
         }
         let Some(now) = now else {
@@ -237,10 +248,10 @@ impl Inside {
             return Turn::Rests(until);
         }
         let waiting = self.waiting.get(&company).map_or(0, |waiting| waiting.events);
-        if self.pace.is_apart(company, waiting, now) {
-            Turn::Apart
-        } else {
-            Turn::Together
+        match self.pace.is_apart(company, waiting, now) {
+            true if groups.is_some() => Turn::Busy,
+            true => Turn::Apart,
+            false => Turn::Together,
         }
     }
 }
@@ -258,14 +269,14 @@ enum Turn {
     Busy,
 }
 
-/// What is taken at once, and, if somebody was left because he rests, when the first of them has rested.
+/// What is taken at once, and when to look again if somebody was left who rests, or gathers.
 #[derive(Default)]
 struct Taken {
     calls: Vec<Call>,
     companies: BTreeSet<CompanyId>,
     /// Whose group it is, if it has one of its own.
     apart: Option<CompanyId>,
-    rested_at: Option<Instant>,
+    again_at: Option<Instant>,
 }
 
 impl Drop for Group {
@@ -277,6 +288,8 @@ impl Drop for Group {
             inside
                 .pace
                 .worked(company, now.saturating_duration_since(since), now);
+        } else {
+            inside.gate.done();
         }
         for company in &self.companies {
             if let Some(groups) = inside.at_work.get_mut(company) {

@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use super::gate::ENOUGH;
 use super::*;
 use crate::model::event::{ChangeSource, Draft};
 use crate::model::ids::UserId;
@@ -176,18 +177,37 @@ async fn a_company_that_rests_is_passed_over_until_it_has_rested_or_the_door_clo
     assert_eq!(of().await + of().await, EVENTS + 1);
 }
 
-#[test]
-fn beside_little_bulk_has_groups_of_its_own_of_so_many_events() {
+#[tokio::test]
+async fn beside_little_bulk_has_groups_of_its_own_one_at_a_time_of_so_many_events() {
     let door = Arc::new(Door::new(SHARE, Clock::system()));
     enter(&door, 2, 1).unwrap();
     for events in [BULK - 1, 1, 1] {
         enter(&door, 1, events).unwrap();
     }
     enter(&door, 3, 1).unwrap();
-    let groups: Vec<_> = std::iter::from_fn(|| group(&door)).collect();
-    let calls: Vec<_> = groups.iter().map(|(_, calls)| calls.as_slice()).collect();
-    assert_eq!(
-        calls,
-        [&[(2, 1), (3, 1)][..], &[(1, BULK - 1)], &[(1, 1), (1, 1)]]
-    );
+    let (_others, calls) = group(&door).unwrap();
+    assert_eq!(calls, [(2, 1), (3, 1)]);
+    let (bulk, calls) = group(&door).unwrap();
+    assert_eq!(calls, [(1, BULK - 1)]);
+    assert!(group(&door).is_none());
+    drop(bulk);
+    assert_eq!(door.next().await.unwrap().calls.len(), 2);
+}
+
+#[test]
+fn calls_gather_beside_a_group_until_there_are_enough() {
+    let door = Arc::new(Door::new(SHARE, Clock::system()));
+    enter(&door, 1, 1).unwrap();
+    let (at_work, _) = group(&door).unwrap();
+    // Nobody has waited for long at that moment, however long this takes.
+    let moment = door.clock.monotonic();
+    for number in 1..=ENOUGH {
+        assert!(door.inside().take(Some(moment)).calls.is_empty());
+        enter(&door, number as i64, 1).unwrap();
+    }
+    let (enough, calls) = group(&door).unwrap();
+    assert_eq!(calls.len(), ENOUGH);
+    enter(&door, 1, 1).unwrap();
+    drop((at_work, enough));
+    assert_eq!(group(&door).unwrap().1.len(), 1);
 }
