@@ -30,9 +30,9 @@ use super::transitions;
 
 /// Results in one transaction at the most.
 const BATCH: usize = 400;
-/// How long to let results gather after a batch of several that was not full: a transaction costs as much as ten results, and nobody waits
-/// for one but who reads it. A process that dies meanwhile leaves that much more to be sent again (D6).
-const GATHER: Duration = Duration::from_millis(5);
+/// How long to let results gather after a batch of several that was not full: a batch costs as much as thirty results, and
+/// nobody waits for one but who reads it. A process that dies meanwhile leaves that much more to be sent again (D6).
+const GATHER: Duration = Duration::from_millis(15);
 /// How long to wait before a batch is tried again that the database could not take.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
