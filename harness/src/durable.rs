@@ -172,7 +172,10 @@ impl Cluster {
     pub async fn ended(&mut self) -> anyhow::Result<()> {
         if let Some(running) = &mut self.running {
             let ended = realtime::within(PATIENCE, running.shell.wait()).await;
-            ended.context("Postgres does not end")??;
+            ended.with_context(|| {
+                let waits = running.shell.id().map(system::waits_in);
+                format!("Postgres does not end: {}", waits.unwrap_or_default())
+            })??;
         }
         Ok(())
     }

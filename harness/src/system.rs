@@ -127,6 +127,27 @@ pub fn parent(process: u32) -> anyhow::Result<(u32, String)> {
     Ok((stat.parent, stat.name))
 }
 
+/// What a process and those it has started wait in, as far as the kernel tells: for an error that says why one does not
+/// end.
+pub fn waits_in(process: u32) -> String {
+    let told = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+    let mut text = format!(
+        "{} ({process}) {} [{}]",
+        told("comm").trim(),
+        told("wchan"),
+        told("syscall").trim()
+    );
+    let children = told(&format!("task/{process}/children"));
+    for child in children
+        .split_ascii_whitespace()
+        .filter_map(|child| child.parse().ok())
+    {
+        text += "; ";
+        text += &waits_in(child);
+    }
+    text
+}
+
 /// Which figure of a process's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resident {

@@ -94,7 +94,10 @@ impl Stage {
         if let Err(error) = can_limit_descriptors() {
             lend(&[Kind::ExhaustDescriptors], error);
         }
-        let environment = shared_clock.iter().flat_map(WallClock::environment).collect();
+        let environment = shared_clock
+            .iter()
+            .flat_map(WallClock::environment_without_threads)
+            .collect();
         let cluster = Cluster::create(home.path(), &folder, environment, POSTGRES_SETTINGS).await?;
         let fleet = Fleet::start(
             plan.servers,

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::process::Command;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -25,10 +26,7 @@ impl OwnThread {
     ///
     /// As [`start`](Self::start).
     pub fn start_behind_all(name: &'static str) -> io::Result<Self> {
-        Self::with(name, || {
-            // On Linux the number is the thread's own. One that keeps its place only takes more of the machine.
-            rustix::process::nice(19).ok();
-        })
+        Self::with(name, stand_back)
     }
 
     fn with(name: &'static str, at_start: fn()) -> io::Result<Self> {
@@ -58,5 +56,18 @@ impl Drop for OwnThread {
             // The other ways to end it wait, which no task may do.
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Gives the thread what nobody else wants. One that keeps its place only takes more of the machine: no error.
+fn stand_back() {
+    // With a low priority alone it would keep a processor for its slice when somebody else wakes up.
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let idle = Command::new("chrt")
+        .args(["--idle", "--pid", "0", &thread])
+        .output();
+    if !idle.is_ok_and(|idle| idle.status.success()) {
+        // On Linux the number is the thread's own.
+        rustix::process::nice(19).ok();
     }
 }
