@@ -23,8 +23,6 @@ const CLOCKS: [&str; 5] = [
     "/usr/lib/faketime/libfaketimeMT.so.1",
     "/usr/local/lib/faketime/libfaketimeMT.so.1",
 ];
-/// What is beside it.
-const CLOCK_WITHOUT_THREADS: &str = "libfaketime.so.1";
 
 /// A small disk in memory that can be filled at once.
 pub struct Disk {
@@ -122,23 +120,8 @@ impl WallClock {
 
     /// What lets a process live by it.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
-        self.through(self.library.clone())
-    }
-
-    /// What lets a process of one thread live by it, whose signal handlers may ask for the time, as Postgres's do: the
-    /// library for threads would wait there for its own lock.
-    pub fn environment_without_threads(&self) -> Vec<(&'static str, OsString)> {
-        let library = self.library.with_file_name(CLOCK_WITHOUT_THREADS);
-        self.through(if library.exists() {
-            library
-        } else {
-            self.library.clone()
-        })
-    }
-
-    fn through(&self, library: PathBuf) -> Vec<(&'static str, OsString)> {
         vec![
-            ("LD_PRELOAD", library.into()),
+            ("LD_PRELOAD", self.library.clone().into()),
             ("FAKETIME_TIMESTAMP_FILE", self.file.clone().into()),
             ("FAKETIME_CACHE_DURATION", "1".into()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),

@@ -21,7 +21,10 @@ use crate::dice::Dice;
 use crate::durable::Cluster;
 
 /// Its disk is small.
-const POSTGRES_SETTINGS: &[&str] = &["max_wal_size=512MB"];
+///
+/// A Postgres that is stopped ends only when everybody whom it turns away has said who he is, or this time is over: a
+/// connection that stands still says nothing.
+const POSTGRES_SETTINGS: &[&str] = &["max_wal_size=512MB", "authentication_timeout=5s"];
 /// How far a server's own wall clock jumps at most, in seconds.
 const SERVER_STEP: usize = 3_600;
 /// How far the shared wall clock jumps forwards and backwards at most, in seconds. Backwards less: a server whose
@@ -94,10 +97,7 @@ impl Stage {
         if let Err(error) = can_limit_descriptors() {
             lend(&[Kind::ExhaustDescriptors], error);
         }
-        let environment = shared_clock
-            .iter()
-            .flat_map(WallClock::environment_without_threads)
-            .collect();
+        let environment = shared_clock.iter().flat_map(WallClock::environment).collect();
         let cluster = Cluster::create(home.path(), &folder, environment, POSTGRES_SETTINGS).await?;
         let fleet = Fleet::start(
             plan.servers,
