@@ -36,8 +36,6 @@ const CACHED: u64 = 10_000;
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// How long it is remembered that a name does not exist: less than the first retry waits (D4).
 const MISSING_REMEMBERED: Duration = Duration::from_secs(2);
-/// How often a lookup is made that fails after a lack of descriptors and before any lookup has worked again.
-const ASKED_AFTER_A_LACK: usize = 3;
 /// Who is asked where nothing is configured, as the machine's own resolver would.
 const UNCONFIGURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 
@@ -113,26 +111,13 @@ impl Resolver for DnsResolver {
         Box::pin(async move {
             let mut name = Name::from_ascii(host).map_err(io::Error::other)?;
             name.set_fqdn(true);
-            // That nobody answered is all that the resolver says where it had no socket to ask with, and it says so to
-            // all who asked for the same name meanwhile: who came late has missed the lack, and asks again. That there
-            // are no addresses it says as well where it could ask for those of one family alone.
-            for _ in 0..ASKED_AFTER_A_LACK {
-                let lacks = self.sockets.lacks();
-                match self.resolver.lookup_ip(name.clone()).await {
-                    Ok(found) => {
-                        self.sockets.well_since(lacks);
-                        return Ok(found.iter().collect());
-                    }
-                    Err(error) if self.sockets.are_well() => {
-                        return Err(io::Error::other(error));
-                    }
-                    Err(_) if self.sockets.lacks() != lacks => return Err(Sockets::lack()),
-                    Err(_) => {}
-                }
+            match self.resolver.lookup_ip(name).await {
+                Ok(found) => Ok(found.iter().collect()),
+                // That nobody answered is all that the resolver says where it had no socket to ask with; or, where it
+                // could ask for the addresses of one family alone, that there are none.
+                Err(error) if self.sockets.suffice() => Err(io::Error::other(error)),
+                Err(_) => Err(Sockets::lack()),
             }
-            // Nobody is to be spared for good: the next failure counts.
-            self.sockets.well_since(self.sockets.lacks());
-            Err(Sockets::lack())
         })
     }
 }

@@ -1,50 +1,49 @@
 //! The sockets that names are looked up with.
 //!
-//! Promises to count each one that could not be opened because this process, or the machine, has no descriptor left: the
-//! resolver tells such a lookup from an unanswered one in no way, and a receiver would be blamed for it.
+//! Promises to tell of a failed lookup whether it may have failed because this process, or the machine, had no descriptor
+//! left: the resolver tells such a lookup from an unanswered one in no way, and a receiver would be blamed for it. That is
+//! so not only of the one that could not open a socket. Another of the same name may be given its answer; and the resolver
+//! holds it against the server that it could not ask, and tries others, and ways that lead nowhere. So every failure counts
+//! for nothing for [`SPARED`] after a lack: a name that does not exist is postponed meanwhile like those that do.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hickory_resolver::net::runtime::{RuntimeProvider, TokioRuntimeProvider};
 use rustix::io::Errno;
 
+use crate::clock::Clock;
 use crate::engine::transport::classify::is_exhaustion;
+
+/// Longer than a lookup takes that nobody answers, however often it is repeated.
+const SPARED: Duration = Duration::from_secs(15);
 
 /// Opens sockets as the runtime does. Clones count together.
 #[derive(Clone, Default)]
 pub(super) struct Sockets {
     runtime: TokioRuntimeProvider,
-    lacks: Arc<AtomicU64>,
-    /// How many there had been before a lookup that worked.
-    overcome: Arc<AtomicU64>,
+    /// When the last one could not be opened for want of a descriptor.
+    lacked_at: Arc<Mutex<Option<Instant>>>,
     /// How many descriptors are left, where a test says so.
     #[cfg(test)]
-    left: Option<Arc<AtomicU64>>,
+    left: Option<Arc<std::sync::atomic::AtomicU64>>,
 }
 
 type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
 
 impl Sockets {
-    /// How many could not be opened so far for want of a descriptor. A lookup during which this moves may be another
-    /// one's victim: it is made again a second later, and blames nobody.
-    pub fn lacks(&self) -> u64 {
-        self.lacks.load(Ordering::Acquire)
+    /// Whether a lookup that fails now fails by itself.
+    pub fn suffice(&self) -> bool {
+        self.suffice_at(Clock::system().monotonic())
     }
 
-    /// A lookup has worked that began when there had been so many lacks.
-    pub fn well_since(&self, lacks: u64) {
-        self.overcome.fetch_max(lacks, Ordering::AcqRel);
-    }
-
-    /// Whether a lookup has worked since the last lack.
-    pub fn are_well(&self) -> bool {
-        self.lacks() == self.overcome.load(Ordering::Acquire)
+    fn suffice_at(&self, now: Instant) -> bool {
+        let lacked_at = *self.lacked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        lacked_at.is_none_or(|at| now.saturating_duration_since(at) >= SPARED)
     }
 
     /// The error of a lookup that found no descriptor.
@@ -61,14 +60,15 @@ impl Sockets {
         }
     }
 
-    fn counting<T: 'static + Send>(&self, opening: Opening<T>) -> Opening<T> {
-        let lacks = Arc::clone(&self.lacks);
+    fn watched<T: 'static + Send>(&self, opening: Opening<T>) -> Opening<T> {
+        let lacked_at = Arc::clone(&self.lacked_at);
         #[cfg(test)]
         let opening = self.while_left(opening);
         Box::pin(async move {
             opening.await.inspect_err(|error| {
                 if is_exhaustion(error) {
-                    lacks.fetch_add(1, Ordering::AcqRel);
+                    let now = Clock::system().monotonic();
+                    *lacked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
                 }
             })
         })
@@ -76,11 +76,12 @@ impl Sockets {
 
     #[cfg(test)]
     fn while_left<T: 'static + Send>(&self, opening: Opening<T>) -> Opening<T> {
+        use std::sync::atomic::Ordering::SeqCst;
         let Some(left) = self.left.clone() else {
             return opening;
         };
         Box::pin(async move {
-            let took = left.try_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+            let took = left.try_update(SeqCst, SeqCst, |left| left.checked_sub(1));
             if took.is_err() {
                 return Err(Self::lack());
             }
@@ -105,11 +106,11 @@ impl RuntimeProvider for Sockets {
         from: Option<SocketAddr>,
         within: Option<Duration>,
     ) -> Opening<Self::Tcp> {
-        self.counting(self.runtime.connect_tcp(server, from, within))
+        self.watched(self.runtime.connect_tcp(server, from, within))
     }
 
     fn bind_udp(&self, from: SocketAddr, server: SocketAddr) -> Opening<Self::Udp> {
-        self.counting(self.runtime.bind_udp(from, server))
+        self.watched(self.runtime.bind_udp(from, server))
     }
 }
 
@@ -118,24 +119,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_lack_of_descriptors_is_counted_and_nothing_else_is() {
-        let sockets = Sockets::default();
-        for (error, lacks) in [(Errno::CONNREFUSED, 0), (Errno::MFILE, 1), (Errno::NFILE, 2)] {
+    async fn a_lack_of_descriptors_spares_every_lookup_for_a_while_and_no_other_error_does() {
+        for (error, spares) in [
+            (Errno::CONNREFUSED, false),
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+        ] {
+            let sockets = Sockets::default();
             let opening: Opening<()> = Box::pin(async move { Err(error.into()) });
-            assert!(sockets.clone().counting(opening).await.is_err());
-            assert_eq!(
-                (sockets.lacks(), sockets.are_well()),
-                (lacks, lacks == 0),
-                "{error}"
-            );
+            assert!(sockets.clone().watched(opening).await.is_err());
+            assert_eq!(sockets.suffice(), !spares, "{error}");
+            let lacked_at = *sockets.lacked_at.lock().unwrap();
+            if let Some(at) = lacked_at {
+                assert!(!sockets.suffice_at(at + SPARED - Duration::from_nanos(1)));
+                assert!(sockets.suffice_at(at + SPARED));
+            }
         }
+        let sockets = Sockets::default();
         let opening: Opening<()> = Box::pin(async { Ok(()) });
-        assert!(sockets.counting(opening).await.is_ok());
-        assert_eq!(sockets.lacks(), 2);
-        sockets.well_since(1);
-        assert!(!sockets.are_well());
-        sockets.well_since(2);
-        assert!(sockets.are_well());
+        assert!(sockets.watched(opening).await.is_ok());
+        assert!(sockets.suffice());
         assert!(is_exhaustion(&Sockets::lack()));
     }
 }
