@@ -315,7 +315,8 @@ fn blamed(webhook: &Told) -> Vec<Breach> {
 /// Counter and bans agree with the first tries on record (B1, B2, B3).
 ///
 /// The order in which servers settled is not on record, so a failure that ended in a ban may have counted towards it,
-/// and one that ended after it too if it was settled before it began. Without a ban there is nothing to allow for.
+/// and one that ended after it too if it was settled before the one that made it: by another server, or by a clock that
+/// was ahead. Without a ban there is nothing to allow for.
 fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
     let failed: Vec<Timestamp> = webhook
         .deliveries
@@ -355,7 +356,7 @@ fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
         }
         let so_far = failed
             .iter()
-            .filter(|at| **at < after(*start, numbers.ban))
+            .filter(|at| **at < after(*start, numbers.ban + numbers.apart))
             .count();
         if so_far < (place + 1) * numbers.threshold as usize {
             wrong(Wrong::Ban, format!("too few failures for {} bans", place + 1));
