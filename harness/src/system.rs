@@ -137,13 +137,19 @@ pub fn waits_in(process: u32) -> String {
         told("wchan"),
         told("syscall").trim()
     );
-    let children = told(&format!("task/{process}/children"));
-    for child in children
-        .split_ascii_whitespace()
-        .filter_map(|child| child.parse().ok())
-    {
-        text += "; ";
-        text += &waits_in(child);
+    // Each thread has children of its own.
+    let threads = fs::read_dir(format!("/proc/{process}/task"))
+        .into_iter()
+        .flatten();
+    for thread in threads.flatten() {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        for child in children
+            .split_ascii_whitespace()
+            .filter_map(|child| child.parse().ok())
+        {
+            text += "; ";
+            text += &waits_in(child);
+        }
     }
     text
 }
@@ -180,6 +186,18 @@ pub fn memory(process: u32, which: Resident) -> anyhow::Result<u64> {
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_process_waits_in_names_it_and_those_it_has_started() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (own, started) = (std::process::id(), child.id());
+        let told = waits_in(own);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(told.contains(&format!("({own})")), "{told}");
+        assert!(told.contains(&format!("({started})")), "{told}");
+    }
+
     #[test]
     fn a_process_is_read_whatever_its_name() {
         let line = "77 (a) (b c) S 12 1 1 0 -1 4 1 2 3 4 150 50 30 20 20 0 1 0 9 9 9";
@@ -193,8 +211,10 @@ mod tests {
     #[test]
     fn this_process_has_taken_something() {
         let this = std::process::id();
-        assert!(memory(this, Resident::Now).unwrap() > 0);
-        assert!(memory(this, Resident::Peak).unwrap() >= memory(this, Resident::Now).unwrap());
+        // In this order: other tests may take more in between.
+        let now = memory(this, Resident::Now).unwrap();
+        assert!(now > 0);
+        assert!(memory(this, Resident::Peak).unwrap() >= now);
         assert!(cpu(this).unwrap() >= 0.0);
         assert!(parent(this).unwrap().0 > 0);
     }

@@ -1,15 +1,16 @@
 //! When another group may be stored beside one that is being stored.
 //!
 //! Promises that a call which finds no group at work waits for nothing. Beside one, calls gather until there are
-//! [`ENOUGH`], since a group's statement costs nearly as much for one call as for ten; but none waits longer than
-//! [`PATIENCE`] for that: what is at work may be large. Groups that are a company's own ([`super::pace`]) do not count.
+//! [`ENOUGH`], since a group's statement costs nearly as much for one call as for ten; but never for longer than
+//! [`PATIENCE`], since what is at work may be large. What a group has no room for begins to gather anew. Groups that are a
+//! company's own ([`super::pace`]) do not count.
 
 use std::time::{Duration, Instant};
 
 /// Calls for which another group is worth its statement.
 pub(super) const ENOUGH: usize = 16;
 /// How long a call waits for others.
-pub(super) const PATIENCE: Duration = Duration::from_millis(2);
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// How many groups are at work, and since when somebody waits.
 #[derive(Debug, Default)]
