@@ -314,9 +314,8 @@ fn blamed(webhook: &Told) -> Vec<Breach> {
 
 /// Counter and bans agree with the first tries on record (B1, B2, B3).
 ///
-/// The order in which servers settled is not on record, so a failure that ended in a ban may have counted towards it,
-/// and one that ended after it too if it was settled before the one that made it: by another server, or by a clock that
-/// was ahead. Without a ban there is nothing to allow for.
+/// A ban begins with the last end of the failures that made it, in whichever order they were settled, so as many as make
+/// it had ended by then. Which of the others counted to it is not on record: without a ban there is nothing to allow for.
 fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
     let failed: Vec<Timestamp> = webhook
         .deliveries
@@ -354,10 +353,7 @@ fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
                 format!("no failed first try ended at {start}, where a ban began"),
             );
         }
-        let so_far = failed
-            .iter()
-            .filter(|at| **at < after(*start, numbers.ban + numbers.apart))
-            .count();
+        let so_far = failed.iter().filter(|at| *at <= start).count();
         if so_far < (place + 1) * numbers.threshold as usize {
             wrong(Wrong::Ban, format!("too few failures for {} bans", place + 1));
         }

@@ -45,6 +45,9 @@ pub struct Health {
     pub standing: Standing,
     /// Failed first tries since the last ban's end (B1, B3).
     pub ban_counter: i32,
+    /// The latest end among those the counter holds, whenever each was settled: where the ban of the last one begins
+    /// (B2). Means nothing at counter 0.
+    pub last_counted_at: Option<Timestamp>,
     /// How many bans there have been; names the current or last one. 0 before the first.
     pub ban_episode: i32,
     /// When the current or last ban began.

@@ -56,7 +56,7 @@ pub struct Judged {
 pub enum Transition {
     /// The counter reached its threshold (B2).
     BanStarted {
-        /// The end of the failed first try that was one too many.
+        /// The latest end among the failed first tries that made it.
         at: Timestamp,
         /// The first moment after the ban (T2).
         until: Timestamp,
@@ -308,22 +308,26 @@ fn end_ban(health: &mut Health, at: Timestamp) -> Option<Transition> {
 }
 
 /// A failed first try counts (B1), unless it ended in or before the current or last ban: that one has had its
-/// ten, and a straggler's failure neither prolongs it nor weighs on what comes after (B5, B6).
+/// ten, and a straggler's failure neither prolongs it nor weighs on what comes after (B5, B6). The ban begins with
+/// the last end of its ten (B2), which is not the one that was settled last where workers settle out of order.
 fn count(health: &mut Health, at: Timestamp, settings: &PolicySettings) -> Option<Transition> {
     if in_or_before_last_ban(health, at) {
         return None;
     }
+    let earlier = health.last_counted_at.filter(|_| health.ban_counter > 0);
+    let last = earlier.map_or(at, |earlier| earlier.max(at));
     health.ban_counter = health.ban_counter.saturating_add(1);
+    health.last_counted_at = Some(last);
     if i64::from(health.ban_counter) < i64::from(settings.ban_threshold) {
         return None;
     }
-    let until = after(at, settings.ban_duration);
+    let until = after(last, settings.ban_duration);
     health.ban_episode += 1;
-    health.ban_started_at = Some(at);
+    health.ban_started_at = Some(last);
     health.banned_until = Some(until);
     health.ban_open = true;
     Some(Transition::BanStarted {
-        at,
+        at: last,
         until,
         episode: health.ban_episode,
     })

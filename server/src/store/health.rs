@@ -22,8 +22,8 @@ use crate::model::webhook::{RemoveReason, Webhook};
 /// The columns [`HealthRow`] reads, of a table or alias `h`.
 macro_rules! health_columns {
     () => {
-        "h.ban_counter, h.ban_episode, h.ban_started_at, h.banned_until, h.ban_open, h.failing_since, \
-         h.window_episode, h.warnings_given, h.window_floor"
+        "h.ban_counter, h.last_counted_at, h.ban_episode, h.ban_started_at, h.banned_until, h.ban_open, \
+         h.failing_since, h.window_episode, h.warnings_given, h.window_floor"
     };
 }
 pub(crate) use health_columns;
@@ -33,6 +33,8 @@ pub(crate) use health_columns;
 pub struct HealthRow {
     #[diesel(sql_type = Integer)]
     ban_counter: i32,
+    #[diesel(sql_type = MaybeAt)]
+    last_counted_at: Option<Time>,
     #[diesel(sql_type = Integer)]
     ban_episode: i32,
     #[diesel(sql_type = MaybeAt)]
@@ -61,6 +63,7 @@ impl HealthRow {
                 (false, false) => Standing::Live,
             },
             ban_counter: self.ban_counter,
+            last_counted_at: maybe_timestamp(self.last_counted_at),
             ban_episode: self.ban_episode,
             ban_started_at: maybe_timestamp(self.ban_started_at),
             banned_until: maybe_timestamp(self.banned_until),
@@ -104,11 +107,12 @@ update webhook_health as h
 set ban_counter = u.ban_counter, ban_episode = u.ban_episode, ban_started_at = u.ban_started_at,
     banned_until = u.banned_until, ban_open = u.ban_open, failing_since = u.failing_since,
     window_episode = u.window_episode, warnings_given = u.warnings_given, window_floor = u.window_floor,
-    next_transition_at = u.next_at
+    next_transition_at = u.next_at, last_counted_at = u.last_counted_at
 from unnest($1::int[], $2::uuid[], $3::int[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::boolean[],
-            $8::timestamptz[], $9::int[], $10::smallint[], $11::timestamptz[], $12::timestamptz[])
+            $8::timestamptz[], $9::int[], $10::smallint[], $11::timestamptz[], $12::timestamptz[],
+            $13::timestamptz[])
      as u(lane, webhook, ban_counter, ban_episode, ban_started_at, banned_until, ban_open, failing_since,
-          window_episode, warnings_given, window_floor, next_at)
+          window_episode, warnings_given, window_floor, next_at, last_counted_at)
 where h.lane = u.lane and h.webhook = u.webhook";
 
 /// A notice that exists already is this very transition, written before. `$9` is null where no endpoint is to get them;
@@ -312,6 +316,7 @@ pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) 
         )
         .bind::<Array<MaybeAt>, _>(of(|health| health.window_floor))
         .bind::<Array<MaybeAt>, _>(rows.iter().map(|(_, next)| maybe_time(*next)).collect::<Vec<_>>())
+        .bind::<Array<MaybeAt>, _>(of(|health| health.last_counted_at))
         .execute(conn)
         .await?;
     Ok(())

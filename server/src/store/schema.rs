@@ -97,5 +97,6 @@ table! {
         warnings_given -> SmallInt,
         window_floor -> Nullable<Timestamptz>,
         next_transition_at -> Nullable<Timestamptz>,
+        last_counted_at -> Nullable<Timestamptz>,
     }
 }

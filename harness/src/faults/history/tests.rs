@@ -278,10 +278,9 @@ fn a_ban_has_its_failures_and_the_counter_starts_anew_after_it() {
     assert_eq!(banned(&[1, 2, 3, 7], 2, &[3], false), [Wrong::Counter]);
     assert_eq!(banned(&[1, 2, 3], 2, &[3], true), [Wrong::Counter]);
     assert_eq!(banned(&[1, 3], 0, &[3], false), [Wrong::Ban]);
-    assert_eq!(banned(&[1, 2, 3], 0, &[2], false), []);
-    assert_eq!(banned(&[1, 2, 4], 0, &[3], false), [Wrong::Ban]);
-    assert_eq!(banned(&[3, 6, 6], 0, &[3], false), []);
-    assert_eq!(banned(&[3, 6, 7], 0, &[3], false), [Wrong::Ban]);
+    assert_eq!(banned(&[1, 2, 3], 0, &[2], false), [Wrong::Ban]);
+    assert_eq!(banned(&[1, 2, 2, 4], 0, &[3], false), [Wrong::Ban]);
+    assert_eq!(banned(&[3, 6, 6], 0, &[3], false), [Wrong::Ban]);
     assert_eq!(banned(&[1, 2, 3, 4, 5, 5], 0, &[3, 5], false), [Wrong::Ban]);
 }
 

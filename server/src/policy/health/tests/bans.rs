@@ -36,6 +36,27 @@ fn b2_the_tenth_failed_first_try_bans_for_30_minutes_from_its_end() {
 }
 
 #[test]
+fn b2_a_ban_begins_with_the_last_end_of_its_ten_whichever_is_settled_last() {
+    let mut row = Row::default();
+    row.fail_firsts(9, 7 * SECOND).record(failed(1, 3 * SECOND));
+    let started = Transition::BanStarted {
+        at: at(7 * SECOND),
+        until: at(7 * SECOND + 30 * MINUTE),
+        episode: 1,
+    };
+    assert_eq!(row.steps.last(), Some(&started));
+}
+
+#[test]
+fn b2_what_a_reset_counter_no_longer_holds_dates_no_ban() {
+    let mut row = Row::default();
+    row.settings.success_resets_counter = true;
+    row.fail_firsts(9, 7 * SECOND).record(succeeded(8 * SECOND));
+    row.fail_firsts(10, 3 * SECOND);
+    assert_eq!(row.health.ban_started_at, Some(at(3 * SECOND)));
+}
+
+#[test]
 fn b3_a_success_does_not_reset_the_counter() {
     let mut row = Row::default();
     row.fail_firsts(9, 0).record(succeeded(SECOND));

@@ -208,6 +208,7 @@ proptest! {
             let (Row { health: h, .. }, _) = play(&history[..length]);
             prop_assert!((0..=10).contains(&h.ban_counter));
             prop_assert_eq!(h.ban_open, h.ban_counter == 10);
+            prop_assert!(!h.ban_open || h.ban_started_at == h.last_counted_at);
             prop_assert_eq!(h.ban_started_at.is_none(), h.banned_until.is_none());
             prop_assert_eq!(h.ban_episode == 0, h.banned_until.is_none());
             prop_assert!(h.ban_started_at.zip(h.banned_until).is_none_or(|(start, until)| start < until));
@@ -233,7 +234,8 @@ proptest! {
         prop_assert!(row.steps.iter().position(is_removal).is_none_or(|removal| removal == last));
     }
 
-    /// B6: whichever worker settles first, a burst makes the same single ban and the same window.
+    /// B2, B6: whichever worker settles first, a burst makes one ban and the same window, and no failure that made the
+    /// ban ended after it began.
     #[test]
     fn the_order_of_settling_a_burst_does_not_matter(
         ends in prop::collection::vec(0..30 * MINUTE, 0..40).prop_shuffle(),
@@ -245,6 +247,8 @@ proptest! {
         prop_assert_eq!(row.health.ban_episode, i32::from(ends.len() >= 10));
         prop_assert_eq!(row.health.ban_counter, i32::try_from(ends.len().min(10)).unwrap());
         prop_assert_eq!(row.health.failing_since, ends.iter().min().copied().map(at));
+        let counted = ends.get(..10).and_then(|made_it| made_it.iter().max());
+        prop_assert_eq!(row.health.ban_started_at, counted.copied().map(at));
     }
 
     #[test]

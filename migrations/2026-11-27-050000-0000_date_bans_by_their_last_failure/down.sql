@@ -1,0 +1,1 @@
+alter table webhook_health drop column last_counted_at;
