@@ -80,6 +80,13 @@ pub(super) struct Group {
     door: Arc<Door>,
 }
 
+impl Group {
+    /// Whether it is of a company that publishes in bulk beside others.
+    pub fn is_apart(&self) -> bool {
+        self.apart.is_some()
+    }
+}
+
 impl Door {
     /// Open, with nobody waiting.
     pub fn new(share: Share, clock: Clock) -> Self {

@@ -2,8 +2,9 @@
 //!
 //! Promises that a company which publishes in bulk beside such others has groups of its own, one at a time, of [`BULK`]
 //! events or one call, so that nobody else waits for what is stored of it; and that it rests after each [`REST`] times as
-//! long as the group took: it has at most a tenth of a committer's time then, in short bursts, and leaves the processors
-//! room for the others. Where nobody publishes but in bulk, nobody rests.
+//! long as the group took. Its committer stores such a group in portions with breaths between them, which count as time
+//! that it took: so it has less than a tenth of a committer's work, in bursts of about a millisecond, and leaves the
+//! processors room for the others. Where nobody publishes but in bulk, nobody rests.
 //!
 //! The measure is time, not a number of events: a database that is slower or a fan-out that is larger makes a flood
 //! slower by itself. Does not promise anything about what was published before: that is the queue's.
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::model::ids::CompanyId;
 
 /// How often the time of a group its company rests.
-pub(super) const REST: u32 = 9;
+pub(super) const REST: u32 = 3;
 /// Events of one company that wait from which on it publishes in bulk, and past which it has no second call in a group.
 pub(super) const BULK: usize = 64;
 /// How long others count after a call of theirs.
