@@ -218,8 +218,7 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach>
     let before_failed = before.iter().all(|attempt| !won(attempt.http_status));
     let last_won = last.is_some_and(|attempt| won(attempt.http_status));
     let in_a_ban = || {
-        // A ban that began before the publication's commit takes it too (B4: not yet started).
-        let ended = after(delivery.finished_at.unwrap_or(Timestamp::MIN), numbers.apart);
+        let ended = delivery.finished_at.unwrap_or(Timestamp::MIN);
         let ban = |start: &Timestamp| {
             *start <= ended && delivery.created_at < after(*start, numbers.ban + numbers.apart)
         };

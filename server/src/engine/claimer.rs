@@ -159,7 +159,7 @@ async fn end_unsent(
         status,
         reason,
         ban_episode,
-        ..
+        at,
     } = *then
     else {
         return Ok(());
@@ -168,6 +168,7 @@ async fn end_unsent(
         status,
         reason,
         ban_episode,
+        at,
     };
     loop {
         let ended = claim::drop_unsent(conn, webhook, unsent, now, shared.node(), UNSENT).await?;

@@ -268,11 +268,15 @@ impl Shared {
 pub(super) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Then> {
     use crate::model::delivery::{DeliveryReason, DeliveryStatus};
     match verdict {
-        Verdict::Lose { reason, ban_episode } => Some(Then::Drop {
+        Verdict::Lose {
+            reason,
+            ban_episode,
+            at,
+        } => Some(Then::Drop {
             status: DeliveryStatus::Lost,
             reason,
             ban_episode,
-            at: now,
+            at,
         }),
         Verdict::Cancel => Some(Then::Drop {
             status: DeliveryStatus::Cancelled,

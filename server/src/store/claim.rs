@@ -83,7 +83,7 @@ with picked as (
     returning d.event, d.generation, d.company, d.created_at
 ), dropped as (
     insert into outcomes as o (lane, webhook, event, generation, company, created_at, at, status, reason, ban_episode)
-    select $1, $2, event, generation, company, created_at, $3, $7, $8, $9 from gone
+    select $1, $2, event, generation, company, created_at, $10, $7, $8, $9 from gone
 ), tallied as (
     insert into tallies as t (lane, node, accepted, succeeded, failed, lost, cancelled)
     select $1, $5, 0, 0, 0, case $7::smallint when 3 then count(*) else 0 end,
@@ -252,6 +252,8 @@ pub struct Unsent {
     pub reason: DeliveryReason,
     /// The ban they fell in, if it was one.
     pub ban_episode: Option<i32>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Ends up to `limit` deliveries of a webhook without sending them; answers how many.
@@ -276,6 +278,7 @@ pub async fn drop_unsent(
         .bind::<SmallInt, _>(unsent.status.code())
         .bind::<SmallInt, _>(unsent.reason.code())
         .bind::<Nullable<Integer>, _>(unsent.ban_episode)
+        .bind::<At, _>(time(unsent.at))
         .load(conn)
         .await?;
     Ok(rows.len())

@@ -46,6 +46,18 @@ pub struct Room<'a> {
     pub full: &'a [WebhookId],
 }
 
+impl<'a> Room<'a> {
+    /// What is left of it once so many rows are leased, of so many events: each may have taken one of every webhook.
+    pub fn after(&self, leased: usize, events: usize) -> Room<'a> {
+        let less = |room: i64, by: usize| room.saturating_sub(i64::try_from(by).unwrap_or(i64::MAX)).max(0);
+        Room {
+            total: less(self.total, leased),
+            per_webhook: less(self.per_webhook, events),
+            ..*self
+        }
+    }
+}
+
 /// What became of one delivery at publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -90,7 +102,7 @@ with draft as materialized (
     select d.n, d.lane, d.id as event, d.company, d.accepted_at, w.id as webhook,
            case when w.paused_at is not null then 3::smallint
                 when h.banned_until > $22 then 2::smallint end as lost,
-           h.ban_episode
+           h.ban_episode, greatest($22, h.ban_started_at) as lost_at
     from draft d
     left join webhooks w on w.lane = d.lane and w.company = d.company and w.removed_at is null
               and case w.version when 1 then d.v1 else d.v2 end is not null
@@ -124,7 +136,8 @@ with draft as materialized (
     from ranked where lost is null
 ), lost as (
     insert into outcomes as o (lane, webhook, event, generation, company, created_at, at, status, reason, ban_episode)
-    select lane, webhook, event, 0, company, accepted_at, $22, 3, lost, case lost when 2 then ban_episode end
+    select lane, webhook, event, 0, company, accepted_at, case lost when 2 then lost_at else $22 end, 3, lost,
+           case lost when 2 then ban_episode end
     from ranked where lost is not null
 ), tallied as (
     insert into tallies as t (lane, node, accepted, succeeded, failed, lost, cancelled)

@@ -57,6 +57,8 @@ pub enum Verdict {
         reason: DeliveryReason,
         /// The ban it fell in.
         ban_episode: Option<i32>,
+        /// When: now, or where another worker's clock is ahead and dated the ban, with the ban's beginning.
+        at: Timestamp,
     },
     /// The webhook is removed: the delivery is cancelled (R3, W8).
     Cancel,
@@ -156,11 +158,13 @@ pub fn verdict(
         Verdict::Lose {
             reason: DeliveryReason::Paused,
             ban_episode: None,
+            at: now,
         }
     } else if health.banned_until.is_some_and(|until| due_at < until) {
         Verdict::Lose {
             reason: DeliveryReason::Banned,
             ban_episode: Some(health.ban_episode),
+            at: health.ban_started_at.map_or(now, |start| start.max(now)),
         }
     } else {
         Verdict::Attempt

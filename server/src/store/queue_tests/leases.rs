@@ -140,6 +140,7 @@ async fn cancelling_takes_what_is_due_later_but_not_what_is_held() {
         status: DeliveryStatus::Cancelled,
         reason: DeliveryReason::WebhookRemoved,
         ban_episode: None,
+        at: later(1),
     };
     assert_eq!(
         claim::drop_unsent(conn, (lane(), id), cancel, later(1), ME, 10)

@@ -143,6 +143,46 @@ async fn a_publication_is_lost_for_the_banned_and_the_paused_and_nothing_to_the_
     assert_eq!(assert_conserved(conn).await.lost, 2);
 }
 
+/// B4: what a ban takes is lost within it, also where the clock that dated the ban is ahead of the publication's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_publication_loses_to_a_ban_is_dated_within_it() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    for began in [later(-1), later(1)] {
+        let ban = format!(
+            "webhook_health set ban_episode = 1, ban_started_at = '{began}', banned_until = '{}', ban_open = true
+             where webhook",
+            later(60)
+        );
+        webhook(conn, &ban).await;
+    }
+    assert_eq!(
+        publish(conn, &[event(EventAction::Create, "deal", None)], 10)
+            .await
+            .len(),
+        2
+    );
+    let at = |at: Timestamp| format!("outcomes where reason = 2 and at = '{at}'");
+    assert_eq!(count(conn, &at(now())).await, 1);
+    assert_eq!(count(conn, &at(later(1))).await, 1);
+}
+
+#[test]
+fn what_is_stored_before_takes_room_from_what_comes_after() {
+    let room = Room {
+        total: 5,
+        per_webhook: 3,
+        ..with_room(0)
+    };
+    let left = |leased, events| {
+        let left = room.after(leased, events);
+        (left.total, left.per_webhook)
+    };
+    assert_eq!(left(0, 0), (5, 3));
+    assert_eq!(left(2, 1), (3, 2));
+    assert_eq!((left(5, 3), left(6, 4)), ((0, 0), (0, 0)));
+}
+
 /// E1: a key is taken once, read by whoever comes second, and free again when it has expired.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_stands_for_its_first_event_until_it_expires() {

@@ -49,11 +49,13 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
         status: DeliveryStatus::Lost,
         reason: DeliveryReason::Banned,
         ban_episode: Some(1),
+        at: now(),
     };
     let cancelled = Unsent {
         status: DeliveryStatus::Cancelled,
         reason: DeliveryReason::WebhookRemoved,
         ban_episode: None,
+        at: now(),
     };
     // Without statistics a webhook is thought to be owed next to nothing, and all of that is looked through: until the queue
     // has been analyzed for the first time, which its first thousands of rows bring about.

@@ -117,20 +117,42 @@ fn b4_what_was_due_before_the_end_of_the_ban_is_lost_whenever_a_worker_gets_to_i
     let mut row = Row::default();
     row.fail_firsts(10, MINUTE);
     let end = 31 * MINUTE;
-    let lost = Verdict::Lose {
+    let lost = |micros| Verdict::Lose {
         reason: DeliveryReason::Banned,
         ban_episode: Some(1),
+        at: at(micros),
     };
     assert_eq!(
         row.verdict(0, MINUTE),
-        lost,
+        lost(MINUTE),
         "due before the ban, not yet started"
     );
-    assert_eq!(row.verdict(end - 1, end - 1), lost, "due in the ban");
-    assert_eq!(row.verdict(end - 1, end + HOUR), lost, "got to after the ban");
+    assert_eq!(row.verdict(end - 1, end - 1), lost(end - 1), "due in the ban");
+    assert_eq!(
+        row.verdict(end - 1, end + HOUR),
+        lost(end + HOUR),
+        "got to after the ban"
+    );
     row.advance(end + HOUR);
-    assert_eq!(row.verdict(end - 1, end + HOUR), lost, "got to after the sweeper");
+    assert_eq!(
+        row.verdict(end - 1, end + HOUR),
+        lost(end + HOUR),
+        "got to after the sweeper"
+    );
     assert_eq!(row.verdict(end, end), Verdict::Attempt, "T2: due at the end");
+}
+
+#[test]
+fn b4_what_a_ban_takes_is_lost_within_it_by_a_clock_that_is_behind_too() {
+    let mut row = Row::default();
+    row.fail_firsts(10, MINUTE);
+    let lost = Verdict::Lose {
+        reason: DeliveryReason::Banned,
+        ban_episode: Some(1),
+        at: at(MINUTE),
+    };
+    assert_eq!(row.verdict(MINUTE - 1, MINUTE - 1), lost);
+    assert_eq!(row.verdict(MINUTE - 1, MINUTE), lost);
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn w13_removed_goes_before_paused_before_banned() {
     let paused = Verdict::Lose {
         reason: DeliveryReason::Paused,
         ban_episode: None,
+        at: at(0),
     };
     assert_eq!(row.verdict(0, 0), paused);
     let removed = Some((at(0), RemoveReason::DeletedByUser));
