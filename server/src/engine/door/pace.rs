@@ -3,8 +3,8 @@
 //! Promises that a company which publishes in bulk beside such others has groups of its own, one at a time, of [`BULK`]
 //! events or one call, so that nobody else waits for what is stored of it; and that it rests after each [`REST`] times as
 //! long as the group took. Its committer stores such a group in portions with breaths between them, which count as time
-//! that it took: so it has less than a tenth of a committer's work, in bursts of about a millisecond, and leaves the
-//! processors room for the others. Where nobody publishes but in bulk, nobody rests.
+//! that it took: so it has at most a quarter of a committer's time, where the fan-out is small mostly breaths between bursts
+//! of about a millisecond, and leaves the processors room for the others. Where nobody publishes but in bulk, nobody rests.
 //!
 //! The measure is time, not a number of events: a database that is slower or a fan-out that is larger makes a flood
 //! slower by itself. Does not promise anything about what was published before: that is the queue's.
