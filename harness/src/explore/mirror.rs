@@ -56,6 +56,8 @@ pub struct Mirror {
     pub ended: BTreeMap<String, (u8, Timestamp, bool)>,
     /// How many attempts of each event have ended.
     pub counted: BTreeMap<String, u8>,
+    /// Attempts that were answered in the instant in which all servers crashed, and may never have been recorded (D6).
+    pub cut_off: BTreeSet<(String, u8)>,
     /// Events owed to it, and when they were published.
     pub owed: BTreeMap<String, Timestamp>,
     /// Its user or somebody else has made it so that nothing may be sent.
@@ -87,6 +89,7 @@ impl Mirror {
             on_the_wire: BTreeMap::new(),
             ended: BTreeMap::new(),
             counted: BTreeMap::new(),
+            cut_off: BTreeSet::new(),
             owed: BTreeMap::new(),
             silent: false,
             bans: BTreeSet::new(),

@@ -399,6 +399,7 @@ impl<'w> Story<'w> {
         for mirror in &mut self.mirrors {
             // What was answered this moment stays: whether it was recorded or is tried again, it ends this moment.
             mirror.on_the_wire.retain(|_, attempt| attempt.status.is_some());
+            mirror.cut_off.extend(mirror.on_the_wire.keys().cloned());
         }
         self.world.advance(down).await;
         for _ in 0..servers {

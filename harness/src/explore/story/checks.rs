@@ -215,7 +215,12 @@ fn is_accounted_for(delivery: &Delivery, mirror: &Mirror) -> bool {
         .states
         .iter()
         .any(|state| matches!(state.standing, Standing::Removed { .. }));
-    let attempts = delivery.attempts.len() == usize::from(counted);
+    let recorded = delivery.attempts.len() == usize::from(counted)
+        // Answered as all servers crashed, by which others' failures began a ban: it is not tried again (D6, B4).
+        || (mirror.cut_off.contains(&(event.clone(), counted))
+            && delivery.attempts.len() + 1 == usize::from(counted)
+            && delivery.reason.as_deref() == Some("BANNED")
+            && delivery.finished_at == mirror.ended.get(event).map(|(_, at, _)| *at));
     let ended = match delivery.status.as_str() {
         "SUCCEEDED" => last == Some(true),
         "FAILED" => counted == 4 && last == Some(false),
@@ -225,5 +230,5 @@ fn is_accounted_for(delivery: &Delivery, mirror: &Mirror) -> bool {
         "PENDING" => last != Some(true) && !removed,
         _ => false,
     };
-    attempts && ended
+    recorded && ended
 }
