@@ -57,6 +57,7 @@ use std::time::Duration;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method};
 use axum::response::Response;
+use async_graphql::ValidationMode;
 use axum::routing::get;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -79,7 +80,8 @@ const PREFLIGHT_KEPT: Duration = Duration::from_secs(3600);
 /// Everything that is served over HTTP.
 pub fn router(services: Arc<Services>) -> Router {
     let endpoint = Endpoint {
-        schema: schema::build(&services.settings.api),
+        schema: schema::build(&services.settings.api, ValidationMode::Strict),
+        schema_of_valid: schema::build(&services.settings.api, ValidationMode::Fast),
         services: services.clone(),
         rates: Arc::new(Rates::new(&services.settings.api)),
         admission: Admission::new(&services.settings.api),

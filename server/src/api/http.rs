@@ -29,7 +29,7 @@ use super::document;
 use super::error::{ApiError, ErrorCode, retry_after_of};
 pub use super::operation::{Admitted, Posted, admit, execute};
 use super::operation::{refused as unadmitted, run};
-use super::parsed::ParsedDocuments;
+use super::parsed::{Known, ParsedDocuments};
 use super::rates::Rates;
 use super::schema::ApiSchema;
 use super::sse;
@@ -41,8 +41,10 @@ const UNAVAILABLE_FOR: u64 = 1;
 /// What the endpoint works with.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// The schema.
+    /// The schema, which looks at all the rules.
     pub schema: ApiSchema,
+    /// The same, for documents that were found to keep them.
+    pub schema_of_valid: ApiSchema,
     /// The services.
     pub services: Arc<Services>,
     /// How often callers may ask.
@@ -51,6 +53,17 @@ pub struct Endpoint {
     pub admission: Admission,
     /// Documents that were parsed before.
     pub parsed: Arc<ParsedDocuments>,
+}
+
+impl Endpoint {
+    /// The schema that a document is executed by.
+    pub fn schema_for(&self, known: Option<&Known>) -> &ApiSchema {
+        if known.is_some_and(Known::is_valid) {
+            &self.schema_of_valid
+        } else {
+            &self.schema
+        }
+    }
 }
 
 /// Why a request is answered without an execution.

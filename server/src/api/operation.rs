@@ -20,6 +20,7 @@ use super::document;
 use super::error::{ApiError, Result};
 use super::http::Endpoint;
 use super::loaders;
+use super::parsed::Known;
 use super::persisted::Named;
 use super::rates::{Allowance, Purpose};
 
@@ -108,6 +109,8 @@ pub struct Admitted {
     pub allowance: Option<Allowance>,
     /// The room that it takes until it is answered.
     pub place: Option<Place>,
+    /// Its document, if that is kept.
+    known: Option<Arc<Known>>,
 }
 
 /// Checks a request, and counts it.
@@ -132,7 +135,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         Ok((found, known)) => {
             let mut request = Request::new(&*found.text);
             if let Some(known) = known {
-                request.set_parsed_query((**known).clone());
+                request.set_parsed_query(known.document().clone());
             }
             request
         }
@@ -148,7 +151,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         .rates
         .take(&session, purpose, services.clock.monotonic())
         .map_err(ApiError::rate_limited)?;
-    let (found, known) = found?;
+    let (found, mut known) = found?;
     let place = match purpose {
         Purpose::Publishing => {
             let admitted = endpoint.admission.call(posted.place);
@@ -159,8 +162,11 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
     if let Ok(document) = request.parsed_query() {
         services.documents.keep(&found);
         if known.is_none() {
-            endpoint.parsed.keep(&found.text, document);
+            known = endpoint.parsed.keep(&found.text, document);
         }
+    }
+    if let Some(known) = &known {
+        request = request.data(known.clone());
     }
     request = request
         .variables(Variables::from_json(variables.into()))
@@ -174,6 +180,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         kind,
         allowance,
         place,
+        known,
     })
 }
 
@@ -215,6 +222,7 @@ pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStrea
         kind,
         allowance,
         place,
+        known,
     } = match admit(endpoint, session, posted) {
         Ok(admitted) => admitted,
         Err(error) => return stream::once(ready(Answer::Refused(vec![error.into_server_error()]))).boxed(),
@@ -222,7 +230,7 @@ pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStrea
     let source = Source::default();
     let gathering = loaders::gathering(&endpoint.services);
     let request = request.data(source.clone()).data(gathering.clone());
-    let answers = gathering.stream(endpoint.schema.execute_stream(request));
+    let answers = gathering.stream(endpoint.schema_for(known.as_deref()).execute_stream(request));
     // Of a subscription the limits were counted once, when it began: later events have nothing to say of them.
     let allowance = allowance.filter(|_| kind != OperationType::Subscription);
     let endpoint = endpoint.clone();
@@ -252,10 +260,12 @@ pub async fn run(endpoint: &Endpoint, admitted: Admitted) -> Response {
         request,
         allowance,
         place: _until_the_end,
+        known,
         ..
     } = admitted;
     let gathering = loaders::gathering(&endpoint.services);
-    let executed = endpoint.schema.execute(request.data(gathering.clone()));
+    let schema = endpoint.schema_for(known.as_deref());
+    let executed = schema.execute(request.data(gathering.clone()));
     let response = gathering.run(executed).await;
     with_allowance(endpoint, response, allowance.as_ref())
 }

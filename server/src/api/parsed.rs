@@ -1,17 +1,53 @@
 //! Documents that were parsed before: clients send the same few over and over.
 //!
-//! Promises that what is found is what the text parses to, checked as any other, and that as much is kept as
-//! [`MOST_DOCUMENTS`] and [`MOST_BYTES`] say: past it everything is forgotten, which costs a parsing each.
+//! Promises that what is found is what the text parses to, and that as much is kept as [`MOST_DOCUMENTS`] and
+//! [`MOST_BYTES`] say: past it everything is forgotten, which costs a parsing each. Remembers of each whether all the rules
+//! of GraphQL were found to hold, since they are about the text alone; what depends on variables is checked each time.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_graphql::parser::types::ExecutableDocument;
+use async_graphql::parser::types::{ExecutableDocument, OperationDefinition};
 
 /// Documents kept.
 pub const MOST_DOCUMENTS: usize = 1_000;
 /// Bytes of their texts. Parsed, a text takes some thirty times as much.
 pub const MOST_BYTES: usize = 512 * 1024;
+
+/// A document that was parsed before.
+#[derive(Debug)]
+pub struct Known {
+    document: ExecutableDocument,
+    is_valid: AtomicBool,
+}
+
+impl Known {
+    /// What its text was parsed to.
+    pub fn document(&self) -> &ExecutableDocument {
+        &self.document
+    }
+
+    /// Whether the rules need not be looked at again.
+    pub fn is_valid(&self) -> bool {
+        self.is_valid.load(Ordering::Acquire)
+    }
+
+    /// The rules were found to hold. Not remembered where they may hold once and not another time: of several operations
+    /// some look at the one that is asked for only, and a null in place of a default is judged by where it stands.
+    pub fn found_valid(&self) {
+        let mut operations = self.document.operations.iter();
+        let has_defaults = |operation: &OperationDefinition| {
+            let mut variables = operation.variable_definitions.iter();
+            variables.any(|variable| variable.node.default_value.is_some())
+        };
+        if let (Some((_, operation)), None) = (operations.next(), operations.next())
+            && !has_defaults(&operation.node)
+        {
+            self.is_valid.store(true, Ordering::Release);
+        }
+    }
+}
 
 /// Documents by their text.
 #[derive(Default)]
@@ -19,32 +55,33 @@ pub struct ParsedDocuments(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    documents: HashMap<Arc<str>, Arc<ExecutableDocument>>,
+    documents: HashMap<Arc<str>, Arc<Known>>,
     bytes: usize,
 }
 
 impl ParsedDocuments {
     /// What this text was parsed to.
-    pub fn get(&self, text: &str) -> Option<Arc<ExecutableDocument>> {
+    pub fn get(&self, text: &str) -> Option<Arc<Known>> {
         self.kept().documents.get(text).cloned()
     }
 
     /// Keeps what a text was parsed to, unless it is larger than all together may be.
-    pub fn keep(&self, text: &Arc<str>, document: &ExecutableDocument) {
+    pub fn keep(&self, text: &Arc<str>, document: &ExecutableDocument) -> Option<Arc<Known>> {
         if text.len() > MOST_BYTES {
-            return;
+            return None;
         }
+        let known = Arc::new(Known {
+            document: document.clone(),
+            is_valid: AtomicBool::new(false),
+        });
         let mut kept = self.kept();
         if kept.documents.len() >= MOST_DOCUMENTS || kept.bytes + text.len() > MOST_BYTES {
             *kept = Kept::default();
         }
-        if kept
-            .documents
-            .insert(text.clone(), Arc::new(document.clone()))
-            .is_none()
-        {
+        if kept.documents.insert(text.clone(), known.clone()).is_none() {
             kept.bytes += text.len();
         }
+        Some(known)
     }
 
     /// Whoever panicked held it for a look-up: nothing is half done.
@@ -59,8 +96,8 @@ mod tests {
 
     use super::*;
 
-    fn keep(parsed: &ParsedDocuments, text: &str) {
-        parsed.keep(&text.into(), &parse_query(text).unwrap());
+    fn keep(parsed: &ParsedDocuments, text: &str) -> Option<Arc<Known>> {
+        parsed.keep(&text.into(), &parse_query(text).unwrap())
     }
 
     #[test]
@@ -70,11 +107,28 @@ mod tests {
         keep(&parsed, "{ a }");
         let found = parsed.get("{ a }").unwrap();
         assert_eq!(
-            format!("{found:?}"),
+            format!("{:?}", found.document()),
             format!("{:?}", parse_query("{ a }").unwrap())
         );
         assert!(parsed.get("{ b }").is_none());
         assert_eq!(parsed.kept().bytes, 5);
+    }
+
+    #[test]
+    fn a_document_of_one_operation_without_defaults_is_remembered_to_be_valid() {
+        let parsed = ParsedDocuments::default();
+        for (text, remembered) in [
+            ("{ a }", true),
+            ("query A { a }", true),
+            ("query A($b: Int) { a(b: $b) }", true),
+            ("query A($b: Int = 1) { a(b: $b) }", false),
+            ("query A { a } query B { b }", false),
+        ] {
+            let known = keep(&parsed, text).unwrap();
+            assert!(!known.is_valid(), "{text}");
+            known.found_valid();
+            assert_eq!(parsed.get(text).unwrap().is_valid(), remembered, "{text}");
+        }
     }
 
     #[test]
@@ -93,7 +147,7 @@ mod tests {
     fn what_is_kept_is_bounded_in_bytes() {
         let parsed = ParsedDocuments::default();
         let of = |bytes: usize| format!("{{ a }}{}", " ".repeat(bytes - 5));
-        keep(&parsed, &of(MOST_BYTES + 1));
+        assert!(keep(&parsed, &of(MOST_BYTES + 1)).is_none());
         assert_eq!(parsed.kept().documents.len(), 0);
         keep(&parsed, "{ a }");
         keep(&parsed, &of(MOST_BYTES - 5));

@@ -1,6 +1,6 @@
 //! The schema: its roots, its limits, and its text.
 
-use async_graphql::{MergedObject, Schema};
+use async_graphql::{MergedObject, Schema, ValidationMode};
 
 use super::apps::{AppMutations, AppQueries};
 use super::catalog::CatalogQueries;
@@ -54,8 +54,9 @@ pub struct Mutation(
 /// The schema that is served.
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;
 
-/// The schema with its limits. What resolvers need comes with each request.
-pub fn build(settings: &ApiSettings) -> ApiSchema {
+/// The schema with its limits. What resolvers need comes with each request. [`ValidationMode::Fast`] leaves out the rules
+/// that are about a document's text alone: for one that was validated before.
+pub fn build(settings: &ApiSettings, validation: ValidationMode) -> ApiSchema {
     let mut schema = Schema::build(Query::default(), Mutation::default(), Subscription);
     if !settings.introspection {
         schema = schema.disable_introspection();
@@ -64,6 +65,7 @@ pub fn build(settings: &ApiSettings) -> ApiSchema {
         schema = schema.disable_suggestions();
     }
     schema
+        .validation_mode(validation)
         .limit_depth(DEEPEST)
         .limit_complexity(COSTLIEST)
         .limit_directives(MOST_DIRECTIVES)
@@ -73,7 +75,7 @@ pub fn build(settings: &ApiSettings) -> ApiSchema {
 
 /// The schema's text, as it is published in `schema.graphql`.
 pub fn sdl() -> String {
-    build(&ApiSettings::default()).sdl()
+    build(&ApiSettings::default(), ValidationMode::Strict).sdl()
 }
 
 #[cfg(test)]

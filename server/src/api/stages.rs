@@ -21,6 +21,7 @@ use super::context::Services;
 use super::cost::Outlook;
 use super::document;
 use super::error::{ErrorCode, with_code};
+use super::parsed::Known;
 use super::schema::COSTLIEST;
 
 /// Errors of one answer: a document can be wrong in as many places as it has tokens.
@@ -95,9 +96,11 @@ impl Extension for Watch {
             .await
             .map_err(|error| limited(in_one_line(error), ErrorCode::ParseFailed))?;
         let registry = &ctx.schema_env.registry;
-        let _ = self
-            .misfit_literals
-            .set(document::misfit_literals(registry, &document));
+        if !ctx.data_opt::<Arc<Known>>().is_some_and(|known| known.is_valid()) {
+            let _ = self
+                .misfit_literals
+                .set(document::misfit_literals(registry, &document));
+        }
         if let Some(operation) = selected(&document, self.operation_name.get().map(String::as_str)) {
             let _ = self
                 .misfit_variables
@@ -127,6 +130,9 @@ impl Extension for Watch {
             Ok(_) if !literals.is_empty() => Err(coded(literals, ErrorCode::ValidationFailed)),
             Ok(result) => {
                 let _ = self.cost.set(result.complexity);
+                if let Some(known) = ctx.data_opt::<Arc<Known>>() {
+                    known.found_valid();
+                }
                 Ok(result)
             }
             Err(mut errors) => {

@@ -159,6 +159,76 @@ async fn a_variable_that_does_not_fit_is_refused_before_execution() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_known_to_be_valid_is_answered_as_one_that_is_not() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    let create =
+        "mutation M($input: CreateWebhookInput!) { createWebhook(input: $input) { userErrors { code } } }";
+    let nested = "mutation M($url: String!) { createWebhook(input: { subscriptionUrl: $url, eventAction: ANY, \
+                  eventObject: \"*\" }) { userErrors { code } } }";
+    let deep = "query Q($n: Int) { webhooks(first: $n) { nodes { deliveries(first: $n) { nodes { attempts { number \
+                httpStatus } } } } } }";
+    let list = "query Q($ids: [ID!] = [\"x\"], $not: Boolean = false) { __typename @skip(if: $not) nodes(ids: $ids) { id } }";
+    let input = json!({ "subscriptionUrl": "http://127.0.0.1:9/", "eventAction": "ANY", "eventObject": "*" });
+    let with = |name: &str, value: Json| {
+        let mut input = input.clone();
+        input[name] = value;
+        json!({ "input": input })
+    };
+    for (query, fits, others) in [
+        (
+            create,
+            json!({ "input": input }),
+            vec![
+                with("eventAction", json!("SOME")),
+                with("subscriptionUrl", json!(null)),
+                with("unknown", json!(1)),
+                json!({ "input": null }),
+                json!({}),
+            ],
+        ),
+        (
+            nested,
+            json!({ "url": "http://127.0.0.1:9/" }),
+            vec![json!({ "url": 7 }), json!({ "url": null }), json!({})],
+        ),
+        (
+            deep,
+            json!({ "n": 1 }),
+            vec![json!({ "n": 100 }), json!({ "n": "1" }), json!({ "n": 101 })],
+        ),
+        (
+            list,
+            json!({}),
+            vec![
+                json!({ "ids": null }),
+                json!({ "ids": [null] }),
+                json!({ "not": null }),
+                json!({ "not": 1 }),
+            ],
+        ),
+    ] {
+        assert!(
+            world.answer(&ann, query, fits.clone()).await["errors"].is_null(),
+            "{query}"
+        );
+        for (place, variables) in others.into_iter().enumerate() {
+            // Another text, and so one that nobody has sent.
+            let unknown = format!("{query}{}", " ".repeat(place + 1));
+            let mut answers = [
+                world.answer(&ann, &unknown, variables.clone()).await,
+                world.answer(&ann, query, variables.clone()).await,
+            ];
+            for answer in &mut answers {
+                answer["extensions"]["rateLimit"] = json!(null);
+            }
+            assert_eq!(answers[0], answers[1], "{query} {variables}");
+            assert!(answers[0]["errors"].is_array(), "{query} {variables}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_executed_answer_says_what_it_cost() {
     let world = World::new().await;
     let ann = world.user(1, 7);
