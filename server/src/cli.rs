@@ -3,6 +3,7 @@
 //! Promises that an answer (a token, a schema, the settings) is alone on standard output, and that an error says what
 //! to do. Settings are read once, here.
 
+mod descriptors;
 mod dev;
 mod distribute;
 mod doctor;
@@ -92,12 +93,14 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             let settings = common.load(Settings::development())?.settings;
             telemetry::init(&settings.log)?;
             dumps::forbid()?;
+            descriptors::raise(settings.in_flight);
             in_runtime(dev::run(settings))?;
         }
         Command::Serve => {
             let settings = common.load(Settings::default())?.settings;
             telemetry::init(&settings.log)?;
             dumps::forbid()?;
+            descriptors::raise(settings.in_flight);
             in_runtime(serve::run(settings))?;
         }
         Command::Migrate => {

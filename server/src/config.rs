@@ -131,7 +131,7 @@ impl Default for Settings {
             extra_ca_file: None,
             notice_url: None,
             notice_secret_file: None,
-            in_flight: 512,
+            in_flight: 4096,
             in_flight_per_webhook: 8,
             in_flight_per_host: 128,
             lease: Duration::from_secs(90),

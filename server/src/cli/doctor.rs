@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
+use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::api::persisted::Documents;
 use crate::clock::{Clock, RequestInFlight};
@@ -38,7 +39,13 @@ type Finding = anyhow::Result<String>;
 
 pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
-    let mut findings: Vec<(&str, Finding)> = vec![("settings", Ok("no contradictions".to_owned()))];
+    let mut findings: Vec<(&str, Finding)> = vec![
+        ("settings", Ok("no contradictions".to_owned())),
+        (
+            "open files",
+            descriptors::allowed(settings.in_flight).map_err(anyhow::Error::msg),
+        ),
+    ];
     match &settings.database_url {
         None => {
             let missing = "no DATABASE_URL: fine for `dev`, too little for `serve`";

@@ -294,7 +294,8 @@ pub static TABLE: &[Entry] = &[
         "A file with the secrets that sign notices, whsec_ and base64, one on a line, at most 4: all of them sign."
     ),
     setting!(in_flight, from 1..=100_000,
-        "Attempts in flight at once in one process (D8)."),
+        "Attempts in flight at once in one process (D8), of which slow receivers, and those that have not answered yet, \
+         have half at the most. Each needs an open file."),
     setting!(in_flight_per_webhook, from 1..=1000,
         "Attempts in flight at once to one webhook from one process (D8)."),
     setting!(in_flight_per_host, from 1..=100_000,

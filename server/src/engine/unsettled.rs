@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 
 use crate::model::ids::{DeliveryKey, WebhookId};
 
-/// Attempts on the wire or not settled yet, for each that may be on the wire: their results are kept in memory, and a
+/// Attempts that may have ended and not be settled while all places are taken: their results are kept in memory, and a
 /// database that is slow must not make that grow.
-const UNSETTLED_PER_PLACE: usize = 4;
+const ENDED: usize = 2_048;
 
 /// The attempts of this process between their start and the commit of their result.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Unsettled {
     /// None yet, of so many that may be on the wire.
     pub fn new(places: usize) -> Self {
         Self {
-            most: places * UNSETTLED_PER_PLACE,
+            most: places + ENDED,
             started: Mutex::default(),
             settled: Notify::new(),
         }
@@ -85,7 +85,7 @@ mod tests {
     fn so_many_are_unsettled_and_no_other_starts_until_one_is_settled() {
         let at = "2026-11-23T00:00:00Z".parse().unwrap();
         let unsettled = Unsettled::new(2);
-        let started: Vec<_> = (0..2 * UNSETTLED_PER_PLACE)
+        let started: Vec<_> = (0..2 + ENDED)
             .map(|_| {
                 assert!(!unsettled.is_full());
                 let key = DeliveryKey {

@@ -1,0 +1,60 @@
+//! Open files: each attempt on the wire has one, as has each client of the API and each connection to the database.
+//!
+//! Promises that the process may have as many as its hard limit allows, and tells when that is too few for `in_flight`.
+//! Without one, attempts and lookups wait and nothing is lost; how many clients hold one is not bounded here.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Open files besides attempts': clients, the database, lookups, the process's own.
+const BESIDE_ATTEMPTS: u64 = 512;
+
+/// Raises the soft limit to the hard one, and warns if that is too little for so many attempts at once.
+pub(super) fn raise(in_flight: u32) {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limits.maximum,
+        maximum: limits.maximum,
+    };
+    // Refused where the system allows a process fewer than its limit says; what there is then is looked at below.
+    let _ = setrlimit(Resource::Nofile, raised);
+    if let Err(too_few) = enough(getrlimit(Resource::Nofile).current, in_flight) {
+        tracing::warn!("{too_few}");
+    }
+}
+
+/// How many open files the process may have once it serves, or what to do about too few of them.
+pub(super) fn allowed(in_flight: u32) -> Result<String, String> {
+    enough(getrlimit(Resource::Nofile).maximum, in_flight)
+}
+
+fn enough(limit: Option<u64>, in_flight: u32) -> Result<String, String> {
+    let needed = u64::from(in_flight) + BESIDE_ATTEMPTS;
+    match limit {
+        None => Ok("no limit".to_owned()),
+        Some(limit) if limit >= needed => Ok(limit.to_string()),
+        Some(limit) => Err(format!(
+            "{limit} open files at most, and {in_flight} attempts at once (TENTERHOOK_IN_FLIGHT) may need {needed}: raise \
+             the hard limit (LimitNOFILE= of a systemd service, `ulimit -Hn`), or lower the setting"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_enough_for_all_attempts_and_what_is_beside_them() {
+        assert_eq!(enough(Some(4_608), 4_096).unwrap(), "4608");
+        let too_few = enough(Some(4_607), 4_096).unwrap_err();
+        assert!(too_few.starts_with("4607 open files at most"), "{too_few}");
+        assert_eq!(enough(None, 100_000).unwrap(), "no limit");
+    }
+
+    #[test]
+    fn the_soft_limit_is_raised_as_far_as_it_may() {
+        raise(1);
+        let limits = getrlimit(Resource::Nofile);
+        assert_eq!(limits.current, limits.maximum);
+    }
+}
