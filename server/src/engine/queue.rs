@@ -2,9 +2,9 @@
 //!
 //! Promises that a webhook has at most its share in flight and in memory, and a host its share of all that lead there;
 //! that companies take turns and within a company its webhooks, and that receivers that are slow, or have yet to show
-//! that they are not, hold at most half of all places, on the wire and, of what is claimed for them, in memory: a slow
-//! or dead receiver delays nobody else. Of that half, whoever has yet to show it goes first: one that answers is known
-//! for it after one attempt, however many hang. Does not promise any order of deliveries (D11).
+//! that they are not, hold at most half of all places and of each host's, on the wire and, of what is claimed for them, in
+//! memory: a slow or dead receiver delays nobody else. Of that half, whoever has yet to show it goes first: one that
+//! answers is known for it after one attempt, however many hang. Does not promise any order of deliveries (D11).
 
 mod hosts;
 mod ring;
@@ -51,7 +51,7 @@ pub struct Places {
     pub total: usize,
     /// Requests to one webhook; fewer after time-outs.
     pub per_webhook: usize,
-    /// Requests to one host and port.
+    /// Requests to one host and port. Half of them are for receivers that are slow or unproven.
     pub per_host: usize,
 }
 
@@ -235,7 +235,7 @@ impl Queue {
                 continue;
             }
             if let Some(host) = &entry.host
-                && !self.hosts.take(host, webhook)
+                && !self.hosts.take(host, webhook, unproven)
             {
                 entry.turned_away = true;
                 continue;
@@ -278,7 +278,8 @@ impl Queue {
         entry.in_flight = entry.in_flight.saturating_sub(1);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.held = self.held.saturating_sub(1);
-        if entry.slow_in_flight > 0 {
+        let was_unproven = entry.slow_in_flight > 0;
+        if was_unproven {
             entry.slow_in_flight -= 1;
             self.slow_in_flight = self.slow_in_flight.saturating_sub(1);
         }
@@ -298,16 +299,20 @@ impl Queue {
             Pace::Unsent => {}
         }
         self.unproven_held.add(entry.standing, entry.held());
+        if entry.standing == Standing::Proven {
+            // It may have been turned away as one that was not.
+            entry.turned_away = false;
+        }
         let host = entry.host.clone();
         self.enter_ring(webhook);
         if let Some(host) = host {
-            self.come_back(&host);
+            self.come_back(&host, was_unproven);
         }
     }
 
     /// A place at a host is free: those that it turned away may try again.
-    fn come_back(&mut self, host: &Host) {
-        for webhook in self.hosts.give_back(host) {
+    fn come_back(&mut self, host: &Host, was_unproven: bool) {
+        for webhook in self.hosts.give_back(host, was_unproven) {
             if let Some(entry) = self.webhooks.get_mut(&webhook) {
                 entry.turned_away = false;
             }

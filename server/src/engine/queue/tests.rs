@@ -157,6 +157,13 @@ fn host(name: &str) -> Option<Host> {
     Some(name.into())
 }
 
+/// Lets a webhook answer once.
+fn prove(queue: &mut Queue, company: i64, webhook: WebhookId) {
+    queue.push(held(company, webhook), None);
+    assert_eq!(start(queue), [webhook]);
+    queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
+}
+
 /// Starts everything that may start; answers whose attempts they are.
 fn start(queue: &mut Queue) -> Vec<WebhookId> {
     std::iter::from_fn(|| queue.pop())
@@ -168,6 +175,9 @@ fn start(queue: &mut Queue) -> Vec<WebhookId> {
 fn a_host_has_at_most_its_share_in_flight_whoever_leads_there() {
     let mut queue = Queue::new(PLACES);
     let webhooks: Vec<WebhookId> = (0..20).map(|_| WebhookId::new(at())).collect();
+    for (company, webhook) in (1..).zip(&webhooks) {
+        prove(&mut queue, company, *webhook);
+    }
     for (company, webhook) in (1..).zip(&webhooks) {
         (0..4).for_each(|_| queue.push(held(company, *webhook), host("shared:443")));
     }
@@ -193,6 +203,64 @@ fn a_host_has_at_most_its_share_in_flight_whoever_leads_there() {
 }
 
 #[test]
+fn those_that_hang_have_at_most_half_of_a_host_and_the_others_go_on() {
+    let mut queue = Queue::new(PLACES);
+    let (hanging, healthy): (Vec<_>, Vec<_>) = (0..60)
+        .map(|_| WebhookId::new(at()))
+        .enumerate()
+        .partition(|(place, _)| *place < 40);
+    for (_, webhook) in &healthy {
+        prove(&mut queue, 2, *webhook);
+    }
+    for (_, webhook) in hanging.iter().chain(&healthy) {
+        queue.push(held(1, *webhook), host("shared:443"));
+    }
+    let mut started = start(&mut queue);
+    assert_eq!(started.len(), PLACES.per_host);
+    let is_healthy = |id: &WebhookId| healthy.iter().any(|(_, healthy)| healthy == id);
+    assert_eq!(
+        started.iter().filter(|id| is_healthy(id)).count(),
+        PLACES.per_host / 2
+    );
+    // Those that hang keep their places, and all of the others have their turn in what is left.
+    let mut answered = 0;
+    while let Some(place) = started.iter().position(is_healthy) {
+        queue.finish(started.remove(place), 0, Pace::Took(Duration::ZERO));
+        answered += 1;
+        started.extend(start(&mut queue));
+    }
+    assert_eq!(answered, healthy.len());
+    assert_eq!(started.len(), PLACES.per_host / 2);
+    // And when they have timed out, all of those that hang have theirs.
+    let mut timed_out = 0;
+    while let Some(webhook) = started.pop() {
+        queue.finish(webhook, 0, Pace::TimedOut);
+        timed_out += 1;
+        started.extend(start(&mut queue));
+    }
+    assert_eq!(timed_out, hanging.len(), "nobody is forgotten");
+}
+
+#[test]
+fn one_turned_away_by_its_host_that_has_answered_comes_back_as_proven() {
+    let mut queue = Queue::new(PLACES);
+    let answers = WebhookId::new(at());
+    queue.push(held(1, answers), host("shared:443"));
+    assert_eq!(start(&mut queue), [answers]);
+    for _ in 1..PLACES.per_host / 2 {
+        queue.push(held(2, WebhookId::new(at())), host("shared:443"));
+    }
+    assert_eq!(start(&mut queue).len(), PLACES.per_host / 2 - 1);
+    // Others wait before it for what those that hang leave.
+    (0..20).for_each(|_| queue.push(held(3, WebhookId::new(at())), host("shared:443")));
+    (0..3).for_each(|_| queue.push(held(1, answers), host("shared:443")));
+    assert!(start(&mut queue).is_empty());
+    queue.finish(answers, 0, Pace::Took(Duration::ZERO));
+    let started = start(&mut queue);
+    assert_eq!(started.iter().filter(|id| **id == answers).count(), 3);
+}
+
+#[test]
 fn a_webhook_whose_deliveries_are_taken_out_keeps_nobody_from_its_host() {
     let mut queue = Queue::new(PLACES);
     let webhooks: Vec<WebhookId> = (0..40).map(|_| WebhookId::new(at())).collect();
@@ -200,7 +268,7 @@ fn a_webhook_whose_deliveries_are_taken_out_keeps_nobody_from_its_host() {
         queue.push(held(company, *webhook), host("shared:443"));
     }
     let started = start(&mut queue);
-    assert_eq!(started.len(), PLACES.per_host);
+    assert_eq!(started.len(), PLACES.per_host / 2);
     let waiting: Vec<WebhookId> = webhooks.into_iter().filter(|id| !started.contains(id)).collect();
     let (last, others) = waiting.split_last().unwrap();
     others.iter().for_each(|webhook| drop(queue.take(*webhook)));
@@ -221,8 +289,13 @@ fn a_webhook_that_leads_elsewhere_now_gives_its_places_back_where_it_took_them()
     queue.finish(moving, 0, Pace::Took(Duration::ZERO));
     queue.finish(moving, 0, Pace::Took(Duration::ZERO));
     // As many as ever, and no more, may go to the host that it has left.
-    (0..20).for_each(|_| queue.push(held(2, other), host("old:443")));
-    (0..20).for_each(|_| queue.push(held(3, WebhookId::new(at())), host("old:443")));
+    let others = [other, WebhookId::new(at())];
+    for webhook in others {
+        prove(&mut queue, 2, webhook);
+    }
+    for webhook in others {
+        (0..20).for_each(|_| queue.push(held(2, webhook), host("old:443")));
+    }
     assert_eq!(start(&mut queue).len(), PLACES.per_host);
 }
 

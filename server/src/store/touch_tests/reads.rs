@@ -150,6 +150,18 @@ async fn history_touches_the_days_that_it_is_of(#[values(false, true)] analyzed:
     // Without statistics a webhook is thought to be owed next to nothing, and the smaller index is taken.
     let blocks = if analyzed { 60 } else { 700 };
     assert_at_most(blocks, &touched, "an event's deliveries");
+    let of_all = Owners {
+        webhook: None,
+        ..owners.clone()
+    };
+    let read = async |conn: &mut Conn| {
+        deliveries::page(conn, &of_all, &of_event, &window(None))
+            .await
+            .unwrap()
+    };
+    let (found, touched) = crowd.touched(read).await;
+    assert!(!found.rows.is_empty());
+    assert_at_most(450, &touched, "an event's deliveries, of all webhooks");
     let from = [later(-24), later(-12)];
     let read = async |conn: &mut Conn| {
         stats::read(conn, &keys[..1], &from, now(), later(-720))
