@@ -208,6 +208,7 @@ impl Run<'_> {
     }
 
     async fn drain(&mut self, deliveries: u64) -> anyhow::Result<Figures> {
+        let open_before = self.place.tally().await?.open;
         self.place.stop_processes().await?;
         let database = self.place.database.clone().context("the database is not known")?;
         let events = u32::try_from(deliveries / self.plan.webhooks())?;
@@ -229,7 +230,7 @@ impl Run<'_> {
             while self.receiver.arrived() < made {
                 realtime::pause(LOOK_EVERY).await;
             }
-            self.settled(0).await;
+            self.settled(open_before).await;
         };
         let _ = realtime::within(patience, arrived).await;
         let end = self.count().await?;

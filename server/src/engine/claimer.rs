@@ -22,7 +22,7 @@ use crate::store::{Conn, StoreError};
 const WEBHOOKS: usize = 16;
 /// Deliveries claimed in one round, shared out over the webhooks that are looked at. It bounds how many a round brings into
 /// memory; the queue's room in bytes bounds how large they are.
-const DELIVERIES: usize = 512;
+const DELIVERIES: usize = 2_048;
 /// Deliveries ended unsent in one statement.
 const UNSENT: i64 = 1_000;
 /// How often, in real time, all lanes are searched for deliveries nobody here knows of. A search costs an index
