@@ -69,8 +69,12 @@ impl Arm {
         let statement = statement.sql(" and d.event = ").value::<SqlUuid, _>(event.0);
         let statement = match self {
             Self::All => statement,
+            // As a range of one moment the rows still have an order to come in, which one index alone has. Were all of it
+            // fixed, the index over the ends would seem as good, and be walked from the event's acceptance to this day.
             Self::Firsts => statement
-                .sql(" and d.generation = 0 and d.created_at = ")
+                .sql(" and d.generation = 0 and d.created_at >= ")
+                .value::<At, _>(time(accepted))
+                .sql(" and d.created_at <= ")
                 .value::<At, _>(time(accepted)),
             Self::Replays => statement.sql(" and d.generation > 0"),
         };
