@@ -13,7 +13,9 @@ use crate::model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 
 /// An attempt ends after its delivery was made: that prunes partitions. By the clock of another process it may seem to
 /// have ended before, for as long as the two disagree: an hour is allowed for. `$6` says so once more of all of them
-/// together, which prunes whatever plan is taken: of small partitions it may be one that reads them whole.
+/// together, which prunes whatever plan is taken: of small partitions it may be one that reads them whole. The making is a
+/// range of one moment, so that its rows have an order, which the index over ends has not: with that one, which seems as
+/// good, all that ended since is walked (120,000 blocks for 20 deliveries of a webhook with 250,000 attempts, now 1,130).
 const OF: &str = "\
 select a.lane, a.webhook, a.event, a.generation, a.number, a.started_at, a.ended_at, a.duration_us, a.dns_us,
        a.connect_us, a.first_byte_us, a.url, a.auth_sent, a.status, a.error_class, a.error_message,
@@ -22,9 +24,10 @@ from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[])
      as k(lane, webhook, event, generation, created_at)
 cross join lateral (
     select * from attempts a
-    where a.lane = k.lane and a.webhook = k.webhook and a.created_at = k.created_at and a.event = k.event
-      and a.generation = k.generation and a.ended_at >= k.created_at - interval '1 hour'
+    where a.lane = k.lane and a.webhook = k.webhook and a.created_at >= k.created_at and a.created_at <= k.created_at
+      and a.event = k.event and a.generation = k.generation and a.ended_at >= k.created_at - interval '1 hour'
       and a.ended_at >= $6::timestamptz - interval '1 hour'
+    order by a.created_at, a.event, a.generation
 ) a
 order by a.number, a.ended_at";
 

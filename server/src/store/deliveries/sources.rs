@@ -183,20 +183,26 @@ pub(super) fn of_webhook(
 }
 
 /// Adds the deliveries whose places are in the table `k`, from every source. Its end prunes partitions; an hour is allowed
-/// for the clocks of two processes to disagree.
+/// for the clocks of two processes to disagree. Of what has ended the moment of the making is a range in an order, as in
+/// [`Arm::of_event`].
 pub(super) fn at_places(mut statement: Composed) -> Composed {
     for (index, source) in SOURCES.iter().enumerate() {
-        let ended = source
-            .ended
-            .map(|ended| format!(" and {ended} >= k.created_at - interval '1 hour'"));
+        let place = match source.ended {
+            Some(ended) => format!(
+                " and d.created_at >= k.created_at and d.created_at <= k.created_at and {ended} >= k.created_at - interval
+                  '1 hour' order by {}",
+                source.order.join(", ")
+            ),
+            None => " and d.created_at = k.created_at".to_owned(),
+        };
         statement = statement
-            .sql(if index == 0 { "" } else { " union all " })
+            .sql(if index == 0 { "(" } else { " union all (" })
             .sql(source.select)
             .sql(
-                " and d.lane = k.lane and d.webhook = k.webhook and d.created_at = k.created_at
-                  and d.event = k.event and d.generation = k.generation",
+                " and d.lane = k.lane and d.webhook = k.webhook and d.event = k.event and d.generation = k.generation",
             )
-            .sql(ended.unwrap_or_default());
+            .sql(place)
+            .sql(")");
     }
     statement
 }

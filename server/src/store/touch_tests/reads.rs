@@ -8,6 +8,7 @@ use crate::model::delivery::DeliveryStatus;
 use crate::store::deliveries::{self, DeliveryPlace, DeliveryQuery, Owners};
 use crate::store::page::Window;
 use crate::store::reach::Cutoffs;
+use crate::store::testing::Touched;
 use crate::store::{Conn, attempts, stats, vitals};
 
 /// Rows of a page.
@@ -112,6 +113,19 @@ async fn a_page_touches_little_more_than_its_rows(#[values(false, true)] analyze
     assert_at_most(750, &touched, "the first pages of all webhooks, each by itself");
 }
 
+/// Blocks of attempts' indexes of this name.
+fn through(touched: &Touched, index: &str) -> i64 {
+    let read = touched
+        .iter()
+        .filter(|(name, _)| name.starts_with("attempts_") && name.ends_with(index));
+    read.map(|(_, blocks)| *blocks).sum()
+}
+
+/// Blocks of the index over ends, where it leads to all that ended since.
+fn through_ends(touched: &Touched) -> i64 {
+    through(touched, "_ended_at_idx")
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn history_touches_the_days_that_it_is_of(#[values(false, true)] analyzed: bool) {
@@ -130,6 +144,15 @@ async fn history_touches_the_days_that_it_is_of(#[values(false, true)] analyzed:
     let read = async |conn: &mut Conn| attempts::of(conn, &places).await.unwrap();
     let (found, touched) = crowd.touched(read).await;
     assert_eq!(found.len(), usize::from(PAGE));
+    assert_eq!(through_ends(&touched), 0, "{touched:#?}");
+    let places: Vec<_> = page.rows.iter().map(DeliveryPlace::of).collect();
+    let read = async |conn: &mut Conn| {
+        let scope = WebhookScope::Everything;
+        deliveries::find(conn, &places, &scope, &cutoffs()).await.unwrap()
+    };
+    let (found, touched) = crowd.touched(read).await;
+    assert_eq!(found.len(), usize::from(PAGE));
+    assert_eq!(through_ends(&touched), 0, "{touched:#?}");
     assert!(
         days_read(&touched, "attempts")
             .iter()
@@ -161,19 +184,11 @@ async fn history_touches_the_days_that_it_is_of(#[values(false, true)] analyzed:
     assert!(!found.rows.is_empty());
     assert_at_most(470, &touched, "an event's deliveries, of all webhooks");
     // Each by the index that leads to it: first deliveries by when they were made, replays by their event.
-    let through = |index: &str| {
-        let read = touched
-            .iter()
-            .filter(|(name, _)| name.starts_with("attempts_") && name.ends_with(index));
-        read.map(|(_, blocks)| *blocks).sum::<i64>()
-    };
     let each = 2 * i64::try_from(keys.len()).unwrap() + 8;
-    assert_eq!(through("_ended_at_idx"), 0, "{touched:#?}");
-    assert!(
-        through("_created_at_event_generation_idx") <= each,
-        "{touched:#?}"
-    );
-    assert!(through("_webhook_event_idx") <= each, "{touched:#?}");
+    assert_eq!(through_ends(&touched), 0, "{touched:#?}");
+    for index in ["_created_at_event_generation_idx", "_webhook_event_idx"] {
+        assert!(through(&touched, index) <= each, "{touched:#?}");
+    }
     let from = [later(-24), later(-12)];
     let read = async |conn: &mut Conn| {
         stats::read(conn, &keys[..1], &from, now(), later(-720))
