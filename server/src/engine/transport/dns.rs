@@ -7,6 +7,7 @@
 //! not vet: [`super::resolve`] does, in every lookup, whatever lies in the cache.
 
 mod sockets;
+mod together;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,12 +17,13 @@ use futures_util::future::BoxFuture;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
 };
+use hickory_resolver::lookup_ip::LookupIp;
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::{Resolver as Hickory, ResolverBuilder};
 
 use self::sockets::Sockets;
-
+use self::together::Together;
 use super::resolve::Resolver;
 
 /// How long a server may take before it, or another, is asked again.
@@ -44,6 +46,7 @@ const UNCONFIGURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 pub struct DnsResolver {
     resolver: Hickory<Sockets>,
     sockets: Sockets,
+    together: Together<Result<LookupIp, NetError>>,
 }
 
 /// The resolver could not be set up.
@@ -58,10 +61,10 @@ impl DnsResolver {
     ///
     /// If the resolver cannot be built.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, NoResolver> {
-        Self::with(Sockets::default(), servers)
+        Self::with(Sockets::default(), servers, ASK_AGAIN_AFTER)
     }
 
-    fn with(sockets: Sockets, servers: &[SocketAddr]) -> Result<Self, NoResolver> {
+    fn with(sockets: Sockets, servers: &[SocketAddr], ask_again_after: Duration) -> Result<Self, NoResolver> {
         let mut builder = if servers.is_empty() {
             Hickory::builder(sockets.clone()).unwrap_or_else(|error| {
                 tracing::warn!(%error, "no DNS server is configured on this machine; asking {UNCONFIGURED}");
@@ -80,7 +83,7 @@ impl DnsResolver {
             negative_max_ttl,
             ..
         } = builder.options_mut();
-        *timeout = ASK_AGAIN_AFTER;
+        *timeout = ask_again_after;
         *attempts = ASK_AGAIN;
         // Both always: an address that is not tried is vetted still.
         *ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
@@ -89,7 +92,11 @@ impl DnsResolver {
         *positive_max_ttl = Some(REMEMBERED);
         *negative_max_ttl = Some(MISSING_REMEMBERED);
         let resolver = builder.build().map_err(NoResolver)?;
-        Ok(Self { resolver, sockets })
+        Ok(Self {
+            resolver,
+            sockets,
+            together: Together::default(),
+        })
     }
 }
 
@@ -111,7 +118,9 @@ impl Resolver for DnsResolver {
         Box::pin(async move {
             let mut name = Name::from_ascii(host).map_err(io::Error::other)?;
             name.set_fqdn(true);
-            match self.resolver.lookup_ip(name).await {
+            let (resolver, asked) = (self.resolver.clone(), name.clone());
+            let lookup = async move { resolver.lookup_ip(asked).await };
+            match self.together.join(name, lookup).await {
                 Ok(found) => Ok(found.iter().collect()),
                 // That nobody answered is all that the resolver says where it had no socket to ask with; or, where it
                 // could ask for the addresses of one family alone, that there are none.
@@ -124,6 +133,7 @@ impl Resolver for DnsResolver {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::poll;
     use tenterhook_harness::names::{Answer, NameServer};
 
     use super::*;
@@ -137,7 +147,7 @@ mod tests {
         let mut found = 0;
         for (name, address) in [("four.test", "93.184.215.14"), ("six.test", "2606:4700::1")] {
             names.set(name, Answer::read(address));
-            let resolver = DnsResolver::with(Sockets::left(1), &[names.address()]).unwrap();
+            let resolver = DnsResolver::with(Sockets::left(1), &[names.address()], ASK_AGAIN_AFTER).unwrap();
             match resolver.lookup(name).await {
                 Ok(addresses) => {
                     assert_eq!(addresses, [address.parse::<IpAddr>().unwrap()]);
@@ -148,5 +158,29 @@ mod tests {
             assert_eq!(names.asked(name), 1, "{name}");
         }
         assert_eq!(found, 1);
+    }
+
+    /// Less than the resolver waits before it sends the same question again by itself.
+    const SOON: Duration = Duration::from_millis(300);
+
+    /// The one that joined is polled first, as it may be where there are several threads.
+    #[tokio::test]
+    async fn an_answer_that_was_lost_is_asked_for_again_for_all_who_wait() {
+        let names = NameServer::start().await;
+        names.set("lost.test", Answer::Silence);
+        let resolver = DnsResolver::with(Sockets::default(), &[names.address()], SOON).unwrap();
+        let mut first = resolver.lookup("lost.test");
+        let mut second = resolver.lookup("lost.test");
+        while names.asked("lost.test") < 2 {
+            assert!(poll!(&mut first).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert!(poll!(&mut second).is_pending());
+        names.set("lost.test", Answer::read("93.184.215.14"));
+        let expected: IpAddr = "93.184.215.14".parse().unwrap();
+        let (second, first) = tokio::join!(biased; second, first);
+        assert_eq!(second.unwrap(), [expected]);
+        assert_eq!(first.unwrap(), [expected]);
+        assert_eq!(names.asked("lost.test"), 4, "twice, for both families");
     }
 }

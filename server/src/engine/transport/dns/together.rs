@@ -1,0 +1,144 @@
+//! Lookups of one name under way, done once for all who wait.
+//!
+//! Promises that who asks for a name while it is looked up gets that lookup's answer, and that a lookup ends when nobody
+//! waits for it any more. The resolver would join equal questions too, but whoever joined is told of one that was lost
+//! before it has left the table, asks again, is told of the same one, and has used up its tries in an instant: an answer
+//! that was lost, or a process that was stopped for longer than a try, would be called the receiver's failure. Here only
+//! one asks the resolver. Does not know that two names may be other names of a third.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use hickory_resolver::proto::rr::Name;
+
+/// A lookup that ends with a `T`, for as long as anybody waits.
+type Lookup<T> = BoxFuture<'static, T>;
+
+/// The lookups under way. Clones share them.
+pub(super) struct Together<T: Clone> {
+    under_way: Arc<Mutex<UnderWay<T>>>,
+}
+
+struct UnderWay<T: Clone> {
+    begun: u64,
+    lookups: HashMap<Name, (u64, WeakShared<Lookup<T>>)>,
+}
+
+impl<T: 'static + Clone + Send + Sync> Together<T> {
+    /// The lookup of `name` that is under way, or the one that is begun if there is none.
+    pub fn join(&self, name: Name, begin: impl Future<Output = T> + Send + 'static) -> Shared<Lookup<T>> {
+        let mut under_way = lock(&self.under_way);
+        if let Some((_, lookup)) = under_way.lookups.get(&name)
+            && let Some(lookup) = lookup.upgrade()
+        {
+            return lookup;
+        }
+        under_way.begun += 1;
+        let ended = Ended {
+            number: under_way.begun,
+            name: name.clone(),
+            under_way: self.under_way.clone(),
+        };
+        let lookup = async move {
+            let _ended = ended;
+            begin.await
+        };
+        let lookup = lookup.boxed().shared();
+        if let Some(weak) = lookup.downgrade() {
+            let number = under_way.begun;
+            under_way.lookups.insert(name, (number, weak));
+        }
+        lookup
+    }
+}
+
+impl<T: Clone> Clone for Together<T> {
+    fn clone(&self) -> Self {
+        Self {
+            under_way: self.under_way.clone(),
+        }
+    }
+}
+
+impl<T: Clone> Default for Together<T> {
+    fn default() -> Self {
+        let under_way = UnderWay {
+            begun: 0,
+            lookups: HashMap::new(),
+        };
+        Self {
+            under_way: Arc::new(Mutex::new(under_way)),
+        }
+    }
+}
+
+/// Takes a lookup off the table when it has ended, or nobody waits for it.
+struct Ended<T: Clone> {
+    number: u64,
+    name: Name,
+    under_way: Arc<Mutex<UnderWay<T>>>,
+}
+
+impl<T: Clone> Drop for Ended<T> {
+    fn drop(&mut self) {
+        let mut under_way = lock(&self.under_way);
+        // Another may have begun between the last waiter's leave and this.
+        if under_way
+            .lookups
+            .get(&self.name)
+            .is_some_and(|(number, _)| *number == self.number)
+        {
+            under_way.lookups.remove(&self.name);
+        }
+    }
+}
+
+fn lock<T: Clone>(under_way: &Mutex<UnderWay<T>>) -> MutexGuard<'_, UnderWay<T>> {
+    under_way.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn name(name: &str) -> Name {
+        Name::from_ascii(name).unwrap()
+    }
+
+    fn asking(together: &Together<u8>, name: Name) -> (oneshot::Sender<u8>, Shared<Lookup<u8>>) {
+        let (answer, answered) = oneshot::channel();
+        (answer, together.join(name, async { answered.await.unwrap() }))
+    }
+
+    #[tokio::test]
+    async fn who_asks_meanwhile_gets_the_same_answer_and_who_comes_later_another() {
+        let together = Together::default();
+        let (answer, first) = asking(&together, name("a.test."));
+        let (unused, second) = asking(&together, name("A.test."));
+        let (other, third) = asking(&together, name("b.test."));
+        assert!(unused.is_closed(), "the second asks nobody");
+        answer.send(1).unwrap();
+        other.send(2).unwrap();
+        assert_eq!((second.await, first.await, third.await), (1, 1, 2));
+        assert!(lock(&together.under_way).lookups.is_empty());
+        let (answer, late) = asking(&together, name("a.test."));
+        answer.send(3).unwrap();
+        assert_eq!(late.await, 3);
+    }
+
+    #[tokio::test]
+    async fn a_lookup_ends_with_the_last_who_waits() {
+        let together = Together::default();
+        let (answer, first) = asking(&together, name("a.test."));
+        let (_, second) = asking(&together, name("a.test."));
+        drop(first);
+        assert!(!answer.is_closed());
+        drop(second);
+        assert!(answer.is_closed());
+        assert!(lock(&together.under_way).lookups.is_empty());
+    }
+}
