@@ -21,11 +21,14 @@ use crate::model::event::Event;
 use crate::model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId};
 
 /// One lane, webhook by webhook; a second claimer skips what the first has locked.
+///
+/// The arrays are asked for, so that the planner does not see how long they are: a plan for few webhooks looks cheaper than
+/// the one for any number, each claim would be planned anew, and planning looks at every day of events that is kept.
 const CLAIM: &str = concat!(
     "\
 with picked as (
     select d.webhook, d.event, d.generation, d.event_at
-    from unnest($2::uuid[], $3::int[]) as w(webhook, room)
+    from unnest((select $2::uuid[]), (select $3::int[])) as w(webhook, room)
     cross join lateral (
         select webhook, event, generation, event_at from deliveries
         where lane = $1 and webhook = w.webhook and vis_at > '-infinity' and vis_at <= $4

@@ -1,5 +1,7 @@
 //! Claims, endings, and what time brings.
 
+use diesel::sql_types::BigInt;
+use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use rstest::rstest;
 
@@ -38,6 +40,36 @@ async fn a_claim_touches_what_is_due(#[values(false, true)] analyzed: bool) {
     let (found, touched) = crowd.touched(discover).await;
     assert_eq!(found.len(), keys.len());
     assert_at_most(450, &touched, "a search over all lanes");
+}
+
+#[derive(QueryableByName)]
+struct Plans {
+    #[diesel(sql_type = BigInt)]
+    custom: i64,
+    #[diesel(sql_type = BigInt)]
+    generic: i64,
+}
+
+/// Planning looks at every day that events are kept for: with a month of them it takes nearly as long as the claim.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_planned_for_good_after_a_few(#[values(false, true)] analyzed: bool) {
+    let crowd = Crowd::new(analyzed).await;
+    let room = [(crowd.webhooks[0], 32)];
+    let mut conn = crowd.conn().await;
+    for _ in 0..12 {
+        let claimed = claim::claim(&mut conn, lane(), &room, now(), ME, later(1), 1 << 20).await;
+        claimed.unwrap();
+    }
+    let plans: Vec<Plans> = sql_query(
+        "select custom_plans as custom, generic_plans as generic from pg_prepared_statements
+         where statement like 'with picked as%'",
+    )
+    .load(&mut *conn)
+    .await
+    .unwrap();
+    let counts: Vec<_> = plans.iter().map(|plans| (plans.custom, plans.generic)).collect();
+    assert_eq!(counts, [(5, 7)]);
 }
 
 #[rstest]
