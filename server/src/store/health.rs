@@ -86,20 +86,21 @@ const READ: &str = concat!(
       join webhook_health h on h.lane = w.lane and h.webhook = w.id"
 );
 
+/// In the order that they are asked for in. By the rows' own order, connections that would rather not sort read all there are.
 const LOCK: &str = "\
-select h.lane, h.webhook as id from unnest($1::int[], $2::uuid[]) as k(lane, id)
+select h.lane, h.webhook as id from unnest($1::int[], $2::uuid[]) with ordinality as k(lane, id, n)
 join webhook_health h on h.lane = k.lane and h.webhook = k.id
-order by h.lane, h.webhook for update of h";
+order by k.n for update of h";
 
 /// A statement of its own: one that has waited for a lock sees the locked row anew, but a joined one as it was before
 /// the wait, and a result would be judged as if its webhook had not been paused or removed meanwhile.
 const LOCKED: &str = concat!(
     "select h.lane, h.webhook, w.company, w.paused_at is not null as paused, w.removed_at is not null as removed, ",
     health_columns!(),
-    " from unnest($1::int[], $2::uuid[]) as k(lane, id)
+    " from unnest($1::int[], $2::uuid[]) with ordinality as k(lane, id, n)
       join webhook_health h on h.lane = k.lane and h.webhook = k.id
       join webhooks w on w.lane = h.lane and w.id = h.webhook
-      order by h.lane, h.webhook"
+      order by k.n"
 );
 
 const WRITE: &str = "\
@@ -154,7 +155,7 @@ from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) as u(la
 const FAILING: &str = "\
 select h.lane, h.webhook from unnest($1::int[], $2::uuid[]) as k(lane, id)
 join webhook_health h on h.lane = k.lane and h.webhook = k.id
-where h.failing_since is not null order by h.lane, h.webhook";
+where h.failing_since is not null";
 
 #[derive(QueryableByName)]
 struct StateRow {
@@ -249,7 +250,9 @@ pub async fn read(
 
 /// Locks the health rows of these webhooks, in id order, until the transaction ends.
 pub async fn lock_in_tx(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Result<Vec<Locked>, StoreError> {
-    let (lanes, ids) = keys(webhooks);
+    let mut webhooks = webhooks.to_vec();
+    webhooks.sort_unstable();
+    let (lanes, ids) = keys(&webhooks);
     statement(LOCK)
         .bind::<Array<Integer>, _>(&lanes)
         .bind::<Array<SqlUuid>, _>(&ids)

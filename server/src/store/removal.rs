@@ -51,14 +51,17 @@ const INSTALLATIONS_OF_USER: &str = "\
 select company, user_id, app from installations where lane = $1 and company = $2 and user_id = $3
 order by app limit $4 for update";
 
-/// One more than a batch tells whether there are more.
+/// One more than a batch tells whether there are more. They are found first and put in order then: connections that would
+/// rather not sort read all webhooks in order otherwise.
 const LIVE: &str = "\
-select w.lane, w.id
-from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
-join webhooks w on w.lane = k.lane and w.company = k.company and w.user_id = k.user_id
-               and w.app is not distinct from k.app
-where w.removed_at is null
-order by w.lane, w.id limit $5";
+with live as materialized (
+    select w.lane, w.id
+    from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
+    join webhooks w on w.lane = k.lane and w.company = k.company and w.user_id = k.user_id
+                   and w.app is not distinct from k.app
+    where w.removed_at is null
+)
+select lane, id from live order by lane, id limit $5";
 
 const UNINSTALL: &str = "\
 delete from installations i using unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)

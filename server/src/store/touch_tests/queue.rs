@@ -2,16 +2,17 @@
 
 use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, sql_query};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use rstest::rstest;
 
 use super::crowd::{Crowd, DUE, OTHERS, assert_at_most, company, days_read, lane, later, now};
 use crate::model::delivery::{DeliveryReason, DeliveryStatus};
 use crate::model::event::Event;
-use crate::model::ids::{DeliveryKey, EventId, NodeId};
+use crate::model::ids::{DeliveryKey, EventId, NodeId, UserId};
 use crate::model::webhook::EventAction;
 use crate::store::claim::{self, Unsent};
 use crate::store::queue_tests::{event, publish_at_once};
+use crate::store::removal::{self, Leaving};
 use crate::store::settle::{self, Settlement, Then};
 use crate::store::{Conn, facts, health, notice_queues};
 
@@ -104,11 +105,27 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
     }
 }
 
+/// What the planner knows of webhooks that have come since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    Everything,
+    /// That next to all webhooks are removed.
+    WhatWasSo,
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publication_touches_its_companys_webhooks(#[values(false, true)] analyzed: bool) {
-    let crowd = Crowd::new(analyzed).await;
-    crowd.have_neighbours(analyzed).await;
+async fn a_publication_touches_its_companys_webhooks(
+    #[values(Known::Nothing, Known::Everything, Known::WhatWasSo)] known: Known,
+) {
+    let crowd = Crowd::new(known == Known::Everything).await;
+    crowd.have_neighbours(known == Known::Everything).await;
+    if known == Known::WhatWasSo {
+        let mislead = "update webhooks set removed_at = created_at, remove_reason = 1; analyze webhooks, webhook_health;
+                       update webhooks set removed_at = null, remove_reason = null";
+        crowd.conn().await.batch_execute(mislead).await.unwrap();
+    }
     let publish = async |conn: &mut Conn| {
         let event = Event {
             lane: lane(),
@@ -120,6 +137,32 @@ async fn a_publication_touches_its_companys_webhooks(#[values(false, true)] anal
     let (made, touched) = crowd.touched(publish).await;
     assert_eq!(made.len(), OTHERS + 1);
     assert_at_most(600, &touched, "a publication");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_touches_whose_webhooks_go(#[values(false, true)] analyzed: bool) {
+    let crowd = Crowd::new(analyzed).await;
+    crowd.have_neighbours(analyzed).await;
+    let crowd = crowd.of_callers();
+    let keys = crowd.keys();
+    let lock = async |conn: &mut Conn| {
+        conn.transaction(async |conn| health::lock_in_tx(conn, &keys).await)
+            .await
+            .unwrap()
+    };
+    let (locked, touched) = crowd.touched(lock).await;
+    assert_eq!(locked.len(), OTHERS + 1);
+    assert_at_most(500, &touched, "a lock");
+    let nobody = Leaving::User(company(), UserId::new(8).unwrap());
+    let leave = async |conn: &mut Conn| {
+        conn.transaction(async |conn| removal::batch_in_tx(conn, now(), &nobody).await)
+            .await
+            .unwrap()
+    };
+    let (removed, touched) = crowd.touched(leave).await;
+    assert_eq!(removed.webhooks, 0);
+    assert_at_most(100, &touched, "a removal of nothing");
 }
 
 /// A planner that knows nothing of the queue takes the key all the same: the index over due times cannot serve here.
