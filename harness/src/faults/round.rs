@@ -12,7 +12,7 @@ use super::kind::Kind;
 use super::plan::Round;
 use super::publishing::{self, Accepted};
 use super::stage::{SHARED_STEP, Stage};
-use crate::client::{Client, Delivery};
+use crate::client::{Client, Delivery, Health};
 use crate::journal::Arrival;
 use crate::realtime::{self, Stopwatch};
 use crate::token::Claims;
@@ -25,6 +25,8 @@ pub const STALL_LIMIT: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often a look at a server that should be well is repeated.
 const LOOKS: usize = 20;
+/// How long servers may disagree on whether a ban is over: by each clock it is after its own length, which is less.
+const AGREEMENT: Duration = Duration::from_secs(5);
 /// When the doomed webhook is deleted, counted from the first publication.
 const DELETED_AFTER: Duration = Duration::from_millis(400);
 
@@ -104,7 +106,7 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
         told.push(Told {
             deleted,
             well: member.part != Part::Hostile && !(member.part == Part::Named && unnamed),
-            ..ask(member, &cast, &callers).await?
+            ..ask(member, &cast, &callers, stepped).await?
         });
     }
     count(&mut ending, &accepted, &told);
@@ -149,12 +151,20 @@ async fn until_quiet(callers: &Callers, watch: &Stopwatch) -> Option<Tally> {
 }
 
 /// Everything that the API and the journal tell of a webhook.
-async fn ask(member: &Member, cast: &Cast, callers: &Callers) -> anyhow::Result<Told> {
+async fn ask(member: &Member, cast: &Cast, callers: &Callers, stepped: bool) -> anyhow::Result<Told> {
     let id = &member.webhook.id;
     let owner = cast.owner();
     let deliveries = patiently(callers, &owner, async |caller| Ok(caller.deliveries(id).await?)).await?;
     let notices = patiently(callers, &owner, async |caller| Ok(caller.notices(id).await?)).await?;
-    let health = patiently(callers, &owner, async |caller| Ok(caller.health(id).await?)).await?;
+    let look = async || patiently(callers, &owner, async |caller| Ok(caller.health(id).await?)).await;
+    let mut health = look().await?;
+    // Servers that have noticed a step and such that have not are apart for a moment: one still calls banned what the other
+    // has ended. Once they agree the ban is over for both.
+    let watch = Stopwatch::start();
+    while stepped && is_ended_elsewhere(&health) && watch.seconds() < AGREEMENT.as_secs_f64() {
+        realtime::pause(LOOK_EVERY).await;
+        health = look().await?;
+    }
     let bans = notices.iter().filter(|notice| notice.kind == "BANNED");
     Ok(Told {
         part: member.part,
@@ -171,6 +181,11 @@ async fn ask(member: &Member, cast: &Cast, callers: &Callers) -> anyhow::Result<
             .collect(),
         deleted: None,
     })
+}
+
+/// Whether another server has ended the ban that the one which answers is in, as it takes the counter back with that (B3).
+fn is_ended_elsewhere(health: &Health) -> bool {
+    health.state == "BANNED" && health.ban_counter == 0
 }
 
 fn came(arrival: &Arrival) -> Came {
