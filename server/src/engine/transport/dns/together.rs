@@ -17,6 +17,7 @@ use hickory_resolver::proto::rr::Name;
 type Lookup<T> = BoxFuture<'static, T>;
 
 /// The lookups under way. Clones share them.
+#[derive(Clone)]
 pub(super) struct Together<T: Clone> {
     under_way: Arc<Mutex<UnderWay<T>>>,
 }
@@ -51,14 +52,6 @@ impl<T: 'static + Clone + Send + Sync> Together<T> {
             under_way.lookups.insert(name, (number, weak));
         }
         lookup
-    }
-}
-
-impl<T: Clone> Clone for Together<T> {
-    fn clone(&self) -> Self {
-        Self {
-            under_way: self.under_way.clone(),
-        }
     }
 }
 
