@@ -6,13 +6,13 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use jiff::{SignedDuration, Span, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
@@ -184,11 +184,16 @@ fn answer(clock: &SimClock, moved: Result<Timestamp, AdvanceError>) -> Response 
 
 fn moment(clock: &SimClock) -> Response {
     let iso = |at: Timestamp| format!("{at:.3}");
-    Json(json!({ "now": iso(clock.now()), "nextDueAt": clock.next_due_at().map(iso) })).into_response()
+    let moment = json!({ "now": iso(clock.now()), "nextDueAt": clock.next_due_at().map(iso) });
+    written(StatusCode::OK, &moment)
 }
 
 fn refusal(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({ "error": message }))).into_response()
+    written(status, &json!({ "error": message }))
+}
+
+fn written(status: StatusCode, content: &serde_json::Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], content.to_string()).into_response()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod documents;
 mod events;
 mod graphiql;
 mod http;
+mod library_keys;
 mod lists;
 mod live;
 mod notices;
