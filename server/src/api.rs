@@ -24,6 +24,7 @@ pub mod gathering;
 pub mod global_id;
 mod graphiql;
 pub mod http;
+pub mod json;
 pub mod live;
 pub mod loaders;
 pub mod node;

@@ -9,12 +9,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use async_graphql::Value;
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::future::{AbortHandle, BoxFuture, Either, ready};
 use futures_util::stream::{self, Abortable, BoxStream, SelectAll, StreamExt};
-use serde_json::Value;
 
-use super::message::{FromClient, FromServer};
+use super::message::{FromClient, FromServer, pong};
 use super::{Close, End};
 use crate::api::auth::authenticate;
 use crate::api::error::{ApiError, ErrorCode};
@@ -126,8 +126,11 @@ impl Connection {
         }
         match FromClient::read(text)? {
             FromClient::ConnectionInit { payload } => self.init(socket, payload).await,
-            FromClient::Ping { payload } => self.tell(socket, &FromServer::Pong { payload }).await,
-            FromClient::Pong {} => Ok(()),
+            FromClient::Ping { payload } => {
+                let pong = pong(payload.as_ref());
+                self.send(socket, Message::Text(pong.into())).await
+            }
+            FromClient::Pong => Ok(()),
             FromClient::Subscribe { id, payload } => self.subscribe(id, payload).await.map_err(End::Close),
             FromClient::Complete { id } => {
                 if let Some(operation) = self.operations.remove(&id) {
@@ -142,10 +145,13 @@ impl Connection {
         if self.authorization.is_some() {
             return Err(Close::new(4429, "Too many initialisation requests").into());
         }
-        let authorization = payload
-            .as_ref()
-            .and_then(|payload| payload.get("authorization"))
-            .and_then(Value::as_str);
+        let authorization = match &payload {
+            Some(Value::Object(fields)) => match fields.get("authorization") {
+                Some(Value::String(token)) => Some(token.as_str()),
+                _ => None,
+            },
+            _ => None,
+        };
         let session = authenticate(&self.endpoint.services, authorization)
             .await
             .map_err(|error| refused(&error))?;
