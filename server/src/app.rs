@@ -24,6 +24,7 @@ use crate::api::sockets::Caps;
 use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
+use crate::config::files;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
 use crate::engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
 use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
@@ -116,7 +117,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         TargetPolicy::of(settings).context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
     let extra_ca_pem = match &settings.extra_ca_file {
         Some(file) => Some(
-            std::fs::read(file)
+            files::read(file)
                 .with_context(|| format!("cannot read TENTERHOOK_EXTRA_CA_FILE {}", file.display()))?,
         ),
         None => None,
@@ -189,7 +190,7 @@ async fn key_set(keys: &Keys, extra_ca_pem: Option<&[u8]>, clock: &Clock) -> any
     Ok(match &keys.tokens {
         TokenKeys::Secret(secret) => KeySet::shared_secret(secret),
         TokenKeys::Jwks(JwksSource::File(file)) => {
-            let json = std::fs::read_to_string(file)
+            let json = files::read_text(file)
                 .with_context(|| format!("cannot read TENTERHOOK_JWKS {}", file.display()))?;
             KeySet::from_jwks(&json)?
         }

@@ -26,7 +26,7 @@ use secrecy::ExposeSecret;
 use self::flags::Flags;
 use crate::api::schema;
 use crate::config::sources::{self, Loaded, Sources};
-use crate::config::{Settings, keys};
+use crate::config::{Settings, files, keys};
 use crate::store::migrations;
 use crate::{embedded, telemetry};
 
@@ -138,8 +138,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
 impl Common {
     fn load(&self, base: Settings) -> anyhow::Result<Loaded> {
         let text = self.config.as_deref().map(|path| {
-            std::fs::read_to_string(path)
-                .with_context(|| format!("can't read the settings file {}", path.display()))
+            files::read_text(path).with_context(|| format!("can't read the settings file {}", path.display()))
         });
         let text = text.transpose()?;
         let sources = Sources {

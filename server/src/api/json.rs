@@ -10,5 +10,5 @@ mod text;
 
 pub use self::bounds::{MAX_JSON_NESTING, MAX_JSON_VALUES, MAX_PUBLISHED_VALUES, check_json};
 pub use self::number::is_exact;
-pub use self::read::{Unread, read, without_mark};
+pub use self::read::{Unread, read};
 pub use self::text::Text;

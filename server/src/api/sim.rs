@@ -20,6 +20,7 @@ use serde_json::json;
 use super::auth::authenticate;
 use super::context::{Services, Session};
 use crate::clock::{AdvanceError, SimClock};
+use crate::config::files::without_mark;
 use crate::model::access::Caller;
 
 /// The routes; `None` with the system clock.
@@ -86,7 +87,7 @@ async fn now(State(clock): State<SimClock>) -> Response {
 }
 
 async fn advance(State(clock): State<SimClock>, body: String) -> Response {
-    let by = match serde_json::from_str::<Advance>(&body) {
+    let by = match serde_json::from_slice::<Advance>(without_mark(body.as_bytes())) {
         Ok(Advance { by }) => by,
         Err(_) => {
             return refusal(
@@ -144,7 +145,7 @@ enum Stall {
 impl Stall {
     fn read(body: &str) -> Result<Self, &'static str> {
         const USAGE: &str = "the body must be {\"messageId\":…,\"webhook\":…,\"attempt\":1–4} or {\"target\":\"127.0.0.1:9000\"}";
-        match serde_json::from_str(body) {
+        match serde_json::from_slice(without_mark(body.as_bytes())) {
             Ok(Stalled::Attempt {
                 message_id,
                 webhook,

@@ -15,6 +15,7 @@ mod notices;
 mod overload;
 mod partitions;
 mod persisted;
+mod published_json;
 mod rates;
 mod removal;
 mod replays;

@@ -6,6 +6,7 @@
 
 mod difference;
 mod object;
+pub(super) mod parts;
 mod v1;
 mod v2;
 

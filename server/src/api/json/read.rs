@@ -10,11 +10,10 @@ use super::bounds::check_json;
 use super::number::number;
 use crate::api::document::TooMuch;
 use crate::api::error::ApiError;
+use crate::config::files::without_mark;
 
 /// Characters of a path that are shown.
 const LONGEST_PATH: usize = 200;
-/// What some editors and libraries put before UTF-8. A parser may pass over it (RFC 8259, section 8.1).
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a text was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,11 +57,6 @@ impl fmt::Display for Within<'_> {
             None => write!(out, ", in {path}"),
         }
     }
-}
-
-/// Without a byte order mark before it.
-pub fn without_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// Reads one JSON text, bounded before it is read; `most_values` is a bound of [`check_json`]. Of a key that stands

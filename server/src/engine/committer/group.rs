@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use crate::config::policy::Catalog;
 use crate::engine::publisher::Published;
@@ -11,6 +10,7 @@ use crate::model::event::{Draft, Event};
 use crate::model::ids::{CompanyId, EventId, EventIds, Lane};
 use crate::policy::matching::selector;
 use crate::policy::merging;
+use crate::policy::sameness::{content_hash, ordered_content_hash};
 use crate::store::StoreError;
 use crate::store::idempotency::{Claim, Taken};
 use crate::store::publish::Publication;
@@ -161,7 +161,10 @@ impl Plan<'_> {
     }
 
     fn repeated(&self, first: &Taken, firsts: &HashMap<EventId, Event>) -> Result<Published, StoreError> {
-        if first.request_hash != self.hash {
+        // Kept by a server of the version before, or by one of this.
+        let is_same =
+            first.request_hash == self.hash || first.request_hash == ordered_content_hash(self.draft);
+        if !is_same {
             return Ok(Published::Conflict);
         }
         let event = firsts
@@ -184,33 +187,4 @@ pub(super) fn first_events(taken: &Takens) -> Vec<(Lane, EventId)> {
         .iter()
         .map(|((company, _), first)| (Lane::of(*company), first.event))
         .collect()
-}
-
-/// SHA-256 over everything a publisher says of an event but its key.
-fn content_hash(draft: &Draft) -> Vec<u8> {
-    let merged_from = draft
-        .merged_from
-        .as_ref()
-        .map(|(id, state)| (id.as_str(), state.as_deref()));
-    let permitted: Option<Vec<i64>> = draft
-        .permitted
-        .as_ref()
-        .map(|users| users.iter().map(|user| user.get()).collect());
-    let content = serde_json::json!([
-        draft.company.get(),
-        draft.action.code(),
-        draft.object,
-        draft.object_id.as_str(),
-        draft.user.get(),
-        draft.data.as_deref(),
-        draft.previous.as_deref(),
-        merged_from,
-        permitted,
-        draft.change_source.code(),
-        draft.is_bulk_edit,
-        draft.correlation_id,
-        draft.host,
-        draft.occurred_at,
-    ]);
-    Sha256::digest(content.to_string().as_bytes()).to_vec()
 }

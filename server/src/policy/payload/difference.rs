@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use jiter::{Jiter, Peek};
-
 use super::object::Object;
+use super::parts::{elements, fields, string};
 
 /// How deep values are compared; what is nested deeper is compared as text.
 const DEPTH: u8 = 64;
@@ -74,42 +73,4 @@ fn same(a: &str, b: &str, depth: u8) -> bool {
     } else {
         both('"') && string(a).is_some_and(|a| string(b) == Some(a))
     }
-}
-
-/// An object's fields in their order, values untouched; `None` for what is no object.
-fn fields(text: &str) -> Option<Vec<(String, &str)>> {
-    let mut json = Jiter::new(text.as_bytes());
-    let mut fields = Vec::new();
-    let mut key = json.next_object().ok()?.map(str::to_owned);
-    while let Some(name) = key {
-        let peek = json.peek().ok()?;
-        fields.push((name, passed_over(&mut json, text, peek)?));
-        key = json.next_key().ok()?.map(str::to_owned);
-    }
-    json.finish().ok()?;
-    Some(fields)
-}
-
-/// A list's elements, untouched; `None` for what is no list.
-fn elements(text: &str) -> Option<Vec<&str>> {
-    let mut json = Jiter::new(text.as_bytes());
-    let mut elements = Vec::new();
-    let mut next = json.next_array().ok()?;
-    while let Some(peek) = next {
-        elements.push(passed_over(&mut json, text, peek)?);
-        next = json.array_step().ok()?;
-    }
-    json.finish().ok()?;
-    Some(elements)
-}
-
-fn string(text: &str) -> Option<String> {
-    Jiter::new(text.as_bytes()).next_str().ok().map(str::to_owned)
-}
-
-/// The text of the value that `json` stands before.
-fn passed_over<'a>(json: &mut Jiter<'a>, text: &'a str, peek: Peek) -> Option<&'a str> {
-    let start = json.current_index();
-    json.known_skip(peek).ok()?;
-    text.get(start..json.current_index())
 }
