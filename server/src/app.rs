@@ -243,10 +243,14 @@ fn transport(
 
 /// Key sets are the operator's own choice: their addresses are not vetted as a webhook's are.
 fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
+    let authorities: Result<Vec<_>, _> = authorities(extra_ca_pem)?
+        .iter()
+        .map(|der| reqwest::Certificate::from_der(der))
+        .collect();
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .tls_certs_only(authorities(extra_ca_pem)?);
+        .tls_certs_only(authorities?);
     Ok(client.build()?)
 }
 

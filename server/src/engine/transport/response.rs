@@ -8,8 +8,10 @@
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
-use hyper::HeaderMap;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::header::CONTENT_ENCODING;
+use hyper::{HeaderMap, Response};
 use jiff::Timestamp;
 
 use crate::clock::Clock;
@@ -61,7 +63,7 @@ pub(super) fn headers(all: &HeaderMap) -> Vec<(String, String)> {
 /// Reads up to the larger limit whatever is kept: a body read to its end leaves the connection to the next attempt,
 /// one left unread costs it.
 pub(super) async fn excerpt(
-    response: reqwest::Response,
+    response: Response<Incoming>,
     keep: usize,
     limits: ExcerptLimits,
     clock: &Clock,
@@ -84,12 +86,13 @@ pub(super) async fn excerpt(
 }
 
 /// Reads until more than `most` bytes are there; whether the body ended, and well, before that.
-async fn read(mut response: reqwest::Response, start: &mut Vec<u8>, most: usize) -> bool {
+async fn read(mut response: Response<Incoming>, start: &mut Vec<u8>, most: usize) -> bool {
     loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => start.extend_from_slice(&chunk),
-            Ok(None) => return true,
-            Err(_) => return false,
+        match response.frame().await {
+            // What is no data are trailers, which are not kept.
+            Some(Ok(frame)) => start.extend_from_slice(frame.data_ref().map_or(&[], AsRef::as_ref)),
+            None => return true,
+            Some(Err(_)) => return false,
         }
         if start.len() > most {
             return false;
