@@ -196,6 +196,11 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT_IDLE)
             .http1_max_headers(MOST_HEADERS)
+            // The status decides, whatever stands beside it (D1): folded lines are joined, a blank before the colon is
+            // passed over, and so is a line that is no header.
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
             .http2_max_header_list_size(MOST_HTTP2_HEADER_BYTES)
             .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)

@@ -1,7 +1,8 @@
 //! What went wrong with an attempt, as a class and a sentence for people (D10).
 //!
-//! Promises to look at the *types* in an error's chain of causes, never at its text, and to say nothing that the
-//! webhook's owner may not know: no address, no URL, no credentials, no word of a library.
+//! Promises to look at the *types* in an error's chain of causes, not at its text, and to say nothing that the
+//! webhook's owner may not know: no address, no URL, no credentials, no word of a library. One sentence, not the class,
+//! goes by the text: hyper does not say otherwise which part of an answer it could not read.
 //! Does not decide what a failure leads to: that is [`crate::policy`].
 
 use std::error::Error;
@@ -199,10 +200,28 @@ fn of_exchange(error: &ClientError) -> Failure {
     if broken {
         Failure::broken()
     } else {
-        Failure::new(
-            AttemptErrorClass::Protocol,
-            "The receiver's answer is not valid HTTP",
-        )
+        let message = innermost::<hyper::Error>(error).map_or(NOT_HTTP, unreadable);
+        Failure::new(AttemptErrorClass::Protocol, message)
+    }
+}
+
+const NOT_HTTP: &str = "The receiver's answer is not valid HTTP";
+
+/// What is wrong with an answer over HTTP/1 that could not be read.
+fn unreadable(error: &hyper::Error) -> &'static str {
+    let text = error.to_string();
+    if error.is_parse_status() {
+        "The receiver's answer has a status line that is not valid HTTP"
+    } else if error.is_parse_too_large() {
+        "The receiver's answer has too many headers, or too long ones"
+    } else if error.is_parse()
+        && ["header", "content-length", "transfer-encoding"]
+            .iter()
+            .any(|part| text.contains(part))
+    {
+        "The receiver's answer has a header that is not valid HTTP"
+    } else {
+        NOT_HTTP
     }
 }
 
