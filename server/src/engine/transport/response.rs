@@ -21,6 +21,11 @@ pub const MAX_HEADERS: usize = 64;
 /// The most bytes of response headers that are kept, names and values together.
 pub const MAX_HEADER_BYTES: usize = 8 * 1024;
 
+/// What gzip begins with (RFC 1952).
+const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
+/// How often a body is unpacked: a second time helps where a proxy packs what came packed.
+const MOST_LAYERS: usize = 2;
+
 /// How much of the decoded body is kept, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExcerptLimits {
@@ -70,10 +75,14 @@ pub(super) async fn excerpt(
     deadline: Timestamp,
 ) -> Excerpt {
     let most = limits.failed.max(limits.success);
-    let packed = is_gzip(response.headers());
+    let layers = gzip_layers(response.headers());
     let mut start = Vec::new();
     let mut whole = clock.deadline(deadline, read(response, &mut start, most)).await == Ok(true);
-    if packed {
+    for _ in 0..layers {
+        // What only claims to be packed is kept as it came.
+        if !start.starts_with(GZIP_MAGIC) {
+            break;
+        }
         let (unpacked, all) = unpack(&start, most);
         whole &= all;
         start = unpacked;
@@ -100,14 +109,28 @@ async fn read(mut response: Response<Incoming>, start: &mut Vec<u8>, most: usize
     }
 }
 
-/// The only encoding that we ask for. A receiver that uses another has it kept as it came.
-fn is_gzip(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"))
+/// How often a body was packed with gzip, the only coding that we ask for, as the headers say; at most
+/// [`MOST_LAYERS`]. None where any other was used: such a body is kept as it came.
+fn gzip_layers(headers: &HeaderMap) -> usize {
+    let codings = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+    let mut layers = 0;
+    for coding in codings {
+        // RFC 9110 (8.4.1.3): `x-gzip` is another name of it.
+        if !coding.eq_ignore_ascii_case(b"gzip") && !coding.eq_ignore_ascii_case(b"x-gzip") {
+            return 0;
+        }
+        layers += 1;
+    }
+    layers.min(MOST_LAYERS)
 }
 
-/// At most one byte more than `most` of what is packed in `bytes`, as far as it is gzip; whether that is all.
+/// At most one byte more than `most` of what is packed in `bytes`, as far as it is gzip; whether that is all. What stands
+/// behind the last member, if it is none, is not.
 fn unpack(bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
     let mut unpacked = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
