@@ -51,7 +51,7 @@ use self::resolve::{ResolveError, Vetted};
 pub use self::response::{ExcerptLimits, MAX_HEADER_BYTES, MAX_HEADERS};
 use crate::clock::{Clock, RequestInFlight};
 use crate::model::attempt::Outcome;
-use crate::policy::target::{Blocked, TargetPolicy};
+use crate::policy::target::{Blocked, TargetPolicy, UrlRefusal};
 
 /// How long an unused connection is kept. Under the 5 s after which common servers close it, so that we do first.
 const KEPT_IDLE: Duration = Duration::from_secs(4);
@@ -317,7 +317,11 @@ impl Transport {
         let url = self
             .targets
             .vet_url(url.as_str())
-            .map_err(|_| Failure::blocked())?;
+            .map_err(|refusal| match refusal {
+                // A webhook from before such names were refused: it fails as it did.
+                UrlRefusal::NoName => Failure::unresolvable(),
+                _ => Failure::blocked(),
+            })?;
         let mut request = hyper::Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.as_str().parse().map_err(|_| Failure::unsendable())?;

@@ -152,6 +152,25 @@ async fn what_is_not_http_is_named(#[case] answer: String, #[case] words: &str) 
     assert!(message.contains(words), "{message}");
 }
 
+/// F13: a webhook of before such names were refused. Only the hyphen in front was never asked for.
+#[rstest]
+#[case::in_front("-lead.test", false)]
+#[case::behind("trail-.test", true)]
+#[tokio::test]
+async fn a_label_with_a_hyphen_at_its_end_is_asked_for(#[case] name: &'static str, #[case] asked: bool) {
+    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let clock = Clock::system();
+    let names = Names::known(&[(name, &["127.0.0.1"])]);
+    let transport = transport_with(&clock, names, &["127.0.0.0/8"], None);
+    let url = format!("http://{name}:{}/", receiver.address.port());
+    let sent = transport.send(request(&clock, &url)).await;
+    if asked {
+        assert_succeeded(&sent);
+    } else {
+        assert_failed(&sent, Dns);
+    }
+}
+
 #[tokio::test]
 async fn a_banner_before_the_request_is_a_protocol_failure() {
     let receiver = Receiver::start(|mut connection| async move {
