@@ -49,6 +49,33 @@ test('graphql-ws connects again when its connection breaks, and is told again', 
   }
 });
 
+// In its lazy mode, which is the default, a client closes after its last subscription and opens again for the next.
+test('graphql-ws closes cleanly between two subscriptions, without a retry', async () => {
+  const codes = [];
+  let wasClosed;
+  const client = socket({
+    lazyCloseTimeout: 0,
+    retryAttempts: 0,
+    on: {
+      closed: (event) => {
+        codes.push(event.code);
+        wasClosed();
+      },
+    },
+  });
+  for (let round = 0; round < 2; round += 1) {
+    const closed = new Promise((resolve) => {
+      wasClosed = resolve;
+    });
+    const begun = begin((webhook, sink) => client.subscribe({ query: RECORDED, variables: { id: webhook } }, sink), id);
+    await hearing(begun);
+    await begun.stop();
+    await closed;
+  }
+  assert.deepEqual(codes, [1000, 1000]);
+  await client.dispose();
+});
+
 // A stop says good-bye to whoever is connected, a crash does not.
 for (const [what, signal] of Object.entries({ stops: 'SIGTERM', crashes: 'SIGKILL' })) {
   test(`all go on when the server ${what} and starts again`, { skip: !RESTARTS && 'SERVER_PID_FILE is not set' }, async () => {

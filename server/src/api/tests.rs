@@ -2,6 +2,7 @@
 
 mod access;
 mod attacks;
+mod closing;
 mod concurrent_replays;
 mod costs;
 mod documents;

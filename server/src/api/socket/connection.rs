@@ -10,18 +10,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_graphql::Value;
-use axum::extract::ws::{Message, WebSocket};
 use futures_util::future::{AbortHandle, BoxFuture, Either, ready};
 use futures_util::stream::{self, Abortable, BoxStream, SelectAll, StreamExt};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::message::{FromClient, FromServer, pong};
+use super::wire::{Heard, Wire};
 use super::{Close, End};
 use crate::api::auth::authenticate;
 use crate::api::error::{ApiError, ErrorCode};
 use crate::api::http::Endpoint;
 use crate::api::operation::{self, Answer, Posted};
 use crate::api::sockets::Seat;
-use crate::clock::{Clock, DeadlineElapsed};
+use crate::clock::Clock;
 
 /// What an operation has to say: an answer, or that there are no more.
 type Said = (String, Option<Answer>);
@@ -64,35 +65,32 @@ impl Connection {
         }
     }
 
-    /// Serves until there is a reason to leave.
-    pub async fn serve(mut self, socket: &mut WebSocket) -> End {
+    /// Serves until there is a reason to leave. What was under way has ended then.
+    pub async fn serve(mut self, wire: &mut Wire) -> (End, Seat) {
         let closing = self.endpoint.services.sockets.closing();
         let talk = async {
             loop {
-                if let Err(end) = self.turn(socket).await {
+                if let Err(end) = self.turn(wire).await {
                     return end;
                 }
             }
         };
         // Around everything, so that neither a read nor a write holds up a server that stops.
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             () = closing => Close::new(1001, "The server is stopping").into(),
             end = talk => end,
-        }
+        };
+        (end, self.seat)
     }
 
     /// One thing of all that can happen next.
-    async fn turn(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+    async fn turn(&mut self, wire: &mut Wire) -> Result<(), End> {
         tokio::select! {
             () = &mut self.limit => Err(self.overdue().into()),
-            Some(said) = self.running.next() => self.say(socket, said).await,
-            message = socket.recv() => match message {
-                None | Some(Ok(Message::Close(_))) => Err(End::Gone),
-                Some(Ok(message)) => self.hear(socket, message).await,
-                Some(Err(error)) => Err(unreadable(&error)),
-            },
-            () = &mut self.tick => self.keep_alive(socket).await,
+            Some(said) = self.running.next() => self.say(wire, said).await,
+            heard = wire.hear() => self.hear(wire, heard?).await,
+            () = &mut self.tick => self.keep_alive(wire).await,
         }
     }
 
@@ -103,32 +101,31 @@ impl Connection {
         }
     }
 
-    async fn keep_alive(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+    async fn keep_alive(&mut self, wire: &mut Wire) -> Result<(), End> {
         if self.unanswered >= MOST_UNANSWERED {
             return Err(End::Gone);
         }
         self.unanswered += 1;
         self.tick = after(&self.clock, self.endpoint.services.sockets.caps.keep_alive);
-        self.send(socket, Message::Ping(bytes::Bytes::new())).await
+        wire.send(Message::Ping(bytes::Bytes::new())).await
     }
 
-    async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
+    async fn hear(&mut self, wire: &mut Wire, heard: Heard) -> Result<(), End> {
         self.unanswered = 0;
-        let text = match &message {
-            Message::Text(text) => text,
-            // The library answers pings.
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(()),
-            Message::Binary(_) => return Err(Close::new(4400, "A message is text").into()),
+        let text = match heard {
+            Heard::Text(text) => text,
+            Heard::Control => return Ok(()),
+            Heard::Binary => return Err(Close::new(4400, "A message is text").into()),
         };
         let most = self.endpoint.services.sockets.caps.message_bytes;
         if text.len() > most {
             return Err(Close::new(1009, format!("A message has at most {most} bytes")).into());
         }
-        match FromClient::read(text)? {
-            FromClient::ConnectionInit { payload } => self.init(socket, payload).await,
+        match FromClient::read(&text)? {
+            FromClient::ConnectionInit { payload } => self.init(wire, payload).await,
             FromClient::Ping { payload } => {
                 let pong = pong(payload.as_ref());
-                self.send(socket, Message::Text(pong.into())).await
+                self.send(wire, Message::Text(pong.into())).await
             }
             FromClient::Pong => Ok(()),
             FromClient::Subscribe { id, payload } => self.subscribe(id, payload).await.map_err(End::Close),
@@ -141,7 +138,7 @@ impl Connection {
         }
     }
 
-    async fn init(&mut self, socket: &mut WebSocket, payload: Option<Value>) -> Result<(), End> {
+    async fn init(&mut self, wire: &mut Wire, payload: Option<Value>) -> Result<(), End> {
         if self.authorization.is_some() {
             return Err(Close::new(4429, "Too many initialisation requests").into());
         }
@@ -161,7 +158,7 @@ impl Connection {
         self.authorization = authorization.map(str::to_owned);
         let (clock, end) = (self.clock.clone(), session.expires_at);
         self.limit = Box::pin(async move { clock.sleep_until(end).await });
-        self.tell(socket, &FromServer::ConnectionAck).await
+        self.tell(wire, &FromServer::ConnectionAck).await
     }
 
     async fn subscribe(&mut self, id: String, posted: Posted) -> Result<(), Close> {
@@ -205,14 +202,14 @@ impl Connection {
         self.operations.insert(id, operation);
     }
 
-    async fn say(&mut self, socket: &mut WebSocket, (id, answer): Said) -> Result<(), End> {
+    async fn say(&mut self, wire: &mut Wire, (id, answer): Said) -> Result<(), End> {
         match answer {
             Some(Answer::Result(response)) => {
                 let next = FromServer::Next {
                     id: &id,
                     payload: &response,
                 };
-                self.tell(socket, &next).await
+                self.tell(wire, &next).await
             }
             Some(Answer::Refused(errors)) => {
                 self.end(&id);
@@ -220,11 +217,11 @@ impl Connection {
                     id: &id,
                     payload: &errors,
                 };
-                self.tell(socket, &error).await
+                self.tell(wire, &error).await
             }
             None => {
                 self.end(&id);
-                self.tell(socket, &FromServer::Complete { id: &id }).await
+                self.tell(wire, &FromServer::Complete { id: &id }).await
             }
         }
     }
@@ -236,7 +233,7 @@ impl Connection {
         }
     }
 
-    async fn tell(&mut self, socket: &mut WebSocket, message: &FromServer<'_>) -> Result<(), End> {
+    async fn tell(&mut self, wire: &mut Wire, message: &FromServer<'_>) -> Result<(), End> {
         let text = match serde_json::to_string(message) {
             Ok(text) => text,
             Err(error) => {
@@ -244,16 +241,7 @@ impl Connection {
                 return Err(Close::new(1011, error.message).into());
             }
         };
-        self.send(socket, Message::Text(text.into())).await
-    }
-
-    /// Who does not take it is gone.
-    async fn send(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
-        let limit = self.endpoint.services.sockets.caps.send_within;
-        match self.clock.within(limit, socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(DeadlineElapsed) => Err(End::Gone),
-        }
+        wire.send(Message::Text(text.into())).await
     }
 }
 
@@ -274,16 +262,4 @@ fn refused(error: &ApiError) -> Close {
         ErrorCode::Unavailable | ErrorCode::Internal => Close::new(1013, error.message()),
         _ => Close::new(4403, error.message()),
     }
-}
-
-/// A message past the library's own bound, which is beyond ours, or one that breaks the WebSocket protocol.
-fn unreadable(error: &axum::Error) -> End {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if error.to_string().contains("too long") {
-            return Close::new(1009, "The message is too large").into();
-        }
-        source = error.source();
-    }
-    End::Gone
 }
