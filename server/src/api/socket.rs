@@ -22,16 +22,18 @@
 //! | a message that is not read in time | nothing: the caller is gone |
 //! | the server stops | close 1001 |
 //!
-//! The token comes with `connection_init` as `{"authorization":"Bearer …"}`, and is judged again at every operation.
+//! The token comes with `connection_init` as `{"authorization":"Bearer …"}`, or with the upgrade request (see
+//! [`credentials`]), and is judged again at every operation.
 //! Simulated time knows nothing of sockets: none of this is a tracked task, and what is waited for is real time, but
 //! for the token's end.
 
 mod connection;
+mod credentials;
 mod message;
 mod wire;
 
 use axum::extract::{Request, State};
-use axum::http::header::{SEC_WEBSOCKET_VERSION, UPGRADE};
+use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_VERSION, UPGRADE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use hyper::rt::Executor as _;
@@ -87,6 +89,10 @@ pub(super) async fn upgrade(State(endpoint): State<Endpoint>, mut request: Reque
     let Ok((handshake, response)) = Handshake::read(&mut request, PROTOCOL) else {
         return not_a_socket(request.method());
     };
+    let of_upgrade = request.headers().get(AUTHORIZATION);
+    let of_upgrade = of_upgrade
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     let sockets = &endpoint.services.sockets;
     let seat = match sockets.admit() {
         Ok(seat) => seat,
@@ -100,7 +106,7 @@ pub(super) async fn upgrade(State(endpoint): State<Endpoint>, mut request: Reque
         };
         // The seat is kept until the caller has been told: a server that stops waits for the seats.
         let (end, _seat) = if speaks_ours {
-            Connection::new(endpoint, seat).serve(&mut wire).await
+            Connection::new(endpoint, seat, of_upgrade).serve(&mut wire).await
         } else {
             (Close::new(4406, "Subprotocol not acceptable").into(), seat)
         };

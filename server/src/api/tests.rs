@@ -22,6 +22,7 @@ mod removal;
 mod replays;
 mod sim;
 mod socket;
+mod socket_tokens;
 mod sse;
 mod standing;
 mod stats;

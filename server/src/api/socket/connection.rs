@@ -14,6 +14,7 @@ use futures_util::future::{AbortHandle, BoxFuture, Either, ready};
 use futures_util::stream::{self, Abortable, BoxStream, SelectAll, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::credentials::authorization;
 use super::message::{FromClient, FromServer, pong};
 use super::wire::{Heard, Wire};
 use super::{Close, End};
@@ -35,6 +36,8 @@ pub(super) struct Connection {
     endpoint: Endpoint,
     clock: Clock,
     seat: Seat,
+    /// The `Authorization` header of the upgrade request.
+    of_upgrade: Option<String>,
     /// The token that was shown, once it was accepted.
     authorization: Option<String>,
     /// Resolves at the token's end; before there is one, when it is too late for one.
@@ -48,7 +51,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub fn new(endpoint: Endpoint, seat: Seat) -> Self {
+    pub fn new(endpoint: Endpoint, seat: Seat, of_upgrade: Option<String>) -> Self {
         let clock = endpoint.services.clock.clone();
         let caps = endpoint.services.sockets.caps;
         let (limit, tick) = (after(&clock, caps.init_within), after(&clock, caps.keep_alive));
@@ -56,6 +59,7 @@ impl Connection {
             endpoint,
             clock,
             seat,
+            of_upgrade,
             authorization: None,
             limit,
             operations: HashMap::new(),
@@ -142,20 +146,14 @@ impl Connection {
         if self.authorization.is_some() {
             return Err(Close::new(4429, "Too many initialisation requests").into());
         }
-        let authorization = match &payload {
-            Some(Value::Object(fields)) => match fields.get("authorization") {
-                Some(Value::String(token)) => Some(token.as_str()),
-                _ => None,
-            },
-            _ => None,
-        };
-        let session = authenticate(&self.endpoint.services, authorization)
+        let authorization = authorization(payload.as_ref(), self.of_upgrade.as_deref())?.map(str::to_owned);
+        let session = authenticate(&self.endpoint.services, authorization.as_deref())
             .await
             .map_err(|error| refused(&error))?;
         self.seat
             .take(&session.caller)
             .map_err(|full| Close::new(1013, full.to_string()))?;
-        self.authorization = authorization.map(str::to_owned);
+        self.authorization = authorization;
         let (clock, end) = (self.clock.clone(), session.expires_at);
         self.limit = Box::pin(async move { clock.sleep_until(end).await });
         self.tell(wire, &FromServer::ConnectionAck).await
