@@ -5,6 +5,7 @@
 //! Does not promise that what a setting points at (a file, a database, a host) is there: its user finds out.
 
 pub mod api;
+pub mod cors;
 pub mod files;
 pub mod keys;
 pub mod policy;

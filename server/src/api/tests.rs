@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod closing;
 mod concurrent_replays;
+mod cors;
 mod costs;
 mod documents;
 mod events;

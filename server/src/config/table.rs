@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use url::Url;
-
-use super::Settings;
 use super::value::Value;
+use super::{Settings, cors};
 
 /// One setting.
 pub struct Entry {
@@ -174,22 +172,6 @@ const SOCKET_TIMES: RangeInclusive<Duration> = milliseconds(1000)..=hours(1);
 pub const LARGEST_PUBLICATION: usize = 100 * 1024 * 1024;
 const MOST_PUBLISHING_MEMORY: usize = 16 * 1024 * 1024 * 1024;
 
-/// An origin is a scheme, a host and perhaps a port: what a browser sends, to the letter.
-fn origins(origins: &[String]) -> Result<(), String> {
-    let valid = |text: &str| {
-        text == "*"
-            || Url::parse(text).is_ok_and(|url| {
-                matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
-            })
-    };
-    match origins.iter().find(|origin| !valid(origin)) {
-        Some(origin) => Err(format!(
-            "has {origin:?}: an origin is like https://app.example.com, without a path"
-        )),
-        None => Ok(()),
-    }
-}
-
 fn short(text: &str) -> Result<(), String> {
     if text.chars().count() <= 253 {
         Ok(())
@@ -319,8 +301,12 @@ pub static TABLE: &[Entry] = &[
         api.document_allow_list,
         "A JSON file of SHA-256 (hexadecimal) to document. With it nothing else is executed, whoever asks."
     ),
-    setting!(api.cors_origins, if origins,
-        "Origins whose pages may call the API from a browser, such as https://app.example.com; * means all."),
+    setting!(api.cors_origins, if cors::origins,
+        "Origins whose pages may call the API from a browser, such as https://app.example.com, to the letter as a browser \
+         sends them; * means all."),
+    setting!(api.cors_headers, if cors::headers,
+        "Request headers that pages of these origins may send, besides those that GraphQL clients, error trackers and \
+         tracing are known to send (docs/graphql.md lists them); * means all."),
     setting!(api.rate_per_token, from RATES,
         "Requests per second of one user's token, through one app or none, to one process."),
     setting!(api.rate_per_company, from RATES,

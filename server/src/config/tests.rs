@@ -244,8 +244,18 @@ fn lists_are_bounded_too() {
         "https://EXAMPLE.com",
         "https://a.example/b",
         "ftp://a",
+        "https://*.example.com",
+        "null",
     ] {
         assert!(origins(bad).is_err(), "{bad}");
+    }
+
+    let headers = |value: &str| set("TENTERHOOK_API_CORS_HEADERS", value);
+    for good in ["", "*", "X-Tenant-ID, x-build"] {
+        assert!(headers(good).is_ok(), "{good}");
+    }
+    for bad in ["x tenant", "x-*", "x-a,,x-b"] {
+        assert!(headers(bad).is_err(), "{bad}");
     }
 
     let host = |value: &str| set("TENTERHOOK_POLICY_DEFAULT_HOST", value);
