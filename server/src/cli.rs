@@ -90,22 +90,19 @@ pub fn main() -> ExitCode {
 fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dev => {
-            let settings = common.load(Settings::development())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::development())?)?;
             dumps::forbid()?;
             descriptors::raise(settings.in_flight);
             in_runtime(dev::run(settings))?;
         }
         Command::Serve => {
-            let settings = common.load(Settings::default())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::default())?)?;
             dumps::forbid()?;
             descriptors::raise(settings.in_flight);
             in_runtime(serve::run(settings))?;
         }
         Command::Migrate => {
-            let settings = common.load(Settings::default())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::default())?)?;
             in_runtime(migrate(&settings))?;
         }
         Command::Token(arguments) => {
@@ -113,14 +110,12 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             answer(&format!("{}\n", token::print(&settings, &arguments)?))?;
         }
         Command::Reseal => {
-            let settings = common.load(Settings::default())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::default())?)?;
             dumps::forbid()?;
             return in_runtime(reseal::run(&settings));
         }
         Command::Distribute(arguments) => {
-            let settings = common.load(Settings::default())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::default())?)?;
             return in_runtime(distribute::run(&settings, &arguments));
         }
         Command::Schema => answer(&schema::sdl())?,
@@ -129,13 +124,36 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             return in_runtime(doctor::run(&settings, &arguments));
         }
         Command::Settings(arguments) => {
-            answer(&settings::print(&common.load(Settings::default())?, &arguments))?
+            let loaded = common.load(Settings::default())?;
+            if let Some(line) = passed_over(&loaded) {
+                eprintln!("{line}");
+            }
+            answer(&settings::print(&loaded, &arguments))?
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Common {
+/// The settings, from now on with log lines as they say.
+fn with_log(loaded: Loaded) -> anyhow::Result<Settings> {
+    telemetry::init(&loaded.settings.log)?;
+    if let Some(line) = passed_over(&loaded) {
+        tracing::info!("{line}");
+    }
+    Ok(loaded.settings)
+}
+
+/// What to say about variables that look like settings and are a Service's.
+fn passed_over(loaded: &Loaded) -> Option<String> {
+    let names = loaded.service_links.join(", ");
+    let line = format!(
+        "not settings, but service links of Kubernetes, and so passed over: {names} (`enableServiceLinks: false` in the \
+         pod keeps them out)"
+    );
+    (!names.is_empty()).then_some(line)
+}
+
     fn load(&self, base: Settings) -> anyhow::Result<Loaded> {
         let text = self.config.as_deref().map(|path| {
             files::read_text(path).with_context(|| format!("can't read the settings file {}", path.display()))

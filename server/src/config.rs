@@ -10,6 +10,7 @@ pub mod files;
 pub mod keys;
 pub mod policy;
 mod ports;
+mod service_links;
 pub mod sources;
 pub mod strength;
 pub mod table;

@@ -399,6 +399,73 @@ async fn restored_into_another_cluster_it_carries_on() {
     callers.user().delete_webhook(&webhook).await.unwrap();
     let published = callers.platform().publish_one(deal_changed()).await.unwrap();
     assert_eq!(published.delivery_count, 0);
+/// F23: in Kubernetes, a Service named `tenterhook` puts variables of our prefix into the pod. They keep no command from
+/// running; the log names them once.
+#[tokio::test(flavor = "multi_thread")]
+async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
+    let links = [
+        ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
+        ("TENTERHOOK_SERVICE_PORT", "8080"),
+        ("TENTERHOOK_SERVICE_PORT_HTTP", "8080"),
+        ("TENTERHOOK_PORT", "tcp://10.96.0.5:8080"),
+        ("TENTERHOOK_PORT_8080_TCP", "tcp://10.96.0.5:8080"),
+        ("TENTERHOOK_PORT_8080_TCP_PROTO", "tcp"),
+        ("TENTERHOOK_PORT_8080_TCP_PORT", "8080"),
+        ("TENTERHOOK_PORT_8080_TCP_ADDR", "10.96.0.5"),
+        ("TENTERHOOK_API_SERVICE_HOST", "10.96.0.6"),
+        ("TENTERHOOK_API_PORT", "udp://10.96.0.6:53"),
+    ];
+    let linked = |program: Program| {
+        links
+            .iter()
+            .fold(program, |program, (name, value)| program.setting(name, *value))
+    };
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let serving = linked(production(keys.path(), &database.url(None)));
+    let process = serving.serve().await.unwrap();
+    let printed = process.printed();
+    let lines: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.contains("service links"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{printed}");
+    for (name, _) in links {
+        assert!(lines[0].contains(name), "{name} is not named in {}", lines[0]);
+    }
+
+    let data = folder();
+    for command in [
+        "token --platform",
+        "settings",
+        "schema",
+        "migrate",
+        "reseal",
+        // Nobody listens there, which is all that it has to complain of.
+        "doctor --probe https://127.0.0.1:1/",
+    ] {
+        let program = command.split(' ').fold(program(), Program::argument);
+        let program = linked(program)
+            .setting("DATABASE_URL", database.url(None))
+            .setting("TENTERHOOK_DATA_DIR", data.path())
+            .setting("TENTERHOOK_JWT_SECRET", SECRET)
+            .setting("TENTERHOOK_SEALING_KEY", SEALING_KEY);
+        let output = program.run().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("is not a setting"), "{command}: {said}");
+        assert!(
+            output.status.success() || command.starts_with("doctor"),
+            "{command}: {said}"
+        );
+    }
+    // What only resembles them is refused as ever.
+    let resembling = linked(production(keys.path(), &database.url(None))).setting("TENTERHOOK_PORT", "8080");
+    let said = resembling.run().await.unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("TENTERHOOK_PORT is not a setting"), "{said}");
+    assert_eq!(said.matches("is not a setting").count(), 1, "{said}");
+}
+
 }
 
 const RESTORED: &str = "restored";
