@@ -282,6 +282,9 @@ pub static TABLE: &[Entry] = &[
         "Attempts in flight at once to one webhook from one process (D8)."),
     setting!(in_flight_per_host, from 1..=100_000,
         "Attempts in flight at once to one host and port from one process, of all webhooks together."),
+    setting!(drain_delay, from milliseconds(0)..=milliseconds(60_000),
+        "How long a server goes on accepting and serving after SIGTERM or SIGINT, while /readyz answers 503; then it \
+         drains. Behind a load balancer 5s is recommended, or the time it takes to notice; a second signal ends the wait."),
     setting!(lease, from milliseconds(18_000)..=hours(1),
         "How long a delivery is one process's without a word from it; what a process held that died is taken over \
          after a sixth of that (D6). The same in every process of a database."),
