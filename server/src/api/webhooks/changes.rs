@@ -39,7 +39,7 @@ pub struct CreateWebhookInput {
     name: Option<String>,
     /// Whose it is; the caller's own unless an admin names another user of the company.
     user_id: Option<ID>,
-    /// The user name of HTTP basic credentials that go with every request, up to 255 characters.
+    /// The user name of HTTP basic credentials that go with every request, up to 255 characters; may be empty.
     http_auth_user: Option<String>,
     /// Their password, up to 255 characters. Stored encrypted, never shown.
     #[graphql(secret)]
@@ -65,7 +65,7 @@ pub struct UpdateWebhookInput {
     event_object: MaybeUndefined<EventObject>,
     /// A label for people.
     name: MaybeUndefined<String>,
-    /// The user name of HTTP basic credentials; null clears the password too.
+    /// The user name of HTTP basic credentials, which may be empty; null clears the password too.
     http_auth_user: MaybeUndefined<String>,
     /// Their password.
     #[graphql(secret)]
