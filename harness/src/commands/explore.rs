@@ -18,9 +18,9 @@ const TELLING: u64 = 200;
 /// How many seeds a log hears of at once.
 const LOGGED_EVERY: u64 = 20;
 
-/// Play random histories (creations, events, receivers' whims, leaps of time, pauses, uninstalls, crashes) and check
-/// every step against the reference model of the policy.
+/// Play random histories and check every step against the reference model of the policy.
 ///
+/// A history has creations, events, receivers' whims, leaps of time, pauses, uninstalls and crashes.
 /// A failure is shrunk to a short script, and the command that repeats it is printed. Exit code: 0 everything held,
 /// 1 a promise was broken or, over 200 seeds, something was never exercised, 2 it could not run.
 #[derive(Args)]
