@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::event_row::{EventRow, event_columns};
-use super::sql::{At, MaybeAt, Time, maybe_timestamp, statement, time, timestamp, unknown};
+use super::sql::{At, MaybeAt, Rows, Time, maybe_timestamp, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use crate::model::delivery::{DeliveryReason, DeliveryStatus, Lease, Leased};
 use crate::model::event::Event;
@@ -51,6 +51,15 @@ select t.webhook, t.event, t.generation, t.company, t.number, t.created_at, t.du
 from taken t join events e on e.lane = $1 and e.id = t.event and e.accepted_at = t.event_at
 order by t.due_at"
 );
+
+/// Reads nothing but the queue: it is for a delivery whose event cannot be read.
+const PUT_BACK: &str = "\
+update deliveries as d set owner = null, vis_at = $4, token = d.token + 1
+from (select event, generation from deliveries
+      where lane = $1 and webhook = $2 and vis_at > '-infinity' and vis_at <= $3
+      order by vis_at limit 1 for update skip locked) p
+where d.lane = $1 and d.webhook = $2 and d.event = p.event and d.generation = p.generation
+returning d.event";
 
 /// When each of these webhooks has its next row visible.
 const NEXT: &str = "\
@@ -160,7 +169,6 @@ struct OpenRow {
 #[derive(QueryableByName)]
 struct EventIdRow {
     #[diesel(sql_type = SqlUuid)]
-    #[expect(dead_code, reason = "only the number of rows counts")]
     event: Uuid,
 }
 
@@ -172,7 +180,8 @@ struct OrdinalRow {
 
 /// Takes what is visible at `now` of these webhooks of one lane, each up to its room, until `lease_until`.
 ///
-/// Together their payloads have `most_bytes`, and the last of them may go past it: there is always one, however large.
+/// Together their payloads have `most_bytes`, and the last of them may go past it: there is always one, however large. What
+/// cannot be read is taken with the others, and left to its lease's end.
 pub async fn claim(
     conn: &mut Conn,
     lane: Lane,
@@ -181,7 +190,7 @@ pub async fn claim(
     node: NodeId,
     lease_until: Timestamp,
     most_bytes: usize,
-) -> Result<Vec<(Leased, Event)>, StoreError> {
+) -> Result<Rows<(Leased, Event), DeliveryKey>, StoreError> {
     let rows: Vec<ClaimedRow> = statement(CLAIM)
         .bind::<Integer, _>(lane.0)
         .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
@@ -192,28 +201,48 @@ pub async fn claim(
         .bind::<BigInt, _>(i64::try_from(most_bytes.max(1)).unwrap_or(i64::MAX))
         .load(conn)
         .await?;
-    rows.into_iter()
-        .map(|row| {
-            let leased = Leased {
-                key: DeliveryKey {
-                    lane,
-                    webhook: WebhookId(row.webhook),
-                    event: EventId(row.event),
-                    generation: row.generation,
-                },
-                company: CompanyId::new(row.company)
-                    .map_err(|_| unknown("deliveries", "company", row.company))?,
-                attempt: u8::try_from(row.number).map_err(|_| unknown("deliveries", "number", row.number))?,
-                due_at: timestamp(row.due_at),
-                created_at: timestamp(row.created_at),
-                lease: Lease {
-                    token: row.token,
-                    until: lease_until,
-                },
-            };
-            Ok((leased, Event::try_from(row.event_row)?))
-        })
-        .collect()
+    let held = |key: DeliveryKey, row: ClaimedRow| {
+        let leased = Leased {
+            key,
+            company: CompanyId::new(row.company)
+                .map_err(|_| unknown("deliveries", "company", row.company))?,
+            attempt: u8::try_from(row.number).map_err(|_| unknown("deliveries", "number", row.number))?,
+            due_at: timestamp(row.due_at),
+            created_at: timestamp(row.created_at),
+            lease: Lease {
+                token: row.token,
+                until: lease_until,
+            },
+        };
+        Ok((leased, Event::try_from(row.event_row)?))
+    };
+    let rows = rows.into_iter().map(|row| {
+        let key = DeliveryKey {
+            lane,
+            webhook: WebhookId(row.webhook),
+            event: EventId(row.event),
+            generation: row.generation,
+        };
+        (key, held(key, row))
+    });
+    Ok(rows.collect())
+}
+
+/// Puts the first delivery of the webhook that is visible at `now` back until `until`, unread; answers which it is.
+pub async fn put_back(
+    conn: &mut Conn,
+    (lane, webhook): (Lane, WebhookId),
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Option<EventId>, StoreError> {
+    let rows: Vec<EventIdRow> = statement(PUT_BACK)
+        .bind::<Integer, _>(lane.0)
+        .bind::<SqlUuid, _>(webhook.0)
+        .bind::<At, _>(time(now))
+        .bind::<At, _>(time(until))
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().next().map(|row| EventId(row.event)))
 }
 
 /// When each webhook has its next row visible; one without open rows is left out.
