@@ -18,10 +18,13 @@ use super::calendar::MOST_NOTED;
 use super::parts::Parts;
 use super::queue::Held;
 use super::shared::{Shared, drop_as};
-use crate::model::ids::{Lane, WebhookId};
+use crate::model::delivery::Leased;
+use crate::model::event::Event;
+use crate::model::ids::{DeliveryKey, Lane, NodeId, WebhookId};
 use crate::policy::health::Verdict;
 use crate::store::claim::{self, Unsent};
 use crate::store::settle::Then;
+use crate::store::sql::Rows;
 use crate::store::{Conn, StoreError};
 
 /// Webhooks looked at in one round.
@@ -152,13 +155,14 @@ async fn look_at(
                 Ok(()) => {}
                 Err(error) if error.is_unavailable() => return Err(error),
                 Err(_) if parts.take_apart(&part) => {}
-                Err(error) => {
+                Err(_) => {
                     let (webhook, room) = some[0];
                     let around = (*lane, webhook, room);
-                    if let Some(until) =
-                        claim_around(shared, &mut conn, around, now, lease_until, error).await?
-                    {
-                        stuck.insert(webhook, until);
+                    match claim_around(shared, &mut conn, around, now, lease_until).await {
+                        Ok(None) => {}
+                        Ok(Some(until)) => _ = stuck.insert(webhook, until),
+                        Err(error) if error.is_unavailable() => return Err(error),
+                        Err(error) => _ = stuck.insert(webhook, wait_after(&error, now)),
                     }
                 }
             }
@@ -192,6 +196,11 @@ async fn claim_some(
     let node = shared.node();
     let bytes = shared.queue().room_in_bytes();
     let claimed = claim::claim(conn, lane, webhooks, now, node, lease_until, bytes).await?;
+    hold(shared, node, claimed);
+    Ok(())
+}
+
+fn hold(shared: &Arc<Shared>, node: NodeId, claimed: Rows<(Leased, Event), DeliveryKey>) {
     if let Some((first, error)) = claimed.bad.first() {
         tracing::error!(
             %error,
@@ -207,42 +216,40 @@ async fn claim_some(
         node,
     };
     shared.take_in(claimed.good.into_iter().map(hold).collect());
-    Ok(())
 }
 
-/// Claims of a webhook of which a delivery cannot be taken, which `error` says: those before it one by one, or puts it
-/// back. Answers until when the webhook waits if that cannot be done either.
+/// Claims one by one what a webhook is owed of which something cannot be taken, and puts that back. Answers until when the
+/// webhook waits if there is nothing else.
 async fn claim_around(
     shared: &Arc<Shared>,
     conn: &mut Conn,
     (lane, webhook, room): (Lane, WebhookId, i32),
     now: Timestamp,
     lease_until: Timestamp,
-    mut error: StoreError,
 ) -> Result<Option<Timestamp>, StoreError> {
-    if room > 1 {
-        match claim_some(shared, conn, lane, &[(webhook, 1)], now, lease_until).await {
-            Ok(()) => return Ok(None),
-            Err(other) if other.is_unavailable() => return Err(other),
-            Err(other) => error = other,
+    let (mut refused, mut stuck) = (0, None);
+    for key in claim::visible(conn, (lane, webhook), now, room).await? {
+        let node = shared.node();
+        let error = match claim::claim_one(conn, &key, now, node, lease_until).await {
+            Ok(claimed) => {
+                hold(shared, node, claimed);
+                continue;
+            }
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => error,
+        };
+        let until = wait_after(&error, now);
+        refused += 1;
+        if refused == 1 {
+            tracing::error!(%error, %webhook, event = %key.event, "a delivery cannot be taken; it is put back");
+        }
+        match claim::put_back(conn, &key, now, until).await {
+            Ok(()) => {}
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(_) => stuck = Some(until),
         }
     }
-    if error.is_transient() {
-        return Ok(Some(wait_after(&error, now)));
-    }
-    let put_back = claim::put_back(conn, (lane, webhook), now, later(now, UNUSABLE_WAIT)).await;
-    match put_back {
-        Ok(Some(event)) => {
-            tracing::error!(%error, %webhook, %event, "a delivery cannot be taken; it is put back");
-            Ok(None)
-        }
-        Ok(None) => Ok(None),
-        Err(other) if other.is_unavailable() => Err(other),
-        Err(other) => {
-            tracing::error!(%error, %webhook, "a webhook's deliveries cannot be taken; it is tried again");
-            Ok(Some(wait_after(&other, now)))
-        }
-    }
+    Ok(stuck)
 }
 
 /// Until when a webhook waits that the database has refused so.

@@ -187,9 +187,10 @@ async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded) 
         to_recover,
         to_reconcile,
     } = recorded;
-    let won = won.iter().filter_map(|index| batch.get(*index));
-    let results = results_of(won);
-    moved.and(heal(shared, &to_recover, Some(&results)).await);
+    if !to_recover.is_empty() {
+        let won = won.iter().filter_map(|index| batch.get(*index));
+        moved.and(heal(shared, &to_recover, Some(&results_of(won))).await);
+    }
     moved.and(heal(shared, &to_reconcile, None).await);
     let mark = moved.mark;
     if moved.owes {

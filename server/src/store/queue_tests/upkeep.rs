@@ -59,6 +59,21 @@ async fn partitions_are_made_ahead_and_dropped_unless_needed() {
     );
 }
 
+/// A partition that cannot be dropped, here because somebody's view reads it, keeps no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_cannot_be_dropped_keeps_no_other() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    partitions::ensure(conn, DAY, date(2026, 11, 25)).await.unwrap();
+    diesel::sql_query("create view seen as select * from attempts_20261123")
+        .execute(conn)
+        .await
+        .unwrap();
+    let dropped = partitions::drop_before(conn, date(2026, 11, 25)).await.unwrap();
+    let bad: Vec<&str> = dropped.bad.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!((dropped.good.len(), bad), (5, vec!["attempts_20261123"]));
+}
+
 /// D7: folding changes no sum.
 #[tokio::test(flavor = "multi_thread")]
 async fn folding_keeps_the_sums() {

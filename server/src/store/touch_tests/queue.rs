@@ -12,7 +12,7 @@ use crate::model::ids::{DeliveryKey, EventId, NodeId, UserId};
 use crate::model::webhook::EventAction;
 use crate::store::claim::{self, Unsent};
 use crate::store::queue_tests::{event, publish_at_once};
-use crate::store::removal::{self, Leaving};
+use crate::store::removal::{self, Leaving, Pace};
 use crate::store::settle::{self, Settlement, Then};
 use crate::store::{Conn, facts, health, notice_queues};
 
@@ -156,7 +156,7 @@ async fn a_removal_touches_whose_webhooks_go(#[values(false, true)] analyzed: bo
     assert_at_most(500, &touched, "a lock");
     let nobody = Leaving::User(company(), UserId::new(8).unwrap());
     let leave = async |conn: &mut Conn| {
-        conn.transaction(async |conn| removal::batch_in_tx(conn, now(), &nobody).await)
+        conn.transaction(async |conn| removal::batch_in_tx(conn, now(), &nobody, Pace::Together).await)
             .await
             .unwrap()
     };

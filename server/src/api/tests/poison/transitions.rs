@@ -117,3 +117,71 @@ impl World {
         Self::made(Settings::development(), Caps::default(), Some(endpoint)).await
     }
 }
+
+/// W8: a webhook that cannot be removed keeps no other of its app, and is removed when it can be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_cannot_be_removed_keeps_no_other() {
+    let world = World::new().await;
+    for company in 1..=3 {
+        world.install("crm", company, 7).await;
+        let url = format!("http://127.0.0.1:9/of-{company}");
+        world
+            .webhook(
+                &world.through("crm", company, 7),
+                json!({ "subscriptionUrl": url }),
+            )
+            .await;
+    }
+    let condition = "new.removed_at is not null and new.url like '%/of-2'";
+    world
+        .refuse("webhooks", "update", condition, "P0001", false)
+        .await;
+    let query =
+        "mutation M { removeApp(input: { appId: \"crm\" }) { removedWebhookCount userErrors { code } } }";
+    assert_eq!(
+        world.refusal(&world.platform(), query, json!({})).await,
+        "INTERNAL"
+    );
+    let left = "webhooks where removed_at is null";
+    assert_eq!(world.rows(left).await, 1);
+    assert_eq!(world.rows(&format!("{left} and url like '%/of-2'")).await, 1);
+    assert_eq!(world.rows("installations").await, 1);
+    world.refuse_no_more("webhooks").await;
+    world.ask(&world.platform(), query, json!({})).await;
+    assert_eq!(
+        (world.rows(left).await, world.rows("installations").await),
+        (0, 0)
+    );
+}
+
+/// A subscriber hears of the notices that can be read, and is told that one was missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_that_cannot_be_read_leaves_subscribers_the_others() {
+    use crate::model::access::WebhookScope;
+
+    let world = World::new().await;
+    world
+        .sql(
+            "create function spoil() returns trigger language plpgsql as $$
+             begin
+                 if new.webhook = (select id from webhooks order by number limit 1) then new.company := 0; end if;
+                 return new;
+             end $$;
+             create trigger spoiled before insert on notices for each row execute function spoil()",
+        )
+        .await;
+    let mut all = world.engine.live().notices(WebhookScope::Everything);
+    let (bad, well) = two_banned(&world).await;
+    let (mut told, mut missed) = (0, 0);
+    while told == 0 || missed == 0 {
+        match realtime::within(realtime::PATIENCE, all.next()).await.unwrap() {
+            Ok(notices) => told += notices.len(),
+            Err(_) => missed += 1,
+        }
+    }
+    assert_eq!((told, missed), (1, 1));
+    // The feed has gone on: this process still knows what others do.
+    world.publish(2, json!({})).await;
+    world.settle().await;
+    drop((bad, well));
+}
