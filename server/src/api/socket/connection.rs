@@ -129,7 +129,7 @@ impl Connection {
             FromClient::ConnectionInit { payload } => self.init(wire, payload).await,
             FromClient::Ping { payload } => {
                 let pong = pong(payload.as_ref());
-                self.send(wire, Message::Text(pong.into())).await
+                wire.send(Message::Text(pong.into())).await
             }
             FromClient::Pong => Ok(()),
             FromClient::Subscribe { id, payload } => self.subscribe(id, payload).await.map_err(End::Close),
