@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-pub use simulated::{AdvanceError, Busy, SimClock};
+pub use simulated::{AdvanceError, Busy, LAST_SIMULATED, SimClock};
 use system::SystemClock;
 
 /// The one source of time. Clones share it.

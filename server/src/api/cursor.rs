@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::model::ids::{DeliveryKey, EventId, LANES, Lane, NoticeId, WebhookId};
+use crate::policy::limits;
 use crate::store::apps::AppKey;
 use crate::store::deliveries::DeliveryPlace;
 use crate::store::notices::NoticePlace;
@@ -49,7 +50,7 @@ pub fn decode_webhook(order: WebhookOrder) -> impl Fn(&[u8]) -> Option<WebhookKe
             let (named, name) = rest.split_first()?;
             let name = std::str::from_utf8(name)
                 .ok()
-                .filter(|name| !name.contains('\0'))?;
+                .filter(|name| limits::searched(name).is_ok())?;
             let name = match (named, name) {
                 (0, "") => None,
                 (1, name) => Some(name.to_owned()),
@@ -123,14 +124,14 @@ pub fn decode_notice(bytes: &[u8]) -> Option<NoticePlace> {
 
 fn moment(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (micros, rest) = bytes.split_first_chunk::<8>()?;
-    Some((
-        Timestamp::from_microsecond(i64::from_be_bytes(*micros)).ok()?,
-        rest,
-    ))
+    let at = Timestamp::from_microsecond(i64::from_be_bytes(*micros)).ok()?;
+    Some((limits::moment(at).ok()?, rest))
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn at() -> Timestamp {
@@ -178,5 +179,27 @@ mod tests {
         assert_eq!(decode_notice(&encode_notice(&notice)), Some(notice));
         assert_eq!(decode_app(&encode_notice(&notice)), None);
         assert_eq!(decode_app(&[]), None);
+    }
+
+    /// F7: no row was ever made outside the years that the database is asked for.
+    #[test]
+    fn a_cursor_stands_at_a_moment_that_the_database_can_hold() {
+        let app = |created_at| AppKey {
+            created_at,
+            app: "crm".parse().unwrap(),
+        };
+        let created = decode_webhook(WebhookOrder::CreatedAscending);
+        let first = limits::FIRST_MOMENT;
+        assert_eq!(decode_app(&encode_app(&app(first))), Some(app(first)));
+        for beyond in [first - SignedDuration::from_micros(1), Timestamp::MIN] {
+            let notice = NoticePlace {
+                at: beyond,
+                id: NoticeId::new(at()),
+            };
+            let webhook = WebhookKey::Created(beyond, WebhookId::new(at()));
+            assert_eq!(decode_app(&encode_app(&app(beyond))), None);
+            assert_eq!(decode_notice(&encode_notice(&notice)), None);
+            assert_eq!(created(&encode_webhook(&webhook)), None);
+        }
     }
 }

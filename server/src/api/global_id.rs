@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::model::ids::{AppId, DeliveryKey, EventId, LANES, Lane, NoticeId, WebhookId};
+use crate::policy::limits;
 use crate::store::deliveries::DeliveryPlace;
 
 /// What a global id names. The lane is inside, so that an operator, who has no company, finds it in one step.
@@ -118,7 +119,7 @@ fn delivery(lane: Lane, bytes: &[u8]) -> Option<DeliveryPlace> {
     let (generation, rest) = rest.split_first_chunk::<4>()?;
     let created = i64::from_be_bytes(rest.try_into().ok()?);
     Some(DeliveryPlace {
-        created_at: Timestamp::from_microsecond(created).ok()?,
+        created_at: limits::moment(Timestamp::from_microsecond(created).ok()?).ok()?,
         key: DeliveryKey {
             lane,
             webhook: WebhookId(Uuid::from_bytes(*webhook)),
@@ -130,6 +131,8 @@ fn delivery(lane: Lane, bytes: &[u8]) -> Option<DeliveryPlace> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn at() -> Timestamp {
@@ -176,6 +179,28 @@ mod tests {
             "QQ",
         ] {
             assert_eq!(GlobalId::parse(text), None, "{text:?}");
+        }
+    }
+
+    /// F7: nothing was ever made outside the years that the database is asked for.
+    #[test]
+    fn a_delivery_was_made_at_a_moment_that_the_database_can_hold() {
+        let made = |created_at| {
+            let key = DeliveryKey {
+                lane: Lane(3),
+                webhook: WebhookId::new(at()),
+                event: EventId::new(at()),
+                generation: 0,
+            };
+            GlobalId::Delivery(DeliveryPlace { created_at, key })
+        };
+        let first = made(limits::FIRST_MOMENT);
+        assert_eq!(GlobalId::parse(&first.to_id()), Some(first));
+        for beyond in [
+            limits::FIRST_MOMENT - SignedDuration::from_micros(1),
+            Timestamp::MIN,
+        ] {
+            assert_eq!(GlobalId::parse(&made(beyond).to_id()), None, "{beyond}");
         }
     }
 

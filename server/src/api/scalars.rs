@@ -3,19 +3,28 @@
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
-/// A moment, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other offsets are accepted.
+use crate::policy::limits;
+
+/// What is wrong with a value that is no [`DateTime`]; finishes a sentence that begins with its place.
+const NO_MOMENT: &str =
+    "must be an ISO 8601 date and time with an offset, from 0001-01-01T00:00:00Z to 9999-12-30T22:00:00.999Z";
+/// What is wrong with a value that is no [`Duration`].
+const NO_DURATION: &str = "must be an ISO 8601 duration of weeks, days and time";
+
+/// A moment of the years 1 to 9999, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other
+/// offsets are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DateTime(pub Timestamp);
 
-/// A moment, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other offsets are accepted.
+/// A moment of the years 1 to 9999, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other
+/// offsets are accepted.
 #[Scalar]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         match &value {
-            Value::String(text) => text
-                .parse()
+            Value::String(text) => moment(text)
                 .map(Self)
-                .map_err(|_| InputValueError::custom("is not an ISO 8601 date and time with an offset")),
+                .ok_or_else(|| InputValueError::custom(NO_MOMENT)),
             _ => Err(InputValueError::expected_type(value)),
         }
     }
@@ -41,14 +50,12 @@ pub struct Duration(pub SignedDuration);
 #[Scalar]
 impl ScalarType for Duration {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let Value::String(text) = &value else {
-            return Err(InputValueError::expected_type(value));
-        };
-        // The parser also takes words such as `30m`.
-        let span = text.strip_prefix('P').and_then(|_| text.parse::<Span>().ok());
-        span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
-            .map(Self)
-            .ok_or_else(|| InputValueError::custom("is not an ISO 8601 duration of weeks, days and time"))
+        match &value {
+            Value::String(text) => length(text)
+                .map(Self)
+                .ok_or_else(|| InputValueError::custom(NO_DURATION)),
+            _ => Err(InputValueError::expected_type(value)),
+        }
     }
 
     fn to_value(&self) -> Value {
@@ -93,6 +100,29 @@ impl ScalarType for Json {
     }
 }
 
+/// What is wrong with a text that is to be one of the scalars here, to finish a sentence that begins with its place;
+/// `None` if nothing is, or if the scalar is not one whose texts are judged here.
+///
+/// For validation, which knows the place: a resolver that parses a whole argument cannot say which of a thousand events
+/// has the wrong moment.
+pub fn unfit(scalar: &str, text: &str) -> Option<&'static str> {
+    match scalar {
+        "DateTime" => moment(text).is_none().then_some(NO_MOMENT),
+        "Duration" => length(text).is_none().then_some(NO_DURATION),
+        _ => None,
+    }
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
+    text.parse().ok().and_then(|at| limits::moment(at).ok())
+}
+
+fn length(text: &str) -> Option<SignedDuration> {
+    // The parser also takes words such as `30m`.
+    let span: Span = text.strip_prefix('P').and_then(|_| text.parse().ok())?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +147,32 @@ mod tests {
                 "{text:?}"
             );
         }
+    }
+
+    /// F7: Postgres holds 4713 BC to 294276, and fails the statement for what is outside.
+    #[test]
+    fn a_moment_is_of_the_years_1_to_9999() {
+        let parse = |text: &str| DateTime::parse(Value::String(text.to_owned()));
+        for (first, shown) in [
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
+            ("9999-12-30T22:00:00.999Z", "9999-12-30T22:00:00.999Z"),
+        ] {
+            assert_eq!(parse(first).unwrap().to_value(), Value::String(shown.to_owned()));
+        }
+        for beyond in [
+            "0000-12-31T23:59:59.999999Z",
+            "0001-01-01T00:00:00+00:01",
+            "-004713-11-24T00:00:00Z",
+            "-009000-01-01T00:00:00Z",
+            "9999-12-30T22:00:01Z",
+            "9999-12-31T23:59:59Z",
+            "+010000-01-01T00:00:00Z",
+        ] {
+            assert!(parse(beyond).is_err(), "{beyond}");
+            assert_eq!(unfit("DateTime", beyond), Some(NO_MOMENT));
+        }
+        assert!(NO_MOMENT.contains(&limits::FIRST_MOMENT.to_string()));
+        assert!(NO_MOMENT.contains(&format!("{:.3}", limits::LAST_MOMENT)));
     }
 
     #[test]

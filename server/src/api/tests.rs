@@ -19,6 +19,7 @@ mod partitions;
 mod persisted;
 mod poison;
 mod published_json;
+mod ranges;
 mod rates;
 mod removal;
 mod replays;

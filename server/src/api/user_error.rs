@@ -205,7 +205,7 @@ impl Problem for OutOfBounds {
         match self {
             Self::Characters(_) | Self::Bytes(_) => UserErrorCode::TooLong,
             Self::Entries(_) => UserErrorCode::TooMany,
-            Self::Empty | Self::Control | Self::Colon => UserErrorCode::Invalid,
+            Self::Empty | Self::Control | Self::Nul | Self::Moment | Self::Colon => UserErrorCode::Invalid,
         }
     }
 }

@@ -34,6 +34,9 @@ use self::task::{Tracked, Waiting};
 use super::{DeadlineElapsed, RequestInFlight, whole_micros};
 
 const WATCHDOG: Duration = Duration::from_secs(30);
+/// The last moment that simulated time can be moved to, 9999-01-01: partitions of the days after it, and whatever the
+/// policy's longest durations make of it, can still be represented.
+pub const LAST_SIMULATED: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
 /// The handle on simulated time. Clones move the same time.
 #[derive(Clone)]
@@ -64,8 +67,8 @@ pub enum AdvanceError {
     /// The target lies in the past.
     #[error("time does not go back")]
     Backwards,
-    /// The target lies after the end of time.
-    #[error("the target is beyond the last moment that can be represented")]
+    /// The target lies after [`LAST_SIMULATED`].
+    #[error("the target is after {LAST_SIMULATED}, the last moment that simulated time can be moved to")]
     OutOfRange,
     /// A task stayed busy.
     #[error(transparent)]
@@ -259,6 +262,9 @@ impl SimClock {
         let target = whole_micros(target);
         if target < self.now() {
             return Err(AdvanceError::Backwards);
+        }
+        if target > LAST_SIMULATED {
+            return Err(AdvanceError::OutOfRange);
         }
         while let Some(at) = self.when_settled(|state| state.step_towards(target)).await? {
             let _arrival = Arrival(self);

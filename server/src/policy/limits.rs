@@ -3,6 +3,8 @@
 //! Promises that what passes fits the database, an HTTP header and a payload. Bounds that a rule of the policy
 //! sets (W3) are in the settings; what a URL may point at is [`super::target`]'s.
 
+use jiff::Timestamp;
+
 /// Characters of a webhook's name.
 pub const NAME_CHARS: usize = 255;
 /// Characters of a subscription URL, as given and as normalised.
@@ -29,6 +31,11 @@ pub const USERS: usize = 1000;
 pub const REPLAYED: usize = 1000;
 /// Deliveries of one webhook that one replay may mean: stored in one transaction, in a few seconds.
 pub const REPLAYED_OF_WEBHOOK: usize = 50_000;
+/// The first moment that is accepted: the beginning of year 1. The database's own range begins in 4713 BC.
+pub const FIRST_MOMENT: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+/// The last moment that is accepted: `9999-12-30T22:00:00.999999999Z`, the last that the library for time can hold. The
+/// database's own range ends in the year 294276.
+pub const LAST_MOMENT: Timestamp = Timestamp::MAX;
 
 /// Why a value is out of bounds. The first two are the code `TOO_LONG`, the third `TOO_MANY`, the rest `INVALID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +55,12 @@ pub enum OutOfBounds {
     /// A control character, which neither a header nor the database takes.
     #[error("must not contain control characters")]
     Control,
+    /// U+0000, which the database cannot hold in a text.
+    #[error("must not contain the character U+0000")]
+    Nul,
+    /// A moment that the database may not hold, or that could not be shown.
+    #[error("must be from {FIRST_MOMENT} to {LAST_MOMENT}")]
+    Moment,
     /// A colon in a basic user name would begin the password (RFC 7617).
     #[error("must not contain a colon")]
     Colon,
@@ -70,6 +83,24 @@ pub fn optional_text(value: &str, max: usize) -> Result<(), OutOfBounds> {
         return Err(OutOfBounds::Control);
     }
     Ok(())
+}
+
+/// A text that stored ones are compared with. Anything but U+0000 can be looked for, whether or not it could be stored.
+pub fn searched(value: &str) -> Result<(), OutOfBounds> {
+    if value.contains('\0') {
+        Err(OutOfBounds::Nul)
+    } else {
+        Ok(())
+    }
+}
+
+/// A moment that comes from outside: in an argument, or packed into an id or a cursor.
+pub fn moment(at: Timestamp) -> Result<Timestamp, OutOfBounds> {
+    if (FIRST_MOMENT..=LAST_MOMENT).contains(&at) {
+        Ok(at)
+    } else {
+        Err(OutOfBounds::Moment)
+    }
 }
 
 /// The user name of basic credentials (W11): what `user:password` can carry. May be empty, as in RFC 7617: receivers
@@ -108,6 +139,8 @@ pub fn entries(len: usize, max: usize) -> Result<(), OutOfBounds> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
@@ -127,6 +160,27 @@ mod tests {
             assert_eq!(text(bad, NAME_CHARS), Err(OutOfBounds::Control), "{bad:?}");
         }
         assert_eq!(text("Ünïcode – ☃ 雪", NAME_CHARS), Ok(()));
+    }
+
+    #[test]
+    fn a_text_that_is_searched_for_may_have_all_but_what_the_database_cannot_compare() {
+        assert_eq!(searched("a\0b"), Err(OutOfBounds::Nul));
+        for good in ["", "\u{1}", "\r\n", "Ünïcode"] {
+            assert_eq!(searched(good), Ok(()), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn moments_are_of_the_years_1_to_9999() {
+        let just_before = FIRST_MOMENT - SignedDuration::from_nanos(1);
+        assert_eq!(FIRST_MOMENT.to_string(), "0001-01-01T00:00:00Z");
+        assert_eq!(LAST_MOMENT.to_string(), "9999-12-30T22:00:00.999999999Z");
+        for at in [FIRST_MOMENT, Timestamp::UNIX_EPOCH, LAST_MOMENT] {
+            assert_eq!(moment(at), Ok(at));
+        }
+        for at in [just_before, Timestamp::MIN] {
+            assert_eq!(moment(at), Err(OutOfBounds::Moment));
+        }
     }
 
     #[test]

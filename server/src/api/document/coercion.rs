@@ -2,8 +2,9 @@
 //!
 //! Promises that a number that is no `Int` is found wherever a document writes one, and that a variable that does not
 //! fit what the operation declares is found however it is used. The stock validation does neither: it leaves both to the
-//! field that reads the value, which may never run, or run after others. Does not judge scalars of our own beyond what
-//! they say themselves: their resolvers do.
+//! field that reads the value, which may never run, or run after others. Moments and durations that are none are found
+//! here too, since only here their place in a list is known. Does not judge the other scalars of our own beyond what they
+//! say themselves: their resolvers do.
 
 use async_graphql::parser::types::{
     Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
@@ -12,7 +13,10 @@ use async_graphql::registry::{MetaInputValue, MetaType, MetaTypeName, Registry};
 use async_graphql::{IntrospectionMode, Name, Pos, Positioned, ServerError, Value as Input, Variables};
 use async_graphql_value::Value as Literal;
 
-/// `Int` literals of a document that do not fit into 32 bits; and introspection where it is switched off, which the
+use crate::api::error::{ErrorCode, with_code};
+use crate::api::scalars;
+
+/// `Int` literals of a document that do not fit into 32 bits; moments and durations that are none; and introspection where it is switched off, which the
 /// library would answer with null.
 pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument) -> Vec<ServerError> {
     let mut walk = Literals {
@@ -28,7 +32,13 @@ pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument) -> Ve
         for variable in &operation.node.variable_definitions {
             if let Some(default) = &variable.node.default_value {
                 let default_value = default.node.clone().into_value();
-                walk.value(&variable.node.var_type.to_string(), &default_value, default.pos);
+                let place = format!("${}", variable.node.name.node);
+                walk.value(
+                    &variable.node.var_type.to_string(),
+                    &default_value,
+                    default.pos,
+                    &place,
+                );
             }
         }
         walk.directives(&operation.node.directives);
@@ -106,31 +116,38 @@ impl Literals<'_> {
                 .iter()
                 .find(|(known, _)| known.as_str() == name.node.as_str());
             if let Some((_, argument)) = argument {
-                self.value(&argument.ty, &value.node, value.pos);
+                self.value(&argument.ty, &value.node, value.pos, name.node.as_str());
             }
         }
     }
 
-    fn value(&mut self, expected: &str, value: &Literal, pos: Pos) {
+    /// `place` leads to the value, from the argument or the variable on: only arguments have a position of their own.
+    fn value(&mut self, expected: &str, value: &Literal, pos: Pos, place: &str) {
         match (MetaTypeName::create(expected), value) {
-            (MetaTypeName::NonNull(inner), _) => self.value(inner, value, pos),
+            (MetaTypeName::NonNull(inner), _) => self.value(inner, value, pos, place),
             (MetaTypeName::List(inner), Literal::List(elements)) => {
-                for element in elements {
-                    self.value(inner, element, pos);
+                for (at, element) in elements.iter().enumerate() {
+                    self.value(inner, element, pos, &format!("{place}[{at}]"));
                 }
             }
-            (MetaTypeName::List(inner), _) => self.value(inner, value, pos),
+            (MetaTypeName::List(inner), _) => self.value(inner, value, pos, place),
             (MetaTypeName::Named("Int"), Literal::Number(number)) if !is_int(number) => {
                 self.misfits.push(ServerError::new(
                     format!("`Int` cannot represent {number}: it is not a whole number of 32 bits."),
                     Some(pos),
                 ));
             }
+            (MetaTypeName::Named(name), Literal::String(text)) => {
+                if let Some(why) = scalars::unfit(name, text) {
+                    let error = ServerError::new(format!("`{place}` {why}."), Some(pos));
+                    self.misfits.push(with_code(error, ErrorCode::BadUserInput));
+                }
+            }
             (MetaTypeName::Named(name), Literal::Object(fields)) => {
                 if let Some(MetaType::InputObject { input_fields, .. }) = self.registry.types.get(name) {
                     for (name, value) in fields {
                         if let Some(field) = input_fields.get(name.as_str()) {
-                            self.value(&field.ty, value, pos);
+                            self.value(&field.ty, value, pos, &format!("{place}.{name}"));
                         }
                     }
                 }
@@ -199,6 +216,11 @@ fn misfit(registry: &Registry, expected: &str, value: &Input, place: &str) -> Op
         return None;
     }
     let unfit = || Some(format!("`{place}` is no `{named}`."));
+    if let Input::String(text) = value
+        && let Some(why) = scalars::unfit(named, text)
+    {
+        return Some(format!("`{place}` {why}."));
+    }
     match registry.types.get(named)? {
         MetaType::Scalar { is_valid, .. } => {
             let fits = match (named, value) {

@@ -13,6 +13,7 @@ use crate::api::scalars::EventObject;
 use crate::model::access::{Caller, UserRole};
 use crate::model::ids::InvalidId;
 use crate::model::webhook;
+use crate::policy::limits;
 use crate::store::webhook_list::{self, WebhookKey, WebhookQuery};
 use crate::store::webhooks::{self, Account};
 
@@ -170,7 +171,7 @@ fn query(ctx: &Context<'_>, kind: Option<WebhookType>, filter: WebhookFilter) ->
             .map(|states| states.into_iter().map(Into::into).collect()),
         include_removed: filter.include_removed.unwrap_or(false),
         action: filter.event_action.map(Into::into),
-        object: filter.event_object.map(|object| object.0),
+        object: searched("filter.eventObject", filter.event_object.map(|object| object.0))?,
         user: filter
             .user_id
             .map(|id| id.parse())
@@ -186,8 +187,16 @@ fn query(ctx: &Context<'_>, kind: Option<WebhookType>, filter: WebhookFilter) ->
             .map(|id| id.parse())
             .transpose()
             .map_err(bad_id("filter.appId"))?,
-        url_contains: filter.url_contains,
+        url_contains: searched("filter.urlContains", filter.url_contains)?,
     })
+}
+
+/// A text to look for, unless the database cannot compare with it.
+fn searched(name: &str, text: Option<String>) -> Result<Option<String>> {
+    if let Some(Err(why)) = text.as_deref().map(limits::searched) {
+        return Err(ApiError::bad_input(format!("`{name}` {why}.")));
+    }
+    Ok(text)
 }
 
 fn bad_id(name: &str) -> impl Fn(InvalidId) -> ApiError {

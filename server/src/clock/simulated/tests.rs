@@ -7,6 +7,21 @@ fn clock() -> (Clock, SimClock) {
     (clock, simulation)
 }
 
+/// F7: the database holds what the days after it need.
+#[tokio::test]
+async fn time_ends_before_it_cannot_be_represented() {
+    let (clock, simulation) = clock();
+    assert_eq!(LAST_SIMULATED.to_string(), "9999-01-01T00:00:00Z");
+    let past = LAST_SIMULATED + SignedDuration::from_micros(1);
+    assert_eq!(simulation.advance_to(past).await, Err(AdvanceError::OutOfRange));
+    assert_eq!(
+        simulation.advance(SignedDuration::MAX).await,
+        Err(AdvanceError::OutOfRange)
+    );
+    assert_eq!(simulation.advance_to(LAST_SIMULATED).await, Ok(LAST_SIMULATED));
+    assert_eq!(clock.now(), LAST_SIMULATED);
+}
+
 #[tokio::test]
 async fn an_hour_passes() {
     let (clock, simulation) = clock();
