@@ -49,6 +49,12 @@ impl Program {
         self
     }
 
+    /// With these arguments instead of those it had.
+    pub fn with_arguments(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.arguments = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// With one more environment variable.
     pub fn setting(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));

@@ -29,6 +29,7 @@ pub mod notice_queues;
 pub mod notices;
 pub mod page;
 pub mod partitions;
+pub mod preconditions;
 pub mod publish;
 #[cfg(test)]
 mod queue_tests;
@@ -75,6 +76,12 @@ pub enum StoreError {
     /// Another transaction took first what this one was about to take; run again, it sees that.
     #[error("another transaction was quicker")]
     Overtaken,
+    /// The database is not one that anything can be kept in.
+    #[error(transparent)]
+    Unusable(#[from] preconditions::Unusable),
+    /// A migration could not be run, for another reason than a statement that Postgres refused.
+    #[error("the schema's migrations cannot be run: {0}")]
+    Migration(String),
     /// A row holds something no version of the server writes.
     #[error("inconsistent row in {table}: {what}")]
     Inconsistent {
@@ -111,7 +118,11 @@ impl StoreError {
                     || info.message().starts_with("terminating connection")
             }
             Self::Database(Error::BrokenTransactionManager) => true,
-            Self::Database(_) | Self::Overtaken | Self::Inconsistent { .. } => false,
+            Self::Database(_)
+            | Self::Overtaken
+            | Self::Unusable(_)
+            | Self::Migration(_)
+            | Self::Inconsistent { .. } => false,
         }
     }
 }

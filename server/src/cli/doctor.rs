@@ -21,7 +21,7 @@ use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, T
 use crate::model::ids::LANES;
 use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
-use crate::store::{Store, facts, migrations, nodes, partitions};
+use crate::store::{Store, facts, migrations, nodes, partitions, preconditions};
 
 /// Beyond this the machine's clock is worth mending, although the server follows the database's.
 const SKEW: SignedDuration = SignedDuration::from_secs(1);
@@ -115,6 +115,7 @@ async fn database(url: &str, settings: &Settings, clock: &Clock) -> Vec<(&'stati
     };
     vec![
         ("database", skew(&store, clock).await),
+        ("encoding", usable(&store).await),
         ("lanes", lanes(&store).await),
         ("sealed values", sealed(&store, settings).await),
         ("partitions", partitioned(&store, settings).await),
@@ -133,6 +134,11 @@ async fn skew(store: &Store, clock: &Clock) -> Finding {
         "reached, its clock {} ms from ours",
         ahead.as_millis().abs()
     ))
+}
+
+async fn usable(store: &Store) -> Finding {
+    preconditions::check(&mut *store.conn().await?).await?;
+    Ok("UTF8, and changes are taken".to_owned())
 }
 
 async fn lanes(store: &Store) -> Finding {

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use super::lifetime::{self, Signals};
 use crate::clock::Clock;
 use crate::config::{Keys, Settings};
-use crate::store::migrations;
+use crate::store::{Store, StoreError, migrations, preconditions};
 
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
@@ -27,6 +27,9 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListene
         );
     };
     settings.keys = Some(Keys::load(&settings)?);
+    usable(url.expose_secret())
+        .await
+        .context("this database cannot be served from")?;
     let pending = migrations::pending(url.expose_secret()).await;
     let pending = pending.context("can't look at the schema")?;
     if pending > 0 {
@@ -35,4 +38,10 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListene
     let listener = lifetime::listen(settings.listen).await?;
     let clock = lifetime::clock(&settings).await?;
     Ok((settings, listener, clock))
+}
+
+/// Whether anything can be kept there.
+async fn usable(url: &str) -> Result<(), StoreError> {
+    let store = Store::new(url, 1)?;
+    preconditions::check(&mut *store.conn().await?).await
 }
