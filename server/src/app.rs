@@ -278,7 +278,7 @@ async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     let mut conn = store.conn().await.context("the database cannot be reached")?;
     let pinned = facts::get(&mut conn, facts::LANES)
         .await
-        .context("the database is not migrated")?;
+        .context("the settings in the database cannot be read")?;
     anyhow::ensure!(
         pinned.as_deref() == Some(LANES.to_string().as_str()),
         "this database was made with {} lanes, and this server has {LANES}: they must be the same",

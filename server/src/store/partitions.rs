@@ -2,10 +2,11 @@
 //!
 //! Promises that a missing partition of tomorrow can be seen ([`missing`]) before midnight finds it, and that no
 //! partition of events is dropped while an open delivery refers to its day. The first process to come locks the
-//! `lanes` row of `settings` meanwhile: a row lock, since advisory locks are not shared between Citus nodes.
+//! `lanes` row of `settings` meanwhile: a row lock, since advisory locks are not shared between Citus nodes. Functions of the
+//! database do the work, with the rights of the role that migrated it: a server need not own a table.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, Bool, Date as SqlDate, Text};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -25,6 +26,9 @@ join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
 where p.relname = any($1) and p.relnamespace = (select oid from pg_namespace where nspname = current_schema())
 order by c.relname";
 
+const MAKE: &str = "select make_partition($1, $2) as done";
+const DROP: &str = "select drop_partition($1, $2) as done";
+
 /// A day is referred to while a delivery of one of its events is open.
 const REFERRED: &str = "\
 select 'deliveries' as name where exists (select from deliveries where event_at >= $1 and event_at < $2)";
@@ -33,6 +37,13 @@ select 'deliveries' as name where exists (select from deliveries where event_at 
 struct NameRow {
     #[diesel(sql_type = Text)]
     name: String,
+}
+
+/// Whether a function did what it is for.
+#[derive(QueryableByName)]
+struct DoneRow {
+    #[diesel(sql_type = Bool)]
+    done: bool,
 }
 
 /// The UTC day of a moment.
@@ -62,15 +73,7 @@ pub async fn ensure(conn: &mut Conn, first: Date, last: Date) -> Result<usize, S
                 if existing.contains(&name) {
                     continue;
                 }
-                let (from, to) = (
-                    start_of(day),
-                    start_of(day.saturating_add(jiff::Span::new().days(1))),
-                );
-                let ddl = format!(
-                    "create table {name} partition of {table} for values from ('{from}') to ('{to}')"
-                );
-                diesel::sql_query(ddl).execute(conn).await?;
-                made += 1;
+                made += usize::from(call(conn, MAKE, table, day).await?);
             }
         }
         Ok(made)
@@ -130,12 +133,21 @@ async fn drop_one(conn: &mut Conn, name: &str, day: Date) -> Result<bool, StoreE
         diesel::sql_query("set local lock_timeout = '2s'")
             .execute(conn)
             .await?;
-        diesel::sql_query(format!("drop table {name}"))
-            .execute(conn)
-            .await?;
-        Ok(true)
+        match TABLES.into_iter().find(|table| partition(table, day) == name) {
+            Some(table) => call(conn, DROP, table, day).await,
+            None => Ok(false),
+        }
     })
     .await
+}
+
+async fn call(conn: &mut Conn, function: &'static str, table: &str, day: Date) -> Result<bool, StoreError> {
+    let row: DoneRow = statement(function)
+        .bind::<Text, _>(table)
+        .bind::<SqlDate, _>(jiff_diesel::Date::from(day))
+        .get_result(conn)
+        .await?;
+    Ok(row.done)
 }
 
 async fn is_referred(conn: &mut Conn, day: Date) -> Result<bool, StoreError> {

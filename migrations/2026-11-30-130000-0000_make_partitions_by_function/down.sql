@@ -1,0 +1,1 @@
+drop function make_partition(text, date), drop_partition(text, date);
