@@ -186,10 +186,18 @@ impl Clock {
 
     /// Adopts the database's time: `database_now` was read between `asked` and `answered`, both from
     /// [`Clock::monotonic`]. Where that is behind what [`Clock::now`] has already said, time holds until it is caught
-    /// up, so feed it once before serving. Nothing in a simulation.
-    pub fn follow(&self, database_now: Timestamp, asked: Instant, answered: Instant) {
-        if let Kind::System(clock) = &self.0 {
-            clock.follow(database_now, asked, answered);
+    /// up, so feed it once before serving.
+    ///
+    /// Answers by how much the database's clock is ahead of this machine's own, negative if it is behind: as much as the
+    /// time between question and answer leaves certain, so zero while that explains the difference. In a simulation
+    /// nothing is adopted and nothing compared: always zero.
+    pub fn follow(&self, database_now: Timestamp, asked: Instant, answered: Instant) -> SignedDuration {
+        match &self.0 {
+            Kind::System(clock) => {
+                clock.follow(database_now, asked, answered);
+                system::ahead_of_machine(database_now, asked, answered)
+            }
+            Kind::Simulated(_) => SignedDuration::ZERO,
         }
     }
 }

@@ -20,6 +20,7 @@ mod attempt;
 mod calendar;
 mod claimer;
 mod committer;
+mod database_clock;
 mod door;
 mod feed;
 pub mod handles;
@@ -131,12 +132,13 @@ impl Engine {
             lease,
             alone,
         } = parts;
-        let (from, node) = {
+        let (ahead, from, node) = {
             let mut conn = store.conn().await?;
             let asked = clock.monotonic();
             let database_now = nodes::database_time(&mut conn).await?;
-            clock.follow(database_now, asked, clock.monotonic());
+            let ahead = clock.follow(database_now, asked, clock.monotonic());
             (
+                ahead,
                 changes::present(&mut conn).await?,
                 nodes::register(&mut conn, clock.now()).await?,
             )
@@ -156,6 +158,7 @@ impl Engine {
             sends_notices: notices.is_some(),
             settlers,
         });
+        shared.database_clock.note(ahead, clock.monotonic());
         housekeeping::ensure_partitions(&shared, partitions::day(clock.now())).await?;
         node::beat(&shared).await?;
         if alone {

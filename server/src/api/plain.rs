@@ -30,7 +30,15 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
             );
             format!("ready, but with partitions for {days} day ahead only\n").into_response()
         }
-        Ok(_) => "ready\n".into_response(),
+        Ok(_) => match services.gauges.clocks_apart() {
+            // Not a reason to be out of service: see engine/database_clock.rs.
+            Some(ahead) => format!(
+                "ready, but the database's clock and this machine's are {:.0} s apart\n",
+                ahead.abs().as_secs_f64()
+            )
+            .into_response(),
+            None => "ready\n".into_response(),
+        },
         Err(error) => {
             tracing::warn!(%error, "not ready");
             unavailable("the database does not answer")

@@ -121,6 +121,17 @@ impl SystemClock {
     }
 }
 
+/// By how much a time that was read between `asked` and `answered` is for certain ahead of the machine's clock.
+pub(super) fn ahead_of_machine(read: Timestamp, asked: Instant, answered: Instant) -> SignedDuration {
+    let (now, instant) = (Timestamp::now(), Instant::now());
+    let machine_at = |at: Instant| {
+        let ago = instant.saturating_duration_since(at);
+        now.saturating_sub(ago).unwrap_or(Timestamp::MIN)
+    };
+    let (earliest, latest) = (machine_at(asked), machine_at(answered));
+    read.duration_since(read.clamp(earliest.min(latest), latest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +174,24 @@ mod tests {
         assert_eq!(clock.kept().estimate(asked), kept);
         clock.follow(kept + SignedDuration::from_secs(9), asked, answered);
         assert_ne!(clock.kept().estimate(asked), kept);
+    }
+
+    /// F16.
+    #[test]
+    fn a_difference_to_the_machine_is_what_the_round_trip_leaves_certain() {
+        let answered = Instant::now();
+        let asked = answered.checked_sub(Duration::from_secs(8)).unwrap();
+        let now = Timestamp::now();
+        let second = SignedDuration::from_secs(1);
+        for inside in [now - second, now - second * 7] {
+            assert_eq!(ahead_of_machine(inside, asked, answered), SignedDuration::ZERO);
+        }
+        let near = |found: SignedDuration, wanted: SignedDuration| (found - wanted).abs() < second;
+        assert!(near(ahead_of_machine(now + HOUR, asked, answered), HOUR));
+        assert!(near(
+            ahead_of_machine(now - HOUR, asked, answered),
+            second * 8 - HOUR
+        ));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use url::Url;
 
+use super::database_clock;
 use super::replays::{self, Replayed};
 use super::shared::Shared;
 use super::test_delivery::{self, NotTested, Tested};
@@ -78,6 +80,8 @@ pub struct Reading {
     pub days_ahead: usize,
     /// Notices that the platform's endpoint has yet to get (R4).
     pub notices_waiting: i64,
+    /// By how much the database's clock is ahead of this machine's.
+    pub database_ahead: SignedDuration,
 }
 
 impl Gauges {
@@ -97,6 +101,7 @@ impl Gauges {
             in_flight,
             days_ahead,
             notices_waiting,
+            database_ahead: self.0.database_clock.ahead(),
         })
     }
 
@@ -109,6 +114,12 @@ impl Gauges {
         let reading = self.read().await?;
         // Writing into memory cannot fail.
         Ok(self.0.metrics.page(&reading).unwrap_or_default())
+    }
+
+    /// By how much the database's clock is ahead of this machine's, negative if it is behind; `None` while that is within
+    /// what goes without a word.
+    pub fn clocks_apart(&self) -> Option<SignedDuration> {
+        Some(self.0.database_clock.ahead()).filter(|ahead| database_clock::is_apart(*ahead))
     }
 
     /// Whether the process takes work: not stopping, and current about what others did.

@@ -119,6 +119,13 @@ impl Metrics {
             waiting,
             ConstGauge::new(reading.notices_waiting),
         );
+        let ahead =
+            "Seconds by which the database's clock is ahead of this server's; negative if it is behind";
+        registry.register(
+            "database_clock_offset_seconds",
+            ahead,
+            ConstGauge::new(reading.database_ahead.as_secs_f64()),
+        );
         let held = [
             (
                 "server_deliveries_waiting",
@@ -211,6 +218,8 @@ fn register_tally(registry: &mut Registry, tally: &Tally) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
@@ -230,6 +239,7 @@ mod tests {
             in_flight: 2,
             days_ahead: 3,
             notices_waiting: 5,
+            database_ahead: SignedDuration::from_millis(-1_500),
         };
         let metrics = Metrics::default();
         let outcome = Outcome {
@@ -256,6 +266,7 @@ mod tests {
             "tenterhook_server_deliveries_accepted_total 6",
             "tenterhook_server_attempts_total{result=\"TLS\"} 1",
             "tenterhook_notices_waiting 5",
+            "tenterhook_database_clock_offset_seconds -1.5",
             "tenterhook_server_notice_attempts_total{result=\"TLS\"} 1",
             "tenterhook_server_notices_given_up_total 1",
         ] {

@@ -37,12 +37,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Adopts the database's time.
+/// Adopts the database's time, and sees whether it is the machine's.
 pub(super) async fn follow_database_clock(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
     let asked = shared.clock.monotonic();
     let database_now = nodes::database_time(&mut conn).await?;
-    shared.clock.follow(database_now, asked, shared.clock.monotonic());
+    let answered = shared.clock.monotonic();
+    let ahead = shared.clock.follow(database_now, asked, answered);
+    shared.database_clock.note(ahead, answered);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::calendar::Calendar;
+use super::database_clock::DatabaseClock;
 use super::feed::Feed;
 use super::live::Hub;
 use super::metrics::Metrics;
@@ -36,6 +37,7 @@ pub struct Shared {
     pub(super) live: Hub,
     pub(super) unsettled: Unsettled,
     pub(super) metrics: Metrics,
+    pub(super) database_clock: DatabaseClock,
     pub(super) stopping: AtomicBool,
     /// Transactions that appended a tally since the last fold.
     pub(super) tallied: AtomicU64,
@@ -102,6 +104,7 @@ impl Shared {
             live: Hub::default(),
             unsettled: Unsettled::new(places.total),
             metrics: Metrics::default(),
+            database_clock: DatabaseClock::default(),
             stopping: AtomicBool::new(false),
             tallied: AtomicU64::new(0),
             look: Notify::new(),

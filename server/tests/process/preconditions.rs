@@ -7,6 +7,7 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use tempfile::TempDir;
 use tenterhook::embedded::EmbeddedPostgres;
 use tenterhook::store::Conn;
+use tenterhook_harness::client::Client;
 use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 
@@ -335,4 +336,101 @@ async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
                   and prosecdef and proconfig = '{\"search_path=pg_catalog, pg_temp\"}');
     end $$";
     run(&database, owned).await;
+}
+
+/// A database whose clock is ahead by what stands in its table `skew`: what `clock_timestamp()` means is decided by the search
+/// path.
+async fn with_a_clock_of_its_own(postgres: &EmbeddedPostgres, ahead: &str) -> String {
+    let admin = postgres.url("postgres");
+    run(
+        &admin,
+        "create database skewed encoding 'UTF8' template template0",
+    )
+    .await;
+    run(
+        &admin,
+        "alter database skewed set search_path = public, pg_catalog",
+    )
+    .await;
+    let url = postgres.url("skewed");
+    let clock = format!(
+        "create table skew (ahead interval not null);
+         insert into skew values ('{ahead}');
+         create function public.clock_timestamp() returns timestamptz language sql volatile
+         as $$ select pg_catalog.clock_timestamp() + (select ahead from public.skew) $$"
+    );
+    run(&url, &clock).await;
+    url
+}
+
+/// By how much the database is ahead, as the metrics have it.
+async fn offset(caller: &Client) -> f64 {
+    let (_, page) = caller.get("/metrics").await.expect("it serves");
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix("tenterhook_database_clock_offset_seconds "));
+    line.expect("there is a gauge")
+        .parse()
+        .expect("there are metrics")
+}
+
+/// F16: a database whose clock is off is told of at the start, while it lasts and when it is over; the time on the wire is the
+/// database's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_clock_is_off_is_told_of() {
+    const APART: &str = "the database's clock and this machine's differ";
+    const OVER: &str = "the database's clock and this machine's tell the same time again";
+    let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
+    let url = with_a_clock_of_its_own(&postgres, "29 s").await;
+    let migrated = command("migrate", &keys, &url).run().await.unwrap();
+    assert!(migrated.status.success(), "{}", said(&migrated));
+    let process = command("serve", &keys, &url).serve().await.unwrap();
+    let caller = process.caller(None).unwrap();
+    let ahead = offset(&caller).await;
+    assert!((28.0..=30.0).contains(&ahead), "{ahead}");
+    assert!(!process.printed().contains(APART), "within the tolerance");
+
+    run(&url, "update skew set ahead = '10 min'").await;
+    realtime::eventually("it is told of", async || process.printed().contains(APART)).await;
+    assert!(
+        process
+            .printed()
+            .lines()
+            .any(|line| line.contains("\"WARN\"") && line.contains(APART))
+    );
+    let ahead = offset(&caller).await;
+    assert!((599.0..=601.0).contains(&ahead), "{ahead}");
+    let (status, ready) = caller.get("/readyz").await.unwrap();
+    assert_eq!(status, 200, "it serves: {ready}");
+    assert!(ready.contains("are 600 s apart"), "{ready}");
+    let doctor = command("doctor", &keys, &url).run().await.unwrap();
+    assert!(
+        said(&doctor).contains("FAIL  database: its clock and this machine's differ by"),
+        "{}",
+        said(&doctor)
+    );
+
+    let receiver = receiver(200).await;
+    let callers = Callers::new(&process, SECRET);
+    create(&callers.user(), &receiver.url()).await;
+    callers.platform().publish_one(deal_changed()).await.unwrap();
+    receiver.journal().wait_for(1).await;
+    let signed: i64 = receiver.journal().all()[0]
+        .header("webhook-timestamp")
+        .expect("it is signed")
+        .parse()
+        .unwrap();
+    let by = signed - realtime::now().as_second();
+    assert!(
+        (590..=601).contains(&by),
+        "the database's time is on the wire: {by} s"
+    );
+
+    run(&url, "update skew set ahead = '0 s'").await;
+    realtime::eventually("it is said to be over", async || process.printed().contains(OVER)).await;
+    drop(process);
+    run(&url, "update skew set ahead = '-31 s'").await;
+    let process = command("serve", &keys, &url).serve().await.unwrap();
+    let log = process.printed();
+    assert!(log.contains(APART), "at the start, and when it is behind: {log}");
 }
