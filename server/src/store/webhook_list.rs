@@ -42,7 +42,8 @@ pub struct WebhookQuery {
     pub company: Option<CompanyId>,
     /// Only of this app.
     pub app: Option<AppId>,
-    /// Only with this text in the URL, in any case.
+    /// Only with this text in the URL, in any case of the letters A to Z, which are all that a stored URL has: under the
+    /// database's own rules `TITLE` in lower case need not be `title`.
     pub url_contains: Option<String>,
 }
 
@@ -189,9 +190,9 @@ fn matching(statement: Composed, query: &WebhookQuery) -> Composed {
     }
     if let Some(text) = &query.url_contains {
         statement = statement
-            .sql(" and strpos(lower(w.url), lower(")
+            .sql(" and strpos(lower(w.url collate \"C\"), lower(")
             .value::<Text, _>(text.clone())
-            .sql(")) > 0");
+            .sql(" collate \"C\")) > 0");
     }
     statement
 }

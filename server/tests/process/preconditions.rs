@@ -4,12 +4,14 @@
 use std::process::Output;
 
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use serde_json::json;
 use tempfile::TempDir;
 use tenterhook::embedded::EmbeddedPostgres;
 use tenterhook::store::Conn;
-use tenterhook_harness::client::Client;
+use tenterhook_harness::client::{Client, NewWebhook};
 use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
+use tenterhook_harness::token::Claims;
 
 use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 
@@ -433,4 +435,30 @@ async fn a_database_whose_clock_is_off_is_told_of() {
     let process = command("serve", &keys, &url).serve().await.unwrap();
     let log = process.printed();
     assert!(log.contains(APART), "at the start, and when it is behind: {log}");
+}
+
+/// F21: `i` and `I` are the same letter of a URL wherever the database stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_does_not_go_by_the_databases_locale() {
+    let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
+    let made =
+        "create database turkish encoding 'UTF8' template template0 locale_provider icu icu_locale 'tr-TR'";
+    run(&postgres.url("postgres"), made).await;
+    let url = postgres.url("turkish");
+    run(&url, "do $$ begin assert lower('TITLE') <> 'title'; end $$").await;
+    let migrated = command("migrate", &keys, &url).run().await.unwrap();
+    assert!(migrated.status.success(), "{}", said(&migrated));
+    let process = command("serve", &keys, &url).serve().await.unwrap();
+    let callers = Callers::new(&process, SECRET);
+    let user = callers.with(&Claims::user(1, 7, "regular"));
+    for path in ["TITLE", "title", "TiTlE"] {
+        user.create_webhook(NewWebhook::to(&format!("http://127.0.0.1:9/{path}")))
+            .await
+            .unwrap();
+    }
+    for text in ["title", "TITLE", "Title", "I", "i"] {
+        let query = "query Q($text: String) { webhooks(filter: {urlContains: $text}) { totalCount } }";
+        let found = user.query(query, json!({"text": text})).await.unwrap();
+        assert_eq!(found["webhooks"]["totalCount"], 3, "{text}");
+    }
 }
