@@ -58,11 +58,11 @@ async fn a_dry_run_prints_the_whole_plan_anywhere() {
         "{plan}"
     );
     let count = |text: &str, word| text.matches(word).count();
-    assert_eq!(count(placing, "create_distributed_table"), 13, "{plan}");
+    assert_eq!(count(placing, "create_distributed_table"), 14, "{plan}");
     assert_eq!(count(placing, "shard_count => 64"), 1, "{plan}");
     assert_eq!(
         count(emptying, "truncate_local_data_after_distributing_table"),
-        14,
+        15,
         "{plan}"
     );
     assert!(
