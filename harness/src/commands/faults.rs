@@ -7,21 +7,21 @@ use clap::Args;
 
 use tenterhook_harness::faults::{self, Ending, Kind, Plan, Round};
 
-/// Kill servers and Postgres, cut and stall their connections, fill the disk, step clocks, while events are published;
-/// after each round look whether every one of them is accounted for.
+/// Kill servers and Postgres, cut, stall and silence their connections, fill the disk, step clocks, silence name servers, let
+/// Postgres refuse what it is given, while events are published; after each round look whether every one of them is accounted for.
 ///
 /// Starts a Postgres and servers of its own, in real time, and touches nothing else. As root also a small disk, a name
 /// server and, with libfaketime installed, wall clocks; what is not available here is named in the table. Exit code: 0
 /// nothing was lost, 1 a promise was broken, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  faults --rounds 28                     every fault twice
+  faults --rounds 38                     every fault twice
   faults --rounds 220 --seed 7 --json    a campaign, its figures as JSON
   faults --fault fill-disk --rounds 5    one fault alone
   faults --seed 7 --rounds 220 --round 31")]
 pub struct Faults {
     /// How many rounds.
-    #[arg(long, value_name = "N", default_value_t = 28)]
+    #[arg(long, value_name = "N", default_value_t = 38)]
     rounds: u32,
     /// Where all chance comes from.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
