@@ -380,11 +380,13 @@ impl Names {
     /// was answered, and that has not gone on for too long.
     pub fn are_silent(&self, ended: Timestamp, numbers: &Numbers) -> bool {
         let since = ended - numbers.dns_silence;
-        let lately = |at: Option<Timestamp>| at.is_some_and(|at| since <= at && at <= ended);
+        // An answer at its very beginning lies before it (T2).
+        let asked = self.asked.is_some_and(|at| since <= at && at <= ended);
+        let answered = self.answered.is_some_and(|at| since < at && at <= ended);
         let given_up = self
             .silent_since
             .is_some_and(|since| since + numbers.dns_give_up <= ended);
-        lately(self.asked) && !lately(self.answered) && !given_up
+        asked && !answered && !given_up
     }
 }
 
