@@ -45,6 +45,52 @@ async fn basic_credentials_go_with_every_request_and_the_password_never_returns(
     world.verify().await;
 }
 
+/// O5, RFC 7617: an empty user name is one, and the password goes after the colon.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_name_may_be_empty() {
+    /// `:päss`, encoded by hand.
+    const PAESS: &str = "Basic OnDDpHNz";
+    let world = World::start().await;
+    let receiver = world.receiver(500).await;
+    let user = world.company(1).user(7);
+    let new = NewWebhook::to(&receiver.url()).basic_auth("", "päss");
+    let webhook = user.create_webhook(new).await.unwrap().webhook;
+    assert_eq!(
+        (webhook.http_auth_user.as_deref(), webhook.has_http_auth_password),
+        (Some(""), true)
+    );
+    world.company(1).publish().await.unwrap();
+    world.settle().await;
+    // It stays one when the password goes, and an empty one can take another's place.
+    user.update_webhook(&webhook.id, json!({"httpAuthPassword": null}))
+        .await
+        .unwrap();
+    world.advance("PT3S").await;
+    let named = json!({"httpAuthUser": "user", "httpAuthPassword": "päss"});
+    user.update_webhook(&webhook.id, named).await.unwrap();
+    let emptied = user
+        .update_webhook(&webhook.id, json!({"httpAuthUser": ""}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (emptied.http_auth_user.as_deref(), emptied.has_http_auth_password),
+        (Some(""), true)
+    );
+    world.advance("PT30S").await;
+
+    let sent: Vec<_> = receiver
+        .journal()
+        .all()
+        .iter()
+        .map(|a| a.header("authorization").map(str::to_owned))
+        .collect();
+    assert_eq!(
+        sent,
+        [PAESS, "Basic Og==", PAESS].map(|value| Some(value.to_owned()))
+    );
+    world.verify().await;
+}
+
 /// W11, API.md: null clears, absent leaves; a retry uses what holds when it starts (D9).
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_can_be_changed_and_cleared() {

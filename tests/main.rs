@@ -11,6 +11,7 @@ mod attempt_log;
 mod bans;
 mod batches;
 mod conservation;
+mod creations;
 mod credentials;
 mod documentation;
 mod error_codes;

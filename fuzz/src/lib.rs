@@ -4,6 +4,7 @@
 //! so does a test on stable Rust that replays the corpora and variations of them (`server/tests/corpora.rs`).
 
 pub mod document;
+mod fields;
 pub mod identity;
 pub mod payload;
 pub mod request_json;

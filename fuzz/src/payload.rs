@@ -4,16 +4,16 @@
 //! JSON stands in it digit for digit. Version 2's `previous` has the fields that are not the same in the state after, and
 //! no others.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tenterhook::config::policy::PolicySettings;
 use tenterhook::model::event::{ChangeSource, Event};
 use tenterhook::model::ids::{CompanyId, EventId, Lane, UserId, WebhookNumber};
 use tenterhook::model::webhook::{EventAction, PayloadVersion, WebhookType};
 use tenterhook::policy::payload::{Recipient, render};
+
+use super::fields::fields;
 
 const ACTIONS: [EventAction; 4] = [
     EventAction::Create,
@@ -32,8 +32,9 @@ pub fn check(data: &[u8]) {
     let mut json = || {
         let line = lines.next().unwrap_or_default();
         // As publishing does: what is stored is one JSON value without blanks around it.
-        let raw = serde_json::from_str::<&RawValue>(line).ok();
-        raw.map(|raw| raw.get().to_owned()).filter(|raw| raw != "null")
+        let line = line.trim_matches([' ', '\t', '\r']);
+        let is_value = serde_json::from_str::<IgnoredAny>(line).is_ok() && line != "null";
+        is_value.then(|| line.to_owned())
     };
     let (after, before) = (json(), json());
     let event = event(
@@ -52,8 +53,8 @@ pub fn check(data: &[u8]) {
 }
 
 fn holds(event: &Event, version: PayloadVersion, attempt: u8, body: &str) {
-    let parsed: BTreeMap<&str, &RawValue> = serde_json::from_str(body).expect("a body is JSON");
-    let meta: Value = serde_json::from_str(parsed["meta"].get()).expect("JSON within JSON");
+    let parsed = fields(body).expect("a body is a JSON object");
+    let meta: Value = serde_json::from_str(parsed["meta"]).expect("JSON within JSON");
     assert_eq!(meta["host"], event.host.clone().unwrap_or_default());
     assert_eq!(
         meta[if version == PayloadVersion::V1 {
@@ -74,16 +75,13 @@ fn holds(event: &Event, version: PayloadVersion, attempt: u8, body: &str) {
     let (after, before) = (after.unwrap_or("null"), before.unwrap_or("null"));
     match version {
         PayloadVersion::V1 => {
-            assert_eq!(parsed["retry"].get(), (attempt - 1).to_string());
-            assert_eq!(
-                (parsed["current"].get(), parsed["previous"].get()),
-                (after, before)
-            );
+            assert_eq!(parsed["retry"], (attempt - 1).to_string());
+            assert_eq!((parsed["current"], parsed["previous"]), (after, before));
         }
         PayloadVersion::V2 => {
             assert_eq!(meta["attempt"], attempt);
-            assert_eq!(parsed["data"].get(), after);
-            difference(event.action, after, before, parsed["previous"].get());
+            assert_eq!(parsed["data"], after);
+            difference(event.action, after, before, parsed["previous"]);
         }
     }
 }
@@ -91,24 +89,22 @@ fn holds(event: &Event, version: PayloadVersion, attempt: u8, body: &str) {
 /// As far as it can be told without reading JSON as the server does: fields that are alike to the byte have not
 /// changed, fields whose values differ have.
 fn difference(action: EventAction, after: &str, before: &str, previous: &str) {
-    type Fields<'a> = BTreeMap<String, &'a RawValue>;
-    let fields = |text| serde_json::from_str::<Fields>(text).ok();
     let (true, Some(after), Some(before)) = (action != EventAction::Delete, fields(after), fields(before))
     else {
         assert_eq!(previous, before, "without fields the whole state has changed");
         return;
     };
     let previous = fields(previous).expect("an object");
-    let value = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).ok();
+    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
     for (key, was) in &before {
         match after.get(key) {
-            Some(is) if is.get() == was.get() => assert!(!previous.contains_key(key), "{key} is the same"),
+            Some(is) if is == was => assert!(!previous.contains_key(key), "{key} is the same"),
             Some(is) if value(is) == value(was) => {}
-            _ => assert_eq!(previous[key].get(), was.get(), "{key} was so"),
+            _ => assert_eq!(previous[key], *was, "{key} was so"),
         }
     }
     for key in after.keys().filter(|key| !before.contains_key(*key)) {
-        assert_eq!(previous[key].get(), "null", "{key} was not there");
+        assert_eq!(previous[key], "null", "{key} was not there");
     }
     assert!(
         previous

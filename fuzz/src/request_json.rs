@@ -1,31 +1,47 @@
-//! The scan of a request's JSON before the parser sees it, with whatever bytes.
+//! The reading of a request's JSON, with whatever bytes.
 //!
-//! Must hold: nothing panics. What passes and parses is nested no deeper and has no more values than was allowed,
-//! counted again in what was parsed.
+//! Must hold: nothing panics. What is read is nested no deeper and has no more values than was allowed, counted again in
+//! what came of it. Another reader takes what is read, and refuses what is refused, but for its own bounds on numbers.
+//! What is read, written and read again is the same, and written once more the same text: no key means anything but
+//! itself.
 
-use serde_json::Value;
-use tenterhook::api::document::{MAX_JSON_NESTING, check_json};
+use async_graphql::Value;
+use serde_json::Value as Plain;
+use tenterhook::api::json::{MAX_JSON_NESTING, Text, Unread, read};
+use tenterhook::config::files::without_mark;
 
 /// Few, so that the bound is within reach.
 const MOST_VALUES: usize = 40;
 
-/// Scans the bytes, and parses what passes.
+/// Reads the bytes.
 pub fn check(data: &[u8]) {
-    if check_json(data, MOST_VALUES).is_err() {
-        return;
-    }
-    if let Ok(value) = serde_json::from_slice::<Value>(data) {
-        let (depth, values) = measure(&value);
-        assert!(depth <= MAX_JSON_NESTING, "{depth} levels");
-        // The first value in brackets may be one too many.
-        assert!(values <= MOST_VALUES + 1, "{values} values");
+    let plain = serde_json::from_slice::<Plain>(without_mark(data));
+    match read(data, MOST_VALUES) {
+        Ok(value) => {
+            let (depth, values) = measure(&value);
+            assert!(depth <= MAX_JSON_NESTING, "{depth} levels");
+            // The first value in brackets may be one too many.
+            assert!(values <= MOST_VALUES + 1, "{values} values");
+            let text = Text(&value).to_string();
+            let again = read(text.as_bytes(), MOST_VALUES).expect("what was written is read");
+            assert_eq!(again, value);
+            assert_eq!(Text(&again).to_string(), text);
+            match plain {
+                Ok(plain) => alike(&value, &plain),
+                Err(error) => assert!(error.to_string().contains("number out of range"), "{error}"),
+            }
+        }
+        Err(Unread::TooMuch(_)) => {}
+        Err(Unread::Invalid { what, .. }) => {
+            assert!(plain.is_err() || what.contains("digits"), "{what}");
+        }
     }
 }
 
 /// How deep, and how many.
 fn measure(value: &Value) -> (usize, usize) {
     let within: Vec<&Value> = match value {
-        Value::Array(values) => values.iter().collect(),
+        Value::List(values) => values.iter().collect(),
         Value::Object(fields) => fields.values().collect(),
         _ => return (0, 1),
     };
@@ -35,4 +51,27 @@ fn measure(value: &Value) -> (usize, usize) {
         .fold((1, 1), |(depth, values), (inner, more)| {
             (depth.max(inner + 1), values + more)
         })
+}
+
+/// But for numbers, of which the other reader keeps less.
+fn alike(value: &Value, plain: &Plain) {
+    match (value, plain) {
+        (Value::Null, Plain::Null) | (Value::Number(_) | Value::Binary(_), Plain::Number(_)) => {}
+        (Value::Boolean(value), Plain::Bool(plain)) => assert_eq!(value, plain),
+        (Value::String(value), Plain::String(plain)) => assert_eq!(value, plain),
+        (Value::List(values), Plain::Array(plains)) => {
+            assert_eq!(values.len(), plains.len());
+            values
+                .iter()
+                .zip(plains)
+                .for_each(|(value, plain)| alike(value, plain));
+        }
+        (Value::Object(fields), Plain::Object(plains)) => {
+            assert_eq!(fields.len(), plains.len());
+            for (key, value) in fields {
+                alike(value, plains.get(key.as_str()).expect("the same keys"));
+            }
+        }
+        _ => panic!("{value:?} is not {plain:?}"),
+    }
 }

@@ -31,7 +31,14 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn taken(Loaded { settings, origins }: &Loaded) {
+fn taken(
+    Loaded {
+        settings,
+        origins,
+        service_links,
+    }: &Loaded,
+) {
+    assert!(service_links.is_empty(), "a file has no variables");
     assert_eq!(settings.contradictions(), Vec::<String>::new());
     assert!(!format!("{settings:?}").contains(SECRET));
     let shown = TABLE.iter().filter(|entry| !entry.is_secret());

@@ -4,7 +4,6 @@
 //! whose header and claims, read by another reader, say so. A public key never verifies what is signed with it as if it
 //! were a secret.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use base64::Engine;
@@ -13,10 +12,11 @@ use futures_util::FutureExt;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use sha2::Sha256;
 use tenterhook::api::token::{KeySet, Verifier};
 use tenterhook::model::access::{Caller, UserRole};
+
+use super::fields::fields;
 
 const NOW: i64 = 1_795_428_000;
 const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
@@ -90,10 +90,10 @@ fn signed_by_us(text: &str) -> String {
 /// An object's fields as plain JSON. What is no text among them is left out: nobody looks at it.
 fn read(json: &[u8]) -> Value {
     let text = String::from_utf8_lossy(json);
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&text).expect("what is accepted is JSON");
+    let fields = fields(&text).expect("what is accepted is a JSON object");
     let fields = fields
         .into_iter()
-        .filter_map(|(key, raw)| Some((key, serde_json::from_str(raw.get()).ok()?)));
+        .filter_map(|(key, value)| Some((key, serde_json::from_str(value).ok()?)));
     Value::Object(fields.collect())
 }
 

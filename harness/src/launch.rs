@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use tenterhook::app;
+use tenterhook::app::{self, Stop};
 use tenterhook::clock::{Clock, SimClock};
 use tenterhook::config::{ClockKind, Keys, Settings, TokenKeys};
 use tenterhook::embedded::{self, EmbeddedPostgres};
@@ -194,7 +194,7 @@ pub struct NoticeOptions {
 /// A running server, on a runtime of its own so that it can be ended in the middle of anything. Dropping it crashes it.
 pub struct Server {
     address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Stop,
     running: JoinHandle<anyhow::Result<()>>,
     runtime: Option<Runtime>,
 }
@@ -232,19 +232,18 @@ impl Server {
             .thread_name("server")
             .enable_all()
             .build()?;
-        let (stop, stopped) = oneshot::channel();
-        // An error means that the sender was dropped, which asks for the same.
-        let shutdown = async move { drop(stopped.await) };
+        let stop = Stop::default();
+        let stopped = stop.clone();
         let (named, name) = oneshot::channel();
         let running = runtime.spawn(async move {
             // Bound here: a socket belongs to the runtime on which it was made.
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let _ = named.send(listener.local_addr()?);
-            app::run(Arc::new(settings), listener, clock, shutdown).await
+            app::run(Arc::new(settings), listener, clock, stopped).await
         });
         let mut server = Self {
             address: name.await.context("the server cannot listen")?,
-            stop: Some(stop),
+            stop,
             running,
             runtime: Some(runtime),
         };
@@ -267,7 +266,7 @@ impl Server {
 
     /// Stops it as SIGTERM would, and waits until it has.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        drop(self.stop.take());
+        self.stop.drain();
         realtime::within(PATIENCE, &mut self.running)
             .await
             .context("it did not stop")??

@@ -7,10 +7,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// See a webhook policy at work, and prove it: scenarios, random histories, receivers that misbehave.
-///
-/// Exit code: 0 everything held, 1 a promise was broken, 2 something could not run.
 #[derive(Parser)]
-#[command(name = "tenterhook-harness", version, about)]
+#[command(
+    name = "tenterhook-harness",
+    version,
+    after_help = "Each command has a --help with examples. \
+                  Exit code: 0 everything held, 1 a promise was broken, 2 something could not run."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -56,6 +59,15 @@ async fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    /// O4.
+    #[test]
+    fn the_help_fits_on_a_screen() {
+        let text = super::Arguments::command().render_long_help().to_string();
+        assert!(text.lines().count() <= 26, "{text}");
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(110), "{widest:?} columns:\n{text}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

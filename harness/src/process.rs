@@ -143,6 +143,11 @@ impl Process {
         self.signal("TERM").await
     }
 
+    /// SIGINT.
+    pub async fn interrupt(&self) -> anyhow::Result<()> {
+        self.signal("INT").await
+    }
+
     /// SIGSTOP: it stands still until [`Process::resume`].
     pub async fn freeze(&self) -> anyhow::Result<()> {
         self.signal("STOP").await

@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod connection;
 pub mod connections;
 pub mod context;
+pub mod cors;
 mod cost;
 pub mod cursor;
 pub mod deliveries;
@@ -24,6 +25,7 @@ pub mod gathering;
 pub mod global_id;
 mod graphiql;
 pub mod http;
+pub mod json;
 pub mod live;
 pub mod loaders;
 pub mod node;
@@ -52,18 +54,14 @@ pub mod webhooks;
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_graphql::ValidationMode;
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use admission::Admission;
 pub use context::Services;
@@ -74,8 +72,6 @@ pub use sockets::Sockets;
 
 /// Bytes from which on an answer is compressed: a smaller one fits into a packet as it is.
 const COMPRESSED_FROM: u16 = 1024;
-/// How long a browser may keep what it was told about another origin's calls.
-const PREFLIGHT_KEPT: Duration = Duration::from_secs(3600);
 
 /// Everything that is served over HTTP.
 pub fn router(services: Arc<Services>) -> Router {
@@ -93,7 +89,7 @@ pub fn router(services: Arc<Services>) -> Router {
             get(http::get).post(http::post).fallback(http::other_method),
         )
         .with_state(endpoint.clone());
-    let graphql = from_browsers(graphql, &services.settings.api.cors_origins);
+    let graphql = cors::allow(graphql, &services.settings.api);
     let clock = services.clock.clone();
     let simulated_time = sim::router(&services).unwrap_or_default();
     let graphiql = services.settings.graphiql.then(graphiql::router);
@@ -119,30 +115,6 @@ pub fn not_started() -> Response {
         ErrorCode::Unavailable,
         "The server is starting. Try again.",
     ))
-}
-
-/// Lets pages of other origins call these routes. Tokens are sent by the page itself, never by the browser, so no
-/// credentials are allowed.
-fn from_browsers(routes: Router, origins: &[String]) -> Router {
-    if origins.is_empty() {
-        return routes;
-    }
-    let origins = if origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(
-            origins
-                .iter()
-                .filter_map(|origin| HeaderValue::from_str(origin).ok()),
-        )
-    };
-    let cors = CorsLayer::new()
-        .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, request_id::HEADER])
-        .expose_headers([RETRY_AFTER, request_id::HEADER])
-        .max_age(PREFLIGHT_KEPT);
-    routes.layer(cors)
 }
 
 /// Answers worth it are compressed where the caller can read that; a stream of events never is, since it would wait for

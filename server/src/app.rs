@@ -3,7 +3,6 @@
 //! Promises to listen before it works: what is asked while it starts or drains gets a clear 503, never a hanging
 //! connection. And to end in order: nothing new is taken, what is on the wire may end, the rest is given back.
 
-use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::api::sockets::Caps;
 use crate::api::token::{KeySet, Verifier};
 use crate::api::{self, Services, Sockets};
 use crate::clock::Clock;
+use crate::config::files;
 use crate::config::{JwksSource, Keys, Settings, TokenKeys};
 use crate::engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
 use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
@@ -40,7 +40,27 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open HTTP connections may take to end after that.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 
-/// Serves on `listener` until `shutdown` resolves, then drains.
+/// How a server is told to end, in one step or two. Clones are of the same server.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    leaving: CancellationToken,
+    draining: CancellationToken,
+}
+
+impl Stop {
+    /// From now on it says that it is not ready, and serves all the same: whoever shares out requests notices first.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// From now on it takes nothing new, and ends.
+    pub fn drain(&self) {
+        self.leave();
+        self.draining.cancel();
+    }
+}
+
+/// Serves on `listener` until it is told to [`Stop`], then drains.
 ///
 /// # Errors
 ///
@@ -49,13 +69,13 @@ pub async fn run(
     settings: Arc<Settings>,
     listener: TcpListener,
     clock: Clock,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    stop: Stop,
 ) -> anyhow::Result<()> {
     let ready: Arc<OnceLock<Router>> = Arc::default();
     let http_stop = CancellationToken::new();
     let http = connections::serve(
         listener,
-        front(ready.clone()),
+        front(ready.clone(), stop.leaving.clone()),
         Limits::new(settings.api.head_within),
         http_stop.clone(),
     );
@@ -80,7 +100,7 @@ pub async fn run(
         // Nobody else sets it.
         let _ = ready.set(router);
         tracing::info!("ready");
-        shutdown.await;
+        stop.draining.cancelled().await;
         tracing::info!("draining");
         // Those who are connected can go to another server at once.
         tokio::join!(
@@ -116,7 +136,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         TargetPolicy::of(settings).context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
     let extra_ca_pem = match &settings.extra_ca_file {
         Some(file) => Some(
-            std::fs::read(file)
+            files::read(file)
                 .with_context(|| format!("cannot read TENTERHOOK_EXTRA_CA_FILE {}", file.display()))?,
         ),
         None => None,
@@ -189,7 +209,7 @@ async fn key_set(keys: &Keys, extra_ca_pem: Option<&[u8]>, clock: &Clock) -> any
     Ok(match &keys.tokens {
         TokenKeys::Secret(secret) => KeySet::shared_secret(secret),
         TokenKeys::Jwks(JwksSource::File(file)) => {
-            let json = std::fs::read_to_string(file)
+            let json = files::read_text(file)
                 .with_context(|| format!("cannot read TENTERHOOK_JWKS {}", file.display()))?;
             KeySet::from_jwks(&json)?
         }
@@ -242,10 +262,14 @@ fn transport(
 
 /// Key sets are the operator's own choice: their addresses are not vetted as a webhook's are.
 fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
+    let authorities: Result<Vec<_>, _> = authorities(extra_ca_pem)?
+        .iter()
+        .map(|der| reqwest::Certificate::from_der(der))
+        .collect();
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .tls_certs_only(authorities(extra_ca_pem)?);
+        .tls_certs_only(authorities?);
     Ok(client.build()?)
 }
 
@@ -284,14 +308,21 @@ fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
     });
 }
 
-/// Alive from the first moment, ready when the rest is.
-fn front(ready: Arc<OnceLock<Router>>) -> Router {
+/// Alive from the first moment, ready when the rest is, and not ready any more once it is to end.
+fn front(ready: Arc<OnceLock<Router>>, leaving: CancellationToken) -> Router {
     let alive = get(|| async { "alive" });
     Router::new()
         .route("/livez", alive)
         .fallback(move |request: Request| {
             let router = ready.get().cloned();
-            async move { forward(router, request).await }
+            let left = leaving.is_cancelled() && request.uri().path() == "/readyz";
+            async move {
+                if left {
+                    (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+                } else {
+                    forward(router, request).await
+                }
+            }
         })
 }
 
@@ -317,7 +348,8 @@ mod tests {
 
     async fn ask(method: Method, path: &str) -> (u16, String, String) {
         let request = Request::builder().method(method).uri(path).body(Body::empty());
-        let response = front(Arc::default()).oneshot(request.unwrap()).await.unwrap();
+        let front = front(Arc::default(), CancellationToken::new());
+        let response = front.oneshot(request.unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap());
         let headers = format!("{} {}", header("content-type"), header("retry-after"));

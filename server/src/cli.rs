@@ -26,15 +26,13 @@ use secrecy::ExposeSecret;
 use self::flags::Flags;
 use crate::api::schema;
 use crate::config::sources::{self, Loaded, Sources};
-use crate::config::{Settings, keys};
+use crate::config::{Settings, files, keys};
 use crate::store::migrations;
 use crate::{embedded, telemetry};
 
-/// Webhooks for a platform with a marketplace, delivered under a strict, visible policy.
-///
-/// Without a command it is `dev`: a private Postgres, development keys, ready tokens and a curl to try them with.
+/// Webhooks for a platform, delivered under a strict, visible policy.
 #[derive(Debug, Parser)]
-#[command(name = "tenterhook", version, propagate_version = true)]
+#[command(name = "tenterhook", version, propagate_version = true, after_help = MORE)]
 struct Arguments {
     #[command(flatten)]
     common: Common,
@@ -42,12 +40,15 @@ struct Arguments {
     command: Option<Command>,
 }
 
+/// Behind the help, which has no place for sixty settings.
+const MORE: &str = "Every setting is a flag too: `tenterhook settings` prints them all.";
+
 /// Where settings come from besides the environment.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
 struct Common {
     /// A TOML file with settings.
-    #[arg(long, global = true, env = sources::CONFIG_VARIABLE, value_name = "FILE")]
+    #[arg(long, global = true, env = sources::CONFIG_VARIABLE, hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
@@ -55,23 +56,23 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs everything on this machine: a Postgres of its own, development keys, ready tokens.
+    /// Runs everything on this machine: Postgres, keys, tokens (the default).
     Dev,
-    /// Runs in production: with your DATABASE_URL and your keys, migrated by `tenterhook migrate`.
+    /// Runs in production, on your DATABASE_URL and with your keys.
     Serve,
     /// Brings the database's schema up to date.
     Migrate,
-    /// Prints a token, signed with the development key or TENTERHOOK_JWT_SECRET_FILE.
+    /// Prints a token, signed with the development key or with yours.
     Token(token::Arguments),
-    /// Seals everything stored anew under the first sealing key, while servers serve: before an old key is taken away.
+    /// Encrypts stored secrets with the first sealing key, while servers serve.
     Reseal,
-    /// Lays the tables over the machines of a Citus cluster, in place: for a database that has outgrown one machine.
+    /// Distributes the tables over a Citus cluster (experimental).
     Distribute(distribute::Arguments),
     /// Prints the GraphQL schema that the server serves.
     Schema,
-    /// Checks settings, keys, database and outgoing TLS, and says what to do about what fails.
+    /// Checks what the server needs, and says what to do about what fails.
     Doctor(doctor::Arguments),
-    /// Prints every setting: value, where it comes from, meaning.
+    /// Prints every setting: flag, value, where it comes from, meaning.
     Settings(settings::Arguments),
 }
 
@@ -90,22 +91,19 @@ pub fn main() -> ExitCode {
 fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dev => {
-            let settings = common.load(Settings::development())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::development())?)?;
             dumps::forbid()?;
             descriptors::raise(settings.in_flight);
             in_runtime(dev::run(settings))?;
         }
         Command::Serve => {
-            let settings = common.load(Settings::default())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::default())?)?;
             dumps::forbid()?;
             descriptors::raise(settings.in_flight);
             in_runtime(serve::run(settings))?;
         }
         Command::Migrate => {
-            let settings = common.load(Settings::default())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::default())?)?;
             in_runtime(migrate(&settings))?;
         }
         Command::Token(arguments) => {
@@ -113,14 +111,12 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             answer(&format!("{}\n", token::print(&settings, &arguments)?))?;
         }
         Command::Reseal => {
-            let settings = common.load(Settings::default())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::default())?)?;
             dumps::forbid()?;
             return in_runtime(reseal::run(&settings));
         }
         Command::Distribute(arguments) => {
-            let settings = common.load(Settings::default())?.settings;
-            telemetry::init(&settings.log)?;
+            let settings = with_log(common.load(Settings::default())?)?;
             return in_runtime(distribute::run(&settings, &arguments));
         }
         Command::Schema => answer(&schema::sdl())?,
@@ -129,17 +125,39 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             return in_runtime(doctor::run(&settings, &arguments));
         }
         Command::Settings(arguments) => {
-            answer(&settings::print(&common.load(Settings::default())?, &arguments))?
+            let loaded = common.load(Settings::default())?;
+            if let Some(line) = passed_over(&loaded) {
+                eprintln!("{line}");
+            }
+            answer(&settings::print(&loaded, &arguments))?
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// The settings, from now on with log lines as they say.
+fn with_log(loaded: Loaded) -> anyhow::Result<Settings> {
+    telemetry::init(&loaded.settings.log)?;
+    if let Some(line) = passed_over(&loaded) {
+        tracing::info!("{line}");
+    }
+    Ok(loaded.settings)
+}
+
+/// What to say about variables that look like settings and are a Service's.
+fn passed_over(loaded: &Loaded) -> Option<String> {
+    let names = loaded.service_links.join(", ");
+    let line = format!(
+        "not settings, but service links of Kubernetes, and so passed over: {names} (`enableServiceLinks: false` in the \
+         pod keeps them out)"
+    );
+    (!names.is_empty()).then_some(line)
+}
+
 impl Common {
     fn load(&self, base: Settings) -> anyhow::Result<Loaded> {
         let text = self.config.as_deref().map(|path| {
-            std::fs::read_to_string(path)
-                .with_context(|| format!("can't read the settings file {}", path.display()))
+            files::read_text(path).with_context(|| format!("can't read the settings file {}", path.display()))
         });
         let text = text.transpose()?;
         let sources = Sources {
@@ -274,28 +292,61 @@ mod tests {
         );
     }
 
+    /// Lines and columns of a small terminal.
+    const SCREEN: (usize, usize) = (30, 80);
+
+    /// O4: the help of every command, which shows what everybody needs and says where the rest is.
     #[test]
-    fn every_setting_is_found_in_the_help() {
-        let help = |flag| {
-            Arguments::try_parse_from(["tenterhook", "serve", flag])
+    fn o4_every_help_fits_on_a_screen() {
+        use clap::CommandFactory;
+        let names = Arguments::command()
+            .get_subcommands()
+            .map(|command| command.get_name().to_owned())
+            .collect::<Vec<_>>();
+        assert!(names.len() > 8, "{names:?}");
+        let help = |words: &[&str]| {
+            Arguments::try_parse_from(["tenterhook"].iter().chain(words))
                 .unwrap_err()
                 .to_string()
         };
-        let (long, short) = (help("--help"), help("-h"));
-        for entry in TABLE {
-            let flag = format!("      --{} <VALUE>\n", entry.flag());
-            let (_, text) = long
-                .split_once(&flag)
-                .unwrap_or_else(|| panic!("no {flag} in\n{long}"));
-            let text = text.split("\n      --").next().unwrap();
-            assert!(text.contains(entry.meaning), "{text}");
-            assert!(text.contains(&format!("[env: {}]", entry.variable())), "{text}");
+        let mut helps = vec![help(&["--help"]), help(&["-h"])];
+        for name in &names {
+            helps.extend(["--help", "-h"].map(|flag| help(&[name.as_str(), flag])));
         }
+        for text in &helps {
+            let lines = text
+                .lines()
+                .map(|line| line.chars().count().div_ceil(SCREEN.1).max(1));
+            assert!(lines.sum::<usize>() <= SCREEN.0, "{text}");
+            for flag in ["--config", "--listen", "--data-dir", "--database-url", "--clock"] {
+                assert!(text.contains(flag), "no {flag} in\n{text}");
+            }
+            assert!(!text.contains("--api-rate-burst"), "{text}");
+        }
+        for name in &names {
+            assert!(
+                helps[0].contains(&format!("\n  {name} ")),
+                "no {name} in\n{}",
+                helps[0]
+            );
+        }
+        assert!(helps[0].contains("`tenterhook settings`"), "{}", helps[0]);
         assert!(
-            short.contains("--listen") && !short.contains("--api-rate-burst"),
-            "{short}"
+            helps[0].lines().all(|line| line.chars().count() <= SCREEN.1),
+            "{}",
+            helps[0]
         );
-        assert!(short.contains("see more with '--help'"), "{short}");
+    }
+
+    #[test]
+    fn o4_what_the_help_leaves_out_is_found_in_the_settings() {
+        let loaded = sources::load(Settings::default(), &Sources::default()).unwrap();
+        let text = settings::print(&loaded, &settings::Arguments { markdown: false });
+        for entry in TABLE {
+            for part in [entry.variable(), format!("--{} ", entry.flag()), entry.summary()] {
+                assert!(text.contains(&part), "no {part} in\n{text}");
+            }
+        }
     }
 
     #[test]

@@ -5,9 +5,12 @@
 //! Does not promise that what a setting points at (a file, a database, a host) is there: its user finds out.
 
 pub mod api;
+pub mod cors;
+pub mod files;
 pub mod keys;
 pub mod policy;
 mod ports;
+mod service_links;
 pub mod sources;
 pub mod strength;
 pub mod table;
@@ -95,6 +98,8 @@ pub struct Settings {
     pub in_flight_per_webhook: u32,
     /// Attempts in flight at once to one host and port, from all webhooks that lead there, in this process.
     pub in_flight_per_host: u32,
+    /// How long it serves on after the signal that ends it, while `/readyz` answers 503.
+    pub drain_delay: Duration,
     /// How long a delivery is one process's without a word from it (D6). The same in every process of a database.
     pub lease: Duration,
     /// How the API answers.
@@ -134,6 +139,7 @@ impl Default for Settings {
             in_flight: 4096,
             in_flight_per_webhook: 8,
             in_flight_per_host: 128,
+            drain_delay: Duration::ZERO,
             lease: Duration::from_secs(90),
             api: ApiSettings::default(),
             policy: PolicySettings::default(),

@@ -29,6 +29,8 @@ pub mod live;
 mod metrics;
 mod node;
 mod notifier;
+mod parts;
+mod patience;
 pub mod publisher;
 // For its benchmark alone; nothing outside the engine uses it.
 #[doc(hidden)]

@@ -14,6 +14,7 @@ pub mod merging;
 pub mod notice;
 pub mod payload;
 pub mod retry;
+pub mod sameness;
 #[cfg(test)]
 mod samples;
 pub mod sealing;

@@ -13,6 +13,7 @@ pub mod attempts;
 pub mod changes;
 pub mod claim;
 pub mod compose;
+pub mod creation_keys;
 pub mod deliveries;
 pub mod distribution;
 pub mod event_row;

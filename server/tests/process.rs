@@ -204,6 +204,76 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
     );
 }
 
+/// O5: with a delay it serves on after SIGTERM and says that it is not ready, so that a load balancer can take it out
+/// first; one more signal ends the delay and not the drain.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let program = production(keys.path(), &database.url(None));
+    let cue = Cue::default();
+    let held = cue.clone();
+    let receiver = wire(move |connection| match connection {
+        0 => 200.into(),
+        _ => Conduct::ReplyOnCue(held.clone(), 200.into()),
+    })
+    .await;
+    let mut process = program
+        .clone()
+        .setting("TENTERHOOK_DRAIN_DELAY", "60s")
+        .serve()
+        .await
+        .unwrap();
+    let callers = Callers::new(&process, SECRET);
+    let webhook = create(&callers.user(), &receiver.url()).await;
+
+    process.terminate().await.unwrap();
+    realtime::eventually("it says that it is not ready", async || {
+        let (status, said) = callers.user().get("/readyz").await.unwrap();
+        (status, said.as_str()) == (503, "stopping\n")
+    })
+    .await;
+    // A caller of its own for each: a new connection.
+    callers.platform().publish_one(deal_changed()).await.unwrap();
+    receiver.journal().wait_for(1).await;
+    let delivered = async || {
+        let all = deliveries(&callers.user(), &webhook).await;
+        all.iter().all(|delivery| delivery.status == "SUCCEEDED")
+    };
+    realtime::eventually("it delivers what is published now", delivered).await;
+    assert_eq!(callers.user().get("/livez").await.unwrap().0, 200);
+
+    callers.platform().publish_one(deal_changed()).await.unwrap();
+    receiver.journal().wait_for(2).await;
+    process.interrupt().await.unwrap();
+    realtime::eventually("it takes nothing new", async || {
+        let refused = callers.platform().publish_one(deal_changed()).await.err();
+        refused.is_some_and(|refusal| refusal.code() == "UNAVAILABLE")
+    })
+    .await;
+    cue.give();
+    assert_eq!(process.ended().await.unwrap().code(), Some(0));
+    let printed = process.printed();
+    assert!(printed.contains("SIGTERM: not ready any more"), "{printed}");
+    assert!(
+        printed.contains("SIGINT: stopping"),
+        "the delay ran out: {printed}"
+    );
+
+    // Without another signal the delay ends by itself.
+    let mut process = program
+        .setting("TENTERHOOK_DRAIN_DELAY", "50ms")
+        .serve()
+        .await
+        .unwrap();
+    let all = deliveries(&Callers::new(&process, SECRET).user(), &webhook).await;
+    let statuses: Vec<_> = all.iter().map(|delivery| delivery.status.as_str()).collect();
+    assert_eq!(statuses, ["SUCCEEDED", "SUCCEEDED"]);
+    process.terminate().await.unwrap();
+    assert_eq!(process.ended().await.unwrap().code(), Some(0));
+    assert!(process.printed().contains("SIGTERM: stopping"));
+}
+
 /// D6: a process that stood still until others took over its work moves nothing when it wakes: what they recorded
 /// stands, and the counter agrees with it.
 #[tokio::test(flavor = "multi_thread")]
@@ -327,6 +397,73 @@ async fn settings_that_make_no_sense_are_refused_by_name() {
             assert!(said.contains(name), "{name} is not named in:\n{said}");
         }
     }
+}
+
+/// F23: in Kubernetes, a Service named `tenterhook` puts variables of our prefix into the pod. They keep no command from
+/// running; the log names them once.
+#[tokio::test(flavor = "multi_thread")]
+async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
+    let links = [
+        ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
+        ("TENTERHOOK_SERVICE_PORT", "8080"),
+        ("TENTERHOOK_SERVICE_PORT_HTTP", "8080"),
+        ("TENTERHOOK_PORT", "tcp://10.96.0.5:8080"),
+        ("TENTERHOOK_PORT_8080_TCP", "tcp://10.96.0.5:8080"),
+        ("TENTERHOOK_PORT_8080_TCP_PROTO", "tcp"),
+        ("TENTERHOOK_PORT_8080_TCP_PORT", "8080"),
+        ("TENTERHOOK_PORT_8080_TCP_ADDR", "10.96.0.5"),
+        ("TENTERHOOK_API_SERVICE_HOST", "10.96.0.6"),
+        ("TENTERHOOK_API_PORT", "udp://10.96.0.6:53"),
+    ];
+    let linked = |program: Program| {
+        links
+            .iter()
+            .fold(program, |program, (name, value)| program.setting(name, *value))
+    };
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let serving = linked(production(keys.path(), &database.url(None)));
+    let process = serving.serve().await.unwrap();
+    let printed = process.printed();
+    let lines: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.contains("service links"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{printed}");
+    for (name, _) in links {
+        assert!(lines[0].contains(name), "{name} is not named in {}", lines[0]);
+    }
+
+    let data = folder();
+    for command in [
+        "token --platform",
+        "settings",
+        "schema",
+        "migrate",
+        "reseal",
+        // Nobody listens there, which is all that it has to complain of.
+        "doctor --probe https://127.0.0.1:1/",
+    ] {
+        let program = command.split(' ').fold(program(), Program::argument);
+        let program = linked(program)
+            .setting("DATABASE_URL", database.url(None))
+            .setting("TENTERHOOK_DATA_DIR", data.path())
+            .setting("TENTERHOOK_JWT_SECRET", SECRET)
+            .setting("TENTERHOOK_SEALING_KEY", SEALING_KEY);
+        let output = program.run().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("is not a setting"), "{command}: {said}");
+        assert!(
+            output.status.success() || command.starts_with("doctor"),
+            "{command}: {said}"
+        );
+    }
+    // What only resembles them is refused as ever.
+    let resembling = linked(production(keys.path(), &database.url(None))).setting("TENTERHOOK_PORT", "8080");
+    let said = resembling.run().await.unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("TENTERHOOK_PORT is not a setting"), "{said}");
+    assert_eq!(said.matches("is not a setting").count(), 1, "{said}");
 }
 
 /// DESIGN 4: `tenterhook token` prints a token alone, which works.

@@ -161,6 +161,8 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (Clock, "from nodes where id <> $1 and heartbeat_at >", LIVENESS),
     (NotPlayed, "changes::PRUNE", STORE_TEST),
     (NotPlayed, "claim::EXTEND", STORE_TEST),
+    (NotPlayed, "creation_keys::CLAIM", IN_TESTS),
+    (NotPlayed, "creation_keys::READ", IN_TESTS),
     (NotPlayed, "distribution::HAS_CITUS", COMMAND),
     (NotPlayed, "distribution::PLACED", COMMAND),
     (NotPlayed, "live::ENDED", IN_TESTS),

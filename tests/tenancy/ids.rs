@@ -134,6 +134,43 @@ async fn a_key_of_anothers_replay_means_nothing() {
     assert_ne!(ids(&again), ids(&own));
 }
 
+/// O5: a key of a creation is its chooser's own. Under another's one creates a webhook of one's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_anothers_creation_means_nothing() {
+    let estate = Estate::new().await;
+    let everybody = everybody(&estate.world);
+    let create = async |name: &str| {
+        let question = "mutation { createWebhook(input: {subscriptionUrl: \"http://127.0.0.1:9/\", eventAction: ANY, \
+            eventObject: \"*\", idempotencyKey: \"taken\"}) { webhook { id } signingSecret userErrors { code } } }";
+        ask(&find(&everybody, name).client, question).await
+    };
+    let mut made = Vec::new();
+    let mut found = Vec::new();
+    for name in [
+        OWNER,
+        STRANGERS[0],
+        STRANGERS[1],
+        "an admin",
+        "a namesake in another company",
+        "its app for another user",
+        ITS_APP,
+        "another app",
+    ] {
+        let answer = create(name).await;
+        let who = find(&everybody, name);
+        found.extend(judge(&answer, &Expected::Own, &estate.marks, &who.sees()).err());
+        let payload = &answer["data"]["createWebhook"];
+        assert!(payload["signingSecret"].is_string(), "{name}: {answer}");
+        assert!(!made.contains(&payload["webhook"]["id"]), "{name}: {answer}");
+        made.push(payload["webhook"]["id"].clone());
+        let again = create(name).await;
+        let again = &again["data"]["createWebhook"];
+        assert_eq!(again["webhook"]["id"], payload["webhook"]["id"], "{name}");
+        assert!(again["signingSecret"].is_null(), "{name}");
+    }
+    none(&found);
+}
+
 /// E1: a key of one company publishes once in each.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_a_publication_is_its_companys() {

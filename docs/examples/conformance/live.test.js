@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import WebSocket from 'ws';
-import { bearer, hook, RECORDED, restart, RESTARTS } from './server.js';
+import { bearer, hook, RECORDED, restart, RESTARTS, userToken, VIEWER } from './server.js';
 import { begin, hearing, onceOnly, socket, subscribers } from './subscribers.js';
 
 let id;
@@ -48,6 +48,53 @@ test('graphql-ws connects again when its connection breaks, and is told again', 
     await begun.stop();
   }
 });
+
+// In its lazy mode, which is the default, a client closes after its last subscription and opens again for the next.
+test('graphql-ws closes cleanly between two subscriptions, without a retry', async () => {
+  const codes = [];
+  let wasClosed;
+  const client = socket({
+    lazyCloseTimeout: 0,
+    retryAttempts: 0,
+    on: {
+      closed: (event) => {
+        codes.push(event.code);
+        wasClosed();
+      },
+    },
+  });
+  for (let round = 0; round < 2; round += 1) {
+    const closed = new Promise((resolve) => {
+      wasClosed = resolve;
+    });
+    const begun = begin((webhook, sink) => client.subscribe({ query: RECORDED, variables: { id: webhook } }, sink), id);
+    await hearing(begun);
+    await begun.stop();
+    await closed;
+  }
+  assert.deepEqual(codes, [1000, 1000]);
+  await client.dispose();
+});
+
+for (const [where, options] of Object.entries({
+  'as Authorization': { connectionParams: { Authorization: bearer(userToken).authorization } },
+  'under headers': { connectionParams: { headers: bearer(userToken) } },
+  'in the upgrade request': {
+    connectionParams: {},
+    webSocketImpl: class extends WebSocket {
+      constructor(address, protocols) {
+        super(address, protocols, { headers: bearer(userToken) });
+      }
+    },
+  },
+})) {
+  test(`a token is found ${where}`, async () => {
+    const client = socket({ retryAttempts: 0, ...options });
+    const { value } = await client.iterate({ query: VIEWER }).next();
+    assert.equal(value.data.viewer.userId, '1');
+    await client.dispose();
+  });
+}
 
 // A stop says good-bye to whoever is connected, a crash does not.
 for (const [what, signal] of Object.entries({ stops: 'SIGTERM', crashes: 'SIGKILL' })) {

@@ -18,20 +18,24 @@ const TELLING: u64 = 200;
 /// How many seeds a log hears of at once.
 const LOGGED_EVERY: u64 = 20;
 
-/// Play random histories (creations, events, receivers' whims, leaps of time, pauses, uninstalls, crashes) and check
-/// every step against the reference model of the policy.
+/// Play random histories and check every step against the reference model of the policy.
 ///
+/// A history has creations, events, receivers' whims, leaps of time, pauses, uninstalls and crashes.
 /// A failure is shrunk to a short script, and the command that repeats it is printed. Exit code: 0 everything held,
 /// 1 a promise was broken or, over 200 seeds, something was never exercised, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   explore --seeds 200              seeds 0 to 199, 200 steps each
+  explore --from 200 --seeds 25    seeds 200 to 224
   explore --seed 42                one history
   explore --seed 42 --only 0,2,17  only these of its steps, as a failure prints them")]
 pub struct Explore {
-    /// How many seeds to play, from 0.
+    /// How many seeds to play.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MAX_SEEDS))]
     seeds: u64,
+    /// The first of them.
+    #[arg(long, value_name = "SEED", default_value_t = 0, conflicts_with = "seed", value_parser = clap::value_parser!(u64).range(..=MAX_SEEDS))]
+    from: u64,
     /// Play this seed alone.
     #[arg(long, value_name = "SEED", conflicts_with = "seeds")]
     seed: Option<u64>,
@@ -72,7 +76,7 @@ impl Explore {
             None => {
                 let mut done = 0;
                 let all = self.seeds;
-                explore::explore(0..all, self.steps, target, |_, _| {
+                explore::explore(self.from..self.from + all, self.steps, target, |_, _| {
                     done += 1;
                     if done % LOGGED_EVERY == 0 || stderr().is_terminal() {
                         progress(&format!("{done} of {all} seeds"));

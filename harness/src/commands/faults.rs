@@ -7,8 +7,10 @@ use clap::Args;
 
 use tenterhook_harness::faults::{self, Ending, Kind, Plan, Round};
 
-/// Kill servers and Postgres, cut, stall and silence their connections, fill the disk, step clocks, silence name servers, let
-/// Postgres refuse what it is given, while events are published; after each round look whether every one of them is accounted for.
+/// Let everything around real servers fail while events are published, and look whether one is lost.
+///
+/// Kills servers and Postgres, cuts, stalls and silences their connections, fills the disk, steps clocks, silences name
+/// servers, lets Postgres refuse what it is given; looks after each round whether every event is accounted for.
 ///
 /// Starts a Postgres and servers of its own, in real time, and touches nothing else. As root also a small disk, a name
 /// server and, with libfaketime installed, wall clocks; what is not available here is named in the table. Exit code: 0

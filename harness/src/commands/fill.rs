@@ -5,8 +5,9 @@ use clap::Args;
 
 use tenterhook_harness::fill::{self, Plan, Progress};
 
-/// Fill a migrated database with companies, webhooks, a history by days and open deliveries, as a server would have left
-/// them.
+/// Fill a migrated database with webhooks, a history by days and open deliveries.
+///
+/// All of it is as a server would have left it, in many companies.
 ///
 /// Needs no server. The webhooks' secrets are sealed with the harness's own key, and no server should run on it whose ban
 /// threshold is in reach. Exit code: 0 it is filled, 2 it could not run.

@@ -9,8 +9,9 @@ use tenterhook_harness::load::{self, Against, Plan, Programs, Work};
 
 use super::target::TargetArgs;
 
-/// Publish events and measure when their deliveries arrive at receivers on this machine, and what that takes.
+/// Publish events and measure when their deliveries arrive, and what that takes.
 ///
+/// The receivers are on this machine.
 /// With --server it starts processes of that program on a durable Postgres of its own, and tells what they take; without
 /// a server it tries one in this process. A server elsewhere must run on the system clock and allow webhooks to loopback.
 /// Rates and latencies are those after the warm-up. Exit code: 0 everything arrived, 1 something did not within the grace
@@ -19,11 +20,11 @@ use super::target::TargetArgs;
 #[command(
     group(ArgGroup::new("work").args(["rate", "callers", "drain", "idle"])),
     after_help = "Examples:
-  load --server target/release/tenterhook --callers 32                 as fast as 32 callers get their answers
-  load --server target/release/tenterhook --callers 32 --fan-out 10
-  load --server target/release/tenterhook --rate 100 --seconds 30      an open loop: 100 events per second
-  load --server target/release/tenterhook --drain 500000               how fast a backlog is delivered
-  load --server target/release/tenterhook --idle 60                    what it takes when there is nothing to do
+  load --server target/dist/tenterhook --callers 32                 as fast as 32 callers get their answers
+  load --server target/dist/tenterhook --callers 32 --fan-out 10
+  load --server target/dist/tenterhook --rate 100 --seconds 30      an open loop: 100 events per second
+  load --server target/dist/tenterhook --drain 500000               how fast a backlog is delivered
+  load --server target/dist/tenterhook --idle 60                    what it takes when there is nothing to do
   load --target http://127.0.0.1:8080 --jwt-key data/jwt.key --format json"
 )]
 pub struct Load {

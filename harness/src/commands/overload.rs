@@ -6,14 +6,15 @@ use clap::Args;
 
 use tenterhook_harness::overload::{self, Plan};
 
-/// Flood a real server with publications, give it a backlog of which half hangs, and let it recover; see what it takes of
-/// memory, whom it refuses, and whether a quiet company notices.
+/// Ask more of a real server than it can take: memory, refusals, and what a quiet company notices.
+///
+/// Floods it with publications, gives it a backlog of deliveries half of which hang, and lets it recover.
 ///
 /// Starts a Postgres and a server of its own and touches nothing else. On Linux only. Exit code: 0 all held, 1 something
 /// was missed, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  overload --server target/release/tenterhook
+  overload --server target/dist/tenterhook
   overload --webhooks 100 --deliveries 2000 --seconds 2 --drain 60 --json")]
 pub struct Overload {
     /// How many webhooks, 2 to 100000; half of their receivers hang.

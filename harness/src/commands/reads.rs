@@ -15,8 +15,8 @@ use super::fill::{PlanArgs, report};
 /// or failed, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  reads --server target/release/tenterhook
-  reads --server target/release/tenterhook --database postgres://localhost/filled --json")]
+  reads --server target/dist/tenterhook
+  reads --server target/dist/tenterhook --database postgres://localhost/filled --json")]
 pub struct Reads {
     /// The server's binary; otherwise the one beside this.
     #[arg(long, value_name = "PATH")]

@@ -8,6 +8,8 @@ use crate::scenario::{Scenario, holds, same};
 
 /// `user:päss` in UTF-8, as RFC 7617 recommends, encoded by hand.
 const AUTHORIZATION: &str = "Basic dXNlcjpww6Rzcw==";
+/// `:päss`.
+const WITHOUT_USER: &str = "Basic OnDDpHNz";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -33,6 +35,28 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         sent,
                         vec![Some(AUTHORIZATION.to_owned()); 4],
                     )
+                })
+            },
+        ),
+        Scenario::new(
+            "an-empty-user-name-is-sent",
+            "Basic credentials may have an empty user name: the password goes after the colon.",
+            &["W11"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(200).await;
+                    let user = world.company(1).user(7);
+                    let new = NewWebhook::to(&receiver.url()).basic_auth("", "päss");
+                    let made = user.create_webhook(new).await?.webhook;
+                    same("user name", made.http_auth_user.as_deref(), Some(""))?;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    let sent = receiver.journal().all();
+                    let headers: Vec<_> = sent
+                        .iter()
+                        .map(|arrival| arrival.header("authorization"))
+                        .collect();
+                    same("Authorization of each request", headers, vec![Some(WITHOUT_USER)])
                 })
             },
         ),

@@ -8,6 +8,7 @@ mod bend;
 mod caller;
 mod document;
 mod http;
+mod json;
 mod live;
 mod platform;
 mod queue;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::subject::subject;
-use super::document::MAX_JSON_VALUES;
 use super::error::ApiError;
 use super::http::BODY_LIMIT;
+use super::json::MAX_JSON_VALUES;
 use crate::config::ApiSettings;
 
 /// What a JSON value is reckoned with: as parsed, as GraphQL's and as an event's, each with what the allocator adds.
@@ -94,9 +94,9 @@ fn full() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::document::MAX_PUBLISHED_VALUES;
     use crate::api::error::ErrorCode;
     use crate::api::http::PUBLISHING_LIMIT;
+    use crate::api::json::MAX_PUBLISHED_VALUES;
     use crate::config::table::LARGEST_PUBLICATION;
 
     /// What the largest publication that there is takes.

@@ -10,15 +10,16 @@
 
 mod coercion;
 mod fragments;
-mod json;
 mod lexer;
+mod numbers;
 mod typename;
 
 pub use self::coercion::{misfit_literals, misfit_variables};
-pub use self::json::{MAX_JSON_NESTING, MAX_JSON_VALUES, MAX_PUBLISHED_VALUES, check_json};
 use self::lexer::Lexer;
+pub use self::numbers::{Inexact, check_numbers};
 pub use self::typename::expose_directives;
 use super::error::{ApiError, ErrorCode};
+use super::json::MAX_JSON_NESTING;
 
 /// The deepest nesting of brackets: selections, lists and objects alike.
 pub const MAX_NESTING: usize = 50;

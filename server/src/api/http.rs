@@ -15,7 +15,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
 pub use self::body::{BODY_LIMIT, PUBLISHING_LIMIT};
@@ -25,10 +24,10 @@ pub(super) use self::negotiation::is_json;
 use super::admission::{Admission, subject};
 use super::auth::authenticate;
 use super::context::{Services, Session};
-use super::document;
 use super::error::{ApiError, ErrorCode, retry_after_of};
+use super::json::{self, Unread};
 pub use super::operation::{Admitted, Posted, admit, execute};
-use super::operation::{refused as unadmitted, run};
+use super::operation::{Fields, PersistedQuery, refused as unadmitted, run};
 use super::parsed::{Known, ParsedDocuments};
 use super::rates::Rates;
 use super::schema::ApiSchema;
@@ -191,9 +190,9 @@ async fn answer(
 async fn read(endpoint: &Endpoint, session: &Session, body: Body) -> Result<Posted, Refusal> {
     let of_platform = session.caller == Caller::Platform;
     let (limit, most_values) = if of_platform {
-        (PUBLISHING_LIMIT, document::MAX_PUBLISHED_VALUES)
+        (PUBLISHING_LIMIT, json::MAX_PUBLISHED_VALUES)
     } else {
-        (BODY_LIMIT, document::MAX_JSON_VALUES)
+        (BODY_LIMIT, json::MAX_JSON_VALUES)
     };
     let refused = |_: &ApiError| endpoint.services.publisher.note_refused();
     let room = body::room(&body, limit).filter(|_| of_platform);
@@ -211,7 +210,7 @@ async fn read(endpoint: &Endpoint, session: &Session, body: Body) -> Result<Post
         room.map_err(ApiError::from).inspect_err(refused)?;
     }
     if let Some(place) = &mut place {
-        let values = document::check_json(&bytes, most_values).map_err(ApiError::from)?;
+        let values = json::check_json(&bytes, most_values).map_err(ApiError::from)?;
         endpoint.admission.values(place, values).inspect_err(refused)?;
     }
     let posted = Posted::read(&bytes, most_values)?;
@@ -240,17 +239,37 @@ fn parameters(query: &str) -> Result<Posted, ApiError> {
             0 => posted.query = Some(value.into_owned()),
             _ if value.is_empty() => {}
             1 => posted.operation_name = Some(value.into_owned()),
-            2 => posted.variables = json_parameter(&name, &value)?,
-            _ => posted.extensions = json_parameter(&name, &value)?,
+            2 => posted.variables = variables(&value)?,
+            _ => posted.persisted_query = extensions(&value)?,
         }
     }
     Ok(posted)
 }
 
-fn json_parameter<T: DeserializeOwned>(name: &str, text: &str) -> Result<Option<T>, ApiError> {
-    document::check_json(text.as_bytes(), document::MAX_JSON_VALUES)?;
-    serde_json::from_str(text)
-        .map_err(|_| ApiError::bad_input(format!("The parameter `{name}` must be a JSON object.")))
+fn variables(text: &str) -> Result<Option<Fields>, ApiError> {
+    match parameter("variables", text)? {
+        Value::Null => Ok(None),
+        Value::Object(fields) => Ok(Some(fields)),
+        _ => Err(ApiError::bad_input(
+            "The parameter `variables` must be a JSON object.",
+        )),
+    }
+}
+
+fn extensions(text: &str) -> Result<Option<PersistedQuery>, ApiError> {
+    match parameter("extensions", text)? {
+        Value::Null => Ok(None),
+        extensions => PersistedQuery::of(extensions),
+    }
+}
+
+fn parameter(name: &str, text: &str) -> Result<Value, ApiError> {
+    json::read(text.as_bytes(), json::MAX_JSON_VALUES).map_err(|unread| match unread {
+        Unread::TooMuch(too_much) => too_much.into(),
+        invalid @ Unread::Invalid { .. } => {
+            ApiError::bad_input(format!("The parameter `{name}` is {invalid}."))
+        }
+    })
 }
 
 /// An error of the request itself, before any field was executed, has no path.

@@ -8,86 +8,86 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType, Selection};
-use async_graphql::{Request, Response, ServerError, Value, Variables};
+use async_graphql::{Name, Request, Response, ServerError, Value, Variables};
 use futures_util::future::ready;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use serde::Deserialize;
 
 use super::admission::Place;
 use super::context::Session;
 use super::document;
 use super::error::{ApiError, Result};
 use super::http::Endpoint;
+use super::json;
 use super::loaders;
 use super::parsed::Known;
 use super::persisted::Named;
 use super::rates::{Allowance, Purpose};
 
 /// A request as it was sent.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Posted {
     /// The document.
     pub query: Option<String>,
     /// Which of its operations.
-    #[serde(rename = "operationName")]
     pub operation_name: Option<String>,
     /// Values of its variables.
-    pub variables: Option<serde_json::Map<String, serde_json::Value>>,
-    /// What the client says besides.
-    pub extensions: Option<Extensions>,
+    pub variables: Option<Fields>,
+    /// The document's hash, in place of it or to register it. Other extensions are passed over.
+    pub persisted_query: Option<PersistedQuery>,
     /// The room that its body has taken.
-    #[serde(skip)]
     pub place: Option<Place>,
 }
 
-/// The extensions of a request that are known; others are passed over.
-#[derive(Debug, Default, Deserialize)]
-pub struct Extensions {
-    /// The document's hash, in place of it or to register it.
-    #[serde(rename = "persistedQuery")]
-    pub persisted_query: Option<PersistedQuery>,
-}
+/// The fields of an object, in their order.
+pub type Fields = IndexMap<Name, Value>;
 
 /// A document's hash.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct PersistedQuery {
     /// Of the protocol: 1.
-    pub version: u32,
+    pub version: u64,
     /// In hexadecimal.
-    #[serde(rename = "sha256Hash")]
     pub sha256_hash: String,
 }
 
 impl Posted {
-    /// Reads a JSON text, bounded before it is parsed; `most_values` is a bound of [`document::check_json`].
+    /// Reads a JSON text, bounded before it is parsed; `most_values` is a bound of [`json::check_json`].
     pub fn read(text: &[u8], most_values: usize) -> Result<Self> {
-        document::check_json(text, most_values)?;
-        // A list is read as a struct's fields in order otherwise: no batch.
-        let is_object = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-        serde_json::from_slice(text)
-            .ok()
-            .filter(|_| is_object)
-            .ok_or_else(|| {
-                ApiError::bad_input(
-                    "A request must be a JSON object with a `query`, and `operationName`, `variables` and `extensions` \
-                     where needed.",
-                )
-            })
+        // No list either, which would be a batch.
+        match json::read(text, most_values)? {
+            Value::Object(fields) => Self::of(fields),
+            _ => Err(ApiError::bad_input(
+                "A request must be a JSON object with a `query`, and `operationName`, `variables` and `extensions` \
+                 where needed.",
+            )),
+        }
+    }
+
+    /// The request that an object says; other fields are passed over, and one that is null is left out.
+    pub fn of(mut fields: Fields) -> Result<Self> {
+        let mut take = |name| fields.swap_remove(name).filter(|value| *value != Value::Null);
+        Ok(Self {
+            query: take("query").map(|value| text("query", value)).transpose()?,
+            operation_name: take("operationName")
+                .map(|value| text("operationName", value))
+                .transpose()?,
+            variables: take("variables")
+                .map(|value| object("variables", value))
+                .transpose()?,
+            persisted_query: take("extensions").map(PersistedQuery::of).transpose()?.flatten(),
+            place: None,
+        })
     }
 
     /// Whether it names a document at all.
     pub fn names_document(&self) -> bool {
-        let persisted = |extensions: &Extensions| extensions.persisted_query.is_some();
-        self.query.is_some() || self.extensions.as_ref().is_some_and(persisted)
+        self.query.is_some() || self.persisted_query.is_some()
     }
 
     fn named(&mut self) -> Result<Named> {
-        let persisted = self
-            .extensions
-            .take()
-            .and_then(|extensions| extensions.persisted_query);
-        match persisted {
+        match self.persisted_query.take() {
             Some(PersistedQuery { version, .. }) if version != 1 => Err(ApiError::bad_input(
                 "`extensions.persistedQuery.version` must be 1.",
             )),
@@ -97,6 +97,47 @@ impl Posted {
             }),
         }
     }
+}
+
+impl PersistedQuery {
+    /// The document's hash among a request's extensions.
+    pub fn of(extensions: Value) -> Result<Option<Self>> {
+        let mut extensions = object("extensions", extensions)?;
+        let Some(persisted) = extensions
+            .swap_remove("persistedQuery")
+            .filter(|value| *value != Value::Null)
+        else {
+            return Ok(None);
+        };
+        let mut persisted = object("extensions.persistedQuery", persisted)?;
+        let version = match persisted.swap_remove("version") {
+            Some(Value::Number(version)) => version.as_u64(),
+            _ => None,
+        };
+        let hash = persisted.swap_remove("sha256Hash").unwrap_or_default();
+        Ok(Some(Self {
+            version: version.ok_or_else(|| misfit("extensions.persistedQuery.version", "1"))?,
+            sha256_hash: text("extensions.persistedQuery.sha256Hash", hash)?,
+        }))
+    }
+}
+
+fn text(name: &str, value: Value) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(misfit(name, "a string")),
+    }
+}
+
+fn object(name: &str, value: Value) -> Result<Fields> {
+    match value {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(misfit(name, "a JSON object")),
+    }
+}
+
+fn misfit(name: &str, expected: &str) -> ApiError {
+    ApiError::bad_input(format!("`{name}` of a request must be {expected}."))
 }
 
 /// What may be executed.
@@ -123,6 +164,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
             let known = endpoint.parsed.get(&found.text);
             if known.is_none() {
                 document::check(&found.text)?;
+                document::check_numbers(&found.text)?;
             }
             Ok((found, known))
         });
@@ -169,7 +211,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         request = request.data(known.clone());
     }
     request = request
-        .variables(Variables::from_json(variables.into()))
+        .variables(Variables::from_value(Value::Object(variables)))
         .data(session)
         .data(services.clone());
     if let Some(name) = posted.operation_name {

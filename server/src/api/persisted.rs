@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::error::{ApiError, ErrorCode};
-use crate::config::ApiSettings;
+use crate::config::{ApiSettings, files};
 
 /// Documents that clients may have registered.
 pub const MOST_DOCUMENTS: usize = 1_000;
@@ -220,7 +220,7 @@ fn hexadecimal(text: &str) -> Option<Hash> {
 /// Checked at start, so that a list that does not fit its documents is not found by a client.
 fn read_allow_list(path: &Path) -> Result<HashMap<Hash, Arc<str>>, AllowListError> {
     let path = path.to_owned();
-    let text = match std::fs::read_to_string(&path) {
+    let text = match files::read_text(&path) {
         Ok(text) => text,
         Err(source) => return Err(AllowListError::File { path, source }),
     };

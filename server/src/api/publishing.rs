@@ -134,6 +134,7 @@ impl From<PublishError> for ApiError {
                 Self::crowded("As many events of this company as allowed wait to be stored. Try again.")
             }
             PublishError::Store(error) => error.into(),
+            PublishError::Refused { .. } => Self::internal(error),
         }
     }
 }

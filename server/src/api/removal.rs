@@ -1,31 +1,47 @@
 //! Removing many webhooks at once (W8), batch by batch.
 
 use super::context::Services;
-use super::error::Result;
-use crate::store::removal::{self, Leaving};
+use super::error::{ApiError, Result};
+use crate::store::removal::{self, Leaving, Pace};
 
 /// Removes all webhooks and installations of whoever leaves, and answers how many webhooks this call removed once every
 /// process knows.
 ///
-/// An app or user must be marked removed before. What a call that was cut off has left, the next one removes.
+/// An app or user must be marked removed before. What a call that was cut off has left, the next one removes. A webhook that
+/// the database refuses to remove keeps no other: the call fails when all others are removed.
 pub async fn remove_all(services: &Services, leaving: &Leaving) -> Result<i32> {
     let mut count = 0;
     let mut mark = None;
-    loop {
+    let mut pace = Pace::Together;
+    let refused = loop {
         let now = services.clock.now();
         let removed = services
             .store
-            .in_tx(async |conn| removal::batch_in_tx(conn, now, leaving).await)
-            .await?;
+            .in_tx(async |conn| removal::batch_in_tx(conn, now, leaving, pace).await)
+            .await;
+        let removed = match removed {
+            Err(error) if pace == Pace::Together && !error.is_unavailable() => {
+                tracing::warn!(%error, "a batch of webhooks could not be removed; they are removed one by one");
+                pace = Pace::OneByOne;
+                continue;
+            }
+            removed => removed?,
+        };
         count += removed.webhooks;
         mark = removed.mark.or(mark);
         if removed.finished {
-            break;
+            break removed.refused;
         }
-    }
+    };
     // A process that knows of a transaction knows of all that were committed before it began.
     if let Some(mark) = mark {
         services.propagation.everywhere(mark).await;
+    }
+    if let Some((webhook, error)) = refused.first() {
+        let more = refused.len() - 1;
+        return Err(ApiError::internal(format!(
+            "webhook {webhook} and {more} more could not be removed: {error}"
+        )));
     }
     Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }

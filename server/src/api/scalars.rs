@@ -75,21 +75,21 @@ impl ScalarType for EventObject {
     }
 }
 
-/// Any JSON value. Numbers keep the precision of 64-bit integers and of double-precision fractions: what needs more
-/// digits is a string.
+/// Any JSON value. In variables a number keeps the digits it is written with; in a document one that neither a 64-bit
+/// integer nor a double writes alike is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Json(pub serde_json::Value);
+pub struct Json(pub Value);
 
-/// Any JSON value. Numbers keep the precision of 64-bit integers and of double-precision fractions: what needs more
-/// digits is a string.
+/// Any JSON value. In variables a number keeps the digits it is written with; in a document one that neither a 64-bit
+/// integer nor a double writes alike is refused.
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
-        Ok(Self(value.into_json()?))
+        Ok(Self(value))
     }
 
     fn to_value(&self) -> Value {
-        Value::from_json(self.0.clone()).unwrap_or_default()
+        self.0.clone()
     }
 }
 

@@ -6,13 +6,13 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use jiff::{SignedDuration, Span, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,6 +20,7 @@ use serde_json::json;
 use super::auth::authenticate;
 use super::context::{Services, Session};
 use crate::clock::{AdvanceError, SimClock};
+use crate::config::files::without_mark;
 use crate::model::access::Caller;
 
 /// The routes; `None` with the system clock.
@@ -86,7 +87,7 @@ async fn now(State(clock): State<SimClock>) -> Response {
 }
 
 async fn advance(State(clock): State<SimClock>, body: String) -> Response {
-    let by = match serde_json::from_str::<Advance>(&body) {
+    let by = match serde_json::from_slice::<Advance>(without_mark(body.as_bytes())) {
         Ok(Advance { by }) => by,
         Err(_) => {
             return refusal(
@@ -144,7 +145,7 @@ enum Stall {
 impl Stall {
     fn read(body: &str) -> Result<Self, &'static str> {
         const USAGE: &str = "the body must be {\"messageId\":…,\"webhook\":…,\"attempt\":1–4} or {\"target\":\"127.0.0.1:9000\"}";
-        match serde_json::from_str(body) {
+        match serde_json::from_slice(without_mark(body.as_bytes())) {
             Ok(Stalled::Attempt {
                 message_id,
                 webhook,
@@ -184,11 +185,16 @@ fn answer(clock: &SimClock, moved: Result<Timestamp, AdvanceError>) -> Response 
 
 fn moment(clock: &SimClock) -> Response {
     let iso = |at: Timestamp| format!("{at:.3}");
-    Json(json!({ "now": iso(clock.now()), "nextDueAt": clock.next_due_at().map(iso) })).into_response()
+    let moment = json!({ "now": iso(clock.now()), "nextDueAt": clock.next_due_at().map(iso) });
+    written(StatusCode::OK, &moment)
 }
 
 fn refusal(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({ "error": message }))).into_response()
+    written(status, &json!({ "error": message }))
+}
+
+fn written(status: StatusCode, content: &serde_json::Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], content.to_string()).into_response()
 }
 
 #[cfg(test)]

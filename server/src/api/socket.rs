@@ -1,7 +1,7 @@
 //! GraphQL over WebSocket: `graphql-transport-ws` at `GET /graphql/ws`, and no other protocol.
 //!
 //! Promises the close code of every situation that the protocol names, what a socket has begun to do before it reads
-//! its next message, and that a socket past a cap is told so:
+//! its next message, and that a socket past a cap is told so. The code arrives: see [`wire`].
 //!
 //! | situation | answer |
 //! |---|---|
@@ -12,7 +12,9 @@
 //! | `subscribe` before the acknowledgement | close 4401 |
 //! | an id that is in use | close 4409 |
 //! | what is no message of the protocol | close 4400 |
+//! | the caller closes | close with its own code and reason, or 1002 for a code that nobody may send |
 //! | a message that is too large | close 1009 |
+//! | a frame that breaks RFC 6455; a text that is not UTF-8 | close 1002; 1007 |
 //! | as many sockets of the company as allowed, or the database is away at `connection_init` | close 1013 |
 //! | as many sockets in all as allowed, or the server stops | HTTP 503 |
 //! | as many operations on the socket as allowed | `error` coded `RATE_LIMITED` |
@@ -20,24 +22,27 @@
 //! | a message that is not read in time | nothing: the caller is gone |
 //! | the server stops | close 1001 |
 //!
-//! The token comes with `connection_init` as `{"authorization":"Bearer …"}`, and is judged again at every operation.
+//! The token comes with `connection_init` as `{"authorization":"Bearer …"}`, or with the upgrade request (see
+//! [`credentials`]), and is judged again at every operation.
 //! Simulated time knows nothing of sockets: none of this is a tracked task, and what is waited for is real time, but
 //! for the token's end.
 
 mod connection;
+mod credentials;
 mod message;
+mod wire;
 
-use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_VERSION, UPGRADE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use hyper::rt::Executor as _;
+use hyper_util::rt::TokioExecutor;
 
 use self::connection::Connection;
+use self::wire::{Handshake, Wire};
 use super::error::ApiError;
 use super::http::{self, Endpoint};
-use super::sockets::LEAVE_WITHIN;
-use crate::clock::Clock;
 
 /// The only protocol that is spoken.
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -67,6 +72,8 @@ impl Close {
 enum End {
     /// The caller is told why.
     Close(Close),
+    /// The caller has closed it.
+    Left,
     /// The caller is not there any more.
     Gone,
 }
@@ -78,58 +85,49 @@ impl From<Close> for End {
 }
 
 /// Begins to speak the protocol.
-pub(super) async fn upgrade(
-    State(endpoint): State<Endpoint>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            let why = format!("This is a WebSocket with the subprotocol {PROTOCOL}.");
-            let mut response = http::refusal(ApiError::bad_input(why));
-            *response.status_mut() = match rejection.into_response().status() {
-                StatusCode::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
-                _ => StatusCode::UPGRADE_REQUIRED,
-            };
-            return response;
-        }
+pub(super) async fn upgrade(State(endpoint): State<Endpoint>, mut request: Request) -> Response {
+    let Ok((handshake, response)) = Handshake::read(&mut request, PROTOCOL) else {
+        return not_a_socket(request.method());
     };
+    let of_upgrade = request.headers().get(AUTHORIZATION);
+    let of_upgrade = of_upgrade
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     let sockets = &endpoint.services.sockets;
     let seat = match sockets.admit() {
         Ok(seat) => seat,
         Err(full) => return http::refusal(full.into()),
     };
-    // Past our own cap a message is still read, so that the close frame gets through; past twice that it is not.
-    let most = sockets.caps.message_bytes.saturating_mul(2);
-    upgrade
-        .protocols([PROTOCOL])
-        .max_message_size(most)
-        .max_frame_size(most)
-        .on_upgrade(move |mut socket| async move {
-            let clock = endpoint.services.clock.clone();
-            let end = if socket.protocol().is_some() {
-                Connection::new(endpoint, seat).serve(&mut socket).await
-            } else {
-                Close::new(4406, "Subprotocol not acceptable").into()
-            };
-            if let End::Close(close) = end {
-                leave(socket, close, &clock).await;
-            }
-        })
+    let serving = async move {
+        let (caps, clock) = (endpoint.services.sockets.caps, endpoint.services.clock.clone());
+        let speaks_ours = handshake.speaks_ours;
+        let Some(mut wire) = Wire::open(handshake, caps, clock).await else {
+            return;
+        };
+        // The seat is kept until the caller has been told: a server that stops waits for the seats.
+        let (end, _seat) = if speaks_ours {
+            Connection::new(endpoint, seat, of_upgrade).serve(&mut wire).await
+        } else {
+            (Close::new(4406, "Subprotocol not acceptable").into(), seat)
+        };
+        wire.leave(end).await;
+    };
+    TokioExecutor::new().execute(serving);
+    response
 }
 
-/// Closes, and reads on until the caller has closed as well: what lies unread would reset the connection and take the
-/// reason with it.
-async fn leave(mut socket: WebSocket, close: Close, clock: &Clock) {
-    let frame = CloseFrame {
-        code: close.code,
-        reason: close.reason.into(),
+/// Tells a request that does not ask for a WebSocket what it should ask for.
+fn not_a_socket(method: &Method) -> Response {
+    let why = format!("This is a WebSocket with the subprotocol {PROTOCOL}.");
+    let mut response = http::refusal(ApiError::bad_input(why));
+    // A HEAD comes here too.
+    *response.status_mut() = if method == Method::GET {
+        StatusCode::UPGRADE_REQUIRED
+    } else {
+        StatusCode::METHOD_NOT_ALLOWED
     };
-    let closing = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
-    };
-    // Whoever has not left by then is left.
-    let _ = clock.within(LEAVE_WITHIN, closing).await;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
 }

@@ -1,7 +1,8 @@
 //! The connections that subscriptions go over: how many there may be, and their end when the server stops.
 //!
 //! Promises that a connection past a cap is told so at once, that a place is free again as soon as its connection is
-//! gone, and that a server which stops waits for none longer than [`LEAVE_WITHIN`].
+//! gone, and that a server which stops waits until every WebSocket has been sent its close frame, but for none longer
+//! than [`LEAVE_WITHIN`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,8 @@ pub struct Caps {
     pub keep_alive: Duration,
     /// See [`SEND_WITHIN`].
     pub send_within: Duration,
+    /// See [`LEAVE_WITHIN`].
+    pub leave_within: Duration,
 }
 
 impl Default for Caps {
@@ -63,6 +66,7 @@ impl Default for Caps {
             init_within: INIT_WITHIN,
             keep_alive: KEEP_ALIVE,
             send_within: SEND_WITHIN,
+            leave_within: LEAVE_WITHIN,
         }
     }
 }
@@ -148,7 +152,7 @@ impl Sockets {
         };
         tokio::select! {
             () = all_left => {}
-            () = clock.real_sleep(LEAVE_WITHIN * 2) => {}
+            () = clock.real_sleep(self.caps.leave_within * 2) => {}
         }
     }
 

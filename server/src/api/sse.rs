@@ -20,9 +20,9 @@ use serde_json::json;
 
 use super::auth::authenticate;
 use super::context::{Services, Session};
-use super::document::MAX_JSON_VALUES;
 use super::error::{ApiError, ErrorCode, Result};
 use super::http::{self, BODY_LIMIT, Endpoint};
+use super::json::MAX_JSON_VALUES;
 use super::operation::{self, Answer, Posted};
 use super::sockets::{Full, Seat};
 

@@ -2,23 +2,29 @@
 
 mod access;
 mod attacks;
+mod closing;
 mod concurrent_replays;
+mod cors;
 mod costs;
 mod documents;
 mod events;
 mod graphiql;
 mod http;
+mod library_keys;
 mod lists;
 mod live;
 mod notices;
 mod overload;
 mod partitions;
 mod persisted;
+mod poison;
+mod published_json;
 mod rates;
 mod removal;
 mod replays;
 mod sim;
 mod socket;
+mod socket_tokens;
 mod sse;
 mod standing;
 mod stats;
@@ -50,7 +56,7 @@ use super::{Services, Sockets, router};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::transport::{DnsResolver, Transport, TransportSettings};
-use crate::engine::{Engine, Parts, Places, Share};
+use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
 use crate::policy::sealing::Keyring;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, testing};
@@ -81,6 +87,14 @@ impl World {
     }
 
     async fn built(settings: Settings, caps: Caps) -> Self {
+        Self::made(settings, caps, None::<fn(Transport) -> NoticeEndpoint>).await
+    }
+
+    async fn made(
+        settings: Settings,
+        caps: Caps,
+        notices: Option<impl FnOnce(Transport) -> NoticeEndpoint>,
+    ) -> Self {
         // What an INTERNAL error was is in the log only; a test that fails shows it.
         let _ = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
@@ -106,7 +120,7 @@ impl World {
             clock: clock.clone(),
             policy: Arc::new(settings.policy.clone()),
             sealing: sealing.clone(),
-            transport,
+            transport: transport.clone(),
             places: Places {
                 total: 64,
                 per_webhook: 8,
@@ -116,7 +130,7 @@ impl World {
                 events: settings.api.publishing_of_company as usize,
                 calls: settings.api.publishing_calls.div_ceil(2) as usize,
             },
-            notices: None,
+            notices: notices.map(|endpoint| endpoint(transport.clone())),
             lease: settings.lease,
             alone: true,
         })

@@ -204,7 +204,7 @@ impl Webhook {
         }
     }
 
-    /// The user name of the HTTP basic credentials that go with every request.
+    /// The user name of the HTTP basic credentials that go with every request; null if there are none.
     async fn http_auth_user(&self, ctx: &Context<'_>) -> Result<Option<String>> {
         Ok(self.auth(ctx)?.map(|auth| auth.user))
     }

@@ -15,7 +15,7 @@ use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::api::persisted::Documents;
 use crate::clock::{Clock, RequestInFlight};
-use crate::config::{ClockKind, Keys, Settings};
+use crate::config::{ClockKind, Keys, Settings, files};
 use crate::embedded;
 use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
 use crate::model::ids::LANES;
@@ -180,7 +180,7 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
 /// By the very way that attempts go: names, vetting, authorities.
 async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
     let extra_ca_pem = settings.extra_ca_file.as_ref().map(|path| {
-        std::fs::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
+        files::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
     });
     let targets = TargetPolicy::of(settings);
     let transport = Transport::new(

@@ -1,15 +1,21 @@
-//! A flag for each setting, made from the one table: whoever reads `--help` finds them all.
+//! A flag for each setting, made from the one table. `--help` shows the few that everybody needs, so that it fits on a
+//! screen; `tenterhook settings` shows all.
 //!
-//! Promises that a flag is the setting's name in the file with dashes, and that its help names the default and the
-//! variable. Values are judged where those of every other source are.
+//! Promises that a flag is the setting's name in the file with dashes. Values are judged where those of every other
+//! source are.
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::Settings;
 use crate::config::table::{Entry, TABLE};
 
-/// What people choose by hand. `-h` shows these alone, for sixty flags are no summary.
-const USUAL: [&str; 4] = ["listen", "data_dir", "database_url", "clock"];
+/// What people choose by hand, with what the help says: less than the table does.
+const USUAL: [(&str, &str); 4] = [
+    ("listen", "Address and port of the API"),
+    ("data_dir", "Where `dev` keeps its database and keys"),
+    ("database_url", "The Postgres; without it `dev` starts its own"),
+    ("clock", "system or simulated"),
+];
 
 /// What was chosen on the command line: keys of the table, with their text.
 #[derive(Debug)]
@@ -39,18 +45,16 @@ impl Args for Flags {
 }
 
 fn flag(entry: &Entry, defaults: &Settings) -> Arg {
+    let arg = Arg::new(entry.key)
+        .long(entry.flag())
+        .value_name("VALUE")
+        .global(true);
     let default = match entry.value(defaults) {
         value if value.is_empty() => String::new(),
         value => format!(" [default: {value}]"),
     };
-    Arg::new(entry.key)
-        .long(entry.flag())
-        .value_name("VALUE")
-        .global(true)
-        .hide_short_help(!USUAL.contains(&entry.key))
-        .help(format!(
-            "{}{default} [env: {}]",
-            entry.summary(),
-            entry.variable()
-        ))
+    match USUAL.iter().find(|(key, _)| *key == entry.key) {
+        Some((_, meaning)) => arg.help(format!("{meaning}{default}")),
+        None => arg.hide(true),
+    }
 }

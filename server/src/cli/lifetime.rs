@@ -7,9 +7,8 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 
-use crate::app;
+use crate::app::{self, Stop};
 use crate::clock::Clock;
 use crate::config::{ClockKind, Settings};
 use crate::store::{Store, facts};
@@ -20,24 +19,32 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(doing)
 }
 
-/// Runs the server until SIGINT or SIGTERM, which drain it; a second one ends it at once.
+/// Runs the server until SIGINT or SIGTERM, which drain it: at once, or after `drain_delay`, in which it serves on and
+/// says that it is not ready. One more ends the delay, and one in the drain ends the process at once.
 pub(super) async fn run(
     settings: Settings,
     listener: TcpListener,
     clock: Clock,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = app::run(Arc::new(settings), listener, clock, async move {
-        // The sender lives as long as this function: an error can't come first.
-        let _ = stopped.await;
-    });
+    let (delay, stop) = (settings.drain_delay, Stop::default());
+    let server = app::run(Arc::new(settings), listener, clock.clone(), stop.clone());
     tokio::pin!(server);
-    tokio::select! {
+    let mut name = tokio::select! {
         ended = &mut server => return ended,
-        name = signals.next() => tracing::info!("{name}: stopping; once more to stop at once"),
+        name = signals.next() => name,
+    };
+    if !delay.is_zero() {
+        tracing::info!("{name}: not ready any more, and stopping in {delay:?}; once more to stop now");
+        stop.leave();
+        tokio::select! {
+            ended = &mut server => return ended,
+            () = clock.real_sleep(delay) => {}
+            again = signals.next() => name = again,
+        }
     }
-    let _ = stop.send(());
+    tracing::info!("{name}: stopping; once more to stop at once");
+    stop.drain();
     tokio::select! {
         ended = &mut server => ended,
         name = signals.next() => bail!("{name} again: stopped at once; attempts on the wire will be repeated (D6)"),

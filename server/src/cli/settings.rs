@@ -9,7 +9,7 @@ use crate::config::table::{TABLE, markdown};
 pub(super) struct Arguments {
     /// The page docs/settings.md instead: defaults and bounds.
     #[arg(long)]
-    markdown: bool,
+    pub markdown: bool,
 }
 
 pub(super) fn print(loaded: &Loaded, arguments: &Arguments) -> String {
@@ -26,8 +26,9 @@ pub(super) fn print(loaded: &Loaded, arguments: &Arguments) -> String {
             value => value,
         };
         format!(
-            "{} = {value}  ({origin})\n    {}\n",
+            "{} = {value}  ({origin})\n    --{} {}\n",
             entry.variable(),
+            entry.flag(),
             entry.summary()
         )
     });

@@ -16,6 +16,8 @@ pub struct ApiSettings {
     pub document_allow_list: Option<PathBuf>,
     /// Origins whose pages may call the API from a browser; `*` means all.
     pub cors_origins: Vec<String>,
+    /// Request headers that these pages may send besides the well-known ones; `*` means all.
+    pub cors_headers: Vec<String>,
     /// Requests per second of one user's token.
     pub rate_per_token: u32,
     /// Requests per second of all tokens of a company.
@@ -50,6 +52,7 @@ impl Default for ApiSettings {
             automatic_persisted_documents: true,
             document_allow_list: None,
             cors_origins: Vec::new(),
+            cors_headers: Vec::new(),
             rate_per_token: 200,
             rate_per_company: 1_000,
             rate_per_platform_token: 2_500,

@@ -207,7 +207,8 @@ fn read(path: &Path) -> Result<SecretString, KeyError> {
             path: path.to_owned(),
         });
     }
-    Ok(text.trim().into())
+    // An editor may have put a byte order mark before it.
+    Ok(text.trim_start_matches('\u{feff}').trim().into())
 }
 
 /// The file in `data_dir`, made if it is not there. Of two processes that make it at once both use the same.

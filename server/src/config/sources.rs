@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::Settings;
+use super::service_links;
 use super::table::{Entry, TABLE};
 
 /// The variable that names the file. Not a setting itself: it decides where settings come from.
@@ -54,6 +55,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The keys that were chosen; the others have their default.
     pub origins: BTreeMap<&'static str, Origin>,
+    /// Variables of our prefix that Kubernetes made of a Service, sorted: they choose nothing.
+    pub service_links: Vec<String>,
 }
 
 impl Loaded {
@@ -76,6 +79,7 @@ pub fn load(base: Settings, sources: &Sources) -> Result<Loaded, SettingsError> 
         loaded: Loaded {
             settings: base,
             origins: BTreeMap::new(),
+            service_links: Vec::new(),
         },
         problems: Vec::new(),
     };
@@ -83,6 +87,7 @@ pub fn load(base: Settings, sources: &Sources) -> Result<Loaded, SettingsError> 
         layers.file(path, text);
     }
     layers.environment(&sources.environment);
+    layers.loaded.service_links.sort();
     for (key, text) in &sources.flags {
         let flag = |entry: &Entry| format!("--{}", entry.flag());
         match TABLE.iter().find(|entry| entry.key == *key) {
@@ -148,6 +153,10 @@ impl Layers {
             let Some(name) = name.to_str().filter(|name| *name != CONFIG_VARIABLE) else {
                 continue;
             };
+            if name.starts_with(PREFIX) && service_links::is_one(name, &value.to_string_lossy()) {
+                self.loaded.service_links.push(name.to_owned());
+                continue;
+            }
             let entry = TABLE.iter().find(|entry| entry.variable() == name);
             match (entry, value.to_str()) {
                 (Some(entry), Some(text)) => self.set(entry, name, text, Origin::Environment),

@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use url::Url;
-
-use super::Settings;
 use super::value::Value;
+use super::{Settings, cors};
 
 /// One setting.
 pub struct Entry {
@@ -174,22 +172,6 @@ const SOCKET_TIMES: RangeInclusive<Duration> = milliseconds(1000)..=hours(1);
 pub const LARGEST_PUBLICATION: usize = 100 * 1024 * 1024;
 const MOST_PUBLISHING_MEMORY: usize = 16 * 1024 * 1024 * 1024;
 
-/// An origin is a scheme, a host and perhaps a port: what a browser sends, to the letter.
-fn origins(origins: &[String]) -> Result<(), String> {
-    let valid = |text: &str| {
-        text == "*"
-            || Url::parse(text).is_ok_and(|url| {
-                matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
-            })
-    };
-    match origins.iter().find(|origin| !valid(origin)) {
-        Some(origin) => Err(format!(
-            "has {origin:?}: an origin is like https://app.example.com, without a path"
-        )),
-        None => Ok(()),
-    }
-}
-
 fn short(text: &str) -> Result<(), String> {
     if text.chars().count() <= 253 {
         Ok(())
@@ -300,6 +282,9 @@ pub static TABLE: &[Entry] = &[
         "Attempts in flight at once to one webhook from one process (D8)."),
     setting!(in_flight_per_host, from 1..=100_000,
         "Attempts in flight at once to one host and port from one process, of all webhooks together."),
+    setting!(drain_delay, from milliseconds(0)..=milliseconds(60_000),
+        "How long a server goes on accepting and serving after SIGTERM or SIGINT, while /readyz answers 503; then it \
+         drains. Behind a load balancer 5s is recommended, or the time it takes to notice; a second signal ends the wait."),
     setting!(lease, from milliseconds(18_000)..=hours(1),
         "How long a delivery is one process's without a word from it; what a process held that died is taken over \
          after a sixth of that (D6). The same in every process of a database."),
@@ -319,8 +304,12 @@ pub static TABLE: &[Entry] = &[
         api.document_allow_list,
         "A JSON file of SHA-256 (hexadecimal) to document. With it nothing else is executed, whoever asks."
     ),
-    setting!(api.cors_origins, if origins,
-        "Origins whose pages may call the API from a browser, such as https://app.example.com; * means all."),
+    setting!(api.cors_origins, if cors::origins,
+        "Origins whose pages may call the API from a browser, such as https://app.example.com, to the letter as a browser \
+         sends them; * means all."),
+    setting!(api.cors_headers, if cors::headers,
+        "Request headers that pages of these origins may send, besides those that GraphQL clients, error trackers and \
+         tracing are known to send (docs/graphql.md lists them); * means all."),
     setting!(api.rate_per_token, from RATES,
         "Requests per second of one user's token, through one app or none, to one process."),
     setting!(api.rate_per_company, from RATES,

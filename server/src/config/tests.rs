@@ -57,7 +57,9 @@ fn the_later_source_is_the_stronger() {
         "listen = '127.0.0.1:1'\nlog = 'debug'\n[policy]\nban_threshold = 1\nban_duration = '5m'\n",
     ));
     sources.flags = vec![("listen", "127.0.0.1:3".to_owned())];
-    let Loaded { settings, origins } = load(Settings::default(), &sources).unwrap();
+    let Loaded {
+        settings, origins, ..
+    } = load(Settings::default(), &sources).unwrap();
     assert_eq!(settings.listen.port(), 3);
     assert_eq!(settings.policy.ban_threshold, 2);
     assert_eq!(settings.policy.ban_duration, Duration::from_secs(300));
@@ -145,6 +147,39 @@ fn unknown_names_are_refused_with_the_nearest() {
         [
             "lisen in t.toml is not a setting: did you mean listen?",
             "policy.ban_treshold in t.toml is not a setting: did you mean policy.ban_threshold?",
+        ]
+    );
+}
+
+#[test]
+fn f23_service_links_are_passed_over_and_named_and_what_resembles_them_is_refused() {
+    let links = [
+        ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
+        ("TENTERHOOK_PORT", "tcp://10.96.0.5:8080"),
+        ("TENTERHOOK_API_PORT_8080_TCP", "tcp://10.96.0.6:8080"),
+    ];
+    let mut given = links.to_vec();
+    given.push(("TENTERHOOK_TARGET_PORTS", "443"));
+    // Others' are not ours to name.
+    given.push(("KUBERNETES_SERVICE_HOST", "10.96.0.1"));
+    let loaded = load(Settings::default(), &environment(&given)).unwrap();
+    assert_eq!(
+        loaded.service_links,
+        [
+            "TENTERHOOK_API_PORT_8080_TCP",
+            "TENTERHOOK_PORT",
+            "TENTERHOOK_SERVICE_HOST"
+        ]
+    );
+    assert_eq!(loaded.settings.target_ports.show(), "443");
+
+    given.push(("TENTERHOOK_TARGET_PORT", "443"));
+    given.push(("TENTERHOOK_SERVICE_HOSTS", "10.96.0.5"));
+    assert_eq!(
+        problems(&environment(&given)),
+        [
+            "TENTERHOOK_TARGET_PORT is not a setting: did you mean TENTERHOOK_TARGET_PORTS?",
+            "TENTERHOOK_SERVICE_HOSTS is not a setting: `tenterhook settings` lists those there are",
         ]
     );
 }
@@ -244,8 +279,18 @@ fn lists_are_bounded_too() {
         "https://EXAMPLE.com",
         "https://a.example/b",
         "ftp://a",
+        "https://*.example.com",
+        "null",
     ] {
         assert!(origins(bad).is_err(), "{bad}");
+    }
+
+    let headers = |value: &str| set("TENTERHOOK_API_CORS_HEADERS", value);
+    for good in ["", "*", "X-Tenant-ID, x-build"] {
+        assert!(headers(good).is_ok(), "{good}");
+    }
+    for bad in ["x tenant", "x-*", "x-a,,x-b"] {
+        assert!(headers(bad).is_err(), "{bad}");
     }
 
     let host = |value: &str| set("TENTERHOOK_POLICY_DEFAULT_HOST", value);

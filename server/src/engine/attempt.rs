@@ -28,7 +28,7 @@ use crate::policy::{echoes, payload};
 use crate::store::settle::{Settlement, Then};
 
 /// How long a delivery waits whose webhook's row cannot be used, until an operator has put it right.
-const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
+pub(super) const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
 /// How long a delivery waits that this machine had no means to send, for whoever has them then.
 const EXHAUSTED_WAIT: SignedDuration = SignedDuration::from_secs(1);
@@ -111,7 +111,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     pace
 }
 
-fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
+pub(super) fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
     at.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
@@ -134,7 +134,9 @@ async fn known(shared: &Arc<Shared>, held: &Held) -> Option<Arc<Target>> {
         return None;
     }
     let target = shared.registry.get(key.webhook);
-    if target.is_none() {
+    if target.is_none() && shared.registry.is_unreadable(key.webhook) {
+        shared.let_go(held, Then::Release(later(shared.clock.now(), UNUSABLE_WAIT)));
+    } else if target.is_none() {
         // Its row is gone: it was removed so long ago that it was forgotten (W12).
         shared.let_go(held, drop_as(Verdict::Cancel, shared.clock.now())?);
     }

@@ -1,21 +1,30 @@
 //! The claimer: takes retries, overflow and what others left behind, when they are due and there is room.
 //!
 //! What comes due for a webhook that may get nothing is ended in bulk, without being taken (B4, W8, W13).
+//!
+//! Promises that a webhook, a delivery or an event which the database cannot read or write holds up no other: a claim that
+//! is refused is [taken apart](super::parts), down to the delivery, and what cannot be taken is looked at again after
+//! [`UNUSABLE_WAIT`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::attempt::{UNUSABLE_WAIT, later};
 use super::calendar::MOST_NOTED;
+use super::parts::Parts;
 use super::queue::Held;
 use super::shared::{Shared, drop_as};
-use crate::model::ids::{Lane, WebhookId};
+use crate::model::delivery::Leased;
+use crate::model::event::Event;
+use crate::model::ids::{DeliveryKey, Lane, NodeId, WebhookId};
 use crate::policy::health::Verdict;
 use crate::store::claim::{self, Unsent};
 use crate::store::settle::Then;
+use crate::store::sql::Rows;
 use crate::store::{Conn, StoreError};
 
 /// Webhooks looked at in one round.
@@ -30,6 +39,8 @@ const UNSENT: i64 = 1_000;
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
 /// The next search waits at least this many times as long as the last one took, so that it stays under 2 %.
 const SEARCH_SHARE: u32 = 50;
+/// How long a webhook waits whose rows were in the middle of another transaction.
+const CROSSED_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// How long to wait after an error of the database.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -109,12 +120,25 @@ async fn look_at(
     shared.registry.ensure(&mut conn, &webhooks).await?;
     let share = DELIVERIES / due.len().max(1);
     let mut to_claim: BTreeMap<Lane, Vec<(WebhookId, i32)>> = BTreeMap::new();
+    // When to look again at those that cannot be worked on now.
+    let mut stuck: BTreeMap<WebhookId, Timestamp> = BTreeMap::new();
     for (lane, webhook, room) in due {
+        if shared.registry.is_unreadable(*webhook) {
+            stuck.insert(*webhook, later(now, UNUSABLE_WAIT));
+            continue;
+        }
         // A webhook that is gone altogether was removed: whatever is left for it is cancelled.
         let target = shared.registry.get(*webhook);
         let verdict = target.map_or(Verdict::Cancel, |target| target.verdict(now, now, &shared.policy));
         match drop_as(verdict, now) {
-            Some(then) => end_unsent(shared, &mut conn, (*lane, *webhook), &then, now).await?,
+            Some(then) => match end_unsent(shared, &mut conn, (*lane, *webhook), &then, now).await {
+                Ok(()) => {}
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, %webhook, "what a webhook is owed cannot be ended; it is tried again");
+                    stuck.insert(*webhook, wait_after(&error, now));
+                }
+            },
             None if verdict == Verdict::AwaitRemoval => shared.moved.notify_one(),
             None => {
                 let room = i32::try_from((*room).min(share)).unwrap_or(i32::MAX);
@@ -124,15 +148,25 @@ async fn look_at(
     }
     let lease_until = now.saturating_add(shared.tempo.lease()).unwrap_or(Timestamp::MAX);
     for (lane, webhooks) in &to_claim {
-        let node = shared.node();
-        let bytes = shared.queue().room_in_bytes();
-        let claimed = claim::claim(&mut conn, *lane, webhooks, now, node, lease_until, bytes).await?;
-        let hold = |(leased, event)| Held {
-            leased,
-            event: Arc::new(event),
-            node,
-        };
-        shared.take_in(claimed.into_iter().map(hold).collect());
+        let mut parts = Parts::of(webhooks.len());
+        while let Some(part) = parts.next() {
+            let some = &webhooks[part.clone()];
+            match claim_some(shared, &mut conn, *lane, some, now, lease_until).await {
+                Ok(()) => {}
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(_) if parts.take_apart(&part) => {}
+                Err(_) => {
+                    let (webhook, room) = some[0];
+                    let around = (*lane, webhook, room);
+                    match claim_around(shared, &mut conn, around, now, lease_until).await {
+                        Ok(None) => {}
+                        Ok(Some(until)) => _ = stuck.insert(webhook, until),
+                        Err(error) if error.is_unavailable() => return Err(error),
+                        Err(error) => _ = stuck.insert(webhook, wait_after(&error, now)),
+                    }
+                }
+            }
+        }
     }
     let next = claim::next_visible(&mut conn, &webhooks).await?;
     let awaits = |webhook: WebhookId| {
@@ -140,11 +174,92 @@ async fn look_at(
         target.is_some_and(|target| target.verdict(now, now, &shared.policy) == Verdict::AwaitRemoval)
     };
     shared.hint(due.iter().filter_map(|(lane, webhook, _)| {
+        if let Some(until) = stuck.get(webhook) {
+            return Some((*lane, *webhook, *until));
+        }
         let (_, at) = next.iter().find(|(id, _)| id == webhook)?;
         // The sweeper's decision brings a webhook back that awaits it.
         (!awaits(*webhook)).then_some((*lane, *webhook, *at))
     }));
     Ok(())
+}
+
+/// Claims of these webhooks of one lane, all or nothing.
+async fn claim_some(
+    shared: &Arc<Shared>,
+    conn: &mut Conn,
+    lane: Lane,
+    webhooks: &[(WebhookId, i32)],
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<(), StoreError> {
+    let node = shared.node();
+    let bytes = shared.queue().room_in_bytes();
+    let claimed = claim::claim(conn, lane, webhooks, now, node, lease_until, bytes).await?;
+    hold(shared, node, claimed);
+    Ok(())
+}
+
+fn hold(shared: &Arc<Shared>, node: NodeId, claimed: Rows<(Leased, Event), DeliveryKey>) {
+    if let Some((first, error)) = claimed.bad.first() {
+        tracing::error!(
+            %error,
+            deliveries = claimed.bad.len(),
+            webhook = %first.webhook,
+            event = %first.event,
+            "deliveries cannot be read; they are left alone until their lease ends"
+        );
+    }
+    let hold = |(leased, event)| Held {
+        leased,
+        event: Arc::new(event),
+        node,
+    };
+    shared.take_in(claimed.good.into_iter().map(hold).collect());
+}
+
+/// Claims one by one what a webhook is owed of which something cannot be taken, and puts that back. Answers until when the
+/// webhook waits if there is nothing else.
+async fn claim_around(
+    shared: &Arc<Shared>,
+    conn: &mut Conn,
+    (lane, webhook, room): (Lane, WebhookId, i32),
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let (mut refused, mut stuck) = (0, None);
+    for key in claim::visible(conn, (lane, webhook), now, room).await? {
+        let node = shared.node();
+        let error = match claim::claim_one(conn, &key, now, node, lease_until).await {
+            Ok(claimed) => {
+                hold(shared, node, claimed);
+                continue;
+            }
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => error,
+        };
+        let until = wait_after(&error, now);
+        refused += 1;
+        if refused == 1 {
+            tracing::error!(%error, %webhook, event = %key.event, "a delivery cannot be taken; it is put back");
+        }
+        match claim::put_back(conn, &key, now, until).await {
+            Ok(()) => {}
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(_) => stuck = Some(until),
+        }
+    }
+    Ok(stuck)
+}
+
+/// Until when a webhook waits that the database has refused so.
+fn wait_after(error: &StoreError, now: Timestamp) -> Timestamp {
+    let wait = if error.is_transient() {
+        CROSSED_WAIT
+    } else {
+        UNUSABLE_WAIT
+    };
+    later(now, wait)
 }
 
 /// Ends what is due, in batches: a webhook may have any number of deliveries.

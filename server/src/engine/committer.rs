@@ -1,7 +1,12 @@
 //! Group commit: the calls that wait are stored together, and what they made goes straight into the queue (E3).
 //!
 //! A group is whatever waits at the [`Door`] when a committer is free, so nobody waits for a timer. Promises that a
-//! call is answered only after its commit, and that a group that cannot be stored stores nothing of any call.
+//! call is answered only after its commit, and that all of a call is stored or nothing. A group that the database refuses
+//! is [taken apart](super::parts) until the call that is to blame stands alone: it is answered with the error, and all
+//! others as if it had not been there.
+//!
+//! Does not take a group apart that fails because the database is away: after a connection that broke nobody knows whether
+//! it was committed. All of its calls are told so.
 
 mod group;
 
@@ -14,9 +19,11 @@ use std::time::Duration;
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
-use self::group::{Group, first_events};
+use self::group::{Candidate, Group, first_events};
 use super::door::Door;
-use super::publisher::{PublishError, Published};
+use super::parts::Parts;
+use super::patience::TRIES;
+use super::publisher::{Call, PublishError, Published};
 use super::queue::{Held, MAX_HELD_PER_WEBHOOK};
 use super::shared::Shared;
 use crate::model::delivery::{Lease, Leased};
@@ -33,24 +40,56 @@ const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 2;
 /// costs the flood several times as long for each group, in the same one transaction.
 const PORTION: usize = 8;
 const BREATH: Duration = Duration::from_millis(2);
-/// How often a group is tried when it meets a deadlock.
-const TRIES: usize = 5;
 
 /// Stores groups of calls until the door is closed and empty.
 pub(super) async fn run(shared: Arc<Shared>, door: Arc<Door>, ids: Arc<std::sync::Mutex<EventIds>>) {
     while let Some(mut group) = shared.clock.park(door.next()).await {
-        let now = shared.clock.now();
-        let drafts: Vec<&Draft> = group.calls.iter().flat_map(|call| &call.drafts).collect();
-        shared.metrics.grouped(drafts.len());
         let portion = group.is_apart().then_some(PORTION);
-        let mut stored = store(&shared, &drafts, portion, now, &ids).await;
-        for call in group.calls.drain(..) {
-            let answer = match &mut stored {
-                Ok(published) => Ok(published.drain(..call.drafts.len()).collect()),
-                Err(error) => Err(PublishError::Store(error.clone())),
-            };
-            // A caller that went away has its events stored all the same.
-            let _ = call.answer.send(answer);
+        // The group itself lasts until all of it is stored: its companies are at work as long.
+        store_each(&shared, mem::take(&mut group.calls), portion, &ids).await;
+    }
+}
+
+/// Stores the calls together, or where the database refuses that, apart; and answers each.
+async fn store_each(
+    shared: &Arc<Shared>,
+    calls: Vec<Call>,
+    portion: Option<usize>,
+    ids: &std::sync::Mutex<EventIds>,
+) {
+    let (drafts, answers): (Vec<Vec<Draft>>, Vec<_>) =
+        calls.into_iter().map(|call| (call.drafts, call.answer)).unzip();
+    shared.metrics.grouped(drafts.iter().map(Vec::len).sum());
+    let calls: Vec<Vec<Candidate<'_>>> = {
+        let now = shared.clock.now();
+        let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = Vec::with_capacity(drafts.len());
+        for drafts in &drafts {
+            let candidates = drafts.iter().map(|draft| Candidate::of(draft, now, &mut ids));
+            calls.push(candidates.collect());
+        }
+        calls
+    };
+    let mut answers = answers.into_iter();
+    let mut parts = Parts::of(calls.len());
+    while let Some(part) = parts.next() {
+        let some = &calls[part.clone()];
+        // A caller that went away has its events stored all the same.
+        match store(shared, some, portion).await {
+            Ok(mut published) => {
+                for (call, answer) in some.iter().zip(&mut answers) {
+                    let _ = answer.send(Ok(published.drain(..call.len()).collect()));
+                }
+            }
+            Err(error) if !error.is_unavailable() && parts.take_apart(&part) => {
+                tracing::debug!(%error, calls = some.len(), "a group of calls is refused and taken apart");
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for (drafts, answer) in drafts[part].iter().zip(&mut answers) {
+                    let _ = answer.send(Err(PublishError::of(drafts, error.clone())));
+                }
+            }
         }
     }
 }
@@ -64,22 +103,18 @@ struct Stored {
 
 async fn store(
     shared: &Arc<Shared>,
-    drafts: &[&Draft],
+    calls: &[Vec<Candidate<'_>>],
     portion: Option<usize>,
-    now: Timestamp,
-    ids: &std::sync::Mutex<EventIds>,
-) -> Result<Vec<Published>, Arc<StoreError>> {
-    let group = Group::new(
-        drafts,
-        now,
-        &mut ids.lock().unwrap_or_else(PoisonError::into_inner),
-    );
+) -> Result<Vec<Published>, StoreError> {
+    // As late as it can be: the leases count from it, and what was taken apart has taken its time.
+    let now = shared.clock.now();
+    let group = Group::of(calls.iter().flatten());
     let mut tries = 0;
     let stored = loop {
         tries += 1;
         match try_store(shared, &group, portion, now).await {
             Err(error) if error.is_transient() && tries < TRIES => {}
-            stored => break stored.map_err(Arc::new)?,
+            stored => break stored?,
         }
     };
     shared.tallied.fetch_add(1, Ordering::Relaxed);

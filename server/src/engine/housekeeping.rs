@@ -1,4 +1,7 @@
 //! Housekeeping: partitions ahead, history past its retention, and tables that would grow.
+//!
+//! Promises that a step which fails keeps no other from being done, and that one partition which cannot be dropped keeps
+//! no other: all are tried, and what failed is tried again with a growing pause.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,6 +10,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::{Span, Timestamp};
 
+use super::patience::Pause;
 use super::shared::Shared;
 use crate::store::{StoreError, changes, facts, partitions, tallies};
 
@@ -14,26 +18,30 @@ use crate::store::{StoreError, changes, facts, partitions, tallies};
 const DAYS_AHEAD: i64 = 3;
 /// How often, in real time, what grows with the work is folded and pruned.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-/// How long to wait after an error of the database.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest pause before what failed is tried again.
+const AGAIN_AT_LAST: Duration = Duration::from_secs(300);
 
 /// Makes partitions and drops old ones, at the start of every day.
 pub(super) async fn run_daily(shared: Arc<Shared>) {
+    let mut pause = Pause::up_to(AGAIN_AT_LAST);
     loop {
         let today = partitions::day(shared.clock.now());
-        match daily(&shared, today).await {
-            Ok(()) => {
-                shared
-                    .clock
-                    .sleep_until(partitions::start_of(days_after(today, 1)))
-                    .await
-            }
-            Err(error) => {
-                tracing::error!(%error, "partitions could not be kept; trying again");
-                shared.clock.real_sleep(RETRY_AFTER).await;
-            }
+        if daily(&shared, today).await {
+            pause = Pause::up_to(AGAIN_AT_LAST);
+            let tomorrow = partitions::start_of(days_after(today, 1));
+            shared.clock.sleep_until(tomorrow).await;
+        } else {
+            shared.clock.real_sleep(pause.grow()).await;
         }
     }
+}
+
+/// Whether a step was done; the log says why not.
+fn is_done(what: &str, done: Result<(), StoreError>) -> bool {
+    if let Err(error) = &done {
+        tracing::error!(%error, what, "housekeeping failed; it is tried again");
+    }
+    done.is_ok()
 }
 
 /// Folds tallies and prunes the feed, when there is something to fold.
@@ -43,8 +51,13 @@ pub(super) async fn run_tidy(shared: Arc<Shared>) {
         if shared.tallied.swap(0, Ordering::Relaxed) == 0 {
             continue;
         }
-        if let Err(error) = tidy(&shared).await {
-            tracing::warn!(%error, "tables could not be tidied; the next round will");
+        for (what, done) in [
+            ("tallies", fold(&shared).await),
+            ("changes", prune(&shared).await),
+        ] {
+            if let Err(error) = done {
+                tracing::warn!(%error, what, "a table could not be tidied; the next round will");
+            }
         }
     }
 }
@@ -56,28 +69,58 @@ pub(super) async fn ensure_partitions(shared: &Shared, today: Date) -> Result<()
     Ok(())
 }
 
-async fn daily(shared: &Shared, today: Date) -> Result<(), StoreError> {
-    ensure_partitions(shared, today).await?;
-    let now = shared.clock.now();
-    let ago = |length: Duration| now.saturating_sub(length).unwrap_or(Timestamp::MIN);
+/// Answers whether all of it was done.
+async fn daily(shared: &Shared, today: Date) -> bool {
+    let steps = [
+        is_done("partitions ahead", ensure_partitions(shared, today).await),
+        is_done("partitions past their retention", drop_old(shared).await),
+        is_done("webhooks removed long ago", forget_webhooks(shared).await),
+        is_done("keys that have expired", forget_keys(shared).await),
+    ];
+    steps.iter().all(|done| *done)
+}
+
+fn ago(shared: &Shared, length: Duration) -> Timestamp {
+    shared
+        .clock
+        .now()
+        .saturating_sub(length)
+        .unwrap_or(Timestamp::MIN)
+}
+
+async fn drop_old(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
-    let keep_from = partitions::day(ago(shared.policy.history_retention));
-    let dropped = partitions::drop_before(&mut conn, keep_from).await?;
-    if !dropped.is_empty() {
+    let keep_from = partitions::day(ago(shared, shared.policy.history_retention));
+    let old = partitions::drop_before(&mut conn, keep_from).await?;
+    if !old.good.is_empty() {
         tracing::info!(
-            partitions = dropped.len(),
+            partitions = old.good.len(),
             "history past its retention was dropped"
         );
     }
-    let removed_by = ago(shared.policy.removed_retention);
-    facts::forget_webhooks(&mut conn, removed_by, shared.sends_notices).await?;
-    facts::forget_keys(&mut conn, now).await
+    for (partition, error) in &old.bad {
+        tracing::error!(%error, partition, "a partition could not be dropped");
+    }
+    old.bad.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
-async fn tidy(shared: &Shared) -> Result<(), StoreError> {
+async fn forget_webhooks(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
-    tallies::fold(&mut conn).await?;
-    changes::prune(&mut conn).await
+    let removed_by = ago(shared, shared.policy.removed_retention);
+    facts::forget_webhooks(&mut conn, removed_by, shared.sends_notices).await
+}
+
+async fn forget_keys(shared: &Shared) -> Result<(), StoreError> {
+    let mut conn = shared.store.conn().await?;
+    facts::forget_keys(&mut conn, shared.clock.now()).await
+}
+
+async fn fold(shared: &Shared) -> Result<(), StoreError> {
+    tallies::fold(&mut *shared.store.conn().await?).await
+}
+
+async fn prune(shared: &Shared) -> Result<(), StoreError> {
+    changes::prune(&mut *shared.store.conn().await?).await
 }
 
 fn days_after(day: Date, days: i64) -> Date {

@@ -1,10 +1,12 @@
-//! Keeps what waits here ours: a lease is extended at half of its life, in one statement for all that need it.
+//! Keeps what waits here ours: a lease is extended at half of its life, in one statement for all that need it. One that the
+//! database refuses to extend is let go of: whoever comes first when it ends takes the delivery.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::parts::Parts;
 use super::shared::Shared;
 use crate::store::{StoreError, claim};
 
@@ -40,7 +42,19 @@ async fn extend(shared: &Shared) -> Result<(), StoreError> {
     }
     let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
     let mut conn = shared.store.conn().await?;
-    let kept = claim::extend(&mut conn, &ending, until).await?;
-    shared.queue().extended(&ending, &kept, until);
+    let mut parts = Parts::of(ending.len());
+    while let Some(part) = parts.next() {
+        let some = &ending[part.clone()];
+        match claim::extend(&mut conn, some, until).await {
+            Ok(kept) => shared.queue().extended(some, &kept, until),
+            Err(error) if error.is_unavailable() || error.is_transient() => return Err(error),
+            Err(_) if parts.take_apart(&part) => {}
+            Err(error) => {
+                let (webhook, event) = (some[0].0.webhook, some[0].0.event);
+                tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is let go of");
+                shared.queue().extended(some, &[], until);
+            }
+        }
+    }
     Ok(())
 }

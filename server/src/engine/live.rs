@@ -32,6 +32,7 @@ use crate::model::notice::Notice;
 use crate::model::webhook::Belonging;
 use crate::policy::access;
 use crate::store::live::AttemptPlace;
+use crate::store::sql::Rows;
 use crate::store::{StoreError, notices};
 
 /// How far a listener may be behind what its process is told. A power of two, or the channel would allow more.
@@ -154,16 +155,35 @@ impl Hub {
     }
 }
 
-/// Tells of these webhooks, which the feed names and the registry has just read, and of their new notices.
+/// Tells of these webhooks, which the feed names and the registry has just read, and of their new notices. What cannot be
+/// read is told to be missed.
+///
+/// # Errors
+///
+/// Only if the database is away: the feed must go on whatever one of its webhooks holds.
 pub(super) async fn tell(shared: &Shared, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
     let hub = &shared.live;
     let now = shared.clock.now();
+    let belonging = |id: WebhookId| shared.registry.get(id).map(|target| target.webhook.belonging());
     let posted = if hub.is_posting() {
-        new_notices(shared, webhooks, now).await?
+        match new_notices(shared, webhooks, now).await {
+            Ok(read) => {
+                for (webhook, error) in read.bad {
+                    tracing::error!(%error, %webhook, "a notice cannot be read");
+                    hub.notices.say(Word::Lost(belonging(webhook)));
+                }
+                read.good
+            }
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, "new notices cannot be read");
+                hub.notices.say(Word::Lost(None));
+                Vec::new()
+            }
+        }
     } else {
         Vec::new()
     };
-    let belonging = |id: WebhookId| shared.registry.get(id).map(|target| target.webhook.belonging());
     if hub.changes.has_listeners() {
         for (_, id) in webhooks {
             if let Some(belonging) = belonging(*id) {
@@ -186,9 +206,9 @@ async fn new_notices(
     shared: &Shared,
     webhooks: &[(Lane, WebhookId)],
     now: Timestamp,
-) -> Result<Vec<Notice>, StoreError> {
+) -> Result<Rows<Notice, WebhookId>, StoreError> {
     let since = shared.live.posted().as_ref().map_or(now, |posted| posted.since);
-    let mut read = Vec::new();
+    let mut read = Rows::from_iter([]);
     if !webhooks.is_empty() {
         let mut conn = shared.store.conn().await?;
         read = notices::last_of_each(&mut conn, webhooks, since, past(MOST_NOTICES)).await?;
@@ -197,7 +217,8 @@ async fn new_notices(
     let Some(posted) = posted.as_mut() else {
         return Ok(read);
     };
-    read.retain(|notice| posted.told.insert(notice.id, notice.at).is_none());
+    read.good
+        .retain(|notice| posted.told.insert(notice.id, notice.at).is_none());
     // Simulated time may have leapt since the last look: the next one starts from where this one stood.
     posted.since = posted.since.max(before(now, NOTICE_OVERLAP));
     let since = posted.since;

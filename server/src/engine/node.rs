@@ -86,16 +86,28 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
     let now = shared.clock.now();
     let node = shared.node();
     let mut conn = shared.store.conn().await?;
-    let (dead, freed) = conn
-        .transaction(async |conn| {
-            let dead = nodes::bury_in_tx(conn, node, lapse.as_secs_f64()).await?;
-            let freed = match dead.as_slice() {
-                [] => 0,
-                dead => claim::release_of(conn, dead, now).await?,
-            };
-            Ok::<_, StoreError>((dead, freed))
-        })
-        .await?;
+    let mut freeing = true;
+    let (dead, freed) = loop {
+        let buried = conn
+            .transaction(async |conn| {
+                let dead = nodes::bury_in_tx(conn, node, lapse.as_secs_f64()).await?;
+                let freed = match dead.as_slice() {
+                    [] => 0,
+                    dead if freeing => claim::release_of(conn, dead, now).await?,
+                    _ => 0,
+                };
+                Ok::<_, StoreError>((dead, freed))
+            })
+            .await;
+        match buried {
+            Err(error) if freeing && !error.is_unavailable() && !error.is_transient() => {
+                // One row that cannot be written must not keep the dead among the living: leases end by themselves.
+                tracing::error!(%error, "what silent processes held cannot be freed; it is once its leases end");
+                freeing = false;
+            }
+            buried => break buried?,
+        }
+    };
     if !dead.is_empty() {
         tracing::info!(
             processes = dead.len(),

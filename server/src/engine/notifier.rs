@@ -3,7 +3,8 @@
 //!
 //! Promises that every notice written while an endpoint is set is attempted until it answers 2xx or the notice is given
 //! up ([`notice::KEEP_TRYING`]), whatever dies meanwhile; and of one webhook one at a time, in the order of writing. No
-//! connection is held while the endpoint thinks. Does not promise that a notice comes once: after a crash the same one
+//! connection is held while the endpoint thinks. A notice that cannot be read fails as if the endpoint had not taken it, and
+//! one whose end cannot be written comes again when its lease ends: neither holds up those of other webhooks. Does not promise that a notice comes once: after a crash the same one
 //! comes again, with the same id.
 
 use std::sync::Arc;
@@ -13,12 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::attempt::signed;
+use super::parts::Parts;
+use super::patience::Patience;
 use super::shared::Shared;
 use super::transport::Transport;
 use crate::policy::notice;
 use crate::policy::signing::{RequestFacts, SigningSecret};
 use crate::store::StoreError;
-use crate::store::notice_queues::{self, Claimed, Settlement};
+use crate::store::notice_queues::{self, Claimed, Head, Settlement};
 
 /// Notices on the wire at once from one process: more than a platform has to say, few enough for any endpoint.
 const AT_ONCE: i64 = 16;
@@ -73,20 +76,25 @@ async fn round(shared: &Arc<Shared>, endpoint: &Arc<NoticeEndpoint>) -> Result<R
         let lease_until = now.saturating_add(lease.saturating_add(LEASE_MARGIN));
         let lease_until = lease_until.unwrap_or(Timestamp::MAX);
         let claimed = notice_queues::claim(&mut conn, now, lease_until, AT_ONCE).await?;
-        if claimed.is_empty() {
+        if claimed.good.is_empty() && claimed.bad.is_empty() {
             return Ok(Round::Until(notice_queues::next_due(&mut conn).await?));
         }
         claimed
     };
+    let (mut batch, mut errors) = (Vec::new(), Vec::new());
+    for (head, error) in claimed.bad {
+        batch.push(unreadable(shared, &head, &error));
+        errors.push(error.to_string());
+    }
     // A task for each, so that simulated time knows which of them is stalled.
     let requests: Vec<_> = claimed
+        .good
         .into_iter()
         .map(|claimed| {
             let work = deliver(shared.clone(), endpoint.clone(), claimed);
             shared.clock.spawn("notice", work)
         })
         .collect();
-    let (mut batch, mut errors) = (Vec::new(), Vec::new());
     for request in requests {
         // One that panicked is left to its lease's end.
         if let Ok((settlement, error)) = shared.clock.park(request).await {
@@ -99,11 +107,27 @@ async fn round(shared: &Arc<Shared>, endpoint: &Arc<NoticeEndpoint>) -> Result<R
             error,
             failed = errors.len(),
             of = batch.len(),
-            "the platform's endpoint did not take notices; they are tried again"
+            "notices were not delivered to the platform's endpoint; they are tried again"
         );
     }
     settle(shared, &batch).await;
     Ok(Round::More)
+}
+
+/// What becomes of a notice that cannot be read.
+fn unreadable(shared: &Shared, head: &Head, error: &StoreError) -> Settlement {
+    let number = head.attempts.saturating_add(1);
+    let again_at = notice::next_attempt(number, head.at, shared.clock.now());
+    if again_at.is_none() {
+        shared.metrics.notice_given_up();
+        let (notice, webhook) = (head.notice, head.webhook.1);
+        tracing::error!(%error, %notice, %webhook, "a notice is given up: it could not be read for too long");
+    }
+    Settlement {
+        webhook: head.webhook,
+        token: head.token,
+        again_at,
+    }
 }
 
 /// One attempt: what it means for the notice, and how it failed if it did.
@@ -160,19 +184,29 @@ async fn deliver(
     (settlement, error)
 }
 
-/// Tries until the database has taken it: the endpoint must not be told again what it has taken.
+/// Tries for as long as the database is away: the endpoint must not be told again what it has taken. What the database
+/// refuses of the batch is left to its lease's end.
 async fn settle(shared: &Shared, batch: &[Settlement]) {
-    loop {
-        let written = async {
-            let mut conn = shared.store.conn().await?;
-            notice_queues::settle(&mut conn, batch, shared.clock.now()).await
-        };
-        match written.await {
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(%error, "notices could not be settled; trying again");
-                shared.clock.linger(RETRY_AFTER).await;
+    let mut patience = Patience::with("notices");
+    let mut parts = Parts::of(batch.len());
+    while let Some(part) = parts.next() {
+        let some = &batch[part.clone()];
+        let error = loop {
+            let written = async {
+                let mut conn = shared.store.conn().await?;
+                notice_queues::settle(&mut conn, some, shared.clock.now()).await
+            };
+            match written.await {
+                Ok(_) => break None,
+                Err(error) if patience.allows(&shared.clock, &error).await => {}
+                Err(error) => break Some(error),
             }
+        };
+        if let Some(error) = error
+            && !parts.take_apart(&part)
+        {
+            let webhook = some[0].webhook.1;
+            tracing::error!(%error, %webhook, "the end of a notice cannot be written; it comes again");
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::door::Door;
 use super::metrics::Metrics;
 use crate::model::event::{Draft, Event};
-use crate::model::ids::CompanyId;
+use crate::model::ids::{CompanyId, ObjectId};
 use crate::store::StoreError;
 
 /// What became of one draft.
@@ -43,9 +43,41 @@ pub enum PublishError {
     /// As many events of the company as allowed wait to be stored; nothing of this call is.
     #[error("as many events of this company as allowed wait to be stored")]
     Crowded,
-    /// The database refused or could not be reached; nothing of the call is stored.
+    /// The database could not be reached, or not for long enough.
     #[error(transparent)]
     Store(Arc<StoreError>),
+    /// The database is there and refuses this call, by itself; nothing of it is stored.
+    #[error(
+        "a call of company {company} with {events} events, the first about {object} {object_id}, is refused: {source}"
+    )]
+    Refused {
+        /// Of its first event.
+        company: CompanyId,
+        /// How many it has.
+        events: usize,
+        /// Of its first event.
+        object: String,
+        /// Of its first event.
+        object_id: ObjectId,
+        /// What the database said.
+        source: Arc<StoreError>,
+    },
+}
+
+impl PublishError {
+    /// Why these drafts of one call could not be stored by themselves.
+    pub(super) fn of(drafts: &[Draft], error: Arc<StoreError>) -> Self {
+        match drafts.first() {
+            Some(first) if !error.is_unavailable() => Self::Refused {
+                company: first.company,
+                events: drafts.len(),
+                object: first.object.clone(),
+                object_id: first.object_id.clone(),
+                source: error,
+            },
+            _ => Self::Store(error),
+        }
+    }
 }
 
 /// One call's drafts on their way to the next group commit.

@@ -1,5 +1,7 @@
 //! What this process knows of each webhook: settings, opened secrets and health, in memory.
 //!
+//! Promises that a webhook whose row cannot be read is known as such and costs no other its reading: it is neither gone,
+//! for then what it is owed would be cancelled, nor what it was when it could be read.
 //! Promises that what was read later never gives way to what was read earlier: reading and remembering happen
 //! under one lock. Does not promise to be current by itself: the changes feed refreshes it, and a process whose
 //! feed is old starts nothing (see [`super::feed`]).
@@ -10,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use url::Url;
 
+use super::parts::Parts;
 use super::queue::Host;
 use crate::config::policy::PolicySettings;
 use crate::model::health::Health;
@@ -130,7 +133,8 @@ impl Opened {
 
 /// The webhooks this process knows.
 pub struct Registry {
-    known: Mutex<HashMap<WebhookId, Arc<Target>>>,
+    /// `None` of one whose row cannot be read.
+    known: Mutex<HashMap<WebhookId, Option<Arc<Target>>>>,
     reading: tokio::sync::Mutex<()>,
     sealing: Arc<Keyring>,
 }
@@ -147,13 +151,21 @@ impl Registry {
 
     /// What is known of a webhook.
     pub fn get(&self, webhook: WebhookId) -> Option<Arc<Target>> {
-        self.known().get(&webhook).cloned()
+        self.known().get(&webhook).cloned().flatten()
+    }
+
+    /// Whether the webhook is there and cannot be read.
+    pub fn is_unreadable(&self, webhook: WebhookId) -> bool {
+        matches!(self.known().get(&webhook), Some(None))
     }
 
     /// Whether nothing is known that a success of the webhook could end: no window, and where the counter `counts`, none.
     pub fn is_well(&self, webhook: WebhookId, counts: bool) -> bool {
         let known = self.known();
-        let health = known.get(&webhook).map(|target| &target.health);
+        let health = known
+            .get(&webhook)
+            .and_then(|target| target.as_ref())
+            .map(|target| &target.health);
         health.is_some_and(|health| health.failing_since.is_none() && (!counts || health.ban_counter == 0))
     }
 
@@ -163,13 +175,13 @@ impl Registry {
         target.opened.as_ref().ok().map(|opened| opened.host.clone())
     }
 
-    /// Reads the webhooks that are not known yet.
+    /// Reads the webhooks that are not known yet, and those that could not be read.
     pub async fn ensure(&self, conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
         let missing: Vec<(Lane, WebhookId)> = {
             let known = self.known();
             webhooks
                 .iter()
-                .filter(|(_, id)| !known.contains_key(id))
+                .filter(|(_, id)| known.get(id).is_none_or(Option::is_none))
                 .copied()
                 .collect()
         };
@@ -179,23 +191,44 @@ impl Registry {
         Ok(())
     }
 
-    /// Reads the webhooks anew, known or not, and answers them.
+    /// Reads the webhooks again, known or not, and answers those that can be read.
+    ///
+    /// # Errors
+    ///
+    /// Only if the database is away.
     pub async fn refresh(
         &self,
         conn: &mut Conn,
         webhooks: &[(Lane, WebhookId)],
     ) -> Result<Vec<Arc<Target>>, StoreError> {
         let _one_at_a_time = self.reading.lock().await;
-        let targets: Vec<Arc<Target>> = health::read(conn, webhooks)
-            .await?
-            .into_iter()
-            .map(|state| Arc::new(Target::open(state, &self.sealing)))
-            .collect();
+        let (mut targets, mut unreadable) = (Vec::new(), Vec::new());
+        let mut parts = Parts::of(webhooks.len());
+        while let Some(part) = parts.next() {
+            match health::read_each(conn, &webhooks[part.clone()]).await {
+                Ok(rows) => {
+                    let good = rows.good.into_iter();
+                    targets.extend(good.map(|state| Arc::new(Target::open(state, &self.sealing))));
+                    unreadable.extend(rows.bad.into_iter().map(|((_, id), error)| (id, error)));
+                }
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(_) if parts.take_apart(&part) => {}
+                Err(error) => unreadable.push((webhooks[part.start].1, error)),
+            }
+        }
+        for (webhook, error) in &unreadable {
+            tracing::error!(%error, %webhook, "a webhook cannot be read; nothing is sent to it");
+        }
         let mut known = self.known();
-        if known.len() + targets.len() > MAX_KNOWN {
+        if known.len() + webhooks.len() > MAX_KNOWN {
             known.clear();
         }
-        known.extend(targets.iter().map(|target| (target.webhook.id, target.clone())));
+        known.extend(
+            targets
+                .iter()
+                .map(|target| (target.webhook.id, Some(target.clone()))),
+        );
+        known.extend(unreadable.into_iter().map(|(webhook, _)| (webhook, None)));
         Ok(targets)
     }
 
@@ -204,7 +237,7 @@ impl Registry {
         self.known().clear();
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookId, Arc<Target>>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookId, Option<Arc<Target>>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

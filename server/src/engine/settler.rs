@@ -5,11 +5,17 @@
 //! [`crate::policy::health`] judge the results in the order their attempts ended; one of successes locks only the rows
 //! whose window it ends, and where none is known to be open it is one statement and no more.
 //!
-//! Promises that each recorded attempt is judged once, in the transaction that records it. Does not promise that a
-//! result is recorded at all: one whose lease was lost is dropped, since somebody else holds the delivery.
+//! Promises that each recorded attempt is judged once, in the transaction that records it. That a batch which the database
+//! refuses is [taken apart](super::parts) until the result that is to blame stands alone, which is recorded with less
+//! ([`least`]) or set [aside](aside) alone. Does not promise that a result is recorded at all: one whose lease was lost is
+//! dropped, since somebody else holds the delivery.
+
+mod aside;
+mod least;
 
 use std::collections::HashMap;
 use std::mem;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +24,9 @@ use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use self::aside::Aside;
+use super::parts::Parts;
+use super::patience::Patience;
 use super::shared::{Shared, Started};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::ids::{Lane, WebhookId};
@@ -33,10 +42,9 @@ const BATCH: usize = 400;
 /// How long to let results gather after a batch of several that was not full: a batch costs as much as thirty results, and
 /// nobody waits for one but who reads it. A process that dies meanwhile leaves that much more to be sent again (D6).
 const GATHER: Duration = Duration::from_millis(15);
-/// How long to wait before a batch is tried again that the database could not take.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// One result on its way to be settled.
+#[derive(Debug)]
 pub(super) struct Result {
     pub settlement: Settlement,
     /// The attempt it is of, if one was made.
@@ -46,60 +54,153 @@ pub(super) struct Result {
 /// Settles what comes, until nothing can come any more.
 pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceiver<Result>) {
     let mut batch: Vec<Result> = Vec::with_capacity(BATCH);
-    while shared.clock.park(results.recv_many(&mut batch, BATCH)).await > 0 {
-        let started: Vec<Started> = batch.iter().filter_map(|result| result.started).collect();
-        let settlements: Vec<Settlement> = batch.drain(..).map(|result| result.settlement).collect();
-        settle(&shared, &settlements).await;
-        {
-            let mut queue = shared.queue();
-            started.iter().for_each(|(_, key)| queue.settle(key.webhook));
+    let mut aside = Aside::of(&shared);
+    loop {
+        let came = tokio::select! {
+            came = shared.clock.park(results.recv_many(&mut batch, BATCH)) => came,
+            () = aside.due(&shared.clock) => {
+                aside.settle_again(&shared).await;
+                continue;
+            }
+        };
+        if came == 0 {
+            break;
         }
-        shared.unsettled.settle(started.into_iter());
-        shared.pump();
-        if (2..BATCH).contains(&settlements.len()) {
+        let (settlements, mut started): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .map(|result| (result.settlement, result.started))
+            .unzip();
+        let refused = settle_each(&shared, &settlements).await;
+        aside.add(&shared, &settlements, &mut started, refused);
+        done(&shared, started.into_iter().flatten());
+        if (2..BATCH).contains(&came) {
             shared.clock.gather(GATHER).await;
         }
     }
+    aside.end(&shared).await;
 }
 
-/// Tries until the database has taken the batch: what is in it happened, and the fence makes trying again harmless.
-async fn settle(shared: &Arc<Shared>, batch: &[Settlement]) {
+/// Lets others start in the place of what is settled.
+fn done(shared: &Arc<Shared>, attempts: impl Iterator<Item = Started>) {
+    let attempts: Vec<Started> = attempts.collect();
+    {
+        let mut queue = shared.queue();
+        attempts.iter().for_each(|(_, key)| queue.settle(key.webhook));
+    }
+    shared.unsettled.settle(attempts.into_iter());
+    shared.pump();
+}
+
+/// A result that cannot be recorded, by its place in the batch, and what the database said of it.
+type Refused = (usize, StoreError);
+
+/// Settles the results together, or where the database refuses that, apart; answers those that it refuses alone.
+async fn settle_each(shared: &Arc<Shared>, batch: &[Settlement]) -> Vec<Refused> {
+    let (mut refused, mut lessened) = (Vec::new(), Vec::new());
+    let mut parts = Parts::of(batch.len());
+    while let Some(part) = parts.next() {
+        let some = &batch[part.clone()];
+        match record_when_there(shared, some).await {
+            Ok(recorded) => follow(shared, some, recorded).await,
+            Err(error) if parts.take_apart(&part) => {
+                tracing::debug!(%error, results = some.len(), "results are refused and taken apart");
+            }
+            Err(error) => match record_less(shared, &batch[part.start]).await {
+                Ok(true) => lessened.push((part.start, error)),
+                Ok(false) => refused.push((part.start, error)),
+                Err(error) => refused.push((part.start, error)),
+            },
+        }
+    }
+    if let Some((first, error)) = lessened.first() {
+        tracing::error!(
+            %error,
+            deliveries = lessened.len(),
+            webhook = %batch[*first].key.webhook,
+            event = %batch[*first].key.event,
+            "the database refused what a receiver had answered; the attempt is recorded without it"
+        );
+    }
+    refused
+}
+
+/// Records one result with less and less of what its receiver answered; answers whether it is recorded.
+async fn record_less(shared: &Arc<Shared>, settlement: &Settlement) -> std::result::Result<bool, StoreError> {
+    let mut refused = Ok(false);
+    for less in least::of(settlement) {
+        let less = slice::from_ref(&less);
+        match record_when_there(shared, less).await {
+            Ok(recorded) => {
+                follow(shared, less, recorded).await;
+                return Ok(true);
+            }
+            Err(error) => refused = Err(error),
+        }
+    }
+    refused
+}
+
+/// Tries for as long as the database is away: what is in the batch happened, and the fence makes trying again harmless.
+async fn record_when_there(
+    shared: &Arc<Shared>,
+    batch: &[Settlement],
+) -> std::result::Result<Recorded, StoreError> {
+    let mut patience = Patience::with("results");
     loop {
         match write(shared, batch).await {
-            Ok(()) => return,
-            Err(error) if error.is_transient() => {}
-            Err(error) => {
-                tracing::error!(%error, results = batch.len(), "results could not be settled; trying again");
-                shared.clock.linger(RETRY_AFTER).await;
-            }
+            Ok(recorded) => return Ok(recorded),
+            Err(error) if patience.allows(&shared.clock, &error).await => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
-async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Result<(), StoreError> {
+/// What is recorded of a batch, and what is left to do.
+#[derive(Default)]
+struct Recorded {
+    /// Indexes of those that held.
+    won: Vec<usize>,
+    moved: Moved,
+    /// Webhooks whose window or counter its successes may end.
+    to_recover: Vec<(Lane, WebhookId)>,
+    /// Webhooks that may have a window open which a success has ended that was recorded at the same moment.
+    to_reconcile: Vec<(Lane, WebhookId)>,
+}
+
+/// Nothing of the batch is recorded, or all of it that still holds.
+async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Result<Recorded, StoreError> {
     let mut conn = shared.store.conn().await?;
-    let (mut moved, failing) = if batch.iter().any(is_failure) {
-        let mut moved = judged(shared, &mut conn, batch).await?;
-        let opened = mem::take(&mut moved.opened);
-        (moved, opened)
+    if batch.iter().any(is_failure) {
+        judged(shared, &mut conn, batch).await
     } else {
-        let moved = succeeded(shared, &mut conn, batch).await?;
-        (
-            moved,
-            health::failing(&mut conn, &webhooks_of(batch.iter())).await?,
-        )
-    };
-    if !failing.is_empty() {
-        moved.and(reconcile(shared, &mut conn, &failing).await?);
+        succeeded(shared, &mut conn, batch).await
     }
-    drop(conn);
+}
+
+/// Does what follows from a batch that is recorded. Nothing of it may lead to its being recorded again.
+async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded) {
+    note(shared, batch.len(), recorded.won.len());
     shared.tallied.fetch_add(1, Ordering::Relaxed);
+    let Recorded {
+        won,
+        mut moved,
+        to_recover,
+        to_reconcile,
+    } = recorded;
+    if !to_recover.is_empty() {
+        let won = won.iter().filter_map(|index| batch.get(*index));
+        moved.and(heal(shared, &to_recover, Some(&results_of(won))).await);
+    }
+    moved.and(heal(shared, &to_reconcile, None).await);
     let mark = moved.mark;
     if moved.owes {
         shared.owed.notify_one();
     }
-    if !moved.webhooks.is_empty() {
-        shared.refresh(&moved.webhooks).await?;
+    if !moved.webhooks.is_empty()
+        && let Err(error) = shared.refresh(&moved.webhooks).await
+    {
+        // The changes feed tells of them too.
+        tracing::warn!(%error, "webhooks could not be read after their health moved");
     }
     if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
         // Simulated time may move as soon as we are idle: other processes must know by then (B6).
@@ -109,7 +210,45 @@ async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Resul
         Then::Retry(at) | Then::Release(at) => Some((settlement.key.lane, settlement.key.webhook, at)),
         Then::End(_) | Then::Drop { .. } => None,
     }));
-    Ok(())
+}
+
+/// Ends what these successes end, or those that history knows of, of all the webhooks together or, where one of them
+/// refuses that, apart. One that refuses it alone keeps its window: the sweeper looks into history before it removes it.
+async fn heal(
+    shared: &Shared,
+    webhooks: &[(Lane, WebhookId)],
+    results: Option<&HashMap<WebhookId, Vec<Judged>>>,
+) -> Moved {
+    let mut healed = Moved::default();
+    let mut parts = Parts::of(webhooks.len());
+    let mut patience = Patience::with("windows");
+    while let Some(part) = parts.next() {
+        let some = &webhooks[part.clone()];
+        let error = loop {
+            let healing = async {
+                let mut conn = shared.store.conn().await?;
+                match results {
+                    Some(results) => recovered(shared, &mut conn, some, results).await,
+                    None => reconciled(shared, &mut conn, some).await,
+                }
+            };
+            match healing.await {
+                Ok(moved) => {
+                    healed.and(moved);
+                    break None;
+                }
+                Err(error) if patience.allows(&shared.clock, &error).await => {}
+                Err(error) => break Some(error),
+            }
+        };
+        if let Some(error) = error
+            && !parts.take_apart(&part)
+        {
+            let webhook = some[0].1;
+            tracing::error!(%error, %webhook, "a success could not end what it ends; the next one may");
+        }
+    }
+    healed
 }
 
 fn is_failure(settlement: &Settlement) -> bool {
@@ -153,48 +292,65 @@ async fn judged(
     shared: &Shared,
     conn: &mut Conn,
     batch: &[Settlement],
-) -> std::result::Result<Moved, StoreError> {
-    conn.transaction(async |conn| {
-        let rows = lock_in_tx(conn, &webhooks_of(batch.iter())).await?;
-        let settled = settled(shared, conn, batch).await?;
-        let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
-        judge(shared, conn, rows, results).await
+) -> std::result::Result<Recorded, StoreError> {
+    let (won, mut moved) = conn
+        .transaction(async |conn| {
+            let rows = lock_in_tx(conn, &webhooks_of(batch)).await?;
+            let settled = settled(shared, conn, batch).await?;
+            let won = settled.won.iter().filter_map(|index| batch.get(*index));
+            let moved = judge(shared, conn, rows, results_of(won)).await?;
+            Ok::<_, StoreError>((settled.won, moved))
+        })
+        .await?;
+    Ok(Recorded {
+        won,
+        to_reconcile: mem::take(&mut moved.opened),
+        moved,
+        to_recover: Vec::new(),
     })
-    .await
 }
 
 /// Settles a batch of successes and ends the windows that were open when they were recorded.
 ///
 /// In one transaction where a window or counter is known that a success may end: a process that ends between the two would
 /// leave it, until the sweeper looks. Otherwise in one statement; a window of which the changes feed has not told yet, or
-/// that opens at the same moment, is ended after it. Should the database fail in between, a counter stays (B3's setting).
+/// that opens at the same moment, is ended after it. Should the process end in between, a counter stays (B3's setting).
 async fn succeeded(
     shared: &Shared,
     conn: &mut Conn,
     batch: &[Settlement],
-) -> std::result::Result<Moved, StoreError> {
+) -> std::result::Result<Recorded, StoreError> {
     let counts = shared.policy.success_resets_counter;
     let is_well = |(_, webhook): &(Lane, WebhookId)| shared.registry.is_well(*webhook, counts);
-    if webhooks_of(batch.iter()).iter().all(is_well) {
+    let webhooks = webhooks_of(batch);
+    if webhooks.iter().all(is_well) {
         let settled = settled(shared, conn, batch).await?;
-        if settled.to_recover.is_empty() {
-            return Ok(Moved::default());
-        }
-        // What is settled must not be settled again for a deadlock here: nothing of it would hold any more.
-        loop {
-            let recovered = conn
-                .transaction(async |conn| recovered(shared, conn, batch, &settled).await)
-                .await;
-            if !recovered.as_ref().is_err_and(StoreError::is_transient) {
-                return recovered;
-            }
-        }
+        return Ok(Recorded {
+            won: settled.won,
+            moved: Moved::default(),
+            to_recover: settled.to_recover,
+            to_reconcile: failing(conn, &webhooks).await,
+        });
     }
-    conn.transaction(async |conn| {
-        let settled = settled(shared, conn, batch).await?;
-        recovered(shared, conn, batch, &settled).await
+    let (won, moved) = conn
+        .transaction(async |conn| {
+            let settled = settled(shared, conn, batch).await?;
+            if settled.to_recover.is_empty() {
+                return Ok((settled.won, Moved::default()));
+            }
+            let won = settled.won.iter().filter_map(|index| batch.get(*index));
+            let results = results_of(won);
+            let rows = lock_in_tx(conn, &settled.to_recover).await?;
+            let moved = judge(shared, conn, rows, results).await?;
+            Ok::<_, StoreError>((settled.won, moved))
+        })
+        .await?;
+    Ok(Recorded {
+        won,
+        moved,
+        to_recover: Vec::new(),
+        to_reconcile: failing(conn, &webhooks).await,
     })
-    .await
 }
 
 async fn settled(
@@ -202,30 +358,39 @@ async fn settled(
     conn: &mut Conn,
     batch: &[Settlement],
 ) -> std::result::Result<Settled, StoreError> {
-    let settled = settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await?;
-    note(shared, batch.len(), settled.won.len());
-    Ok(settled)
+    settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await
 }
 
-/// Ends what the successes of a settled batch may end.
+/// Which of these have a window open; all of them if that cannot be read. The batch is recorded already, so there is no
+/// way back from here.
+async fn failing(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Vec<(Lane, WebhookId)> {
+    match health::failing(conn, webhooks).await {
+        Ok(failing) => failing,
+        Err(error) => {
+            tracing::debug!(%error, "cannot see which windows are open");
+            webhooks.to_vec()
+        }
+    }
+}
+
+/// Ends what these successes may end.
 async fn recovered(
     shared: &Shared,
     conn: &mut Conn,
-    batch: &[Settlement],
-    settled: &Settled,
+    webhooks: &[(Lane, WebhookId)],
+    results: &HashMap<WebhookId, Vec<Judged>>,
 ) -> std::result::Result<Moved, StoreError> {
-    if settled.to_recover.is_empty() {
-        return Ok(Moved::default());
-    }
-    let rows = lock_in_tx(conn, &settled.to_recover).await?;
-    let results = results_of(settled.won.iter().filter_map(|index| batch.get(*index)));
-    judge(shared, conn, rows, results).await
+    conn.transaction(async |conn| {
+        let rows = lock_in_tx(conn, webhooks).await?;
+        judge(shared, conn, rows, results.clone()).await
+    })
+    .await
 }
 
 /// Ends the windows that a success has ended whose transaction ran beside the one that opened them, so that neither
 /// saw the other: a batch of successes locks no health row. Both look once more when they have committed, and the later
 /// of them sees both.
-async fn reconcile(
+async fn reconciled(
     shared: &Shared,
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -345,8 +510,9 @@ fn results_of<'a>(settlements: impl Iterator<Item = &'a Settlement>) -> HashMap<
     results
 }
 
-fn webhooks_of<'a>(settlements: impl Iterator<Item = &'a Settlement>) -> Vec<(Lane, WebhookId)> {
+fn webhooks_of(settlements: &[Settlement]) -> Vec<(Lane, WebhookId)> {
     let mut webhooks: Vec<(Lane, WebhookId)> = settlements
+        .iter()
         .filter(|s| s.attempt.is_some())
         .map(|s| (s.key.lane, s.key.webhook))
         .collect();

@@ -3,13 +3,20 @@
 //! Nobody waits for it: state is read as a function of the row and the moment (T3). It writes a transition only after
 //! attempts that ended before the boundary are settled, here and in every other live process, and looks into history
 //! for a success the row does not know of before it removes anything.
+//!
+//! Promises that a webhook whose transition the database refuses holds up no other: the batch is [taken
+//! apart](super::parts), and that webhook is looked at again with a growing pause. Its row says what it is meanwhile (T3);
+//! its notice comes late.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
+use super::parts::Parts;
+use super::patience::{Patience, Pause};
 use super::shared::Shared;
 use super::transitions;
 use crate::model::ids::{Lane, WebhookId};
@@ -28,6 +35,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LINGERS: u32 = 10;
 /// How long to wait after an error of the database.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// The longest pause before a transition is tried again that the database refuses.
+const REFUSED_AGAIN: Duration = Duration::from_secs(300);
+
+/// The webhooks whose transition the database refuses: when each is tried again, and the pause after that.
+type Stuck = HashMap<WebhookId, (Instant, Pause)>;
 
 /// What a round left to do.
 enum Round {
@@ -44,8 +56,9 @@ enum Round {
 /// Sweeps as long as the process lives.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut lingered = 0;
+    let mut stuck = Stuck::new();
     loop {
-        match round(&shared).await {
+        match round(&shared, &mut stuck).await {
             Ok(Round::More) => lingered = 0,
             // Not idle: an advance answers when what was due on the way is written. But not for ever: an attempt that
             // another has on the wire may need time to move before it ends.
@@ -74,12 +87,21 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn round(shared: &Arc<Shared>) -> Result<Round, StoreError> {
+async fn round(shared: &Arc<Shared>, stuck: &mut Stuck) -> Result<Round, StoreError> {
     let now = shared.clock.now();
     let mut conn = shared.store.conn().await?;
-    let due = health::due(&mut conn, now, BATCH).await?;
+    // What is stuck comes first, for it is due longest, and takes no other's place.
+    let most = BATCH.saturating_add(i64::try_from(stuck.len()).unwrap_or(i64::MAX));
+    let mut due = health::due(&mut conn, now, most).await?;
+    stuck.retain(|webhook, _| due.iter().any(|(_, id, _)| id == webhook));
+    let real_now = shared.clock.monotonic();
+    due.retain(|(_, webhook, _)| {
+        stuck
+            .get(webhook)
+            .is_none_or(|(again_at, _)| *again_at <= real_now)
+    });
     if due.is_empty() {
-        return Ok(Round::Until(health::next_due(&mut conn).await?));
+        return Ok(Round::Until(health::next_due(&mut conn, now).await?));
     }
     let all_settled = others_have_settled(shared, &mut conn, now).await?;
     let ready: Vec<(Lane, WebhookId)> = due
@@ -94,19 +116,59 @@ async fn round(shared: &Arc<Shared>) -> Result<Round, StoreError> {
             Round::WaitsForOthers
         });
     }
-    let (mark, owes) = conn
-        .transaction(async |conn| sweep_in_tx(shared, conn, &ready, now).await)
-        .await?;
-    drop(conn);
-    if owes {
-        shared.owed.notify_one();
+    let mut mark = None;
+    let mut parts = Parts::of(ready.len());
+    while let Some(part) = parts.next() {
+        let some = &ready[part.clone()];
+        match sweep(shared, &mut conn, some, now).await {
+            Ok((announced, owes)) => {
+                mark = announced.or(mark);
+                if owes {
+                    shared.owed.notify_one();
+                }
+                stuck.retain(|webhook, _| some.iter().all(|(_, swept)| swept != webhook));
+            }
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(_) if parts.take_apart(&part) => {}
+            Err(error) => set_back(stuck, some[0].1, shared.clock.monotonic(), &error),
+        }
     }
+    drop(conn);
     shared.refresh(&ready).await?;
     if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
         // As in the settler: simulated time may move as soon as we are idle.
         shared.feed.everywhere(shared, &mark).await;
     }
     Ok(Round::More)
+}
+
+/// All of these webhooks or none.
+async fn sweep(
+    shared: &Arc<Shared>,
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    now: Timestamp,
+) -> Result<(Option<changes::Mark>, bool), StoreError> {
+    let mut patience = Patience::with("due transitions");
+    loop {
+        let swept = conn
+            .transaction(async |conn| sweep_in_tx(shared, conn, webhooks, now).await)
+            .await;
+        match swept {
+            Err(error) if patience.is_crossed(&error) => {}
+            swept => return swept,
+        }
+    }
+}
+
+/// Notes when a webhook is tried again whose transition is refused; the log names it once.
+fn set_back(stuck: &mut Stuck, webhook: WebhookId, now: Instant, error: &StoreError) {
+    if !stuck.contains_key(&webhook) {
+        tracing::error!(%error, %webhook, "a due transition cannot be written; it is tried again");
+    }
+    let fresh = || (now, Pause::up_to(REFUSED_AGAIN));
+    let (again_at, pause) = stuck.entry(webhook).or_insert_with(fresh);
+    *again_at = now + pause.grow();
 }
 
 /// Whether no other live process can have an unsettled result from before `now`; asks them if it is not known.

@@ -63,6 +63,9 @@ async fn attempt(shared: Arc<Shared>, key: (Lane, WebhookId)) -> Result<Tested, 
     let target = {
         let mut conn = shared.store.conn().await?;
         let read = shared.registry.refresh(&mut conn, &[key]).await?;
+        if shared.registry.is_unreadable(key.1) {
+            return Err(NotTested::Unusable);
+        }
         read.into_iter().next().ok_or(NotTested::Gone)?
     };
     let webhook = &target.webhook;

@@ -12,6 +12,7 @@
 //! certificates live in real time, whatever the clock: how long one is kept, whether one has expired.
 
 mod classify;
+mod connector;
 mod dns;
 mod phases;
 mod resolve;
@@ -24,14 +25,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use futures_util::future::BoxFuture;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Response, Uri};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use jiff::{SignedDuration, Timestamp};
-use reqwest::Certificate;
-use tower::BoxError;
-use tower::util::MapFutureLayer;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tower::util::{BoxCloneSyncService, MapFutureLayer};
+use tower::{BoxError, Layer};
 use url::{Host, Url};
 
 use self::classify::Failure;
+use self::connector::Connector;
 pub use self::dns::{DnsResolver, NoResolver};
 use self::phases::{Phase, Phases, measured};
 pub use self::resolve::{MAX_ADDRESSES, Resolver};
@@ -39,7 +51,7 @@ use self::resolve::{ResolveError, Vetted};
 pub use self::response::{ExcerptLimits, MAX_HEADER_BYTES, MAX_HEADERS};
 use crate::clock::{Clock, RequestInFlight};
 use crate::model::attempt::Outcome;
-use crate::policy::target::{Blocked, TargetPolicy};
+use crate::policy::target::{Blocked, TargetPolicy, UrlRefusal};
 
 /// How long an unused connection is kept. Under the 5 s after which common servers close it, so that we do first.
 const KEPT_IDLE: Duration = Duration::from_secs(4);
@@ -79,13 +91,16 @@ pub struct TransportSettings {
 pub enum TransportError {
     /// The extra authorities are not PEM.
     #[error("the extra CA file is not PEM")]
-    ExtraCa(#[source] reqwest::Error),
+    ExtraCa(#[source] pem::Error),
     /// The extra authorities are none.
     #[error("the extra CA file has no certificate in it")]
     NoExtraCa,
-    /// The client could not be built from the settings: an extra authority is PEM, but not of a certificate.
-    #[error("the HTTP client could not be set up")]
-    Client(#[source] reqwest::Error),
+    /// An extra authority is PEM, but not of a certificate.
+    #[error("the extra CA file has something in it that is not a certificate")]
+    NoCertificate(#[source] rustls::Error),
+    /// The user agent is no header value.
+    #[error("the user agent cannot be sent")]
+    UserAgent,
 }
 
 /// One attempt's request, ready to be sent. A POST.
@@ -136,10 +151,16 @@ pub struct Sent {
     pub machine_exhausted: bool,
 }
 
+/// A connection, with TLS or without.
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Connecting = BoxFuture<'static, Result<Stream, BoxError>>;
+
 /// Sends requests. Clones share the connections.
 #[derive(Clone)]
 pub struct Transport {
-    client: reqwest::Client,
+    client: Client<BoxCloneSyncService<Uri, Stream, BoxError>, Full<Bytes>>,
+    /// What goes with every request.
+    headers: HeaderMap,
     targets: Arc<TargetPolicy>,
     names: Vetted,
     clock: Clock,
@@ -158,37 +179,39 @@ impl Transport {
             extra_ca_pem,
             user_agent,
         } = settings;
-        // An error says that another part of the process has installed one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let names = Vetted::new(resolver, targets.clone());
-        let client = reqwest::Client::builder()
-            .user_agent(user_agent)
-            // A proxy would resolve names itself, past the vetting (W10).
-            .no_proxy()
-            .dns_resolver(names.clone())
-            .connector_layer(MapFutureLayer::new(connecting))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .tls_certs_only(authorities(extra_ca_pem.as_deref())?)
-            .tls_version_min(reqwest::tls::Version::TLS_1_2)
+        let headers = HeaderMap::from_iter([
+            (ACCEPT, HeaderValue::from_static("*/*")),
             // What is read of a body is bounded on the wire, so we unpack it ourselves: see `response`.
-            .gzip(false)
-            .default_headers(HeaderMap::from_iter([(
-                ACCEPT_ENCODING,
-                HeaderValue::from_static("gzip"),
-            )]))
+            (ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+            (
+                USER_AGENT,
+                HeaderValue::try_from(user_agent).map_err(|_| TransportError::UserAgent)?,
+            ),
+        ]);
+        let tcp = Connector::new(names.clone(), clock.clone());
+        let https = HttpsConnector::from((tcp, tls(extra_ca_pem.as_deref())?));
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT_IDLE)
             .http1_max_headers(MOST_HEADERS)
+            // The status decides, whatever stands beside it (D1): folded lines are joined, a blank before the colon is
+            // passed over, and so is a line that is no header.
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
             .http2_max_header_list_size(MOST_HTTP2_HEADER_BYTES)
             .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
-            .pool_idle_timeout(KEPT_IDLE)
             .http2_keep_alive_interval(PING_AFTER)
             .http2_keep_alive_timeout(PONG_WITHIN)
-            .build()
-            .map_err(TransportError::Client)?;
+            .build(BoxCloneSyncService::new(
+                MapFutureLayer::new(connecting).layer(https),
+            ));
         Ok(Self {
             client,
+            headers,
             targets,
             names,
             clock,
@@ -208,7 +231,7 @@ impl Transport {
             in_flight,
         } = request;
         let started_at = self.clock.now();
-        let phases = Phases::new(self.clock.clone());
+        let phases = Phases::new(self.clock.clone(), deadline);
         let _in_flight = self.clock.external(in_flight);
 
         let answer = self
@@ -289,15 +312,31 @@ impl Transport {
         deadline: Timestamp,
         started_at: Timestamp,
         phases: &Phases,
-    ) -> Result<reqwest::Response, Failure> {
-        // The client connects to an IP literal without asking the resolver, so this is the place to vet it.
+    ) -> Result<Response<Incoming>, Failure> {
+        // The place to vet the URL as a whole; its host's addresses are vetted where they are connected to.
         let url = self
             .targets
             .vet_url(url.as_str())
-            .map_err(|_| Failure::blocked())?;
-        let request = self.client.post(url).headers(header_map(headers)?).body(body);
-        match self.clock.deadline(deadline, phases.of(request.send())).await {
+            .map_err(|refusal| match refusal {
+                // A webhook from before such names were refused: it fails as it did.
+                UrlRefusal::NoName => Failure::unresolvable(),
+                _ => Failure::blocked(),
+            })?;
+        let mut request = hyper::Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = url.as_str().parse().map_err(|_| Failure::unsendable())?;
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().extend(header_map(headers)?);
+        match self
+            .clock
+            .deadline(deadline, phases.of(self.client.request(request)))
+            .await
+        {
             Ok(answer) => answer.map_err(|error| Failure::of_error(&error)),
+            // An address may have been left out that would have answered.
+            Err(_) if phases.current() == Some(Phase::Connecting) && phases.lacked_means() => {
+                Err(Failure::exhausted())
+            }
             Err(_) => {
                 let limit = deadline.duration_since(started_at).as_millis();
                 Err(Failure::timeout(
@@ -310,25 +349,40 @@ impl Transport {
 }
 
 /// Wraps the making of a connection: times it, and keeps apart what TLS makes of it.
-async fn connecting<C>(work: impl Future<Output = Result<C, BoxError>>) -> Result<C, BoxError> {
-    measured(Phase::Connecting, work)
-        .await
-        .map_err(classify::tag_handshake)
+fn connecting(work: impl Future<Output = Result<Stream, BoxError>> + Send + 'static) -> Connecting {
+    Box::pin(async {
+        measured(Phase::Connecting, work)
+            .await
+            .map_err(classify::tag_handshake)
+    })
+}
+
+/// TLS 1.2 or later, HTTP/2 if the receiver has it, and certificates by these authorities alone.
+fn tls(extra_ca_pem: Option<&[u8]>) -> Result<ClientConfig, TransportError> {
+    // An error says that another part of the process has installed one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut roots = RootCertStore::empty();
+    for authority in authorities(extra_ca_pem)? {
+        roots.add(authority).map_err(TransportError::NoCertificate)?;
+    }
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// The built-in authorities, and the extra ones. The machine's own store is not asked: it may be empty or missing.
 ///
 /// # Errors
 ///
-/// If the extra ones are not certificates.
-pub fn authorities(extra_pem: Option<&[u8]>) -> Result<Vec<Certificate>, TransportError> {
-    let mut all = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-        .iter()
-        .map(|der| Certificate::from_der(der))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(TransportError::Client)?;
+/// If the extra ones are not PEM, or there are none.
+pub fn authorities(extra_pem: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+    let mut all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec();
     if let Some(pem) = extra_pem {
-        let extra = Certificate::from_pem_bundle(pem).map_err(TransportError::ExtraCa)?;
+        let extra = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(TransportError::ExtraCa)?;
         if extra.is_empty() {
             return Err(TransportError::NoExtraCa);
         }

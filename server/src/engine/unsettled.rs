@@ -3,6 +3,9 @@
 //! The sweeper asks before it writes a transition: results are judged by when their attempt ended, so one that may
 //! have ended before the boundary must be settled first (T3). An attempt counts from its start, since how it ends
 //! is known only later.
+//!
+//! One whose result the database refuses is set aside: it takes a place still, so that what is kept of them is bounded, and
+//! nobody waits for it any more, or it would hold up the sweepers of all processes.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -20,8 +23,14 @@ const ENDED: usize = 2_048;
 #[derive(Debug)]
 pub struct Unsettled {
     most: usize,
-    started: Mutex<BTreeSet<(Timestamp, DeliveryKey)>>,
+    attempts: Mutex<Attempts>,
     settled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    started: BTreeSet<(Timestamp, DeliveryKey)>,
+    aside: usize,
 }
 
 impl Unsettled {
@@ -29,33 +38,47 @@ impl Unsettled {
     pub fn new(places: usize) -> Self {
         Self {
             most: places + ENDED,
-            started: Mutex::default(),
+            attempts: Mutex::default(),
             settled: Notify::new(),
         }
     }
 
     /// An attempt starts.
     pub fn start(&self, at: Timestamp, key: DeliveryKey) {
-        self.lock().insert((at, key));
+        self.lock().started.insert((at, key));
     }
 
     /// Its result is committed, or will never be.
     pub fn settle(&self, attempts: impl Iterator<Item = (Timestamp, DeliveryKey)>) {
-        let mut started = self.lock();
+        let mut all = self.lock();
         for attempt in attempts {
-            started.remove(&attempt);
+            all.started.remove(&attempt);
         }
         self.settled.notify_waiters();
     }
 
+    /// The database refuses its result.
+    pub fn set_aside(&self, attempt: (Timestamp, DeliveryKey)) {
+        let mut all = self.lock();
+        all.aside += usize::from(all.started.remove(&attempt));
+        self.settled.notify_waiters();
+    }
+
+    /// So many of those that were set aside are settled, or will never be.
+    pub fn bring_back(&self, attempts: usize) {
+        let mut all = self.lock();
+        all.aside = all.aside.saturating_sub(attempts);
+    }
+
     /// Every attempt that ended before this moment is settled; at most `now`.
     pub fn settled_through(&self, now: Timestamp) -> Timestamp {
-        self.lock().first().map_or(now, |(at, _)| now.min(*at))
+        self.lock().started.first().map_or(now, |(at, _)| now.min(*at))
     }
 
     /// Whether an attempt for the webhook started before `boundary` and is not settled.
     pub fn has(&self, webhook: WebhookId, boundary: Timestamp) -> bool {
         self.lock()
+            .started
             .iter()
             .take_while(|(at, _)| *at < boundary)
             .any(|(_, key)| key.webhook == webhook)
@@ -63,7 +86,8 @@ impl Unsettled {
 
     /// Whether there are so many that no other is to start.
     pub fn is_full(&self) -> bool {
-        self.lock().len() >= self.most
+        let all = self.lock();
+        all.started.len() + all.aside >= self.most
     }
 
     /// Told when something was settled.
@@ -71,8 +95,8 @@ impl Unsettled {
         &self.settled
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<(Timestamp, DeliveryKey)>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,6 +105,15 @@ mod tests {
     use super::*;
     use crate::model::ids::{EventId, Lane};
 
+    fn key(at: Timestamp) -> DeliveryKey {
+        DeliveryKey {
+            lane: Lane(0),
+            webhook: WebhookId::new(at),
+            event: EventId::new(at),
+            generation: 0,
+        }
+    }
+
     #[test]
     fn so_many_are_unsettled_and_no_other_starts_until_one_is_settled() {
         let at = "2026-11-23T00:00:00Z".parse().unwrap();
@@ -88,18 +121,32 @@ mod tests {
         let started: Vec<_> = (0..2 + ENDED)
             .map(|_| {
                 assert!(!unsettled.is_full());
-                let key = DeliveryKey {
-                    lane: Lane(0),
-                    webhook: WebhookId::new(at),
-                    event: EventId::new(at),
-                    generation: 0,
-                };
+                let key = key(at);
                 unsettled.start(at, key);
                 (at, key)
             })
             .collect();
         assert!(unsettled.is_full());
-        unsettled.settle(started.into_iter().take(1));
+        unsettled.settle(started.iter().copied().take(1));
+        assert!(!unsettled.is_full());
+    }
+
+    #[test]
+    fn one_that_is_set_aside_takes_a_place_and_nobody_waits_for_it() {
+        let at: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
+        let later = at + jiff::SignedDuration::from_secs(1);
+        let unsettled = Unsettled::new(2);
+        let started: Vec<_> = (0..2 + ENDED).map(|_| (at, key(at))).collect();
+        for (at, key) in &started {
+            unsettled.start(*at, *key);
+        }
+        assert_eq!(unsettled.settled_through(later), at);
+        assert!(unsettled.has(started[0].1.webhook, later));
+        started.iter().for_each(|attempt| unsettled.set_aside(*attempt));
+        assert_eq!(unsettled.settled_through(later), later);
+        assert!(!unsettled.has(started[0].1.webhook, later));
+        assert!(unsettled.is_full());
+        unsettled.bring_back(1);
         assert!(!unsettled.is_full());
     }
 }

@@ -72,9 +72,10 @@ pub fn optional_text(value: &str, max: usize) -> Result<(), OutOfBounds> {
     Ok(())
 }
 
-/// The user name of basic credentials (W11): what `user:password` can carry.
+/// The user name of basic credentials (W11): what `user:password` can carry. May be empty, as in RFC 7617: receivers
+/// that go by a token take it as the password alone.
 pub fn auth_user(value: &str) -> Result<(), OutOfBounds> {
-    text(value, CREDENTIAL_CHARS)?;
+    optional_text(value, CREDENTIAL_CHARS)?;
     if value.contains(':') {
         Err(OutOfBounds::Colon)
     } else {
@@ -131,7 +132,9 @@ mod tests {
     #[test]
     fn w11_a_user_name_ends_at_its_colon_and_a_password_does_not() {
         assert_eq!(auth_user("a:b"), Err(OutOfBounds::Colon));
-        assert_eq!(auth_user(""), Err(OutOfBounds::Empty));
+        assert_eq!(auth_user(""), Ok(()));
+        assert_eq!(auth_user(&"x".repeat(255)), Ok(()));
+        assert_eq!(auth_user(&"x".repeat(256)), Err(OutOfBounds::Characters(255)));
         assert_eq!(auth_password("a:b"), Ok(()));
         assert_eq!(auth_password(""), Ok(()));
         assert_eq!(auth_password(&"x".repeat(256)), Err(OutOfBounds::Characters(255)));

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::after;
-use super::payload::{embedded, json};
+use super::payload::{Object, embedded};
 use crate::model::notice::{Notice, NoticeKind};
 use crate::model::webhook::{Webhook, WebhookType};
 
@@ -74,18 +73,6 @@ pub fn message(kind: NoticeKind) -> &'static str {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    version: &'static str,
-    notice_id: String,
-    kind: &'static str,
-    at: String,
-    message: &'static str,
-    data: &'a RawValue,
-    webhook: About<'a>,
-}
-
 /// Without the subscription URL: it may carry a secret of its user's, and the API tells it to those who may see it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,26 +89,27 @@ struct About<'a> {
 
 /// The body of a notice about a webhook: ids are strings, moments as the API writes them.
 pub fn render(notice: &Notice, webhook: &Webhook) -> Vec<u8> {
-    json(&Body {
-        version: VERSION,
-        notice_id: notice.id.to_string(),
-        kind: name(notice.kind),
-        at: format!("{:.3}", notice.at),
-        message: message(notice.kind),
-        data: embedded(Some(&notice.data)),
-        webhook: About {
-            number: webhook.number.to_string(),
-            kind: match webhook.kind() {
-                WebhookType::General => "GENERAL",
-                WebhookType::Application => "APPLICATION",
-            },
-            name: webhook.name.as_deref(),
-            company_id: webhook.company.to_string(),
-            user_id: webhook.user.to_string(),
-            owner_id: webhook.owner.to_string(),
-            app_id: webhook.app.as_ref().map(|app| app.as_str()),
+    let about = About {
+        number: webhook.number.to_string(),
+        kind: match webhook.kind() {
+            WebhookType::General => "GENERAL",
+            WebhookType::Application => "APPLICATION",
         },
-    })
+        name: webhook.name.as_deref(),
+        company_id: webhook.company.to_string(),
+        user_id: webhook.user.to_string(),
+        owner_id: webhook.owner.to_string(),
+        app_id: webhook.app.as_ref().map(|app| app.as_str()),
+    };
+    Object::new()
+        .value("version", VERSION)
+        .value("noticeId", &notice.id.to_string())
+        .value("kind", name(notice.kind))
+        .value("at", &format!("{:.3}", notice.at))
+        .value("message", message(notice.kind))
+        .json("data", embedded(Some(&notice.data)).as_bytes())
+        .value("webhook", &about)
+        .end()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! for digit. Does not filter what a user may see within an object: the platform publishes what may be sent.
 
 mod difference;
+mod object;
+pub(super) mod parts;
 mod v1;
 mod v2;
 
@@ -12,8 +14,9 @@ mod v2;
 mod tests;
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
+
+pub(super) use self::object::Object;
 
 use crate::config::policy::PolicySettings;
 use crate::model::event::{ChangeSource, Event};
@@ -36,25 +39,20 @@ pub struct Recipient {
 /// The body of attempt `attempt` (1 is the first try) of `event` to a webhook.
 pub fn render(event: &Event, to: &Recipient, attempt: u8, settings: &PolicySettings) -> Vec<u8> {
     match to.version {
-        PayloadVersion::V1 => json(&v1::Payload::new(event, to, attempt, settings)),
-        PayloadVersion::V2 => json(&v2::Payload::new(event, to, attempt, settings)),
+        PayloadVersion::V1 => v1::render(event, to, attempt, settings),
+        PayloadVersion::V2 => v2::render(event, to, attempt, settings),
     }
-}
-
-pub(super) fn json(payload: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(payload)
-        .expect("every key is a string, and nothing in a payload can refuse to serialise")
 }
 
 /// A JSON text as it came; a missing one is null. What is stored is valid by construction; were it not, null
 /// keeps the payload whole.
-pub(super) fn embedded(text: Option<&str>) -> &RawValue {
-    text.and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or(RawValue::NULL)
+pub(super) fn embedded(text: Option<&str>) -> &str {
+    text.filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+        .unwrap_or("null")
 }
 
 /// The object's state after the event: none once it is deleted (E4).
-fn state_after(event: &Event) -> &RawValue {
+fn state_after(event: &Event) -> &str {
     embedded(
         event
             .data
@@ -64,7 +62,7 @@ fn state_after(event: &Event) -> &RawValue {
 }
 
 /// The object's whole state before the event: none before it is created (E4).
-fn state_before(event: &Event) -> &RawValue {
+fn state_before(event: &Event) -> &str {
     embedded(
         event
             .previous

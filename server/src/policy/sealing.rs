@@ -20,6 +20,7 @@ mod tests;
 use std::fmt;
 
 use secrecy::zeroize::Zeroizing;
+use subtle::ConstantTimeEq;
 
 pub use self::credentials::BasicAuth;
 pub use self::key::InvalidKey;
@@ -142,6 +143,20 @@ impl Keyring {
         SigningSecret::from_bytes(bytes.to_vec()).map_err(|_| OpenError::Damaged)
     }
 
+    /// What shows later whether a value is the same, to whoever has the first key, and tells nobody else anything: for what
+    /// is compared and not kept.
+    pub fn fingerprint(&self, value: &[u8]) -> Vec<u8> {
+        let (id, key) = self.sealing();
+        [&id.prefix()[..], &key.mac(value)].concat()
+    }
+
+    /// Whether a fingerprint is this value's.
+    pub fn is_of(&self, fingerprint: &[u8], value: &[u8]) -> Result<bool, OpenError> {
+        let mac = fingerprint.get(PREFIX_LENGTH..).ok_or(OpenError::Damaged)?;
+        let expected = self.key_of(fingerprint)?.mac(value);
+        Ok(expected[..].ct_eq(mac).into())
+    }
+
     /// The value sealed anew under the first key; `None` if it is sealed under that already.
     pub fn reseal(
         &self,
@@ -170,10 +185,13 @@ impl Keyring {
         field: Field,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let id = key_of(&sealed.0)?;
+        self.key_of(&sealed.0)?.open(sealed, &bound_to(webhook, field))
+    }
+
+    fn key_of(&self, sealed: &[u8]) -> Result<&SealingKey, OpenError> {
+        let id = key_of(sealed)?;
         let key = self.keys.iter().find(|(known, _)| *known == id);
-        let (_, key) = key.ok_or(OpenError::OtherKey(id))?;
-        key.open(sealed, &bound_to(webhook, field))
+        key.map(|(_, key)| key).ok_or(OpenError::OtherKey(id))
     }
 }
 

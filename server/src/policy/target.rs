@@ -44,8 +44,11 @@ pub enum UrlRefusal {
     /// Credentials belong in the fields that are stored encrypted (W11).
     #[error("credentials must not stand in the URL: give them as httpAuthUser and httpAuthPassword")]
     Credentials,
-    /// A host that no DNS name can be: an empty label, or one that is too long.
-    #[error("the host is no name that could be looked up")]
+    /// A host that cannot be looked up: an empty or too long label, one with other characters, or a hyphen before it.
+    #[error(
+        "the host name cannot be looked up: between its dots it must have 1 to 63 letters, digits, hyphens or \
+         underscores, not beginning with a hyphen, and 253 characters in all"
+    )]
     NoName,
     /// A URL that the HTTP client, which has a parser of its own, cannot read, or reads as another.
     #[error("no request can be made of this URL")]

@@ -14,26 +14,19 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::event_row::{EventRow, event_columns};
-use super::sql::{At, MaybeAt, Time, maybe_timestamp, statement, time, timestamp, unknown};
+use super::sql::{At, MaybeAt, Rows, Time, maybe_timestamp, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use crate::model::delivery::{DeliveryReason, DeliveryStatus, Lease, Leased};
 use crate::model::event::Event;
 use crate::model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId};
 
-/// One lane, webhook by webhook; a second claimer skips what the first has locked.
-///
-/// The arrays are asked for, so that the planner does not see how long they are: a plan for few webhooks looks cheaper than
-/// the one for any number, each claim would be planned anew, and planning looks at every day of events that is kept.
-const CLAIM: &str = concat!(
-    "\
-with picked as (
-    select d.webhook, d.event, d.generation, d.event_at
-    from unnest((select $2::uuid[]), (select $3::int[])) as w(webhook, room)
-    cross join lateral (
-        select webhook, event, generation, event_at from deliveries
-        where lane = $1 and webhook = w.webhook and vis_at > '-infinity' and vis_at <= $4
-        order by vis_at limit w.room for update skip locked
-    ) d
+/// The statement that takes what `picked` names of one lane.
+macro_rules! claim {
+    ($picked:literal) => {
+        concat!(
+            "with picked as (",
+            $picked,
+            "
 ), weighed as (
     select p.webhook, p.event, p.generation,
            sum(coalesce(octet_length(e.data), 0) + coalesce(octet_length(e.previous), 0)) over (rows unbounded preceding)
@@ -46,11 +39,45 @@ with picked as (
     returning d.lane, d.webhook, d.event, d.generation, d.company, d.number, d.created_at, d.event_at, d.due_at, d.token
 )
 select t.webhook, t.event, t.generation, t.company, t.number, t.created_at, t.due_at, t.token, ",
-    event_columns!(),
-    "
+            event_columns!(),
+            "
 from taken t join events e on e.lane = $1 and e.id = t.event and e.accepted_at = t.event_at
 order by t.due_at"
+        )
+    };
+}
+
+/// One lane, webhook by webhook; a second claimer skips what the first has locked.
+///
+/// The arrays are asked for, so that the planner does not see how long they are: a plan for few webhooks looks cheaper than
+/// the one for any number, each claim would be planned anew, and planning looks at every day of events that is kept.
+const CLAIM: &str = claim!(
+    "
+    select d.webhook, d.event, d.generation, d.event_at
+    from unnest((select $2::uuid[]), (select $3::int[])) as w(webhook, room)
+    cross join lateral (
+        select webhook, event, generation, event_at from deliveries
+        where lane = $1 and webhook = w.webhook and vis_at > '-infinity' and vis_at <= $4
+        order by vis_at limit w.room for update skip locked
+    ) d"
 );
+
+/// One delivery, by its key.
+const CLAIM_ONE: &str = claim!(
+    "
+    select webhook, event, generation, event_at from deliveries
+    where lane = $1 and webhook = $2 and event = $3 and generation = $8 and vis_at <= $4 for update skip locked"
+);
+
+/// Keys alone, of what a claim would take.
+const VISIBLE: &str = "\
+select event, generation from deliveries
+where lane = $1 and webhook = $2 and vis_at > '-infinity' and vis_at <= $3 order by vis_at limit $4";
+
+/// Reads nothing but the queue: it is for a delivery whose event cannot be read.
+const PUT_BACK: &str = "\
+update deliveries as d set owner = null, vis_at = $5, token = d.token + 1
+where d.lane = $1 and d.webhook = $2 and d.event = $3 and d.generation = $4 and d.vis_at <= $6";
 
 /// When each of these webhooks has its next row visible.
 const NEXT: &str = "\
@@ -140,6 +167,14 @@ struct ClaimedRow {
 }
 
 #[derive(QueryableByName)]
+struct KeyRow {
+    #[diesel(sql_type = SqlUuid)]
+    event: Uuid,
+    #[diesel(sql_type = Integer)]
+    generation: i32,
+}
+
+#[derive(QueryableByName)]
 struct NextRow {
     #[diesel(sql_type = SqlUuid)]
     webhook: Uuid,
@@ -172,7 +207,8 @@ struct OrdinalRow {
 
 /// Takes what is visible at `now` of these webhooks of one lane, each up to its room, until `lease_until`.
 ///
-/// Together their payloads have `most_bytes`, and the last of them may go past it: there is always one, however large.
+/// Together their payloads have `most_bytes`, and the last of them may go past it: there is always one, however large. What
+/// cannot be read is taken with the others, and left to its lease's end.
 pub async fn claim(
     conn: &mut Conn,
     lane: Lane,
@@ -181,7 +217,7 @@ pub async fn claim(
     node: NodeId,
     lease_until: Timestamp,
     most_bytes: usize,
-) -> Result<Vec<(Leased, Event)>, StoreError> {
+) -> Result<Rows<(Leased, Event), DeliveryKey>, StoreError> {
     let rows: Vec<ClaimedRow> = statement(CLAIM)
         .bind::<Integer, _>(lane.0)
         .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
@@ -192,28 +228,99 @@ pub async fn claim(
         .bind::<BigInt, _>(i64::try_from(most_bytes.max(1)).unwrap_or(i64::MAX))
         .load(conn)
         .await?;
-    rows.into_iter()
-        .map(|row| {
-            let leased = Leased {
-                key: DeliveryKey {
-                    lane,
-                    webhook: WebhookId(row.webhook),
-                    event: EventId(row.event),
-                    generation: row.generation,
-                },
-                company: CompanyId::new(row.company)
-                    .map_err(|_| unknown("deliveries", "company", row.company))?,
-                attempt: u8::try_from(row.number).map_err(|_| unknown("deliveries", "number", row.number))?,
-                due_at: timestamp(row.due_at),
-                created_at: timestamp(row.created_at),
-                lease: Lease {
-                    token: row.token,
-                    until: lease_until,
-                },
-            };
-            Ok((leased, Event::try_from(row.event_row)?))
-        })
-        .collect()
+    Ok(held(lane, lease_until, rows))
+}
+
+/// As [`claim`], of one delivery if it is visible.
+pub async fn claim_one(
+    conn: &mut Conn,
+    key: &DeliveryKey,
+    now: Timestamp,
+    node: NodeId,
+    lease_until: Timestamp,
+) -> Result<Rows<(Leased, Event), DeliveryKey>, StoreError> {
+    let rows: Vec<ClaimedRow> = statement(CLAIM_ONE)
+        .bind::<Integer, _>(key.lane.0)
+        .bind::<SqlUuid, _>(key.webhook.0)
+        .bind::<SqlUuid, _>(key.event.0)
+        .bind::<At, _>(time(now))
+        .bind::<BigInt, _>(node.0)
+        .bind::<At, _>(time(lease_until))
+        .bind::<BigInt, _>(1)
+        .bind::<Integer, _>(key.generation)
+        .load(conn)
+        .await?;
+    Ok(held(key.lane, lease_until, rows))
+}
+
+fn held(lane: Lane, lease_until: Timestamp, rows: Vec<ClaimedRow>) -> Rows<(Leased, Event), DeliveryKey> {
+    let held = |key: DeliveryKey, row: ClaimedRow| {
+        let leased = Leased {
+            key,
+            company: CompanyId::new(row.company)
+                .map_err(|_| unknown("deliveries", "company", row.company))?,
+            attempt: u8::try_from(row.number).map_err(|_| unknown("deliveries", "number", row.number))?,
+            due_at: timestamp(row.due_at),
+            created_at: timestamp(row.created_at),
+            lease: Lease {
+                token: row.token,
+                until: lease_until,
+            },
+        };
+        Ok((leased, Event::try_from(row.event_row)?))
+    };
+    let rows = rows.into_iter().map(|row| {
+        let key = DeliveryKey {
+            lane,
+            webhook: WebhookId(row.webhook),
+            event: EventId(row.event),
+            generation: row.generation,
+        };
+        (key, held(key, row))
+    });
+    rows.collect()
+}
+
+/// The first deliveries of a webhook that are visible at `now`, at most so many, without what they deliver.
+pub async fn visible(
+    conn: &mut Conn,
+    (lane, webhook): (Lane, WebhookId),
+    now: Timestamp,
+    most: i32,
+) -> Result<Vec<DeliveryKey>, StoreError> {
+    let rows: Vec<KeyRow> = statement(VISIBLE)
+        .bind::<Integer, _>(lane.0)
+        .bind::<SqlUuid, _>(webhook.0)
+        .bind::<At, _>(time(now))
+        .bind::<BigInt, _>(i64::from(most))
+        .load(conn)
+        .await?;
+    let key = |row: KeyRow| DeliveryKey {
+        lane,
+        webhook,
+        event: EventId(row.event),
+        generation: row.generation,
+    };
+    Ok(rows.into_iter().map(key).collect())
+}
+
+/// Puts a delivery back until `until` that is visible at `now`, without reading what it delivers.
+pub async fn put_back(
+    conn: &mut Conn,
+    key: &DeliveryKey,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    statement(PUT_BACK)
+        .bind::<Integer, _>(key.lane.0)
+        .bind::<SqlUuid, _>(key.webhook.0)
+        .bind::<SqlUuid, _>(key.event.0)
+        .bind::<Integer, _>(key.generation)
+        .bind::<At, _>(time(until))
+        .bind::<At, _>(time(now))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// When each webhook has its next row visible; one without open rows is left out.

@@ -29,7 +29,7 @@ pub enum Placement {
 
 /// Every table, in the order in which they are placed: one that a foreign key refers to comes before the one that has it.
 /// Partitions follow their table.
-pub const TABLES: [(&str, Placement); 17] = [
+pub const TABLES: [(&str, Placement); 18] = [
     ("settings", Placement::Coordinator),
     ("nodes", Placement::Coordinator),
     ("changes", Placement::Coordinator),
@@ -47,6 +47,7 @@ pub const TABLES: [(&str, Placement); 17] = [
     ("notice_queues", Placement::ByLane),
     ("tallies", Placement::ByLane),
     ("replays", Placement::ByLane),
+    ("creations", Placement::ByLane),
 ];
 
 /// The table beside whose shards those of all others lie.

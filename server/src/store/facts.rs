@@ -26,7 +26,8 @@ with gone as (
 delete from notices n using gone g where n.lane = g.lane and n.webhook = g.id";
 
 const FORGET_KEYS: &str = "\
-with replayed as (delete from replays where expires_at <= $1)
+with replayed as (delete from replays where expires_at <= $1),
+created as (delete from creations where expires_at <= $1)
 delete from idempotency where expires_at <= $1";
 
 /// The key of the number of lanes, pinned by the first migration.
@@ -71,7 +72,7 @@ pub async fn forget_webhooks(
     Ok(())
 }
 
-/// Deletes idempotency keys that have expired at `now`: of publishing (E1) and of replays (D12).
+/// Deletes idempotency keys that have expired at `now`: of publishing (E1), of replays (D12) and of creations.
 pub async fn forget_keys(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
     statement(FORGET_KEYS)
         .bind::<At, _>(time(now))

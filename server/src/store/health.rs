@@ -11,7 +11,9 @@ use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::sql::{At, Ats, MaybeAt, Time, maybe_time, maybe_timestamp, statement, time, timestamp, unknown};
+use super::sql::{
+    At, Ats, MaybeAt, Rows, Time, maybe_time, maybe_timestamp, statement, time, timestamp, unknown,
+};
 use super::webhook_row::{WebhookRow, webhook_columns};
 use super::{Conn, StoreError};
 use crate::model::health::{Health, Standing};
@@ -142,7 +144,8 @@ const DUE: &str = "\
 select lane, webhook, next_transition_at as at from webhook_health
 where next_transition_at <= $1 order by next_transition_at limit $2";
 
-const NEXT_DUE: &str = "select min(next_transition_at) as at from webhook_health";
+const NEXT_DUE: &str =
+    "select min(next_transition_at) as at from webhook_health where next_transition_at > $1";
 
 /// The last success of each webhook between two moments; history knows what health never wrote.
 const LAST_SUCCESS: &str = "\
@@ -226,26 +229,40 @@ pub struct Locked {
     pub health: Health,
 }
 
-/// The webhooks with their health, as committed; one that does not exist is missing.
+/// The webhooks with their health, as committed; one that does not exist is missing. One that cannot be read fails all.
 pub async fn read(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
 ) -> Result<Vec<(Webhook, Health)>, StoreError> {
+    let rows = read_each(conn, webhooks).await?;
+    match rows.bad.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(rows.good),
+    }
+}
+
+/// As [`read`], but one that cannot be read is named beside the others.
+pub async fn read_each(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+) -> Result<Rows<(Webhook, Health), (Lane, WebhookId)>, StoreError> {
     let (lanes, ids) = keys(webhooks);
     let rows: Vec<StateRow> = statement(READ)
         .bind::<Array<Integer>, _>(lanes)
         .bind::<Array<SqlUuid>, _>(ids)
         .load(conn)
         .await?;
-    rows.into_iter()
-        .map(|row| {
-            let webhook = Webhook::try_from(row.webhook)?;
-            let health = row
-                .health
-                .into_health(webhook.paused_at.is_some(), webhook.removed.is_some());
-            Ok((webhook, health))
-        })
-        .collect()
+    let state = |row: StateRow| {
+        let webhook = Webhook::try_from(row.webhook)?;
+        let health = row
+            .health
+            .into_health(webhook.paused_at.is_some(), webhook.removed.is_some());
+        Ok((webhook, health))
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.webhook.key(), state(row)))
+        .collect())
 }
 
 /// Locks the health rows of these webhooks, in id order, until the transaction ends.
@@ -389,11 +406,10 @@ pub async fn due(
         .collect())
 }
 
-/// When the next transition by time is due, of all webhooks.
-pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
-    Ok(maybe_timestamp(
-        statement(NEXT_DUE).get_result::<NextRow>(conn).await?.at,
-    ))
+/// When the next transition by time is due after `now`, of all webhooks.
+pub async fn next_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let next = statement(NEXT_DUE).bind::<At, _>(time(now));
+    Ok(maybe_timestamp(next.get_result::<NextRow>(conn).await?.at))
 }
 
 /// Which of these webhooks have a window open, as committed.

@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
 use super::deliveries::DeliveryPlace;
-use super::sql::{At, Time, statement, time, timestamp, unknown};
+use super::sql::{At, Rows, Time, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use crate::model::access::WebhookScope;
 use crate::model::ids::{CompanyId, DeliveryKey, EventId, Lane, UserId, WebhookId};
@@ -91,6 +91,13 @@ struct EndedRow {
 }
 
 impl OwnerRow {
+    /// The belonging of each, under the place of its scope.
+    fn read(rows: Vec<Self>) -> Rows<(usize, Belonging), WebhookId> {
+        let rows = rows.into_iter();
+        rows.map(|row| (WebhookId(row.id), row.into_belonging()))
+            .collect()
+    }
+
     fn into_belonging(self) -> Result<(usize, Belonging), StoreError> {
         let app = self
             .app
@@ -108,14 +115,14 @@ impl OwnerRow {
     }
 }
 
-/// The webhooks that each of these scopes reaches, at most `most` of each, with the place of the scope. A scope that
+/// The webhooks that each of these scopes reaches, those that can be read, at most `most` of each, with the place of the scope. A scope that
 /// names no company reaches none here.
 pub async fn of_scopes(
     conn: &mut Conn,
     scopes: &[(usize, &WebhookScope)],
     removed_since: Timestamp,
     most: i64,
-) -> Result<Vec<(usize, Belonging)>, StoreError> {
+) -> Result<Rows<(usize, Belonging), WebhookId>, StoreError> {
     let (mut places, mut lanes, mut companies) = (Vec::new(), Vec::new(), Vec::new());
     let (mut users, mut apps, mut app_users) = (Vec::new(), Vec::new(), Vec::new());
     for (place, scope) in scopes {
@@ -144,14 +151,14 @@ pub async fn of_scopes(
         .bind::<BigInt, _>(most)
         .load(conn)
         .await?;
-    rows.into_iter().map(OwnerRow::into_belonging).collect()
+    Ok(OwnerRow::read(rows))
 }
 
 /// The webhooks of these ids, with the place of each.
 pub async fn named(
     conn: &mut Conn,
     webhooks: &[(usize, (Lane, WebhookId))],
-) -> Result<Vec<(usize, Belonging)>, StoreError> {
+) -> Result<Rows<(usize, Belonging), WebhookId>, StoreError> {
     let place = |place: &usize| i32::try_from(*place).unwrap_or(i32::MAX);
     let rows: Vec<OwnerRow> = statement(NAMED)
         .bind::<Array<Integer>, _>(webhooks.iter().map(|(at, _)| place(at)).collect::<Vec<_>>())
@@ -159,7 +166,7 @@ pub async fn named(
         .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(_, key)| key.1.0).collect::<Vec<_>>())
         .load(conn)
         .await?;
-    rows.into_iter().map(OwnerRow::into_belonging).collect()
+    Ok(OwnerRow::read(rows))
 }
 
 /// The last attempts of these webhooks that ended at or after `since`: at most so many of each, and so many in all;

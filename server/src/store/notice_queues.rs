@@ -11,10 +11,10 @@ use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
 use super::notices::NoticeRow;
-use super::sql::{At, MaybeAt, Time, maybe_time, maybe_timestamp, statement, time, unknown};
+use super::sql::{At, MaybeAt, Rows, Time, maybe_time, maybe_timestamp, statement, time};
 use super::webhook_row::{WebhookRow, webhook_columns};
 use super::{Conn, StoreError};
-use crate::model::ids::{Lane, WebhookId};
+use crate::model::ids::{Lane, NoticeId, WebhookId};
 use crate::model::notice::Notice;
 use crate::model::webhook::Webhook;
 
@@ -71,6 +71,21 @@ pub struct Claimed {
     pub token: i64,
 }
 
+/// The head of a queue that a process has under lease and cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The webhook whose queue it is.
+    pub webhook: (Lane, WebhookId),
+    /// The notice.
+    pub notice: NoticeId,
+    /// When its transition happened.
+    pub at: Timestamp,
+    /// How many attempts of the notice have failed.
+    pub attempts: u32,
+    /// Names the lease.
+    pub token: i64,
+}
+
 /// What becomes of a notice that was claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
@@ -106,16 +121,24 @@ struct CountRow {
     count: i64,
 }
 
-impl TryFrom<ClaimedRow> for Claimed {
-    type Error = StoreError;
+impl ClaimedRow {
+    fn head(&self) -> Head {
+        let (webhook, notice, at) = self.notice.key();
+        Head {
+            webhook,
+            notice,
+            at,
+            attempts: u32::try_from(self.attempts).unwrap_or(0),
+            token: self.token,
+        }
+    }
 
-    fn try_from(row: ClaimedRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            notice: row.notice.try_into()?,
-            webhook: row.webhook.try_into()?,
-            attempts: u32::try_from(row.attempts)
-                .map_err(|_| unknown("notice_queues", "attempts", row.attempts))?,
-            token: row.token,
+    fn read(self, head: &Head) -> Result<Claimed, StoreError> {
+        Ok(Claimed {
+            notice: self.notice.try_into()?,
+            webhook: self.webhook.try_into()?,
+            attempts: head.attempts,
+            token: head.token,
         })
     }
 }
@@ -126,14 +149,18 @@ pub async fn claim(
     now: Timestamp,
     lease_until: Timestamp,
     limit: i64,
-) -> Result<Vec<Claimed>, StoreError> {
+) -> Result<Rows<Claimed, Head>, StoreError> {
     let rows: Vec<ClaimedRow> = statement(CLAIM)
         .bind::<At, _>(time(now))
         .bind::<BigInt, _>(limit)
         .bind::<At, _>(time(lease_until))
         .load(conn)
         .await?;
-    rows.into_iter().map(Claimed::try_from).collect()
+    let read = |row: ClaimedRow| {
+        let head = row.head();
+        (head, row.read(&head))
+    };
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// Moves the queues on, where the lease still holds; answers how many that were.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::compose::Composed;
 use super::page::{Direction, Slice, Window};
 use super::reach::{Cutoffs, readable, within};
-use super::sql::{At, Time, statement, time, timestamp, unknown};
+use super::sql::{At, Rows, Time, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use crate::model::access::WebhookScope;
 use crate::model::ids::{CompanyId, Lane, NoticeId, WebhookId};
@@ -80,6 +80,14 @@ struct CountRow {
     count: i64,
 }
 
+impl NoticeRow {
+    /// Which notice about which webhook of what moment, whatever else it holds.
+    pub(super) fn key(&self) -> ((Lane, WebhookId), NoticeId, Timestamp) {
+        let webhook = (Lane(self.lane), WebhookId(self.webhook));
+        (webhook, NoticeId(self.id), timestamp(self.at))
+    }
+}
+
 impl TryFrom<NoticeRow> for Notice {
     type Error = StoreError;
 
@@ -133,13 +141,14 @@ pub async fn count(conn: &mut Conn, query: &NoticeQuery) -> Result<i64, StoreErr
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)
 }
 
-/// The last notices of each of these webhooks whose transition happened at or after `since`; oldest first.
+/// The last notices of each of these webhooks whose transition happened at or after `since`; oldest first. One that cannot
+/// be read is named by its webhook.
 pub async fn last_of_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
     since: Timestamp,
     most: i64,
-) -> Result<Vec<Notice>, StoreError> {
+) -> Result<Rows<Notice, WebhookId>, StoreError> {
     let (lanes, ids): (Vec<i32>, Vec<Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     let rows: Vec<NoticeRow> = statement(LAST_OF_EACH)
         .bind::<Array<Integer>, _>(lanes)
@@ -148,7 +157,8 @@ pub async fn last_of_each(
         .bind::<BigInt, _>(most)
         .load(conn)
         .await?;
-    rows.into_iter().map(Notice::try_from).collect()
+    let rows = rows.into_iter();
+    Ok(rows.map(|row| (WebhookId(row.webhook), row.try_into())).collect())
 }
 
 /// The notices of these ids about webhooks that the scope reaches.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::sql::statement;
+use super::sql::{At, Rows, statement, time};
 use super::{Conn, StoreError};
 
 /// The partitioned tables, and the column whose day decides.
@@ -27,8 +27,7 @@ order by c.relname";
 
 /// A day is referred to while a delivery of one of its events is open.
 const REFERRED: &str = "\
-select d.name from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as d(name, starts, ends)
-where exists (select from deliveries where event_at >= d.starts and event_at < d.ends)";
+select 'deliveries' as name where exists (select from deliveries where event_at >= $1 and event_at < $2)";
 
 #[derive(QueryableByName)]
 struct NameRow {
@@ -100,63 +99,53 @@ pub async fn days_ahead(conn: &mut Conn, today: Date) -> Result<usize, StoreErro
     Ok(days.take_while(is_whole).count())
 }
 
-/// Drops the partitions of days before `keep_from`, except of events that open deliveries refer to; answers which.
+/// Drops the partitions of days before `keep_from`, except of events that open deliveries refer to; answers which, and
+/// which could not be dropped.
 ///
-/// Gives up after two seconds of waiting for readers: the next round tries again.
-pub async fn drop_before(conn: &mut Conn, keep_from: Date) -> Result<Vec<String>, StoreError> {
+/// Each in a transaction of its own, so that one which cannot be dropped keeps no other. Gives up on one after two seconds
+/// of waiting for readers: the next round tries again.
+pub async fn drop_before(conn: &mut Conn, keep_from: Date) -> Result<Rows<String, String>, StoreError> {
+    let old = names(conn).await?;
+    let old = old.into_iter().filter_map(|name| Some((day_of(&name)?, name)));
+    let mut dropped = Vec::new();
+    for (day, name) in old.filter(|(day, _)| *day < keep_from) {
+        match drop_one(conn, &name, day).await {
+            Ok(false) => {}
+            Ok(true) => dropped.push((name.clone(), Ok(name))),
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => dropped.push((name, Err(error))),
+        }
+    }
+    Ok(dropped.into_iter().collect())
+}
+
+/// Answers `false` if it is referred to, or gone already.
+async fn drop_one(conn: &mut Conn, name: &str, day: Date) -> Result<bool, StoreError> {
     conn.transaction(async |conn| {
         statement(LOCK).load::<NameRow>(conn).await?;
-        let old: Vec<(String, Date)> = names(conn)
-            .await?
-            .into_iter()
-            .filter_map(|name| Some((day_of(&name)?, name)))
-            .filter(|(day, _)| *day < keep_from)
-            .map(|(day, name)| (name, day))
-            .collect();
-        if old.is_empty() {
-            return Ok(Vec::new());
+        let is_there = names(conn).await?.iter().any(|other| other == name);
+        if !is_there || (name.starts_with("events_") && is_referred(conn, day).await?) {
+            return Ok(false);
         }
-        let referred = referred(conn, &old).await?;
         diesel::sql_query("set local lock_timeout = '2s'")
             .execute(conn)
             .await?;
-        let mut dropped = Vec::new();
-        for (name, _) in old {
-            if !referred.contains(&name) {
-                diesel::sql_query(format!("drop table {name}"))
-                    .execute(conn)
-                    .await?;
-                dropped.push(name);
-            }
-        }
-        Ok(dropped)
+        diesel::sql_query(format!("drop table {name}"))
+            .execute(conn)
+            .await?;
+        Ok(true)
     })
     .await
 }
 
-async fn referred(conn: &mut Conn, old: &[(String, Date)]) -> Result<Vec<String>, StoreError> {
-    let events: Vec<&(String, Date)> = old
-        .iter()
-        .filter(|(name, _)| name.starts_with("events_"))
-        .collect();
-    let next = |day: Date| day.saturating_add(jiff::Span::new().days(1));
+async fn is_referred(conn: &mut Conn, day: Date) -> Result<bool, StoreError> {
+    let next = day.saturating_add(jiff::Span::new().days(1));
     let rows: Vec<NameRow> = statement(REFERRED)
-        .bind::<Array<Text>, _>(events.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())
-        .bind::<super::sql::Ats, _>(
-            events
-                .iter()
-                .map(|(_, day)| super::sql::time(start_of(*day)))
-                .collect::<Vec<_>>(),
-        )
-        .bind::<super::sql::Ats, _>(
-            events
-                .iter()
-                .map(|(_, day)| super::sql::time(start_of(next(*day))))
-                .collect::<Vec<_>>(),
-        )
+        .bind::<At, _>(time(start_of(day)))
+        .bind::<At, _>(time(start_of(next)))
         .load(conn)
         .await?;
-    Ok(rows.into_iter().map(|row| row.name).collect())
+    Ok(!rows.is_empty())
 }
 
 async fn names(conn: &mut Conn) -> Result<Vec<String>, StoreError> {

@@ -2,12 +2,13 @@
 //!
 //! Promises that each transaction removes at most [`BATCH`] webhooks with what belongs to them, that it announces them
 //! in the changes feed, and that an installation goes only in the transaction that removes the last of its webhooks
-//! (W8). So a removal that was cut off carries on when it is asked for again. What is pending for a removed webhook
-//! is the engine's to cancel.
+//! (W8). So a removal that was cut off carries on when it is asked for again. That a webhook which the database refuses to
+//! remove keeps no other, where they are removed [one by one](Pace::OneByOne): it stays, and so does its installation. What
+//! is pending for a removed webhook is the engine's to cancel.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use jiff::Timestamp;
 
 use super::changes::{Mark, announce_in_tx};
@@ -27,8 +28,21 @@ pub struct Removed {
     pub webhooks: usize,
     /// Where the changes feed says so; wait for it after the commit.
     pub mark: Option<Mark>,
-    /// Whether nothing is left to remove.
+    /// Whether nothing is left to remove, but what is refused.
     pub finished: bool,
+    /// Whether nothing was removed because all that is left was refused.
+    stuck: bool,
+    /// What the database refused to remove, and what it said.
+    pub refused: Vec<(WebhookId, String)>,
+}
+
+/// How a batch is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// All of it or nothing.
+    Together,
+    /// Each webhook by itself, in a part of the transaction of its own: several times as slow.
+    OneByOne,
 }
 
 /// Whose webhooks go.
@@ -127,13 +141,46 @@ pub async fn remove_in_tx(
         webhooks: moved.len(),
         mark: announce_in_tx(conn, now, &moved).await?,
         finished: true,
+        ..Removed::default()
     })
+}
+
+/// As [`remove_in_tx`], of each webhook that the database does not refuse to remove.
+async fn remove_each_in_tx(
+    conn: &mut Conn,
+    now: Timestamp,
+    webhooks: &[(Lane, WebhookId)],
+    reason: RemoveReason,
+) -> Result<Removed, StoreError> {
+    let mut all = Removed {
+        finished: true,
+        ..Removed::default()
+    };
+    for webhook in webhooks {
+        let one = conn
+            .transaction(async |conn| remove_in_tx(conn, now, std::slice::from_ref(webhook), reason).await)
+            .await;
+        match one {
+            Ok(removed) => {
+                all.webhooks += removed.webhooks;
+                all.mark = removed.mark.or(all.mark);
+            }
+            Err(error) if error.is_unavailable() || error.is_transient() => return Err(error),
+            Err(error) => all.refused.push((webhook.1, error.to_string())),
+        }
+    }
+    Ok(all)
 }
 
 /// Removes the next batch of the webhooks and installations of whoever leaves.
 ///
 /// An app or user must be marked removed and that committed before, so that no webhook or installation is added.
-pub async fn batch_in_tx(conn: &mut Conn, now: Timestamp, leaving: &Leaving) -> Result<Removed, StoreError> {
+pub async fn batch_in_tx(
+    conn: &mut Conn,
+    now: Timestamp,
+    leaving: &Leaving,
+    pace: Pace,
+) -> Result<Removed, StoreError> {
     match leaving {
         Leaving::Installation(installation) => {
             let stands = installations::lock_row_in_tx(conn, installation).await?;
@@ -142,7 +189,7 @@ pub async fn batch_in_tx(conn: &mut Conn, now: Timestamp, leaving: &Leaving) -> 
             } else {
                 &[]
             };
-            empty(conn, now, None, installed, RemoveReason::AppUninstalled).await
+            empty(conn, now, pace, None, installed, RemoveReason::AppUninstalled).await
         }
         Leaving::App(app) => {
             let rows = statement(INSTALLATIONS_OF_APP)
@@ -150,7 +197,7 @@ pub async fn batch_in_tx(conn: &mut Conn, now: Timestamp, leaving: &Leaving) -> 
                 .bind::<BigInt, _>(BATCH)
                 .load(conn)
                 .await?;
-            all_of(conn, now, None, rows, RemoveReason::AppRemoved).await
+            all_of(conn, now, pace, None, rows, RemoveReason::AppRemoved).await
         }
         Leaving::User(company, user) => {
             let rows = statement(INSTALLATIONS_OF_USER)
@@ -163,6 +210,7 @@ pub async fn batch_in_tx(conn: &mut Conn, now: Timestamp, leaving: &Leaving) -> 
             all_of(
                 conn,
                 now,
+                pace,
                 Some((*company, *user)),
                 rows,
                 RemoveReason::UserRemoved,
@@ -175,6 +223,7 @@ pub async fn batch_in_tx(conn: &mut Conn, now: Timestamp, leaving: &Leaving) -> 
 async fn all_of(
     conn: &mut Conn,
     now: Timestamp,
+    pace: Pace,
     own: Option<(CompanyId, UserId)>,
     rows: Vec<InstallationRow>,
     reason: RemoveReason,
@@ -184,9 +233,9 @@ async fn all_of(
         .into_iter()
         .map(InstallationRow::into_installation)
         .collect::<Result<Vec<_>, _>>()?;
-    let removed = empty(conn, now, own, &installed, reason).await?;
+    let removed = empty(conn, now, pace, own, &installed, reason).await?;
     Ok(Removed {
-        finished: removed.finished && complete,
+        finished: removed.stuck || (removed.finished && complete),
         ..removed
     })
 }
@@ -195,6 +244,7 @@ async fn all_of(
 async fn empty(
     conn: &mut Conn,
     now: Timestamp,
+    pace: Pace,
     own: Option<(CompanyId, UserId)>,
     installed: &[Installation],
     reason: RemoveReason,
@@ -223,15 +273,24 @@ async fn empty(
         .iter()
         .map(|row| (Lane(row.lane), WebhookId(row.id)))
         .collect();
-    let removed = remove_in_tx(conn, now, &webhooks, reason).await?;
-    statement(UNINSTALL)
+    let removed = match pace {
+        Pace::Together => remove_in_tx(conn, now, &webhooks, reason).await?,
+        Pace::OneByOne => remove_each_in_tx(conn, now, &webhooks, reason).await?,
+    };
+    let uninstalled = statement(UNINSTALL)
         .bind::<Array<Integer>, _>(&accounts.lanes)
         .bind::<Array<BigInt>, _>(&accounts.companies)
         .bind::<Array<BigInt>, _>(&accounts.users)
         .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
         .execute(conn)
         .await?;
-    Ok(Removed { finished, ..removed })
+    // A batch that moves nothing is refused as a whole: the next one would be the same.
+    let stuck = !removed.refused.is_empty() && removed.webhooks == 0 && uninstalled == 0;
+    Ok(Removed {
+        finished: finished || stuck,
+        stuck,
+        ..removed
+    })
 }
 
 /// Users, and apps of users, column by column.

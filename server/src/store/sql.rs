@@ -119,6 +119,28 @@ pub fn maybe_timestamp(at: Option<Time>) -> Option<Timestamp> {
     at.map(Time::to_jiff)
 }
 
+/// What was read, row by row: one that cannot be read stands in nobody's way.
+#[derive(Debug)]
+pub struct Rows<T, K> {
+    /// What could be read.
+    pub good: Vec<T>,
+    /// The rows that hold something no version of the server writes, by key, with what it is.
+    pub bad: Vec<(K, StoreError)>,
+}
+
+impl<T, K> FromIterator<(K, Result<T, StoreError>)> for Rows<T, K> {
+    fn from_iter<I: IntoIterator<Item = (K, Result<T, StoreError>)>>(read: I) -> Self {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for (key, row) in read {
+            match row {
+                Ok(row) => good.push(row),
+                Err(error) => bad.push((key, error)),
+            }
+        }
+        Self { good, bad }
+    }
+}
+
 /// A stored code that no version has written, as an error that names where it stands.
 pub fn unknown(table: &'static str, column: &str, value: impl std::fmt::Display) -> StoreError {
     StoreError::Inconsistent {

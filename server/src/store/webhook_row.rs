@@ -66,6 +66,13 @@ pub struct WebhookRow {
     remove_reason: Option<i16>,
 }
 
+impl WebhookRow {
+    /// Whose it is, whatever else it holds.
+    pub fn key(&self) -> (Lane, WebhookId) {
+        (Lane(self.webhook_lane), WebhookId(self.webhook_id))
+    }
+}
+
 impl TryFrom<WebhookRow> for Webhook {
     type Error = StoreError;
 

@@ -9,6 +9,7 @@ use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
 use super::compose::Composed;
+use super::creation_keys::{self, CreationKey, Remembered};
 use super::health::HealthRow;
 use super::installations::{self, Installation};
 use super::reach::{Cutoffs, readable, within};
@@ -103,6 +104,8 @@ impl NewWebhook {
 pub enum Creation {
     /// It is there.
     Created(Box<Webhook>),
+    /// Nothing was made: the key was used before, and this was made then, for the same or for something else.
+    Repeated(Remembered),
     /// As many as allowed are there already (W3).
     LimitReached {
         /// How many live ones there are.
@@ -273,18 +276,32 @@ pub async fn place_in_tx(
     })
 }
 
-/// Creates a webhook if its user or installation stands and its account has fewer live ones than `limit` (W3).
+/// Creates a webhook if its user or installation stands and its account has fewer live ones than `limit` (W3); under a
+/// key only if the key is free. A creation that is refused takes no key.
 pub async fn create_in_tx(
     conn: &mut Conn,
     new: &NewWebhook,
+    key: Option<&CreationKey>,
     limit: i64,
     cutoffs: &Cutoffs,
 ) -> Result<Creation, StoreError> {
     match place_in_tx(conn, &new.account(), limit, cutoffs).await? {
         Place::Free => {}
-        Place::Taken { used } => return Ok(Creation::LimitReached { used }),
+        Place::Taken { used } => {
+            // A call of the same key may have taken the last place while this one waited for its turn.
+            let before = match key {
+                Some(key) => creation_keys::find(conn, key, new.at).await?,
+                None => None,
+            };
+            return Ok(before.map_or(Creation::LimitReached { used }, Creation::Repeated));
+        }
         Place::NoSuchUser => return Ok(Creation::NoSuchUser),
         Place::AppNotInstalled => return Ok(Creation::AppNotInstalled),
+    }
+    if let Some(key) = key
+        && let Some(before) = creation_keys::claim_in_tx(conn, key, new.id, new.at).await?
+    {
+        return Ok(Creation::Repeated(before));
     }
     let number = insert(conn, new).await?;
     Ok(Creation::Created(Box::new(new.numbered(number))))

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::document::{Refused, answer};
+use super::json::Json;
 use super::live;
 use super::view::time;
 use super::{Fake, key};
 
-type Answer = (StatusCode, Json<Value>);
+type Answer = (StatusCode, Json);
 
 pub fn router(fake: Arc<Fake>) -> Router {
     Router::new()
@@ -43,7 +44,7 @@ pub fn router(fake: Arc<Fake>) -> Router {
         .with_state(fake)
 }
 
-async fn graphql(Shared(fake): Shared<Arc<Fake>>, headers: HeaderMap, Json(request): Json<Value>) -> Answer {
+async fn graphql(Shared(fake): Shared<Arc<Fake>>, headers: HeaderMap, Json(request): Json) -> Answer {
     let header = headers.get("authorization").and_then(|value| value.to_str().ok());
     let caller = Caller::of(header, &key(), fake.lock().now);
     let query = request["query"].as_str().unwrap_or_default();
@@ -62,7 +63,7 @@ async fn graphql(Shared(fake): Shared<Arc<Fake>>, headers: HeaderMap, Json(reque
     )
 }
 
-async fn advance(Shared(fake): Shared<Arc<Fake>>, Json(body): Json<Value>) -> Answer {
+async fn advance(Shared(fake): Shared<Arc<Fake>>, Json(body): Json) -> Answer {
     let by = body["by"].as_str().and_then(|text| text.parse::<Span>().ok());
     let by = by.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     match by {
@@ -82,7 +83,7 @@ async fn advance_to_next(Shared(fake): Shared<Arc<Fake>>) -> Answer {
     moment(&fake, fake.advance(wait.unwrap_or(SignedDuration::ZERO)).await)
 }
 
-async fn stalled(Shared(fake): Shared<Arc<Fake>>, Json(body): Json<Value>) -> Answer {
+async fn stalled(Shared(fake): Shared<Arc<Fake>>, Json(body): Json) -> Answer {
     match body["target"].as_str() {
         Some(target) => drop(fake.lock().stalled_targets.insert(target.to_owned())),
         None => drop(fake.lock().stalled.insert(attempt(&body))),

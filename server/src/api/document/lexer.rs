@@ -1,11 +1,12 @@
 //! The tokens of a GraphQL document, as far as bounds need to know them.
 
-/// One token. Numbers, strings and what is no token at all count as [`Token::Other`].
+/// One token. Strings and what is no token at all count as [`Token::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     Open(u8),
     Close(u8),
     Name(&'a str),
+    Number(&'a str),
     Spread,
     Colon,
     At,
@@ -21,6 +22,11 @@ pub(super) struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     pub fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
+    }
+
+    /// Bytes that were passed over.
+    pub fn offset(&self) -> usize {
+        self.at
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -107,11 +113,12 @@ impl<'a> Iterator for Lexer<'a> {
             b if b.is_ascii_digit() || b == b'-' => {
                 self.at += 1;
                 self.skip_while(|byte| is_name(byte) || matches!(byte, b'.' | b'+' | b'-'));
-                Some(Token::Other)
+                // Only ASCII was passed over, so both ends are character boundaries.
+                Some(Token::Number(self.text.get(start..self.at).unwrap_or_default()))
             }
             b if is_name(b) => {
                 self.skip_while(is_name);
-                // Only ASCII was passed over, so both ends are character boundaries.
+                // As with numbers.
                 Some(Token::Name(self.text.get(start..self.at).unwrap_or_default()))
             }
             _ => {

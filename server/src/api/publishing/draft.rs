@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::api::json::Text;
 use crate::api::publishing::{ChangeSource, EventInput};
 use crate::api::scalars::Json;
 use crate::api::user_error::{Path, Problems, UserErrorCode};
@@ -155,7 +156,7 @@ fn merged(
 
 /// A JSON value as the text that is stored; null is none.
 fn json(value: Option<Json>, at: &Path, problems: &mut Problems) -> Option<Arc<str>> {
-    let text = value?.0.to_string();
+    let text = Text(&value?.0).to_string();
     problems.check(at, limits::object(&text))?;
     Some(text.into())
 }

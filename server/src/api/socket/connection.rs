@@ -9,19 +9,21 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
+use async_graphql::Value;
 use futures_util::future::{AbortHandle, BoxFuture, Either, ready};
 use futures_util::stream::{self, Abortable, BoxStream, SelectAll, StreamExt};
-use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
 
-use super::message::{FromClient, FromServer};
+use super::credentials::authorization;
+use super::message::{FromClient, FromServer, pong};
+use super::wire::{Heard, Wire};
 use super::{Close, End};
 use crate::api::auth::authenticate;
 use crate::api::error::{ApiError, ErrorCode};
 use crate::api::http::Endpoint;
 use crate::api::operation::{self, Answer, Posted};
 use crate::api::sockets::Seat;
-use crate::clock::{Clock, DeadlineElapsed};
+use crate::clock::Clock;
 
 /// What an operation has to say: an answer, or that there are no more.
 type Said = (String, Option<Answer>);
@@ -34,6 +36,8 @@ pub(super) struct Connection {
     endpoint: Endpoint,
     clock: Clock,
     seat: Seat,
+    /// The `Authorization` header of the upgrade request.
+    of_upgrade: Option<String>,
     /// The token that was shown, once it was accepted.
     authorization: Option<String>,
     /// Resolves at the token's end; before there is one, when it is too late for one.
@@ -47,7 +51,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub fn new(endpoint: Endpoint, seat: Seat) -> Self {
+    pub fn new(endpoint: Endpoint, seat: Seat, of_upgrade: Option<String>) -> Self {
         let clock = endpoint.services.clock.clone();
         let caps = endpoint.services.sockets.caps;
         let (limit, tick) = (after(&clock, caps.init_within), after(&clock, caps.keep_alive));
@@ -55,6 +59,7 @@ impl Connection {
             endpoint,
             clock,
             seat,
+            of_upgrade,
             authorization: None,
             limit,
             operations: HashMap::new(),
@@ -64,35 +69,32 @@ impl Connection {
         }
     }
 
-    /// Serves until there is a reason to leave.
-    pub async fn serve(mut self, socket: &mut WebSocket) -> End {
+    /// Serves until there is a reason to leave. What was under way has ended then.
+    pub async fn serve(mut self, wire: &mut Wire) -> (End, Seat) {
         let closing = self.endpoint.services.sockets.closing();
         let talk = async {
             loop {
-                if let Err(end) = self.turn(socket).await {
+                if let Err(end) = self.turn(wire).await {
                     return end;
                 }
             }
         };
         // Around everything, so that neither a read nor a write holds up a server that stops.
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             () = closing => Close::new(1001, "The server is stopping").into(),
             end = talk => end,
-        }
+        };
+        (end, self.seat)
     }
 
     /// One thing of all that can happen next.
-    async fn turn(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+    async fn turn(&mut self, wire: &mut Wire) -> Result<(), End> {
         tokio::select! {
             () = &mut self.limit => Err(self.overdue().into()),
-            Some(said) = self.running.next() => self.say(socket, said).await,
-            message = socket.recv() => match message {
-                None | Some(Ok(Message::Close(_))) => Err(End::Gone),
-                Some(Ok(message)) => self.hear(socket, message).await,
-                Some(Err(error)) => Err(unreadable(&error)),
-            },
-            () = &mut self.tick => self.keep_alive(socket).await,
+            Some(said) = self.running.next() => self.say(wire, said).await,
+            heard = wire.hear() => self.hear(wire, heard?).await,
+            () = &mut self.tick => self.keep_alive(wire).await,
         }
     }
 
@@ -103,31 +105,33 @@ impl Connection {
         }
     }
 
-    async fn keep_alive(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+    async fn keep_alive(&mut self, wire: &mut Wire) -> Result<(), End> {
         if self.unanswered >= MOST_UNANSWERED {
             return Err(End::Gone);
         }
         self.unanswered += 1;
         self.tick = after(&self.clock, self.endpoint.services.sockets.caps.keep_alive);
-        self.send(socket, Message::Ping(bytes::Bytes::new())).await
+        wire.send(Message::Ping(bytes::Bytes::new())).await
     }
 
-    async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
+    async fn hear(&mut self, wire: &mut Wire, heard: Heard) -> Result<(), End> {
         self.unanswered = 0;
-        let text = match &message {
-            Message::Text(text) => text,
-            // The library answers pings.
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(()),
-            Message::Binary(_) => return Err(Close::new(4400, "A message is text").into()),
+        let text = match heard {
+            Heard::Text(text) => text,
+            Heard::Control => return Ok(()),
+            Heard::Binary => return Err(Close::new(4400, "A message is text").into()),
         };
         let most = self.endpoint.services.sockets.caps.message_bytes;
         if text.len() > most {
             return Err(Close::new(1009, format!("A message has at most {most} bytes")).into());
         }
-        match FromClient::read(text)? {
-            FromClient::ConnectionInit { payload } => self.init(socket, payload).await,
-            FromClient::Ping { payload } => self.tell(socket, &FromServer::Pong { payload }).await,
-            FromClient::Pong {} => Ok(()),
+        match FromClient::read(&text)? {
+            FromClient::ConnectionInit { payload } => self.init(wire, payload).await,
+            FromClient::Ping { payload } => {
+                let pong = pong(payload.as_ref());
+                wire.send(Message::Text(pong.into())).await
+            }
+            FromClient::Pong => Ok(()),
             FromClient::Subscribe { id, payload } => self.subscribe(id, payload).await.map_err(End::Close),
             FromClient::Complete { id } => {
                 if let Some(operation) = self.operations.remove(&id) {
@@ -138,24 +142,21 @@ impl Connection {
         }
     }
 
-    async fn init(&mut self, socket: &mut WebSocket, payload: Option<Value>) -> Result<(), End> {
+    async fn init(&mut self, wire: &mut Wire, payload: Option<Value>) -> Result<(), End> {
         if self.authorization.is_some() {
             return Err(Close::new(4429, "Too many initialisation requests").into());
         }
-        let authorization = payload
-            .as_ref()
-            .and_then(|payload| payload.get("authorization"))
-            .and_then(Value::as_str);
-        let session = authenticate(&self.endpoint.services, authorization)
+        let authorization = authorization(payload.as_ref(), self.of_upgrade.as_deref())?.map(str::to_owned);
+        let session = authenticate(&self.endpoint.services, authorization.as_deref())
             .await
             .map_err(|error| refused(&error))?;
         self.seat
             .take(&session.caller)
             .map_err(|full| Close::new(1013, full.to_string()))?;
-        self.authorization = authorization.map(str::to_owned);
+        self.authorization = authorization;
         let (clock, end) = (self.clock.clone(), session.expires_at);
         self.limit = Box::pin(async move { clock.sleep_until(end).await });
-        self.tell(socket, &FromServer::ConnectionAck).await
+        self.tell(wire, &FromServer::ConnectionAck).await
     }
 
     async fn subscribe(&mut self, id: String, posted: Posted) -> Result<(), Close> {
@@ -199,14 +200,14 @@ impl Connection {
         self.operations.insert(id, operation);
     }
 
-    async fn say(&mut self, socket: &mut WebSocket, (id, answer): Said) -> Result<(), End> {
+    async fn say(&mut self, wire: &mut Wire, (id, answer): Said) -> Result<(), End> {
         match answer {
             Some(Answer::Result(response)) => {
                 let next = FromServer::Next {
                     id: &id,
                     payload: &response,
                 };
-                self.tell(socket, &next).await
+                self.tell(wire, &next).await
             }
             Some(Answer::Refused(errors)) => {
                 self.end(&id);
@@ -214,11 +215,11 @@ impl Connection {
                     id: &id,
                     payload: &errors,
                 };
-                self.tell(socket, &error).await
+                self.tell(wire, &error).await
             }
             None => {
                 self.end(&id);
-                self.tell(socket, &FromServer::Complete { id: &id }).await
+                self.tell(wire, &FromServer::Complete { id: &id }).await
             }
         }
     }
@@ -230,7 +231,7 @@ impl Connection {
         }
     }
 
-    async fn tell(&mut self, socket: &mut WebSocket, message: &FromServer<'_>) -> Result<(), End> {
+    async fn tell(&mut self, wire: &mut Wire, message: &FromServer<'_>) -> Result<(), End> {
         let text = match serde_json::to_string(message) {
             Ok(text) => text,
             Err(error) => {
@@ -238,16 +239,7 @@ impl Connection {
                 return Err(Close::new(1011, error.message).into());
             }
         };
-        self.send(socket, Message::Text(text.into())).await
-    }
-
-    /// Who does not take it is gone.
-    async fn send(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
-        let limit = self.endpoint.services.sockets.caps.send_within;
-        match self.clock.within(limit, socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(DeadlineElapsed) => Err(End::Gone),
-        }
+        wire.send(Message::Text(text.into())).await
     }
 }
 
@@ -268,16 +260,4 @@ fn refused(error: &ApiError) -> Close {
         ErrorCode::Unavailable | ErrorCode::Internal => Close::new(1013, error.message()),
         _ => Close::new(4403, error.message()),
     }
-}
-
-/// A message past the library's own bound, which is beyond ours, or one that breaks the WebSocket protocol.
-fn unreadable(error: &axum::Error) -> End {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if error.to_string().contains("too long") {
-            return Close::new(1009, "The message is too large").into();
-        }
-        source = error.source();
-    }
-    End::Gone
 }

@@ -1,22 +1,19 @@
 //! The messages of `graphql-transport-ws`, both ways.
 
-use async_graphql::{Response, ServerError};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use async_graphql::{Response, ServerError, Value};
+use serde::Serialize;
 
 use super::Close;
-use crate::api::document::{self, MAX_JSON_VALUES};
 use crate::api::error::ApiError;
-use crate::api::operation::Posted;
+use crate::api::json::{self, MAX_JSON_VALUES, Text};
+use crate::api::operation::{Fields, Posted};
 use crate::api::sockets::MOST_ID_BYTES;
 
 /// What a client says.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum FromClient {
     ConnectionInit { payload: Option<Value> },
     Ping { payload: Option<Value> },
-    Pong {},
+    Pong,
     Subscribe { id: String, payload: Posted },
     Complete { id: String },
 }
@@ -26,51 +23,66 @@ pub(super) enum FromClient {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum FromServer<'a> {
     ConnectionAck,
-    Pong {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        payload: Option<Value>,
-    },
-    Next {
-        id: &'a str,
-        payload: &'a Response,
-    },
-    Error {
-        id: &'a str,
-        payload: &'a [ServerError],
-    },
-    Complete {
-        id: &'a str,
-    },
+    Next { id: &'a str, payload: &'a Response },
+    Error { id: &'a str, payload: &'a [ServerError] },
+    Complete { id: &'a str },
 }
 
 impl FromClient {
     /// Reads a message.
     pub fn read(text: &str) -> Result<Self, Close> {
-        document::check_json(text.as_bytes(), MAX_JSON_VALUES).map_err(|too_much| {
-            Close::new(
-                4400,
-                format!(
-                    "Not a message that is read: {}",
-                    ApiError::from(too_much).message()
-                ),
-            )
-        })?;
-        let message: Self = serde_json::from_str(text).map_err(|error| {
-            // Of the caller's own message, without what stands in it.
-            let at = format!("line {} column {}", error.line(), error.column());
-            Close::new(4400, format!("Not a message of graphql-transport-ws, at {at}"))
-        })?;
-        if let Self::Subscribe { payload, .. } = &message
-            && !payload.names_document()
-        {
-            return Err(Close::new(4400, "A subscribe message's payload has a query"));
+        let message = json::read(text.as_bytes(), MAX_JSON_VALUES)
+            .map_err(|unread| Close::new(4400, format!("Not a message that is read: {unread}")))?;
+        let Value::Object(mut fields) = message else {
+            return Err(Close::new(4400, "A message is a JSON object"));
+        };
+        let kind = match fields.swap_remove("type") {
+            Some(Value::String(kind)) => kind,
+            _ => return Err(Close::new(4400, "A message has a type, which is a string")),
+        };
+        let payload = fields
+            .swap_remove("payload")
+            .filter(|value| *value != Value::Null);
+        match kind.as_str() {
+            "connection_init" => Ok(Self::ConnectionInit { payload }),
+            "ping" => Ok(Self::Ping { payload }),
+            "pong" => Ok(Self::Pong),
+            "subscribe" => Ok(Self::Subscribe {
+                id: id(&mut fields)?,
+                payload: posted(payload)?,
+            }),
+            "complete" => Ok(Self::Complete { id: id(&mut fields)? }),
+            _ => Err(Close::new(4400, "Not a type of message of graphql-transport-ws")),
         }
-        if let Self::Subscribe { id, .. } | Self::Complete { id } = &message
-            && !(1..=MOST_ID_BYTES).contains(&id.len())
-        {
-            let why = format!("An operation's id has 1 to {MOST_ID_BYTES} bytes");
-            return Err(Close::new(4400, why));
+    }
+}
+
+fn id(fields: &mut Fields) -> Result<String, Close> {
+    match fields.swap_remove("id") {
+        Some(Value::String(id)) if (1..=MOST_ID_BYTES).contains(&id.len()) => Ok(id),
+        _ => {
+            let why = format!("An operation's id is a string of 1 to {MOST_ID_BYTES} bytes");
+            Err(Close::new(4400, why))
         }
-        Ok(message)
+    }
+}
+
+fn posted(payload: Option<Value>) -> Result<Posted, Close> {
+    let Some(Value::Object(fields)) = payload else {
+        return Err(Close::new(4400, "A subscribe message's payload is an object"));
+    };
+    let posted = Posted::of(fields).map_err(|error: ApiError| Close::new(4400, error.message()))?;
+    if posted.names_document() {
+        Ok(posted)
+    } else {
+        Err(Close::new(4400, "A subscribe message's payload has a query"))
+    }
+}
+
+/// The answer to a ping, which gives back its payload.
+pub(super) fn pong(payload: Option<&Value>) -> String {
+    match payload {
+        Some(payload) => format!(r#"{{"type":"pong","payload":{}}}"#, Text(payload)),
+        None => r#"{"type":"pong"}"#.to_owned(),
     }
 }

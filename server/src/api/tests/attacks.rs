@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::super::document::{
-    MAX_ALIASES, MAX_JSON_NESTING, MAX_JSON_VALUES, MAX_PUBLISHED_VALUES, MAX_TOKENS, MAX_VARIABLES,
-};
+use super::super::document::{MAX_ALIASES, MAX_TOKENS, MAX_VARIABLES};
 use super::super::http::{BODY_LIMIT, PUBLISHING_LIMIT};
+use super::super::json::{MAX_JSON_NESTING, MAX_JSON_VALUES, MAX_PUBLISHED_VALUES};
 use super::super::stages::{LONGEST_MESSAGE, MOST_ERRORS};
 use super::*;
 

@@ -234,3 +234,29 @@ async fn r1_a_window_that_ends_removes_and_frees_a_place() {
     );
     assert_eq!(listed["removed"]["nodes"], json!([{ "id": id }]));
 }
+
+/// O5: where removed webhooks are kept for less long than keys, a key outlives its webhook.
+#[tokio::test(flavor = "multi_thread")]
+async fn o5_the_key_of_a_webhook_that_is_gone_creates_no_other() {
+    let mut settings = Settings::development();
+    settings.policy.removed_retention = std::time::Duration::from_secs(3600);
+    let world = World::with(settings).await;
+    let ann = world.user(1, 7);
+    let input = json!({
+        "subscriptionUrl": "http://127.0.0.1:9/hook", "eventAction": "ANY", "eventObject": "*",
+        "idempotencyKey": "k"
+    });
+    let created = world
+        .done(&ann, "createWebhook", input.clone(), "webhook { id }")
+        .await;
+    let id = &created["webhook"]["id"];
+    world.done(&ann, "deleteWebhook", json!({ "id": id }), "").await;
+    world.advance(SignedDuration::from_hours(2)).await;
+    assert_eq!(
+        world.errors(&ann, "createWebhook", input.clone()).await,
+        ["NOT_FOUND input.idempotencyKey"]
+    );
+    world.advance(SignedDuration::from_hours(22)).await;
+    let other = world.done(&ann, "createWebhook", input, "webhook { id }").await;
+    assert_ne!(&other["webhook"]["id"], id);
+}

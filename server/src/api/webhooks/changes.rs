@@ -1,11 +1,13 @@
 //! Creating, changing and deleting webhooks (W1–W11).
 
 mod check;
+mod repeats;
 
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use secrecy::ExposeSecret;
 
 use self::check::{Change, Subscription};
+use self::repeats::{keyed, repeated};
 use super::managed::{Checked, by_key, is_removed, manageable, no_such_webhook, removed_already};
 use super::{PayloadVersion, Webhook};
 use crate::api::context::Ask;
@@ -14,12 +16,13 @@ use crate::api::events::EventAction;
 use crate::api::scalars::EventObject;
 use crate::api::user_error::{Path, Problems, UserError, UserErrorCode, denied};
 use crate::model;
-use crate::model::access::Caller;
+use crate::model::access::{Caller, UserCaller};
 use crate::model::health::Health;
-use crate::model::ids::{CompanyId, UserId, WebhookId};
+use crate::model::ids::{UserId, WebhookId};
 use crate::policy::access::{self, Denial, NewOwnership};
 use crate::policy::signing::SigningSecret;
 use crate::store::changes::announce_in_tx;
+use crate::store::creation_keys;
 use crate::store::removal;
 use crate::store::webhooks::{self, Creation, NewWebhook};
 
@@ -39,11 +42,15 @@ pub struct CreateWebhookInput {
     name: Option<String>,
     /// Whose it is; the caller's own unless an admin names another user of the company.
     user_id: Option<ID>,
-    /// The user name of HTTP basic credentials that go with every request, up to 255 characters.
+    /// The user name of HTTP basic credentials that go with every request, up to 255 characters; may be empty.
     http_auth_user: Option<String>,
     /// Their password, up to 255 characters. Stored encrypted, never shown.
     #[graphql(secret)]
     http_auth_password: Option<String>,
+    /// The same key of the same user, through the same app or none, creates one webhook within a day, up to 255 characters:
+    /// asked for the same again, the webhook is answered as it is by then, removed or not, without its secret. Asked for
+    /// something else it is a conflict.
+    idempotency_key: Option<String>,
 }
 
 impl CreateWebhookInput {
@@ -65,7 +72,7 @@ pub struct UpdateWebhookInput {
     event_object: MaybeUndefined<EventObject>,
     /// A label for people.
     name: MaybeUndefined<String>,
-    /// The user name of HTTP basic credentials; null clears the password too.
+    /// The user name of HTTP basic credentials, which may be empty; null clears the password too.
     http_auth_user: MaybeUndefined<String>,
     /// Their password.
     #[graphql(secret)]
@@ -84,7 +91,8 @@ pub struct DeleteWebhookInput {
 pub struct CreateWebhookPayload {
     /// The webhook; null if there were errors.
     webhook: Option<Webhook>,
-    /// The secret that its requests are signed with, `whsec_…`: shown this once.
+    /// The secret that its requests are signed with, `whsec_…`: shown this once. Null if an earlier call with the same
+    /// `idempotencyKey` has created the webhook.
     signing_secret: Option<String>,
     /// What was wrong with the input; empty when it worked.
     user_errors: Vec<UserError>,
@@ -125,7 +133,7 @@ impl WebhookMutations {
         Ok(match create(ctx, input).await? {
             Ok((webhook, secret)) => CreateWebhookPayload {
                 webhook: Some(webhook),
-                signing_secret: Some(secret.reveal().expose_secret().to_owned()),
+                signing_secret: secret.map(|secret| secret.reveal().expose_secret().to_owned()),
                 user_errors: Vec::new(),
             },
             Err(user_errors) => CreateWebhookPayload {
@@ -178,12 +186,24 @@ impl WebhookMutations {
 async fn create(
     ctx: &Context<'_>,
     input: CreateWebhookInput,
-) -> Result<std::result::Result<(Webhook, SigningSecret), Vec<UserError>>> {
+) -> Result<std::result::Result<(Webhook, Option<SigningSecret>), Vec<UserError>>> {
     let services = ctx.services();
-    let (ownership, company) = match ownership(ctx, input.user_id.as_ref())? {
+    let (ownership, caller) = match ownership(ctx, input.user_id.as_ref())? {
         Ok(ownership) => ownership,
         Err(problems) => return Ok(Err(problems.into_errors())),
     };
+    let company = caller.company;
+    let key = match keyed(ctx, caller, &ownership, &input) {
+        Ok(key) => key,
+        Err(problems) => return Ok(Err(problems.into_errors())),
+    };
+    if let Some(key) = &key {
+        // Before anything is looked at that may have changed since the first call, such as where a name leads.
+        let before = creation_keys::find(&mut *services.store.conn().await?, key, ctx.now()).await?;
+        if let Some(before) = before {
+            return Ok(without_secret(repeated(ctx, key, &input, before).await?));
+        }
+    }
     let subscription = match Subscription::check(ctx, &input).await {
         Ok(subscription) => subscription,
         Err(problems) => return Ok(Err(problems.into_errors())),
@@ -198,10 +218,10 @@ async fn create(
         owner: ownership.owner,
         user: ownership.user,
         app: ownership.app,
-        name: input.name,
+        name: input.name.clone(),
         url: subscription.url.into(),
         action: input.event_action.into(),
-        object: input.event_object.0,
+        object: input.event_object.0.clone(),
         version,
         auth: subscription
             .auth
@@ -213,7 +233,7 @@ async fn create(
     let creation = services
         .store
         .in_tx(async |conn| {
-            let creation = webhooks::create_in_tx(conn, &new, limit.into(), &cutoffs).await?;
+            let creation = webhooks::create_in_tx(conn, &new, key.as_ref(), limit.into(), &cutoffs).await?;
             if let Creation::Created(webhook) = &creation {
                 // For subscribers alone: nothing goes by it, so nobody waits for it.
                 announce_in_tx(conn, now, &[(webhook.lane, webhook.id)]).await?;
@@ -222,7 +242,15 @@ async fn create(
         })
         .await?;
     Ok(match creation {
-        Creation::Created(webhook) => Ok((Webhook::new(ctx, (*webhook, Health::default())), secret)),
+        Creation::Created(webhook) => Ok((Webhook::new(ctx, (*webhook, Health::default())), Some(secret))),
+        Creation::Repeated(before) => match &key {
+            Some(key) => without_secret(repeated(ctx, key, &input, before).await?),
+            None => {
+                return Err(ApiError::internal(
+                    "a creation without a key was taken for another",
+                ));
+            }
+        },
         Creation::LimitReached { used } => {
             Err(vec![UserError::limit_reached(limit, used, new.kind().into())])
         }
@@ -234,8 +262,20 @@ async fn create(
     })
 }
 
-/// Whose the new webhook is, and of which company.
-fn ownership(ctx: &Context<'_>, requested: Option<&ID>) -> Result<Checked<(NewOwnership, CompanyId)>> {
+/// What was created before, or why it is not answered: its secret was shown then.
+fn without_secret(
+    found: Checked<Webhook>,
+) -> std::result::Result<(Webhook, Option<SigningSecret>), Vec<UserError>> {
+    found
+        .map(|webhook| (webhook, None))
+        .map_err(Problems::into_errors)
+}
+
+/// Whose the new webhook is, and who creates it.
+fn ownership<'a>(
+    ctx: &'a Context<'_>,
+    requested: Option<&ID>,
+) -> Result<Checked<(NewOwnership, &'a UserCaller)>> {
     let session = ctx.session();
     let at = Path::input().field("userId");
     // Who may not write at all learns nothing about its input.
@@ -250,7 +290,7 @@ fn ownership(ctx: &Context<'_>, requested: Option<&ID>) -> Result<Checked<(NewOw
         Err(why) => return Ok(Err(Problems::one(UserErrorCode::Invalid, at, why))),
     };
     match access::create_as(&session.caller, requested, session.app_installed) {
-        Ok(ownership) => Ok(Ok((ownership, caller.company))),
+        Ok(ownership) => Ok(Ok((ownership, caller))),
         Err(denial) => Ok(Err(denied(denial, at)?)),
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use crate::config::policy::Catalog;
 use crate::engine::publisher::Published;
@@ -11,6 +10,7 @@ use crate::model::event::{Draft, Event};
 use crate::model::ids::{CompanyId, EventId, EventIds, Lane};
 use crate::policy::matching::selector;
 use crate::policy::merging;
+use crate::policy::sameness::{content_hash, ordered_content_hash};
 use crate::store::StoreError;
 use crate::store::idempotency::{Claim, Taken};
 use crate::store::publish::Publication;
@@ -18,19 +18,44 @@ use crate::store::publish::Publication;
 /// What keys stand for that were taken before.
 pub(super) type Takens = HashMap<(CompanyId, String), Taken>;
 
-/// Drafts with the events they may become.
-pub(super) struct Group<'a> {
-    plans: Vec<Plan<'a>>,
-}
-
-/// A draft as it is to be stored, and where its key stands.
-struct Plan<'a> {
+/// A draft with the events it may become. They are given once: a draft whose group is taken apart is stored with the same
+/// ids, which the database takes once, whatever became of the first try.
+pub(super) struct Candidate<'a> {
     draft: &'a Draft,
     event: Event,
     /// Of a merge: the event about the object that went (E6).
     other: Option<Event>,
     /// Empty without a key.
     hash: Vec<u8>,
+}
+
+impl<'a> Candidate<'a> {
+    /// Gives a draft its events.
+    pub fn of(draft: &'a Draft, now: Timestamp, ids: &mut EventIds) -> Self {
+        let (event, other) = merging::events(draft, || ids.next(now));
+        let keyed = draft.idempotency_key.is_some();
+        let hash = keyed.then(|| content_hash(draft)).unwrap_or_default();
+        Self {
+            draft,
+            event,
+            other,
+            hash,
+        }
+    }
+
+    fn key(&self) -> Option<&'a str> {
+        self.draft.idempotency_key.as_deref()
+    }
+}
+
+/// Drafts that are stored together.
+pub(super) struct Group<'a> {
+    plans: Vec<Plan<'a>>,
+}
+
+/// A draft as it is to be stored, and where its key stands.
+struct Plan<'a> {
+    candidate: &'a Candidate<'a>,
     /// The draft of the same group that has the same key and comes before it.
     same_as: Option<usize>,
 }
@@ -39,22 +64,17 @@ struct Plan<'a> {
 pub(super) type Counts = HashMap<usize, u32>;
 
 impl<'a> Group<'a> {
-    /// Gives each draft its events.
-    pub fn new(drafts: &[&'a Draft], now: Timestamp, ids: &mut EventIds) -> Self {
+    /// Of these drafts, in order.
+    pub fn of(candidates: impl Iterator<Item = &'a Candidate<'a>>) -> Self {
         let mut first_with: HashMap<(CompanyId, &str), usize> = HashMap::new();
-        let mut plans = Vec::with_capacity(drafts.len());
-        for (index, draft) in drafts.iter().enumerate() {
-            let (event, other) = merging::events(draft, || ids.next(now));
-            let key = draft.idempotency_key.as_deref();
-            let first = key.map(|key| *first_with.entry((event.company, key)).or_insert(index));
-            let hash = key.map(|_| content_hash(draft)).unwrap_or_default();
-            let same_as = first.filter(|first| *first != index);
+        let mut plans = Vec::new();
+        for (index, candidate) in candidates.enumerate() {
+            let company = candidate.event.company;
+            let key = candidate.key();
+            let first = key.map(|key| *first_with.entry((company, key)).or_insert(index));
             plans.push(Plan {
-                draft,
-                event,
-                other,
-                hash,
-                same_as,
+                candidate,
+                same_as: first.filter(|first| *first != index),
             });
         }
         Self { plans }
@@ -63,17 +83,13 @@ impl<'a> Group<'a> {
     /// The keys of the group, each once.
     pub fn claims(&self) -> Vec<Claim> {
         let claim = |plan: &Plan<'_>| {
-            let key = plan
-                .draft
-                .idempotency_key
-                .clone()
-                .filter(|_| plan.same_as.is_none())?;
-            let (company, event) = (plan.event.company, plan.event.id);
+            let candidate = plan.candidate;
+            let key = candidate.key().filter(|_| plan.same_as.is_none())?;
             Some(Claim {
-                company,
-                key,
-                event,
-                request_hash: plan.hash.clone(),
+                company: candidate.event.company,
+                key: key.to_owned(),
+                event: candidate.event.id,
+                request_hash: candidate.hash.clone(),
             })
         };
         self.plans.iter().filter_map(claim).collect()
@@ -118,8 +134,8 @@ impl<'a> Group<'a> {
     /// The counts of those that have a key, for the answer to a later duplicate.
     pub fn keyed(&self, counts: &Counts) -> Vec<(CompanyId, String, u32)> {
         let keyed = |(index, count): (&usize, &u32)| {
-            let plan = &self.plans[*index];
-            Some((plan.event.company, plan.draft.idempotency_key.clone()?, *count))
+            let candidate = self.plans[*index].candidate;
+            Some((candidate.event.company, candidate.key()?.to_owned(), *count))
         };
         counts.iter().filter_map(keyed).collect()
     }
@@ -140,11 +156,13 @@ impl<'a> Group<'a> {
 
     fn stored(&self, index: usize, plan: &Plan<'_>, counts: &Counts) -> Published {
         let first = plan.same_as.unwrap_or(index);
-        let event = self.plans[first].event.clone();
+        let event = self.plans[first].candidate.event.clone();
         let deliveries = counts.get(&first).copied().unwrap_or(0);
         match plan.same_as {
             None => Published::New { event, deliveries },
-            Some(first) if self.plans[first].hash == plan.hash => Published::Duplicate { event, deliveries },
+            Some(first) if self.plans[first].candidate.hash == plan.candidate.hash => {
+                Published::Duplicate { event, deliveries }
+            }
             Some(_) => Published::Conflict,
         }
     }
@@ -152,16 +170,19 @@ impl<'a> Group<'a> {
 
 impl Plan<'_> {
     fn events(&self) -> impl Iterator<Item = &Event> {
-        std::iter::once(&self.event).chain(self.other.as_ref())
+        std::iter::once(&self.candidate.event).chain(self.candidate.other.as_ref())
     }
 
     fn taken<'t>(&self, taken: &'t Takens) -> Option<&'t Taken> {
-        let key = self.draft.idempotency_key.clone()?;
-        taken.get(&(self.event.company, key))
+        let key = self.candidate.key()?.to_owned();
+        taken.get(&(self.candidate.event.company, key))
     }
 
     fn repeated(&self, first: &Taken, firsts: &HashMap<EventId, Event>) -> Result<Published, StoreError> {
-        if first.request_hash != self.hash {
+        // Kept by a server of the version before, or by one of this.
+        let is_same = first.request_hash == self.candidate.hash
+            || first.request_hash == ordered_content_hash(self.candidate.draft);
+        if !is_same {
             return Ok(Published::Conflict);
         }
         let event = firsts
@@ -184,33 +205,4 @@ pub(super) fn first_events(taken: &Takens) -> Vec<(Lane, EventId)> {
         .iter()
         .map(|((company, _), first)| (Lane::of(*company), first.event))
         .collect()
-}
-
-/// SHA-256 over everything a publisher says of an event but its key.
-fn content_hash(draft: &Draft) -> Vec<u8> {
-    let merged_from = draft
-        .merged_from
-        .as_ref()
-        .map(|(id, state)| (id.as_str(), state.as_deref()));
-    let permitted: Option<Vec<i64>> = draft
-        .permitted
-        .as_ref()
-        .map(|users| users.iter().map(|user| user.get()).collect());
-    let content = serde_json::json!([
-        draft.company.get(),
-        draft.action.code(),
-        draft.object,
-        draft.object_id.as_str(),
-        draft.user.get(),
-        draft.data.as_deref(),
-        draft.previous.as_deref(),
-        merged_from,
-        permitted,
-        draft.change_source.code(),
-        draft.is_bulk_edit,
-        draft.correlation_id,
-        draft.host,
-        draft.occurred_at,
-    ]);
-    Sha256::digest(content.to_string().as_bytes()).to_vec()
 }

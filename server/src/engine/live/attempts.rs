@@ -16,6 +16,7 @@ use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::Belonging;
 use crate::store::StoreError;
 use crate::store::live::{self, AttemptPlace};
+use crate::store::sql::Rows;
 
 /// How often to look, in real time: well within the second in which a subscriber hears of it.
 const POLL_EVERY: Duration = Duration::from_millis(250);
@@ -94,10 +95,12 @@ async fn watched(
     let mut found = Vec::new();
     let mut conn = shared.store.conn().await?;
     if !scopes.is_empty() {
-        found.extend(live::of_scopes(&mut conn, &scopes, since, past(MOST_WATCHED)).await?);
+        found.extend(readable(
+            live::of_scopes(&mut conn, &scopes, since, past(MOST_WATCHED)).await?,
+        ));
     }
     if !named.is_empty() {
-        found.extend(live::named(&mut conn, &named).await?);
+        found.extend(readable(live::named(&mut conn, &named).await?));
     }
     for (at, scope) in scopes {
         if !is_watchable(found.iter().filter(|(of, _)| *of == at).count()) {
@@ -113,6 +116,14 @@ async fn watched(
         .into_iter()
         .map(|(_, belonging)| ((belonging.lane, belonging.webhook), belonging))
         .collect())
+}
+
+/// Those that can be read. Nobody is told of the attempts of the others, since nobody can say whose they are.
+fn readable<T>(rows: Rows<T, WebhookId>) -> Vec<T> {
+    if let Some((webhook, error)) = rows.bad.first() {
+        tracing::warn!(%error, %webhook, webhooks = rows.bad.len(), "webhooks cannot be read to be watched");
+    }
+    rows.good
 }
 
 /// Whether a listener can be watched so many webhooks for.

@@ -1,7 +1,8 @@
 //! What went wrong with an attempt, as a class and a sentence for people (D10).
 //!
-//! Promises to look at the *types* in an error's chain of causes, never at its text, and to say nothing that the
-//! webhook's owner may not know: no address, no URL, no credentials, no word of a library.
+//! Promises to look at the *types* in an error's chain of causes, not at its text, and to say nothing that the
+//! webhook's owner may not know: no address, no URL, no credentials, no word of a library. One sentence, not the class,
+//! goes by the text: hyper does not say otherwise which part of an answer it could not read.
 //! Does not decide what a failure leads to: that is [`crate::policy`].
 
 use std::error::Error;
@@ -9,6 +10,7 @@ use std::io;
 use std::iter::successors;
 
 use hyper::StatusCode;
+use hyper_util::client::legacy::Error as ClientError;
 use rustix::io::Errno;
 use rustls::CertificateError;
 use rustls::pki_types::InvalidDnsNameError;
@@ -89,8 +91,8 @@ impl Failure {
         Some(Self::new(AttemptErrorClass::Status, message))
     }
 
-    /// This machine has no file descriptor left for a connection.
-    fn exhausted() -> Self {
+    /// This machine has no file descriptor or no memory left for a connection.
+    pub(super) fn exhausted() -> Self {
         Self {
             ours: true,
             ..Self::new(
@@ -100,13 +102,18 @@ impl Failure {
         }
     }
 
+    /// The name cannot be looked up, or does not exist.
+    pub(super) fn unresolvable() -> Self {
+        Self::new(AttemptErrorClass::Dns, "The host name could not be resolved")
+    }
+
     fn broken() -> Self {
         let message = "The connection was closed before the response headers were complete";
         Self::new(AttemptErrorClass::Reset, message)
     }
 
     /// The failure behind an error of the HTTP client.
-    pub(super) fn of_error(error: &reqwest::Error) -> Self {
+    pub(super) fn of_error(error: &ClientError) -> Self {
         if let Some(error) = find::<ResolveError>(error) {
             return of_resolution(error);
         }
@@ -134,9 +141,6 @@ impl Failure {
             }
             return Self::new(AttemptErrorClass::Connect, connect_message(cause));
         }
-        if error.is_builder() {
-            return Self::unsendable();
-        }
         of_exchange(error)
     }
 }
@@ -148,7 +152,7 @@ struct HandshakeFailed(#[source] BoxError);
 
 /// Tags the errors of the TLS handshake among those of a connector.
 ///
-/// A TCP or DNS error has a type of its own there, a handshake error is a bare [`io::Error`] around what TLS has to
+/// A TCP or DNS error has a type of its own there (`ConnectError`), a handshake error is a bare [`io::Error`] around what TLS has to
 /// say, or around nothing if the receiver just went away.
 pub(super) fn tag_handshake(error: BoxError) -> BoxError {
     if error.is::<io::Error>() {
@@ -161,22 +165,25 @@ pub(super) fn tag_handshake(error: BoxError) -> BoxError {
 fn of_resolution(error: &ResolveError) -> Failure {
     match error {
         ResolveError::Lookup(error) if is_exhaustion(error) => Failure::exhausted(),
-        ResolveError::Lookup(_) => {
-            Failure::new(AttemptErrorClass::Dns, "The host name could not be resolved")
-        }
+        ResolveError::Lookup(_) => Failure::unresolvable(),
         ResolveError::Empty => Failure::new(AttemptErrorClass::Dns, "The host name has no address"),
         ResolveError::Forbidden(_) => Failure::blocked(),
     }
 }
 
-/// Whether the machine, or this process, has as many files open as it may (EMFILE, ENFILE).
+/// Whether the machine, or this process, has as many files open as it may (EMFILE, ENFILE), or no memory (ENOMEM,
+/// ENOBUFS). That no local port or address fits (EADDRNOTAVAIL) is not among them: a machine without IPv6 says so of every
+/// receiver that has no other address.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(code, Some(Errno::MFILE | Errno::NFILE))
+    matches!(
+        code,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+    )
 }
 
 /// There was a connection; the exchange on it failed.
-fn of_exchange(error: &reqwest::Error) -> Failure {
+fn of_exchange(error: &ClientError) -> Failure {
     let broken = match find::<h2::Error>(error) {
         Some(error) => error.is_io() || error.is_remote(),
         None => {
@@ -193,10 +200,28 @@ fn of_exchange(error: &reqwest::Error) -> Failure {
     if broken {
         Failure::broken()
     } else {
-        Failure::new(
-            AttemptErrorClass::Protocol,
-            "The receiver's answer is not valid HTTP",
-        )
+        let message = innermost::<hyper::Error>(error).map_or(NOT_HTTP, unreadable);
+        Failure::new(AttemptErrorClass::Protocol, message)
+    }
+}
+
+const NOT_HTTP: &str = "The receiver's answer is not valid HTTP";
+
+/// What is wrong with an answer over HTTP/1 that could not be read.
+fn unreadable(error: &hyper::Error) -> &'static str {
+    let text = error.to_string();
+    if error.is_parse_status() {
+        "The receiver's answer has a status line that is not valid HTTP"
+    } else if error.is_parse_too_large() {
+        "The receiver's answer has too many headers, or too long ones"
+    } else if error.is_parse()
+        && ["header", "content-length", "transfer-encoding"]
+            .iter()
+            .any(|part| text.contains(part))
+    {
+        "The receiver's answer has a header that is not valid HTTP"
+    } else {
+        NOT_HTTP
     }
 }
 

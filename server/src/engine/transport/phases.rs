@@ -10,6 +10,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::clock::Clock;
 use crate::model::attempt::Timings;
 
@@ -61,6 +63,8 @@ impl Mark {
 struct Marks {
     resolving: Mark,
     connecting: Mark,
+    /// Whether this machine lacked means for a connection.
+    lacked_means: bool,
 }
 
 /// The phases of one attempt. Clones share them.
@@ -68,16 +72,18 @@ struct Marks {
 pub(super) struct Phases {
     clock: Clock,
     started: Instant,
+    deadline: Timestamp,
     marks: Arc<Mutex<Marks>>,
 }
 
 impl Phases {
-    /// An attempt that starts now.
-    pub(super) fn new(clock: Clock) -> Self {
+    /// An attempt that starts now and has until `deadline`.
+    pub(super) fn new(clock: Clock, deadline: Timestamp) -> Self {
         let started = clock.monotonic();
         Self {
             clock,
             started,
+            deadline,
             marks: Arc::default(),
         }
     }
@@ -97,6 +103,11 @@ impl Phases {
         }
     }
 
+    /// Whether this machine lacked means for one of its connections.
+    pub(super) fn lacked_means(&self) -> bool {
+        self.marks().lacked_means
+    }
+
     /// The attempt's result is known now, and `answered` says whether it is one with headers: what the phases took, and
     /// how many microseconds it was in all.
     pub(super) fn end(&self, answered: bool) -> (Timings, i32) {
@@ -106,6 +117,7 @@ impl Phases {
         let Marks {
             resolving,
             connecting,
+            ..
         } = *self.marks();
         if answered && !matches!(connecting, Mark::Done(..)) {
             // Another attempt's connection became free, perhaps while this one was still connecting.
@@ -153,6 +165,17 @@ pub(super) async fn measured<T, E>(phase: Phase, work: impl Future<Output = Resu
     let result = work.await;
     let _ = ATTEMPT.try_with(|attempt| attempt.mark(phase, |mark, now| mark.end(now, result.is_ok())));
     result
+}
+
+/// Says that this machine lacks means for a connection of the attempt that is at work.
+pub(super) fn lack_means() {
+    let _ = ATTEMPT.try_with(|attempt| attempt.marks().lacked_means = true);
+}
+
+/// What the attempt that is at work has left of its time; `None` outside one.
+pub(super) fn time_left() -> Option<Duration> {
+    let left = ATTEMPT.try_with(|attempt| attempt.deadline.duration_since(attempt.clock.now()));
+    left.ok().map(|left| Duration::try_from(left).unwrap_or_default())
 }
 
 /// Whole microseconds; anything over 35 minutes is as long as 35 minutes.

@@ -1,16 +1,14 @@
-//! From a host name to addresses that may be called (W10).
+//! From a host to addresses that may be called (W10).
 //!
 //! Promises that a connection goes to an address that was vetted in the very lookup that the connection uses: there is
 //! no second lookup that could say something else. A name with *any* forbidden address is refused as a whole: whoever
-//! publishes one wants something that is not a delivery.
-//! Does not see IP literals: the client connects to those without asking a resolver, so [`super::Transport`] vets them.
+//! publishes one wants something that is not a delivery. IP literals are vetted here too.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::phases::{Phase, measured};
 use crate::policy::target::{Blocked, TargetPolicy};
@@ -25,8 +23,8 @@ pub trait Resolver: Send + Sync + 'static {
     fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 
-/// The most addresses of a name that one attempt tries to connect to. A name with thousands would have us knock at
-/// thousands of doors; all of them are vetted in any case.
+/// The most addresses of a name that one attempt tries to connect to: a name with thousands would have us call
+/// thousands of machines. All of them are vetted in any case.
 pub const MAX_ADDRESSES: usize = 8;
 
 /// Why a name leads nowhere.
@@ -70,16 +68,65 @@ impl Vetted {
         }
         Ok(addresses)
     }
+
+    /// The addresses to connect to for `host`, a name or an IP literal, in the order in which to try them.
+    pub(super) async fn to_try(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if let Ok(address) = literal.unwrap_or(host).parse() {
+            self.targets
+                .vet_address(address)
+                .map_err(ResolveError::Forbidden)?;
+            return Ok(vec![address]);
+        }
+        let found = measured(Phase::Resolving, self.lookup(host)).await?;
+        Ok(in_turns(&found))
+    }
 }
 
-impl Resolve for Vetted {
-    fn resolve(&self, name: Name) -> Resolving {
-        let vetted = self.clone();
-        Box::pin(async move {
-            let found = measured(Phase::Resolving, vetted.lookup(name.as_str())).await?;
-            // Port 0 stands for the port of the URL.
-            let some = found.into_iter().take(MAX_ADDRESSES);
-            Ok(Box::new(some.map(|address| SocketAddr::new(address, 0))) as Addrs)
-        })
+/// At most [`MAX_ADDRESSES`] of `found`, each once, the families in turns (RFC 8305, section 4): where a machine cannot
+/// reach one family at all, that costs the time of one address and not of all of that family.
+fn in_turns(found: &[IpAddr]) -> Vec<IpAddr> {
+    let first = found.first().is_some_and(IpAddr::is_ipv4);
+    let (mut this, mut other): (Vec<_>, Vec<_>) = found
+        .iter()
+        .rev()
+        .copied()
+        .partition(|address| address.is_ipv4() == first);
+    let mut turns = Vec::new();
+    while turns.len() < MAX_ADDRESSES
+        && let Some(address) = this.pop().or_else(|| other.pop())
+    {
+        if !turns.contains(&address) {
+            turns.push(address);
+            std::mem::swap(&mut this, &mut other);
+        }
+    }
+    turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_tried_in_turns_and_no_address_twice() {
+        let parse = |text: &str| -> Vec<IpAddr> {
+            text.split_whitespace()
+                .map(|address| address.parse().unwrap())
+                .collect()
+        };
+        for (found, expected) in [
+            ("", ""),
+            ("1.0.0.1", "1.0.0.1"),
+            ("1.0.0.1 1.0.0.2 1::1 1::2", "1.0.0.1 1::1 1.0.0.2 1::2"),
+            ("1::1 1::2 1.0.0.1", "1::1 1.0.0.1 1::2"),
+            ("1.0.0.1 1.0.0.1 1::1 1.0.0.2", "1.0.0.1 1::1 1.0.0.2"),
+            (
+                "1.0.0.1 1.0.0.2 1.0.0.3 1.0.0.4 1.0.0.5 1.0.0.6 1.0.0.7 1.0.0.8 1::1",
+                "1.0.0.1 1::1 1.0.0.2 1.0.0.3 1.0.0.4 1.0.0.5 1.0.0.6 1.0.0.7",
+            ),
+        ] {
+            assert_eq!(in_turns(&parse(found)), parse(expected), "{found}");
+        }
     }
 }

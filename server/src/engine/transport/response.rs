@@ -8,8 +8,10 @@
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
-use hyper::HeaderMap;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::header::CONTENT_ENCODING;
+use hyper::{HeaderMap, Response};
 use jiff::Timestamp;
 
 use crate::clock::Clock;
@@ -18,6 +20,11 @@ use crate::clock::Clock;
 pub const MAX_HEADERS: usize = 64;
 /// The most bytes of response headers that are kept, names and values together.
 pub const MAX_HEADER_BYTES: usize = 8 * 1024;
+
+/// What gzip begins with (RFC 1952).
+const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
+/// How often a body is unpacked: a second time helps where a proxy packs what came packed.
+const MOST_LAYERS: usize = 2;
 
 /// How much of the decoded body is kept, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,17 +68,21 @@ pub(super) fn headers(all: &HeaderMap) -> Vec<(String, String)> {
 /// Reads up to the larger limit whatever is kept: a body read to its end leaves the connection to the next attempt,
 /// one left unread costs it.
 pub(super) async fn excerpt(
-    response: reqwest::Response,
+    response: Response<Incoming>,
     keep: usize,
     limits: ExcerptLimits,
     clock: &Clock,
     deadline: Timestamp,
 ) -> Excerpt {
     let most = limits.failed.max(limits.success);
-    let packed = is_gzip(response.headers());
+    let layers = gzip_layers(response.headers());
     let mut start = Vec::new();
     let mut whole = clock.deadline(deadline, read(response, &mut start, most)).await == Ok(true);
-    if packed {
+    for _ in 0..layers {
+        // What only claims to be packed is kept as it came.
+        if !start.starts_with(GZIP_MAGIC) {
+            break;
+        }
         let (unpacked, all) = unpack(&start, most);
         whole &= all;
         start = unpacked;
@@ -84,12 +95,13 @@ pub(super) async fn excerpt(
 }
 
 /// Reads until more than `most` bytes are there; whether the body ended, and well, before that.
-async fn read(mut response: reqwest::Response, start: &mut Vec<u8>, most: usize) -> bool {
+async fn read(mut response: Response<Incoming>, start: &mut Vec<u8>, most: usize) -> bool {
     loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => start.extend_from_slice(&chunk),
-            Ok(None) => return true,
-            Err(_) => return false,
+        match response.frame().await {
+            // What is no data are trailers, which are not kept.
+            Some(Ok(frame)) => start.extend_from_slice(frame.data_ref().map_or(&[], AsRef::as_ref)),
+            None => return true,
+            Some(Err(_)) => return false,
         }
         if start.len() > most {
             return false;
@@ -97,14 +109,28 @@ async fn read(mut response: reqwest::Response, start: &mut Vec<u8>, most: usize)
     }
 }
 
-/// The only encoding that we ask for. A receiver that uses another has it kept as it came.
-fn is_gzip(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"))
+/// How often a body was packed with gzip, the only coding that we ask for, as the headers say; at most
+/// [`MOST_LAYERS`]. None where any other was used: such a body is kept as it came.
+fn gzip_layers(headers: &HeaderMap) -> usize {
+    let codings = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+    let mut layers = 0;
+    for coding in codings {
+        // RFC 9110 (8.4.1.3): `x-gzip` is another name of it.
+        if !coding.eq_ignore_ascii_case(b"gzip") && !coding.eq_ignore_ascii_case(b"x-gzip") {
+            return 0;
+        }
+        layers += 1;
+    }
+    layers.min(MOST_LAYERS)
 }
 
-/// At most one byte more than `most` of what is packed in `bytes`, as far as it is gzip; whether that is all.
+/// At most one byte more than `most` of what is packed in `bytes`, as far as it is gzip; whether that is all. What stands
+/// behind the last member, if it is none, is not.
 fn unpack(bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
     let mut unpacked = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);

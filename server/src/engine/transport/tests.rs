@@ -7,6 +7,7 @@ mod names;
 mod once;
 mod outcomes;
 mod receiver;
+mod several;
 mod slow;
 mod time;
 mod tls;

@@ -3,24 +3,24 @@
 //! Ids that are decimal are numbers here, others strings.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::value::RawValue;
 
-use super::{EVERYONE, Recipient, change_source, host, moment, state_after, state_before};
+use super::{EVERYONE, Object, Recipient, change_source, host, moment, state_after, state_before};
 use crate::config::policy::PolicySettings;
 use crate::model::event::Event;
 use crate::model::ids::MAX_DECIMAL_ID;
 use crate::model::webhook::EventAction;
 
-#[derive(serde::Serialize)]
-pub(super) struct Payload<'a> {
-    v: u8,
-    matches_filters: MatchesFilters,
-    meta: Meta<'a>,
-    /// 0 for the first try.
-    retry: u8,
-    current: &'a RawValue,
-    previous: &'a RawValue,
-    event: String,
+pub(super) fn render(event: &Event, to: &Recipient, attempt: u8, settings: &PolicySettings) -> Vec<u8> {
+    Object::new()
+        .value("v", &1)
+        .value("matches_filters", &NO_FILTERS)
+        .value("meta", &Meta { event, to, settings })
+        // 0 for the first try.
+        .value("retry", &attempt.saturating_sub(1))
+        .json("current", state_after(event).as_bytes())
+        .json("previous", state_before(event).as_bytes())
+        .value("event", &format!("{}.{}", action(event), event.object))
+        .end()
 }
 
 /// Filters are the platform's web app's; a subscription has none, so none match.
@@ -39,25 +39,6 @@ struct Meta<'a> {
     event: &'a Event,
     to: &'a Recipient,
     settings: &'a PolicySettings,
-}
-
-impl<'a> Payload<'a> {
-    pub(super) fn new(
-        event: &'a Event,
-        to: &'a Recipient,
-        attempt: u8,
-        settings: &'a PolicySettings,
-    ) -> Self {
-        Self {
-            v: 1,
-            matches_filters: NO_FILTERS,
-            meta: Meta { event, to, settings },
-            retry: attempt.saturating_sub(1),
-            current: state_after(event),
-            previous: state_before(event),
-            event: format!("{}.{}", action(event), event.object),
-        }
-    }
 }
 
 impl Serialize for Meta<'_> {

@@ -4,19 +4,23 @@
 
 use jiff::fmt::strtime;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
-use super::difference::Previous;
-use super::{EVERYONE, Recipient, change_source, host, moment, state_after, state_before};
+use super::difference;
+use super::{EVERYONE, Object, Recipient, change_source, host, moment, state_after, state_before};
 use crate::config::policy::PolicySettings;
 use crate::model::event::{Event, Merge};
 use crate::model::webhook::{EventAction, PayloadVersion, WebhookType};
 
-#[derive(Serialize)]
-pub(super) struct Payload<'a> {
-    meta: Meta<'a>,
-    data: &'a RawValue,
-    previous: Previous<'a>,
+pub(super) fn render(event: &Event, to: &Recipient, attempt: u8, settings: &PolicySettings) -> Vec<u8> {
+    let (data, before) = (state_after(event), state_before(event));
+    let body = Object::new()
+        .value("meta", &Meta::new(event, to, attempt, settings))
+        .json("data", data.as_bytes());
+    match event.action {
+        EventAction::Delete => body.json("previous", before.as_bytes()),
+        _ => body.json("previous", &difference::previous(before, data)),
+    }
+    .end()
 }
 
 #[derive(Serialize)]
@@ -43,21 +47,6 @@ struct Meta<'a> {
     merged_to_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     merged_from_id: Option<&'a str>,
-}
-
-impl<'a> Payload<'a> {
-    pub(super) fn new(event: &'a Event, to: &Recipient, attempt: u8, settings: &'a PolicySettings) -> Self {
-        let (data, before) = (state_after(event), state_before(event));
-        let previous = match event.action {
-            EventAction::Delete => Previous::Whole(before),
-            _ => Previous::of(before, data),
-        };
-        Self {
-            meta: Meta::new(event, to, attempt, settings),
-            data,
-            previous,
-        }
-    }
 }
 
 impl<'a> Meta<'a> {

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::{Digest, Sha256};
@@ -14,6 +15,7 @@ use crate::model::webhook::Sealed;
 
 pub(super) const KEY_LENGTH: usize = 32;
 const NONCE_LENGTH: usize = 24;
+const MAC_LENGTH: usize = 32;
 /// Fewer different bytes than this no random key has: one in 2⁵⁰ would.
 pub(super) const LEAST_VARIETY: usize = 16;
 
@@ -88,6 +90,18 @@ impl SealingKey {
         };
         let plain = self.cipher().decrypt(&XNonce::from(*nonce), payload);
         plain.map(Zeroizing::new).map_err(|_| OpenError::Damaged)
+    }
+
+    /// HMAC-SHA256 under a key that is derived from this one, which itself is the cipher's alone.
+    pub fn mac(&self, value: &[u8]) -> [u8; MAC_LENGTH] {
+        let derived = Sha256::new()
+            .chain_update(b"tenterhook fingerprint key")
+            .chain_update(self.0.expose_secret());
+        let derived = Zeroizing::new(<[u8; MAC_LENGTH]>::from(derived.finalize()));
+        let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&derived[..]);
+        let mut mac = mac.expect("HMAC takes a key of any length");
+        mac.update(value);
+        mac.finalize().into_bytes().into()
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {

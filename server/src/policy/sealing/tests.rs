@@ -272,3 +272,22 @@ proptest! {
         prop_assert!(key().open_secret(webhook(), &shorter).is_err());
     }
 }
+
+#[test]
+fn a_fingerprint_is_of_one_value_and_needs_its_key() {
+    let (old, both) = (ring(&[OLD]), ring(&[NEW, OLD]));
+    let print = old.fingerprint(b"secret");
+    assert_eq!(print, old.fingerprint(b"secret"));
+    for ring in [&old, &both] {
+        assert_eq!(ring.is_of(&print, b"secret"), Ok(true));
+        assert_eq!(ring.is_of(&print, b"secres"), Ok(false));
+        assert_eq!(ring.is_of(&print[..20], b"secret"), Ok(false));
+    }
+    assert_ne!(both.fingerprint(b"secret"), print);
+    assert_eq!(
+        ring(&[NEW]).is_of(&print, b"secret"),
+        Err(OpenError::OtherKey(old.ids().next().unwrap()))
+    );
+    assert_eq!(old.is_of(b"", b"secret"), Err(OpenError::Damaged));
+    assert!(!print.windows(6).any(|bytes| bytes == b"secret"));
+}

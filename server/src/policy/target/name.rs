@@ -49,12 +49,18 @@ pub(super) enum Locality {
     At(&'static [IpAddr]),
 }
 
-/// Whether the DNS can have such a name. Expects it without the root's dot.
+/// Whether such a name can be looked up: labels of letters, digits, hyphens and underscores, none of which begins with a
+/// hyphen. Resolvers, ours among them, ask for no other. A hyphen at the end of a label is no host name either
+/// (RFC 952), but resolvers ask for it. Expects a name in ASCII and without the root's dot.
 pub(super) fn can_be(name: &str) -> bool {
-    name.len() <= NAME_CHARS
-        && name
-            .split('.')
-            .all(|label| (1..=LABEL_CHARS).contains(&label.len()))
+    let is_label = |label: &str| {
+        (1..=LABEL_CHARS).contains(&label.len())
+            && !label.starts_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    name.len() <= NAME_CHARS && name.split('.').all(is_label)
 }
 
 /// Where a name can lead, by its end. Expects it in lower case and without the root's dot. One without any dot is a

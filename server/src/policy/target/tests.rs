@@ -156,6 +156,41 @@ fn w10_what_is_no_public_url_is_refused_whatever_its_spelling() {
     }
 }
 
+/// F13: what no resolver asks for is refused when the webhook is made, and what one asks for is taken.
+#[test]
+fn w10_a_host_name_that_cannot_be_looked_up_is_refused() {
+    let label = "a".repeat(63);
+    let most = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+    for (host, expected) in [
+        ("-lead.example.com", "no name"),
+        ("a.-lead.example.com", "no name"),
+        ("-.example.com", "no name"),
+        ("a.example.-com", "no name"),
+        ("a..example.com", "no name"),
+        (".example.com", "no name"),
+        ("*.example.com", "no name"),
+        ("a!b.example.com", "no name"),
+        ("a+b.example.com", "no name"),
+        ("a=b.example.com", "no name"),
+        (&format!("{label}a.example.com"), "no name"),
+        (&format!("{most}a"), "no name"),
+        ("trail-.example.com", "ok"),
+        ("a--b.example.com", "ok"),
+        ("_a.b_c.example.com", "ok"),
+        ("1a.example.com", "ok"),
+        ("xn--bcher-kva.example.com", "ok"),
+        (&format!("{label}.example.com"), "ok"),
+        (&most, "ok"),
+    ] {
+        assert_eq!(refusal(&strict(), &format!("http://{host}/")), expected, "{host}");
+        assert_eq!(
+            refusal(&strict(), &format!("http://{host}./")),
+            expected,
+            "{host}."
+        );
+    }
+}
+
 #[test]
 fn w10_an_allowed_cidr_wins_for_exactly_its_addresses() {
     let development = policy(&["127.0.0.0/30", "fd00:1::/64"], &[]);

@@ -46,11 +46,13 @@ async fn a_retry_moves_on_and_a_release_does_not() {
         claim::claim(conn, lane(), &[(id, 8)], later(3), OTHER, later(99), ANY)
             .await
             .unwrap()
+            .good
             .is_empty()
     );
     let claimed = claim::claim(conn, lane(), &[(id, 8)], later(4), OTHER, later(99), ANY)
         .await
-        .unwrap();
+        .unwrap()
+        .good;
     let (leased, event) = &claimed[0];
     assert_eq!(
         (leased.attempt, leased.due_at, leased.lease.token),
@@ -67,7 +69,8 @@ async fn a_retry_moves_on_and_a_release_does_not() {
     );
     let claimed = claim::claim(conn, lane(), &[(id, 8)], later(50), ME, later(140), ANY)
         .await
-        .unwrap();
+        .unwrap()
+        .good;
     assert_eq!((claimed[0].0.attempt, claimed[0].0.due_at), (2, later(4)));
 }
 
@@ -86,6 +89,7 @@ async fn two_claimers_share_what_is_due() {
         .transaction(async |conn| {
             let mine = claim::claim(conn, lane(), &[(id, 12)], later(1), ME, later(91), ANY).await?;
             let theirs = claim::claim(second, lane(), &[(id, 12)], later(1), OTHER, later(91), ANY).await?;
+            let (mine, theirs) = (mine.good, theirs.good);
             assert_eq!((mine.len(), theirs.len()), (12, 8));
             let held = |claimed: &[(crate::model::delivery::Leased, Event)]| -> Vec<EventId> {
                 claimed.iter().map(|(leased, _)| leased.key.event).collect()
@@ -164,7 +168,8 @@ async fn an_extension_says_what_is_still_held() {
     assert_eq!(claim::extend(conn, &held, later(200)).await.unwrap(), [0]);
     let claimed = claim::claim(conn, lane(), &[(id, 8)], later(150), OTHER, later(250), ANY)
         .await
-        .unwrap();
+        .unwrap()
+        .good;
     assert_eq!(claimed.len(), 1, "the one that was not extended has run out");
     assert_eq!(claim::release_of(conn, &[OTHER], later(151)).await.unwrap(), 1);
 }
@@ -182,6 +187,7 @@ async fn a_claim_is_bounded_in_bytes() {
         claim::claim(conn, lane(), &[(id, 8)], later(1), ME, later(91), most)
             .await
             .unwrap()
+            .good
             .len()
     };
     assert_eq!(taken(2 * bytes).await, 2);

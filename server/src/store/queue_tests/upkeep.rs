@@ -1,6 +1,9 @@
 //! Partitions and sums.
 
 use super::*;
+use crate::model::access::{UserCaller, UserRole};
+use crate::store::creation_keys::{self, Asked, CreationKey, Remembered};
+use crate::store::facts;
 
 /// D10: old days are dropped whole, but not the events that an open delivery still needs.
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +30,10 @@ async fn partitions_are_made_ahead_and_dropped_unless_needed() {
         3
     );
     let made = publish(conn, &[event(EventAction::Create, "deal", None)], 10).await;
-    let dropped = partitions::drop_before(conn, date(2026, 11, 25)).await.unwrap();
+    let dropped = partitions::drop_before(conn, date(2026, 11, 25))
+        .await
+        .unwrap()
+        .good;
     assert!(!dropped.contains(&"events_20261123".to_owned()), "{dropped:?}");
     assert_eq!(dropped.len(), 5);
     let cancel = Settlement {
@@ -45,9 +51,27 @@ async fn partitions_are_made_ahead_and_dropped_unless_needed() {
     };
     settle::batch(conn, &[cancel], ME, false).await.unwrap();
     assert_eq!(
-        partitions::drop_before(conn, date(2026, 11, 25)).await.unwrap(),
+        partitions::drop_before(conn, date(2026, 11, 25))
+            .await
+            .unwrap()
+            .good,
         ["events_20261123"]
     );
+}
+
+/// A partition that cannot be dropped, here because somebody's view reads it, keeps no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_cannot_be_dropped_keeps_no_other() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    partitions::ensure(conn, DAY, date(2026, 11, 25)).await.unwrap();
+    diesel::sql_query("create view seen as select * from attempts_20261123")
+        .execute(conn)
+        .await
+        .unwrap();
+    let dropped = partitions::drop_before(conn, date(2026, 11, 25)).await.unwrap();
+    let bad: Vec<&str> = dropped.bad.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!((dropped.good.len(), bad), (5, vec!["attempts_20261123"]));
 }
 
 /// D7: folding changes no sum.
@@ -92,4 +116,49 @@ async fn rows_of_the_feed_from_another_cluster_are_pruned() {
     let (seen, rows) = changes::read(conn, snapshot.oldest_running()).await.unwrap();
     assert_eq!(rows.len(), 1, "the process has not read it yet");
     assert!(seen.shows(&mark));
+}
+
+/// O5: the key of a creation stands for its webhook until it expires, and goes with the others that have.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_creations_are_forgotten_with_the_others() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let chooser = |app: Option<&str>| UserCaller {
+        company: company(),
+        user: UserId::new(1).unwrap(),
+        role: UserRole::Regular,
+        app: app.map(|app| app.parse().unwrap()),
+        may_read: true,
+        may_write: true,
+        has_admin_scope: false,
+    };
+    let asked = Asked {
+        request_hash: vec![1],
+        password_print: Some(vec![2]),
+    };
+    let key = |app, expires_at| CreationKey::new(&chooser(app), "k".to_owned(), asked.clone(), expires_at);
+    let (first, second) = (WebhookId::new(now()), WebhookId::new(now()));
+    let (own, of_app) = (key(None, later(60)), key(Some("crm"), later(90)));
+    for key in [&own, &of_app] {
+        let taken = creation_keys::claim_in_tx(conn, key, first, now()).await.unwrap();
+        assert_eq!(taken, None);
+    }
+    let taken = creation_keys::claim_in_tx(conn, &own, second, later(59))
+        .await
+        .unwrap();
+    let remembered = Remembered {
+        asked: asked.clone(),
+        webhook: (lane(), first),
+    };
+    assert_eq!(taken, Some(remembered));
+    assert_eq!(creation_keys::find(conn, &own, later(60)).await.unwrap(), None);
+
+    facts::forget_keys(conn, later(59)).await.unwrap();
+    assert_eq!(count(conn, "creations").await, 2);
+    facts::forget_keys(conn, later(60)).await.unwrap();
+    assert_eq!(count(conn, "creations").await, 1);
+    let taken = creation_keys::claim_in_tx(conn, &of_app, second, later(90))
+        .await
+        .unwrap();
+    assert_eq!(taken, None, "at its very end a key is free (T2)");
 }

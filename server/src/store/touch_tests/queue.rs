@@ -12,7 +12,7 @@ use crate::model::ids::{DeliveryKey, EventId, NodeId, UserId};
 use crate::model::webhook::EventAction;
 use crate::store::claim::{self, Unsent};
 use crate::store::queue_tests::{event, publish_at_once};
-use crate::store::removal::{self, Leaving};
+use crate::store::removal::{self, Leaving, Pace};
 use crate::store::settle::{self, Settlement, Then};
 use crate::store::{Conn, facts, health, notice_queues};
 
@@ -29,7 +29,7 @@ async fn a_claim_touches_what_is_due(#[values(false, true)] analyzed: bool) {
             .unwrap()
     };
     let (claimed, touched) = crowd.touched(claim).await;
-    assert_eq!(claimed.len(), DUE);
+    assert_eq!(claimed.good.len(), DUE);
     assert_at_most(250, &touched, "a claim");
     assert!(days_read(&touched, "events").len() <= 1, "{touched:#?}");
     let keys = crowd.keys();
@@ -156,7 +156,7 @@ async fn a_removal_touches_whose_webhooks_go(#[values(false, true)] analyzed: bo
     assert_at_most(500, &touched, "a lock");
     let nobody = Leaving::User(company(), UserId::new(8).unwrap());
     let leave = async |conn: &mut Conn| {
-        conn.transaction(async |conn| removal::batch_in_tx(conn, now(), &nobody).await)
+        conn.transaction(async |conn| removal::batch_in_tx(conn, now(), &nobody, Pace::Together).await)
             .await
             .unwrap()
     };
@@ -214,7 +214,7 @@ async fn a_sweep_touches_what_is_due(#[values(false, true)] analyzed: bool) {
     let crowd = Crowd::new(analyzed).await;
     let due = async |conn: &mut Conn| {
         let due = health::due(conn, now(), 200).await.unwrap();
-        (due, health::next_due(conn).await.unwrap())
+        (due, health::next_due(conn, now()).await.unwrap())
     };
     let ((due, next), touched) = crowd.touched(due).await;
     assert_eq!((due.len(), next), (0, Some(later(24))));
@@ -239,7 +239,7 @@ async fn a_sweep_touches_what_is_due(#[values(false, true)] analyzed: bool) {
         (claimed, notice_queues::next_due(conn).await.unwrap())
     };
     let ((claimed, next), touched) = crowd.touched(claim).await;
-    assert_eq!((claimed.len(), next), (0, Some(later(1))));
+    assert_eq!((claimed.good.len(), next), (0, Some(later(1))));
     assert_at_most(25, &touched, "notices that are due");
 }
 

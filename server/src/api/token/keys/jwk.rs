@@ -9,6 +9,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicK
 use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::{InvalidKeys, VerifyingKey};
+use crate::config::files::without_mark;
 
 /// The shortest RSA modulus that may verify (RFC 7518).
 pub const SHORTEST_RSA_BITS: usize = 2048;
@@ -17,7 +18,7 @@ pub const LONGEST_RSA_BITS: usize = 4096;
 
 /// The usable keys of a set.
 pub fn read(json: &[u8]) -> Result<Vec<VerifyingKey>, InvalidKeys> {
-    let set: JwkSet = serde_json::from_slice(json)?;
+    let set: JwkSet = serde_json::from_slice(without_mark(json))?;
     let keys: Vec<VerifyingKey> = set.keys.iter().filter_map(usable).collect();
     if keys.is_empty() {
         Err(InvalidKeys::NoneUsable)

@@ -131,6 +131,8 @@ impl Change {
     }
 }
 
+const NO_USER: &str = "a password needs a user name, which may be empty";
+
 /// HTTP basic credentials as they were given (W11).
 struct Credentials {
     user: MaybeUndefined<String>,
@@ -177,7 +179,7 @@ impl Credentials {
         };
         match (user, password) {
             (Some(user), password) => Ok(Some(BasicAuth { user, password })),
-            (None, Some(_)) => Err((at("httpAuthPassword"), "a password needs a user name")),
+            (None, Some(_)) => Err((at("httpAuthPassword"), NO_USER)),
             (None, None) => Ok(None),
         }
     }
@@ -294,9 +296,21 @@ mod tests {
     }
 
     #[test]
+    fn o5_a_user_name_may_be_empty() {
+        assert_eq!(after(None, "", "secret"), Ok(":secret".to_owned()));
+        assert_eq!(
+            after(Some(("ann", Some("secret"))), "", "-"),
+            Ok(":secret".to_owned())
+        );
+        assert_eq!(
+            after(Some(("", Some("secret"))), "-", "new"),
+            Ok(":new".to_owned())
+        );
+    }
+
+    #[test]
     fn a_password_needs_a_user_name() {
-        let why = "a password needs a user name";
-        assert_eq!(after(None, "-", "secret"), Err(why));
-        assert_eq!(after(Some(("ann", None)), "null", "secret"), Err(why));
+        assert_eq!(after(None, "-", "secret"), Err(NO_USER));
+        assert_eq!(after(Some(("ann", None)), "null", "secret"), Err(NO_USER));
     }
 }

@@ -45,10 +45,12 @@ async fn names_are_taken_as_they_stand() {
     let names = NameServer::start().await;
     says(&names, "one", "93.184.215.14");
     says(&names, "_a.b-c.test", "93.184.215.15");
+    says(&names, "trail-.test", "93.184.215.16");
     for (name, expected) in [
         ("one", "93.184.215.14"),
         ("ONE.", "93.184.215.14"),
         ("_a.b-c.test", "93.184.215.15"),
+        ("trail-.test", "93.184.215.16"),
     ] {
         assert_eq!(found(&names, name).await, [expected], "{name}");
     }

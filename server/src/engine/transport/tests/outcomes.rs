@@ -98,13 +98,77 @@ async fn a_connection_closed_at_once_is_reset() {
 #[case::not_http("SSH-2.0-OpenSSH_9.2\r\n".to_owned())]
 #[case::a_bad_version("HTTP/3.9 200 OK\r\n\r\n".to_owned())]
 #[case::a_bad_status("HTTP/1.1 2x0 OK\r\n\r\n".to_owned())]
-#[case::a_bad_header("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned())]
+#[case::of_old("<html>ok</html>\r\n".to_owned())]
 #[case::two_lengths("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned())]
 #[case::too_many_headers(format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1000)))]
 #[case::headers_too_long(format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "x".repeat(1_000_000)))]
 #[tokio::test]
 async fn what_is_not_http_is_a_protocol_failure(#[case] answer: String) {
     assert_failed(&send(&Receiver::answering(answer).await.url()).await, Protocol);
+}
+
+/// F14: the status decides, whatever the lines beside it look like (D1, RFC 9112 sections 5.1 and 5.2).
+#[rstest]
+#[case::a_fold("x-a: b\r\n c\r\n", Some("b c"))]
+#[case::a_fold_with_a_tab("x-a: b\r\n\tc\r\n", Some("b c"))]
+#[case::two_folds("x-a: b\r\n c\r\n  d\r\n", Some("b c d"))]
+#[case::a_blank_before_the_colon("x-a : b\r\n", Some("b"))]
+#[case::no_header("no colon\r\n", None)]
+#[case::an_odd_name("x a: b\r\n", None)]
+#[case::a_line_without_a_name(": b\r\n", None)]
+#[case::a_control_character("x-a: b\x01c\r\n", None)]
+#[tokio::test]
+async fn an_old_fashioned_header_changes_nothing(#[case] line: &str, #[case] kept: Option<&str>) {
+    for (status, class) in [("200 OK", None), ("500 No", Some(Status))] {
+        let answer = format!("HTTP/1.1 {status}\r\nx-b: 1\r\n{line}x-c: 2\r\ncontent-length: 2\r\n\r\nok");
+        let sent = send(&Receiver::answering(answer).await.url()).await;
+        assert_eq!(sent.outcome.error_class, class, "{sent:?}");
+        assert_eq!(sent.outcome.response_body.as_deref(), Some("ok"));
+        let header = |name: &str| {
+            let all = &sent.outcome.response_headers;
+            all.iter()
+                .find(|(of, _)| of == name)
+                .map(|(_, value)| value.as_str())
+        };
+        assert_eq!((header("x-b"), header("x-c")), (Some("1"), Some("2")));
+        assert_eq!(header("x-a"), kept);
+        assert_eq!(
+            sent.outcome.response_headers.len(),
+            3 + usize::from(kept.is_some())
+        );
+    }
+}
+
+#[rstest]
+#[case::a_header("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(), "a header")]
+#[case::another_header("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n".to_owned(), "a header")]
+#[case::the_status_line("HTTP/1.1 2x0 OK\r\n\r\n".to_owned(), "a status line")]
+#[case::too_much(format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1000)), "too many headers")]
+#[case::something_else("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), "is not valid HTTP")]
+#[tokio::test]
+async fn what_is_not_http_is_named(#[case] answer: String, #[case] words: &str) {
+    let sent = send(&Receiver::answering(answer).await.url()).await;
+    let message = sent.outcome.error_message.unwrap();
+    assert!(message.contains(words), "{message}");
+}
+
+/// F13: a webhook of before such names were refused. Only the hyphen in front was never asked for.
+#[rstest]
+#[case::in_front("-lead.test", false)]
+#[case::behind("trail-.test", true)]
+#[tokio::test]
+async fn a_label_with_a_hyphen_at_its_end_is_asked_for(#[case] name: &'static str, #[case] asked: bool) {
+    let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let clock = Clock::system();
+    let names = Names::known(&[(name, &["127.0.0.1"])]);
+    let transport = transport_with(&clock, names, &["127.0.0.0/8"], None);
+    let url = format!("http://{name}:{}/", receiver.address.port());
+    let sent = transport.send(request(&clock, &url)).await;
+    if asked {
+        assert_succeeded(&sent);
+    } else {
+        assert_failed(&sent, Dns);
+    }
 }
 
 #[tokio::test]

@@ -320,5 +320,8 @@ fn extra_authorities_must_be_certificates() {
     assert!(matches!(new(""), Some(TransportError::NoExtraCa)));
     let pem = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
     assert!(matches!(new(&pem("?")), Some(TransportError::ExtraCa(_))));
-    assert!(matches!(new(&pem("AAAA")), Some(TransportError::Client(_))));
+    assert!(matches!(
+        new(&pem("AAAA")),
+        Some(TransportError::NoCertificate(_))
+    ));
 }

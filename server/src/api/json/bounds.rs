@@ -1,6 +1,6 @@
-//! What the JSON around a document may cost before anything parses it.
+//! What a request's JSON may cost before anything parses it.
 
-use super::TooMuch;
+use crate::api::document::TooMuch;
 
 /// The deepest nesting of a request's JSON, its own object counted. The parser below would recurse.
 pub const MAX_JSON_NESTING: usize = 64;

@@ -1,0 +1,118 @@
+//! What is claimed, and what this process knows: a row that cannot be read or taken stands in nobody's way.
+
+use super::*;
+
+async fn received(receiver: &MockServer) -> usize {
+    receiver.received_requests().await.unwrap().len()
+}
+
+async fn two_webhooks(world: &World) -> (MockServer, MockServer) {
+    let (bad, well) = (receiver(500).await, receiver(500).await);
+    for server in [&bad, &well] {
+        let url = format!("{}/hook", server.uri());
+        world
+            .webhook(&world.user(1, 7), json!({ "subscriptionUrl": url }))
+            .await;
+    }
+    (bad, well)
+}
+
+/// An event whose row cannot be read: the other retries that come due with it are sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_read_holds_up_no_other_delivery() {
+    let world = World::new().await;
+    let (bad, well) = two_webhooks(&world).await;
+    for _ in 0..2 {
+        world.publish(1, json!({})).await;
+    }
+    world.settle().await;
+    assert_eq!((received(&bad).await, received(&well).await), (2, 2));
+    world
+        .sql("update events set object_id = '' where id = (select id from events order by id limit 1)")
+        .await;
+    world.advance(SignedDuration::from_secs(3)).await;
+    assert_eq!((received(&bad).await, received(&well).await), (3, 3));
+    assert_eq!(world.rows("deliveries").await, 4, "nothing is given up");
+    world.sql("update events set object_id = '8'").await;
+    // The lease of what could not be read ends.
+    world.advance(SignedDuration::from_secs(100)).await;
+    assert_eq!((received(&bad).await, received(&well).await), (5, 5));
+    world.assert_conserved().await;
+}
+
+/// A delivery whose row the database refuses to give out: those before and behind it are sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_cannot_be_taken_is_put_back_and_holds_up_no_other() {
+    let world = World::new().await;
+    let (bad, well) = two_webhooks(&world).await;
+    for _ in 0..3 {
+        world.publish(1, json!({})).await;
+    }
+    world.settle().await;
+    assert_eq!((received(&bad).await, received(&well).await), (3, 3));
+    let id = world.row_id(&bad.uri()).await;
+    world
+        .sql(
+            "create table bad_events as select id from events order by id offset 1 limit 1;
+             alter table bad_events add primary key (id)",
+        )
+        .await;
+    let condition = format!(
+        "new.owner is not null and new.webhook = '{id}' and exists (select from bad_events where id = new.event)"
+    );
+    world
+        .refuse("deliveries", "update", &condition, "XX001", false)
+        .await;
+    world.advance(SignedDuration::from_secs(3)).await;
+    assert_eq!((received(&bad).await, received(&well).await), (5, 6));
+    world.refuse_no_more("deliveries").await;
+    world.advance(SignedDuration::from_secs(60)).await;
+    assert_eq!(
+        received(&bad).await,
+        9,
+        "the second retries of two, the two of the third"
+    );
+    world.assert_conserved().await;
+}
+
+/// A webhook whose row cannot be read: the feed that names it goes on, others get what is theirs, and what it is owed is
+/// kept, not cancelled as if it were gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_cannot_be_read_stops_neither_the_feed_nor_others_and_loses_nothing() {
+    let world = World::new().await;
+    let (bad, well) = two_webhooks(&world).await;
+    let id = world.row_id(&bad.uri()).await;
+    let told = format!(
+        "insert into changes (at, lane, webhook) select now(), lane, id from webhooks where id = '{id}';
+         select pg_sleep(0)"
+    );
+    world
+        .sql(&format!(
+            "update webhooks set user_id = 0 where id = '{id}'; {told}"
+        ))
+        .await;
+    // Nothing is told of a later change before this one is taken in.
+    let ann = world.user(1, 7);
+    let third = receiver(200).await;
+    let created = world
+        .webhook(&ann, json!({ "subscriptionUrl": third.uri() }))
+        .await;
+    world
+        .done(&ann, "deleteWebhook", json!({ "id": created }), "")
+        .await;
+    world.publish(1, json!({})).await;
+    world.settle().await;
+    assert_eq!((received(&bad).await, received(&well).await), (0, 1));
+    assert_eq!(received(&third).await, 0);
+    let owed = format!("deliveries where webhook = '{id}'");
+    assert_eq!(world.rows(&owed).await, 1);
+
+    world
+        .sql(&format!(
+            "update webhooks set user_id = 7 where id = '{id}'; {told}"
+        ))
+        .await;
+    world.advance(SignedDuration::from_secs(120)).await;
+    assert!(received(&bad).await > 0);
+    world.assert_conserved().await;
+}
