@@ -9,7 +9,7 @@ use tenterhook_harness::world::World;
 
 use crate::scene::count;
 
-/// Companies that publish at the same time, of which one in ten has an event that Postgres refuses.
+/// Companies that publish at the same time; one in ten has an event that Postgres refuses.
 const COMPANIES: u64 = 90;
 
 async fn refusing() -> World {

@@ -42,7 +42,7 @@ pub enum Part {
     Doomed,
     /// Steady, under a name that has to be looked up.
     Named,
-    /// Steady, under a name with two addresses, of which the first swallows every packet.
+    /// Steady, under a name whose first address swallows every packet and whose second is its own.
     Twofold,
     /// Gives one answer in eight that Postgres refuses to store.
     Poisonous,

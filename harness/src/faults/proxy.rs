@@ -208,7 +208,7 @@ async fn pass(
         let over = !matches!(read, Ok(1..));
         match (line.hearing().await, way) {
             (Hearing::Through, _) => {}
-            // The other side is not told of an end either.
+            // The other side does not learn of an end either.
             (Hearing::Lost, Way::ToServer) if over => pending().await,
             (Hearing::Lost, Way::ToPostgres) if over => {
                 line.ended().await;
@@ -332,11 +332,11 @@ mod tests {
     }
 
     /// Whether an exchange does not end while a hundred others do.
-    async fn says_nothing(stream: &mut TcpStream, beside: &mut TcpStream) -> bool {
+    async fn says_nothing(stream: &mut TcpStream, other: &mut TcpStream) -> bool {
         let mut answer = Box::pin(exchange(stream));
         let meanwhile = async {
             for _ in 0..100 {
-                assert_eq!(exchange(beside).await, 64);
+                assert_eq!(exchange(other).await, 64);
             }
         };
         tokio::select! {

@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// What failed for want of the fake's own means is made again later (D13).
+    /// An attempt that failed because no name server answers is made again later (D13).
     fn put_back(&mut self, place: usize) {
         let delivery = &mut self.deliveries[place];
         delivery.due = put_back_until(delivery.put_back, self.now, &self.numbers);

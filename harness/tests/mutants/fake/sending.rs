@@ -154,7 +154,7 @@ async fn lookup(host: &str, server: SocketAddr) -> Vec<IpAddr> {
     let Ok(length) = ask.await else {
         return Vec::new();
     };
-    // As the harness's name server writes records: the name in full, ten bytes of which the last two say 4, the address.
+    // As the harness's name server writes records: the name in full, ten bytes that end with the length 4, the address.
     let record = query[12..query.len() - 4].len() + 10;
     let records = answer[query.len().min(length)..length].chunks_exact(record + 4);
     records
