@@ -26,6 +26,7 @@ mod outcomes;
 mod payloads;
 mod permissions;
 mod publication;
+mod refusal;
 mod removal;
 mod retries;
 mod several_servers;

@@ -3,12 +3,14 @@
 //! Promises that each is sent as anybody could send it, over every way that leads to the graph. Some have crashed a stock
 //! server, or kept it busy for minutes; that this one stays alive is for whoever sends them to look at.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::Client;
-use crate::client::live::Frame;
+use crate::client::live::{Frame, PROTOCOL, RawSocket};
 use crate::client::raw::{EVENTS, GRAPHQL_RESPONSE};
+use crate::client::{Client, NewEvent, Refusal};
+use crate::world::World;
 
 /// Levels of what is nested in a document of a few kilobytes.
 const LEVELS: usize = 2_000;
@@ -20,6 +22,187 @@ const ALIASES: usize = 10_000;
 const DIRECTIVES: usize = 1_000;
 const VARIABLES: usize = 20_000;
 const BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Keys by which a JSON library marks what it means for itself: to whoever writes them they mean nothing.
+pub const INNER_KEYS: [&str; 2] = ["$serde_json::private::RawValue", "$serde_json::private::Number"];
+/// Brackets around each level of [`nested_key`]: within what a parser follows on one stack, and begun again in each.
+const BRACKETS: usize = 118;
+
+/// JSON in a string behind the first of [`INNER_KEYS`], in JSON in a string behind it, and so on. A parser that gives the key
+/// a meaning is at the end of its stack after about thirty levels, which are 16 KB.
+pub fn nested_key(levels: usize) -> String {
+    let key = INNER_KEYS[0];
+    let quoted = |text: &str| text.replace('\\', "\\u005c").replace('"', "\\u0022");
+    let (open, close) = ("[".repeat(BRACKETS), "]".repeat(BRACKETS));
+    let mut text = format!("{open}1{close}");
+    for _ in 0..levels {
+        text = format!(r#"{open}{{"{key}":"{}"}}{close}"#, quoted(&text));
+    }
+    format!(r#"{{"{key}":"{}"}}"#, quoted(&text))
+}
+
+/// Where a server reads JSON that somebody else wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The payload of `connection_init`, without a token.
+    Init,
+    /// The payload of `ping`.
+    Ping,
+    /// The variables of `subscribe`.
+    SubscribedVariables,
+    /// The extensions of `subscribe`.
+    SubscribedExtensions,
+    /// The variables of a posted request.
+    Variables,
+    /// An argument of a posted publication.
+    Data,
+    /// The extensions of a posted request.
+    Extensions,
+    /// The variables of a request that asks for a stream of events.
+    EventsVariables,
+    /// The variables in the URL of a request.
+    Url,
+    /// The extensions that name a persisted document.
+    Persisted,
+    /// The body of a request that moves the clock.
+    Clock,
+    /// The body of a request that tells the clock of a receiver.
+    Stalled,
+    /// A claim of a token.
+    Token,
+}
+
+impl Door {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Init,
+        Self::Ping,
+        Self::SubscribedVariables,
+        Self::SubscribedExtensions,
+        Self::Variables,
+        Self::Data,
+        Self::Extensions,
+        Self::EventsVariables,
+        Self::Url,
+        Self::Persisted,
+        Self::Clock,
+        Self::Stalled,
+        Self::Token,
+    ];
+
+    /// Whether its value has a place in headers, which are never long.
+    pub fn is_narrow(self) -> bool {
+        matches!(self, Self::Url | Self::Token)
+    }
+
+    /// Brings a value in as anybody could; answers what came back, in short.
+    ///
+    /// # Errors
+    ///
+    /// When what came back is no ordinary answer: nothing at all, or a fault of the server's own.
+    pub async fn bring(self, value: &str, world: &World) -> anyhow::Result<String> {
+        let user = world.company(1).user(7);
+        let query = json!("{ viewer { userId } }");
+        let variables = format!(r#"{{"query":{query},"variables":{{"a":{value}}}}}"#);
+        let extensions = format!(r#"{{"query":{query},"extensions":{{"a":{value}}}}}"#);
+        match self {
+            Self::Init => {
+                let mut socket = RawSocket::connect(user.server(), Some(PROTOCOL)).await?;
+                say(
+                    &mut socket,
+                    format!(r#"{{"type":"connection_init","payload":{value}}}"#),
+                )
+                .await
+            }
+            Self::Ping => {
+                let ping = format!(r#"{{"type":"ping","payload":{value}}}"#);
+                say(&mut user.socket().await?, ping).await
+            }
+            Self::SubscribedVariables => say(&mut user.socket().await?, subscribe(&variables)).await,
+            Self::SubscribedExtensions => say(&mut user.socket().await?, subscribe(&extensions)).await,
+            Self::Variables => ordinary(user.post_raw(GRAPHQL_RESPONSE, variables).await?),
+            Self::Data => {
+                let event = NewEvent::new(1, "CHANGE", "deal", "8");
+                match world.platform().publish_text(event, &[("data", value)]).await {
+                    Ok(_) => Ok("published".to_owned()),
+                    Err(Refusal::Transport(error)) => Err(error),
+                    Err(refusal) if refusal.code() == "INTERNAL" => bail!("{refusal}"),
+                    Err(refusal) => Ok(refusal.code().to_owned()),
+                }
+            }
+            Self::Extensions => ordinary(user.post_raw(GRAPHQL_RESPONSE, extensions).await?),
+            Self::EventsVariables => ordinary(user.post_raw(EVENTS, variables).await?),
+            Self::Url => {
+                let mut url = reqwest::Url::parse("http://host/graphql")?;
+                url.query_pairs_mut()
+                    .append_pair("query", "{ viewer { userId } }")
+                    .append_pair("variables", &format!(r#"{{"a":{value}}}"#));
+                let path = format!("/graphql?{}", url.query().unwrap_or_default());
+                ordinary(user.send_raw(Method::GET, &path, None).await?)
+            }
+            Self::Persisted => {
+                let hash = "0".repeat(64);
+                let named = format!(
+                    r#"{{"extensions":{{"persistedQuery":{{"version":1,"sha256Hash":"{hash}","a":{value}}}}},"variables":{value}}}"#
+                );
+                ordinary(user.post_raw(GRAPHQL_RESPONSE, named).await?)
+            }
+            Self::Clock => {
+                let body = Some(format!(r#"{{"by":{value}}}"#));
+                let path = "/sim/clock/advance";
+                ordinary(world.operator().send_raw(Method::POST, path, body).await?)
+            }
+            Self::Stalled => {
+                let body = Some(format!(r#"{{"target":{value},"messageId":{value}}}"#));
+                ordinary(
+                    world
+                        .operator()
+                        .send_raw(Method::POST, "/sim/stalled", body)
+                        .await?,
+                )
+            }
+            Self::Token => {
+                let key = world.token_key();
+                let (iss, aud) = (json!(key.issuer), json!(key.audience));
+                let (iat, exp) = (world.now().as_second(), world.now().as_second() + 600);
+                let claims = format!(
+                    r#"{{"sub":"7","company_id":"1","role":"regular","scope":"webhooks:read","iss":{iss},"aud":{aud},"iat":{iat},"exp":{exp},"a":{value}}}"#
+                );
+                let token = key.seal(r#"{"alg":"HS256","typ":"JWT"}"#, claims);
+                let caller = user.with_token(Some(token));
+                let body = Some(format!(r#"{{"query":{query}}}"#));
+                ordinary(caller.send_raw(Method::POST, "/graphql", body).await?)
+            }
+        }
+    }
+}
+
+fn subscribe(payload: &str) -> String {
+    format!(r#"{{"type":"subscribe","id":"1","payload":{payload}}}"#)
+}
+
+/// Says one thing, and what it brings: the type of a message, or a close code for what a client did wrong.
+async fn say(socket: &mut RawSocket, text: String) -> anyhow::Result<String> {
+    // Its end may come before all of it was sent.
+    let sent = socket.send_text(text).await;
+    loop {
+        match socket.next().await? {
+            Frame::Ping => {}
+            Frame::Message(message) => return Ok(message["type"].as_str().unwrap_or_default().to_owned()),
+            Frame::Closed(close @ (1009 | 4400..=4499), _) => return Ok(close.to_string()),
+            Frame::Closed(close, reason) => bail!("closed with {close} {reason:?} after {sent:?}"),
+        }
+    }
+}
+
+/// A status that says that the server is well.
+fn ordinary((status, text): (u16, String)) -> anyhow::Result<String> {
+    ensure!(
+        matches!(status, 200 | 400..=499) && !text.contains("INTERNAL"),
+        "{status} {text}"
+    );
+    Ok(status.to_string())
+}
 
 /// What leads to the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

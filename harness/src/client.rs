@@ -28,6 +28,7 @@ pub use self::platform::{NewEvent, Publication, Published, PublishedEvent};
 pub use self::webhook::{
     Created, Glance, GlancedHealth, Health, NewWebhook, Quota, Transition, Webhook, WebhookApp, WebhookList,
 };
+use crate::json::Plain;
 use crate::realtime::{self, PATIENCE};
 use crate::signature::Keyring;
 
@@ -151,7 +152,7 @@ impl From<anyhow::Error> for Refusal {
 #[derive(Deserialize)]
 struct GraphqlAnswer {
     #[serde(default)]
-    data: Value,
+    data: Plain,
     #[serde(default)]
     errors: Vec<RequestError>,
 }
@@ -190,16 +191,23 @@ impl Client {
 
     /// Runs any document; answers its `data`.
     pub async fn query(&self, document: &str, variables: Value) -> Result<Value, Refusal> {
+        self.ask(json!({"query": document, "variables": variables}).to_string())
+            .await
+    }
+
+    /// Posts a request as it stands; answers its `data`.
+    async fn ask(&self, request: String) -> Result<Value, Refusal> {
         let request = self
             .http
             .post(format!("{}/graphql", self.server))
             .header("accept", "application/graphql-response+json")
-            .json(&json!({"query": document, "variables": variables}));
+            .header("content-type", "application/json")
+            .body(request);
         let (status, body) = answer(self.authorised(request)).await?;
         let answer: GraphqlAnswer = serde_json::from_slice(&body)
             .with_context(|| format!("HTTP {status}: {}", String::from_utf8_lossy(&body)))?;
         if answer.errors.is_empty() {
-            Ok(answer.data)
+            Ok(answer.data.0)
         } else {
             Err(Refusal::Request(status, answer.errors))
         }
@@ -272,14 +280,9 @@ impl Client {
         input: Value,
         selection: &str,
     ) -> Result<(Value, Vec<UserError>), Refusal> {
-        let kind = format!("{}{}Input", mutation[..1].to_ascii_uppercase(), &mutation[1..]);
-        let document = format!(
-            "mutation($input: {kind}!) {{ {mutation}(input: $input) {{ {selection} {USER_ERRORS} }} }}"
-        );
-        let mut data = self.query(&document, json!({"input": input})).await?;
-        let mut payload = data[mutation].take();
-        let errors = payload["userErrors"].take();
-        Ok((payload, parse(errors)?))
+        let document = mutation_document(mutation, selection);
+        let data = self.query(&document, json!({"input": input})).await?;
+        apart(data, mutation)
     }
 
     /// Every node of a connection at `field` of the answer's data, page by page. The document takes `$first` and
@@ -304,6 +307,19 @@ impl Client {
             variables["after"] = connection["pageInfo"]["endCursor"].take();
         }
     }
+}
+
+/// The document of a mutation with one `input`.
+fn mutation_document(mutation: &str, selection: &str) -> String {
+    let kind = format!("{}{}Input", mutation[..1].to_ascii_uppercase(), &mutation[1..]);
+    format!("mutation($input: {kind}!) {{ {mutation}(input: $input) {{ {selection} {USER_ERRORS} }} }}")
+}
+
+/// A mutation's payload, and its user errors.
+fn apart(mut data: Value, mutation: &str) -> Result<(Value, Vec<UserError>), Refusal> {
+    let mut payload = data[mutation].take();
+    let errors = payload["userErrors"].take();
+    Ok((payload, parse(errors)?))
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<(u16, Vec<u8>)> {

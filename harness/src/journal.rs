@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::json;
 use crate::payload::{self, Expected};
 use crate::realtime::{self, PATIENCE};
 use crate::signature::{Keyring, Signed, Verdict};
@@ -86,7 +87,7 @@ impl Arrival {
 
     /// The body as JSON; null when it is none.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        json::read(&self.body).unwrap_or_default()
     }
 
     /// Everything about it that no receiver should accept: its signature, its shape, its method and media type.

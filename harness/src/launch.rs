@@ -130,12 +130,12 @@ impl Timekeeper for SimulatedTime {
         }
     }
 
-    fn stall_target(&self, target: SocketAddr) {
-        self.handle.stall_target(&target.to_string());
+    fn stall_target(&self, target: &str) {
+        self.handle.stall_target(target);
     }
 
-    fn resume_target(&self, target: SocketAddr) {
-        self.handle.resume_target(&target.to_string());
+    fn resume_target(&self, target: &str) {
+        self.handle.resume_target(target);
     }
 
     fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {

@@ -6,6 +6,7 @@
 //!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
 //! - [`hostile`] is a table of URLs that want to be taken for what they are not.
 //! - [`names::NameServer`] is the DNS as a test wants it.
+//! - [`json`] reads what others wrote, whatever its keys.
 //! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
 //! - [`attacks`] are requests made to hurt, and what each must be refused with.
 //! - [`load`] publishes as much as is wanted, and measures what arrives and what it takes.
@@ -14,6 +15,7 @@
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
 //! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
 //! - [`overload`] gives a real server more than it can take.
+//! - [`refusal`] lets a database refuse what a test marks.
 //! - [`faults`] makes everything around real servers fail, and looks whether anything is lost.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
 //!
@@ -31,6 +33,7 @@ pub mod faults;
 pub mod fill;
 pub mod hostile;
 pub mod journal;
+pub mod json;
 pub mod keys;
 pub mod launch;
 pub mod load;
@@ -43,6 +46,7 @@ pub mod process;
 pub mod reads;
 pub mod realtime;
 pub mod receiver;
+pub mod refusal;
 pub mod reply;
 pub mod report;
 pub mod rules;

@@ -1,6 +1,6 @@
 //! The reference model: what the policy says becomes of a webhook, as a function of what happened and when.
 //!
-//! Written from POLICY.md (B1–B7, R1–R5, T2, T3, D4, W12, W13) and from nothing else, so that a server can be held
+//! Written from POLICY.md (B1–B7, R1–R5, T2, T3, D4, D13, W12, W13) and from nothing else, so that a server can be held
 //! against it. Pure and deterministic: it has no clock, asks nobody, and starts nothing; time is an argument.
 //!
 //! Promises that a boundary belongs to the later state (T2), and that every step is dated when it was due, however late
@@ -36,6 +36,12 @@ pub struct Numbers {
     pub secret_overlap: SignedDuration,
     /// How long a removed webhook stays readable (W12).
     pub removed_retention: SignedDuration,
+    /// How long before the end of an attempt no name server may have answered for it to count as silence (D13).
+    pub dns_silence: SignedDuration,
+    /// The length of a silence after which attempts are judged all the same (D13).
+    pub dns_give_up: SignedDuration,
+    /// How long a delivery waits that is put back, the first time and from the second on (D13).
+    pub put_back: [SignedDuration; 2],
 }
 
 impl Default for Numbers {
@@ -51,6 +57,9 @@ impl Default for Numbers {
             idempotency: SignedDuration::from_hours(24),
             secret_overlap: SignedDuration::from_hours(24),
             removed_retention: SignedDuration::from_hours(30 * 24),
+            dns_silence: SignedDuration::from_secs(10),
+            dns_give_up: SignedDuration::from_mins(15),
+            put_back: [5, 30].map(SignedDuration::from_secs),
         }
     }
 }
@@ -341,4 +350,48 @@ impl Default for Webhook {
 pub fn retry_at(number: u8, ended: Timestamp, numbers: &Numbers) -> Option<Timestamp> {
     let delay = numbers.retry_delays.get(usize::from(number).checked_sub(1)?)?;
     Some(ended + *delay)
+}
+
+/// What a process has asked of name servers, whichever they are and whatever the name (D13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Names {
+    /// When it last asked.
+    asked: Option<Timestamp>,
+    /// When it was last answered.
+    answered: Option<Timestamp>,
+    /// When it first asked without having been answered since.
+    silent_since: Option<Timestamp>,
+}
+
+impl Names {
+    /// A lookup is sent at `at`.
+    pub fn asked(&mut self, at: Timestamp) {
+        self.asked = Some(at);
+        self.silent_since.get_or_insert(at);
+    }
+
+    /// An answer comes at `at`, whatever it says.
+    pub fn answered(&mut self, at: Timestamp) {
+        self.answered = Some(at);
+        self.silent_since = None;
+    }
+
+    /// Whether an attempt that ends at `ended` without an address is none: a lookup was sent in the time before and none
+    /// was answered, and that has not gone on for too long.
+    pub fn are_silent(&self, ended: Timestamp, numbers: &Numbers) -> bool {
+        let since = ended - numbers.dns_silence;
+        // An answer at its very beginning lies before it (T2).
+        let asked = self.asked.is_some_and(|at| since <= at && at <= ended);
+        let answered = self.answered.is_some_and(|at| since < at && at <= ended);
+        let given_up = self
+            .silent_since
+            .is_some_and(|since| since + numbers.dns_give_up <= ended);
+        asked && !answered && !given_up
+    }
+}
+
+/// When a delivery is due that was put back at `ended`, having been put back `before` times already (D13).
+pub fn put_back_until(before: usize, ended: Timestamp, numbers: &Numbers) -> Timestamp {
+    let [first, rest] = numbers.put_back;
+    ended + if before == 0 { first } else { rest }
 }

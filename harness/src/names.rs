@@ -8,9 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::realtime;
+use crate::realtime::{self, PATIENCE};
 
 /// Record types.
 const A: u16 = 1;
@@ -37,6 +38,8 @@ pub enum Answer {
     Failure,
     /// Nothing comes back.
     Silence,
+    /// It has these addresses, and nothing comes back to questions for IPv6.
+    SilentAboutIpv6(Vec<IpAddr>),
 }
 
 impl Answer {
@@ -68,9 +71,14 @@ impl Answer {
 struct Zone {
     names: HashMap<String, Answer>,
     asked: HashMap<String, usize>,
+    /// Whether nothing comes back to anybody.
+    silent: bool,
+    /// How many questions came, whatever was asked.
+    questions: watch::Sender<usize>,
 }
 
 /// A running server; it ends when dropped.
+#[derive(Debug)]
 pub struct NameServer {
     address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
@@ -110,6 +118,27 @@ impl NameServer {
     /// How often it was asked for addresses of a name; both families count.
     pub fn asked(&self, name: &str) -> usize {
         lock(&self.zone).asked.get(name).copied().unwrap_or(0)
+    }
+
+    /// Whether it is silent about every name from now on.
+    pub fn fall_silent(&self, silent: bool) {
+        lock(&self.zone).silent = silent;
+    }
+
+    /// How many questions came so far, answered or not.
+    pub fn questions(&self) -> usize {
+        *lock(&self.zone).questions.borrow()
+    }
+
+    /// Waits until more questions have come than these.
+    ///
+    /// # Panics
+    ///
+    /// When none has come after [`PATIENCE`] of real time.
+    pub async fn until_asked_again(&self, before: usize) {
+        let mut questions = lock(&self.zone).questions.subscribe();
+        let came = realtime::within(PATIENCE, questions.wait_for(|count| *count > before)).await;
+        assert!(came.is_some(), "nobody asked for a name");
     }
 }
 
@@ -168,6 +197,10 @@ impl<'m> Question<'m> {
 fn answer(question: &Question<'_>, zone: &Mutex<Zone>) -> Option<Vec<u8>> {
     let mut zone = lock(zone);
     *zone.asked.entry(question.name.clone()).or_default() += 1;
+    zone.questions.send_modify(|count| *count += 1);
+    if zone.silent {
+        return None;
+    }
     let mut records = Vec::new();
     let mut count: u16 = 0;
     let mut code = 0;
@@ -175,9 +208,10 @@ fn answer(question: &Question<'_>, zone: &Mutex<Zone>) -> Option<Vec<u8>> {
     for _ in 0..LONGEST_CHAIN {
         match zone.names.get(&name) {
             Some(Answer::Silence) => return None,
+            Some(Answer::SilentAboutIpv6(_)) if question.kind == AAAA => return None,
             Some(Answer::Failure) => code = FAILURE,
             Some(Answer::Missing) | None => code = MISSING,
-            Some(Answer::Addresses(addresses)) => {
+            Some(Answer::Addresses(addresses) | Answer::SilentAboutIpv6(addresses)) => {
                 for address in addresses {
                     let (kind, data) = match address {
                         IpAddr::V4(v4) => (A, v4.octets().to_vec()),

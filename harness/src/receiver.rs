@@ -3,6 +3,7 @@
 //! Promises HTTP as a stock server speaks it, with kept-alive connections, and a journal of all that came. What no web
 //! server would do (silence at the handshake, garbage, resets) is [`crate::wire`]'s.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,11 @@ impl Receiver {
     /// Where it listens, as a subscription URL.
     pub fn url(&self) -> String {
         format!("{}/hook", self.server.uri())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        *self.server.address()
     }
 
     /// Waits until all who called have hung up and everything they sent before is in the journal; for when every server

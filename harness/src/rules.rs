@@ -52,6 +52,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("D10", "every attempt is logged"),
     ("D11", "no order is promised, ids and times are"),
     ("D12", "replays are new deliveries; test deliveries touch nothing"),
+    ("D13", "what fails because we lack the means is no attempt"),
     ("B1", "a failed first try adds one, retries never do"),
     ("B2", "the tenth bans for 30 minutes from its end"),
     ("B3", "only the end of a ban resets the counter"),

@@ -36,6 +36,9 @@ impl Runner {
         if target.restart.is_none() {
             lacking.push(Need::Restart);
         }
+        if target.names.is_none() {
+            lacking.push(Need::Names);
+        }
         Self {
             target: Some(target),
             lacking,

@@ -35,6 +35,12 @@ pub enum Need {
     OwnServers,
     /// A way to end the server in the middle of its work and start it again.
     Restart,
+    /// A name server of the world's own, which servers ask for the hosts of webhooks.
+    Names,
+    /// Live connections over WebSocket.
+    Live,
+    /// JSON that is passed on to the last digit and key.
+    Verbatim,
     /// The log of attempts with headers, bodies and timings (D10).
     AttemptLog,
     /// Receivers with TLS.
@@ -66,6 +72,9 @@ impl Need {
             }
             Self::Restart => {
                 "needs a way to restart the server: runs in process, or with --restart-command".to_owned()
+            }
+            Self::Names => {
+                "needs a name server of its own that the server asks: runs in process only".to_owned()
             }
             other => format!("the server offers no {other:?}"),
         }
@@ -132,9 +141,17 @@ impl Scenario {
         }
     }
 
+    /// In a world with a name server of its own.
+    pub fn in_world_with_names(self) -> Self {
+        Self {
+            setup: WorldBuilder::named,
+            ..self.needing(Need::Names)
+        }
+    }
+
     /// Whether it is played in process only.
     pub fn needs_own_servers(&self) -> bool {
-        self.needs.contains(&Need::OwnServers)
+        self.needs.contains(&Need::OwnServers) || self.needs.contains(&Need::Names)
     }
 
     /// What its world is made of, in process.

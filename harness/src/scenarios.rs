@@ -6,6 +6,7 @@
 mod apps;
 mod attempt_log;
 mod bans;
+mod batches;
 mod cast;
 mod credentials;
 mod deliveries;
@@ -13,6 +14,8 @@ mod events;
 mod faults;
 mod idempotency;
 mod limits;
+mod live;
+mod names;
 mod notices;
 mod outcomes;
 mod pauses;
@@ -26,6 +29,7 @@ mod scene;
 mod signatures;
 mod targets;
 mod timeouts;
+mod verbatim;
 mod visibility;
 mod webhooks;
 
@@ -43,11 +47,14 @@ pub fn all() -> Vec<Scenario> {
         apps::scenarios(),
         events::scenarios(),
         faults::scenarios(),
+        batches::scenarios(),
         idempotency::scenarios(),
         payloads::scenarios(),
+        verbatim::scenarios(),
         signatures::scenarios(),
         outcomes::scenarios(),
         timeouts::scenarios(),
+        names::scenarios(),
         deliveries::scenarios(),
         attempt_log::scenarios(),
         bans::scenarios(),
@@ -56,6 +63,7 @@ pub fn all() -> Vec<Scenario> {
         restoring::scenarios(),
         pauses::scenarios(),
         notices::scenarios(),
+        live::scenarios(),
         replays::scenarios(),
     ]
     .into_iter()

@@ -4,7 +4,6 @@
 //! so, or the world would wait for it for ever. In real time there is nothing to say.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -34,11 +33,11 @@ pub trait Timekeeper: Send + Sync {
     /// This attempt is about to be answered after all; time waits for it again.
     fn resume(&self, attempt: &AttemptName);
 
-    /// Nothing at this address will answer: not a connection, not a handshake.
-    fn stall_target(&self, target: SocketAddr);
+    /// Nothing at this host and port, as the URL has them, will answer: not a lookup, not a connection, not a handshake.
+    fn stall_target(&self, target: &str);
 
-    /// Something at this address may answer again.
-    fn resume_target(&self, target: SocketAddr);
+    /// Something there may answer again.
+    fn resume_target(&self, target: &str);
 
     /// Does `act` when `wait` has passed on this clock. The clock waits until it is done.
     fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
@@ -63,9 +62,9 @@ impl Timekeeper for RealTime {
 
     fn resume(&self, _: &AttemptName) {}
 
-    fn stall_target(&self, _: SocketAddr) {}
+    fn stall_target(&self, _: &str) {}
 
-    fn resume_target(&self, _: SocketAddr) {}
+    fn resume_target(&self, _: &str) {}
 
     fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         Box::pin(async move {

@@ -92,8 +92,13 @@ impl WireReceiver {
 
     /// A port whose queue of connections is full: a further one gets no answer at all.
     pub async fn deaf(time: Time, keyring: Keyring) -> io::Result<Self> {
+        Self::deaf_at((Ipv4Addr::LOCALHOST, 0).into(), time, keyring).await
+    }
+
+    /// As [`WireReceiver::deaf`], at this IPv4 address.
+    pub async fn deaf_at(address: SocketAddr, time: Time, keyring: Keyring) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        socket.bind(address)?;
         let listener = socket.listen(0)?;
         let address = listener.local_addr()?;
         // A backlog of 0 still admits one.
@@ -108,7 +113,7 @@ impl WireReceiver {
         receiver
             .held
             .extend([Held::Listener(listener), Held::Filler(filler)]);
-        time.stall_target(address);
+        time.stall_target(&address.to_string());
         Ok(receiver)
     }
 
@@ -191,7 +196,7 @@ impl WireReceiver {
 
 impl Drop for WireReceiver {
     fn drop(&mut self) {
-        self.time.resume_target(self.address);
+        self.time.resume_target(&self.address.to_string());
         if let Some(work) = &self.work {
             work.abort();
         }

@@ -36,6 +36,7 @@ use crate::database::Database;
 use crate::journal::Journal;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::meter::Meter;
+use crate::names::NameServer;
 use crate::realtime;
 use crate::receiver::Receiver;
 use crate::signature::Keyring;
@@ -69,6 +70,7 @@ struct Household {
     time: SimulatedTime,
     trust: Option<Trust>,
     notice_endpoint: Option<Receiver>,
+    names: Option<NameServer>,
     // Last, so that the servers are gone before it is.
     database: Database,
 }
@@ -394,6 +396,30 @@ impl World {
             Home::Here(household) => household.meter.as_ref().map(Meter::by_text).unwrap_or_default(),
             Home::There(_) => BTreeMap::new(),
         }
+    }
+
+    /// The name server that its servers ask; see [`WorldBuilder::named`].
+    ///
+    /// # Panics
+    ///
+    /// When they ask another.
+    pub fn names(&self) -> &NameServer {
+        let names = match &self.home {
+            Home::Here(household) => household.names.as_ref(),
+            Home::There(target) => target.names.as_deref(),
+        };
+        names.unwrap_or_else(|| panic!("no server here asks a name server of the world's own"))
+    }
+
+    /// Tells the clock that nothing at this host and port, as a URL has them, answers: time does not wait for attempts
+    /// that lead there.
+    pub fn stall(&self, target: &str) {
+        self.pace.time().stall_target(target);
+    }
+
+    /// Takes back a [`World::stall`].
+    pub fn resume(&self, target: &str) {
+        self.pace.time().resume_target(target);
     }
 
     /// The database of its servers, where they are this process's own.

@@ -11,12 +11,31 @@ use tenterhook_harness::faults::{self, Kind, Plan};
 /// has no descriptors left.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_everything_around_the_servers_fails() {
-    let kinds = vec![
+    hold(vec![
         Kind::KillServer,
         Kind::KillPostgres,
         Kind::CutStatements,
         Kind::ExhaustDescriptors,
-    ];
+    ])
+    .await;
+}
+
+/// D2, D6, D7, D13: connections to Postgres and name servers fall silent, one of a receiver's addresses is dead, and
+/// Postgres refuses what it is given.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_where_what_is_silent_does_not_end_and_what_is_refused_stands_next_to_other_work() {
+    hold(vec![
+        Kind::SilenceDatabase,
+        Kind::SilenceNames,
+        Kind::DeadAddress,
+        Kind::PoisonedAnswer,
+        Kind::PoisonedEvent,
+    ])
+    .await;
+}
+
+/// Plays each of these once.
+async fn hold(kinds: Vec<Kind>) {
     let plan = Plan {
         rounds: u32::try_from(kinds.len()).unwrap(),
         seed: 1,

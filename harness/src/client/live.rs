@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Client;
+use crate::json;
 use crate::realtime::{self, PATIENCE};
 
 /// The protocol that is spoken.
@@ -73,6 +75,15 @@ impl RawSocket {
         self.write(Message::Binary(bytes.into())).await
     }
 
+    /// Begins to close it with this code; [`RawSocket::closed`] says what comes back.
+    pub async fn close(&mut self, code: u16) -> anyhow::Result<()> {
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: Utf8Bytes::default(),
+        };
+        self.write(Message::Close(Some(frame))).await
+    }
+
     async fn write(&mut self, message: Message) -> anyhow::Result<()> {
         let sent = realtime::within(PATIENCE, self.socket.send(message)).await;
         Ok(sent.context("the server does not read")??)
@@ -82,7 +93,7 @@ impl RawSocket {
     pub async fn next(&mut self) -> anyhow::Result<Frame> {
         let next = realtime::within(PATIENCE, self.socket.next()).await;
         Ok(match next.context("nothing came")? {
-            Some(Ok(Message::Text(text))) => Frame::Message(serde_json::from_str(&text)?),
+            Some(Ok(Message::Text(text))) => Frame::Message(json::read(text.as_bytes())?),
             Some(Ok(Message::Ping(_))) => {
                 // The library answers when it is next written to or read; a test may do neither.
                 realtime::within(PATIENCE, self.socket.flush())

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Client, Refusal, UserError, parse};
+use super::{Client, Refusal, UserError, apart, mutation_document, parse};
+
+/// What is asked of a publication.
+const PUBLICATION: &str = "events { index event { id eventId correlationId } deliveryCount duplicate }";
 
 /// What to publish: `EventInput`.
 #[derive(Debug, Clone, Serialize)]
@@ -82,15 +85,27 @@ pub struct PublishedEvent {
 impl Client {
     /// Publishes a batch. A refusal means that nothing was stored.
     pub async fn publish(&self, events: &[NewEvent]) -> Result<Publication, Refusal> {
-        let selection = "events { index event { id eventId correlationId } deliveryCount duplicate }";
-        let (mut payload, user_errors) = self
-            .try_mutate("publishEvents", json!({"events": events}), selection)
+        let answer = self
+            .try_mutate("publishEvents", json!({"events": events}), PUBLICATION)
             .await?;
-        let events: Vec<Published> = parse(payload["events"].take())?;
-        if events.is_empty() && !user_errors.is_empty() {
-            return Err(Refusal::User(user_errors));
+        publication(answer)
+    }
+
+    /// Publishes one event with more fields of `EventInput` that stand in the request as these texts: JSON to the last
+    /// digit and key, such as `("data", "{\"price\":1200.50}")`.
+    pub async fn publish_text(
+        &self,
+        event: NewEvent,
+        fields: &[(&str, &str)],
+    ) -> Result<Publication, Refusal> {
+        let event = json!(event).to_string();
+        let mut event = event.trim_end_matches('}').to_owned();
+        for (name, text) in fields {
+            event += &format!(",{}:{text}", json!(name));
         }
-        Ok(Publication { events, user_errors })
+        let document = json!(mutation_document("publishEvents", PUBLICATION));
+        let request = format!(r#"{{"query":{document},"variables":{{"input":{{"events":[{event}}}]}}}}}}"#);
+        publication(apart(self.ask(request).await?, "publishEvents")?)
     }
 
     /// Publishes one event.
@@ -142,6 +157,14 @@ impl Client {
         let payload = self.mutate("removeUser", input, "removedWebhookCount").await?;
         Ok(parse(payload["removedWebhookCount"].clone())?)
     }
+}
+
+fn publication((mut payload, user_errors): (Value, Vec<UserError>)) -> Result<Publication, Refusal> {
+    let events: Vec<Published> = parse(payload["events"].take())?;
+    if events.is_empty() && !user_errors.is_empty() {
+        return Err(Refusal::User(user_errors));
+    }
+    Ok(Publication { events, user_errors })
 }
 
 fn installation(app: &str, company: u64, user: u64) -> Value {

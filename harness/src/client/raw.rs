@@ -1,6 +1,7 @@
 //! What is sent as it is, whatever it is: bodies and messages that no [`Client::query`] would send.
 
 use anyhow::ensure;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::live::{PROTOCOL, RawSocket};
@@ -26,6 +27,27 @@ impl Client {
             .body(body);
         let (status, text) = answer(self.authorised(request)).await?;
         Ok((status, String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Sends a body as JSON to any path, or nothing but its headers where there is none; answers status and text.
+    pub async fn send_raw(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> anyhow::Result<(u16, String)> {
+        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        request = request.header("accept", GRAPHQL_RESPONSE);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let (status, text) = answer(self.authorised(request)).await?;
+        Ok((status, String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// The base address of the server.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// Opens a live connection with the caller's token, on which anything can be said.

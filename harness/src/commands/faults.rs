@@ -9,21 +9,21 @@ use tenterhook_harness::faults::{self, Ending, Kind, Plan, Round};
 
 /// Let everything around real servers fail while events are published, and look whether one is lost.
 ///
-/// Kills servers and Postgres, cuts and stalls their connections, fills the disk, steps clocks; looks after each round
-/// whether every event is accounted for.
+/// Kills servers and Postgres, cuts, stalls and silences their connections, fills the disk, steps clocks, silences name
+/// servers, lets Postgres refuse what it is given; looks after each round whether every event is accounted for.
 ///
 /// Starts a Postgres and servers of its own, in real time, and touches nothing else. As root also a small disk, a name
 /// server and, with libfaketime installed, wall clocks; what is not available here is named in the table. Exit code: 0
 /// nothing was lost, 1 a promise was broken, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  faults --rounds 28                     every fault twice
+  faults --rounds 38                     every fault twice
   faults --rounds 220 --seed 7 --json    a campaign, its figures as JSON
   faults --fault fill-disk --rounds 5    one fault alone
   faults --seed 7 --rounds 220 --round 31")]
 pub struct Faults {
     /// How many rounds.
-    #[arg(long, value_name = "N", default_value_t = 28)]
+    #[arg(long, value_name = "N", default_value_t = 38)]
     rounds: u32,
     /// Where all chance comes from.
     #[arg(long, value_name = "SEED", default_value_t = 1)]

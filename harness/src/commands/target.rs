@@ -54,6 +54,7 @@ impl TargetArgs {
             },
             real_time,
             restart: self.restart_command.clone().map(restart_by),
+            names: None,
         }))
     }
 }

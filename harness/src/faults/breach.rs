@@ -39,6 +39,10 @@ pub enum Wrong {
     Request,
     /// A receiver that was well is blamed for what it had no part in (D1).
     Blamed,
+    /// A call was refused for what another call held.
+    Refused,
+    /// The log does not have what a receiver answered (D10).
+    Log,
     /// The ban counter does not agree with the recorded attempts (B1, B3).
     Counter,
     /// A ban without its failures, or one within another (B2).

@@ -2,16 +2,20 @@
 //!
 //! Promises a fresh webhook and a fresh journal for each part, so that all that a round did can be read at its end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::fleet::Callers;
+use super::kind::Kind;
 use super::names;
+use super::plan::Round;
 use crate::client::{Client, NewWebhook, Webhook};
 use crate::dice::Dice;
 use crate::journal::Journal;
 use crate::receiver::Receiver;
+use crate::refusal::{self, MARK};
 use crate::reply::{Answer, Reply, Script};
 use crate::timekeeper::RealTime;
 use crate::token::Claims;
@@ -38,6 +42,17 @@ pub enum Part {
     Doomed,
     /// Steady, under a name that has to be looked up.
     Named,
+    /// Steady, under a name whose first address swallows every packet and whose second is its own.
+    Twofold,
+    /// Gives one answer in eight that Postgres refuses to store.
+    Poisonous,
+}
+
+impl Part {
+    /// Whether its receiver answers everything that reaches it with success.
+    pub fn always_succeeds(self) -> bool {
+        matches!(self, Self::Steady | Self::Named | Self::Twofold)
+    }
 }
 
 /// A webhook and its receiver.
@@ -52,13 +67,18 @@ pub struct Member {
 enum Listener {
     Web(Receiver),
     Wire(WireReceiver),
+    /// A web server, and what has its port at another address.
+    Twofold {
+        living: Receiver,
+        _dead: WireReceiver,
+    },
 }
 
 impl Member {
     /// What came.
     pub fn journal(&self) -> &Journal {
         match &self.listener {
-            Listener::Web(receiver) => receiver.journal(),
+            Listener::Web(receiver) | Listener::Twofold { living: receiver, .. } => receiver.journal(),
             Listener::Wire(receiver) => receiver.journal(),
         }
     }
@@ -74,9 +94,9 @@ pub struct Cast {
 
 impl Cast {
     /// Makes the company of a round, all of its servers being well.
-    pub async fn gather(round: u32, seed: u64, callers: &Callers, named: bool) -> anyhow::Result<Self> {
-        let company = FIRST_COMPANY + u64::from(round);
-        let owner = callers.of(round as usize, &owner_of(company));
+    pub async fn gather(round: &Round, callers: &Callers, named: bool) -> anyhow::Result<Self> {
+        let company = FIRST_COMPANY + u64::from(round.number);
+        let owner = callers.of(round.number as usize, &owner_of(company));
         let mut parts = vec![
             Part::Steady,
             Part::Flaky,
@@ -87,9 +107,15 @@ impl Cast {
         if named {
             parts.push(Part::Named);
         }
+        if round.faults.contains(&Kind::DeadAddress) {
+            parts.push(Part::Twofold);
+        }
+        if round.faults.contains(&Kind::PoisonedAnswer) {
+            parts.push(Part::Poisonous);
+        }
         let mut members = Vec::new();
         for part in parts {
-            members.push(member(part, seed, callers, &owner).await?);
+            members.push(member(part, round.seed, callers, &owner).await?);
         }
         Ok(Self { company, members })
     }
@@ -117,6 +143,19 @@ async fn member(part: Part, seed: u64, callers: &Callers, owner: &Client) -> any
             let url = receiver.url();
             (Listener::Wire(receiver), url)
         }
+        Part::Twofold => {
+            let receiver = Receiver::start(time.clone(), keyring.clone(), script(part, seed)).await;
+            let dead = SocketAddr::from((names::DEAD, receiver.address().port()));
+            let dead = WireReceiver::deaf_at(dead, time, keyring).await?;
+            let url = receiver.url();
+            (
+                Listener::Twofold {
+                    living: receiver,
+                    _dead: dead,
+                },
+                url,
+            )
+        }
         _ => {
             let receiver = Receiver::start(time, keyring, script(part, seed)).await;
             let url = receiver.url();
@@ -125,6 +164,7 @@ async fn member(part: Part, seed: u64, callers: &Callers, owner: &Client) -> any
     };
     let url = match part {
         Part::Named => url.replace("127.0.0.1", names::NAME),
+        Part::Twofold => url.replace("127.0.0.1", names::TWOFOLD),
         _ => url,
     };
     let webhook = owner.create_webhook(NewWebhook::to(&url)).await?.webhook;
@@ -145,8 +185,16 @@ fn script(part: Part, seed: u64) -> Script {
                 _ => 200.into(),
             }
         }),
-        // Looked up again for each request.
-        Part::Named => Script::always(Reply::status(200).header("connection", "close")),
+        // Looked up and connected to again for each request.
+        Part::Named | Part::Twofold => Script::always(Reply::status(200).header("connection", "close")),
+        Part::Poisonous => {
+            Script::new(
+                move |arrival, _| match refusal::of(arrival.event(), arrival.attempt()) {
+                    Some((state, status)) => Reply::status(status).body(format!("{MARK}{state}")).into(),
+                    None => Reply::status(200).body(refusal::PLAIN).into(),
+                },
+            )
+        }
         _ => Script::always(200),
     }
 }

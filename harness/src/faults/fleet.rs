@@ -47,6 +47,13 @@ pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("TENTERHOOK_POLICY_BAN_DURATION", "3s"),
 ];
 
+/// Settings that are given where the binary knows them: silence of name servers counts from the time-out on (D13), and a
+/// database that is silent is given up soon, for a round to be short.
+const SETTINGS_IF_KNOWN: [(&str, &str); 2] = [
+    ("TENTERHOOK_POLICY_DNS_SILENCE", "1s"),
+    ("TENTERHOOK_DATABASE_TIMEOUT", "4s"),
+];
+
 /// The servers, and who may call them.
 pub struct Fleet {
     servers: Vec<Server>,
@@ -105,6 +112,11 @@ impl Fleet {
                 file("sealing.key", keys::SEALING_KEY)?,
             ),
         ];
+        let known = known_settings(binary).await?;
+        let known = SETTINGS_IF_KNOWN
+            .into_iter()
+            .filter(|(name, _)| known.contains(name));
+        let settings: Vec<(&str, &str)> = SETTINGS.into_iter().chain(known).collect();
         let mut servers = Vec::new();
         for number in 0..count {
             let proxy = Proxy::start(cluster.socket(), number as u64).await?;
@@ -118,9 +130,9 @@ impl Fleet {
             program = program.setting("DATABASE_URL", Cluster::url_through(proxy.address()));
             let clock = clocks.get(number).cloned();
             let environment = clock.iter().flat_map(WallClock::environment);
-            for (name, value) in SETTINGS
-                .map(|(name, value)| (name, value.into()))
-                .into_iter()
+            for (name, value) in settings
+                .iter()
+                .map(|(name, value)| (*name, value.into()))
                 .chain(key_files.clone())
                 .chain(environment)
             {
@@ -273,6 +285,11 @@ impl Server {
         limit_descriptors(process, open + DESCRIPTORS_LEFT)
     }
 
+    /// Lets its open connections to Postgres fall silent, until it is healed or for good.
+    pub fn silence(&self, for_good: bool) {
+        self.proxy.silence(for_good);
+    }
+
     /// How its connections to Postgres fare.
     pub fn set_weather(&self, weather: Weather) {
         self.proxy.set(weather);
@@ -286,6 +303,7 @@ impl Server {
     /// Takes back what was done to it, other than its end.
     pub async fn heal(&mut self) -> anyhow::Result<()> {
         self.set_weather(Weather::Fair);
+        self.proxy.end_silence();
         if let Some(process) = &self.process {
             if self.frozen {
                 process.resume().await?;
@@ -332,6 +350,16 @@ impl Server {
         writeln!(log, "{}\n--- until {at}", process.printed())?;
         Ok(())
     }
+}
+
+/// What the binary says of its settings, in whichever place this release says it.
+async fn known_settings(binary: &Path) -> anyhow::Result<String> {
+    let mut told = String::new();
+    for question in ["settings", "--help"] {
+        let output = Program::new(binary).argument(question).run().await?;
+        told += &String::from_utf8_lossy(&output.stdout);
+    }
+    Ok(told)
 }
 
 /// Where a machine has it; without it the fault is not exercised.

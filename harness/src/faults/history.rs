@@ -16,6 +16,7 @@ use super::breach::{Breach, Wrong};
 use super::cast::Part;
 use super::publishing::Accepted;
 use crate::client::Delivery;
+use crate::refusal::{self, MARK, PLAIN};
 
 /// The numbers that the servers were given.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +84,7 @@ pub fn breaches(accepted: &[Accepted], told: &[Told], numbers: &Numbers) -> Vec<
         }
         found.extend(wire(webhook));
         found.extend(blamed(webhook));
+        found.extend(log(webhook));
         found.extend(health(webhook, numbers));
         found.extend(after_deletion(webhook, numbers));
     }
@@ -296,19 +298,66 @@ fn blamed(webhook: &Told) -> Vec<Breach> {
     if !webhook.well {
         return Vec::new();
     }
+    let mut found = Vec::new();
+    if webhook.part.always_succeeds() {
+        // As many time-outs as that takes are no server that stood still for a moment.
+        found.extend(webhook.bans.iter().map(|start| Breach {
+            what: Wrong::Blamed,
+            part: Some(webhook.part),
+            evidence: format!("banned at {start}, and its receiver never failed"),
+        }));
+        let failed = webhook
+            .deliveries
+            .iter()
+            .filter(|delivery| delivery.status == "FAILED");
+        found.extend(failed.map(|delivery| {
+            let event = &delivery.event.event_id;
+            breach(
+                webhook,
+                Wrong::Blamed,
+                event,
+                "it failed, and its receiver never did",
+            )
+        }));
+    }
     let attempts = webhook
         .deliveries
         .iter()
         .flat_map(|delivery| delivery.attempts.iter().map(move |attempt| (delivery, attempt)));
-    attempts
+    let unreached = attempts
         .filter(|(_, attempt)| {
             attempt.http_status.is_none() && attempt.error_class.as_deref() != Some("TIMEOUT")
         })
         .map(|(delivery, attempt)| {
             let why = format!("attempt {} is called {:?}", attempt.number, attempt.error_message);
             breach(webhook, Wrong::Blamed, &delivery.event.event_id, why)
-        })
-        .collect()
+        });
+    found.extend(unreached);
+    found
+}
+
+/// Of a receiver some of whose answers Postgres refuses, the others are on record as they came (D10).
+fn log(webhook: &Told) -> Vec<Breach> {
+    if webhook.part != Part::Poisonous {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for delivery in &webhook.deliveries {
+        let event = delivery.event.event_id.as_str();
+        for attempt in &delivery.attempts {
+            let body = attempt.response_body.as_deref().unwrap_or_default();
+            let agrees = match refusal::of(event, attempt.number) {
+                Some(_) => !body.contains(MARK),
+                // Of a body that was not read to its end nothing is known.
+                None => body == PLAIN || attempt.http_status.is_none() || attempt.response_truncated,
+            };
+            if !agrees {
+                let why = format!("attempt {} has the answer {body:?} on record", attempt.number);
+                found.push(breach(webhook, Wrong::Log, event, why));
+            }
+        }
+    }
+    found
 }
 
 /// Counter and bans agree with the first tries on record (B1, B2, B3).

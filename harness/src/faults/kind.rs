@@ -36,12 +36,35 @@ pub enum Kind {
     ExhaustDescriptors,
     /// The machine's name server answers late.
     SlowNames,
+    /// Connections to Postgres that are open fall silent: nothing comes through, and they do not end. New ones work.
+    SilenceDatabase,
+    /// The machine's name server does not answer at all.
+    SilenceNames,
+    /// The first of a receiver's two addresses swallows every packet.
+    DeadAddress,
+    /// Postgres refuses to store what a receiver answered.
+    PoisonedAnswer,
+    /// Postgres refuses to store the events of some calls, which are published at the same time as others.
+    PoisonedEvent,
 }
 
 impl Kind {
     /// The whole catalogue.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
+    }
+
+    /// Whether servers, Postgres and what lies between them are left alone, so that every call is answered as it
+    /// deserves.
+    pub fn spares_calls(self) -> bool {
+        matches!(
+            self,
+            Self::SlowNames
+                | Self::SilenceNames
+                | Self::DeadAddress
+                | Self::PoisonedAnswer
+                | Self::PoisonedEvent
+        )
     }
 
     /// Its name, as [`ValueEnum`] parses it.

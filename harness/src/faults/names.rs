@@ -1,11 +1,11 @@
-//! A name server that can be slow, and the way to let one process ask it: a `resolv.conf` of its own.
+//! A name server that can be slow or silent, and the way to let one process ask it: a `resolv.conf` of its own.
 //!
-//! Promises that every name it is asked for leads to this machine. The server under test asks through the machine's
+//! Promises that every name it is asked for leads to this machine, one of them by two addresses. The server under test asks through the machine's
 //! own resolver, as in production; what is replaced is the file that says whom to ask, in a mount namespace that only
 //! that process lives in.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,10 @@ use crate::{realtime, system};
 
 /// The name of a receiver. `.example` belongs to nobody.
 pub const NAME: &str = "receiver.faults.example";
+/// The name of a receiver with two addresses: [`DEAD`], and then the one of all others.
+pub const TWOFOLD: &str = "twofold.faults.example";
+/// The first address of [`TWOFOLD`].
+pub const DEAD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// The one port that `resolv.conf` can mean.
 const PORT: u16 = 53;
 /// Queries are no longer than this.
@@ -28,10 +32,19 @@ const A: [u8; 2] = [0, 1];
 /// The fixed part of a message.
 const HEADER: usize = 12;
 
+/// How it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// How long each answer takes.
+    pub delay: Duration,
+    /// Whether none is sent.
+    pub silent: bool,
+}
+
 /// A running name server; it ends when dropped.
 pub struct Names {
     configuration: PathBuf,
-    delay: watch::Sender<Duration>,
+    manner: watch::Sender<Manner>,
     work: JoinHandle<()>,
 }
 
@@ -57,18 +70,23 @@ impl Names {
             &configuration,
             format!("nameserver {}\noptions timeout:1 attempts:2\n", address.ip()),
         )?;
-        let delay = watch::Sender::new(Duration::ZERO);
-        let work = realtime::spawn(serve(Arc::new(socket), delay.subscribe()));
+        let manner = watch::Sender::new(Manner::default());
+        let work = realtime::spawn(serve(Arc::new(socket), manner.subscribe()));
         Ok(Self {
             configuration,
-            delay,
+            manner,
             work,
         })
     }
 
-    /// How long each answer takes from now on.
-    pub fn slow_by(&self, delay: Duration) {
-        self.delay.send_replace(delay);
+    /// Answers like this from now on.
+    pub fn answer(&self, manner: Manner) {
+        self.manner.send_replace(manner);
+    }
+
+    /// How it answers now.
+    pub fn manner(&self) -> Manner {
+        *self.manner.borrow()
     }
 
     /// The arguments of `unshare` that run a program which asks this name server.
@@ -88,17 +106,23 @@ impl Drop for Names {
     }
 }
 
-async fn serve(socket: Arc<UdpSocket>, delay: watch::Receiver<Duration>) {
+async fn serve(socket: Arc<UdpSocket>, manner: watch::Receiver<Manner>) {
     let mut query = [0; QUERY];
     while let Ok((length, from)) = socket.recv_from(&mut query).await {
         let Some(answer) = answer(&query[..length]) else {
             continue;
         };
-        let (socket, wait) = (Arc::clone(&socket), *delay.borrow());
+        let now = *manner.borrow();
+        if now.silent {
+            continue;
+        }
+        let (socket, manner) = (Arc::clone(&socket), manner.clone());
         realtime::spawn(async move {
-            realtime::pause(wait).await;
-            // Who has stopped waiting does not hear it.
-            drop(socket.send_to(&answer, from).await);
+            realtime::pause(now.delay).await;
+            if !manner.borrow().silent {
+                // Who has stopped waiting does not hear it.
+                drop(socket.send_to(&answer, from).await);
+            }
         });
     }
 }
@@ -114,16 +138,33 @@ fn answer(query: &[u8]) -> Option<Vec<u8>> {
     }
     let kind = query.get(at + 1..at + 3)?;
     let question = query.get(HEADER..at + 5)?;
-    let found = u8::from(kind == A);
+    let first = label(TWOFOLD);
+    let twofold = question
+        .get(..first.len())
+        .is_some_and(|asked| asked.eq_ignore_ascii_case(&first));
+    let addresses: &[Ipv4Addr] = match (kind == A, twofold) {
+        (false, _) => &[],
+        (true, false) => &[Ipv4Addr::LOCALHOST],
+        (true, true) => &[DEAD, Ipv4Addr::LOCALHOST],
+    };
+    let found = u8::try_from(addresses.len()).ok()?;
     let mut answer = query.get(..2)?.to_vec();
     // A response, recursion was desired and is available, no error; one question, as many answers, nothing else.
     answer.extend([0x81, 0x80, 0, 1, 0, found, 0, 0, 0, 0]);
     answer.extend(question);
-    if found == 1 {
+    for address in addresses {
         // The name in the question, its address, valid for no time at all.
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        answer.extend(address.octets());
     }
     Some(answer)
+}
+
+/// The first label of a name as it is in a message.
+fn label(name: &str) -> Vec<u8> {
+    let first = name.split('.').next().unwrap_or_default();
+    let length = u8::try_from(first.len()).unwrap_or(u8::MAX);
+    [&[length], first.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -131,10 +172,25 @@ mod tests {
     use super::*;
 
     fn query(kind: u8) -> Vec<u8> {
+        query_for(NAME, kind)
+    }
+
+    fn query_for(name: &str, kind: u8) -> Vec<u8> {
         let mut query = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        query.extend(b"\x08receiver\x06faults\x07example\x00");
-        query.extend([0, kind, 0, 1]);
+        for label in name.split('.') {
+            query.push(u8::try_from(label.len()).unwrap());
+            query.extend(label.as_bytes());
+        }
+        query.extend([0, 0, kind, 0, 1]);
         query
+    }
+
+    #[test]
+    fn one_name_has_two_addresses() {
+        let answer = answer(&query_for(TWOFOLD, 1)).unwrap();
+        assert_eq!(answer[6..8], [0, 2], "two answers");
+        assert!(answer.ends_with(&[0, 4, 127, 0, 0, 1]));
+        assert!(answer.windows(6).any(|bytes| bytes == [0, 4, 127, 0, 0, 2]));
     }
 
     #[test]

@@ -126,7 +126,7 @@ mod tests {
 
     fn plan() -> Plan {
         Plan {
-            rounds: 28,
+            rounds: 38,
             seed: 7,
             servers: 2,
             events: 100,

@@ -1,12 +1,14 @@
 //! What stands between a server and its Postgres: a relay of bytes that can fail in the ways a network can.
 //!
 //! Promises that bytes come through in order and unchanged, or the connection ends; a fault comes between two reads, at
-//! the place its name says. Does not understand the protocol: what one read brings is what one side wrote at once, which
+//! the place its name says. Connections that have fallen silent neither carry bytes nor end. Does not understand the protocol: what one read brings is what one side wrote at once, which
 //! for a server is a statement and for Postgres its answer.
 
+use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -55,10 +57,57 @@ impl Weather {
     }
 }
 
+/// Which connections are silent, by their numbers in the order in which they were accepted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Silence {
+    /// Whether it lasts.
+    lasts: bool,
+    /// While it lasts, every connection below this number.
+    below: u64,
+    /// Every connection below this number, also after it has ended.
+    for_good_below: u64,
+}
+
+/// One connection's part in the silence.
+#[derive(Clone)]
+struct Line {
+    number: u64,
+    silence: watch::Receiver<Silence>,
+}
+
+/// What a line does with what was read from it.
+enum Hearing {
+    /// It goes through.
+    Through,
+    /// It is lost.
+    Lost,
+}
+
+impl Line {
+    /// Waits while this line is silent for now; one that is silent for good loses what was read.
+    async fn hearing(&mut self) -> Hearing {
+        let number = self.number;
+        let for_good = |silence: &Silence| number < silence.for_good_below;
+        let decided = |silence: &Silence| for_good(silence) || !(silence.lasts && number < silence.below);
+        match self.silence.wait_for(decided).await {
+            Ok(silence) if !for_good(&silence) => Hearing::Through,
+            _ => Hearing::Lost,
+        }
+    }
+
+    /// Waits until the silence is over for those that are not silent for good.
+    async fn ended(&mut self) {
+        // An error means that the relay is gone, and everything with it.
+        drop(self.silence.wait_for(|silence| !silence.lasts).await);
+    }
+}
+
 /// A running relay; dropping it ends its connections.
 pub struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
+    silence: watch::Sender<Silence>,
+    accepted: Arc<AtomicU64>,
     work: JoinHandle<()>,
 }
 
@@ -69,16 +118,26 @@ impl Proxy {
         let address = listener.local_addr()?;
         let weather = watch::Sender::new(Weather::Fair);
         let (outlook, dice) = (weather.subscribe(), Arc::new(Mutex::new(Dice::new(seed))));
+        let silence = watch::Sender::new(Silence::default());
+        let (quiet, accepted) = (silence.subscribe(), Arc::new(AtomicU64::new(0)));
+        let count = Arc::clone(&accepted);
         let work = realtime::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((frontend, _)) = listener.accept().await {
-                connections.spawn(relay(frontend, socket.clone(), outlook.clone(), dice.clone()));
+                let line = Line {
+                    number: count.fetch_add(1, Ordering::SeqCst),
+                    silence: quiet.clone(),
+                };
+                let (socket, outlook, dice) = (socket.clone(), outlook.clone(), dice.clone());
+                connections.spawn(relay(frontend, socket, outlook, line, dice));
                 while connections.try_join_next().is_some() {}
             }
         });
         Ok(Self {
             address,
             weather,
+            silence,
+            accepted,
             work,
         })
     }
@@ -91,6 +150,23 @@ impl Proxy {
     /// Changes the weather for all connections, those that are open and those to come.
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
+    }
+
+    /// Lets the connections that are open fall silent: until [`Proxy::end_silence`], or for good. Postgres does not learn
+    /// before the end of the silence that a server has given such a connection up.
+    pub fn silence(&self, for_good: bool) {
+        let accepted = self.accepted.load(Ordering::SeqCst);
+        self.silence.send_modify(|silence| {
+            (silence.lasts, silence.below) = (true, accepted);
+            if for_good {
+                silence.for_good_below = accepted;
+            }
+        });
+    }
+
+    /// Lets what was silent for now through.
+    pub fn end_silence(&self) {
+        self.silence.send_modify(|silence| silence.lasts = false);
     }
 }
 
@@ -105,6 +181,7 @@ async fn relay(
     mut frontend: TcpStream,
     socket: PathBuf,
     weather: watch::Receiver<Weather>,
+    line: Line,
     dice: Arc<Mutex<Dice>>,
 ) -> io::Result<()> {
     frontend.set_nodelay(true)?;
@@ -112,8 +189,8 @@ async fn relay(
     let (from_frontend, to_frontend) = frontend.split();
     let (from_backend, to_backend) = backend.split();
     tokio::select! {
-        ended = pass(from_frontend, to_backend, Way::ToPostgres, weather.clone(), &dice) => ended,
-        ended = pass(from_backend, to_frontend, Way::ToServer, weather, &dice) => ended,
+        ended = pass(from_frontend, to_backend, Way::ToPostgres, weather.clone(), line.clone(), &dice) => ended,
+        ended = pass(from_backend, to_frontend, Way::ToServer, weather, line, &dice) => ended,
     }
 }
 
@@ -122,11 +199,24 @@ async fn pass(
     mut to: impl AsyncWrite + Unpin,
     way: Way,
     mut weather: watch::Receiver<Weather>,
+    mut line: Line,
     dice: &Mutex<Dice>,
 ) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
     loop {
-        let length = match from.read(&mut block).await? {
+        let read = from.read(&mut block).await;
+        let over = !matches!(read, Ok(1..));
+        match (line.hearing().await, way) {
+            (Hearing::Through, _) => {}
+            // The other side does not learn of an end either.
+            (Hearing::Lost, Way::ToServer) if over => pending().await,
+            (Hearing::Lost, Way::ToPostgres) if over => {
+                line.ended().await;
+                return Ok(());
+            }
+            (Hearing::Lost, _) => continue,
+        }
+        let length = match read? {
             0 => return Ok(()),
             length => length,
         };
@@ -239,5 +329,46 @@ mod tests {
         proxy.set(Weather::Fair);
         assert_eq!(answer.await, 64);
         drop(folder);
+    }
+
+    /// Whether an exchange does not end while a hundred others do.
+    async fn says_nothing(stream: &mut TcpStream, other: &mut TcpStream) -> bool {
+        let mut answer = Box::pin(exchange(stream));
+        let meanwhile = async {
+            for _ in 0..100 {
+                assert_eq!(exchange(other).await, 64);
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = &mut answer => false,
+            () = meanwhile => true,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_silent_for_now_is_heard_later_and_new_connections_at_once() {
+        let (proxy, _folder) = echo().await;
+        let mut old = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(exchange(&mut old).await, 64);
+        proxy.silence(false);
+        let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(says_nothing(&mut old, &mut new).await);
+        proxy.end_silence();
+        let mut held = [0; 64];
+        old.read_exact(&mut held).await.unwrap();
+        assert_eq!(exchange(&mut old).await, 64);
+    }
+
+    #[tokio::test]
+    async fn what_is_silent_for_good_neither_passes_nor_ends() {
+        let (proxy, _folder) = echo().await;
+        let mut old = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(exchange(&mut old).await, 64);
+        proxy.silence(true);
+        let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(says_nothing(&mut old, &mut new).await);
+        proxy.end_silence();
+        assert!(says_nothing(&mut old, &mut new).await, "nor after the silence");
     }
 }

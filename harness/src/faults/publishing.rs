@@ -4,14 +4,19 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use serde_json::json;
 
+use super::breach::{Breach, Wrong};
 use super::cast::Cast;
 use super::fleet::Callers;
-use super::plan::PUBLISHING;
+use super::kind::Kind;
+use super::plan::{PUBLISHING, Round};
 use crate::client::{NewEvent, Publication, Refusal};
 use crate::dice::Dice;
-use crate::realtime;
+use crate::realtime::{self, Stopwatch};
+use crate::refusal::{MARK, STATES};
 use crate::token::Claims;
 
 /// Events of one call. Few, so that a fault meets many calls.
@@ -20,6 +25,14 @@ const BATCH: usize = 25;
 const LANES: usize = 2;
 /// How long between two tries of one call.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// The companies of events that Postgres refuses begin here: they have no webhooks.
+const FIRST_MARKED: u64 = 5_000_000_000_000;
+/// Calls with such an event on the wire at once: enough for the others to be stored together with one.
+const MARKED_LANES: u64 = 12;
+/// How long between two calls with such an event.
+const MARKED_EVERY: Duration = Duration::from_millis(5);
+/// How long one of them is waited for, while something else may fail too.
+const MARKED_LIMIT: Duration = Duration::from_secs(5);
 /// How often one call is tried: with the pauses and the time of each try, for minutes.
 const TRIES: usize = 1_200;
 
@@ -36,32 +49,73 @@ pub struct Accepted {
     pub before: bool,
 }
 
+/// What came of a round's publications.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Every event whose publication was answered.
+    pub accepted: Vec<Accepted>,
+    /// Calls that were refused as a fault of the server's own, and not because something was absent. They were repeated.
+    pub refused: Vec<Breach>,
+}
+
 /// Publishes the round's events over [`PUBLISHING`] through whichever servers answer.
 ///
 /// # Errors
 ///
 /// When a call is never answered, or is answered with what is no publication.
-pub async fn publish(
-    cast: &Cast,
-    events: u32,
-    seed: u64,
-    callers: &Callers,
-) -> anyhow::Result<Vec<Accepted>> {
+pub async fn publish(cast: &Cast, events: u32, seed: u64, callers: &Callers) -> anyhow::Result<Published> {
     let numbers: Vec<u32> = (0..events).collect();
     let batches: Vec<&[u32]> = numbers.chunks(BATCH).collect();
     let pause = PUBLISHING * LANES as u32 / u32::try_from(batches.len().max(1))?;
     let lane = async |lane: usize| {
         let mut dice = Dice::new(seed.wrapping_add(lane as u64));
-        let mut accepted = Vec::new();
+        let mut published = Published::default();
         for batch in batches.iter().skip(lane).step_by(LANES) {
-            accepted.extend(call(cast.company, batch, &mut dice, callers).await?);
+            let accepted = call(cast.company, batch, &mut dice, callers, &mut published.refused).await?;
+            published.accepted.extend(accepted);
             realtime::pause(pause).await;
+        }
+        anyhow::Ok(published)
+    };
+    let (mut published, more) = tokio::try_join!(lane(0), lane(1))?;
+    published.accepted.extend(more.accepted);
+    published.refused.extend(more.refused);
+    Ok(published)
+}
+
+/// Publishes, where that is one of the round's faults, events of other companies that Postgres refuses, as fast as they
+/// are answered and for as long as the round's own are published. Says which were accepted.
+///
+/// # Errors
+///
+/// When a call cannot be made.
+pub async fn publish_marked(round: &Round, callers: &Callers) -> anyhow::Result<Vec<Breach>> {
+    if !round.faults.contains(&Kind::PoisonedEvent) {
+        return Ok(Vec::new());
+    }
+    let lane = async |lane: u64| {
+        let company = FIRST_MARKED + u64::from(round.number) * MARKED_LANES + lane;
+        let mut dice = Dice::new(round.seed.wrapping_sub(lane));
+        let mut accepted = Vec::new();
+        let watch = Stopwatch::start();
+        while watch.seconds() < PUBLISHING.as_secs_f64() {
+            let data = json!({"text": format!("{MARK}{}", STATES[dice.below(STATES.len())])});
+            let event = NewEvent::new(company, "CHANGE", "deal", "1").with("data", data);
+            let platform = callers.of(dice.below(usize::MAX), &Claims::of_scope("platform"));
+            let answer = realtime::within(MARKED_LIMIT, platform.publish(std::slice::from_ref(&event))).await;
+            if let Some(Ok(publication)) = answer {
+                accepted.push(Breach {
+                    what: Wrong::Lost,
+                    part: None,
+                    evidence: format!("Postgres refuses an event, and it was answered with {publication:?}"),
+                });
+            }
+            realtime::pause(MARKED_EVERY).await;
         }
         anyhow::Ok(accepted)
     };
-    let (mut accepted, more) = tokio::try_join!(lane(0), lane(1))?;
-    accepted.extend(more);
-    Ok(accepted)
+    let lanes = try_join_all((0..MARKED_LANES).map(lane)).await?;
+    Ok(lanes.into_iter().flatten().collect())
 }
 
 async fn call(
@@ -69,6 +123,7 @@ async fn call(
     batch: &[u32],
     dice: &mut Dice,
     callers: &Callers,
+    refused: &mut Vec<Breach>,
 ) -> anyhow::Result<Vec<Accepted>> {
     let key = |number: &u32| format!("{company}-{number}");
     let events: Vec<NewEvent> = batch
@@ -84,7 +139,16 @@ async fn call(
         match platform.publish(&events).await {
             Ok(publication) => return answered(batch, &publication, key),
             Err(refusal @ Refusal::User(_)) => return Err(refusal.into()),
-            Err(refusal) => last = Some(refusal),
+            Err(refusal) => {
+                if refusal.code() == "INTERNAL" {
+                    refused.push(Breach {
+                        what: Wrong::Refused,
+                        part: None,
+                        evidence: format!("a call with nothing wrong in it: {refusal}"),
+                    });
+                }
+                last = Some(refusal);
+            }
         }
         realtime::pause(AGAIN_AFTER).await;
     }

@@ -27,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
 /// How long servers may disagree on whether a ban is over: by each clock it is after its own length, which is less.
 const AGREEMENT: Duration = Duration::from_secs(5);
+/// Attempts that may time out in a round because the machine is busy: far fewer than are on the wire at once.
+const SPURIOUS: usize = 8;
 /// When the doomed webhook is deleted, counted from the first publication.
 const DELETED_AFTER: Duration = Duration::from_millis(400);
 
@@ -79,7 +81,7 @@ pub struct Sums {
 pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums) -> anyhow::Result<Ending> {
     stage.reseed(round.seed);
     let callers = stage.fleet().callers().clone();
-    let cast = Cast::gather(round.number, round.seed, &callers, stage.has_names()).await?;
+    let cast = Cast::gather(round, &callers, stage.has_names()).await?;
     let fail = async {
         realtime::pause(round.after).await;
         for kind in &round.faults {
@@ -88,11 +90,13 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
         realtime::pause(round.hold).await;
         stage.heal().await
     };
-    let (accepted, deleted, ()) = tokio::try_join!(
+    let (published, deleted, refused, ()) = tokio::try_join!(
         publishing::publish(&cast, events, round.seed, &callers),
         publishing::delete(&cast, DELETED_AFTER, round.seed, &callers),
+        publishing::publish_marked(round, &callers),
         fail,
     )?;
+    let accepted = published.accepted;
     let mut ending = Ending::default();
     let watch = Stopwatch::start();
     let tally = until_quiet(&callers, &watch).await;
@@ -105,7 +109,8 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
         let deleted = deleted.filter(|_| member.part == Part::Doomed && !stepped);
         told.push(Told {
             deleted,
-            well: member.part != Part::Hostile && !(member.part == Part::Named && unnamed),
+            well: member.part != Part::Hostile
+                && !(unnamed && matches!(member.part, Part::Named | Part::Twofold)),
             ..ask(member, &cast, &callers, stepped).await?
         });
     }
@@ -120,6 +125,11 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
         ..NUMBERS
     };
     ending.breaches = history::breaches(&accepted, &told, &numbers);
+    ending.breaches.extend(refused);
+    if round.faults.iter().all(|kind| kind.spares_calls()) {
+        ending.breaches.extend(published.refused);
+        ending.breaches.extend(blamed_for_names(round, &told));
+    }
     ending.breaches.extend(sums.add(&ending, tally));
     ending.breaches.extend(doubles(stage, cast.company).await?);
     ending
@@ -130,6 +140,30 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
             evidence,
         }));
     Ok(ending)
+}
+
+/// Receivers under names that are blamed for the silence of name servers (D13), where nothing else keeps servers from their
+/// work but the machine.
+fn blamed_for_names(round: &Round, told: &[Told]) -> Vec<Breach> {
+    if !round.faults.contains(&Kind::SilenceNames) {
+        return Vec::new();
+    }
+    let named = told
+        .iter()
+        .filter(|webhook| webhook.well && matches!(webhook.part, Part::Named | Part::Twofold));
+    let failures = |webhook: &Told| {
+        let attempts = webhook.deliveries.iter().flat_map(|delivery| &delivery.attempts);
+        attempts.filter(|attempt| attempt.error_class.is_some()).count()
+    };
+    named
+        .map(|webhook| (webhook.part, failures(webhook)))
+        .filter(|(_, failures)| *failures > SPURIOUS)
+        .map(|(part, failures)| Breach {
+            what: Wrong::Blamed,
+            part: Some(part),
+            evidence: format!("{failures} attempts failed while name servers were silent"),
+        })
+        .collect()
 }
 
 /// Waits until no delivery is open; answers the tally then, or the last one seen.

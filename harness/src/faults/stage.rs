@@ -11,14 +11,15 @@ use std::time::Duration;
 use anyhow::Context;
 use tempfile::TempDir;
 
-use super::fleet::{Fleet, can_limit_descriptors};
+use super::fleet::{Fleet, Server, can_limit_descriptors};
 use super::kind::Kind;
 use super::machine::{Disk, WallClock};
-use super::names::Names;
+use super::names::{Manner, Names};
 use super::plan::Plan;
 use super::proxy::Weather;
 use crate::dice::Dice;
 use crate::durable::Cluster;
+use crate::refusal;
 
 /// Its disk is small.
 ///
@@ -79,7 +80,8 @@ impl Stage {
             false => None,
         };
         let names = Names::start(home.path()).await;
-        let names = names.map_err(|error| lend(&[Kind::SlowNames], error)).ok();
+        let named = [Kind::SlowNames, Kind::SilenceNames, Kind::DeadAddress];
+        let names = names.map_err(|error| lend(&named, error)).ok();
         let clock = |name: String| WallClock::new(home.path().join(name));
         let steps = [Kind::StepServerClock, Kind::StepSharedClock];
         let shared_clock = match wanted(&steps) {
@@ -108,6 +110,9 @@ impl Stage {
             &clocks,
         )
         .await?;
+        if wanted(&[Kind::PoisonedAnswer, Kind::PoisonedEvent]) {
+            cluster.look().await?.batch_execute(refusal::TRIGGERS).await?;
+        }
         Ok(Self {
             fleet,
             cluster,
@@ -205,9 +210,22 @@ impl Stage {
             Kind::SlowNames => {
                 let (least, most) = SLOW_MS;
                 let delay = Duration::from_millis((least + self.dice.below(most - least)) as u64);
-                self.set_names(delay);
+                self.set_names(|manner| manner.delay = delay);
                 Ok(())
             }
+            Kind::SilenceNames => {
+                self.set_names(|manner| manner.silent = true);
+                Ok(())
+            }
+            Kind::SilenceDatabase => {
+                let for_good = self.dice.below(2) == 0;
+                for server in self.some_servers(number) {
+                    server.silence(for_good);
+                }
+                Ok(())
+            }
+            // The cast of the round brings it along.
+            Kind::DeadAddress | Kind::PoisonedAnswer | Kind::PoisonedEvent => Ok(()),
         }
     }
 
@@ -216,7 +234,7 @@ impl Stage {
         if let Some(disk) = &self.disk {
             disk.clear()?;
         }
-        self.set_names(Duration::ZERO);
+        self.set_names(|manner| *manner = Manner::default());
         if std::mem::take(&mut self.postgres_ending) {
             self.cluster.ended().await?;
         }
@@ -248,14 +266,18 @@ impl Stage {
 
     /// Over one server or over all of them.
     fn weather(&mut self, weather: Weather, number: usize) -> anyhow::Result<()> {
-        let all = self.dice.below(2) == 0;
-        let one = number % self.fleet.count();
-        for (place, server) in self.fleet.servers().iter().enumerate() {
-            if all || place == one {
-                server.set_weather(weather);
-            }
+        for server in self.some_servers(number) {
+            server.set_weather(weather);
         }
         Ok(())
+    }
+
+    /// One server, counted on from any number, or all of them.
+    fn some_servers(&mut self, number: usize) -> &[Server] {
+        let all = self.dice.below(2) == 0;
+        let one = number % self.fleet.count();
+        let servers = self.fleet.servers();
+        if all { servers } else { &servers[one..=one] }
     }
 
     fn step_shared_clock(&mut self) -> anyhow::Result<()> {
@@ -275,9 +297,11 @@ impl Stage {
         Ok(())
     }
 
-    fn set_names(&self, delay: Duration) {
+    fn set_names(&self, change: impl FnOnce(&mut Manner)) {
         if let Some(names) = &self.names {
-            names.slow_by(delay);
+            let mut manner = names.manner();
+            change(&mut manner);
+            names.answer(manner);
         }
     }
 }

@@ -252,3 +252,44 @@ fn three_retries_follow_at_three_thirty_and_a_hundred_and_fifty_seconds() {
     assert_eq!([1, 2, 3].map(due), [3, 30, 150].map(|wait| Some(t(wait))));
     assert_eq!([0, 4].map(due), [None, None]);
 }
+
+#[test]
+fn name_servers_are_silent_when_a_lookup_was_sent_and_none_answered_in_ten_seconds() {
+    let numbers = Numbers::default();
+    let at = |millis: i64| Timestamp::from_millisecond(1_000_000_000 + millis).unwrap();
+    let silent = |asked: &[i64], answered: &[i64], ended: i64| {
+        let mut names = Names::default();
+        let mut all: Vec<(i64, bool)> = asked.iter().map(|at| (*at, false)).collect();
+        all.extend(answered.iter().map(|at| (*at, true)));
+        all.sort_unstable();
+        for (moment, is_answer) in all {
+            match is_answer {
+                true => names.answered(at(moment)),
+                false => names.asked(at(moment)),
+            }
+        }
+        names.are_silent(at(ended), &numbers)
+    };
+    assert!(silent(&[0], &[], 10_000));
+    assert!(!silent(&[0], &[], 10_001), "nothing was asked in that time");
+    assert!(!silent(&[], &[], 10_000));
+    assert!(!silent(&[0, 1], &[5_000], 10_000), "another name's answer");
+    assert!(silent(&[0, 10_001], &[2], 10_002), "an answer before that time");
+    assert!(!silent(&[0, 10_001], &[3], 10_002));
+    // A quarter of an hour from the first lookup without an answer.
+    assert!(silent(&[0, 899_000], &[], 899_999));
+    assert!(!silent(&[0, 899_000], &[], 900_000));
+    assert!(silent(&[0, 1_000, 899_000], &[1], 900_999));
+}
+
+#[test]
+fn what_is_put_back_waits_five_seconds_and_then_thirty() {
+    let numbers = Numbers::default();
+    let now = Timestamp::UNIX_EPOCH;
+    let waits = [0, 1, 2, 20].map(|before| {
+        put_back_until(before, now, &numbers)
+            .duration_since(now)
+            .as_secs()
+    });
+    assert_eq!(waits, [5, 30, 30, 30]);
+}

@@ -75,6 +75,7 @@ impl Stage {
             key: self.key.clone(),
             real_time: true,
             restart: None,
+            names: None,
         }
     }
 

@@ -51,6 +51,9 @@ fn end(fault: Fault) -> End {
         | Fault::Http2ResetStream => End::Error("RESET"),
         Fault::Garbage | Fault::MalformedStatusLine | Fault::OversizedHeaders => End::Error("PROTOCOL"),
         Fault::SlowAccept
+        | Fault::FoldedHeader
+        | Fault::BlankBeforeColon
+        | Fault::LineWithoutColon
         | Fault::HangInBody
         | Fault::ResetInBody
         | Fault::EndlessBody

@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::scene::{AROUND, Scene};
-use crate::scenario::{Scenario, holds, same};
+use crate::client::NewEvent;
+use crate::scenario::{Need, Scenario, holds, refused, same};
 
 /// How long a key holds.
 const KEY_HOLDS: SignedDuration = SignedDuration::from_hours(24);
@@ -34,6 +35,61 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             },
         )
         .also_in_real_time(),
+        Scenario::new(
+            "the-order-of-keys-is-no-other-content",
+            "The same key with the same object in another order, or the same users in another order, answers the first event.",
+            &["E1"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 200).await?;
+                    let event = |data, users| {
+                        let event = scene.company().deal_changed().with("idempotencyKey", "in-order");
+                        event.with("data", data).with("permittedUserIds", users)
+                    };
+                    let (one, other) = (
+                        json!({"a": 1, "b": {"c": 2, "d": 3}}),
+                        json!({"b": {"d": 3, "c": 2}, "a": 1}),
+                    );
+                    let first = event(one.clone(), json!(["7", "8"]));
+                    let first = world.platform().publish_one(first).await?;
+                    same("whether the first is a duplicate", first.duplicate, false)?;
+                    for (what, again) in [
+                        ("keys in another order", event(other, json!(["7", "8"]))),
+                        ("users in another order", event(one, json!(["8", "7"]))),
+                    ] {
+                        let again = world.platform().publish_one(again).await?;
+                        same(what, (again.duplicate, &again.event), (true, &first.event))?;
+                    }
+                    world.settle().await;
+                    same("requests", receiver.journal().len(), 1)
+                })
+            },
+        ),
+        Scenario::new(
+            "a-last-digit-is-other-content",
+            "The same key with a number that differs in its twenty-third digit is refused.",
+            &["E1"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 200).await?;
+                    let publish = async |number: &str| {
+                        let event = NewEvent::new(scene.company().id(), "CHANGE", "deal", "8")
+                            .with("idempotencyKey", "digits");
+                        let data = format!(r#"{{"n":{number}}}"#);
+                        world.platform().publish_text(event, &[("data", &data)]).await
+                    };
+                    publish("12345678901234567890123").await?;
+                    let again = publish("12345678901234567890123").await?;
+                    let duplicates: Vec<bool> = again.events.iter().map(|event| event.duplicate).collect();
+                    same("whether the same again is a duplicate", duplicates, vec![true])?;
+                    let other = publish("12345678901234567890124").await;
+                    refused("another last digit", other, "IDEMPOTENCY_CONFLICT")?;
+                    world.settle().await;
+                    same("requests", receiver.journal().len(), 1)
+                })
+            },
+        )
+        .needing(Need::Verbatim),
         Scenario::new(
             "without-a-key-the-same-event-is-published-twice",
             "Events without a key are never taken for one another.",

@@ -173,7 +173,7 @@ impl Silence {
     fn begin(silence: &Arc<Self>) -> Silent {
         let mut count = silence.count.lock().unwrap_or_else(PoisonError::into_inner);
         *count += 1;
-        silence.time.stall_target(silence.target);
+        silence.time.stall_target(&silence.target.to_string());
         Silent(Arc::clone(silence))
     }
 }
@@ -183,7 +183,7 @@ impl Drop for Silent {
         let mut count = self.0.count.lock().unwrap_or_else(PoisonError::into_inner);
         *count -= 1;
         if *count == 0 {
-            self.0.time.resume_target(self.0.target);
+            self.0.time.resume_target(&self.0.target.to_string());
         }
     }
 }

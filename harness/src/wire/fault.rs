@@ -52,6 +52,12 @@ pub enum Fault {
     MalformedStatusLine,
     /// Answers 200 with 1 MiB of headers.
     OversizedHeaders,
+    /// Answers 200 with a header that goes on in the next line, as it was allowed until 2014.
+    FoldedHeader,
+    /// Answers 200 with a blank between a header's name and its colon.
+    BlankBeforeColon,
+    /// Answers 200 with a line among the headers that is no header.
+    LineWithoutColon,
     /// Answers 200 and sends half of the body, then nothing.
     HangInBody,
     /// Answers 200 and sends half of the body, then resets the connection.
@@ -183,6 +189,9 @@ impl Fault {
             Self::Garbage => connection.write(b"ICY 200 OK\r\n\r\n").await?,
             Self::MalformedStatusLine => connection.write(head::MALFORMED).await?,
             Self::OversizedHeaders => connection.write(&head::oversized()).await?,
+            Self::FoldedHeader => connection.write(head::FOLDED).await?,
+            Self::BlankBeforeColon => connection.write(head::BLANK_BEFORE_COLON).await?,
+            Self::LineWithoutColon => connection.write(head::WITHOUT_COLON).await?,
             Self::HangInBody => body::hang(&mut connection, arrival).await?,
             Self::ResetInBody => return body::reset(connection).await,
             Self::EndlessBody => body::endless(&mut connection).await?,

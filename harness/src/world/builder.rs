@@ -28,6 +28,7 @@ pub struct WorldBuilder {
     metered: bool,
     trusting: bool,
     notice_secrets: Option<String>,
+    named: bool,
 }
 
 impl WorldBuilder {
@@ -53,6 +54,7 @@ impl WorldBuilder {
             metered: false,
             trusting: false,
             notice_secrets: None,
+            named: false,
         }
     }
 
@@ -77,6 +79,11 @@ impl WorldBuilder {
     pub fn names(mut self, names: &NameServer) -> Self {
         self.options.dns_servers = vec![names.address()];
         self
+    }
+
+    /// Servers that ask a DNS of the world's own: [`World::names`].
+    pub fn named(self) -> Self {
+        Self { named: true, ..self }
     }
 
     /// Begins at another moment than other worlds.
@@ -140,6 +147,12 @@ impl WorldBuilder {
         self.options.extra_ca_file = trust.as_ref().map(|trust| trust.file.path().to_owned());
         let time = SimulatedTime::starting_at(self.beginning)?;
         let pace = Pace::Here(time.clone());
+        let mut names = None;
+        if self.named {
+            let server = NameServer::start().await;
+            self = self.names(&server);
+            names = Some(server);
+        }
         let mut notice_endpoint = None;
         if let Some(secrets) = self.notice_secrets {
             // A keyring of its own: no webhook's secret may sign what comes here.
@@ -170,6 +183,7 @@ impl WorldBuilder {
                 time,
                 trust,
                 notice_endpoint,
+                names,
                 database,
             })),
         })

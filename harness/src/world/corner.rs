@@ -18,6 +18,7 @@ use super::pace::Pace;
 use super::remote::RemoteTime;
 use super::{Home, World};
 use crate::client::{CallLog, Client};
+use crate::names::NameServer;
 use crate::realtime;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
@@ -40,6 +41,8 @@ pub struct Target {
     pub real_time: bool,
     /// How it is ended and started again, if the caller knows a way.
     pub restart: Option<Restart>,
+    /// The name server that it asks, where that is the caller's own.
+    pub names: Option<Arc<NameServer>>,
 }
 
 /// Ends a server elsewhere in the middle of whatever it does, and starts it again on the same database.
@@ -201,6 +204,7 @@ mod tests {
             key: world.key.clone(),
             real_time: true,
             restart: None,
+            names: None,
         };
         let refused = World::connect(&target).await.err().map(|error| error.to_string());
         assert!(

@@ -5,7 +5,6 @@
 //! the server before time moves. Does not share the clock: whoever else moves it breaks that.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
@@ -166,12 +165,12 @@ impl Timekeeper for RemoteTime {
         self.say(Method::DELETE, named(attempt));
     }
 
-    fn stall_target(&self, target: SocketAddr) {
-        self.say(Method::POST, json!({"target": target.to_string()}));
+    fn stall_target(&self, target: &str) {
+        self.say(Method::POST, json!({"target": target}));
     }
 
-    fn resume_target(&self, target: SocketAddr) {
-        self.say(Method::DELETE, json!({"target": target.to_string()}));
+    fn resume_target(&self, target: &str) {
+        self.say(Method::DELETE, json!({"target": target}));
     }
 
     fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {

@@ -9,6 +9,7 @@ mod caller;
 mod document;
 mod http;
 mod json;
+mod live;
 mod platform;
 mod queue;
 mod sending;
@@ -17,11 +18,12 @@ mod view;
 mod webhooks;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tenterhook_harness::names::NameServer;
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::TokenKey;
 use tenterhook_harness::world::Restart;
@@ -53,11 +55,14 @@ pub struct Fake {
     /// Held by whoever moves time.
     moving: tokio::sync::Mutex<()>,
     client: reqwest::Client,
+    names: SocketAddr,
 }
 
 /// A fake that listens; dropping it stops it.
 pub struct Running {
     pub url: String,
+    /// What it asks for the hosts of webhooks.
+    pub names: Arc<NameServer>,
     fake: Arc<Fake>,
     work: JoinHandle<()>,
 }
@@ -67,14 +72,7 @@ impl Running {
     pub async fn start(bend: Option<Bend>) -> anyhow::Result<Self> {
         // Fails only if one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let redirects = match bend {
-            Some(Bend::FollowsRedirects) => reqwest::redirect::Policy::limited(5),
-            _ => reqwest::redirect::Policy::none(),
-        };
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .pool_max_idle_per_host(0);
+        let names = Arc::new(NameServer::start().await);
         let fake = Arc::new(Fake {
             state: Mutex::new(State {
                 bend,
@@ -91,17 +89,25 @@ impl Running {
                 users: HashSet::new(),
                 gone: HashSet::new(),
                 keys: HashMap::new(),
+                names: Default::default(),
+                spoilt: 0,
             }),
             changed: Notify::new(),
             moving: tokio::sync::Mutex::default(),
-            client: client.redirect(redirects).build()?,
+            client: sending::client(bend).build()?,
+            names: names.address(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let serve = axum::serve(listener, http::router(fake.clone()));
         // An error ends the scenario that plays on it.
         let work = realtime::spawn(async move { drop(serve.await) });
-        Ok(Self { url, fake, work })
+        Ok(Self {
+            url,
+            names,
+            fake,
+            work,
+        })
     }
 
     /// Ends it and starts it again, as far as a caller can tell.

@@ -11,10 +11,17 @@ use tenterhook_harness::world::{Target, World};
 use fake::{Bend, Running};
 
 /// What the fake has beyond the core.
-const OFFERED: [Need; 4] = [Need::Pause, Need::Restore, Need::Restart, Need::Wire];
+const OFFERED: [Need; 6] = [
+    Need::Pause,
+    Need::Restore,
+    Need::Restart,
+    Need::Wire,
+    Need::Names,
+    Need::Live,
+];
 
 /// Each rule bent, and a scenario that must notice.
-const NOTICED_BY: [(Bend, &str); 66] = [
+const NOTICED_BY: [(Bend, &str); 69] = [
     (Bend::BansAtNine, "failures-9"),
     (Bend::BansAtEleven, "failures-10"),
     (Bend::BanOfTwentyNineMinutes, "ban-end-just-before"),
@@ -117,6 +124,18 @@ const NOTICED_BY: [(Bend, &str); 66] = [
     (Bend::KeysAreSharedByCompanies, "another-companys-key-is-another"),
     (Bend::RestartLosesAnEvent, "a-crash-forgets-nothing"),
     (Bend::RestartForgetsTheCounter, "a-crash-forgets-nothing"),
+    (
+        Bend::SilentNameServersAreAFailure,
+        "silent-name-servers-are-no-failure",
+    ),
+    (
+        Bend::OneBadCallRefusesItsNeighbours,
+        "a-bad-call-refuses-nobody-else",
+    ),
+    (
+        Bend::DropsSocketsWithoutACloseFrame,
+        "a-client-closes-after-the-acknowledgement",
+    ),
 ];
 
 fn playable(scenario: &Scenario) -> bool {
@@ -129,6 +148,7 @@ fn target(running: &Running) -> Target {
         key: fake::key(),
         real_time: false,
         restart: Some(running.restart()),
+        names: Some(running.names.clone()),
     }
 }
 

@@ -115,7 +115,7 @@ fn a_history_in_which_all_is_well_has_no_breach() {
     ];
     let webhook = Told {
         counter: 1,
-        ..told(Part::Steady, deliveries)
+        ..told(Part::Flaky, deliveries)
     };
     assert_eq!(wrong(&[accepted("a"), accepted("b")], &[webhook]), []);
 }
@@ -187,7 +187,7 @@ fn an_end_that_its_attempts_do_not_lead_to_is_none() {
         let failures = attempts.iter().any(|attempt| attempt.error_class.is_some());
         let webhook = Told {
             counter: u32::from(failures),
-            ..told(Part::Steady, vec![delivery("a", status, reason, attempts)])
+            ..told(Part::Flaky, vec![delivery("a", status, reason, attempts)])
         };
         assert_eq!(wrong(&[accepted("a")], &[webhook]), [Wrong::Ending], "{shown}");
     }
@@ -246,6 +246,59 @@ fn a_receiver_that_was_well_is_not_blamed_for_a_connection() {
     assert_eq!(found(true, "DNS"), [Wrong::Blamed]);
     assert_eq!(found(true, "TIMEOUT"), []);
     assert_eq!(found(false, "DNS"), []);
+}
+
+#[test]
+fn a_receiver_that_never_failed_is_neither_banned_nor_given_up() {
+    let timed_out = |number| Attempt {
+        http_status: None,
+        error_class: Some("TIMEOUT".to_owned()),
+        ..attempt(number, i64::from(number), 500)
+    };
+    let given_up = |part| {
+        let attempts = (1..=4).map(timed_out).collect();
+        let delivery = delivery("a", "FAILED", Some("EXHAUSTED"), attempts);
+        let webhook = Told {
+            counter: 1,
+            came: Vec::new(),
+            ..told(part, vec![delivery])
+        };
+        wrong(&[accepted("a")], &[webhook])
+    };
+    assert_eq!(given_up(Part::Twofold), [Wrong::Blamed]);
+    assert_eq!(given_up(Part::Flaky), []);
+    let banned = |part, well| {
+        let (accepted, told) = failing(&[1, 2, 3]);
+        let told = Told {
+            part,
+            well,
+            bans: vec![second(3)],
+            ..told
+        };
+        wrong(&accepted, &[told])
+    };
+    assert_eq!(banned(Part::Named, true), [Wrong::Blamed]);
+    assert_eq!(banned(Part::Named, false), []);
+    assert_eq!(banned(Part::Failing, true), []);
+}
+
+#[test]
+fn what_postgres_refuses_is_not_on_record_and_everything_else_is() {
+    let names: Vec<String> = (0..64).map(|number| format!("e{number}")).collect();
+    let marked = names.iter().find(|name| refusal::of(name, 1).is_some()).unwrap();
+    let plain = names.iter().find(|name| refusal::of(name, 1).is_none()).unwrap();
+    let found = |event: &str, body: Option<&str>| {
+        let attempt = Attempt {
+            response_body: body.map(str::to_owned),
+            ..attempt(1, 1, 200)
+        };
+        let delivery = delivery(event, "SUCCEEDED", None, vec![attempt]);
+        wrong(&[accepted(event)], &[told(Part::Poisonous, vec![delivery])])
+    };
+    assert_eq!(found(marked, None), []);
+    assert_eq!(found(marked, Some(&format!("{MARK}22021"))), [Wrong::Log]);
+    assert_eq!(found(plain, Some(PLAIN)), []);
+    assert_eq!(found(plain, None), [Wrong::Log]);
 }
 
 #[test]

@@ -17,6 +17,16 @@ const DRIP_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// The letter O twice, where a status has the digit 0.
 pub(super) const MALFORMED: &[u8] = b"HTTP/1.1 2OO OK\r\ncontent-length: 0\r\n\r\n";
 
+/// A header in two lines.
+pub(super) const FOLDED: &[u8] =
+    b"HTTP/1.1 200 OK\r\nx-odd: folded\r\n  over two lines\r\ncontent-length: 0\r\n\r\n";
+
+/// A blank where none may be.
+pub(super) const BLANK_BEFORE_COLON: &[u8] = b"HTTP/1.1 200 OK\r\nx-odd : blank\r\ncontent-length: 0\r\n\r\n";
+
+/// A line that is no header.
+pub(super) const WITHOUT_COLON: &[u8] = b"HTTP/1.1 200 OK\r\nwithout a colon\r\ncontent-length: 0\r\n\r\n";
+
 /// How long [`oversized`] headers are together, in bytes.
 pub(super) const OVERSIZED: usize = 1 << 20;
 

@@ -72,6 +72,9 @@ pub enum Bend {
     KeysAreSharedByCompanies,
     RestartLosesAnEvent,
     RestartForgetsTheCounter,
+    SilentNameServersAreAFailure,
+    OneBadCallRefusesItsNeighbours,
+    DropsSocketsWithoutACloseFrame,
 }
 
 impl Bend {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::document::{Refused, answer};
 use super::json::Json;
+use super::live;
 use super::view::time;
 use super::{Fake, key};
 
@@ -26,6 +27,7 @@ pub fn router(fake: Arc<Fake>) -> Router {
             get(async |Shared(fake): Shared<Arc<Fake>>| fake.lock().metrics()),
         )
         .route("/graphql", post(graphql))
+        .route("/graphql/ws", get(live::open))
         .route(
             "/sim/clock",
             get(async |Shared(fake): Shared<Arc<Fake>>| moment(&fake, true)),

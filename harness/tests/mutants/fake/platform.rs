@@ -18,8 +18,13 @@ impl State {
         if inputs.len() > 1000 {
             return Ok(json!({"events": [], "userErrors": [user_error("TOO_MANY", "events")]}));
         }
+        if self.spoilt > 0 {
+            self.spoilt -= 1;
+            return Err(Refused::new("INTERNAL", "the call before it was bad"));
+        }
         for (index, input) in inputs.iter().enumerate() {
             if let Some((code, field)) = wrong_with(input) {
+                self.spoilt = usize::from(self.bends(Bend::OneBadCallRefusesItsNeighbours));
                 let mut error = user_error(code, field);
                 error["path"] = json!(["input", "events", index.to_string(), field]);
                 return Ok(json!({"events": [], "userErrors": [error]}));
@@ -42,9 +47,13 @@ impl State {
         let key = (scope, text("idempotencyKey"));
         let keyed = !key.1.is_empty() && !self.bends(Bend::IgnoresIdempotencyKeys);
         let place = self.events.len();
+        let mut content = input.clone();
+        if let Some(users) = content["permittedUserIds"].as_array_mut() {
+            users.sort_by_key(Value::to_string);
+        }
         if keyed {
             match self.keys.get(&key).filter(|(_, _, until)| self.now < *until) {
-                Some((content, first, _)) if *content == input => {
+                Some((known, first, _)) if *known == content => {
                     let first = *first;
                     let count = self
                         .deliveries
@@ -64,7 +73,7 @@ impl State {
                 None => {}
             }
             let until = self.now + self.numbers.idempotency;
-            self.keys.insert(key, (input.clone(), place, until));
+            self.keys.insert(key, (content, place, until));
         }
         let actions = match input["action"].as_str() {
             Some("CREATE") => ("create", "added"),
@@ -124,6 +133,7 @@ impl State {
                 finished: None,
                 due: self.now,
                 number: 1,
+                put_back: 0,
                 attempts: Vec::new(),
             });
         }
@@ -252,6 +262,7 @@ fn wrong_with(input: &Value) -> Option<(&'static str, &'static str)> {
         (!is_id("objectId"), "INVALID", "objectId"),
         (!is_number("companyId"), "INVALID", "companyId"),
         (!is_number("userId"), "INVALID", "userId"),
+        (text("occurredAt").starts_with('-'), "INVALID", "occurredAt"),
         (
             (text("action") == "MERGE") != is_id("mergedFromId"),
             "INVALID",

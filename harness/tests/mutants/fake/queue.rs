@@ -1,9 +1,10 @@
 //! Deliveries through time: what is due is sent, lost or cancelled, and what ends moves the model.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
-use tenterhook_harness::model::{RemoveReason, State as Health, Step, retry_at};
+use tenterhook_harness::model::{RemoveReason, State as Health, Step, put_back_until, retry_at};
 use tenterhook_harness::realtime;
 
 use super::state::{Ending, State, Tried};
@@ -109,9 +110,22 @@ impl State {
         for place in late {
             if let Some(flight) = self.flights.remove(&place) {
                 flight.work.abort();
-                self.ended(place, flight.started, &Ending::failed("TIMEOUT"));
+                let unheard =
+                    flight.looking_up.load(Ordering::SeqCst) && self.names.are_silent(now, &self.numbers);
+                if unheard && !self.bends(Bend::SilentNameServersAreAFailure) {
+                    self.put_back(place);
+                } else {
+                    self.ended(place, flight.started, &Ending::failed("TIMEOUT"));
+                }
             }
         }
+    }
+
+    /// An attempt that failed because no name server answers is made again later (D13).
+    fn put_back(&mut self, place: usize) {
+        let delivery = &mut self.deliveries[place];
+        delivery.due = put_back_until(delivery.put_back, self.now, &self.numbers);
+        delivery.put_back += 1;
     }
 
     fn advance_hook(&mut self, hook: usize) {

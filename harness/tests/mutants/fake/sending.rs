@@ -1,6 +1,9 @@
 //! One attempt on the wire: rendered, signed, sent, and told of when it has ended.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,11 +12,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use tenterhook_harness::realtime;
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::state::{Ending, Event, Flight, Hook, State};
 use super::view::time;
 use super::{Bend, Fake};
 
+/// After how long the next address of a name is tried.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// What the bend takes for a long body, in bytes.
 const LONG: usize = 64 * 1024;
 
@@ -61,12 +67,38 @@ impl Fake {
             request = request.basic_auth(user, hook.auth_password.as_str());
         }
         let (bend, fake) = (state.bend, Arc::clone(self));
+        let url = hook.url.clone();
+        let named = named_host(&url);
+        if named.is_some() {
+            state.names.asked(state.now);
+        }
+        let looking_up = Arc::new(AtomicBool::new(named.is_some()));
+        let looked_up = Arc::clone(&looking_up);
         let flight = Flight {
             name: (id, hook.number.to_string(), shown),
-            target: target(&hook.url),
+            target: target(&url),
             started: state.now,
             deadline: state.now + state.numbers.timeout,
+            looking_up,
             work: realtime::spawn(async move {
+                let mut request = request;
+                if let Some((host, port)) = named {
+                    let found = lookup(&host, fake.names).await;
+                    {
+                        let mut state = fake.lock();
+                        let now = state.now;
+                        state.names.answered(now);
+                    }
+                    looked_up.store(false, Ordering::SeqCst);
+                    let reached = match reach(&found, port).await {
+                        Some(address) => through(request, bend, &host, address),
+                        None => None,
+                    };
+                    request = match reached {
+                        Some(request) => request,
+                        None => return fake.landed(place, number, &Ending::failed("DNS")),
+                    };
+                }
                 if bend == Some(Bend::SendsTwice)
                     && let Some(again) = request.try_clone()
                 {
@@ -79,6 +111,79 @@ impl Fake {
         };
         state.flights.insert(place, flight);
     }
+}
+
+/// What makes the requests: as a server's client, without kept connections, and patient with odd headers (D1).
+pub fn client(bend: Option<Bend>) -> reqwest::ClientBuilder {
+    let redirects = match bend {
+        Some(Bend::FollowsRedirects) => reqwest::redirect::Policy::limited(5),
+        _ => reqwest::redirect::Policy::none(),
+    };
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .pool_max_idle_per_host(0)
+        .redirect(redirects)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+}
+
+/// Host and port of a URL, where the host is a name.
+fn named_host(url: &str) -> Option<(String, u16)> {
+    let url = reqwest::Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    let named = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+    named.then(|| (host.to_owned(), url.port_or_known_default().unwrap_or(0)))
+}
+
+/// The IPv4 addresses of a name; waits for the answer for as long as that takes.
+async fn lookup(host: &str, server: SocketAddr) -> Vec<IpAddr> {
+    let mut query = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in host.split('.') {
+        query.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
+        query.extend(label.as_bytes());
+    }
+    query.extend([0, 0, 1, 0, 1]);
+    let mut answer = [0; 512];
+    let ask = async {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        socket.send_to(&query, server).await?;
+        socket.recv(&mut answer).await
+    };
+    let Ok(length) = ask.await else {
+        return Vec::new();
+    };
+    // As the harness's name server writes records: the name in full, ten bytes that end with the length 4, the address.
+    let record = query[12..query.len() - 4].len() + 10;
+    let records = answer[query.len().min(length)..length].chunks_exact(record + 4);
+    records
+        .filter_map(|bytes| <[u8; 4]>::try_from(&bytes[record..]).ok())
+        .map(IpAddr::from)
+        .collect()
+}
+
+/// The first of these addresses at which somebody accepts a connection (D2).
+async fn reach(addresses: &[IpAddr], port: u16) -> Option<SocketAddr> {
+    for address in addresses {
+        let address = SocketAddr::from((*address, port));
+        if let Some(Ok(_)) = realtime::within(NEXT_ADDRESS, TcpStream::connect(address)).await {
+            return Some(address);
+        }
+    }
+    addresses.first().map(|address| (*address, port).into())
+}
+
+/// The request, made to this address of its host.
+fn through(
+    request: reqwest::RequestBuilder,
+    bend: Option<Bend>,
+    host: &str,
+    address: SocketAddr,
+) -> Option<reqwest::RequestBuilder> {
+    let client = client(bend).resolve(host, address).build().ok()?;
+    let request = request.build().ok()?;
+    Some(reqwest::RequestBuilder::from_parts(client, request))
 }
 
 /// Host and port of a URL.

@@ -1,10 +1,12 @@
 //! What the fake remembers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tenterhook_harness::model::{Numbers, State as Health, Step, Webhook};
+use tenterhook_harness::model::{Names, Numbers, State as Health, Step, Webhook};
 use tokio::task::JoinHandle;
 
 use super::Bend;
@@ -30,6 +32,10 @@ pub struct State {
     pub gone: HashSet<(String, String)>,
     /// By company and key: the content, the event, and until when it is remembered.
     pub keys: HashMap<(String, String), (Value, usize, Timestamp)>,
+    /// What name servers were asked and answered.
+    pub names: Names,
+    /// Calls that are refused with the bad one that came before them, where that is the bend.
+    pub spoilt: usize,
 }
 
 /// A webhook. Its number is its place from 1.
@@ -81,6 +87,8 @@ pub struct Delivery {
     /// Of the next attempt, while it is open.
     pub due: Timestamp,
     pub number: u8,
+    /// How often it was put back (D13).
+    pub put_back: usize,
     pub attempts: Vec<Tried>,
 }
 
@@ -98,6 +106,8 @@ pub struct Flight {
     pub target: String,
     pub started: Timestamp,
     pub deadline: Timestamp,
+    /// Whether the name that it leads to is still looked up.
+    pub looking_up: Arc<AtomicBool>,
     pub work: JoinHandle<()>,
 }
 

@@ -1,0 +1,352 @@
+//! Names in place of addresses: silent name servers are no failure of a receiver (D13), and one answer is enough (D2).
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::scene::{Scene, USER};
+use crate::client::{Delivery, NewWebhook};
+use crate::names::Answer;
+use crate::receiver::Receiver;
+use crate::scenario::{Failure, Need, Play, Scenario, holds, same};
+use crate::signature::Keyring;
+use crate::timekeeper::RealTime;
+use crate::wire::WireReceiver;
+use crate::world::World;
+
+/// The receiver's name. `.example` belongs to nobody.
+const HOST: &str = "receiver.names.example";
+/// Another one's.
+const OTHER: &str = "other.names.example";
+/// D13: how long a delivery waits that was put back once, and from the second time on.
+const PUT_BACK: [SignedDuration; 2] = [SignedDuration::from_secs(5), SignedDuration::from_secs(30)];
+/// D13: after this much silence an attempt is judged.
+const GIVE_UP: SignedDuration = SignedDuration::from_mins(15);
+/// How much later that can be: one attempt and one wait.
+const GIVE_UP_LATE: SignedDuration = SignedDuration::from_secs(40);
+/// D2: the time-out of an attempt.
+const TIME_OUT: SignedDuration = SignedDuration::from_secs(10);
+/// Events of a silence: together with their second attempts more than a ban needs.
+const EVENTS: usize = 6;
+
+/// Deliveries to a name that is known for one family alone.
+const DELIVERIES: usize = 2;
+/// Questions that are sent for one delivery, where one is answered at once and the other never: a resolver sends it some
+/// times within a second, and whoever waits for longer sends more.
+const QUESTIONS: usize = 6;
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let all = vec![
+        silent_name_servers(),
+        silent_about_one_name(),
+        silent_too_long(),
+        test_delivery().needing(Need::Replay),
+        last_address(),
+        silent_about_ipv6(),
+    ];
+    all.into_iter().map(Scenario::in_world_with_names).collect()
+}
+
+/// A receiver that answers 200 under a name, and a webhook that leads there; the name was answered long ago.
+struct Named<'w> {
+    scene: Scene<'w>,
+    receiver: Receiver,
+    target: String,
+}
+
+impl<'w> Named<'w> {
+    async fn new(world: &'w World) -> Result<Self, Failure> {
+        world.names().set(HOST, Answer::read("127.0.0.1"));
+        let receiver = world.receiver(200).await;
+        let target = format!("{HOST}:{}", receiver.address().port());
+        let scene = Scene::leading_to(world, &format!("http://{target}/hook")).await?;
+        world.advance("PT11S").await;
+        Ok(Self {
+            scene,
+            receiver,
+            target,
+        })
+    }
+
+    /// Publishes this many events while no name server answers, and waits until their names are asked for.
+    async fn publish_in_silence(&self, events: usize) -> Play {
+        let world = self.scene.world;
+        world.stall(&self.target);
+        world.names().fall_silent(true);
+        let asked = world.names().questions();
+        self.scene.company().publish_many(events).await?;
+        world.settle().await;
+        world.names().until_asked_again(asked).await;
+        Ok(())
+    }
+
+    /// Lets the next attempts begin, which ask for the name, and their time-out pass.
+    async fn attempt_in_silence(&self, at: Timestamp) {
+        let world = self.scene.world;
+        let asked = world.names().questions();
+        world.advance_to(at).await;
+        world.names().until_asked_again(asked).await;
+        world.advance(TIME_OUT).await;
+    }
+
+    /// Nothing was counted, and every delivery waits until `due`.
+    async fn expect_put_back(&self, when: &str, due: Timestamp) -> Play {
+        self.scene.expect_health(when, "ACTIVE", 0).await?;
+        self.scene.expect_window(when, None).await?;
+        let deliveries = self.scene.deliveries().await?;
+        let shown = |delivery: &Delivery| {
+            let attempts = delivery.attempts.len();
+            (delivery.status.clone(), attempts, delivery.next_attempt_at)
+        };
+        same(
+            format!("status, attempts and next attempt of each delivery {when}"),
+            deliveries.iter().map(shown).collect::<Vec<_>>(),
+            vec![("PENDING".to_owned(), 0, Some(due)); deliveries.len()],
+        )
+    }
+}
+
+fn silent_name_servers() -> Scenario {
+    Scenario::new(
+        "silent-name-servers-are-no-failure",
+        "While no name server answers nothing is counted and nobody is banned: deliveries wait 5 s, then 30 s, and are made \
+         once the name servers answer.",
+        &["D13"],
+        |world| {
+            Box::pin(async move {
+                let named = Named::new(world).await?;
+                named.publish_in_silence(EVENTS).await?;
+                world.advance(TIME_OUT).await;
+                let again = world.now() + PUT_BACK[0];
+                named
+                    .expect_put_back("after ten seconds of silence", again)
+                    .await?;
+                named.attempt_in_silence(again).await;
+                let again = world.now() + PUT_BACK[1];
+                named.expect_put_back("after the second time", again).await?;
+
+                world.names().fall_silent(false);
+                world.resume(&named.target);
+                world.advance_to(again).await;
+                let deliveries = named.scene.deliveries().await?;
+                let shown = |delivery: &Delivery| {
+                    let numbers = delivery.attempts.iter().map(|attempt| attempt.number);
+                    (delivery.status.clone(), numbers.collect::<Vec<_>>())
+                };
+                same(
+                    "status and attempts of each delivery, once names are known again",
+                    deliveries.iter().map(shown).collect::<Vec<_>>(),
+                    vec![("SUCCEEDED".to_owned(), vec![1]); EVENTS],
+                )?;
+                same("requests", named.receiver.journal().len(), EVENTS)?;
+                named.scene.expect_health("at the end", "ACTIVE", 0).await
+            })
+        },
+    )
+}
+
+fn silent_about_one_name() -> Scenario {
+    Scenario::new(
+        "a-name-server-that-is-silent-about-one-name",
+        "Where name servers answer for another name, one that they keep silent about is a failure of its receiver.",
+        &["D13", "D1"],
+        |world| {
+            Box::pin(async move {
+                let named = Named::new(world).await?;
+                world.names().set(OTHER, Answer::read("127.0.0.1"));
+                let other = world.receiver(200).await;
+                let url = other.url().replace("127.0.0.1", OTHER);
+                let neighbour = world.company(2).user(USER);
+                neighbour.create_webhook(NewWebhook::to(&url)).await?;
+
+                world.names().set(HOST, Answer::Silence);
+                world.stall(&named.target);
+                let asked = world.names().questions();
+                named.scene.company().publish().await?;
+                world.settle().await;
+                world.names().until_asked_again(asked).await;
+                world.advance("PT1S").await;
+                world.company(2).publish().await?;
+                world.settle().await;
+                same("requests of the other receiver", other.journal().len(), 1)?;
+                world.advance("PT9S").await;
+                expect_judged(&named.scene.last_delivery().await?, 1)?;
+                named.scene.expect_health("after it", "ACTIVE", 1).await
+            })
+        },
+    )
+}
+
+fn silent_too_long() -> Scenario {
+    Scenario::new(
+        "fifteen-minutes-without-a-name-server",
+        "What cannot be looked up for fifteen minutes is judged as a failure all the same, and not before.",
+        &["D13", "D1"],
+        |world| {
+            Box::pin(async move {
+                let named = Named::new(world).await?;
+                let began = world.now();
+                named.publish_in_silence(1).await?;
+                world.advance(TIME_OUT).await;
+                let latest = began + GIVE_UP + GIVE_UP_LATE;
+                let delivery = loop {
+                    let delivery = named.scene.last_delivery().await?;
+                    match delivery.next_attempt_at {
+                        Some(due) if delivery.attempts.is_empty() && world.now() <= latest => {
+                            named.attempt_in_silence(due).await;
+                        }
+                        _ => break delivery,
+                    }
+                };
+                // The last answer may count as the beginning of the silence.
+                let earliest = began + GIVE_UP - TIME_OUT - SignedDuration::from_secs(2);
+                let ended = delivery.attempts.first().map(|attempt| attempt.ended_at);
+                holds(
+                    "the end of the first attempt that is judged",
+                    &format!("from {earliest} to {latest}"),
+                    ended.is_some_and(|at| (earliest..=latest).contains(&at)),
+                    &ended,
+                )?;
+                expect_judged(&delivery, 1)?;
+                named.scene.expect_health("after it", "ACTIVE", 1).await
+            })
+        },
+    )
+}
+
+fn test_delivery() -> Scenario {
+    Scenario::new(
+        "a-test-delivery-says-that-name-servers-are-silent",
+        "A test delivery is not put back: it ends with class DNS and says that no name server answered.",
+        &["D13", "D12"],
+        |world| {
+            Box::pin(async move {
+                let named = Named::new(world).await?;
+                world.stall(&named.target);
+                world.names().fall_silent(true);
+                let asked = world.names().questions();
+                let time_out = async {
+                    world.names().until_asked_again(asked).await;
+                    world.advance(TIME_OUT).await;
+                };
+                let (attempt, ()) = tokio::join!(named.scene.user.test(&named.scene.webhook.id), time_out);
+                let attempt = attempt?;
+                same(
+                    "status and class",
+                    (attempt.http_status, attempt.error_class.as_deref()),
+                    (None, Some("DNS")),
+                )?;
+                let message = attempt.error_message.unwrap_or_default().to_ascii_lowercase();
+                holds(
+                    "the message",
+                    "names the name servers",
+                    message.contains("name server") || message.contains("dns server"),
+                    &message,
+                )?;
+                named.scene.expect_health("after it", "ACTIVE", 0).await
+            })
+        },
+    )
+}
+
+fn last_address() -> Scenario {
+    Scenario::new(
+        "of-eight-addresses-the-last-one-is-found",
+        "Seven of a name's addresses swallow every packet and the eighth answers: the attempt succeeds.",
+        &["D2"],
+        |world| {
+            Box::pin(async move {
+                let receiver = world.receiver(200).await;
+                let port = receiver.address().port();
+                let mut dead = Vec::new();
+                let mut addresses = Vec::new();
+                for last in 2..=8 {
+                    let address = Ipv4Addr::new(127, 0, 0, last);
+                    // In real time: whoever else calls the living address is not stalled by it.
+                    let (time, at) = (Arc::new(RealTime), (address, port).into());
+                    let deaf = WireReceiver::deaf_at(at, time, Keyring::default()).await;
+                    dead.push(deaf.map_err(|error| Failure::CouldNotRun(format!("{address}: {error}")))?);
+                    addresses.push(address.into());
+                }
+                addresses.push(Ipv4Addr::LOCALHOST.into());
+                world.names().set(HOST, Answer::Addresses(addresses));
+                let scene = Scene::leading_to(world, &format!("http://{HOST}:{port}/hook")).await?;
+                scene.deliver().await?;
+                expect_successes(&scene, &receiver, 1).await
+            })
+        },
+    )
+}
+
+fn silent_about_ipv6() -> Scenario {
+    Scenario::new(
+        "a-name-server-that-is-silent-about-ipv6",
+        "A name server answers for IPv4 and never for IPv6: the attempt succeeds, and little time goes into asking for what does \
+         not come.",
+        &["D2"],
+        |world| {
+            Box::pin(async move {
+                let receiver = world.receiver(200).await;
+                let port = receiver.address().port();
+                let addresses = vec![[127, 0, 0, 1].into()];
+                world.names().set(HOST, Answer::SilentAboutIpv6(addresses));
+                let scene = Scene::leading_to(world, &format!("http://{HOST}:{port}/hook")).await?;
+                let before = world.names().asked(HOST);
+                scene.deliver_times(DELIVERIES).await?;
+                expect_successes(&scene, &receiver, DELIVERIES).await?;
+                let asked = world.names().asked(HOST) - before;
+                holds(
+                    "questions for the name",
+                    "as many for each delivery as are sent within a second",
+                    asked <= QUESTIONS * DELIVERIES,
+                    &asked,
+                )
+            })
+        },
+    )
+}
+
+/// Every delivery took one attempt, of at most a second on the world's clock.
+async fn expect_successes(scene: &Scene<'_>, receiver: &Receiver, count: usize) -> Play {
+    let deliveries = scene.deliveries().await?;
+    let shown = |delivery: &Delivery| (delivery.status.clone(), delivery.attempts.len());
+    same(
+        "status and attempts of each delivery",
+        deliveries.iter().map(shown).collect::<Vec<_>>(),
+        vec![("SUCCEEDED".to_owned(), 1); count],
+    )?;
+    let longest = deliveries
+        .iter()
+        .flat_map(|delivery| &delivery.attempts)
+        .map(|attempt| attempt.ended_at.duration_since(attempt.started_at))
+        .max();
+    holds(
+        "the longest attempt",
+        "no more than a second",
+        longest.is_some_and(|longest| longest <= SignedDuration::from_secs(1)),
+        &longest,
+    )?;
+    same("requests", receiver.journal().len(), count)
+}
+
+/// The first attempt is on record as a failure to look the name up in time, one of this many.
+fn expect_judged(delivery: &Delivery, attempts: usize) -> Play {
+    let seen: Vec<_> = delivery
+        .attempts
+        .iter()
+        .map(|attempt| {
+            (
+                attempt.number,
+                attempt.http_status,
+                attempt.error_class.as_deref(),
+            )
+        })
+        .collect();
+    holds(
+        "number, status and class of each attempt",
+        "one failure of class DNS or TIMEOUT",
+        seen.len() == attempts && matches!(seen[..], [(1, None, Some("DNS" | "TIMEOUT"))]),
+        &seen,
+    )
+}
