@@ -67,11 +67,7 @@ async fn a_delivery_that_cannot_be_taken_is_put_back_and_holds_up_no_other() {
     assert_eq!((received(&bad).await, received(&well).await), (5, 6));
     world.refuse_no_more("deliveries").await;
     world.advance(SignedDuration::from_secs(60)).await;
-    assert_eq!(
-        received(&bad).await,
-        9,
-        "the second retries of two, the two of the third"
-    );
+    assert_eq!(received(&bad).await, 8, "two more of two, one more of the third");
     world.assert_conserved().await;
 }
 
@@ -115,4 +111,39 @@ async fn a_webhook_that_cannot_be_read_stops_neither_the_feed_nor_others_and_los
     world.advance(SignedDuration::from_secs(120)).await;
     assert!(received(&bad).await > 0);
     world.assert_conserved().await;
+}
+
+/// D6: a lease that cannot be extended costs no other its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_cannot_be_extended_is_let_go_of_and_the_others_are_extended() {
+    let mut settings = Settings::development();
+    settings.policy.ban_threshold = 1_000;
+    let world = World::with(settings).await;
+    // Nobody accepts: eight attempts at a time and later fewer, each for its ten seconds, and the rest waits.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = silent.local_addr().unwrap().to_string();
+    world.clock.simulation().unwrap().stall_target(&target);
+    let url = format!("http://{target}/hook");
+    world
+        .webhook(&world.user(1, 7), json!({ "subscriptionUrl": url }))
+        .await;
+    for _ in 0..40 {
+        world.publish(1, json!({})).await;
+    }
+    world
+        .sql(
+            "create table bad_events as select event as id from deliveries order by event desc limit 1;
+             alter table bad_events add primary key (id)",
+        )
+        .await;
+    let condition = "new.token = old.token and exists (select from bad_events where id = new.event)";
+    world
+        .refuse("deliveries", "update", condition, "P0001", false)
+        .await;
+    world.advance(SignedDuration::from_secs(50)).await;
+    let end = "timestamptz '2026-11-23T10:01:30Z'";
+    let kept = format!("deliveries where number = 1 and owner is not null and vis_at > {end}");
+    assert!(world.rows(&kept).await > 5);
+    let lost = format!("deliveries d join bad_events b on b.id = d.event where d.vis_at = {end}");
+    assert_eq!(world.rows(&lost).await, 1);
 }
