@@ -229,6 +229,9 @@ async fn claim_around(
 ) -> Result<Option<Timestamp>, StoreError> {
     let (mut refused, mut stuck) = (0, None);
     for key in claim::visible(conn, (lane, webhook), now, room).await? {
+        if shared.queue().room_in_bytes() == 0 {
+            break;
+        }
         let node = shared.node();
         let error = match claim::claim_one(conn, &key, now, node, lease_until).await {
             Ok(claimed) => {

@@ -44,7 +44,6 @@ const BATCH: usize = 400;
 const GATHER: Duration = Duration::from_millis(15);
 
 /// One result on its way to be settled.
-#[derive(Debug)]
 pub(super) struct Result {
     pub settlement: Settlement,
     /// The attempt it is of, if one was made.
