@@ -218,8 +218,8 @@ fn hold(shared: &Arc<Shared>, node: NodeId, claimed: Rows<(Leased, Event), Deliv
     shared.take_in(claimed.good.into_iter().map(hold).collect());
 }
 
-/// Claims one by one what a webhook is owed of which something cannot be taken, and puts that back. Answers until when the
-/// webhook waits if there is nothing else.
+/// Claims the deliveries of a webhook one by one, since one of them cannot be taken, and puts that one back. Returns until
+/// when the webhook waits if it cannot be put back either.
 async fn claim_around(
     shared: &Arc<Shared>,
     conn: &mut Conn,

@@ -4,8 +4,8 @@
 //! have ended before the boundary must be settled first (T3). An attempt counts from its start, since how it ends
 //! is known only later.
 //!
-//! One whose result the database refuses is set aside: it takes a place still, so that what is kept of them is bounded, and
-//! nobody waits for it any more, or it would hold up the sweepers of all processes.
+//! One whose result the database refuses is set aside: it still takes a place, so that memory is bounded, but does not hold
+//! back `settled_through`, which would stop the sweepers of all processes.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -64,7 +64,7 @@ impl Unsettled {
         self.settled.notify_waiters();
     }
 
-    /// So many of those that were set aside are settled, or will never be.
+    /// This many of those that were set aside are settled, or will never be.
     pub fn bring_back(&self, attempts: usize) {
         let mut all = self.lock();
         all.aside = all.aside.saturating_sub(attempts);

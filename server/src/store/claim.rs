@@ -50,7 +50,7 @@ order by t.due_at"
 /// One lane, webhook by webhook; a second claimer skips what the first has locked.
 ///
 /// The arrays are asked for, so that the planner does not see how long they are: a plan for few webhooks looks cheaper than
-/// the one for any number, each claim would be planned anew, and planning looks at every day of events that is kept.
+/// the one for any number, each claim would be planned again, and planning looks at every day of events that is kept.
 const CLAIM: &str = claim!(
     "
     select d.webhook, d.event, d.generation, d.event_at
@@ -281,7 +281,7 @@ fn held(lane: Lane, lease_until: Timestamp, rows: Vec<ClaimedRow>) -> Rows<(Leas
     rows.collect()
 }
 
-/// The first deliveries of a webhook that are visible at `now`, at most so many, without what they deliver.
+/// The keys of the first `most` deliveries of a webhook that are visible at `now`.
 pub async fn visible(
     conn: &mut Conn,
     (lane, webhook): (Lane, WebhookId),

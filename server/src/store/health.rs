@@ -241,7 +241,7 @@ pub async fn read(
     }
 }
 
-/// As [`read`], but one that cannot be read is named beside the others.
+/// As [`read`], but one that cannot be read is returned as such, with all others.
 pub async fn read_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],

@@ -33,8 +33,8 @@ impl<'a> Candidate<'a> {
     /// Gives a draft its events.
     pub fn of(draft: &'a Draft, now: Timestamp, ids: &mut EventIds) -> Self {
         let (event, other) = merging::events(draft, || ids.next(now));
-        let keyed = draft.idempotency_key.is_some();
-        let hash = keyed.then(|| content_hash(draft)).unwrap_or_default();
+        let key = draft.idempotency_key.as_ref();
+        let hash = key.map(|_| content_hash(draft)).unwrap_or_default();
         Self {
             draft,
             event,

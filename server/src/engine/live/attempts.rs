@@ -118,7 +118,7 @@ async fn watched(
         .collect())
 }
 
-/// Those that can be read. Nobody is told of the attempts of the others, since nobody can say whose they are.
+/// The rows that can be read. Attempts of the other webhooks are not announced: it is not known who may see them.
 fn readable<T>(rows: Rows<T, WebhookId>) -> Vec<T> {
     if let Some((webhook, error)) = rows.bad.first() {
         tracing::warn!(%error, %webhook, webhooks = rows.bad.len(), "webhooks cannot be read to be watched");

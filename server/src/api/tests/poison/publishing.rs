@@ -107,7 +107,7 @@ fn stored(answer: &Json) -> usize {
 
 /// F7: 1,000 calls of 100 companies with a bad one among every ten, whatever is bad about it: the other 900 succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn f7_calls_beside_bad_ones_are_stored_as_if_those_had_not_been_there() {
+async fn f7_good_calls_are_stored_as_if_the_bad_ones_had_not_been_there() {
     let world = unlimited().await;
     let receiver = receiver(200).await;
     world
@@ -150,7 +150,7 @@ async fn f7_calls_beside_bad_ones_are_stored_as_if_those_had_not_been_there() {
 /// A key of a call that was refused stands for nothing: the same call is published when it is not bad any more, and only
 /// then is the next one a duplicate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn f7_a_refused_call_takes_no_key_and_one_beside_it_keeps_its_own() {
+async fn f7_a_refused_call_takes_no_key_and_a_stored_one_keeps_its_own() {
     let world = unlimited().await;
     world.sql(TRIGGER).await;
     let keyed = |number: &usize| number / 2 % 2 == 0;
