@@ -28,6 +28,7 @@ use crate::config::{JwksSource, Keys, Settings, TokenKeys};
 use crate::engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
 use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
 use crate::model::ids::LANES;
+use crate::policy::postponement::Patience;
 use crate::policy::sealing::Keyring;
 use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
@@ -141,7 +142,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         ),
         None => None,
     };
-    let resolver = Arc::new(DnsResolver::new(&settings.dns_servers)?);
+    let resolver = Arc::new(DnsResolver::new(clock, &settings.dns_servers)?);
     let notices = notice_endpoint(settings, keys, resolver.clone(), extra_ca_pem.clone(), clock)?;
     let tokens = Verifier::new(
         key_set(keys, extra_ca_pem.as_deref(), clock).await?,
@@ -161,7 +162,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         clock: clock.clone(),
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
-        transport: transport(targets.clone(), resolver, extra_ca_pem.clone(), clock)?,
+        transport: transport(settings, targets.clone(), resolver, extra_ca_pem.clone(), clock)?,
         places: Places {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
@@ -241,11 +242,12 @@ fn notice_endpoint(
             .context("TENTERHOOK_NOTICE_URL cannot be used")?,
         secrets: signing::listed(secrets.expose_secret())
             .context("TENTERHOOK_NOTICE_SECRET_FILE cannot be used")?,
-        transport: transport(targets, resolver, extra_ca_pem, clock)?,
+        transport: transport(settings, targets, resolver, extra_ca_pem, clock)?,
     }))
 }
 
 fn transport(
+    settings: &Settings,
     targets: TargetPolicy,
     resolver: Arc<DnsResolver>,
     extra_ca_pem: Option<Vec<u8>>,
@@ -256,6 +258,7 @@ fn transport(
         resolver,
         extra_ca_pem,
         user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
+        patience: Patience::of(&settings.policy),
     };
     Transport::new(clock.clone(), settings)
 }

@@ -95,6 +95,18 @@ impl Clock {
         Instant::now()
     }
 
+    /// How long it is since a moment that does not change, by the time that this clock tells: simulated where time is,
+    /// otherwise monotonic, whatever [`Clock::follow`] corrects.
+    pub fn elapsed(&self) -> Duration {
+        match &self.0 {
+            Kind::System(clock) => clock.elapsed(),
+            Kind::Simulated(clock) => {
+                let since = clock.now().duration_since(Timestamp::MIN);
+                since.try_into().unwrap_or_default()
+            }
+        }
+    }
+
     /// Waits until [`Clock::now`] is at or after `at`. Idle meanwhile.
     pub async fn sleep_until(&self, at: Timestamp) {
         match &self.0 {

@@ -32,6 +32,7 @@ mod node;
 mod notifier;
 mod parts;
 mod patience;
+mod postponed;
 pub mod publisher;
 // For its benchmark alone; nothing outside the engine uses it.
 #[doc(hidden)]

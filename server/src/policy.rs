@@ -13,6 +13,7 @@ pub mod matching;
 pub mod merging;
 pub mod notice;
 pub mod payload;
+pub mod postponement;
 pub mod retry;
 pub mod sameness;
 #[cfg(test)]

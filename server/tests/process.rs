@@ -7,6 +7,7 @@ mod process {
     mod faults;
     #[cfg(target_os = "linux")]
     mod floods;
+    mod names;
     mod preconditions;
     mod ranges;
     mod secrets;

@@ -18,6 +18,7 @@ mod overload;
 mod partitions;
 mod persisted;
 mod poison;
+mod postponed;
 mod published_json;
 mod ranges;
 mod rates;
@@ -58,6 +59,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::engine::transport::{DnsResolver, Transport, TransportSettings};
 use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
+use crate::policy::postponement::Patience;
 use crate::policy::sealing::Keyring;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, testing};
@@ -110,9 +112,10 @@ impl World {
             clock.clone(),
             TransportSettings {
                 targets: Arc::new(targets.clone()),
-                resolver: Arc::new(DnsResolver::new(&settings.dns_servers).unwrap()),
+                resolver: Arc::new(DnsResolver::new(&clock, &settings.dns_servers).unwrap()),
                 extra_ca_pem: None,
                 user_agent: "test".to_owned(),
+                patience: Patience::of(&settings.policy),
             },
         )
         .unwrap();

@@ -19,6 +19,7 @@ use crate::config::{ClockKind, Keys, Settings, files};
 use crate::embedded;
 use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
 use crate::model::ids::LANES;
+use crate::policy::postponement::Patience;
 use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
 use crate::store::{Store, facts, migrations, nodes, partitions, preconditions};
@@ -193,9 +194,10 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
         clock.clone(),
         TransportSettings {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
-            resolver: Arc::new(DnsResolver::new(&settings.dns_servers)?),
+            resolver: Arc::new(DnsResolver::new(clock, &settings.dns_servers)?),
             extra_ca_pem: extra_ca_pem.transpose()?,
             user_agent: "tenterhook-doctor".to_owned(),
+            patience: Patience::of(&settings.policy),
         },
     )?;
     let request = Request {

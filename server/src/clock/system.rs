@@ -17,6 +17,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub(super) struct SystemClock {
+    begun: Instant,
     kept: Mutex<Kept>,
     corrected: Notify,
 }
@@ -56,6 +57,7 @@ impl SystemClock {
             latest: Timestamp::MIN,
         };
         Self {
+            begun: kept.since,
             kept: Mutex::new(kept),
             corrected: Notify::new(),
         }
@@ -68,6 +70,10 @@ impl SystemClock {
 
     pub(super) fn now(&self) -> Timestamp {
         self.kept().now()
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// How long until `now` will say `at`; nothing if it does already.

@@ -23,6 +23,10 @@ pub struct PolicySettings {
     pub attempt_timeout: Duration,
     /// From the end of a failed attempt to the next; as many retries as entries (D4).
     pub retry_delays: Vec<Duration>,
+    /// How long no name server must have answered for an attempt that was not answered either to be postponed (D13).
+    pub dns_silence: Duration,
+    /// How long name servers may be silent before attempts are judged all the same (D13).
+    pub dns_give_up: Duration,
     /// Bytes of a failed attempt's response body that are kept, after decoding (D2).
     pub response_excerpt: usize,
     /// Bytes of a successful attempt's response body that are kept (D10).
@@ -78,6 +82,8 @@ impl Default for PolicySettings {
             secret_overlap: seconds(24 * HOUR),
             attempt_timeout: seconds(10 * SECOND),
             retry_delays: vec![seconds(3 * SECOND), seconds(30 * SECOND), seconds(150 * SECOND)],
+            dns_silence: seconds(10 * SECOND),
+            dns_give_up: seconds(15 * MINUTE),
             response_excerpt: 16 * 1024,
             success_excerpt: 1024,
             history_retention: seconds(30 * DAY),

@@ -30,9 +30,6 @@ use crate::store::settle::{Settlement, Then};
 /// How long a delivery waits whose webhook's row cannot be used, until an operator has put it right.
 pub(super) const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// How long a delivery waits that this machine had no means to send, for whoever has them then.
-const EXHAUSTED_WAIT: SignedDuration = SignedDuration::from_secs(1);
-
 /// Works on one delivery that the queue gave out, and gives its place back.
 pub(super) async fn run(shared: Arc<Shared>, held: Held) {
     let (webhook, bytes) = (held.leased.key.webhook, held.bytes());
@@ -90,14 +87,17 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     shared.unsettled.start(now, key);
     shared.queue().begin(key.webhook);
     let sent = send(shared, &target, request).await;
-    if sent.machine_exhausted {
-        tracing::error!("no file descriptor was left for a request; the attempt is postponed");
+    if let Some(lack) = sent.lack {
+        shared.metrics.postponed(lack);
+        let monotonic = shared.clock.monotonic();
+        let due_at = shared.postponed.put_back(key, lack, sent.ended_at, monotonic);
         shared.settle(settler::Result {
-            settlement: without_attempt(&held, Then::Release(later(sent.ended_at, EXHAUSTED_WAIT))),
+            settlement: without_attempt(&held, Then::Release(due_at)),
             started: Some((now, key)),
         });
         return Pace::Unsent;
     }
+    shared.postponed.forget(key);
     let took = Duration::from_micros(u64::try_from(sent.duration_us).unwrap_or(0));
     shared.metrics.attempt(&sent.outcome, took);
     let pace = match sent.outcome.error_class {

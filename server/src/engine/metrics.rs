@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::handles::Reading;
 use crate::model::attempt::{AttemptErrorClass, Outcome};
+use crate::policy::postponement::Lack;
 use crate::store::tallies::Tally;
 
 /// What this server counts while it works.
@@ -22,12 +23,32 @@ use crate::store::tallies::Tally;
 pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     attempt_seconds: Histogram,
+    attempts_postponed: Family<PostponedLabels, Counter>,
     settled_results: Histogram,
     grouped_events: Histogram,
     lost_leases: Counter,
     refused_publications: Counter,
     notice_attempts: Family<AttemptLabels, Counter>,
     notices_given_up: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PostponedLabels {
+    lack: PostponedFor,
+}
+
+/// What was lacking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct PostponedFor(Lack);
+
+impl EncodeLabelValue for PostponedFor {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> std::fmt::Result {
+        let name = match self.0 {
+            Lack::Means => "MEANS",
+            Lack::NameServers => "NAME_SERVERS",
+        };
+        EncodeLabelValue::encode(&name, encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,6 +82,7 @@ impl Default for Metrics {
         Self {
             attempts: Family::default(),
             attempt_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            attempts_postponed: Family::default(),
             settled_results: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             grouped_events: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             lost_leases: Counter::default(),
@@ -76,6 +98,14 @@ impl Metrics {
         let result = AttemptResult(outcome.error_class);
         self.attempts.get_or_create(&AttemptLabels { result }).inc();
         self.attempt_seconds.observe(took.as_secs_f64());
+    }
+
+    /// An attempt that was none, since something was lacking here (D13).
+    pub(super) fn postponed(&self, lack: Lack) {
+        let lack = PostponedFor(lack);
+        self.attempts_postponed
+            .get_or_create(&PostponedLabels { lack })
+            .inc();
     }
 
     pub(super) fn settled(&self, results: usize, lost: usize) {
@@ -157,6 +187,11 @@ impl Metrics {
         );
         let seconds = "Seconds from the start of an attempt to its result";
         registry.register("server_attempt_seconds", seconds, self.attempt_seconds.clone());
+        registry.register(
+            "attempts_postponed",
+            "Attempts that this server could not make for lack of descriptors, memory or answers from name servers",
+            self.attempts_postponed.clone(),
+        );
         let settled = "Results settled in one transaction";
         registry.register("server_settled_results", settled, self.settled_results.clone());
         let grouped = "Events published in one transaction";
@@ -252,6 +287,7 @@ mod tests {
             response_truncated: false,
         };
         metrics.attempt(&outcome, Duration::from_millis(3));
+        metrics.postponed(Lack::NameServers);
         metrics.notice(&outcome);
         metrics.notice_given_up();
         let page = metrics.page(&reading).unwrap();
@@ -265,6 +301,7 @@ mod tests {
             "tenterhook_partition_days_ahead 3",
             "tenterhook_server_deliveries_accepted_total 6",
             "tenterhook_server_attempts_total{result=\"TLS\"} 1",
+            "tenterhook_attempts_postponed_total{lack=\"NAME_SERVERS\"} 1",
             "tenterhook_notices_waiting 5",
             "tenterhook_database_clock_offset_seconds -1.5",
             "tenterhook_server_notice_attempts_total{result=\"TLS\"} 1",

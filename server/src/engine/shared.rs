@@ -11,6 +11,7 @@ use super::database_clock::DatabaseClock;
 use super::feed::Feed;
 use super::live::Hub;
 use super::metrics::Metrics;
+use super::postponed::Postponed;
 use super::queue::{Held, Places, Queue};
 use super::registry::{Registry, Target};
 use super::settler::Result as AttemptResult;
@@ -38,6 +39,7 @@ pub struct Shared {
     pub(super) unsettled: Unsettled,
     pub(super) metrics: Metrics,
     pub(super) database_clock: DatabaseClock,
+    pub(super) postponed: Postponed,
     pub(super) stopping: AtomicBool,
     /// Transactions that appended a tally since the last fold.
     pub(super) tallied: AtomicU64,
@@ -105,6 +107,7 @@ impl Shared {
             unsettled: Unsettled::new(places.total),
             metrics: Metrics::default(),
             database_clock: DatabaseClock::default(),
+            postponed: Postponed::default(),
             stopping: AtomicBool::new(false),
             tallied: AtomicU64::new(0),
             look: Notify::new(),

@@ -46,11 +46,12 @@ use self::classify::Failure;
 use self::connector::Connector;
 pub use self::dns::{DnsResolver, NoResolver};
 use self::phases::{Phase, Phases, measured};
-pub use self::resolve::{MAX_ADDRESSES, Resolver};
+pub use self::resolve::{LookupError, MAX_ADDRESSES, Resolver};
 use self::resolve::{ResolveError, Vetted};
 pub use self::response::{ExcerptLimits, MAX_HEADER_BYTES, MAX_HEADERS};
 use crate::clock::{Clock, RequestInFlight};
 use crate::model::attempt::Outcome;
+use crate::policy::postponement::{Lack, Patience};
 use crate::policy::target::{Blocked, TargetPolicy, UrlRefusal};
 
 /// How long an unused connection is kept. Under the 5 s after which common servers close it, so that we do first.
@@ -84,6 +85,8 @@ pub struct TransportSettings {
     pub extra_ca_pem: Option<Vec<u8>>,
     /// The `user-agent` of every request.
     pub user_agent: String,
+    /// When silent name servers are our own lack (D13).
+    pub patience: Patience,
 }
 
 /// Why there is no transport.
@@ -147,8 +150,8 @@ pub struct Sent {
     pub ended_at: Timestamp,
     /// Real microseconds from start to result.
     pub duration_us: i32,
-    /// Whether no request was made because this machine had no file descriptor left: no fault of the receiver's.
-    pub machine_exhausted: bool,
+    /// What this machine lacked, so that no request was made: no attempt, and no fault of the receiver's (D13).
+    pub lack: Option<Lack>,
 }
 
 /// A connection, with TLS or without.
@@ -163,6 +166,7 @@ pub struct Transport {
     headers: HeaderMap,
     targets: Arc<TargetPolicy>,
     names: Vetted,
+    patience: Patience,
     clock: Clock,
 }
 
@@ -178,6 +182,7 @@ impl Transport {
             resolver,
             extra_ca_pem,
             user_agent,
+            patience,
         } = settings;
         let names = Vetted::new(resolver, targets.clone());
         let headers = HeaderMap::from_iter([
@@ -196,7 +201,7 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT_IDLE)
             .http1_max_headers(MOST_HEADERS)
-            // The status decides, whatever stands beside it (D1): folded lines are joined, a blank before the colon is
+            // The status decides, whatever the other lines look like (D1): folded lines are joined, a blank before the colon is
             // passed over, and so is a line that is no header.
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
@@ -214,6 +219,7 @@ impl Transport {
             headers,
             targets,
             names,
+            patience,
             clock,
         })
     }
@@ -240,7 +246,7 @@ impl Transport {
 
         let ended_at = self.clock.now();
         let (timings, duration_us) = phases.end(answer.is_ok());
-        let machine_exhausted = answer.as_ref().is_err_and(|failure| failure.ours);
+        let lack = answer.as_ref().err().and_then(|failure| failure.lack);
         let outcome = match answer {
             Err(failure) => Outcome {
                 status: None,
@@ -277,7 +283,7 @@ impl Transport {
             started_at,
             ended_at,
             duration_us,
-            machine_exhausted,
+            lack,
         }
     }
 
@@ -301,6 +307,10 @@ impl Transport {
             Ok(Err(ResolveError::Forbidden(blocked))) => Err(blocked),
             Ok(Ok(_) | Err(ResolveError::Lookup(_) | ResolveError::Empty)) | Err(_) => Ok(()),
         }
+    }
+
+    fn lacks_name_servers(&self) -> bool {
+        self.names.lacks_name_servers(self.clock.elapsed(), self.patience)
     }
 
     /// Everything up to the response headers.
@@ -332,7 +342,13 @@ impl Transport {
             .deadline(deadline, phases.of(self.client.request(request)))
             .await
         {
+            Ok(Err(error)) if classify::is_unanswered(&error) && self.lacks_name_servers() => {
+                Err(Failure::without_name_servers())
+            }
             Ok(answer) => answer.map_err(|error| Failure::of_error(&error)),
+            Err(_) if phases.current() == Some(Phase::Resolving) && self.lacks_name_servers() => {
+                Err(Failure::without_name_servers())
+            }
             // An address may have been left out that would have answered.
             Err(_) if phases.current() == Some(Phase::Connecting) && phases.lacked_means() => {
                 Err(Failure::exhausted())

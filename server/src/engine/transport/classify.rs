@@ -17,16 +17,17 @@ use rustls::pki_types::InvalidDnsNameError;
 use tower::BoxError;
 
 use super::phases::Phase;
-use super::resolve::ResolveError;
+use super::resolve::{LookupError, ResolveError};
 use crate::model::attempt::AttemptErrorClass;
+use crate::policy::postponement::Lack;
 
 /// A failed attempt's class and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) class: AttemptErrorClass,
     pub(super) message: String,
-    /// Whether it is this machine's: nothing was sent, and the receiver is not to blame.
-    pub(super) ours: bool,
+    /// What this machine lacked, if it did: nothing was sent, and the receiver is not to blame (D13).
+    pub(super) lack: Option<Lack>,
 }
 
 impl Failure {
@@ -34,7 +35,7 @@ impl Failure {
         Self {
             class,
             message: message.into(),
-            ours: false,
+            lack: None,
         }
     }
 
@@ -94,7 +95,7 @@ impl Failure {
     /// This machine has no file descriptor or no memory left for a connection.
     pub(super) fn exhausted() -> Self {
         Self {
-            ours: true,
+            lack: Some(Lack::Means),
             ..Self::new(
                 AttemptErrorClass::Connect,
                 "This server could not open a connection; the receiver was not called",
@@ -105,6 +106,17 @@ impl Failure {
     /// The name cannot be looked up, or does not exist.
     pub(super) fn unresolvable() -> Self {
         Self::new(AttemptErrorClass::Dns, "The host name could not be resolved")
+    }
+
+    /// No name server answers, whatever is asked.
+    pub(super) fn without_name_servers() -> Self {
+        Self {
+            lack: Some(Lack::NameServers),
+            ..Self::new(
+                AttemptErrorClass::Dns,
+                "No name server answered this server; the receiver was not called",
+            )
+        }
     }
 
     fn broken() -> Self {
@@ -162,10 +174,22 @@ pub(super) fn tag_handshake(error: BoxError) -> BoxError {
     }
 }
 
+/// Whether no name server answered the attempt's lookup.
+pub(super) fn is_unanswered(error: &ClientError) -> bool {
+    matches!(
+        find::<ResolveError>(error),
+        Some(ResolveError::Lookup(LookupError::Unanswered(_)))
+    )
+}
+
 fn of_resolution(error: &ResolveError) -> Failure {
     match error {
-        ResolveError::Lookup(error) if is_exhaustion(error) => Failure::exhausted(),
-        ResolveError::Lookup(_) => Failure::unresolvable(),
+        ResolveError::Lookup(LookupError::NoMeans) => Failure::exhausted(),
+        ResolveError::Lookup(LookupError::Answered(_)) => Failure::unresolvable(),
+        ResolveError::Lookup(LookupError::Unanswered(_)) => Failure::new(
+            AttemptErrorClass::Dns,
+            "The host name could not be resolved: no name server answered",
+        ),
         ResolveError::Empty => Failure::new(AttemptErrorClass::Dns, "The host name has no address"),
         ResolveError::Forbidden(_) => Failure::blocked(),
     }

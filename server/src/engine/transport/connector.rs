@@ -26,7 +26,7 @@ use super::phases;
 use super::resolve::{ResolveError, Vetted};
 use crate::clock::Clock;
 
-/// How long an address has before the next one is tried beside it. Shorter where the attempt has less time than this for
+/// How long an address has before the next one is tried as well. Shorter where the attempt has less time than this for
 /// each of them.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 

@@ -4,13 +4,14 @@
 //! no second lookup that could say something else. A name with *any* forbidden address is refused as a whole: whoever
 //! publishes one wants something that is not a delivery. IP literals are vetted here too.
 
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::phases::{Phase, measured};
+use crate::policy::postponement::{Lookups, Patience};
 use crate::policy::target::{Blocked, TargetPolicy};
 
 /// Looks host names up. Tests and the harness put their own in.
@@ -19,8 +20,27 @@ pub trait Resolver: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the name does not exist or nobody could be asked.
-    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+    /// If the name does not exist, or nobody answered or could be asked.
+    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>>;
+
+    /// What is known of all lookups of this process; nothing unless the resolver asks name servers itself.
+    fn lookups(&self) -> Lookups {
+        Lookups::default()
+    }
+}
+
+/// Why a lookup has no addresses. The texts are the resolver's, for the log.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LookupError {
+    /// A name server said that the name has no address, or that it cannot say.
+    #[error("a name server answered without an address: {0}")]
+    Answered(String),
+    /// No name server has answered.
+    #[error("no name server answered: {0}")]
+    Unanswered(String),
+    /// This machine had no file descriptor or memory left to ask with.
+    #[error("there was no means to ask a name server")]
+    NoMeans,
 }
 
 /// The most addresses of a name that one attempt tries to connect to: a name with thousands would have us call
@@ -32,7 +52,7 @@ pub const MAX_ADDRESSES: usize = 8;
 pub(super) enum ResolveError {
     /// The lookup failed.
     #[error("the name could not be resolved")]
-    Lookup(#[source] io::Error),
+    Lookup(#[source] LookupError),
     /// The name exists and has no address.
     #[error("the name has no address")]
     Empty,
@@ -51,6 +71,11 @@ pub(super) struct Vetted {
 impl Vetted {
     pub(super) fn new(resolver: Arc<dyn Resolver>, targets: Arc<TargetPolicy>) -> Self {
         Self { resolver, targets }
+    }
+
+    /// Whether the name servers' silence is our own lack for an attempt that ends `now` without an answer (D13).
+    pub(super) fn lacks_name_servers(&self, now: Duration, patience: Patience) -> bool {
+        self.resolver.lookups().are_our_lack(now, patience)
     }
 
     /// All addresses of `host`, each of which may be called.

@@ -24,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::*;
+use crate::config::policy::PolicySettings;
 use crate::model::attempt::AttemptErrorClass;
 
 const LIMIT: SignedDuration = SignedDuration::from_secs(10);
@@ -55,19 +56,19 @@ impl Names {
 }
 
 impl Resolver for Names {
-    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             if host == "hangs.test" {
                 std::future::pending::<()>().await;
             }
             if host == "exhausted.test" {
-                return Err(rustix::io::Errno::MFILE.into());
+                return Err(LookupError::NoMeans);
             }
             self.known
                 .get(host)
                 .cloned()
-                .ok_or_else(|| io::ErrorKind::NotFound.into())
+                .ok_or_else(|| LookupError::Answered("there is no such name".to_owned()))
         })
     }
 }
@@ -93,6 +94,7 @@ fn transport_with(
         resolver,
         extra_ca_pem: extra_ca_pem.map(String::into_bytes),
         user_agent: "tenterhook-test".to_owned(),
+        patience: Patience::of(&PolicySettings::default()),
     };
     Transport::new(clock.clone(), settings).unwrap()
 }
@@ -141,7 +143,7 @@ fn assert_failed(sent: &Sent, class: AttemptErrorClass) {
     assert_eq!(*error_class, Some(class), "{sent:?}");
     assert_eq!(status.is_some(), class == AttemptErrorClass::Status, "{sent:?}");
     assert!(error_message.is_some(), "{sent:?}");
-    assert!(!sent.machine_exhausted, "it is the receiver's: {sent:?}");
+    assert_eq!(sent.lack, None, "it is the receiver's: {sent:?}");
 }
 
 #[track_caller]

@@ -1,4 +1,7 @@
-//! The sockets that names are looked up with.
+//! The sockets that names are looked up with, and what goes over them.
+//!
+//! Promises to know when a question was last sent and when a name server last answered, whatever the resolver makes of
+//! it ([`Lookups`], D13). That a machine answers that nobody listens (ICMP) is no answer of a name server.
 //!
 //! Promises to tell of a failed lookup whether it may have failed because this process, or the machine, had no descriptor
 //! left: the resolver tells such a lookup from an unanswered one in no way, and a receiver would be blamed for it. That is
@@ -11,34 +14,84 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hickory_resolver::net::runtime::{RuntimeProvider, TokioRuntimeProvider};
-use rustix::io::Errno;
+use futures_util::io::{AsyncRead, AsyncWrite};
+use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
 
 use crate::clock::Clock;
 use crate::engine::transport::classify::is_exhaustion;
+use crate::policy::postponement::Lookups;
 
 /// Longer than a lookup takes that nobody answers, however often it is repeated.
 const SPARED: Duration = Duration::from_secs(15);
+/// What a DNS message has at least: its header. The third byte's first bit says that it is an answer (RFC 1035, 4.1.1).
+const HEADER_BYTES: usize = 12;
+const ANSWER_BIT: u8 = 0x80;
+
+type Runtime = TokioRuntimeProvider;
+type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
 
 /// Opens sockets as the runtime does. Clones count together.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Sockets {
-    runtime: TokioRuntimeProvider,
-    /// When the last one could not be opened for want of a descriptor.
+    runtime: Runtime,
+    log: Log,
+    /// When one last could not be opened for lack of a descriptor or of memory.
     lacked_at: Arc<Mutex<Option<Instant>>>,
     /// How many descriptors are left, where a test says so.
     #[cfg(test)]
     left: Option<Arc<std::sync::atomic::AtomicU64>>,
 }
 
-type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
+/// Notes what was asked and answered.
+#[derive(Clone)]
+struct Log {
+    clock: Clock,
+    lookups: Arc<Mutex<Lookups>>,
+}
+
+impl Log {
+    fn note(&self, note: impl FnOnce(&mut Lookups, Duration)) {
+        let now = self.clock.elapsed();
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        note(&mut lookups, now);
+    }
+}
 
 impl Sockets {
+    /// `clock` says when something was asked and answered.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            runtime: Runtime::default(),
+            log: Log {
+                clock,
+                lookups: Arc::default(),
+            },
+            lacked_at: Arc::default(),
+            #[cfg(test)]
+            left: None,
+        }
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.log.clock
+    }
+
+    /// What was asked and answered until now.
+    pub fn lookups(&self) -> Lookups {
+        *self.log.lookups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody waits for a lookup whose answer is not remembered: it is sent as soon as the resolver gets to it.
+    pub fn asked(&self) {
+        self.log.note(Lookups::asked);
+    }
+
     /// Whether a lookup that fails now fails by itself.
     pub fn suffice(&self) -> bool {
-        self.suffice_at(Clock::system().monotonic())
+        self.suffice_at(self.log.clock.monotonic())
     }
 
     fn suffice_at(&self, now: Instant) -> bool {
@@ -46,31 +99,31 @@ impl Sockets {
         lacked_at.is_none_or(|at| now.saturating_duration_since(at) >= SPARED)
     }
 
-    /// The error of a lookup that found no descriptor.
-    pub fn lack() -> io::Error {
-        Errno::MFILE.into()
-    }
-
-    /// As on a machine that has so many descriptors left.
+    /// As on a machine that has this number of descriptors left.
     #[cfg(test)]
-    pub fn left(descriptors: u64) -> Self {
+    pub fn left(clock: Clock, descriptors: u64) -> Self {
         Self {
             left: Some(Arc::new(descriptors.into())),
-            ..Self::default()
+            ..Self::new(clock)
         }
     }
 
-    fn watched<T: 'static + Send>(&self, opening: Opening<T>) -> Opening<T> {
-        let lacked_at = Arc::clone(&self.lacked_at);
+    /// Opens a socket whose traffic is noted.
+    fn watched<T: 'static + Send>(&self, server: SocketAddr, opening: Opening<T>) -> Opening<Watched<T>> {
+        let (lacked_at, log) = (Arc::clone(&self.lacked_at), self.log.clone());
         #[cfg(test)]
         let opening = self.while_left(opening);
         Box::pin(async move {
-            opening.await.inspect_err(|error| {
-                if is_exhaustion(error) {
-                    let now = Clock::system().monotonic();
-                    *lacked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            match opening.await {
+                Ok(socket) => Ok(Watched { socket, server, log }),
+                Err(error) => {
+                    if is_exhaustion(&error) {
+                        let now = log.clock.monotonic();
+                        *lacked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+                    }
+                    Err(error)
                 }
-            })
+            }
         })
     }
 
@@ -83,7 +136,7 @@ impl Sockets {
         Box::pin(async move {
             let took = left.try_update(SeqCst, SeqCst, |left| left.checked_sub(1));
             if took.is_err() {
-                return Err(Self::lack());
+                return Err(rustix::io::Errno::MFILE.into());
             }
             opening.await
         })
@@ -91,10 +144,10 @@ impl Sockets {
 }
 
 impl RuntimeProvider for Sockets {
-    type Handle = <TokioRuntimeProvider as RuntimeProvider>::Handle;
-    type Timer = <TokioRuntimeProvider as RuntimeProvider>::Timer;
-    type Udp = <TokioRuntimeProvider as RuntimeProvider>::Udp;
-    type Tcp = <TokioRuntimeProvider as RuntimeProvider>::Tcp;
+    type Handle = <Runtime as RuntimeProvider>::Handle;
+    type Timer = <Runtime as RuntimeProvider>::Timer;
+    type Udp = Watched<<Runtime as RuntimeProvider>::Udp>;
+    type Tcp = Watched<<Runtime as RuntimeProvider>::Tcp>;
 
     fn create_handle(&self) -> Self::Handle {
         self.runtime.create_handle()
@@ -106,17 +159,102 @@ impl RuntimeProvider for Sockets {
         from: Option<SocketAddr>,
         within: Option<Duration>,
     ) -> Opening<Self::Tcp> {
-        self.watched(self.runtime.connect_tcp(server, from, within))
+        self.watched(server, self.runtime.connect_tcp(server, from, within))
     }
 
     fn bind_udp(&self, from: SocketAddr, server: SocketAddr) -> Opening<Self::Udp> {
-        self.watched(self.runtime.bind_udp(from, server))
+        self.watched(server, self.runtime.bind_udp(from, server))
+    }
+}
+
+/// A socket to a name server that notes what goes over it.
+pub(super) struct Watched<T> {
+    socket: T,
+    server: SocketAddr,
+    log: Log,
+}
+
+impl<T: DnsUdpSocket> DnsUdpSocket for Watched<T> {
+    type Time = T::Time;
+
+    fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let received = self.socket.poll_recv_from(cx, buffer);
+        if let Poll::Ready(Ok((length, from))) = received
+            && (from.ip().to_canonical(), from.port())
+                == (self.server.ip().to_canonical(), self.server.port())
+            && length >= HEADER_BYTES
+            && buffer[2] & ANSWER_BIT != 0
+        {
+            self.log.note(Lookups::answered);
+        }
+        received
+    }
+
+    fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        target: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        let sent = self.socket.poll_send_to(cx, bytes, target);
+        if sent.is_ready() {
+            self.log.note(Lookups::asked);
+        }
+        sent
+    }
+}
+
+impl<T: DnsTcpStream> DnsTcpStream for Watched<T> {
+    type Time = T::Time;
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        if matches!(read, Poll::Ready(Ok(1..))) {
+            self.log.note(Lookups::answered);
+        }
+        read
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.log.note(Lookups::asked);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
+
+    const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
+
+    fn sockets() -> Sockets {
+        Sockets::new(Clock::system())
+    }
 
     #[tokio::test]
     async fn a_lack_of_descriptors_spares_every_lookup_for_a_while_and_no_other_error_does() {
@@ -124,10 +262,12 @@ mod tests {
             (Errno::CONNREFUSED, false),
             (Errno::MFILE, true),
             (Errno::NFILE, true),
+            (Errno::NOMEM, true),
+            (Errno::NOBUFS, true),
         ] {
-            let sockets = Sockets::default();
+            let sockets = self::sockets();
             let opening: Opening<()> = Box::pin(async move { Err(error.into()) });
-            assert!(sockets.clone().watched(opening).await.is_err());
+            assert!(sockets.clone().watched(SERVER, opening).await.is_err());
             assert_eq!(sockets.suffice(), !spares, "{error}");
             let lacked_at = *sockets.lacked_at.lock().unwrap();
             if let Some(at) = lacked_at {
@@ -135,10 +275,9 @@ mod tests {
                 assert!(sockets.suffice_at(at + SPARED));
             }
         }
-        let sockets = Sockets::default();
+        let sockets = self::sockets();
         let opening: Opening<()> = Box::pin(async { Ok(()) });
-        assert!(sockets.watched(opening).await.is_ok());
+        assert!(sockets.watched(SERVER, opening).await.is_ok());
         assert!(sockets.suffice());
-        assert!(is_exhaustion(&Sockets::lack()));
     }
 }

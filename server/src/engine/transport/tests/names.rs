@@ -8,7 +8,11 @@ use super::receiver::Receiver;
 use super::*;
 
 fn resolver(names: &NameServer) -> DnsResolver {
-    DnsResolver::new(&[names.address()]).unwrap()
+    resolver_on(&Clock::system(), names)
+}
+
+fn resolver_on(clock: &Clock, names: &NameServer) -> DnsResolver {
+    DnsResolver::new(clock, &[names.address()]).unwrap()
 }
 
 fn says(names: &NameServer, name: &str, answer: &str) {
@@ -111,21 +115,38 @@ async fn a_name_that_comes_to_be_is_found_at_the_next_attempt() {
     assert_succeeded(&transport.send(request(&clock, &url)).await);
 }
 
+/// F17: a name that is silent while another is answered is the receiver's; where all is silence, it is ours (D13).
+#[rstest]
+#[case::another_is_answered(true)]
+#[case::nothing_is(false)]
 #[tokio::test]
-async fn a_silent_dns_costs_the_deadline_and_no_more() {
+async fn d13_a_silent_dns_costs_the_deadline_and_no_more(#[case] answered: bool) {
     let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
     let clock = Clock::simulated(start);
     let simulation = clock.simulation().unwrap().clone();
     let names = NameServer::start().await;
     says(&names, "silent.test", "SILENCE");
+    says(&names, "other.test", "93.184.215.14");
     simulation.stall_target("silent.test:80");
-    let transport = transport_with(&clock, Arc::new(resolver(&names)), &[], None);
+    let resolver = Arc::new(resolver_on(&clock, &names));
+    let transport = transport_with(&clock, resolver.clone(), &[], None);
     let request = request(&clock, "http://silent.test/");
     let attempt = clock.spawn("attempt", async move { transport.send(request).await });
-    simulation.advance(LIMIT).await.unwrap();
+    simulation.advance(LIMIT / 2).await.unwrap();
+    if answered {
+        assert!(resolver.lookup("other.test").await.is_ok());
+    }
+    simulation.advance(LIMIT / 2).await.unwrap();
     let sent = attempt.await.unwrap();
-    assert_failed(&sent, Timeout);
     assert_eq!(sent.ended_at, start + LIMIT);
+    if answered {
+        assert_failed(&sent, Timeout);
+    } else {
+        assert_eq!(sent.lack, Some(Lack::NameServers), "{sent:?}");
+        assert_eq!(sent.outcome.error_class, Some(Dns));
+        let message = sent.outcome.error_message.unwrap();
+        assert!(message.contains("this server"), "{message}");
+    }
 }
 
 /// The machine's resolver would take a thread for each lookup, until it gives up, and there are so many threads.

@@ -83,7 +83,7 @@ struct OnceOnly {
 }
 
 impl Resolver for OnceOnly {
-    fn lookup<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn lookup<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>> {
         Box::pin(async {
             if self.asked.swap(true, Ordering::SeqCst) {
                 self.asked_again.notify_one();

@@ -107,7 +107,7 @@ async fn what_is_not_http_is_a_protocol_failure(#[case] answer: String) {
     assert_failed(&send(&Receiver::answering(answer).await.url()).await, Protocol);
 }
 
-/// F14: the status decides, whatever the lines beside it look like (D1, RFC 9112 sections 5.1 and 5.2).
+/// F14: the status decides, whatever the other lines look like (D1, RFC 9112 sections 5.1 and 5.2).
 #[rstest]
 #[case::a_fold("x-a: b\r\n c\r\n", Some("b c"))]
 #[case::a_fold_with_a_tab("x-a: b\r\n\tc\r\n", Some("b c"))]
@@ -201,7 +201,7 @@ async fn a_refused_connection_is_a_connect_failure() {
 #[tokio::test]
 async fn a_machine_without_descriptors_is_not_the_receivers_fault() {
     let sent = send("http://exhausted.test/").await;
-    assert!(sent.machine_exhausted, "{sent:?}");
+    assert_eq!(sent.lack, Some(Lack::Means), "{sent:?}");
     assert_eq!(sent.outcome.error_class, Some(Connect));
     let message = sent.outcome.error_message.unwrap();
     assert!(message.contains("This server"), "{message}");

@@ -314,6 +314,7 @@ fn extra_authorities_must_be_certificates() {
             resolver: Names::known(&[]),
             extra_ca_pem: Some(pem.into()),
             user_agent: String::new(),
+            patience: Patience::of(&PolicySettings::default()),
         };
         Transport::new(Clock::system(), settings).err()
     };

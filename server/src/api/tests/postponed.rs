@@ -1,0 +1,193 @@
+//! D13: what fails for a lack on our side is no attempt.
+
+use tenterhook_harness::names::{Answer, NameServer};
+
+use super::*;
+
+const HOSTS: [&str; 3] = ["a.test", "b.test", "c.test"];
+/// More than make a ban.
+const EVENTS: usize = 11;
+
+/// Three webhooks of one user, each by a name of its own, at one receiver.
+struct Scene {
+    world: World,
+    names: NameServer,
+    receiver: MockServer,
+    ann: Token,
+    webhooks: Vec<String>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (names, receiver) = (NameServer::start().await, receiver(200).await);
+        let world = World::with(Settings {
+            dns_servers: vec![names.address()],
+            ..Settings::development()
+        })
+        .await;
+        let mut scene = Self {
+            ann: world.user(1, 7),
+            world,
+            names,
+            receiver,
+            webhooks: Vec::new(),
+        };
+        for host in HOSTS {
+            scene.names.set(host, Answer::read("127.0.0.1"));
+            let url = format!("http://{}/", scene.target(host));
+            let webhook = json!({ "subscriptionUrl": url });
+            let id = scene.world.webhook(&scene.ann, webhook).await;
+            scene.webhooks.push(id);
+        }
+        scene
+    }
+
+    fn target(&self, host: &str) -> String {
+        format!("{host}:{}", self.receiver.address().port())
+    }
+
+    /// From now on no question is answered.
+    fn fall_silent(&self) {
+        for host in HOSTS {
+            self.names.set(host, Answer::Silence);
+            self.world
+                .clock
+                .simulation()
+                .unwrap()
+                .stall_target(&self.target(host));
+        }
+    }
+
+    fn speak_again(&self) {
+        for host in HOSTS {
+            self.names.set(host, Answer::read("127.0.0.1"));
+        }
+        self.world.clock.simulation().unwrap().clear_stalled_targets();
+    }
+
+    async fn publish(&self) {
+        for _ in 0..EVENTS {
+            self.world.publish(1, json!({})).await;
+        }
+    }
+
+    /// How many attempts are on record, and the sum of the ban counters.
+    async fn counted(&self) -> (usize, u64) {
+        let query = "query Q($id: ID!) { webhook(id: $id) {
+            health { state banCounter failingSince } deliveries(first: 20) { nodes { attempts { number } } } } }";
+        let (mut attempts, mut counter) = (0, 0);
+        for id in &self.webhooks {
+            let read = self.world.ask(&self.ann, query, json!({ "id": id })).await;
+            let nodes = read["webhook"]["deliveries"]["nodes"].as_array().unwrap();
+            assert_eq!(nodes.len(), EVENTS);
+            attempts += nodes
+                .iter()
+                .map(|node| node["attempts"].as_array().unwrap().len())
+                .sum::<usize>();
+            let health = &read["webhook"]["health"];
+            counter += health["banCounter"].as_u64().unwrap();
+            if attempts == 0 {
+                assert_eq!(
+                    (&health["state"], &health["failingSince"]),
+                    (&json!("ACTIVE"), &Json::Null)
+                );
+            }
+        }
+        (attempts, counter)
+    }
+
+    async fn postponed(&self) -> u64 {
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let response = self.world.router.clone().oneshot(request).await.unwrap();
+        let page = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let page = String::from_utf8(page.to_vec()).unwrap();
+        let name = "tenterhook_attempts_postponed_total{lack=\"NAME_SERVERS\"} ";
+        let value = page.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+}
+
+/// F17: nothing counts, nobody is banned, it shows, and after a quarter of an hour it is judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn d13_silent_name_servers_ban_nobody_for_a_quarter_of_an_hour() {
+    let scene = Scene::new().await;
+    scene.fall_silent();
+    scene.publish().await;
+    let mut before = 0;
+    for _ in 0..14 {
+        scene.world.advance(SignedDuration::from_mins(1)).await;
+        let postponed = scene.postponed().await;
+        assert!(postponed > before, "they are tried all the time");
+        before = postponed;
+    }
+    assert_eq!(scene.counted().await, (0, 0));
+    scene.world.advance(SignedDuration::from_mins(3)).await;
+    let (attempts, counter) = scene.counted().await;
+    assert!(
+        attempts >= 30 && counter >= 30,
+        "{attempts} attempts, counters {counter}"
+    );
+}
+
+/// F17: what was put back is delivered when the name servers answer, 30 s later at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn d13_what_was_put_back_is_delivered_once_a_name_server_answers() {
+    let scene = Scene::new().await;
+    scene.fall_silent();
+    scene.publish().await;
+    scene.world.advance(SignedDuration::from_mins(5)).await;
+    assert!(scene.postponed().await > 0);
+    scene.speak_again();
+    scene.world.advance(SignedDuration::from_secs(45)).await;
+    for id in &scene.webhooks {
+        let fates = scene.world.fates(&scene.ann, id).await;
+        assert_eq!(fates, vec!["SUCCEEDED -"; EVENTS]);
+    }
+    assert_eq!(scene.counted().await, (3 * EVENTS, 0), "one attempt each");
+    let requests = scene.receiver.received_requests().await.unwrap();
+    assert_eq!(requests.len(), 3 * EVENTS);
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.headers["tenterhook-attempt"] == "1")
+    );
+}
+
+/// F17: an answer that says nothing good is one all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn d13_a_name_that_fails_while_others_are_answered_counts() {
+    let scene = Scene::new().await;
+    scene.names.set(HOSTS[0], Answer::Failure);
+    scene.publish().await;
+    scene.world.settle().await;
+    assert_eq!(scene.postponed().await, 0);
+    let (attempts, counter) = scene.counted().await;
+    assert!(
+        attempts >= 2 * EVENTS + 10 && counter == 10,
+        "{attempts} attempts, counters {counter}"
+    );
+}
+
+/// F17: who asks at once gets an answer at once, and it does not blame the receiver.
+#[tokio::test(flavor = "multi_thread")]
+async fn d13_a_test_delivery_without_name_servers_says_whose_fault_it_is() {
+    let scene = Scene::new().await;
+    scene.fall_silent();
+    let fields = "attempt { errorClass errorMessage delivery { status } }";
+    let input = json!({ "id": scene.webhooks[0] });
+    let test = scene.world.done(&scene.ann, "testWebhook", input, fields);
+    let time = async {
+        while scene.names.asked(HOSTS[0]) < 4 {
+            tokio::task::yield_now().await;
+        }
+        scene.world.advance(SignedDuration::from_secs(10)).await;
+    };
+    let (payload, ()) = tokio::join!(test, time);
+    assert_eq!(payload["attempt"]["errorClass"], "DNS");
+    let message = payload["attempt"]["errorMessage"].as_str().unwrap();
+    assert_eq!(
+        message,
+        "No name server answered this server; the receiver was not called"
+    );
+    assert_eq!(scene.postponed().await, 0);
+}

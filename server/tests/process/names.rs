@@ -1,0 +1,57 @@
+//! A server whose name servers are not there.
+
+use std::net::UdpSocket;
+
+use tenterhook_harness::database::Cluster;
+use tenterhook_harness::realtime;
+
+use super::cast::{Callers, SECRET, create, deal_changed, deliveries, folder, production};
+
+/// F17, D13: on a real machine, where nobody listens at the port, and no other name to tell the difference by.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_name_servers_attempts_are_postponed_and_it_says_so() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let process = production(keys.path(), &database.url(None))
+        .setting("TENTERHOOK_DNS_SERVERS", nobody.to_string())
+        .serve()
+        .await
+        .unwrap();
+    let callers = Callers::new(&process, SECRET);
+    let user = callers.user();
+    let [a, b, c] = ["a", "b", "c"].map(|name| format!("http://{name}.example.com/"));
+    let (a, b, c) = tokio::join!(create(&user, &a), create(&user, &b), create(&user, &c));
+    callers
+        .platform()
+        .publish(&vec![deal_changed(); 10])
+        .await
+        .unwrap();
+    let postponed = async || {
+        let (_, metrics) = user.get("/metrics").await.unwrap();
+        let name = "tenterhook_attempts_postponed_total{lack=\"NAME_SERVERS\"} ";
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or(0, |value| value.parse::<u64>().unwrap())
+    };
+    realtime::eventually("all that is in flight is postponed", async || {
+        postponed().await >= 24
+    })
+    .await;
+    let printed = process.printed();
+    let lines: Vec<_> = printed
+        .lines()
+        .filter(|line| line.contains("no name server answers"))
+        .collect();
+    assert!((1..=3).contains(&lines.len()), "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:?}");
+    for webhook in [a, b, c] {
+        let health = user.webhook(&webhook).await.unwrap().unwrap().health;
+        assert_eq!((health.state.as_str(), health.ban_counter), ("ACTIVE", 0));
+        for delivery in deliveries(&user, &webhook).await {
+            assert_eq!(
+                (delivery.status.as_str(), delivery.attempts.len()),
+                ("PENDING", 0)
+            );
+        }
+    }
+}
