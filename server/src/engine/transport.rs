@@ -148,7 +148,7 @@ pub struct Sent {
     pub started_at: Timestamp,
     /// When its result was known: headers, error or time-out. Reading the body may have taken longer.
     pub ended_at: Timestamp,
-    /// Real microseconds from start to result.
+    /// Microseconds from start to result: real ones, unless simulated time has moved in between.
     pub duration_us: i32,
     /// What this machine lacked, so that no request was made: no attempt, and no fault of the receiver's (D13).
     pub lack: Option<Lack>,
@@ -245,7 +245,11 @@ impl Transport {
             .await;
 
         let ended_at = self.clock.now();
-        let (timings, duration_us) = phases.end(answer.is_ok());
+        let simulated = self.clock.simulation().map(|_| {
+            let passed = ended_at.duration_since(started_at);
+            passed.try_into().unwrap_or_default()
+        });
+        let (timings, duration_us) = phases.end(answer.is_ok(), simulated);
         let lack = answer.as_ref().err().and_then(|failure| failure.lack);
         let outcome = match answer {
             Err(failure) => Outcome {

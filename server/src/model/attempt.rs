@@ -77,7 +77,7 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// When its result was known: response headers, error or time-out.
     pub ended_at: Timestamp,
-    /// Real duration in microseconds.
+    /// Duration in microseconds: the real one, or that of simulated time where that has moved meanwhile.
     pub duration_us: i32,
     /// The URL it went to, as it was then (D9).
     pub url: String,

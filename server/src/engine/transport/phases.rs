@@ -4,7 +4,8 @@
 //! request's own future: a task-local tells them for which attempt they work. A connection that the pool finishes in
 //! the background, after the attempt got another one, runs outside it and leaves no mark.
 //!
-//! Promises real, monotonic durations. Does not time a kept-alive connection: it cost the attempt nothing.
+//! Promises real, monotonic durations; where simulated time has moved during an attempt, the attempt as a whole, and the
+//! phase in which it moved, took that time. Does not time a kept-alive connection: it cost the attempt nothing.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,7 +54,7 @@ impl Mark {
     fn took(self, now: Instant) -> Option<Duration> {
         match self {
             Self::Untouched => None,
-            Self::Began(from) => Some(now - from),
+            Self::Began(from) => Some(now.saturating_duration_since(from)),
             Self::Done(from, until) | Self::Failed(from, until) => Some(until - from),
         }
     }
@@ -109,10 +110,13 @@ impl Phases {
     }
 
     /// The attempt's result is known now, and `answered` says whether it is one with headers: what the phases took, and
-    /// how many microseconds it was in all.
-    pub(super) fn end(&self, answered: bool) -> (Timings, i32) {
-        let now = self.clock.monotonic();
-        let all_us = micros(now - self.started);
+    /// how many microseconds it was in all. `simulated` is the simulated time that has passed since the attempt began.
+    pub(super) fn end(&self, answered: bool, simulated: Option<Duration>) -> (Timings, i32) {
+        let now = match simulated {
+            Some(passed) if !passed.is_zero() => self.started + passed,
+            _ => self.clock.monotonic(),
+        };
+        let all_us = micros(now.saturating_duration_since(self.started));
         let first_byte_us = answered.then_some(all_us);
         let Marks {
             resolving,
@@ -132,7 +136,9 @@ impl Phases {
         let dns = resolving.took(now);
         let connect = match resolving {
             Mark::Began(_) | Mark::Failed(..) => None,
-            Mark::Untouched | Mark::Done(..) => connecting.took(now).map(|all| all - dns.unwrap_or_default()),
+            Mark::Untouched | Mark::Done(..) => connecting
+                .took(now)
+                .map(|all| all.saturating_sub(dns.unwrap_or_default())),
         };
         (
             Timings {

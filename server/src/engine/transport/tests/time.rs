@@ -1,10 +1,12 @@
 //! The deadline, on simulated time (D2, T2).
 
 use AttemptErrorClass::Timeout;
+use rstest::rstest;
 
 use super::receiver::{Receiver, Seen};
 use super::*;
 use crate::clock::SimClock;
+use crate::model::attempt::Timings;
 
 const MICRO: SignedDuration = SignedDuration::from_micros(1);
 
@@ -48,6 +50,7 @@ impl World {
         assert_failed(&sent, Timeout);
         assert_eq!(sent.outcome.error_message.as_deref(), Some(message));
         assert_eq!((sent.started_at, sent.ended_at), (self.start, self.start + LIMIT));
+        assert_lasted_the_limit(&sent);
     }
 }
 
@@ -62,6 +65,91 @@ async fn silent(simulation: SimClock) -> Receiver {
         }
     })
     .await
+}
+
+/// O3: what is on record as the duration is the time between start and end, and no phase outlasts it.
+#[track_caller]
+fn assert_lasted_the_limit(sent: &Sent) {
+    let limit = i32::try_from(LIMIT.as_micros()).unwrap();
+    assert_eq!(sent.duration_us, limit, "{sent:?}");
+    let Timings {
+        dns_us,
+        connect_us,
+        first_byte_us,
+    } = sent.outcome.timings;
+    assert_eq!(first_byte_us, None);
+    assert!(dns_us.unwrap_or(0) + connect_us.unwrap_or(0) <= limit, "{sent:?}");
+}
+
+/// O3: the phase in which time moved took it; one that ended before stays what it was.
+#[rstest]
+#[case::resolving("http://hangs.test/", true)]
+#[case::connecting("https://receiver.test:PORT/", false)]
+#[tokio::test]
+async fn the_phase_in_which_simulated_time_moved_took_it(#[case] url: &str, #[case] resolving: bool) {
+    let world = World::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    world.simulation().stall_target("hangs.test:80");
+    world.simulation().stall_target(&format!("receiver.test:{port}"));
+    let attempt = world.send(request(&world.clock, &url.replace("PORT", &port.to_string())));
+    let mut connection = None;
+    if !resolving {
+        // Its phase has begun once there is a connection.
+        connection = Some(listener.accept().await.unwrap());
+    }
+    world.simulation().advance(LIMIT).await.unwrap();
+    let sent = attempt.await.unwrap();
+    assert_lasted_the_limit(&sent);
+    let Timings {
+        dns_us, connect_us, ..
+    } = sent.outcome.timings;
+    let limit = i32::try_from(LIMIT.as_micros()).unwrap();
+    if resolving {
+        // But for the moment before it began.
+        assert!(dns_us.unwrap() > limit / 2, "{sent:?}");
+        assert_eq!(connect_us, None);
+    } else {
+        let (dns, connect) = (dns_us.unwrap(), connect_us.unwrap());
+        assert!(dns < limit / 2 && connect > limit / 2, "{sent:?}");
+    }
+    drop(connection);
+}
+
+/// O3: an answer that came while simulated time moved.
+#[tokio::test]
+async fn an_answer_after_simulated_seconds_took_them() {
+    let world = World::new();
+    let (simulation, clock) = (world.simulation(), world.clock.clone());
+    let receiver = Receiver::start(move |mut connection| {
+        let (simulation, clock) = (simulation.clone(), clock.clone());
+        async move {
+            connection.request().await;
+            let until = clock.now() + LIMIT / 2;
+            let waker = clock.clone();
+            let resume = simulation.clone();
+            // A task that the clock knows, so that time waits between its waking and its act.
+            let woken = clock.spawn("answer", async move {
+                waker.sleep_until(until).await;
+                resume.resume_attempt(Uuid::nil(), 1, 1);
+            });
+            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            woken.await.unwrap();
+            connection
+                .write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            connection.request().await;
+        }
+    })
+    .await;
+    let attempt = world.send(request(&world.clock, &receiver.url()));
+    world.simulation().advance(LIMIT).await.unwrap();
+    let sent = attempt.await.unwrap();
+    assert_succeeded(&sent);
+    assert_eq!(sent.ended_at, world.start + LIMIT / 2);
+    assert_eq!(sent.duration_us, 5_000_000);
+    assert_eq!(sent.outcome.timings.first_byte_us, Some(5_000_000));
+    assert!(sent.outcome.timings.connect_us.unwrap() < 5_000_000);
 }
 
 #[tokio::test]
