@@ -2,7 +2,8 @@
 //!
 //! Must hold: nothing panics, in the parser neither once the scan has let a document pass: it would overflow its stack.
 //! What passes and parses keeps every bound when it is counted again in the parsed document. White space, commas and
-//! comments change no verdict.
+//! comments change no verdict. Escapes that are rewritten for the parser do not change the verdict; a document that the
+//! parser reads without that is left as it is, and one with a faulty escape does not parse.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,9 @@ use async_graphql::Value;
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{Directive, ExecutableDocument, Selection, SelectionSet};
 use async_graphql::{Name, Positioned};
-use tenterhook::api::document::{MAX_ALIASES, MAX_DIRECTIVES, MAX_NESTING, MAX_SPREADS, check as scan};
+use tenterhook::api::document::{
+    MAX_ALIASES, MAX_DIRECTIVES, MAX_NESTING, MAX_SPREADS, check as scan, faulty_escape, readable,
+};
 
 /// Scans the text, and parses what passes.
 pub fn check(data: &[u8]) {
@@ -26,7 +29,20 @@ pub fn check(data: &[u8]) {
     if verdict.is_err() {
         return;
     }
-    if let Ok(document) = parse_query(text) {
+    let rewritten = readable(text);
+    assert_eq!(scan(&rewritten), verdict, "escapes change the verdict");
+    assert_eq!(
+        rewritten.chars().count(),
+        text.chars().count(),
+        "tokens have moved"
+    );
+    assert_eq!(readable(&rewritten), rewritten, "an escape is left");
+    let fault = faulty_escape(text);
+    if parse_query(text).is_ok() {
+        assert_eq!(rewritten, text, "the parser reads it as it is");
+    }
+    if let Ok(document) = parse_query(&*rewritten) {
+        assert!(fault.is_none(), "{fault:?} was parsed");
         let mut seen = Seen::default();
         let spreads = seen.document(&document);
         assert!(seen.aliases <= MAX_ALIASES, "{} aliases", seen.aliases);

@@ -9,12 +9,14 @@
 //! thousand levels, and its validation walks a chain of fragments exponentially. Neither limit can be set from outside.
 
 mod coercion;
+mod escapes;
 mod fragments;
 mod lexer;
 mod numbers;
 mod typename;
 
 pub use self::coercion::{misfit_literals, misfit_variables};
+pub use self::escapes::{fault as faulty_escape, readable};
 use self::lexer::Lexer;
 pub use self::numbers::{Inexact, check_numbers};
 pub use self::typename::expose_directives;

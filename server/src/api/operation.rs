@@ -175,7 +175,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
     });
     let mut request = match &found {
         Ok((found, known)) => {
-            let mut request = Request::new(&*found.text);
+            let mut request = Request::new(document::readable(&found.text));
             if let Some(known) = known {
                 request.set_parsed_query(known.document().clone());
             }

@@ -94,7 +94,8 @@ impl Extension for Watch {
         let mut document = next
             .run(ctx, query, variables)
             .await
-            .map_err(|error| limited(in_one_line(error), ErrorCode::ParseFailed))?;
+            .map_err(|error| document::faulty_escape(query).unwrap_or_else(|| in_one_line(error)))
+            .map_err(|error| limited(error, ErrorCode::ParseFailed))?;
         let registry = &ctx.schema_env.registry;
         if !ctx.data_opt::<Arc<Known>>().is_some_and(|known| known.is_valid()) {
             let _ = self
@@ -168,10 +169,12 @@ fn selected<'a>(
     operation.map(|operation| &operation.node)
 }
 
-/// The parser draws the line of the document, with an arrow and then what it expected. The place is told beside it.
+/// The parser draws the line of the document, with an arrow and then what it expected.
 fn in_one_line(mut error: ServerError) -> ServerError {
     if let Some((_, expected)) = error.message.rsplit_once("\n  = ") {
-        error.message = format!("Syntax error: {expected}.");
+        let place = error.locations.first();
+        let place = place.map(|pos| format!(" at line {}, column {}", pos.line, pos.column));
+        error.message = format!("Syntax error{}: {expected}.", place.unwrap_or_default());
     }
     error
 }

@@ -12,6 +12,7 @@ mod graphiql;
 mod http;
 mod library_keys;
 mod lists;
+mod literals;
 mod live;
 mod notices;
 mod overload;

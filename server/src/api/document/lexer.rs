@@ -1,4 +1,6 @@
-//! The tokens of a GraphQL document, as far as bounds need to know them.
+//! The tokens of a GraphQL document, as far as bounds and escapes need to know them.
+
+use std::ops::Range;
 
 /// One token. Strings and what is no token at all count as [`Token::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +18,22 @@ pub(super) enum Token<'a> {
 /// Walks a document token by token, passing over white space, commas and comments.
 pub(super) struct Lexer<'a> {
     text: &'a str,
+    start: usize,
     at: usize,
 }
 
 impl<'a> Lexer<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self {
+            text,
+            start: 0,
+            at: 0,
+        }
     }
 
-    /// Bytes that were passed over.
-    pub fn offset(&self) -> usize {
-        self.at
+    /// Where the last token is, in bytes.
+    pub fn span(&self) -> Range<usize> {
+        self.start..self.at
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -83,7 +90,7 @@ impl<'a> Iterator for Lexer<'a> {
             }
             self.skip_while(|byte| byte != b'\n' && byte != b'\r');
         }
-        let start = self.at;
+        self.start = self.at;
         let first = *self.rest().first()?;
         match first {
             b'{' | b'[' | b'(' => {
@@ -114,12 +121,12 @@ impl<'a> Iterator for Lexer<'a> {
                 self.at += 1;
                 self.skip_while(|byte| is_name(byte) || matches!(byte, b'.' | b'+' | b'-'));
                 // Only ASCII was passed over, so both ends are character boundaries.
-                Some(Token::Number(self.text.get(start..self.at).unwrap_or_default()))
+                Some(Token::Number(self.text.get(self.span()).unwrap_or_default()))
             }
             b if is_name(b) => {
                 self.skip_while(is_name);
                 // As with numbers.
-                Some(Token::Name(self.text.get(start..self.at).unwrap_or_default()))
+                Some(Token::Name(self.text.get(self.span()).unwrap_or_default()))
             }
             _ => {
                 self.at += 1;

@@ -35,7 +35,7 @@ pub fn check_numbers(document: &str) -> Result<(), Inexact> {
         let Token::Number(digits) = token else { continue };
         let is_number = serde_json::from_str::<serde::de::IgnoredAny>(digits).is_ok();
         if is_number && !is_exact(digits) {
-            let before = document.get(..tokens.offset() - digits.len()).unwrap_or_default();
+            let before = document.get(..tokens.span().start).unwrap_or_default();
             let line_start = before.rfind('\n').map_or(0, |end| end + 1);
             return Err(Inexact {
                 digits: digits.chars().take(LONGEST_SHOWN).collect(),

@@ -1,0 +1,441 @@
+//! The escapes of string literals that GraphQL has had since its edition of September 2025 and the stock parser does
+//! not read: a character past U+FFFF as two escapes, `\ud83d\ude00`, and any character in braces, `\u{1F600}`.
+//!
+//! Promises that what [`readable`] returns means what the document means, with every token at its line and column, and
+//! that [`fault`] finds the first escape that no edition allows. Block strings have no escapes, and comments no strings:
+//! both stay as they are. How: the character takes the place of its escape, and blanks behind the string fill the line.
+
+use std::borrow::Cow;
+
+use async_graphql::{Pos, ServerError};
+
+use super::lexer::Lexer;
+
+/// The digits of an escape without braces.
+const DIGITS: usize = 4;
+/// Digits of an escape that an error shows.
+const MOST_SHOWN: usize = 12;
+
+/// What is wrong with an escape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Fault {
+    #[error("is half of a surrogate pair, which is no character")]
+    Half,
+    #[error("is past the last character, \\u{{10FFFF}}")]
+    TooLarge,
+    #[error("needs four hexadecimal digits, or some in braces")]
+    Digits,
+    #[error("is no escape")]
+    Unknown,
+}
+
+/// One escape: how many bytes it has, and what it stands for.
+struct Escape {
+    length: usize,
+    character: char,
+    /// Whether the stock parser reads it.
+    is_old: bool,
+}
+
+/// The document as the stock parser reads it. One with a faulty escape is returned as it is: the parser refuses it.
+pub fn readable(document: &str) -> Cow<'_, str> {
+    if !document.contains("\\u") {
+        return Cow::Borrowed(document);
+    }
+    let mut written = String::new();
+    let mut copied = 0;
+    for (start, string) in strings(document) {
+        if let Some(rewritten) = rewritten(string) {
+            written.push_str(document.get(copied..start).unwrap_or_default());
+            written.push_str(&rewritten);
+            copied = start + string.len();
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(document);
+    }
+    written.push_str(document.get(copied..).unwrap_or_default());
+    Cow::Owned(written)
+}
+
+/// The first escape of a document that cannot be read, as an error of its syntax.
+pub fn fault(document: &str) -> Option<ServerError> {
+    strings(document).find_map(|(start, string)| {
+        let (at, fault) = faulty(string)?;
+        let pos = position(document, start + at);
+        let shown = shown(string.get(at..).unwrap_or_default());
+        let message = format!(
+            "Syntax error at line {}, column {}: {shown} {fault}.",
+            pos.line, pos.column
+        );
+        Some(ServerError::new(message, Some(pos)))
+    })
+}
+
+/// The strings that may have escapes, each with its quotes, and where in the document it starts.
+fn strings(document: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut lexer = Lexer::new(document);
+    std::iter::from_fn(move || {
+        loop {
+            lexer.next()?;
+            let span = lexer.span();
+            let token = document.get(span.clone()).unwrap_or_default();
+            if token.starts_with('"') && !token.starts_with("\"\"\"") {
+                return Some((span.start, token));
+            }
+        }
+    })
+}
+
+/// The string with its new escapes replaced; `None` where there is nothing to replace, or something that cannot be read.
+fn rewritten(string: &str) -> Option<String> {
+    let mut written = String::with_capacity(string.len());
+    let (mut at, mut saved) = (0, 0);
+    let mut is_closed = false;
+    while let Some(next) = string.get(at..)?.chars().next() {
+        if next != '\\' {
+            is_closed = next == '"' && at > 0;
+            written.push(next);
+            at += next.len_utf8();
+            continue;
+        }
+        let escape = escape(string.get(at..)?).ok()?;
+        let end = at + escape.length;
+        if escape.is_old {
+            written.push_str(string.get(at..end)?);
+        } else {
+            saved += escape.length - push(&mut written, escape.character);
+        }
+        at = end;
+    }
+    if saved == 0 || !is_closed {
+        return None;
+    }
+    written.extend(std::iter::repeat_n(' ', saved));
+    Some(written)
+}
+
+/// Writes a character as a string of the stock parser may hold it; how many characters that takes, which is less than
+/// any escape in braces.
+fn push(written: &mut String, character: char) -> usize {
+    let escaped = match character {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\n' => "\\n",
+        '\r' => "\\r",
+        other => {
+            written.push(other);
+            return 1;
+        }
+    };
+    written.push_str(escaped);
+    escaped.len()
+}
+
+/// The first escape that cannot be read, and where in the string it is.
+fn faulty(string: &str) -> Option<(usize, Fault)> {
+    let mut at = 0;
+    while let Some(next) = string.get(at..)?.chars().next() {
+        at += match next {
+            '\\' => match escape(string.get(at..)?) {
+                Ok(escape) => escape.length,
+                Err(fault) => return Some((at, fault)),
+            },
+            other => other.len_utf8(),
+        };
+    }
+    None
+}
+
+/// Reads the escape that a text begins with.
+fn escape(text: &str) -> Result<Escape, Fault> {
+    let old = |character| {
+        Ok(Escape {
+            length: 2,
+            character,
+            is_old: true,
+        })
+    };
+    match text.as_bytes().get(1) {
+        Some(b'u') => unicode(text),
+        Some(b'"') => old('"'),
+        Some(b'\\') => old('\\'),
+        Some(b'/') => old('/'),
+        Some(b'b') => old('\u{8}'),
+        Some(b'f') => old('\u{c}'),
+        Some(b'n') => old('\n'),
+        Some(b'r') => old('\r'),
+        Some(b't') => old('\t'),
+        _ => Err(Fault::Unknown),
+    }
+}
+
+fn unicode(text: &str) -> Result<Escape, Fault> {
+    let rest = text.get(2..).unwrap_or_default();
+    if let Some(braced) = rest.strip_prefix('{') {
+        let (digits, _) = braced.split_once('}').ok_or(Fault::Digits)?;
+        return Ok(Escape {
+            length: "\\u{}".len() + digits.len(),
+            character: scalar(value(digits)?)?,
+            is_old: false,
+        });
+    }
+    let first = unit(text).ok_or(Fault::Digits)?;
+    let length = "\\u".len() + DIGITS;
+    if !(0xd800..0xdc00).contains(&first) {
+        let character = scalar(first)?;
+        return Ok(Escape {
+            length,
+            character,
+            is_old: true,
+        });
+    }
+    let second = text.get(length..).and_then(unit);
+    let second = second
+        .filter(|unit| (0xdc00..0xe000).contains(unit))
+        .ok_or(Fault::Half)?;
+    Ok(Escape {
+        length: length * 2,
+        character: scalar(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))?,
+        is_old: false,
+    })
+}
+
+/// The four digits of the escape that a text begins with.
+fn unit(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("\\u")?.get(..DIGITS)?;
+    value(digits).ok()
+}
+
+fn value(digits: &str) -> Result<u32, Fault> {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Fault::Digits);
+    }
+    // As many zeros in front as anybody likes.
+    u32::from_str_radix(digits, 16).map_err(|_| Fault::TooLarge)
+}
+
+fn scalar(value: u32) -> Result<char, Fault> {
+    char::from_u32(value).ok_or(if value > 0x10_ffff {
+        Fault::TooLarge
+    } else {
+        Fault::Half
+    })
+}
+
+/// As much of an escape as tells which one it is.
+fn shown(text: &str) -> String {
+    let is_braced = text.starts_with("\\u{");
+    let most = if is_braced {
+        MOST_SHOWN
+    } else {
+        "\\u".len() + DIGITS
+    };
+    let mut shown = String::new();
+    for (index, character) in text.chars().take(most).enumerate() {
+        let is_part = character.is_ascii_alphanumeric() || is_braced && matches!(character, '{' | '}');
+        // What follows the backslash, whatever it is.
+        if index > 1 && !is_part {
+            break;
+        }
+        shown.push(character);
+        if character == '}' {
+            break;
+        }
+    }
+    shown
+}
+
+/// As the stock parser counts.
+fn position(document: &str, at: usize) -> Pos {
+    let mut pos = Pos { line: 1, column: 1 };
+    for character in document.get(..at).unwrap_or_default().chars() {
+        match character {
+            '\r' => pos.column = 1,
+            '\n' => {
+                pos.line += 1;
+                pos.column = 1;
+            }
+            _ => pos.column += 1,
+        }
+    }
+    pos
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::parser::parse_query;
+    use async_graphql::parser::types::{DocumentOperations, Selection};
+    use async_graphql::{Positioned, Value};
+
+    use super::*;
+
+    /// The values of the arguments `s` of all fields, and where each field is.
+    fn read(document: &str) -> Vec<(String, Pos)> {
+        let parsed = parse_query(&*readable(document)).unwrap_or_else(|error| panic!("{document}: {error}"));
+        let DocumentOperations::Single(operation) = parsed.operations else {
+            panic!("one operation");
+        };
+        let field = |selection: &Positioned<Selection>| {
+            let Selection::Field(field) = &selection.node else {
+                panic!("a field");
+            };
+            let value = field.node.get_argument("s").unwrap();
+            let Some(Value::String(text)) = value.node.clone().into_const() else {
+                panic!("a string");
+            };
+            (text, selection.pos)
+        };
+        operation
+            .node
+            .selection_set
+            .node
+            .items
+            .iter()
+            .map(field)
+            .collect()
+    }
+
+    fn string(literal: &str) -> String {
+        read(&format!("{{ a(s: {literal}) }}")).remove(0).0
+    }
+
+    #[test]
+    fn a_pair_of_escapes_is_one_character_and_braces_are_read() {
+        for (literal, expected) in [
+            (r#""\ud83d\ude00""#, "😀"),
+            (r#""\uD83D\uDE00""#, "😀"),
+            (r#""\u{1F600}""#, "😀"),
+            (r#""\u{1f600}\u{1F600}""#, "😀😀"),
+            (r#""a\ud83d\ude00b\u{e4}\u00e4""#, "a😀bää"),
+            (r#""\ud800\udc00\udbff\udfff""#, "\u{10000}\u{10ffff}"),
+            (r#""\u{0}\u{A}\u{D}\u{22}\u{5C}\u{9}""#, "\0\n\r\"\\\t"),
+            (r#""\u{10FFFF}\u{D7FF}\u{E000}""#, "\u{10ffff}\u{d7ff}\u{e000}"),
+            (r#""\u{000000000000000000041}""#, "A"),
+            (r#""\\u{41}""#, "\\u{41}"),
+            (r#""\\\u{41}""#, "\\A"),
+            (r#""\"\u{41}\"""#, "\"A\""),
+            (r#""\u{FEFF}\u{2028}""#, "\u{feff}\u{2028}"),
+            (r#""😀\u{1F600}""#, "😀😀"),
+            (r#""\n\b\u2a1A""#, "\n\u{8}\u{2a1a}"),
+        ] {
+            assert_eq!(string(literal), expected, "{literal}");
+        }
+    }
+
+    #[test]
+    fn block_strings_and_comments_have_no_escapes() {
+        for document in [
+            "{ a(s: \"\"\"\\ud83d\\ude00 \\u{1F600}\"\"\") }",
+            "{ a(s: \"x\") } # \"\\u{1F600}\"",
+            "# it's \"\\ud83d\\ude00\n{ a(s: \"x\") }",
+            "{ a(s: \"\"\"\\\"\"\" \"\\u{41}\" \"\"\") }",
+        ] {
+            assert_eq!(readable(document), document);
+        }
+        assert_eq!(string("\"\"\"\\u{41}\"\"\""), "\\u{41}");
+    }
+
+    #[test]
+    fn every_token_keeps_its_line_and_column() {
+        for (new, old) in [
+            (r#""\ud83d\ude00""#, r#""abcdefghijkl""#),
+            (r#""\u{1F600}\u{22}""#, r#""abcdefghijklmno""#),
+            (r#""ä\u{A}""#, r#""äabcde""#),
+        ] {
+            let text = |literal: &str| {
+                format!("{{\n a(s: {literal}) b(s: {literal}), c(s:{literal})\n d(s: \"\") }}")
+            };
+            let places = |literal: &str| {
+                read(&text(literal))
+                    .into_iter()
+                    .map(|(_, pos)| pos)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(places(new), places(old), "{new}");
+        }
+    }
+
+    #[test]
+    fn a_faulty_escape_is_named_with_its_place() {
+        for (literal, message) in [
+            (r#""\ud83d""#, r"column 8: \ud83d is half of a surrogate pair"),
+            (
+                r#""ab\ud83dcd""#,
+                r"column 10: \ud83d is half of a surrogate pair",
+            ),
+            (
+                r#""\ude00\ud83d""#,
+                r"column 8: \ude00 is half of a surrogate pair",
+            ),
+            (
+                r#""\ud83d\u0041""#,
+                r"column 8: \ud83d is half of a surrogate pair",
+            ),
+            (r#""\ud83d\ude""#, r"column 8: \ud83d is half of a surrogate pair"),
+            (
+                r#""\ud83d\u{DE00}""#,
+                r"column 8: \ud83d is half of a surrogate pair",
+            ),
+            (
+                r#""\u{D83D}\u{DE00}""#,
+                r"column 8: \u{D83D} is half of a surrogate pair",
+            ),
+            (r#""\u{DFFF}""#, r"column 8: \u{DFFF} is half of a surrogate pair"),
+            (
+                r#""\u{110000}""#,
+                r"column 8: \u{110000} is past the last character",
+            ),
+            (
+                r#""\u{FFFFFFFFF}""#,
+                r"column 8: \u{FFFFFFFFF is past the last character",
+            ),
+            (r#""\u{}""#, r"column 8: \u{} needs four hexadecimal digits"),
+            (r#""\u{41""#, r"column 8: \u{41 needs four hexadecimal digits"),
+            (r#""\u{4g}""#, r"column 8: \u{4g} needs four hexadecimal digits"),
+            (r#""\u{ 41}""#, r"column 8: \u{ needs four hexadecimal digits"),
+            (r#""\u12""#, r"column 8: \u12 needs four hexadecimal digits"),
+            (
+                r#""\u{1F600}\u+041""#,
+                r"column 17: \u needs four hexadecimal digits",
+            ),
+            (r#""\x41""#, r"column 8: \x41 is no escape"),
+            (r#""\u00e4\ä""#, r"column 14: \ä is no escape"),
+        ] {
+            let document = format!("{{ a(s:{literal}) }}");
+            assert!(parse_query(&*readable(&document)).is_err(), "{literal}");
+            let error = fault(&document).unwrap_or_else(|| panic!("{literal}"));
+            assert!(
+                error.message.starts_with("Syntax error at line 1, "),
+                "{}",
+                error.message
+            );
+            assert!(error.message.contains(message), "{} {message}", error.message);
+        }
+        let second_line = fault("{\n a(s: \"\", t: \"\\ud83d\") }").unwrap();
+        assert_eq!(second_line.locations, [Pos { line: 2, column: 15 }]);
+    }
+
+    #[test]
+    fn a_document_without_faulty_escapes_has_no_fault() {
+        for document in [
+            "",
+            "{ a",
+            r#"{ a(s: "\ud83d\ude00\u{41}\n") }"#,
+            r#"{ a(s: ""#,
+            "\"\"\"\\x",
+        ] {
+            assert!(fault(document).is_none(), "{document}");
+        }
+        // Whatever ends in the middle.
+        for document in [
+            r#"{ a(s: "\"#,
+            r#"{ a(s: "\u"#,
+            r#"{ a(s: "\u{"#,
+            r#"{ a(s: "\ud83d\"#,
+        ] {
+            assert_eq!(readable(document), document);
+            assert!(fault(document).is_some(), "{document}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! String literals in documents: the escapes of GraphQL's edition of September 2025.
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emoji_as_two_escapes_or_in_braces_is_one_character_wherever_it_stands() {
+    let world = World::new().await;
+    let (ann, receiver) = (world.user(1, 7), receiver(200).await);
+    for (index, emoji) in [r"\ud83d\ude00", r"\u{1F600}", "😀"].into_iter().enumerate() {
+        let url = format!("{}/{emoji}/{index}", receiver.uri());
+        let create = format!(
+            r#"mutation {{ createWebhook(input: {{ name: "{emoji}", subscriptionUrl: "{url}", eventAction: ANY,
+                eventObject: "deal" }}) {{ webhook {{ name subscriptionUrl }} userErrors {{ code }} }} }}"#
+        );
+        let made = &world.ask(&ann, &create, json!({})).await["createWebhook"];
+        assert_eq!(made["userErrors"], json!([]), "{emoji}");
+        assert_eq!(made["webhook"]["name"], "😀", "{emoji}");
+        let kept = made["webhook"]["subscriptionUrl"].as_str().unwrap();
+        let part = kept.strip_suffix(&format!("/{index}")).unwrap();
+        assert!(part.ends_with("😀") || part.ends_with("%F0%9F%98%80"), "{kept}");
+    }
+    let found = r#"{ webhooks(filter: { urlContains: "\u{31}2\u0037.0" }) { totalCount } }"#;
+    assert_eq!(
+        world.ask(&ann, found, json!({})).await["webhooks"]["totalCount"],
+        3
+    );
+
+    let publish = r#"mutation { publishEvents(input: { events: [{ companyId: "1", action: CHANGE, object: "deal",
+        objectId: "8", userId: "1", data: { s: "\ud83d\ude00", b: "\u{22}\u{5C}\u{A}" } }] }) { userErrors { code } } }"#;
+    let published = world.ask(&world.platform(), publish, json!({})).await;
+    assert_eq!(published["publishEvents"]["userErrors"], json!([]));
+    world.settle().await;
+    let sent = &receiver.received_requests().await.unwrap()[0];
+    let body: Json = serde_json::from_slice(&sent.body).unwrap();
+    assert_eq!(body["data"], json!({ "s": "😀", "b": "\"\\\n" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_faulty_escape_is_a_parse_error_with_its_place_and_nothing_is_executed() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    for (escape, why) in [
+        (r"\ud83d", r"\ud83d is half of a surrogate pair"),
+        (r"\u{DE00}", r"\u{DE00} is half of a surrogate pair"),
+        (r"\u{110000}", r"\u{110000} is past the last character"),
+        (r"\u{}", r"\u{} needs four hexadecimal digits"),
+    ] {
+        let query = format!(
+            "{{\n  webhooks(filter: {{ urlContains: \"\\u{{61}}\", appId: \"{escape}\" }}) {{ totalCount }} }}"
+        );
+        let answer = world.answer(&ann, &query, json!({})).await;
+        assert!(answer.get("data").is_none(), "{answer}");
+        let error = &answer["errors"][0];
+        assert_eq!(error["extensions"]["code"], "GRAPHQL_PARSE_FAILED", "{answer}");
+        let message = error["message"].as_str().unwrap();
+        let begin = format!("Syntax error at line 2, column 53: {why}");
+        assert!(message.starts_with(&begin), "{message}");
+        assert_eq!(error["locations"], json!([{ "line": 2, "column": 53 }]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_syntax_and_validation_keep_their_place_behind_an_escape() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    for (text, code, column) in [
+        (
+            r#"{ webhooks(filter: { urlContains: "\u{1F600}" }) { nothing } }"#,
+            "GRAPHQL_VALIDATION_FAILED",
+            52,
+        ),
+        (
+            r#"{ webhooks(filter: { urlContains: "\ud83d\ude00" }) { ! } }"#,
+            "GRAPHQL_PARSE_FAILED",
+            55,
+        ),
+    ] {
+        let answer = world.answer(&ann, text, json!({})).await;
+        let error = &answer["errors"][0];
+        assert_eq!(error["extensions"]["code"], code, "{answer}");
+        assert_eq!(
+            error["locations"],
+            json!([{ "line": 1, "column": column }]),
+            "{answer}"
+        );
+        let place = format!("line 1, column {column}");
+        let is_told = error["message"].as_str().unwrap().contains(&place);
+        assert_eq!(is_told, code == "GRAPHQL_PARSE_FAILED", "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_documents_hash_is_of_the_text_as_it_was_sent() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    let text = r#"{ webhooks(filter: { urlContains: "\ud83d\ude00" }) { totalCount } }"#;
+    let hash: String = Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let named = json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } });
+    for body in [
+        json!({ "query": text, "extensions": named }),
+        json!({ "extensions": named }),
+        json!({ "query": text }),
+    ] {
+        let request = Request::post("/graphql")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", ann.0))
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let (_, answer) = world.send(request).await;
+        assert_eq!(
+            answer["data"],
+            json!({ "webhooks": { "totalCount": 0 } }),
+            "{answer}"
+        );
+    }
+}
