@@ -29,19 +29,20 @@ async fn create(caller: &Client, input: Value) -> Result<Value, Refusal> {
 
 /// The id, and whether the secret was shown.
 async fn made(caller: &Client, input: Value) -> (String, bool) {
-    let made = create(caller, input).await.unwrap();
-    let id = made["webhook"]["id"].as_str().unwrap().to_owned();
+    let made = create(caller, input).await.expect("it is answered");
+    let id = made["webhook"]["id"].as_str().expect("a webhook").to_owned();
     (id, made["signingSecret"].is_string())
 }
 
 async fn code(caller: &Client, input: Value) -> (String, String) {
-    let refusal = create(caller, input).await.unwrap_err();
+    let refusal = create(caller, input).await.expect_err("it is refused");
     let error = refusal.user_error().unwrap_or_else(|| panic!("{refusal}"));
     (error.code.clone(), error.path.join("."))
 }
 
 async fn used(caller: &Client) -> u32 {
-    caller.quota("GENERAL", None).await.unwrap().used
+    let quota = caller.quota("GENERAL", None).await;
+    quota.expect("everybody has one").used
 }
 
 /// Asked for again within a day, the webhook is answered as it is by then and without its secret; then the key is free.

@@ -25,6 +25,7 @@ pub mod gathering;
 pub mod global_id;
 mod graphiql;
 pub mod http;
+mod introspection;
 pub mod json;
 pub mod live;
 pub mod loaders;

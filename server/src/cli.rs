@@ -56,7 +56,7 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs everything on this machine: Postgres, keys, tokens (the default).
+    /// Runs everything on this machine: Postgres, keys, tokens (default).
     Dev,
     /// Runs in production, on your DATABASE_URL and with your keys.
     Serve,
@@ -64,7 +64,7 @@ enum Command {
     Migrate,
     /// Prints a token, signed with the development key or with yours.
     Token(token::Arguments),
-    /// Encrypts stored secrets with the first sealing key, while servers serve.
+    /// Encrypts stored secrets with the first sealing key.
     Reseal,
     /// Distributes the tables over a Citus cluster (experimental).
     Distribute(distribute::Arguments),
@@ -343,7 +343,7 @@ mod tests {
         let loaded = sources::load(Settings::default(), &Sources::default()).unwrap();
         let text = settings::print(&loaded, &settings::Arguments { markdown: false });
         for entry in TABLE {
-            for part in [entry.variable(), format!("--{} ", entry.flag()), entry.summary()] {
+            for part in [entry.variable(), format!("--{}: ", entry.flag()), entry.summary()] {
                 assert!(text.contains(&part), "no {part} in\n{text}");
             }
         }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use tenterhook_harness::report::{self, html, text};
 use tenterhook_harness::run::Run;
 
-/// Draw a run again that `run --format json --output FILE` saved, with the timelines of all its webhooks.
+/// Draw a run again that `run --format json --output FILE` saved, with its timelines.
 #[derive(Args)]
 #[command(after_help = "Examples:
   explain run.json                             every scenario with its timelines

@@ -7,7 +7,7 @@ use clap::Args;
 
 use tenterhook_harness::faults::{self, Ending, Kind, Plan, Round};
 
-/// Let everything around real servers fail while events are published, and look whether one is lost.
+/// Let everything around real servers fail, and look whether an event is lost.
 ///
 /// Kills servers and Postgres, cuts, stalls and silences their connections, fills the disk, steps clocks, silences name
 /// servers, lets Postgres refuse what it is given; looks after each round whether every event is accounted for.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use tenterhook_harness::overload::{self, Plan};
 
-/// Ask more of a real server than it can take: memory, refusals, and what a quiet company notices.
+/// Ask more of a real server than it can take: memory, refusals, the delay of others.
 ///
 /// Floods it with publications, gives it a backlog of deliveries half of which hang, and lets it recover.
 ///

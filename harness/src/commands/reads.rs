@@ -9,7 +9,7 @@ use tenterhook_harness::reads::{self, Answers, Plan};
 
 use super::fill::{PlanArgs, report};
 
-/// Measure lists, history, statistics and single things over HTTP, on a database that was filled.
+/// Measure lists, history, statistics and single things on a filled database.
 ///
 /// Without a database, a Postgres is started and filled first. Exit code: 0 all within the bound, 1 something took longer
 /// or failed, 2 it could not run.

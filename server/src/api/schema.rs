@@ -17,8 +17,11 @@ use super::viewer::ViewerQueries;
 use super::webhooks::{SecretMutations, StandingMutations, TestMutations, WebhookMutations, WebhookQueries};
 use crate::config::ApiSettings;
 
-/// Fields within fields. The deepest that anyone needs is the standard introspection query.
-const DEEPEST: usize = 15;
+/// Fields within fields, outside of `__schema` and `__type`.
+pub const DEEPEST: usize = 15;
+/// Fields within fields where they are under `__schema` or `__type`: the introspection query of common tools has 15, with
+/// a type in nine brackets, and some go to twelve.
+pub const DEEPEST_INTROSPECTION: usize = 20;
 /// What a query may cost: one for each field, times the elements that it can be read for. A hundred webhooks with
 /// health, app and their last five deliveries with attempts cost about 35,000.
 pub const COSTLIEST: usize = 50_000;
@@ -66,7 +69,7 @@ pub fn build(settings: &ApiSettings, validation: ValidationMode) -> ApiSchema {
     }
     schema
         .validation_mode(validation)
-        .limit_depth(DEEPEST)
+        .limit_depth(DEEPEST_INTROSPECTION)
         .limit_complexity(COSTLIEST)
         .limit_directives(MOST_DIRECTIVES)
         .extension(Stages)

@@ -21,8 +21,9 @@ use super::context::Services;
 use super::cost::Outlook;
 use super::document;
 use super::error::{ErrorCode, with_code};
+use super::introspection::{self, Measured};
 use super::parsed::Known;
-use super::schema::COSTLIEST;
+use super::schema::{COSTLIEST, DEEPEST};
 
 /// Errors of one answer: a document can be wrong in as many places as it has tokens.
 pub const MOST_ERRORS: usize = 20;
@@ -44,6 +45,7 @@ struct Watch {
     misfit_variables: OnceLock<Vec<ServerError>>,
     /// Literals that do not.
     misfit_literals: OnceLock<Vec<ServerError>>,
+    measured: OnceLock<Measured>,
     cost: Arc<OnceLock<usize>>,
 }
 
@@ -107,6 +109,8 @@ impl Extension for Watch {
                 .misfit_variables
                 .set(document::misfit_variables(registry, operation, variables));
         }
+        let measured = introspection::measure(registry, &document, variables, COSTLIEST);
+        let _ = self.measured.set(measured);
         document::expose_directives(&mut document);
         Ok(document)
     }
@@ -122,6 +126,13 @@ impl Extension for Watch {
         if !variables.is_empty() {
             return Err(coded(variables, ErrorCode::BadUserInput));
         }
+        let measured = self.measured.get().copied().unwrap_or_default();
+        if measured.deepest > DEEPEST {
+            return Err(refused(TOO_DEEP[0], ErrorCode::TooDeep));
+        }
+        if measured.answered > COSTLIEST {
+            return Err(refused(TOO_COMPLEX[0], ErrorCode::TooComplex));
+        }
         let literals = misfits(&self.misfit_literals);
         let validated = match ctx.data_opt::<Arc<Services>>() {
             Some(services) => Outlook::of(services).over(next.run(ctx)).await,
@@ -129,7 +140,11 @@ impl Extension for Watch {
         };
         match validated {
             Ok(_) if !literals.is_empty() => Err(coded(literals, ErrorCode::ValidationFailed)),
-            Ok(result) => {
+            Ok(mut result) => {
+                result.complexity = result.complexity.saturating_sub(measured.written) + measured.answered;
+                if result.complexity > COSTLIEST {
+                    return Err(refused(TOO_COMPLEX[0], ErrorCode::TooComplex));
+                }
                 let _ = self.cost.set(result.complexity);
                 if let Some(known) = ctx.data_opt::<Arc<Known>>() {
                     known.found_valid();
@@ -177,6 +192,11 @@ fn in_one_line(mut error: ServerError) -> ServerError {
         error.message = format!("Syntax error{}: {expected}.", place.unwrap_or_default());
     }
     error
+}
+
+/// A limit that the library does not know of, in its words.
+fn refused(words: &str, code: ErrorCode) -> Vec<ServerError> {
+    vec![with_code(ServerError::new(words, None), code)]
 }
 
 /// Bounded, and each with a code.

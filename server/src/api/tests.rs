@@ -10,6 +10,7 @@ mod documents;
 mod events;
 mod graphiql;
 mod http;
+mod introspection;
 mod library_keys;
 mod lists;
 mod literals;

@@ -11,7 +11,7 @@ use crate::config::table::{Entry, TABLE};
 
 /// What people choose by hand, with what the help says: less than the table does.
 const USUAL: [(&str, &str); 4] = [
-    ("listen", "Address and port of the API"),
+    ("listen", "Where the API listens"),
     ("data_dir", "Where `dev` keeps its database and keys"),
     ("database_url", "The Postgres; without it `dev` starts its own"),
     ("clock", "system or simulated"),

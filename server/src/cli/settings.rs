@@ -26,7 +26,7 @@ pub(super) fn print(loaded: &Loaded, arguments: &Arguments) -> String {
             value => value,
         };
         format!(
-            "{} = {value}  ({origin})\n    --{} {}\n",
+            "{} = {value}  ({origin})\n    --{}: {}\n",
             entry.variable(),
             entry.flag(),
             entry.summary()
