@@ -47,12 +47,14 @@ pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("TENTERHOOK_POLICY_BAN_DURATION", "3s"),
 ];
 
-/// Settings that are given where the binary knows them: silence of name servers counts from the time-out on (D13), and a
-/// database that is silent is given up soon, for a round to be short.
-const SETTINGS_IF_KNOWN: [(&str, &str); 2] = [
-    ("TENTERHOOK_POLICY_DNS_SILENCE", "1s"),
+/// Settings that are given where the binary takes them: silence of name servers counts from a little before the time-out
+/// on (D13), and a database that is silent is given up soon, for a round to be short.
+const SETTINGS_IF_TAKEN: [(&str, &str); 2] = [
+    ("TENTERHOOK_POLICY_DNS_SILENCE", "800ms"),
     ("TENTERHOOK_DATABASE_TIMEOUT", "4s"),
 ];
+/// A database that is nowhere: what is refused before it is looked for is a setting.
+const NOWHERE: &str = "host='127.0.0.1' port=1 user=nobody dbname=nowhere";
 
 /// The servers, and who may call them.
 pub struct Fleet {
@@ -112,11 +114,14 @@ impl Fleet {
                 file("sealing.key", keys::SEALING_KEY)?,
             ),
         ];
-        let known = known_settings(binary).await?;
-        let known = SETTINGS_IF_KNOWN
-            .into_iter()
-            .filter(|(name, _)| known.contains(name));
-        let settings: Vec<(&str, &str)> = SETTINGS.into_iter().chain(known).collect();
+        let mut settings: Vec<(&str, &str)> = SETTINGS.to_vec();
+        for (name, value) in SETTINGS_IF_TAKEN {
+            if takes(binary, name, value).await? {
+                settings.push((name, value));
+            } else {
+                eprintln!("the servers do not take {name}={value}; theirs is used");
+            }
+        }
         let mut servers = Vec::new();
         for number in 0..count {
             let proxy = Proxy::start(cluster.socket(), number as u64).await?;
@@ -352,14 +357,12 @@ impl Server {
     }
 }
 
-/// What the binary says of its settings, in whichever place this release says it.
-async fn known_settings(binary: &Path) -> anyhow::Result<String> {
-    let mut told = String::new();
-    for question in ["settings", "--help"] {
-        let output = Program::new(binary).argument(question).run().await?;
-        told += &String::from_utf8_lossy(&output.stdout);
-    }
-    Ok(told)
+/// Whether the binary takes this setting: it refuses one that it does not know, or out of bounds, by its name.
+async fn takes(binary: &Path, name: &str, value: &str) -> anyhow::Result<bool> {
+    let program = Program::new(binary).argument("migrate");
+    let program = program.setting("DATABASE_URL", NOWHERE).setting(name, value);
+    let output = program.run().await?;
+    Ok(!String::from_utf8_lossy(&output.stderr).contains(name))
 }
 
 /// Where a machine has it; without it the fault is not exercised.

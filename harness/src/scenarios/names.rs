@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::scene::{Scene, USER};
+use super::scene::{MILLISECOND, Scene, USER};
 use crate::client::{Delivery, NewWebhook};
+use crate::model::{Numbers, put_back_until};
 use crate::names::Answer;
 use crate::receiver::Receiver;
 use crate::scenario::{Failure, Need, Play, Scenario, holds, same};
@@ -19,11 +20,7 @@ use crate::world::World;
 const HOST: &str = "receiver.names.example";
 /// Another one's.
 const OTHER: &str = "other.names.example";
-/// D13: how long a delivery waits that was put back once, and from the second time on.
-const PUT_BACK: [SignedDuration; 2] = [SignedDuration::from_secs(5), SignedDuration::from_secs(30)];
-/// D13: after this much silence an attempt is judged.
-const GIVE_UP: SignedDuration = SignedDuration::from_mins(15);
-/// How much later that can be: one attempt and one wait.
+/// How much later than D13 says an attempt is judged at the latest: one attempt and one wait.
 const GIVE_UP_LATE: SignedDuration = SignedDuration::from_secs(40);
 /// D2: the time-out of an attempt.
 const TIME_OUT: SignedDuration = SignedDuration::from_secs(10);
@@ -81,28 +78,32 @@ impl<'w> Named<'w> {
         Ok(())
     }
 
-    /// Lets the next attempts begin, which ask for the name, and their time-out pass.
-    async fn attempt_in_silence(&self, at: Timestamp) {
+    /// Lets the attempts begin that are due at `at` and not before, which ask for the name, and their time-out pass.
+    async fn attempt_in_silence(&self, at: Timestamp) -> Play {
         let world = self.scene.world;
         let asked = world.names().questions();
+        world.advance_to(at - MILLISECOND).await;
+        same(
+            "questions for names a millisecond before the next attempt",
+            world.names().questions(),
+            asked,
+        )?;
         world.advance_to(at).await;
         world.names().until_asked_again(asked).await;
         world.advance(TIME_OUT).await;
+        Ok(())
     }
 
-    /// Nothing was counted, and every delivery waits until `due`.
-    async fn expect_put_back(&self, when: &str, due: Timestamp) -> Play {
+    /// Nothing was counted, and every delivery is open.
+    async fn expect_put_back(&self, when: &str) -> Play {
         self.scene.expect_health(when, "ACTIVE", 0).await?;
         self.scene.expect_window(when, None).await?;
         let deliveries = self.scene.deliveries().await?;
-        let shown = |delivery: &Delivery| {
-            let attempts = delivery.attempts.len();
-            (delivery.status.clone(), attempts, delivery.next_attempt_at)
-        };
+        let shown = |delivery: &Delivery| (delivery.status.clone(), delivery.attempts.len());
         same(
-            format!("status, attempts and next attempt of each delivery {when}"),
+            format!("status and attempts of each delivery {when}"),
             deliveries.iter().map(shown).collect::<Vec<_>>(),
-            vec![("PENDING".to_owned(), 0, Some(due)); deliveries.len()],
+            vec![("PENDING".to_owned(), 0); EVENTS],
         )
     }
 }
@@ -118,13 +119,12 @@ fn silent_name_servers() -> Scenario {
                 let named = Named::new(world).await?;
                 named.publish_in_silence(EVENTS).await?;
                 world.advance(TIME_OUT).await;
-                let again = world.now() + PUT_BACK[0];
-                named
-                    .expect_put_back("after ten seconds of silence", again)
-                    .await?;
-                named.attempt_in_silence(again).await;
-                let again = world.now() + PUT_BACK[1];
-                named.expect_put_back("after the second time", again).await?;
+                let numbers = Numbers::default();
+                named.expect_put_back("after ten seconds of silence").await?;
+                let again = put_back_until(0, world.now(), &numbers);
+                named.attempt_in_silence(again).await?;
+                named.expect_put_back("after the second time").await?;
+                let again = put_back_until(1, world.now(), &numbers);
 
                 world.names().fall_silent(false);
                 world.resume(&named.target);
@@ -189,18 +189,20 @@ fn silent_too_long() -> Scenario {
                 let began = world.now();
                 named.publish_in_silence(1).await?;
                 world.advance(TIME_OUT).await;
-                let latest = began + GIVE_UP + GIVE_UP_LATE;
+                let numbers = Numbers::default();
+                let latest = began + numbers.dns_give_up + GIVE_UP_LATE;
+                let mut before = 0;
                 let delivery = loop {
                     let delivery = named.scene.last_delivery().await?;
-                    match delivery.next_attempt_at {
-                        Some(due) if delivery.attempts.is_empty() && world.now() <= latest => {
-                            named.attempt_in_silence(due).await;
-                        }
-                        _ => break delivery,
+                    if !delivery.attempts.is_empty() || world.now() > latest {
+                        break delivery;
                     }
+                    let again = put_back_until(before, world.now(), &numbers);
+                    named.attempt_in_silence(again).await?;
+                    before += 1;
                 };
                 // The last answer may count as the beginning of the silence.
-                let earliest = began + GIVE_UP - TIME_OUT - SignedDuration::from_secs(2);
+                let earliest = began + numbers.dns_give_up - TIME_OUT - SignedDuration::from_secs(2);
                 let ended = delivery.attempts.first().map(|attempt| attempt.ended_at);
                 holds(
                     "the end of the first attempt that is judged",
