@@ -20,7 +20,7 @@ use tenterhook::clock::{Clock, SimClock};
 use tenterhook::config::{ClockKind, Keys, Settings, TokenKeys};
 use tenterhook::embedded::{self, EmbeddedPostgres};
 use tenterhook::store::distribution::{self, Plan};
-use tenterhook::store::{Store, migrations};
+use tenterhook::store::{Limits, Sessions, Store, migrations};
 
 use crate::client::Client;
 use crate::realtime::{self, PATIENCE};
@@ -70,7 +70,11 @@ pub async fn distribute(url: &str, shards: u16) -> anyhow::Result<()> {
     migrations::run_pending(url)
         .await
         .context("the migrations failed")?;
-    let store = Store::new(url, 1)?;
+    let sessions = Sessions {
+        limits: Limits::long(migrations::LIMIT),
+        reads: false,
+    };
+    let store = Store::open(url, 1, sessions, Arc::default())?;
     let mut conn = store.conn().await?;
     let plan = Plan::new(&distribution::placed(&mut conn).await?, shards);
     distribution::carry_out(&mut conn, &plan)

@@ -49,10 +49,12 @@ impl Program {
         self
     }
 
-    /// With these arguments instead of those it had.
-    pub fn with_arguments(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        self.arguments = arguments.into_iter().map(Into::into).collect();
-        self
+    /// With this argument in place of all others: another command of the same program.
+    pub fn command_instead(&self, argument: impl Into<OsString>) -> Self {
+        Self {
+            arguments: vec![argument.into()],
+            ..self.clone()
+        }
     }
 
     /// With one more environment variable.

@@ -32,12 +32,10 @@ use crate::policy::postponement::Patience;
 use crate::policy::sealing::Keyring;
 use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
-use crate::store::{Store, facts};
+use crate::store::{Limits as StatementLimits, Pulse, Sessions, Store, facts};
 
 /// How long what is on the wire may take to end: the longest attempt, and time to settle it.
 const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a read for the API may take in the database.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open HTTP connections may take to end after that.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 
@@ -151,9 +149,14 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     );
     // Two pools: a flood of reads must not keep the engine from its connections.
     let connections = usize::from(settings.database_connections);
-    let store = Store::new(url.expose_secret(), connections.div_ceil(2))?;
-    let for_reads =
-        Store::with_statement_timeout(url.expose_secret(), (connections / 2).max(1), READ_TIMEOUT)?;
+    let pulse = Arc::<Pulse>::default();
+    let pool = |connections, reads| {
+        let limits = StatementLimits::of(settings.database_timeout);
+        let sessions = Sessions { limits, reads };
+        Store::open(url.expose_secret(), connections, sessions, pulse.clone())
+    };
+    let store = pool(connections.div_ceil(2), false)?;
+    let for_reads = pool((connections / 2).max(1), true)?;
     check_lanes(&store).await?;
     let simulated_time = Arc::new(store.clone());
     write_down_simulated_time(clock, &simulated_time);

@@ -184,7 +184,7 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let url = settings.database_url.as_ref();
     let url =
         url.context("DATABASE_URL is not set: it says which database to migrate (`dev` migrates its own)")?;
-    let done = migrations::run_pending(url.expose_secret()).await?;
+    let done = migrations::run_pending_within(url.expose_secret(), settings.database_long_timeout).await?;
     answer(
         &done
             .iter()

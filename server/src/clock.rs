@@ -214,6 +214,37 @@ impl Clock {
     }
 }
 
+/// Real monotonic time, for what is below everybody who has a [`Clock`]: a connection to the database.
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// Waits for `limit` of real time, whichever clock there is. The task is *not* idle meanwhile: for work that simulated time
+/// must wait for and the network may swallow, such as a statement.
+pub async fn lapse(limit: Duration) {
+    tokio::time::sleep(limit).await;
+}
+
+/// Runs `future` for at most `limit` of real time, whichever clock there is, and drops it then. Not idle, as [`lapse`].
+///
+/// # Errors
+///
+/// [`DeadlineElapsed`] when the time is up.
+pub async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, DeadlineElapsed> {
+    tokio::time::timeout(limit, future)
+        .await
+        .map_err(|_| DeadlineElapsed)
+}
+
+/// Starts a task that moves bytes for others and that simulated time need not know of: who waits for them is busy.
+pub fn spawn_io<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future)
+}
+
 /// Down to what the database stores.
 fn whole_micros(at: Timestamp) -> Timestamp {
     let beyond = i64::from(at.subsec_nanosecond() % 1000);

@@ -54,6 +54,10 @@ pub struct Settings {
     pub database_url: Option<SecretString>,
     /// Connections to the database that this process holds at most.
     pub database_connections: u16,
+    /// How long a statement may take in the database, and how long nothing may be heard of it.
+    pub database_timeout: Duration,
+    /// The same for statements that rewrite tables.
+    pub database_long_timeout: Duration,
     /// Where a database of our own and development keys are kept; `None` means the user's usual place.
     pub data_dir: Option<PathBuf>,
     /// A folder with `initdb` and `postgres`.
@@ -117,6 +121,8 @@ impl Default for Settings {
             log: "info".to_owned(),
             database_url: None,
             database_connections: 16,
+            database_timeout: Duration::from_secs(10),
+            database_long_timeout: Duration::from_secs(3600),
             data_dir: None,
             pg_bin_dir: None,
             keys: None,

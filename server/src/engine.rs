@@ -54,7 +54,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 pub use door::Share;
 pub use handles::{Gauges, Prober, Propagation, Replayer};
@@ -71,7 +71,7 @@ use self::registry::Registry;
 use self::shared::{Foundations, Shared};
 use self::tempo::Tempo;
 use self::transport::Transport;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::policy::PolicySettings;
 use crate::policy::sealing::Keyring;
 use crate::store::settle::Then;
@@ -82,6 +82,8 @@ use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
 const COMMITTERS: usize = 3;
 /// Tasks that settle, each for its own webhooks.
 const SETTLERS: usize = 2;
+/// How much longer than one statement the end may take: what is left to settle, and the word to the others.
+const BEYOND_STATEMENT: Duration = Duration::from_secs(3);
 
 /// What an engine is made of.
 pub struct Parts {
@@ -235,7 +237,8 @@ impl Engine {
 
     /// Stops: takes nothing new, lets what is on the wire end within `grace`, gives back the rest.
     ///
-    /// What is still on the wire after the grace time is repeated by whoever claims it next (D6).
+    /// What is still on the wire after the grace time is repeated by whoever claims it next (D6), and so is what the
+    /// database does not take within the time of a statement after that.
     pub async fn stop(self, grace: Duration) {
         let Self {
             shared,
@@ -263,25 +266,39 @@ impl Engine {
             () = shared.clock.real_sleep(grace) => tracing::warn!("requests are still on the wire after the grace time"),
             () = quiet => {}
         }
-        for committer in committers {
-            let _ = shared.clock.park(committer).await;
-        }
-        for held in shared.take_all() {
-            shared.let_go(&held, Then::Release(now));
-        }
-        shared.close_settlers();
-        for settler in settlers {
-            let _ = shared.clock.park(settler).await;
-        }
-        let given_back = give_back(&shared).await;
-        others.iter().chain(&notifier).for_each(JoinHandle::abort);
-        let left = match given_back {
-            Ok(()) => sign_off(&shared).await,
-            Err(error) => Err(error),
+        let tasks: Vec<AbortHandle> = committers
+            .iter()
+            .chain(&settlers)
+            .chain(&notifier)
+            .chain(&others)
+            .map(JoinHandle::abort_handle)
+            .collect();
+        let settled = async {
+            for committer in committers {
+                let _ = shared.clock.park(committer).await;
+            }
+            for held in shared.take_all() {
+                shared.let_go(&held, Then::Release(now));
+            }
+            shared.close_settlers();
+            for settler in settlers {
+                let _ = shared.clock.park(settler).await;
+            }
+            give_back(&shared).await?;
+            others.iter().chain(&notifier).for_each(JoinHandle::abort);
+            sign_off(&shared).await
         };
-        if let Err(error) = left {
-            tracing::warn!(%error, "could not sign off; others will notice by the missing heartbeat");
+        match clock::within(shared.store.patience() + BEYOND_STATEMENT, settled).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "could not sign off; others will notice by the missing heartbeat");
+            }
+            Err(_) => tracing::warn!(
+                "the database has not taken the last results in time: their attempts are repeated (D6), and others will \
+                 notice by the missing heartbeat"
+            ),
         }
+        tasks.iter().for_each(AbortHandle::abort);
     }
 }
 

@@ -8,13 +8,16 @@
 //! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow
 //! async-graphql's.
 
+pub mod address;
 pub mod apps;
 pub mod attempts;
 pub mod changes;
 pub mod claim;
 pub mod compose;
+pub mod connection;
 pub mod creation_keys;
 pub mod deliveries;
+mod dial;
 pub mod distribution;
 pub mod event_row;
 pub mod events;
@@ -45,6 +48,7 @@ pub mod stats;
 pub mod tallies;
 #[cfg(test)]
 pub mod testing;
+mod tls;
 #[cfg(test)]
 mod touch_tests;
 mod transaction;
@@ -54,15 +58,17 @@ pub mod webhook_list;
 pub mod webhook_row;
 pub mod webhooks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::ConnectionError;
+use diesel_async::SimpleAsyncConnection;
 use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 
-/// One connection, checked out of the pool or not.
-pub type Conn = AsyncPgConnection;
+use self::address::Address;
+pub use self::connection::{Conn, Limits, Protection, Pulse};
+use crate::clock;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +76,9 @@ pub enum StoreError {
     /// No connection could be had: the database is away or too busy.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),
+    /// The connection string cannot be used.
+    #[error("the connection string of the database cannot be used: {0}")]
+    Address(String),
     /// A statement failed.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
@@ -101,35 +110,52 @@ impl StoreError {
             self,
             Self::Overtaken
                 | Self::Database(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
-        ) || matches!(self, Self::Database(Error::DatabaseError(_, info)) if info.message().contains("deadlock"))
+        )
     }
 
-    /// Whether the database was away, rather than the statement wrong.
+    /// Whether the database was away, takes no writes or took too long, rather than the statement wrong. What is neither
+    /// this nor [transient](Self::is_transient) fails again with the same values.
+    ///
+    /// By Diesel's kinds, which [`connection`] sets by Postgres's codes: never by words.
     pub fn is_unavailable(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
         match self {
             Self::Unavailable(_) => true,
-            // By their words where Diesel does not tell the SQLSTATE: Postgres ends a connection by saying so.
-            Self::Database(Error::DatabaseError(kind, info)) => {
-                matches!(
-                    kind,
-                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand
-                ) || info.message().contains("statement timeout")
-                    || info.message().starts_with("terminating connection")
-            }
-            Self::Database(Error::BrokenTransactionManager) => true,
+            Self::Database(Error::DatabaseError(kind, _)) => matches!(
+                kind,
+                DatabaseErrorKind::ClosedConnection
+                    | DatabaseErrorKind::UnableToSendCommand
+                    | DatabaseErrorKind::ReadOnlyTransaction
+            ),
+            Self::Database(Error::RollbackErrorOnCommit { .. } | Error::BrokenTransactionManager) => true,
             Self::Database(_)
             | Self::Overtaken
             | Self::Unusable(_)
             | Self::Migration(_)
-            | Self::Inconsistent { .. } => false,
+            | Self::Inconsistent { .. }
+            | Self::Address(_) => false,
         }
     }
 }
 
 impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
-        Self::Unavailable(error.to_string())
+        use diesel_async::pooled_connection::PoolError as Inner;
+        match error {
+            PoolError::Backend(Inner::ConnectionError(error)) => error.into(),
+            PoolError::Backend(Inner::QueryError(error)) => error.into(),
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<ConnectionError> for StoreError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::InvalidConnectionUrl(why) => Self::Address(why),
+            ConnectionError::CouldntSetupConfiguration(error) => error.into(),
+            error => Self::Unavailable(error.to_string()),
+        }
     }
 }
 
@@ -137,59 +163,117 @@ impl From<PoolError> for StoreError {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<Conn>,
+    address: Arc<Address>,
+    pulse: Arc<Pulse>,
+    /// How long a connection is waited for, its making included.
+    checkout: Duration,
 }
 
-impl Store {
-    /// A pool of at most `connections` on `url`; connects when first asked.
+/// What a pool's connections are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sessions {
+    /// How long a statement may take.
+    pub limits: Limits,
+    /// Whether they read for callers.
     ///
-    /// A checkout runs no query: a broken connection shows at its first statement.
+    /// Then the database does not sort what an index gives in order: it takes a webhook's rows in a day for one or two, since
+    /// it does not know that a webhook lies in one lane, and would rather read and sort all of them than merge the days. Nor
+    /// does it compile: statements that run for milliseconds would take longer to compile.
+    pub reads: bool,
+}
+
+/// How long a statement of the daily upkeep may take in the database.
+const UPKEEP: Duration = Duration::from_secs(300);
+/// How much longer than a statement, or than connecting, a connection is waited for: so that it is known which took too long.
+const CHECKOUT: Duration = Duration::from_secs(1);
+/// What a session of a pool for reads is told.
+const FOR_READS: &str = "set enable_sort = off; set jit = off";
+
+impl Store {
+    /// A pool of at most `connections` on `url`, with the usual [`Limits`]; connects when first asked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Address`] if `url` is no connection string.
     pub fn new(url: &str, connections: usize) -> Result<Self, StoreError> {
-        let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Fast;
-        Self::of(url, connections, config)
+        let sessions = Sessions {
+            limits: Limits::default(),
+            reads: false,
+        };
+        Self::open(url, connections, sessions, Arc::default())
     }
 
-    /// As [`new`](Self::new), but the database gives up a statement after `timeout`: what a caller waits for.
+    /// A pool of at most `connections` on `url`; connects when first asked. Pools of one database share their `pulse`.
     ///
-    /// And it does not sort what an index gives in order: it takes a webhook's rows in a day for one or two, since it does not
-    /// know that a webhook lies in one lane, and would rather read and sort all of them than merge the days. Nor does it
-    /// compile: statements that run for milliseconds would take longer to compile.
-    pub fn with_statement_timeout(
+    /// A checkout runs no query: a broken connection shows at its first statement. One that may have gone silent, because
+    /// another has since anything came through it, is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Address`] if `url` is no connection string.
+    pub fn open(
         url: &str,
         connections: usize,
-        timeout: Duration,
+        sessions: Sessions,
+        pulse: Arc<Pulse>,
     ) -> Result<Self, StoreError> {
+        let address = Arc::new(Address::parse(url)?);
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
-        let set = format!(
-            "set statement_timeout = {}; set enable_sort = off; set jit = off",
-            timeout.as_millis()
-        );
-        config.custom_setup = Box::new(move |url| {
-            let set = set.clone();
+        let connecting = dial::altogether(&address, sessions.limits.ours);
+        let checkout = connecting.max(sessions.limits.ours) + CHECKOUT;
+        let (there, shared) = (address.clone(), pulse.clone());
+        config.custom_setup = Box::new(move |_| {
+            let (address, pulse) = (there.clone(), shared.clone());
             Box::pin(async move {
-                let mut conn = Conn::establish(url).await?;
-                conn.batch_execute(&set)
-                    .await
-                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                let mut conn = Conn::open(&address, sessions.limits, pulse.clone()).await?;
+                pulse.protected(conn.protection());
+                if sessions.reads {
+                    conn.batch_execute(FOR_READS)
+                        .await
+                        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                }
                 Ok(conn)
             })
         });
-        Self::of(url, connections, config)
-    }
-
-    fn of(url: &str, connections: usize, config: ManagerConfig<Conn>) -> Result<Self, StoreError> {
         let manager = AsyncDieselConnectionManager::<Conn>::new_with_config(url, config);
         let pool = Pool::builder(manager)
             .max_size(connections)
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            address,
+            pulse,
+            checkout,
+        })
     }
 
-    /// A connection of the pool; waits while all are out.
+    /// A connection of the pool; waits while all are out, for as long as a statement may take.
     pub async fn conn(&self) -> Result<Object<Conn>, StoreError> {
-        Ok(self.pool.get().await?)
+        match clock::within(self.checkout, self.pool.get()).await {
+            Ok(conn) => Ok(conn?),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "no connection was free within {:?}",
+                self.checkout
+            ))),
+        }
+    }
+
+    /// A connection beside the pool, for statements that may take minutes: partitions, and what is past its retention.
+    pub async fn for_upkeep(&self) -> Result<Conn, StoreError> {
+        let limits = Limits::of(UPKEEP);
+        Ok(Conn::open(&self.address, limits, self.pulse.clone()).await?)
+    }
+
+    /// How long a statement may be without an answer, and a connection be waited for.
+    pub fn patience(&self) -> Duration {
+        self.checkout
+    }
+
+    /// For how long the database has not answered, if it does not.
+    pub fn silence(&self) -> Option<Duration> {
+        self.pulse.silence()
     }
 
     /// Closes the pool; connections that are out are closed when they come back.

@@ -2,6 +2,7 @@
 //! stood still for too long, and does not start with settings that make no sense.
 
 mod process {
+    mod absence;
     pub mod cast;
     mod distribute;
     mod faults;
@@ -11,6 +12,8 @@ mod process {
     mod preconditions;
     mod ranges;
     mod secrets;
+    mod silence;
+    mod tls;
 }
 
 use std::collections::{BTreeMap, BTreeSet};

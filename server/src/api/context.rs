@@ -21,7 +21,7 @@ use crate::store::reach::Cutoffs;
 
 /// What the API is made of; `app` puts it together.
 pub struct Services {
-    /// The database. Best a pool of its own with a statement time-out: see [`Store::with_statement_timeout`].
+    /// The database. Best a pool of its own, for reads: see [`Sessions`](crate::store::Sessions).
     pub store: Store,
     /// The time.
     pub clock: Clock,

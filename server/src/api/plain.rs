@@ -16,6 +16,12 @@ const FEW_DAYS: usize = 2;
 
 /// Whether the server should get requests now: it takes work, the database answers, and tomorrow has a place in it.
 pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
+    if let Some(silence) = services.store.silence() {
+        return unavailable(&format!(
+            "the database has not answered for {} s",
+            silence.as_secs()
+        ));
+    }
     if !services.gauges.takes_work() {
         return unavailable("starting, stopping, or behind what other processes did");
     }

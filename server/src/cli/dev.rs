@@ -60,7 +60,7 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<Ready> {
         .database_url
         .as_ref()
         .context("DATABASE_URL is not set")?;
-    let done = migrations::run_pending(url.expose_secret()).await;
+    let done = migrations::run_pending_within(url.expose_secret(), settings.database_long_timeout).await;
     let done = done.context("can't bring the schema up to date")?;
     if !done.is_empty() {
         tracing::info!(count = done.len(), "migrated the database");

@@ -5,6 +5,7 @@
 //! distributed: some of their statements cannot be about several shards yet, so that it has to be asked for by name.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
@@ -14,7 +15,7 @@ use crate::config::Settings;
 use crate::engine::tempo::Tempo;
 use crate::model::ids::{LANES, NodeId};
 use crate::store::distribution::{self, Plan};
-use crate::store::{Conn, Store, migrations, nodes};
+use crate::store::{Conn, Limits, Sessions, Store, migrations, nodes};
 
 /// Unless the arguments say otherwise. Each day's partitions are three tables for each of them.
 const SHARDS: u16 = 32;
@@ -37,7 +38,11 @@ pub(super) struct Arguments {
 pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let url = settings.database_url.as_ref();
     let url = url.context("DATABASE_URL is not set: it says which coordinator to distribute from")?;
-    let store = Store::new(url.expose_secret(), 1)?;
+    let sessions = Sessions {
+        limits: Limits::long(settings.database_long_timeout),
+        reads: false,
+    };
+    let store = Store::open(url.expose_secret(), 1, sessions, Arc::default())?;
     let mut conn = store.conn().await?;
     let obstacle = obstacle(&mut conn, url.expose_secret(), settings, arguments)
         .await

@@ -22,7 +22,7 @@ use crate::model::ids::LANES;
 use crate::policy::postponement::Patience;
 use crate::policy::signing;
 use crate::policy::target::TargetPolicy;
-use crate::store::{Store, facts, migrations, nodes, partitions, preconditions};
+use crate::store::{Store, StoreError, facts, migrations, nodes, partitions, preconditions};
 
 /// Beyond this the machine's clock is worth mending, although the server follows the database's.
 const SKEW: SignedDuration = SignedDuration::from_secs(1);
@@ -55,8 +55,13 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
         }
         Some(url) => {
             findings.push(("keys", keys(settings)));
-            findings.push(("migrations", migrated(url.expose_secret()).await));
-            findings.extend(database(url.expose_secret(), settings, &clock).await);
+            let (store, connection) = connected(url.expose_secret()).await;
+            findings.push(("connection", connection));
+            // What cannot be reached is not asked five more times.
+            if let Some(store) = store {
+                findings.push(("migrations", migrated(url.expose_secret()).await));
+                findings.extend(database(&store, settings, &clock).await);
+            }
         }
     }
     if settings.api.document_allow_list.is_some() {
@@ -109,17 +114,27 @@ async fn migrated(url: &str) -> Finding {
     Ok("all run".to_owned())
 }
 
-async fn database(url: &str, settings: &Settings, clock: &Clock) -> Vec<(&'static str, Finding)> {
-    let store = match Store::new(url, 1) {
-        Ok(store) => store,
-        Err(error) => return vec![("database", Err(error.into()))],
-    };
+/// The database, if it can be reached, and how the way there is protected.
+async fn connected(url: &str) -> (Option<Store>, Finding) {
+    let found: Result<(Store, String), StoreError> = async {
+        let store = Store::new(url, 1)?;
+        let protection = store.conn().await?.protection().to_string();
+        Ok((store, protection))
+    }
+    .await;
+    match found {
+        Ok((store, protection)) => (Some(store), Ok(protection)),
+        Err(error) => (None, Err(error.into())),
+    }
+}
+
+async fn database(store: &Store, settings: &Settings, clock: &Clock) -> Vec<(&'static str, Finding)> {
     vec![
-        ("database", skew(&store, clock).await),
-        ("encoding", usable(&store).await),
-        ("lanes", lanes(&store).await),
-        ("sealed values", sealed(&store, settings).await),
-        ("partitions", partitioned(&store, settings).await),
+        ("database", skew(store, clock).await),
+        ("encoding", usable(store).await),
+        ("lanes", lanes(store).await),
+        ("sealed values", sealed(store, settings).await),
+        ("partitions", partitioned(store, settings).await),
     ]
 }
 

@@ -199,10 +199,17 @@ pub static TABLE: &[Entry] = &[
     setting!(
         database_url,
         "The Postgres to keep everything in. Without it `dev` starts its own; `serve` needs it. Others on the machine \
-         can read a command line: a password in it belongs in the environment or the file."
+         can read a command line: a password in it belongs in the environment or the file. With sslmode and what belongs to \
+         it as `psql` takes it: docs/operations.md."
     ),
     setting!(database_connections, from 4..=1000,
         "Connections to the database that one process holds at most."),
+    setting!(database_timeout, from milliseconds(1000)..=milliseconds(60_000),
+        "How long a statement may take in the database. One that is not answered two seconds later ends its connection: \
+         then the database or the way to it is silent."),
+    setting!(database_long_timeout, from milliseconds(1000)..=hours(24),
+        "The same for what may take long, the statements of `migrate` and `distribute`: how long one of them may be \
+         without an answer."),
     setting!(
         data_dir,
         "Where development keeps its database and keys. Without it: /var/lib/tenterhook for root, else \

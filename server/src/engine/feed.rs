@@ -108,6 +108,7 @@ async fn unaware(shared: &Shared, mark: &Mark) -> Result<i64, StoreError> {
 /// Reads the feed as long as the process lives.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut handled: HashSet<i64> = HashSet::new();
+    let mut failed = 0_u64;
     loop {
         tokio::select! {
             () = shared.clock.real_sleep(READ_EVERY) => {}
@@ -118,8 +119,17 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Ok(()) => {
                 *shared.feed.read_at.lock().unwrap_or_else(PoisonError::into_inner) = began;
                 shared.feed.current.notify_waiters();
+                if std::mem::take(&mut failed) > 0 {
+                    tracing::info!("the changes feed is read again");
+                }
             }
-            Err(error) => tracing::warn!(%error, "the changes feed could not be read"),
+            Err(error) => {
+                // Ten times a second while the database is away: the first says it, and then one in a hundred.
+                if failed.is_multiple_of(100) {
+                    tracing::warn!(%error, before = failed, "the changes feed could not be read");
+                }
+                failed += 1;
+            }
         }
     }
 }

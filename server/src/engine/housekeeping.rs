@@ -64,7 +64,7 @@ pub(super) async fn run_tidy(shared: Arc<Shared>) {
 
 /// Partitions for today, the day before (ids of its last millisecond) and the days ahead.
 pub(super) async fn ensure_partitions(shared: &Shared, today: Date) -> Result<(), StoreError> {
-    let mut conn = shared.store.conn().await?;
+    let mut conn = shared.store.for_upkeep().await?;
     partitions::ensure(&mut conn, days_after(today, -1), days_after(today, DAYS_AHEAD)).await?;
     Ok(())
 }
@@ -89,7 +89,7 @@ fn ago(shared: &Shared, length: Duration) -> Timestamp {
 }
 
 async fn drop_old(shared: &Shared) -> Result<(), StoreError> {
-    let mut conn = shared.store.conn().await?;
+    let mut conn = shared.store.for_upkeep().await?;
     let keep_from = partitions::day(ago(shared, shared.policy.history_retention));
     let old = partitions::drop_before(&mut conn, keep_from).await?;
     if !old.good.is_empty() {
@@ -105,13 +105,13 @@ async fn drop_old(shared: &Shared) -> Result<(), StoreError> {
 }
 
 async fn forget_webhooks(shared: &Shared) -> Result<(), StoreError> {
-    let mut conn = shared.store.conn().await?;
+    let mut conn = shared.store.for_upkeep().await?;
     let removed_by = ago(shared, shared.policy.removed_retention);
     facts::forget_webhooks(&mut conn, removed_by, shared.sends_notices).await
 }
 
 async fn forget_keys(shared: &Shared) -> Result<(), StoreError> {
-    let mut conn = shared.store.conn().await?;
+    let mut conn = shared.store.for_upkeep().await?;
     facts::forget_keys(&mut conn, shared.clock.now()).await
 }
 

@@ -4,16 +4,19 @@
 //! read one table.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Text};
-use diesel_async::{AsyncConnection, AsyncMigrationHarness, RunQueryDsl};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::address::Address;
 use super::sql::statement;
-use super::{Conn, StoreError, preconditions};
+use super::{Conn, Limits, StoreError, preconditions};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 
@@ -37,13 +40,21 @@ struct VersionRow {
     version: String,
 }
 
+/// How long a migration may take, and how long another that runs them is waited for, unless the settings say otherwise.
+pub const LIMIT: Duration = Duration::from_secs(3600);
+
 /// Runs what is pending and names it; waits for whoever is at it. Needs a multi-threaded runtime: Diesel's migrations block.
 ///
 /// # Errors
 ///
 /// [`StoreError::Unusable`] for a database that nothing can be kept in, and whatever Postgres refuses.
 pub async fn run_pending(url: &str) -> Result<Vec<String>, StoreError> {
-    let mut conn = connect(url).await?;
+    run_pending_within(url, LIMIT).await
+}
+
+/// As [`run_pending`], where no statement may be without an answer for longer than `limit`.
+pub async fn run_pending_within(url: &str, limit: Duration) -> Result<Vec<String>, StoreError> {
+    let mut conn = connect(url, Limits::long(limit)).await?;
     preconditions::check(&mut conn).await?;
     diesel::sql_query(LOCK).execute(&mut conn).await?;
     if lacking(&mut conn).await? == 0 {
@@ -57,14 +68,14 @@ pub async fn run_pending(url: &str) -> Result<Vec<String>, StoreError> {
 
 /// Takes every migration back, for the test of `up`, `down`, `up`.
 pub async fn revert_all(url: &str) -> Result<(), StoreError> {
-    let mut harness = AsyncMigrationHarness::new(connect(url).await?);
+    let mut harness = AsyncMigrationHarness::new(connect(url, Limits::long(LIMIT)).await?);
     harness.revert_all_migrations(MIGRATIONS).map_err(failed)?;
     Ok(())
 }
 
 /// How many migrations of this binary the database lacks.
 pub async fn pending(url: &str) -> Result<usize, StoreError> {
-    lacking(&mut connect(url).await?).await
+    lacking(&mut connect(url, Limits::default()).await?).await
 }
 
 async fn lacking(conn: &mut Conn) -> Result<usize, StoreError> {
@@ -85,10 +96,9 @@ async fn lacking(conn: &mut Conn) -> Result<usize, StoreError> {
     Ok(versions.filter(|version| !ran.contains(version)).count())
 }
 
-async fn connect(url: &str) -> Result<Conn, StoreError> {
-    Conn::establish(url)
-        .await
-        .map_err(|error| StoreError::Unavailable(error.to_string()))
+async fn connect(url: &str, limits: Limits) -> Result<Conn, StoreError> {
+    let address = Address::parse(url)?;
+    Ok(Conn::open(&address, limits, Arc::default()).await?)
 }
 
 /// What Postgres said, wherever it said something.

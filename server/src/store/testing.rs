@@ -3,13 +3,15 @@
 //! Migrated once into a template; a test gets a copy in a few milliseconds. Needs a multi-threaded runtime.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use jiff::civil::Date;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Conn, Store, migrations, partitions};
+use super::{Conn, Limits, Sessions, Store, migrations, partitions};
 use crate::embedded::EmbeddedPostgres;
 
 const TEMPLATE: &str = "template_of_tests";
@@ -26,7 +28,12 @@ pub async fn empty_database() -> String {
 /// A migrated database with partitions for these days, and its URL.
 pub async fn database(days: std::ops::RangeInclusive<Date>) -> (Store, String) {
     let url = copy_of(TEMPLATE).await;
-    let store = Store::new(&url, 10).unwrap();
+    // A machine that tests at full load is slow, and no test is about that.
+    let sessions = Sessions {
+        limits: Limits::of(Duration::from_secs(600)),
+        reads: false,
+    };
+    let store = Store::open(&url, 10, sessions, Arc::default()).unwrap();
     partitions::ensure(&mut store.conn().await.unwrap(), *days.start(), *days.end())
         .await
         .unwrap();

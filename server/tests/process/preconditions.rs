@@ -39,7 +39,7 @@ fn command(name: &str, keys: &TempDir, url: &str) -> Program {
     // The arguments of `production` begin with `serve`.
     match name {
         "serve" => program,
-        other => program.with_arguments([other]),
+        other => program.command_instead(other),
     }
 }
 

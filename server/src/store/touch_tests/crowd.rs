@@ -1,6 +1,7 @@
 //! A lane full of what is not due, and a history that is not asked for: the queue has 59,000 rows on some 1,500 blocks.
 
 use std::ops::DerefMut;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel_async::SimpleAsyncConnection;
@@ -9,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::ids::{CompanyId, Lane, WebhookId};
 use crate::store::testing::{self, Touched, touched};
-use crate::store::{Conn, Store};
+use crate::store::{Conn, Limits, Sessions, Store};
 
 const FIRST_DAY: Date = date(2026, 11, 4);
 const LAST_DAY: Date = date(2026, 11, 23);
@@ -73,7 +74,16 @@ impl Crowd {
     /// The same as those see it whom a caller waits for.
     pub fn of_callers(self) -> Self {
         Self {
-            store: Store::with_statement_timeout(&self.url, 4, PATIENCE).unwrap(),
+            store: Store::open(
+                &self.url,
+                4,
+                Sessions {
+                    limits: Limits::of(PATIENCE),
+                    reads: true,
+                },
+                Arc::default(),
+            )
+            .unwrap(),
             ..self
         }
     }

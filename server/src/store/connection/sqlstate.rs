@@ -1,0 +1,118 @@
+//! What Postgres's error codes mean for us. Never its messages: they are for people, in the language of the cluster.
+//!
+//! Diesel's errors have kinds and messages but no codes. Here a code becomes one of Diesel's kinds, which is what
+//! [`StoreError`](crate::store::StoreError) decides by, and stands behind the message.
+
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
+
+/// Five characters, as in Postgres's appendix A.
+pub type Code = [u8; 5];
+
+/// What is to be done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// The same transaction may succeed when it is run again.
+    Transient,
+    /// The database could not do it now, whatever the statement: it is away, stops, has too little of something, or took
+    /// too long.
+    Unavailable {
+        /// Whether the connection is good for another statement.
+        usable: bool,
+    },
+    /// The statement is wrong, or what it is about.
+    Other,
+}
+
+/// What a code means.
+pub fn meaning(code: Code) -> Meaning {
+    match &code {
+        // serialization_failure, deadlock_detected
+        b"40001" | b"40P01" => Meaning::Transient,
+        // query_canceled: by statement_timeout or an administrator. Not lock_not_available (55P03): only what sets a
+        // lock_timeout gets it, and then it is about one table.
+        b"57014" => Meaning::Unavailable { usable: true },
+        // read_only_sql_transaction: a standby, or a primary that has become one; the time-outs of idle and of long
+        // transactions
+        b"25006" | b"25P03" | b"25P04" => Meaning::Unavailable { usable: false },
+        // connection exceptions, insufficient resources, operator intervention, system errors
+        [b'0', b'8', ..] | [b'5', b'3', ..] | [b'5', b'7', ..] | [b'5', b'8', ..] => {
+            Meaning::Unavailable { usable: false }
+        }
+        _ => Meaning::Other,
+    }
+}
+
+/// The code as text.
+pub fn text(code: Code) -> String {
+    code.iter().map(|byte| char::from(*byte)).collect()
+}
+
+/// The error as it goes on: of the kind that its code means, and with the code behind its message.
+pub(super) fn told(code: Code, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
+    let kind = match meaning(code) {
+        Meaning::Transient => DatabaseErrorKind::SerializationFailure,
+        Meaning::Unavailable { .. } => DatabaseErrorKind::ClosedConnection,
+        Meaning::Other => DatabaseErrorKind::Unknown,
+    };
+    let message = format!("{} (SQLSTATE {})", info.message(), text(code));
+    Error::DatabaseError(kind, Box::new(Coded { message, info }))
+}
+
+struct Coded {
+    message: String,
+    info: Box<dyn DatabaseErrorInformation + Send + Sync>,
+}
+
+impl DatabaseErrorInformation for Coded {
+    fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn details(&self) -> Option<&str> {
+        self.info.details()
+    }
+
+    fn hint(&self) -> Option<&str> {
+        self.info.hint()
+    }
+
+    fn table_name(&self) -> Option<&str> {
+        self.info.table_name()
+    }
+
+    fn column_name(&self) -> Option<&str> {
+        self.info.column_name()
+    }
+
+    fn constraint_name(&self) -> Option<&str> {
+        self.info.constraint_name()
+    }
+
+    fn statement_position(&self) -> Option<i32> {
+        self.info.statement_position()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_means_what_its_class_says() {
+        for code in [b"40001", b"40P01"] {
+            assert_eq!(meaning(*code), Meaning::Transient);
+        }
+        assert_eq!(meaning(*b"57014"), Meaning::Unavailable { usable: true });
+        for code in [
+            b"57P01", b"57P02", b"57P03", b"25006", b"25P03", b"53300", b"53100", b"08000", b"08006",
+            b"58030",
+        ] {
+            assert_eq!(meaning(*code), Meaning::Unavailable { usable: false });
+        }
+        for code in [
+            b"22021", b"22008", b"23505", b"25001", b"25P02", b"40002", b"42P01", b"55P03", b"XX000",
+        ] {
+            assert_eq!(meaning(*code), Meaning::Other);
+        }
+    }
+}

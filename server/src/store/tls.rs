@@ -1,0 +1,414 @@
+//! TLS to the database, with the meanings that `libpq` gives to its parameters.
+//!
+//! Where it differs: nothing is read from the user's home directory, a file that is named must be there, and lists of
+//! revoked certificates are refused rather than passed over.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::time::ASN1Time;
+
+/// `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Plain text only.
+    Disable,
+    /// Plain text, and TLS where the server refuses that.
+    Allow,
+    /// TLS, and plain text where the server has none.
+    #[default]
+    Prefer,
+    /// TLS, whoever the server is.
+    Require,
+    /// TLS, with a certificate of a known authority.
+    VerifyCa,
+    /// TLS, with a certificate of a known authority that is the host's.
+    VerifyFull,
+}
+
+impl Mode {
+    /// Each with its name.
+    pub const NAMES: [(&'static str, Self); 6] = [
+        ("disable", Self::Disable),
+        ("allow", Self::Allow),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-full", Self::VerifyFull),
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
+/// The value of `sslrootcert` that means the authorities that the machine trusts.
+const SYSTEM: &str = "system";
+/// Rights of a key that everybody, and that the group has.
+const OTHERS: u32 = 0o077;
+const OTHERS_OF_ROOTS: u32 = 0o037;
+
+/// The parameters that begin with `ssl`.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// `sslmode`.
+    pub mode: Mode,
+    /// `sslrootcert`: a file, or `system`.
+    pub roots: Option<String>,
+    /// `sslcert`.
+    pub certificate: Option<PathBuf>,
+    /// `sslkey`.
+    pub key: Option<PathBuf>,
+    /// `ssl_min_protocol_version=TLSv1.3`.
+    pub only_newest: bool,
+    /// `sslnegotiation=direct`.
+    pub direct: bool,
+}
+
+impl Tls {
+    /// The mode in force, where this one was asked for.
+    pub(super) fn mode_of(&self, asked: Option<Mode>) -> Result<Mode, String> {
+        let of_system = self.roots.as_deref() == Some(SYSTEM);
+        let mode = match asked {
+            None if of_system => Mode::VerifyFull,
+            asked => asked.unwrap_or_default(),
+        };
+        if of_system && mode != Mode::VerifyFull {
+            return Err(format!(
+                "`sslrootcert=system` trusts any public authority, so the host's name must be checked: say \
+                 sslmode=verify-full instead of {}",
+                mode.name()
+            ));
+        }
+        if self.roots.is_none() && matches!(mode, Mode::VerifyCa | Mode::VerifyFull) {
+            return Err(format!(
+                "`sslmode={}` needs `sslrootcert`: a file with the certificates (PEM) of the authorities to trust, or \
+                 `system` for those that this machine trusts",
+                mode.name()
+            ));
+        }
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err("`sslcert` and `sslkey` belong together: name both or none".to_owned());
+        }
+        if self.direct && matches!(mode, Mode::Disable | Mode::Allow | Mode::Prefer) {
+            return Err("`sslnegotiation=direct` needs sslmode=require or stronger".to_owned());
+        }
+        Ok(mode)
+    }
+
+    /// That the files can be used.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.mode == Mode::Disable {
+            return Ok(());
+        }
+        self.client().map(drop)
+    }
+
+    /// What is checked of the server's certificate, for people.
+    pub fn checked(&self) -> &'static str {
+        match (self.mode, &self.roots) {
+            (Mode::VerifyFull, _) => "certificate and host name verified",
+            (_, Some(_)) => "certificate verified, not the host name",
+            (_, None) => "certificate not verified",
+        }
+    }
+
+    /// Reads the files again: certificates are replaced while a server runs.
+    pub(super) fn client(&self) -> Result<ClientConfig, String> {
+        let provider = Arc::new(crypto::ring::default_provider());
+        let verifier = Verifier::new(self, &provider)?;
+        let versions: &[&rustls::SupportedProtocolVersion] = match self.only_newest {
+            true => &[&rustls::version::TLS13],
+            false => rustls::DEFAULT_VERSIONS,
+        };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => builder
+                .with_client_auth_cert(certificates("sslcert", certificate)?, private_key(key)?)
+                .map_err(|error| format!("`sslcert` and `sslkey` cannot be used together: {error}"))?,
+            _ => builder.with_no_client_auth(),
+        };
+        if self.direct {
+            config.alpn_protocols = vec![b"postgresql".to_vec()];
+        }
+        Ok(config)
+    }
+}
+
+fn read(parameter: &str, path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("`{parameter}`: cannot read {}: {error}", path.display()))
+}
+
+fn certificates(parameter: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = read(parameter, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(format!(
+            "`{parameter}`: {} has no certificate (PEM)",
+            path.display()
+        )),
+        Err(error) => Err(format!("`{parameter}`: {}: {error}", path.display())),
+    }
+}
+
+/// As `libpq`: a key that others can read is refused; one of root's may be read by its group.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let about =
+        fs::metadata(path).map_err(|error| format!("`sslkey`: cannot read {}: {error}", path.display()))?;
+    let open = match about.uid() {
+        0 => OTHERS_OF_ROOTS,
+        _ => OTHERS,
+    };
+    if about.mode() & open != 0 {
+        return Err(format!(
+            "`sslkey`: {} can be read by others: `chmod 600` it (640 if root owns it)",
+            path.display()
+        ));
+    }
+    let pem = read("sslkey", path)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        format!(
+            "`sslkey`: {} has no private key (PEM) that is not encrypted",
+            path.display()
+        )
+    })
+}
+
+fn trusted(named: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    if named != SYSTEM {
+        return certificates("sslrootcert", Path::new(named));
+    }
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return Err(
+            "`sslrootcert=system`: this machine has no list of trusted authorities: install ca-certificates, or name a \
+             file"
+                .to_owned(),
+        );
+    }
+    Ok(found)
+}
+
+/// Checks as much of the server's certificate as the mode says.
+#[derive(Debug)]
+struct Verifier {
+    /// None: anybody is taken for the server.
+    trust: Option<Trust>,
+    /// Whether the certificate must be the host's.
+    name: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+#[derive(Debug)]
+struct Trust {
+    anchors: RootCertStore,
+    /// The same, whole: a server's own certificate may be named as its authority.
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Verifier {
+    fn new(tls: &Tls, provider: &CryptoProvider) -> Result<Self, String> {
+        let trust = match &tls.roots {
+            None => None,
+            Some(named) => {
+                let certificates = trusted(named)?;
+                let mut anchors = RootCertStore::empty();
+                let (_, unusable) = anchors.add_parsable_certificates(certificates.iter().cloned());
+                if anchors.is_empty() {
+                    return Err(format!(
+                        "`sslrootcert`: none of the {unusable} certificates of {named} can be used as an authority"
+                    ));
+                }
+                Some(Trust {
+                    anchors,
+                    certificates,
+                })
+            }
+        };
+        Ok(Self {
+            trust,
+            name: tls.mode == Mode::VerifyFull,
+            algorithms: provider.signature_verification_algorithms,
+        })
+    }
+
+    fn chain(
+        &self,
+        trust: &Trust,
+        certificate: &CertificateDer<'_>,
+        parsed: &ParsedCertificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if trust.certificates.iter().any(|trusted| trusted == certificate) {
+            return in_force(certificate, now);
+        }
+        verify_server_cert_signed_by_trust_anchor(
+            parsed,
+            &trust.anchors,
+            intermediates,
+            now,
+            self.algorithms.all,
+        )
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(trust) = &self.trust else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        self.chain(trust, certificate, &parsed, intermediates, now)?;
+        if self.name {
+            match verify_server_name(&parsed, name) {
+                Err(_) if common_name_fits(certificate, name) => {}
+                checked => checked?,
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if self.trust.is_none() {
+            // Whoever stands in between could as well show a certificate of its own: nothing is known of the server.
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if self.trust.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+    X509Certificate::from_der(certificate)
+        .ok()
+        .map(|(_, certificate)| certificate)
+}
+
+fn in_force(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let valid = parsed(certificate)
+        .zip(ASN1Time::from_timestamp(now).ok())
+        .is_some_and(|(certificate, now)| certificate.validity().is_valid_at(now));
+    match valid {
+        true => Ok(()),
+        false => Err(CertificateError::Expired.into()),
+    }
+}
+
+/// Whether the certificate has no other names and its common name is the host's: `libpq` takes that, TLS libraries of today
+/// do not.
+fn common_name_fits(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    let (Some(certificate), ServerName::DnsName(host)) = (parsed(certificate), name) else {
+        return false;
+    };
+    let has_names = match certificate.subject_alternative_name() {
+        Ok(None) => false,
+        Ok(Some(names)) => names
+            .value
+            .general_names
+            .iter()
+            .any(|name| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_))),
+        Err(_) => true,
+    };
+    let mut names = certificate.subject().iter_common_name();
+    let common = names.next().and_then(|name| name.as_str().ok());
+    !has_names && names.next().is_none() && common.is_some_and(|common| covers(common, host.as_ref()))
+}
+
+/// A star stands for one label, the first.
+fn covers(pattern: &str, host: &str) -> bool {
+    let rest = |name: &str| name.split_once('.').map(|(_, rest)| rest.to_owned());
+    match pattern.strip_prefix("*.") {
+        Some(domain) => rest(host).is_some_and(|rest| rest.eq_ignore_ascii_case(domain)),
+        None => pattern.eq_ignore_ascii_case(host),
+    }
+}
+
+/// What SCRAM binds a password's proof to (RFC 5929, `tls-server-end-point`): the certificate's hash by the algorithm of its
+/// signature, SHA-256 where that is older. None where the algorithm has no hash of its own: then nothing is bound.
+pub(super) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let algorithm = parsed(certificate)?.signature_algorithm.algorithm.to_id_string();
+    Some(match algorithm.as_str() {
+        // RSA with MD5, SHA-1, SHA-256; ECDSA with SHA-1, SHA-256
+        "1.2.840.113549.1.1.4"
+        | "1.2.840.113549.1.1.5"
+        | "1.2.840.113549.1.1.11"
+        | "1.2.840.10045.4.1"
+        | "1.2.840.10045.4.3.2" => Sha256::digest(certificate).to_vec(),
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Sha384::digest(certificate).to_vec(),
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Sha512::digest(certificate).to_vec(),
+        _ => return None,
+    })
+}
+
+/// What a failed handshake means, in words that say what to do.
+pub(super) fn explained(error: &std::io::Error, tls: &Tls, host: &str) -> String {
+    let roots = tls.roots.as_deref().unwrap_or_default();
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match inner {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => format!(
+            "the certificate of {host} is not signed by an authority of `sslrootcert` ({roots}): it may be another server, \
+             or the file lacks the authority that signs the certificates of this one"
+        ),
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => format!(
+            "the certificate that the server shows is not for {host} ({}): name the host as the certificate does, or say \
+             sslmode=verify-ca if any server of the authority is as good",
+            error
+        ),
+        Some(Error::InvalidCertificate(error)) => {
+            format!("the certificate of {host} cannot be accepted: {error}")
+        }
+        _ => format!("the TLS handshake with {host} failed: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

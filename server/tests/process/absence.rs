@@ -1,0 +1,86 @@
+//! A database that is there and cannot do it now: it takes no writes, a table is locked, connections are ended.
+
+use serde_json::json;
+use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::database::{Cluster, Database};
+use tenterhook_harness::realtime;
+use tokio_postgres::NoTls;
+
+use super::cast::{Callers, SECRET, folder, production};
+
+/// Whether the database takes writes, for connections to come; those that there are end.
+async fn take_writes(database: &Database, writes: bool) {
+    let value = if writes { "off" } else { "on" };
+    database
+        .execute(&format!(
+            "begin read write;
+             do $$ begin execute format('alter database %I set default_transaction_read_only = {value}',
+                                        current_database()); end $$;
+             commit"
+        ))
+        .await
+        .expect("what the test stands on can be made");
+    database
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .await
+        .expect("what the test stands on can be made");
+}
+
+/// F4: 25006 is absence, whatever is asked; what starts says what is wrong; and no connection from then is used afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_a_database_that_takes_no_writes_is_unavailable_and_said_to_be_one() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let program = production(keys.path(), &database.url(None));
+    let process = program.serve().await.unwrap();
+    let user = Callers::new(&process, SECRET).user();
+    take_writes(&database, false).await;
+    for n in 0..20 {
+        let refusal = user
+            .create_webhook(NewWebhook::to(&format!("http://127.0.0.1:9/{n}")))
+            .await;
+        let said = refusal.unwrap_err().to_string();
+        assert!(said.contains("UNAVAILABLE"), "{said}");
+    }
+    for command in ["serve", "migrate", "doctor"] {
+        let output = program.command_instead(command).run().await.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success(), "{command}");
+        assert!(
+            said.contains("the database is read-only: set default_transaction_read_only to off"),
+            "{command}: {said}"
+        );
+    }
+    take_writes(&database, true).await;
+    realtime::eventually("it takes webhooks again", async || {
+        user.create_webhook(NewWebhook::to("http://127.0.0.1:9/"))
+            .await
+            .is_ok()
+    })
+    .await;
+}
+
+/// F4: 57014.
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_a_locked_table_is_unavailable() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let process = production(keys.path(), &database.url(None))
+        .setting("TENTERHOOK_DATABASE_TIMEOUT", "1s")
+        .serve()
+        .await
+        .unwrap();
+    let (client, connection) = tokio_postgres::connect(&database.url(None), NoTls).await.unwrap();
+    realtime::spawn(connection);
+    client.batch_execute("begin; lock table webhooks").await.unwrap();
+    let user = Callers::new(&process, SECRET).user();
+    let asked = "{ webhooks(first: 1) { totalCount } }";
+    let said = user.query(asked, json!({})).await.unwrap_err().to_string();
+    assert!(said.contains("UNAVAILABLE"), "{said}");
+    client.batch_execute("rollback").await.unwrap();
+    user.query(asked, json!({})).await.unwrap();
+}

@@ -1,0 +1,293 @@
+//! A database that goes silent: bytes neither pass nor fail, as behind a NAT that has forgotten a connection, a pooler that
+//! hangs, or a host that is gone without a word.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::json;
+use tenterhook_harness::database::{Cluster, Database};
+use tenterhook_harness::meter::Upstream;
+use tenterhook_harness::process::{Process, Program};
+use tenterhook_harness::realtime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+
+use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
+
+/// Stands between servers and Postgres. When told, what its connections send is neither passed on nor is any of them
+/// closed.
+struct Relay {
+    address: SocketAddr,
+    /// Connections of this number and below are silent.
+    silent: watch::Sender<u64>,
+    made: Arc<AtomicU64>,
+    /// Whether those to come are silent, too.
+    for_good: Arc<AtomicBool>,
+    /// Bytes of connections that were made after the last silence began.
+    passed: Arc<AtomicU64>,
+}
+
+impl Relay {
+    async fn before(database: &Database) -> Self {
+        let Upstream::Socket(socket) = database.upstream() else {
+            panic!("the cluster of the tests listens on a Unix socket");
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("what the test stands on can be made");
+        let relay = Self {
+            address: listener
+                .local_addr()
+                .expect("what the test stands on can be made"),
+            silent: watch::Sender::new(0),
+            made: Arc::default(),
+            for_good: Arc::default(),
+            passed: Arc::default(),
+        };
+        let (silent, made, for_good, passed) = (
+            relay.silent.subscribe(),
+            relay.made.clone(),
+            relay.for_good.clone(),
+            relay.passed.clone(),
+        );
+        realtime::spawn(async move {
+            while let Ok((frontend, _)) = listener.accept().await {
+                let number = made.fetch_add(1, Ordering::SeqCst) + 1;
+                let number = match for_good.load(Ordering::SeqCst) {
+                    true => 0,
+                    false => number,
+                };
+                let backend = UnixStream::connect(&socket)
+                    .await
+                    .expect("what the test stands on can be made");
+                realtime::spawn(pass(frontend, backend, number, silent.clone(), passed.clone()));
+            }
+        });
+        relay
+    }
+
+    /// All connections that there are fall silent; those to come pass.
+    fn silence(&self) {
+        self.passed.store(0, Ordering::SeqCst);
+        self.silent.send_replace(self.made.load(Ordering::SeqCst));
+    }
+
+    /// And those to come.
+    fn silence_for_good(&self) {
+        self.for_good.store(true, Ordering::SeqCst);
+        self.silent.send_replace(u64::MAX);
+    }
+}
+
+async fn pass(
+    mut frontend: TcpStream,
+    mut backend: UnixStream,
+    number: u64,
+    mut silent: watch::Receiver<u64>,
+    passed: Arc<AtomicU64>,
+) {
+    let (mut there, mut back) = ([0; 16384], [0; 16384]);
+    loop {
+        if number <= *silent.borrow() {
+            // Both ends stay open for as long as the test runs, and nobody reads.
+            let _ = silent.wait_for(|_| false).await;
+            return;
+        }
+        let (bytes, to_backend) = tokio::select! {
+            _ = silent.changed() => continue,
+            read = frontend.read(&mut there) => match read {
+                Ok(length @ 1..) => (&there[..length], true),
+                _ => return,
+            },
+            read = backend.read(&mut back) => match read {
+                Ok(length @ 1..) => (&back[..length], false),
+                _ => return,
+            },
+        };
+        if number <= *silent.borrow() {
+            continue;
+        }
+        passed.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+        let written = match to_backend {
+            true => backend.write_all(bytes).await,
+            false => frontend.write_all(bytes).await,
+        };
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+/// A server behind the relay, with times short enough for a test.
+fn behind(relay: &Relay, database: &Database, keys: &std::path::Path) -> Program {
+    production(keys, &database.url(Some(relay.address)))
+        .setting("TENTERHOOK_DATABASE_TIMEOUT", "2s")
+        .setting("TENTERHOOK_DATABASE_LONG_TIMEOUT", "2s")
+        // What is leased by a commit whose answer is lost waits for the lease's end.
+        .setting("TENTERHOOK_LEASE", "18s")
+        .setting("TENTERHOOK_POLICY_ATTEMPT_TIMEOUT", "2s")
+}
+
+async fn says(process: &Process, what: &str) {
+    realtime::eventually(&format!("the log says: {what}"), async || {
+        process.printed().contains(what)
+    })
+    .await;
+}
+
+/// F5: two servers under load, all of whose connections go silent at once while new ones pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn f5_connections_that_go_silent_are_replaced_and_everything_accepted_ends() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let relay = Relay::before(&database).await;
+    let program = behind(&relay, &database, keys.path());
+    let (one, other) = (program.serve().await.unwrap(), program.serve().await.unwrap());
+    let callers = Callers::new(&one, SECRET);
+    let receiver = receiver(200).await;
+    for _ in 0..5 {
+        create(&callers.user(), &receiver.url()).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishers: Vec<_> = [&one, &other]
+        .map(|process| {
+            let (platform, stop) = (Callers::new(process, SECRET).platform(), stop.clone());
+            realtime::spawn(async move {
+                let (mut accepted, mut refused) = (0_usize, Vec::new());
+                while !stop.load(Ordering::SeqCst) {
+                    match platform.publish(&vec![deal_changed(); 5]).await {
+                        Ok(publication) => accepted += publication.events.len(),
+                        Err(refusal) => refused.push(refusal.to_string()),
+                    }
+                }
+                (accepted, refused)
+            })
+        })
+        .into();
+    receiver.journal().wait_for(50).await;
+    relay.silence();
+    for process in [&one, &other] {
+        says(process, "the database does not answer: a connection was silent").await;
+        says(process, "the database answers again").await;
+    }
+    assert!(
+        relay.passed.load(Ordering::SeqCst) > 0,
+        "new connections are used"
+    );
+    let after = receiver.journal().len();
+    receiver.journal().wait_for(after + 50).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut accepted = 0;
+    for publisher in publishers {
+        let (some, refused) = publisher.await.unwrap();
+        accepted += some;
+        for refusal in refused {
+            assert!(refusal.contains("UNAVAILABLE"), "{refusal}");
+        }
+    }
+    assert!(accepted > 10);
+    for process in [&one, &other] {
+        process.caller(None).unwrap().until_ready().await.unwrap();
+    }
+    realtime::eventually("every accepted delivery ends", async || {
+        let tally = callers.tally().await;
+        tally.open == 0 && tally.is_conserved()
+    })
+    .await;
+    for mut process in [one, other] {
+        process.terminate().await.unwrap();
+        assert!(process.ended().await.unwrap().success(), "{}", process.printed());
+    }
+}
+
+/// F5: nothing passes any more, on no connection. A server says so, answers, and ends when it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn f5_a_database_that_is_silent_for_good_is_told_and_does_not_keep_a_server_from_ending() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let relay = Relay::before(&database).await;
+    let mut process = behind(&relay, &database, keys.path()).serve().await.unwrap();
+    let callers = Callers::new(&process, SECRET);
+    let receiver = receiver(200).await;
+    create(&callers.user(), &receiver.url()).await;
+    callers
+        .platform()
+        .publish(&vec![deal_changed(); 50])
+        .await
+        .unwrap();
+    receiver.journal().wait_for(50).await;
+    relay.silence_for_good();
+
+    let refusal = callers.platform().publish_one(deal_changed()).await.unwrap_err();
+    assert!(refusal.to_string().contains("UNAVAILABLE"), "{refusal}");
+    let refusal = callers
+        .user()
+        .query(
+            "{ viewer { userId } webhooks(first: 1) { totalCount } }",
+            json!({}),
+        )
+        .await;
+    assert!(refusal.unwrap_err().to_string().contains("UNAVAILABLE"));
+    says(&process, "the database does not answer: a connection was silent").await;
+    realtime::eventually("/readyz tells it", async || {
+        let (status, said) = process.caller(None).unwrap().get("/readyz").await.unwrap();
+        status == 503 && said.contains("the database has not answered for")
+    })
+    .await;
+    let warnings = process
+        .printed()
+        .matches("a connection was silent for too long")
+        .count();
+    assert_eq!(warnings, 1, "told once:\n{}", process.printed());
+    process.terminate().await.unwrap();
+    assert!(process.ended().await.unwrap().success(), "{}", process.printed());
+}
+
+/// F5: commands end with a sentence, whether nothing came from the beginning or no more after a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn f5_commands_end_with_a_sentence() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let relay = Relay::before(&database).await;
+    let program = behind(&relay, &database, keys.path());
+
+    // It waits for another that migrates, for longer than it may.
+    let lock = "select pg_advisory_lock(8386658469646862187), pg_sleep(600)";
+    let held = realtime::spawn({
+        let url = database.url(None);
+        async move {
+            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+                .await
+                .unwrap();
+            realtime::spawn(connection);
+            client.batch_execute(lock).await
+        }
+    });
+    realtime::eventually("the lock is held", async || {
+        let held = "select count(*) from pg_locks where locktype = 'advisory' and granted
+                    and database = (select oid from pg_database where datname = current_database())";
+        database.number(held).await.unwrap() > 0
+    })
+    .await;
+    let output = program.command_instead("migrate").run().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("no answer within 2s"),
+        "{said}"
+    );
+    held.abort();
+
+    relay.silence_for_good();
+    for command in ["migrate", "doctor", "reseal", "distribute"] {
+        let output = program.command_instead(command).run().await.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success(), "{command}: {said}");
+        assert!(
+            said.contains("took longer than 5s (connect_timeout)"),
+            "{command}: {said}"
+        );
+    }
+}
