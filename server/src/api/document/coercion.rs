@@ -16,8 +16,8 @@ use async_graphql_value::Value as Literal;
 use crate::api::error::{ErrorCode, with_code};
 use crate::api::scalars;
 
-/// `Int` literals of a document that do not fit into 32 bits; moments and durations that are none; and introspection where it is switched off, which the
-/// library would answer with null.
+/// `Int` literals of a document that do not fit into 32 bits; moments and durations that are none; and introspection
+/// where it is switched off, which the library would answer with null.
 pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument) -> Vec<ServerError> {
     let mut walk = Literals {
         registry,
