@@ -359,7 +359,7 @@ pub static TABLE: &[Entry] = &[
         "The one deadline of an attempt (D2)."),
     setting!(policy.retry_delays, if retry_delays,
         "From the end of a failed attempt to the next, one entry per retry, at most 10 (D4)."),
-    setting!(policy.dns_silence, from milliseconds(5000)..=hours(1),
+    setting!(policy.dns_silence, from milliseconds(500)..=hours(1),
         "How long no name server must have answered, whatever was asked, for an attempt whose lookup was not answered \
          to count for nothing and be postponed (D13)."),
     setting!(policy.dns_give_up, from milliseconds(0)..=days(1),

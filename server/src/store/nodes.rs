@@ -16,8 +16,6 @@ use crate::model::ids::NodeId;
 /// The database's own time. `SystemClock` follows it, so that processes agree whatever their machines' clocks say.
 const DATABASE_TIME: &str = "select clock_timestamp() as at";
 
-/// A standby says `on` too.
-
 const REGISTER: &str = "\
 insert into nodes (started_at, heartbeat_at, settled_through)
 values (clock_timestamp(), clock_timestamp(), $1) returning id";

@@ -1,7 +1,7 @@
 //! Numbers that a document writes out and that the parser would round.
 
 use super::lexer::{Lexer, Token};
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, ErrorCode};
 use crate::api::json::is_exact;
 
 /// A number that neither a 64-bit integer nor a double writes as the document does.
@@ -20,7 +20,7 @@ pub struct Inexact {
 
 impl From<Inexact> for ApiError {
     fn from(inexact: Inexact) -> Self {
-        Self::bad_input(format!("Refused: {inexact}."))
+        Self::new(ErrorCode::ValidationFailed, format!("Refused: {inexact}."))
     }
 }
 
