@@ -156,7 +156,8 @@ impl Stage {
         let operation = match self {
             Self::Opened => return Raw::open(url).await,
             Self::Acknowledged => return Raw::ready(url, token).await,
-            Self::Subscribed => "subscription { webhookChanged { id } }".to_owned(),
+            // Of what nothing happens: the making of the webhook may be told as late as now.
+            Self::Subscribed => "subscription { noticePosted { id } }".to_owned(),
             Self::Waiting => format!(
                 "mutation {{ testWebhook(input: {{ id: \"{silent}\" }}) {{ userErrors {{ code }} }} }}"
             ),
