@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::machine::WallClock;
 use super::names::Names;
@@ -46,6 +46,9 @@ pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("TENTERHOOK_POLICY_BAN_THRESHOLD", "60"),
     ("TENTERHOOK_POLICY_BAN_DURATION", "3s"),
 ];
+
+/// How long name servers must be silent for it to be the servers' own lack (D13): `TENTERHOOK_POLICY_DNS_SILENCE`.
+pub(super) const DNS_SILENCE: SignedDuration = SignedDuration::from_millis(800);
 
 /// Settings that are given where the binary takes them: silence of name servers counts from a little before the time-out
 /// on (D13), and a database that is silent is given up soon, for a round to be short.

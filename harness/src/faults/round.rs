@@ -1,12 +1,13 @@
 //! One round: a company publishes while something fails, everything is healed, and when all is quiet it is judged.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::breach::{Breach, Wrong};
 use super::cast::{Cast, Member, Part};
-use super::fleet::Callers;
+use super::fleet::{Callers, DNS_SILENCE};
 use super::history::{self, Came, Numbers, Told};
 use super::kind::Kind;
 use super::plan::Round;
@@ -87,10 +88,13 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
         for kind in &round.faults {
             stage.begin(*kind).await?;
         }
+        let begun = realtime::now();
         realtime::pause(round.hold).await;
-        stage.heal().await
+        let ended = realtime::now();
+        stage.heal().await?;
+        Ok(begun..ended)
     };
-    let (published, deleted, refused, ()) = tokio::try_join!(
+    let (published, deleted, refused, failing) = tokio::try_join!(
         publishing::publish(&cast, events, round.seed, &callers),
         publishing::delete(&cast, DELETED_AFTER, round.seed, &callers),
         publishing::publish_marked(round, &callers),
@@ -128,7 +132,7 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
     ending.breaches.extend(refused);
     if round.faults.iter().all(|kind| kind.spares_calls()) {
         ending.breaches.extend(published.refused);
-        ending.breaches.extend(blamed_for_names(round, &told));
+        ending.breaches.extend(blamed_for_names(round, &failing, &told));
     }
     ending.breaches.extend(sums.add(&ending, tally));
     ending.breaches.extend(doubles(stage, cast.company).await?);
@@ -142,26 +146,35 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
     Ok(ending)
 }
 
-/// Receivers under names that are blamed for the silence of name servers (D13), where nothing else keeps servers from their
-/// work but the machine.
-fn blamed_for_names(round: &Round, told: &[Told]) -> Vec<Breach> {
+/// Receivers under names that are blamed for the silence of name servers (D13): by an attempt that ended while they were
+/// silent, and had been for as long as the policy says. One that ends sooner, or after they are back, has an answer within
+/// that time, if to another's question.
+fn blamed_for_names(round: &Round, silence: &Range<Timestamp>, told: &[Told]) -> Vec<Breach> {
     if !round.faults.contains(&Kind::SilenceNames) {
         return Vec::new();
     }
     let named = told
         .iter()
         .filter(|webhook| webhook.well && matches!(webhook.part, Part::Named | Part::Twofold));
+    let ours = silence.start.saturating_add(DNS_SILENCE).unwrap_or(silence.end)..silence.end;
     let failures = |webhook: &Told| {
         let attempts = webhook.deliveries.iter().flat_map(|delivery| &delivery.attempts);
-        attempts.filter(|attempt| attempt.error_class.is_some()).count()
+        let failed = attempts.filter(|attempt| ours.contains(&attempt.ended_at));
+        let classes: Vec<&str> = failed
+            .filter_map(|attempt| attempt.error_class.as_deref())
+            .collect();
+        let lookups = classes.iter().filter(|class| **class == "DNS").count();
+        (lookups, classes.len())
     };
     named
         .map(|webhook| (webhook.part, failures(webhook)))
-        .filter(|(_, failures)| *failures > SPURIOUS)
-        .map(|(part, failures)| Breach {
+        .filter(|(_, (lookups, all))| *lookups > 0 || *all > SPURIOUS)
+        .map(|(part, (lookups, all))| Breach {
             what: Wrong::Blamed,
             part: Some(part),
-            evidence: format!("{failures} attempts failed while name servers were silent"),
+            evidence: format!(
+                "{all} attempts failed while name servers were silent, {lookups} of them with DNS"
+            ),
         })
         .collect()
 }
