@@ -22,10 +22,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_COUNT: u32 = 3;
 /// The default of `tcp_user_timeout`: bytes that nobody has acknowledged for so long end the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(15);
-/// The least `tcp_user_timeout`: it is in milliseconds, and who writes less has meant seconds.
+/// The least `tcp_user_timeout`, in milliseconds: a smaller number was probably meant in seconds.
 const LEAST_USER_TIMEOUT: u32 = 1000;
 
-/// Parameters of `libpq` with the only values that change nothing here.
+/// Parameters of `libpq` that are ignored, with the values that are accepted; none listed: any value.
 const INDIFFERENT: &[(&str, &[&str])] = &[
     ("client_encoding", &["UTF8", "utf8", "UTF-8", "auto"]),
     ("fallback_application_name", &[]),
@@ -34,7 +34,7 @@ const INDIFFERENT: &[(&str, &[&str])] = &[
     ("sslsni", &["1"]),
 ];
 
-/// Parameters of `libpq`, or of other drivers, that mean something that is not done here; and what to do.
+/// Parameters of `libpq`, or of other drivers, that are not supported, and what to do instead.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("client_encoding", "leave it out: it is always UTF8"),
     ("gssdelegation", "leave it out: GSSAPI is not supported"),
@@ -379,7 +379,7 @@ impl Draft {
     }
 }
 
-/// What is not ours to understand: nothing if it changes nothing.
+/// Accepts a parameter that is ignored, and refuses every other.
 fn indifferent(key: &str, value: &str) -> Result<(), String> {
     let harmless = INDIFFERENT
         .iter()
@@ -444,7 +444,7 @@ fn number(key: &str, value: &str) -> Result<u32, String> {
         .map_err(|_| invalid(key, "a whole number, 0 or more"))
 }
 
-/// Of zero, none: the default.
+/// Zero means the default: `None`.
 fn seconds(key: &str, value: &str) -> Result<Option<Duration>, String> {
     let seconds = number(key, value)?;
     Ok((seconds > 0).then(|| Duration::from_secs(seconds.into())))

@@ -164,8 +164,8 @@ struct HandshakeFailed(#[source] BoxError);
 
 /// Tags the errors of the TLS handshake among those of a connector.
 ///
-/// A TCP or DNS error has a type of its own there (`ConnectError`), a handshake error is a bare [`io::Error`] around what TLS has to
-/// say, or around nothing if the receiver just went away.
+/// A TCP or DNS error has a type of its own there (`ConnectError`), a handshake error is a bare [`io::Error`] around what TLS
+/// has to say, or around nothing if the receiver just went away.
 pub(super) fn tag_handshake(error: BoxError) -> BoxError {
     if error.is::<io::Error>() {
         HandshakeFailed(error).into()
