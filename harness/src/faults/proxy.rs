@@ -76,7 +76,7 @@ struct Line {
     silence: watch::Receiver<Silence>,
 }
 
-/// What a line does with what was read from it.
+/// What happens to the bytes that were read from a line.
 enum Hearing {
     /// It goes through.
     Through,
