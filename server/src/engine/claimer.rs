@@ -135,7 +135,7 @@ async fn look_at(
                 Ok(()) => {}
                 Err(error) if error.is_unavailable() => return Err(error),
                 Err(error) => {
-                    tracing::error!(%error, %webhook, "what a webhook is owed cannot be ended; it is tried again");
+                    tracing::error!(%error, %webhook, "a webhook's open deliveries cannot be ended; it is tried again");
                     stuck.insert(*webhook, wait_after(&error, now));
                 }
             },

@@ -51,7 +51,7 @@ async fn extend(shared: &Shared) -> Result<(), StoreError> {
             Err(_) if parts.take_apart(&part) => {}
             Err(error) => {
                 let (webhook, event) = (some[0].0.webhook, some[0].0.event);
-                tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is let go of");
+                tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is dropped here");
                 shared.queue().extended(some, &[], until);
             }
         }

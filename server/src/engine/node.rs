@@ -104,7 +104,7 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
         match buried {
             Err(error) if freeing && !error.is_unavailable() && !error.is_transient() => {
                 // A row that cannot be written must not keep silent processes registered: leases end by themselves.
-                tracing::error!(%error, "what silent processes held cannot be freed; it is once its leases end");
+                tracing::error!(%error, "leases of silent processes cannot be released; they end by themselves");
                 freeing = false;
             }
             buried => break buried?,

@@ -245,7 +245,7 @@ async fn heal(
             && !parts.take_apart(&part)
         {
             let webhook = some[0].1;
-            tracing::error!(%error, %webhook, "a success could not end what it ends; the next one may");
+            tracing::error!(%error, %webhook, "a success could not end a window or counter; the next one may");
         }
     }
     healed

@@ -357,12 +357,12 @@ impl Draft {
         }
         if hosts > 0 && addresses > 0 && hosts != addresses {
             return Err(format!(
-                "`host` has {hosts} entries and `hostaddr` {addresses}: as many, please"
+                "`host` has {hosts} entries and `hostaddr` {addresses}: both need the same number"
             ));
         }
         if ports > 1 && ports != most {
             return Err(format!(
-                "`port` has {ports} entries and there are {most} hosts: one, or as many"
+                "`port` has {ports} entries and there are {most} hosts: give one port, or one for each host"
             ));
         }
         self.tls.mode = self.tls.mode_of(self.mode)?;

@@ -337,7 +337,7 @@ impl Call<'_> {
             Ok(name) => name,
             Err(_) if tls.mode == Mode::VerifyFull => {
                 return Err(Failure::new(format!(
-                    "{host} is no name that a certificate could have, and sslmode=verify-full needs one"
+                    "{host} is not a name that a certificate can have, and sslmode=verify-full needs one"
                 )));
             }
             Err(_) => ServerName::from(at.ip()),

@@ -101,7 +101,7 @@ impl Aside {
         if self.results.is_empty() {
             self.again_at = None;
             self.pause = Pause::up_to(self.longest);
-            tracing::info!(results = before, "no result is aside any more");
+            tracing::info!(results = before, "no result is set aside any more");
         } else {
             self.wait(&shared.clock);
         }
@@ -147,7 +147,7 @@ impl Aside {
         };
         match extended.await {
             Ok(kept) => self.keep(shared, &kept),
-            Err(error) => tracing::debug!(%error, "leases of what is aside could not be extended"),
+            Err(error) => tracing::debug!(%error, "leases of results set aside could not be extended"),
         }
     }
 

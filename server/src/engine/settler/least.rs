@@ -7,7 +7,7 @@ use crate::model::attempt::Outcome;
 use crate::store::settle::Settlement;
 
 /// Takes the place of an error message that the database refuses.
-const UNSAID: &str = "What went wrong cannot be told: the database refused the words.";
+const UNSAID: &str = "The error message cannot be shown: the database refused it.";
 
 /// The settlement with less and less of its attempt. Empty if nothing can be left out.
 pub(super) fn of(settlement: &Settlement) -> Vec<Settlement> {
