@@ -14,13 +14,13 @@ use super::tls::{Mode, Tls};
 
 /// How long an attempt to connect may take, with all that belongs to it, unless the address says otherwise.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// The default of `keepalives_idle`: without a word for so long, a probe is sent.
+/// The default of `keepalives_idle`: a probe is sent after this long without bytes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// The default of `keepalives_interval`.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// The default of `keepalives_count`.
 const KEEPALIVE_COUNT: u32 = 3;
-/// The default of `tcp_user_timeout`: bytes that nobody has acknowledged for so long end the connection.
+/// The default of `tcp_user_timeout`: bytes that stay unacknowledged for this long end the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The least `tcp_user_timeout`, in milliseconds: a smaller number was probably meant in seconds.
 const LEAST_USER_TIMEOUT: u32 = 1000;

@@ -195,9 +195,9 @@ fn of_resolution(error: &ResolveError) -> Failure {
     }
 }
 
-/// Whether the machine, or this process, has as many files open as it may (EMFILE, ENFILE), or no memory (ENOMEM,
-/// ENOBUFS). That no local port or address fits (EADDRNOTAVAIL) is not among them: a machine without IPv6 says so of every
-/// receiver that has no other address.
+/// Whether this process or the machine may not open more files (EMFILE, ENFILE), or has no memory (ENOMEM, ENOBUFS). A lack
+/// of local ports or addresses (EADDRNOTAVAIL) does not count: a machine without IPv6 gives that error for every receiver
+/// that has no other address.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(

@@ -116,8 +116,8 @@ impl DnsResolver {
         let found = self.families.both(name, &self.clock, ask).await;
         found.map_err(|error| {
             if !self.sockets.suffice() {
-                // That nobody answered is all that the resolver says where it had no socket to ask with; or, where it
-                // could ask for the addresses of one family alone, that there are none.
+                // Without a socket to ask with, the resolver says only that nobody answered; or, if it could ask for the
+                // addresses of one family only, that there are none.
                 LookupError::NoMeans
             } else if is_answer(&error) {
                 LookupError::Answered(error.to_string())
