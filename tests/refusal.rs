@@ -1,4 +1,4 @@
-//! Postgres refuses one thing among many, for a reason that no server could foresee: it concerns nothing else.
+//! Postgres refuses one item among many, for a reason that no server could foresee: the others are not affected.
 
 use futures_util::future::join_all;
 use serde_json::json;

@@ -23,13 +23,13 @@ const DIRECTIVES: usize = 1_000;
 const VARIABLES: usize = 20_000;
 const BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Keys by which a JSON library marks what it means for itself: to whoever writes them they mean nothing.
+/// Keys that a JSON library uses internally. In what others write they have no special meaning.
 pub const INNER_KEYS: [&str; 2] = ["$serde_json::private::RawValue", "$serde_json::private::Number"];
 /// Brackets around each level of [`nested_key`]: within what a parser follows on one stack, and begun again in each.
 const BRACKETS: usize = 118;
 
-/// JSON in a string behind the first of [`INNER_KEYS`], in JSON in a string behind it, and so on. A parser that gives the key
-/// a meaning is at the end of its stack after about thirty levels, which are 16 KB.
+/// JSON in a string under the first of [`INNER_KEYS`], which is itself in JSON in such a string, and so on. A parser that gives
+/// the key a meaning overflows its stack after about thirty levels, which are 16 KB.
 pub fn nested_key(levels: usize) -> String {
     let key = INNER_KEYS[0];
     let quoted = |text: &str| text.replace('\\', "\\u005c").replace('"', "\\u0022");
@@ -90,16 +90,16 @@ impl Door {
         Self::Token,
     ];
 
-    /// Whether its value has a place in headers, which are never long.
+    /// Whether its value travels in the head of a request, whose size is limited.
     pub fn is_narrow(self) -> bool {
         matches!(self, Self::Url | Self::Token)
     }
 
-    /// Brings a value in as anybody could; answers what came back, in short.
+    /// Sends a value this way, as any caller could. Returns a short form of the response.
     ///
     /// # Errors
     ///
-    /// When what came back is no ordinary answer: nothing at all, or a fault of the server's own.
+    /// When there is no response, or the response is a fault of the server's own.
     pub async fn bring(self, value: &str, world: &World) -> anyhow::Result<String> {
         let user = world.company(1).user(7);
         let query = json!("{ viewer { userId } }");
@@ -181,7 +181,7 @@ fn subscribe(payload: &str) -> String {
     format!(r#"{{"type":"subscribe","id":"1","payload":{payload}}}"#)
 }
 
-/// Says one thing, and what it brings: the type of a message, or a close code for what a client did wrong.
+/// Sends one message. Returns the type of the response, or the code of a close that blames the client.
 async fn say(socket: &mut RawSocket, text: String) -> anyhow::Result<String> {
     // Its end may come before all of it was sent.
     let sent = socket.send_text(text).await;
@@ -195,7 +195,7 @@ async fn say(socket: &mut RawSocket, text: String) -> anyhow::Result<String> {
     }
 }
 
-/// A status that says that the server is well.
+/// The status of a response, unless it is a fault of the server's own.
 fn ordinary((status, text): (u16, String)) -> anyhow::Result<String> {
     ensure!(
         matches!(status, 200 | 400..=499) && !text.contains("INTERNAL"),

@@ -195,7 +195,7 @@ impl Client {
             .await
     }
 
-    /// Posts a request as it stands; answers its `data`.
+    /// Posts a request body unchanged. Returns its `data`.
     async fn ask(&self, request: String) -> Result<Value, Refusal> {
         let request = self
             .http

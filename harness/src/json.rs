@@ -1,8 +1,8 @@
 //! JSON that others wrote, read without giving any of its keys a meaning.
 //!
-//! Promises that every object is an object: `serde_json::Value` takes one key for its own and parses the string behind it,
-//! over and over, wherever some crate of the build asks for that feature. Digits beyond a float are lost, as they are there:
-//! what must arrive to the last digit is compared as text.
+//! Promises that every object is read as an object: `serde_json::Value` gives one key a meaning and parses the string under it,
+//! again and again, if any crate of the build turns on that feature. Digits beyond a float are lost, as they are with
+//! `serde_json::Value`: what must arrive to the last digit is compared as text.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! What Postgres refuses to store: a mark in a receiver's answer or in an event's data, and the triggers that see it.
+//! What Postgres refuses to store: a mark in a receiver's response or in an event's data, and the triggers that refuse it.
 //!
-//! Promises that what has the mark is refused with the SQLSTATE named behind it, and nothing else is. Stands for whatever
-//! a database may refuse that a server did not foresee.
+//! Promises that what has the mark is refused with the SQLSTATE that follows it, and nothing else is. Stands for anything
+//! that a database may refuse and a server did not foresee.
 
 use crate::dice::Dice;
 
@@ -9,7 +9,7 @@ use crate::dice::Dice;
 pub const MARK: &str = "tenterhook-refuse ";
 /// The body of an answer without the mark.
 pub const PLAIN: &str = "well";
-/// What is refused by: characters that the encoding lacks, a zero byte, a check.
+/// The SQLSTATEs: a character that the encoding lacks, a zero byte, a check constraint.
 pub const STATES: [&str; 3] = ["22021", "22P05", "23514"];
 /// One answer in this many has the mark.
 const ONE_IN: usize = 8;

@@ -39,7 +39,7 @@ const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long open HTTP connections may take to end after that.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 
-/// How a server is told to end, in one step or two. Clones are of the same server.
+/// Tells a server to end, in one step or two. Clones belong to the same server.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     leaving: CancellationToken,
@@ -47,7 +47,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on it says that it is not ready, and serves all the same: whoever shares out requests notices first.
+    /// From now on it says that it is not ready, and still serves: so a load balancer notices before the drain.
     pub fn leave(&self) {
         self.leaving.cancel();
     }

@@ -40,7 +40,7 @@ struct Arguments {
     command: Option<Command>,
 }
 
-/// Behind the help, which has no place for sixty settings.
+/// At the end of the help, which has no room for sixty settings.
 const MORE: &str = "Every setting is a flag too: `tenterhook settings` prints them all.";
 
 /// Where settings come from besides the environment.
@@ -144,7 +144,7 @@ fn with_log(loaded: Loaded) -> anyhow::Result<Settings> {
     Ok(loaded.settings)
 }
 
-/// What to say about variables that look like settings and are a Service's.
+/// What to say about variables that look like settings and are service links of Kubernetes.
 fn passed_over(loaded: &Loaded) -> Option<String> {
     let names = loaded.service_links.join(", ");
     let line = format!(

@@ -95,8 +95,8 @@ impl Clock {
         Instant::now()
     }
 
-    /// How long it is since a moment that does not change, by the time that this clock tells: simulated where time is,
-    /// otherwise monotonic, whatever [`Clock::follow`] corrects.
+    /// The time since a fixed moment in the past: simulated time in a simulation, otherwise monotonic time, which
+    /// [`Clock::follow`] does not correct.
     pub fn elapsed(&self) -> Duration {
         match &self.0 {
             Kind::System(clock) => clock.elapsed(),
@@ -200,9 +200,8 @@ impl Clock {
     /// [`Clock::monotonic`]. Where that is behind what [`Clock::now`] has already said, time holds until it is caught
     /// up, so feed it once before serving.
     ///
-    /// Answers by how much the database's clock is ahead of this machine's own, negative if it is behind: as much as the
-    /// time between question and answer leaves certain, so zero while that explains the difference. In a simulation
-    /// nothing is adopted and nothing compared: always zero.
+    /// Returns by how much the database's clock is at least ahead of this machine's own, negative if it is behind; zero if the
+    /// time between question and answer can explain the difference. In a simulation nothing is adopted or compared: zero.
     pub fn follow(&self, database_now: Timestamp, asked: Instant, answered: Instant) -> SignedDuration {
         match &self.0 {
             Kind::System(clock) => {
@@ -214,13 +213,13 @@ impl Clock {
     }
 }
 
-/// Real monotonic time, for what is below everybody who has a [`Clock`]: a connection to the database.
+/// Real monotonic time, for code below everything that has a [`Clock`]: connections to the database.
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
 /// Waits for `limit` of real time, whichever clock there is. The task is *not* idle meanwhile: for work that simulated time
-/// must wait for and the network may swallow, such as a statement.
+/// must wait for and that may get no answer, such as a statement.
 pub async fn lapse(limit: Duration) {
     tokio::time::sleep(limit).await;
 }
@@ -236,7 +235,7 @@ pub async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, 
         .map_err(|_| DeadlineElapsed)
 }
 
-/// Starts a task that moves bytes for others and that simulated time need not know of: who waits for them is busy.
+/// Starts a task that moves bytes for other tasks. Simulated time need not know of it: those tasks are busy meanwhile.
 pub fn spawn_io<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,

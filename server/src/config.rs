@@ -54,7 +54,7 @@ pub struct Settings {
     pub database_url: Option<SecretString>,
     /// Connections to the database that this process holds at most.
     pub database_connections: u16,
-    /// How long a statement may take in the database, and how long nothing may be heard of it.
+    /// How long a statement may take in the database. Two seconds later its connection is given up.
     pub database_timeout: Duration,
     /// The same for statements that rewrite tables.
     pub database_long_timeout: Duration,

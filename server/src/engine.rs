@@ -82,7 +82,7 @@ use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
 const COMMITTERS: usize = 3;
 /// Tasks that settle, each for its own webhooks.
 const SETTLERS: usize = 2;
-/// How much longer than one statement the end may take: what is left to settle, and the word to the others.
+/// How much longer than one statement the last steps of a stop may take: settling what is left, and signing off.
 const BEYOND_STATEMENT: Duration = Duration::from_secs(3);
 
 /// What an engine is made of.

@@ -85,7 +85,7 @@ pub enum StoreError {
     /// Another transaction took first what this one was about to take; run again, it sees that.
     #[error("another transaction was quicker")]
     Overtaken,
-    /// The database is not one that anything can be kept in.
+    /// The database cannot be used: its encoding, or it takes no writes.
     #[error(transparent)]
     Unusable(#[from] preconditions::Unusable),
     /// A migration could not be run, for another reason than a statement that Postgres refused.
@@ -184,9 +184,10 @@ pub struct Sessions {
 
 /// How long a statement of the daily upkeep may take in the database.
 const UPKEEP: Duration = Duration::from_secs(300);
-/// How much longer than a statement, or than connecting, a connection is waited for: so that it is known which took too long.
+/// How much longer than for a statement, or for connecting, a caller waits for a connection: so the error names what took too
+/// long.
 const CHECKOUT: Duration = Duration::from_secs(1);
-/// What a session of a pool for reads is told.
+/// The settings of a session for reads.
 const FOR_READS: &str = "set enable_sort = off; set jit = off";
 
 impl Store {
@@ -205,8 +206,8 @@ impl Store {
 
     /// A pool of at most `connections` on `url`; connects when first asked. Pools of one database share their `pulse`.
     ///
-    /// A checkout runs no query: a broken connection shows at its first statement. One that may have gone silent, because
-    /// another has since anything came through it, is replaced.
+    /// A checkout runs no query: a broken connection shows at its first statement. A connection that has received nothing since
+    /// another one stopped answering is replaced.
     ///
     /// # Errors
     ///
@@ -260,7 +261,7 @@ impl Store {
         }
     }
 
-    /// A connection beside the pool, for statements that may take minutes: partitions, and what is past its retention.
+    /// A connection outside the pool, for statements that may take minutes: partitions, and what is past its retention.
     pub async fn for_upkeep(&self) -> Result<Conn, StoreError> {
         let limits = Limits::of(UPKEEP);
         Ok(Conn::open(&self.address, limits, self.pulse.clone()).await?)

@@ -50,13 +50,13 @@ pub(super) const SETTINGS: [(&str, &str); 10] = [
 /// How long name servers must be silent for it to be the servers' own lack (D13): `TENTERHOOK_POLICY_DNS_SILENCE`.
 pub(super) const DNS_SILENCE: SignedDuration = SignedDuration::from_millis(800);
 
-/// Settings that are given where the binary takes them: silence of name servers counts from a little before the time-out
-/// on (D13), and a database that is silent is given up soon, for a round to be short.
+/// Settings for binaries that know them: name servers count as silent a little before the attempt's time-out (D13), and a
+/// connection to a silent database is given up soon, so that a round is short.
 const SETTINGS_IF_TAKEN: [(&str, &str); 2] = [
     ("TENTERHOOK_POLICY_DNS_SILENCE", "800ms"),
     ("TENTERHOOK_DATABASE_TIMEOUT", "4s"),
 ];
-/// A database that is nowhere: what is refused before it is looked for is a setting.
+/// A database that does not exist: a command that complains of a setting does so before it connects.
 const NOWHERE: &str = "host='127.0.0.1' port=1 user=nobody dbname=nowhere";
 
 /// The servers, and who may call them.

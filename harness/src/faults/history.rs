@@ -300,7 +300,7 @@ fn blamed(webhook: &Told) -> Vec<Breach> {
     }
     let mut found = Vec::new();
     if webhook.part.always_succeeds() {
-        // As many time-outs as that takes are no server that stood still for a moment.
+        // A server that stood still for a moment does not explain as many time-outs as a ban or a failure takes.
         found.extend(webhook.bans.iter().map(|start| Breach {
             what: Wrong::Blamed,
             part: Some(webhook.part),
@@ -348,7 +348,7 @@ fn log(webhook: &Told) -> Vec<Breach> {
             let body = attempt.response_body.as_deref().unwrap_or_default();
             let agrees = match refusal::of(event, attempt.number) {
                 Some(_) => !body.contains(MARK),
-                // Of a body that was not read to its end nothing is known.
+                // A body that was not read to its end cannot be compared.
                 None => body == PLAIN || attempt.http_status.is_none() || attempt.response_truncated,
             };
             if !agrees {

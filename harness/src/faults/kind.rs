@@ -54,8 +54,7 @@ impl Kind {
         Self::value_variants()
     }
 
-    /// Whether servers, Postgres and what lies between them are left alone, so that every call is answered as it
-    /// deserves.
+    /// Whether servers, Postgres and the connections between them are left alone, so that no call may fail because of it.
     pub fn spares_calls(self) -> bool {
         matches!(
             self,

@@ -1,8 +1,8 @@
 //! A name server that can be slow or silent, and the way to let one process ask it: a `resolv.conf` of its own.
 //!
-//! Promises that every name it is asked for leads to this machine, one of them by two addresses. The server under test asks through the machine's
-//! own resolver, as in production; what is replaced is the file that says whom to ask, in a mount namespace that only
-//! that process lives in.
+//! Promises that every name it is asked for leads to this machine, one of them by two addresses. The server under test
+//! reads its resolver's settings as in production; what is replaced is the file that says whom to ask, in a mount namespace
+//! of that process alone.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,8 +1,9 @@
 //! What stands between a server and its Postgres: a relay of bytes that can fail in the ways a network can.
 //!
 //! Promises that bytes come through in order and unchanged, or the connection ends; a fault comes between two reads, at
-//! the place its name says. Connections that have fallen silent neither carry bytes nor end. Does not understand the protocol: what one read brings is what one side wrote at once, which
-//! for a server is a statement and for Postgres its answer.
+//! the place its name says. Connections that have fallen silent neither carry bytes nor end. Does not understand the
+//! protocol: what one read brings is what one side wrote at once, which for a server is a statement and for Postgres its
+//! answer.
 
 use std::future::pending;
 use std::io;
@@ -75,7 +76,7 @@ struct Line {
     silence: watch::Receiver<Silence>,
 }
 
-/// What a line does with what was read from it.
+/// What happens to the bytes that were read from a line.
 enum Hearing {
     /// It goes through.
     Through,

@@ -31,7 +31,7 @@ const FIRST_MARKED: u64 = 5_000_000_000_000;
 const MARKED_LANES: u64 = 12;
 /// How long between two calls with such an event.
 const MARKED_EVERY: Duration = Duration::from_millis(5);
-/// How long one of them is waited for, while something else may fail too.
+/// How long to wait for the response to one of them, since something else may fail at the same time.
 const MARKED_LIMIT: Duration = Duration::from_secs(5);
 /// How often one call is tried: with the pauses and the time of each try, for minutes.
 const TRIES: usize = 1_200;

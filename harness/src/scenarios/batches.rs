@@ -1,4 +1,4 @@
-//! Calls that are stored together: what is bad about one concerns nobody else.
+//! Calls that are stored together: one that is refused does not affect the others.
 
 use futures_util::future::join_all;
 

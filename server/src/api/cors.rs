@@ -1,8 +1,8 @@
 //! Which pages of other origins may call the API from a browser, and with which headers.
 //!
-//! Promises that a page of an allowed origin can call with what its GraphQL client, error tracker and tracing add to
-//! a request by themselves: a browser sends nothing at all where one header is not allowed. Tokens are sent by the page
-//! itself, never by the browser, so no credentials are allowed, and no header here can be used against a user.
+//! Promises that a page of an allowed origin can call with the headers that its GraphQL client, error tracker and tracing add
+//! by themselves: a browser does not send a request at all if one of its headers is not allowed. Tokens are sent by the page
+//! and never by the browser, so credentials are not allowed, and no header here can be used against a user.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ pub(super) fn allow(routes: Router, settings: &ApiSettings) -> Router {
 
 fn headers(more: &[String]) -> AllowHeaders {
     if more.iter().any(|name| name == ALL) {
-        // Not a star: browsers take that to leave out `authorization`.
+        // Not `*`: for browsers that does not include `authorization`.
         return AllowHeaders::mirror_request();
     }
     let known = KNOWN_HEADERS.iter().copied().map(HeaderName::from_static);

@@ -1,8 +1,8 @@
-//! What a document asks of the schema itself: what that costs, and how deep the rest of the document goes.
+//! The cost of a document's fields under `__schema` and `__type`, and the depth of its other fields.
 //!
-//! The library counts a field under `__schema` once, however many types there are, and its limit on depth is the same
-//! for both. Promises to count a field under `__schema` and `__type` as often as the answer has it, deprecated or not,
-//! and to stop counting past a limit: a document that asks for too much costs no more than that. Nothing is executed.
+//! The library counts a field under `__schema` once, however many types there are, and has one limit on depth for both.
+//! Promises to count a field under `__schema` and `__type` as often as the response has it, deprecated or not, and to stop
+//! counting past a limit, so that a document that asks for too much costs little to refuse. Nothing is executed.
 
 use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet};
 use async_graphql::registry::{MetaDirective, MetaField, MetaInputValue, MetaType, MetaTypeName, Registry};
@@ -115,7 +115,7 @@ impl<'a> Measure<'a> {
         fields
     }
 
-    /// A circle of fragments, and what is nested as deep, is refused for it later.
+    /// Stops at [`MAX_NESTING`]: a cycle of fragments, or a deeper selection, is refused later.
     fn collect(&self, set: &'a SelectionSet, depth: usize, fields: &mut Vec<&'a Field>) {
         if depth > MAX_NESTING {
             return;

@@ -7,8 +7,8 @@ use crate::store::removal::{self, Leaving, Pace};
 /// Removes all webhooks and installations of whoever leaves, and answers how many webhooks this call removed once every
 /// process knows.
 ///
-/// An app or user must be marked removed before. What a call that was cut off has left, the next one removes. A webhook that
-/// the database refuses to remove keeps no other: the call fails when all others are removed.
+/// An app or user must be marked removed before. If a call is cut off, the next one removes the rest. A webhook that the
+/// database refuses to remove does not stop the others: the call fails once all others are removed.
 pub async fn remove_all(services: &Services, leaving: &Leaving) -> Result<i32> {
     let mut count = 0;
     let mut mark = None;

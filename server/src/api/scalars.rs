@@ -5,10 +5,10 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use crate::policy::limits;
 
-/// What is wrong with a value that is no [`DateTime`]; finishes a sentence that begins with its place.
+/// What is wrong with a value that is not a [`DateTime`], to finish a sentence that begins with its place.
 const NO_MOMENT: &str =
     "must be an ISO 8601 date and time with an offset, from 0001-01-01T00:00:00Z to 9999-12-30T22:00:00.999Z";
-/// What is wrong with a value that is no [`Duration`].
+/// What is wrong with a value that is not a [`Duration`].
 const NO_DURATION: &str = "must be an ISO 8601 duration of weeks, days and time";
 
 /// A moment of the years 1 to 9999, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other
@@ -100,11 +100,11 @@ impl ScalarType for Json {
     }
 }
 
-/// What is wrong with a text that is to be one of the scalars here, to finish a sentence that begins with its place;
-/// `None` if nothing is, or if the scalar is not one whose texts are judged here.
+/// What is wrong with a text as a value of this scalar, to finish a sentence that begins with the value's place. `None` if
+/// nothing is, or if the scalar is neither `DateTime` nor `Duration`.
 ///
-/// For validation, which knows the place: a resolver that parses a whole argument cannot say which of a thousand events
-/// has the wrong moment.
+/// For validation, which knows the place: a resolver that parses a whole argument cannot say which of a thousand events has
+/// the wrong moment.
 pub fn unfit(scalar: &str, text: &str) -> Option<&'static str> {
     match scalar {
         "DateTime" => moment(text).is_none().then_some(NO_MOMENT),

@@ -1,7 +1,7 @@
 //! GraphQL over WebSocket: `graphql-transport-ws` at `GET /graphql/ws`, and no other protocol.
 //!
 //! Promises the close code of every situation that the protocol names, what a socket has begun to do before it reads
-//! its next message, and that a socket past a cap is told so. The code arrives: see [`wire`].
+//! its next message, and that a socket past a cap is told so. How the code reaches the caller: see [`wire`].
 //!
 //! | situation | answer |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! The connections that subscriptions go over: how many there may be, and their end when the server stops.
 //!
 //! Promises that a connection past a cap is told so at once, that a place is free again as soon as its connection is
-//! gone, and that a server which stops waits until every WebSocket has been sent its close frame, but for none longer
-//! than [`LEAVE_WITHIN`].
+//! gone, and that a server which stops waits until every WebSocket has been sent its close frame, but not for longer than
+//! twice [`LEAVE_WITHIN`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

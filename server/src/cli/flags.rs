@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use crate::config::Settings;
 use crate::config::table::{Entry, TABLE};
 
-/// What people choose by hand, with what the help says: less than the table does.
+/// The settings that people choose by hand, with a shorter description than in the table.
 const USUAL: [(&str, &str); 4] = [
     ("listen", "Where the API listens"),
     ("data_dir", "Where `dev` keeps its database and keys"),

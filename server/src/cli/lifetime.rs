@@ -19,8 +19,8 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(doing)
 }
 
-/// Runs the server until SIGINT or SIGTERM, which drain it: at once, or after `drain_delay`, in which it serves on and
-/// says that it is not ready. One more ends the delay, and one in the drain ends the process at once.
+/// Runs the server until SIGINT or SIGTERM, which drain it: at once, or after `drain_delay`, in which it goes on serving and
+/// says that it is not ready. A second signal ends the delay, and one during the drain ends the process at once.
 pub(super) async fn run(
     settings: Settings,
     listener: TcpListener,

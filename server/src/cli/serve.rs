@@ -40,7 +40,7 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListene
     Ok((settings, listener, clock))
 }
 
-/// Whether anything can be kept there.
+/// Whether the server can keep its data there.
 async fn usable(url: &str) -> Result<(), StoreError> {
     let store = Store::new(url, 1)?;
     preconditions::check(&mut *store.conn().await?).await

@@ -34,8 +34,8 @@ use self::task::{Tracked, Waiting};
 use super::{DeadlineElapsed, RequestInFlight, whole_micros};
 
 const WATCHDOG: Duration = Duration::from_secs(30);
-/// The last moment that simulated time can be moved to, 9999-01-01: partitions of the days after it, and whatever the
-/// policy's longest durations make of it, can still be represented.
+/// The last moment that simulated time can be moved to, 9999-01-01: the partitions of the days after it, and the policy's
+/// longest durations added to it, can still be represented.
 pub const LAST_SIMULATED: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
 /// The handle on simulated time. Clones move the same time.

@@ -127,7 +127,7 @@ impl SystemClock {
     }
 }
 
-/// By how much a time that was read between `asked` and `answered` is for certain ahead of the machine's clock.
+/// By how much a time that was read between `asked` and `answered` is at least ahead of the machine's clock.
 pub(super) fn ahead_of_machine(read: Timestamp, asked: Instant, answered: Instant) -> SignedDuration {
     let (now, instant) = (Timestamp::now(), Instant::now());
     let machine_at = |at: Instant| {

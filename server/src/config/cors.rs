@@ -8,12 +8,12 @@ pub const ALL: &str = "*";
 const LONGEST_LABEL: usize = 63;
 const LONGEST_NAME: usize = 253;
 
-/// Checks origins: each a scheme, a host and perhaps a port, to the letter as a browser sends it. One that is written
-/// in another way would never match, and nobody would be told.
+/// Checks origins: each a scheme, a host and perhaps a port, exactly as a browser sends it. One that is written in another
+/// way would never match, without any error.
 ///
 /// # Errors
 ///
-/// Finishes the sentence "the value …"; says why, and how the origin is written where that can be known.
+/// Finishes the sentence "the value …": why, and how to write the origin if that can be known.
 pub(super) fn origins(origins: &[String]) -> Result<(), String> {
     let fault = |origin: &String| match origin.as_str() {
         ALL => None,

@@ -1,4 +1,4 @@
-//! Files that an operator wrote. Some editors put a byte order mark before UTF-8: it is no part of what they say.
+//! Files that an operator wrote. Some editors put a byte order mark before UTF-8 text: it is not part of the content.
 
 use std::path::Path;
 use std::{fs, io};

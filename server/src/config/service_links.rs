@@ -1,7 +1,7 @@
 //! Variables that Kubernetes puts into every pod for each Service of the namespace. A Service named `tenterhook` or
 //! `tenterhook-api` gives some with the prefix of our settings, so these must not keep the server from starting.
 //!
-//! The names are those of the kubelet (`pkg/kubelet/envvars`), which are Docker's of old:
+//! The kubelet (`pkg/kubelet/envvars`) takes the names from Docker's container links:
 //!
 //! ```text
 //! TENTERHOOK_SERVICE_HOST=10.96.0.5            TENTERHOOK_PORT_8080_TCP=tcp://10.96.0.5:8080

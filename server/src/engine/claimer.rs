@@ -2,8 +2,8 @@
 //!
 //! What comes due for a webhook that may get nothing is ended in bulk, without being taken (B4, W8, W13).
 //!
-//! Promises that a webhook, a delivery or an event which the database cannot read or write holds up no other: a claim that
-//! is refused is [taken apart](super::parts), down to the delivery, and what cannot be taken is looked at again after
+//! Promises that a webhook, a delivery or an event which the database cannot read or write delays no other: a claim that is
+//! refused is [divided](super::parts), down to single deliveries, and what cannot be taken is tried again after
 //! [`UNUSABLE_WAIT`].
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ const UNSENT: i64 = 1_000;
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
 /// The next search waits at least this many times as long as the last one took, so that it stays under 2 %.
 const SEARCH_SHARE: u32 = 50;
-/// How long a webhook waits whose rows were in the middle of another transaction.
+/// How long a webhook waits whose rows another transaction was changing.
 const CROSSED_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// How long to wait after an error of the database.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -135,7 +135,7 @@ async fn look_at(
                 Ok(()) => {}
                 Err(error) if error.is_unavailable() => return Err(error),
                 Err(error) => {
-                    tracing::error!(%error, %webhook, "what a webhook is owed cannot be ended; it is tried again");
+                    tracing::error!(%error, %webhook, "a webhook's open deliveries cannot be ended; it is tried again");
                     stuck.insert(*webhook, wait_after(&error, now));
                 }
             },
@@ -255,7 +255,7 @@ async fn claim_around(
     Ok(stuck)
 }
 
-/// Until when a webhook waits that the database has refused so.
+/// Until when a webhook waits after this error.
 fn wait_after(error: &StoreError, now: Timestamp) -> Timestamp {
     let wait = if error.is_transient() {
         CROSSED_WAIT

@@ -2,11 +2,11 @@
 //!
 //! A group is whatever waits at the [`Door`] when a committer is free, so nobody waits for a timer. Promises that a
 //! call is answered only after its commit, and that all of a call is stored or nothing. A group that the database refuses
-//! is [taken apart](super::parts) until the call that is to blame stands alone: it is answered with the error, and all
-//! others as if it had not been there.
+//! is [divided](super::parts) until the refused call is alone: it is answered with the error, and all others as if it had
+//! not been there.
 //!
-//! Does not take a group apart that fails because the database is away: after a connection that broke nobody knows whether
-//! it was committed. All of its calls are told so.
+//! Does not divide a group that fails because the database is away: after a connection that broke it is not known whether
+//! the group was committed. All of its calls get that error.
 
 mod group;
 
@@ -45,12 +45,12 @@ const BREATH: Duration = Duration::from_millis(2);
 pub(super) async fn run(shared: Arc<Shared>, door: Arc<Door>, ids: Arc<std::sync::Mutex<EventIds>>) {
     while let Some(mut group) = shared.clock.park(door.next()).await {
         let portion = group.is_apart().then_some(PORTION);
-        // The group itself lasts until all of it is stored: its companies are at work as long.
+        // The group is kept until all of it is stored: until then its companies count as at work.
         store_each(&shared, mem::take(&mut group.calls), portion, &ids).await;
     }
 }
 
-/// Stores the calls together, or where the database refuses that, apart; and answers each.
+/// Stores the calls together, or in parts where the database refuses that, and answers each.
 async fn store_each(
     shared: &Arc<Shared>,
     calls: Vec<Call>,
@@ -106,7 +106,7 @@ async fn store(
     calls: &[Vec<Candidate<'_>>],
     portion: Option<usize>,
 ) -> Result<Vec<Published>, StoreError> {
-    // As late as it can be: the leases count from it, and what was taken apart has taken its time.
+    // As late as possible: the leases count from it, and dividing a group takes time.
     let now = shared.clock.now();
     let group = Group::of(calls.iter().flatten());
     let mut tries = 0;

@@ -1,28 +1,28 @@
-//! Whether the database's clock and this machine's tell the same time, and who is told when they do not.
+//! Whether the database's clock and this machine's tell the same time, and the warning when they do not.
 //!
-//! The server follows the database's clock, so that all processes agree; what goes on the wire is the database's time, also
-//! when that is wrong. Receivers compare it with their own: most refuse a signature that is five minutes off. Nothing
-//! stops here by itself: which of the two clocks is wrong cannot be told from a difference, and a server that took itself
-//! out of service would take the API down while the same signatures went out.
+//! The server follows the database's clock, so that all processes agree; requests are signed with the database's time, even
+//! when that is wrong. Receivers compare it with their own: most refuse a signature that is five minutes off. A difference
+//! stops nothing here: it does not tell which of the two clocks is wrong, and a server that took itself out of service would
+//! take the API down while requests with the same signatures went out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
-/// How far the two may be apart without a word. A tenth of what verifiers of signatures tolerate.
+/// How far apart the two may be before a warning: a tenth of what verifiers of signatures usually tolerate.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
-/// How often it is said while it lasts.
+/// How often the warning is repeated while the difference lasts.
 const REPEAT_EVERY: Duration = Duration::from_secs(60);
 
-/// What was seen last, and what was said of it.
+/// The difference that was seen last, and when it was logged.
 #[derive(Debug, Default)]
 pub(super) struct DatabaseClock(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
     ahead: SignedDuration,
-    /// When it was said last, while it lasts.
+    /// When the warning was logged last; none while the difference is tolerated.
     warned: Option<Instant>,
 }
 
@@ -52,8 +52,8 @@ impl Seen {
 }
 
 impl DatabaseClock {
-    /// Notes by how much the database's clock was seen to be ahead at `now`, and logs it when it begins to be too much, each
-    /// minute while it lasts, and when it is over.
+    /// Notes by how much the database's clock was ahead at `now`. Logs when that begins to be too much, every minute while it
+    /// lasts, and when it is over.
     pub(super) fn note(&self, ahead: SignedDuration, now: Instant) {
         let say = self.seen(|seen| seen.note(ahead, now));
         let ahead_seconds = ahead.as_secs_f64();
@@ -76,13 +76,13 @@ impl DatabaseClock {
         self.seen(|seen| seen.ahead)
     }
 
-    /// Every change under the lock is a whole one, so a panic elsewhere leaves nothing half done.
+    /// A panic while the lock is held leaves nothing half done: each change is one assignment.
     fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Whether two clocks are further apart than goes without a word.
+/// Whether two clocks are further apart than [`TOLERANCE`].
 pub fn is_apart(ahead: SignedDuration) -> bool {
     ahead.abs() > TOLERANCE
 }

@@ -116,8 +116,8 @@ impl Gauges {
         Ok(self.0.metrics.page(&reading).unwrap_or_default())
     }
 
-    /// By how much the database's clock is ahead of this machine's, negative if it is behind; `None` while that is within
-    /// what goes without a word.
+    /// By how much the database's clock is ahead of this machine's, negative if it is behind; `None` while that is within the
+    /// tolerance.
     pub fn clocks_apart(&self) -> Option<SignedDuration> {
         Some(self.0.database_clock.ahead()).filter(|ahead| database_clock::is_apart(*ahead))
     }

@@ -1,7 +1,7 @@
 //! Housekeeping: partitions ahead, history past its retention, and tables that would grow.
 //!
-//! Promises that a step which fails keeps no other from being done, and that one partition which cannot be dropped keeps
-//! no other: all are tried, and what failed is tried again with a growing pause.
+//! Promises that a step which fails does not keep the others from being done, nor a partition that cannot be dropped the
+//! other partitions: all are tried, and what failed is tried again with a growing pause.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,5 @@
-//! Keeps what waits here ours: a lease is extended at half of its life, in one statement for all that need it. One that the
-//! database refuses to extend is let go of: whoever comes first when it ends takes the delivery.
+//! Extends the leases of what waits here at half of their life, in one statement for all that need it. If the database
+//! refuses to extend one, the delivery is dropped here: the first process that claims it after the lease's end takes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ async fn extend(shared: &Shared) -> Result<(), StoreError> {
             Err(_) if parts.take_apart(&part) => {}
             Err(error) => {
                 let (webhook, event) = (some[0].0.webhook, some[0].0.event);
-                tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is let go of");
+                tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is dropped here");
                 shared.queue().extended(some, &[], until);
             }
         }

@@ -155,12 +155,12 @@ impl Hub {
     }
 }
 
-/// Tells of these webhooks, which the feed names and the registry has just read, and of their new notices. What cannot be
-/// read is told to be missed.
+/// Announces these webhooks, which the feed names and the registry has just read, and their new notices. For notices that
+/// cannot be read, subscribers are told that they missed something.
 ///
 /// # Errors
 ///
-/// Only if the database is away: the feed must go on whatever one of its webhooks holds.
+/// Only if the database is away: no webhook's content may stop the feed.
 pub(super) async fn tell(shared: &Shared, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
     let hub = &shared.live;
     let now = shared.clock.now();

@@ -100,7 +100,7 @@ impl Metrics {
         self.attempt_seconds.observe(took.as_secs_f64());
     }
 
-    /// An attempt that was none, since something was lacking here (D13).
+    /// A request that could not be made because this machine lacked something: no attempt (D13).
     pub(super) fn postponed(&self, lack: Lack) {
         let lack = PostponedFor(lack);
         self.attempts_postponed

@@ -103,8 +103,8 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
             .await;
         match buried {
             Err(error) if freeing && !error.is_unavailable() && !error.is_transient() => {
-                // One row that cannot be written must not keep the dead among the living: leases end by themselves.
-                tracing::error!(%error, "what silent processes held cannot be freed; it is once its leases end");
+                // A row that cannot be written must not keep silent processes registered: leases end by themselves.
+                tracing::error!(%error, "leases of silent processes cannot be released; they end by themselves");
                 freeing = false;
             }
             buried => break buried?,

@@ -3,9 +3,9 @@
 //!
 //! Promises that every notice written while an endpoint is set is attempted until it answers 2xx or the notice is given
 //! up ([`notice::KEEP_TRYING`]), whatever dies meanwhile; and of one webhook one at a time, in the order of writing. No
-//! connection is held while the endpoint thinks. A notice that cannot be read fails as if the endpoint had not taken it, and
-//! one whose end cannot be written comes again when its lease ends: neither holds up those of other webhooks. Does not promise that a notice comes once: after a crash the same one
-//! comes again, with the same id.
+//! database connection is held while the endpoint works. A notice that cannot be read counts as a failed attempt, and one
+//! whose result cannot be written is sent again when its lease ends: neither delays those of other webhooks. Does not promise
+//! that a notice comes once: after a crash the same one comes again, with the same id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +114,7 @@ async fn round(shared: &Arc<Shared>, endpoint: &Arc<NoticeEndpoint>) -> Result<R
     Ok(Round::More)
 }
 
-/// What becomes of a notice that cannot be read.
+/// Counts a notice that cannot be read as a failed attempt: when it is tried again, or given up.
 fn unreadable(shared: &Shared, head: &Head, error: &StoreError) -> Settlement {
     let number = head.attempts.saturating_add(1);
     let again_at = notice::next_attempt(number, head.at, shared.clock.now());
@@ -184,8 +184,8 @@ async fn deliver(
     (settlement, error)
 }
 
-/// Tries for as long as the database is away: the endpoint must not be told again what it has taken. What the database
-/// refuses of the batch is left to its lease's end.
+/// Tries for as long as the database is away, so that the endpoint does not get again what it has taken. What the database
+/// refuses of the batch stays as it is until its lease ends.
 async fn settle(shared: &Shared, batch: &[Settlement]) {
     let mut patience = Patience::with("notices");
     let mut parts = Parts::of(batch.len());

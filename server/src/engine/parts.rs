@@ -1,8 +1,8 @@
-//! The parts of a batch that is taken apart because the database refuses it.
+//! The parts of a batch that is divided because the database refuses it.
 //!
-//! Promises that the parts come in the batch's order and together are the whole batch, each item once. Halves are taken
-//! rather than items one by one: with one bad item among `n` that is about `2 log n` transactions instead of `n`, and
-//! where all are bad fewer than `2 n`.
+//! Promises that the parts come in the batch's order and together are the whole batch, each item once. A refused part is
+//! halved: with one bad item among `n` that is about `2 log n` transactions instead of `n`, and fewer than `2 n` if all are
+//! bad.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ impl Parts {
         Self(whole.collect())
     }
 
-    /// Puts both halves of a part in its place; `false`, and nothing is to be tried again, if it is one item alone.
+    /// Replaces a part by its halves. Returns `false`, and leaves nothing to try again, if it is a single item.
     pub fn take_apart(&mut self, part: &Range<usize>) -> bool {
         if part.len() < 2 {
             return false;

@@ -1,7 +1,7 @@
-//! How a task waits for a database that does not take what it has to write.
+//! How a task retries what the database does not take: whether, how often, and with which pauses.
 //!
-//! Promises that a pause grows from [`FIRST`] to a bound, so that neither the database nor the log is flooded for as long
-//! as the trouble lasts. Waits in the middle of work: simulated time does not move meanwhile.
+//! Promises that a pause grows from [`FIRST`] to a bound, so that neither the database nor the log is flooded while the
+//! trouble lasts. [`Patience`] waits in the middle of work: simulated time does not move meanwhile.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::store::StoreError;
 
 /// The first pause.
 const FIRST: Duration = Duration::from_millis(200);
-/// The longest pause while the database is away: how long it may be back before that is noticed.
+/// The longest pause while the database is away: at most this long after its return the work goes on.
 const AWAY: Duration = Duration::from_secs(2);
-/// How often a transaction is run that meets a deadlock: one that comes back this often is no accident.
+/// How often a transaction is run that meets a deadlock. One that meets it this often would meet it again.
 pub(super) const TRIES: usize = 5;
 
 /// A pause that doubles up to a bound.
@@ -44,7 +44,7 @@ impl Pause {
     }
 }
 
-/// Of one piece of work.
+/// How often one piece of work was tried.
 #[derive(Debug)]
 pub(super) struct Patience {
     what: &'static str,
@@ -53,7 +53,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// With `what`, as the log names it.
+    /// For work that the log calls `what`.
     pub fn with(what: &'static str) -> Self {
         Self {
             what,
@@ -66,7 +66,7 @@ impl Patience {
     /// [`TRIES`] times after a deadlock. Otherwise it is the work that is refused.
     pub async fn allows(&mut self, clock: &Clock, error: &StoreError) -> bool {
         if error.is_unavailable() {
-            // Said while the pause grows, not for as long as the database is away.
+            // Logged while the pause grows, and not for as long as the database is away.
             if !self.away.is_longest() {
                 tracing::error!(%error, what = self.what, "cannot be written; trying again");
             }
@@ -76,7 +76,7 @@ impl Patience {
         self.is_crossed(error)
     }
 
-    /// Whether the same work is to be tried again at once: it met another's transaction, and not too often yet.
+    /// Whether the same work is to be tried again at once: it conflicted with another transaction, and not too often yet.
     pub fn is_crossed(&mut self, error: &StoreError) -> bool {
         let again = error.is_transient() && self.tries < TRIES;
         self.tries += 1;

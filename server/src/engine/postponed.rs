@@ -1,8 +1,7 @@
-//! Deliveries that were put back because this machine lacked something (D13): which were so before, what is counted and
-//! what is logged.
+//! Deliveries that were put back because this machine lacked something (D13): which of them repeatedly, and what is logged.
 //!
 //! Promises bounded memory and few lines in the log, however many deliveries wait. What other processes put back is not
-//! known here: a delivery that comes from one of them waits the shorter time once more.
+//! known here: a delivery that one of them has put back waits the shorter time again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,11 +12,11 @@ use jiff::Timestamp;
 use crate::model::ids::DeliveryKey;
 use crate::policy::postponement::{Lack, put_back};
 
-/// Deliveries that are remembered. One that finds no place is taken for one that was put back before.
+/// Deliveries that are remembered. If there is no room for another one, it counts as put back before.
 const REMEMBERED: usize = 100_000;
 /// How long, in real time, a delivery that was put back is remembered: longer than until its next attempt has ended.
 const REMEMBERED_FOR: Duration = Duration::from_secs(120);
-/// How long, in real time, the log keeps silent after it was told.
+/// How long, in real time, the log says nothing more after a line.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// What was put back by this process.

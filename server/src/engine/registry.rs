@@ -1,7 +1,7 @@
 //! What this process knows of each webhook: settings, opened secrets and health, in memory.
 //!
-//! Promises that a webhook whose row cannot be read is known as such and costs no other its reading: it is neither gone,
-//! for then what it is owed would be cancelled, nor what it was when it could be read.
+//! Promises that a webhook whose row cannot be read is known as unreadable and does not keep others from being read. It does
+//! not count as removed, which would cancel its deliveries, nor is what was read of it earlier used any longer.
 //! Promises that what was read later never gives way to what was read earlier: reading and remembering happen
 //! under one lock. Does not promise to be current by itself: the changes feed refreshes it, and a process whose
 //! feed is old starts nothing (see [`super::feed`]).
@@ -218,7 +218,7 @@ impl Registry {
         }
         let mut known = self.known();
         for (webhook, error) in &unreadable {
-            // Each claim and attempt reads it again: it is named once.
+            // Each claim and attempt reads it again, but it is logged once.
             if !matches!(known.get(webhook), Some(None)) {
                 tracing::error!(%error, %webhook, "a webhook cannot be read; nothing is sent to it");
             }

@@ -5,10 +5,10 @@
 //! [`crate::policy::health`] judge the results in the order their attempts ended; one of successes locks only the rows
 //! whose window it ends, and where none is known to be open it is one statement and no more.
 //!
-//! Promises that each recorded attempt is judged once, in the transaction that records it. That a batch which the database
-//! refuses is [taken apart](super::parts) until the result that is to blame stands alone, which is recorded with less
-//! ([`least`]) or set [aside](aside) alone. Does not promise that a result is recorded at all: one whose lease was lost is
-//! dropped, since somebody else holds the delivery.
+//! Promises that each recorded attempt is judged once, in the transaction that records it; and that a batch which the
+//! database refuses is [divided](super::parts) until the refused result is alone, which is then recorded with less of its
+//! response ([`least`]) or set [aside](aside). Does not promise that a result is recorded at all: one whose lease was lost
+//! is dropped, since another process holds the delivery.
 
 mod aside;
 mod least;
@@ -93,7 +93,7 @@ fn done(shared: &Arc<Shared>, attempts: impl Iterator<Item = Started>) {
 /// A result that cannot be recorded, by its place in the batch, and what the database said of it.
 type Refused = (usize, StoreError);
 
-/// Settles the results together, or where the database refuses that, apart; answers those that it refuses alone.
+/// Settles the results together, or in parts where the database refuses that; returns those that it refuses alone.
 async fn settle_each(shared: &Arc<Shared>, batch: &[Settlement]) -> Vec<Refused> {
     let (mut refused, mut lessened) = (Vec::new(), Vec::new());
     let mut parts = Parts::of(batch.len());
@@ -123,7 +123,7 @@ async fn settle_each(shared: &Arc<Shared>, batch: &[Settlement]) -> Vec<Refused>
     refused
 }
 
-/// Records one result with less and less of what its receiver answered; answers whether it is recorded.
+/// Records one result with less and less of its receiver's response. Returns whether it is recorded.
 async fn record_less(shared: &Arc<Shared>, settlement: &Settlement) -> std::result::Result<bool, StoreError> {
     let mut refused = Ok(false);
     for less in least::of(settlement) {
@@ -162,7 +162,7 @@ struct Recorded {
     moved: Moved,
     /// Webhooks whose window or counter its successes may end.
     to_recover: Vec<(Lane, WebhookId)>,
-    /// Webhooks that may have a window open which a success has ended that was recorded at the same moment.
+    /// Webhooks that may have an open window although a success recorded at the same moment has ended it.
     to_reconcile: Vec<(Lane, WebhookId)>,
 }
 
@@ -176,7 +176,7 @@ async fn write(shared: &Arc<Shared>, batch: &[Settlement]) -> std::result::Resul
     }
 }
 
-/// Does what follows from a batch that is recorded. Nothing of it may lead to its being recorded again.
+/// Does what follows from a batch that is recorded. No error here may lead to the batch being recorded again.
 async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded) {
     note(shared, batch.len(), recorded.won.len());
     shared.tallied.fetch_add(1, Ordering::Relaxed);
@@ -211,8 +211,9 @@ async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded) 
     }));
 }
 
-/// Ends what these successes end, or those that history knows of, of all the webhooks together or, where one of them
-/// refuses that, apart. One that refuses it alone keeps its window: the sweeper looks into history before it removes it.
+/// Ends the windows and counters that these successes end, or without `results` those that the attempt log shows: for all
+/// the webhooks together, or in parts where the database refuses that. A webhook that it refuses alone keeps its window; the
+/// sweeper reads the attempt log before it removes the webhook.
 async fn heal(
     shared: &Shared,
     webhooks: &[(Lane, WebhookId)],
@@ -244,7 +245,7 @@ async fn heal(
             && !parts.take_apart(&part)
         {
             let webhook = some[0].1;
-            tracing::error!(%error, %webhook, "a success could not end what it ends; the next one may");
+            tracing::error!(%error, %webhook, "a success could not end a window or counter; the next one may");
         }
     }
     healed

@@ -4,9 +4,8 @@
 //! attempts that ended before the boundary are settled, here and in every other live process, and looks into history
 //! for a success the row does not know of before it removes anything.
 //!
-//! Promises that a webhook whose transition the database refuses holds up no other: the batch is [taken
-//! apart](super::parts), and that webhook is looked at again with a growing pause. Its row says what it is meanwhile (T3);
-//! its notice comes late.
+//! Promises that a webhook whose transition the database refuses delays no other: the batch is [divided](super::parts), and
+//! that webhook is tried again with a growing pause. Readers see its right state meanwhile (T3); its notice comes late.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,7 +89,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn round(shared: &Arc<Shared>, stuck: &mut Stuck) -> Result<Round, StoreError> {
     let now = shared.clock.now();
     let mut conn = shared.store.conn().await?;
-    // What is stuck comes first, for it is due longest, and takes no other's place.
+    // What is stuck has been due longest, so it comes first: more rows are asked for, so that it takes no other's place.
     let most = BATCH.saturating_add(i64::try_from(stuck.len()).unwrap_or(i64::MAX));
     let mut due = health::due(&mut conn, now, most).await?;
     stuck.retain(|webhook, _| due.iter().any(|(_, id, _)| id == webhook));

@@ -85,7 +85,7 @@ pub struct TransportSettings {
     pub extra_ca_pem: Option<Vec<u8>>,
     /// The `user-agent` of every request.
     pub user_agent: String,
-    /// When silent name servers are our own lack (D13).
+    /// When name servers that do not answer make an attempt none (D13).
     pub patience: Patience,
 }
 
@@ -148,9 +148,9 @@ pub struct Sent {
     pub started_at: Timestamp,
     /// When its result was known: headers, error or time-out. Reading the body may have taken longer.
     pub ended_at: Timestamp,
-    /// Microseconds from start to result: real ones, unless simulated time has moved in between.
+    /// Microseconds from start to result: of real time, or of simulated time if that has moved in between.
     pub duration_us: i32,
-    /// What this machine lacked, so that no request was made: no attempt, and no fault of the receiver's (D13).
+    /// What this machine lacked, so that no request was made. Then it is not an attempt (D13).
     pub lack: Option<Lack>,
 }
 

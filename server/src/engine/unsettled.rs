@@ -4,7 +4,7 @@
 //! have ended before the boundary must be settled first (T3). An attempt counts from its start, since how it ends
 //! is known only later.
 //!
-//! One whose result the database refuses is set aside: it still takes a place, so that memory is bounded, but does not hold
+//! An attempt whose result the database refuses is set aside: it still counts, so that memory is bounded, but it does not hold
 //! back `settled_through`, which would stop the sweepers of all processes.
 
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ impl Unsettled {
         self.settled.notify_waiters();
     }
 
-    /// This many of those that were set aside are settled, or will never be.
+    /// This many of those that were set aside are settled, or never will be.
     pub fn bring_back(&self, attempts: usize) {
         let mut all = self.lock();
         all.aside = all.aside.saturating_sub(attempts);

@@ -1,7 +1,7 @@
-//! What fails for a lack on our side is no attempt (D13): when that is so, and when it is tried again.
+//! When a request that this server could not make is not an attempt (D13), and when it is tried again.
 //!
-//! Promises to decide by what a process knows of its lookups alone. Does not know why no name server answers: that may
-//! be the network, the name servers, or who configured them. Times are those of
+//! Promises to decide only by what a process knows of its own lookups. Does not know why no name server answers: the network,
+//! the name servers or their configuration may be at fault. Times are those of
 //! [`Clock::elapsed`](crate::clock::Clock::elapsed), which no correction moves.
 
 use std::time::Duration;
@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use super::after;
 use crate::config::policy::PolicySettings;
 
-/// How long a delivery waits that is put back for the first time, and each time after.
+/// How long a delivery waits that is put back for the first time; [`NEXT_WAIT`] each time after.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const NEXT_WAIT: Duration = Duration::from_secs(30);
-/// After so long without a question nobody knows whether the silence before went on. Longer than a delivery that was put
-/// back waits for its next attempt to end.
+/// After this long without a question it is not known whether a silence went on, so a new one begins. Longer than from putting
+/// a delivery back to the end of its next attempt.
 const SILENCE_FORGOTTEN: Duration = Duration::from_secs(120);
 
 /// What a process or its machine lacked, so that a receiver was not called.
@@ -32,10 +32,10 @@ pub fn put_back(ended_at: Timestamp, again: bool) -> Timestamp {
     after(ended_at, if again { NEXT_WAIT } else { FIRST_WAIT })
 }
 
-/// When silent name servers are our lack.
+/// When name servers that do not answer make an attempt none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// How long before the end of an attempt none must have answered.
+    /// How long before the end of an attempt no name server must have answered.
     silence: Duration,
     /// How long such silence may last before attempts are judged all the same.
     give_up: Duration,

@@ -22,8 +22,8 @@ pub fn content_hash(draft: &Draft) -> Vec<u8> {
     hash(draft, permitted, sorted)
 }
 
-/// The hash that servers up to version 0.1.0 store: keys and users in the order they came in. For as long as their keys
-/// hold; to be removed with the next version.
+/// The hash that servers up to version 0.1.0 store: keys and users in the order they came in. Needed while such idempotency
+/// keys hold (a day after the upgrade); to be removed in the next version.
 pub fn ordered_content_hash(draft: &Draft) -> Vec<u8> {
     let permitted: Option<Vec<i64>> = draft
         .permitted

@@ -143,14 +143,14 @@ impl Keyring {
         SigningSecret::from_bytes(bytes.to_vec()).map_err(|_| OpenError::Damaged)
     }
 
-    /// What shows later whether a value is the same, to whoever has the first key, and tells nobody else anything: for what
-    /// is compared and not kept.
+    /// An HMAC under the first key, to tell later whether a value is the same without keeping the value. Without the key it
+    /// says nothing about the value.
     pub fn fingerprint(&self, value: &[u8]) -> Vec<u8> {
         let (id, key) = self.sealing();
         [&id.prefix()[..], &key.mac(value)].concat()
     }
 
-    /// Whether a fingerprint is this value's.
+    /// Whether a fingerprint was made of this value.
     pub fn is_of(&self, fingerprint: &[u8], value: &[u8]) -> Result<bool, OpenError> {
         let mac = fingerprint.get(PREFIX_LENGTH..).ok_or(OpenError::Damaged)?;
         let expected = self.key_of(fingerprint)?.mac(value);

@@ -14,18 +14,27 @@ use super::tls::{Mode, Tls};
 
 /// How long an attempt to connect may take, with all that belongs to it, unless the address says otherwise.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// The default of `keepalives_idle`: without a word for so long, a probe is sent.
+/// The default of `keepalives_idle`: a probe is sent after this long without bytes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// The default of `keepalives_interval`.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// The default of `keepalives_count`.
 const KEEPALIVE_COUNT: u32 = 3;
-/// The default of `tcp_user_timeout`: bytes that nobody has acknowledged for so long end the connection.
+/// The default of `tcp_user_timeout`: bytes that stay unacknowledged for this long end the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(15);
-/// The least `tcp_user_timeout`: it is in milliseconds, and who writes less has meant seconds.
+/// The least `tcp_user_timeout`, in milliseconds: a smaller number was probably meant in seconds.
 const LEAST_USER_TIMEOUT: u32 = 1000;
 
-/// Parameters of `libpq` with the only values that change nothing here.
+/// The most `connect_timeout`, in seconds: whoever asks for a connection waits as long.
+const MOST_CONNECT_SECONDS: u32 = 60;
+/// The most `keepalives_idle` and `keepalives_interval`, in seconds.
+const MOST_KEEPALIVE_SECONDS: u32 = 3600;
+/// The most `keepalives_count`, which is Linux's.
+const MOST_KEEPALIVES: u32 = 127;
+/// The most `tcp_user_timeout`, in milliseconds.
+const MOST_USER_TIMEOUT: u32 = 3_600_000;
+
+/// Parameters of `libpq` that are ignored, with the values that are accepted; none listed: any value.
 const INDIFFERENT: &[(&str, &[&str])] = &[
     ("client_encoding", &["UTF8", "utf8", "UTF-8", "auto"]),
     ("fallback_application_name", &[]),
@@ -34,7 +43,7 @@ const INDIFFERENT: &[(&str, &[&str])] = &[
     ("sslsni", &["1"]),
 ];
 
-/// Parameters of `libpq`, or of other drivers, that mean something that is not done here; and what to do.
+/// Parameters of `libpq`, or of other drivers, that are not supported, and what to do instead.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("client_encoding", "leave it out: it is always UTF8"),
     ("gssdelegation", "leave it out: GSSAPI is not supported"),
@@ -263,20 +272,24 @@ impl Draft {
             }
             "port" => value.split(',').try_for_each(|port| self.port(port))?,
             "connect_timeout" => {
-                if let Some(limit) = seconds(key, value)? {
+                if let Some(limit) = seconds(key, value, MOST_CONNECT_SECONDS)? {
                     self.connect_within = limit;
                 }
             }
             "keepalives" => self.keepalive = number(key, value)? != 0,
-            "keepalives_idle" => self.idle = seconds(key, value)?.unwrap_or(self.idle),
-            "keepalives_interval" => self.interval = seconds(key, value)?.unwrap_or(self.interval),
+            "keepalives_idle" => {
+                self.idle = seconds(key, value, MOST_KEEPALIVE_SECONDS)?.unwrap_or(self.idle);
+            }
+            "keepalives_interval" => {
+                self.interval = seconds(key, value, MOST_KEEPALIVE_SECONDS)?.unwrap_or(self.interval);
+            }
             // The second is the name that it had here before.
-            "keepalives_count" | "keepalives_retries" => match number(key, value)? {
+            "keepalives_count" | "keepalives_retries" => match at_most(key, value, MOST_KEEPALIVES)? {
                 0 => {}
                 count => self.count = count,
             },
             "tcp_user_timeout" => {
-                self.user_timeout = match number(key, value)? {
+                self.user_timeout = match at_most(key, value, MOST_USER_TIMEOUT)? {
                     0 => None,
                     1..LEAST_USER_TIMEOUT => {
                         return Err(invalid(
@@ -357,12 +370,12 @@ impl Draft {
         }
         if hosts > 0 && addresses > 0 && hosts != addresses {
             return Err(format!(
-                "`host` has {hosts} entries and `hostaddr` {addresses}: as many, please"
+                "`host` has {hosts} entries and `hostaddr` {addresses}: both need the same number"
             ));
         }
         if ports > 1 && ports != most {
             return Err(format!(
-                "`port` has {ports} entries and there are {most} hosts: one, or as many"
+                "`port` has {ports} entries and there are {most} hosts: give one port, or one for each host"
             ));
         }
         self.tls.mode = self.tls.mode_of(self.mode)?;
@@ -379,7 +392,7 @@ impl Draft {
     }
 }
 
-/// What is not ours to understand: nothing if it changes nothing.
+/// Accepts a parameter that is ignored, and refuses every other.
 fn indifferent(key: &str, value: &str) -> Result<(), String> {
     let harmless = INDIFFERENT
         .iter()
@@ -444,9 +457,17 @@ fn number(key: &str, value: &str) -> Result<u32, String> {
         .map_err(|_| invalid(key, "a whole number, 0 or more"))
 }
 
-/// Of zero, none: the default.
-fn seconds(key: &str, value: &str) -> Result<Option<Duration>, String> {
-    let seconds = number(key, value)?;
+fn at_most(key: &str, value: &str, most: u32) -> Result<u32, String> {
+    let number = number(key, value)?;
+    if number > most {
+        return Err(invalid(key, &format!("at most {most}")));
+    }
+    Ok(number)
+}
+
+/// Zero means the default: `None`.
+fn seconds(key: &str, value: &str, most: u32) -> Result<Option<Duration>, String> {
+    let seconds = at_most(key, value, most)?;
     Ok((seconds > 0).then(|| Duration::from_secs(seconds.into())))
 }
 

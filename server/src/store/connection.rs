@@ -33,7 +33,7 @@ use super::address::Address;
 
 /// How long the database may take for a statement, unless a pool says otherwise.
 pub const STATEMENT: Duration = Duration::from_secs(10);
-/// How much longer than the database we wait for its word that a statement took too long: its message has to come.
+/// How much longer than the database we wait: its message that a statement took too long has to arrive.
 const BEYOND: Duration = Duration::from_secs(2);
 
 /// How long a connection's statements may take.
@@ -46,7 +46,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The database gives up after `statement`, and we a little later: it does not answer at all then.
+    /// The database gives up after `statement`, and we a little later: by then it does not answer at all.
     pub fn of(statement: Duration) -> Self {
         Self {
             database: Some(statement),
@@ -62,8 +62,8 @@ impl Limits {
         }
     }
 
-    /// What a session is told of it. A transaction that is left open by a connection that has gone silent would keep its
-    /// locks for as long as Postgres does not notice: it ends it as soon as it would end a statement.
+    /// The statements that set the database's limits in a session. The second one is for a transaction whose connection has
+    /// stopped answering: without it, its locks would stay for as long as Postgres does not notice.
     fn statements(self) -> String {
         let milliseconds = self.database.map_or(0, |limit| limit.as_millis());
         format!(
@@ -173,8 +173,9 @@ impl AsyncConnectionCore for Conn {
         let line = self.line.clone();
         let loading = AsyncConnectionCore::load(&mut self.inner, source);
         Box::pin(async move {
+            let began = clock::monotonic();
             let rows = line.statement(loading).await?;
-            Ok(line.rows(rows).boxed())
+            Ok(line.rows(rows, began).boxed())
         })
     }
 

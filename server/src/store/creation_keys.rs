@@ -1,7 +1,7 @@
-//! Idempotency keys of creations: the same key of the same chooser makes one webhook within its window.
+//! Idempotency keys of creations: the same key of the same caller makes one webhook within its window.
 //!
-//! Promises what [`super::idempotency`] promises of publishing, for whoever creates webhooks: a key is its chooser's own,
-//! the user's that calls and the app's that it acts through. It stands for its webhook whatever happens to that meanwhile.
+//! Promises for creations what [`super::idempotency`] promises for publications. A key belongs to the user that calls and the
+//! app that it acts through. It names its webhook even after that has been changed or removed.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, Text, Uuid as SqlUuid};
@@ -35,7 +35,7 @@ pub struct Asked {
     pub password_print: Option<Vec<u8>>,
 }
 
-/// What a key that was taken already stands for.
+/// What was created under a key that is already taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
     /// What was asked then.
@@ -58,7 +58,7 @@ impl CreationKey {
         }
     }
 
-    /// Whether the same was asked under it, apart from the password.
+    /// Whether this input is the same as the earlier one, apart from the password.
     pub fn asks_as(&self, before: &Asked) -> bool {
         self.asked.request_hash == before.request_hash
     }
@@ -87,7 +87,7 @@ struct RememberedRow {
     webhook: uuid::Uuid,
 }
 
-/// What the key stands for at `now`, if it was taken before.
+/// What was created under the key, if it is taken at `now`.
 pub async fn find(
     conn: &mut Conn,
     key: &CreationKey,
@@ -111,9 +111,9 @@ pub async fn find(
     }))
 }
 
-/// Takes the key for a webhook that this transaction makes; answers what it stands for if it was taken before.
+/// Takes the key for a webhook that this transaction creates; if it is taken already, returns what was created under it.
 ///
-/// The second statement's snapshot shows the winner that the first has waited for.
+/// The first statement waits for a transaction that takes the same key; the second one's snapshot shows its row.
 pub async fn claim_in_tx(
     conn: &mut Conn,
     key: &CreationKey,

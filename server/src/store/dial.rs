@@ -1,11 +1,11 @@
 //! Connecting: which host, which of its addresses, with TLS or without.
 //!
-//! Promises that each attempt ends within the address's `connect_timeout`, from the name's lookup to the session that can
-//! be used, and all together in about the time of a statement ([`altogether`]); and that a socket has keep-alives and a time-out of its own, so that
-//! the machine notices a peer that is gone while nothing is asked.
+//! Promises that a lookup, and each attempt at one address, ends within the address's `connect_timeout`, and all of them
+//! together in about the time of a statement ([`altogether`]); and that a socket has keep-alives and a user time-out, so
+//! that the machine notices a peer that is gone while no statement runs.
 //!
 //! Done here, and not by the driver, because it hides the codes of errors, knows neither `verify-ca` nor `verify-full`, does
-//! not fall back from TLS that fails, and puts no end to a handshake.
+//! not fall back to plain text when TLS fails, and has no time limit for a handshake.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -33,7 +33,7 @@ use crate::clock;
 
 /// How long all attempts together may take at most.
 const ALTOGETHER: Duration = Duration::from_secs(20);
-/// How long a connection that is not needed any more may take to say so.
+/// How long a connection that is no longer needed may take to end its session.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Postgres's request for TLS: its length and the number that stands for it.
 const TLS_PLEASE: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -285,12 +285,12 @@ impl Call<'_> {
                 }
             }
         }));
-        let open = Open(line.clone());
+        let open = Open(Some(line.clone()));
         self.session(&client).await?;
         let inner = AsyncPgConnection::try_from(client)
             .await
             .map_err(|error| Failure::new(error.to_string()))?;
-        std::mem::forget(open);
+        open.keep();
         Ok(Conn::new(inner, line, protection))
     }
 
@@ -337,7 +337,7 @@ impl Call<'_> {
             Ok(name) => name,
             Err(_) if tls.mode == Mode::VerifyFull => {
                 return Err(Failure::new(format!(
-                    "{host} is no name that a certificate could have, and sslmode=verify-full needs one"
+                    "{host} is not a name that a certificate can have, and sslmode=verify-full needs one"
                 )));
             }
             Err(_) => ServerName::from(at.ip()),
@@ -405,12 +405,20 @@ impl Call<'_> {
     }
 }
 
-/// Closes the connection unless it is forgotten.
-struct Open(Arc<Line>);
+/// Closes the connection unless it is kept.
+struct Open(Option<Arc<Line>>);
+
+impl Open {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.close();
+        if let Some(line) = &self.0 {
+            line.close();
+        }
     }
 }
 

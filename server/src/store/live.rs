@@ -115,8 +115,8 @@ impl OwnerRow {
     }
 }
 
-/// The webhooks that each of these scopes reaches, those that can be read, at most `most` of each, with the place of the scope. A scope that
-/// names no company reaches none here.
+/// The webhooks that each of these scopes reaches, at most `most` of each, with the place of the scope; those that cannot
+/// be read are named apart. A scope that names no company reaches none here.
 pub async fn of_scopes(
     conn: &mut Conn,
     scopes: &[(usize, &WebhookScope)],

@@ -1,7 +1,7 @@
 //! The schema's history, embedded in the binary. Rules: migrations/README.md.
 //!
-//! Promises that only what runs a migration needs rights to create anything: to look at what is pending takes the right to
-//! read one table.
+//! Promises that only running a migration needs rights to create anything: looking at what is pending needs the right to read
+//! one table.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,14 +40,14 @@ struct VersionRow {
     version: String,
 }
 
-/// How long a migration may take, and how long another that runs them is waited for, unless the settings say otherwise.
+/// How long a migration may take, and how long to wait for another process that runs them, unless the settings say otherwise.
 pub const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Runs what is pending and names it; waits for whoever is at it. Needs a multi-threaded runtime: Diesel's migrations block.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unusable`] for a database that nothing can be kept in, and whatever Postgres refuses.
+/// [`StoreError::Unusable`] for a database that cannot be used, and whatever Postgres refuses.
 pub async fn run_pending(url: &str) -> Result<Vec<String>, StoreError> {
     run_pending_within(url, LIMIT).await
 }
@@ -58,7 +58,7 @@ pub async fn run_pending_within(url: &str, limit: Duration) -> Result<Vec<String
     preconditions::check(&mut conn).await?;
     diesel::sql_query(LOCK).execute(&mut conn).await?;
     if lacking(&mut conn).await? == 0 {
-        // The library would make its list first, which not everybody may.
+        // The library would create its table first, for which a role may lack the right.
         return Ok(Vec::new());
     }
     let mut harness = AsyncMigrationHarness::new(conn);

@@ -1,7 +1,7 @@
 //! What a database must be like before anything is kept in it.
 //!
-//! Promises that a database which cannot hold what is accepted, or takes no changes at all, is named as such at the start,
-//! with what to do: later its refusals would look like faults of single rows.
+//! Promises that a database which cannot hold what is accepted, or takes no changes, is refused at the start with what to do
+//! about it: later its refusals would look like faults of single rows.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Bool, Text};
@@ -21,13 +21,13 @@ select current_setting('server_encoding') as server_encoding, current_setting('c
 /// Why a database cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Its texts are not Unicode: one that it lacks a character for could never be written.
+    /// Its encoding is not Unicode: a text with a character that it lacks could never be written.
     #[error(
         "the database's encoding is {0} and must be {ENCODING}: make another one with `create database … encoding \
          '{ENCODING}' template template0` and let DATABASE_URL lead there"
     )]
     Encoding(String),
-    /// Texts would be converted on their way. The driver asks for UTF-8, so something between has changed it.
+    /// Texts would be converted on their way. The driver asks for UTF-8, so a pooler in between has changed it.
     #[error(
         "the connection's client_encoding is {0} and must be {ENCODING}: a pooler between must pass on what a client asks for"
     )]
@@ -38,7 +38,7 @@ pub enum Unusable {
          hosts, with target_session_attrs=read-write)"
     )]
     Standby,
-    /// Somebody has set it so.
+    /// `default_transaction_read_only` is on.
     #[error(
         "the database is read-only: set default_transaction_read_only to off for it and for the role in DATABASE_URL"
     )]

@@ -2,9 +2,9 @@
 //!
 //! Promises that each transaction removes at most [`BATCH`] webhooks with what belongs to them, that it announces them
 //! in the changes feed, and that an installation goes only in the transaction that removes the last of its webhooks
-//! (W8). So a removal that was cut off carries on when it is asked for again. That a webhook which the database refuses to
-//! remove keeps no other, where they are removed [one by one](Pace::OneByOne): it stays, and so does its installation. What
-//! is pending for a removed webhook is the engine's to cancel.
+//! (W8). So a removal that was cut off carries on when it is asked for again. Removed [one by one](Pace::OneByOne), a
+//! webhook that the database refuses to remove does not stop the others: it stays, and so does its installation. What is
+//! pending for a removed webhook is the engine's to cancel.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
@@ -28,7 +28,7 @@ pub struct Removed {
     pub webhooks: usize,
     /// Where the changes feed says so; wait for it after the commit.
     pub mark: Option<Mark>,
-    /// Whether nothing is left to remove, but what is refused.
+    /// Whether nothing is left to remove except what is refused.
     pub finished: bool,
     /// Whether nothing was removed because all that is left was refused.
     stuck: bool,
@@ -284,7 +284,7 @@ async fn empty(
         .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
         .execute(conn)
         .await?;
-    // A batch that moves nothing is refused as a whole: the next one would be the same.
+    // If all of a batch is refused, the next one would be the same batch.
     let stuck = !removed.refused.is_empty() && removed.webhooks == 0 && uninstalled == 0;
     Ok(Removed {
         finished: finished || stuck,

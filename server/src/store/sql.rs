@@ -119,7 +119,7 @@ pub fn maybe_timestamp(at: Option<Time>) -> Option<Timestamp> {
     at.map(Time::to_jiff)
 }
 
-/// What was read, row by row: one that cannot be read stands in nobody's way.
+/// What was read, row by row, so that one which cannot be read does not fail the others.
 #[derive(Debug)]
 pub struct Rows<T, K> {
     /// What could be read.

@@ -57,8 +57,9 @@ impl Mode {
 
 /// The value of `sslrootcert` that means the authorities that the machine trusts.
 const SYSTEM: &str = "system";
-/// Rights of a key that everybody, and that the group has.
+/// Permission bits that a key file must not have: none for group and others.
 const OTHERS: u32 = 0o077;
+/// The same if root owns it: the group may read it.
 const OTHERS_OF_ROOTS: u32 = 0o037;
 
 /// The parameters that begin with `ssl`.
@@ -79,7 +80,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// The mode in force, where this one was asked for.
+    /// The mode in force, given the one that was asked for.
     pub(super) fn mode_of(&self, asked: Option<Mode>) -> Result<Mode, String> {
         let of_system = self.roots.as_deref() == Some(SYSTEM);
         let mode = match asked {
@@ -109,7 +110,7 @@ impl Tls {
         Ok(mode)
     }
 
-    /// That the files can be used.
+    /// Checks that the files can be used.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.mode == Mode::Disable {
             return Ok(());
@@ -210,7 +211,7 @@ fn trusted(named: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 /// Checks as much of the server's certificate as the mode says.
 #[derive(Debug)]
 struct Verifier {
-    /// None: anybody is taken for the server.
+    /// None: any certificate is accepted.
     trust: Option<Trust>,
     /// Whether the certificate must be the host's.
     name: bool,
@@ -220,7 +221,7 @@ struct Verifier {
 #[derive(Debug)]
 struct Trust {
     anchors: RootCertStore,
-    /// The same, whole: a server's own certificate may be named as its authority.
+    /// The same as they were given: the file may name the server's own certificate instead of an authority.
     certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -301,7 +302,7 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         if self.trust.is_none() {
-            // Whoever stands in between could as well show a certificate of its own: nothing is known of the server.
+            // Any certificate is accepted, so a signature by its key proves nothing either.
             return Ok(HandshakeSignatureValid::assertion());
         }
         crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
@@ -387,7 +388,7 @@ pub(super) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     })
 }
 
-/// What a failed handshake means, in words that say what to do.
+/// Why a handshake failed, and what to do.
 pub(super) fn explained(error: &std::io::Error, tls: &Tls, host: &str) -> String {
     let roots = tls.roots.as_deref().unwrap_or_default();
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());

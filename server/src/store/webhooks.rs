@@ -104,7 +104,7 @@ impl NewWebhook {
 pub enum Creation {
     /// It is there.
     Created(Box<Webhook>),
-    /// Nothing was made: the key was used before, and this was made then, for the same or for something else.
+    /// Nothing was created: the key was used before, for this webhook, with the same or another input.
     Repeated(Remembered),
     /// As many as allowed are there already (W3).
     LimitReached {

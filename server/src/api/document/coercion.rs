@@ -2,9 +2,8 @@
 //!
 //! Promises that a number that is no `Int` is found wherever a document writes one, and that a variable that does not
 //! fit what the operation declares is found however it is used. The stock validation does neither: it leaves both to the
-//! field that reads the value, which may never run, or run after others. Moments and durations that are none are found
-//! here too, since only here their place in a list is known. Does not judge the other scalars of our own beyond what they
-//! say themselves: their resolvers do.
+//! field that reads the value, which may never run, or run after others. Invalid moments and durations are found here too,
+//! since only here their place in a list is known. The other scalars of our own are judged by their resolvers.
 
 use async_graphql::parser::types::{
     Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
@@ -16,8 +15,8 @@ use async_graphql_value::Value as Literal;
 use crate::api::error::{ErrorCode, with_code};
 use crate::api::scalars;
 
-/// `Int` literals of a document that do not fit into 32 bits; moments and durations that are none; and introspection
-/// where it is switched off, which the library would answer with null.
+/// `Int` literals of a document that do not fit into 32 bits; invalid moments and durations; and introspection where it is
+/// switched off, which the library would answer with null.
 pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument) -> Vec<ServerError> {
     let mut walk = Literals {
         registry,

@@ -1,9 +1,9 @@
 //! The escapes of string literals that GraphQL has had since its edition of September 2025 and the stock parser does
 //! not read: a character past U+FFFF as two escapes, `\ud83d\ude00`, and any character in braces, `\u{1F600}`.
 //!
-//! Promises that what [`readable`] returns means what the document means, with every token at its line and column, and
-//! that [`fault`] finds the first escape that no edition allows. Block strings have no escapes, and comments no strings:
-//! both stay as they are. How: the character takes the place of its escape, and blanks behind the string fill the line.
+//! Promises that [`readable`] returns a document with the same meaning and every token at the same line and column, and that
+//! [`fault`] finds the first escape that no edition allows. Block strings have no escapes, and comments no strings: both stay
+//! as they are. The character replaces its escape, and blanks after the string make up for the shorter text.
 
 use std::borrow::Cow;
 
@@ -115,8 +115,8 @@ fn rewritten(string: &str) -> Option<String> {
     Some(written)
 }
 
-/// Writes a character as a string of the stock parser may hold it; how many characters that takes, which is less than
-/// any escape in braces.
+/// Writes a character as the stock parser reads it in a string. Returns how many characters that takes: fewer than any escape
+/// in braces.
 fn push(written: &mut String, character: char) -> usize {
     let escaped = match character {
         '"' => "\\\"",
@@ -211,7 +211,7 @@ fn value(digits: &str) -> Result<u32, Fault> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Fault::Digits);
     }
-    // As many zeros in front as anybody likes.
+    // Any number of leading zeros is allowed.
     u32::from_str_radix(digits, 16).map_err(|_| Fault::TooLarge)
 }
 

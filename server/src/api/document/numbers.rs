@@ -27,8 +27,7 @@ impl From<Inexact> for ApiError {
 /// Digits that are shown.
 const LONGEST_SHOWN: usize = 60;
 
-/// Refuses the first number of a document that would lose digits. What is no number it lets pass, for the parser to
-/// refuse.
+/// Refuses the first number of a document that would lose digits. A malformed number is left for the parser to refuse.
 pub fn check_numbers(document: &str) -> Result<(), Inexact> {
     let mut tokens = Lexer::new(document);
     while let Some(token) = tokens.next() {

@@ -6,7 +6,7 @@
 
 use async_graphql::{Number, Value};
 
-/// Whether a number is written as the graph's own number is: nothing of it is lost there.
+/// Whether the graph's own number would be written with exactly these digits, so that none are lost.
 pub fn is_exact(digits: &str) -> bool {
     exact(digits).is_some()
 }

@@ -28,7 +28,7 @@ pub enum Unread {
         line: usize,
         /// In bytes, from 1.
         column: usize,
-        /// The keys and indexes of the value in which it stands, from the outside in.
+        /// The keys and indexes of the value that has the fault, from the outside in.
         path: Vec<String>,
         /// What is wrong there.
         what: String,
@@ -113,7 +113,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    /// Recurses no deeper than the scan has let pass.
+    /// Recurses no deeper than [`check_json`] allows.
     fn value(&mut self, next: Peek) -> Result<Value, Fault> {
         match next {
             Peek::Null => {

@@ -10,12 +10,12 @@ const KEY: &str = "authorization";
 /// The object of a payload that some clients put their headers into.
 const HEADERS: &str = "headers";
 
-/// What counts as the `Authorization` header of a socket: what the payload of `connection_init` names, at its top or
-/// under `headers`, or else the header that the upgrade request had. A browser cannot set that one.
+/// The value that is used as a socket's `Authorization` header: the one in the payload of `connection_init`, at its top or
+/// under `headers`, or else that of the upgrade request. A browser cannot set the latter.
 ///
 /// # Errors
 ///
-/// 4403 when the payload names two that differ: which of them is meant only the caller knows.
+/// 4403 when the payload names two that differ: it cannot be known which of them is meant.
 pub(super) fn authorization<'a>(
     payload: Option<&'a Value>,
     of_upgrade: Option<&'a str>,

@@ -1,9 +1,9 @@
 //! The WebSocket below the protocol, by RFC 6455: the upgrade, frames, and the closing handshake.
 //!
-//! Promises that a caller which closes gets a close frame back, with its own code where that is a code that may be sent
-//! and 1002 where it is not; that a caller which is closed gets the close frame whatever it has sent and is still
-//! sending; and that neither takes longer than [`Caps::leave_within`]. For this it reads the connection to its end: one that
-//! is dropped with bytes unread is reset, and a reset takes away what the caller has not read yet.
+//! Promises that a caller which closes gets a close frame back, with its own code if that code may be sent and 1002 if not;
+//! that when the server closes, the caller gets the close frame whatever it is still sending; and that neither takes longer
+//! than [`Caps::leave_within`]. For this it reads the connection to its end: a connection that is dropped with bytes unread
+//! is reset, and the caller then loses what it has not read yet.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -24,10 +24,10 @@ use super::{Close, End};
 use crate::api::sockets::Caps;
 use crate::clock::{Clock, DeadlineElapsed};
 
-/// Bytes that are read at once of what nobody will look at.
+/// Bytes that are read at once when the rest of a connection is read and ignored.
 const DISCARDED_AT_ONCE: usize = 16 * 1024;
 
-/// What a caller sends, as far as it is told apart.
+/// What a caller sends, as far as it matters here.
 pub(super) enum Heard {
     Text(Utf8Bytes),
     Binary,
@@ -84,8 +84,9 @@ pub(super) struct Wire {
 impl Wire {
     /// The WebSocket, once the response has been sent; `None` when the caller has gone before.
     pub async fn open(handshake: Handshake, caps: Caps, clock: Clock) -> Option<Self> {
-        let upgraded = handshake.on_upgrade.await.ok()?;
-        // Past our own cap a message is still read, so that it can be refused by its size; past twice that it is not.
+        let upgraded = clock.within(caps.leave_within, handshake.on_upgrade).await;
+        let upgraded = upgraded.ok()?.ok()?;
+        // A message past our own cap is still read, so that it can be refused for its size; one past twice the cap is not.
         let most = caps.message_bytes.saturating_mul(2);
         let config = WebSocketConfig::default()
             .max_message_size(Some(most))
@@ -121,7 +122,7 @@ impl Wire {
     /// Ends the connection as `end` says.
     pub async fn leave(self, end: End) {
         let (clock, limit) = (self.clock.clone(), self.caps.leave_within);
-        // A caller that has not left by then is left.
+        // After the limit the connection is dropped.
         let _ = clock.within(limit, self.close(end)).await;
     }
 
@@ -140,7 +141,7 @@ impl Wire {
                 if self.socket.send(Message::Close(Some(frame))).await.is_err() {
                     return;
                 }
-                // Until the caller's own close frame. Nothing comes once something could not be read.
+                // Reads until the caller's own close frame, or until something cannot be read.
                 while let Some(Ok(_)) = self.socket.next().await {}
             }
         }

@@ -18,8 +18,8 @@ use crate::store::publish::Publication;
 /// What keys stand for that were taken before.
 pub(super) type Takens = HashMap<(CompanyId, String), Taken>;
 
-/// A draft with the events it may become. They are given once: a draft whose group is taken apart is stored with the same
-/// ids, which the database takes once, whatever became of the first try.
+/// A draft with the events it may become. Their ids are given once: a draft whose group is divided is stored with the same
+/// ids, which the database takes only once, whether or not the first try was committed.
 pub(super) struct Candidate<'a> {
     draft: &'a Draft,
     event: Event,

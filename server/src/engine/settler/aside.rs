@@ -1,15 +1,14 @@
 //! Results that the database refuses alone, whatever is left out of them.
 //!
-//! Promises that they hold up nothing but themselves: others are settled, simulated time moves, other processes' sweepers
-//! do not wait for them, and a server that stops does not either. That such a delivery is not sent again for as long as
-//! its result is kept: its lease is extended. That they are tried again with a growing pause, and that the log names a
-//! delivery once, when it is set aside.
+//! Promises that nothing waits for them: others are settled, simulated time moves, and neither other processes' sweepers nor
+//! a server that stops wait for them; that such a delivery is not sent again while its result is kept, since its lease is
+//! extended; that they are tried again with a growing pause; and that the log names a delivery once, when it is set aside.
 //!
-//! Does not promise that a result outlives its process: its delivery is open, so whoever takes it next sends it again
-//! (D6). Nor that one is judged in time: a transition that came meanwhile was judged without it. What is kept is bounded
-//! with all that is unsettled: past that nothing starts, as if the database were away.
+//! Does not promise that a result outlives its process: its delivery is open, so the next process that takes it sends it
+//! again (D6). Nor that one is judged in time: a transition that is due meanwhile is judged without it. Results set aside
+//! count towards the bound of what is unsettled: past that nothing starts, as if the database were away.
 //!
-//! A delivery that was let go of without an attempt is not kept: it is taken again when its lease ends.
+//! A delivery that was released without an attempt is not kept: it is taken again when its lease ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,9 +23,9 @@ use crate::model::ids::DeliveryKey;
 use crate::store::claim;
 use crate::store::settle::Settlement;
 
-/// The longest pause between two tries, if leases do not need them sooner.
+/// The longest pause between two tries, unless leases need a shorter one.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Tries that fit into a lease: each extends it.
+/// Tries within the time of a lease: each extends it.
 const TRIES_IN_LEASE: u32 = 4;
 
 /// What one settler has set aside.
@@ -54,7 +53,7 @@ impl Aside {
         }
     }
 
-    /// Waits until it is time to try again; for ever if nothing is aside. Idle meanwhile.
+    /// Waits until it is time to try again; for ever if nothing is set aside. The task is idle meanwhile.
     pub async fn due(&self, clock: &Clock) {
         match self.again_at {
             Some(at) => {
@@ -102,13 +101,13 @@ impl Aside {
         if self.results.is_empty() {
             self.again_at = None;
             self.pause = Pause::up_to(self.longest);
-            tracing::info!(results = before, "no result is aside any more");
+            tracing::info!(results = before, "no result is set aside any more");
         } else {
             self.wait(&shared.clock);
         }
     }
 
-    /// Tries them once more, since the process stops, and leaves to others what cannot be written.
+    /// Tries them once more before the process stops; the deliveries of the rest are left to other processes.
     pub async fn end(mut self, shared: &Arc<Shared>) {
         self.settle(shared).await;
         if let Some(first) = self.results.first() {
@@ -130,7 +129,7 @@ impl Aside {
         self.keep(shared, &refused);
     }
 
-    /// Keeps the deliveries ours, and forgets those that are somebody else's.
+    /// Extends the leases, and forgets the deliveries that another process holds by now.
     async fn extend(&mut self, shared: &Arc<Shared>) {
         if self.results.is_empty() {
             return;
@@ -148,11 +147,11 @@ impl Aside {
         };
         match extended.await {
             Ok(kept) => self.keep(shared, &kept),
-            Err(error) => tracing::debug!(%error, "leases of what is aside could not be extended"),
+            Err(error) => tracing::debug!(%error, "leases of results set aside could not be extended"),
         }
     }
 
-    /// Keeps those at these places; the others are settled, or will never be.
+    /// Keeps the results at these indexes; the others are settled, or never will be.
     fn keep(&mut self, shared: &Arc<Shared>, kept: &[usize]) {
         let mut gone = Vec::new();
         for index in (0..self.results.len()).rev() {

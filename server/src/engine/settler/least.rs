@@ -1,15 +1,15 @@
 //! The least that must be recorded of an attempt: its number, times, status and class.
 //!
-//! What a receiver answered is for people to read. Where the database refuses the attempt with it, the attempt is recorded
-//! without: first without headers and body, then without the words of its error.
+//! A receiver's response is for people to read. Where the database refuses an attempt because of it, the attempt is recorded
+//! without headers and body, and if that is refused too, also without its error message.
 
 use crate::model::attempt::Outcome;
 use crate::store::settle::Settlement;
 
-/// Stands for an error's words that the database refuses.
-const UNSAID: &str = "What went wrong cannot be told: the database refused the words.";
+/// Takes the place of an error message that the database refuses.
+const UNSAID: &str = "The error message cannot be shown: the database refused it.";
 
-/// The settlement with less of its attempt each time. Empty if nothing can be left out.
+/// The settlement with less and less of its attempt. Empty if nothing can be left out.
 pub(super) fn of(settlement: &Settlement) -> Vec<Settlement> {
     let mut less = settlement.clone();
     let mut all = Vec::new();
@@ -24,16 +24,16 @@ pub(super) fn of(settlement: &Settlement) -> Vec<Settlement> {
     all
 }
 
-/// Leaves out headers and body; answers whether there were any.
+/// Leaves out headers and body. Returns whether there were any.
 fn excerpt(outcome: &mut Outcome) -> bool {
     let body = outcome.response_body.take();
     let had_headers = !std::mem::take(&mut outcome.response_headers).is_empty();
-    // Not all of the body is shown.
+    // The part of the body that is shown, which is none, is not all of it.
     outcome.response_truncated |= body.is_some();
     body.is_some() || had_headers
 }
 
-/// Leaves out the error's words; answers whether there were any.
+/// Leaves out the error message. Returns whether there was one.
 fn words(outcome: &mut Outcome) -> bool {
     match &mut outcome.error_message {
         None => false,

@@ -164,8 +164,8 @@ struct HandshakeFailed(#[source] BoxError);
 
 /// Tags the errors of the TLS handshake among those of a connector.
 ///
-/// A TCP or DNS error has a type of its own there (`ConnectError`), a handshake error is a bare [`io::Error`] around what TLS has to
-/// say, or around nothing if the receiver just went away.
+/// A TCP or DNS error has a type of its own there (`ConnectError`), a handshake error is a bare [`io::Error`] around what TLS
+/// has to say, or around nothing if the receiver just went away.
 pub(super) fn tag_handshake(error: BoxError) -> BoxError {
     if error.is::<io::Error>() {
         HandshakeFailed(error).into()
@@ -195,9 +195,9 @@ fn of_resolution(error: &ResolveError) -> Failure {
     }
 }
 
-/// Whether the machine, or this process, has as many files open as it may (EMFILE, ENFILE), or no memory (ENOMEM,
-/// ENOBUFS). That no local port or address fits (EADDRNOTAVAIL) is not among them: a machine without IPv6 says so of every
-/// receiver that has no other address.
+/// Whether this process or the machine may not open more files (EMFILE, ENFILE), or has no memory (ENOMEM, ENOBUFS). A lack
+/// of local ports or addresses (EADDRNOTAVAIL) does not count: a machine without IPv6 gives that error for every receiver
+/// that has no other address.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(

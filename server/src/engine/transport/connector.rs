@@ -68,7 +68,7 @@ impl Connector {
         let stream = first_connection(addresses, wait, &self.clock)
             .await
             .map_err(ConnectError::Tcp)?;
-        // A request is written as a whole: nothing is gained by waiting for more. Without it it is only slower.
+        // A request is written as a whole, so waiting for more bytes only delays it. If this fails, it is only slower.
         let _ = stream.set_nodelay(true);
         Ok(TokioIo::new(stream))
     }
@@ -123,7 +123,7 @@ async fn first_connection(
     }
 }
 
-/// How long each of these addresses has before the next one is tried, where an attempt has so much time left.
+/// How long each of these addresses has before the next one is tried, given the time that the attempt has left.
 fn wait_for_each(addresses: usize, left: Option<Duration>) -> Duration {
     let each = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
     left.map_or(NEXT_ADDRESS_AFTER, |left| NEXT_ADDRESS_AFTER.min(left / each))

@@ -112,12 +112,12 @@ impl DnsResolver {
                 Ok(addresses.collect())
             }
         };
-        // Both families always: an address that is not tried is vetted still.
+        // Always both families: an address that is not tried is vetted too.
         let found = self.families.both(name, &self.clock, ask).await;
         found.map_err(|error| {
             if !self.sockets.suffice() {
-                // That nobody answered is all that the resolver says where it had no socket to ask with; or, where it
-                // could ask for the addresses of one family alone, that there are none.
+                // Without a socket to ask with, the resolver says only that nobody answered; or, if it could ask for the
+                // addresses of one family only, that there are none.
                 LookupError::NoMeans
             } else if is_answer(&error) {
                 LookupError::Answered(error.to_string())
@@ -161,7 +161,7 @@ impl Resolver for DnsResolver {
             match poll!(&mut lookup) {
                 // Remembered, or read from the hosts file.
                 Poll::Ready(found) => found,
-                // Who joins another's lookup asks as well: its answer may be long in coming.
+                // An attempt that joins another's lookup counts as asking too: the answer may take long.
                 Poll::Pending => {
                     self.sockets.asked();
                     lookup.await

@@ -1,7 +1,7 @@
 //! A JSON object written field by field, so that JSON of the platform's stands in it as it came.
 //!
-//! Why not a type that serde writes as it is: the JSON library has one only behind a feature that makes every value it
-//! parses look for a key of the library's own in what others wrote.
+//! A type that serde writes unchanged would do, but the JSON library has one only behind a feature that makes every value
+//! it parses look for a key of the library's own in what others wrote.
 
 use serde::Serialize;
 

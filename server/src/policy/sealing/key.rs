@@ -92,7 +92,7 @@ impl SealingKey {
         plain.map(Zeroizing::new).map_err(|_| OpenError::Damaged)
     }
 
-    /// HMAC-SHA256 under a key that is derived from this one, which itself is the cipher's alone.
+    /// HMAC-SHA256 under a key that is derived from this one: this one itself is used for the cipher only.
     pub fn mac(&self, value: &[u8]) -> [u8; MAC_LENGTH] {
         let derived = Sha256::new()
             .chain_update(b"tenterhook fingerprint key")

@@ -75,6 +75,17 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
     "`tcp_user_timeout` must be milliseconds, at least 1000"
 )]
 #[case("host=h tcp_user_timeout=999", "`tcp_user_timeout`")]
+#[case(
+    "host=h tcp_user_timeout=3600001",
+    "`tcp_user_timeout` must be at most 3600000"
+)]
+#[case("host=h connect_timeout=61", "`connect_timeout` must be at most 60")]
+#[case("host=h keepalives_idle=3601", "`keepalives_idle` must be at most 3600")]
+#[case(
+    "host=h keepalives_interval=3601",
+    "`keepalives_interval` must be at most 3600"
+)]
+#[case("host=h keepalives_count=128", "`keepalives_count` must be at most 127")]
 #[case("host=a,b port=1,2,3", "`port` has 3 entries and there are 2 hosts")]
 #[case("host=a,b hostaddr=127.0.0.1", "`host` has 2 entries and `hostaddr` 1")]
 #[case("host=h hostaddr=nowhere", "`hostaddr` must be an IP address")]
@@ -106,6 +117,19 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
 fn f22_what_cannot_be_used_is_named(#[case] text: &str, #[case] said: &str) {
     let why = refused(text);
     assert!(why.contains(said), "{why}");
+}
+
+/// Each at its bound.
+#[test]
+fn f5_limits_of_the_connection_are_bounded() {
+    let address = Address::parse(
+        "host=h connect_timeout=60 keepalives_idle=3600 keepalives_interval=3600 keepalives_count=127 \
+         tcp_user_timeout=3600000",
+    )
+    .unwrap();
+    let hour = Duration::from_secs(3600);
+    assert_eq!(address.keepalive, Some((hour, hour, 127)));
+    assert_eq!(address.connect_within, Duration::from_secs(60));
 }
 
 /// F22: those of the reports, of which two are understood.

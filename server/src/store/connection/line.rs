@@ -1,4 +1,4 @@
-//! What is known of one connection: what came through it last, and whether it will be used again.
+//! The state of one connection: when bytes last arrived, the last error code, and whether it may be used again.
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,8 +16,8 @@ use super::pulse::Pulse;
 use super::sqlstate::{self, Code, Meaning};
 use crate::clock;
 
-/// How long an answer is looked for once the time is up: a process that stood still sees the time before the answer that has
-/// come meanwhile.
+/// How long to look for an answer once the time is up: a process that was stopped for a while sees that the time is up before
+/// it sees the answer that arrived meanwhile.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// One connection's state, shared by the connection, its socket and the task that drives it.
@@ -85,7 +85,7 @@ impl Line {
         self.given_up.load(Ordering::Acquire)
     }
 
-    /// Whether others have gone silent since something came here: then this one may have, too.
+    /// Whether another connection has stopped answering since bytes last arrived here: then this one may have, too.
     pub fn is_suspect(&self) -> bool {
         self.pulse.suspects(self.seen().at)
     }
@@ -95,7 +95,7 @@ impl Line {
         self.close();
     }
 
-    /// Runs what a statement does until its answer begins.
+    /// Runs a statement until its answer begins.
     pub async fn statement<T>(&self, doing: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
         if self.is_given_up() {
             return Err(closed("the connection to the database was given up before"));
@@ -117,24 +117,30 @@ impl Line {
         }
     }
 
-    /// The rows of an answer, all of which must have come before the limit.
+    /// The rows of an answer to a statement that `began` then, all of which must have come before the limit.
     pub fn rows<T>(
         self: Arc<Self>,
         rows: impl Stream<Item = QueryResult<T>> + Send + 'static,
+        began: Instant,
     ) -> impl Stream<Item = QueryResult<T>> + Send + 'static {
-        let began = clock::monotonic();
+        let left = self
+            .limit
+            .saturating_sub(clock::monotonic().duration_since(began))
+            .max(LAST_LOOK);
         let mut rows = Box::pin(rows);
-        let mut late = Box::pin(clock::lapse(self.limit));
+        let mut late = Box::pin(clock::lapse(left));
+        let mut is_late = false;
         stream::poll_fn(move |cx| match rows.poll_next_unpin(cx) {
+            _ if is_late => Poll::Ready(None),
             Poll::Ready(row) => Poll::Ready(row.map(|row| row.map_err(|error| self.told(error)))),
-            Poll::Pending => match late.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(self.silent(began)))),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => late.as_mut().poll(cx).map(|()| {
+                is_late = true;
+                Some(Err(self.silent(began)))
+            }),
         })
     }
 
-    /// No answer came. Only the connection's end ends what was asked.
+    /// No answer came in time. Gives up the connection, since nothing else ends the statement.
     fn silent(&self, began: Instant) -> Error {
         self.give_up();
         self.pulse.fell_silent(began, self.limit);
@@ -151,7 +157,7 @@ impl Line {
             (seen.code.take(), seen.ended.clone())
         };
         match (error, code) {
-            // The driver has no code: nothing of Postgres's, but the connection's end.
+            // An error without a code is not from Postgres: the connection has ended.
             (Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, info), _) => {
                 self.give_up();
                 closed(&ended.unwrap_or_else(|| info.message().to_owned()))

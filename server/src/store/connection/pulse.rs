@@ -21,11 +21,11 @@ pub struct Pulse {
 struct Kept {
     /// When the first statement began that was not answered; none while the database answers.
     since: Option<Instant>,
-    /// When the last one began. Connections that nothing has come through since may be as silent.
+    /// When the last one began. Connections that have received nothing since may not answer either.
     last: Option<Instant>,
     /// Connections given up since.
     given_up: u64,
-    /// What the log says of how connections are protected.
+    /// The protection that was logged last.
     protection: Option<Protection>,
 }
 
@@ -48,8 +48,8 @@ impl Pulse {
         if first {
             tracing::warn!(
                 within = ?limit,
-                "the database does not answer: a connection was silent for too long and was given up; all that are as \
-                 old are replaced"
+                "the database does not answer: a connection was silent for too long and was given up; those that have \
+                 received nothing since are replaced"
             );
         }
     }
@@ -66,7 +66,7 @@ impl Pulse {
         }
         let told = {
             let mut kept = self.kept();
-            // One that has answered all along says nothing of those that do not.
+            // A statement that began before one that was not answered does not show that the database answers again.
             if kept.last.is_some_and(|last| began <= last) {
                 return;
             }
@@ -83,7 +83,7 @@ impl Pulse {
         }
     }
 
-    /// Whether a connection through which something came last at that moment may have gone silent with another.
+    /// Whether a connection that last received something at that moment may have stopped answering, as another has since.
     pub(super) fn suspects(&self, heard: Instant) -> bool {
         self.kept().last.is_some_and(|last| heard < last)
     }
@@ -94,7 +94,7 @@ impl Pulse {
         Some(clock::monotonic().duration_since(since))
     }
 
-    /// Logs how connections are protected: of the first one, and when it changes.
+    /// Logs how connections are protected: for the first one, and when it changes.
     pub(in crate::store) fn protected(&self, protection: &Protection) {
         let changed = {
             let mut kept = self.kept();

@@ -28,8 +28,8 @@ pub fn meaning(code: Code) -> Meaning {
     match &code {
         // serialization_failure, deadlock_detected
         b"40001" | b"40P01" => Meaning::Transient,
-        // query_canceled: by statement_timeout or an administrator. Not lock_not_available (55P03): only what sets a
-        // lock_timeout gets it, and then it is about one table.
+        // query_canceled: by statement_timeout or an administrator. lock_not_available (55P03) is not among these: only a
+        // statement with a lock_timeout gets it, and it concerns one table.
         b"57014" => Meaning::Unavailable { usable: true },
         // read_only_sql_transaction: a standby, or a primary that has become one; the time-outs of idle and of long
         // transactions

@@ -1,7 +1,7 @@
 //! The bytes of a connection on their way to the driver, and the error codes that pass by.
 //!
-//! The driver that Diesel uses reads each error's code and keeps it to itself. It stands in plain sight in what Postgres
-//! sends: messages of a letter, a length and a body, and that of an error is a list of fields, of which `C` is the code.
+//! The driver that Diesel uses reads each error's code and does not pass it on, so it is read here from what Postgres sends:
+//! messages of a letter, a length and a body. The body of an error is a list of fields, and the field `C` is the code.
 
 use std::io;
 use std::pin::Pin;
@@ -36,7 +36,7 @@ macro_rules! each {
     };
 }
 
-/// A socket of which is noted when something comes, and which errors.
+/// A socket that tells its [`Line`] when bytes arrive, and the codes of the errors among them.
 pub struct Wire {
     socket: Socket,
     line: Arc<Line>,
@@ -96,7 +96,7 @@ impl TlsStream for Wire {
     }
 }
 
-/// How much of an error is looked at: its code comes before the message.
+/// Bytes of an error that are read: its code comes before the message.
 const FIELDS: usize = 512;
 
 /// Finds the codes of errors in a stream of messages, wherever reads cut it.

@@ -1,7 +1,7 @@
-//! A creation under an idempotency key: asked for again it answers what the first call has made.
+//! A creation under an idempotency key: repeated, it returns the webhook that the first call has created.
 //!
-//! Promises that the key says nothing to anybody but the user who chose it, through the same app, and that a password is
-//! compared without being kept.
+//! Promises that a key works only for the user who chose it, through the same app, and that a password is compared without
+//! being kept.
 
 use async_graphql::Context;
 use sha2::{Digest, Sha256};
@@ -33,7 +33,7 @@ pub(super) fn keyed(
     let services = ctx.services();
     let window = services.policy().idempotency_window;
     let expires_at = ctx.now().saturating_add(window).unwrap_or(jiff::Timestamp::MAX);
-    // A default says the same as its value.
+    // A field that is left out counts as its default.
     let content = serde_json::json!([
         input.subscription_url,
         crate::model::webhook::EventAction::from(input.event_action).code(),
@@ -63,7 +63,7 @@ pub(super) async fn repeated(
 ) -> Result<Checked<Webhook>> {
     let services = ctx.services();
     let same_password = match (&input.http_auth_password, &before.asked.password_print) {
-        // Where the key that it was made with has been replaced, the rest of the input decides.
+        // If the sealing key that the print was made with is gone, the rest of the input decides.
         (Some(password), Some(print)) => services.sealing.is_of(print, password.as_bytes()).unwrap_or(true),
         (given, kept) => given.is_none() && kept.is_none(),
     };

@@ -23,7 +23,7 @@ const OTHER_WITHIN: Duration = Duration::from_millis(800);
 const SILENT_WITHIN: Duration = Duration::from_millis(50);
 /// How long it is remembered that a family of a name is silent.
 const SILENCE_REMEMBERED: Duration = Duration::from_secs(600);
-/// Families of names that are remembered. More than that, and each attempt waits.
+/// Families of names that are remembered. Past that, each attempt to another such name waits for [`OTHER_WITHIN`].
 const MOST_REMEMBERED: usize = 10_000;
 
 /// The families that were silent. Clones remember together.
@@ -97,7 +97,7 @@ impl Families {
         }
     }
 
-    /// A family that is remembered already is so from when it was first silent: so it gets its full time again later.
+    /// Keeps the first time at which a family was silent, so that it gets its full time again after [`SILENCE_REMEMBERED`].
     fn silent(&self, name: Name, family: RecordType, now: Instant) {
         let mut silent = self.remembered();
         let key = (name, family);

@@ -1,7 +1,7 @@
 //! The sockets that names are looked up with, and what goes over them.
 //!
 //! Promises to know when a question was last sent and when a name server last answered, whatever the resolver makes of
-//! it ([`Lookups`], D13). That a machine answers that nobody listens (ICMP) is no answer of a name server.
+//! it ([`Lookups`], D13). An ICMP message that nothing listens at a port does not count as an answer.
 //!
 //! Promises to tell of a failed lookup whether it may have failed because this process, or the machine, had no descriptor
 //! left: the resolver tells such a lookup from an unanswered one in no way, and a receiver would be blamed for it. That is
@@ -84,7 +84,7 @@ impl Sockets {
         *self.log.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody waits for a lookup whose answer is not remembered: it is sent as soon as the resolver gets to it.
+    /// A lookup is waited for whose answer is not cached: the resolver is about to send it.
     pub fn asked(&self) {
         self.log.note(Lookups::asked);
     }
