@@ -30,6 +30,7 @@ pub(super) use self::line::Line;
 pub use self::pulse::Pulse;
 pub(super) use self::wire::{Socket, Wire};
 use super::address::Address;
+use crate::clock;
 
 /// How long the database may take for a statement, unless a pool says otherwise.
 pub const STATEMENT: Duration = Duration::from_secs(10);
