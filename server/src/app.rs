@@ -268,6 +268,8 @@ fn transport(
 
 /// Key sets are the operator's own choice: their addresses are not vetted as a webhook's are.
 fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
+    // The client takes the process's own, and panics where there is none yet. An error says that there is.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let authorities: Result<Vec<_>, _> = authorities(extra_ca_pem)?
         .iter()
         .map(|der| reqwest::Certificate::from_der(der))

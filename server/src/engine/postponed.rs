@@ -26,8 +26,30 @@ pub(super) struct Postponed(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     deliveries: HashMap<DeliveryKey, Instant>,
+    means: Telling,
+    name_servers: Telling,
+}
+
+/// What the log was told of one lack.
+#[derive(Debug, Default)]
+struct Telling {
     told_at: Option<Instant>,
     untold: u64,
+}
+
+impl Telling {
+    /// One more was postponed. Returns how many there are to tell of, if it is time to.
+    fn more(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        let told = self
+            .told_at
+            .is_some_and(|at| now.saturating_duration_since(at) < TOLD_AGAIN_AFTER);
+        if told {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 impl Postponed {
@@ -40,22 +62,23 @@ impl Postponed {
         now: Instant,
     ) -> Timestamp {
         let mut known = self.known();
-        known.untold += 1;
-        let told = known
-            .told_at
-            .is_some_and(|at| now.saturating_duration_since(at) < TOLD_AGAIN_AFTER);
-        if !told {
-            let postponed = std::mem::take(&mut known.untold);
-            known.told_at = Some(now);
-            match lack {
-                Lack::Means => tracing::warn!(
-                    postponed,
-                    "no file descriptor or memory was left to call a receiver; attempts are postponed and count for nothing"
-                ),
-                Lack::NameServers => tracing::warn!(
-                    postponed,
-                    "no name server answers; attempts are postponed and count for nothing"
-                ),
+        match lack {
+            Lack::Means => {
+                if let Some(postponed) = known.means.more(now) {
+                    tracing::warn!(
+                        postponed,
+                        "no file descriptor or memory was left to call a receiver; attempts are postponed and count for \
+                         nothing"
+                    );
+                }
+            }
+            Lack::NameServers => {
+                if let Some(postponed) = known.name_servers.more(now) {
+                    tracing::warn!(
+                        postponed,
+                        "no name server answers; attempts are postponed and count for nothing"
+                    );
+                }
             }
         }
         let again = known.remember(key, now);
@@ -156,8 +179,8 @@ mod tests {
         for after in [0, 1, 29] {
             wait(&postponed, key(0), now + Duration::from_secs(after));
         }
-        assert_eq!(postponed.known().untold, 2);
+        assert_eq!(postponed.known().name_servers.untold, 2);
         wait(&postponed, key(0), now + TOLD_AGAIN_AFTER);
-        assert_eq!(postponed.known().untold, 0);
+        assert_eq!(postponed.known().name_servers.untold, 0);
     }
 }

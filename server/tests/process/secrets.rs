@@ -259,3 +259,25 @@ async fn no_core_is_dumped_of_it() {
         ["0", "0"]
     );
 }
+
+/// The key set is asked for before anything else needs TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_may_be_at_an_address() {
+    const SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}]}"#;
+    let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let set = receiver(Script::always(Reply::status(200).body(SET))).await;
+    let mut process = program()
+        .argument("serve")
+        .setting("DATABASE_URL", database.url(None))
+        .setting("TENTERHOOK_JWKS", set.url())
+        .setting(
+            "TENTERHOOK_SEALING_KEY_FILE",
+            keys::file(folder.path(), "sealing", SEALING_KEY).unwrap(),
+        )
+        .serve()
+        .await
+        .unwrap();
+    process.terminate().await.unwrap();
+    assert!(process.ended().await.unwrap().success());
+}
