@@ -285,9 +285,12 @@ async fn f5_commands_end_with_a_sentence() {
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert!(!output.status.success(), "{command}: {said}");
-        assert!(
-            said.contains("took longer than 5s (connect_timeout)"),
-            "{command}: {said}"
-        );
+        // Which of the two limits of the same length is noticed first is chance.
+        let sentences = [
+            "took longer than 5s (connect_timeout)",
+            "no host answered within 5s",
+        ];
+        let said_so = sentences.iter().any(|sentence| said.contains(sentence));
+        assert!(said_so, "{command}: {said}");
     }
 }

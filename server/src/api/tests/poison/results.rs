@@ -102,7 +102,8 @@ async fn f3_words_that_cannot_be_written_are_left_out_too() {
     let dead = world.webhook(&ann, json!({})).await;
     let well = saying(200, "seen").await;
     let other = webhook(&world, &well).await;
-    let condition = "new.error_message is not null and new.error_message not like 'The error message cannot be shown%'";
+    let condition =
+        "new.error_message is not null and new.error_message not like 'The error message cannot be shown%'";
     world
         .refuse("attempts", "insert", condition, "22P05", false)
         .await;
