@@ -90,7 +90,7 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
     let mut conn = shared.store.conn().await?;
     let mut freeing = true;
     let (dead, freed) = loop {
-        let buried = conn
+        let released = conn
             .transaction(async |conn| {
                 let dead = nodes::bury_in_tx(conn, node, lapse.as_secs_f64()).await?;
                 let freed = match dead.as_slice() {
@@ -101,13 +101,13 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
                 Ok::<_, StoreError>((dead, freed))
             })
             .await;
-        match buried {
+        match released {
             Err(error) if freeing && !error.is_unavailable() && !error.is_transient() => {
                 // A row that cannot be written must not keep silent processes registered: leases end by themselves.
                 tracing::error!(%error, "leases of silent processes cannot be released; they end by themselves");
                 freeing = false;
             }
-            buried => break buried?,
+            released => break released?,
         }
     };
     if !dead.is_empty() {

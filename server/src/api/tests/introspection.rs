@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::schema::{COSTLIEST, DEEPEST, DEEPEST_INTROSPECTION};
 
-/// What `getIntrospectionQuery` of graphql-js writes with every option on, with so many levels of `ofType`: what
+/// What `getIntrospectionQuery` of graphql-js writes with every option on, with this number of levels of `ofType`: what
 /// GraphiQL, Apollo's tools, the Relay compiler and GraphQL Code Generator send has parts of it.
 fn full(levels: usize) -> String {
     let types = format!(
