@@ -68,4 +68,5 @@ pub const RULES: &[(&str, &str)] = &[
     ("T1", "time comes from one clock"),
     ("T2", "a boundary belongs to the later state"),
     ("T3", "state is a function of what is stored and the moment"),
+    ("P1", "the same policy for general and application webhooks"),
 ];

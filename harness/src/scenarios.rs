@@ -29,6 +29,7 @@ mod scene;
 mod signatures;
 mod targets;
 mod timeouts;
+mod types;
 mod verbatim;
 mod visibility;
 mod webhooks;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Scenario> {
         notices::scenarios(),
         live::scenarios(),
         replays::scenarios(),
+        types::scenarios(),
     ]
     .into_iter()
     .flatten()

@@ -21,7 +21,7 @@ const OFFERED: [Need; 6] = [
 ];
 
 /// Each rule bent, and a scenario that must notice.
-const NOTICED_BY: [(Bend, &str); 69] = [
+const NOTICED_BY: [(Bend, &str); 70] = [
     (Bend::BansAtNine, "failures-9"),
     (Bend::BansAtEleven, "failures-10"),
     (Bend::BanOfTwentyNineMinutes, "ban-end-just-before"),
@@ -136,6 +136,7 @@ const NOTICED_BY: [(Bend, &str); 69] = [
         Bend::DropsSocketsWithoutACloseFrame,
         "a-client-closes-after-the-acknowledgement",
     ),
+    (Bend::OnlyGeneralWebhooksAreBanned, "both-types-are-judged-alike"),
 ];
 
 fn playable(scenario: &Scenario) -> bool {

@@ -25,6 +25,7 @@ pub enum Bend {
     BanEndKeepsTheCounter,
     BanCountsFromTheStart,
     OnlyTheFirstWebhookIsBanned,
+    OnlyGeneralWebhooksAreBanned,
     OneCounterForAUser,
     TimeoutsDoNotCount,
     RefusedConnectionsDoNotCount,

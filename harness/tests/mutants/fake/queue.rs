@@ -297,6 +297,7 @@ impl State {
                 let first = self.hooks.iter().position(|other| other.company == *company);
                 if first == Some(hook) { number } else { 2 }
             }
+            (Some(Bend::OnlyGeneralWebhooksAreBanned), _) if self.hooks[hook].app.is_some() => 2,
             _ => number,
         };
         let before = self.hooks[hook].model.clone();
