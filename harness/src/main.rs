@@ -69,6 +69,30 @@ mod tests {
         assert!(widest <= Some(100), "{widest:?} columns:\n{text}");
     }
 
+    /// Rules are cited in code and reports; people at a terminal meet them only where an option takes one.
+    #[test]
+    fn no_help_cites_a_rule_but_as_a_value_of_rule() {
+        use tenterhook_harness::rules::RULES;
+        let mut command = super::Arguments::command();
+        command.build();
+        let mut helps = vec![command.render_long_help().to_string()];
+        helps.extend(
+            command
+                .get_subcommands_mut()
+                .map(|command| command.render_long_help().to_string()),
+        );
+        assert!(helps.len() > 8, "{helps:?}");
+        for text in helps {
+            let words: Vec<&str> = text
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                .collect();
+            let cited = words
+                .windows(2)
+                .filter(|pair| pair[0] != "--rule" && RULES.iter().any(|(rule, _)| *rule == pair[1]));
+            assert_eq!(cited.count(), 0, "{text}");
+        }
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         super::Arguments::command().debug_assert();

@@ -1,6 +1,6 @@
 //! The reference model: what the policy says becomes of a webhook, as a function of what happened and when.
 //!
-//! Written from POLICY.md (B1–B7, R1–R5, T2, T3, D4, D13, W12, W13) and from nothing else, so that a server can be held
+//! Written from docs/policy.md (B1–B7, R1–R5, T2, T3, D4, D13, W12, W13) and from nothing else, so that a server can be held
 //! against it. Pure and deterministic: it has no clock, asks nobody, and starts nothing; time is an argument.
 //!
 //! Promises that a boundary belongs to the later state (T2), and that every step is dated when it was due, however late
@@ -13,7 +13,7 @@ mod tests;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The bold numbers of POLICY.md, and the retry delays of D4. The default is what the policy says.
+/// The bold numbers of docs/policy.md, and the retry delays of D4. The default is what the policy says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbers {
     /// Failed first tries that make a ban (B2).

@@ -473,7 +473,7 @@ impl World {
         let mut complaints = Vec::new();
         let tally = self.tally().await;
         if !tally.is_conserved() {
-            complaints.push(format!("deliveries were lost or made up (D7): {tally:?}"));
+            complaints.push(format!("deliveries were lost or made up: {tally:?}"));
         }
         for arrival in self.journals().iter().flat_map(Journal::all) {
             let found = arrival.complaints();

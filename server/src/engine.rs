@@ -294,7 +294,7 @@ impl Engine {
                 tracing::warn!(%error, "could not sign off; others will notice by the missing heartbeat");
             }
             Err(_) => tracing::warn!(
-                "the database has not taken the last results in time: their attempts are repeated (D6), and others will \
+                "the database has not taken the last results in time: their attempts will be repeated, and others will \
                  notice by the missing heartbeat"
             ),
         }

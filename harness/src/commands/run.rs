@@ -33,7 +33,7 @@ pub struct Run {
     /// Only scenarios with these names; `list` shows them. A part of a name chooses all that contain it.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Only scenarios that cover one of these rules, such as B4.
+    /// Only scenarios that cover one of these rules of the policy; `list --rules` shows them.
     #[arg(long, value_name = "RULE")]
     rule: Vec<String>,
     #[command(flatten)]

@@ -47,7 +47,7 @@ pub(super) async fn run(
     stop.drain();
     tokio::select! {
         ended = &mut server => ended,
-        name = signals.next() => bail!("{name} again: stopped at once; attempts on the wire will be repeated (D6)"),
+        name = signals.next() => bail!("{name} again: stopped at once; attempts on the wire will be repeated"),
     }
 }
 

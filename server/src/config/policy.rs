@@ -1,4 +1,4 @@
-//! The numbers of POLICY.md: every default in bold stands here and nowhere else in the code.
+//! The numbers of docs/policy.md: every default in bold stands here and nowhere else in the code.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

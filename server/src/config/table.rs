@@ -190,7 +190,7 @@ pub static TABLE: &[Entry] = &[
     setting!(
         clock,
         "system or simulated. Simulated time stands still until an operator moves it; only on a loopback \
-         address (T1)."
+         address."
     ),
     setting!(
         log,
@@ -239,7 +239,7 @@ pub static TABLE: &[Entry] = &[
     setting!(
         sealing_key,
         "The keys under which credentials and signing secrets are stored, at most 8, separated by white space or commas: \
-         32 random bytes each, in hexadecimal or base64 (W11). The first seals, all open; see docs/security.md on \
+         32 random bytes each, in hexadecimal or base64. The first seals, all open; see docs/security.md on \
          replacing one."
     ),
     setting!(
@@ -248,17 +248,17 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         allowed_targets,
-        "Networks that webhooks may call although they are not public, separated by commas (W10). Development \
+        "Networks that webhooks may call although they are not public, separated by commas. Development \
          allows loopback unless this is set, even to nothing."
     ),
     setting!(
         denied_targets,
         "Networks that webhooks may not call although they are public, separated by commas: the platform's own, or \
-         the NAT64 prefix of this network. Stronger than allowed_targets (W10)."
+         the NAT64 prefix of this network. Stronger than allowed_targets."
     ),
     setting!(
         target_ports,
-        "Ports that webhooks may call, such as 80,443,8000-8999. Without it all (W10)."
+        "Ports that webhooks may call, such as 80,443,8000-8999. Without it all."
     ),
     setting!(
         dns_servers,
@@ -267,7 +267,7 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         platform_hosts,
-        "The platform's own API hosts, which webhooks may not call (W10)."
+        "The platform's own API hosts, which webhooks may not call."
     ),
     setting!(
         extra_ca_file,
@@ -275,7 +275,7 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         notice_url,
-        "The platform's own endpoint, to which notices are delivered besides the API (R4): docs/notices.md. It may be on \
+        "The platform's own endpoint, to which notices are delivered besides the API: docs/notices.md. It may be on \
          any network."
     ),
     setting!(
@@ -283,10 +283,10 @@ pub static TABLE: &[Entry] = &[
         "A file with the secrets that sign notices, whsec_ and base64, one on a line, at most 4: all of them sign."
     ),
     setting!(in_flight, from 1..=100_000,
-        "Attempts in flight at once in one process (D8), of which slow receivers, and those that have not answered yet, \
-         have half at the most. Each needs an open file."),
+        "Attempts in flight at once in one process, of which slow receivers, and those that have not answered yet, \
+         have at most half. Each needs an open file."),
     setting!(in_flight_per_webhook, from 1..=1000,
-        "Attempts in flight at once to one webhook from one process (D8)."),
+        "Attempts in flight at once to one webhook from one process."),
     setting!(in_flight_per_host, from 1..=100_000,
         "Attempts in flight at once to one host and port from one process, of all webhooks together."),
     setting!(drain_delay, from milliseconds(0)..=milliseconds(60_000),
@@ -294,7 +294,7 @@ pub static TABLE: &[Entry] = &[
          drains. Behind a load balancer 5s is recommended, or the time it takes to notice; a second signal ends the wait."),
     setting!(lease, from milliseconds(18_000)..=hours(1),
         "How long a delivery is one process's without a word from it; what a process held that died is taken over \
-         after a sixth of that (D6). The same in every process of a database."),
+         after a sixth of that. The same in every process of a database."),
     setting!(
         api.introspection,
         "Whether the schema may be asked for through GraphQL. /schema.graphql tells it in any case."
@@ -348,52 +348,52 @@ pub static TABLE: &[Entry] = &[
     setting!(api.body_within, from SOCKET_TIMES,
         "How long a request's body may take to come; answered with 408 then."),
     setting!(policy.webhook_limit, from 1..=10_000,
-        "General webhooks per user, and application webhooks per app and user (W3)."),
+        "General webhooks per user, and application webhooks per app and user."),
     setting!(policy.removed_retention, from hours(1)..=days(3650),
-        "How long a removed webhook stays readable (W12)."),
+        "How long a removed webhook stays readable."),
     setting!(policy.idempotency_window, from hours(1)..=days(30),
-        "How long an idempotency key is remembered (E1)."),
+        "How long an idempotency key is remembered."),
     setting!(policy.secret_overlap, from milliseconds(0)..=days(30),
-        "How long the old secret signs too after a rotation (E7)."),
+        "How long the old secret signs too after a rotation."),
     setting!(policy.attempt_timeout, from milliseconds(100)..=milliseconds(300_000),
-        "The one deadline of an attempt (D2)."),
+        "The time-out of an attempt: one deadline over DNS, connection, TLS, request and response headers."),
     setting!(policy.retry_delays, if retry_delays,
-        "From the end of a failed attempt to the next, one entry per retry, at most 10 (D4)."),
+        "From the end of a failed attempt to the next, one entry per retry, at most 10."),
     setting!(policy.dns_silence, from milliseconds(500)..=hours(1),
         "How long no name server must have answered, whatever was asked, for an attempt whose lookup was not answered \
-         to count for nothing and be postponed (D13)."),
+         to count for nothing and be postponed."),
     setting!(policy.dns_give_up, from milliseconds(0)..=days(1),
-        "How long name servers may be silent before such attempts are judged all the same (D13)."),
+        "How long name servers may be silent before such attempts count as failures all the same."),
     setting!(policy.response_excerpt, from 0..=1024 * 1024,
-        "How much of a response body is read, and kept of a failed attempt (D2)."),
+        "How much of a response body is read, and kept of a failed attempt."),
     setting!(policy.success_excerpt, from 0..=1024 * 1024,
-        "How much of a response body is kept of a successful attempt (D10)."),
+        "How much of a response body is kept of a successful attempt."),
     setting!(policy.history_retention, from days(1)..=days(3650),
-        "How long events and attempts are kept (D10)."),
+        "How long events and attempts are kept."),
     setting!(policy.ban_threshold, from 1..=1_000_000,
-        "Failed first tries that make a ban (B2)."),
+        "How many failed first tries lead to a ban."),
     setting!(policy.ban_duration, from milliseconds(1000)..=days(30),
-        "How long a ban lasts (B2)."),
+        "How long a ban lasts."),
     setting!(
         policy.success_resets_counter,
-        "Whether a success sets the ban counter back to zero (B3)."
+        "Whether a success sets the ban counter back to zero."
     ),
     setting!(policy.ban_propagation, from milliseconds(50)..=milliseconds(5000),
-        "How soon every other process knows of a ban (B6)."),
+        "How soon every other process knows of a ban."),
     setting!(policy.removal_window, from hours(1)..=days(365),
-        "How long without a successful delivery until a webhook is removed (R1)."),
+        "How long without a successful delivery until a webhook is removed."),
     setting!(
         policy.removal_warnings,
-        "When of that window to warn: three, ascending (R4)."
+        "After how much of that time people are warned: three durations, ascending."
     ),
     setting!(policy.catalog.v1, if objects,
-        "The objects that version 1 knows (W9)."),
+        "The objects that version 1 knows."),
     setting!(policy.catalog.v2, if objects,
-        "The objects that version 2 knows (W9)."),
+        "The objects that version 2 knows."),
     setting!(policy.v1_service_key, if short,
-        "The key of version 1's constant service flag (E5)."),
+        "The key in payloads of version 1 whose value is always false."),
     setting!(policy.default_host, if short,
-        "The `host` in payloads of events that name none (E4)."),
+        "The `host` in payloads of events that name none."),
 ];
 
 /// The table as the page `docs/settings.md`.
