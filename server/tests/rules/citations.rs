@@ -1,0 +1,97 @@
+//! How a rule of docs/policy.md is cited: a letter of a group and one or two digits, as a word of its own (`B4`), or in lower
+//! case at the beginning of a test's name (`fn b4_b5_…`).
+//!
+//! Numbers of other kinds (`F7`, `O4`, `M1`) have other letters. A word that only looks like a rule (`P99`) is taken for an
+//! unknown one: it must be written otherwise (`p99`). That is the price of seeing every mistyped code.
+
+/// The groups of the policy: webhooks, events, deliveries, bans, removal, time, both types.
+const GROUPS: [char; 7] = ['W', 'E', 'D', 'B', 'R', 'T', 'P'];
+
+/// Every rule that the text cites, in upper case, in the order of the text.
+pub fn cited(text: &str) -> Vec<String> {
+    let mut cited = Vec::new();
+    let mut before = "";
+    for (at, word) in words(text) {
+        let ahead = &text[..at];
+        let is_escape = ahead.ends_with(['%', '\\', '#']) || ahead.ends_with("u{");
+        if is_code(word) && !is_escape {
+            cited.push(word.to_owned());
+        }
+        if before == "fn" {
+            let parts = word.split('_').map(str::to_uppercase);
+            cited.extend(parts.take_while(|part| word.contains('_') && is_code(part)));
+        }
+        before = word;
+    }
+    cited
+}
+
+/// The anchors `<a id="b4"></a>` of the policy, in upper case, in their order.
+pub fn anchors(policy: &str) -> Vec<String> {
+    let behind = policy.split("<a id=\"").skip(1);
+    behind
+        .filter_map(|text| text.split('"').next())
+        .map(str::to_uppercase)
+        .collect()
+}
+
+/// Each run of letters, digits and underscores, and where it begins.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut start = None;
+    let ends = text.char_indices().chain([(text.len(), ' ')]);
+    ends.filter_map(move |(at, c)| match (start, is_of_word(c)) {
+        (None, true) => {
+            start = Some(at);
+            None
+        }
+        (Some(from), false) => {
+            start = None;
+            Some((from, &text[from..at]))
+        }
+        _ => None,
+    })
+}
+
+fn is_code(word: &str) -> bool {
+    let mut letters = word.chars();
+    let digits = word.len().saturating_sub(1);
+    letters.next().is_some_and(|first| GROUPS.contains(&first))
+        && (1..=2).contains(&digits)
+        && letters.all(|c| c.is_ascii_digit())
+}
+
+#[test]
+fn a_rule_is_found_wherever_it_is_cited() {
+    for (text, expected) in [
+        ("What a ban loses (B4, W13).", vec!["B4", "W13"]),
+        ("(B1–B5) and W8's end", vec!["B1", "B5", "W8"]),
+        ("see docs/policy.md, D13", vec!["D13"]),
+        (r#"&["R1", "R3"]"#, vec!["R1", "R3"]),
+        ("fn b3_b7_t2_ends_by_time() {}", vec!["B3", "B7", "T2"]),
+        ("fn w10_takes_v1() {}", vec!["W10"]),
+        // Planted: none of these is a rule, and each must be found to be refused.
+        ("by B9 and D99", vec!["B9", "D99"]),
+        ("fn e0_nothing() {}", vec!["E0"]),
+    ] {
+        assert_eq!(cited(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_rule_is_not_taken_for_one() {
+    for text in [
+        "A1 UTF8 F12 SHA256 H2 V2 F7 O4 M1 RS256 X5 Z9",
+        "2026-11-23T10:11:12Z PT30M P1D P30D 1E5 E0308 B100",
+        r"\u{D7} %E2%80%A6 #E2 \D1",
+        "fn v1_is_old() {} fn f7_ranges() {} fn e4() {} let b4_x = p99; B4_X B4x xB4",
+    ] {
+        assert!(cited(text).is_empty(), "{text}: {:?}", cited(text));
+    }
+}
+
+#[test]
+fn anchors_are_read_in_their_order() {
+    let page = "### <a id=\"w1\"></a>W1: type\n\ntext\n\n### <a id=\"b10\"></a>B10 ◆: end\n";
+    assert_eq!(anchors(page), ["W1", "B10"]);
+}
