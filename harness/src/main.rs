@@ -69,7 +69,7 @@ mod tests {
         assert!(widest <= Some(100), "{widest:?} columns:\n{text}");
     }
 
-    /// Rules are cited in code and reports; people at a terminal meet them only where an option takes one.
+    /// `--rule` takes a code, so its examples may name one; other help may not.
     #[test]
     fn no_help_cites_a_rule_but_as_a_value_of_rule() {
         use tenterhook_harness::rules::RULES;

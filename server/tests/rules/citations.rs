@@ -1,8 +1,8 @@
-//! How a rule of docs/policy.md is cited: a letter of a group and one or two digits, as a word of its own (`B4`), or in lower
-//! case at the beginning of a test's name (`fn b4_b5_…`).
+//! Finds citations of rules in text.
 //!
-//! Numbers of other kinds (`F7`, `O4`, `M1`) have other letters. A word that only looks like a rule (`P99`) is taken for an
-//! unknown one: it must be written otherwise (`p99`). That is the price of seeing every mistyped code.
+//! A citation is a letter of a group and one or two digits, as a separate word (`B4`), or in lower case at the beginning of a
+//! test's name (`fn b4_b5_…`). Numbers of other lists (`F7`, `O4`, `M1`) have other letters. A word that only looks like a rule
+//! (`P99`) counts as an unknown rule and must be written differently (`p99`): otherwise a mistyped code would not be noticed.
 
 /// The groups of the policy: webhooks, events, deliveries, bans, removal, time, both types.
 const GROUPS: [char; 7] = ['W', 'E', 'D', 'B', 'R', 'T', 'P'];
@@ -70,7 +70,7 @@ fn a_rule_is_found_wherever_it_is_cited() {
         (r#"&["R1", "R3"]"#, vec!["R1", "R3"]),
         ("fn b3_b7_t2_ends_by_time() {}", vec!["B3", "B7", "T2"]),
         ("fn w10_takes_v1() {}", vec!["W10"]),
-        // Planted: none of these is a rule, and each must be found to be refused.
+        // These have the form of a rule and are none: the test of the tree must see them to refuse them.
         ("by B9 and D99", vec!["B9", "D99"]),
         ("fn e0_nothing() {}", vec!["E0"]),
     ] {

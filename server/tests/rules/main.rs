@@ -1,8 +1,8 @@
-//! The rules of docs/policy.md and those who cite them.
+//! Compares the citations of rules with docs/policy.md.
 //!
-//! Promises that a code in code, migrations, tests, scenarios and documentation is a rule with an anchor, that every rule is
-//! cited by a test or a scenario, and that people who do not read the source never meet a code: not in a command's help, a
-//! setting's meaning, a description of the schema, a log line or an error.
+//! A code that is cited in code, migrations, tests, scenarios or documentation must be a rule with an anchor, and each rule must
+//! be cited by a test or a scenario. Text for readers without the source has no codes: help, settings, descriptions of the
+//! schema, log lines and errors.
 
 mod citations;
 mod tree;
@@ -81,7 +81,7 @@ fn every_rule_is_cited_by_a_test_or_a_scenario() {
 }
 
 #[test]
-fn every_decision_of_ours_is_explained() {
+fn every_rule_that_we_decided_is_explained() {
     let decisions = page("docs/decisions.md");
     let policy = page(POLICY);
     let headings = policy
@@ -148,28 +148,32 @@ fn pages_for_operators_and_clients_of_the_api_cite_no_rule() {
     }
 }
 
-/// Log lines, errors, and what the API and metrics say: whatever stands in the server's code outside of comments.
+/// Log lines, errors, messages of the API and names of metrics are strings, so code outside comments is searched.
 #[test]
-fn the_server_says_no_rule_to_anybody() {
+fn strings_in_the_servers_code_cite_no_rule() {
     let of_server = |source: &tree::Source| {
         source.path.starts_with("server") && source.path.iter().any(|part| part == "src")
     };
-    let mut said = Vec::new();
+    let mut found = Vec::new();
     for source in sources().into_iter().filter(of_server) {
         if tree::proves(&source.path) || source.path.extension().is_none_or(|kind| kind != "rs") {
             continue;
         }
         for line in tree::code(&source.text).lines() {
             if !cited(line).is_empty() {
-                said.push(format!("{}: {}", source.path.display(), line.trim()));
+                found.push(format!("{}: {}", source.path.display(), line.trim()));
             }
         }
     }
-    assert!(said.is_empty(), "cite a rule in a comment:\n{}", said.join("\n"));
+    assert!(
+        found.is_empty(),
+        "cite a rule in a comment:\n{}",
+        found.join("\n")
+    );
 }
 
 #[test]
-fn no_help_of_the_server_cites_a_rule() {
+fn the_servers_help_cites_no_rule() {
     let help = |words: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_tenterhook"))
             .args(words)

@@ -1,4 +1,4 @@
-//! The text of the repository: what people wrote, without what was built, fetched or generated at random.
+//! Reads the text files of the repository, without build output, downloads and fuzz corpora.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const KINDS: [&str; 11] = [
     "rs", "md", "sql", "graphql", "toml", "ts", "js", "py", "sh", "yml", "yaml",
 ];
-/// Folders whose content nobody wrote here. This test's own has citations of rules that do not exist.
+/// Folders that are not searched. This test's own folder cites rules that do not exist.
 const LEFT_OUT: [&str; 7] = [
     "target",
     "node_modules",
