@@ -25,6 +25,7 @@ mod notices;
 mod outcomes;
 mod payloads;
 mod permissions;
+mod plain_english;
 mod publication;
 mod refusal;
 mod removal;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What row-level security would cost as a second wall behind the server's own checks: the list and the claim, with and
-# without policies, as processor time of the database per transaction. That is counted by the kernel and not by the
-# clock, so a busy machine blurs it less. Needs an installed Postgres with pgbench (PG_BIN_DIR, or pg_config on the PATH).
+# The cost of row-level security as a second barrier behind the server's own checks: the list and the claim, with and
+# without policies, as processor time of the database per transaction. The kernel counts it, so a busy machine distorts
+# it less than a clock. Needs an installed Postgres with pgbench (PG_BIN_DIR, or pg_config on the PATH).
 #
 #   docs/measurements/row-level-security.sh [SECONDS-PER-RUN] [ROUNDS]
 set -euo pipefail
@@ -41,7 +41,7 @@ grant select, update on all tables in schema public to tenant, engine;
 vacuum (freeze, analyze);
 SQL
 
-# As server/src/store/webhook_list.rs writes it, for an admin.
+# The statement of server/src/store/webhook_list.rs, for an admin.
 cat >list.sql <<'SQL'
 \set company random(1, 640)
 \set lane :company % 64
@@ -50,7 +50,7 @@ where w.lane = :lane and w.company = :company and (w.app is null) and (w.removed
   and not (w.removed_at is not null or coalesce(h.failing_since <= '2026-11-17', false))
 order by w.created_at desc, w.id desc limit 21;
 SQL
-# The same in a transaction, which says whose it is.
+# The same in a transaction that first sets the company.
 {
     sed -n 1,2p list.sql
     echo "begin;"
@@ -58,7 +58,7 @@ SQL
     sed -n '3,$p' list.sql
     echo "commit;"
 } >list-of-tenant.sql
-# As server/src/store/claim.rs; what is claimed stays visible, so that each transaction finds the same.
+# The statement of server/src/store/claim.rs. Claimed rows stay visible, so that each transaction finds the same rows.
 cat >claim.sql <<'SQL'
 \set company random(1, 640)
 \set lane :company % 64
@@ -111,12 +111,12 @@ SQL
 postmaster=$(head -1 "$work/data/postmaster.pid")
 hz=$(getconf CLK_TCK)
 standing=$(ps --no-headers --ppid "$postmaster" | wc -l)
-# What backends that have ended used, in clock ticks, once all of them have.
+# The clock ticks that ended backends used, once all of them have ended.
 used() {
     while [ "$(ps --no-headers --ppid "$postmaster" | wc -l)" -gt "$standing" ]; do sleep 0.05; done
     awk '{ print $16 + $17 }' "/proc/$postmaster/stat"
 }
-# run NAME ROLE SCRIPT: notes the microseconds of processor time per transaction.
+# run NAME ROLE SCRIPT: records the microseconds of processor time per transaction.
 run() {
     local before after done
     "${psql[@]}" -c "vacuum deliveries" -c checkpoint

@@ -1,4 +1,4 @@
-// GraphQL over HTTP, by the audits of npm `graphql-http`: every MUST, SHOULD and MAY of the specification.
+// GraphQL over HTTP: the audits of npm `graphql-http`, which check every MUST, SHOULD and MAY of the specification.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { serverAudits } from 'graphql-http';

@@ -1,4 +1,4 @@
-// A query, a mutation that works, one whose input is wrong, and an error with a code: through other people's clients.
+// Other people's clients: a query, a mutation that works, one with wrong input, and an error with a code.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApolloClient, CombinedGraphQLErrors, gql, HttpLink, InMemoryCache } from '@apollo/client';
@@ -8,7 +8,7 @@ import { bearer, BROKEN, CREATE, DELETE, url, userToken, VIEWER, webhook } from 
 
 const headers = bearer(userToken);
 
-/** Each answers `{ data }`, or `{ errors }` as the server sent them. */
+/** Each returns `{ data }`, or `{ errors }` as the server sent them. */
 const clients = {
   'graphql-request': () => {
     const client = new GraphQLClient(url, { headers });
@@ -36,7 +36,7 @@ const clients = {
       }
     };
   },
-  // urql prefers GET for short queries where it is left its choice.
+  // By default urql prefers GET for short queries.
   'urql, with GET': () => urql({ preferGetMethod: 'force' }),
   'urql, with POST': () => urql({ preferGetMethod: false }),
 };
@@ -62,7 +62,7 @@ for (const [name, connect] of Object.entries(clients)) {
       const { data } = await run(VIEWER, {});
       assert.equal(data.viewer.userId, '1');
     });
-    await t.test('is told of an error with its code', async () => {
+    await t.test('gets an error with its code', async () => {
       const { errors } = await run(BROKEN, {});
       assert.equal(errors[0].extensions.code, 'GRAPHQL_VALIDATION_FAILED');
     });

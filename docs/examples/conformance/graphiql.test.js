@@ -1,4 +1,4 @@
-// GraphiQL in a browser, Chromium without a window, that reaches no host but the server: CHROMIUM is where it is.
+// GraphiQL in headless Chromium, which can reach no host but the server. CHROMIUM is the path of the browser.
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,11 +15,11 @@ const AGAIN_MS = 200;
 const OPTIONS = [
   '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
-  // Nothing else has an address, also for what the page itself is not asked about.
+  // No other name resolves, so that requests outside the page's control fail too.
   `--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE ${ADDRESS.hostname}`,
 ];
 
-/** What a page that keeps to itself leaves empty. */
+/** Both stay empty if the page has no errors and calls no other host. */
 const seen = { complaints: [], foreign: [] };
 let browser;
 let page;
@@ -29,7 +29,7 @@ before(async () => {
   if (skip) {
     return;
   }
-  // A profile of its own, which goes with it; no sandbox, since root has none.
+  // A separate profile, which is deleted afterwards. No sandbox, because it does not work as root.
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM, chromiumSandbox: false, args: OPTIONS });
   page = await browser.newPage({ viewport: { width: 1300, height: 800 } });
   page.setDefaultTimeout(PATIENCE_MS);
@@ -61,7 +61,7 @@ before(async () => {
 
 after(() => browser?.close());
 
-/** A step; what the page looked like is kept if it fails. */
+/** A step; if it fails, a screenshot of the page is kept. */
 function step(name, run) {
   test(name, { skip }, async () => {
     try {
@@ -84,7 +84,7 @@ async function until(holds) {
 
 const result = () => page.locator('.result-window');
 
-/** The operation that is asked for next, over HTTP or the socket. */
+/** The name of the next operation that the page sends, over HTTP or the socket. */
 function asked() {
   const isNamed = (text) => text?.includes('"operationName"');
   const request = page.waitForRequest((sent) => isNamed(sent.postData()));
@@ -93,8 +93,8 @@ function asked() {
 }
 
 /**
- * Opens the tab of an example and presses the play button. Again where that was too soon: GraphiQL reads a document a
- * moment after it is shown, and names the operation of the tab before until then.
+ * Opens the tab of an example and presses the play button. Tries again if that was too early: GraphiQL reads a document
+ * a moment after it is shown, and until then sends the operation of the previous tab.
  */
 async function play(example) {
   await page.locator('.graphiql-tab-button').getByText(example, { exact: true }).click();
@@ -105,7 +105,7 @@ async function play(example) {
   });
 }
 
-/** What the result window shows, once it is an answer that has this field. */
+/** The text of the result window, once it is a response with this field. */
 async function shown(field) {
   await result().filter({ hasText: `"${field}"` }).waitFor();
   const lines = await result().locator('.CodeMirror-line').allTextContents();
@@ -148,7 +148,7 @@ step('it listens', async () => {
       await publish();
       return (await result().textContent()).includes('attemptRecorded');
     });
-    // The play button stops it now.
+    // The play button now stops the subscription.
     await page.locator('.graphiql-execute-button').click();
   } finally {
     await end();

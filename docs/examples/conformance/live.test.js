@@ -1,5 +1,5 @@
-// Subscriptions through other people's clients: over the socket and over HTTP, a broken connection, a wrong token, and a
-// server that stops and starts.
+// Subscriptions with other people's clients: over the socket and over HTTP, with a broken connection, a wrong token, and
+// a server that stops and starts.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import WebSocket from 'ws';
@@ -16,7 +16,7 @@ before(async () => {
 after(() => end());
 
 for (const [name, start] of Object.entries({ ...subscribers, ...onceOnly })) {
-  test(`${name} is told of an attempt`, async () => {
+  test(`${name} receives an attempt`, async () => {
     const begun = begin(start, id);
     try {
       await hearing(begun);
@@ -49,7 +49,7 @@ test('graphql-ws connects again when its connection breaks, and is told again', 
   }
 });
 
-// In its lazy mode, which is the default, a client closes after its last subscription and opens again for the next.
+// In the lazy mode, which is the default, a client closes after its last subscription and connects again for the next.
 test('graphql-ws closes cleanly between two subscriptions, without a retry', async () => {
   const codes = [];
   let wasClosed;
@@ -96,7 +96,7 @@ for (const [where, options] of Object.entries({
   });
 }
 
-// A stop says good-bye to whoever is connected, a crash does not.
+// A server that stops closes its connections; one that crashes does not.
 for (const [what, signal] of Object.entries({ stops: 'SIGTERM', crashes: 'SIGKILL' })) {
   test(`all go on when the server ${what} and starts again`, { skip: !RESTARTS && 'SERVER_PID_FILE is not set' }, async () => {
     const begun = Object.values(subscribers).map((start) => begin(start, id));

@@ -1,5 +1,5 @@
-// The server that is looked at, from the environment: an address, and tokens of a user and of the platform. With
-// SERVER_PID_FILE it can be stopped too: whose number that file holds is started again, at the same address.
+// The server under test, from the environment: its address, and tokens of a user and of the platform. With
+// SERVER_PID_FILE it can be stopped: the process whose id is in that file is started again, at the same address.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ export const platformToken = needed('PLATFORM_TOKEN');
 
 export const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
-/** Any document, with nothing between us and the server. */
+/** Sends a document without any client library. */
 export async function ask(query, variables = {}, token = userToken) {
   const response = await fetch(url, {
     method: 'POST',
@@ -35,7 +35,7 @@ export async function ask(query, variables = {}, token = userToken) {
   return data;
 }
 
-/** Publishes a change of deal 8 to the user's company; the event's id. */
+/** Publishes a change of deal 8 to the user's company; returns the event's id. */
 export async function publish() {
   const { viewer } = await ask(VIEWER);
   const event = {
@@ -54,7 +54,7 @@ export async function publish() {
   return publishEvents.events[0].event.eventId;
 }
 
-/** A webhook of the user's that leads to a receiver which takes whatever comes; its id, and how it ends. */
+/** Creates a webhook of the user with a receiver that accepts everything; returns its id, and a function that ends both. */
 export async function hook() {
   const receiver = createServer((_, response) => response.end());
   receiver.listen(0, '127.0.0.1');
@@ -79,7 +79,7 @@ const LOOK_EVERY_MS = 50;
 /** Whether `restart` can be called. */
 export const RESTARTS = Boolean(PID_FILE);
 
-/** Ends the server by a signal and waits until another one is ready in its place. */
+/** Ends the server with a signal and waits until the next one is ready. */
 export async function restart(signal) {
   const pid = readFileSync(PID_FILE, 'utf8');
   process.kill(Number(pid), signal);
@@ -94,7 +94,7 @@ export async function restart(signal) {
 
 const isReady = () => fetch(new URL('/readyz', url)).then(({ ok }) => ok, () => false);
 
-// What every client below is asked to do.
+// The operations of every client below.
 
 export const VIEWER = 'query Viewer { viewer { userId companyId } }';
 export const BROKEN = 'query Broken { viewer { shoeSize } }';

@@ -1,4 +1,4 @@
-// Subscriptions through other people's clients, each set to go on whatever happens to its connection.
+// Subscriptions with other people's clients, each set up to continue after any failure of its connection.
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ApolloClient, gql, InMemoryCache } from '@apollo/client';
@@ -10,9 +10,9 @@ import WebSocket from 'ws';
 import { bearer, publish, RECORDED, socketUrl, url, userToken } from './server.js';
 
 const PATIENCE_MS = 60_000;
-/** How often to publish until a subscriber has heard of it: when it listens is not told to it. */
+/** The pause between publications until a subscriber has received one: it does not know when it is subscribed. */
 const AGAIN_MS = 200;
-/** How long a client waits before it tries again. Theirs, a second and more, suit servers that are used by many. */
+/** A client's pause before it tries again. The defaults, a second and more, suit servers with many clients. */
 const RETRY_MS = 100;
 const RETRIES = PATIENCE_MS / RETRY_MS;
 
@@ -23,12 +23,12 @@ export const socket = (options = {}) =>
     connectionParams: bearer(userToken),
     retryAttempts: RETRIES,
     retryWait: () => pause(RETRY_MS),
-    // Left to itself graphql-ws gives up when it cannot connect, as while a server starts.
+    // By default graphql-ws gives up if it cannot connect, for example while a server starts.
     shouldRetry: () => true,
     ...options,
   });
 
-/** Each begins to listen to the attempts of a webhook, and answers how to stop. */
+/** Each subscribes to the attempts of a webhook, and returns a function that stops it. */
 export const subscribers = {
   'graphql-ws': (id, sink) => {
     const client = socket();
@@ -66,7 +66,7 @@ export const subscribers = {
   },
 };
 
-/** These speak over HTTP alone and leave it to the caller to try again. */
+/** These use only HTTP, and do not retry by themselves. */
 export const onceOnly = {
   'urql, with SSE': (id, sink) => urql(id, sink, [fetchExchange], { fetchSubscriptions: true }),
 };
@@ -78,14 +78,14 @@ function urql(id, sink, exchanges, options = {}) {
     .subscribe(({ data, error }) => (error ? sink.error(error) : sink.next({ data }))).unsubscribe;
 }
 
-/** A subscriber that has begun, and which events it has heard of. */
+/** Starts a subscriber and collects the ids of the events that it receives. */
 export function begin(start, id) {
   const heard = new Set();
   let fail;
   const failed = new Promise((_, reject) => {
     fail = reject;
   });
-  // Whoever waits is told; nobody may be waiting yet.
+  // A failure before anybody waits for it must not count as an unhandled rejection.
   failed.catch(() => undefined);
   const stop = start(id, {
     next: ({ data, errors }) => {
@@ -105,7 +105,7 @@ export function begin(start, id) {
   return { heard, failed, stop };
 }
 
-/** Publishes until each has heard of something that was published meanwhile. */
+/** Publishes until each subscriber has received an event published during the call. */
 export async function hearing(...begun) {
   const published = [];
   const late = Date.now() + PATIENCE_MS;

@@ -1,7 +1,7 @@
-"""What schemathesis asks the API beyond what it knows by itself, and what every answer is held to.
+"""What schemathesis sends to the API in addition to its own requests, and how every response is checked.
 
-`docs/examples/check fuzz` runs it. Half of what is asked makes sense and gets into the server's depths; the other half
-is as it comes.
+`docs/examples/check fuzz` runs it. Half of the values are valid and get past validation; the other half is
+arbitrary.
 """
 
 import json
@@ -12,8 +12,8 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis.graphql import nodes
 
-# What a caller can do wrong. That the server cannot (UNAVAILABLE) or is broken (INTERNAL) is not among it, nor what
-# would keep us from asking (UNAUTHENTICATED, RATE_LIMITED).
+# Errors of the caller. Not among them: errors of the server (UNAVAILABLE, INTERNAL), and errors that would end the test
+# (UNAUTHENTICATED, RATE_LIMITED).
 CALLERS_FAULT = {
     "FORBIDDEN",
     "BAD_USER_INPUT",
@@ -24,7 +24,7 @@ CALLERS_FAULT = {
     "PAYLOAD_TOO_LARGE",
 }
 
-# What only somebody who works on the server knows.
+# Internals of the server, which no response may contain.
 INTERNAL = re.compile(
     r"panicked|RUST_BACKTRACE|unwrap\(\)|diesel|postgres|sqlstate|tokio|async.graphql|\bSELECT\b|\bINSERT INTO\b"
     r"|src/[\w/-]+\.rs|\w\.rs:\d|/(?:home|root|usr|tmp|var|work)/|invalid digit found|line: \d+, column: \d+",
@@ -34,7 +34,7 @@ INTERNAL = re.compile(
 
 @schemathesis.check
 def well_behaved(ctx, response, case):
-    """No answer of a broken server, every error with a code, and nothing told that is nobody's business."""
+    """No server error, a code in every error, and no internals in the response."""
     assert response.status_code < 500, f"status {response.status_code}"
     text = response.content.decode()
     leak = INTERNAL.search(text)

@@ -1,4 +1,4 @@
-"""Something to be found: an app that is installed, a webhook, and events that were delivered to it, in vain."""
+"""Data for the fuzzer: an installed app, a webhook, and events whose deliveries failed."""
 
 import os
 

@@ -1,4 +1,4 @@
-// A client of one server with one token. What comes back has the type of what was asked.
+// A client of one server with one token. Each response has the type of its operation.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
 import { type GraphQLFormattedError, print } from 'graphql';
@@ -7,14 +7,14 @@ import { CloseCode, createClient, type Client as Socket } from 'graphql-ws';
 import WebSocket from 'ws';
 import type { UserErrorCode } from './generated/graphql.js';
 
-/** What was wrong with a mutation's input. */
+/** An error in a mutation's input. */
 export interface UserError {
   code: UserErrorCode;
   message: string;
   path: string[];
 }
 
-/** A mutation that was refused for its input. */
+/** A mutation was refused because of its input. */
 export class Refused extends Error {
   constructor(readonly errors: readonly UserError[]) {
     super(errors.map((error) => `${error.code} at ${error.path.join('.')}: ${error.message}`).join('; '));
@@ -22,7 +22,7 @@ export class Refused extends Error {
   }
 }
 
-/** A subscription that was not answered. Each error says in `extensions.code` why. */
+/** A subscription failed. Each error has a code in `extensions.code`. */
 export class Unanswered extends Error {
   constructor(readonly errors: readonly GraphQLFormattedError[]) {
     super(errors.map((error) => `${String(error.extensions?.['code'])}: ${error.message}`).join('; '));
@@ -32,7 +32,7 @@ export class Unanswered extends Error {
 
 type Variables = Record<string, unknown>;
 
-/** How long to wait before the second and each further try to connect: the doubled, up to the longest. */
+/** The pauses before further tries to connect: doubled each time, up to the longest. */
 const RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
 
@@ -41,8 +41,8 @@ export class Client {
   readonly #socket: Socket;
 
   /**
-   * `server` as in `http://127.0.0.1:8080`. `connectedAgain` is called when the socket is back after a break: what
-   * happened meanwhile no subscription tells, so it is to be asked for.
+   * `server` is a URL such as `http://127.0.0.1:8080`. `connectedAgain` is called when the socket is connected again
+   * after a break. No subscription reports what happened in between, so query it then.
    */
   constructor(server: string, token: string, connectedAgain: () => void = () => undefined) {
     const headers = { authorization: `Bearer ${token}` };
@@ -51,25 +51,25 @@ export class Client {
     this.#socket = createClient({
       url: `${endpoint.href.replace(/^http/, 'ws')}/ws`,
       connectionParams: headers,
-      // Browsers have their own, and so has Node.js from 22 on.
+      // Browsers have a WebSocket, and so has Node.js from 22 on.
       webSocketImpl: WebSocket,
       retryAttempts: Infinity,
       retryWait: (tries) => pause(Math.min(RETRY_MS * 2 ** tries, LONGEST_RETRY_MS)),
-      // Left to itself graphql-ws gives up when it cannot connect, as while a server starts. A token that is refused
-      // (4403) stays so; close codes that mean a mistake of ours are never tried again.
+      // By default graphql-ws gives up if it cannot connect, for example while a server starts. It need not retry with a
+      // refused token (4403), and it never retries after close codes that mean an error of the client.
       shouldRetry: (event) => !(isClose(event) && event.code === CloseCode.Forbidden),
       on: { connected: (_socket, _payload, again) => again && connectedAgain() },
     });
   }
 
-  /** Runs an operation. Errors that are not about input come as a `ClientError` of graphql-request. */
+  /** Runs an operation. Errors that are not about the input are thrown as a `ClientError` of graphql-request. */
   async ask<Answer, V extends Variables>(document: TypedDocumentNode<Answer, V>, variables: V): Promise<Answer> {
     return this.#http.request<Answer>({ document, variables });
   }
 
   /**
-   * What a subscription tells, from now on. Over a break of the connection, or a restart of the server, it goes on;
-   * it ends when the loop that reads it does.
+   * The results of a subscription, from now on. It continues after a broken connection or a restart of the server,
+   * and ends when the loop that reads it ends.
    */
   async *watch<Answer, V extends Variables>(document: TypedDocumentNode<Answer, V>, variables: V): AsyncGenerator<Answer> {
     const results = this.#socket.iterate<Answer>({ query: print(document), variables });
@@ -95,7 +95,7 @@ function isClose(event: unknown): event is { code: number; reason: string } {
   return typeof event === 'object' && event !== null && 'code' in event && 'reason' in event;
 }
 
-/** What graphql-ws throws can also be a list of errors, or how the socket was closed. */
+/** graphql-ws can also throw a list of errors, or the close event of the socket. */
 function asError(thrown: unknown): Error {
   if (Array.isArray(thrown)) {
     return new Unanswered(thrown as GraphQLFormattedError[]);
@@ -106,7 +106,7 @@ function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
-/** A mutation's payload, if its input was right. */
+/** Returns a mutation's payload, or throws if its input was wrong. */
 export function accepted<Payload extends { userErrors: UserError[] }>(payload: Payload): Payload {
   if (payload.userErrors.length > 0) {
     throw new Refused(payload.userErrors);

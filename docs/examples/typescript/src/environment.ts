@@ -1,4 +1,4 @@
-// What the programs here are told by the environment.
+// What the programs here read from the environment.
 
 export function needed(name: string): string {
   const value = process.env[name];

@@ -1,5 +1,5 @@
 // From a token to a delivered event: lists webhooks, creates one, publishes as the platform does, waits until the event
-// has arrived and until the server knows that it has, and cleans up.
+// has arrived and the server has recorded it, and cleans up.
 import { setTimeout as pause } from 'node:timers/promises';
 import { accepted, Client } from './client.js';
 import { needed, server } from './environment.js';

@@ -1,4 +1,4 @@
-// What this client asks. graphql-codegen checks each against the schema and writes the types of variables and answers.
+// The operations of this client. graphql-codegen checks them against the schema and generates types of variables and responses.
 import { graphql } from './generated/index.js';
 
 export const WebhookRow = graphql(`

@@ -1,4 +1,4 @@
-// A receiver on this machine that takes only what is signed with its webhook's secret (Standard Webhooks).
+// A receiver on this machine that accepts only requests signed with its webhook's secret (Standard Webhooks).
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
@@ -9,7 +9,7 @@ export interface Received {
   body: unknown;
 }
 
-/** Whether one of the signatures is the secret's. A secret is `whsec_` and base64. */
+/** Whether one of the signatures was made with the secret. A secret is `whsec_` followed by base64. */
 export function isSigned(secret: string, headers: IncomingHttpHeaders, body: Buffer): boolean {
   const { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signatures } = headers;
   if (typeof id !== 'string' || typeof timestamp !== 'string' || typeof signatures !== 'string') {
@@ -25,7 +25,7 @@ export function isSigned(secret: string, headers: IncomingHttpHeaders, body: Buf
 }
 
 export class Receiver {
-  /** Set once the webhook is there: the secret is not known before. */
+  /** Set when the webhook has been created: the secret is not known before. */
   secret = '';
   readonly #server: Server;
   readonly #received: Received[] = [];
@@ -37,8 +37,8 @@ export class Receiver {
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('end', () => {
         const body = Buffer.concat(chunks);
-        // A receiver should refuse an old webhook-timestamp too, so that nothing recorded can be sent again. This one
-        // may be called by a server in simulated time.
+        // A receiver should also refuse an old webhook-timestamp, so that nobody can send a recorded request again. This
+        // one does not, because a server in simulated time may call it.
         if (!isSigned(this.secret, request.headers, body)) {
           response.writeHead(401).end();
           return;
@@ -61,7 +61,7 @@ export class Receiver {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/hook`;
   }
 
-  /** The next event that arrives, or that has arrived since the last call. */
+  /** The next event, including one that has arrived since the last call. */
   async next(): Promise<Received> {
     return this.#received.shift() ?? new Promise((resolve) => this.#waiting.push(resolve));
   }

@@ -1,4 +1,4 @@
-// A webhook in a line.
+// One line of text for a webhook.
 import type { WebhookRowFragment } from './generated/graphql.js';
 
 export function row(webhook: WebhookRowFragment): string {

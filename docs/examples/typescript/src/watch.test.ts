@@ -1,4 +1,4 @@
-// `watch` against a server that is stopped and started again: SERVER_PID_FILE holds the number of its process.
+// Tests `watch` with a server that is stopped and started again. SERVER_PID_FILE has its process id.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -38,7 +38,7 @@ test('what changes is shown, over a restart of the server too', async () => {
   });
   createInterface(program.stdout).on('line', (line) => lines.push(line));
   let names = 0;
-  // When the subscription begins is not told, so it is renamed until one name is shown.
+  // The client cannot see when the subscription begins, so the test renames the webhook until a name is shown.
   const changeIsShown = async () => {
     const name = `name-${(names += 1)}`;
     accepted((await user.ask(RenameWebhook, { id: webhook.id, name })).updateWebhook);

@@ -1,5 +1,5 @@
-// Shows every webhook, and again each that changes, until it is interrupted. Over a restart of the server too: what happens
-// while the connection is broken no subscription tells, so all are asked for again when it is back.
+// Shows every webhook, and each one again when it changes, until it is interrupted. Survives a restart of the server:
+// no subscription reports changes that happen while the connection is broken, so it then queries all webhooks again.
 import { Client } from './client.js';
 import { needed, server } from './environment.js';
 import { Overview, WebhookChanged } from './operations.js';
