@@ -1,13 +1,17 @@
 //! A database for each world, on one Postgres for each process; or on the Citus cluster that the environment names.
 //!
 //! Promises a fresh schema in a few milliseconds by copying a template, and that a database goes when its world is
-//! dropped. All of it runs on a thread of its own, since a test's runtime ends with the test and Postgres must not.
+//! dropped. The template of a world with a simulated clock also has the partitions that a server makes when it starts, which
+//! take ten times as long to make as to copy. All of it runs on a thread of its own, since a test's runtime ends with the test
+//! and Postgres must not.
 //! Does not outlive the process, however that ends: the server's supervisor sees to it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::thread;
 
 use anyhow::{Context, anyhow};
+use jiff::Timestamp;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
@@ -25,7 +29,8 @@ pub struct Cluster {
 }
 
 enum Order {
-    Create(oneshot::Sender<anyhow::Result<Config>>),
+    /// For servers that start at this moment, if it is known.
+    Create(Option<Timestamp>, oneshot::Sender<anyhow::Result<Config>>),
     Drop(String),
 }
 
@@ -69,9 +74,20 @@ impl Cluster {
 
     /// A new database with the server's schema and nothing in it.
     pub async fn database(&self) -> anyhow::Result<Database> {
+        self.create(None).await
+    }
+
+    /// The same with the partitions that a server makes which starts at this moment; on Citus without.
+    pub async fn database_at(&self, start: Timestamp) -> anyhow::Result<Database> {
+        self.create(Some(start)).await
+    }
+
+    async fn create(&self, start: Option<Timestamp>) -> anyhow::Result<Database> {
         let (reply, created) = oneshot::channel();
         let gone = || anyhow!("the thread that keeps Postgres has died");
-        self.orders.send(Order::Create(reply)).map_err(|_| gone())?;
+        self.orders
+            .send(Order::Create(start, reply))
+            .map_err(|_| gone())?;
         let config = created.await.map_err(|_| gone())??;
         Ok(Database {
             config,
@@ -169,7 +185,7 @@ pub(crate) async fn connect(config: &Config) -> anyhow::Result<Client> {
 /// The thread: starts Postgres, makes the template, and then carries out orders one by one.
 fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyhow::Result<()>>) {
     let work = async move {
-        let source = match Source::prepare().await {
+        let mut source = match Source::prepare().await {
             Ok(ready) => ready,
             Err(error) => return drop(started.send(Err(error))),
         };
@@ -177,9 +193,9 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
         let mut made = 0_u32;
         while let Some(order) = queue.recv().await {
             match order {
-                Order::Create(reply) => {
+                Order::Create(start, reply) => {
                     made += 1;
-                    let created = source.create(&format!("world_{made}")).await;
+                    let created = source.create(&format!("world_{made}"), start).await;
                     // An error means that whoever asked has given up.
                     let _ = reply.send(created);
                 }
@@ -204,10 +220,39 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
 
 /// Where databases come from.
 enum Source {
-    /// A Postgres of this process, copied from its template over this connection.
-    Here(Box<Postgres>, Client),
+    /// A Postgres of this process.
+    Here(Box<Here>),
     /// A cluster that somebody else runs.
     There(Citus),
+}
+
+/// A Postgres of this process, whose databases are copied from templates.
+struct Here {
+    postgres: Postgres,
+    /// The connection over which they are.
+    admin: Client,
+    /// There is a template for servers that start on one of these days.
+    days: BTreeSet<String>,
+}
+
+impl Here {
+    /// The template for servers that start at this moment.
+    async fn template_at(&mut self, start: Timestamp) -> anyhow::Result<String> {
+        let day = start.strftime("%Y%m%d").to_string();
+        let template = format!("{TEMPLATE}_on_{day}");
+        if !self.days.contains(&day) {
+            self.copy(TEMPLATE, &template).await?;
+            self.postgres.make_partitions(&template, start).await?;
+            self.days.insert(day);
+        }
+        Ok(template)
+    }
+
+    /// FILE_COPY instead of the default: nothing is durable here, so there is no log to save.
+    async fn copy(&self, template: &str, name: &str) -> anyhow::Result<()> {
+        let statement = format!("create database {name} template {template} strategy file_copy");
+        Ok(self.admin.batch_execute(&statement).await?)
+    }
 }
 
 impl Source {
@@ -221,25 +266,31 @@ impl Source {
             .batch_execute(&format!("create database {TEMPLATE}"))
             .await?;
         postgres.migrate(TEMPLATE).await?;
-        Ok(Self::Here(Box::new(postgres), admin))
+        Ok(Self::Here(Box::new(Here {
+            postgres,
+            admin,
+            days: BTreeSet::new(),
+        })))
     }
 
-    /// FILE_COPY instead of the default: nothing is durable here, so there is no log to save.
-    async fn create(&self, name: &str) -> anyhow::Result<Config> {
-        let (postgres, admin) = match self {
-            Self::Here(postgres, admin) => (postgres, admin),
+    async fn create(&mut self, name: &str, start: Option<Timestamp>) -> anyhow::Result<Config> {
+        let here = match self {
+            Self::Here(here) => here,
             Self::There(citus) => return citus.create(name).await,
         };
-        let statement = format!("create database {name} template {TEMPLATE} strategy file_copy");
-        admin.batch_execute(&statement).await?;
-        postgres.config(name)
+        let template = match start {
+            Some(start) => here.template_at(start).await?,
+            None => TEMPLATE.to_owned(),
+        };
+        here.copy(&template, name).await?;
+        here.postgres.config(name)
     }
 
     async fn drop(&self, name: &str) -> anyhow::Result<()> {
         match self {
-            Self::Here(_, admin) => {
+            Self::Here(here) => {
                 let drop = format!("drop database {name} with (force)");
-                Ok(admin.batch_execute(&drop).await?)
+                Ok(here.admin.batch_execute(&drop).await?)
             }
             Self::There(citus) => citus.drop(name).await,
         }

@@ -20,7 +20,7 @@ use tenterhook::clock::{Clock, SimClock};
 use tenterhook::config::{ClockKind, Keys, Settings, TokenKeys};
 use tenterhook::embedded::{self, EmbeddedPostgres};
 use tenterhook::store::distribution::{self, Plan};
-use tenterhook::store::{Limits, Sessions, Store, migrations};
+use tenterhook::store::{Limits, Sessions, Store, migrations, partitions};
 
 use crate::client::Client;
 use crate::realtime::{self, PATIENCE};
@@ -30,6 +30,9 @@ use crate::token::TokenKey;
 
 /// Few: worlds run side by side.
 const SERVER_THREADS: usize = 2;
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How many days ahead a server makes partitions. It makes at its start what is missing here.
+const DAYS_AHEAD: i32 = 3;
 
 /// The folder with the programs of a Postgres, found as the server would find them.
 ///
@@ -61,6 +64,21 @@ impl Postgres {
         migrations::run_pending(&self.0.url(database))
             .await
             .context("the migrations failed")?;
+        Ok(())
+    }
+
+    /// Gives a database with the schema the partitions that a server which starts at this moment would make in it.
+    pub async fn make_partitions(&self, database: &str, start: Timestamp) -> anyhow::Result<()> {
+        let sessions = Sessions {
+            limits: Limits::long(migrations::LIMIT),
+            reads: false,
+        };
+        let store = Store::open(&self.0.url(database), 1, sessions, Arc::default())?;
+        let (first, last) = (start - DAY, start + DAYS_AHEAD * DAY);
+        let (first, last) = (partitions::day(first), partitions::day(last));
+        partitions::ensure(&mut *store.conn().await?, first, last)
+            .await
+            .context("the partitions could not be made")?;
         Ok(())
     }
 }

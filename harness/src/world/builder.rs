@@ -136,7 +136,7 @@ impl WorldBuilder {
     ///
     /// When there is no Postgres, or a server does not start.
     pub async fn try_start(mut self) -> anyhow::Result<World> {
-        let database = Cluster::shared().await?.database().await?;
+        let database = Cluster::shared().await?.database_at(self.beginning).await?;
         let meter = if self.metered {
             Some(Meter::start(database.upstream()).await?)
         } else {

@@ -1,8 +1,11 @@
 //! A database of one's own for each test, on one cluster for the whole test run.
 //!
-//! Migrated once into a template; a test gets a copy in a few milliseconds. Needs a multi-threaded runtime.
+//! What many tests begin with is made once, in a template: the schema, the partitions of their days, the rows that they share.
+//! Each test gets a copy, which takes a few milliseconds; to make forty partitions takes a quarter of a second. Needs a
+//! multi-threaded runtime.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,32 +17,75 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{Conn, Limits, Sessions, Store, migrations, partitions};
 use crate::embedded::EmbeddedPostgres;
 
-const TEMPLATE: &str = "template_of_tests";
+/// The database with the schema alone.
+const MIGRATED: &str = "template_of_tests";
 
 static CLUSTER: OnceCell<EmbeddedPostgres> = OnceCell::const_new();
 static COPYING: Mutex<()> = Mutex::const_new(());
+/// The templates that have been made, by what is in them.
+static TEMPLATES: Mutex<BTreeMap<String, String>> = Mutex::const_new(BTreeMap::new());
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// An empty database without any tables, and its URL.
 pub async fn empty_database() -> String {
-    copy_of("template0").await
+    url_of(&copy_of("template0").await).await
 }
 
 /// A migrated database with partitions for these days, and its URL.
-pub async fn database(days: std::ops::RangeInclusive<Date>) -> (Store, String) {
-    let url = copy_of(TEMPLATE).await;
-    // A machine that tests at full load is slow, and no test is about that.
-    let sessions = Sessions {
-        limits: Limits::of(Duration::from_secs(600)),
-        reads: false,
-    };
-    let store = Store::open(&url, 10, sessions, Arc::default()).unwrap();
-    partitions::ensure(&mut store.conn().await.unwrap(), *days.start(), *days.end())
-        .await
-        .unwrap();
-    (store, url)
+pub async fn database(days: RangeInclusive<Date>) -> (Store, String) {
+    Template::of_days(days).await.copy().await
 }
 
+/// A database that others are copied from.
+pub struct Template(String);
+
+impl Template {
+    /// Migrated, with partitions for these days.
+    pub async fn of_days(days: RangeInclusive<Date>) -> Self {
+        let contents = format!("partitions from {} to {}", days.start(), days.end());
+        let migrated = Self(MIGRATED.to_owned());
+        let fill = async |conn: &mut Conn| {
+            partitions::ensure(conn, *days.start(), *days.end())
+                .await
+                .unwrap();
+        };
+        migrated.with(&contents, fill).await
+    }
+
+    /// The same and what `fill` puts in, which is called `contents`: done once for all who ask for it.
+    pub async fn with(&self, contents: &str, fill: impl AsyncFnOnce(&mut Conn)) -> Self {
+        let mut templates = TEMPLATES.lock().await;
+        let contents = format!("{}, {contents}", self.0);
+        if let Some(made) = templates.get(&contents) {
+            return Self(made.clone());
+        }
+        let name = copy_of(&self.0).await;
+        let mut conn = Conn::establish(&url_of(&name).await).await.unwrap();
+        fill(&mut conn).await;
+        // Nobody may be connected to what is copied.
+        drop(conn);
+        templates.insert(contents, name.clone());
+        Self(name)
+    }
+
+    /// A database like it, and its URL.
+    pub async fn copy(&self) -> (Store, String) {
+        let url = url_of(&copy_of(&self.0).await).await;
+        // A machine that tests at full load is slow, and no test is about that.
+        let sessions = Sessions {
+            limits: Limits::of(Duration::from_secs(600)),
+            reads: false,
+        };
+        let store = Store::open(&url, 10, sessions, Arc::default()).unwrap();
+        (store, url)
+    }
+}
+
+async fn url_of(name: &str) -> String {
+    CLUSTER.get_or_init(start).await.url(name)
+}
+
+/// The name of a new database that is a copy of this one.
 async fn copy_of(template: &str) -> String {
     let cluster = CLUSTER.get_or_init(start).await;
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -50,7 +96,7 @@ async fn copy_of(template: &str) -> String {
         &format!("create database {name} template {template} strategy file_copy"),
     )
     .await;
-    cluster.url(&name)
+    name
 }
 
 /// What waits for a lock in the connection's database, to be [counted](count).
@@ -110,10 +156,10 @@ async fn start() -> EmbeddedPostgres {
     let cluster = EmbeddedPostgres::temporary().await.unwrap();
     execute(
         &cluster,
-        &format!("create database {TEMPLATE} template template0"),
+        &format!("create database {MIGRATED} template template0"),
     )
     .await;
-    migrations::run_pending(&cluster.url(TEMPLATE)).await.unwrap();
+    migrations::run_pending(&cluster.url(MIGRATED)).await.unwrap();
     cluster
 }
 

@@ -1,7 +1,7 @@
 //! A lane full of what is not due, and a history that is not asked for: the queue has 59,000 rows on some 1,500 blocks.
 
 use std::ops::DerefMut;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use diesel_async::SimpleAsyncConnection;
@@ -9,7 +9,7 @@ use jiff::civil::{Date, date};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::ids::{CompanyId, Lane, WebhookId};
-use crate::store::testing::{self, Touched, touched};
+use crate::store::testing::{Template, Touched, touched};
 use crate::store::{Conn, Limits, Sessions, Store};
 
 const FIRST_DAY: Date = date(2026, 11, 4);
@@ -41,7 +41,7 @@ pub fn lane() -> Lane {
     Lane::of(company())
 }
 
-/// A database full of what is not due.
+/// A database full of what is not due: a copy of one that is filled once for all tests.
 pub struct Crowd {
     store: Store,
     url: String,
@@ -49,26 +49,65 @@ pub struct Crowd {
     pub webhooks: Vec<WebhookId>,
 }
 
+/// The webhooks of all copies.
+static WEBHOOKS: LazyLock<Vec<WebhookId>> =
+    LazyLock::new(|| (0..=OTHERS).map(|_| WebhookId::new(later(-24 * 20))).collect());
+
+/// The database that a crowd is a copy of, with the planner's statistics or without.
+async fn filled(analyzed: bool) -> Template {
+    let names: Vec<String> = WEBHOOKS.iter().map(ToString::to_string).collect();
+    let fill = FILL
+        .replace("{lane}", &lane().0.to_string())
+        .replace("{webhooks}", &names.join(","))
+        .replace("{many}", &names[0])
+        .replace("{now}", &now().to_string())
+        .replace("{open}", &OPEN.to_string())
+        .replace("{due}", &DUE.to_string());
+    let fill = async |conn: &mut Conn| {
+        conn.batch_execute(&fill).await.unwrap();
+        conn.batch_execute("vacuum").await.unwrap();
+    };
+    let analyze = async |conn: &mut Conn| conn.batch_execute("vacuum analyze").await.unwrap();
+    let crowd = Template::of_days(FIRST_DAY..=LAST_DAY).await;
+    let crowd = crowd.with("a crowd", fill).await;
+    match analyzed {
+        true => crowd.with("statistics", analyze).await,
+        false => crowd,
+    }
+}
+
 impl Crowd {
     /// With the planner's statistics or without.
     pub async fn new(analyzed: bool) -> Self {
-        let (store, url) = testing::database(FIRST_DAY..=LAST_DAY).await;
-        let mut conn = store.conn().await.unwrap();
-        let webhooks: Vec<WebhookId> = (0..=OTHERS).map(|_| WebhookId::new(later(-24 * 20))).collect();
-        let names: Vec<String> = webhooks.iter().map(ToString::to_string).collect();
-        let fill = FILL
-            .replace("{lane}", &lane().0.to_string())
-            .replace("{webhooks}", &names.join(","))
-            .replace("{many}", &names[0])
-            .replace("{now}", &now().to_string())
-            .replace("{open}", &OPEN.to_string())
-            .replace("{due}", &DUE.to_string());
-        conn.batch_execute(&fill).await.unwrap();
-        conn.batch_execute(if analyzed { "vacuum analyze" } else { "vacuum" })
-            .await
-            .unwrap();
-        drop(conn);
-        Self { store, url, webhooks }
+        Self::copied(&filled(analyzed).await).await
+    }
+
+    /// Among very many more webhooks, of other companies in the lane.
+    pub async fn with_neighbours(analyzed: bool) -> Self {
+        let mut fill = format!(
+            "insert into webhooks (lane, id, company, owner, user_id, kind, url, action, object, version, secret,
+                                   created_at, updated_at)
+             select {}, gen_random_uuid(), 1000 + n / 4, 7, 7, 1, 'http://example.com/', 0, '*', 2, '', '2026-11-01',
+                    '2026-11-01'
+             from generate_series(1, 20000) n;
+             insert into webhook_health (lane, webhook) select lane, id from webhooks on conflict do nothing;",
+            lane().0
+        );
+        if analyzed {
+            fill.push_str("analyze webhooks, webhook_health;");
+        }
+        let fill = async |conn: &mut Conn| conn.batch_execute(&fill).await.unwrap();
+        let crowd = filled(analyzed).await;
+        Self::copied(&crowd.with("neighbours", fill).await).await
+    }
+
+    async fn copied(template: &Template) -> Self {
+        let (store, url) = template.copy().await;
+        Self {
+            store,
+            url,
+            webhooks: WEBHOOKS.clone(),
+        }
     }
 
     /// The same as those see it whom a caller waits for.
@@ -86,24 +125,6 @@ impl Crowd {
             .unwrap(),
             ..self
         }
-    }
-
-    /// Very many more webhooks, of other companies in the lane.
-    pub async fn have_neighbours(&self, analyzed: bool) {
-        let mut conn = self.conn().await;
-        let mut fill = format!(
-            "insert into webhooks (lane, id, company, owner, user_id, kind, url, action, object, version, secret,
-                                   created_at, updated_at)
-             select {}, gen_random_uuid(), 1000 + n / 4, 7, 7, 1, 'http://example.com/', 0, '*', 2, '', '2026-11-01',
-                    '2026-11-01'
-             from generate_series(1, 20000) n;
-             insert into webhook_health (lane, webhook) select lane, id from webhooks on conflict do nothing;",
-            lane().0
-        );
-        if analyzed {
-            fill.push_str("analyze webhooks, webhook_health;");
-        }
-        conn.batch_execute(&fill).await.unwrap();
     }
 
     /// A connection to look around with.

@@ -119,8 +119,7 @@ enum Known {
 async fn a_publication_touches_its_companys_webhooks(
     #[values(Known::Nothing, Known::Everything, Known::WhatWasSo)] known: Known,
 ) {
-    let crowd = Crowd::new(known == Known::Everything).await;
-    crowd.have_neighbours(known == Known::Everything).await;
+    let crowd = Crowd::with_neighbours(known == Known::Everything).await;
     if known == Known::WhatWasSo {
         let mislead = "update webhooks set removed_at = created_at, remove_reason = 1; analyze webhooks, webhook_health;
                        update webhooks set removed_at = null, remove_reason = null";
@@ -142,9 +141,7 @@ async fn a_publication_touches_its_companys_webhooks(
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_touches_whose_webhooks_go(#[values(false, true)] analyzed: bool) {
-    let crowd = Crowd::new(analyzed).await;
-    crowd.have_neighbours(analyzed).await;
-    let crowd = crowd.of_callers();
+    let crowd = Crowd::with_neighbours(analyzed).await.of_callers();
     let keys = crowd.keys();
     let lock = async |conn: &mut Conn| {
         conn.transaction(async |conn| health::lock_in_tx(conn, &keys).await)
