@@ -11,7 +11,8 @@ use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use jiff::civil::Date;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Conn, Limits, Sessions, Store, migrations, partitions};
+use super::connection::sqlstate::{self, Code};
+use super::{Conn, Limits, Sessions, Store, StoreError, migrations, partitions};
 use crate::embedded::EmbeddedPostgres;
 
 const TEMPLATE: &str = "template_of_tests";
@@ -25,19 +26,31 @@ pub async fn empty_database() -> String {
     copy_of("template0").await
 }
 
+/// How long a statement may take: a machine that tests at full load is slow, and few tests are about that.
+pub const AMPLE: Limits = Limits {
+    database: Some(Duration::from_secs(600)),
+    ours: Duration::from_secs(602),
+};
+
 /// A migrated database with partitions for these days, and its URL.
 pub async fn database(days: std::ops::RangeInclusive<Date>) -> (Store, String) {
+    database_within(AMPLE, days).await
+}
+
+/// As [`database`], where the store's statements may take this long.
+pub async fn database_within(limits: Limits, days: std::ops::RangeInclusive<Date>) -> (Store, String) {
     let url = copy_of(TEMPLATE).await;
-    // A machine that tests at full load is slow, and no test is about that.
-    let sessions = Sessions {
-        limits: Limits::of(Duration::from_secs(600)),
-        reads: false,
-    };
+    let sessions = Sessions { limits, reads: false };
     let store = Store::open(&url, 10, sessions, Arc::default()).unwrap();
     partitions::ensure(&mut store.conn().await.unwrap(), *days.start(), *days.end())
         .await
         .unwrap();
     (store, url)
+}
+
+/// What a statement comes to that Postgres ends with this code.
+pub fn error_of(code: Code) -> StoreError {
+    sqlstate::told(code, Box::new("an error of a test".to_owned())).into()
 }
 
 async fn copy_of(template: &str) -> String {
