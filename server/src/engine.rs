@@ -31,7 +31,7 @@ mod metrics;
 mod node;
 mod notifier;
 mod parts;
-mod patience;
+mod pause;
 mod postponed;
 pub mod publisher;
 // For its benchmark alone; nothing outside the engine uses it.
@@ -75,7 +75,7 @@ use crate::clock::{self, Clock};
 use crate::config::policy::PolicySettings;
 use crate::policy::sealing::Keyring;
 use crate::store::settle::Then;
-use crate::store::{Store, StoreError, changes, claim, nodes, partitions};
+use crate::store::{Store, StoreError, changes, nodes, partitions};
 
 /// Tasks that store publications. Three: one company keeps two busy at most, one committing while the other collects,
 /// and the third is there for all others.
@@ -306,7 +306,7 @@ impl Engine {
 async fn give_back(shared: &Shared) -> Result<(), StoreError> {
     let now = shared.clock.now();
     let mut conn = shared.store.conn().await?;
-    claim::release_of(&mut conn, &[shared.node()], now).await?;
+    crate::store::leases::release_of(&mut conn, &[shared.node()], now).await?;
     let mark = changes::ask(&mut conn, now).await?;
     drop(conn);
     shared.feed.everywhere(shared, &mark).await;

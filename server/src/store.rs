@@ -25,6 +25,7 @@ pub mod facts;
 pub mod health;
 pub mod idempotency;
 pub mod installations;
+pub mod leases;
 pub mod live;
 pub mod migrations;
 pub mod nodes;
@@ -67,7 +68,9 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 
 use self::address::Address;
+use self::connection::sqlstate::{self, Meaning};
 pub use self::connection::{Conn, Limits, Protection, Pulse};
+pub use self::transaction::limit_lock_waits_in_tx;
 use crate::clock;
 
 /// Why the store could not do what it was asked.
@@ -116,7 +119,8 @@ impl StoreError {
     /// Whether the database was away, takes no writes or took too long, rather than the statement wrong. What is neither
     /// this nor [transient](Self::is_transient) fails again with the same values.
     ///
-    /// By Diesel's kinds, which [`connection`] sets by Postgres's codes: never by words.
+    /// By Diesel's kinds, which [`connection`] sets by Postgres's codes: never by words. It is [away](Self::is_away) or
+    /// [took too long](Self::is_timed_out).
     pub fn is_unavailable(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
         match self {
@@ -134,6 +138,34 @@ impl StoreError {
             | Self::Migration(_)
             | Self::Inconsistent { .. }
             | Self::Address(_) => false,
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the database is away or takes no writes: any other statement would have failed, too.
+    pub fn is_away(&self) -> bool {
+        self.is_unavailable() && !self.is_timed_out()
+    }
+
+    /// Whether the database ended the statement because it took too long, or waited too long for a lock: it is there and has
+    /// stored nothing, and a row that somebody else keeps locked may be the reason.
+    pub fn is_timed_out(&self) -> bool {
+        self.is_unavailable()
+            && self
+                .code()
+                .is_some_and(|code| sqlstate::meaning(code) == Meaning::TimedOut)
+    }
+
+    /// Whether the statement waited too long for a lock, by a limit on such waits.
+    pub fn is_locked_out(&self) -> bool {
+        self.is_timed_out() && self.code() == Some(sqlstate::LOCK_NOT_AVAILABLE)
+    }
+
+    fn code(&self) -> Option<sqlstate::Code> {
+        match self {
+            Self::Database(error) => sqlstate::code_of(error),
+            _ => None,
         }
     }
 }

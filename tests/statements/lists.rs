@@ -24,6 +24,7 @@ const SUBSCRIBERS: &str = "for the subscribers of a server, whoever they are, on
 const COMMAND: &str = "of a command, not of a server";
 const IN_TESTS: &str = "contract tests send it, in a scene of their own";
 const STORE_TEST: &str = "tested beside the store";
+const LOCKED: &str = "only where the database refuses or is late with a batch";
 const REFUSED: &str = "only where the database refuses to give out a delivery with others";
 
 /// By words of the statement that no other has, or the constant's name.
@@ -54,11 +55,7 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
         "read for a metric",
     ),
     (Global, "select min(vis_at) as at from notice_queues", NOTICES),
-    (
-        Global,
-        "with picked as ( select lane, webhook from notice_queues",
-        NOTICES,
-    ),
+    (Global, "select lane, webhook from notice_queues", NOTICES),
     (
         Global,
         "with replayed as (delete from replays where expires_at",
@@ -97,10 +94,12 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
         BATCH,
     ),
     (AcrossLanes, "join notice_queues q on q.lane = i.lane", NOTICES),
+    (AcrossLanes, "select lane, webhook from notice_queues", NOTICES),
+    (AcrossLanes, "join notice_queues q on q.lane = k.lane", NOTICES),
     (
         AcrossLanes,
-        "with picked as ( select lane, webhook from notice_queues",
-        NOTICES,
+        "with picked as ( select lane, webhook, event, generation from deliveries where lane = any($1) and owner",
+        "what a process held that is gone",
     ),
     (
         AcrossLanes,
@@ -158,13 +157,14 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (Clock, "from nodes where id <> $1 and heartbeat_at >", LIVENESS),
     (NotPlayed, "changes::PRUNE", STORE_TEST),
     (NotPlayed, "claim::CLAIM_ONE", REFUSED),
-    (NotPlayed, "claim::EXTEND", STORE_TEST),
     (NotPlayed, "claim::PUT_BACK", REFUSED),
     (NotPlayed, "claim::VISIBLE", REFUSED),
     (NotPlayed, "creation_keys::CLAIM", IN_TESTS),
     (NotPlayed, "creation_keys::READ", IN_TESTS),
     (NotPlayed, "distribution::HAS_CITUS", COMMAND),
     (NotPlayed, "distribution::PLACED", COMMAND),
+    (NotPlayed, "leases::EXTEND", STORE_TEST),
+    (NotPlayed, "leases::HELD", STORE_TEST),
     (NotPlayed, "live::ENDED", IN_TESTS),
     (NotPlayed, "live::NAMED", IN_TESTS),
     (NotPlayed, "live::OF_SCOPES", IN_TESTS),
@@ -173,6 +173,7 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (NotPlayed, "migrations::LOCK", COMMAND),
     (NotPlayed, "nodes::OTHERS", COMMAND),
     (NotPlayed, "notice_queues::CLAIM", IN_TESTS),
+    (NotPlayed, "notice_queues::DUE", IN_TESTS),
     (NotPlayed, "notice_queues::NEXT", IN_TESTS),
     (NotPlayed, "notice_queues::SETTLE", IN_TESTS),
     (NotPlayed, "notices::LAST_OF_EACH", IN_TESTS),
@@ -185,4 +186,5 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (NotPlayed, "sealed::WRITE", COMMAND),
     (NotPlayed, "stats::READ", STORE_TEST),
     (NotPlayed, "tallies::FOLD", STORE_TEST),
+    (NotPlayed, "transaction::LIMIT_WAITS", LOCKED),
 ];

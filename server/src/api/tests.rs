@@ -64,7 +64,7 @@ use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
 use crate::policy::postponement::Patience;
 use crate::policy::sealing::Keyring;
 use crate::policy::target::TargetPolicy;
-use crate::store::{Store, testing};
+use crate::store::{Limits as StatementLimits, Store, testing};
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
 const SEALING_KEY: &str = "8f3c1b9e5d7204a6e1c8437b90fa2d56be04d8137ca9f2605e81b4c7392d6fa0";
@@ -75,6 +75,7 @@ struct World {
     clock: Clock,
     engine: Engine,
     store: Store,
+    url: String,
     sockets: Arc<Sockets>,
 }
 
@@ -100,13 +101,24 @@ impl World {
         caps: Caps,
         notices: Option<impl FnOnce(Transport) -> NoticeEndpoint>,
     ) -> Self {
+        Self::within(testing::AMPLE, settings, caps, notices).await
+    }
+
+    /// Whose statements may take this long.
+    async fn within(
+        limits: StatementLimits,
+        settings: Settings,
+        caps: Caps,
+        notices: Option<impl FnOnce(Transport) -> NoticeEndpoint>,
+    ) -> Self {
         // What an INTERNAL error was is in the log only; a test that fails shows it.
         let _ = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
             .with_test_writer()
             .try_init();
         let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-        let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 12, 5)).await;
+        let days = date(2026, 11, 22)..=date(2026, 12, 5);
+        let (store, url) = testing::database_within(limits, days).await;
         let clock = Clock::simulated(start);
         let targets = TargetPolicy::of(&settings).unwrap();
         let sealing = Arc::new(Keyring::parse(SEALING_KEY).unwrap());
@@ -165,6 +177,7 @@ impl World {
             clock,
             engine,
             store,
+            url,
             sockets,
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! What comes due for a webhook that may get nothing is ended in bulk, without being taken (B4, W8, W13).
 //!
-//! Promises that a webhook, a delivery or an event which the database cannot read or write delays no other: a claim that is
-//! refused is [divided](super::parts), down to single deliveries, and what cannot be taken is tried again after
-//! [`UNUSABLE_WAIT`].
+//! Promises that a webhook, a delivery or an event which the database cannot read or write, or not in time, delays no other: a
+//! claim that is refused is [divided](super::parts), down to single deliveries, and what cannot be taken is tried again after
+//! [`UNUSABLE_WAIT`]. Rows that somebody else keeps locked are passed over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::attempt::{UNUSABLE_WAIT, later};
 use super::calendar::MOST_NOTED;
-use super::parts::Parts;
+use super::parts::{FIRST_TIME_OUT, Parts};
 use super::queue::Held;
 use super::shared::{Shared, drop_as};
 use crate::model::delivery::Leased;
@@ -133,7 +133,7 @@ async fn look_at(
         match drop_as(verdict, now) {
             Some(then) => match end_unsent(shared, &mut conn, (*lane, *webhook), &then, now).await {
                 Ok(()) => {}
-                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) if error.is_away() => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, %webhook, "a webhook's open deliveries cannot be ended; it is tried again");
                     stuck.insert(*webhook, wait_after(&error, now));
@@ -148,27 +148,16 @@ async fn look_at(
     }
     let lease_until = now.saturating_add(shared.tempo.lease()).unwrap_or(Timestamp::MAX);
     for (lane, webhooks) in &to_claim {
-        let mut parts = Parts::of(webhooks.len());
-        while let Some(part) = parts.next() {
-            let some = &webhooks[part.clone()];
-            match claim_some(shared, &mut conn, *lane, some, now, lease_until).await {
-                Ok(()) => {}
-                Err(error) if error.is_unavailable() => return Err(error),
-                Err(_) if parts.take_apart(&part) => {}
-                Err(_) => {
-                    let (webhook, room) = some[0];
-                    let around = (*lane, webhook, room);
-                    match claim_around(shared, &mut conn, around, now, lease_until).await {
-                        Ok(None) => {}
-                        Ok(Some(until)) => _ = stuck.insert(webhook, until),
-                        Err(error) if error.is_unavailable() => return Err(error),
-                        Err(error) => _ = stuck.insert(webhook, wait_after(&error, now)),
-                    }
-                }
-            }
-        }
+        stuck.extend(claim_each(shared, &mut conn, *lane, webhooks, now, lease_until).await?);
     }
-    let next = claim::next_visible(&mut conn, &webhooks).await?;
+    let next = match claim::next_visible(&mut conn, &webhooks).await {
+        // Whichever webhook it is, none waits longer than a moment for its next look.
+        Err(error) if error.is_timed_out() => webhooks
+            .iter()
+            .map(|(_, id)| (*id, later(now, CROSSED_WAIT)))
+            .collect(),
+        next => next?,
+    };
     let awaits = |webhook: WebhookId| {
         let target = shared.registry.get(webhook);
         target.is_some_and(|target| target.verdict(now, now, &shared.policy) == Verdict::AwaitRemoval)
@@ -182,6 +171,38 @@ async fn look_at(
         (!awaits(*webhook)).then_some((*lane, *webhook, *at))
     }));
     Ok(())
+}
+
+/// Claims of these webhooks of one lane, together or in parts where the database refuses that. Returns the webhooks that
+/// cannot be worked on, and until when.
+async fn claim_each(
+    shared: &Arc<Shared>,
+    conn: &mut Conn,
+    lane: Lane,
+    webhooks: &[(WebhookId, i32)],
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<Vec<(WebhookId, Timestamp)>, StoreError> {
+    let mut parts = Parts::of(webhooks.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let claimed = claim_some(shared, conn, lane, &webhooks[part], now, lease_until).await;
+        parts.done(claimed)?;
+    }
+    let mut stuck = Vec::new();
+    for (items, error) in parts.refused {
+        let (webhook, room) = webhooks[items.start];
+        tracing::debug!(%error, %webhook, "a webhook's deliveries are claimed one by one");
+        match claim_around(shared, conn, (lane, webhook, room), now, lease_until).await {
+            Ok(None) => {}
+            Ok(Some(until)) => stuck.push((webhook, until)),
+            Err(error) if error.is_away() => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, %webhook, "a webhook's deliveries cannot be claimed; it is tried again");
+                stuck.push((webhook, wait_after(&error, now)));
+            }
+        }
+    }
+    Ok(stuck)
 }
 
 /// Claims of these webhooks of one lane, all or nothing.
@@ -219,7 +240,8 @@ fn hold(shared: &Arc<Shared>, node: NodeId, claimed: Rows<(Leased, Event), Deliv
 }
 
 /// Claims the deliveries of a webhook one by one, since one of them cannot be taken, and puts that one back. Returns until
-/// when the webhook waits if it cannot be put back either.
+/// when the webhook waits if it cannot be put back either, or takes as long as a statement may: then those behind it have
+/// their turn after the other webhooks.
 async fn claim_around(
     shared: &Arc<Shared>,
     conn: &mut Conn,
@@ -238,7 +260,7 @@ async fn claim_around(
                 hold(shared, node, claimed);
                 continue;
             }
-            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) if error.is_away() => return Err(error),
             Err(error) => error,
         };
         let until = wait_after(&error, now);
@@ -248,8 +270,11 @@ async fn claim_around(
         }
         match claim::put_back(conn, &key, now, until).await {
             Ok(()) => {}
-            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) if error.is_away() => return Err(error),
             Err(_) => stuck = Some(until),
+        }
+        if error.is_timed_out() {
+            return Ok(stuck.or(Some(later(now, CROSSED_WAIT))));
         }
     }
     Ok(stuck)

@@ -3,10 +3,12 @@
 //! A group is whatever waits at the [`Door`] when a committer is free, so nobody waits for a timer. Promises that a
 //! call is answered only after its commit, and that all of a call is stored or nothing. A group that the database refuses
 //! is [divided](super::parts) until the refused call is alone: it is answered with the error, and all others as if it had
-//! not been there.
+//! not been there. So is one that the database ends for its length, since a call in it may wait for a row that somebody else
+//! keeps locked: nothing of it is committed.
 //!
 //! Does not divide a group that fails because the database is away: after a connection that broke it is not known whether
-//! the group was committed. All of its calls get that error.
+//! the group was committed. All of its calls get that error. So do those of a part that takes too long without waiting for a
+//! lock: then the database is slow, and callers wait.
 
 mod group;
 
@@ -21,8 +23,7 @@ use jiff::Timestamp;
 
 use self::group::{Candidate, Group, first_events};
 use super::door::Door;
-use super::parts::Parts;
-use super::patience::TRIES;
+use super::parts::{FIRST_TIME_OUT, Parts};
 use super::publisher::{Call, PublishError, Published};
 use super::queue::{Held, MAX_HELD_PER_WEBHOOK};
 use super::shared::Shared;
@@ -31,7 +32,7 @@ use crate::model::event::{Draft, Event};
 use crate::model::ids::{DeliveryKey, EventIds, Lane, WebhookId};
 use crate::store::idempotency::{self, Claim};
 use crate::store::publish::{self, Fate, Made, Publication, Room};
-use crate::store::{Conn, StoreError};
+use crate::store::{Conn, StoreError, limit_lock_waits_in_tx};
 
 /// Rows of one webhook that one group may lease: the rest goes to the table, for whoever has room.
 const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 2;
@@ -70,26 +71,30 @@ async fn store_each(
         }
         calls
     };
-    let mut answers = answers.into_iter();
-    let mut parts = Parts::of(calls.len());
-    while let Some(part) = parts.next() {
+    let mut answers: Vec<_> = answers.into_iter().map(Some).collect();
+    let mut parts = Parts::of(calls.len()).apart_when_locked(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, lock_wait)) = parts.next() {
         let some = &calls[part.clone()];
-        // A caller that went away has its events stored all the same.
-        match store(shared, some, portion).await {
-            Ok(mut published) => {
-                for (call, answer) in some.iter().zip(&mut answers) {
-                    let _ = answer.send(Ok(published.drain(..call.len()).collect()));
+        match parts.done(store(shared, some, portion, lock_wait).await) {
+            Ok(None) => {}
+            Ok(Some(mut published)) => {
+                for (call, answer) in some.iter().zip(&mut answers[part]) {
+                    // A caller that went away has its events stored all the same.
+                    let of_call = published.drain(..call.len()).collect();
+                    answer.take().map(|answer| answer.send(Ok(of_call)));
                 }
-            }
-            Err(error) if !error.is_unavailable() && parts.take_apart(&part) => {
-                tracing::debug!(%error, calls = some.len(), "a group of calls is refused and taken apart");
             }
             Err(error) => {
-                let error = Arc::new(error);
-                for (drafts, answer) in drafts[part].iter().zip(&mut answers) {
-                    let _ = answer.send(Err(PublishError::of(drafts, error.clone())));
-                }
+                parts.refused.push((0..calls.len(), error));
+                break;
             }
+        }
+    }
+    for (items, error) in parts.refused {
+        let error = Arc::new(error);
+        for (drafts, answer) in drafts[items.clone()].iter().zip(&mut answers[items]) {
+            let failed = PublishError::of(drafts, error.clone());
+            answer.take().map(|answer| answer.send(Err(failed)));
         }
     }
 }
@@ -105,18 +110,12 @@ async fn store(
     shared: &Arc<Shared>,
     calls: &[Vec<Candidate<'_>>],
     portion: Option<usize>,
+    lock_wait: Option<Duration>,
 ) -> Result<Vec<Published>, StoreError> {
     // As late as possible: the leases count from it, and dividing a group takes time.
     let now = shared.clock.now();
     let group = Group::of(calls.iter().flatten());
-    let mut tries = 0;
-    let stored = loop {
-        tries += 1;
-        match try_store(shared, &group, portion, now).await {
-            Err(error) if error.is_transient() && tries < TRIES => {}
-            stored => break stored?,
-        }
-    };
+    let stored = try_store(shared, &group, portion, lock_wait, now).await?;
     shared.tallied.fetch_add(1, Ordering::Relaxed);
     shared.take_in(stored.held);
     shared.hint(
@@ -132,6 +131,7 @@ async fn try_store(
     shared: &Arc<Shared>,
     group: &Group<'_>,
     portion: Option<usize>,
+    lock_wait: Option<Duration>,
     now: Timestamp,
 ) -> Result<Stored, StoreError> {
     let mut conn = shared.store.conn().await?;
@@ -152,15 +152,20 @@ async fn try_store(
         .saturating_add(shared.policy.idempotency_window)
         .unwrap_or(Timestamp::MAX);
     let at_once = match claims.as_slice() {
-        [] if portion.is_none() => at_once(shared, &mut conn, group, now, &room).await?,
+        [] if portion.is_none() && lock_wait.is_none() => {
+            at_once(shared, &mut conn, group, now, &room).await?
+        }
         _ => None,
     };
     let stored = match at_once {
         Some(stored) => stored,
         None => {
             let claims = (claims.as_slice(), expires_at);
-            conn.transaction(async |conn| in_tx(shared, conn, group, portion, claims, now, &room).await)
-                .await?
+            conn.transaction(async |conn| {
+                limit_lock_waits_in_tx(conn, lock_wait).await?;
+                in_tx(shared, conn, group, portion, claims, now, &room).await
+            })
+            .await?
         }
     };
     let mut webhooks: Vec<(Lane, WebhookId)> = stored

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::{Span, Timestamp};
 
-use super::patience::Pause;
+use super::pause::Pause;
 use super::shared::Shared;
 use crate::store::{StoreError, changes, facts, partitions, tallies};
 

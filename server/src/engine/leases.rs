@@ -1,5 +1,6 @@
 //! Extends the leases of what waits here at half of their life, in one statement for all that need it. If the database
-//! refuses to extend one, the delivery is dropped here: the first process that claims it after the lease's end takes it.
+//! refuses to extend one, or somebody else keeps its row locked, the delivery is dropped here: the first process that claims
+//! it after the lease's end takes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 
 use super::parts::Parts;
 use super::shared::Shared;
-use crate::store::{StoreError, claim};
+use crate::store::{StoreError, leases};
 
 /// How long to wait after an error of the database. A lease has half of its life left then.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -42,19 +43,18 @@ async fn extend(shared: &Shared) -> Result<(), StoreError> {
     }
     let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
     let mut conn = shared.store.conn().await?;
+    // It waits for no row: if it takes too long, that is not because of one of them.
     let mut parts = Parts::of(ending.len());
-    while let Some(part) = parts.next() {
-        let some = &ending[part.clone()];
-        match claim::extend(&mut conn, some, until).await {
-            Ok(kept) => shared.queue().extended(some, &kept, until),
-            Err(error) if error.is_unavailable() || error.is_transient() => return Err(error),
-            Err(_) if parts.take_apart(&part) => {}
-            Err(error) => {
-                let (webhook, event) = (some[0].0.webhook, some[0].0.event);
-                tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is dropped here");
-                shared.queue().extended(some, &[], until);
-            }
+    while let Some((part, _)) = parts.next() {
+        let some = &ending[part];
+        if let Some(kept) = parts.done(leases::extend(&mut conn, some, until).await)? {
+            shared.queue().extended(some, &kept, until);
         }
+    }
+    for (items, error) in parts.refused {
+        let (webhook, event) = (ending[items.start].0.webhook, ending[items.start].0.event);
+        tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is dropped here");
+        shared.queue().extended(&ending[items], &[], until);
     }
     Ok(())
 }

@@ -14,6 +14,7 @@
 //! more than [`NOTICE_OVERLAP`] after its transition, with a read in between, is in the log and not told. Nor whose
 //! eyes something is for: a subscriber is given whose the webhook is, and asks the store as its caller may.
 
+mod announcements;
 mod attempts;
 #[cfg(test)]
 mod tests;
@@ -24,16 +25,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
+pub(super) use self::announcements::tell;
 pub(super) use self::attempts::watch;
 use super::shared::Shared;
 use crate::model::access::WebhookScope;
-use crate::model::ids::{Lane, NoticeId, WebhookId};
+use crate::model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use crate::model::notice::Notice;
 use crate::model::webhook::Belonging;
 use crate::policy::access;
+use crate::store::health::Unread;
 use crate::store::live::AttemptPlace;
-use crate::store::sql::Rows;
-use crate::store::{StoreError, notices};
 
 /// How far a listener may be behind what its process is told. A power of two, or the channel would allow more.
 pub const MOST_UNHEARD: usize = 4_096;
@@ -67,10 +68,39 @@ pub type Told<T> = (Belonging, T);
 enum Word<T> {
     /// To everybody.
     Told(Told<T>),
-    /// To whoever may see the webhook; to everybody without one.
-    Lost(Option<Belonging>),
+    /// To whoever may have missed something.
+    Lost(Whose),
     /// To one listener, by number.
-    TooMany(u64),
+    Alone(u64, Missed),
+}
+
+/// Whose listeners something is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Whose {
+    /// Everybody's.
+    All,
+    /// Who may see the webhook.
+    Webhook(Belonging),
+    /// Who may see some webhook of the company: no more is known of the one that this is about.
+    Company(CompanyId),
+    /// The same, of all companies of a lane.
+    Lane(Lane),
+}
+
+impl Whose {
+    /// Of a webhook that cannot be read.
+    fn unread(webhook: Unread) -> Self {
+        webhook.company.map_or(Self::Lane(webhook.lane), Self::Company)
+    }
+
+    /// Of a webhook that the feed names; `None` if there is no such webhook any more, so that nobody sees it.
+    fn of(shared: &Shared, webhook: WebhookId) -> Option<Self> {
+        let registry = &shared.registry;
+        match registry.get(webhook) {
+            Some(target) => Some(Self::Webhook(target.webhook.belonging())),
+            None => registry.unread(webhook).map(Self::unread),
+        }
+    }
 }
 
 /// One channel, and how its listeners join it.
@@ -87,6 +117,13 @@ impl<T: Clone> Channel<T> {
     fn say(&self, word: Word<T>) {
         // Nobody may be listening.
         let _ = self.0.send(word);
+    }
+
+    /// Tells those of whom something could not be followed, if there are any.
+    fn lost(&self, whose: Option<Whose>) {
+        if let Some(whose) = whose {
+            self.say(Word::Lost(whose));
+        }
     }
 
     fn has_listeners(&self) -> bool {
@@ -132,9 +169,9 @@ struct Interests {
 impl Hub {
     /// Tells everybody that something was not followed.
     pub(super) fn missed_everything(&self) {
-        self.changes.say(Word::Lost(None));
-        self.notices.say(Word::Lost(None));
-        self.attempts.say(Word::Lost(None));
+        self.changes.say(Word::Lost(Whose::All));
+        self.notices.say(Word::Lost(Whose::All));
+        self.attempts.say(Word::Lost(Whose::All));
     }
 
     /// Whether anybody listens for notices; forgets what was told if not. Under the lock under which a listener begins.
@@ -153,77 +190,6 @@ impl Hub {
     fn interests(&self) -> MutexGuard<'_, Interests> {
         self.interests.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Announces these webhooks, which the feed names and the registry has just read, and their new notices. For notices that
-/// cannot be read, subscribers are told that they missed something.
-///
-/// # Errors
-///
-/// Only if the database is away: no webhook's content may stop the feed.
-pub(super) async fn tell(shared: &Shared, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
-    let hub = &shared.live;
-    let now = shared.clock.now();
-    let belonging = |id: WebhookId| shared.registry.get(id).map(|target| target.webhook.belonging());
-    let posted = if hub.is_posting() {
-        match new_notices(shared, webhooks, now).await {
-            Ok(read) => {
-                for (webhook, error) in read.bad {
-                    tracing::error!(%error, %webhook, "a notice cannot be read");
-                    hub.notices.say(Word::Lost(belonging(webhook)));
-                }
-                read.good
-            }
-            Err(error) if error.is_unavailable() => return Err(error),
-            Err(error) => {
-                tracing::error!(%error, "new notices cannot be read");
-                hub.notices.say(Word::Lost(None));
-                Vec::new()
-            }
-        }
-    } else {
-        Vec::new()
-    };
-    if hub.changes.has_listeners() {
-        for (_, id) in webhooks {
-            if let Some(belonging) = belonging(*id) {
-                hub.changes.say(Word::Told((belonging, ())));
-            }
-        }
-    }
-    for id in crowded(posted.iter().map(|notice| notice.webhook), MOST_NOTICES) {
-        hub.notices.say(Word::Lost(belonging(id)));
-    }
-    for notice in posted {
-        if let Some(belonging) = belonging(notice.webhook) {
-            hub.notices.say(Word::Told((belonging, Arc::new(notice))));
-        }
-    }
-    Ok(())
-}
-
-async fn new_notices(
-    shared: &Shared,
-    webhooks: &[(Lane, WebhookId)],
-    now: Timestamp,
-) -> Result<Rows<Notice, WebhookId>, StoreError> {
-    let since = shared.live.posted().as_ref().map_or(now, |posted| posted.since);
-    let mut read = Rows::from_iter([]);
-    if !webhooks.is_empty() {
-        let mut conn = shared.store.conn().await?;
-        read = notices::last_of_each(&mut conn, webhooks, since, past(MOST_NOTICES)).await?;
-    }
-    let mut posted = shared.live.posted();
-    let Some(posted) = posted.as_mut() else {
-        return Ok(read);
-    };
-    read.good
-        .retain(|notice| posted.told.insert(notice.id, notice.at).is_none());
-    // Simulated time may have leapt since the last look: the next one starts from where this one stood.
-    posted.since = posted.since.max(before(now, NOTICE_OVERLAP));
-    let since = posted.since;
-    posted.told.retain(|_, at| *at >= since);
-    Ok(read)
 }
 
 /// One more than a limit, by which a read shows that there is more.
@@ -341,6 +307,20 @@ impl<T: Clone> Listener<T> {
             && access::reaches(&self.scope, webhook)
     }
 
+    fn may_have_missed(&self, whose: &Whose) -> bool {
+        let sees_some_of = |holds: &dyn Fn(CompanyId) -> bool| match &self.scope {
+            WebhookScope::Everything => true,
+            WebhookScope::Company { company, .. } => holds(*company),
+            WebhookScope::Nothing => false,
+        };
+        match whose {
+            Whose::All => true,
+            Whose::Webhook(webhook) => self.concerns(webhook),
+            Whose::Company(company) => sees_some_of(&|of| of == *company),
+            Whose::Lane(lane) => sees_some_of(&|of| Lane::of(of) == *lane),
+        }
+    }
+
     /// Waits for what there is to hear, and takes up to [`MOST_AT_ONCE`] of it; never nothing.
     ///
     /// # Errors
@@ -366,14 +346,14 @@ impl<T: Clone> Listener<T> {
             match word {
                 Word::Told(told) if self.concerns(&told.0) => all.push(told),
                 Word::Told(_) => {}
-                Word::Lost(about) => {
-                    if about.is_none_or(|webhook| self.concerns(&webhook)) {
+                Word::Lost(whose) => {
+                    if self.may_have_missed(&whose) {
                         return Err(Missed::Lost);
                     }
                 }
-                Word::TooMany(number) => {
+                Word::Alone(number, missed) => {
                     if self.interest.as_ref().is_some_and(|held| held.number == number) {
-                        return Err(Missed::TooMany);
+                        return Err(missed);
                     }
                 }
             }

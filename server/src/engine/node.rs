@@ -11,7 +11,7 @@ use diesel_async::AsyncConnection;
 use super::claimer;
 use super::shared::Shared;
 use crate::store::settle::Then;
-use crate::store::{StoreError, claim, nodes};
+use crate::store::{StoreError, leases, nodes};
 
 /// How often the clock is compared with the database's.
 const CLOCK_EVERY: Duration = Duration::from_secs(1);
@@ -95,14 +95,14 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
                 let dead = nodes::bury_in_tx(conn, node, lapse.as_secs_f64()).await?;
                 let freed = match dead.as_slice() {
                     [] => 0,
-                    dead if freeing => claim::release_of(conn, dead, now).await?,
+                    dead if freeing => leases::release_of(conn, dead, now).await?,
                     _ => 0,
                 };
                 Ok::<_, StoreError>((dead, freed))
             })
             .await;
         match released {
-            Err(error) if freeing && !error.is_unavailable() && !error.is_transient() => {
+            Err(error) if freeing && !error.is_away() && !error.is_transient() => {
                 // A row that cannot be written must not keep silent processes registered: leases end by themselves.
                 tracing::error!(%error, "leases of silent processes cannot be released; they end by themselves");
                 freeing = false;

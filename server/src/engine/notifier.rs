@@ -3,25 +3,30 @@
 //!
 //! Promises that every notice written while an endpoint is set is attempted until it answers 2xx or the notice is given
 //! up ([`notice::KEEP_TRYING`]), whatever dies meanwhile; and of one webhook one at a time, in the order of writing. No
-//! database connection is held while the endpoint works. A notice that cannot be read counts as a failed attempt, and one
-//! whose result cannot be written is sent again when its lease ends: neither delays those of other webhooks. Does not promise
-//! that a notice comes once: after a crash the same one comes again, with the same id.
+//! database connection is held while the endpoint works. A notice that cannot be read counts as a failed attempt, one that the
+//! database refuses to give out is tried again with a growing pause, and one whose result cannot be written is sent again when
+//! its lease ends: none of them delays those of other webhooks. Does not promise that a notice comes once: after a crash the
+//! same one comes again, with the same id.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel_async::AsyncConnection;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::attempt::signed;
-use super::parts::Parts;
-use super::patience::Patience;
+use super::parts::{FIRST_TIME_OUT, Parts, TIME_OUTS};
+use super::pause::SetBack;
 use super::shared::Shared;
 use super::transport::Transport;
+use crate::model::ids::WebhookId;
 use crate::policy::notice;
 use crate::policy::signing::{RequestFacts, SigningSecret};
-use crate::store::StoreError;
 use crate::store::notice_queues::{self, Claimed, Head, Settlement};
+use crate::store::sql::Rows;
+use crate::store::{Conn, StoreError, limit_lock_waits_in_tx};
 
 /// Notices on the wire at once from one process: more than a platform has to say, few enough for any endpoint.
 const AT_ONCE: i64 = 16;
@@ -31,6 +36,8 @@ const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait after an error of the database.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// The longest pause before a queue is tried again whose head the database refuses to give out.
+const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 
 /// Where notices go, and how.
 pub struct NoticeEndpoint {
@@ -44,8 +51,9 @@ pub struct NoticeEndpoint {
 
 /// Delivers notices as long as the process takes work.
 pub(super) async fn run(shared: Arc<Shared>, endpoint: Arc<NoticeEndpoint>) {
+    let mut set_back = SetBack::up_to(REFUSED_AGAIN);
     while !shared.is_stopping() {
-        match round(&shared, &endpoint).await {
+        match round(&shared, &endpoint, &mut set_back).await {
             Ok(Round::More) => {}
             Ok(Round::Until(next)) => tokio::select! {
                 () = shared.clock.park(shared.owed.notified()) => {}
@@ -68,18 +76,18 @@ enum Round {
     Until(Option<Timestamp>),
 }
 
-async fn round(shared: &Arc<Shared>, endpoint: &Arc<NoticeEndpoint>) -> Result<Round, StoreError> {
+async fn round(
+    shared: &Arc<Shared>,
+    endpoint: &Arc<NoticeEndpoint>,
+    set_back: &mut SetBack,
+) -> Result<Round, StoreError> {
     let now = shared.clock.now();
     let claimed = {
         let mut conn = shared.store.conn().await?;
-        let lease = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
-        let lease_until = now.saturating_add(lease.saturating_add(LEASE_MARGIN));
-        let lease_until = lease_until.unwrap_or(Timestamp::MAX);
-        let claimed = notice_queues::claim(&mut conn, now, lease_until, AT_ONCE).await?;
-        if claimed.good.is_empty() && claimed.bad.is_empty() {
-            return Ok(Round::Until(notice_queues::next_due(&mut conn).await?));
+        match claim(shared, &mut conn, now, set_back).await? {
+            None => return Ok(Round::Until(notice_queues::next_due(&mut conn, now).await?)),
+            Some(claimed) => claimed,
         }
-        claimed
     };
     let (mut batch, mut errors) = (Vec::new(), Vec::new());
     for (head, error) in claimed.bad {
@@ -112,6 +120,46 @@ async fn round(shared: &Arc<Shared>, endpoint: &Arc<NoticeEndpoint>) -> Result<R
     }
     settle(shared, &batch).await;
     Ok(Round::More)
+}
+
+/// Claims what is due, together or in parts where the database refuses that; what it refuses alone is set back. `None` if
+/// nothing is due.
+async fn claim(
+    shared: &Shared,
+    conn: &mut Conn,
+    now: Timestamp,
+    set_back: &mut SetBack,
+) -> Result<Option<Rows<Claimed, Head>>, StoreError> {
+    let lease = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
+    let lease_until = now.saturating_add(lease.saturating_add(LEASE_MARGIN));
+    let lease_until = lease_until.unwrap_or(Timestamp::MAX);
+    // What is set back is due still, and takes no other's place.
+    let most = AT_ONCE.saturating_add(i64::try_from(set_back.len()).unwrap_or(i64::MAX));
+    let mut due = notice_queues::due(conn, now, most).await?;
+    let all: HashSet<WebhookId> = due.iter().map(|(_, webhook)| *webhook).collect();
+    set_back.retain(|webhook| all.contains(&webhook));
+    let real_now = shared.clock.monotonic();
+    due.retain(|(_, webhook)| set_back.is_due(*webhook, real_now));
+    due.truncate(usize::try_from(AT_ONCE).unwrap_or(usize::MAX));
+    if due.is_empty() {
+        return Ok(None);
+    }
+    let mut claimed = Rows::from_iter([]);
+    let mut parts = Parts::of(due.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let some = notice_queues::claim(conn, &due[part], now, lease_until).await;
+        if let Some(some) = parts.done(some)? {
+            claimed.good.extend(some.good);
+            claimed.bad.extend(some.bad);
+        }
+    }
+    for (items, error) in parts.refused {
+        let webhook = due[items.start].1;
+        if set_back.add(webhook, real_now) {
+            tracing::error!(%error, %webhook, "a webhook's next notice cannot be claimed; it is tried again");
+        }
+    }
+    Ok(Some(claimed))
 }
 
 /// Counts a notice that cannot be read as a failed attempt: when it is tried again, or given up.
@@ -185,28 +233,29 @@ async fn deliver(
 }
 
 /// Tries for as long as the database is away, so that the endpoint does not get again what it has taken. What the database
-/// refuses of the batch stays as it is until its lease ends.
+/// refuses of the batch, or what is locked for too long, stays as it is until its lease ends.
 async fn settle(shared: &Shared, batch: &[Settlement]) {
-    let mut patience = Patience::with("notices");
-    let mut parts = Parts::of(batch.len());
-    while let Some(part) = parts.next() {
-        let some = &batch[part.clone()];
-        let error = loop {
-            let written = async {
-                let mut conn = shared.store.conn().await?;
-                notice_queues::settle(&mut conn, some, shared.clock.now()).await
-            };
-            match written.await {
-                Ok(_) => break None,
-                Err(error) if patience.allows(&shared.clock, &error).await => {}
-                Err(error) => break Some(error),
-            }
-        };
-        if let Some(error) = error
-            && !parts.take_apart(&part)
-        {
-            let webhook = some[0].webhook.1;
-            tracing::error!(%error, %webhook, "the end of a notice cannot be written; it comes again");
-        }
+    let mut parts = Parts::of(batch.len()).apart_when_late(TIME_OUTS, &shared.store);
+    while let Some((part, lock_wait)) = parts.next() {
+        let settled = settle_some(shared, &batch[part], lock_wait).await;
+        parts.done_in_time(settled, &shared.clock, "notices").await;
     }
+    for (items, error) in parts.refused {
+        let webhook = batch[items.start].webhook.1;
+        tracing::error!(%error, %webhook, "the end of a notice cannot be written; it comes again");
+    }
+}
+
+/// All of these or none.
+async fn settle_some(
+    shared: &Shared,
+    some: &[Settlement],
+    lock_wait: Option<Duration>,
+) -> Result<usize, StoreError> {
+    let mut conn = shared.store.conn().await?;
+    conn.transaction(async |conn| {
+        limit_lock_waits_in_tx(conn, lock_wait).await?;
+        notice_queues::settle(conn, some, shared.clock.now()).await
+    })
+    .await
 }

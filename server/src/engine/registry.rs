@@ -22,7 +22,8 @@ use crate::policy::health::{Verdict, verdict};
 use crate::policy::payload::Recipient;
 use crate::policy::sealing::{BasicAuth, Keyring, OpenError};
 use crate::policy::signing::SigningSecret;
-use crate::store::{Conn, StoreError, health};
+use crate::store::health::{self, Unread};
+use crate::store::{Conn, StoreError};
 
 /// Webhooks that are remembered at the most; past it, all are forgotten but those just read.
 const MAX_KNOWN: usize = 50_000;
@@ -131,10 +132,24 @@ impl Opened {
     }
 }
 
+/// What is known of one webhook.
+enum Known {
+    Target(Arc<Target>),
+    Unreadable(Unread),
+}
+
+impl Known {
+    fn target(&self) -> Option<&Arc<Target>> {
+        match self {
+            Self::Target(target) => Some(target),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
 /// The webhooks this process knows.
 pub struct Registry {
-    /// `None` of one whose row cannot be read.
-    known: Mutex<HashMap<WebhookId, Option<Arc<Target>>>>,
+    known: Mutex<HashMap<WebhookId, Known>>,
     reading: tokio::sync::Mutex<()>,
     sealing: Arc<Keyring>,
 }
@@ -151,21 +166,27 @@ impl Registry {
 
     /// What is known of a webhook.
     pub fn get(&self, webhook: WebhookId) -> Option<Arc<Target>> {
-        self.known().get(&webhook).cloned().flatten()
+        self.known().get(&webhook).and_then(Known::target).cloned()
     }
 
     /// Whether the webhook is there and cannot be read.
     pub fn is_unreadable(&self, webhook: WebhookId) -> bool {
-        matches!(self.known().get(&webhook), Some(None))
+        self.unread(webhook).is_some()
+    }
+
+    /// What is known all the same of a webhook that is there and cannot be read.
+    pub fn unread(&self, webhook: WebhookId) -> Option<Unread> {
+        match self.known().get(&webhook)? {
+            Known::Target(_) => None,
+            Known::Unreadable(unread) => Some(*unread),
+        }
     }
 
     /// Whether nothing is known that a success of the webhook could end: no window, and where the counter `counts`, none.
     pub fn is_well(&self, webhook: WebhookId, counts: bool) -> bool {
         let known = self.known();
-        let health = known
-            .get(&webhook)
-            .and_then(|target| target.as_ref())
-            .map(|target| &target.health);
+        let target = known.get(&webhook).and_then(Known::target);
+        let health = target.map(|target| &target.health);
         health.is_some_and(|health| health.failing_since.is_none() && (!counts || health.ban_counter == 0))
     }
 
@@ -181,7 +202,7 @@ impl Registry {
             let known = self.known();
             webhooks
                 .iter()
-                .filter(|(_, id)| known.get(id).is_none_or(Option::is_none))
+                .filter(|(_, id)| known.get(id).and_then(Known::target).is_none())
                 .copied()
                 .collect()
         };
@@ -203,35 +224,32 @@ impl Registry {
     ) -> Result<Vec<Arc<Target>>, StoreError> {
         let _one_at_a_time = self.reading.lock().await;
         let (mut targets, mut unreadable) = (Vec::new(), Vec::new());
+        // It reads single rows by their keys: if that takes too long, it is not because of one of them.
         let mut parts = Parts::of(webhooks.len());
-        while let Some(part) = parts.next() {
-            match health::read_each(conn, &webhooks[part.clone()]).await {
-                Ok(rows) => {
-                    let good = rows.good.into_iter();
-                    targets.extend(good.map(|state| Arc::new(Target::open(state, &self.sealing))));
-                    unreadable.extend(rows.bad.into_iter().map(|((_, id), error)| (id, error)));
-                }
-                Err(error) if error.is_unavailable() => return Err(error),
-                Err(_) if parts.take_apart(&part) => {}
-                Err(error) => unreadable.push((webhooks[part.start].1, error)),
-            }
+        while let Some((part, _)) = parts.next() {
+            let Some(rows) = parts.done(health::read_each(conn, &webhooks[part]).await)? else {
+                continue;
+            };
+            let good = rows.good.into_iter();
+            targets.extend(good.map(|state| Arc::new(Target::open(state, &self.sealing))));
+            unreadable.extend(rows.bad);
         }
+        let damaged = parts.refused.into_iter();
+        unreadable.extend(damaged.map(|(items, error)| (Unread::of(webhooks[items.start]), error)));
         let mut known = self.known();
-        for (webhook, error) in &unreadable {
+        for (Unread { webhook, .. }, error) in &unreadable {
             // Each claim and attempt reads it again, but it is logged once.
-            if !matches!(known.get(webhook), Some(None)) {
+            if !matches!(known.get(webhook), Some(Known::Unreadable(_))) {
                 tracing::error!(%error, %webhook, "a webhook cannot be read; nothing is sent to it");
             }
         }
         if known.len() + webhooks.len() > MAX_KNOWN {
             known.clear();
         }
-        known.extend(
-            targets
-                .iter()
-                .map(|target| (target.webhook.id, Some(target.clone()))),
-        );
-        known.extend(unreadable.into_iter().map(|(webhook, _)| (webhook, None)));
+        let readable = targets.iter();
+        known.extend(readable.map(|target| (target.webhook.id, Known::Target(target.clone()))));
+        let unreadable = unreadable.into_iter();
+        known.extend(unreadable.map(|(unread, _)| (unread.webhook, Known::Unreadable(unread))));
         Ok(targets)
     }
 
@@ -240,7 +258,7 @@ impl Registry {
         self.known().clear();
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookId, Option<Arc<Target>>>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,25 +4,26 @@
 //! attempts that ended before the boundary are settled, here and in every other live process, and looks into history
 //! for a success the row does not know of before it removes anything.
 //!
-//! Promises that a webhook whose transition the database refuses delays no other: the batch is [divided](super::parts), and
-//! that webhook is tried again with a growing pause. Readers see its right state meanwhile (T3); its notice comes late.
+//! Promises that a webhook whose transition the database refuses, or whose row somebody else keeps locked, delays no other: the
+//! batch is [divided](super::parts), and that webhook is tried again with a growing pause. Readers see its right state
+//! meanwhile (T3); its notice comes late.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
-use super::parts::Parts;
-use super::patience::{Patience, Pause};
+use super::parts::{Parts, TIME_OUTS};
+use super::pause::SetBack;
 use super::shared::Shared;
 use super::transitions;
 use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::RemoveReason;
 use crate::policy::health::{Transition, advance, due, recover};
 use crate::store::health::{Locked, last_successes, lock_in_tx, remove_in_tx, write_in_tx};
-use crate::store::{Conn, StoreError, changes, health, nodes};
+use crate::store::{Conn, StoreError, changes, health, limit_lock_waits_in_tx, nodes};
 
 /// Webhooks in one transaction.
 const BATCH: i64 = 200;
@@ -36,9 +37,6 @@ const LINGERS: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// The longest pause before a transition is tried again that the database refuses.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);
-
-/// The webhooks whose transition the database refuses: when each is tried again, and the pause after that.
-type Stuck = HashMap<WebhookId, (Instant, Pause)>;
 
 /// What a round left to do.
 enum Round {
@@ -55,9 +53,9 @@ enum Round {
 /// Sweeps as long as the process lives.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut lingered = 0;
-    let mut stuck = Stuck::new();
+    let mut set_back = SetBack::up_to(REFUSED_AGAIN);
     loop {
-        match round(&shared, &mut stuck).await {
+        match round(&shared, &mut set_back).await {
             Ok(Round::More) => lingered = 0,
             // Not idle: an advance answers when what was due on the way is written. But not for ever: an attempt that
             // another has on the wire may need time to move before it ends.
@@ -86,19 +84,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn round(shared: &Arc<Shared>, stuck: &mut Stuck) -> Result<Round, StoreError> {
+async fn round(shared: &Arc<Shared>, set_back: &mut SetBack) -> Result<Round, StoreError> {
     let now = shared.clock.now();
     let mut conn = shared.store.conn().await?;
-    // What is stuck has been due longest, so it comes first: more rows are asked for, so that it takes no other's place.
-    let most = BATCH.saturating_add(i64::try_from(stuck.len()).unwrap_or(i64::MAX));
+    // What is set back has been due longest, so it comes first: more rows are asked for, so that it takes no other's place.
+    let most = BATCH.saturating_add(i64::try_from(set_back.len()).unwrap_or(i64::MAX));
     let mut due = health::due(&mut conn, now, most).await?;
-    stuck.retain(|webhook, _| due.iter().any(|(_, id, _)| id == webhook));
+    let all: HashSet<WebhookId> = due.iter().map(|(_, webhook, _)| *webhook).collect();
+    set_back.retain(|webhook| all.contains(&webhook));
     let real_now = shared.clock.monotonic();
-    due.retain(|(_, webhook, _)| {
-        stuck
-            .get(webhook)
-            .is_none_or(|(again_at, _)| *again_at <= real_now)
-    });
+    due.retain(|(_, webhook, _)| set_back.is_due(*webhook, real_now));
     if due.is_empty() {
         return Ok(Round::Until(health::next_due(&mut conn, now).await?));
     }
@@ -115,23 +110,7 @@ async fn round(shared: &Arc<Shared>, stuck: &mut Stuck) -> Result<Round, StoreEr
             Round::WaitsForOthers
         });
     }
-    let mut mark = None;
-    let mut parts = Parts::of(ready.len());
-    while let Some(part) = parts.next() {
-        let some = &ready[part.clone()];
-        match sweep(shared, &mut conn, some, now).await {
-            Ok((announced, owes)) => {
-                mark = announced.or(mark);
-                if owes {
-                    shared.owed.notify_one();
-                }
-                stuck.retain(|webhook, _| some.iter().all(|(_, swept)| swept != webhook));
-            }
-            Err(error) if error.is_unavailable() => return Err(error),
-            Err(_) if parts.take_apart(&part) => {}
-            Err(error) => set_back(stuck, some[0].1, shared.clock.monotonic(), &error),
-        }
-    }
+    let mark = sweep_each(shared, &mut conn, &ready, now, set_back).await?;
     drop(conn);
     shared.refresh(&ready).await?;
     if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
@@ -141,33 +120,42 @@ async fn round(shared: &Arc<Shared>, stuck: &mut Stuck) -> Result<Round, StoreEr
     Ok(Round::More)
 }
 
-/// All of these webhooks or none.
-async fn sweep(
+/// Sweeps these webhooks together or in parts, and sets back those that the database refuses alone. Returns the mark of what
+/// moved.
+async fn sweep_each(
     shared: &Arc<Shared>,
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
     now: Timestamp,
-) -> Result<(Option<changes::Mark>, bool), StoreError> {
-    let mut patience = Patience::with("due transitions");
-    loop {
-        let swept = conn
-            .transaction(async |conn| sweep_in_tx(shared, conn, webhooks, now).await)
-            .await;
-        match swept {
-            Err(error) if patience.is_crossed(&error) => {}
-            swept => return swept,
+    set_back: &mut SetBack,
+) -> Result<Option<changes::Mark>, StoreError> {
+    let mut mark = None;
+    let mut parts = Parts::of(webhooks.len())
+        .apart_when_late(TIME_OUTS, &shared.store)
+        // What could not be written before may be locked still.
+        .hurried(webhooks.iter().any(|(_, webhook)| set_back.has(*webhook)));
+    while let Some((part, lock_wait)) = parts.next() {
+        let some = &webhooks[part];
+        let swept = conn.transaction(async |conn| {
+            limit_lock_waits_in_tx(conn, lock_wait).await?;
+            sweep_in_tx(shared, conn, some, now).await
+        });
+        let Some((announced, owes)) = parts.done(swept.await)? else {
+            continue;
+        };
+        mark = announced.or(mark);
+        if owes {
+            shared.owed.notify_one();
+        }
+        set_back.retain(|webhook| some.iter().all(|(_, swept)| *swept != webhook));
+    }
+    for (items, error) in parts.refused {
+        let webhook = webhooks[items.start].1;
+        if set_back.add(webhook, shared.clock.monotonic()) {
+            tracing::error!(%error, %webhook, "a due transition cannot be written; it is tried again");
         }
     }
-}
-
-/// Notes when a webhook is tried again whose transition is refused; the log names it once.
-fn set_back(stuck: &mut Stuck, webhook: WebhookId, now: Instant, error: &StoreError) {
-    if !stuck.contains_key(&webhook) {
-        tracing::error!(%error, %webhook, "a due transition cannot be written; it is tried again");
-    }
-    let fresh = || (now, Pause::up_to(REFUSED_AGAIN));
-    let (again_at, pause) = stuck.entry(webhook).or_insert_with(fresh);
-    *again_at = now + pause.grow();
+    Ok(mark)
 }
 
 /// Whether no other live process can have an unsettled result from before `now`; asks them if it is not known.

@@ -122,28 +122,6 @@ with picked as (
 )
 select event from gone";
 
-/// Held rows get more time, where we still hold them.
-const EXTEND: &str = "\
-with item as (
-    select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[]) with ordinality
-         as i(lane, webhook, event, generation, token, n)
-), locked as (
-    select i.n, d.lane, d.webhook, d.event, d.generation from item i
-    join deliveries d on d.lane = i.lane and d.webhook = i.webhook and d.event = i.event
-         and d.generation = i.generation and d.token = i.token
-    order by d.lane, d.webhook, d.event, d.generation for update of d
-), extended as (
-    update deliveries as d set vis_at = $6 from locked l
-    where d.lane = l.lane and d.webhook = l.webhook and d.event = l.event and d.generation = l.generation
-    returning l.n
-)
-select n from extended";
-
-/// What a process that is gone held is anybody's again; the token moves on, so it can settle nothing any more.
-const RELEASE_OF: &str = "\
-update deliveries as d set owner = null, vis_at = $3, token = d.token + 1
-where d.lane = any($1) and d.owner = any($2)";
-
 #[derive(QueryableByName)]
 struct ClaimedRow {
     #[diesel(sql_type = SqlUuid)]
@@ -197,12 +175,6 @@ struct EventIdRow {
     #[diesel(sql_type = SqlUuid)]
     #[expect(dead_code, reason = "only the number of rows counts")]
     event: Uuid,
-}
-
-#[derive(QueryableByName)]
-struct OrdinalRow {
-    #[diesel(sql_type = BigInt)]
-    n: i64,
 }
 
 /// Takes what is visible at `now` of these webhooks of one lane, each up to its room, until `lease_until`.
@@ -392,35 +364,4 @@ pub async fn drop_unsent(
         .load(conn)
         .await?;
     Ok(rows.len())
-}
-
-/// Extends the leases to `until`; answers the indexes of those that we still hold.
-pub async fn extend(
-    conn: &mut Conn,
-    held: &[(DeliveryKey, i64)],
-    until: Timestamp,
-) -> Result<Vec<usize>, StoreError> {
-    let rows: Vec<OrdinalRow> = statement(EXTEND)
-        .bind::<Array<Integer>, _>(held.iter().map(|(key, _)| key.lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(held.iter().map(|(key, _)| key.webhook.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(held.iter().map(|(key, _)| key.event.0).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(held.iter().map(|(key, _)| key.generation).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(held.iter().map(|(_, token)| *token).collect::<Vec<_>>())
-        .bind::<At, _>(time(until))
-        .load(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| usize::try_from(row.n - 1).ok())
-        .collect())
-}
-
-/// Frees what these processes held; answers how many deliveries that was.
-pub async fn release_of(conn: &mut Conn, nodes: &[NodeId], now: Timestamp) -> Result<usize, StoreError> {
-    Ok(statement(RELEASE_OF)
-        .bind::<Array<Integer>, _>(Lane::all().map(|lane| lane.0).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(nodes.iter().map(|node| node.0).collect::<Vec<_>>())
-        .bind::<At, _>(time(now))
-        .execute(conn)
-        .await?)
 }

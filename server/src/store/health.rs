@@ -241,11 +241,33 @@ pub async fn read(
     }
 }
 
+/// A webhook that cannot be read: what is known of it all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread {
+    /// The company's lane.
+    pub lane: Lane,
+    /// Which webhook.
+    pub webhook: WebhookId,
+    /// The tenant, if that can be read.
+    pub company: Option<CompanyId>,
+}
+
+impl Unread {
+    /// Nothing but the key is known.
+    pub fn of((lane, webhook): (Lane, WebhookId)) -> Self {
+        Self {
+            lane,
+            webhook,
+            company: None,
+        }
+    }
+}
+
 /// As [`read`], but one that cannot be read is returned as such, with all others.
 pub async fn read_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
-) -> Result<Rows<(Webhook, Health), (Lane, WebhookId)>, StoreError> {
+) -> Result<Rows<(Webhook, Health), Unread>, StoreError> {
     let (lanes, ids) = keys(webhooks);
     let rows: Vec<StateRow> = statement(READ)
         .bind::<Array<Integer>, _>(lanes)
@@ -261,7 +283,7 @@ pub async fn read_each(
     };
     Ok(rows
         .into_iter()
-        .map(|row| (row.webhook.key(), state(row)))
+        .map(|row| (row.webhook.unread(), state(row)))
         .collect())
 }
 

@@ -90,6 +90,24 @@ struct EndedRow {
     ended_at: Time,
 }
 
+impl EndedRow {
+    fn place(self) -> Result<AttemptPlace, StoreError> {
+        Ok(AttemptPlace {
+            delivery: DeliveryPlace {
+                created_at: timestamp(self.created_at),
+                key: DeliveryKey {
+                    lane: Lane(self.lane),
+                    webhook: WebhookId(self.webhook),
+                    event: EventId(self.event),
+                    generation: self.generation,
+                },
+            },
+            number: u8::try_from(self.number).map_err(|_| unknown("attempts", "number", self.number))?,
+            ended_at: timestamp(self.ended_at),
+        })
+    }
+}
+
 impl OwnerRow {
     /// The belonging of each, under the place of its scope.
     fn read(rows: Vec<Self>) -> Rows<(usize, Belonging), WebhookId> {
@@ -170,14 +188,14 @@ pub async fn named(
 }
 
 /// The last attempts of these webhooks that ended at or after `since`: at most so many of each, and so many in all;
-/// oldest first.
+/// oldest first. One that cannot be read is named by its webhook.
 pub async fn ended_since(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
     since: Timestamp,
     most_of_each: i64,
     most: i64,
-) -> Result<Vec<AttemptPlace>, StoreError> {
+) -> Result<Rows<AttemptPlace, (Lane, WebhookId)>, StoreError> {
     let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     let rows: Vec<EndedRow> = statement(ENDED)
         .bind::<Array<Integer>, _>(lanes)
@@ -187,22 +205,8 @@ pub async fn ended_since(
         .bind::<BigInt, _>(most)
         .load(conn)
         .await?;
-    rows.into_iter()
-        .rev()
-        .map(|row| {
-            Ok(AttemptPlace {
-                delivery: DeliveryPlace {
-                    created_at: timestamp(row.created_at),
-                    key: DeliveryKey {
-                        lane: Lane(row.lane),
-                        webhook: WebhookId(row.webhook),
-                        event: EventId(row.event),
-                        generation: row.generation,
-                    },
-                },
-                number: u8::try_from(row.number).map_err(|_| unknown("attempts", "number", row.number))?,
-                ended_at: timestamp(row.ended_at),
-            })
-        })
-        .collect()
+    let rows = rows.into_iter().rev();
+    Ok(rows
+        .map(|row| ((Lane(row.lane), WebhookId(row.webhook)), row.place()))
+        .collect())
 }

@@ -111,7 +111,7 @@ pub async fn others(conn: &mut Conn, node: NodeId, lapse_seconds: f64) -> Result
 
 /// Strikes out the processes whose heartbeat has lapsed, and answers which.
 ///
-/// The caller frees what they held, with [`super::claim::release_of`], in the same transaction.
+/// The caller frees what they held, with [`super::leases::release_of`], in the same transaction.
 pub async fn bury_in_tx(
     conn: &mut Conn,
     node: NodeId,

@@ -18,13 +18,19 @@ use crate::model::ids::{Lane, NoticeId, WebhookId};
 use crate::model::notice::Notice;
 use crate::model::webhook::Webhook;
 
+/// What another claimer has locked is its own by the time that a claim would come.
+const DUE: &str = "\
+select lane, webhook from notice_queues where vis_at <= $1 order by vis_at limit $2 for update skip locked";
+
 /// A second claimer skips what the first has locked.
 const CLAIM: &str = concat!(
     "\
 with picked as (
-    select lane, webhook from notice_queues where vis_at <= $1 order by vis_at limit $2 for update skip locked
+    select q.lane, q.webhook from unnest($1::int[], $2::uuid[]) as k(lane, webhook)
+    join notice_queues q on q.lane = k.lane and q.webhook = k.webhook
+    where q.vis_at <= $3 for update of q skip locked
 ), taken as (
-    update notice_queues as q set vis_at = $3, token = q.token + 1
+    update notice_queues as q set vis_at = $4, token = q.token + 1
     from picked p where q.lane = p.lane and q.webhook = p.webhook
     returning q.lane, q.webhook, q.notices[1] as head, q.attempts, q.token
 )
@@ -53,7 +59,7 @@ set notices = case when l.again_at is null then q.notices[2:] else q.notices end
     token = q.token + 1
 from locked l where q.lane = l.lane and q.webhook = l.webhook";
 
-const NEXT: &str = "select min(vis_at) as at from notice_queues";
+const NEXT: &str = "select min(vis_at) as at from notice_queues where vis_at > $1";
 
 const WAITING: &str = "\
 select coalesce(sum(cardinality(notices)), 0)::bigint as count from notice_queues where vis_at is not null";
@@ -110,6 +116,14 @@ struct ClaimedRow {
 }
 
 #[derive(QueryableByName)]
+struct DueRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: uuid::Uuid,
+}
+
+#[derive(QueryableByName)]
 struct NextRow {
     #[diesel(sql_type = MaybeAt)]
     at: Option<Time>,
@@ -143,16 +157,28 @@ impl ClaimedRow {
     }
 }
 
-/// Takes the heads of up to `limit` queues that are due at `now`, longest due first, until `lease_until`.
-pub async fn claim(
-    conn: &mut Conn,
-    now: Timestamp,
-    lease_until: Timestamp,
-    limit: i64,
-) -> Result<Rows<Claimed, Head>, StoreError> {
-    let rows: Vec<ClaimedRow> = statement(CLAIM)
+/// The webhooks of up to `limit` queues that are due at `now` and not locked, longest due first.
+pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
+    let rows: Vec<DueRow> = statement(DUE)
         .bind::<At, _>(time(now))
         .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
+    let key = |row: DueRow| (Lane(row.lane), WebhookId(row.webhook));
+    Ok(rows.into_iter().map(key).collect())
+}
+
+/// Takes the heads of these webhooks' queues, as far as they are due at `now`, until `lease_until`.
+pub async fn claim(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<Rows<Claimed, Head>, StoreError> {
+    let rows: Vec<ClaimedRow> = statement(CLAIM)
+        .bind::<Array<Integer>, _>(webhooks.iter().map(|(lane, _)| lane.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(_, id)| id.0).collect::<Vec<_>>())
+        .bind::<At, _>(time(now))
         .bind::<At, _>(time(lease_until))
         .load(conn)
         .await?;
@@ -175,11 +201,10 @@ pub async fn settle(conn: &mut Conn, batch: &[Settlement], now: Timestamp) -> Re
         .await?)
 }
 
-/// When a queue is next due, or its lease ends.
-pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
-    Ok(maybe_timestamp(
-        statement(NEXT).get_result::<NextRow>(conn).await?.at,
-    ))
+/// When a queue is next due after `now`, or its lease ends.
+pub async fn next_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let next = statement(NEXT).bind::<At, _>(time(now));
+    Ok(maybe_timestamp(next.get_result::<NextRow>(conn).await?.at))
 }
 
 /// How many notices are in the queues.

@@ -82,7 +82,7 @@ struct CountRow {
 
 impl NoticeRow {
     /// Which notice about which webhook of what moment, whatever else it holds.
-    pub(super) fn key(&self) -> ((Lane, WebhookId), NoticeId, Timestamp) {
+    pub(super) fn key(&self) -> NoticeKey {
         let webhook = (Lane(self.lane), WebhookId(self.webhook));
         (webhook, NoticeId(self.id), timestamp(self.at))
     }
@@ -141,14 +141,17 @@ pub async fn count(conn: &mut Conn, query: &NoticeQuery) -> Result<i64, StoreErr
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)
 }
 
-/// The last notices of each of these webhooks whose transition happened at or after `since`; oldest first. One that cannot
-/// be read is named by its webhook.
+/// Which notice about which webhook, and when its transition happened.
+pub type NoticeKey = ((Lane, WebhookId), NoticeId, Timestamp);
+
+/// The last notices of each of these webhooks whose transition happened at or after `since`; oldest first. Those that cannot be
+/// read are named apart.
 pub async fn last_of_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
     since: Timestamp,
     most: i64,
-) -> Result<Rows<Notice, WebhookId>, StoreError> {
+) -> Result<Rows<Notice, NoticeKey>, StoreError> {
     let (lanes, ids): (Vec<i32>, Vec<Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     let rows: Vec<NoticeRow> = statement(LAST_OF_EACH)
         .bind::<Array<Integer>, _>(lanes)
@@ -158,7 +161,7 @@ pub async fn last_of_each(
         .load(conn)
         .await?;
     let rows = rows.into_iter();
-    Ok(rows.map(|row| (WebhookId(row.webhook), row.try_into())).collect())
+    Ok(rows.map(|row| (row.key(), row.try_into())).collect())
 }
 
 /// The notices of these ids about webhooks that the scope reaches.

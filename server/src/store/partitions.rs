@@ -5,6 +5,8 @@
 //! `lanes` row of `settings` meanwhile: a row lock, since advisory locks are not shared between Citus nodes. Functions of the
 //! database do the work, with the rights of the role that migrated it: a server need not own a table.
 
+use std::time::Duration;
+
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, Bool, Date as SqlDate, Text};
 use diesel_async::{AsyncConnection, RunQueryDsl};
@@ -13,10 +15,13 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::sql::{At, Rows, statement, time};
-use super::{Conn, StoreError};
+use super::{Conn, StoreError, limit_lock_waits_in_tx};
 
 /// The partitioned tables, and the column whose day decides.
 const TABLES: [&str; 3] = ["events", "attempts", "outcomes"];
+
+/// How long the drop of a partition waits for those who read it.
+const READERS: Duration = Duration::from_secs(2);
 
 const LOCK: &str = "select key as name from settings where key = 'lanes' for update";
 
@@ -115,7 +120,7 @@ pub async fn drop_before(conn: &mut Conn, keep_from: Date) -> Result<Rows<String
         match drop_one(conn, &name, day).await {
             Ok(false) => {}
             Ok(true) => dropped.push((name.clone(), Ok(name))),
-            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) if error.is_unavailable() && !error.is_locked_out() => return Err(error),
             Err(error) => dropped.push((name, Err(error))),
         }
     }
@@ -130,9 +135,7 @@ async fn drop_one(conn: &mut Conn, name: &str, day: Date) -> Result<bool, StoreE
         if !is_there || (name.starts_with("events_") && is_referred(conn, day).await?) {
             return Ok(false);
         }
-        diesel::sql_query("set local lock_timeout = '2s'")
-            .execute(conn)
-            .await?;
+        limit_lock_waits_in_tx(conn, Some(READERS)).await?;
         match TABLES.into_iter().find(|table| partition(table, day) == name) {
             Some(table) => call(conn, DROP, table, day).await,
             None => Ok(false),

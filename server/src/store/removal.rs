@@ -3,8 +3,10 @@
 //! Promises that each transaction removes at most [`BATCH`] webhooks with what belongs to them, that it announces them
 //! in the changes feed, and that an installation goes only in the transaction that removes the last of its webhooks
 //! (W8). So a removal that was cut off carries on when it is asked for again. Removed [one by one](Pace::OneByOne), a
-//! webhook that the database refuses to remove does not stop the others: it stays, and so does its installation. What is
-//! pending for a removed webhook is the engine's to cancel.
+//! webhook that the database refuses to remove, or whose rows somebody else keeps locked, does not stop the others: it stays,
+//! and so does its installation. What is pending for a removed webhook is the engine's to cancel.
+
+use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
@@ -14,12 +16,15 @@ use jiff::Timestamp;
 use super::changes::{Mark, announce_in_tx};
 use super::installations::{self, Installation};
 use super::sql::{statement, unknown};
-use super::{Conn, StoreError, health};
+use super::{Conn, StoreError, health, limit_lock_waits_in_tx};
 use crate::model::ids::{AppId, CompanyId, Lane, UserId, WebhookId};
 use crate::model::webhook::RemoveReason;
 
 /// Webhooks that one transaction removes, and installations that it looks at, at the most.
 pub const BATCH: i64 = 500;
+
+/// How long a webhook's removal waits for a lock where webhooks are removed one by one: many may be locked.
+const ONE_WAITS: Duration = Duration::from_millis(250);
 
 /// What one transaction did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,8 +37,19 @@ pub struct Removed {
     pub finished: bool,
     /// Whether nothing was removed because all that is left was refused.
     stuck: bool,
-    /// What the database refused to remove, and what it said.
-    pub refused: Vec<(WebhookId, String)>,
+    /// What the database refused to remove.
+    pub refused: Vec<Refusal>,
+}
+
+/// A webhook that the database refused to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which one.
+    pub webhook: WebhookId,
+    /// What the database said.
+    pub why: String,
+    /// Whether somebody else keeps its rows locked: it can be removed later.
+    pub is_locked: bool,
 }
 
 /// How a batch is removed.
@@ -156,6 +172,7 @@ async fn remove_each_in_tx(
         finished: true,
         ..Removed::default()
     };
+    limit_lock_waits_in_tx(conn, Some(ONE_WAITS)).await?;
     for webhook in webhooks {
         let one = conn
             .transaction(async |conn| remove_in_tx(conn, now, std::slice::from_ref(webhook), reason).await)
@@ -165,8 +182,13 @@ async fn remove_each_in_tx(
                 all.webhooks += removed.webhooks;
                 all.mark = removed.mark.or(all.mark);
             }
-            Err(error) if error.is_unavailable() || error.is_transient() => return Err(error),
-            Err(error) => all.refused.push((webhook.1, error.to_string())),
+            Err(error) if error.is_unavailable() && !error.is_locked_out() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => all.refused.push(Refusal {
+                webhook: webhook.1,
+                why: error.to_string(),
+                is_locked: error.is_locked_out(),
+            }),
         }
     }
     Ok(all)

@@ -2,16 +2,24 @@
 
 use std::marker::PhantomData;
 
-use diesel::pg::Pg;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::data_types::PgTimestamp;
+use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::serialize::ToSql;
+use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::{Array, HasSqlType, Nullable, Timestamptz, Untyped};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
 
 /// A time as the database takes and gives it, exact to the microsecond.
-pub type Time = jiff_diesel::Timestamp;
+///
+/// Every time that the database can hold can be read: one beyond what we can count to, such as `infinity`, is the last or
+/// first that we can. Otherwise one such row would fail all that are read with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Timestamptz)]
+pub struct Time(Timestamp);
 
 /// The SQL type of a time.
 pub type At = Timestamptz;
@@ -99,24 +107,48 @@ where
     }
 }
 
+impl ToSql<Timestamptz, Pg> for Time {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        let at = jiff_diesel::Timestamp::from(self.0);
+        ToSql::<Timestamptz, Pg>::to_sql(&at, &mut out.reborrow())
+    }
+}
+
+impl FromSql<Timestamptz, Pg> for Time {
+    fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
+        let PgTimestamp(micros) = FromSql::<Timestamptz, Pg>::from_sql(bytes)?;
+        Ok(Self(after_epoch(micros)))
+    }
+}
+
+/// From where Postgres counts: 2000-01-01T00:00:00Z, in seconds of ours.
+const EPOCH: i64 = 946_684_800;
+
+fn after_epoch(micros: i64) -> Timestamp {
+    let from_ours = SignedDuration::from_micros(micros).saturating_add(SignedDuration::from_secs(EPOCH));
+    Timestamp::UNIX_EPOCH
+        .saturating_add(from_ours)
+        .unwrap_or(Timestamp::MAX)
+}
+
 /// To the database.
 pub fn time(at: Timestamp) -> Time {
-    at.into()
+    Time(at)
 }
 
 /// To the database, where it may be missing.
 pub fn maybe_time(at: Option<Timestamp>) -> Option<Time> {
-    at.map(Into::into)
+    at.map(Time)
 }
 
 /// From the database.
 pub fn timestamp(at: Time) -> Timestamp {
-    at.to_jiff()
+    at.0
 }
 
 /// From the database, where it may be missing.
 pub fn maybe_timestamp(at: Option<Time>) -> Option<Timestamp> {
-    at.map(Time::to_jiff)
+    at.map(timestamp)
 }
 
 /// What was read, row by row, so that one which cannot be read does not fail the others.
@@ -146,5 +178,20 @@ pub fn unknown(table: &'static str, column: &str, value: impl std::fmt::Display)
     StoreError::Inconsistent {
         table,
         what: format!("{column} is {value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_beyond_what_we_can_count_to_is_the_last_or_first_that_we_can() {
+        assert_eq!(after_epoch(0), "2000-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!(after_epoch(-1), "1999-12-31T23:59:59.999999Z".parse().unwrap());
+        // Postgres's infinity, and the last year that it can hold.
+        assert_eq!(after_epoch(i64::MAX), Timestamp::MAX);
+        assert_eq!(after_epoch(9_223_371_331_199_999_999), Timestamp::MAX);
+        assert_eq!(after_epoch(i64::MIN), Timestamp::MIN);
     }
 }

@@ -14,7 +14,8 @@ use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use jiff::civil::Date;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Conn, Limits, Sessions, Store, migrations, partitions};
+use super::connection::sqlstate::{self, Code};
+use super::{Conn, Limits, Sessions, Store, StoreError, migrations, partitions};
 use crate::embedded::EmbeddedPostgres;
 
 /// The database with the schema alone.
@@ -31,9 +32,20 @@ pub async fn empty_database() -> String {
     url_of(&copy_of("template0").await).await
 }
 
+/// How long a statement may take: a machine that tests at full load is slow, and few tests are about that.
+pub const AMPLE: Limits = Limits {
+    database: Some(Duration::from_secs(600)),
+    ours: Duration::from_secs(602),
+};
+
 /// A migrated database with partitions for these days, and its URL.
 pub async fn database(days: RangeInclusive<Date>) -> (Store, String) {
-    Template::of_days(days).await.copy().await
+    database_within(AMPLE, days).await
+}
+
+/// As [`database`], where the store's statements may take this long.
+pub async fn database_within(limits: Limits, days: RangeInclusive<Date>) -> (Store, String) {
+    Template::of_days(days).await.copy_within(limits).await
 }
 
 /// A database that others are copied from.
@@ -70,12 +82,12 @@ impl Template {
 
     /// A database like it, and its URL.
     pub async fn copy(&self) -> (Store, String) {
+        self.copy_within(AMPLE).await
+    }
+
+    async fn copy_within(&self, limits: Limits) -> (Store, String) {
         let url = url_of(&copy_of(&self.0).await).await;
-        // A machine that tests at full load is slow, and no test is about that.
-        let sessions = Sessions {
-            limits: Limits::of(Duration::from_secs(600)),
-            reads: false,
-        };
+        let sessions = Sessions { limits, reads: false };
         let store = Store::open(&url, 10, sessions, Arc::default()).unwrap();
         (store, url)
     }
@@ -83,6 +95,11 @@ impl Template {
 
 async fn url_of(name: &str) -> String {
     CLUSTER.get_or_init(start).await.url(name)
+}
+
+/// What a statement comes to that Postgres ends with this code.
+pub fn error_of(code: Code) -> StoreError {
+    sqlstate::told(code, Box::new("an error of a test".to_owned())).into()
 }
 
 /// The name of a new database that is a copy of this one.

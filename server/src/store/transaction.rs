@@ -1,8 +1,14 @@
-//! Transactions that are run again when the database asks for it.
+//! Transactions that are run again when the database asks for it, and how long one waits for locks.
 
-use diesel_async::{AsyncConnection, TransactionManager};
+use std::time::Duration;
 
+use diesel::sql_types::Text;
+use diesel_async::{AsyncConnection, RunQueryDsl, TransactionManager};
+
+use super::sql::statement;
 use super::{Conn, Store, StoreError};
+
+const LIMIT_WAITS: &str = "select set_config('lock_timeout', $1, true)";
 
 /// How often a transaction is run at the most. Deadlocks and serialization failures are rare and random: one that
 /// comes back this often is not.
@@ -69,4 +75,15 @@ where
             Err(error)
         }
     }
+}
+
+/// For the rest of the transaction a statement that waits for one lock longer than this fails; if `None`, as long as a
+/// statement may take.
+pub async fn limit_lock_waits_in_tx(conn: &mut Conn, limit: Option<Duration>) -> Result<(), StoreError> {
+    let Some(limit) = limit else { return Ok(()) };
+    statement(LIMIT_WAITS)
+        .bind::<Text, _>(format!("{}ms", limit.as_millis()))
+        .execute(conn)
+        .await?;
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 
 use super::StoreError;
+use super::health::Unread;
 use super::sql::{At, MaybeAt, Time, maybe_timestamp, timestamp, unknown};
 use crate::model::ids::{CompanyId, Lane, UserId, WebhookId, WebhookNumber};
 use crate::model::webhook::{EventAction, PayloadVersion, RemoveReason, Sealed, SigningSecrets, Webhook};
@@ -67,9 +68,13 @@ pub struct WebhookRow {
 }
 
 impl WebhookRow {
-    /// Whose it is, whatever else it holds.
-    pub fn key(&self) -> (Lane, WebhookId) {
-        (Lane(self.webhook_lane), WebhookId(self.webhook_id))
+    /// Which webhook of which company it is, if it holds what cannot be read.
+    pub fn unread(&self) -> Unread {
+        Unread {
+            lane: Lane(self.webhook_lane),
+            webhook: WebhookId(self.webhook_id),
+            company: CompanyId::new(self.webhook_company).ok(),
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 //! refuses it for real, in the statement or only when the transaction commits.
 
 mod claims;
+mod locks;
 mod publishing;
 mod results;
+mod subscribers;
 mod transitions;
 
-use diesel_async::SimpleAsyncConnection;
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
 use super::*;
 

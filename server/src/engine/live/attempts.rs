@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Channel, Interest, OVERLAP, Word, before, crowded, past};
+use super::{Channel, Interest, Missed, OVERLAP, Whose, Word, before, crowded, past};
+use crate::engine::parts::{FIRST_TIME_OUT, Parts};
 use crate::engine::shared::Shared;
+use crate::model::access::WebhookScope;
 use crate::model::ids::{Lane, WebhookId};
 use crate::model::webhook::Belonging;
 use crate::store::StoreError;
@@ -35,6 +37,9 @@ pub(super) struct Progress {
     told: HashSet<AttemptPlace>,
 }
 
+/// What a listener is interested in, with the listener's number and its beginning.
+type Listening = (u64, Interest, Timestamp);
+
 /// Looks for attempts as long as the process lives.
 pub(in crate::engine) async fn watch(shared: Arc<Shared>) {
     let mut progress = Progress::default();
@@ -53,7 +58,7 @@ pub(in crate::engine) async fn watch(shared: Arc<Shared>) {
 }
 
 async fn poll(shared: &Shared, progress: &mut Progress) -> Result<(), StoreError> {
-    let interests: Vec<(u64, Interest, Timestamp)> = {
+    let interests: Vec<Listening> = {
         let interests = shared.live.interests();
         let all = interests.all.iter();
         all.map(|(number, (interest, began))| (*number, interest.clone(), *began))
@@ -63,22 +68,48 @@ async fn poll(shared: &Shared, progress: &mut Progress) -> Result<(), StoreError
     let earliest = interests.iter().map(|(_, _, began)| *began).min().unwrap_or(now);
     let since = progress.last.map_or(earliest, |last| before(last, OVERLAP));
     let watched = watched(shared, &interests, since).await?;
-    let keys: Vec<(Lane, WebhookId)> = watched.keys().copied().collect();
-    let ended = if keys.is_empty() {
-        Vec::new()
-    } else {
-        let mut conn = shared.store.conn().await?;
-        live::ended_since(&mut conn, &keys, since, past(MOST_OF_WEBHOOK), past(MOST_IN_ALL)).await?
-    };
+    let ended = ended(shared, &watched, since).await?;
     progress.tell(&shared.live.attempts, &watched, ended);
     progress.reach(now);
     Ok(())
 }
 
-/// The webhooks that anybody is interested in. A scope that others share is read once.
+/// What has ended of these webhooks' attempts. Where that cannot be read of one of them, who may see it is told so.
+async fn ended(
+    shared: &Shared,
+    watched: &HashMap<(Lane, WebhookId), Belonging>,
+    since: Timestamp,
+) -> Result<Vec<AttemptPlace>, StoreError> {
+    let keys: Vec<(Lane, WebhookId)> = watched.keys().copied().collect();
+    let (mut ended, mut lost) = (Vec::new(), Vec::new());
+    if keys.is_empty() {
+        return Ok(ended);
+    }
+    let mut conn = shared.store.conn().await?;
+    let mut parts = Parts::of(keys.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let (of_each, in_all) = (past(MOST_OF_WEBHOOK), past(MOST_IN_ALL));
+        let read = live::ended_since(&mut conn, &keys[part], since, of_each, in_all).await;
+        if let Some(read) = parts.done(read)? {
+            ended.extend(read.good);
+            lost.extend(read.bad);
+        }
+    }
+    let refused = parts.refused.into_iter();
+    lost.extend(refused.map(|(items, error)| (keys[items.start], error)));
+    for (key, error) in lost {
+        tracing::error!(%error, webhook = %key.1, "attempts of a webhook cannot be read to be told");
+        let belonging = watched.get(&key).cloned();
+        shared.live.attempts.lost(belonging.map(Whose::Webhook));
+    }
+    Ok(ended)
+}
+
+/// The webhooks that anybody is interested in. A scope that others share is read once. Whose interest cannot be followed up is
+/// told so.
 async fn watched(
     shared: &Shared,
-    interests: &[(u64, Interest, Timestamp)],
+    interests: &[Listening],
     since: Timestamp,
 ) -> Result<HashMap<(Lane, WebhookId), Belonging>, StoreError> {
     let mut scopes = Vec::new();
@@ -94,28 +125,46 @@ async fn watched(
     }
     let mut found = Vec::new();
     let mut conn = shared.store.conn().await?;
-    if !scopes.is_empty() {
-        found.extend(readable(
-            live::of_scopes(&mut conn, &scopes, since, past(MOST_WATCHED)).await?,
-        ));
+    let mut parts = Parts::of(scopes.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let read = live::of_scopes(&mut conn, &scopes[part], since, past(MOST_WATCHED)).await;
+        found.extend(parts.done(read)?.into_iter().flat_map(readable));
     }
-    if !named.is_empty() {
-        found.extend(readable(live::named(&mut conn, &named).await?));
+    let mut missed = Vec::new();
+    for (items, error) in parts.refused {
+        tracing::error!(%error, "webhooks that a subscriber may see cannot be read");
+        missed.extend(sharing(interests, scopes[items.start].1).map(|number| (number, Missed::Lost)));
+    }
+    let mut parts = Parts::of(named.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let read = live::named(&mut conn, &named[part]).await;
+        found.extend(parts.done(read)?.into_iter().flat_map(readable));
+    }
+    for (items, error) in parts.refused {
+        let (at, (_, webhook)) = named[items.start];
+        tracing::error!(%error, %webhook, "a webhook cannot be read to be watched");
+        missed.push((interests[at].0, Missed::Lost));
     }
     for (at, scope) in scopes {
         if !is_watchable(found.iter().filter(|(of, _)| *of == at).count()) {
-            let sharing = interests
-                .iter()
-                .filter(|(_, other, _)| other.webhook.is_none() && other.scope == *scope);
-            for (number, _, _) in sharing {
-                shared.live.attempts.say(Word::TooMany(*number));
-            }
+            missed.extend(sharing(interests, scope).map(|number| (number, Missed::TooMany)));
         }
+    }
+    for (number, missed) in missed {
+        shared.live.attempts.say(Word::Alone(number, missed));
     }
     Ok(found
         .into_iter()
         .map(|(_, belonging)| ((belonging.lane, belonging.webhook), belonging))
         .collect())
+}
+
+/// The listeners with this scope that name no webhook.
+fn sharing(interests: &[Listening], scope: &WebhookScope) -> impl Iterator<Item = u64> {
+    let sharing = interests
+        .iter()
+        .filter(move |(_, other, _)| other.webhook.is_none() && other.scope == *scope);
+    sharing.map(|(number, _, _)| *number)
 }
 
 /// The rows that can be read. Attempts of the other webhooks are not announced: it is not known who may see them.
@@ -158,10 +207,10 @@ impl Progress {
             }
         }
         for belonging in watched.values().filter(|one| crowded.contains(&one.webhook)) {
-            channel.say(Word::Lost(Some(belonging.clone())));
+            channel.say(Word::Lost(Whose::Webhook(belonging.clone())));
         }
         if !is_all {
-            channel.say(Word::Lost(None));
+            channel.say(Word::Lost(Whose::All));
         }
     }
 }

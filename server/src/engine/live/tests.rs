@@ -72,11 +72,11 @@ async fn what_is_not_for_a_listener_is_passed_over() {
     for belonging in [&one, &two, &one] {
         channel.say(Word::Told((belonging.clone(), ())));
     }
-    channel.say(Word::Lost(Some(one)));
+    channel.say(Word::Lost(Whose::Webhook(one)));
     channel.say(Word::Told((belonging(2), ())));
     assert_eq!(of_two.next().await.unwrap().len(), 2);
     assert_eq!(of_one_webhook.next().await.unwrap().len(), 1);
-    channel.say(Word::Lost(Some(two)));
+    channel.say(Word::Lost(Whose::Webhook(two)));
     assert_eq!(of_two.next().await, Err(Missed::Lost));
     assert_eq!(of_one_webhook.next().await, Err(Missed::Lost));
 }

@@ -45,7 +45,7 @@ fn words(outcome: &mut Outcome) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use jiff::Timestamp;
 
     use super::*;
@@ -53,7 +53,7 @@ mod tests {
     use crate::model::ids::{CompanyId, DeliveryKey, EventId, Lane, WebhookId};
     use crate::store::settle::Then;
 
-    fn settlement(words: Option<&str>, body: Option<&str>) -> Settlement {
+    pub fn settlement(words: Option<&str>, body: Option<&str>) -> Settlement {
         let at: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
         let key = DeliveryKey {
             lane: Lane(0),

@@ -163,7 +163,7 @@ impl Line {
                 closed(&ended.unwrap_or_else(|| info.message().to_owned()))
             }
             (Error::DatabaseError(kind, info), Some(code)) => {
-                if sqlstate::meaning(code) == (Meaning::Unavailable { usable: false }) {
+                if sqlstate::meaning(code) == Meaning::Unavailable {
                     self.give_up();
                 }
                 match kind {

@@ -8,17 +8,22 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 /// Five characters, as in Postgres's appendix A.
 pub type Code = [u8; 5];
 
+/// The statement was ended by `statement_timeout` or by an administrator.
+const QUERY_CANCELED: Code = *b"57014";
+/// The statement waited for a lock for longer than `lock_timeout`.
+pub const LOCK_NOT_AVAILABLE: Code = *b"55P03";
+
 /// What is to be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// The same transaction may succeed when it is run again.
     Transient,
-    /// The database could not do it now, whatever the statement: it is away, stops, has too little of something, or took
-    /// too long.
-    Unavailable {
-        /// Whether the connection is good for another statement.
-        usable: bool,
-    },
+    /// The database ended the statement because it, or a lock that it waited for, took too long. The database is there, the
+    /// connection is good for another statement, and the transaction is not committed.
+    TimedOut,
+    /// The database could not do it now, whatever the statement: it is away, stops, or has too little of something. The
+    /// connection is not used again.
+    Unavailable,
     /// The statement is wrong, or what it is about.
     Other,
 }
@@ -28,16 +33,12 @@ pub fn meaning(code: Code) -> Meaning {
     match &code {
         // serialization_failure, deadlock_detected
         b"40001" | b"40P01" => Meaning::Transient,
-        // query_canceled: by statement_timeout or an administrator. lock_not_available (55P03) is not among these: only a
-        // statement with a lock_timeout gets it, and it concerns one table.
-        b"57014" => Meaning::Unavailable { usable: true },
+        &QUERY_CANCELED | &LOCK_NOT_AVAILABLE => Meaning::TimedOut,
         // read_only_sql_transaction: a standby, or a primary that has become one; the time-outs of idle and of long
         // transactions
-        b"25006" | b"25P03" | b"25P04" => Meaning::Unavailable { usable: false },
+        b"25006" | b"25P03" | b"25P04" => Meaning::Unavailable,
         // connection exceptions, insufficient resources, operator intervention, system errors
-        [b'0', b'8', ..] | [b'5', b'3', ..] | [b'5', b'7', ..] | [b'5', b'8', ..] => {
-            Meaning::Unavailable { usable: false }
-        }
+        [b'0', b'8', ..] | [b'5', b'3', ..] | [b'5', b'7', ..] | [b'5', b'8', ..] => Meaning::Unavailable,
         _ => Meaning::Other,
     }
 }
@@ -48,14 +49,26 @@ pub fn text(code: Code) -> String {
 }
 
 /// The error as it goes on: of the kind that its code means, and with the code behind its message.
-pub(super) fn told(code: Code, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
+pub(in crate::store) fn told(code: Code, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
     let kind = match meaning(code) {
         Meaning::Transient => DatabaseErrorKind::SerializationFailure,
-        Meaning::Unavailable { .. } => DatabaseErrorKind::ClosedConnection,
+        Meaning::TimedOut | Meaning::Unavailable => DatabaseErrorKind::ClosedConnection,
         Meaning::Other => DatabaseErrorKind::Unknown,
     };
-    let message = format!("{} (SQLSTATE {})", info.message(), text(code));
+    let message = format!("{}{BEFORE_CODE}{})", info.message(), text(code));
     Error::DatabaseError(kind, Box::new(Coded { message, info }))
+}
+
+/// Stands between Postgres's message and the code.
+const BEFORE_CODE: &str = " (SQLSTATE ";
+
+/// The code that stands behind an error's message, if this module has put one there.
+pub fn code_of(error: &Error) -> Option<Code> {
+    let Error::DatabaseError(_, info) = error else {
+        return None;
+    };
+    let (_, code) = info.message().strip_suffix(')')?.rsplit_once(BEFORE_CODE)?;
+    code.as_bytes().try_into().ok()
 }
 
 struct Coded {
@@ -102,17 +115,30 @@ mod tests {
         for code in [b"40001", b"40P01"] {
             assert_eq!(meaning(*code), Meaning::Transient);
         }
-        assert_eq!(meaning(*b"57014"), Meaning::Unavailable { usable: true });
+        for code in [b"57014", b"55P03"] {
+            assert_eq!(meaning(*code), Meaning::TimedOut);
+        }
         for code in [
             b"57P01", b"57P02", b"57P03", b"25006", b"25P03", b"53300", b"53100", b"08000", b"08006",
             b"58030",
         ] {
-            assert_eq!(meaning(*code), Meaning::Unavailable { usable: false });
+            assert_eq!(meaning(*code), Meaning::Unavailable);
         }
         for code in [
-            b"22021", b"22008", b"23505", b"25001", b"25P02", b"40002", b"42P01", b"55P03", b"XX000",
+            b"22021", b"22008", b"23505", b"25001", b"25P02", b"40002", b"42P01", b"XX000",
         ] {
             assert_eq!(meaning(*code), Meaning::Other);
         }
+    }
+
+    #[test]
+    fn the_code_is_read_from_behind_the_message_and_nowhere_else() {
+        let info =
+            |message: &str| Box::new(message.to_owned()) as Box<dyn DatabaseErrorInformation + Send + Sync>;
+        let error = told(*b"57014", info("Vorgang abgebrochen (SQLSTATE 55P03)"));
+        assert_eq!(code_of(&error), Some(*b"57014"));
+        let closed = Error::DatabaseError(DatabaseErrorKind::ClosedConnection, info("closed"));
+        assert_eq!(code_of(&closed), None);
+        assert_eq!(code_of(&Error::NotFound), None);
     }
 }

@@ -64,7 +64,7 @@ async fn raise(conn: &mut Conn, code: &str, prepared: bool) -> StoreError {
 #[case("40P01", true, false, true)]
 #[case("40001", true, false, true)]
 #[case("57014", false, true, true)]
-#[case("55P03", false, false, true)]
+#[case("55P03", false, true, true)]
 #[case("57P01", false, true, false)]
 #[case("57P02", false, true, false)]
 #[case("57P03", false, true, false)]
@@ -93,6 +93,9 @@ async fn f4_an_error_is_what_its_sqlstate_says(
             (transient, unavailable),
             "{error:?}"
         );
+        assert_eq!(error.is_timed_out(), unavailable && usable, "{error:?}");
+        assert_eq!(error.is_away(), unavailable && !usable, "{error:?}");
+        assert_eq!(error.is_locked_out(), code == "55P03", "{error:?}");
         assert!(error.to_string().contains("Verklemmung"), "{error}");
         assert_eq!(conn.is_given_up(), !usable);
         drop(conn);

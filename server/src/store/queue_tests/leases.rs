@@ -1,6 +1,7 @@
 //! Who holds a delivery, and what becomes of it.
 
 use super::*;
+use crate::store::leases;
 
 /// Payloads of any size.
 const ANY: usize = usize::MAX;
@@ -165,13 +166,13 @@ async fn an_extension_says_what_is_still_held() {
     let events: Vec<Event> = (0..2).map(|_| event(EventAction::Create, "deal", None)).collect();
     let made = publish(conn, &events, 2).await;
     let held = [(made[0].key, 1), (made[1].key, 9)];
-    assert_eq!(claim::extend(conn, &held, later(200)).await.unwrap(), [0]);
+    assert_eq!(leases::extend(conn, &held, later(200)).await.unwrap(), [0]);
     let claimed = claim::claim(conn, lane(), &[(id, 8)], later(150), OTHER, later(250), ANY)
         .await
         .unwrap()
         .good;
     assert_eq!(claimed.len(), 1, "the one that was not extended has run out");
-    assert_eq!(claim::release_of(conn, &[OTHER], later(151)).await.unwrap(), 1);
+    assert_eq!(leases::release_of(conn, &[OTHER], later(151)).await.unwrap(), 1);
 }
 
 /// A claim brings as many payloads into memory as there is room for, and one more that begins within it.
@@ -212,4 +213,38 @@ async fn a_discovery_finds_the_webhooks_that_are_due_first() {
     };
     assert_eq!(found(claim::discover(conn, 2).await.unwrap()), [second, first]);
     assert_eq!(found(claim::discover(conn, 1).await.unwrap()), [second]);
+}
+
+/// D6: a row that somebody else keeps locked costs no other its lease or its release, and is still held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_row_is_passed_over_when_leases_are_extended_or_freed() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let mut other = store.conn().await.unwrap();
+    webhook(conn, "").await;
+    let events: Vec<Event> = (0..3).map(|_| event(EventAction::Create, "deal", None)).collect();
+    let made = publish(conn, &events, 3).await;
+    let held: Vec<_> = made.iter().map(|made| (made.key, 1)).collect();
+    let lock = format!(
+        "select from deliveries where event = '{}' for update",
+        held[1].0.event.0
+    );
+    // Should a statement wait after all.
+    diesel::sql_query("set statement_timeout = '2s'")
+        .execute(conn)
+        .await
+        .unwrap();
+    let locked = other.transaction(async |other| {
+        assert_eq!(diesel::sql_query(lock).execute(other).await?, 1);
+        let mut extended = leases::extend(conn, &held, later(200)).await?;
+        extended.sort_unstable();
+        assert_eq!(extended, [0, 2]);
+        let mut still_held = leases::still_held(conn, &held).await?;
+        still_held.sort_unstable();
+        assert_eq!(still_held, [0, 1, 2]);
+        assert_eq!(leases::release_of(conn, &[ME], later(1)).await?, 2);
+        Ok::<_, StoreError>(leases::still_held(conn, &held).await?)
+    });
+    assert_eq!(locked.await.unwrap(), [1]);
+    assert_eq!(leases::release_of(conn, &[ME], later(1)).await.unwrap(), 1);
 }

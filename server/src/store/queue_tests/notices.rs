@@ -1,7 +1,5 @@
 //! The queues of notices.
 
-use jiff::SignedDuration;
-
 use super::*;
 use crate::model::ids::NoticeId;
 use crate::model::notice::{Notice, NoticeKind};
@@ -27,12 +25,15 @@ async fn write(conn: &mut Conn, notices: &[Notice], at: i64) -> bool {
         .unwrap()
 }
 
-/// Claims at a second, for ten seconds.
+/// Claims up to so many at a second, for ten seconds.
+async fn claim_some(conn: &mut Conn, at: i64, most: i64) -> Vec<Claimed> {
+    let due = notice_queues::due(conn, later(at), most).await.unwrap();
+    let claimed = notice_queues::claim(conn, &due, later(at), later(at + 10)).await;
+    claimed.unwrap().good
+}
+
 async fn claim(conn: &mut Conn, at: i64) -> Vec<Claimed> {
-    notice_queues::claim(conn, later(at), later(at + 10), 10)
-        .await
-        .unwrap()
-        .good
+    claim_some(conn, at, 10).await
 }
 
 fn settlement(claimed: &Claimed, again_at: Option<i64>) -> Settlement {
@@ -66,7 +67,10 @@ async fn a_queue_gives_out_its_head_until_that_has_ended() {
     );
     assert_eq!(notice_queues::waiting(conn).await.unwrap(), 3);
     assert_eq!(claim(conn, 1).await, [], "owed from then on");
-    assert_eq!(notice_queues::next_due(conn).await.unwrap(), Some(later(2)));
+    assert_eq!(
+        notice_queues::next_due(conn, later(1)).await.unwrap(),
+        Some(later(2))
+    );
 
     let mut claimed = claim(conn, 2).await;
     claimed.sort_by_key(|claimed| claimed.webhook.id != one);
@@ -79,7 +83,10 @@ async fn a_queue_gives_out_its_head_until_that_has_ended() {
 
     assert_eq!(settle(conn, &claimed[0], Some(7), 5).await, 1);
     assert_eq!(settle(conn, &claimed[1], None, 5).await, 1);
-    assert_eq!(notice_queues::next_due(conn).await.unwrap(), Some(later(7)));
+    assert_eq!(
+        notice_queues::next_due(conn, later(5)).await.unwrap(),
+        Some(later(7))
+    );
     assert_eq!(claim(conn, 6).await, []);
     let again = claim(conn, 7).await;
     assert_eq!((&again[0].notice, again[0].attempts), (&first, 1));
@@ -90,7 +97,7 @@ async fn a_queue_gives_out_its_head_until_that_has_ended() {
     let last = claim(conn, 9).await;
     assert_eq!(last[0].notice, third);
     settle(conn, &last[0], None, 9).await;
-    assert_eq!(notice_queues::next_due(conn).await.unwrap(), None);
+    assert_eq!(notice_queues::next_due(conn, later(9)).await.unwrap(), None);
     assert_eq!(notice_queues::waiting(conn).await.unwrap(), 0);
 }
 
@@ -125,8 +132,7 @@ async fn a_claim_is_bounded() {
         let webhook = webhook(conn, "").await;
         write(conn, &[notice(webhook, NoticeKind::Banned, second)], second).await;
     }
-    let until = later(3) + SignedDuration::from_secs(10);
-    let first = notice_queues::claim(conn, later(3), until, 2).await.unwrap().good;
+    let first = claim_some(conn, 3, 2).await;
     let mut due: Vec<_> = first.iter().map(|claimed| claimed.notice.at).collect();
     due.sort();
     assert_eq!(due, [later(0), later(1)], "longest due first");

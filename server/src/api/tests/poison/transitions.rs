@@ -83,6 +83,23 @@ async fn a_notice_that_cannot_be_read_holds_up_no_other() {
     drop((bad, well));
 }
 
+/// A notice that the database does not give out: others' are told, and it is when it can be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_that_cannot_be_claimed_holds_up_no_other() {
+    let endpoint = receiver(200).await;
+    let world = World::with_endpoint(&endpoint.uri()).await;
+    let condition = "new.webhook = (select id from webhooks order by number limit 1)";
+    world
+        .refuse("notice_queues", "update", condition, "XX001", false)
+        .await;
+    two_banned(&world).await;
+    let done = "notice_queues where cardinality(notices) = 0";
+    realtime::eventually("the other's notice is told", async || world.rows(done).await == 1).await;
+    world.refuse_no_more("notice_queues").await;
+    realtime::eventually("its own too", async || world.rows(done).await == 2).await;
+    assert_eq!(endpoint.received_requests().await.unwrap().len(), 2);
+}
+
 /// The end of a notice that cannot be written: others' are, and the notifier goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_whose_end_cannot_be_written_holds_up_no_other() {
