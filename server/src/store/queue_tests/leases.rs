@@ -243,7 +243,8 @@ async fn a_locked_row_is_passed_over_when_leases_are_extended_or_freed() {
         still_held.sort_unstable();
         assert_eq!(still_held, [0, 1, 2]);
         assert_eq!(leases::release_of(conn, &[ME], later(1)).await?, 2);
-        Ok::<_, StoreError>(leases::still_held(conn, &held).await?)
+        let left: Result<_, StoreError> = leases::still_held(conn, &held).await;
+        left
     });
     assert_eq!(locked.await.unwrap(), [1]);
     assert_eq!(leases::release_of(conn, &[ME], later(1)).await.unwrap(), 1);
