@@ -277,6 +277,23 @@ impl Store {
         self.pulse.silence()
     }
 
+    /// Whether the database has refused a change because it is read-only, and has taken none since.
+    pub fn refused_changes(&self) -> bool {
+        self.pulse.refused_changes()
+    }
+
+    /// Notes that the database has taken a change.
+    pub fn takes_changes(&self) {
+        self.pulse.takes_changes();
+    }
+
+    /// Whether a new transaction of this connection could change nothing. Notes it, for the log.
+    pub async fn is_read_only(&self, conn: &mut Conn) -> Result<bool, StoreError> {
+        let is_read_only = preconditions::is_read_only(conn).await?;
+        self.pulse.found_read_only(is_read_only);
+        Ok(is_read_only)
+    }
+
     /// Closes the pool; connections that are out are closed when they come back.
     pub fn close(&self) {
         self.pool.close();

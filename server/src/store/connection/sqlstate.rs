@@ -8,6 +8,9 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 /// Five characters, as in Postgres's appendix A.
 pub type Code = [u8; 5];
 
+/// `read_only_sql_transaction`: on a standby, on a primary that has become one, and where `default_transaction_read_only` is on.
+pub const READ_ONLY: Code = *b"25006";
+
 /// What is to be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
