@@ -191,17 +191,18 @@ const CHECKOUT: Duration = Duration::from_secs(1);
 const FOR_READS: &str = "set enable_sort = off; set jit = off";
 
 impl Store {
-    /// A pool of at most `connections` on `url`, with the usual [`Limits`]; connects when first asked.
+    /// One connection to `url`, whose statements may take `statement`: for a command or a check at the start. Connects when first
+    /// asked.
     ///
     /// # Errors
     ///
     /// [`StoreError::Address`] if `url` is no connection string.
-    pub fn new(url: &str, connections: usize) -> Result<Self, StoreError> {
+    pub fn single(url: &str, statement: Duration) -> Result<Self, StoreError> {
         let sessions = Sessions {
-            limits: Limits::default(),
+            limits: Limits::of(statement),
             reads: false,
         };
-        Self::open(url, connections, sessions, Arc::default())
+        Self::open(url, 1, sessions, Arc::default())
     }
 
     /// A pool of at most `connections` on `url`; connects when first asked. Pools of one database share their `pulse`.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
@@ -55,11 +56,12 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
         }
         Some(url) => {
             findings.push(("keys", keys(settings)));
-            let (store, connection) = connected(url.expose_secret()).await;
+            let statement = settings.database_timeout;
+            let (store, connection) = connected(url.expose_secret(), statement).await;
             findings.push(("connection", connection));
             // What cannot be reached is not asked five more times.
             if let Some(store) = store {
-                findings.push(("migrations", migrated(url.expose_secret()).await));
+                findings.push(("migrations", migrated(url.expose_secret(), statement).await));
                 findings.extend(database(&store, settings, &clock).await);
             }
         }
@@ -108,16 +110,16 @@ fn allow_list(settings: &Settings) -> Finding {
     }
 }
 
-async fn migrated(url: &str) -> Finding {
-    let pending = migrations::pending(url).await?;
+async fn migrated(url: &str, statement: Duration) -> Finding {
+    let pending = migrations::pending(url, statement).await?;
     ensure!(pending == 0, "{pending} to run: `tenterhook migrate`");
     Ok("all run".to_owned())
 }
 
 /// The database, if it can be reached, and how the way there is protected.
-async fn connected(url: &str) -> (Option<Store>, Finding) {
+async fn connected(url: &str, statement: Duration) -> (Option<Store>, Finding) {
     let found: Result<(Store, String), StoreError> = async {
-        let store = Store::new(url, 1)?;
+        let store = Store::single(url, statement)?;
         let protection = store.conn().await?.protection().to_string();
         Ok((store, protection))
     }
