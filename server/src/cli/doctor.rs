@@ -15,8 +15,9 @@ use uuid::Uuid;
 use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::api::persisted::Documents;
+use crate::app;
 use crate::clock::{Clock, RequestInFlight};
-use crate::config::{ClockKind, Keys, Settings, files};
+use crate::config::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
 use crate::embedded;
 use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
 use crate::model::ids::LANES;
@@ -66,6 +67,9 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
             }
         }
     }
+    if let Some(source) = &settings.jwks {
+        findings.push(("key set", key_set(settings, source, &clock).await));
+    }
     if settings.api.document_allow_list.is_some() {
         findings.push(("allow list", allow_list(settings)));
     }
@@ -101,6 +105,20 @@ fn keys(settings: &Settings) -> Finding {
     Ok(format!(
         "there, and none that can be guessed; {sealing} for sealing"
     ))
+}
+
+/// As `serve` reads or fetches it.
+async fn key_set(settings: &Settings, source: &JwksSource, clock: &Clock) -> Finding {
+    let tokens = TokenKeys::Jwks(source.clone());
+    let keys = app::key_set(&tokens, extra_ca_pem(settings)?.as_deref(), clock).await?;
+    Ok(format!("usable, with {} key(s) for signatures", keys.count()))
+}
+
+fn extra_ca_pem(settings: &Settings) -> anyhow::Result<Option<Vec<u8>>> {
+    let pem = settings.extra_ca_file.as_ref().map(|path| {
+        files::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
+    });
+    pem.transpose()
 }
 
 fn allow_list(settings: &Settings) -> Finding {
@@ -203,16 +221,13 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
 
 /// By the very way that attempts go: names, vetting, authorities.
 async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
-    let extra_ca_pem = settings.extra_ca_file.as_ref().map(|path| {
-        files::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
-    });
     let targets = TargetPolicy::of(settings);
     let transport = Transport::new(
         clock.clone(),
         TransportSettings {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
             resolver: Arc::new(DnsResolver::new(clock, &settings.dns_servers)?),
-            extra_ca_pem: extra_ca_pem.transpose()?,
+            extra_ca_pem: extra_ca_pem(settings)?,
             user_agent: "tenterhook-doctor".to_owned(),
             patience: Patience::of(&settings.policy),
         },
