@@ -340,7 +340,10 @@ impl Call<'_> {
                 tls.mode.name()
             )));
         }
-        let config = tls.client().map_err(Failure::new)?;
+        let config = tls
+            .client(self.address.connect_within)
+            .await
+            .map_err(Failure::new)?;
         let name = match ServerName::try_from(host.clone()) {
             Ok(name) => name,
             Err(_) if tls.mode == Mode::VerifyFull => {
