@@ -47,7 +47,8 @@ const DATA_BYTES: usize = 256 * 1024;
 const NARROW_LEVELS: usize = 30;
 
 /// Issue 17, F1: a key that a JSON library uses for itself, nested as deep as a message can be, gets an ordinary answer
-/// wherever JSON comes in, and the server goes on.
+/// wherever JSON comes in, and the server goes on. What a process reads at its start, key sets and the settings file, is in
+/// `server/tests/process/library_keys.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nested_key_of_a_json_library_gets_an_ordinary_answer_on_every_way_in() {
     let world = World::start().await;

@@ -20,6 +20,7 @@ mod plan;
 mod proxy;
 mod publishing;
 mod round;
+mod silence;
 mod stage;
 
 use std::path::Path;

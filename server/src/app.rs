@@ -143,7 +143,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     let resolver = Arc::new(DnsResolver::new(clock, &settings.dns_servers)?);
     let notices = notice_endpoint(settings, keys, resolver.clone(), extra_ca_pem.clone(), clock)?;
     let tokens = Verifier::new(
-        key_set(keys, extra_ca_pem.as_deref(), clock).await?,
+        key_set(&keys.tokens, extra_ca_pem.as_deref(), clock).await?,
         &settings.jwt_issuer,
         &settings.jwt_audience,
     );
@@ -208,19 +208,28 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     })
 }
 
-/// What tokens must be signed with.
-async fn key_set(keys: &Keys, extra_ca_pem: Option<&[u8]>, clock: &Clock) -> anyhow::Result<KeySet> {
-    Ok(match &keys.tokens {
-        TokenKeys::Secret(secret) => KeySet::shared_secret(secret),
+/// What tokens must be signed with; a key set is read, or fetched.
+///
+/// # Errors
+///
+/// If the key set cannot be read or fetched, or has no key that can be used.
+pub async fn key_set(
+    tokens: &TokenKeys,
+    extra_ca_pem: Option<&[u8]>,
+    clock: &Clock,
+) -> anyhow::Result<KeySet> {
+    match tokens {
+        TokenKeys::Secret(secret) => Ok(KeySet::shared_secret(secret)),
         TokenKeys::Jwks(JwksSource::File(file)) => {
             let json = files::read_text(file)
                 .with_context(|| format!("cannot read TENTERHOOK_JWKS {}", file.display()))?;
-            KeySet::from_jwks(&json)?
+            KeySet::from_jwks(&json).with_context(|| format!("TENTERHOOK_JWKS {}", file.display()))
         }
         TokenKeys::Jwks(JwksSource::Url(url)) => {
-            KeySet::fetched(jwks_client(extra_ca_pem)?, url.clone(), clock.clone()).await?
+            let fetched = KeySet::fetched(jwks_client(extra_ca_pem)?, url.clone(), clock.clone());
+            fetched.await.context("TENTERHOOK_JWKS")
         }
-    })
+    }
 }
 
 /// Where notices go (R4): like key sets the operator's own choice, so that it may be where webhooks may not lead (W10).

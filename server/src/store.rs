@@ -223,17 +223,18 @@ const CHECKOUT: Duration = Duration::from_secs(1);
 const FOR_READS: &str = "set enable_sort = off; set jit = off";
 
 impl Store {
-    /// A pool of at most `connections` on `url`, with the usual [`Limits`]; connects when first asked.
+    /// One connection to `url`, whose statements may take `statement`: for a command or a check at the start. Connects when first
+    /// asked.
     ///
     /// # Errors
     ///
     /// [`StoreError::Address`] if `url` is no connection string.
-    pub fn new(url: &str, connections: usize) -> Result<Self, StoreError> {
+    pub fn single(url: &str, statement: Duration) -> Result<Self, StoreError> {
         let sessions = Sessions {
-            limits: Limits::default(),
+            limits: Limits::of(statement),
             reads: false,
         };
-        Self::open(url, connections, sessions, Arc::default())
+        Self::open(url, 1, sessions, Arc::default())
     }
 
     /// A pool of at most `connections` on `url`; connects when first asked. Pools of one database share their `pulse`.
@@ -307,6 +308,23 @@ impl Store {
     /// For how long the database has not answered, if it does not.
     pub fn silence(&self) -> Option<Duration> {
         self.pulse.silence()
+    }
+
+    /// Whether the database has refused a change because it is read-only, and has taken none since.
+    pub fn refused_changes(&self) -> bool {
+        self.pulse.refused_changes()
+    }
+
+    /// Notes that the database has taken a change.
+    pub fn takes_changes(&self) {
+        self.pulse.takes_changes();
+    }
+
+    /// Whether a new transaction of this connection could change nothing. Notes it, for the log.
+    pub async fn is_read_only(&self, conn: &mut Conn) -> Result<bool, StoreError> {
+        let is_read_only = preconditions::is_read_only(conn).await?;
+        self.pulse.found_read_only(is_read_only);
+        Ok(is_read_only)
     }
 
     /// Closes the pool; connections that are out are closed when they come back.

@@ -8,6 +8,7 @@ mod process {
     mod faults;
     #[cfg(target_os = "linux")]
     mod floods;
+    mod library_keys;
     mod names;
     mod preconditions;
     mod ranges;

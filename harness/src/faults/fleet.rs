@@ -47,6 +47,9 @@ pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("TENTERHOOK_POLICY_BAN_DURATION", "3s"),
 ];
 
+/// Attempts of one webhook that a server has on the wire at most (D8): `TENTERHOOK_IN_FLIGHT_PER_WEBHOOK`.
+pub(super) const IN_FLIGHT_PER_WEBHOOK: usize = 32;
+
 /// How long name servers must be silent for it to be the servers' own lack (D13): `TENTERHOOK_POLICY_DNS_SILENCE`.
 pub(super) const DNS_SILENCE: SignedDuration = SignedDuration::from_millis(800);
 

@@ -1,17 +1,17 @@
 //! One round: a company publishes while something fails, everything is healed, and when all is quiet it is judged.
 
-use std::ops::Range;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::breach::{Breach, Wrong};
 use super::cast::{Cast, Member, Part};
-use super::fleet::{Callers, DNS_SILENCE};
+use super::fleet::Callers;
 use super::history::{self, Came, Numbers, Told};
 use super::kind::Kind;
 use super::plan::Round;
 use super::publishing::{self, Accepted};
+use super::silence;
 use super::stage::{SHARED_STEP, Stage};
 use crate::client::{Client, Delivery, Health};
 use crate::journal::Arrival;
@@ -28,8 +28,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
 /// How long servers may disagree on whether a ban is over: by each clock it is after its own length, which is less.
 const AGREEMENT: Duration = Duration::from_secs(5);
-/// Attempts that may time out in a round because the machine is busy: far fewer than are on the wire at once.
-const SPURIOUS: usize = 8;
 /// When the doomed webhook is deleted, counted from the first publication.
 const DELETED_AFTER: Duration = Duration::from_millis(400);
 
@@ -81,6 +79,7 @@ pub struct Sums {
 /// When it could not be played: what a server does wrong is in the ending.
 pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums) -> anyhow::Result<Ending> {
     stage.reseed(round.seed);
+    stage.until_time_moves().await;
     let callers = stage.fleet().callers().clone();
     let cast = Cast::gather(round, &callers, stage.has_names()).await?;
     let fail = async {
@@ -88,18 +87,16 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
         for kind in &round.faults {
             stage.begin(*kind).await?;
         }
-        let begun = realtime::now();
         realtime::pause(round.hold).await;
-        let ended = realtime::now();
-        stage.heal().await?;
-        Ok(begun..ended)
+        stage.heal().await
     };
-    let (published, deleted, refused, failing) = tokio::try_join!(
+    let (published, deleted, refused, ()) = tokio::try_join!(
         publishing::publish(&cast, events, round.seed, &callers),
         publishing::delete(&cast, DELETED_AFTER, round.seed, &callers),
         publishing::publish_marked(round, &callers),
         fail,
     )?;
+    let silence = stage.take_silence();
     let accepted = published.accepted;
     let mut ending = Ending::default();
     let watch = Stopwatch::start();
@@ -132,7 +129,11 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
     ending.breaches.extend(refused);
     if round.faults.iter().all(|kind| kind.spares_calls()) {
         ending.breaches.extend(published.refused);
-        ending.breaches.extend(blamed_for_names(round, &failing, &told));
+        if let Some(silence) = &silence {
+            ending
+                .breaches
+                .extend(silence::blamed(silence, stage.fleet().count(), &told));
+        }
     }
     ending.breaches.extend(sums.add(&ending, tally));
     ending.breaches.extend(doubles(stage, cast.company).await?);
@@ -144,39 +145,6 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
             evidence,
         }));
     Ok(ending)
-}
-
-/// Receivers under names that are blamed for the silence of name servers (D13): by an attempt that ended while they were
-/// silent, and had been for as long as the policy says. One that ends sooner, or after they are back, has an answer within
-/// that time, if to another's question.
-fn blamed_for_names(round: &Round, silence: &Range<Timestamp>, told: &[Told]) -> Vec<Breach> {
-    if !round.faults.contains(&Kind::SilenceNames) {
-        return Vec::new();
-    }
-    let named = told
-        .iter()
-        .filter(|webhook| webhook.well && matches!(webhook.part, Part::Named | Part::Twofold));
-    let ours = silence.start.saturating_add(DNS_SILENCE).unwrap_or(silence.end)..silence.end;
-    let failures = |webhook: &Told| {
-        let attempts = webhook.deliveries.iter().flat_map(|delivery| &delivery.attempts);
-        let failed = attempts.filter(|attempt| ours.contains(&attempt.ended_at));
-        let classes: Vec<&str> = failed
-            .filter_map(|attempt| attempt.error_class.as_deref())
-            .collect();
-        let lookups = classes.iter().filter(|class| **class == "DNS").count();
-        (lookups, classes.len())
-    };
-    named
-        .map(|webhook| (webhook.part, failures(webhook)))
-        .filter(|(_, (lookups, all))| *lookups > 0 || *all > SPURIOUS)
-        .map(|(part, (lookups, all))| Breach {
-            what: Wrong::Blamed,
-            part: Some(part),
-            evidence: format!(
-                "{all} attempts failed while name servers were silent, {lookups} of them with DNS"
-            ),
-        })
-        .collect()
 }
 
 /// Waits until no delivery is open; answers the tally then, or the last one seen.

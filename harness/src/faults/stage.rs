@@ -4,11 +4,13 @@
 //! play is known before the first round, with the reason.
 
 use std::fs::{self, Permissions};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use super::fleet::{Fleet, Server, can_limit_descriptors};
@@ -19,7 +21,7 @@ use super::plan::Plan;
 use super::proxy::Weather;
 use crate::dice::Dice;
 use crate::durable::Cluster;
-use crate::refusal;
+use crate::{realtime, refusal};
 
 /// Its disk is small.
 ///
@@ -31,6 +33,8 @@ const SERVER_STEP: usize = 3_600;
 /// How far the shared wall clock jumps forwards and backwards at most, in seconds. Backwards less: a server whose
 /// database goes back lets time stand still until it is caught up.
 pub(super) const SHARED_STEP: (usize, usize) = (12, 2);
+/// When a server has noticed at the latest that the shared wall clock has jumped: its time goes on until then.
+const NOTICED_WITHIN: SignedDuration = SignedDuration::from_secs(1);
 /// How far the shared wall clock may wander altogether: within what receivers allow a signature.
 const SHARED_LIMIT: i64 = 120;
 /// How late the name server answers: within and beyond an attempt's time-out.
@@ -46,6 +50,10 @@ pub struct Stage {
     home: TempDir,
     shared_clock: Option<WallClock>,
     shared_offset: i64,
+    /// Until when, by the machine's clock, the servers' time stands still after a step backwards.
+    still_until: Timestamp,
+    /// Since when name servers are silent, or from when to when they were, by the machine's clock.
+    silence: Option<Range<Timestamp>>,
     unavailable: Vec<(Kind, String)>,
     dice: Dice,
     /// Servers that ended badly, or that nobody had asked to end, since the last look.
@@ -121,6 +129,8 @@ impl Stage {
             home,
             shared_clock,
             shared_offset: 0,
+            still_until: Timestamp::MIN,
+            silence: None,
             unavailable,
             dice: Dice::new(plan.seed),
             died: Vec::new(),
@@ -153,6 +163,19 @@ impl Stage {
     /// theirs stands still for as long as the step was, also into the round after it.
     pub fn furthest_ahead(&self) -> i64 {
         self.shared_offset + SHARED_STEP.1 as i64
+    }
+
+    /// Waits until the servers' time does not stand still any more, so that their dates can be compared with the machine's.
+    pub async fn until_time_moves(&self) {
+        let left = self.still_until.duration_since(realtime::now());
+        realtime::pause(left.try_into().unwrap_or_default()).await;
+    }
+
+    /// When name servers were silent, by the servers' clock, if they were since the last look and are not any more.
+    pub fn take_silence(&mut self) -> Option<Range<Timestamp>> {
+        let offset = SignedDuration::from_secs(self.shared_offset);
+        let silence = self.silence.take()?;
+        Some(silence.start + offset..silence.end + offset)
     }
 
     /// Ends everything in good order, so that nothing is left behind.
@@ -214,7 +237,9 @@ impl Stage {
                 Ok(())
             }
             Kind::SilenceNames => {
+                let began = realtime::now();
                 self.set_names(|manner| manner.silent = true);
+                self.silence = Some(began..Timestamp::MAX);
                 Ok(())
             }
             Kind::SilenceDatabase => {
@@ -235,6 +260,9 @@ impl Stage {
             disk.clear()?;
         }
         self.set_names(|manner| *manner = Manner::default());
+        if let Some(silence) = &mut self.silence {
+            silence.end = realtime::now();
+        }
         if std::mem::take(&mut self.postgres_ending) {
             self.cluster.ended().await?;
         }
@@ -288,6 +316,10 @@ impl Stage {
             false => 1 + self.dice.below(forwards) as i64,
         };
         self.shared_offset += step;
+        if step < 0 {
+            let held = SignedDuration::from_secs(-step) + NOTICED_WITHIN;
+            self.still_until = self.still_until.max(realtime::now()) + held;
+        }
         if let Some(clock) = &self.shared_clock {
             clock.set(self.shared_offset)?;
         }

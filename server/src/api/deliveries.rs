@@ -151,7 +151,7 @@ impl Delivery {
         self.delivery.created_at.into()
     }
 
-    /// When the next attempt is due; null once it has ended.
+    /// When the next attempt is due, or will be tried again if this server could not make it; null once it has ended.
     async fn next_attempt_at(&self) -> Option<DateTime> {
         self.delivery.next_attempt_at.map(DateTime)
     }

@@ -18,7 +18,7 @@ mod typename;
 pub use self::coercion::{misfit_literals, misfit_variables};
 pub use self::escapes::{fault as faulty_escape, readable};
 use self::lexer::Lexer;
-pub use self::numbers::{Inexact, check_numbers};
+pub use self::numbers::{TooLarge, check_numbers};
 pub use self::typename::expose_directives;
 use super::error::{ApiError, ErrorCode};
 use super::json::MAX_JSON_NESTING;

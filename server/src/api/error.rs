@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Error, ErrorExtensionValues, ServerError, Value};
+use async_graphql::{Error, ErrorExtensionValues, Pos, ServerError, Value};
 
 use super::rates::Allowance;
 use super::request_id;
@@ -72,6 +72,8 @@ pub struct ApiError {
     allowance: Option<Box<Allowance>>,
     /// Seconds after which another try may succeed, where no allowance says it.
     retry_after: Option<u64>,
+    /// Where in the document it is.
+    pos: Option<Pos>,
 }
 
 /// What `Retry-After` says where nobody can say better: what there is no room for now finds some within a second.
@@ -91,6 +93,15 @@ impl ApiError {
             request_id: None,
             allowance: None,
             retry_after: None,
+            pos: None,
+        }
+    }
+
+    /// With the place in the document that is wrong.
+    pub fn at(self, pos: Pos) -> Self {
+        Self {
+            pos: Some(pos),
+            ..self
         }
     }
 
@@ -180,7 +191,7 @@ impl ApiError {
 
     /// As it stands in a response, outside any field.
     pub fn into_server_error(self) -> ServerError {
-        let mut error = ServerError::new(self.message.clone(), None);
+        let mut error = ServerError::new(self.message.clone(), self.pos);
         error.extensions = Some(self.extensions());
         error
     }

@@ -13,8 +13,11 @@ use crate::store::{StoreError, partitions};
 
 /// Days ahead below which readiness says so: they are made three ahead, at the start of each day.
 const FEW_DAYS: usize = 2;
+/// What a probe reads while the database takes no changes.
+const READ_ONLY: &str = "the database is read-only: it refuses changes";
 
-/// Whether the server should get requests now: it takes work, the database answers, and tomorrow has a place in it.
+/// Whether the server should get requests now: it takes work, the database answers and takes changes, and tomorrow has a place
+/// in it.
 pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
     if let Some(silence) = services.store.silence() {
         return unavailable(&format!(
@@ -22,21 +25,25 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
             silence.as_secs()
         ));
     }
+    if services.store.refused_changes() {
+        return unavailable(READ_ONLY);
+    }
     if !services.gauges.takes_work() {
         return unavailable("starting, stopping, or behind what other processes did");
     }
-    match ahead(&services).await {
-        Ok((missing, _)) if !missing.is_empty() => {
+    match look(&services).await {
+        Ok(Found::ReadOnly) => unavailable(READ_ONLY),
+        Ok(Found::Partitions { missing, .. }) if !missing.is_empty() => {
             unavailable(&format!("no partition for tomorrow: {}", missing.join(", ")))
         }
-        Ok((_, days)) if days < FEW_DAYS => {
+        Ok(Found::Partitions { days, .. }) if days < FEW_DAYS => {
             tracing::warn!(
                 days,
                 "partitions are short, and made no more: see the errors before this"
             );
             format!("ready, but with partitions for {days} day ahead only\n").into_response()
         }
-        Ok(_) => match services.gauges.clocks_apart() {
+        Ok(Found::Partitions { .. }) => match services.gauges.clocks_apart() {
             // Not a reason to be out of service: see engine/database_clock.rs.
             Some(ahead) => format!(
                 "ready, but the database's clock and this machine's are {:.0} s apart\n",
@@ -52,13 +59,25 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
     }
 }
 
-/// What is missing of tomorrow's partitions, and how many days ahead there are.
-async fn ahead(services: &Services) -> Result<(Vec<String>, usize), StoreError> {
+/// What the database says of itself.
+enum Found {
+    /// It refuses changes.
+    ReadOnly,
+    /// What is missing of tomorrow's partitions, and how many days ahead there are.
+    Partitions { missing: Vec<String>, days: usize },
+}
+
+async fn look(services: &Services) -> Result<Found, StoreError> {
     let today = partitions::day(services.clock.now());
     let tomorrow = today.tomorrow().unwrap_or(today);
     let mut conn = services.store.conn().await?;
-    let missing = partitions::missing(&mut conn, tomorrow).await?;
-    Ok((missing, partitions::days_ahead(&mut conn, today).await?))
+    if services.store.is_read_only(&mut conn).await? {
+        return Ok(Found::ReadOnly);
+    }
+    Ok(Found::Partitions {
+        missing: partitions::missing(&mut conn, tomorrow).await?,
+        days: partitions::days_ahead(&mut conn, today).await?,
+    })
 }
 
 /// The metrics, for Prometheus.

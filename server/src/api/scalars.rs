@@ -82,6 +82,9 @@ impl ScalarType for EventObject {
     }
 }
 
+/// The name of [`Json`] in the schema.
+pub const JSON: &str = "JSON";
+
 /// Any JSON value. In variables a number keeps the digits it is written with; in a document one that neither a 64-bit
 /// integer nor a double writes alike is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -102,7 +102,7 @@ impl Extension for Watch {
         if !ctx.data_opt::<Arc<Known>>().is_some_and(|known| known.is_valid()) {
             let _ = self
                 .misfit_literals
-                .set(document::misfit_literals(registry, &document));
+                .set(document::misfit_literals(registry, &document, query));
         }
         if let Some(operation) = selected(&document, self.operation_name.get().map(String::as_str)) {
             let _ = self

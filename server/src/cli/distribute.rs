@@ -87,7 +87,7 @@ async fn obstacle(
              workers, `create extension citus`, and add the workers with `citus_add_node`"
         );
     }
-    let pending = migrations::pending(url).await?;
+    let pending = migrations::pending(url, settings.database_timeout).await?;
     ensure!(
         pending == 0,
         "{pending} migration(s) are to run: `tenterhook migrate`"

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
@@ -14,8 +15,9 @@ use uuid::Uuid;
 use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::api::persisted::Documents;
+use crate::app;
 use crate::clock::{Clock, RequestInFlight};
-use crate::config::{ClockKind, Keys, Settings, files};
+use crate::config::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
 use crate::embedded;
 use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
 use crate::model::ids::LANES;
@@ -55,14 +57,18 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
         }
         Some(url) => {
             findings.push(("keys", keys(settings)));
-            let (store, connection) = connected(url.expose_secret()).await;
+            let statement = settings.database_timeout;
+            let (store, connection) = connected(url.expose_secret(), statement).await;
             findings.push(("connection", connection));
             // What cannot be reached is not asked five more times.
             if let Some(store) = store {
-                findings.push(("migrations", migrated(url.expose_secret()).await));
+                findings.push(("migrations", migrated(url.expose_secret(), statement).await));
                 findings.extend(database(&store, settings, &clock).await);
             }
         }
+    }
+    if let Some(source) = &settings.jwks {
+        findings.push(("key set", key_set(settings, source, &clock).await));
     }
     if settings.api.document_allow_list.is_some() {
         findings.push(("allow list", allow_list(settings)));
@@ -101,6 +107,20 @@ fn keys(settings: &Settings) -> Finding {
     ))
 }
 
+/// As `serve` reads or fetches it.
+async fn key_set(settings: &Settings, source: &JwksSource, clock: &Clock) -> Finding {
+    let tokens = TokenKeys::Jwks(source.clone());
+    let keys = app::key_set(&tokens, extra_ca_pem(settings)?.as_deref(), clock).await?;
+    Ok(format!("usable, with {} key(s) for signatures", keys.count()))
+}
+
+fn extra_ca_pem(settings: &Settings) -> anyhow::Result<Option<Vec<u8>>> {
+    let pem = settings.extra_ca_file.as_ref().map(|path| {
+        files::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
+    });
+    pem.transpose()
+}
+
 fn allow_list(settings: &Settings) -> Finding {
     match Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")? {
         Documents::Allowed(documents) => Ok(format!("{} documents", documents.len())),
@@ -108,16 +128,16 @@ fn allow_list(settings: &Settings) -> Finding {
     }
 }
 
-async fn migrated(url: &str) -> Finding {
-    let pending = migrations::pending(url).await?;
+async fn migrated(url: &str, statement: Duration) -> Finding {
+    let pending = migrations::pending(url, statement).await?;
     ensure!(pending == 0, "{pending} to run: `tenterhook migrate`");
     Ok("all run".to_owned())
 }
 
 /// The database, if it can be reached, and how the way there is protected.
-async fn connected(url: &str) -> (Option<Store>, Finding) {
+async fn connected(url: &str, statement: Duration) -> (Option<Store>, Finding) {
     let found: Result<(Store, String), StoreError> = async {
-        let store = Store::new(url, 1)?;
+        let store = Store::single(url, statement)?;
         let protection = store.conn().await?.protection().to_string();
         Ok((store, protection))
     }
@@ -201,16 +221,13 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
 
 /// By the very way that attempts go: names, vetting, authorities.
 async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
-    let extra_ca_pem = settings.extra_ca_file.as_ref().map(|path| {
-        files::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
-    });
     let targets = TargetPolicy::of(settings);
     let transport = Transport::new(
         clock.clone(),
         TransportSettings {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
             resolver: Arc::new(DnsResolver::new(clock, &settings.dns_servers)?),
-            extra_ca_pem: extra_ca_pem.transpose()?,
+            extra_ca_pem: extra_ca_pem(settings)?,
             user_agent: "tenterhook-doctor".to_owned(),
             patience: Patience::of(&settings.policy),
         },

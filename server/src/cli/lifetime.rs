@@ -61,7 +61,7 @@ pub(super) async fn clock(settings: &Settings) -> anyhow::Result<Clock> {
         .database_url
         .as_ref()
         .context("DATABASE_URL is not set")?;
-    let store = Store::new(url.expose_secret(), 1)?;
+    let store = Store::single(url.expose_secret(), settings.database_timeout)?;
     let stored = facts::get(&mut *store.conn().await?, facts::SIMULATED_NOW).await?;
     store.close();
     let start = stored

@@ -16,7 +16,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let url = settings.database_url.as_ref();
     let url = url.context("DATABASE_URL is not set: it says which database to seal anew")?;
     let keyring = keyring(settings)?;
-    let store = Store::new(url.expose_secret(), 1)?;
+    let store = Store::single(url.expose_secret(), settings.database_timeout)?;
     let progress = resealing::run(&store, &keyring, BATCH, tell).await?;
     let standing = Standing::of(&store, &keyring).await?;
     store.close();

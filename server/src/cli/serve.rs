@@ -1,5 +1,7 @@
 //! `tenterhook serve`: nothing is made up. What is missing is named before anything starts.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
@@ -27,10 +29,11 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListene
         );
     };
     settings.keys = Some(Keys::load(&settings)?);
-    usable(url.expose_secret())
+    let statement = settings.database_timeout;
+    usable(url.expose_secret(), statement)
         .await
         .context("this database cannot be served from")?;
-    let pending = migrations::pending(url.expose_secret()).await;
+    let pending = migrations::pending(url.expose_secret(), statement).await;
     let pending = pending.context("can't look at the schema")?;
     if pending > 0 {
         bail!("the database lacks {pending} migration(s) of this release: run `tenterhook migrate` first");
@@ -41,7 +44,7 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListene
 }
 
 /// Whether the server can keep its data there.
-async fn usable(url: &str) -> Result<(), StoreError> {
-    let store = Store::new(url, 1)?;
+async fn usable(url: &str, statement: Duration) -> Result<(), StoreError> {
+    let store = Store::single(url, statement)?;
     preconditions::check(&mut *store.conn().await?).await
 }

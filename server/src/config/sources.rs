@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
+use toml::de::{DeTable, DeValue};
+
 use super::Settings;
 use super::service_links;
 use super::table::{Entry, TABLE};
@@ -112,8 +114,9 @@ struct Layers {
 
 impl Layers {
     fn file(&mut self, path: &Path, text: &str) {
-        match text.parse::<toml::Table>() {
-            Ok(table) => self.table(path, "", &table),
+        // Not the library's own `Table`, to which a key of a certain name means a date.
+        match DeTable::parse(text) {
+            Ok(table) => self.table(path, "", table.get_ref()),
             Err(error) => {
                 // The parser's own display quotes the line, which may hold a password.
                 let before = error
@@ -127,10 +130,11 @@ impl Layers {
         }
     }
 
-    fn table(&mut self, path: &Path, prefix: &str, table: &toml::Table) {
+    fn table(&mut self, path: &Path, prefix: &str, table: &DeTable<'_>) {
         for (name, value) in table {
+            let (name, value) = (name.get_ref(), value.get_ref());
             let key = format!("{prefix}{name}");
-            if let toml::Value::Table(inner) = value {
+            if let DeValue::Table(inner) = value {
                 self.table(path, &format!("{key}."), inner);
                 continue;
             }
@@ -207,18 +211,25 @@ fn without_credentials(text: &str) -> String {
 }
 
 /// A list's entries are joined as the environment would write them.
-fn plain_text(value: &toml::Value) -> Option<String> {
+fn plain_text(value: &DeValue<'_>) -> Option<String> {
     match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Boolean(truth) => Some(truth.to_string()),
-        toml::Value::Array(entries) => {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => {
+            let read = i64::from_str_radix(number.as_str(), number.radix());
+            // One that is too large is for the setting to refuse.
+            Some(read.map_or_else(|_| number.to_string(), |read| read.to_string()))
+        }
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        DeValue::Array(entries) => {
             let texts: Option<Vec<String>> = entries
                 .iter()
-                .map(|entry| if entry.is_array() { None } else { plain_text(entry) })
+                .map(|entry| match entry.get_ref() {
+                    DeValue::Array(_) => None,
+                    entry => plain_text(entry),
+                })
                 .collect();
             texts.map(|texts| texts.join(","))
         }
-        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
     }
 }

@@ -215,6 +215,46 @@ fn a_broken_file_is_not_quoted() {
     );
 }
 
+/// F1: a key that the TOML library uses internally has no special meaning, wherever it is.
+#[test]
+fn a_key_that_the_library_uses_itself_is_an_unknown_setting() {
+    const KEY: &str = "$__toml_private_datetime";
+    for (text, name) in [
+        (format!("\"{KEY}\" = '1979-05-27'"), KEY.to_owned()),
+        (
+            format!("[policy]\n\"{KEY}\" = '1979-05-27'"),
+            format!("policy.{KEY}"),
+        ),
+        (format!("policy.\"{KEY}\" = 1"), format!("policy.{KEY}")),
+        (
+            format!("policy = {{ \"{KEY}\" = 'no date' }}"),
+            format!("policy.{KEY}"),
+        ),
+    ] {
+        let said = problems(&file(&text));
+        assert_eq!(said.len(), 1, "{said:?}");
+        let begin = format!("{name} in t.toml is not a setting: ");
+        assert!(said[0].starts_with(&begin), "{said:?}");
+    }
+    let listed = format!("target_ports = [{{ \"{KEY}\" = '1979-05-27' }}]");
+    assert_eq!(
+        problems(&file(&listed)),
+        ["target_ports in t.toml must be a text, a whole number, true, false or a list of those"]
+    );
+}
+
+#[test]
+fn whole_numbers_of_a_file_are_read_in_every_base_and_size() {
+    let loaded = load(Settings::default(), &file("in_flight = 0x1_000")).unwrap();
+    assert_eq!(loaded.settings.in_flight, 4096);
+    let said = problems(&file("in_flight = 99999999999999999999"));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("in_flight in t.toml is \"99999999999999999999\", but must be"),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn both_ends_of_bounds_are_allowed_and_nothing_past_them() {
     for entry in TABLE {

@@ -32,7 +32,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         beats_until_heartbeat = 0;
         if let Err(error) = beat_and_bury(&shared).await {
-            tracing::warn!(%error, "no heartbeat: the database cannot be reached");
+            tracing::warn!(%error, "no heartbeat could be written");
         }
     }
 }
@@ -54,7 +54,9 @@ pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let began = shared.clock.monotonic();
     let snapshot = shared.feed.snapshot();
     let settled = shared.unsettled.settled_through(shared.clock.now());
-    if nodes::beat(&mut conn, shared.node(), Some(snapshot.text()), settled).await? {
+    let is_known = nodes::beat(&mut conn, shared.node(), Some(snapshot.text()), settled).await?;
+    shared.store.takes_changes();
+    if is_known {
         shared.feed.note_beat(began);
         return Ok(());
     }

@@ -340,8 +340,10 @@ mod tests {
             done.extend(parts.done(result).unwrap().into_iter().flatten());
         }
         assert_eq!(done, [0, 1, 2, 3, 7]);
-        let alone: Vec<_> = parts.refused.into_iter().map(|(items, _)| items).collect();
-        assert_eq!(alone, [4..7], "6 goes with 4, though it is not locked itself");
+        let [(alone, _)] = &parts.refused[..] else {
+            panic!("one part alone was refused: {:?}", parts.refused);
+        };
+        assert_eq!(*alone, 4..7, "6 goes with 4, though it is not locked itself");
         let limit = Some(LOCK_WAIT);
         assert_eq!(waits, [None, None, limit, limit, limit]);
     }

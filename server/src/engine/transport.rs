@@ -314,7 +314,7 @@ impl Transport {
     }
 
     fn lacks_name_servers(&self) -> bool {
-        self.names.lacks_name_servers(self.clock.elapsed(), self.patience)
+        self.names.lacks_name_servers(self.patience)
     }
 
     /// Everything up to the response headers.

@@ -48,7 +48,8 @@ pub struct Delivery {
     pub reason: Option<DeliveryReason>,
     /// The publication, or the replay's moment.
     pub created_at: Timestamp,
-    /// When the next attempt is due; `None` once it has ended.
+    /// When the next attempt can start: when it is due, or later if it was put back (D13). Of one that a process holds, when it
+    /// was due. `None` once it has ended.
     pub next_attempt_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,

@@ -51,6 +51,17 @@ impl Patience {
     }
 }
 
+/// What the name servers' silence makes of an attempt whose own lookup was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// They answer, or nothing was asked: the name is at fault.
+    Answering,
+    /// They do not answer: this process's lack.
+    Silent,
+    /// They have not answered for so long that attempts are judged all the same.
+    GivenUp,
+}
+
 /// What a process knows of its lookups: of all names, at all name servers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lookups {
@@ -79,18 +90,27 @@ impl Lookups {
         self.unanswered_since = None;
     }
 
-    /// Whether an attempt that ended now, and whose own lookup was not answered, failed by a lack of ours: at least one
-    /// question was sent in the time that [`Patience`] names and none was answered, and that for not too long.
+    /// When the first question since the last answer was sent.
+    pub fn unanswered_since(&self) -> Option<Duration> {
+        self.unanswered_since
+    }
+
+    /// What an attempt is that ended now, and whose own lookup was not answered: name servers are silent if at least one
+    /// question was sent in the time that [`Patience`] names and none was answered, and given up if that has lasted too long.
     ///
     /// A question at the very beginning of that time counts, an answer then does not (T2).
-    pub fn are_our_lack(&self, now: Duration, patience: Patience) -> bool {
+    pub fn standing(&self, now: Duration, patience: Patience) -> Standing {
         let since = |at: Duration| now.saturating_sub(at);
         let asked = self.asked_at.is_some_and(|at| since(at) <= patience.silence);
         let answered = self.answered_at.is_some_and(|at| since(at) < patience.silence);
         let given_up = self
             .unanswered_since
             .is_some_and(|at| since(at) >= patience.give_up);
-        asked && !answered && !given_up
+        match (asked && !answered, given_up) {
+            (false, _) => Standing::Answering,
+            (true, false) => Standing::Silent,
+            (true, true) => Standing::GivenUp,
+        }
     }
 }
 
@@ -125,6 +145,10 @@ mod tests {
         lookups
     }
 
+    fn is_lack(lookups: &Lookups, now: Duration) -> bool {
+        lookups.standing(now, patience()) == Standing::Silent
+    }
+
     #[rstest]
     #[case::nothing_was_asked(&[], &[], 10, false)]
     #[case::asked_and_not_answered(&[3], &[], 3, true)]
@@ -141,22 +165,18 @@ mod tests {
         #[case] lack: bool,
     ) {
         let lookups = lookups(asked, answered);
-        assert_eq!(
-            lookups.are_our_lack(seconds(now), patience()),
-            lack,
-            "{lookups:?}"
-        );
+        assert_eq!(is_lack(&lookups, seconds(now)), lack, "{lookups:?}");
     }
 
     #[test]
     fn d13_boundaries_belong_to_the_later_state() {
         let lookups = lookups(&[1], &[1]);
-        assert!(!lookups.are_our_lack(seconds(11) - MILLISECOND, patience()));
+        assert!(!is_lack(&lookups, seconds(11) - MILLISECOND));
         let mut lookups = lookups;
         lookups.asked(seconds(2));
-        assert!(lookups.are_our_lack(seconds(11), patience()));
-        assert!(lookups.are_our_lack(seconds(12), patience()));
-        assert!(!lookups.are_our_lack(seconds(12) + MILLISECOND, patience()));
+        assert!(is_lack(&lookups, seconds(11)));
+        assert!(is_lack(&lookups, seconds(12)));
+        assert!(!is_lack(&lookups, seconds(12) + MILLISECOND));
     }
 
     #[test]
@@ -166,22 +186,23 @@ mod tests {
             asked.push(until - 1);
             lookups(&asked, &[])
         };
-        assert!(silent(900).are_our_lack(seconds(900) - MILLISECOND, patience()));
-        assert!(!silent(900).are_our_lack(seconds(900), patience()));
-        assert!(!silent(1200).are_our_lack(seconds(1200), patience()));
+        assert!(is_lack(&silent(900), seconds(900) - MILLISECOND));
+        assert_eq!(silent(900).standing(seconds(900), patience()), Standing::GivenUp);
+        assert!(!is_lack(&silent(1200), seconds(1200)));
         let mut answered = silent(1200);
         answered.answered(seconds(1210));
+        assert_eq!(answered.standing(seconds(1210), patience()), Standing::Answering);
         answered.asked(seconds(1221));
-        assert!(answered.are_our_lack(seconds(1221), patience()));
+        assert!(is_lack(&answered, seconds(1221)));
     }
 
     #[test]
     fn d13_what_was_not_asked_was_not_silent() {
         let forgotten = SILENCE_FORGOTTEN.as_secs();
         let kept = lookups(&(0..=10).map(|n| n * forgotten).collect::<Vec<_>>(), &[]);
-        assert!(!kept.are_our_lack(seconds(10 * forgotten), patience()));
+        assert!(!is_lack(&kept, seconds(10 * forgotten)));
         let begun_again = lookups(&[0, forgotten, 2 * forgotten + 1, 1000], &[]);
-        assert!(begun_again.are_our_lack(seconds(1000), patience()));
+        assert!(is_lack(&begun_again, seconds(1000)));
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub(super) async fn dial(address: &Address, limit: Duration, pulse: Arc<Pulse>) 
             if failures.iter().any(|failure| failure.silent) {
                 pulse.cannot_connect(began, address.connect_within);
             }
+            if failures.iter().any(|failure| failure.read_only) {
+                pulse.refuses_changes();
+            }
             let mut said: Vec<String> = failures.into_iter().map(|failure| failure.why).collect();
             said.dedup();
             Err(ConnectionError::BadConnection(said.join("; ")))
@@ -79,6 +82,8 @@ struct Failure {
     why: String,
     /// Nothing came back.
     silent: bool,
+    /// A server that takes changes is asked for, and this one does not.
+    read_only: bool,
     /// Postgres's code, if it was Postgres that said no.
     code: Option<sqlstate::Code>,
 }
@@ -88,6 +93,7 @@ impl Failure {
         Self {
             why: why.into(),
             silent: false,
+            read_only: false,
             code: None,
         }
     }
@@ -106,6 +112,7 @@ impl From<tokio_postgres::Error> for Failure {
         Self {
             why,
             silent: false,
+            read_only: false,
             code,
         }
     }
@@ -213,6 +220,7 @@ impl Call<'_> {
                 self.address.connect_within
             ),
             silent: true,
+            read_only: false,
             code: None,
         }
     }
@@ -332,7 +340,10 @@ impl Call<'_> {
                 tls.mode.name()
             )));
         }
-        let config = tls.client().map_err(Failure::new)?;
+        let config = tls
+            .client(self.address.connect_within)
+            .await
+            .map_err(Failure::new)?;
         let name = match ServerName::try_from(host.clone()) {
             Ok(name) => name,
             Err(_) if tls.mode == Mode::VerifyFull => {
@@ -395,9 +406,10 @@ impl Call<'_> {
         });
         match (found, wanted) {
             (Some(found), wanted) if found == wanted => Ok(()),
-            (_, "off") => Err(Failure::new(
-                "the server takes no writes, and target_session_attrs asks for one that does",
-            )),
+            (_, "off") => Err(Failure {
+                read_only: true,
+                ..Failure::new("the server takes no writes, and target_session_attrs asks for one that does")
+            }),
             _ => Err(Failure::new(
                 "the server takes writes, and target_session_attrs asks for one that does not",
             )),

@@ -73,9 +73,9 @@ pub async fn revert_all(url: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How many migrations of this binary the database lacks.
-pub async fn pending(url: &str) -> Result<usize, StoreError> {
-    lacking(&mut connect(url, Limits::default()).await?).await
+/// How many migrations of this binary the database lacks. A statement may take `statement`.
+pub async fn pending(url: &str, statement: Duration) -> Result<usize, StoreError> {
+    lacking(&mut connect(url, Limits::of(statement)).await?).await
 }
 
 async fn lacking(conn: &mut Conn) -> Result<usize, StoreError> {

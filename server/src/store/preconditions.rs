@@ -18,6 +18,8 @@ const READ: &str = "\
 select current_setting('server_encoding') as server_encoding, current_setting('client_encoding') as client_encoding,
        pg_is_in_recovery() as is_standby, current_setting('transaction_read_only')::boolean as is_read_only";
 
+const IS_READ_ONLY: &str = "select current_setting('transaction_read_only')::boolean as is_read_only";
+
 /// Why a database cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
@@ -65,6 +67,18 @@ struct ConditionsRow {
 pub async fn check(conn: &mut Conn) -> Result<(), StoreError> {
     let found: ConditionsRow = statement(READ).get_result(conn).await?;
     Ok(found.judge()?)
+}
+
+#[derive(QueryableByName)]
+struct IsReadOnlyRow {
+    #[diesel(sql_type = Bool)]
+    is_read_only: bool,
+}
+
+/// Whether a new transaction of this connection could change nothing, as on a standby.
+pub async fn is_read_only(conn: &mut Conn) -> Result<bool, StoreError> {
+    let row: IsReadOnlyRow = statement(IS_READ_ONLY).get_result(conn).await?;
+    Ok(row.is_read_only)
 }
 
 impl ConditionsRow {

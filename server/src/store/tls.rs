@@ -3,21 +3,23 @@
 //! Where it differs: nothing is read from the user's home directory, a file that is named must be there, and lists of
 //! revoked certificates are refused rather than passed over.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+mod files;
+
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::time::ASN1Time;
+
+use self::files::{Readers, certificates, private_key, trusted};
 
 /// `sslmode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,10 +59,6 @@ impl Mode {
 
 /// The value of `sslrootcert` that means the authorities that the machine trusts.
 const SYSTEM: &str = "system";
-/// Permission bits that a key file must not have: none for group and others.
-const OTHERS: u32 = 0o077;
-/// The same if root owns it: the group may read it.
-const OTHERS_OF_ROOTS: u32 = 0o037;
 
 /// The parameters that begin with `ssl`.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +75,7 @@ pub struct Tls {
     pub only_newest: bool,
     /// `sslnegotiation=direct`.
     pub direct: bool,
+    readers: Readers,
 }
 
 impl Tls {
@@ -110,12 +109,20 @@ impl Tls {
         Ok(mode)
     }
 
-    /// Checks that the files can be used.
+    /// Checks that the files can be used. Blocks for at most [`files::WITHIN`].
     pub(super) fn check(&self) -> Result<(), String> {
         if self.mode == Mode::Disable {
             return Ok(());
         }
-        self.client().map(drop)
+        if !self.names_files() {
+            return self.read().map(drop);
+        }
+        let tls = self.clone();
+        files::read_blocking(move || tls.read().map(drop))?
+    }
+
+    fn names_files(&self) -> bool {
+        self.roots.is_some() || self.certificate.is_some() || self.key.is_some()
     }
 
     /// What is checked of the server's certificate, for people.
@@ -127,8 +134,17 @@ impl Tls {
         }
     }
 
-    /// Reads the files again: certificates are replaced while a server runs.
-    pub(super) fn client(&self) -> Result<ClientConfig, String> {
+    /// Reads the files again: certificates are replaced while a server runs. Within at most half of `connect_within`, so that the
+    /// error says what took long.
+    pub(super) async fn client(&self, connect_within: Duration) -> Result<ClientConfig, String> {
+        if !self.names_files() {
+            return self.read();
+        }
+        let tls = self.clone();
+        self.readers.read(connect_within / 2, move || tls.read()).await?
+    }
+
+    fn read(&self) -> Result<ClientConfig, String> {
         let provider = Arc::new(crypto::ring::default_provider());
         let verifier = Verifier::new(self, &provider)?;
         let versions: &[&rustls::SupportedProtocolVersion] = match self.only_newest {
@@ -151,61 +167,6 @@ impl Tls {
         }
         Ok(config)
     }
-}
-
-fn read(parameter: &str, path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("`{parameter}`: cannot read {}: {error}", path.display()))
-}
-
-fn certificates(parameter: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read(parameter, path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(format!(
-            "`{parameter}`: {} has no certificate (PEM)",
-            path.display()
-        )),
-        Err(error) => Err(format!("`{parameter}`: {}: {error}", path.display())),
-    }
-}
-
-/// As `libpq`: a key that others can read is refused; one of root's may be read by its group.
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let about =
-        fs::metadata(path).map_err(|error| format!("`sslkey`: cannot read {}: {error}", path.display()))?;
-    let open = match about.uid() {
-        0 => OTHERS_OF_ROOTS,
-        _ => OTHERS,
-    };
-    if about.mode() & open != 0 {
-        return Err(format!(
-            "`sslkey`: {} can be read by others: `chmod 600` it (640 if root owns it)",
-            path.display()
-        ));
-    }
-    let pem = read("sslkey", path)?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
-        format!(
-            "`sslkey`: {} has no private key (PEM) that is not encrypted",
-            path.display()
-        )
-    })
-}
-
-fn trusted(named: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    if named != SYSTEM {
-        return certificates("sslrootcert", Path::new(named));
-    }
-    let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() {
-        return Err(
-            "`sslrootcert=system`: this machine has no list of trusted authorities: install ca-certificates, or name a \
-             file"
-                .to_owned(),
-        );
-    }
-    Ok(found)
 }
 
 /// Checks as much of the server's certificate as the mode says.

@@ -29,7 +29,8 @@ async fn take_writes(database: &Database, writes: bool) {
         .expect("what the test stands on can be made");
 }
 
-/// F4: 25006 is absence, whatever is asked; what starts says what is wrong; and no connection from then is used afterwards.
+/// F4: 25006 is absence, whatever is asked; `/readyz`, the log and what starts say what is wrong; and no connection from then is
+/// used afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_a_database_that_takes_no_writes_is_unavailable_and_said_to_be_one() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -37,7 +38,15 @@ async fn f4_a_database_that_takes_no_writes_is_unavailable_and_said_to_be_one() 
     let program = production(keys.path(), &database.url(None));
     let process = program.serve().await.unwrap();
     let user = Callers::new(&process, SECRET).user();
+    let probe = process.caller(None).unwrap();
     take_writes(&database, false).await;
+    realtime::eventually("/readyz says that the database is read-only", async || {
+        let (status, said) = probe.get("/readyz").await.unwrap();
+        assert_eq!(status, 503, "{said}");
+        assert!(!said.contains("behind"), "{said}");
+        said == "the database is read-only: it refuses changes\n"
+    })
+    .await;
     for n in 0..20 {
         let refusal = user
             .create_webhook(NewWebhook::to(&format!("http://127.0.0.1:9/{n}")))
@@ -62,6 +71,18 @@ async fn f4_a_database_that_takes_no_writes_is_unavailable_and_said_to_be_one() 
             .is_ok()
     })
     .await;
+    probe.until_ready().await.unwrap();
+    let printed = process.printed();
+    for told in [
+        "the database is read-only: it refuses changes (SQLSTATE 25006)",
+        "the database takes changes again",
+    ] {
+        assert_eq!(printed.matches(told).count(), 1, "{told}:\n{printed}");
+    }
+    let heartbeat = printed.lines().find(|line| line.contains("no heartbeat"));
+    if let Some(line) = heartbeat {
+        assert!(!line.contains("cannot be reached"), "{line}");
+    }
 }
 
 /// F4: 57014.

@@ -3,9 +3,10 @@
 use std::net::UdpSocket;
 
 use tenterhook_harness::database::Cluster;
+use tenterhook_harness::names::{Answer, NameServer};
 use tenterhook_harness::realtime;
 
-use super::cast::{Callers, SECRET, create, deal_changed, deliveries, folder, production};
+use super::cast::{Callers, SECRET, create, deal_changed, deliveries, folder, production, receiver};
 
 /// F17, D13: on a real machine, where nobody listens at the port, and no other name to tell the difference by.
 #[tokio::test(flavor = "multi_thread")]
@@ -53,5 +54,52 @@ async fn without_name_servers_attempts_are_postponed_and_it_says_so() {
                 ("PENDING", 0)
             );
         }
+    }
+}
+
+/// F17, D13: the log says when attempts are judged although no name server answers, and when they answer again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_when_silent_name_servers_are_given_up_and_when_they_answer_again() {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let names = NameServer::start().await;
+    names.set("receiver.example", Answer::read("127.0.0.1"));
+    names.fall_silent(true);
+    let process = production(keys.path(), &database.url(None))
+        .setting("TENTERHOOK_DNS_SERVERS", names.address().to_string())
+        .setting("TENTERHOOK_POLICY_ATTEMPT_TIMEOUT", "1s")
+        .setting("TENTERHOOK_POLICY_RETRY_DELAYS", "100ms,100ms,100ms")
+        // As long as an attempt, so that the question of each counts.
+        .setting("TENTERHOOK_POLICY_DNS_SILENCE", "1s")
+        .setting("TENTERHOOK_POLICY_DNS_GIVE_UP", "500ms")
+        .serve()
+        .await
+        .unwrap();
+    let callers = Callers::new(&process, SECRET);
+    let receiver = receiver(200).await;
+    let url = format!("http://receiver.example:{}/", receiver.address().port());
+    create(&callers.user(), &url).await;
+    let lines = |what: &str| {
+        let printed = process.printed();
+        let lines = printed.lines().filter(|line| line.contains(what));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (given_up, again) = (
+        "attempts whose names cannot be looked up now count as failures",
+        "name servers answer again",
+    );
+    for round in 1..=2 {
+        names.fall_silent(true);
+        let publication = callers.platform().publish(&vec![deal_changed(); 5]).await;
+        publication.unwrap();
+        realtime::eventually("attempts are judged", async || lines(given_up).len() == round).await;
+        names.fall_silent(false);
+        realtime::eventually("name servers answer", async || lines(again).len() == round).await;
+    }
+    realtime::eventually("all have ended", async || callers.tally().await.open == 0).await;
+    for (what, level) in [(given_up, "WARN"), (again, "INFO")] {
+        let lines = lines(what);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains(level)), "{lines:?}");
     }
 }

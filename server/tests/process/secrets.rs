@@ -2,6 +2,7 @@
 //! sealing key is replaced while it serves.
 
 use std::fmt::Write as _;
+use std::fs;
 
 use serde_json::json;
 use tenterhook_harness::client::NewWebhook;
@@ -280,4 +281,61 @@ async fn keys_may_be_at_an_address() {
         .unwrap();
     process.terminate().await.unwrap();
     assert!(process.ended().await.unwrap().success());
+}
+
+/// `doctor` reads a key set, or fetches it, as `serve` does, and says what is wrong with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_looks_at_the_key_set() {
+    const KEY: &str =
+        r#"{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}"#;
+    let folder = folder();
+    let kept = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (good, weak) = (
+        format!(r#"{{"keys":[{KEY}]}}"#),
+        r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#,
+    );
+    let set = receiver(Script::always(Reply::status(200).body(good.clone()))).await;
+    let missing = receiver(404).await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = format!("http://{}/", nobody.local_addr().unwrap());
+    drop(nobody);
+    for (jwks, line) in [
+        (
+            kept("good", &good),
+            "ok    key set: usable, with 1 key(s) for signatures",
+        ),
+        (set.url(), "ok    key set: usable, with 1 key(s) for signatures"),
+        (
+            folder.path().join("none").display().to_string(),
+            "No such file or directory",
+        ),
+        (kept("text", "keys"), "not a JSON Web Key Set"),
+        (
+            kept("weak", weak),
+            "the key set has no RSA (2048 to 4096 bits), EC",
+        ),
+        (missing.url(), "404 Not Found"),
+        (nowhere, "Connection refused"),
+    ] {
+        let output = program()
+            .argument("doctor")
+            .argument("--probe")
+            .argument(set.url())
+            .setting("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8")
+            .setting("TENTERHOOK_JWKS", &jwks)
+            .run()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let found = said.lines().find(|line| line.contains("key set: "));
+        let found = found.unwrap_or_else(|| panic!("nothing of the key set: {said}"));
+        assert!(found.contains(line), "{jwks}: {found}");
+        let fails = found.starts_with("FAIL  key set: ") && found.contains("TENTERHOOK_JWKS");
+        assert_eq!(fails, !line.starts_with("ok"), "{jwks}: {found}");
+        assert!(!(fails && output.status.success()), "{said}");
+    }
 }

@@ -294,3 +294,52 @@ async fn f5_commands_end_with_a_sentence() {
         assert!(said_so, "{command}: {said}");
     }
 }
+
+/// `database_timeout` holds for commands and for the checks before a server starts, too: a statement under way when nothing comes
+/// any more is given up two seconds after it, and not after 12 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_out_of_statements_holds_before_a_server_starts() {
+    let (schema, simulated) = ("__diesel_schema_migrations", "settings");
+    tokio::join!(
+        gives_up("doctor", schema),
+        gives_up("reseal", "webhooks"),
+        gives_up("serve", schema),
+        gives_up("serve", simulated),
+    );
+}
+
+/// Locks a table, runs a command until it waits for it, and lets its connections fall silent.
+async fn gives_up(command: &str, table: &str) {
+    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let relay = Relay::before(&database).await;
+    let mut program = behind(&relay, &database, keys.path());
+    let probed = receiver(200).await;
+    program = match command {
+        "serve" => program.setting("TENTERHOOK_CLOCK", "simulated"),
+        "doctor" => program
+            .command_instead(command)
+            .argument("--probe")
+            .argument(probed.url()),
+        _ => program.command_instead(command),
+    };
+    let (client, connection) = tokio_postgres::connect(&database.url(None), tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    realtime::spawn(connection);
+    let lock = format!("begin; lock table {table} in access exclusive mode");
+    client.batch_execute(&lock).await.unwrap();
+    let run = realtime::spawn(async move { program.run().await });
+    realtime::eventually(&format!("{command} waits for {table}"), async || {
+        let waiting = "select count(*) from pg_locks where not granted
+                       and database = (select oid from pg_database where datname = current_database())";
+        database.number(waiting).await.unwrap() > 0
+    })
+    .await;
+    relay.silence();
+    let output = run.await.unwrap().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(!output.status.success(), "{command}, {table}: {said}");
+    assert!(said.contains("no answer within 4s"), "{command}, {table}: {said}");
+}

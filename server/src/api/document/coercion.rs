@@ -5,6 +5,8 @@
 //! field that reads the value, which may never run, or run after others. Invalid moments and durations are found here too,
 //! since only here their place in a list is known. The other scalars of our own are judged by their resolvers.
 
+use std::collections::HashMap;
+
 use async_graphql::parser::types::{
     Directive, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
 };
@@ -12,14 +14,17 @@ use async_graphql::registry::{MetaInputValue, MetaType, MetaTypeName, Registry};
 use async_graphql::{IntrospectionMode, Name, Pos, Positioned, ServerError, Value as Input, Variables};
 use async_graphql_value::Value as Literal;
 
+use super::numbers::{self, Inexact, Step};
 use crate::api::error::{ErrorCode, with_code};
 use crate::api::scalars;
 
-/// `Int` literals of a document that do not fit into 32 bits; invalid moments and durations; and introspection where it is
-/// switched off, which the library would answer with null.
-pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument) -> Vec<ServerError> {
+/// `Int` literals of a document that do not fit into 32 bits; numbers that would lose digits where any JSON is taken; invalid
+/// moments and durations; and introspection where it is switched off, which the library would answer with null. The document is
+/// what `text` was parsed to.
+pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument, text: &str) -> Vec<ServerError> {
     let mut walk = Literals {
         registry,
+        inexact: numbers::inexact(text),
         misfits: Vec::new(),
     };
     for (_, operation) in document.operations.iter() {
@@ -32,12 +37,9 @@ pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument) -> Ve
             if let Some(default) = &variable.node.default_value {
                 let default_value = default.node.clone().into_value();
                 let place = format!("${}", variable.node.name.node);
-                walk.value(
-                    &variable.node.var_type.to_string(),
-                    &default_value,
-                    default.pos,
-                    &place,
-                );
+                let declared = variable.node.var_type.to_string();
+                walk.value(&declared, &default_value, default.pos, &place);
+                walk.digits(&declared, default.pos);
             }
         }
         walk.directives(&operation.node.directives);
@@ -53,6 +55,8 @@ pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument) -> Ve
 
 struct Literals<'a> {
     registry: &'a Registry,
+    /// By where the values begin that they are in.
+    inexact: HashMap<Pos, Vec<Inexact<'a>>>,
     misfits: Vec<ServerError>,
 }
 
@@ -116,6 +120,27 @@ impl Literals<'_> {
                 .find(|(known, _)| known.as_str() == name.node.as_str());
             if let Some((_, argument)) = argument {
                 self.value(&argument.ty, &value.node, value.pos, name.node.as_str());
+                self.digits(&argument.ty, value.pos);
+            }
+        }
+    }
+
+    /// A number in the value that begins at `pos` as the document writes it, and where, if that can be told.
+    fn written(&self, number: &async_graphql::Number, pos: Pos) -> (String, Pos) {
+        let inexact = self.inexact.get(&pos).into_iter().flatten();
+        let mut written = inexact.filter(|inexact| inexact.is(number));
+        match written.next() {
+            Some(inexact) => (inexact.shown(), inexact.pos),
+            None => (number.to_string(), pos),
+        }
+    }
+
+    /// Numbers in the value that begins at `pos` and would lose digits where their digits count.
+    fn digits(&mut self, expected: &str, pos: Pos) {
+        for inexact in self.inexact.get(&pos).into_iter().flatten() {
+            if is_any_json(self.registry, expected, &inexact.steps) {
+                self.misfits
+                    .push(ServerError::new(inexact.told(), Some(inexact.pos)));
             }
         }
     }
@@ -131,8 +156,12 @@ impl Literals<'_> {
             }
             (MetaTypeName::List(inner), _) => self.value(inner, value, pos, place),
             (MetaTypeName::Named("Int"), Literal::Number(number)) if !is_int(number) => {
+                let (digits, pos) = self.written(number, pos);
                 self.misfits.push(ServerError::new(
-                    format!("`Int` cannot represent {number}: it is not a whole number of 32 bits."),
+                    format!(
+                        "`Int` cannot represent {digits}: it must be a whole number of 32 bits, written without fraction and \
+                         exponent (and zero without `-`)."
+                    ),
                     Some(pos),
                 ));
             }
@@ -153,6 +182,24 @@ impl Literals<'_> {
             }
             _ => {}
         }
+    }
+}
+
+/// Whether any JSON is taken where these steps lead from a value of this type.
+fn is_any_json(registry: &Registry, expected: &str, steps: &[Step<'_>]) -> bool {
+    match (MetaTypeName::create(expected), steps) {
+        (MetaTypeName::NonNull(inner), _) => is_any_json(registry, inner, steps),
+        (MetaTypeName::List(inner), [Step::Element, rest @ ..]) => is_any_json(registry, inner, rest),
+        // One value stands for a list of one.
+        (MetaTypeName::List(inner), _) => is_any_json(registry, inner, steps),
+        (MetaTypeName::Named(name), _) if name == scalars::JSON => true,
+        (MetaTypeName::Named(name), [Step::Field(field), rest @ ..]) => match registry.types.get(name) {
+            Some(MetaType::InputObject { input_fields, .. }) => input_fields
+                .get(*field)
+                .is_some_and(|field| is_any_json(registry, &field.ty, rest)),
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -119,3 +119,83 @@ async fn a_documents_hash_is_of_the_text_as_it_was_sent() {
         );
     }
 }
+
+/// F9, F10: with its place; and nothing is published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_would_lose_digits_is_refused_with_its_place() {
+    let world = World::new().await;
+    let publish = |data: &str| {
+        format!(
+            "mutation {{ publishEvents(input: {{ events: [{{ companyId: \"1\", action: CHANGE, object: \"deal\", objectId: \"8\",
+             userId: \"1\",\ndata: {data} }}] }}) {{ userErrors {{ code }} }} }}"
+        )
+    };
+    for (data, digits, column) in [
+        ("1200.50", "1200.50", 7),
+        ("{n: [1, -0]}", "-0", 15),
+        ("[{n: 1e2}]", "1e2", 12),
+        ("{n: 1e400}", "1e400", 11),
+    ] {
+        let answer = world.answer(&world.platform(), &publish(data), json!({})).await;
+        let error = &answer["errors"][0];
+        assert_eq!(
+            error["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED",
+            "{answer}"
+        );
+        assert_eq!(
+            error["locations"],
+            json!([{ "line": 3, "column": column }]),
+            "{answer}"
+        );
+        let begin = format!("Refused: the number {digits} at line 3, column {column} ");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&begin) && message.ends_with(" a variable."),
+            "{message}"
+        );
+        assert_eq!(answer["errors"].as_array().unwrap().len(), 1, "{answer}");
+    }
+    let query = "query($v: JSON = {n: 1.50}) { webhooks { totalCount } }";
+    let answer = world.answer(&world.user(1, 7), query, json!({})).await;
+    let messages: Vec<_> = answer["errors"].as_array().unwrap().iter().collect();
+    assert!(
+        messages
+            .iter()
+            .any(|error| error["locations"] == json!([{ "line": 1, "column": 22 }])),
+        "{answer}"
+    );
+}
+
+/// Where no digits are kept, a number is judged by its type.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_is_no_int_is_called_so_as_it_is_written() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    for (query, digits, column) in [
+        ("{ webhooks(first: -0) { totalCount } }", "-0", 19),
+        ("{ webhooks(first: 1e2) { totalCount } }", "1e2", 19),
+        (
+            "query($n: Int = 1.50) { webhooks(first: $n) { totalCount } }",
+            "1.50",
+            17,
+        ),
+        ("{ webhooks(first: 1.5) { totalCount } }", "1.5", 19),
+        ("{ webhooks(first: 2147483648) { totalCount } }", "2147483648", 19),
+    ] {
+        let answer = world.answer(&ann, query, json!({})).await;
+        // The library may have something to say about it, too.
+        let begin = format!("`Int` cannot represent {digits}: it must be a whole number of 32 bits");
+        let said = |error: &&Json| error["message"].as_str().unwrap().starts_with(&begin);
+        let error = answer["errors"].as_array().unwrap().iter().find(said);
+        let error = error.unwrap_or_else(|| panic!("{answer}"));
+        assert_eq!(
+            error["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED",
+            "{answer}"
+        );
+        assert_eq!(
+            error["locations"],
+            json!([{ "line": 1, "column": column }]),
+            "{answer}"
+        );
+    }
+}

@@ -92,6 +92,11 @@ impl KeySet {
         }
     }
 
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The key that a token says it is signed with.
     pub(super) async fn key_for(&self, header: &Header) -> Option<Arc<VerifyingKey>> {
         match &self.source {

@@ -7,6 +7,7 @@
 //! not vet: [`super::resolve`] does, in every lookup, whatever lies in the cache.
 
 mod families;
+mod silence;
 mod sockets;
 mod together;
 
@@ -26,7 +27,7 @@ use self::sockets::Sockets;
 use self::together::Together;
 use super::resolve::{LookupError, Resolver};
 use crate::clock::Clock;
-use crate::policy::postponement::Lookups;
+use crate::policy::postponement::{Patience, Standing};
 
 /// How long a server may take before it, or another, is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -170,8 +171,8 @@ impl Resolver for DnsResolver {
         })
     }
 
-    fn lookups(&self) -> Lookups {
-        self.sockets.lookups()
+    fn standing(&self, patience: Patience) -> Standing {
+        self.sockets.standing(patience)
     }
 }
 
@@ -187,7 +188,6 @@ mod tests {
 
     use super::*;
     use crate::config::policy::PolicySettings;
-    use crate::policy::postponement::Patience;
 
     fn sockets() -> Sockets {
         Sockets::new(Clock::system())
@@ -195,9 +195,7 @@ mod tests {
 
     fn are_silent(resolver: &DnsResolver) -> bool {
         let patience = Patience::of(&PolicySettings::default());
-        resolver
-            .lookups()
-            .are_our_lack(resolver.clock.elapsed(), patience)
+        resolver.standing(patience) == Standing::Silent
     }
 
     /// F17: a name server that is not there, whatever the machine says of it, and one that says nothing.

@@ -6,12 +6,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::phases::{Phase, measured};
-use crate::policy::postponement::{Lookups, Patience};
+use crate::policy::postponement::{Patience, Standing};
 use crate::policy::target::{Blocked, TargetPolicy};
 
 /// Looks host names up. Tests and the harness put their own in.
@@ -23,9 +22,10 @@ pub trait Resolver: Send + Sync + 'static {
     /// If the name does not exist, or nobody answered or could be asked.
     fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>>;
 
-    /// What is known of all lookups of this process; nothing unless the resolver asks name servers itself.
-    fn lookups(&self) -> Lookups {
-        Lookups::default()
+    /// What the name servers' silence makes of an attempt that ends now and whose lookup was not answered (D13). They count as
+    /// answering unless the resolver asks name servers itself.
+    fn standing(&self, _patience: Patience) -> Standing {
+        Standing::Answering
     }
 }
 
@@ -73,9 +73,9 @@ impl Vetted {
         Self { resolver, targets }
     }
 
-    /// Whether the name servers' silence is our own lack for an attempt that ends `now` without an answer (D13).
-    pub(super) fn lacks_name_servers(&self, now: Duration, patience: Patience) -> bool {
-        self.resolver.lookups().are_our_lack(now, patience)
+    /// Whether the name servers' silence is our own lack for an attempt that ends now without an answer (D13).
+    pub(super) fn lacks_name_servers(&self, patience: Patience) -> bool {
+        self.resolver.standing(patience) == Standing::Silent
     }
 
     /// All addresses of `host`, each of which may be called.

@@ -166,6 +166,9 @@ impl Line {
                 if sqlstate::meaning(code) == Meaning::Unavailable {
                     self.give_up();
                 }
+                if code == sqlstate::READ_ONLY {
+                    self.pulse.refuses_changes();
+                }
                 match kind {
                     DatabaseErrorKind::Unknown => sqlstate::told(code, info),
                     kind => Error::DatabaseError(kind, info),

@@ -1,6 +1,7 @@
-//! Whether the database answers, over all connections to it.
+//! Whether the database answers, and whether it takes changes, over all connections to it.
 //!
-//! Promises one warning when it falls silent and one line when it answers again, however many statements wait meanwhile.
+//! Promises one warning when it falls silent or refuses changes and one line when that is over, however many statements wait
+//! or fail meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,16 @@ struct Kept {
     given_up: u64,
     /// The protection that was logged last.
     protection: Option<Protection>,
+    /// A change was refused because the database is read-only, and none has been taken since.
+    refuses: bool,
+    /// A session was last found read-only when it was asked.
+    found_read_only: bool,
+}
+
+impl Kept {
+    fn is_read_only(&self) -> bool {
+        self.refuses || self.found_read_only
+    }
 }
 
 impl Pulse {
@@ -92,6 +103,42 @@ impl Pulse {
     pub fn silence(&self) -> Option<Duration> {
         let since = self.kept().since?;
         Some(clock::monotonic().duration_since(since))
+    }
+
+    /// A change was refused because the database is read-only.
+    pub(in crate::store) fn refuses_changes(&self) {
+        self.note_read_only(|kept| kept.refuses = true);
+    }
+
+    /// The database has taken a change.
+    pub(in crate::store) fn takes_changes(&self) {
+        self.note_read_only(|kept| kept.refuses = false);
+    }
+
+    /// A session said of itself whether it is read-only.
+    pub(in crate::store) fn found_read_only(&self, is_read_only: bool) {
+        self.note_read_only(|kept| kept.found_read_only = is_read_only);
+    }
+
+    fn note_read_only(&self, note: impl FnOnce(&mut Kept)) {
+        let (was, is) = {
+            let mut kept = self.kept();
+            let was = kept.is_read_only();
+            note(&mut kept);
+            (was, kept.is_read_only())
+        };
+        match (was, is) {
+            (false, true) => tracing::warn!(
+                "the database is read-only: it refuses changes (SQLSTATE 25006), so nothing is accepted and nothing delivered"
+            ),
+            (true, false) => tracing::info!("the database takes changes again"),
+            _ => {}
+        }
+    }
+
+    /// Whether the database refused a change, and has taken none since.
+    pub fn refused_changes(&self) -> bool {
+        self.kept().refuses
     }
 
     /// Logs how connections are protected: for the first one, and when it changes.

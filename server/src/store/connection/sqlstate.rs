@@ -12,6 +12,8 @@ pub type Code = [u8; 5];
 const QUERY_CANCELED: Code = *b"57014";
 /// The statement waited for a lock for longer than `lock_timeout`.
 pub const LOCK_NOT_AVAILABLE: Code = *b"55P03";
+/// `read_only_sql_transaction`: on a standby, on a primary that has become one, and where `default_transaction_read_only` is on.
+pub const READ_ONLY: Code = *b"25006";
 
 /// What is to be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +36,8 @@ pub fn meaning(code: Code) -> Meaning {
         // serialization_failure, deadlock_detected
         b"40001" | b"40P01" => Meaning::Transient,
         &QUERY_CANCELED | &LOCK_NOT_AVAILABLE => Meaning::TimedOut,
-        // read_only_sql_transaction: a standby, or a primary that has become one; the time-outs of idle and of long
-        // transactions
-        b"25006" | b"25P03" | b"25P04" => Meaning::Unavailable,
+        // The time-outs of idle and of long transactions.
+        &READ_ONLY | b"25P03" | b"25P04" => Meaning::Unavailable,
         // connection exceptions, insufficient resources, operator intervention, system errors
         [b'0', b'8', ..] | [b'5', b'3', ..] | [b'5', b'7', ..] | [b'5', b'8', ..] => Meaning::Unavailable,
         _ => Meaning::Other,
@@ -49,7 +50,7 @@ pub fn text(code: Code) -> String {
 }
 
 /// The error as it goes on: of the kind that its code means, and with the code behind its message.
-pub(in crate::store) fn told(code: Code, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
+pub(crate) fn told(code: Code, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
     let kind = match meaning(code) {
         Meaning::Transient => DatabaseErrorKind::SerializationFailure,
         Meaning::TimedOut | Meaning::Unavailable => DatabaseErrorKind::ClosedConnection,

@@ -98,6 +98,9 @@ async fn f4_an_error_is_what_its_sqlstate_says(
         assert_eq!(error.is_locked_out(), code == "55P03", "{error:?}");
         assert!(error.to_string().contains("Verklemmung"), "{error}");
         assert_eq!(conn.is_given_up(), !usable);
+        assert_eq!(store.refused_changes(), code == "25006");
+        store.takes_changes();
+        assert!(!store.refused_changes());
         drop(conn);
         let mut conn = store.conn().await.unwrap();
         assert_eq!(pid(&mut conn).await.unwrap() == before, usable);
@@ -274,4 +277,34 @@ async fn constraints_keep_their_kind_and_name() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// F4: a standby answers, and no server of the connection string takes changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_where_no_server_takes_changes_that_is_known_without_a_statement() {
+    let url = empty_database().await;
+    let read_only = format!("{url} options='-c default_transaction_read_only=on'");
+    let store = pool(&read_only, 1, Limits::default());
+    let mut conn = store.conn().await.unwrap();
+    assert!(store.is_read_only(&mut conn).await.unwrap());
+    assert!(!store.refused_changes(), "it was asked and has refused nothing");
+    let error = conn.batch_execute("create table t (n int)").await.unwrap_err();
+    assert!(StoreError::from(error).is_unavailable());
+    assert!(store.refused_changes());
+
+    let store = pool(
+        &format!("{read_only} target_session_attrs=read-write"),
+        1,
+        Limits::default(),
+    );
+    let error = store.conn().await.err().unwrap().to_string();
+    assert!(error.contains("the server takes no writes"), "{error}");
+    assert!(store.refused_changes());
+    let store = pool(
+        &format!("{url} target_session_attrs=read-write"),
+        1,
+        Limits::default(),
+    );
+    let mut conn = store.conn().await.unwrap();
+    assert!(!store.is_read_only(&mut conn).await.unwrap() && !store.refused_changes());
 }

@@ -30,11 +30,15 @@ const BY_MAKING: &[&str] = &["d.created_at", "d.event", "d.generation"];
 /// with. The queue's own key has it, and a second index would cost the queue dearly.
 const BY_EVENT: &[&str] = &["d.event", "d.generation"];
 
+/// `vis_at` is when anybody may take a row that nobody holds: the due time, or later where a process has put it back. Of a row
+/// that is held it is the lease's end, so the due time is shown.
 macro_rules! open {
     ($condition:literal) => {
         concat!(
             "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, 0::smallint as status,
-                    null::smallint as reason, d.due_at as next_attempt_at, null::timestamptz as finished_at
+                    null::smallint as reason,
+                    case when d.owner is null then d.vis_at else d.due_at end as next_attempt_at,
+                    null::timestamptz as finished_at
              from deliveries d where ",
             $condition
         )

@@ -249,3 +249,34 @@ async fn an_attempt_that_seems_to_have_ended_before_its_delivery_was_made_is_rea
         .unwrap();
     assert_eq!(attempts.len(), 1);
 }
+
+/// F17: one that a process has put back (D13) is tried again at its new time; of one that a process holds, `vis_at` is the
+/// lease's end.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_back_shows_when_it_is_tried_again() {
+    let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;
+    let mut conn = store.conn().await.unwrap();
+    let webhook = webhook(&mut conn).await;
+    let mut places = Vec::new();
+    for replay in [None, Some((1, 2))] {
+        places.push(delivery(&mut conn, webhook, DeliveryStatus::Pending, 1, replay).await);
+    }
+    for (owner, seconds, shown) in [("null", 5, 5), ("null", 35, 35), ("17", 90, 0)] {
+        conn.batch_execute(&format!(
+            "update deliveries set owner = {owner}, vis_at = due_at + interval '{seconds} s'"
+        ))
+        .await
+        .unwrap();
+        let found = find(&mut conn, &places, &WebhookScope::Everything, &cutoffs())
+            .await
+            .unwrap();
+        let waits: Vec<_> = found
+            .iter()
+            .map(|delivery| Some(delivery.next_attempt_at? - delivery.created_at))
+            .collect();
+        assert_eq!(waits.len(), 2);
+        for wait in waits {
+            assert_eq!(wait.unwrap().get_seconds(), shown, "held by {owner}");
+        }
+    }
+}

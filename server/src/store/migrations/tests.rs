@@ -5,6 +5,7 @@ use diesel::sql_types::{Bool, Text};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 
 use super::*;
+use crate::store::connection::STATEMENT;
 use crate::store::testing;
 
 #[derive(QueryableByName)]
@@ -94,7 +95,7 @@ async fn the_schema_in_code_is_that_of_the_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_go_up_down_and_up_again() {
     let url = testing::empty_database().await;
-    assert!(pending(&url).await.unwrap() > 0);
+    assert!(pending(&url, STATEMENT).await.unwrap() > 0);
     run_pending(&url).await.unwrap();
     let first = tables(&url).await;
     revert_all(&url).await.unwrap();
@@ -104,16 +105,16 @@ async fn migrations_go_up_down_and_up_again() {
     );
     run_pending(&url).await.unwrap();
     assert_eq!(tables(&url).await, first);
-    assert_eq!(pending(&url).await.unwrap(), 0);
+    assert_eq!(pending(&url, STATEMENT).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_migrate_at_once_run_each_migration_once() {
     let url = testing::empty_database().await;
-    let all = pending(&url).await.unwrap();
+    let all = pending(&url, STATEMENT).await.unwrap();
     let (one, other) = tokio::join!(run_in_thread(&url), run_in_thread(&url));
     assert_eq!(one.len() + other.len(), all);
-    assert_eq!(pending(&url).await.unwrap(), 0);
+    assert_eq!(pending(&url, STATEMENT).await.unwrap(), 0);
 }
 
 /// Diesel's migrations block, so that two of one task would not run at once.
@@ -134,6 +135,6 @@ async fn a_later_release_s_migrations_are_nothing_that_is_pending() {
         .execute(&mut conn)
         .await
         .unwrap();
-    assert_eq!(pending(&url).await.unwrap(), 0);
+    assert_eq!(pending(&url, STATEMENT).await.unwrap(), 0);
     assert_eq!(run_pending(&url).await.unwrap(), Vec::<String>::new());
 }

@@ -5,6 +5,8 @@
 //! a restart, at the latest [`LIFETIME`] after, unless the set cannot be fetched: then the keys there are stay. And that
 //! an answer is bounded in size and time. Counts on the real clock: the owner of the keys knows no other.
 
+use std::error::Error;
+use std::iter::successors;
 use std::time::{Duration, Instant};
 
 use url::Url;
@@ -107,7 +109,7 @@ impl Source {
     }
 
     async fn answer(&self) -> Result<Vec<u8>, InvalidKeys> {
-        let failed = |error: reqwest::Error| InvalidKeys::NotFetched(error.to_string());
+        let failed = |error: reqwest::Error| InvalidKeys::NotFetched(with_causes(&error));
         let answer = self.client.get(self.url.clone()).send().await;
         let mut answer = answer
             .and_then(reqwest::Response::error_for_status)
@@ -121,4 +123,10 @@ impl Source {
         }
         Ok(json)
     }
+}
+
+/// The HTTP client's own text does not say why: its causes do.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,7 +1,7 @@
 //! The sockets that names are looked up with, and what goes over them.
 //!
 //! Promises to know when a question was last sent and when a name server last answered, whatever the resolver makes of
-//! it ([`Lookups`], D13). An ICMP message that nothing listens at a port does not count as an answer.
+//! it ([`Silence`], D13). An ICMP message that nothing listens at a port does not count as an answer.
 //!
 //! Promises to tell of a failed lookup whether it may have failed because this process, or the machine, had no descriptor
 //! left: the resolver tells such a lookup from an unanswered one in no way, and a receiver would be blamed for it. That is
@@ -13,16 +13,17 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::io::{AsyncRead, AsyncWrite};
 use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
 
+use super::silence::Silence;
 use crate::clock::Clock;
 use crate::engine::transport::classify::is_exhaustion;
-use crate::policy::postponement::Lookups;
+use crate::policy::postponement::{Patience, Standing};
 
 /// Longer than a lookup takes that nobody answers, however often it is repeated.
 const SPARED: Duration = Duration::from_secs(15);
@@ -49,14 +50,35 @@ pub(super) struct Sockets {
 #[derive(Clone)]
 struct Log {
     clock: Clock,
-    lookups: Arc<Mutex<Lookups>>,
+    silence: Arc<Mutex<Silence>>,
 }
 
 impl Log {
-    fn note(&self, note: impl FnOnce(&mut Lookups, Duration)) {
+    fn silence(&self) -> MutexGuard<'_, Silence> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self) {
         let now = self.clock.elapsed();
-        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
-        note(&mut lookups, now);
+        self.silence().asked(now);
+    }
+
+    fn answered(&self) {
+        let now = self.clock.elapsed();
+        let news = self.silence().answered(now);
+        // Without the lock: writing a line may take long.
+        if let Some(news) = news {
+            news.log();
+        }
+    }
+
+    fn standing(&self, patience: Patience) -> Standing {
+        let now = self.clock.elapsed();
+        let (standing, news) = self.silence().standing(now, patience);
+        if let Some(news) = news {
+            news.log();
+        }
+        standing
     }
 }
 
@@ -67,7 +89,7 @@ impl Sockets {
             runtime: Runtime::default(),
             log: Log {
                 clock,
-                lookups: Arc::default(),
+                silence: Arc::default(),
             },
             lacked_at: Arc::default(),
             #[cfg(test)]
@@ -79,14 +101,14 @@ impl Sockets {
         &self.log.clock
     }
 
-    /// What was asked and answered until now.
-    pub fn lookups(&self) -> Lookups {
-        *self.log.lookups.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What an attempt is that ends now and whose lookup was not answered (D13). Says in the log what there is to say.
+    pub fn standing(&self, patience: Patience) -> Standing {
+        self.log.standing(patience)
     }
 
     /// A lookup is waited for whose answer is not cached: the resolver is about to send it.
     pub fn asked(&self) {
-        self.log.note(Lookups::asked);
+        self.log.asked();
     }
 
     /// Whether a lookup that fails now fails by itself.
@@ -189,7 +211,7 @@ impl<T: DnsUdpSocket> DnsUdpSocket for Watched<T> {
             && length >= HEADER_BYTES
             && buffer[2] & ANSWER_BIT != 0
         {
-            self.log.note(Lookups::answered);
+            self.log.answered();
         }
         received
     }
@@ -202,7 +224,7 @@ impl<T: DnsUdpSocket> DnsUdpSocket for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         let sent = self.socket.poll_send_to(cx, bytes, target);
         if sent.is_ready() {
-            self.log.note(Lookups::asked);
+            self.log.asked();
         }
         sent
     }
@@ -220,7 +242,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
         if matches!(read, Poll::Ready(Ok(1..))) {
-            self.log.note(Lookups::answered);
+            self.log.answered();
         }
         read
     }
@@ -230,7 +252,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         if written.is_ready() {
-            self.log.note(Lookups::asked);
+            self.log.asked();
         }
         written
     }

@@ -1,0 +1,119 @@
+//! Keys that a JSON or TOML library uses internally, in what a process reads at its start: key sets and the settings file. What
+//! comes in while it serves is in `tests/attacks.rs`.
+
+use std::fs;
+use std::path::Path;
+
+use tenterhook_harness::attacks::{INNER_KEYS, nested_key};
+use tenterhook_harness::database::Cluster;
+use tenterhook_harness::keys::{self, SEALING_KEY};
+use tenterhook_harness::process::Program;
+use tenterhook_harness::reply::{Reply, Script};
+
+use super::cast::{folder, program, receiver};
+
+/// The public half of an Ed25519 key whose private half nobody needs.
+const KEY: &str =
+    r#""kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg""#;
+/// A set at an address has at most 64 KiB.
+const LARGEST_FETCHED: usize = 64 * 1024;
+/// Levels of [`nested_key`] that are tried: one, what ended a process, and more.
+const LEVELS: [usize; 4] = [1, 30, 60, 180];
+/// A key with a meaning in the TOML library, and those of the JSON library.
+const KEYS: [&str; 3] = ["$__toml_private_datetime", INNER_KEYS[0], INNER_KEYS[1]];
+
+/// Sets with one usable key: one with a value where any may be, and one with it in the place of a type.
+fn sets(value: &str) -> [String; 2] {
+    [
+        format!(r#"{{"keys":[{{{KEY},"more":{value}}}],"more":{value}}}"#),
+        format!(r#"{{"keys":[{{{KEY}}},{{"kty":"OKP","crv":{value}}}]}}"#),
+    ]
+}
+
+fn serving(folder: &Path, database: &str, jwks: impl Into<std::ffi::OsString>) -> Program {
+    program()
+        .argument("serve")
+        .setting("DATABASE_URL", database)
+        .setting("TENTERHOOK_JWKS", jwks)
+        .setting(
+            "TENTERHOOK_SEALING_KEY_FILE",
+            keys::file(folder, "sealing", SEALING_KEY).unwrap(),
+        )
+}
+
+/// Starts and ends it in good order, or is refused in a sentence: it does not crash.
+async fn starts_or_says_why(program: &Program, what: &str) -> bool {
+    match program.serve().await {
+        Ok(mut process) => {
+            process.terminate().await.unwrap();
+            let status = process.ended().await.unwrap();
+            assert!(status.success(), "{what}: {status}");
+            true
+        }
+        Err(_) => {
+            let output = program.run().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+            assert!(said.contains("not a JSON Web Key Set"), "{what}: {said}");
+            false
+        }
+    }
+}
+
+/// F1: in a key set, in a file or at an address. The library for tokens knows no key without one of its own types, so a set with
+/// such a value in the place of a type is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_in_a_key_set_they_mean_nothing() {
+    let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
+    let database = cluster.database().await.unwrap();
+    let url = database.url(None);
+    let [raw, number] = INNER_KEYS.map(|key| format!(r#"{{"{key}":"not JSON"}}"#));
+    let values = [raw, number, nested_key(30), nested_key(180)];
+    for (number, value) in values.iter().enumerate() {
+        for (place, set) in sets(value).into_iter().enumerate() {
+            let what = format!("value {number} in place {place}");
+            let file = folder.path().join("jwks");
+            fs::write(&file, &set).unwrap();
+            let of_file = starts_or_says_why(&serving(folder.path(), &url, file), &what).await;
+            assert_eq!(of_file, place == 0, "{what}");
+            if set.len() <= LARGEST_FETCHED {
+                let endpoint = receiver(Script::always(Reply::status(200).body(set))).await;
+                let program = serving(folder.path(), &url, endpoint.url());
+                assert_eq!(starts_or_says_why(&program, &what).await, of_file, "{what}");
+            }
+        }
+    }
+}
+
+/// F1: in the settings file they are unknown settings, and in values they are text.
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_in_the_settings_file_they_mean_nothing() {
+    let folder = folder();
+    let path = folder.path().join("settings.toml");
+    for key in KEYS {
+        for levels in LEVELS {
+            let value = nested_key(levels);
+            for (text, said) in [
+                (format!("\"{key}\" = '{value}'"), "is not a setting"),
+                (format!("[policy]\n\"{key}\" = '{value}'"), "is not a setting"),
+                (
+                    format!("target_ports = [{{ \"{key}\" = '{value}' }}]"),
+                    "target_ports in",
+                ),
+                (format!("in_flight = '{value}'"), "but must be"),
+            ] {
+                fs::write(&path, text).unwrap();
+                let output = program()
+                    .argument("settings")
+                    .argument("--config")
+                    .argument(&path)
+                    .run()
+                    .await
+                    .unwrap();
+                let told = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(1), "{key}, {levels} levels: {told}");
+                assert!(told.contains(said), "{key}, {levels} levels: {told}");
+            }
+        }
+    }
+}
