@@ -73,7 +73,7 @@ pub struct ApiError {
     /// Seconds after which another try may succeed, where no allowance says it.
     retry_after: Option<u64>,
     /// Where in the document it is.
-    pos: Option<Pos>,
+    pos: Option<Box<Pos>>,
 }
 
 /// What `Retry-After` says where nobody can say better: what there is no room for now finds some within a second.
@@ -100,7 +100,7 @@ impl ApiError {
     /// With the place in the document that is wrong.
     pub fn at(self, pos: Pos) -> Self {
         Self {
-            pos: Some(pos),
+            pos: Some(Box::new(pos)),
             ..self
         }
     }
@@ -191,7 +191,7 @@ impl ApiError {
 
     /// As it stands in a response, outside any field.
     pub fn into_server_error(self) -> ServerError {
-        let mut error = ServerError::new(self.message.clone(), self.pos);
+        let mut error = ServerError::new(self.message.clone(), self.pos.as_deref().copied());
         error.extensions = Some(self.extensions());
         error
     }
