@@ -232,7 +232,7 @@ mod tests {
     }
 
     fn store() -> Store {
-        Store::new("postgres://nowhere.invalid/none", 1).unwrap()
+        Store::single("postgres://nowhere.invalid/none", Duration::from_secs(1)).unwrap()
     }
 
     /// Which items are done, in order, which stand alone, and how many parts were tried.
