@@ -37,7 +37,7 @@ fn serving(folder: &Path, database: &str, jwks: impl Into<std::ffi::OsString>) -
         .setting("TENTERHOOK_JWKS", jwks)
         .setting(
             "TENTERHOOK_SEALING_KEY_FILE",
-            keys::file(folder, "sealing", SEALING_KEY).unwrap(),
+            keys::file(folder, "sealing", SEALING_KEY).expect("a key file can be written"),
         )
 }
 
@@ -45,13 +45,13 @@ fn serving(folder: &Path, database: &str, jwks: impl Into<std::ffi::OsString>) -
 async fn starts_or_says_why(program: &Program, what: &str) -> bool {
     match program.serve().await {
         Ok(mut process) => {
-            process.terminate().await.unwrap();
-            let status = process.ended().await.unwrap();
+            process.terminate().await.expect("it runs");
+            let status = process.ended().await.expect("it ends");
             assert!(status.success(), "{what}: {status}");
             true
         }
         Err(_) => {
-            let output = program.run().await.unwrap();
+            let output = program.run().await.expect("it can be started");
             let said = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(1), "{what}: {said}");
             assert!(said.contains("not a JSON Web Key Set"), "{what}: {said}");

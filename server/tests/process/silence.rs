@@ -310,8 +310,9 @@ async fn the_time_out_of_statements_holds_before_a_server_starts() {
 
 /// Locks a table, runs a command until it waits for it, and lets its connections fall silent.
 async fn gives_up(command: &str, table: &str) {
-    let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
-    let database = cluster.database().await.unwrap();
+    let cluster = Cluster::shared().await.expect("a cluster starts");
+    let database = cluster.database().await.expect("a database can be made");
+    let keys = folder();
     let relay = Relay::before(&database).await;
     let mut program = behind(&relay, &database, keys.path());
     let probed = receiver(200).await;
@@ -325,19 +326,25 @@ async fn gives_up(command: &str, table: &str) {
     };
     let (client, connection) = tokio_postgres::connect(&database.url(None), tokio_postgres::NoTls)
         .await
-        .unwrap();
+        .expect("the database accepts connections");
     realtime::spawn(connection);
     let lock = format!("begin; lock table {table} in access exclusive mode");
-    client.batch_execute(&lock).await.unwrap();
+    client
+        .batch_execute(&lock)
+        .await
+        .expect("the table can be locked");
     let run = realtime::spawn(async move { program.run().await });
     realtime::eventually(&format!("{command} waits for {table}"), async || {
         let waiting = "select count(*) from pg_locks where not granted
                        and database = (select oid from pg_database where datname = current_database())";
-        database.number(waiting).await.unwrap() > 0
+        database.number(waiting).await.expect("locks can be counted") > 0
     })
     .await;
     relay.silence();
-    let output = run.await.unwrap().unwrap();
+    let output = run
+        .await
+        .expect("the task ends")
+        .expect("the command can be started");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(!output.status.success(), "{command}, {table}: {said}");
