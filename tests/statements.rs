@@ -1,7 +1,7 @@
 //! Every statement that reaches Postgres names the lanes it is about, so that the same SQL serves a database that is
 //! distributed by `lane`; what does not is on a list, with the reason.
 //!
-//! Promises that nothing is left out: each constant of `server/src/store` is judged, those that are put together when
+//! Promises that nothing is left out: each constant of `server/crates/store` is judged, those that are put together when
 //! they are asked as the catalogue's scenarios send them. What Citus does with a statement is shown on Citus alone
 //! (`.ci/citus`); the rules here are what it was seen to refuse.
 
@@ -81,7 +81,7 @@ fn tables_by_lane() -> BTreeSet<String> {
 /// The pieces of text of each constant of the store that is a statement, by its file and name.
 fn constants() -> BTreeMap<String, Vec<String>> {
     let mut constants = BTreeMap::new();
-    for (path, source) in files("server/src/store", "rs") {
+    for (path, source) in files("server/crates/store", "rs") {
         let name = path.file_stem().unwrap_or_default();
         let of_tests = path
             .parent()

@@ -11,7 +11,7 @@ use async_graphql::Value;
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{Directive, ExecutableDocument, Selection, SelectionSet};
 use async_graphql::{Name, Positioned};
-use tenterhook::api::document::{
+use tenterhook_api::document::{
     MAX_ALIASES, MAX_DIRECTIVES, MAX_NESTING, MAX_SPREADS, check as scan, faulty_escape, readable,
 };
 

@@ -3,10 +3,10 @@
 //! Must hold: nothing panics. What is read has one spelling: written again it is the same bytes. A cursor reads as one
 //! of one list at the most.
 
-use tenterhook::api::cursor;
-use tenterhook::api::global_id::{GlobalId, carried_event};
-use tenterhook::model::ids::Lane;
-use tenterhook::store::webhook_list::WebhookOrder;
+use tenterhook_api::cursor;
+use tenterhook_api::global_id::{GlobalId, carried_event};
+use tenterhook_model::ids::Lane;
+use tenterhook_store::webhook_list::WebhookOrder;
 
 /// Reads the bytes as a cursor, and as the text of an id if they are one.
 pub fn check(data: &[u8]) {

@@ -7,11 +7,11 @@
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use tenterhook::config::policy::PolicySettings;
-use tenterhook::model::event::{ChangeSource, Event};
-use tenterhook::model::ids::{CompanyId, EventId, Lane, UserId, WebhookNumber};
-use tenterhook::model::webhook::{EventAction, PayloadVersion, WebhookType};
-use tenterhook::policy::payload::{Recipient, render};
+use tenterhook_model::event::{ChangeSource, Event};
+use tenterhook_model::ids::{CompanyId, EventId, Lane, UserId, WebhookNumber};
+use tenterhook_model::webhook::{EventAction, PayloadVersion, WebhookType};
+use tenterhook_policy::payload::{Recipient, render};
+use tenterhook_settings::policy::PolicySettings;
 
 use super::fields::fields;
 

@@ -7,8 +7,8 @@
 
 use async_graphql::Value;
 use serde_json::Value as Plain;
-use tenterhook::api::json::{MAX_JSON_NESTING, Text, Unread, read};
-use tenterhook::config::files::without_mark;
+use tenterhook_api::json::{MAX_JSON_NESTING, Text, Unread, read};
+use tenterhook_settings::files::without_mark;
 
 /// Few, so that the bound is within reach.
 const MOST_VALUES: usize = 40;

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use tenterhook::config::Settings;
-use tenterhook::config::sources::{Loaded, Sources, load};
-use tenterhook::config::table::TABLE;
+use tenterhook_settings::Settings;
+use tenterhook_settings::sources::{Loaded, Sources, load};
+use tenterhook_settings::table::TABLE;
 
 const SECRET: &str = "hunter2hunter2";
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::LazyLock;
 
 use axum::http::Uri;
-use tenterhook::policy::target::TargetPolicy;
+use tenterhook_policy::target::TargetPolicy;
 use url::{Host, Url};
 
 const PLATFORM: &str = "api.platform.example";

@@ -13,8 +13,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde_json::Value;
 use sha2::Sha256;
-use tenterhook::api::token::{KeySet, Verifier};
-use tenterhook::model::access::{Caller, UserRole};
+use tenterhook_api::token::{KeySet, Verifier};
+use tenterhook_model::access::{Caller, UserRole};
 
 use super::fields::fields;
 

@@ -16,11 +16,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use tenterhook::app::{self, Stop};
-use tenterhook::clock::{Clock, SimClock};
-use tenterhook::config::{ClockKind, Keys, Settings, TokenKeys};
-use tenterhook::embedded::{self, EmbeddedPostgres};
-use tenterhook::store::distribution::{self, Plan};
-use tenterhook::store::{Limits, Sessions, Store, migrations, partitions};
+use tenterhook_clock::{Clock, SimClock};
+use tenterhook_embedded_postgres::{self as embedded, EmbeddedPostgres};
+use tenterhook_settings::{ClockKind, Keys, Settings, TokenKeys};
+use tenterhook_store::distribution::{self, Plan};
+use tenterhook_store::{Limits, Sessions, Store, migrations, partitions};
 
 use crate::client::Client;
 use crate::realtime::{self, PATIENCE};

@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion};
 use jiff::{SignedDuration, Timestamp};
-use tenterhook::api::document;
-use tenterhook::config::policy::PolicySettings;
-use tenterhook::engine::queue::{Held, Host, Pace, Places, Queue};
-use tenterhook::model::delivery::{Lease, Leased};
-use tenterhook::model::event::{ChangeSource, Event};
-use tenterhook::model::health::Health;
-use tenterhook::model::ids::{
+use tenterhook_api::document;
+use tenterhook_engine::queue::{Held, Host, Pace, Places, Queue};
+use tenterhook_model::delivery::{Lease, Leased};
+use tenterhook_model::event::{ChangeSource, Event};
+use tenterhook_model::health::Health;
+use tenterhook_model::ids::{
     CompanyId, DeliveryKey, EventId, Lane, NodeId, UserId, WebhookId, WebhookNumber,
 };
-use tenterhook::model::webhook::{EventAction, PayloadVersion, WebhookType};
-use tenterhook::policy::health::{Judged, advance, record, verdict, view};
-use tenterhook::policy::matching::wants;
-use tenterhook::policy::payload::{Recipient, render};
-use tenterhook::policy::retry::next_attempt;
-use tenterhook::policy::signing::{SigningSecret, sign};
+use tenterhook_model::webhook::{EventAction, PayloadVersion, WebhookType};
+use tenterhook_policy::health::{Judged, advance, record, verdict, view};
+use tenterhook_policy::matching::wants;
+use tenterhook_policy::payload::{Recipient, render};
+use tenterhook_policy::retry::next_attempt;
+use tenterhook_policy::signing::{SigningSecret, sign};
+use tenterhook_settings::policy::PolicySettings;
 
 /// Deliveries that the scheduler holds: as many as a process ever does.
 const HELD: usize = 10_000;

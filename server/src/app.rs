@@ -17,22 +17,22 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::api::connections::{self, Limits};
-use crate::api::persisted::Documents;
-use crate::api::sockets::Caps;
-use crate::api::token::{KeySet, Verifier};
-use crate::api::{self, Services, Sockets};
-use crate::clock::Clock;
-use crate::config::files;
-use crate::config::{JwksSource, Keys, Settings, TokenKeys};
-use crate::engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
-use crate::engine::{Engine, NoticeEndpoint, Parts, Places, Share};
-use crate::model::ids::LANES;
-use crate::policy::postponement::Patience;
-use crate::policy::sealing::Keyring;
-use crate::policy::signing;
-use crate::policy::target::TargetPolicy;
-use crate::store::{Limits as StatementLimits, Pulse, Sessions, Store, facts};
+use tenterhook_api::connections::{self, Limits};
+use tenterhook_api::persisted::Documents;
+use tenterhook_api::sockets::Caps;
+use tenterhook_api::token::{KeySet, Verifier};
+use tenterhook_api::{self as api, Services, Sockets};
+use tenterhook_clock::Clock;
+use tenterhook_engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
+use tenterhook_engine::{Engine, NoticeEndpoint, Parts, Places, Share};
+use tenterhook_model::ids::LANES;
+use tenterhook_policy::postponement::Patience;
+use tenterhook_policy::sealing::Keyring;
+use tenterhook_policy::signing;
+use tenterhook_policy::target::TargetPolicy;
+use tenterhook_settings::files;
+use tenterhook_settings::{JwksSource, Keys, Settings, TokenKeys};
+use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, facts};
 
 /// How long what is on the wire may take to end: the longest attempt, and time to settle it.
 const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);

@@ -24,11 +24,13 @@ use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
 use self::flags::Flags;
-use crate::api::schema;
-use crate::config::sources::{self, Loaded, Sources};
-use crate::config::{Settings, files, keys};
-use crate::store::migrations;
-use crate::{embedded, telemetry};
+use tenterhook_api::schema;
+use tenterhook_embedded_postgres as embedded;
+use tenterhook_settings::sources::{self, Loaded, Sources};
+use tenterhook_settings::{Settings, files, keys};
+use tenterhook_store::migrations;
+
+use crate::telemetry;
 
 /// Webhooks for a platform, delivered under a strict, visible policy.
 #[derive(Debug, Parser)]
@@ -244,8 +246,8 @@ fn answer(text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::table::TABLE;
-    use crate::config::{ClockKind, Origin};
+    use tenterhook_settings::table::TABLE;
+    use tenterhook_settings::{ClockKind, Origin};
 
     #[test]
     fn the_command_line_is_sound() {

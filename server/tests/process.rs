@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 
 use serde_json::json;
-use tenterhook::embedded::EmbeddedPostgres;
+use tenterhook_embedded_postgres::EmbeddedPostgres;
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::keys::SEALING_KEY;

@@ -11,11 +11,11 @@ use tokio::net::TcpListener;
 
 use super::lifetime::{self, Signals};
 use super::token::{Claims, Role};
-use crate::clock::Clock;
-use crate::config::{Keys, Settings, TokenKeys};
-use crate::embedded::{Durability, EmbeddedPostgres, Options};
-use crate::model::ids::{CompanyId, UserId};
-use crate::store::migrations;
+use tenterhook_clock::Clock;
+use tenterhook_embedded_postgres::{Durability, EmbeddedPostgres, Options};
+use tenterhook_model::ids::{CompanyId, UserId};
+use tenterhook_settings::{Keys, Settings, TokenKeys};
+use tenterhook_store::migrations;
 
 const TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Connections of Postgres that are left to people with `psql`.

@@ -11,11 +11,11 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use secrecy::ExposeSecret;
 
-use crate::config::Settings;
-use crate::engine::tempo::Tempo;
-use crate::model::ids::{LANES, NodeId};
-use crate::store::distribution::{self, Plan};
-use crate::store::{Conn, Limits, Sessions, Store, migrations, nodes};
+use tenterhook_engine::tempo::Tempo;
+use tenterhook_model::ids::{LANES, NodeId};
+use tenterhook_settings::Settings;
+use tenterhook_store::distribution::{self, Plan};
+use tenterhook_store::{Conn, Limits, Sessions, Store, migrations, nodes};
 
 /// Unless the arguments say otherwise. Each day's partitions are three tables for each of them.
 const SHARDS: u16 = 32;

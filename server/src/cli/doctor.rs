@@ -14,17 +14,17 @@ use uuid::Uuid;
 
 use super::descriptors;
 use super::reseal::{self, Standing};
-use crate::api::persisted::Documents;
 use crate::app;
-use crate::clock::{Clock, RequestInFlight};
-use crate::config::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
-use crate::embedded;
-use crate::engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
-use crate::model::ids::LANES;
-use crate::policy::postponement::Patience;
-use crate::policy::signing;
-use crate::policy::target::TargetPolicy;
-use crate::store::{Store, StoreError, facts, migrations, nodes, partitions, preconditions};
+use tenterhook_api::persisted::Documents;
+use tenterhook_clock::{Clock, RequestInFlight};
+use tenterhook_embedded_postgres as embedded;
+use tenterhook_engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
+use tenterhook_model::ids::LANES;
+use tenterhook_policy::postponement::Patience;
+use tenterhook_policy::signing;
+use tenterhook_policy::target::TargetPolicy;
+use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
+use tenterhook_store::{Store, StoreError, facts, migrations, nodes, partitions, preconditions};
 
 /// Beyond this the machine's clock is worth mending, although the server follows the database's.
 const SKEW: SignedDuration = SignedDuration::from_secs(1);

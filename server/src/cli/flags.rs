@@ -6,8 +6,8 @@
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::config::Settings;
-use crate::config::table::{Entry, TABLE};
+use tenterhook_settings::Settings;
+use tenterhook_settings::table::{Entry, TABLE};
 
 /// The settings that people choose by hand, with a shorter description than in the table.
 const USUAL: [(&str, &str); 4] = [

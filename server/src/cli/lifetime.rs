@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{self, Stop};
-use crate::clock::Clock;
-use crate::config::{ClockKind, Settings};
-use crate::store::{Store, facts};
+use tenterhook_clock::Clock;
+use tenterhook_settings::{ClockKind, Settings};
+use tenterhook_store::{Store, facts};
 
 /// Takes the address early: a port in use is better known before a database is started.
 pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
-use crate::config::{Settings, keys};
-use crate::engine::resealing::{self, BATCH, Progress};
-use crate::model::ids::LANES;
-use crate::policy::sealing::{KeyId, Keyring, OpenError, PREFIX_LENGTH, key_of};
-use crate::store::{Store, sealed};
+use tenterhook_engine::resealing::{self, BATCH, Progress};
+use tenterhook_model::ids::LANES;
+use tenterhook_policy::sealing::{KeyId, Keyring, OpenError, PREFIX_LENGTH, key_of};
+use tenterhook_settings::{Settings, keys};
+use tenterhook_store::{Store, sealed};
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let url = settings.database_url.as_ref();

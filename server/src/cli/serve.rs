@@ -7,9 +7,9 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 
 use super::lifetime::{self, Signals};
-use crate::clock::Clock;
-use crate::config::{Keys, Settings};
-use crate::store::{Store, StoreError, migrations, preconditions};
+use tenterhook_clock::Clock;
+use tenterhook_settings::{Keys, Settings};
+use tenterhook_store::{Store, StoreError, migrations, preconditions};
 
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;

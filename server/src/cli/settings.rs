@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::config::Loaded;
-use crate::config::table::{TABLE, markdown};
+use tenterhook_settings::Loaded;
+use tenterhook_settings::table::{TABLE, markdown};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

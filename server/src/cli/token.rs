@@ -9,10 +9,10 @@ use jsonwebtoken::{EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::clock::Clock;
-use crate::config::keys::{self, JWT_KEY};
-use crate::config::{Settings, read_duration};
-use crate::model::ids::{AppId, CompanyId, UserId};
+use tenterhook_clock::Clock;
+use tenterhook_model::ids::{AppId, CompanyId, UserId};
+use tenterhook_settings::keys::{self, JWT_KEY};
+use tenterhook_settings::{Settings, read_duration};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Tokens of the development key are for as long as the project lasts; tokens of a real key for one session.

@@ -6,12 +6,12 @@ use std::process::Output;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use serde_json::json;
 use tempfile::TempDir;
-use tenterhook::embedded::EmbeddedPostgres;
-use tenterhook::store::Conn;
+use tenterhook_embedded_postgres::EmbeddedPostgres;
 use tenterhook_harness::client::{Client, NewWebhook};
 use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::Claims;
+use tenterhook_store::Conn;
 
 use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
-use tenterhook::store::{Conn, Protection};
 use tenterhook_harness::durable::Cluster;
 use tenterhook_harness::realtime;
+use tenterhook_store::{Conn, Protection};
 
 use super::cast::{folder, production};
 

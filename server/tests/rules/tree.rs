@@ -106,16 +106,16 @@ fn code_is_what_is_neither_comment_nor_test() {
 fn tests_and_scenarios_prove_and_nothing_else() {
     for path in [
         "tests/bans.rs",
-        "server/src/policy/health/tests/bans.rs",
-        "server/src/policy/access/tests.rs",
-        "server/src/store/queue_tests/upkeep.rs",
+        "server/crates/policy/src/health/tests/bans.rs",
+        "server/crates/policy/src/access/tests.rs",
+        "server/crates/store/src/queue_tests/upkeep.rs",
         "harness/src/scenarios/bans.rs",
         "harness/tests/mutants/main.rs",
     ] {
         assert!(proves(Path::new(path)), "{path}");
     }
     for path in [
-        "server/src/policy/health.rs",
+        "server/crates/policy/src/health.rs",
         "harness/src/rules.rs",
         "docs/tests.md",
     ] {

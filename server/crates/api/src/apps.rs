@@ -1,0 +1,388 @@
+//! Apps of the marketplace, and who has them installed (W8). The platform's business.
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+
+use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
+use super::context::Ask;
+use super::cursor;
+use super::error::{ApiError, Result};
+use super::global_id::GlobalId;
+use super::removal::remove_all;
+use super::scalars::DateTime;
+use super::user_error::{Path, Problems, UserError, UserErrorCode};
+use tenterhook_model as model;
+use tenterhook_model::access::Caller;
+use tenterhook_model::ids::AppId;
+use tenterhook_policy::limits;
+use tenterhook_store::apps::{self, AppKey, Registration};
+use tenterhook_store::installations::{self, Installation, Installed};
+use tenterhook_store::removal::Leaving;
+
+/// An app of the marketplace.
+#[derive(Clone)]
+pub struct App(model::app::App);
+
+impl From<model::app::App> for App {
+    fn from(app: model::app::App) -> Self {
+        Self(app)
+    }
+}
+
+/// An app of the marketplace.
+#[Object]
+impl App {
+    /// The global id.
+    pub(super) async fn id(&self) -> ID {
+        GlobalId::App(self.0.id.clone()).to_id()
+    }
+
+    /// The platform's id of the app.
+    async fn app_id(&self) -> ID {
+        ID(self.0.id.to_string())
+    }
+
+    /// The app's name.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// When it was registered.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// When it left the marketplace.
+    async fn removed_at(&self) -> Option<DateTime> {
+        self.0.removed_at.map(DateTime)
+    }
+}
+
+impl App {
+    /// Which app.
+    pub fn key(&self) -> &AppId {
+        &self.0.id
+    }
+}
+
+/// Whether the caller sees an app by itself: the platform and operators do, and a token through the app its own.
+pub fn sees_app(caller: &Caller, app: &AppId) -> bool {
+    match caller {
+        Caller::Platform | Caller::Operator => true,
+        Caller::User(user) => user.app.as_ref() == Some(app),
+    }
+}
+
+/// Queries about apps.
+#[derive(Default)]
+pub struct AppQueries;
+
+#[Object]
+impl AppQueries {
+    /// All apps, newest first, removed ones too. For the platform and operators.
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
+    async fn apps(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "So many, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
+        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
+    ) -> Result<Connection<App>> {
+        if !matches!(ctx.session().caller, Caller::Platform | Caller::Operator) {
+            return Err(ApiError::forbidden());
+        }
+        let window = PageArguments {
+            first,
+            after,
+            ..PageArguments::default()
+        }
+        .window(cursor::decode_app)?;
+        let slice = apps::page(&mut *ctx.services().store.conn().await?, &window).await?;
+        let key = |app: &model::app::App| AppKey {
+            created_at: app.created_at,
+            app: app.id.clone(),
+        };
+        Ok(Connection::new(
+            slice,
+            Counted::Apps,
+            |app| cursor::encode_app(&key(app)),
+            App,
+        ))
+    }
+}
+
+/// An app to register.
+#[derive(InputObject)]
+pub struct RegisterAppInput {
+    /// The platform's id of the app: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
+    app_id: ID,
+    /// The app's name, up to 255 characters.
+    name: String,
+}
+
+/// What became of a registration.
+#[derive(SimpleObject)]
+pub struct RegisterAppPayload {
+    /// The app; null if there were errors.
+    app: Option<App>,
+    /// What was wrong with the input; empty when it worked.
+    user_errors: Vec<UserError>,
+}
+
+/// An app to remove.
+#[derive(InputObject)]
+pub struct RemoveAppInput {
+    /// The platform's id of the app.
+    app_id: ID,
+}
+
+/// What became of an app's removal.
+#[derive(SimpleObject)]
+pub struct RemoveAppPayload {
+    /// The app; null if there were errors.
+    app: Option<App>,
+    /// How many webhooks this call removed.
+    removed_webhook_count: i32,
+    /// What was wrong with the input; empty when it worked.
+    user_errors: Vec<UserError>,
+}
+
+/// Which app for which user.
+#[derive(InputObject)]
+pub struct InstallAppInput {
+    /// The platform's id of the app.
+    app_id: ID,
+    /// The user's company.
+    company_id: ID,
+    /// The user.
+    user_id: ID,
+}
+
+/// What became of an installation.
+#[derive(SimpleObject)]
+pub struct InstallAppPayload {
+    /// The app; null if there were errors.
+    app: Option<App>,
+    /// What was wrong with the input; empty when it worked.
+    user_errors: Vec<UserError>,
+}
+
+/// Which app for which user.
+#[derive(InputObject)]
+pub struct UninstallAppInput {
+    /// The platform's id of the app.
+    app_id: ID,
+    /// The user's company.
+    company_id: ID,
+    /// The user.
+    user_id: ID,
+}
+
+/// What became of an uninstallation.
+#[derive(SimpleObject)]
+pub struct UninstallAppPayload {
+    /// The app; null if there were errors.
+    app: Option<App>,
+    /// How many webhooks were removed.
+    removed_webhook_count: i32,
+    /// What was wrong with the input; empty when it worked.
+    user_errors: Vec<UserError>,
+}
+
+/// Mutations of apps and installations.
+#[derive(Default)]
+pub struct AppMutations;
+
+#[Object]
+impl AppMutations {
+    /// Registers an app, or brings a removed one back. For the platform.
+    async fn register_app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The app.")] input: RegisterAppInput,
+    ) -> Result<RegisterAppPayload> {
+        ctx.session().platform()?;
+        Ok(match register(ctx, &input).await? {
+            Ok(app) => RegisterAppPayload {
+                app: Some(App(app)),
+                user_errors: Vec::new(),
+            },
+            Err(problems) => RegisterAppPayload {
+                app: None,
+                user_errors: problems.into_errors(),
+            },
+        })
+    }
+
+    /// Removes an app from the marketplace, with all its webhooks of all users: once this has answered, no attempt
+    /// starts for any of them. A call that was cut off is carried on by the next. For the platform.
+    async fn remove_app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The app.")] input: RemoveAppInput,
+    ) -> Result<RemoveAppPayload> {
+        ctx.session().platform()?;
+        Ok(match remove(ctx, &input).await? {
+            Ok((app, count)) => RemoveAppPayload {
+                app: Some(App(app)),
+                removed_webhook_count: count,
+                user_errors: Vec::new(),
+            },
+            Err(problems) => RemoveAppPayload {
+                app: None,
+                removed_webhook_count: 0,
+                user_errors: problems.into_errors(),
+            },
+        })
+    }
+
+    /// Installs an app for a user; one that is installed stays so. For the platform.
+    async fn install_app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which app for which user.")] input: InstallAppInput,
+    ) -> Result<InstallAppPayload> {
+        ctx.session().platform()?;
+        Ok(match install(ctx, &input).await? {
+            Ok(app) => InstallAppPayload {
+                app: Some(App(app)),
+                user_errors: Vec::new(),
+            },
+            Err(problems) => InstallAppPayload {
+                app: None,
+                user_errors: problems.into_errors(),
+            },
+        })
+    }
+
+    /// Uninstalls an app for a user, with all its webhooks for that user: once this has answered, no attempt starts
+    /// for any of them. An app that is not installed removes nothing. For the platform.
+    async fn uninstall_app(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which app for which user.")] input: UninstallAppInput,
+    ) -> Result<UninstallAppPayload> {
+        ctx.session().platform()?;
+        Ok(match uninstall(ctx, &input).await? {
+            Ok((app, count)) => UninstallAppPayload {
+                app: Some(App(app)),
+                removed_webhook_count: count,
+                user_errors: Vec::new(),
+            },
+            Err(problems) => UninstallAppPayload {
+                app: None,
+                removed_webhook_count: 0,
+                user_errors: problems.into_errors(),
+            },
+        })
+    }
+}
+
+/// The answer, or what was wrong with the input.
+type Answer<T> = Result<std::result::Result<T, Problems>>;
+
+fn no_such_app() -> Problems {
+    Problems::one(
+        UserErrorCode::NotFound,
+        Path::input().field("appId"),
+        "no such app",
+    )
+}
+
+async fn register(ctx: &Context<'_>, input: &RegisterAppInput) -> Answer<model::app::App> {
+    let mut problems = Problems::none();
+    let at = Path::input().field("appId");
+    let id: Option<AppId> = problems.check(&at, input.app_id.parse());
+    problems.check(
+        &Path::input().field("name"),
+        limits::text(&input.name, limits::APP_NAME_CHARS),
+    );
+    let Some(id) = id.filter(|_| problems.is_empty()) else {
+        return Ok(Err(problems));
+    };
+    let now = ctx.now();
+    let registration = ctx
+        .services()
+        .store
+        .in_tx(async |conn| apps::register_in_tx(conn, now, &id, &input.name).await)
+        .await?;
+    Ok(match registration {
+        Registration::Done(app) => Ok(app),
+        Registration::AlreadyExists => Err(Problems::one(
+            UserErrorCode::AlreadyExists,
+            at,
+            "an app of this id is registered already",
+        )),
+        Registration::RemovalUnfinished => Err(Problems::one(
+            UserErrorCode::InvalidState,
+            at,
+            "the app's removal is not finished: call removeApp again first",
+        )),
+    })
+}
+
+async fn remove(ctx: &Context<'_>, input: &RemoveAppInput) -> Answer<(model::app::App, i32)> {
+    let mut problems = Problems::none();
+    let Some(id) = problems.check::<AppId, _>(&Path::input().field("appId"), input.app_id.parse()) else {
+        return Ok(Err(problems));
+    };
+    let services = ctx.services();
+    let app = apps::mark_removed(&mut *services.store.conn().await?, ctx.now(), &id).await?;
+    let Some(app) = app else {
+        return Ok(Err(no_such_app()));
+    };
+    let count = remove_all(services, &Leaving::App(id)).await?;
+    Ok(Ok((app, count)))
+}
+
+async fn install(ctx: &Context<'_>, input: &InstallAppInput) -> Answer<model::app::App> {
+    let installation = match installation(&input.app_id, &input.company_id, &input.user_id) {
+        Ok(installation) => installation,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let now = ctx.now();
+    let installed = ctx
+        .services()
+        .store
+        .in_tx(async |conn| installations::install_in_tx(conn, now, &installation).await)
+        .await?;
+    Ok(match installed {
+        Installed::Done(app) => Ok(app),
+        Installed::NoSuchApp => Err(no_such_app()),
+        Installed::UserRemoved => Err(Problems::one(
+            UserErrorCode::NotFound,
+            Path::input().field("userId"),
+            "the user was removed",
+        )),
+    })
+}
+
+async fn uninstall(ctx: &Context<'_>, input: &UninstallAppInput) -> Answer<(model::app::App, i32)> {
+    let installation = match installation(&input.app_id, &input.company_id, &input.user_id) {
+        Ok(installation) => installation,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let services = ctx.services();
+    let found = apps::find(
+        &mut *services.store.conn().await?,
+        std::slice::from_ref(&installation.app),
+    )
+    .await?;
+    let Some(app) = found.into_iter().next() else {
+        return Ok(Err(no_such_app()));
+    };
+    let count = remove_all(services, &Leaving::Installation(installation)).await?;
+    Ok(Ok((app, count)))
+}
+
+fn installation(app: &ID, company: &ID, user: &ID) -> std::result::Result<Installation, Problems> {
+    let mut problems = Problems::none();
+    let at = |name| Path::input().field(name);
+    let app = problems.check(&at("appId"), app.parse());
+    let company = problems.check(&at("companyId"), company.parse());
+    let user = problems.check(&at("userId"), user.parse());
+    match (app, company, user) {
+        (Some(app), Some(company), Some(user)) => Ok(Installation { company, user, app }),
+        _ => Err(problems),
+    }
+}

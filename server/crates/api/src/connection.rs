@@ -1,0 +1,230 @@
+//! Relay connections over keyset pages.
+//!
+//! Promises that a cursor is opaque and of one list: one of another list or order is refused, not misread; that a page
+//! never has more than a hundred elements; and that `totalCount` costs nothing unless it is selected.
+
+use std::borrow::Cow;
+
+use async_graphql::{Context, Object, OutputType, SimpleObject, TypeName};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use super::context::Ask;
+use super::error::{ApiError, Result};
+use super::loaders::{DeliveryCountKey, one};
+use tenterhook_store::apps;
+use tenterhook_store::deliveries::{self, DeliveryQuery, Owners};
+use tenterhook_store::notices::{self, NoticeQuery};
+use tenterhook_store::page::{Slice, Window};
+use tenterhook_store::webhook_list::{self, WebhookQuery};
+
+/// Elements of a page, unless asked otherwise.
+const DEFAULT_SIZE: u16 = 20;
+/// Elements of a page at the most.
+const LARGEST_SIZE: i32 = 100;
+
+/// Which page is asked for.
+#[derive(Debug, Default)]
+pub struct PageArguments {
+    /// So many elements from the start.
+    pub first: Option<i32>,
+    /// Only after this cursor.
+    pub after: Option<String>,
+    /// So many elements from the end.
+    pub last: Option<i32>,
+    /// Only before this cursor.
+    pub before: Option<String>,
+}
+
+impl PageArguments {
+    /// The window of a list whose cursors `decode` reads.
+    pub fn window<K>(&self, decode: impl Fn(&[u8]) -> Option<K>) -> Result<Window<K>> {
+        if self.first.is_some() && self.last.is_some() {
+            return Err(ApiError::bad_input("Ask for `first` or `last`, not for both."));
+        }
+        let cursor = |name: &str, cursor: &Option<String>| match cursor {
+            None => Ok(None),
+            Some(text) => BASE64_URL_SAFE_NO_PAD
+                .decode(text)
+                .ok()
+                .and_then(|bytes| decode(&bytes))
+                .map(Some)
+                .ok_or_else(|| ApiError::bad_input(format!("`{name}` is not a cursor of this list."))),
+        };
+        Ok(Window {
+            size: match (self.first, self.last) {
+                (None, None) => DEFAULT_SIZE,
+                (Some(size), _) => page_size("first", size)?,
+                (None, Some(size)) => page_size("last", size)?,
+            },
+            from_end: self.last.is_some(),
+            after: cursor("after", &self.after)?,
+            before: cursor("before", &self.before)?,
+        })
+    }
+}
+
+fn page_size(name: &str, size: i32) -> Result<u16> {
+    u16::try_from(size)
+        .ok()
+        .filter(|_| (1..=LARGEST_SIZE).contains(&size))
+        .ok_or_else(|| ApiError::bad_input(format!("`{name}` must be from 1 to {LARGEST_SIZE}.")))
+}
+
+/// How many elements a page can have, for the cost of a query.
+pub fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
+    let size = first
+        .or(last)
+        .map_or(i32::from(DEFAULT_SIZE), |size| size.clamp(1, LARGEST_SIZE));
+    usize::try_from(size).unwrap_or_default()
+}
+
+/// The most that a field is said to cost. Far over any limit, and far under what sums of it could overflow.
+const UNAFFORDABLE: usize = 1 << 40;
+
+/// What a field costs whose selection is read for so many elements: one, and the selection for each.
+///
+/// Pages within pages multiply to more than a number holds before the depth of a query is looked at.
+pub fn cost_of(elements: usize, each: usize) -> usize {
+    elements.saturating_mul(each).saturating_add(1).min(UNAFFORDABLE)
+}
+
+/// A page of a list.
+pub struct Connection<T> {
+    edges: Vec<Edge<T>>,
+    has_previous: bool,
+    has_next: bool,
+    counted: Counted,
+}
+
+/// What `totalCount` counts.
+pub enum Counted {
+    /// Webhooks of a list.
+    Webhooks(Box<WebhookQuery>),
+    /// Deliveries of a list.
+    Deliveries(Box<Owners>, DeliveryQuery),
+    /// Deliveries of one webhook.
+    DeliveriesOf(DeliveryCountKey),
+    /// Notices of a list.
+    Notices(Box<NoticeQuery>),
+    /// All apps.
+    Apps,
+    /// Nothing is there.
+    Nothing,
+}
+
+impl<T> Connection<T> {
+    /// The page of a slice; `cursor` says where an element stands.
+    pub fn new<R>(
+        slice: Slice<R>,
+        counted: Counted,
+        cursor: impl Fn(&R) -> Vec<u8>,
+        node: impl Fn(R) -> T,
+    ) -> Self {
+        let edge = |row: R| Edge {
+            cursor: BASE64_URL_SAFE_NO_PAD.encode(cursor(&row)),
+            node: node(row),
+        };
+        Self {
+            edges: slice.rows.into_iter().map(edge).collect(),
+            has_previous: slice.has_previous,
+            has_next: slice.has_next,
+            counted,
+        }
+    }
+
+    /// A list without elements.
+    pub fn empty() -> Self {
+        Self {
+            edges: Vec::new(),
+            has_previous: false,
+            has_next: false,
+            counted: Counted::Nothing,
+        }
+    }
+}
+
+impl<T: OutputType> TypeName for Connection<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", <T as OutputType>::type_name()).into()
+    }
+}
+
+/// A page of a list.
+#[Object(name_type)]
+impl<T: OutputType> Connection<T> {
+    /// The elements with their cursors.
+    async fn edges(&self) -> &[Edge<T>] {
+        &self.edges
+    }
+
+    /// The elements alone.
+    async fn nodes(&self) -> Vec<&T> {
+        self.edges.iter().map(|edge| &edge.node).collect()
+    }
+
+    /// Where the page stands in the list.
+    async fn page_info(&self) -> PageInfo {
+        PageInfo {
+            has_next_page: self.has_next,
+            has_previous_page: self.has_previous,
+            start_cursor: self.edges.first().map(|edge| edge.cursor.clone()),
+            end_cursor: self.edges.last().map(|edge| edge.cursor.clone()),
+        }
+    }
+
+    /// How many elements the whole list has. Counted only when asked for.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let store = &ctx.services().store;
+        let count = match &self.counted {
+            Counted::Webhooks(query) => webhook_list::count(&mut *store.conn().await?, query).await?,
+            Counted::Deliveries(owners, query) => {
+                deliveries::count(&mut *store.conn().await?, owners, query).await?
+            }
+            Counted::DeliveriesOf(key) => one(ctx, key.clone()).await?.unwrap_or_default(),
+            Counted::Notices(query) => notices::count(&mut *store.conn().await?, query).await?,
+            Counted::Apps => apps::count(&mut *store.conn().await?).await?,
+            Counted::Nothing => 0,
+        };
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+/// An element of a list with its cursor.
+pub struct Edge<T> {
+    cursor: String,
+    node: T,
+}
+
+impl<T: OutputType> TypeName for Edge<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Edge", <T as OutputType>::type_name()).into()
+    }
+}
+
+/// An element of a list with its cursor.
+#[Object(name_type)]
+impl<T: OutputType> Edge<T> {
+    /// Where the element stands: `after` or `before` this cursor the list goes on. Opaque.
+    async fn cursor(&self) -> &str {
+        &self.cursor
+    }
+
+    /// The element.
+    async fn node(&self) -> &T {
+        &self.node
+    }
+}
+
+/// Where a page stands in its list.
+#[derive(SimpleObject)]
+pub struct PageInfo {
+    /// Whether elements stand after the page.
+    has_next_page: bool,
+    /// Whether elements stand before the page.
+    has_previous_page: bool,
+    /// The cursor of the page's first element; null on an empty page.
+    start_cursor: Option<String>,
+    /// The cursor of the page's last element; null on an empty page.
+    end_cursor: Option<String>,
+}

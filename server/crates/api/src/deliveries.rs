@@ -1,0 +1,289 @@
+//! Deliveries: what became of an event owed to a webhook. Making them anew is [`replays`](super::replays).
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, InputObject, Object};
+
+use super::attempts::Attempt;
+use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
+use super::context::Ask;
+use super::cost::Outlook;
+use super::cursor;
+use super::error::{ApiError, Result};
+use super::events::Event;
+use super::global_id::GlobalId;
+use super::loaders::{AttemptsOf, DeliveryAt, EventRef, WebhookRef, one};
+use super::scalars::DateTime;
+use super::webhooks::Webhook;
+use tenterhook_engine::Tested;
+use tenterhook_model::access::{Caller, WebhookScope};
+use tenterhook_model::delivery;
+use tenterhook_model::event;
+use tenterhook_model::ids::{DeliveryKey, Lane};
+use tenterhook_store::deliveries::{self, DeliveryPlace, DeliveryQuery, Owners};
+
+/// Where a delivery stands. It ends in exactly one of the last four.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "delivery::DeliveryStatus")]
+pub enum DeliveryStatus {
+    /// Waiting for an attempt, or on its way.
+    Pending,
+    /// An attempt was answered with 2xx.
+    Succeeded,
+    /// All attempts failed.
+    Failed,
+    /// It came due while the webhook was banned or paused; nothing was sent.
+    Lost,
+    /// The webhook was removed.
+    Cancelled,
+}
+
+/// Why a delivery ended without success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "delivery::DeliveryReason")]
+pub enum DeliveryReason {
+    /// All attempts failed.
+    Exhausted,
+    /// It came due in a ban.
+    Banned,
+    /// It came due while the webhook was paused.
+    Paused,
+    /// The webhook was removed.
+    WebhookRemoved,
+}
+
+/// One event owed to one webhook.
+#[derive(Clone)]
+pub struct Delivery {
+    delivery: delivery::Delivery,
+    /// What a test delivery is made of, which is stored nowhere.
+    tested: Option<Arc<Tested>>,
+}
+
+impl From<delivery::Delivery> for Delivery {
+    fn from(delivery: delivery::Delivery) -> Self {
+        Self {
+            delivery,
+            tested: None,
+        }
+    }
+}
+
+impl From<Tested> for Delivery {
+    fn from(tested: Tested) -> Self {
+        let attempt = &tested.attempt;
+        let failed = !attempt.outcome.succeeded();
+        let delivery = delivery::Delivery {
+            key: attempt.delivery,
+            company: tested.event.company,
+            status: if failed {
+                delivery::DeliveryStatus::Failed
+            } else {
+                delivery::DeliveryStatus::Succeeded
+            },
+            reason: failed.then_some(delivery::DeliveryReason::Exhausted),
+            created_at: tested.event.accepted_at,
+            next_attempt_at: None,
+            finished_at: Some(attempt.ended_at),
+        };
+        Self {
+            delivery,
+            tested: Some(Arc::new(tested)),
+        }
+    }
+}
+
+impl Delivery {
+    /// The webhook, as it is now.
+    async fn owner(&self, ctx: &Context<'_>) -> Result<Webhook> {
+        let key = self.delivery.key;
+        let state = one(ctx, WebhookRef(key.lane, key.webhook)).await?;
+        Ok(Webhook::new(ctx, state.ok_or_else(expired)?))
+    }
+}
+
+impl Delivery {
+    /// The event that is owed, made up for a test delivery.
+    pub async fn owed(&self, ctx: &Context<'_>) -> Result<event::Event> {
+        if let Some(tested) = &self.tested {
+            return Ok(tested.event.clone());
+        }
+        let key = self.delivery.key;
+        one(ctx, EventRef(key.lane, key.event)).await?.ok_or_else(expired)
+    }
+}
+
+/// What is past its retention went between two reads of one query.
+pub fn expired() -> ApiError {
+    ApiError::unavailable("a webhook or an event was dropped while it was read")
+}
+
+/// One event owed to one webhook.
+#[Object]
+impl Delivery {
+    /// The global id.
+    pub(super) async fn id(&self) -> ID {
+        GlobalId::Delivery(DeliveryPlace::of(&self.delivery)).to_id()
+    }
+
+    /// The webhook it is owed to.
+    async fn webhook(&self, ctx: &Context<'_>) -> Result<Webhook> {
+        self.owner(ctx).await
+    }
+
+    /// The event that is owed.
+    async fn event(&self, ctx: &Context<'_>) -> Result<Event> {
+        Ok(Event::from(self.owed(ctx).await?))
+    }
+
+    /// Where it stands.
+    async fn status(&self) -> DeliveryStatus {
+        self.delivery.status.into()
+    }
+
+    /// Why it ended; null while it is pending and if it succeeded.
+    async fn reason(&self) -> Option<DeliveryReason> {
+        self.delivery.reason.map(Into::into)
+    }
+
+    /// When the event was published, or the replay asked for.
+    async fn created_at(&self) -> DateTime {
+        self.delivery.created_at.into()
+    }
+
+    /// When the next attempt is due, or will be tried again if this server could not make it; null once it has ended.
+    async fn next_attempt_at(&self) -> Option<DateTime> {
+        self.delivery.next_attempt_at.map(DateTime)
+    }
+
+    /// When it ended.
+    async fn finished_at(&self) -> Option<DateTime> {
+        self.delivery.finished_at.map(DateTime)
+    }
+
+    /// The first delivery of the event to the webhook, if this is a replay and that one is still kept.
+    async fn replay_of(&self, ctx: &Context<'_>) -> Result<Option<Delivery>> {
+        let key = self.delivery.key;
+        if key.generation == 0 {
+            return Ok(None);
+        }
+        let first = DeliveryPlace {
+            created_at: key.event.accepted_at(),
+            key: DeliveryKey { generation: 0, ..key },
+        };
+        Ok(one(ctx, DeliveryAt(first)).await?.map(Self::from))
+    }
+
+    /// Its attempts, oldest first: at most four, unless the operator has chosen another number of retries.
+    ///
+    /// Costs 1, and what is selected of an attempt for each that it can have.
+    #[graphql(complexity = "cost_of(Outlook::current().attempts.into(), child_complexity)")]
+    async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<Attempt>> {
+        if let Some(tested) = &self.tested {
+            return Ok(vec![Attempt::new(tested.attempt.clone(), self.clone())]);
+        }
+        let attempts = one(ctx, AttemptsOf(DeliveryPlace::of(&self.delivery)))
+            .await?
+            .unwrap_or_default();
+        Ok(attempts
+            .into_iter()
+            .map(|attempt| Attempt::new(attempt, self.clone()))
+            .collect())
+    }
+}
+
+/// Which deliveries to list. Conditions hold together.
+#[derive(InputObject, Default)]
+pub struct DeliveryFilter {
+    /// Only to this webhook: a global id.
+    webhook_id: Option<ID>,
+    /// Only of this event: a global id, or the id that payloads carry.
+    event_id: Option<ID>,
+    /// Only in these states.
+    status: Option<Vec<DeliveryStatus>>,
+    /// Only those made at or after this moment.
+    since: Option<DateTime>,
+    /// Only those made before this moment.
+    until: Option<DateTime>,
+}
+
+/// Queries about deliveries.
+#[derive(Default)]
+pub struct DeliveryQueries;
+
+#[Object]
+impl DeliveryQueries {
+    /// The deliveries to all webhooks that the caller may see, newest first.
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
+    async fn deliveries(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones.")] filter: Option<DeliveryFilter>,
+        #[graphql(desc = "So many from the start, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
+        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Delivery>> {
+        ctx.session().reader()?;
+        let page = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        };
+        let filter = filter.unwrap_or_default();
+        let webhook = match filter.webhook_id.as_ref().map(|id| GlobalId::webhook(id)) {
+            Some(None) => return Ok(Connection::empty()),
+            known => known.flatten(),
+        };
+        let lane = webhook
+            .map(|(lane, _)| lane)
+            .or_else(|| lane_of(&ctx.session().caller));
+        let event = match filter.event_id.as_ref().map(|id| GlobalId::event(id, lane)) {
+            Some(None) => return Ok(Connection::empty()),
+            known => known.flatten(),
+        };
+        let query = DeliveryQuery {
+            statuses: filter.status.map(|all| all.into_iter().map(Into::into).collect()),
+            event: event.map(|(_, id)| id),
+            since: filter.since.map(|at| at.0),
+            until: filter.until.map(|at| at.0),
+        };
+        list(ctx, webhook, query, &page).await
+    }
+}
+
+/// A page of the deliveries that the caller may see.
+pub async fn list(
+    ctx: &Context<'_>,
+    webhook: Option<(Lane, tenterhook_model::ids::WebhookId)>,
+    query: DeliveryQuery,
+    page: &PageArguments,
+) -> Result<Connection<Delivery>> {
+    let window = page.window(cursor::decode_delivery)?;
+    let owners = Owners {
+        scope: ctx.session().scope(),
+        cutoffs: ctx.cutoffs(),
+        webhook,
+    };
+    if owners.scope == WebhookScope::Nothing {
+        return Ok(Connection::empty());
+    }
+    let slice = deliveries::page(&mut *ctx.services().store.conn().await?, &owners, &query, &window).await?;
+    Ok(Connection::new(
+        slice,
+        Counted::Deliveries(Box::new(owners), query),
+        |delivery| cursor::encode_delivery(&DeliveryPlace::of(delivery)),
+        Delivery::from,
+    ))
+}
+
+/// The lane that everything of the caller lies in; an operator has none.
+pub fn lane_of(caller: &Caller) -> Option<Lane> {
+    match caller {
+        Caller::User(user) => Some(Lane::of(user.company)),
+        Caller::Platform | Caller::Operator => None,
+    }
+}

@@ -1,0 +1,251 @@
+//! Subscriptions: what happens, as it happens, in whichever process.
+//!
+//! Promises that a subscriber sees exactly what its caller may see at the moment of each event: whether the user is
+//! still there and the app installed is asked anew, and the webhook, notice or attempt is read in the caller's scope as
+//! a query reads it. And that there are no silent gaps: a subscription that could not be kept up ends with an error
+//! coded `UNAVAILABLE`, upon which a client reads what it missed and subscribes again.
+//!
+//! Does not promise what happened before it began, nor one event for each change: changes to a webhook in quick
+//! succession can show as one, with the webhook as it is then. What else is not promised: [`tenterhook_engine::live`].
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Subscription};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, Stream, StreamExt};
+use jiff::Timestamp;
+
+use super::attempts::Attempt;
+use super::auth;
+use super::context::{Ask, Services, Session};
+use super::error::{ApiError, ErrorCode, Result};
+use super::global_id::GlobalId;
+use super::notices::Notice;
+use super::operation::Source;
+use super::webhooks::Webhook;
+use tenterhook_engine::live::{Interest, Listener, Missed, Told};
+use tenterhook_model as model;
+use tenterhook_model::access::WebhookScope;
+use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
+use tenterhook_store::live::AttemptPlace;
+use tenterhook_store::reach::Cutoffs;
+use tenterhook_store::{attempts, deliveries, notices, webhooks};
+
+/// What can be followed live.
+pub struct Subscription;
+
+/// What can be followed live, over WebSocket (`graphql-transport-ws` on `/graphql/ws`) or as server-sent events. An event
+/// is shown if the caller may see its webhook at that moment. A subscription that falls behind ends with an error coded
+/// `UNAVAILABLE`.
+#[Subscription]
+impl Subscription {
+    /// A webhook has changed: its settings, its state or its ban counter; also when it was created or removed. Shows the
+    /// webhook as it is when the event is sent.
+    async fn webhook_changed(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only this webhook: a global id.")] id: Option<ID>,
+    ) -> Result<impl Stream<Item = Result<Webhook>> + use<>> {
+        let follower = Follower::begin(ctx)?;
+        let interest = follower.interest(ctx, id)?;
+        let listener = follower.services.live.changes(interest);
+        Ok(follower.follow(listener, |sight, told| Box::pin(sight.webhooks(told))))
+    }
+
+    /// An attempt has ended and is recorded, within a second of that. Shows attempts that ended from the beginning of
+    /// the subscription on; one that was recorded much later than it ended is in the log only.
+    async fn attempt_recorded(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Only to this webhook: a global id. An operator must name one, and whoever sees more than a thousand."
+        )]
+        webhook_id: Option<ID>,
+    ) -> Result<impl Stream<Item = Result<Attempt>> + use<>> {
+        let follower = Follower::begin(ctx)?;
+        let interest = follower.interest(ctx, webhook_id)?;
+        if interest.webhook.is_none() && interest.scope == WebhookScope::Everything {
+            return Err(refused(
+                ctx,
+                ApiError::bad_input("An operator's subscription needs a webhookId."),
+            ));
+        }
+        let listener = follower.services.live.attempts(interest);
+        Ok(follower.follow(listener, |sight, told| Box::pin(sight.attempts(told))))
+    }
+
+    /// A notice was posted. Shows notices of what happened from the beginning of the subscription on.
+    async fn notice_posted(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<Notice>> + use<>> {
+        let follower = Follower::begin(ctx)?;
+        let listener = follower.services.live.notices(follower.session.reach());
+        Ok(follower.follow(listener, |sight, told| Box::pin(sight.notices(told))))
+    }
+}
+
+/// Says that the subscription does not begin.
+fn refused(ctx: &Context<'_>, error: ApiError) -> ApiError {
+    ctx.data_unchecked::<Source>().refuse();
+    error
+}
+
+/// Who follows.
+struct Follower {
+    services: Arc<Services>,
+    session: Session,
+}
+
+/// What the caller may see at the moment of some events.
+struct Sight {
+    services: Arc<Services>,
+    scope: WebhookScope,
+    now: Timestamp,
+    /// When the subscription began.
+    began: Timestamp,
+}
+
+type Seen<T> = BoxFuture<'static, Result<Vec<T>>>;
+
+impl Follower {
+    fn begin(ctx: &Context<'_>) -> Result<Self> {
+        ctx.session().reader().map_err(|error| refused(ctx, error))?;
+        Ok(Self {
+            services: ctx.data_unchecked::<Arc<Services>>().clone(),
+            session: ctx.session().clone(),
+        })
+    }
+
+    /// All that the caller might come to see, of one webhook or of any. One that it does not see is not told apart from
+    /// one to which nothing happens.
+    fn interest(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<Interest> {
+        let webhook = match id.map(|id| GlobalId::webhook(&id)) {
+            Some(None) => return Err(refused(ctx, ApiError::bad_input("That is no webhook's id."))),
+            known => known.flatten(),
+        };
+        Ok(Interest {
+            scope: self.session.reach(),
+            webhook,
+        })
+    }
+
+    /// Everything that the listener hears and the caller may see. Ends after an error.
+    fn follow<H, T>(
+        self,
+        listener: Listener<H>,
+        see: fn(Sight, Vec<Told<H>>) -> Seen<T>,
+    ) -> impl Stream<Item = Result<T>> + Send + use<H, T>
+    where
+        H: Clone + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+    {
+        let began = listener.began();
+        stream::unfold(Some((self, listener)), move |state| async move {
+            let (follower, mut listener) = state?;
+            let told = match listener.next().await {
+                Ok(told) => told,
+                Err(missed) => return Some((vec![Err(missed.into())], None)),
+            };
+            let seen = async {
+                let sight = follower.sight(began).await?;
+                see(sight, told).await
+            };
+            match seen.await {
+                Ok(seen) => Some((seen.into_iter().map(Ok).collect(), Some((follower, listener)))),
+                Err(error) => Some((vec![Err(error)], None)),
+            }
+        })
+        .flat_map(stream::iter)
+    }
+
+    async fn sight(&self, began: Timestamp) -> Result<Sight> {
+        let session = auth::renew(&self.services, &self.session).await?;
+        Ok(Sight {
+            services: self.services.clone(),
+            scope: session.scope(),
+            now: self.services.clock.now(),
+            began,
+        })
+    }
+}
+
+impl Sight {
+    fn cutoffs(&self) -> Cutoffs {
+        self.services.cutoffs(self.now)
+    }
+
+    async fn webhooks(self, told: Vec<Told<()>>) -> Result<Vec<Webhook>> {
+        let mut keys: Vec<(Lane, WebhookId)> = told.iter().map(|(of, ())| (of.lane, of.webhook)).collect();
+        let mut seen = HashSet::new();
+        keys.retain(|key| seen.insert(*key));
+        let mut conn = self.services.store.conn().await?;
+        let found = webhooks::find(&mut conn, &keys, &self.scope, &self.cutoffs()).await?;
+        let mut states: HashMap<WebhookId, _> = found.into_iter().map(|state| (state.0.id, state)).collect();
+        let in_order = keys.iter().filter_map(|(_, id)| states.remove(id));
+        Ok(in_order
+            .map(|state| Webhook::at(self.now, &self.services, state))
+            .collect())
+    }
+
+    async fn notices(self, told: Vec<Told<Arc<model::notice::Notice>>>) -> Result<Vec<Notice>> {
+        let keys: Vec<_> = told
+            .iter()
+            .filter(|(_, notice)| notice.at >= self.began)
+            .map(|(_, notice)| (notice.lane, notice.id))
+            .collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut conn = self.services.store.conn().await?;
+        let found = notices::find(&mut conn, &keys, &self.scope, &self.cutoffs()).await?;
+        let mut notices: HashMap<_, _> = found.into_iter().map(|notice| (notice.id, notice)).collect();
+        let in_order = keys.iter().filter_map(|(_, id)| notices.remove(id));
+        Ok(in_order.map(Notice::from).collect())
+    }
+
+    async fn attempts(self, told: Vec<Told<AttemptPlace>>) -> Result<Vec<Attempt>> {
+        let places: Vec<AttemptPlace> = told
+            .into_iter()
+            .map(|(_, place)| place)
+            .filter(|place| place.ended_at >= self.began)
+            .collect();
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut of: Vec<_> = places.iter().map(|place| place.delivery).collect();
+        let mut seen = HashSet::new();
+        of.retain(|place| seen.insert(*place));
+        let mut conn = self.services.store.conn().await?;
+        let found = deliveries::find(&mut conn, &of, &self.scope, &self.cutoffs()).await?;
+        let made: Vec<_> = found.iter().map(|one| (one.key, one.created_at)).collect();
+        let mut recorded = attempts::of(&mut conn, &made).await?;
+        let found: HashMap<DeliveryKey, _> = found.into_iter().map(|one| (one.key, one)).collect();
+        let in_order = places.into_iter().filter_map(|place| {
+            let is_it = |attempt: &model::attempt::Attempt| {
+                attempt.delivery == place.delivery.key
+                    && attempt.number == place.number
+                    && attempt.ended_at == place.ended_at
+            };
+            let attempt = recorded.swap_remove(recorded.iter().position(is_it)?);
+            let delivery = found.get(&attempt.delivery)?.clone();
+            Some(Attempt::new(attempt, delivery.into()))
+        });
+        Ok(in_order.collect())
+    }
+}
+
+impl From<Missed> for ApiError {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Behind | Missed::Lost => Self::new(
+                ErrorCode::Unavailable,
+                format!(
+                    "The subscription has a gap and ends: {missed}. Read what is new, and subscribe again."
+                ),
+            ),
+            Missed::TooMany => Self::new(
+                ErrorCode::TooComplex,
+                format!("The subscription ends: {missed}. Name a webhook."),
+            ),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Batched reads: what many elements of a list need of the same kind is read in one statement.
+//!
+//! Promises one statement per kind and level of a query, however long the list: see [`Gathering`] for how, and for what
+//! is not kept. A kind may need more than one where what is asked for differs in more than its key (two filters, say).
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use async_graphql::Context;
+use async_graphql::dataloader::Loader;
+use jiff::Timestamp;
+
+use super::context::Services;
+use super::error::Result;
+use super::gathering::Gathering;
+use super::webhooks::{Chart, Stretches};
+use tenterhook_model::app::App;
+use tenterhook_model::attempt::Attempt;
+use tenterhook_model::delivery::Delivery;
+use tenterhook_model::event::Event;
+use tenterhook_model::health::Health;
+use tenterhook_model::ids::{AppId, DeliveryKey, EventId, Lane, WebhookId};
+use tenterhook_model::webhook::Webhook;
+use tenterhook_store::deliveries::{self, DeliveryPlace, DeliveryQuery};
+use tenterhook_store::page::{Slice, Window};
+use tenterhook_store::stats::{self, Figures};
+use tenterhook_store::vitals::{self, Vitals};
+use tenterhook_store::{StoreError, apps, attempts, events, health};
+
+/// A webhook with its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WebhookRef(pub Lane, pub WebhookId);
+
+/// What a webhook's history says of its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VitalsRef(pub Lane, pub WebhookId);
+
+/// An event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventRef(pub Lane, pub EventId);
+
+/// An app.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AppRef(pub AppId);
+
+/// The attempts of a delivery, oldest first; none is an empty list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AttemptsOf(pub DeliveryPlace);
+
+/// A delivery, whoever asks: only for what the caller has come to from a webhook it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeliveryAt(pub DeliveryPlace);
+
+/// A page of a webhook's deliveries.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DeliveryPageKey {
+    /// The webhook.
+    pub webhook: (Lane, WebhookId),
+    /// Which deliveries.
+    pub query: DeliveryQuery,
+    /// Which page.
+    pub window: Window<DeliveryPlace>,
+}
+
+/// How many deliveries a webhook has; none is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DeliveryCountKey {
+    /// The webhook.
+    pub webhook: (Lane, WebhookId),
+    /// Which deliveries.
+    pub query: DeliveryQuery,
+}
+
+/// A webhook's chart: its stretches, and the figures of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChartOf {
+    /// The webhook.
+    pub webhook: (Lane, WebhookId),
+    /// Which time. Its end is told here and not by who asks, so that those of a list ask for the same.
+    pub chart: Chart,
+}
+
+/// Reads what a request needs.
+pub struct Batches(Arc<Services>);
+
+/// What a request reads with.
+pub fn gathering(services: &Arc<Services>) -> Arc<Gathering<Batches>> {
+    Gathering::new(Batches(services.clone()))
+}
+
+/// One value, read together with those that are asked for at the same time.
+pub async fn one<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Batches as Loader<K>>::Value>>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    Batches: Loader<K, Error = Arc<StoreError>>,
+{
+    Ok(ctx.data_unchecked::<Arc<Gathering<Batches>>>().one(key).await?)
+}
+
+type Loaded<K, V> = std::result::Result<HashMap<K, V>, Arc<StoreError>>;
+
+impl Loader<WebhookRef> for Batches {
+    type Value = (Webhook, Health);
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[WebhookRef]) -> Loaded<WebhookRef, Self::Value> {
+        let keys: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let rows = health::read(&mut *self.0.store.conn().await?, &keys).await?;
+        Ok(rows
+            .into_iter()
+            .map(|state| (WebhookRef(state.0.lane, state.0.id), state))
+            .collect())
+    }
+}
+
+impl Loader<VitalsRef> for Batches {
+    type Value = Vitals;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[VitalsRef]) -> Loaded<VitalsRef, Vitals> {
+        let webhooks: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let since = self.0.cutoffs(self.0.clock.now()).accepted;
+        let mut read = vitals::read(&mut *self.0.store.conn().await?, &webhooks, since).await?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| Some((*key, read.remove(&key.1)?)))
+            .collect())
+    }
+}
+
+impl Loader<EventRef> for Batches {
+    type Value = Event;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[EventRef]) -> Loaded<EventRef, Event> {
+        let ids: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
+        let mut found = events::find(&mut *self.0.store.conn().await?, &ids).await?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| Some((*key, found.remove(&key.1)?)))
+            .collect())
+    }
+}
+
+impl Loader<AppRef> for Batches {
+    type Value = App;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[AppRef]) -> Loaded<AppRef, App> {
+        let ids: Vec<AppId> = keys.iter().map(|key| key.0.clone()).collect();
+        let found = apps::find(&mut *self.0.store.conn().await?, &ids).await?;
+        Ok(found
+            .into_iter()
+            .map(|app| (AppRef(app.id.clone()), app))
+            .collect())
+    }
+}
+
+impl Loader<AttemptsOf> for Batches {
+    type Value = Vec<Attempt>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[AttemptsOf]) -> Loaded<AttemptsOf, Vec<Attempt>> {
+        let places: Vec<(DeliveryKey, Timestamp)> =
+            keys.iter().map(|key| (key.0.key, key.0.created_at)).collect();
+        let mut by_delivery: HashMap<DeliveryKey, Vec<Attempt>> = HashMap::new();
+        for attempt in attempts::of(&mut *self.0.store.conn().await?, &places).await? {
+            by_delivery.entry(attempt.delivery).or_default().push(attempt);
+        }
+        Ok(keys
+            .iter()
+            .map(|key| (*key, by_delivery.remove(&key.0.key).unwrap_or_default()))
+            .collect())
+    }
+}
+
+impl Loader<DeliveryAt> for Batches {
+    type Value = Delivery;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[DeliveryAt]) -> Loaded<DeliveryAt, Delivery> {
+        let places: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let everything = tenterhook_model::access::WebhookScope::Everything;
+        let cutoffs = self.0.cutoffs(self.0.clock.now());
+        let found =
+            deliveries::find(&mut *self.0.store.conn().await?, &places, &everything, &cutoffs).await?;
+        Ok(found
+            .into_iter()
+            .map(|delivery| (DeliveryAt(DeliveryPlace::of(&delivery)), delivery))
+            .collect())
+    }
+}
+
+impl Loader<DeliveryPageKey> for Batches {
+    type Value = Slice<Delivery>;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[DeliveryPageKey]) -> Loaded<DeliveryPageKey, Slice<Delivery>> {
+        let cutoffs = self.0.cutoffs(self.0.clock.now());
+        let mut alike: HashMap<_, Vec<&DeliveryPageKey>> = HashMap::new();
+        for key in keys {
+            alike.entry((&key.query, &key.window)).or_default().push(key);
+        }
+        let mut pages = HashMap::new();
+        for ((query, window), keys) in alike {
+            let webhooks: Vec<_> = keys.iter().map(|key| key.webhook).collect();
+            let mut conn = self.0.store.conn().await?;
+            let mut read = deliveries::page_of_each(&mut conn, &webhooks, query, &cutoffs, window).await?;
+            pages.extend(
+                keys.iter()
+                    .filter_map(|key| Some(((*key).clone(), read.remove(&key.webhook.1)?))),
+            );
+        }
+        Ok(pages)
+    }
+}
+
+impl Loader<DeliveryCountKey> for Batches {
+    type Value = i64;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[DeliveryCountKey]) -> Loaded<DeliveryCountKey, i64> {
+        let cutoffs = self.0.cutoffs(self.0.clock.now());
+        let mut alike: HashMap<_, Vec<&DeliveryCountKey>> = HashMap::new();
+        for key in keys {
+            alike.entry(&key.query).or_default().push(key);
+        }
+        let mut counts = HashMap::new();
+        for (query, keys) in alike {
+            let webhooks: Vec<_> = keys.iter().map(|key| key.webhook).collect();
+            let mut conn = self.0.store.conn().await?;
+            let mut read = deliveries::count_of_each(&mut conn, &webhooks, query, &cutoffs).await?;
+            counts.extend(
+                keys.iter()
+                    .filter_map(|key| Some(((*key).clone(), read.remove(&key.webhook.1)?))),
+            );
+        }
+        Ok(counts)
+    }
+}
+
+impl Loader<ChartOf> for Batches {
+    type Value = (Arc<Stretches>, Vec<Figures>);
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[ChartOf]) -> Loaded<ChartOf, Self::Value> {
+        let now = self.0.clock.now();
+        let accepted = self.0.cutoffs(now).accepted;
+        let mut alike: HashMap<Chart, Vec<(Lane, WebhookId)>> = HashMap::new();
+        for key in keys {
+            alike.entry(key.chart).or_default().push(key.webhook);
+        }
+        let mut charts = HashMap::new();
+        for (chart, webhooks) in alike {
+            let stretches = Arc::new(chart.stretches(now));
+            let mut read = if stretches.from.is_empty() {
+                HashMap::new()
+            } else {
+                let mut conn = self.0.store.conn().await?;
+                stats::read(&mut conn, &webhooks, &stretches.from, stretches.until, accepted).await?
+            };
+            charts.extend(webhooks.into_iter().map(|webhook| {
+                let nothing = || vec![Figures::default(); stretches.from.len()];
+                let figures = read.remove(&webhook.1).unwrap_or_else(nothing);
+                (ChartOf { webhook, chart }, (stretches.clone(), figures))
+            }));
+        }
+        Ok(charts)
+    }
+}

@@ -1,0 +1,169 @@
+//! Notices: what people are told of a webhook's bans, warnings, removal and recovery (R4).
+
+use async_graphql::{Context, Enum, ID, InputObject, Object};
+
+use super::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
+use super::context::Ask;
+use super::cursor;
+use super::deliveries::expired;
+use super::error::{ApiError, Result};
+use super::global_id::GlobalId;
+use super::loaders::{WebhookRef, one};
+use super::scalars::{DateTime, Json};
+use super::webhooks::Webhook;
+use tenterhook_model::ids::{Lane, NoticeId};
+use tenterhook_model::notice;
+use tenterhook_policy as policy;
+use tenterhook_store::notices::{self, NoticePlace, NoticeQuery};
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "notice::NoticeKind")]
+pub enum NoticeKind {
+    /// Too many first tries failed: the webhook is banned for a while.
+    Banned,
+    /// The ban is over.
+    BanEnded,
+    /// A day without a successful delivery.
+    #[graphql(name = "FAILING_24H")]
+    Failing24h,
+    /// Two days without a successful delivery.
+    #[graphql(name = "FAILING_48H")]
+    Failing48h,
+    /// An hour before the webhook is removed.
+    #[graphql(name = "FAILING_71H")]
+    Failing71h,
+    /// No delivery succeeded for three days: the webhook was removed.
+    Removed,
+    /// A delivery succeeded after a warning.
+    Recovered,
+}
+
+/// What people are told of a webhook's health: one for each transition.
+#[derive(Clone)]
+pub struct Notice(notice::Notice);
+
+impl From<notice::Notice> for Notice {
+    fn from(notice: notice::Notice) -> Self {
+        Self(notice)
+    }
+}
+
+impl Notice {
+    /// What its id names.
+    pub fn global_id(&self) -> GlobalId {
+        GlobalId::Notice(self.0.lane, self.0.id)
+    }
+}
+
+/// What people are told of a webhook's health: one for each transition.
+#[Object]
+impl Notice {
+    /// The global id.
+    pub(super) async fn id(&self) -> ID {
+        self.global_id().to_id()
+    }
+
+    /// What `webhook-id` and `noticeId` carry where it is delivered to the platform's own endpoint.
+    async fn notice_id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+
+    /// What it is about.
+    async fn kind(&self) -> NoticeKind {
+        self.0.kind.into()
+    }
+
+    /// The webhook, as it is now.
+    async fn webhook(&self, ctx: &Context<'_>) -> Result<Webhook> {
+        let state = one(ctx, WebhookRef(self.0.lane, self.0.webhook)).await?;
+        Ok(Webhook::new(ctx, state.ok_or_else(expired)?))
+    }
+
+    /// When it happened, which may be a moment before it was noticed.
+    async fn at(&self) -> DateTime {
+        self.0.at.into()
+    }
+
+    /// What happened, for people.
+    async fn message(&self) -> &'static str {
+        policy::notice::message(self.0.kind)
+    }
+
+    /// The figures of what happened: `failedFirstTries` and `bannedUntil` of a ban, `failingSince` of a removal or
+    /// recovery, `at` of the others.
+    async fn data(&self) -> Result<Json> {
+        serde_json::from_str(&self.0.data)
+            .map(Json)
+            .map_err(ApiError::internal)
+    }
+}
+
+/// Which notices to list. Conditions hold together.
+#[derive(InputObject, Default)]
+pub struct NoticeFilter {
+    /// Only about this webhook: a global id.
+    webhook_id: Option<ID>,
+    /// Only of these kinds.
+    kind: Option<Vec<NoticeKind>>,
+    /// Only of what happened at or after this moment.
+    since: Option<DateTime>,
+}
+
+/// Queries about notices.
+#[derive(Default)]
+pub struct NoticeQueries;
+
+#[Object]
+impl NoticeQueries {
+    /// The notices about webhooks that the caller may see, newest first.
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
+    async fn notices(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which ones.")] filter: Option<NoticeFilter>,
+        #[graphql(desc = "So many from the start, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
+        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
+    ) -> Result<Connection<Notice>> {
+        ctx.session().reader()?;
+        let page = PageArguments {
+            first,
+            after,
+            ..PageArguments::default()
+        };
+        let window = page.window(cursor::decode_notice)?;
+        let filter = filter.unwrap_or_default();
+        let webhook = match filter.webhook_id.as_ref().map(|id| GlobalId::webhook(id)) {
+            Some(None) => return Ok(Connection::empty()),
+            known => known.flatten(),
+        };
+        let query = NoticeQuery {
+            scope: ctx.session().scope(),
+            cutoffs: ctx.cutoffs(),
+            webhook,
+            kinds: filter.kind.map(|all| all.into_iter().map(Into::into).collect()),
+            since: filter.since.map(|at| at.0),
+        };
+        let slice = notices::page(&mut *ctx.services().store.conn().await?, &query, &window).await?;
+        Ok(Connection::new(
+            slice,
+            Counted::Notices(Box::new(query)),
+            |notice| {
+                cursor::encode_notice(&NoticePlace {
+                    at: notice.at,
+                    id: notice.id,
+                })
+            },
+            Notice,
+        ))
+    }
+}
+
+/// The notices of these ids that the caller may see, in no order.
+pub async fn find(ctx: &Context<'_>, keys: &[(Lane, NoticeId)]) -> Result<Vec<Notice>> {
+    let (scope, cutoffs) = (ctx.session().scope(), ctx.cutoffs());
+    let found = notices::find(&mut *ctx.services().store.conn().await?, keys, &scope, &cutoffs).await?;
+    Ok(found.into_iter().map(Notice).collect())
+}

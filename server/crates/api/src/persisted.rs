@@ -1,0 +1,379 @@
+//! Persisted documents: a client sends a SHA-256 in place of a text.
+//!
+//! Promises that a hash stands for the text that has it and no other; that what clients register is bounded, in number
+//! and in bytes; and that with an allow list nothing outside it is executed. Does not promise to keep what clients
+//! register: it is lost with the process, and the least recently used goes first. They register it again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use super::error::{ApiError, ErrorCode};
+use tenterhook_settings::{ApiSettings, files};
+
+/// Documents that clients may have registered.
+pub const MOST_DOCUMENTS: usize = 1_000;
+/// Bytes of them in all.
+pub const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of one. A longer one is executed and not kept.
+pub const LARGEST: usize = 64 * 1024;
+
+/// SHA-256.
+type Hash = [u8; 32];
+
+/// Why an allow list cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AllowListError {
+    /// The file cannot be read.
+    #[error("can't read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the machine said.
+        source: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("{} must be a JSON object of SHA-256 (hexadecimal) to document", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where it is not.
+        source: serde_json::Error,
+    },
+    /// A document does not have the hash it stands under.
+    #[error("{}: the document under {hash:?} has the SHA-256 {actual}", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// What stands there.
+        hash: String,
+        /// What should.
+        actual: String,
+    },
+}
+
+/// What a request says of its document.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// The text.
+    pub query: Option<String>,
+    /// The hash, in `extensions.persistedQuery`.
+    pub hash: Option<String>,
+}
+
+/// A document to execute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The text.
+    pub text: Arc<str>,
+    /// Its hash, if it asked to be kept: do so once it is known to be GraphQL.
+    pub keep: Option<Hash>,
+}
+
+/// Where documents come from.
+pub enum Documents {
+    /// From requests alone.
+    Sent,
+    /// Those that clients register, besides.
+    Automatic(Mutex<Registered>),
+    /// These and no others.
+    Allowed(HashMap<Hash, Arc<str>>),
+}
+
+/// What clients have registered.
+#[derive(Debug, Default)]
+pub struct Registered {
+    documents: HashMap<Hash, (Arc<str>, u64)>,
+    bytes: usize,
+    uses: u64,
+}
+
+impl Documents {
+    /// As the settings have it.
+    pub fn new(settings: &ApiSettings) -> Result<Self, AllowListError> {
+        match &settings.document_allow_list {
+            Some(path) => read_allow_list(path).map(Self::Allowed),
+            None if settings.automatic_persisted_documents => Ok(Self::Automatic(Mutex::default())),
+            None => Ok(Self::Sent),
+        }
+    }
+
+    /// The document that a request names.
+    ///
+    /// The messages of the two errors of automatic persisted queries are clients' own words: some of them look for
+    /// nothing else.
+    pub fn find(&self, named: Named) -> Result<Found, ApiError> {
+        let Named { query, hash } = named;
+        let hash = hash.as_deref().map(read_hash).transpose()?;
+        if let (Some(query), Some(hash)) = (&query, hash)
+            && digest(query) != hash
+        {
+            return Err(ApiError::bad_input(
+                "`extensions.persistedQuery.sha256Hash` is not the SHA-256 of `query`.",
+            ));
+        }
+        let missing = || ApiError::new(ErrorCode::PersistedQueryNotFound, "PersistedQueryNotFound");
+        match (self, query, hash) {
+            (_, None, None) => Err(ApiError::bad_input("The request has no `query`.")),
+            (Self::Allowed(allowed), None, Some(hash)) => allowed
+                .get(&hash)
+                .map(|text| Found {
+                    text: text.clone(),
+                    keep: None,
+                })
+                .ok_or_else(missing),
+            (Self::Allowed(allowed), Some(query), _) => match allowed.get(&digest(&query)) {
+                Some(text) => Ok(Found {
+                    text: text.clone(),
+                    keep: None,
+                }),
+                None => Err(ApiError::new(
+                    ErrorCode::Forbidden,
+                    "Only documents of the server's allow list are executed.",
+                )),
+            },
+            (Self::Automatic(registered), None, Some(hash)) => lock(registered)
+                .get(&hash)
+                .map(|text| Found { text, keep: None })
+                .ok_or_else(missing),
+            (Self::Sent, None, Some(_)) => Err(ApiError::bad_input("PersistedQueryNotSupported")),
+            (Self::Automatic(_), Some(query), hash) => Ok(Found {
+                text: query.into(),
+                keep: hash,
+            }),
+            (Self::Sent, Some(query), _) => Ok(Found {
+                text: query.into(),
+                keep: None,
+            }),
+        }
+    }
+
+    /// Keeps a document that asked for it.
+    pub fn keep(&self, found: &Found) {
+        if let (Self::Automatic(registered), Some(hash)) = (self, found.keep) {
+            lock(registered).put(hash, &found.text);
+        }
+    }
+}
+
+impl Registered {
+    fn get(&mut self, hash: &Hash) -> Option<Arc<str>> {
+        self.uses += 1;
+        let (text, used) = self.documents.get_mut(hash)?;
+        *used = self.uses;
+        Some(text.clone())
+    }
+
+    fn put(&mut self, hash: Hash, text: &Arc<str>) {
+        if text.len() > LARGEST || self.get(&hash).is_some() {
+            return;
+        }
+        while self.documents.len() >= MOST_DOCUMENTS || self.bytes + text.len() > MOST_BYTES {
+            // A walk over a thousand: cheaper than an order kept at each use.
+            let oldest = self
+                .documents
+                .iter()
+                .min_by_key(|(_, (_, used))| *used)
+                .map(|(hash, _)| *hash);
+            let Some((old, _)) = oldest.and_then(|oldest| self.documents.remove(&oldest)) else {
+                return;
+            };
+            self.bytes -= old.len();
+        }
+        self.bytes += text.len();
+        self.documents.insert(hash, (text.clone(), self.uses));
+    }
+}
+
+/// Whoever panicked held it for a look-up: nothing is half done.
+fn lock(registered: &Mutex<Registered>) -> std::sync::MutexGuard<'_, Registered> {
+    registered.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn digest(text: &str) -> Hash {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+fn shown(hash: &Hash) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read_hash(text: &str) -> Result<Hash, ApiError> {
+    hexadecimal(text).ok_or_else(|| {
+        ApiError::bad_input("`extensions.persistedQuery.sha256Hash` must be 64 hexadecimal digits.")
+    })
+}
+
+fn hexadecimal(text: &str) -> Option<Hash> {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+/// Checked at start, so that a list that does not fit its documents is not found by a client.
+fn read_allow_list(path: &Path) -> Result<HashMap<Hash, Arc<str>>, AllowListError> {
+    let path = path.to_owned();
+    let text = match files::read_text(&path) {
+        Ok(text) => text,
+        Err(source) => return Err(AllowListError::File { path, source }),
+    };
+    let listed: HashMap<String, String> = match serde_json::from_str(&text) {
+        Ok(listed) => listed,
+        Err(source) => return Err(AllowListError::Json { path, source }),
+    };
+    let mut allowed = HashMap::with_capacity(listed.len());
+    for (hash, document) in listed {
+        // Some tools write `sha256:` before it.
+        let stated = hexadecimal(hash.strip_prefix("sha256:").unwrap_or(&hash));
+        let actual = digest(&document);
+        if stated != Some(actual) {
+            let actual = shown(&actual);
+            return Err(AllowListError::Hash { path, hash, actual });
+        }
+        allowed.insert(actual, document.into());
+    }
+    Ok(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn automatic() -> Documents {
+        Documents::new(&ApiSettings::default()).unwrap()
+    }
+
+    fn named(query: Option<&str>, hash: Option<&str>) -> Named {
+        Named {
+            query: query.map(str::to_owned),
+            hash: hash.map(str::to_owned),
+        }
+    }
+
+    fn code(found: Result<Found, ApiError>) -> ErrorCode {
+        found.unwrap_err().code()
+    }
+
+    #[test]
+    fn a_document_is_registered_and_then_found_by_its_hash() {
+        let (documents, text) = (automatic(), "{a}");
+        let hash = shown(&digest(text));
+        assert_eq!(
+            code(documents.find(named(None, Some(&hash)))),
+            ErrorCode::PersistedQueryNotFound
+        );
+        let sent = documents.find(named(Some(text), Some(&hash))).unwrap();
+        assert_eq!(
+            code(documents.find(named(None, Some(&hash)))),
+            ErrorCode::PersistedQueryNotFound,
+            "not before it is known to be GraphQL"
+        );
+        documents.keep(&sent);
+        let found = documents.find(named(None, Some(&hash.to_uppercase()))).unwrap();
+        assert_eq!(&*found.text, text);
+        let unasked = documents.find(named(Some("{b}"), None)).unwrap();
+        documents.keep(&unasked);
+        assert_eq!(
+            code(documents.find(named(None, Some(&shown(&digest("{b}")))))),
+            ErrorCode::PersistedQueryNotFound
+        );
+    }
+
+    #[test]
+    fn a_hash_stands_for_its_own_text_alone() {
+        let documents = automatic();
+        for hash in [shown(&digest("{b}")).as_str(), "", "12", &"g".repeat(64)] {
+            assert_eq!(
+                code(documents.find(named(Some("{a}"), Some(hash)))),
+                ErrorCode::BadUserInput,
+                "{hash}"
+            );
+        }
+        assert_eq!(code(documents.find(named(None, None))), ErrorCode::BadUserInput);
+    }
+
+    #[test]
+    fn what_is_registered_is_bounded_in_number_and_the_least_recently_used_goes() {
+        let mut registered = Registered::default();
+        let text: Arc<str> = "{a}".into();
+        let hash = |n: usize| digest(&n.to_string());
+        for n in 0..MOST_DOCUMENTS {
+            registered.put(hash(n), &text);
+        }
+        assert!(registered.get(&hash(0)).is_some(), "at the bound all are kept");
+        registered.put(hash(MOST_DOCUMENTS), &text);
+        assert_eq!(registered.documents.len(), MOST_DOCUMENTS);
+        assert_eq!(registered.bytes, MOST_DOCUMENTS * text.len());
+        assert!(registered.get(&hash(0)).is_some() && registered.get(&hash(1)).is_none());
+    }
+
+    #[test]
+    fn what_is_registered_is_bounded_in_bytes() {
+        let mut registered = Registered::default();
+        let hash = |n: usize| digest(&n.to_string());
+        let largest: Arc<str> = "a".repeat(LARGEST).into();
+        let larger: Arc<str> = "a".repeat(LARGEST + 1).into();
+        registered.put(hash(0), &larger);
+        assert_eq!(registered.bytes, 0);
+        let fit = MOST_BYTES / LARGEST;
+        for n in 0..fit {
+            registered.put(hash(n), &largest);
+        }
+        assert_eq!((registered.documents.len(), registered.bytes), (fit, MOST_BYTES));
+        registered.put(hash(fit), &largest);
+        assert_eq!((registered.documents.len(), registered.bytes), (fit, MOST_BYTES));
+        assert!(registered.get(&hash(0)).is_none() && registered.get(&hash(fit)).is_some());
+    }
+
+    #[test]
+    fn an_allow_list_lets_nothing_else_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("allowed.json");
+        let settings = ApiSettings {
+            document_allow_list: Some(path.clone()),
+            ..ApiSettings::default()
+        };
+        let hash = shown(&digest("{a}"));
+        std::fs::write(&path, format!("{{\"sha256:{hash}\":\"{{a}}\"}}")).unwrap();
+        let documents = Documents::new(&settings).unwrap();
+        assert!(documents.find(named(None, Some(&hash))).is_ok());
+        assert!(documents.find(named(Some("{a}"), None)).is_ok());
+        let other = shown(&digest("{b}"));
+        assert_eq!(
+            code(documents.find(named(None, Some(&other)))),
+            ErrorCode::PersistedQueryNotFound
+        );
+        assert_eq!(
+            code(documents.find(named(Some("{b}"), Some(&other)))),
+            ErrorCode::Forbidden
+        );
+        for wrong in [format!("{{\"{hash}\":\"{{b}}\"}}"), "[]".to_owned()] {
+            std::fs::write(&path, wrong).unwrap();
+            assert!(Documents::new(&settings).is_err());
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(Documents::new(&settings).is_err());
+    }
+
+    #[test]
+    fn without_either_a_hash_is_not_supported() {
+        let settings = ApiSettings {
+            automatic_persisted_documents: false,
+            ..ApiSettings::default()
+        };
+        let documents = Documents::new(&settings).unwrap();
+        let hash = shown(&digest("{a}"));
+        assert_eq!(
+            code(documents.find(named(None, Some(&hash)))),
+            ErrorCode::BadUserInput
+        );
+        assert!(documents.find(named(Some("{a}"), Some(&hash))).is_ok());
+    }
+}

@@ -1,0 +1,50 @@
+//! Removing many webhooks at once (W8), batch by batch.
+
+use super::context::Services;
+use super::error::{ApiError, Result};
+use tenterhook_store::removal::{self, Leaving, Pace, Refusal};
+
+/// Removes all webhooks and installations of whoever leaves, and answers how many webhooks this call removed once every
+/// process knows.
+///
+/// An app or user must be marked removed before. If a call is cut off, the next one removes the rest. A webhook that the
+/// database refuses to remove, or whose rows somebody else keeps locked, does not stop the others: the call fails once all
+/// others are removed.
+pub async fn remove_all(services: &Services, leaving: &Leaving) -> Result<i32> {
+    let mut count = 0;
+    let mut mark = None;
+    let mut pace = Pace::Together;
+    let refused = loop {
+        let now = services.clock.now();
+        let removed = services
+            .store
+            .in_tx(async |conn| removal::batch_in_tx(conn, now, leaving, pace).await)
+            .await;
+        let removed = match removed {
+            Err(error) if pace == Pace::Together && !error.is_away() => {
+                tracing::warn!(%error, "a batch of webhooks could not be removed; they are removed one by one");
+                pace = Pace::OneByOne;
+                continue;
+            }
+            removed => removed?,
+        };
+        count += removed.webhooks;
+        mark = removed.mark.or(mark);
+        if removed.finished {
+            break removed.refused;
+        }
+    };
+    // A process that knows of a transaction knows of all that were committed before it began.
+    if let Some(mark) = mark {
+        services.propagation.everywhere(mark).await;
+    }
+    if let Some(Refusal { webhook, why, .. }) = refused.first() {
+        let more = refused.len() - 1;
+        let error = format!("webhook {webhook} and {more} more could not be removed: {why}");
+        return Err(match refused.iter().all(|refusal| refusal.is_locked) {
+            true => ApiError::unavailable(error),
+            false => ApiError::internal(error),
+        });
+    }
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,212 @@
+//! `/sim/…`: time in the caller's hand, where the server runs on a simulated clock.
+//!
+//! Promises that these routes exist only under a simulated clock, answer operators only, and that an advance answers
+//! when everything due on the way has settled. Does not promise that two advances at once have an order.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use jiff::{SignedDuration, Span, Timestamp};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::auth::authenticate;
+use super::context::{Services, Session};
+use tenterhook_clock::{AdvanceError, SimClock};
+use tenterhook_model::access::Caller;
+use tenterhook_settings::files::without_mark;
+
+/// The routes; `None` with the system clock.
+pub fn router(services: &Arc<Services>) -> Option<Router> {
+    let clock = services.clock.simulation()?.clone();
+    let routes = Router::new()
+        .route("/sim/clock", get(now))
+        .route("/sim/clock/advance", post(advance))
+        .route("/sim/clock/advance-to-next", post(advance_to_next))
+        .route("/sim/settle", post(settle))
+        .route("/sim/stalled", post(stalled).delete(not_stalled))
+        .route_layer(middleware::from_fn_with_state(services.clone(), operators_only))
+        .with_state(clock);
+    Some(routes)
+}
+
+async fn operators_only(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {
+    let authorization = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    match authenticate(&services, authorization).await {
+        Ok(Session {
+            caller: Caller::Operator,
+            ..
+        }) => next.run(request).await,
+        Ok(_) => refusal(StatusCode::FORBIDDEN, FORBIDDEN),
+        Err(_) => refusal(StatusCode::UNAUTHORIZED, "an operator's bearer token is needed"),
+    }
+}
+
+const FORBIDDEN: &str = "only a token with the scope `operator` may read or move simulated time";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    by: String,
+}
+
+/// A receiver's word that it will not answer before time moves, or, deleted, that it will.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stalled {
+    Attempt {
+        #[serde(rename = "messageId")]
+        message_id: uuid::Uuid,
+        webhook: Number,
+        attempt: u8,
+    },
+    Target {
+        target: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Number(i64),
+    Text(String),
+}
+
+async fn now(State(clock): State<SimClock>) -> Response {
+    moment(&clock)
+}
+
+async fn advance(State(clock): State<SimClock>, body: String) -> Response {
+    let by = match serde_json::from_slice::<Advance>(without_mark(body.as_bytes())) {
+        Ok(Advance { by }) => by,
+        Err(_) => {
+            return refusal(
+                StatusCode::BAD_REQUEST,
+                "the body must be {\"by\":\"PT30M\"}: an ISO 8601 duration",
+            );
+        }
+    };
+    match duration(&by) {
+        Some(by) => answer(&clock, clock.advance(by).await),
+        None => refusal(
+            StatusCode::BAD_REQUEST,
+            "`by` must be an ISO 8601 duration of days or less, such as PT30M or P3D",
+        ),
+    }
+}
+
+async fn advance_to_next(State(clock): State<SimClock>) -> Response {
+    answer(&clock, clock.advance_to_next().await)
+}
+
+async fn settle(State(clock): State<SimClock>) -> Response {
+    answer(&clock, clock.advance(SignedDuration::ZERO).await)
+}
+
+async fn stalled(State(clock): State<SimClock>, body: String) -> Response {
+    match Stall::read(&body) {
+        Ok(Stall::Attempt(message, webhook, attempt)) => clock.stall_attempt(message, webhook, attempt),
+        Ok(Stall::Target(target)) => clock.stall_target(&target),
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, why),
+    }
+    moment(&clock)
+}
+
+/// Without a body every target is taken back, and no attempt: each receiver answers for its own.
+async fn not_stalled(State(clock): State<SimClock>, body: String) -> Response {
+    if body.trim().is_empty() {
+        clock.clear_stalled_targets();
+        return moment(&clock);
+    }
+    match Stall::read(&body) {
+        Ok(Stall::Attempt(message, webhook, attempt)) => clock.resume_attempt(message, webhook, attempt),
+        Ok(Stall::Target(target)) => clock.resume_target(&target),
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, why),
+    }
+    moment(&clock)
+}
+
+/// What stalls: one attempt of an event to a webhook, or all that goes to a host and port.
+enum Stall {
+    Attempt(uuid::Uuid, i64, u8),
+    Target(String),
+}
+
+impl Stall {
+    fn read(body: &str) -> Result<Self, &'static str> {
+        const USAGE: &str = "the body must be {\"messageId\":…,\"webhook\":…,\"attempt\":1–4} or {\"target\":\"127.0.0.1:9000\"}";
+        match serde_json::from_slice(without_mark(body.as_bytes())) {
+            Ok(Stalled::Attempt {
+                message_id,
+                webhook,
+                attempt: attempt @ 1..,
+            }) => {
+                let number = webhook.get().ok_or("`webhook` must be the webhook's number")?;
+                Ok(Self::Attempt(message_id, number, attempt))
+            }
+            Ok(Stalled::Target { target }) => Ok(Self::Target(target)),
+            Ok(Stalled::Attempt { .. }) | Err(_) => Err(USAGE),
+        }
+    }
+}
+
+impl Number {
+    fn get(self) -> Option<i64> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Text(text) => text.parse().ok(),
+        }
+    }
+}
+
+/// An ISO 8601 duration. A day is 24 hours; months and years have no length of their own.
+fn duration(text: &str) -> Option<SignedDuration> {
+    let span = Span::from_str(text).ok()?;
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
+}
+
+fn answer(clock: &SimClock, moved: Result<Timestamp, AdvanceError>) -> Response {
+    match moved {
+        Ok(_) => moment(clock),
+        Err(error @ AdvanceError::Busy(_)) => refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Err(error) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+fn moment(clock: &SimClock) -> Response {
+    let iso = |at: Timestamp| format!("{at:.3}");
+    let moment = json!({ "now": iso(clock.now()), "nextDueAt": clock.next_due_at().map(iso) });
+    written(StatusCode::OK, &moment)
+}
+
+fn refusal(status: StatusCode, message: &str) -> Response {
+    written(status, &json!({ "error": message }))
+}
+
+fn written(status: StatusCode, content: &serde_json::Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], content.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_iso_and_days_have_24_hours() {
+        assert_eq!(duration("PT30M"), Some(SignedDuration::from_mins(30)));
+        assert_eq!(duration("P3D"), Some(SignedDuration::from_hours(72)));
+        assert_eq!(duration("PT0S"), Some(SignedDuration::ZERO));
+        assert_eq!(duration("P1M"), None);
+        assert_eq!(duration("soon"), None);
+    }
+}

@@ -1,0 +1,263 @@
+//! One socket, from its opening to its end.
+//!
+//! Promises that a message is acted on before the next is read: a subscription has its source, so that a `pong` to a
+//! `ping` behind it says that nothing from then on is missed. Everything runs in one task, so a slow caller slows
+//! down nobody but itself; its subscriptions fall behind and end.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_graphql::Value;
+use futures_util::future::{AbortHandle, BoxFuture, Either, ready};
+use futures_util::stream::{self, Abortable, BoxStream, SelectAll, StreamExt};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::credentials::authorization;
+use super::message::{FromClient, FromServer, pong};
+use super::wire::{Heard, Wire};
+use super::{Close, End};
+use crate::auth::authenticate;
+use crate::error::{ApiError, ErrorCode};
+use crate::http::Endpoint;
+use crate::operation::{self, Answer, Posted};
+use crate::sockets::Seat;
+use tenterhook_clock::Clock;
+
+/// What an operation has to say: an answer, or that there are no more.
+type Said = (String, Option<Answer>);
+
+/// Keep-alives that may go unanswered: the caller is gone when another one is due.
+const MOST_UNANSWERED: u32 = 2;
+
+/// A socket's side of the conversation.
+pub(super) struct Connection {
+    endpoint: Endpoint,
+    clock: Clock,
+    seat: Seat,
+    /// The `Authorization` header of the upgrade request.
+    of_upgrade: Option<String>,
+    /// The token that was shown, once it was accepted.
+    authorization: Option<String>,
+    /// Resolves at the token's end; before there is one, when it is too late for one.
+    limit: BoxFuture<'static, ()>,
+    operations: HashMap<String, AbortHandle>,
+    running: SelectAll<BoxStream<'static, Said>>,
+    /// When the next keep-alive is due.
+    tick: BoxFuture<'static, ()>,
+    /// Keep-alives since anything has come.
+    unanswered: u32,
+}
+
+impl Connection {
+    pub fn new(endpoint: Endpoint, seat: Seat, of_upgrade: Option<String>) -> Self {
+        let clock = endpoint.services.clock.clone();
+        let caps = endpoint.services.sockets.caps;
+        let (limit, tick) = (after(&clock, caps.init_within), after(&clock, caps.keep_alive));
+        Self {
+            endpoint,
+            clock,
+            seat,
+            of_upgrade,
+            authorization: None,
+            limit,
+            operations: HashMap::new(),
+            running: SelectAll::new(),
+            tick,
+            unanswered: 0,
+        }
+    }
+
+    /// Serves until there is a reason to leave. What was under way has ended then.
+    pub async fn serve(mut self, wire: &mut Wire) -> (End, Seat) {
+        let closing = self.endpoint.services.sockets.closing();
+        let talk = async {
+            loop {
+                if let Err(end) = self.turn(wire).await {
+                    return end;
+                }
+            }
+        };
+        // Around everything, so that neither a read nor a write holds up a server that stops.
+        let end = tokio::select! {
+            biased;
+            () = closing => Close::new(1001, "The server is stopping").into(),
+            end = talk => end,
+        };
+        (end, self.seat)
+    }
+
+    /// One thing of all that can happen next.
+    async fn turn(&mut self, wire: &mut Wire) -> Result<(), End> {
+        tokio::select! {
+            () = &mut self.limit => Err(self.overdue().into()),
+            Some(said) = self.running.next() => self.say(wire, said).await,
+            heard = wire.hear() => self.hear(wire, heard?).await,
+            () = &mut self.tick => self.keep_alive(wire).await,
+        }
+    }
+
+    fn overdue(&self) -> Close {
+        match self.authorization {
+            Some(_) => Close::new(4403, "The token has expired."),
+            None => Close::new(4408, "Connection initialisation timeout"),
+        }
+    }
+
+    async fn keep_alive(&mut self, wire: &mut Wire) -> Result<(), End> {
+        if self.unanswered >= MOST_UNANSWERED {
+            return Err(End::Gone);
+        }
+        self.unanswered += 1;
+        self.tick = after(&self.clock, self.endpoint.services.sockets.caps.keep_alive);
+        wire.send(Message::Ping(bytes::Bytes::new())).await
+    }
+
+    async fn hear(&mut self, wire: &mut Wire, heard: Heard) -> Result<(), End> {
+        self.unanswered = 0;
+        let text = match heard {
+            Heard::Text(text) => text,
+            Heard::Control => return Ok(()),
+            Heard::Binary => return Err(Close::new(4400, "A message is text").into()),
+        };
+        let most = self.endpoint.services.sockets.caps.message_bytes;
+        if text.len() > most {
+            return Err(Close::new(1009, format!("A message has at most {most} bytes")).into());
+        }
+        match FromClient::read(&text)? {
+            FromClient::ConnectionInit { payload } => self.init(wire, payload).await,
+            FromClient::Ping { payload } => {
+                let pong = pong(payload.as_ref());
+                wire.send(Message::Text(pong.into())).await
+            }
+            FromClient::Pong => Ok(()),
+            FromClient::Subscribe { id, payload } => self.subscribe(id, payload).await.map_err(End::Close),
+            FromClient::Complete { id } => {
+                if let Some(operation) = self.operations.remove(&id) {
+                    operation.abort();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn init(&mut self, wire: &mut Wire, payload: Option<Value>) -> Result<(), End> {
+        if self.authorization.is_some() {
+            return Err(Close::new(4429, "Too many initialisation requests").into());
+        }
+        let authorization = authorization(payload.as_ref(), self.of_upgrade.as_deref())?.map(str::to_owned);
+        let session = authenticate(&self.endpoint.services, authorization.as_deref())
+            .await
+            .map_err(|error| refused(&error))?;
+        self.seat
+            .take(&session.caller)
+            .map_err(|full| Close::new(1013, full.to_string()))?;
+        self.authorization = authorization;
+        let (clock, end) = (self.clock.clone(), session.expires_at);
+        self.limit = Box::pin(async move { clock.sleep_until(end).await });
+        self.tell(wire, &FromServer::ConnectionAck).await
+    }
+
+    async fn subscribe(&mut self, id: String, posted: Posted) -> Result<(), Close> {
+        let Some(authorization) = &self.authorization else {
+            return Err(Close::new(4401, "Unauthorized"));
+        };
+        if self.operations.contains_key(&id) {
+            return Err(Close::new(4409, format!("Subscriber for {id} already exists")));
+        }
+        let most = self.endpoint.services.sockets.caps.operations;
+        let answers = if self.operations.len() >= most {
+            let why = format!("At most {most} operations are under way on one socket.");
+            refusal(ApiError::new(ErrorCode::RateLimited, why))
+        } else {
+            match authenticate(&self.endpoint.services, Some(authorization)).await {
+                Ok(session) => operation::stream(&self.endpoint, session, posted),
+                Err(error) if error.code() == ErrorCode::Unauthenticated => return Err(refused(&error)),
+                Err(error) => refusal(error),
+            }
+        };
+        self.begin(id, answers);
+        Ok(())
+    }
+
+    /// Takes an operation in. Its first step is made now: a subscription has its source when this returns.
+    fn begin(&mut self, id: String, mut answers: BoxStream<'static, Answer>) {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let answers = match Pin::new(&mut answers).poll_next_unpin(&mut context) {
+            // It is polled again by the next turn, with a waker that wakes.
+            Poll::Pending => Either::Left(answers),
+            Poll::Ready(None) => Either::Right(Either::Left(stream::empty())),
+            Poll::Ready(Some(answer)) => {
+                Either::Right(Either::Right(stream::once(ready(answer)).chain(answers)))
+            }
+        };
+        let (operation, registration) = AbortHandle::new_pair();
+        let (named, ended) = (id.clone(), (id.clone(), None));
+        let said = answers.map(move |answer| (named.clone(), Some(answer)));
+        let said = said.chain(stream::once(ready(ended)));
+        self.running.push(Abortable::new(said, registration).boxed());
+        self.operations.insert(id, operation);
+    }
+
+    async fn say(&mut self, wire: &mut Wire, (id, answer): Said) -> Result<(), End> {
+        match answer {
+            Some(Answer::Result(response)) => {
+                let next = FromServer::Next {
+                    id: &id,
+                    payload: &response,
+                };
+                self.tell(wire, &next).await
+            }
+            Some(Answer::Refused(errors)) => {
+                self.end(&id);
+                let error = FromServer::Error {
+                    id: &id,
+                    payload: &errors,
+                };
+                self.tell(wire, &error).await
+            }
+            None => {
+                self.end(&id);
+                self.tell(wire, &FromServer::Complete { id: &id }).await
+            }
+        }
+    }
+
+    /// Nothing more comes of it, and its id is free.
+    fn end(&mut self, id: &str) {
+        if let Some(operation) = self.operations.remove(id) {
+            operation.abort();
+        }
+    }
+
+    async fn tell(&mut self, wire: &mut Wire, message: &FromServer<'_>) -> Result<(), End> {
+        let text = match serde_json::to_string(message) {
+            Ok(text) => text,
+            Err(error) => {
+                let error = ApiError::internal(error).into_server_error();
+                return Err(Close::new(1011, error.message).into());
+            }
+        };
+        wire.send(Message::Text(text.into())).await
+    }
+}
+
+/// Resolves after so much real time.
+fn after(clock: &Clock, span: Duration) -> BoxFuture<'static, ()> {
+    let clock = clock.clone();
+    Box::pin(async move { clock.real_sleep(span).await })
+}
+
+/// Past a cap an operation is not run.
+fn refusal(error: ApiError) -> BoxStream<'static, Answer> {
+    stream::once(ready(Answer::Refused(vec![error.into_server_error()]))).boxed()
+}
+
+/// What a token that is not accepted, or cannot be judged, means for the socket.
+fn refused(error: &ApiError) -> Close {
+    match error.code() {
+        ErrorCode::Unavailable | ErrorCode::Internal => Close::new(1013, error.message()),
+        _ => Close::new(4403, error.message()),
+    }
+}

@@ -1,0 +1,134 @@
+//! What a query costs, field by field: as the code has it, as the descriptions say, and as docs/graphql.md lists it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_graphql::registry::{MetaType, Registry};
+use async_graphql::{OutputType, SubscriptionType};
+
+use super::super::live::Subscription;
+use super::super::schema::{self, Mutation, Query};
+use super::*;
+
+const PAGE: &str = include_str!("../../../../../docs/graphql.md");
+
+/// Lists that are paid for once, because something that was sent bounds them: an input, a request, an answer.
+const PAID_ONCE: [&str; 4] = [
+    "userErrors",
+    "PublishEventsPayload.events",
+    "Attempt.requestHeaders",
+    "Attempt.responseHeaders",
+];
+
+/// A query of each field that has a cost of its own, and what it costs.
+const PRICES: &[(&str, &str, usize)] = &[
+    ("Query.nodes", r#"{ nodes(ids: ["a", "b", "c"]) { id } }"#, 1 + 3),
+    (
+        "Query.webhooks",
+        "{ webhooks(last: 7) { nodes { id name } } }",
+        1 + 7 * 3,
+    ),
+    ("Query.deliveries", "{ deliveries { totalCount } }", 1 + 20),
+    (
+        "Query.notices",
+        "{ notices(first: 100) { nodes { kind } } }",
+        1 + 100 * 2,
+    ),
+    ("Query.apps", "{ apps(first: 1) { nodes { name } } }", 1 + 2),
+    (
+        "Event.deliveries",
+        r#"{ event(id: "x") { deliveries(first: 5) { nodes { status } } } }"#,
+        1 + 1 + 5 * 2,
+    ),
+    (
+        "Webhook.deliveries",
+        r#"{ webhook(id: "x") { deliveries { nodes { status } } } }"#,
+        1 + 1 + 20 * 2,
+    ),
+    // It is ten o'clock.
+    (
+        "Webhook.stats",
+        r#"{ webhook(id: "x") { stats(since: "2026-11-23T09:00:00Z", bucket: "PT10M") { lost } } }"#,
+        1 + 1 + 6,
+    ),
+    (
+        "Delivery.attempts",
+        r#"{ node(id: "x") { ... on Delivery { attempts { number httpStatus } } } }"#,
+        1 + 1 + 4 * 2,
+    ),
+    (
+        "ReplayDeliveriesPayload.deliveries",
+        "mutation { replayDeliveries(input: { deliveryIds: [] }) { deliveries { id } } }",
+        1 + 1 + 100,
+    ),
+];
+
+/// The fields that have a cost of their own, and what their descriptions say of it.
+fn priced() -> BTreeMap<String, String> {
+    let mut registry = Registry::default();
+    Query::create_type_info(&mut registry);
+    Mutation::create_type_info(&mut registry);
+    Subscription::create_type_info(&mut registry);
+    // The registry has what the roots are merged from besides.
+    let published = schema::sdl();
+    let is_published = |ty: &str| published.contains(&format!("\ntype {ty} "));
+    let mut priced = BTreeMap::new();
+    for (ty, meta) in registry.types.iter().filter(|(ty, _)| is_published(ty)) {
+        let MetaType::Object { fields, .. } = meta else {
+            continue;
+        };
+        for (name, field) in fields {
+            let at = format!("{ty}.{name}");
+            let paragraphs = field.description.iter().flat_map(|text| text.split("\n\n"));
+            let said: Vec<&str> = paragraphs
+                .filter_map(|paragraph| paragraph.strip_prefix("Costs "))
+                .collect();
+            let has_price = field.compute_complexity.is_some();
+            assert_eq!(said.len(), usize::from(has_price), "{at} says what it costs");
+            let inner = registry.types.get(field.ty.trim_matches(['[', ']', '!']));
+            let is_many = field.ty.contains('[') && inner.is_some_and(|ty| !ty.is_leaf())
+                || field.ty.ends_with("Connection!");
+            let is_free = PAID_ONCE.contains(&name.as_str()) || PAID_ONCE.contains(&at.as_str());
+            assert_eq!(
+                has_price,
+                // A connection is multiplied where it is asked for.
+                is_many && !is_free && !ty.ends_with("Connection"),
+                "{at} costs what it can return"
+            );
+            priced.extend(said.first().map(|said| (at, said.replace('\n', " "))));
+        }
+    }
+    priced
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_costs_what_it_can_return_and_says_so() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    for (field, query, cost) in PRICES {
+        let answer = world.answer(&ann, query, json!({})).await;
+        assert_eq!(answer["extensions"]["cost"]["total"], *cost, "{field}: {answer}");
+    }
+    let tried: BTreeSet<String> = PRICES.iter().map(|(field, ..)| (*field).to_owned()).collect();
+    assert_eq!(priced().into_keys().collect::<BTreeSet<_>>(), tried);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_cost_as_many_as_the_operator_has_chosen() {
+    let mut settings = Settings::development();
+    settings.policy.retry_delays = vec![std::time::Duration::from_secs(1); 10];
+    let world = World::with(settings).await;
+    let query = r#"{ node(id: "x") { ... on Delivery { attempts { number } } } }"#;
+    let answer = world.answer(&world.user(1, 7), query, json!({})).await;
+    assert_eq!(answer["extensions"]["cost"]["total"], 1 + 1 + 11, "{answer}");
+}
+
+#[test]
+fn the_page_lists_what_costs_more() {
+    let line = |(at, said): (String, String)| format!("| `{at}` | {} |", said.trim_end_matches('.'));
+    let table: Vec<String> = priced().into_iter().map(line).collect();
+    let table = format!("| Field | Costs |\n| --- | --- |\n{}\n", table.join("\n"));
+    assert!(
+        PAGE.contains(&format!("\n{table}\n")),
+        "docs/graphql.md must have:\n{table}"
+    );
+}

@@ -1,0 +1,86 @@
+//! One bad item among many: the database refuses it, and nothing else may suffer.
+//!
+//! What is bad about an item is decided by triggers in the test's own database: the API cannot know of it, and Postgres
+//! refuses it for real, in the statement or only when the transaction commits.
+
+mod claims;
+mod locks;
+mod publishing;
+mod results;
+mod subscribers;
+mod transitions;
+
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+
+use super::*;
+
+impl World {
+    /// Runs statements in the test's database.
+    async fn sql(&self, statements: &str) {
+        let mut conn = self.store.conn().await.unwrap();
+        conn.batch_execute(statements).await.unwrap();
+    }
+
+    /// How many rows `from` names.
+    async fn rows(&self, from: &str) -> i64 {
+        testing::count(&mut self.store.conn().await.unwrap(), from).await
+    }
+
+    /// D7, as the tables say it.
+    async fn assert_conserved(&self) {
+        let tally = tenterhook_store::tallies::all(&mut self.store.conn().await.unwrap())
+            .await
+            .unwrap();
+        let ended = tally.succeeded + tally.failed + tally.lost + tally.cancelled;
+        assert_eq!(tally.accepted, ended + tally.open, "{tally:?}");
+    }
+
+    /// Refuses rows of a table for which `condition` holds, in the statement or, `late`, at the commit.
+    async fn refuse(&self, table: &str, on: &str, condition: &str, sqlstate: &str, late: bool) {
+        let (kind, when) = if late {
+            ("constraint trigger", "after")
+        } else {
+            ("trigger", "before")
+        };
+        let deferred = if late { "deferrable initially deferred" } else { "" };
+        self.sql(&format!(
+            "create or replace function refuse_{table}() returns trigger language plpgsql as $$
+             begin
+                 if {condition} then raise exception 'a bad row of {table}' using errcode = '{sqlstate}'; end if;
+                 return new;
+             end $$;
+             create {kind} refused {when} {on} on {table} {deferred} for each row execute function refuse_{table}()"
+        ))
+        .await;
+    }
+
+    async fn refuse_no_more(&self, table: &str) {
+        self.sql(&format!("drop trigger refused on {table}")).await;
+    }
+
+    /// The webhook's id in the tables.
+    async fn row_id(&self, url: &str) -> String {
+        #[derive(diesel::QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            id: String,
+        }
+        let text = format!("select id::text as id from webhooks where url like '{url}%'");
+        let query = diesel::sql_query(text);
+        let mut conn = self.store.conn().await.unwrap();
+        let row: Row = diesel_async::RunQueryDsl::get_result(query, &mut conn)
+            .await
+            .unwrap();
+        row.id
+    }
+}
+
+/// A receiver that answers everything with this status and body.
+async fn saying(status: u16, body: &str) -> MockServer {
+    let server = MockServer::start().await;
+    Mock::given(any())
+        .respond_with(ResponseTemplate::new(status).set_body_string(body))
+        .mount(&server)
+        .await;
+    server
+}

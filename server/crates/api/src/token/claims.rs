@@ -1,0 +1,72 @@
+//! The claims of a token, and whom they name.
+
+use serde::{Deserialize, Deserializer};
+
+use tenterhook_model::access::{Caller, UserCaller, UserRole};
+
+/// What a token says. `iss` and `aud` are checked with the signature.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    /// One text (RFC 7519); the library would take a list that has ours in it.
+    #[serde(rename = "iss")]
+    _issuer: String,
+    #[serde(default, deserialize_with = "text")]
+    sub: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    company_id: Option<String>,
+    role: Option<String>,
+    app_id: Option<String>,
+    #[serde(default)]
+    scope: String,
+    #[serde(default, deserialize_with = "text")]
+    jti: Option<String>,
+    /// Seconds since 1970, as `exp`.
+    pub(super) nbf: Option<f64>,
+    pub(super) exp: Option<f64>,
+}
+
+impl Claims {
+    /// What tells this token from others of its caller's kind: its subject, which it keeps when it is renewed; without
+    /// one its own id.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.sub.as_deref().or(self.jti.as_deref())
+    }
+
+    /// Who holds the token; `None` if the claims name nobody.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        let has = |scope: &str| self.scope.split(' ').any(|one| one == scope);
+        if has("operator") {
+            return Some(Caller::Operator);
+        }
+        if has("platform") {
+            return Some(Caller::Platform);
+        }
+        Some(Caller::User(UserCaller {
+            company: self.company_id.as_deref()?.parse().ok()?,
+            user: self.sub.as_deref()?.parse().ok()?,
+            role: match self.role.as_deref() {
+                None | Some("regular") => UserRole::Regular,
+                Some("admin") => UserRole::Admin,
+                Some(_) => return None,
+            },
+            app: self.app_id.as_deref().map(str::parse).transpose().ok()?,
+            may_read: has("webhooks:read"),
+            may_write: has("webhooks:write"),
+            has_admin_scope: has("admin"),
+        }))
+    }
+}
+
+/// An id as a text or as a number.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Text(String),
+        Number(u64),
+    }
+    Ok(Option::<Id>::deserialize(deserializer)?.map(|id| match id {
+        Id::Text(text) => text,
+        Id::Number(number) => number.to_string(),
+    }))
+}

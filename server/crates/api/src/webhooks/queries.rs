@@ -1,0 +1,238 @@
+//! Finding webhooks, and how many more there can be.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+
+use super::{Webhook, WebhookState, WebhookType};
+use crate::connection::{Connection, Counted, PageArguments, cost_of, page_cost};
+use crate::context::Ask;
+use crate::cursor;
+use crate::error::{ApiError, ErrorCode, Result};
+use crate::events::EventAction;
+use crate::global_id::GlobalId;
+use crate::scalars::EventObject;
+use tenterhook_model::access::{Caller, UserRole};
+use tenterhook_model::ids::InvalidId;
+use tenterhook_model::webhook;
+use tenterhook_policy::limits;
+use tenterhook_store::webhook_list::{self, WebhookKey, WebhookQuery};
+use tenterhook_store::webhooks::{self, Account};
+
+/// Which webhooks to list. Conditions hold together.
+#[derive(InputObject, Default)]
+pub struct WebhookFilter {
+    /// Only in these states. `REMOVED` among them lists removed ones.
+    state: Option<Vec<WebhookState>>,
+    /// Only with exactly this action; `ANY` means those that subscribe to any.
+    event_action: Option<EventAction>,
+    /// Only with exactly this object; `*` means those that subscribe to all.
+    event_object: Option<EventObject>,
+    /// Only of this user.
+    user_id: Option<ID>,
+    /// Only of this company.
+    company_id: Option<ID>,
+    /// Only of this app.
+    app_id: Option<ID>,
+    /// Only with this text in the subscription URL, in upper or lower case.
+    url_contains: Option<String>,
+    /// Also those that were removed.
+    #[graphql(default_with = "Some(false)")]
+    include_removed: Option<bool>,
+}
+
+/// How webhooks are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "webhook_list::WebhookOrder")]
+pub enum WebhookOrder {
+    /// Newest first.
+    #[graphql(name = "CREATED_DESC")]
+    CreatedDescending,
+    /// Oldest first.
+    #[graphql(name = "CREATED_ASC")]
+    CreatedAscending,
+    /// By name; those without one last.
+    #[graphql(name = "NAME_ASC")]
+    NameAscending,
+}
+
+/// How many webhooks there can be, and are.
+#[derive(SimpleObject)]
+pub struct WebhookQuota {
+    /// What is counted: a user's general webhooks, or an app's for a user.
+    #[graphql(name = "type")]
+    kind: WebhookType,
+    /// How many there can be.
+    limit: i32,
+    /// How many there are: banned and paused ones count, removed ones don't.
+    used: i32,
+    /// How many more there can be.
+    remaining: i32,
+}
+
+/// Queries about webhooks.
+#[derive(Default)]
+pub struct WebhookQueries;
+
+#[Object]
+impl WebhookQueries {
+    /// A webhook; null if there is none of this id that the caller may see.
+    async fn webhook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The global id.")] id: ID,
+    ) -> Result<Option<Webhook>> {
+        ctx.session().reader()?;
+        let Some(key) = GlobalId::webhook(&id) else {
+            return Ok(None);
+        };
+        Ok(find(ctx, &[key]).await?.pop())
+    }
+
+    /// The webhooks that the caller may see.
+    ///
+    /// Costs 1, and what is selected of the page for each element that it can have.
+    #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a Relay connection")]
+    async fn webhooks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "type", desc = "Only of this type.")] kind: Option<WebhookType>,
+        #[graphql(desc = "Which ones.")] filter: Option<WebhookFilter>,
+        #[graphql(desc = "In which order; newest first unless asked otherwise.")] order_by: Option<
+            WebhookOrder,
+        >,
+        #[graphql(desc = "So many from the start, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
+        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only before this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Webhook>> {
+        ctx.session().reader()?;
+        let order = order_by.unwrap_or(WebhookOrder::CreatedDescending).into();
+        let window = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        }
+        .window(cursor::decode_webhook(order))?;
+        let query = query(ctx, kind, filter.unwrap_or_default())?;
+        let slice =
+            webhook_list::page(&mut *ctx.services().store.conn().await?, &query, order, &window).await?;
+        Ok(Connection::new(
+            slice,
+            Counted::Webhooks(Box::new(query)),
+            |(webhook, _)| cursor::encode_webhook(&WebhookKey::of(webhook, order)),
+            |state| Webhook::new(ctx, state),
+        ))
+    }
+
+    /// How many webhooks of a type a user can have and has. For the caller, or for an admin any user of the company.
+    async fn webhook_quota(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            name = "type",
+            desc = "General ones, or those of the app that the token acts through."
+        )]
+        kind: WebhookType,
+        #[graphql(desc = "The user; the caller unless asked otherwise.")] user_id: Option<ID>,
+    ) -> Result<WebhookQuota> {
+        ctx.session().reader()?;
+        let account = account(&ctx.session().caller, kind.into(), user_id.as_ref())?;
+        let services = ctx.services();
+        let used = webhooks::used(&mut *services.store.conn().await?, &account, &ctx.cutoffs()).await?;
+        let limit = i32::try_from(services.policy().webhook_limit).unwrap_or(i32::MAX);
+        let used = i32::try_from(used).unwrap_or(i32::MAX);
+        Ok(WebhookQuota {
+            kind,
+            limit,
+            used,
+            remaining: limit.saturating_sub(used).max(0),
+        })
+    }
+}
+
+/// The webhooks of these keys that the caller may see, in no order.
+pub async fn find(
+    ctx: &Context<'_>,
+    keys: &[(tenterhook_model::ids::Lane, tenterhook_model::ids::WebhookId)],
+) -> Result<Vec<Webhook>> {
+    let (scope, cutoffs) = (ctx.session().scope(), ctx.cutoffs());
+    let found = webhooks::find(&mut *ctx.services().store.conn().await?, keys, &scope, &cutoffs).await?;
+    Ok(found.into_iter().map(|state| Webhook::new(ctx, state)).collect())
+}
+
+fn query(ctx: &Context<'_>, kind: Option<WebhookType>, filter: WebhookFilter) -> Result<WebhookQuery> {
+    Ok(WebhookQuery {
+        scope: ctx.session().scope(),
+        cutoffs: ctx.cutoffs(),
+        kind: kind.map(Into::into),
+        states: filter
+            .state
+            .map(|states| states.into_iter().map(Into::into).collect()),
+        include_removed: filter.include_removed.unwrap_or(false),
+        action: filter.event_action.map(Into::into),
+        object: searched("filter.eventObject", filter.event_object.map(|object| object.0))?,
+        user: filter
+            .user_id
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(bad_id("filter.userId"))?,
+        company: filter
+            .company_id
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(bad_id("filter.companyId"))?,
+        app: filter
+            .app_id
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(bad_id("filter.appId"))?,
+        url_contains: searched("filter.urlContains", filter.url_contains)?,
+    })
+}
+
+/// A text to look for, unless the database cannot compare with it.
+fn searched(name: &str, text: Option<String>) -> Result<Option<String>> {
+    if let Some(Err(why)) = text.as_deref().map(limits::searched) {
+        return Err(ApiError::bad_input(format!("`{name}` {why}.")));
+    }
+    Ok(text)
+}
+
+fn bad_id(name: &str) -> impl Fn(InvalidId) -> ApiError {
+    move |why| ApiError::bad_input(format!("`{name}` {why}."))
+}
+
+/// Whose webhooks are counted, if the caller may know.
+fn account(caller: &Caller, kind: webhook::WebhookType, user: Option<&ID>) -> Result<Account> {
+    let Caller::User(caller) = caller else {
+        return Err(ApiError::bad_input(
+            "Only users have webhooks, and this token is no user's.",
+        ));
+    };
+    let user = user
+        .map(|id| id.parse())
+        .transpose()
+        .map_err(bad_id("userId"))?
+        .unwrap_or(caller.user);
+    let app = match kind {
+        webhook::WebhookType::General => None,
+        webhook::WebhookType::Application => Some(caller.app.clone().ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::Forbidden,
+                "Only a token through an app knows of application webhooks.",
+            )
+        })?),
+    };
+    if user != caller.user && (caller.role != UserRole::Admin || app.is_some()) {
+        return Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "This is for the user and for admins only.",
+        ));
+    }
+    Ok(Account {
+        company: caller.company,
+        user,
+        app,
+    })
+}

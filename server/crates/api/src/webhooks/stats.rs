@@ -1,0 +1,277 @@
+//! A webhook's history in figures, for charts: stretches of time, and what ended in each.
+//!
+//! Promises as many stretches as the time asked for has, empty ones too, and never more than [`MOST_BUCKETS`]. Each
+//! begins where the one before ends, so that what ended at a boundary counts once, in the later one (T2).
+
+use async_graphql::SimpleObject;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cost::Outlook;
+use crate::error::{ApiError, Result};
+use crate::scalars::{DateTime, Duration};
+use tenterhook_store::stats::Figures;
+
+/// Stretches that one chart can have: a day in five minutes.
+pub const MOST_BUCKETS: usize = 288;
+/// The shortest stretch.
+const SHORTEST_BUCKET: SignedDuration = SignedDuration::from_secs(1);
+/// Stretches of a chart that does not say how long they are, at the most: as many as a small chart shows.
+const USUAL_BUCKETS: usize = 50;
+/// What those can last, in seconds; above the last, whole days.
+const USUAL_LENGTHS: [i64; 11] = [1, 5, 15, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200];
+const DAY: i64 = 86_400;
+
+/// What became of a webhook's deliveries in one stretch of time. Test deliveries count nowhere.
+#[derive(SimpleObject)]
+pub struct DeliveryStats {
+    /// When the stretch begins.
+    from: DateTime,
+    /// When it ends: the first moment that is not in it.
+    to: DateTime,
+    /// Deliveries that succeeded in it.
+    succeeded: i32,
+    /// Deliveries whose last attempt failed in it.
+    failed: i32,
+    /// Deliveries that were lost in it, in a ban or a pause.
+    lost: i32,
+    /// Deliveries that were cancelled in it, by the webhook's removal.
+    cancelled: i32,
+    /// Attempts that ended in it, retries included.
+    attempts: i32,
+    /// Half of those attempts took no longer, in milliseconds; null if there were none.
+    p50_ms: Option<f64>,
+    /// Of a hundred of those attempts 99 took no longer, in milliseconds; null if there were none.
+    p99_ms: Option<f64>,
+}
+
+/// Stretches of time, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretches {
+    /// When each begins.
+    pub from: Vec<Timestamp>,
+    /// When the last ends.
+    pub until: Timestamp,
+}
+
+/// What time a chart is about, and in which steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Chart {
+    /// When it begins.
+    pub since: Timestamp,
+    /// When it ends, if that is not the moment of reading.
+    pub until: Option<Timestamp>,
+    /// How long a stretch is, if that is not up to us.
+    pub bucket: Option<SignedDuration>,
+}
+
+impl Chart {
+    /// As the arguments of `stats` have it.
+    pub fn new(since: DateTime, until: Option<DateTime>, bucket: Option<Duration>) -> Self {
+        Self {
+            since: since.0,
+            until: until.map(|until| until.0),
+            bucket: bucket.map(|bucket| bucket.0),
+        }
+    }
+
+    /// Refuses one that would have too many stretches if it were read at `now`, or too short ones.
+    pub fn check(&self, now: Timestamp) -> Result<()> {
+        let Some(bucket) = self.bucket else { return Ok(()) };
+        if bucket < SHORTEST_BUCKET {
+            return Err(ApiError::bad_input("`bucket` must be at least a second."));
+        }
+        let end = self.until.unwrap_or(now);
+        if self.stretches(now).until < end {
+            let why = format!("`bucket` must be longer: that time has more than {MOST_BUCKETS} of it.");
+            return Err(ApiError::bad_input(why));
+        }
+        Ok(())
+    }
+
+    /// Its stretches, read at `now`; the last may be shorter than the others. What [`Chart::check`] refuses ends early,
+    /// which is what becomes of a chart that was just not too long when it was checked.
+    pub fn stretches(&self, now: Timestamp) -> Stretches {
+        let until = self.until.unwrap_or(now);
+        let length = self
+            .bucket
+            .unwrap_or_else(|| usual_length(until.duration_since(self.since)));
+        let mut from = Vec::new();
+        let mut next = self.since;
+        while next < until && from.len() < MOST_BUCKETS {
+            from.push(next);
+            next = next.saturating_add(length).unwrap_or(Timestamp::MAX);
+        }
+        Stretches {
+            from,
+            until: next.min(until),
+        }
+    }
+}
+
+impl Stretches {
+    /// The figures of each, as they are shown.
+    pub fn show(&self, figures: Vec<Figures>) -> Vec<DeliveryStats> {
+        let ends = self.from.iter().skip(1).chain([&self.until]);
+        let stretches = self.from.iter().zip(ends).zip(figures);
+        stretches
+            .map(|((from, to), figures)| DeliveryStats {
+                from: DateTime(*from),
+                to: DateTime(*to),
+                succeeded: count(figures.succeeded),
+                failed: count(figures.failed),
+                lost: count(figures.lost),
+                cancelled: count(figures.cancelled),
+                attempts: count(figures.attempts),
+                p50_ms: figures.p50_us.map(milliseconds),
+                p99_ms: figures.p99_us.map(milliseconds),
+            })
+            .collect()
+    }
+}
+
+/// How many stretches a chart has, for the cost of a query: as many as if it were read now.
+pub fn stats_cost(since: DateTime, until: Option<DateTime>, bucket: Option<Duration>) -> usize {
+    let chart = Chart::new(since, until, bucket);
+    chart.stretches(Outlook::current().now).from.len()
+}
+
+fn usual_length(time: SignedDuration) -> SignedDuration {
+    let enough = |seconds: &i64| time <= SignedDuration::from_secs(seconds * USUAL_BUCKETS as i64);
+    let days = || {
+        let longest = DAY * USUAL_BUCKETS as i64;
+        (time.as_secs() / longest + 1) * DAY
+    };
+    SignedDuration::from_secs(USUAL_LENGTHS.into_iter().find(enough).unwrap_or_else(days))
+}
+
+fn count(count: i64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+fn milliseconds(micros: i32) -> f64 {
+    f64::from(micros) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+    }
+
+    fn seconds(seconds: i64) -> Option<Duration> {
+        Some(Duration(SignedDuration::from_secs(seconds)))
+    }
+
+    fn chart(until: i64, bucket: i64) -> Chart {
+        Chart {
+            since: at(0),
+            until: Some(at(until)),
+            bucket: Some(SignedDuration::from_secs(bucket)),
+        }
+    }
+
+    fn lengths(stretches: &Stretches) -> Vec<i64> {
+        let ends = stretches.from.iter().skip(1).chain([&stretches.until]);
+        let length = |(from, to): (&Timestamp, &Timestamp)| to.duration_since(*from).as_secs();
+        stretches.from.iter().zip(ends).map(length).collect()
+    }
+
+    #[test]
+    fn the_last_stretch_ends_with_the_time_asked_for() {
+        let made = |until| lengths(&chart(until, 60).stretches(at(7)));
+        assert_eq!(made(120), [60, 60]);
+        assert_eq!(made(121), [60, 60, 1]);
+        assert_eq!(made(59), [59]);
+        for nothing in [0, -1] {
+            assert_eq!(made(nothing), [0_i64; 0]);
+            assert!(chart(nothing, 60).check(at(7)).is_ok());
+        }
+        let open = Chart {
+            until: None,
+            ..chart(0, 60)
+        };
+        assert_eq!(lengths(&open.stretches(at(90))), [60, 30]);
+    }
+
+    #[test]
+    fn stretches_are_bounded_in_number_and_length() {
+        let most = MOST_BUCKETS as i64;
+        assert_eq!(chart(most, 1).stretches(at(0)).from.len(), MOST_BUCKETS);
+        assert!(chart(most, 1).check(at(0)).is_ok());
+        let longer = chart(most + 1, 1);
+        assert!(longer.check(at(0)).is_err());
+        assert_eq!(longer.stretches(at(0)), chart(most, 1).stretches(at(0)));
+        for bucket in [
+            SignedDuration::ZERO,
+            SignedDuration::from_millis(999),
+            SignedDuration::MIN,
+        ] {
+            let chart = Chart {
+                bucket: Some(bucket),
+                ..chart(1, 1)
+            };
+            assert!(chart.check(at(0)).is_err(), "{bucket}");
+        }
+    }
+
+    #[test]
+    fn a_usual_chart_is_readable_over_any_time() {
+        let usual = |until| Chart {
+            since: Timestamp::MIN,
+            until: Some(until),
+            bucket: None,
+        };
+        for (time, length) in [
+            (1, 1),
+            (50, 1),
+            (51, 5),
+            (3_600, 300),
+            (DAY, 1_800),
+            (7 * DAY, 21_600),
+            (30 * DAY, DAY),
+            (50 * DAY, 2 * DAY),
+            (365 * DAY, 8 * DAY),
+        ] {
+            let until = Timestamp::MIN + SignedDuration::from_secs(time);
+            let made = usual(until).stretches(until);
+            assert!(made.from.len() <= USUAL_BUCKETS, "{time}");
+            assert_eq!((lengths(&made)[0], made.until), (length, until), "{time}");
+        }
+        let ever = usual(Timestamp::MAX).stretches(at(0));
+        assert!(ever.from.len() <= USUAL_BUCKETS);
+    }
+
+    #[tokio::test]
+    async fn the_cost_is_that_of_what_comes_out() {
+        let cost = |until: Option<i64>, bucket| {
+            stats_cost(DateTime(at(0)), until.map(|to| DateTime(at(to))), bucket)
+        };
+        let an_hour_later = Outlook {
+            now: at(3_600),
+            attempts: 4,
+        };
+        an_hour_later
+            .over(async {
+                for (until, bucket, entries) in [
+                    (Some(600), 60, 10),
+                    (Some(601), 60, 11),
+                    (None, 60, 60),
+                    (None, 3_600, 1),
+                    (None, 7_200, 1),
+                    (None, 12, MOST_BUCKETS),
+                    (Some(DAY * 365), 1, MOST_BUCKETS),
+                    (Some(DAY), 0, MOST_BUCKETS),
+                    (Some(-1), 60, 0),
+                ] {
+                    assert_eq!(cost(until, seconds(bucket)), entries, "{until:?} {bucket}");
+                }
+                assert_eq!(cost(None, None), 12);
+                assert_eq!(cost(Some(50), None), USUAL_BUCKETS);
+            })
+            .await;
+        // Outside of a request the costliest is said.
+        assert_eq!(cost(None, seconds(60)), MOST_BUCKETS);
+    }
+}

@@ -1,0 +1,242 @@
+#![doc = include_str!("../README.md")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the module that the ban on other clocks points to"
+)]
+
+mod simulated;
+mod system;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+pub use simulated::{AdvanceError, Busy, LAST_SIMULATED, SimClock};
+use system::SystemClock;
+
+/// The one source of time. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Clock(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    System(Arc<SystemClock>),
+    Simulated(SimClock),
+}
+
+/// The deadline was reached before the work was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the deadline was reached")]
+pub struct DeadlineElapsed;
+
+/// One attempt's request, as a receiver that stalls would name it.
+#[derive(Debug, Clone)]
+pub struct RequestInFlight {
+    /// The event's id, which the receiver sees as `webhook-id` (E7).
+    pub message: Uuid,
+    /// The webhook's number, which the receiver sees as `tenterhook-webhook` (E7).
+    pub webhook: i64,
+    /// 1–4, which the receiver sees as `tenterhook-attempt` (E7).
+    pub attempt: u8,
+    /// The URL's host and port, such as `127.0.0.1:9000`: what [`SimClock::stall_target`] is compared with.
+    pub target: Option<String>,
+}
+
+/// Held while a request is in flight to a receiver; see [`Clock::external`].
+#[derive(Debug)]
+#[must_use = "the request counts as in flight only while this is held"]
+pub struct External {
+    _held: Option<simulated::InFlight>,
+}
+
+impl Clock {
+    /// The machine's clock, until a database time is [fed in](Clock::follow).
+    pub fn system() -> Self {
+        Self(Kind::System(Arc::new(SystemClock::new())))
+    }
+
+    /// Time that stands at `start` (truncated to microseconds) until it is advanced. Clones share it, so several
+    /// servers in one process can too.
+    pub fn simulated(start: Timestamp) -> Self {
+        Self(Kind::Simulated(SimClock::new(start)))
+    }
+
+    /// The handle that moves simulated time; `None` for the system clock.
+    pub fn simulation(&self) -> Option<&SimClock> {
+        match &self.0 {
+            Kind::System(_) => None,
+            Kind::Simulated(clock) => Some(clock),
+        }
+    }
+
+    /// The time, truncated to the microseconds that the database stores. Never goes back.
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Kind::System(clock) => clock.now(),
+            Kind::Simulated(clock) => clock.now(),
+        }
+    }
+
+    /// Real monotonic time on both clocks: how old the feed is, how long a phase took.
+    pub fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// The time since a fixed moment in the past: simulated time in a simulation, otherwise monotonic time, which
+    /// [`Clock::follow`] does not correct.
+    pub fn elapsed(&self) -> Duration {
+        match &self.0 {
+            Kind::System(clock) => clock.elapsed(),
+            Kind::Simulated(clock) => {
+                let since = clock.now().duration_since(Timestamp::MIN);
+                since.try_into().unwrap_or_default()
+            }
+        }
+    }
+
+    /// Waits until [`Clock::now`] is at or after `at`. Idle meanwhile.
+    pub async fn sleep_until(&self, at: Timestamp) {
+        match &self.0 {
+            Kind::System(clock) => clock.sleep_until(at).await,
+            Kind::Simulated(clock) => clock.sleep_until(at).await,
+        }
+    }
+
+    /// Waits for `duration` of real time on both clocks: polls, heartbeats, the feed. Idle meanwhile.
+    pub async fn real_sleep(&self, duration: Duration) {
+        self.park(tokio::time::sleep(duration)).await;
+    }
+
+    /// Runs `future` for `limit` of real time at the most on both clocks, and drops it then. For what the other end of a
+    /// socket may take, which simulated time knows nothing of; not for a tracked task, which is idle meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`DeadlineElapsed`] when the time is up.
+    pub async fn within<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, DeadlineElapsed> {
+        tokio::select! {
+            output = future => Ok(output),
+            () = self.real_sleep(limit) => Err(DeadlineElapsed),
+        }
+    }
+
+    /// Waits for `duration` of real time in the middle of work: *not* idle, so simulated time does not move meanwhile.
+    pub async fn linger(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    /// Waits for `duration` of real time so that more work comes together; not at all where time is simulated.
+    pub async fn gather(&self, duration: Duration) {
+        if self.simulation().is_none() {
+            tokio::time::sleep(duration).await;
+        }
+    }
+
+    /// Runs `future` until `at` at the latest, and drops it then. The task is *not* idle meanwhile, so simulated time
+    /// waits for the answer; call it from a tracked task, elsewhere simulated time does not know that there is work.
+    ///
+    /// # Errors
+    ///
+    /// [`DeadlineElapsed`] at exactly `at` (T2), and without starting `future` if that has been reached already. On the
+    /// system clock the time left is counted monotonically from the call, and an output that is there when the end is
+    /// noticed was ready before: a late machine is not the receiver's fault.
+    pub async fn deadline<F: Future>(&self, at: Timestamp, future: F) -> Result<F::Output, DeadlineElapsed> {
+        match &self.0 {
+            Kind::System(clock) => clock.deadline(at, future).await,
+            Kind::Simulated(clock) => clock.deadline(at, future).await,
+        }
+    }
+
+    /// Starts a task that simulated time waits for unless it is idle. It stops counting when it ends, panics or, once
+    /// aborted, is dropped by the runtime, and not before whoever joins it has been woken.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    pub fn spawn<F>(&self, name: &'static str, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match &self.0 {
+            Kind::System(_) => tokio::spawn(future),
+            Kind::Simulated(clock) => clock.spawn(name, future),
+        }
+    }
+
+    /// Waits for something that another task of this process does: a channel, a `Notify`, a join handle. Idle meanwhile.
+    ///
+    /// Not for IO, whose end nobody in the process announces. In a `select!` one parked branch makes the whole task
+    /// idle, so never select it against a request or a query.
+    pub async fn park<F: Future>(&self, future: F) -> F::Output {
+        match &self.0 {
+            Kind::System(_) => future.await,
+            Kind::Simulated(clock) => clock.park(future).await,
+        }
+    }
+
+    /// Says that the calling task has a request in flight to a receiver. While the receiver has said that it stalls
+    /// ([`SimClock::stall_attempt`], [`SimClock::stall_target`]) the task is idle. Nothing on the system clock.
+    pub fn external(&self, request: RequestInFlight) -> External {
+        External {
+            _held: self.simulation().and_then(|clock| clock.external(request)),
+        }
+    }
+
+    /// Adopts the database's time: `database_now` was read between `asked` and `answered`, both from
+    /// [`Clock::monotonic`]. Where that is behind what [`Clock::now`] has already said, time holds until it is caught
+    /// up, so feed it once before serving.
+    ///
+    /// Returns by how much the database's clock is at least ahead of this machine's own, negative if it is behind; zero if the
+    /// time between question and answer can explain the difference. In a simulation nothing is adopted or compared: zero.
+    pub fn follow(&self, database_now: Timestamp, asked: Instant, answered: Instant) -> SignedDuration {
+        match &self.0 {
+            Kind::System(clock) => {
+                clock.follow(database_now, asked, answered);
+                system::ahead_of_machine(database_now, asked, answered)
+            }
+            Kind::Simulated(_) => SignedDuration::ZERO,
+        }
+    }
+}
+
+/// Real monotonic time, for code below everything that has a [`Clock`]: connections to the database.
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// Waits for `limit` of real time, whichever clock there is. The task is *not* idle meanwhile: for work that simulated time
+/// must wait for and that may get no answer, such as a statement.
+pub async fn lapse(limit: Duration) {
+    tokio::time::sleep(limit).await;
+}
+
+/// Runs `future` for at most `limit` of real time, whichever clock there is, and drops it then. Not idle, as [`lapse`].
+///
+/// # Errors
+///
+/// [`DeadlineElapsed`] when the time is up.
+pub async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, DeadlineElapsed> {
+    tokio::time::timeout(limit, future)
+        .await
+        .map_err(|_| DeadlineElapsed)
+}
+
+/// Starts a task that moves bytes for other tasks. Simulated time need not know of it: those tasks are busy meanwhile.
+pub fn spawn_io<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+/// Down to what the database stores.
+fn whole_micros(at: Timestamp) -> Timestamp {
+    let beyond = i64::from(at.subsec_nanosecond() % 1000);
+    at.checked_sub(SignedDuration::from_nanos(beyond)).unwrap_or(at)
+}

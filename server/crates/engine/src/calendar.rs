@@ -1,0 +1,143 @@
+//! When to look for which webhook's deliveries: hints, kept by whoever learns that something will be due.
+//!
+//! A hint too many costs an empty claim; a hint that is missing is found by the next discovery. So nothing depends
+//! on this being complete.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use tenterhook_model::ids::{Lane, WebhookId};
+
+/// Webhooks that are noted. Past it those that are due last are forgotten, until a discovery finds them again.
+pub const MOST_NOTED: usize = 100_000;
+
+/// The earliest known due time of each webhook that has any.
+#[derive(Debug, Default)]
+pub struct Calendar {
+    by_time: BTreeSet<(Timestamp, WebhookId)>,
+    by_webhook: HashMap<WebhookId, (Lane, Timestamp)>,
+    /// Due, but there was no room: looked at again when room appears, not when time passes.
+    full: HashSet<WebhookId>,
+}
+
+impl Calendar {
+    /// Something of the webhook is due at `at`; keeps the earlier hint if there is one.
+    pub fn note(&mut self, lane: Lane, webhook: WebhookId, at: Timestamp) {
+        if let Some((_, known)) = self.by_webhook.get(&webhook) {
+            if *known <= at {
+                return;
+            }
+            self.by_time.remove(&(*known, webhook));
+        }
+        self.by_webhook.insert(webhook, (lane, at));
+        if !self.full.contains(&webhook) {
+            self.by_time.insert((at, webhook));
+        }
+        if self.by_webhook.len() > MOST_NOTED
+            && let Some((_, last)) = self.by_time.pop_last()
+        {
+            self.by_webhook.remove(&last);
+        }
+    }
+
+    /// Takes up to `limit` webhooks that are due at `now` and for which `room` says more than zero.
+    pub fn take_due(
+        &mut self,
+        now: Timestamp,
+        limit: usize,
+        room: impl Fn(WebhookId) -> usize,
+    ) -> Vec<(Lane, WebhookId, usize)> {
+        let freed: Vec<WebhookId> = self
+            .full
+            .iter()
+            .copied()
+            .filter(|webhook| room(*webhook) > 0)
+            .collect();
+        for webhook in freed {
+            self.full.remove(&webhook);
+            if let Some((_, at)) = self.by_webhook.get(&webhook) {
+                self.by_time.insert((*at, webhook));
+            }
+        }
+        let mut taken = Vec::new();
+        while taken.len() < limit {
+            let Some((at, webhook)) = self.by_time.first().copied().filter(|(at, _)| *at <= now) else {
+                break;
+            };
+            self.by_time.remove(&(at, webhook));
+            let space = room(webhook);
+            if space == 0 {
+                self.full.insert(webhook);
+            } else if let Some((lane, _)) = self.by_webhook.remove(&webhook) {
+                taken.push((lane, webhook, space));
+            }
+        }
+        taken
+    }
+
+    /// When to look next, of the webhooks that had room.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Whether any webhook waits for room.
+    pub fn waits_for_room(&self) -> bool {
+        !self.full.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn the_earlier_hint_stays() {
+        let mut calendar = Calendar::default();
+        let webhook = WebhookId::new(at(0));
+        calendar.note(Lane(3), webhook, at(5));
+        calendar.note(Lane(3), webhook, at(9));
+        assert_eq!(calendar.next(), Some(at(5)));
+        calendar.note(Lane(3), webhook, at(2));
+        assert_eq!(calendar.next(), Some(at(2)));
+        assert!(calendar.take_due(at(1), 10, |_| 7).is_empty());
+        assert_eq!(calendar.take_due(at(2), 10, |_| 7), [(Lane(3), webhook, 7)]);
+        assert_eq!(calendar.next(), None);
+    }
+
+    #[test]
+    fn so_many_webhooks_are_noted_and_past_it_the_last_is_forgotten() {
+        let mut calendar = Calendar::default();
+        for second in 0..=MOST_NOTED as i64 {
+            calendar.note(Lane(1), WebhookId::new(at(second)), at(second));
+        }
+        let all = calendar.take_due(at(MOST_NOTED as i64), MOST_NOTED + 1, |_| 1);
+        assert_eq!(all.len(), MOST_NOTED);
+        let last = all.last().map(|(_, webhook, _)| webhook.0.get_timestamp());
+        let second = |at: Timestamp| at.as_second() as u64;
+        assert_eq!(
+            last.flatten().map(|at| at.to_unix().0),
+            Some(second(at(MOST_NOTED as i64 - 1)))
+        );
+    }
+
+    #[test]
+    fn a_webhook_without_room_waits_for_room_and_not_for_time() {
+        let mut calendar = Calendar::default();
+        let (full, free) = (WebhookId::new(at(0)), WebhookId::new(at(0)));
+        calendar.note(Lane(1), full, at(1));
+        calendar.note(Lane(1), free, at(2));
+        let room = |webhook| usize::from(webhook == free);
+        assert_eq!(calendar.take_due(at(3), 10, room), [(Lane(1), free, 1)]);
+        assert_eq!(calendar.next(), None);
+        assert!(calendar.waits_for_room());
+        calendar.note(Lane(1), full, at(0));
+        assert_eq!(calendar.next(), None);
+        assert_eq!(calendar.take_due(at(3), 10, |_| 2), [(Lane(1), full, 2)]);
+        assert!(!calendar.waits_for_room());
+    }
+}

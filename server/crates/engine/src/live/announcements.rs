@@ -1,0 +1,89 @@
+//! What the changes feed brings to subscribers: webhooks that changed, and their new notices.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{MOST_NOTICES, NOTICE_OVERLAP, Whose, Word, before, crowded, past};
+use crate::parts::{FIRST_TIME_OUT, Parts};
+use crate::shared::Shared;
+use tenterhook_model::ids::{Lane, WebhookId};
+use tenterhook_model::notice::Notice;
+use tenterhook_store::sql::Rows;
+use tenterhook_store::{StoreError, notices};
+
+/// Announces these webhooks, which the feed names and the registry has just read, and their new notices. Who may see a webhook
+/// of which a notice cannot be read is told that something was missed; nobody else is.
+///
+/// # Errors
+///
+/// Only if the database is away: no webhook's content may stop the feed.
+pub(crate) async fn tell(shared: &Shared, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
+    let hub = &shared.live;
+    let now = shared.clock.now();
+    let belonging = |id: WebhookId| shared.registry.get(id).map(|target| target.webhook.belonging());
+    let mut posted = Vec::new();
+    if hub.is_posting() {
+        let read = new_notices(shared, webhooks, now).await?;
+        for (webhook, error) in read.bad {
+            tracing::error!(%error, %webhook, "a notice cannot be read");
+            hub.notices.lost(Whose::of(shared, webhook));
+        }
+        posted = read.good;
+    }
+    if hub.changes.has_listeners() {
+        for (_, id) in webhooks {
+            if let Some(belonging) = belonging(*id) {
+                hub.changes.say(Word::Told((belonging, ())));
+            }
+        }
+    }
+    for id in crowded(posted.iter().map(|notice| notice.webhook), MOST_NOTICES) {
+        hub.notices.lost(Whose::of(shared, id));
+    }
+    for notice in posted {
+        match belonging(notice.webhook) {
+            Some(belonging) => hub.notices.say(Word::Told((belonging, Arc::new(notice)))),
+            // It can be read, but its webhook cannot: it is not known who may see it.
+            None => hub.notices.lost(Whose::of(shared, notice.webhook)),
+        }
+    }
+    Ok(())
+}
+
+/// The notices that these webhooks have got, together or in parts where the database refuses that.
+async fn new_notices(
+    shared: &Shared,
+    webhooks: &[(Lane, WebhookId)],
+    now: Timestamp,
+) -> Result<Rows<Notice, WebhookId>, StoreError> {
+    let since = shared.live.posted().as_ref().map_or(now, |posted| posted.since);
+    let (mut good, mut bad, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+    if !webhooks.is_empty() {
+        let mut conn = shared.store.conn().await?;
+        let mut parts = Parts::of(webhooks.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+        while let Some((part, _)) = parts.next() {
+            let most = past(MOST_NOTICES);
+            let read = notices::last_of_each(&mut conn, &webhooks[part], since, most).await;
+            if let Some(read) = parts.done(read)? {
+                good.extend(read.good);
+                unread.extend(read.bad);
+            }
+        }
+        let refused = parts.refused.into_iter();
+        bad.extend(refused.map(|(items, error)| (webhooks[items.start].1, error)));
+    }
+    let mut posted = shared.live.posted();
+    if let Some(posted) = posted.as_mut() {
+        let mut is_new = |id, at| posted.told.insert(id, at).is_none();
+        good.retain(|notice: &Notice| is_new(notice.id, notice.at));
+        unread.retain(|((_, id, at), _)| is_new(*id, *at));
+        // Simulated time may have leapt since the last look: the next one starts from where this one stood.
+        posted.since = posted.since.max(before(now, NOTICE_OVERLAP));
+        let since = posted.since;
+        posted.told.retain(|_, at| *at >= since);
+    }
+    let unread = unread.into_iter();
+    bad.extend(unread.map(|(((_, webhook), _, _), error)| (webhook, error)));
+    Ok(Rows { good, bad })
+}

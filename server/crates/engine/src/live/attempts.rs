@@ -1,0 +1,216 @@
+//! The watch for attempts: one poll for all listeners of a process.
+//!
+//! Promises no statement while nobody listens, and that simulated time waits for a poll that is under way but never for
+//! the next one. A poll looks at what ended since the one before, less [`OVERLAP`], however far simulated time has
+//! leapt between them, and tells each attempt once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Channel, Interest, Missed, OVERLAP, Whose, Word, before, crowded, past};
+use crate::parts::{FIRST_TIME_OUT, Parts};
+use crate::shared::Shared;
+use tenterhook_model::access::WebhookScope;
+use tenterhook_model::ids::{Lane, WebhookId};
+use tenterhook_model::webhook::Belonging;
+use tenterhook_store::StoreError;
+use tenterhook_store::live::{self, AttemptPlace};
+use tenterhook_store::sql::Rows;
+
+/// How often to look, in real time: well within the second in which a subscriber hears of it.
+const POLL_EVERY: Duration = Duration::from_millis(250);
+/// Webhooks that one listener is watched for; one who may see more names one.
+pub const MOST_WATCHED: usize = 1_000;
+/// Attempts of one webhook that one poll brings: about two hundred a second.
+pub const MOST_OF_WEBHOOK: usize = 1_000;
+/// Attempts that one poll brings in all.
+pub const MOST_IN_ALL: usize = 20_000;
+
+/// What the polls so far have come to.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The moment of the last poll.
+    last: Option<Timestamp>,
+    told: HashSet<AttemptPlace>,
+}
+
+/// What a listener is interested in, with the listener's number and its beginning.
+type Listening = (u64, Interest, Timestamp);
+
+/// Looks for attempts as long as the process lives.
+pub(crate) async fn watch(shared: Arc<Shared>) {
+    let mut progress = Progress::default();
+    loop {
+        if shared.live.interests().all.is_empty() {
+            progress = Progress::default();
+            shared.clock.park(shared.live.wanted.notified()).await;
+            continue;
+        }
+        // What was not read now is read by the next poll: the window grows meanwhile.
+        if let Err(error) = poll(&shared, &mut progress).await {
+            tracing::warn!(%error, "attempts could not be looked for");
+        }
+        shared.clock.real_sleep(POLL_EVERY).await;
+    }
+}
+
+async fn poll(shared: &Shared, progress: &mut Progress) -> Result<(), StoreError> {
+    let interests: Vec<Listening> = {
+        let interests = shared.live.interests();
+        let all = interests.all.iter();
+        all.map(|(number, (interest, began))| (*number, interest.clone(), *began))
+            .collect()
+    };
+    let now = shared.clock.now();
+    let earliest = interests.iter().map(|(_, _, began)| *began).min().unwrap_or(now);
+    let since = progress.last.map_or(earliest, |last| before(last, OVERLAP));
+    let watched = watched(shared, &interests, since).await?;
+    let ended = ended(shared, &watched, since).await?;
+    progress.tell(&shared.live.attempts, &watched, ended);
+    progress.reach(now);
+    Ok(())
+}
+
+/// What has ended of these webhooks' attempts. Where that cannot be read of one of them, who may see it is told so.
+async fn ended(
+    shared: &Shared,
+    watched: &HashMap<(Lane, WebhookId), Belonging>,
+    since: Timestamp,
+) -> Result<Vec<AttemptPlace>, StoreError> {
+    let keys: Vec<(Lane, WebhookId)> = watched.keys().copied().collect();
+    let (mut ended, mut lost) = (Vec::new(), Vec::new());
+    if keys.is_empty() {
+        return Ok(ended);
+    }
+    let mut conn = shared.store.conn().await?;
+    let mut parts = Parts::of(keys.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let (of_each, in_all) = (past(MOST_OF_WEBHOOK), past(MOST_IN_ALL));
+        let read = live::ended_since(&mut conn, &keys[part], since, of_each, in_all).await;
+        if let Some(read) = parts.done(read)? {
+            ended.extend(read.good);
+            lost.extend(read.bad);
+        }
+    }
+    let refused = parts.refused.into_iter();
+    lost.extend(refused.map(|(items, error)| (keys[items.start], error)));
+    for (key, error) in lost {
+        tracing::error!(%error, webhook = %key.1, "attempts of a webhook cannot be read to be told");
+        let belonging = watched.get(&key).cloned();
+        shared.live.attempts.lost(belonging.map(Whose::Webhook));
+    }
+    Ok(ended)
+}
+
+/// The webhooks that anybody is interested in. A scope that others share is read once. Whose interest cannot be followed up is
+/// told so.
+async fn watched(
+    shared: &Shared,
+    interests: &[Listening],
+    since: Timestamp,
+) -> Result<HashMap<(Lane, WebhookId), Belonging>, StoreError> {
+    let mut scopes = Vec::new();
+    let mut named = Vec::new();
+    for (at, (_, interest, _)) in interests.iter().enumerate() {
+        match interest.webhook {
+            Some(key) => named.push((at, key)),
+            None if !scopes.iter().any(|(_, scope)| *scope == &interest.scope) => {
+                scopes.push((at, &interest.scope));
+            }
+            None => {}
+        }
+    }
+    let mut found = Vec::new();
+    let mut conn = shared.store.conn().await?;
+    let mut parts = Parts::of(scopes.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let read = live::of_scopes(&mut conn, &scopes[part], since, past(MOST_WATCHED)).await;
+        found.extend(parts.done(read)?.into_iter().flat_map(readable));
+    }
+    let mut missed = Vec::new();
+    for (items, error) in parts.refused {
+        tracing::error!(%error, "webhooks that a subscriber may see cannot be read");
+        missed.extend(sharing(interests, scopes[items.start].1).map(|number| (number, Missed::Lost)));
+    }
+    let mut parts = Parts::of(named.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let read = live::named(&mut conn, &named[part]).await;
+        found.extend(parts.done(read)?.into_iter().flat_map(readable));
+    }
+    for (items, error) in parts.refused {
+        let (at, (_, webhook)) = named[items.start];
+        tracing::error!(%error, %webhook, "a webhook cannot be read to be watched");
+        missed.push((interests[at].0, Missed::Lost));
+    }
+    for (at, scope) in scopes {
+        if !is_watchable(found.iter().filter(|(of, _)| *of == at).count()) {
+            missed.extend(sharing(interests, scope).map(|number| (number, Missed::TooMany)));
+        }
+    }
+    for (number, missed) in missed {
+        shared.live.attempts.say(Word::Alone(number, missed));
+    }
+    Ok(found
+        .into_iter()
+        .map(|(_, belonging)| ((belonging.lane, belonging.webhook), belonging))
+        .collect())
+}
+
+/// The listeners with this scope that name no webhook.
+fn sharing(interests: &[Listening], scope: &WebhookScope) -> impl Iterator<Item = u64> {
+    let sharing = interests
+        .iter()
+        .filter(move |(_, other, _)| other.webhook.is_none() && other.scope == *scope);
+    sharing.map(|(number, _, _)| *number)
+}
+
+/// The rows that can be read. Attempts of the other webhooks are not announced: it is not known who may see them.
+fn readable<T>(rows: Rows<T, WebhookId>) -> Vec<T> {
+    if let Some((webhook, error)) = rows.bad.first() {
+        tracing::warn!(%error, %webhook, webhooks = rows.bad.len(), "webhooks cannot be read to be watched");
+    }
+    rows.good
+}
+
+/// Whether a listener can be watched so many webhooks for.
+pub(super) fn is_watchable(webhooks: usize) -> bool {
+    webhooks <= MOST_WATCHED
+}
+
+impl Progress {
+    /// Notes that a poll at `now` has told what there was, and forgets what no later one can meet again.
+    pub(super) fn reach(&mut self, now: Timestamp) {
+        self.last = Some(now);
+        let next = before(now, OVERLAP);
+        self.told.retain(|attempt| attempt.ended_at >= next);
+    }
+
+    /// Tells what is new of `ended`, and where it is not all.
+    pub(super) fn tell(
+        &mut self,
+        channel: &Channel<AttemptPlace>,
+        watched: &HashMap<(Lane, WebhookId), Belonging>,
+        ended: Vec<AttemptPlace>,
+    ) {
+        let is_all = ended.len() <= MOST_IN_ALL;
+        let of = |attempt: &AttemptPlace| attempt.delivery.key.webhook;
+        let crowded = crowded(ended.iter().map(of), MOST_OF_WEBHOOK);
+        for attempt in ended {
+            let key = attempt.delivery.key;
+            if let Some(belonging) = watched.get(&(key.lane, key.webhook))
+                && self.told.insert(attempt)
+            {
+                channel.say(Word::Told((belonging.clone(), attempt)));
+            }
+        }
+        for belonging in watched.values().filter(|one| crowded.contains(&one.webhook)) {
+            channel.say(Word::Lost(Whose::Webhook(belonging.clone())));
+        }
+        if !is_all {
+            channel.say(Word::Lost(Whose::All));
+        }
+    }
+}

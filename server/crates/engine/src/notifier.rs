@@ -1,0 +1,261 @@
+//! The notifier: brings notices to the platform's own endpoint, if one is set (R4). A second, tiny queue beside the main
+//! one: no fairness, no health, no log of attempts.
+//!
+//! Promises that every notice written while an endpoint is set is attempted until it answers 2xx or the notice is given
+//! up ([`notice::KEEP_TRYING`]), whatever dies meanwhile; and of one webhook one at a time, in the order of writing. No
+//! database connection is held while the endpoint works. A notice that cannot be read counts as a failed attempt, one that the
+//! database refuses to give out is tried again with a growing pause, and one whose result cannot be written is sent again when
+//! its lease ends: none of them delays those of other webhooks. Does not promise that a notice comes once: after a crash the
+//! same one comes again, with the same id.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::AsyncConnection;
+use jiff::{SignedDuration, Timestamp};
+use url::Url;
+
+use super::attempt::signed;
+use super::parts::{FIRST_TIME_OUT, Parts, TIME_OUTS};
+use super::pause::SetBack;
+use super::shared::Shared;
+use super::transport::Transport;
+use tenterhook_model::ids::WebhookId;
+use tenterhook_policy::notice;
+use tenterhook_policy::signing::{RequestFacts, SigningSecret};
+use tenterhook_store::notice_queues::{self, Claimed, Head, Settlement};
+use tenterhook_store::sql::Rows;
+use tenterhook_store::{Conn, StoreError, limit_lock_waits_in_tx};
+
+/// Notices on the wire at once from one process: more than a platform has to say, few enough for any endpoint.
+const AT_ONCE: i64 = 16;
+/// What a lease has beyond the time-out of its attempt, for its settlement.
+const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(30);
+/// How often to look without being told, in real time: another process that has queued a notice may be gone.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait after an error of the database.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// The longest pause before a queue is tried again whose head the database refuses to give out.
+const REFUSED_AGAIN: Duration = Duration::from_secs(300);
+
+/// Where notices go, and how.
+pub struct NoticeEndpoint {
+    /// The endpoint.
+    pub url: Url,
+    /// What signs; all of them do.
+    pub secrets: Vec<SigningSecret>,
+    /// Makes the requests; its targets are the operator's choice.
+    pub transport: Transport,
+}
+
+/// Delivers notices as long as the process takes work.
+pub(super) async fn run(shared: Arc<Shared>, endpoint: Arc<NoticeEndpoint>) {
+    let mut set_back = SetBack::up_to(REFUSED_AGAIN);
+    while !shared.is_stopping() {
+        match round(&shared, &endpoint, &mut set_back).await {
+            Ok(Round::More) => {}
+            Ok(Round::Until(next)) => tokio::select! {
+                () = shared.clock.park(shared.owed.notified()) => {}
+                () = shared.clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
+                () = shared.clock.real_sleep(LOOK_EVERY) => {}
+            },
+            Err(error) => {
+                tracing::warn!(%error, "notices could not be claimed; trying again");
+                shared.clock.linger(RETRY_AFTER).await;
+            }
+        }
+    }
+}
+
+/// What a round left to do.
+enum Round {
+    /// More may be due.
+    More,
+    /// Nothing is due before this moment, if ever.
+    Until(Option<Timestamp>),
+}
+
+async fn round(
+    shared: &Arc<Shared>,
+    endpoint: &Arc<NoticeEndpoint>,
+    set_back: &mut SetBack,
+) -> Result<Round, StoreError> {
+    let now = shared.clock.now();
+    let claimed = {
+        let mut conn = shared.store.conn().await?;
+        match claim(shared, &mut conn, now, set_back).await? {
+            None => return Ok(Round::Until(notice_queues::next_due(&mut conn, now).await?)),
+            Some(claimed) => claimed,
+        }
+    };
+    let (mut batch, mut errors) = (Vec::new(), Vec::new());
+    for (head, error) in claimed.bad {
+        batch.push(unreadable(shared, &head, &error));
+        errors.push(error.to_string());
+    }
+    // A task for each, so that simulated time knows which of them is stalled.
+    let requests: Vec<_> = claimed
+        .good
+        .into_iter()
+        .map(|claimed| {
+            let work = deliver(shared.clone(), endpoint.clone(), claimed);
+            shared.clock.spawn("notice", work)
+        })
+        .collect();
+    for request in requests {
+        // One that panicked is left to its lease's end.
+        if let Ok((settlement, error)) = shared.clock.park(request).await {
+            batch.push(settlement);
+            errors.extend(error);
+        }
+    }
+    if let Some(error) = errors.first() {
+        tracing::warn!(
+            error,
+            failed = errors.len(),
+            of = batch.len(),
+            "notices were not delivered to the platform's endpoint; they are tried again"
+        );
+    }
+    settle(shared, &batch).await;
+    Ok(Round::More)
+}
+
+/// Claims what is due, together or in parts where the database refuses that; what it refuses alone is set back. `None` if
+/// nothing is due.
+async fn claim(
+    shared: &Shared,
+    conn: &mut Conn,
+    now: Timestamp,
+    set_back: &mut SetBack,
+) -> Result<Option<Rows<Claimed, Head>>, StoreError> {
+    let lease = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
+    let lease_until = now.saturating_add(lease.saturating_add(LEASE_MARGIN));
+    let lease_until = lease_until.unwrap_or(Timestamp::MAX);
+    // What is set back is due still, and takes no other's place.
+    let most = AT_ONCE.saturating_add(i64::try_from(set_back.len()).unwrap_or(i64::MAX));
+    let mut due = notice_queues::due(conn, now, most).await?;
+    let all: HashSet<WebhookId> = due.iter().map(|(_, webhook)| *webhook).collect();
+    set_back.retain(|webhook| all.contains(&webhook));
+    let real_now = shared.clock.monotonic();
+    due.retain(|(_, webhook)| set_back.is_due(*webhook, real_now));
+    due.truncate(usize::try_from(AT_ONCE).unwrap_or(usize::MAX));
+    if due.is_empty() {
+        return Ok(None);
+    }
+    let mut claimed = Rows::from_iter([]);
+    let mut parts = Parts::of(due.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    while let Some((part, _)) = parts.next() {
+        let some = notice_queues::claim(conn, &due[part], now, lease_until).await;
+        if let Some(some) = parts.done(some)? {
+            claimed.good.extend(some.good);
+            claimed.bad.extend(some.bad);
+        }
+    }
+    for (items, error) in parts.refused {
+        let webhook = due[items.start].1;
+        if set_back.add(webhook, real_now) {
+            tracing::error!(%error, %webhook, "a webhook's next notice cannot be claimed; it is tried again");
+        }
+    }
+    Ok(Some(claimed))
+}
+
+/// Counts a notice that cannot be read as a failed attempt: when it is tried again, or given up.
+fn unreadable(shared: &Shared, head: &Head, error: &StoreError) -> Settlement {
+    let number = head.attempts.saturating_add(1);
+    let again_at = notice::next_attempt(number, head.at, shared.clock.now());
+    if again_at.is_none() {
+        shared.metrics.notice_given_up();
+        let (notice, webhook) = (head.notice, head.webhook.1);
+        tracing::error!(%error, %notice, %webhook, "a notice is given up: it could not be read for too long");
+    }
+    Settlement {
+        webhook: head.webhook,
+        token: head.token,
+        again_at,
+    }
+}
+
+/// One attempt: what it means for the notice, and how it failed if it did.
+async fn deliver(
+    shared: Arc<Shared>,
+    endpoint: Arc<NoticeEndpoint>,
+    claimed: Claimed,
+) -> (Settlement, Option<String>) {
+    let Claimed {
+        notice,
+        webhook,
+        attempts,
+        token,
+    } = claimed;
+    let number = attempts.saturating_add(1);
+    let facts = RequestFacts {
+        message: notice.id.0,
+        webhook: webhook.number,
+        attempt: u8::try_from(number).unwrap_or(u8::MAX),
+        started_at: shared.clock.now(),
+    };
+    let body = notice::render(&notice, &webhook);
+    let request = signed(
+        &shared.policy,
+        &facts,
+        &endpoint.url,
+        body,
+        &endpoint.secrets,
+        None,
+    );
+    let sent = endpoint.transport.send(request).await;
+    shared.metrics.notice(&sent.outcome);
+    let error = sent.outcome.error_message;
+    let again_at = match &error {
+        None => None,
+        Some(error) => notice::next_attempt(number, notice.at, sent.ended_at).or_else(|| {
+            shared.metrics.notice_given_up();
+            tracing::error!(
+                error,
+                notice = %notice.id,
+                kind = notice::name(notice.kind),
+                webhook = %webhook.number,
+                attempts = number,
+                "a notice is given up: the platform's endpoint did not take it for too long"
+            );
+            None
+        }),
+    };
+    let settlement = Settlement {
+        webhook: (webhook.lane, webhook.id),
+        token,
+        again_at,
+    };
+    (settlement, error)
+}
+
+/// Tries for as long as the database is away, so that the endpoint does not get again what it has taken. What the database
+/// refuses of the batch, or what is locked for too long, stays as it is until its lease ends.
+async fn settle(shared: &Shared, batch: &[Settlement]) {
+    let mut parts = Parts::of(batch.len()).apart_when_late(TIME_OUTS, &shared.store);
+    while let Some((part, lock_wait)) = parts.next() {
+        let settled = settle_some(shared, &batch[part], lock_wait).await;
+        parts.done_in_time(settled, &shared.clock, "notices").await;
+    }
+    for (items, error) in parts.refused {
+        let webhook = batch[items.start].webhook.1;
+        tracing::error!(%error, %webhook, "the end of a notice cannot be written; it comes again");
+    }
+}
+
+/// All of these or none.
+async fn settle_some(
+    shared: &Shared,
+    some: &[Settlement],
+    lock_wait: Option<Duration>,
+) -> Result<usize, StoreError> {
+    let mut conn = shared.store.conn().await?;
+    conn.transaction(async |conn| {
+        limit_lock_waits_in_tx(conn, lock_wait).await?;
+        notice_queues::settle(conn, some, shared.clock.now()).await
+    })
+    .await
+}

@@ -1,0 +1,206 @@
+//! Settling: results become rows, batch by batch (D6, D7).
+//!
+//! A batch is whatever has come in while the one before was written, and under load a moment longer, so that it is small
+//! when little happens and large then. A batch with failures locks its health rows first, in id order, and lets
+//! [`tenterhook_policy::health`] judge the results in the order their attempts ended; one of successes locks only the rows
+//! whose window it ends, and where none is known to be open it is one statement and no more.
+//!
+//! Promises that each recorded attempt is judged once, in the transaction that records it; and that a batch which the
+//! database refuses, or does not write in time, is [divided](super::parts) until the bad result is alone. One that is refused
+//! is recorded with less of its response ([`least`]) or set [aside](aside); one that takes too long, because somebody else
+//! keeps a row of its webhook locked for instance, is set aside. Does not promise that a result is recorded at all: one whose
+//! lease was lost is dropped, since another process holds the delivery.
+
+mod aside;
+mod judgement;
+mod least;
+mod record;
+
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use self::aside::Aside;
+use self::judgement::{heal, results_of};
+use self::record::{Recorded, write};
+use super::parts::{Parts, Refused, TIME_OUTS};
+use super::shared::{Shared, Started};
+use tenterhook_model::ids::{Lane, WebhookId};
+use tenterhook_store::settle::{Settlement, Then};
+
+/// Results in one transaction at the most.
+const BATCH: usize = 400;
+/// How long to let results gather after a batch of several that was not full: a batch costs as much as thirty results, and
+/// nobody waits for one but who reads it. A process that dies meanwhile leaves that much more to be sent again (D6).
+const GATHER: Duration = Duration::from_millis(15);
+
+/// One result on its way to be settled.
+pub(super) struct Result {
+    pub settlement: Settlement,
+    /// The attempt it is of, if one was made.
+    pub started: Option<Started>,
+}
+
+/// Settles what comes, until nothing can come any more.
+pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceiver<Result>) {
+    let mut batch: Vec<Result> = Vec::with_capacity(BATCH);
+    let mut aside = Aside::of(&shared);
+    loop {
+        let came = tokio::select! {
+            came = shared.clock.park(results.recv_many(&mut batch, BATCH)) => came,
+            () = aside.due(&shared.clock) => {
+                aside.settle_again(&shared).await;
+                continue;
+            }
+        };
+        if came == 0 {
+            break;
+        }
+        aside.join(&shared, &mut batch);
+        // Results of one webhook stand together: what is late of one is late of all.
+        batch.sort_by_key(|result| group(&result.settlement));
+        let (settlements, mut started): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .map(|result| (result.settlement, result.started))
+            .unzip();
+        // Where something is known to be locked, or the process stops, there is no time to find out slowly.
+        let hurried = aside.has_late() || shared.is_stopping();
+        let refused = settle_each(&shared, &settlements, hurried).await;
+        aside.add(&shared, settlements, &mut started, refused);
+        done(&shared, started.into_iter().flatten());
+        if (2..BATCH).contains(&came) {
+            shared.clock.gather(GATHER).await;
+        }
+    }
+    aside.end(&shared).await;
+}
+
+/// Lets others start in the place of what is settled.
+fn done(shared: &Arc<Shared>, attempts: impl Iterator<Item = Started>) {
+    let attempts: Vec<Started> = attempts.collect();
+    {
+        let mut queue = shared.queue();
+        attempts.iter().for_each(|(_, key)| queue.settle(key.webhook));
+    }
+    shared.unsettled.settle(attempts.into_iter());
+    shared.pump();
+}
+
+/// What results have in common that wait for the same health row. Without an attempt none does.
+fn group(settlement: &Settlement) -> (Lane, WebhookId, bool) {
+    let key = settlement.key;
+    (key.lane, key.webhook, settlement.attempt.is_none())
+}
+
+/// Where the results end that stand next to each and are of its group.
+fn group_ends(batch: &[Settlement]) -> Vec<usize> {
+    let mut ends: Vec<usize> = (1..=batch.len()).collect();
+    for index in (1..batch.len()).rev() {
+        if group(&batch[index - 1]) == group(&batch[index]) {
+            ends[index - 1] = ends[index];
+        }
+    }
+    ends
+}
+
+/// Settles the results together, or in parts where the database refuses that or is late with it; returns those that it
+/// refuses alone or is late with, which may be several of one webhook. In a hurry none of them waits for a lock for long.
+async fn settle_each(shared: &Arc<Shared>, batch: &[Settlement], hurried: bool) -> Vec<Refused> {
+    let parts = Parts::of(batch.len())
+        .apart_when_late(TIME_OUTS, &shared.store)
+        .together(group_ends(batch))
+        .hurried(hurried);
+    let (mut refused, mut lessened) = (Vec::new(), Vec::new());
+    for (items, error) in record(shared, batch, parts).await {
+        if error.is_timed_out() {
+            refused.push((items, error));
+        } else if record_less(shared, &batch[items.start]).await {
+            lessened.push((items.start, error));
+        } else {
+            refused.push((items, error));
+        }
+    }
+    if let Some((first, error)) = lessened.first() {
+        tracing::error!(
+            %error,
+            deliveries = lessened.len(),
+            webhook = %batch[*first].key.webhook,
+            event = %batch[*first].key.event,
+            "the database refused what a receiver had answered; the attempt is recorded without it"
+        );
+    }
+    refused
+}
+
+/// Records one result with less and less of its receiver's response. Returns whether it is recorded.
+async fn record_less(shared: &Arc<Shared>, settlement: &Settlement) -> bool {
+    for less in least::of(settlement) {
+        let one = slice::from_ref(&less);
+        let parts = Parts::of(1).apart_when_late(TIME_OUTS, &shared.store);
+        if record(shared, one, parts).await.is_empty() {
+            return true;
+        }
+    }
+    false
+}
+
+/// Records a batch in these parts, with what follows from it; returns what cannot be recorded. Tries for as long as the database
+/// is away: what is in the batch happened, and the fence makes trying again harmless.
+async fn record(shared: &Arc<Shared>, batch: &[Settlement], mut parts: Parts<'_>) -> Vec<Refused> {
+    while let Some((part, lock_wait)) = parts.next() {
+        let some = &batch[part];
+        let written = write(shared, some, lock_wait).await;
+        if let Some(recorded) = parts.done_in_time(written, &shared.clock, "results").await {
+            follow(shared, some, recorded, lock_wait).await;
+        }
+    }
+    parts.refused
+}
+
+/// Does what follows from a batch that is recorded. No error here may lead to the batch being recorded again.
+async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded, lock_wait: Option<Duration>) {
+    note(shared, batch.len(), recorded.won.len());
+    shared.tallied.fetch_add(1, Ordering::Relaxed);
+    let Recorded {
+        won,
+        mut moved,
+        to_recover,
+        to_reconcile,
+    } = recorded;
+    if !to_recover.is_empty() {
+        let won = won.iter().filter_map(|index| batch.get(*index));
+        moved.and(heal(shared, &to_recover, Some(&results_of(won)), lock_wait).await);
+    }
+    moved.and(heal(shared, &to_reconcile, None, lock_wait).await);
+    let mark = moved.mark;
+    if moved.owes {
+        shared.owed.notify_one();
+    }
+    if !moved.webhooks.is_empty()
+        && let Err(error) = shared.refresh(&moved.webhooks).await
+    {
+        // The changes feed tells of them too.
+        tracing::warn!(%error, "webhooks could not be read after their health moved");
+    }
+    if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
+        // Simulated time may move as soon as we are idle: other processes must know by then (B6).
+        shared.feed.everywhere(shared, &mark).await;
+    }
+    shared.hint(batch.iter().filter_map(|settlement| match settlement.then {
+        Then::Retry(at) | Then::Release(at) => Some((settlement.key.lane, settlement.key.webhook, at)),
+        Then::End(_) | Then::Drop { .. } => None,
+    }));
+}
+
+fn note(shared: &Shared, asked: usize, won: usize) {
+    shared.metrics.settled(asked, asked - won);
+    if won < asked {
+        tracing::warn!(
+            lost = asked - won,
+            "results came after their lease was lost and were dropped"
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! Recording a batch of results in one transaction: attempts, outcomes and tallies, and the health that they move.
+
+use std::mem;
+use std::time::Duration;
+
+use diesel_async::AsyncConnection;
+
+use super::judgement::{Moved, judge, results_of};
+use crate::shared::Shared;
+use tenterhook_model::ids::{Lane, WebhookId};
+use tenterhook_store::health::lock_in_tx;
+use tenterhook_store::settle::{self, Settled, Settlement};
+use tenterhook_store::{Conn, StoreError, health, limit_lock_waits_in_tx};
+
+/// What is recorded of a batch, and what is left to do.
+#[derive(Default)]
+pub(super) struct Recorded {
+    /// Indexes of those that held.
+    pub won: Vec<usize>,
+    pub moved: Moved,
+    /// Webhooks whose window or counter its successes may end.
+    pub to_recover: Vec<(Lane, WebhookId)>,
+    /// Webhooks that may have an open window although a success recorded at the same moment has ended it.
+    pub to_reconcile: Vec<(Lane, WebhookId)>,
+}
+
+/// Nothing of the batch is recorded, or all of it that still holds. Waits for no lock longer than `lock_wait`.
+pub(super) async fn write(
+    shared: &Shared,
+    batch: &[Settlement],
+    lock_wait: Option<Duration>,
+) -> Result<Recorded, StoreError> {
+    let mut conn = shared.store.conn().await?;
+    if batch.iter().any(is_failure) {
+        judged(shared, &mut conn, batch, lock_wait).await
+    } else {
+        succeeded(shared, &mut conn, batch, lock_wait).await
+    }
+}
+
+fn is_failure(settlement: &Settlement) -> bool {
+    settlement
+        .attempt
+        .as_ref()
+        .is_some_and(|attempt| !attempt.outcome.succeeded())
+}
+
+/// Settles a batch with failures: lock, fence, judge, write, in one transaction.
+async fn judged(
+    shared: &Shared,
+    conn: &mut Conn,
+    batch: &[Settlement],
+    lock_wait: Option<Duration>,
+) -> Result<Recorded, StoreError> {
+    let (won, mut moved) = conn
+        .transaction(async |conn| {
+            limit_lock_waits_in_tx(conn, lock_wait).await?;
+            let rows = lock_in_tx(conn, &webhooks_of(batch)).await?;
+            let settled = settled(shared, conn, batch).await?;
+            let won = settled.won.iter().filter_map(|index| batch.get(*index));
+            let moved = judge(shared, conn, rows, results_of(won)).await?;
+            Ok::<_, StoreError>((settled.won, moved))
+        })
+        .await?;
+    Ok(Recorded {
+        won,
+        to_reconcile: mem::take(&mut moved.opened),
+        moved,
+        to_recover: Vec::new(),
+    })
+}
+
+/// Settles a batch of successes and ends the windows that were open when they were recorded.
+///
+/// In one transaction where a window or counter is known that a success may end: a process that ends between the two would
+/// leave it, until the sweeper looks. So too where waits for locks are limited. Otherwise in one statement; a window of which the changes feed has not told yet, or
+/// that opens at the same moment, is ended after it. Should the process end in between, a counter stays (B3's setting).
+async fn succeeded(
+    shared: &Shared,
+    conn: &mut Conn,
+    batch: &[Settlement],
+    lock_wait: Option<Duration>,
+) -> Result<Recorded, StoreError> {
+    let counts = shared.policy.success_resets_counter;
+    let is_well = |(_, webhook): &(Lane, WebhookId)| shared.registry.is_well(*webhook, counts);
+    let webhooks = webhooks_of(batch);
+    if lock_wait.is_none() && webhooks.iter().all(is_well) {
+        let settled = settled(shared, conn, batch).await?;
+        return Ok(Recorded {
+            won: settled.won,
+            moved: Moved::default(),
+            to_recover: settled.to_recover,
+            to_reconcile: failing(conn, &webhooks).await,
+        });
+    }
+    let (won, moved) = conn
+        .transaction(async |conn| {
+            limit_lock_waits_in_tx(conn, lock_wait).await?;
+            let settled = settled(shared, conn, batch).await?;
+            if settled.to_recover.is_empty() {
+                return Ok((settled.won, Moved::default()));
+            }
+            let won = settled.won.iter().filter_map(|index| batch.get(*index));
+            let results = results_of(won);
+            let rows = lock_in_tx(conn, &settled.to_recover).await?;
+            let moved = judge(shared, conn, rows, results).await?;
+            Ok::<_, StoreError>((settled.won, moved))
+        })
+        .await?;
+    Ok(Recorded {
+        won,
+        moved,
+        to_recover: Vec::new(),
+        to_reconcile: failing(conn, &webhooks).await,
+    })
+}
+
+async fn settled(shared: &Shared, conn: &mut Conn, batch: &[Settlement]) -> Result<Settled, StoreError> {
+    settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await
+}
+
+/// Which of these have a window open; all of them if that cannot be read. The batch is recorded already, so there is no
+/// way back from here.
+async fn failing(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Vec<(Lane, WebhookId)> {
+    match health::failing(conn, webhooks).await {
+        Ok(failing) => failing,
+        Err(error) => {
+            tracing::debug!(%error, "cannot see which windows are open");
+            webhooks.to_vec()
+        }
+    }
+}
+
+fn webhooks_of(settlements: &[Settlement]) -> Vec<(Lane, WebhookId)> {
+    let mut webhooks: Vec<(Lane, WebhookId)> = settlements
+        .iter()
+        .filter(|s| s.attempt.is_some())
+        .map(|s| (s.key.lane, s.key.webhook))
+        .collect();
+    webhooks.sort_unstable();
+    webhooks.dedup();
+    webhooks
+}

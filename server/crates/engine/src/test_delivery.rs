@@ -1,0 +1,143 @@
+//! Test deliveries: one request to a webhook's receiver, for whoever asks whether it works (D12).
+//!
+//! Promises that it is sent as an attempt would be, with URL, credentials and secrets as they are now, and that nothing
+//! comes of it: it is no delivery of D7, moves neither counter nor window, is sent in a ban or a pause too, is not
+//! retried, and is not stored. Does not promise to be sent when very many are under way.
+
+use std::sync::Arc;
+
+use super::attempt::{request, send};
+use super::shared::Shared;
+use tenterhook_model::attempt::Attempt;
+use tenterhook_model::delivery::DeliveryStatus;
+use tenterhook_model::event::{ChangeSource, Event};
+use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
+use tenterhook_model::webhook::{EventAction, PayloadVersion, Webhook};
+use tenterhook_settings::policy::Catalog;
+use tenterhook_store::StoreError;
+
+/// Test deliveries under way from one process at the most: they share its sockets with what is owed.
+pub(super) const AT_ONCE: usize = 32;
+
+/// A test delivery: the event that was made up for it, and its only attempt.
+#[derive(Debug, Clone)]
+pub struct Tested {
+    /// Stored nowhere.
+    pub event: Event,
+    /// Stored nowhere.
+    pub attempt: Attempt,
+}
+
+/// Why no request was made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTested {
+    /// There is no such webhook any more.
+    #[error("the webhook is gone")]
+    Gone,
+    /// As many as allowed are under way.
+    #[error("too many test deliveries are under way")]
+    TooMany,
+    /// The webhook's row cannot be used: an operator's matter.
+    #[error("the webhook's row cannot be used")]
+    Unusable,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The database could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes the request, in a task of its own so that simulated time knows of it, and waits for its end.
+pub(super) async fn run(shared: &Arc<Shared>, webhook: (Lane, WebhookId)) -> Result<Tested, NotTested> {
+    let work = attempt(shared.clone(), webhook);
+    let task = shared.clock.spawn("test delivery", work);
+    task.await.map_err(|_| NotTested::Stopping)?
+}
+
+async fn attempt(shared: Arc<Shared>, key: (Lane, WebhookId)) -> Result<Tested, NotTested> {
+    let _place = shared.tests.try_acquire().map_err(|_| NotTested::TooMany)?;
+    if shared.is_stopping() {
+        return Err(NotTested::Stopping);
+    }
+    let target = {
+        let mut conn = shared.store.conn().await?;
+        let read = shared.registry.refresh(&mut conn, &[key]).await?;
+        if shared.registry.is_unreadable(key.1) {
+            return Err(NotTested::Unusable);
+        }
+        read.into_iter().next().ok_or(NotTested::Gone)?
+    };
+    let webhook = &target.webhook;
+    let now = shared.clock.now();
+    let event = made_up(webhook, EventId::new(now), &shared.policy.catalog);
+    let Some(request) = request(&shared, &event, &target, 1, now) else {
+        return Err(NotTested::Unusable);
+    };
+    let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
+    let sent = send(&shared, &target, request).await;
+    let ending = if sent.outcome.succeeded() {
+        DeliveryStatus::Succeeded
+    } else {
+        DeliveryStatus::Failed
+    };
+    let attempt = Attempt {
+        delivery: DeliveryKey {
+            lane: webhook.lane,
+            webhook: webhook.id,
+            event: event.id,
+            generation: 0,
+        },
+        number: 1,
+        started_at: now,
+        ended_at: sent.ended_at,
+        duration_us: sent.duration_us,
+        url: webhook.url.clone(),
+        auth_sent,
+        outcome: sent.outcome,
+        ending: Some(ending),
+    };
+    Ok(Tested { event, attempt })
+}
+
+/// What the event is about: an object that nobody has.
+const OBJECT_ID: &str = "0";
+/// What kind of object a webhook that wants all of them is sent, where the catalogue has it.
+const USUAL: &str = "deal";
+
+/// An event such as the webhook has subscribed to.
+fn made_up(webhook: &Webhook, id: EventId, catalog: &Catalog) -> Event {
+    let action = match webhook.action {
+        // A merge has another side, and there is none.
+        EventAction::Any | EventAction::Merge => EventAction::Change,
+        action => action,
+    };
+    let objects = match webhook.version {
+        PayloadVersion::V1 => &catalog.v1,
+        PayloadVersion::V2 => &catalog.v2,
+    };
+    let object = match webhook.object.as_str() {
+        "*" if objects.contains(USUAL) => USUAL,
+        "*" => objects.first().map_or(USUAL, String::as_str),
+        object => object,
+    };
+    Event {
+        lane: webhook.lane,
+        id,
+        company: webhook.company,
+        action,
+        object: object.to_owned(),
+        object_id: OBJECT_ID.parse().expect("a digit is an object id"),
+        user: webhook.user,
+        data: Some(r#"{"id":0,"test":true}"#.into()),
+        previous: Some(r#"{"id":0,"test":false}"#.into()),
+        permitted: Some(vec![webhook.user]),
+        change_source: ChangeSource::Api,
+        is_bulk_edit: false,
+        merge: None,
+        correlation_id: id.to_string(),
+        host: None,
+        occurred_at: None,
+        accepted_at: id.accepted_at(),
+    }
+}

@@ -1,0 +1,300 @@
+//! What went wrong with an attempt, as a class and a sentence for people (D10).
+//!
+//! Promises to look at the *types* in an error's chain of causes, not at its text, and to say nothing that the
+//! webhook's owner may not know: no address, no URL, no credentials, no word of a library. One sentence, not the class,
+//! goes by the text: hyper does not say otherwise which part of an answer it could not read.
+//! Does not decide what a failure leads to: that is [`tenterhook_policy`].
+
+use std::error::Error;
+use std::io;
+use std::iter::successors;
+
+use hyper::StatusCode;
+use hyper_util::client::legacy::Error as ClientError;
+use rustix::io::Errno;
+use rustls::CertificateError;
+use rustls::pki_types::InvalidDnsNameError;
+use tower::BoxError;
+
+use super::phases::Phase;
+use super::resolve::{LookupError, ResolveError};
+use tenterhook_model::attempt::AttemptErrorClass;
+use tenterhook_policy::postponement::Lack;
+
+/// A failed attempt's class and message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) class: AttemptErrorClass,
+    pub(super) message: String,
+    /// What this machine lacked, if it did: nothing was sent, and the receiver is not to blame (D13).
+    pub(super) lack: Option<Lack>,
+}
+
+impl Failure {
+    fn new(class: AttemptErrorClass, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            message: message.into(),
+            lack: None,
+        }
+    }
+
+    /// The URL itself leads to a place that may not be called (W10).
+    pub(super) fn blocked() -> Self {
+        Self::new(
+            AttemptErrorClass::BlockedAddress,
+            "The URL leads to an address that may not be called",
+        )
+    }
+
+    /// Our own mistake: the URL or a header cannot be written as HTTP.
+    pub(super) fn unsendable() -> Self {
+        Self::new(
+            AttemptErrorClass::Protocol,
+            "No request can be made of this URL and these headers",
+        )
+    }
+
+    /// The deadline came in `phase`, `millis` after the start; `None`: the request was made, no answer came (D2).
+    pub(super) fn timeout(phase: Option<Phase>, millis: i64) -> Self {
+        let doing = match phase {
+            Some(Phase::Resolving) => "resolving the host name",
+            Some(Phase::Connecting) => "connecting",
+            None => "waiting for the response headers",
+        };
+        // To a tenth of a second: a start some microseconds late does not make the limit look odd.
+        let seconds = (millis + 50) / 100;
+        let limit = if seconds % 10 == 0 {
+            format!("{}", seconds / 10)
+        } else {
+            format!("{}.{}", seconds / 10, seconds % 10)
+        };
+        Self::new(
+            AttemptErrorClass::Timeout,
+            format!("Timed out after {limit} s {doing}"),
+        )
+    }
+
+    /// The failure that a final status is; `None` for 2xx (D1, D3).
+    pub(super) fn of_status(status: StatusCode) -> Option<Self> {
+        if status.is_success() {
+            return None;
+        }
+        let name = status
+            .canonical_reason()
+            .map_or(String::new(), |name| format!(" {name}"));
+        let rule = if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            "; redirects are not followed"
+        } else {
+            ""
+        };
+        let message = format!("The receiver answered {}{name}{rule}", status.as_u16());
+        Some(Self::new(AttemptErrorClass::Status, message))
+    }
+
+    /// This machine has no file descriptor or no memory left for a connection.
+    pub(super) fn exhausted() -> Self {
+        Self {
+            lack: Some(Lack::Means),
+            ..Self::new(
+                AttemptErrorClass::Connect,
+                "This server could not open a connection; the receiver was not called",
+            )
+        }
+    }
+
+    /// The name cannot be looked up, or does not exist.
+    pub(super) fn unresolvable() -> Self {
+        Self::new(AttemptErrorClass::Dns, "The host name could not be resolved")
+    }
+
+    /// No name server answers, whatever is asked.
+    pub(super) fn without_name_servers() -> Self {
+        Self {
+            lack: Some(Lack::NameServers),
+            ..Self::new(
+                AttemptErrorClass::Dns,
+                "No name server answered this server; the receiver was not called",
+            )
+        }
+    }
+
+    fn broken() -> Self {
+        let message = "The connection was closed before the response headers were complete";
+        Self::new(AttemptErrorClass::Reset, message)
+    }
+
+    /// The failure behind an error of the HTTP client.
+    pub(super) fn of_error(error: &ClientError) -> Self {
+        if let Some(error) = find::<ResolveError>(error) {
+            return of_resolution(error);
+        }
+        if let Some(error) = find::<rustls::Error>(error) {
+            return Self::new(AttemptErrorClass::Tls, tls_message(error));
+        }
+        if find::<InvalidDnsNameError>(error).is_some() {
+            return Self::new(
+                AttemptErrorClass::Tls,
+                "No certificate can be valid for this host name",
+            );
+        }
+        if find::<HandshakeFailed>(error).is_some() {
+            return Self::new(AttemptErrorClass::Tls, "The receiver broke off the TLS handshake");
+        }
+        if error.is_connect() {
+            let cause = find::<io::Error>(error);
+            if cause.is_some_and(is_exhaustion) {
+                return Self::exhausted();
+            }
+            // A receiver that resets what it has just accepted: whether the machine tells us while we connect or
+            // while we write is chance.
+            if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
+                return Self::broken();
+            }
+            return Self::new(AttemptErrorClass::Connect, connect_message(cause));
+        }
+        of_exchange(error)
+    }
+}
+
+/// The connection was made, then TLS failed on it. Set by the connector, which alone can tell the two apart.
+#[derive(Debug, thiserror::Error)]
+#[error("the TLS handshake failed")]
+struct HandshakeFailed(#[source] BoxError);
+
+/// Tags the errors of the TLS handshake among those of a connector.
+///
+/// A TCP or DNS error has a type of its own there (`ConnectError`), a handshake error is a bare [`io::Error`] around what TLS
+/// has to say, or around nothing if the receiver just went away.
+pub(super) fn tag_handshake(error: BoxError) -> BoxError {
+    if error.is::<io::Error>() {
+        HandshakeFailed(error).into()
+    } else {
+        error
+    }
+}
+
+/// Whether no name server answered the attempt's lookup.
+pub(super) fn is_unanswered(error: &ClientError) -> bool {
+    matches!(
+        find::<ResolveError>(error),
+        Some(ResolveError::Lookup(LookupError::Unanswered(_)))
+    )
+}
+
+fn of_resolution(error: &ResolveError) -> Failure {
+    match error {
+        ResolveError::Lookup(LookupError::NoMeans) => Failure::exhausted(),
+        ResolveError::Lookup(LookupError::Answered(_)) => Failure::unresolvable(),
+        ResolveError::Lookup(LookupError::Unanswered(_)) => Failure::new(
+            AttemptErrorClass::Dns,
+            "The host name could not be resolved: no name server answered",
+        ),
+        ResolveError::Empty => Failure::new(AttemptErrorClass::Dns, "The host name has no address"),
+        ResolveError::Forbidden(_) => Failure::blocked(),
+    }
+}
+
+/// Whether this process or the machine may not open more files (EMFILE, ENFILE), or has no memory (ENOMEM, ENOBUFS). A lack
+/// of local ports or addresses (EADDRNOTAVAIL) does not count: a machine without IPv6 gives that error for every receiver
+/// that has no other address.
+pub(super) fn is_exhaustion(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        code,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+    )
+}
+
+/// There was a connection; the exchange on it failed.
+fn of_exchange(error: &ClientError) -> Failure {
+    let broken = match find::<h2::Error>(error) {
+        Some(error) => error.is_io() || error.is_remote(),
+        None => {
+            find::<io::Error>(error).is_some()
+                || innermost::<hyper::Error>(error).is_some_and(|error| {
+                    error.is_incomplete_message()
+                        || error.is_closed()
+                        || error.is_canceled()
+                        || error.is_shutdown()
+                        || error.is_timeout()
+                })
+        }
+    };
+    if broken {
+        Failure::broken()
+    } else {
+        let message = innermost::<hyper::Error>(error).map_or(NOT_HTTP, unreadable);
+        Failure::new(AttemptErrorClass::Protocol, message)
+    }
+}
+
+const NOT_HTTP: &str = "The receiver's answer is not valid HTTP";
+
+/// What is wrong with an answer over HTTP/1 that could not be read.
+fn unreadable(error: &hyper::Error) -> &'static str {
+    let text = error.to_string();
+    if error.is_parse_status() {
+        "The receiver's answer has a status line that is not valid HTTP"
+    } else if error.is_parse_too_large() {
+        "The receiver's answer has too many headers, or too long ones"
+    } else if error.is_parse()
+        && ["header", "content-length", "transfer-encoding"]
+            .iter()
+            .any(|part| text.contains(part))
+    {
+        "The receiver's answer has a header that is not valid HTTP"
+    } else {
+        NOT_HTTP
+    }
+}
+
+fn tls_message(error: &rustls::Error) -> &'static str {
+    use rustls::Error as Tls;
+    match error {
+        Tls::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "The receiver's certificate has expired"
+        }
+        Tls::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => "The receiver's certificate is not valid yet",
+        Tls::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "The receiver's certificate is for another host name",
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "The receiver's certificate is self-signed or from an unknown issuer"
+        }
+        Tls::InvalidCertificate(_) => "The receiver's certificate is not valid",
+        Tls::AlertReceived(_) => "The receiver refused the TLS handshake",
+        Tls::PeerIncompatible(_) => "The receiver has no TLS version or cipher in common with us",
+        Tls::InvalidMessage(_) => "The receiver does not speak TLS on this port",
+        _ => "The TLS handshake failed",
+    }
+}
+
+fn connect_message(error: Option<&io::Error>) -> &'static str {
+    match error.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => "The receiver refused the connection",
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+            "The receiver cannot be reached"
+        }
+        _ => "The connection could not be made",
+    }
+}
+
+/// The error and its causes, outermost first.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    successors(Some(error), |&error| {
+        // `io::Error::source` skips the very error it wraps.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped))
+    })
+}
+
+fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+fn innermost<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    chain(error).filter_map(|error| error.downcast_ref()).last()
+}

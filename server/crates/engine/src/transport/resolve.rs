@@ -1,0 +1,157 @@
+//! From a host to addresses that may be called (W10).
+//!
+//! Promises that a connection goes to an address that was vetted in the very lookup that the connection uses: there is
+//! no second lookup that could say something else. A name with *any* forbidden address is refused as a whole: whoever
+//! publishes one wants something that is not a delivery. IP literals are vetted here too.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::phases::{Phase, measured};
+use tenterhook_policy::postponement::{Patience, Standing};
+use tenterhook_policy::target::{Blocked, TargetPolicy};
+
+/// Looks host names up. Tests and the harness put their own in.
+pub trait Resolver: Send + Sync + 'static {
+    /// The addresses of `host`, in order of preference.
+    ///
+    /// # Errors
+    ///
+    /// If the name does not exist, or nobody answered or could be asked.
+    fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>>;
+
+    /// What the name servers' silence makes of an attempt that ends now and whose lookup was not answered (D13). They count as
+    /// answering unless the resolver asks name servers itself.
+    fn standing(&self, _patience: Patience) -> Standing {
+        Standing::Answering
+    }
+}
+
+/// Why a lookup has no addresses. The texts are the resolver's, for the log.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LookupError {
+    /// A name server said that the name has no address, or that it cannot say.
+    #[error("a name server answered without an address: {0}")]
+    Answered(String),
+    /// No name server has answered.
+    #[error("no name server answered: {0}")]
+    Unanswered(String),
+    /// This machine had no file descriptor or memory left to ask with.
+    #[error("there was no means to ask a name server")]
+    NoMeans,
+}
+
+/// The most addresses of a name that one attempt tries to connect to: a name with thousands would have us call
+/// thousands of machines. All of them are vetted in any case.
+pub const MAX_ADDRESSES: usize = 8;
+
+/// Why a name leads nowhere.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResolveError {
+    /// The lookup failed.
+    #[error("the name could not be resolved")]
+    Lookup(#[source] LookupError),
+    /// The name exists and has no address.
+    #[error("the name has no address")]
+    Empty,
+    /// An address may not be called.
+    #[error("the name leads to an address that may not be called")]
+    Forbidden(#[source] Blocked),
+}
+
+/// A resolver that hands out vetted addresses only.
+#[derive(Clone)]
+pub(super) struct Vetted {
+    resolver: Arc<dyn Resolver>,
+    targets: Arc<TargetPolicy>,
+}
+
+impl Vetted {
+    pub(super) fn new(resolver: Arc<dyn Resolver>, targets: Arc<TargetPolicy>) -> Self {
+        Self { resolver, targets }
+    }
+
+    /// Whether the name servers' silence is our own lack for an attempt that ends now without an answer (D13).
+    pub(super) fn lacks_name_servers(&self, patience: Patience) -> bool {
+        self.resolver.standing(patience) == Standing::Silent
+    }
+
+    /// All addresses of `host`, each of which may be called.
+    pub(super) async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let addresses = self.resolver.lookup(host).await.map_err(ResolveError::Lookup)?;
+        if addresses.is_empty() {
+            return Err(ResolveError::Empty);
+        }
+        for &address in &addresses {
+            self.targets.vet_address(address).map_err(|blocked| {
+                // For the operator only: the address may tell about a network that the webhook's owner cannot see.
+                tracing::debug!(host, %address, %blocked, "a name leads to a forbidden address");
+                ResolveError::Forbidden(blocked)
+            })?;
+        }
+        Ok(addresses)
+    }
+
+    /// The addresses to connect to for `host`, a name or an IP literal, in the order in which to try them.
+    pub(super) async fn to_try(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if let Ok(address) = literal.unwrap_or(host).parse() {
+            self.targets
+                .vet_address(address)
+                .map_err(ResolveError::Forbidden)?;
+            return Ok(vec![address]);
+        }
+        let found = measured(Phase::Resolving, self.lookup(host)).await?;
+        Ok(in_turns(&found))
+    }
+}
+
+/// At most [`MAX_ADDRESSES`] of `found`, each once, the families in turns (RFC 8305, section 4): where a machine cannot
+/// reach one family at all, that costs the time of one address and not of all of that family.
+fn in_turns(found: &[IpAddr]) -> Vec<IpAddr> {
+    let first = found.first().is_some_and(IpAddr::is_ipv4);
+    let (mut this, mut other): (Vec<_>, Vec<_>) = found
+        .iter()
+        .rev()
+        .copied()
+        .partition(|address| address.is_ipv4() == first);
+    let mut turns = Vec::new();
+    while turns.len() < MAX_ADDRESSES
+        && let Some(address) = this.pop().or_else(|| other.pop())
+    {
+        if !turns.contains(&address) {
+            turns.push(address);
+            std::mem::swap(&mut this, &mut other);
+        }
+    }
+    turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_tried_in_turns_and_no_address_twice() {
+        let parse = |text: &str| -> Vec<IpAddr> {
+            text.split_whitespace()
+                .map(|address| address.parse().unwrap())
+                .collect()
+        };
+        for (found, expected) in [
+            ("", ""),
+            ("1.0.0.1", "1.0.0.1"),
+            ("1.0.0.1 1.0.0.2 1::1 1::2", "1.0.0.1 1::1 1.0.0.2 1::2"),
+            ("1::1 1::2 1.0.0.1", "1::1 1.0.0.1 1::2"),
+            ("1.0.0.1 1.0.0.1 1::1 1.0.0.2", "1.0.0.1 1::1 1.0.0.2"),
+            (
+                "1.0.0.1 1.0.0.2 1.0.0.3 1.0.0.4 1.0.0.5 1.0.0.6 1.0.0.7 1.0.0.8 1::1",
+                "1.0.0.1 1::1 1.0.0.2 1.0.0.3 1.0.0.4 1.0.0.5 1.0.0.6 1.0.0.7",
+            ),
+        ] {
+            assert_eq!(in_turns(&parse(found)), parse(expected), "{found}");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The deadline, on simulated time (D2, T2).
+
+use AttemptErrorClass::Timeout;
+use rstest::rstest;
+
+use super::receiver::{Receiver, Seen};
+use super::*;
+use tenterhook_clock::SimClock;
+use tenterhook_model::attempt::Timings;
+
+const MICRO: SignedDuration = SignedDuration::from_micros(1);
+
+struct World {
+    clock: Clock,
+    start: Timestamp,
+}
+
+impl World {
+    fn new() -> Self {
+        let start = "2026-11-23T10:00:00Z".parse().unwrap();
+        Self {
+            clock: Clock::simulated(start),
+            start,
+        }
+    }
+
+    fn simulation(&self) -> SimClock {
+        self.clock.simulation().unwrap().clone()
+    }
+
+    /// Starts an attempt; the handle yields how it went.
+    fn send(&self, request: Request) -> tokio::task::JoinHandle<Sent> {
+        let transport = transport_with(
+            &self.clock,
+            Names::known(&[("receiver.test", &["127.0.0.1"])]),
+            &["127.0.0.0/8"],
+            None,
+        );
+        self.clock
+            .spawn("attempt", async move { transport.send(request).await })
+    }
+
+    /// Asserts that the attempt times out at exactly +10 s, while doing what `message` says.
+    async fn assert_times_out(&self, attempt: tokio::task::JoinHandle<Sent>, message: &str) {
+        let simulation = self.simulation();
+        simulation.advance(LIMIT - MICRO).await.unwrap();
+        assert!(!attempt.is_finished(), "timed out early");
+        simulation.advance(MICRO).await.unwrap();
+        let sent = attempt.await.unwrap();
+        assert_failed(&sent, Timeout);
+        assert_eq!(sent.outcome.error_message.as_deref(), Some(message));
+        assert_eq!((sent.started_at, sent.ended_at), (self.start, self.start + LIMIT));
+        assert_lasted_the_limit(&sent);
+    }
+}
+
+/// Reads the request and says that it will not be answered.
+async fn silent(simulation: SimClock) -> Receiver {
+    Receiver::start(move |mut connection| {
+        let simulation = simulation.clone();
+        async move {
+            connection.request().await;
+            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            connection.request().await;
+        }
+    })
+    .await
+}
+
+/// O3: what is on record as the duration is the time between start and end, and no phase outlasts it.
+#[track_caller]
+fn assert_lasted_the_limit(sent: &Sent) {
+    let limit = i32::try_from(LIMIT.as_micros()).unwrap();
+    assert_eq!(sent.duration_us, limit, "{sent:?}");
+    let Timings {
+        dns_us,
+        connect_us,
+        first_byte_us,
+    } = sent.outcome.timings;
+    assert_eq!(first_byte_us, None);
+    assert!(dns_us.unwrap_or(0) + connect_us.unwrap_or(0) <= limit, "{sent:?}");
+}
+
+/// O3: the phase in which time moved took it; one that ended before stays what it was.
+#[rstest]
+#[case::resolving("http://hangs.test/", true)]
+#[case::connecting("https://receiver.test:PORT/", false)]
+#[tokio::test]
+async fn the_phase_in_which_simulated_time_moved_took_it(#[case] url: &str, #[case] resolving: bool) {
+    let world = World::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    world.simulation().stall_target("hangs.test:80");
+    world.simulation().stall_target(&format!("receiver.test:{port}"));
+    let attempt = world.send(request(&world.clock, &url.replace("PORT", &port.to_string())));
+    let mut connection = None;
+    if !resolving {
+        // Its phase has begun once there is a connection.
+        connection = Some(listener.accept().await.unwrap());
+    }
+    world.simulation().advance(LIMIT).await.unwrap();
+    let sent = attempt.await.unwrap();
+    assert_lasted_the_limit(&sent);
+    let Timings {
+        dns_us, connect_us, ..
+    } = sent.outcome.timings;
+    let limit = i32::try_from(LIMIT.as_micros()).unwrap();
+    if resolving {
+        // But for the moment before it began.
+        assert!(dns_us.unwrap() > limit / 2, "{sent:?}");
+        assert_eq!(connect_us, None);
+    } else {
+        let (dns, connect) = (dns_us.unwrap(), connect_us.unwrap());
+        assert!(dns < limit / 2 && connect > limit / 2, "{sent:?}");
+    }
+    drop(connection);
+}
+
+/// O3: an answer that came while simulated time moved.
+#[tokio::test]
+async fn an_answer_after_simulated_seconds_took_them() {
+    let world = World::new();
+    let (simulation, clock) = (world.simulation(), world.clock.clone());
+    let receiver = Receiver::start(move |mut connection| {
+        let (simulation, clock) = (simulation.clone(), clock.clone());
+        async move {
+            connection.request().await;
+            let until = clock.now() + LIMIT / 2;
+            let waker = clock.clone();
+            let resume = simulation.clone();
+            // A task that the clock knows, so that time waits between its waking and its act.
+            let woken = clock.spawn("answer", async move {
+                waker.sleep_until(until).await;
+                resume.resume_attempt(Uuid::nil(), 1, 1);
+            });
+            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            woken.await.unwrap();
+            connection
+                .write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            connection.request().await;
+        }
+    })
+    .await;
+    let attempt = world.send(request(&world.clock, &receiver.url()));
+    world.simulation().advance(LIMIT).await.unwrap();
+    let sent = attempt.await.unwrap();
+    assert_succeeded(&sent);
+    assert_eq!(sent.ended_at, world.start + LIMIT / 2);
+    assert_eq!(sent.duration_us, 5_000_000);
+    assert_eq!(sent.outcome.timings.first_byte_us, Some(5_000_000));
+    assert!(sent.outcome.timings.connect_us.unwrap() < 5_000_000);
+}
+
+#[tokio::test]
+async fn an_unanswered_attempt_times_out_at_the_deadline_and_its_connection_is_closed() {
+    let world = World::new();
+    let mut receiver = silent(world.simulation()).await;
+    let attempt = world.send(request(&world.clock, &receiver.url()));
+    world
+        .assert_times_out(attempt, "Timed out after 10 s waiting for the response headers")
+        .await;
+    assert_eq!(receiver.next().await, Seen::Connection);
+    assert!(matches!(receiver.next().await, Seen::Request(_)));
+    assert_eq!(receiver.next().await, Seen::Closed);
+}
+
+#[tokio::test]
+async fn a_handshake_that_hangs_times_out() {
+    let world = World::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    world.simulation().stall_target(&address.to_string());
+    let attempt = world.send(request(&world.clock, &format!("https://{address}/")));
+    world
+        .assert_times_out(attempt, "Timed out after 10 s connecting")
+        .await;
+}
+
+#[tokio::test]
+async fn a_lookup_that_hangs_times_out() {
+    let world = World::new();
+    world.simulation().stall_target("hangs.test:80");
+    let attempt = world.send(request(&world.clock, "http://hangs.test/"));
+    world
+        .assert_times_out(attempt, "Timed out after 10 s resolving the host name")
+        .await;
+}
+
+#[tokio::test]
+async fn interim_answers_do_not_move_the_deadline() {
+    let world = World::new();
+    let simulation = world.simulation();
+    let receiver = Receiver::start(move |mut connection| {
+        let simulation = simulation.clone();
+        async move {
+            connection.request().await;
+            connection
+                .write("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(10))
+                .await;
+            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            connection.request().await;
+        }
+    })
+    .await;
+    let attempt = world.send(request(&world.clock, &receiver.url()));
+    world
+        .assert_times_out(attempt, "Timed out after 10 s waiting for the response headers")
+        .await;
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_costs_the_rest_of_the_deadline_and_nothing_else() {
+    let world = World::new();
+    let simulation = world.simulation();
+    let receiver = Receiver::start(move |mut connection| {
+        let simulation = simulation.clone();
+        async move {
+            connection.request().await;
+            connection
+                .write("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
+                .await;
+            // More than any socket buffers: once this is written, the headers have been read.
+            connection.write(vec![b'x'; 32 << 20]).await;
+            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            connection.request().await;
+        }
+    })
+    .await;
+    let mut request = request(&world.clock, &receiver.url());
+    request.excerpt_limits.failed = 1 << 30;
+    let attempt = world.send(request);
+    world.simulation().advance(LIMIT).await.unwrap();
+    let sent = attempt.await.unwrap();
+    assert_succeeded(&sent);
+    assert!(sent.outcome.response_truncated);
+    assert_eq!(sent.ended_at, world.start);
+    assert_eq!(world.clock.now(), world.start + LIMIT);
+}
+
+#[tokio::test]
+async fn an_attempt_past_its_deadline_is_not_made() {
+    let world = World::new();
+    let mut receiver = silent(world.simulation()).await;
+    let mut late = request(&world.clock, &receiver.url());
+    late.deadline = world.start;
+    assert_failed(&world.send(late).await.unwrap(), Timeout);
+    assert_eq!(receiver.counts(), (0, 0));
+}

@@ -1,0 +1,205 @@
+//! Who may see, create, change and delete which webhook (W1, W2, W4–W8), and see which event (E2).
+//!
+//! Promises one order of answers: a token without the scope learns only that; then an app that is not installed;
+//! then what the caller cannot see does not exist; and only what it sees can be forbidden to it. Does not know
+//! limits (W3), nor whether a user exists, nor states: a removed webhook is still seen (W12).
+
+#[cfg(test)]
+mod tests;
+
+use tenterhook_model::access::{Caller, UserCaller, UserRole, WebhookScope};
+use tenterhook_model::event::Event;
+use tenterhook_model::ids::{AppId, UserId};
+use tenterhook_model::webhook::{Belonging, RemoveReason, Webhook};
+
+/// Why a caller may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The token lacks the scope for the operation: a top-level `FORBIDDEN`.
+    #[error("this token lacks the scope for the operation")]
+    MissingScope,
+    /// The token acts through an app that its user has not installed (W2).
+    #[error("the app is not installed for this user")]
+    AppNotInstalled,
+    /// No such webhook, as far as this caller is concerned.
+    #[error("no such webhook")]
+    NotFound,
+    /// The caller sees it, but may not; the sentence says why.
+    #[error("{0}")]
+    Forbidden(&'static str),
+}
+
+/// Whose a new webhook is. Its type follows from `app` (W1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOwnership {
+    /// Who creates it.
+    pub owner: UserId,
+    /// Whose it is, and in whose name the limit counts (W4, W7).
+    pub user: UserId,
+    /// The app, which makes it an application webhook.
+    pub app: Option<AppId>,
+}
+
+/// Whether the token may read webhooks at all. Through an app it needs `admin` besides (W2).
+pub fn read(caller: &Caller) -> Result<(), Denial> {
+    match caller {
+        Caller::Operator => Ok(()),
+        Caller::User(user) if user.may_read && scope_through_app(user) => Ok(()),
+        Caller::User(_) | Caller::Platform => Err(Denial::MissingScope),
+    }
+}
+
+/// Whether the token may change webhooks at all, before one is named.
+pub fn write(caller: &Caller, app_installed: bool) -> Result<(), Denial> {
+    writer(caller, app_installed).map(|_| ())
+}
+
+/// Which webhooks the caller sees (W4, W5). `app_installed` is about the token's own app and user; without an
+/// app it has no say.
+///
+/// Through an app that is not installed nothing is seen, general webhooks neither: W2 lets an app read only while
+/// its user has it installed.
+pub fn scope(caller: &Caller, app_installed: bool) -> WebhookScope {
+    match caller {
+        _ if read(caller).is_err() => WebhookScope::Nothing,
+        Caller::Operator => WebhookScope::Everything,
+        Caller::User(user) => reach(user, app_installed),
+        Caller::Platform => WebhookScope::Nothing,
+    }
+}
+
+/// Whether a webhook is within a scope: the same question that the store asks in SQL.
+pub fn sees(scope: &WebhookScope, webhook: &Webhook) -> bool {
+    reaches(scope, &webhook.belonging())
+}
+
+/// As [`sees`], where only whose the webhook is is at hand.
+pub fn reaches(scope: &WebhookScope, webhook: &Belonging) -> bool {
+    match scope {
+        WebhookScope::Everything => true,
+        WebhookScope::Nothing => false,
+        WebhookScope::Company {
+            company,
+            general_of,
+            application_of,
+        } => {
+            *company == webhook.company
+                && match &webhook.app {
+                    None => general_of.is_none_or(|user| user == webhook.user),
+                    Some(app) => application_of
+                        .as_ref()
+                        .is_some_and(|(own, user)| own == app && *user == webhook.user),
+                }
+        }
+    }
+}
+
+/// Whether the caller sees an event by itself: a user what it may see of the company's, an admin all of it (E2), and
+/// through an app only while that is installed, as webhooks (W2). The platform knows what it has published.
+pub fn sees_event(caller: &Caller, event: &Event, app_installed: bool) -> bool {
+    match caller {
+        Caller::Platform | Caller::Operator => true,
+        Caller::User(user) => {
+            let permitted = event.permitted.as_ref();
+            user.company == event.company
+                && (user.app.is_none() || app_installed)
+                && (user.role == UserRole::Admin || permitted.is_none_or(|users| users.contains(&user.user)))
+        }
+    }
+}
+
+/// Whose a webhook would be that the caller creates now, for `requested_user` if it names one (W1, W2, W7).
+/// Whether that user exists in the company is for the store to say.
+pub fn create_as(
+    caller: &Caller,
+    requested_user: Option<UserId>,
+    app_installed: bool,
+) -> Result<NewOwnership, Denial> {
+    let caller = writer(caller, app_installed)?;
+    let user = requested_user.unwrap_or(caller.user);
+    if user != caller.user {
+        if caller.app.is_some() {
+            return Err(Denial::Forbidden(
+                "An application webhook is always for the token's own user.",
+            ));
+        }
+        if caller.role != UserRole::Admin {
+            return Err(Denial::Forbidden(
+                "Only an admin may create a webhook for another user.",
+            ));
+        }
+    }
+    Ok(NewOwnership {
+        owner: caller.user,
+        user,
+        app: caller.app.clone(),
+    })
+}
+
+/// Whether the caller may change, pause, resume, restore or test the webhook, or rotate its secret.
+pub fn change(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result<(), Denial> {
+    manage(caller, webhook, app_installed).map(|_| ())
+}
+
+/// Whether the caller may delete the webhook, and the reason that is then recorded (W6, W7).
+pub fn delete(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result<RemoveReason, Denial> {
+    let caller = manage(caller, webhook, app_installed)?;
+    Ok(if caller.app.is_some() {
+        RemoveReason::DeletedByApp
+    } else if caller.user == webhook.user {
+        RemoveReason::DeletedByUser
+    } else {
+        RemoveReason::DeletedByAdmin
+    })
+}
+
+/// Whether the caller may replay deliveries of the webhook: whoever may change it, and the operator (D12).
+pub fn replay(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result<(), Denial> {
+    match caller {
+        Caller::Operator => Ok(()),
+        Caller::User(_) | Caller::Platform => change(caller, webhook, app_installed),
+    }
+}
+
+fn manage<'a>(caller: &'a Caller, webhook: &Webhook, app_installed: bool) -> Result<&'a UserCaller, Denial> {
+    let caller = writer(caller, app_installed)?;
+    if !sees(&reach(caller, app_installed), webhook) {
+        return Err(Denial::NotFound);
+    }
+    if caller.app.is_some() && webhook.app.is_none() {
+        return Err(Denial::Forbidden(
+            "Through an app general webhooks can only be read.",
+        ));
+    }
+    Ok(caller)
+}
+
+/// The user behind a token that may write. An operator looks on and the platform publishes: neither has webhooks.
+fn writer(caller: &Caller, app_installed: bool) -> Result<&UserCaller, Denial> {
+    match caller {
+        Caller::User(user) if user.may_write && scope_through_app(user) => {
+            if user.app.is_some() && !app_installed {
+                Err(Denial::AppNotInstalled)
+            } else {
+                Ok(user)
+            }
+        }
+        Caller::User(_) | Caller::Platform | Caller::Operator => Err(Denial::MissingScope),
+    }
+}
+
+fn scope_through_app(user: &UserCaller) -> bool {
+    user.app.is_none() || user.has_admin_scope
+}
+
+/// What a user's token reaches, scopes apart (W4).
+fn reach(caller: &UserCaller, app_installed: bool) -> WebhookScope {
+    if caller.app.is_some() && !app_installed {
+        return WebhookScope::Nothing;
+    }
+    WebhookScope::Company {
+        company: caller.company,
+        general_of: (caller.role == UserRole::Regular).then_some(caller.user),
+        application_of: caller.app.clone().map(|app| (app, caller.user)),
+    }
+}

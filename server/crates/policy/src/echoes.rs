@@ -1,0 +1,121 @@
+//! What a receiver says back of the credentials that it was sent (W11): many answer a request by showing it.
+//!
+//! Promises that neither the password nor the `authorization` header's value is recorded as it was sent, not even
+//! where an excerpt was cut in the middle of it. Does not promise to find what a receiver has encoded anew, nor what is
+//! shorter than [`SHORTEST`], which would be found everywhere.
+
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::sealing::BasicAuth;
+use tenterhook_model::attempt::Outcome;
+
+/// The fewest bytes that are looked for.
+pub const SHORTEST: usize = HIDDEN.len();
+/// What is recorded instead: no longer than what it stands for, so that no bound is passed.
+const HIDDEN: &str = "[hidden]";
+
+/// Takes the credentials out of everything that the receiver said.
+pub fn hide(auth: &BasicAuth, outcome: &mut Outcome) {
+    let header = Zeroizing::new(auth.header());
+    let encoded = header.trim_start_matches("Basic ");
+    let password = auth.password.as_ref().map(SecretString::expose_secret);
+    // The password stands in no encoding of itself, so that the order does not matter.
+    let secrets = [Some(encoded), password].into_iter().flatten();
+    let secrets: Vec<&str> = secrets.filter(|secret| secret.len() >= SHORTEST).collect();
+    for (name, value) in &mut outcome.response_headers {
+        *name = hidden(name, &secrets, false);
+        *value = hidden(value, &secrets, false);
+    }
+    let truncated = outcome.response_truncated;
+    for text in [&mut outcome.response_body, &mut outcome.error_message] {
+        *text = text.take().map(|text| hidden(&text, &secrets, truncated));
+    }
+}
+
+fn hidden(text: &str, secrets: &[&str], truncated: bool) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets {
+        text = text.replace(secret, HIDDEN);
+        let begins = |length: &usize| secret.is_char_boundary(*length) && text.ends_with(&secret[..*length]);
+        let cut = (SHORTEST..secret.len()).rev().find(begins);
+        if let Some(length) = cut.filter(|_| truncated) {
+            text.truncate(text.len() - length);
+            text.push_str(HIDDEN);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenterhook_model::attempt::Timings;
+
+    const PASSWORD: &str = "öpen-sesame";
+
+    fn auth(password: &str) -> BasicAuth {
+        BasicAuth {
+            user: "aladdin".to_owned(),
+            password: Some(password.into()),
+        }
+    }
+
+    fn said(header: &str, body: &str, truncated: bool) -> Outcome {
+        Outcome {
+            status: Some(200),
+            error_class: None,
+            error_message: None,
+            timings: Timings::default(),
+            response_headers: vec![("x-echo".to_owned(), header.to_owned())],
+            response_body: Some(body.to_owned()),
+            response_truncated: truncated,
+        }
+    }
+
+    #[test]
+    fn w11_credentials_that_are_said_back_are_not_kept() {
+        let auth = auth(PASSWORD);
+        let header = auth.header();
+        let body = format!("{{\"authorization\":\"{header}\",\"password\":\"{PASSWORD}\",\"n\":1}}");
+        let mut outcome = said(&header, &body, false);
+        hide(&auth, &mut outcome);
+        assert_eq!(outcome.response_headers[0].1, "Basic [hidden]");
+        assert_eq!(
+            outcome.response_body.unwrap(),
+            "{\"authorization\":\"Basic [hidden]\",\"password\":\"[hidden]\",\"n\":1}"
+        );
+    }
+
+    #[test]
+    fn w11_nor_is_their_beginning_where_the_excerpt_ends() {
+        let auth = auth(PASSWORD);
+        for length in (0..=PASSWORD.len()).filter(|length| PASSWORD.is_char_boundary(*length)) {
+            let body = format!("it is {}", &PASSWORD[..length]);
+            let mut outcome = said("", &body, true);
+            hide(&auth, &mut outcome);
+            let kept = outcome.response_body.unwrap();
+            let expected = if length >= SHORTEST {
+                "it is [hidden]"
+            } else {
+                body.as_str()
+            };
+            assert_eq!(kept, expected, "{length}");
+            assert!(kept.len() <= body.len());
+        }
+        // A whole body does not end in the middle of anything.
+        let body = format!("it is {}", &PASSWORD[..SHORTEST]);
+        let mut outcome = said("", &body, false);
+        hide(&auth, &mut outcome);
+        assert_eq!(outcome.response_body.unwrap(), body);
+    }
+
+    #[test]
+    fn what_is_too_short_to_be_told_from_other_text_is_left() {
+        for (password, kept) in [("1234567", "say 1234567"), ("12345678", "say [hidden]")] {
+            let mut outcome = said("", &format!("say {password}"), false);
+            hide(&auth(password), &mut outcome);
+            assert_eq!(outcome.response_body.unwrap(), kept);
+        }
+    }
+}

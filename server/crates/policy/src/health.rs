@@ -1,0 +1,372 @@
+//! The state machine of a webhook: what its results and the passing of time do to it.
+//!
+//! Two machines run side by side on one row, [`Health`]. The *counter* decides over bans (B), the *window*
+//! over removal (R). Pausing and removal stand above both (W13).
+//!
+//! ```text
+//!                10th failed first try: BanStarted
+//!   ┌────────┐ ─────────────────────────────────────▶ ┌────────┐
+//!   │ ACTIVE │                                        │ BANNED │   the counter stands at 10
+//!   └────────┘ ◀───────────────────────────────────── └────────┘
+//!                30 minutes later: BanEnded, counter 0
+//!
+//!                failed attempt: WindowOpened
+//!   no window ──────────────────────────▶ window ─── 24, 48, 71 h: Warned ─── 72 h: Removed ──▶ REMOVED
+//!             ◀──────────────────────────
+//!                success: Recovered
+//!
+//!   ACTIVE, BANNED ── pause ──▶ PAUSED ── resume ──▶ ACTIVE, BANNED   no window; counter and ban run on
+//!   any ───────────── remove ─▶ REMOVED ─ restore ─▶ ACTIVE           no window, no ban, counter 0
+//! ```
+//!
+//! Every capitalised arrow is a [`Transition`]: those drawn by results are taken by [`record`], those drawn by
+//! time by [`advance`]. Pausing, resuming, removing and restoring have a function each. What the row means at a
+//! moment, whether or not the sweeper has come by, is [`view`] (T3); what that means for a delivery, [`verdict`].
+//!
+//! Results may be recorded in any order of their ends: several workers settle when they settle. Where the order
+//! has been lost, the machine errs in the webhook's favour: a success settled late also forgives the failures
+//! that ended after it but were settled before it. Test deliveries never come here (B1).
+
+#[cfg(test)]
+mod tests;
+mod view;
+
+use jiff::Timestamp;
+
+use super::after;
+use tenterhook_model::health::{Health, NoticeKind, Standing};
+use tenterhook_settings::policy::PolicySettings;
+
+pub use view::{NextTransition, Verdict, View, verdict, view};
+
+/// A result as this machine judges it: of a real attempt, never of a test delivery (B1, D12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// When the attempt ended: the time it is judged by (T3).
+    pub ended_at: Timestamp,
+    /// 1 for the first try, the only one that counts towards a ban (B1).
+    pub number: u8,
+    /// Whether a 2xx came (D1).
+    pub succeeded: bool,
+}
+
+/// A step of the machine. `at` is the moment it happened, not the moment it was noticed (T3);
+/// `episode` is the number of the webhook's ban or window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// The counter reached its threshold (B2).
+    BanStarted {
+        /// The latest end among the failed first tries that made it.
+        at: Timestamp,
+        /// The first moment after the ban (T2).
+        until: Timestamp,
+        /// Of the ban.
+        episode: i32,
+    },
+    /// The ban is over and the counter zero (B3, B7).
+    BanEnded {
+        /// The ban's `until`.
+        at: Timestamp,
+        /// Of the ban.
+        episode: i32,
+    },
+    /// The first failed attempt since the last success, or ever (R1).
+    WindowOpened {
+        /// The attempt's end.
+        at: Timestamp,
+        /// Of the window.
+        episode: i32,
+    },
+    /// The window has run for a warning's time (R4).
+    Warned {
+        /// Which warning.
+        kind: NoticeKind,
+        /// The warning's boundary.
+        at: Timestamp,
+        /// Of the window.
+        episode: i32,
+    },
+    /// A success ended the window (R1).
+    Recovered {
+        /// The success's end.
+        at: Timestamp,
+        /// Of the window.
+        episode: i32,
+        /// When the window had opened.
+        failing_since: Timestamp,
+        /// Whether people had been warned; only then are they told of the recovery.
+        warned: bool,
+    },
+    /// The window reached its end: the webhook is removed for `NO_SUCCESSFUL_DELIVERY` (R1).
+    Removed {
+        /// The boundary (T3).
+        at: Timestamp,
+        /// Of the window.
+        episode: i32,
+        /// When the window had opened.
+        failing_since: Timestamp,
+    },
+}
+
+impl Transition {
+    /// What people are told of it, if anything (R4). With the webhook and [`episode`](Self::episode) the kind
+    /// is unique: one notice per transition.
+    pub fn notice(&self) -> Option<NoticeKind> {
+        match self {
+            Self::BanStarted { .. } => Some(NoticeKind::Banned),
+            Self::BanEnded { .. } => Some(NoticeKind::BanEnded),
+            Self::Warned { kind, .. } => Some(*kind),
+            Self::Removed { .. } => Some(NoticeKind::Removed),
+            Self::Recovered { warned: true, .. } => Some(NoticeKind::Recovered),
+            Self::Recovered { warned: false, .. } | Self::WindowOpened { .. } => None,
+        }
+    }
+
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::BanStarted { at, .. }
+            | Self::BanEnded { at, .. }
+            | Self::WindowOpened { at, .. }
+            | Self::Warned { at, .. }
+            | Self::Recovered { at, .. }
+            | Self::Removed { at, .. } => *at,
+        }
+    }
+
+    /// The number of the ban or window it belongs to.
+    pub fn episode(&self) -> i32 {
+        match self {
+            Self::BanStarted { episode, .. }
+            | Self::BanEnded { episode, .. }
+            | Self::WindowOpened { episode, .. }
+            | Self::Warned { episode, .. }
+            | Self::Recovered { episode, .. }
+            | Self::Removed { episode, .. } => *episode,
+        }
+    }
+}
+
+/// Judges one result by when its attempt ended, and says what it moved.
+///
+/// Of time it notes only a ban that was over when the attempt ended, so that the result counts for what came
+/// after (B3, B7). Warnings and removal stay [`advance`]'s; but a result that ended at or after the removal
+/// boundary, or belongs to a removed webhook, moves nothing: it comes too late to rescue or to harm (T2, T3).
+pub fn record(health: &mut Health, result: &Judged, settings: &PolicySettings) -> Vec<Transition> {
+    let mut steps = Vec::new();
+    if is_removed(health, result.ended_at, settings) {
+        return steps;
+    }
+    steps.extend(end_ban(health, result.ended_at));
+    if result.succeeded {
+        steps.extend(recover(health, result.ended_at, settings));
+        if settings.success_resets_counter && !in_or_before_last_ban(health, result.ended_at) {
+            health.ban_counter = 0;
+        }
+    } else {
+        steps.extend(open_window(health, result.ended_at));
+        if result.number == 1 {
+            steps.extend(count(health, result.ended_at, settings));
+        }
+    }
+    steps
+}
+
+/// Judges that a success ended at `at`, by the window alone: ends it unless it opened later (R1), or had
+/// reached its end (T2).
+///
+/// Safe to repeat. A success that ended no window when it was settled is not written to the row; whoever is about
+/// to remove a webhook passes its last success before the boundary through here first.
+pub fn recover(health: &mut Health, at: Timestamp, settings: &PolicySettings) -> Option<Transition> {
+    if is_removed(health, at, settings) {
+        return None;
+    }
+    health.window_floor = health.window_floor.max(Some(at));
+    let failing_since = health.failing_since.filter(|since| *since <= at)?;
+    let warned = health.warnings_given > 0;
+    close_window(health);
+    Some(Transition::Recovered {
+        at,
+        episode: health.window_episode,
+        failing_since,
+        warned,
+    })
+}
+
+/// Takes every step that time alone has brought by `now`, in order of time, each dated at its boundary
+/// (B7, R3, R4, T3). Once results that ended before `now` have been recorded: see T3.
+pub fn advance(health: &mut Health, now: Timestamp, settings: &PolicySettings) -> Vec<Transition> {
+    let mut steps = Vec::new();
+    while let Some((at, boundary)) = next_boundary(health, settings).filter(|(at, _)| *at <= now) {
+        steps.extend(cross(health, at, boundary));
+    }
+    steps
+}
+
+/// When [`advance`] has something to do next; `None` when never by time alone.
+pub fn due(health: &Health, settings: &PolicySettings) -> Option<Timestamp> {
+    next_boundary(health, settings).map(|(at, _)| at)
+}
+
+/// Its user pauses the webhook: an open window closes, counter and ban run on (W13). One whose window has reached
+/// its end is not there to be paused, whether or not the removal is written: ask [`view`] first.
+pub fn pause(health: &mut Health) {
+    if health.standing == Standing::Live {
+        health.standing = Standing::Paused;
+        close_window(health);
+    }
+}
+
+/// Its user resumes the webhook at `at`. What ended before opens no window any more.
+pub fn resume(health: &mut Health, at: Timestamp) {
+    if health.standing == Standing::Paused {
+        health.standing = Standing::Live;
+        health.window_floor = health.window_floor.max(Some(at));
+    }
+}
+
+/// The webhook is removed by somebody. What its row says stays readable, and moves no more.
+pub fn remove(health: &mut Health) {
+    health.standing = Standing::Removed;
+}
+
+/// A removed webhook comes back at `at`: counter 0, no window (W12); and no ban, since a ban is its counter at
+/// the threshold.
+pub fn restore(health: &mut Health, at: Timestamp) {
+    health.standing = Standing::Live;
+    health.window_floor = health.window_floor.max(Some(at));
+    close_window(health);
+    health.ban_counter = 0;
+    health.ban_open = false;
+    if health.ban_started_at.is_some_and(|start| start < at) {
+        health.banned_until = health.banned_until.min(Some(at));
+    }
+}
+
+/// A step that time alone brings. In the order in which those of one instant are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Boundary {
+    BanEnd,
+    Warning(NoticeKind),
+    Removal,
+}
+
+/// What people are told at each of the settings' three warnings (R4).
+const WARNINGS: [NoticeKind; 3] = [
+    NoticeKind::Failing24h,
+    NoticeKind::Failing48h,
+    NoticeKind::Failing71h,
+];
+
+fn next_boundary(health: &Health, settings: &PolicySettings) -> Option<(Timestamp, Boundary)> {
+    if health.standing == Standing::Removed {
+        return None;
+    }
+    let ban_end = health
+        .banned_until
+        .filter(|_| health.ban_open)
+        .map(|at| (at, Boundary::BanEnd));
+    let given = usize::try_from(health.warnings_given).unwrap_or(0);
+    let warning = settings.removal_warnings.iter().zip(WARNINGS).nth(given);
+    let warning = health
+        .failing_since
+        .zip(warning)
+        .map(|(since, (wait, kind))| (after(since, *wait), Boundary::Warning(kind)));
+    let removal = removal_due(health, settings).map(|at| (at, Boundary::Removal));
+    [ban_end, warning, removal].into_iter().flatten().min()
+}
+
+fn cross(health: &mut Health, at: Timestamp, boundary: Boundary) -> Option<Transition> {
+    let episode = health.window_episode;
+    match boundary {
+        Boundary::BanEnd => end_ban(health, at),
+        Boundary::Warning(kind) => {
+            health.warnings_given += 1;
+            Some(Transition::Warned { kind, at, episode })
+        }
+        Boundary::Removal => {
+            remove(health);
+            health.failing_since.map(|failing_since| Transition::Removed {
+                at,
+                episode,
+                failing_since,
+            })
+        }
+    }
+}
+
+fn end_ban(health: &mut Health, at: Timestamp) -> Option<Transition> {
+    let until = health
+        .banned_until
+        .filter(|until| health.ban_open && *until <= at)?;
+    health.ban_open = false;
+    health.ban_counter = 0;
+    Some(Transition::BanEnded {
+        at: until,
+        episode: health.ban_episode,
+    })
+}
+
+/// A failed first try counts (B1), unless it ended in or before the current or last ban: that one has had its
+/// ten, and a straggler's failure neither prolongs it nor weighs on what comes after (B5, B6). The ban begins with
+/// the last end of its ten (B2), which is not the one that was settled last where workers settle out of order.
+fn count(health: &mut Health, at: Timestamp, settings: &PolicySettings) -> Option<Transition> {
+    if in_or_before_last_ban(health, at) {
+        return None;
+    }
+    let earlier = health.last_counted_at.filter(|_| health.ban_counter > 0);
+    let last = earlier.map_or(at, |earlier| earlier.max(at));
+    health.ban_counter = health.ban_counter.saturating_add(1);
+    health.last_counted_at = Some(last);
+    if i64::from(health.ban_counter) < i64::from(settings.ban_threshold) {
+        return None;
+    }
+    let until = after(last, settings.ban_duration);
+    health.ban_episode += 1;
+    health.ban_started_at = Some(last);
+    health.banned_until = Some(until);
+    health.ban_open = true;
+    Some(Transition::BanStarted {
+        at: last,
+        until,
+        episode: health.ban_episode,
+    })
+}
+
+fn in_or_before_last_ban(health: &Health, at: Timestamp) -> bool {
+    health.banned_until.is_some_and(|until| at < until)
+}
+
+/// Any failed attempt, first try or retry, in a ban or not, opens the window where none is open (R1). One that
+/// ended before the attempt that opened it, but is judged later, was the first: the window is dated back to it.
+fn open_window(health: &mut Health, at: Timestamp) -> Option<Transition> {
+    if health.standing != Standing::Live || health.window_floor.is_some_and(|floor| at < floor) {
+        return None;
+    }
+    let opens = health.failing_since.is_none();
+    health.failing_since = Some(health.failing_since.map_or(at, |since| since.min(at)));
+    health.window_episode += i32::from(opens);
+    opens.then_some(Transition::WindowOpened {
+        at,
+        episode: health.window_episode,
+    })
+}
+
+fn close_window(health: &mut Health) {
+    health.failing_since = None;
+    health.warnings_given = 0;
+}
+
+fn removal_due(health: &Health, settings: &PolicySettings) -> Option<Timestamp> {
+    health
+        .failing_since
+        .map(|since| after(since, settings.removal_window))
+}
+
+fn removal_reached(health: &Health, now: Timestamp, settings: &PolicySettings) -> bool {
+    removal_due(health, settings).is_some_and(|due| due <= now)
+}
+
+fn is_removed(health: &Health, at: Timestamp, settings: &PolicySettings) -> bool {
+    health.standing == Standing::Removed || removal_reached(health, at, settings)
+}

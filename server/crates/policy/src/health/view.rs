@@ -1,0 +1,180 @@
+//! What a health row means at a moment, for people and for a worker with a delivery in hand.
+//!
+//! Promises that a row reads the same before and after the sweeper has written what time has brought (T3).
+//! Does not change anything: that is [`super::record`] and [`super::advance`].
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::friendly::{Designator, Spacing, SpanPrinter};
+
+use super::{removal_due, removal_reached};
+use tenterhook_model::delivery::DeliveryReason;
+use tenterhook_model::health::Health;
+use tenterhook_model::webhook::{RemoveReason, WebhookState};
+use tenterhook_settings::policy::PolicySettings;
+
+/// A webhook's health as people see it at a moment (R5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The one state that counts (W13).
+    pub state: WebhookState,
+    /// When and why it was removed; by its window at the window's end, whether or not that is written (R1).
+    pub removed: Option<(Timestamp, RemoveReason)>,
+    /// Failed first tries since the last ban's end; at the threshold during a ban.
+    pub ban_counter: u32,
+    /// How many make a ban (B2).
+    pub ban_threshold: u32,
+    /// The end of the ban, only while one runs, also beneath a pause.
+    pub banned_until: Option<Timestamp>,
+    /// When the window opened. Of a removed webhook: the window that was open.
+    pub failing_since: Option<Timestamp>,
+    /// When the window removes the webhook; `None` once it is removed.
+    pub removal_due_at: Option<Timestamp>,
+    /// What time alone will change, and when.
+    pub next: Option<NextTransition>,
+}
+
+/// The next change of state that needs nobody's doing (R5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextTransition {
+    /// When.
+    pub at: Timestamp,
+    /// To which state.
+    pub to: WebhookState,
+    /// Why, as a sentence for people.
+    pub because: String,
+}
+
+/// What to do with a delivery that a worker has got to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Make the attempt.
+    Attempt,
+    /// It is lost (B4, W13).
+    Lose {
+        /// [`DeliveryReason::Banned`] or [`DeliveryReason::Paused`].
+        reason: DeliveryReason,
+        /// The ban it fell in.
+        ban_episode: Option<i32>,
+        /// When: now, or where another worker's clock is ahead and dated the ban, with the ban's beginning.
+        at: Timestamp,
+    },
+    /// The webhook is removed: the delivery is cancelled (R3, W8).
+    Cancel,
+    /// The window has reached its end, but the removal is not written yet: a success that ended before may still
+    /// be on its way to be settled. Nothing starts; whoever writes the transition decides (T3).
+    AwaitRemoval,
+}
+
+/// What the row means at `now` (T3). `paused_at` and `removed` are the webhook's own columns.
+pub fn view(
+    health: &Health,
+    paused_at: Option<Timestamp>,
+    removed: Option<(Timestamp, RemoveReason)>,
+    now: Timestamp,
+    settings: &PolicySettings,
+) -> View {
+    let banned_until = health.banned_until.filter(|until| now < *until);
+    let removal_due_at = removal_due(health, settings);
+    let state = if removed.is_some() || removal_reached(health, now, settings) {
+        WebhookState::Removed
+    } else if paused_at.is_some() {
+        WebhookState::Paused
+    } else if banned_until.is_some() {
+        WebhookState::Banned
+    } else {
+        WebhookState::Active
+    };
+    let gone = state == WebhookState::Removed;
+    let ban_is_over = health.ban_open && banned_until.is_none();
+    let by_window = removal_due_at.map(|at| (at, RemoveReason::NoSuccessfulDelivery));
+    View {
+        state,
+        removed: removed.or(by_window.filter(|_| gone)),
+        ban_counter: if ban_is_over {
+            0
+        } else {
+            health.ban_counter.max(0).unsigned_abs()
+        },
+        ban_threshold: settings.ban_threshold,
+        banned_until: banned_until.filter(|_| !gone),
+        failing_since: health.failing_since,
+        removal_due_at: removal_due_at.filter(|_| !gone),
+        next: next(state, banned_until, removal_due_at, settings),
+    }
+}
+
+fn next(
+    state: WebhookState,
+    banned_until: Option<Timestamp>,
+    removal_due_at: Option<Timestamp>,
+    settings: &PolicySettings,
+) -> Option<NextTransition> {
+    let ban_end = banned_until
+        .filter(|_| state == WebhookState::Banned)
+        .map(|at| NextTransition {
+            at,
+            to: WebhookState::Active,
+            because: format!(
+                "A ban ends by itself {} after it began.",
+                spoken(settings.ban_duration)
+            ),
+        });
+    let removal = removal_due_at
+        .filter(|_| state != WebhookState::Removed)
+        .map(|at| NextTransition {
+            at,
+            to: WebhookState::Removed,
+            because: format!(
+                "A webhook is removed after {} without a successful delivery.",
+                spoken(settings.removal_window)
+            ),
+        });
+    // At one instant removal goes first (W13): min_by_key keeps the first of equals.
+    [removal, ban_end]
+        .into_iter()
+        .flatten()
+        .min_by_key(|next| next.at)
+}
+
+/// What to do now with a delivery whose attempt was due at `due_at`.
+///
+/// A ban takes whatever was due before its end, even when a worker gets to it after (B4): so the last ban is
+/// looked at as well as the current one.
+pub fn verdict(
+    health: &Health,
+    paused_at: Option<Timestamp>,
+    removed: Option<(Timestamp, RemoveReason)>,
+    due_at: Timestamp,
+    now: Timestamp,
+    settings: &PolicySettings,
+) -> Verdict {
+    if removed.is_some() {
+        Verdict::Cancel
+    } else if removal_reached(health, now, settings) {
+        Verdict::AwaitRemoval
+    } else if paused_at.is_some() {
+        Verdict::Lose {
+            reason: DeliveryReason::Paused,
+            ban_episode: None,
+            at: now,
+        }
+    } else if health.banned_until.is_some_and(|until| due_at < until) {
+        Verdict::Lose {
+            reason: DeliveryReason::Banned,
+            ban_episode: Some(health.ban_episode),
+            at: health.ban_started_at.map_or(now, |start| start.max(now)),
+        }
+    } else {
+        Verdict::Attempt
+    }
+}
+
+/// A setting's length in words: `30 minutes`, `72 hours`.
+fn spoken(length: Duration) -> String {
+    let printer = SpanPrinter::new()
+        .designator(Designator::Verbose)
+        .spacing(Spacing::BetweenUnitsAndDesignators);
+    printer.unsigned_duration_to_string(&length)
+}

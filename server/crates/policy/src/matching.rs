@@ -1,0 +1,134 @@
+//! Which webhooks an event goes to, and what may be subscribed to or published at all (W9, E2, E6).
+//!
+//! Promises one meaning for both ways of matching: [`wants`] for one webhook, [`selector`] for the store's join
+//! over many. Does not look at states: a paused webhook wants its events, and loses them (W13).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use tenterhook_model::event::Event;
+use tenterhook_model::ids::UserId;
+use tenterhook_model::webhook::{EventAction, PayloadVersion};
+use tenterhook_settings::policy::Catalog;
+
+/// The object of a subscription to all of its version's objects.
+pub const ANY_OBJECT: &str = "*";
+
+/// The action that webhooks of each version see in an event; `None` where the event's object is not in that
+/// version's catalogue, so that no webhook of it wants the event, not even one for `*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selector {
+    /// For version 1.
+    pub v1: Option<EventAction>,
+    /// For version 2.
+    pub v2: Option<EventAction>,
+}
+
+impl Selector {
+    /// The action seen by webhooks of `version`.
+    pub fn seen_by(self, version: PayloadVersion) -> Option<EventAction> {
+        match version {
+            PayloadVersion::V1 => self.v1,
+            PayloadVersion::V2 => self.v2,
+        }
+    }
+}
+
+/// Why a pair of action and object is refused (W9).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotInCatalog {
+    /// The action is not one of this version's, or not one that can be published.
+    #[error("{0}")]
+    Action(&'static str),
+    /// The object is not in the catalogue.
+    #[error("\"{0}\" is not an object of the event catalogue")]
+    Object(String),
+}
+
+/// What webhooks of each version see in `event`.
+pub fn selector(event: &Event, catalog: &Catalog) -> Selector {
+    let seen_by = |version| {
+        objects(version, catalog)
+            .contains(&event.object)
+            .then(|| event.action.seen_by(version))
+    };
+    Selector {
+        v1: seen_by(PayloadVersion::V1),
+        v2: seen_by(PayloadVersion::V2),
+    }
+}
+
+/// Whether a webhook with this subscription and this user gets `event`: action and object match in its version's
+/// terms (E6), and its user may see the object (E2).
+pub fn wants(
+    webhook_action: EventAction,
+    webhook_object: &str,
+    webhook_version: PayloadVersion,
+    webhook_user: UserId,
+    event: &Event,
+    catalog: &Catalog,
+) -> bool {
+    let action_matches = selector(event, catalog)
+        .seen_by(webhook_version)
+        .is_some_and(|seen| webhook_action == EventAction::Any || webhook_action == seen);
+    let object_matches = webhook_object == ANY_OBJECT || webhook_object == event.object;
+    let may_see = event
+        .permitted
+        .as_ref()
+        .is_none_or(|users| users.contains(&webhook_user));
+    action_matches && object_matches && may_see
+}
+
+/// The actions that a webhook of `version` can name, `Any` apart (W9).
+pub fn actions(version: PayloadVersion) -> &'static [EventAction] {
+    match version {
+        PayloadVersion::V1 => &[
+            EventAction::Create,
+            EventAction::Change,
+            EventAction::Merge,
+            EventAction::Delete,
+        ],
+        PayloadVersion::V2 => &[EventAction::Create, EventAction::Change, EventAction::Delete],
+    }
+}
+
+/// The objects that a webhook of `version` can name, `*` apart (W9).
+pub fn objects(version: PayloadVersion, catalog: &Catalog) -> &BTreeSet<String> {
+    match version {
+        PayloadVersion::V1 => &catalog.v1,
+        PayloadVersion::V2 => &catalog.v2,
+    }
+}
+
+/// Whether a webhook of `version` may name this pair: each concrete or a wildcard (W9).
+pub fn subscribable(
+    action: EventAction,
+    object: &str,
+    version: PayloadVersion,
+    catalog: &Catalog,
+) -> Result<(), NotInCatalog> {
+    if action != EventAction::Any && !actions(version).contains(&action) {
+        return Err(NotInCatalog::Action(
+            "version 2 has no merge: it sends a change and a delete",
+        ));
+    }
+    if object != ANY_OBJECT && !objects(version, catalog).contains(object) {
+        return Err(NotInCatalog::Object(object.to_owned()));
+    }
+    Ok(())
+}
+
+/// Whether an event may name this pair: a concrete action, and an object of either version's catalogue.
+pub fn publishable(action: EventAction, object: &str, catalog: &Catalog) -> Result<(), NotInCatalog> {
+    if action == EventAction::Any {
+        return Err(NotInCatalog::Action(
+            "an event has one action: ANY can only be subscribed to",
+        ));
+    }
+    if !catalog.v1.contains(object) && !catalog.v2.contains(object) {
+        return Err(NotInCatalog::Object(object.to_owned()));
+    }
+    Ok(())
+}

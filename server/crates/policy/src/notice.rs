@@ -1,0 +1,201 @@
+//! Notices to the platform's own endpoint (R4): what one says, when it is tried again, and when it is given up.
+//!
+//! Promises that the same notice and webhook give the same body, and that a notice whose delivery failed is tried again
+//! until [`KEEP_TRYING`] after what it tells of. Does not promise that it has come by then, nor that it is the first word
+//! of it: the API has had it all along.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::after;
+use super::payload::{Object, embedded};
+use tenterhook_model::notice::{Notice, NoticeKind};
+use tenterhook_model::webhook::{Webhook, WebhookType};
+
+/// The version of the body. Keys may be added to it; one that changed its meaning would make a new version.
+pub const VERSION: &str = "1";
+/// From the end of the first failed attempt to the next; twice as long from each to the next.
+pub const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// The longest of these: so late a notice can be once the endpoint is back. No jitter: a process has only a few on the
+/// wire at once, however many are due.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+/// No attempt is due so long after the transition or later: the notice is given up when the one before has failed. Longer
+/// than a holiday's outage, and not so long that the notices behind one that is never taken would wait for ever.
+pub const KEEP_TRYING: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// When a notice of a transition at `at` is tried again whose attempt `number` (1 is the first) has failed at `ended_at`;
+/// `None` gives it up.
+pub fn next_attempt(number: u32, at: Timestamp, ended_at: Timestamp) -> Option<Timestamp> {
+    let doublings = number.saturating_sub(1);
+    let wait = 2_u32
+        .checked_pow(doublings)
+        .and_then(|times| FIRST_WAIT.checked_mul(times))
+        .map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT));
+    let due = after(ended_at, wait);
+    (due < after(at, KEEP_TRYING)).then_some(due)
+}
+
+/// As the API and the body name it.
+pub fn name(kind: NoticeKind) -> &'static str {
+    match kind {
+        NoticeKind::Banned => "BANNED",
+        NoticeKind::BanEnded => "BAN_ENDED",
+        NoticeKind::Failing24h => "FAILING_24H",
+        NoticeKind::Failing48h => "FAILING_48H",
+        NoticeKind::Failing71h => "FAILING_71H",
+        NoticeKind::Removed => "REMOVED",
+        NoticeKind::Recovered => "RECOVERED",
+    }
+}
+
+/// What happened, for people.
+pub fn message(kind: NoticeKind) -> &'static str {
+    match kind {
+        NoticeKind::Banned => {
+            "Too many first tries failed: the webhook is banned, and what comes due in the ban is lost."
+        }
+        NoticeKind::BanEnded => "The ban is over: events are delivered again.",
+        NoticeKind::Failing24h => {
+            "The first warning: no delivery has succeeded, and the webhook will be removed if that goes on."
+        }
+        NoticeKind::Failing48h => {
+            "The second warning: no delivery has succeeded, and the webhook will be removed if that goes on."
+        }
+        NoticeKind::Failing71h => {
+            "The last warning: no delivery has succeeded, and the webhook is about to be removed."
+        }
+        NoticeKind::Removed => {
+            "The webhook was removed, because no delivery had succeeded. It can be restored for a while."
+        }
+        NoticeKind::Recovered => "A delivery has succeeded: the webhook will not be removed.",
+    }
+}
+
+/// Without the subscription URL: it may carry a secret of its user's, and the API tells it to those who may see it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct About<'a> {
+    number: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: Option<&'a str>,
+    company_id: String,
+    user_id: String,
+    owner_id: String,
+    app_id: Option<&'a str>,
+}
+
+/// The body of a notice about a webhook: ids are strings, moments as the API writes them.
+pub fn render(notice: &Notice, webhook: &Webhook) -> Vec<u8> {
+    let about = About {
+        number: webhook.number.to_string(),
+        kind: match webhook.kind() {
+            WebhookType::General => "GENERAL",
+            WebhookType::Application => "APPLICATION",
+        },
+        name: webhook.name.as_deref(),
+        company_id: webhook.company.to_string(),
+        user_id: webhook.user.to_string(),
+        owner_id: webhook.owner.to_string(),
+        app_id: webhook.app.as_ref().map(|app| app.as_str()),
+    };
+    Object::new()
+        .value("version", VERSION)
+        .value("noticeId", &notice.id.to_string())
+        .value("kind", name(notice.kind))
+        .value("at", &format!("{:.3}", notice.at))
+        .value("message", message(notice.kind))
+        .json("data", embedded(Some(&notice.data)).as_bytes())
+        .value("webhook", &about)
+        .end()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::samples;
+    use tenterhook_model::ids::NoticeId;
+
+    fn at() -> Timestamp {
+        "2026-11-23T10:11:12.345678Z".parse().unwrap()
+    }
+
+    fn waits() -> Vec<SignedDuration> {
+        let mut waits = Vec::new();
+        let mut now = at();
+        while let Some(next) = next_attempt(u32::try_from(waits.len()).unwrap() + 1, at(), now) {
+            waits.push(next.duration_since(now));
+            now = next;
+        }
+        waits
+    }
+
+    #[test]
+    fn r4_waits_double_from_five_seconds_to_an_hour() {
+        let seconds: Vec<i64> = waits().iter().take(12).map(|wait| wait.as_secs()).collect();
+        assert_eq!(
+            seconds,
+            [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
+        );
+        for number in [32, 33, 34, u32::MAX] {
+            assert_eq!(
+                next_attempt(number, at(), at()),
+                Some(after(at(), LONGEST_WAIT)),
+                "{number}"
+            );
+        }
+        assert_eq!(next_attempt(0, at(), at()), Some(after(at(), FIRST_WAIT)));
+    }
+
+    #[test]
+    fn r4_a_notice_is_given_up_where_the_next_attempt_is_due_seven_days_after_the_transition() {
+        let end = after(at(), KEEP_TRYING);
+        let failed_at = end - SignedDuration::from_secs(5);
+        let millisecond = SignedDuration::from_millis(1);
+        assert_eq!(next_attempt(1, at(), failed_at), None);
+        assert_eq!(
+            next_attempt(1, at(), failed_at - millisecond),
+            Some(end - millisecond)
+        );
+        // The header that counts attempts has a byte for them.
+        assert!(waits().len() < usize::from(u8::MAX), "{}", waits().len());
+        assert_eq!(next_attempt(1, Timestamp::MAX, Timestamp::MAX), None);
+    }
+
+    #[test]
+    fn r4_the_body_of_a_notice() {
+        let mut webhook = samples::webhook();
+        let notice = Notice {
+            lane: webhook.lane,
+            id: NoticeId("019ab0b4-6d80-7abc-8def-0123456789ab".parse().unwrap()),
+            company: webhook.company,
+            webhook: webhook.id,
+            kind: NoticeKind::BanEnded,
+            episode: 1,
+            at: at(),
+            data: r#"{"at":"2026-11-23T10:11:12.345Z"}"#.to_owned(),
+        };
+        let body = |webhook: &Webhook| String::from_utf8(render(&notice, webhook)).unwrap();
+        assert_eq!(
+            body(&webhook),
+            concat!(
+                r#"{"version":"1","noticeId":"019ab0b4-6d80-7abc-8def-0123456789ab","kind":"BAN_ENDED","#,
+                r#""at":"2026-11-23T10:11:12.345Z","message":"The ban is over: events are delivered again.","#,
+                r#""data":{"at":"2026-11-23T10:11:12.345Z"},"webhook":{"number":"501","type":"GENERAL","#,
+                r#""name":null,"companyId":"1","userId":"11","ownerId":"11","appId":null}}"#
+            )
+        );
+        webhook.app = Some("crm".parse().unwrap());
+        webhook.name = Some("Deals".to_owned());
+        let seen = body(&webhook);
+        assert!(
+            seen.contains(r#""type":"APPLICATION","name":"Deals""#) && seen.ends_with(r#""appId":"crm"}}"#),
+            "{seen}"
+        );
+        assert!(!seen.contains("receiver.example"), "{seen}");
+    }
+}

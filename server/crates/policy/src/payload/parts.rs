@@ -1,0 +1,42 @@
+//! The parts of a JSON text, each as it is written.
+
+use jiter::{Jiter, Peek};
+
+/// An object's fields in their order; `None` for what is no object.
+pub(crate) fn fields(text: &str) -> Option<Vec<(String, &str)>> {
+    let mut json = Jiter::new(text.as_bytes());
+    let mut fields = Vec::new();
+    let mut key = json.next_object().ok()?.map(str::to_owned);
+    while let Some(name) = key {
+        let peek = json.peek().ok()?;
+        fields.push((name, passed_over(&mut json, text, peek)?));
+        key = json.next_key().ok()?.map(str::to_owned);
+    }
+    json.finish().ok()?;
+    Some(fields)
+}
+
+/// A list's elements; `None` for what is no list.
+pub(crate) fn elements(text: &str) -> Option<Vec<&str>> {
+    let mut json = Jiter::new(text.as_bytes());
+    let mut elements = Vec::new();
+    let mut next = json.next_array().ok()?;
+    while let Some(peek) = next {
+        elements.push(passed_over(&mut json, text, peek)?);
+        next = json.array_step().ok()?;
+    }
+    json.finish().ok()?;
+    Some(elements)
+}
+
+/// A string's characters; `None` for what is no string.
+pub(crate) fn string(text: &str) -> Option<String> {
+    Jiter::new(text.as_bytes()).next_str().ok().map(str::to_owned)
+}
+
+/// The text of the value that `json` stands before.
+fn passed_over<'a>(json: &mut Jiter<'a>, text: &'a str, peek: Peek) -> Option<&'a str> {
+    let start = json.current_index();
+    json.known_skip(peek).ok()?;
+    text.get(start..json.current_index())
+}

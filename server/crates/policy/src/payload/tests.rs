@@ -1,0 +1,316 @@
+//! Golden bodies of every kind of event in both versions, and what holds of every body.
+//!
+//! The snapshots are indented for reading; [`bodies_are_compact_and_end_where_they_end`] holds the bytes.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+
+use super::v1::Id;
+use super::*;
+use crate::samples;
+use tenterhook_model::event::Merge;
+
+fn to(version: PayloadVersion) -> Recipient {
+    Recipient {
+        number: WebhookNumber::new(501).unwrap(),
+        owner: UserId::new(12).unwrap(),
+        kind: WebhookType::General,
+        version,
+    }
+}
+
+fn settings() -> PolicySettings {
+    PolicySettings {
+        default_host: "company.platform.example".to_owned(),
+        ..Default::default()
+    }
+}
+
+fn body(event: &Event, version: PayloadVersion) -> String {
+    String::from_utf8(render(event, &to(version), 1, &settings())).unwrap()
+}
+
+fn parsed(event: &Event, version: PayloadVersion) -> Value {
+    serde_json::from_str(&body(event, version)).unwrap()
+}
+
+fn event(action: EventAction, data: Option<&str>, previous: Option<&str>) -> Event {
+    let [data, previous] = [data, previous].map(|json| json.map(Into::into));
+    Event {
+        action,
+        data,
+        previous,
+        ..samples::event()
+    }
+}
+
+const DEAL: &str = r#"{"id":8,"title":"A boat","value":1200.50,"labels":["blue"],"owner":{"id":11}}"#;
+const BEFORE: &str = r#"{"id":8,"title":"A canoe","value":80,"labels":["blue"],"owner":{"id":11}}"#;
+
+#[test]
+fn e4_e5_e6_golden_payloads() {
+    let merge = |action, merge, previous: &str| Event {
+        merge: Some(merge),
+        ..event(
+            action,
+            Some(DEAL).filter(|_| action == EventAction::Merge),
+            Some(previous),
+        )
+    };
+    for (name, event) in [
+        ("create", event(EventAction::Create, Some(DEAL), None)),
+        ("change", event(EventAction::Change, Some(DEAL), Some(BEFORE))),
+        ("delete", event(EventAction::Delete, None, Some(BEFORE))),
+        (
+            "merge_survivor",
+            merge(EventAction::Merge, Merge::From("9".parse().unwrap()), BEFORE),
+        ),
+        (
+            "merge_merged",
+            merge(EventAction::Delete, Merge::To("7".parse().unwrap()), BEFORE),
+        ),
+    ] {
+        for version in [PayloadVersion::V1, PayloadVersion::V2] {
+            let pretty = serde_json::to_string_pretty(&parsed(&event, version)).unwrap();
+            insta::assert_snapshot!(format!("{version:?}_{name}"), pretty);
+        }
+    }
+}
+
+/// Every field that has a second value, with that value.
+#[test]
+fn e4_e5_golden_payloads_of_an_application_webhook_on_a_retry() {
+    let event = Event {
+        object_id: "lead-7f".parse().unwrap(),
+        permitted: Some(vec![UserId::new(11).unwrap(), UserId::new(12).unwrap()]),
+        change_source: ChangeSource::Api,
+        is_bulk_edit: true,
+        host: Some("acme.platform.example".to_owned()),
+        occurred_at: Some("2026-11-22T23:59:59.000999Z".parse().unwrap()),
+        ..samples::event()
+    };
+    let settings = PolicySettings {
+        v1_service_key: "platform_service_name".to_owned(),
+        ..settings()
+    };
+    for version in [PayloadVersion::V1, PayloadVersion::V2] {
+        let to = Recipient {
+            kind: WebhookType::Application,
+            ..to(version)
+        };
+        let value: Value = serde_json::from_slice(&render(&event, &to, 4, &settings)).unwrap();
+        insta::assert_snapshot!(
+            format!("{version:?}_application_retry"),
+            serde_json::to_string_pretty(&value).unwrap()
+        );
+    }
+}
+
+#[test]
+fn bodies_are_compact_and_end_where_they_end() {
+    let event = event(
+        EventAction::Change,
+        Some(r#"{"value":1200.50}"#),
+        Some(r#"{"value" : 80}"#),
+    );
+    let v1 = concat!(
+        r#"{"v":1,"matches_filters":{"current":[],"previous":[]},"meta":{"v":1,"action":"updated","#,
+        r#""object":"deal","id":8,"company_id":1,"user_id":11,"host":"company.platform.example","#,
+        r#""timestamp":1795428672,"timestamp_micro":1795428672345000,"permitted_user_ids":["*"],"#,
+        r#""trans_pending":false,"is_bulk_update":false,"pipedrive_service_name":false,"#,
+        r#""matches_filters":{"current":[],"previous":[]},"change_source":"app","webhook_id":501},"#,
+        r#""retry":0,"current":{"value":1200.50},"previous":{"value" : 80},"event":"updated.deal"}"#,
+    );
+    let v2 = concat!(
+        r#"{"meta":{"action":"change","entity":"deal","company_id":"1","#,
+        r#""correlation_id":"2a8b3c52-5f6e-4d7a-9b8c-0d1e2f3a4b5c","entity_id":"8","#,
+        r#""id":"019ab0b4-6d80-7abc-8def-0123456789ab","is_bulk_edit":false,"#,
+        r#""timestamp":"2026-11-23T10:11:12.345Z","type":"general","user_id":"11","version":"2.0","#,
+        r#""webhook_id":"501","webhook_owner_id":"12","change_source":"app","attempt":1,"#,
+        r#""host":"company.platform.example","permitted_user_ids":["*"]},"#,
+        r#""data":{"value":1200.50},"previous":{"value":80}}"#,
+    );
+    assert_eq!(body(&event, PayloadVersion::V1), v1);
+    assert_eq!(body(&event, PayloadVersion::V2), v2);
+}
+
+#[test]
+fn e4_e5_attempts_are_1_to_4_and_retries_0_to_3() {
+    for attempt in 1..=4 {
+        let number = |version, pointer| {
+            let body = render(&samples::event(), &to(version), attempt, &settings());
+            serde_json::from_slice::<Value>(&body)
+                .unwrap()
+                .pointer(pointer)
+                .cloned()
+        };
+        assert_eq!(number(PayloadVersion::V2, "/meta/attempt"), Some(attempt.into()));
+        assert_eq!(number(PayloadVersion::V1, "/retry"), Some((attempt - 1).into()));
+    }
+}
+
+#[test]
+fn e4_the_moment_is_cut_to_the_millisecond_not_rounded() {
+    let moment = |text: &str| {
+        let event = Event {
+            occurred_at: Some(text.parse().unwrap()),
+            ..samples::event()
+        };
+        (
+            parsed(&event, PayloadVersion::V2)["meta"]["timestamp"].clone(),
+            parsed(&event, PayloadVersion::V1)["meta"]["timestamp_micro"].clone(),
+        )
+    };
+    let late = moment("2026-12-31T23:59:59.9999999Z");
+    assert_eq!(
+        late,
+        (
+            "2026-12-31T23:59:59.999Z".into(),
+            1_798_761_599_999_999_i64.into()
+        )
+    );
+    let whole = moment("2026-12-31T23:59:59Z");
+    assert_eq!(
+        whole,
+        (
+            "2026-12-31T23:59:59.000Z".into(),
+            1_798_761_599_000_000_i64.into()
+        )
+    );
+}
+
+#[test]
+fn e5_ids_are_numbers_only_where_the_number_says_it_all() {
+    for (text, number) in [("8", 8), ("0", 0), ("9007199254740991", 9_007_199_254_740_991)] {
+        assert_eq!(Id::of(text), Id::Number(number));
+    }
+    for text in [
+        "007",
+        "00",
+        "-1",
+        "-0",
+        "1.0",
+        "1e3",
+        "9007199254740992",
+        "99999999999999999999999",
+        "x",
+        "8_",
+    ] {
+        assert_eq!(Id::of(text), Id::Text(text));
+    }
+}
+
+#[test]
+fn e4_previous_has_only_what_changed() {
+    for (before, now, expected) in [
+        (r#"{"a":1,"b":2}"#, r#"{"a":1,"b":3}"#, r#"{"b":2}"#),
+        (r#"{"a":1}"#, r#"{"a":1}"#, "{}"),
+        (r#"{"z":1,"a":2,"m":3}"#, "{}", r#"{"z":1,"a":2,"m":3}"#),
+        (r#"{"a":1}"#, r#"{"a":1,"b":2}"#, r#"{"b":null}"#),
+        (r#"{"a":null}"#, "{}", r#"{"a":null}"#),
+        (
+            r#"{"a":{"x":1,"y":[1,{"p":1,"q":2}]}}"#,
+            r#"{"a":{"y":[1, {"q":2,"p":1}],"x":1}}"#,
+            "{}",
+        ),
+        (r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#, r#"{"a":[1,2]}"#),
+        (r#"{"a":"\u00e4/"}"#, r#"{"a":"ä\/"}"#, "{}"),
+        (r#"{"\u0061":1}"#, r#"{"a":1}"#, "{}"),
+        (r#"{"a":1,"a":2}"#, r#"{"a":2}"#, "{}"),
+        (r#"{"a":1,"a":2}"#, r#"{"a":1}"#, r#"{"a":2}"#),
+        (r#"{"a":1}"#, r#"{"b":1,"b":2,"a":1}"#, r#"{"b":null}"#),
+        (
+            r#"{"a":12345678901234567890123}"#,
+            r#"{"a":12345678901234567890124}"#,
+            r#"{"a":12345678901234567890123}"#,
+        ),
+        (r#"{"a":"1"}"#, r#"{"a":1}"#, r#"{"a":"1"}"#),
+        ("null", r#"{"a":1}"#, "null"),
+        (r#"{"a":1}"#, "null", r#"{"a":1}"#),
+        ("[1]", r#"{"a":1}"#, "[1]"),
+        ("7", "7", "7"),
+    ] {
+        let event = event(EventAction::Change, Some(now), Some(before));
+        let body = body(&event, PayloadVersion::V2);
+        let (_, previous) = body.rsplit_once(r#","previous":"#).unwrap();
+        assert_eq!(previous, format!("{expected}}}"), "{before} became {now}");
+    }
+}
+
+#[test]
+fn e4_e5_nothing_precedes_a_creation_and_nothing_survives_a_deletion() {
+    let create = event(EventAction::Create, Some(DEAL), Some(BEFORE));
+    let delete = event(EventAction::Delete, Some(DEAL), Some(BEFORE));
+    for (version, now) in [(PayloadVersion::V1, "current"), (PayloadVersion::V2, "data")] {
+        assert_eq!(parsed(&create, version)["previous"], Value::Null);
+        assert_eq!(parsed(&delete, version)[now], Value::Null);
+        assert_eq!(parsed(&delete, version)["previous"]["title"], "A canoe");
+    }
+}
+
+#[test]
+fn what_is_nested_very_deep_is_rendered_without_running_out_of_stack() {
+    let deep = |core: &str| format!("{{\"a\":{}{core}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let event = event(EventAction::Change, Some(&deep("1")), Some(&deep("2")));
+    let rendered = render(&event, &to(PayloadVersion::V2), 1, &settings());
+    assert!(rendered.len() > 400_000);
+}
+
+/// Values as a platform might send them.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0..3_i64).prop_map(Value::from),
+        "[ab\"\\\\ä\n]{0,3}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::hash_map("[abc]", inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn object() -> impl Strategy<Value = Map<String, Value>> {
+    prop::collection::hash_map("[abcdef\"]", value(), 0..6).prop_map(|map| map.into_iter().collect())
+}
+
+proptest! {
+    #[test]
+    fn e4_previous_agrees_with_comparing_parsed_objects(before in object(), now in object()) {
+        let texts = [&before, &now].map(|map| serde_json::to_string(map).unwrap());
+        let event = event(EventAction::Change, Some(&texts[1]), Some(&texts[0]));
+        let mut expected: Map<_, _> =
+            before.iter().filter(|(key, old)| now.get(*key) != Some(old)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        expected.extend(now.keys().filter(|key| !before.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
+        prop_assert_eq!(&parsed(&event, PayloadVersion::V2)["previous"], &Value::Object(expected));
+    }
+
+    #[test]
+    fn the_platforms_json_is_embedded_as_it_came(now in value(), before in value()) {
+        let texts = [serde_json::to_string_pretty(&now).unwrap(), serde_json::to_string_pretty(&before).unwrap()];
+        let event = event(EventAction::Change, Some(&texts[0]), Some(&texts[1]));
+        let v1 = body(&event, PayloadVersion::V1);
+        let embedded = format!(r#""current":{},"previous":{},"event":"#, texts[0], texts[1]);
+        prop_assert!(v1.contains(&embedded));
+        let v2 = body(&event, PayloadVersion::V2);
+        let embedded = format!(r#","data":{},"previous":"#, texts[0]);
+        prop_assert!(v2.contains(&embedded));
+    }
+
+    #[test]
+    fn a_body_is_json_whatever_is_stored(data: String, previous: String, host: String) {
+        let event = Event { host: Some(host), ..event(EventAction::Change, Some(&data), Some(&previous)) };
+        for version in [PayloadVersion::V1, PayloadVersion::V2] {
+            prop_assert!(serde_json::from_str::<Value>(&body(&event, version)).is_ok());
+        }
+    }
+
+    #[test]
+    fn e5_an_id_keeps_its_digits(text in "[0-9a-z.-]{1,20}") {
+        let written = serde_json::to_string(&Id::of(&text)).unwrap();
+        prop_assert_eq!(written.trim_matches('"'), text);
+    }
+}

@@ -1,0 +1,155 @@
+//! When two publications under one idempotency key say the same (E1).
+//!
+//! Promises that the order of an object's keys and of the permitted users does not matter, nor how often one of them is
+//! named, and that numbers are compared by their digits: 1.0 is not 1, and no digit is passed over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::payload::parts::{elements, fields};
+use tenterhook_model::event::Draft;
+
+/// How deep keys are sorted; what is nested deeper is compared as text. Deeper than what a request may nest.
+const DEPTH: u8 = 64;
+
+/// SHA-256 over everything that a publisher says of an event but its key.
+pub fn content_hash(draft: &Draft) -> Vec<u8> {
+    let permitted: Option<BTreeSet<i64>> = draft
+        .permitted
+        .as_ref()
+        .map(|users| users.iter().map(|user| user.get()).collect());
+    hash(draft, permitted, sorted)
+}
+
+/// The hash that servers up to version 0.1.0 store: keys and users in the order they came in. Needed while such idempotency
+/// keys hold (a day after the upgrade); to be removed in the next version.
+pub fn ordered_content_hash(draft: &Draft) -> Vec<u8> {
+    let permitted: Option<Vec<i64>> = draft
+        .permitted
+        .as_ref()
+        .map(|users| users.iter().map(|user| user.get()).collect());
+    hash(draft, permitted, str::to_owned)
+}
+
+fn hash(draft: &Draft, permitted: impl serde::Serialize, state: fn(&str) -> String) -> Vec<u8> {
+    let merged_from = draft
+        .merged_from
+        .as_ref()
+        .map(|(id, last)| (id.as_str(), last.as_deref().map(state)));
+    let content = serde_json::json!([
+        draft.company.get(),
+        draft.action.code(),
+        draft.object,
+        draft.object_id.as_str(),
+        draft.user.get(),
+        draft.data.as_deref().map(state),
+        draft.previous.as_deref().map(state),
+        merged_from,
+        permitted,
+        draft.change_source.code(),
+        draft.is_bulk_edit,
+        draft.correlation_id,
+        draft.host,
+        draft.occurred_at,
+    ]);
+    Sha256::digest(content.to_string().as_bytes()).to_vec()
+}
+
+/// A JSON text with the keys of its objects sorted. What is published has no blanks and one spelling of each string.
+fn sorted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    sort(text, &mut out, DEPTH);
+    out
+}
+
+fn sort(text: &str, out: &mut String, depth: u8) {
+    let Some(depth) = depth.checked_sub(1) else {
+        out.push_str(text);
+        return;
+    };
+    if let Some(fields) = text.starts_with('{').then(|| fields(text)).flatten() {
+        // Of a key that stands there twice the last one counts.
+        let fields: BTreeMap<String, &str> = fields.into_iter().collect();
+        out.push('{');
+        for (key, value) in fields {
+            out.push_str(&serde_json::Value::String(key).to_string());
+            out.push(':');
+            sort(value, out, depth);
+            out.push(',');
+        }
+        out.push('}');
+    } else if let Some(elements) = text.starts_with('[').then(|| elements(text)).flatten() {
+        out.push('[');
+        for element in elements {
+            sort(element, out, depth);
+            out.push(',');
+        }
+        out.push(']');
+    } else {
+        out.push_str(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+    use tenterhook_model::ids::UserId;
+
+    fn saying(data: &str, permitted: &[i64]) -> Draft {
+        let event = samples::event();
+        Draft {
+            company: event.company,
+            action: event.action,
+            object: event.object,
+            object_id: event.object_id,
+            user: event.user,
+            data: Some(data.into()),
+            previous: Some(data.into()),
+            merged_from: Some(("9".parse().unwrap(), Some(data.into()))),
+            permitted: Some(permitted.iter().map(|id| UserId::new(*id).unwrap()).collect()),
+            change_source: event.change_source,
+            is_bulk_edit: false,
+            correlation_id: None,
+            host: None,
+            occurred_at: None,
+            idempotency_key: Some("k".to_owned()),
+        }
+    }
+
+    #[test]
+    fn e1_keys_and_users_have_no_order() {
+        let first = saying(r#"{"a":1,"b":{"c":[{"d":1,"e":2}],"f":"x"}}"#, &[7, 8]);
+        let again = saying(r#"{"b":{"f":"x","c":[{"e":2,"d":1}]},"a":1}"#, &[8, 7, 8]);
+        assert_eq!(content_hash(&first), content_hash(&again));
+        assert_ne!(ordered_content_hash(&first), ordered_content_hash(&again));
+    }
+
+    #[test]
+    fn e1_everything_else_matters() {
+        let first = content_hash(&saying(r#"{"a":[1,2]}"#, &[7]));
+        for (data, permitted) in [
+            (r#"{"a":[2,1]}"#, &[7][..]),
+            (r#"{"a":[1,2,[]]}"#, &[7]),
+            (r#"{"a":[1.0,2]}"#, &[7]),
+            (r#"{"a":{"1":2}}"#, &[7]),
+            (r#"{"a":"[1,2]"}"#, &[7]),
+            (r#"{"a":[1,2]}"#, &[]),
+        ] {
+            assert_ne!(content_hash(&saying(data, permitted)), first, "{data}");
+        }
+        let digits = ["12345678901234567890123", "12345678901234567890124"];
+        let hashes = digits.map(|number| content_hash(&saying(number, &[7])));
+        assert_ne!(hashes[0], hashes[1]);
+    }
+
+    #[test]
+    fn what_is_nested_deeper_than_requests_may_be_is_text() {
+        let nested =
+            |levels: usize| format!("{}{{\"b\":1,\"a\":2}}{}", "[".repeat(levels), "]".repeat(levels));
+        let deep = usize::from(DEPTH);
+        assert!(sorted(&nested(deep - 1)).contains("{\"a\":2,\"b\":1,}"));
+        assert!(sorted(&nested(deep)).contains("{\"b\":1,\"a\":2}"));
+    }
+}

@@ -1,0 +1,175 @@
+//! Signatures after the Standard Webhooks specification, and the headers of a request (E7, W11, D10).
+//!
+//! Promises that what is sent and what is shown later come from one function, [`headers`], so that a shown
+//! request is the one that was sent, secrets apart. Does not keep secrets: that is [`super::sealing`]'s.
+
+#[cfg(test)]
+mod tests;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use sha2::Sha256;
+use uuid::Uuid;
+
+use super::sealing::BasicAuth;
+use tenterhook_model::ids::WebhookNumber;
+
+/// Secrets that an operator may list: with two a rotation overlaps, and nobody rotates faster than every receiver follows.
+pub const MOST_LISTED: usize = 4;
+/// What every secret begins with in its text form.
+const PREFIX: &str = "whsec_";
+/// Bytes that the specification allows a secret.
+const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
+/// Bytes of the secrets made here.
+const NEW_LENGTH: usize = 32;
+/// What is shown for a header's secret part.
+const REDACTED: &str = "[redacted]";
+
+/// A webhook's signing secret.
+#[derive(Debug, Clone)]
+pub struct SigningSecret(SecretSlice<u8>);
+
+/// Why a text is not a signing secret. Says nothing of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a signing secret is \"whsec_\" and 24 to 64 bytes in base64")]
+pub struct InvalidSecret;
+
+/// Why a text is no list of signing secrets. Says nothing of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidList {
+    /// None, or more than are needed.
+    #[error("there must be 1 to {MOST_LISTED} signing secrets, one on a line, and there are {0}")]
+    Count(usize),
+    /// One of them is none.
+    #[error("line {line}: {source}")]
+    Line {
+        /// Counted from 1, with empty lines.
+        line: usize,
+        /// What is wrong with it.
+        source: InvalidSecret,
+    },
+}
+
+/// Reads the secrets of a list, one on a line; empty lines do not count. All of them sign.
+///
+/// # Errors
+///
+/// If there are none or too many, or one is no secret.
+pub fn listed(text: &str) -> Result<Vec<SigningSecret>, InvalidList> {
+    let lines = text.lines().map(str::trim).zip(1..);
+    let secrets = lines
+        .filter(|(text, _)| !text.is_empty())
+        .map(|(text, line)| SigningSecret::parse(text).map_err(|source| InvalidList::Line { line, source }))
+        .collect::<Result<Vec<_>, _>>()?;
+    match secrets.len() {
+        1..=MOST_LISTED => Ok(secrets),
+        count => Err(InvalidList::Count(count)),
+    }
+}
+
+impl SigningSecret {
+    /// A new secret of 32 random bytes.
+    pub fn generate() -> Self {
+        Self(SecretSlice::from(rand::random::<[u8; NEW_LENGTH]>().to_vec()))
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
+        let encoded = text.strip_prefix(PREFIX).ok_or(InvalidSecret)?;
+        Self::from_bytes(BASE64_STANDARD.decode(encoded).map_err(|_| InvalidSecret)?)
+    }
+
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<Self, InvalidSecret> {
+        let secret = Self(SecretSlice::from(bytes));
+        if LENGTHS.contains(&secret.bytes().len()) {
+            Ok(secret)
+        } else {
+            Err(InvalidSecret)
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.expose_secret()
+    }
+
+    /// The text form, to be shown once.
+    pub fn reveal(&self) -> SecretString {
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(self.bytes()));
+        SecretString::from(format!("{PREFIX}{}", *encoded))
+    }
+}
+
+/// The value of `webhook-signature`: one signature for each secret that is in force, so that during a rotation's
+/// overlap a receiver may check either (E7). `timestamp` is in seconds.
+pub fn sign(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &[u8]) -> String {
+    let signature = |secret: &SigningSecret| {
+        let mut mac = <Hmac<Sha256>>::new_from_slice(secret.bytes()).expect("HMAC takes a key of any length");
+        mac.update(format!("{id}.{timestamp}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+    };
+    secrets.iter().map(signature).collect::<Vec<_>>().join(" ")
+}
+
+/// What an attempt's headers say of the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// The event, or the notice: the same id on every attempt and replay.
+    pub message: Uuid,
+    /// The webhook that gets the event, or that the notice is about.
+    pub webhook: WebhookNumber,
+    /// 1 for the first try.
+    pub attempt: u8,
+    /// When the attempt starts: signed, to the second.
+    pub started_at: Timestamp,
+}
+
+/// Whether the headers are to be sent or to be shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
+    /// To be sent: with signatures over this body, and credentials if the webhook has any.
+    Send {
+        /// Those in force, the current one first.
+        secrets: &'a [SigningSecret],
+        /// The request's body.
+        body: &'a [u8],
+        /// Basic credentials (W11).
+        auth: Option<&'a BasicAuth>,
+    },
+    /// To be shown: signatures and credentials redacted (D10). The user agent is this release's.
+    Show {
+        /// Whether credentials went with it.
+        auth_sent: bool,
+    },
+}
+
+/// The headers that an attempt's request is given, in order (E7). The HTTP client adds those of the transport
+/// (`host`, `content-length`, `accept`, `accept-encoding`).
+pub fn headers(facts: &RequestFacts, purpose: Purpose<'_>) -> Vec<(&'static str, String)> {
+    let id = facts.message.to_string();
+    let timestamp = facts.started_at.as_second();
+    let (signature, authorization) = match purpose {
+        Purpose::Send { secrets, body, auth } => {
+            (sign(secrets, &id, timestamp, body), auth.map(BasicAuth::header))
+        }
+        Purpose::Show { auth_sent } => (
+            format!("v1,{REDACTED}"),
+            auth_sent.then(|| format!("Basic {REDACTED}")),
+        ),
+    };
+    let mut headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("user-agent", format!("Tenterhook/{}", env!("CARGO_PKG_VERSION"))),
+        ("webhook-id", id),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", signature),
+        ("tenterhook-webhook", facts.webhook.to_string()),
+        ("tenterhook-attempt", facts.attempt.to_string()),
+    ];
+    headers.extend(authorization.map(|value| ("authorization", value)));
+    headers
+}

@@ -1,0 +1,440 @@
+//! The secrets of a server: what signs tokens and notices, and what seals stored credentials.
+//!
+//! Promises that they come from files that nobody but their owner and group can get at, or from the environment, never
+//! from the command line where other users may see them, that one which can be guessed is refused, and that no `Debug`
+//! shows them. What a sealing key must look like is `tenterhook_policy::sealing`'s to say, what a signing secret
+//! `tenterhook_policy::signing`'s.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::Settings;
+use super::strength::{is_pattern, variety};
+
+/// The shortest secret that HS256 may be used with: as long as its digest (RFC 7518).
+pub const SHORTEST_SECRET: usize = 32;
+/// Fewer different characters than this no secret has that was made at random, in hexadecimal neither.
+pub const LEAST_VARIETY: usize = 8;
+/// The most bytes of a key file: more is no key.
+pub const LARGEST_FILE: u64 = 16 * 1024;
+/// Permission bits of everybody: to read a secret is to have it, to write it is to choose it.
+const EVERYBODY: u32 = 0o006;
+/// The secret of development, in the data folder.
+pub const JWT_KEY: &str = "jwt.key";
+/// The sealing key of development, in the data folder.
+pub const SEALING_KEY: &str = "sealing.key";
+
+/// Where the public keys of a platform are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JwksSource {
+    /// Read at start.
+    File(PathBuf),
+    /// Fetched, and fetched again when a token names an unknown key.
+    Url(Url),
+}
+
+/// What tokens must be signed with.
+#[derive(Debug, Clone)]
+pub enum TokenKeys {
+    /// A secret shared with the platform: HS256 over its bytes, without white space around.
+    Secret(SecretString),
+    /// Public keys: RS, ES or EdDSA.
+    Jwks(JwksSource),
+}
+
+/// The secrets of a server.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// What tokens must be signed with.
+    pub tokens: TokenKeys,
+    /// What stored credentials are sealed with (W11): keys of 32 bytes in hexadecimal or base64. The first seals.
+    pub sealing: SecretString,
+    /// What notices to the platform's own endpoint are signed with, one secret on a line; `None` where there is no file.
+    pub notices: Option<SecretString>,
+}
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A setting that names a key file is missing.
+    #[error("{0} is not set")]
+    Missing(&'static str),
+    /// The file can't be read or made.
+    #[error("can't {doing} {}", path.display())]
+    File {
+        /// `read` or `make`.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the machine said.
+        source: io::Error,
+    },
+    /// Others than its owner and group can read or change the file.
+    #[error("everybody on this machine can read or change {}: `chmod o-rw` it, and make a new secret if others were there", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no key.
+    #[error("{} has more than {LARGEST_FILE} bytes: it is no key", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The secret is too short.
+    #[error(
+        "the secret in {place} has {length} bytes; it must have at least {SHORTEST_SECRET} (`openssl rand -hex 32`)"
+    )]
+    TooShort {
+        /// The file or setting.
+        place: String,
+        /// Its length without white space around.
+        length: usize,
+    },
+    /// The secret is long, but a placeholder.
+    #[error("the secret in {place} can be guessed: make one with `openssl rand -hex 32`")]
+    Weak {
+        /// The file or setting.
+        place: String,
+    },
+}
+
+impl Keys {
+    /// Takes the secrets that the settings have, and reads the files that they name.
+    pub fn load(settings: &Settings) -> Result<Self, KeyError> {
+        let tokens = match &settings.jwks {
+            Some(source) => TokenKeys::Jwks(source.clone()),
+            None => TokenKeys::Secret(
+                token_secret(settings)?.ok_or(KeyError::Missing("TENTERHOOK_JWT_SECRET_FILE"))?,
+            ),
+        };
+        let sealing = sealing_keys(settings)?.ok_or(KeyError::Missing("TENTERHOOK_SEALING_KEY_FILE"))?;
+        let notices = settings.notice_secret_file.as_deref().map(read).transpose()?;
+        Ok(Self {
+            tokens,
+            sealing,
+            notices,
+        })
+    }
+
+    /// As [`load`](Self::load), but what is not set is kept in `data_dir`, and made there the first time.
+    pub fn load_or_make(settings: &Settings, data_dir: &Path) -> Result<Self, KeyError> {
+        let mut settings = settings.clone();
+        if settings.jwks.is_none() && settings.jwt_secret.is_none() && settings.jwt_secret_file.is_none() {
+            settings.jwt_secret_file = Some(made(data_dir, JWT_KEY)?);
+        }
+        if settings.sealing_key.is_none() && settings.sealing_key_file.is_none() {
+            settings.sealing_key_file = Some(made(data_dir, SEALING_KEY)?);
+        }
+        Self::load(&settings)
+    }
+
+    /// Keys that nobody else knows, for a server that is thrown away.
+    pub fn random() -> Self {
+        Self {
+            tokens: TokenKeys::Secret(random().into()),
+            sealing: random().into(),
+            notices: None,
+        }
+    }
+}
+
+/// The secret that signs tokens, if the settings have or name one.
+pub fn token_secret(settings: &Settings) -> Result<Option<SecretString>, KeyError> {
+    match (&settings.jwt_secret, &settings.jwt_secret_file) {
+        (Some(secret), _) => strong(secret.clone(), || "TENTERHOOK_JWT_SECRET".to_owned()).map(Some),
+        (None, Some(path)) => token_secret_in(path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The secret in a file that signs tokens.
+pub fn token_secret_in(path: &Path) -> Result<SecretString, KeyError> {
+    strong(read(path)?, || path.display().to_string())
+}
+
+/// The keys that seal, if the settings have or name any; not looked at.
+pub fn sealing_keys(settings: &Settings) -> Result<Option<SecretString>, KeyError> {
+    match (&settings.sealing_key, &settings.sealing_key_file) {
+        (Some(keys), _) => Ok(Some(keys.clone())),
+        (None, Some(path)) => read(path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The secret, unless it is too easy to guess.
+fn strong(secret: SecretString, place: impl Fn() -> String) -> Result<SecretString, KeyError> {
+    let bytes = secret.expose_secret().as_bytes();
+    if bytes.len() < SHORTEST_SECRET {
+        return Err(KeyError::TooShort {
+            place: place(),
+            length: bytes.len(),
+        });
+    }
+    if variety(bytes) < LEAST_VARIETY || is_pattern(bytes) {
+        return Err(KeyError::Weak { place: place() });
+    }
+    Ok(secret)
+}
+
+/// Whether more than its owner and group can read or change a file. Of a link it is the file that counts.
+pub fn is_open_to_everybody(path: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(path)?.permissions().mode() & EVERYBODY != 0)
+}
+
+/// What is in a file that keeps a secret. Of a link it is the file that counts: how orchestrators mount their secrets.
+fn read(path: &Path) -> Result<SecretString, KeyError> {
+    let failed = || file_error("read", path);
+    let file = File::open(path).map_err(failed())?;
+    let mode = file.metadata().map_err(failed())?.permissions().mode();
+    if mode & EVERYBODY != 0 {
+        return Err(KeyError::Open {
+            path: path.to_owned(),
+        });
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(LARGEST_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(failed())?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(KeyError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    // An editor may have put a byte order mark before it.
+    Ok(text.trim_start_matches('\u{feff}').trim().into())
+}
+
+/// The file in `data_dir`, made if it is not there. Of two processes that make it at once both use the same.
+fn made(data_dir: &Path, name: &str) -> Result<PathBuf, KeyError> {
+    let path = data_dir.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    // Others may pass through: Postgres's user has to (see `embedded`).
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(data_dir)
+        .map_err(file_error("make", data_dir))?;
+    let draft = data_dir.join(format!("{name}.{:016x}", rand::random::<u64>()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| {
+            writeln!(file, "{}", random())?;
+            file.sync_all()
+        });
+    let linked = written.and_then(|()| match fs::hard_link(&draft, &path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    // A draft that stays is a key that nobody uses.
+    let _ = fs::remove_file(&draft);
+    linked.map_err(file_error("make", &path)).map(|()| path)
+}
+
+/// 32 random bytes in hexadecimal.
+fn random() -> String {
+    rand::random::<[u8; 32]>()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn file_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
+    let path = path.to_owned();
+    move |source| KeyError::File { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    /// As long as it must be, and no longer.
+    const SHORTEST: &str = "a0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5";
+
+    /// A file for its owner alone.
+    fn file(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join("secret");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    fn secret(keys: &Keys) -> &str {
+        match &keys.tokens {
+            TokenKeys::Secret(secret) => secret.expose_secret(),
+            TokenKeys::Jwks(_) => panic!("a secret was expected"),
+        }
+    }
+
+    #[test]
+    fn development_keys_are_made_once_and_for_us_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("new/folder");
+        let first = Keys::load_or_make(&Settings::development(), &data_dir).unwrap();
+        let second = Keys::load_or_make(&Settings::development(), &data_dir).unwrap();
+        assert_eq!(secret(&first), secret(&second));
+        assert_eq!(first.sealing.expose_secret(), second.sealing.expose_secret());
+        assert_ne!(secret(&first), first.sealing.expose_secret());
+        let mut names: Vec<_> = fs::read_dir(&data_dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, [JWT_KEY, SEALING_KEY]);
+        for name in names {
+            let mode = fs::metadata(data_dir.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_is_set_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path(), &format!("  {SHORTEST}\n"));
+        let data_dir = folder.path().join("data");
+        let settings = Settings {
+            jwt_secret_file: Some(file),
+            ..Settings::development()
+        };
+        let keys = Keys::load_or_make(&settings, &data_dir).unwrap();
+        assert_eq!(secret(&keys), SHORTEST);
+        assert!(!data_dir.join(JWT_KEY).exists());
+        assert!(data_dir.join(SEALING_KEY).exists());
+    }
+
+    #[test]
+    fn a_secret_has_at_least_32_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path(), &format!("{}\n", &SHORTEST[..SHORTEST_SECRET - 1]));
+        let error = token_secret_in(&path).unwrap_err();
+        assert!(matches!(error, KeyError::TooShort { length: 31, .. }), "{error}");
+        file(folder.path(), SHORTEST);
+        assert!(token_secret_in(&path).is_ok());
+        assert!(matches!(
+            token_secret_in(&folder.path().join("none")),
+            Err(KeyError::File { doing: "read", .. })
+        ));
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_refused() {
+        for (secret, taken) in [
+            (SHORTEST, true),
+            ("abcdefghabcdefghabcdefghhgfedcba", true),
+            ("abcdefgabcdefgabcdefgabcdefggfedcba", false),
+            ("@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_", false),
+            (&"s".repeat(SHORTEST_SECRET), false),
+            (&"change-me!".repeat(4), false),
+        ] {
+            let settings = Settings {
+                jwt_secret: Some(secret.into()),
+                ..Settings::default()
+            };
+            match token_secret(&settings) {
+                Ok(_) => assert!(taken, "{secret}"),
+                Err(error) => {
+                    assert!(!taken && matches!(error, KeyError::Weak { .. }), "{error}");
+                    let told = error.to_string();
+                    assert!(
+                        told.contains("TENTERHOOK_JWT_SECRET") && !told.contains(secret),
+                        "{told}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[rstest]
+    #[case(0o600, true)]
+    #[case(0o640, true)]
+    #[case(0o644, false)]
+    #[case(0o602, false)]
+    fn a_file_that_everybody_can_get_at_is_refused(#[case] mode: u32, #[case] taken: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path(), SHORTEST);
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for path in [&path, &link] {
+            match read(path) {
+                Ok(_) => assert!(taken),
+                Err(error) => assert!(!taken && matches!(error, KeyError::Open { .. }), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_no_larger_than_a_key_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let largest = usize::try_from(LARGEST_FILE).unwrap();
+        let path = file(folder.path(), &"k".repeat(largest));
+        assert_eq!(read(&path).unwrap().expose_secret().len(), largest);
+        file(folder.path(), &"k".repeat(largest + 1));
+        assert!(matches!(read(&path), Err(KeyError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn what_the_settings_have_needs_no_file() {
+        let settings = Settings {
+            jwt_secret: Some(SHORTEST.into()),
+            sealing_key: Some("sealing".into()),
+            ..Settings::default()
+        };
+        let keys = Keys::load(&settings).unwrap();
+        assert_eq!(secret(&keys), SHORTEST);
+        assert_eq!(keys.sealing.expose_secret(), "sealing");
+        let folder = tempfile::tempdir().unwrap();
+        Keys::load_or_make(&settings, folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn production_makes_nothing_up() {
+        let missing = Keys::load(&Settings::default()).unwrap_err().to_string();
+        assert_eq!(missing, "TENTERHOOK_JWT_SECRET_FILE is not set");
+    }
+
+    #[test]
+    fn the_secrets_of_notices_come_from_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notices");
+        let settings = Settings {
+            notice_secret_file: Some(file.clone()),
+            ..Settings::development()
+        };
+        let load = || Keys::load_or_make(&settings, folder.path());
+        assert!(matches!(load(), Err(KeyError::File { doing: "read", .. })));
+        fs::write(&file, "one\n\ntwo\n").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(load(), Err(KeyError::Open { .. })));
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        let keys = load().unwrap();
+        assert_eq!(keys.notices.as_ref().unwrap().expose_secret(), "one\n\ntwo");
+        assert!(!format!("{keys:?}").contains("two"));
+    }
+
+    #[test]
+    fn nothing_shows_a_secret() {
+        let keys = Keys::random();
+        let shown = format!("{keys:?}");
+        assert!(
+            !shown.contains(secret(&keys)) && !shown.contains(keys.sealing.expose_secret()),
+            "{shown}"
+        );
+    }
+}

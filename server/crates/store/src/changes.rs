@@ -1,0 +1,180 @@
+//! The changes feed: how processes tell each other which webhooks moved.
+//!
+//! A row is written in the transaction of the move, so it is there exactly when the move is. Rows are read by
+//! transaction, not by sequence: a reader that remembers its snapshot's `xmin` and asks for rows at or after it
+//! misses none, however long a writer took to commit.
+
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+
+use super::sql::{At, statement, time, unknown};
+use super::{Conn, StoreError};
+use tenterhook_model::ids::{Lane, WebhookId};
+
+/// The transaction that announced a change: a process whose snapshot shows it knows of the change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark(pub String);
+
+/// One row per webhook that moved; `unnest` keeps it one statement however many.
+const ANNOUNCE: &str = "insert into changes (at, lane, webhook) \
+     select $1, u.lane, u.webhook from unnest($2::int[], $3::uuid[]) as u(lane, webhook) \
+     returning xid::text as xid";
+
+#[derive(diesel::QueryableByName)]
+struct XidRow {
+    #[diesel(sql_type = Text)]
+    xid: String,
+}
+
+/// Announces that these webhooks moved; `None` if there are none.
+///
+/// The caller commits, then waits for the mark with the engine's `Propagation`.
+pub async fn announce_in_tx(
+    conn: &mut Conn,
+    now: Timestamp,
+    webhooks: &[(Lane, WebhookId)],
+) -> Result<Option<Mark>, StoreError> {
+    if webhooks.is_empty() {
+        return Ok(None);
+    }
+    let lanes: Vec<i32> = webhooks.iter().map(|(lane, _)| lane.0).collect();
+    let ids: Vec<uuid::Uuid> = webhooks.iter().map(|(_, id)| id.0).collect();
+    let rows: Vec<XidRow> = statement(ANNOUNCE)
+        .bind::<At, _>(time(now))
+        .bind::<Array<Integer>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().next().map(|row| Mark(row.xid)))
+}
+
+/// What a read of the feed has seen: everything that is visible in its snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    text: String,
+    xmin: u64,
+    xmax: u64,
+    running: Vec<u64>,
+}
+
+impl Snapshot {
+    /// Reads Postgres's text form, `xmin:xmax:running,…`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let xmin = parts.next()?.parse().ok()?;
+        let xmax = parts.next()?.parse().ok()?;
+        let running = parts.next()?.split(',').filter(|id| !id.is_empty());
+        let running = running.map(|id| id.parse().ok()).collect::<Option<Vec<u64>>>()?;
+        Some(Self {
+            text: text.to_owned(),
+            xmin,
+            xmax,
+            running,
+        })
+    }
+
+    /// Whether the marked transaction had committed when the snapshot was taken.
+    pub fn shows(&self, mark: &Mark) -> bool {
+        mark.0
+            .parse()
+            .is_ok_and(|xid: u64| xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid)))
+    }
+
+    /// Postgres's text form.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// From where the next read must start: every transaction before it had ended.
+    pub fn oldest_running(&self) -> u64 {
+        self.xmin
+    }
+}
+
+/// One row of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Names the row, to tell one that was read before.
+    pub seq: i64,
+    /// Which webhook moved; `None` asks every process to look around.
+    pub webhook: Option<(Lane, WebhookId)>,
+}
+
+/// The snapshot comes back even when nothing changed.
+const READ: &str = "\
+select s.snapshot::text as snapshot, c.seq, c.lane, c.webhook
+from (select pg_current_snapshot() as snapshot) s left join changes c on c.xid >= $1::xid8 order by c.seq";
+
+const SNAPSHOT: &str = "select pg_current_snapshot()::text as snapshot";
+
+/// Every process reads from its last snapshot's oldest running transaction on, so nobody needs what is older. A row that
+/// is visible and yet of a transaction still to come was restored from another cluster, whose transactions counted
+/// differently: nobody waits for it, and it would be read again and again until this cluster has counted so far.
+const PRUNE: &str = "\
+delete from changes where xid < (select min(pg_snapshot_xmin(feed_snapshot::pg_snapshot)) from nodes)
+                       or xid >= pg_snapshot_xmax(pg_current_snapshot())";
+
+/// A row about no webhook: whoever reads it says how far it is, and looks for deliveries nobody holds.
+const ASK: &str = "insert into changes (at, lane, webhook) values ($1, 0, null) returning xid::text as xid";
+
+#[derive(diesel::QueryableByName)]
+struct ChangeRow {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    seq: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    lane: Option<i32>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    webhook: Option<uuid::Uuid>,
+}
+
+#[derive(diesel::QueryableByName)]
+struct SnapshotRow {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+}
+
+/// The present, without reading any row: where a process that starts begins to follow.
+pub async fn present(conn: &mut Conn) -> Result<Snapshot, StoreError> {
+    let row: SnapshotRow = statement(SNAPSHOT).get_result(conn).await?;
+    Snapshot::parse(&row.snapshot).ok_or_else(|| unknown("changes", "snapshot", &row.snapshot))
+}
+
+/// Every row of a transaction at or after `from`, some of them read before, and what this read has seen.
+pub async fn read(conn: &mut Conn, from: u64) -> Result<(Snapshot, Vec<Change>), StoreError> {
+    let rows: Vec<ChangeRow> = statement(READ)
+        .bind::<Text, _>(from.to_string())
+        .load(conn)
+        .await?;
+    let text = rows.as_slice().first().map_or("", |row| row.snapshot.as_str());
+    let snapshot = Snapshot::parse(text).ok_or_else(|| unknown("changes", "snapshot", text))?;
+    let changes = rows.into_iter().filter_map(|row| {
+        Some(Change {
+            seq: row.seq?,
+            webhook: row
+                .lane
+                .zip(row.webhook)
+                .map(|(lane, id)| (Lane(lane), WebhookId(id))),
+        })
+    });
+    Ok((snapshot, changes.collect()))
+}
+
+/// Deletes rows that every process has read.
+pub async fn prune(conn: &mut Conn) -> Result<(), StoreError> {
+    statement(PRUNE).execute(conn).await?;
+    Ok(())
+}
+
+/// Asks every process to say at once through when its results are settled, and to look for deliveries nobody holds.
+pub async fn ask(conn: &mut Conn, now: Timestamp) -> Result<Mark, StoreError> {
+    Ok(Mark(
+        statement(ASK)
+            .bind::<At, _>(time(now))
+            .get_result::<XidRow>(conn)
+            .await?
+            .xid,
+    ))
+}

@@ -1,0 +1,229 @@
+//! A connection to the database: every statement of ours goes through here.
+//!
+//! Promises that no statement waits for longer than the connection's [`limit`](Limits), in real time and whatever the
+//! network does; that a connection past it, or one that the database has ended or will not write on, is not used again;
+//! and that an error says by its kind what [`sqlstate`] makes of Postgres's code, in whatever language the message is.
+//!
+//! Wraps Diesel's connection, which has neither deadlines nor codes.
+
+mod line;
+mod pulse;
+pub mod sqlstate;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::{CacheSize, Instrumentation};
+use diesel::pg::Pg;
+use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
+use diesel::{ConnectionError, ConnectionResult, QueryResult};
+use diesel_async::pooled_connection::PoolableConnection;
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection,
+};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+pub(super) use self::line::Line;
+pub use self::pulse::Pulse;
+pub(super) use self::wire::{Socket, Wire};
+use super::address::Address;
+use tenterhook_clock as clock;
+
+/// How long the database may take for a statement, unless a pool says otherwise.
+pub const STATEMENT: Duration = Duration::from_secs(10);
+/// How much longer than the database we wait: its message that a statement took too long has to arrive.
+const BEYOND: Duration = Duration::from_secs(2);
+
+/// How long a connection's statements may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// After which time the database itself gives up a statement, and a transaction in which none runs; none: never.
+    pub database: Option<Duration>,
+    /// After which time we give up the connection.
+    pub ours: Duration,
+}
+
+impl Limits {
+    /// The database gives up after `statement`, and we a little later: by then it does not answer at all.
+    pub fn of(statement: Duration) -> Self {
+        Self {
+            database: Some(statement),
+            ours: statement.saturating_add(BEYOND),
+        }
+    }
+
+    /// For statements that rewrite tables: the database takes its time, and we give up after `limit`.
+    pub fn long(limit: Duration) -> Self {
+        Self {
+            database: None,
+            ours: limit,
+        }
+    }
+
+    /// The statements that set the database's limits in a session. The second one is for a transaction whose connection has
+    /// stopped answering: without it, its locks would stay for as long as Postgres does not notice.
+    fn statements(self) -> String {
+        let milliseconds = self.database.map_or(0, |limit| limit.as_millis());
+        format!(
+            "set statement_timeout = {milliseconds}; set idle_in_transaction_session_timeout = {milliseconds}"
+        )
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::of(STATEMENT)
+    }
+}
+
+/// How a connection is protected on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// It does not leave the machine: a Unix socket.
+    Local,
+    /// Plain text, and why.
+    None(&'static str),
+    /// TLS.
+    Tls {
+        /// The protocol's version, such as `TLSv1.3`.
+        protocol: String,
+        /// The cipher suite's name.
+        cipher: String,
+        /// What was checked of the certificate.
+        checked: &'static str,
+    },
+}
+
+impl std::fmt::Display for Protection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local => f.write_str("by a Unix socket"),
+            Self::None(why) => write!(f, "not encrypted ({why})"),
+            Self::Tls {
+                protocol,
+                cipher,
+                checked,
+            } => write!(f, "encrypted ({protocol}, {cipher}; {checked})"),
+        }
+    }
+}
+
+/// One connection, checked out of the pool or not.
+pub struct Conn {
+    inner: AsyncPgConnection,
+    line: Arc<Line>,
+    protection: Protection,
+}
+
+impl Conn {
+    pub(super) fn new(inner: AsyncPgConnection, line: Arc<Line>, protection: Protection) -> Self {
+        Self {
+            inner,
+            line,
+            protection,
+        }
+    }
+
+    /// Connects and says how long statements may take.
+    pub async fn open(address: &Address, limits: Limits, pulse: Arc<Pulse>) -> ConnectionResult<Self> {
+        let mut conn = super::dial::dial(address, limits.ours, pulse).await?;
+        conn.batch_execute(&limits.statements())
+            .await
+            .map_err(ConnectionError::CouldntSetupConfiguration)?;
+        Ok(conn)
+    }
+
+    /// How it is protected.
+    pub fn protection(&self) -> &Protection {
+        &self.protection
+    }
+
+    /// Whether it will not be used again.
+    pub fn is_given_up(&self) -> bool {
+        self.line.is_given_up()
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.line.close();
+    }
+}
+
+impl SimpleAsyncConnection for Conn {
+    async fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
+        self.line.statement(self.inner.batch_execute(query)).await
+    }
+}
+
+impl AsyncConnectionCore for Conn {
+    type ExecuteFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<usize>>;
+    type LoadFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<Self::Stream<'conn, 'query>>>;
+    type Stream<'conn, 'query> = BoxStream<'static, QueryResult<Self::Row<'conn, 'query>>>;
+    type Row<'conn, 'query> = <AsyncPgConnection as AsyncConnectionCore>::Row<'conn, 'query>;
+    type Backend = Pg;
+
+    fn load<'conn, 'query, T>(&'conn mut self, source: T) -> Self::LoadFuture<'conn, 'query>
+    where
+        T: AsQuery + 'query,
+        T::Query: QueryFragment<Self::Backend> + QueryId + 'query,
+    {
+        let line = self.line.clone();
+        let loading = AsyncConnectionCore::load(&mut self.inner, source);
+        Box::pin(async move {
+            let began = clock::monotonic();
+            let rows = line.statement(loading).await?;
+            Ok(line.rows(rows, began).boxed())
+        })
+    }
+
+    fn execute_returning_count<'conn, 'query, T>(
+        &'conn mut self,
+        source: T,
+    ) -> Self::ExecuteFuture<'conn, 'query>
+    where
+        T: QueryFragment<Self::Backend> + QueryId + 'query,
+    {
+        let line = self.line.clone();
+        let executing = AsyncConnectionCore::execute_returning_count(&mut self.inner, source);
+        Box::pin(async move { line.statement(executing).await })
+    }
+}
+
+impl AsyncConnection for Conn {
+    type TransactionManager = AnsiTransactionManager;
+
+    async fn establish(database_url: &str) -> ConnectionResult<Self> {
+        let address = Address::parse(database_url)
+            .map_err(|error| ConnectionError::InvalidConnectionUrl(error.to_string()))?;
+        Self::open(&address, Limits::default(), Arc::default()).await
+    }
+
+    fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
+        self.inner.transaction_state()
+    }
+
+    fn instrumentation(&mut self) -> &mut dyn Instrumentation {
+        self.inner.instrumentation()
+    }
+
+    fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
+        self.inner.set_instrumentation(instrumentation);
+    }
+
+    fn set_prepared_statement_cache_size(&mut self, size: CacheSize) {
+        self.inner.set_prepared_statement_cache_size(size);
+    }
+}
+
+impl PoolableConnection for Conn {
+    fn is_broken(&mut self) -> bool {
+        self.line.is_given_up() || self.line.is_suspect() || self.inner.is_broken()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Whether the database answers, and whether it takes changes, over all connections to it.
+//!
+//! Promises one warning when it falls silent or refuses changes and one line when that is over, however many statements wait
+//! or fail meanwhile.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Protection;
+use tenterhook_clock as clock;
+
+/// Shared by all connections to one database.
+#[derive(Default)]
+pub struct Pulse {
+    /// Whether there is anything to tell when something answers.
+    silent: AtomicBool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// When the first statement began that was not answered; none while the database answers.
+    since: Option<Instant>,
+    /// When the last one began. Connections that have received nothing since may not answer either.
+    last: Option<Instant>,
+    /// Connections given up since.
+    given_up: u64,
+    /// The protection that was logged last.
+    protection: Option<Protection>,
+    /// A change was refused because the database is read-only, and none has been taken since.
+    refuses: bool,
+    /// A session was last found read-only when it was asked.
+    found_read_only: bool,
+}
+
+impl Kept {
+    fn is_read_only(&self) -> bool {
+        self.refuses || self.found_read_only
+    }
+}
+
+impl Pulse {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A statement that began then, or an attempt to connect, was not answered within `limit`.
+    pub(super) fn fell_silent(&self, began: Instant, limit: Duration) {
+        let first = {
+            let mut kept = self.kept();
+            kept.last = kept.last.max(Some(began));
+            kept.given_up += 1;
+            let first = kept.since.is_none();
+            kept.since = Some(kept.since.map_or(began, |since| since.min(began)));
+            first
+        };
+        self.silent.store(true, Ordering::Release);
+        if first {
+            tracing::warn!(
+                within = ?limit,
+                "the database does not answer: a connection was silent for too long and was given up; those that have \
+                 received nothing since are replaced"
+            );
+        }
+    }
+
+    /// As [`fell_silent`](Self::fell_silent), of an attempt to connect.
+    pub(crate) fn cannot_connect(&self, began: Instant, limit: Duration) {
+        self.fell_silent(began, limit);
+    }
+
+    /// A statement that began then was answered.
+    pub(super) fn answered(&self, began: Instant) {
+        if !self.silent.load(Ordering::Acquire) {
+            return;
+        }
+        let told = {
+            let mut kept = self.kept();
+            // A statement that began before one that was not answered does not show that the database answers again.
+            if kept.last.is_some_and(|last| began <= last) {
+                return;
+            }
+            let since = kept.since.take();
+            self.silent.store(false, Ordering::Release);
+            since.map(|since| (since, std::mem::take(&mut kept.given_up)))
+        };
+        if let Some((since, connections)) = told {
+            tracing::warn!(
+                after = ?clock::monotonic().duration_since(since),
+                connections,
+                "the database answers again"
+            );
+        }
+    }
+
+    /// Whether a connection that last received something at that moment may have stopped answering, as another has since.
+    pub(super) fn suspects(&self, heard: Instant) -> bool {
+        self.kept().last.is_some_and(|last| heard < last)
+    }
+
+    /// For how long it has not answered, if it does not.
+    pub fn silence(&self) -> Option<Duration> {
+        let since = self.kept().since?;
+        Some(clock::monotonic().duration_since(since))
+    }
+
+    /// A change was refused because the database is read-only.
+    pub(crate) fn refuses_changes(&self) {
+        self.note_read_only(|kept| kept.refuses = true);
+    }
+
+    /// The database has taken a change.
+    pub(crate) fn takes_changes(&self) {
+        self.note_read_only(|kept| kept.refuses = false);
+    }
+
+    /// A session said of itself whether it is read-only.
+    pub(crate) fn found_read_only(&self, is_read_only: bool) {
+        self.note_read_only(|kept| kept.found_read_only = is_read_only);
+    }
+
+    fn note_read_only(&self, note: impl FnOnce(&mut Kept)) {
+        let (was, is) = {
+            let mut kept = self.kept();
+            let was = kept.is_read_only();
+            note(&mut kept);
+            (was, kept.is_read_only())
+        };
+        match (was, is) {
+            (false, true) => tracing::warn!(
+                "the database is read-only: it refuses changes (SQLSTATE 25006), so nothing is accepted and nothing delivered"
+            ),
+            (true, false) => tracing::info!("the database takes changes again"),
+            _ => {}
+        }
+    }
+
+    /// Whether the database refused a change, and has taken none since.
+    pub fn refused_changes(&self) -> bool {
+        self.kept().refuses
+    }
+
+    /// Logs how connections are protected: for the first one, and when it changes.
+    pub(crate) fn protected(&self, protection: &Protection) {
+        let changed = {
+            let mut kept = self.kept();
+            let changed = kept.protection.as_ref() != Some(protection);
+            kept.protection = Some(protection.clone());
+            changed
+        };
+        if changed {
+            tracing::info!("the connection to the database is {protection}");
+        }
+    }
+}

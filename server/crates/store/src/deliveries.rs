@@ -1,0 +1,341 @@
+//! Deliveries, read, wherever they stand: open ones in the queue, ended ones in the history.
+//!
+//! Promises one list over the three tables: a delivery is in the queue until the transaction that ends it, and in
+//! exactly one of the two histories from then on. Lists go webhook by webhook along an index, so that one webhook's
+//! millions do not hide another's few. They are newest first: by the moment a delivery was made, then by event.
+
+mod sources;
+
+use std::collections::HashMap;
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::{SignedDuration, Timestamp};
+
+use super::compose::Composed;
+use super::page::{Direction, Slice, Window};
+use super::reach::{Cutoffs, readable, within};
+use super::sql::{At, Ats, MaybeAt, Time, maybe_timestamp, time, timestamp, unknown};
+use super::{Conn, StoreError};
+use tenterhook_model::access::WebhookScope;
+use tenterhook_model::delivery::{Delivery, DeliveryReason, DeliveryStatus};
+use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, WebhookId};
+
+/// Which deliveries of the webhooks in question.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct DeliveryQuery {
+    /// Only in these states; `None` means in any.
+    pub statuses: Option<Vec<DeliveryStatus>>,
+    /// Only of this event.
+    pub event: Option<EventId>,
+    /// Only made at or after this moment.
+    pub since: Option<Timestamp>,
+    /// Only made before this moment.
+    pub until: Option<Timestamp>,
+}
+
+/// Of which webhooks: those that the scope reaches, or only these of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owners {
+    /// What the caller sees.
+    pub scope: WebhookScope,
+    /// The moment of reading.
+    pub cutoffs: Cutoffs,
+    /// Only of this webhook.
+    pub webhook: Option<(Lane, WebhookId)>,
+}
+
+/// Where a delivery stands in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeliveryPlace {
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Which one.
+    pub key: DeliveryKey,
+}
+
+impl DeliveryPlace {
+    /// Of a delivery.
+    pub fn of(delivery: &Delivery) -> Self {
+        Self {
+            created_at: delivery.created_at,
+            key: delivery.key,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct DeliveryRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: uuid::Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event: uuid::Uuid,
+    #[diesel(sql_type = Integer)]
+    generation: i32,
+    #[diesel(sql_type = BigInt)]
+    company: i64,
+    #[diesel(sql_type = At)]
+    created_at: Time,
+    #[diesel(sql_type = SmallInt)]
+    status: i16,
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    reason: Option<i16>,
+    #[diesel(sql_type = MaybeAt)]
+    next_attempt_at: Option<Time>,
+    #[diesel(sql_type = MaybeAt)]
+    finished_at: Option<Time>,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+impl TryFrom<DeliveryRow> for Delivery {
+    type Error = StoreError;
+
+    fn try_from(row: DeliveryRow) -> Result<Self, StoreError> {
+        let reason =
+            |code| DeliveryReason::from_code(code).ok_or_else(|| unknown("outcomes", "reason", code));
+        Ok(Self {
+            key: DeliveryKey {
+                lane: Lane(row.lane),
+                webhook: WebhookId(row.webhook),
+                event: EventId(row.event),
+                generation: row.generation,
+            },
+            company: CompanyId::new(row.company)
+                .map_err(|_| unknown("deliveries", "company", row.company))?,
+            status: DeliveryStatus::from_code(row.status)
+                .ok_or_else(|| unknown("outcomes", "status", row.status))?,
+            reason: row.reason.map(reason).transpose()?,
+            created_at: timestamp(row.created_at),
+            next_attempt_at: maybe_timestamp(row.next_attempt_at),
+            finished_at: maybe_timestamp(row.finished_at),
+        })
+    }
+}
+
+/// How far back of its beginning a page is looked for first: nearly always far enough, in one or two partitions of as many
+/// as there are days. A webhook with little to show is asked a second time, for all of them.
+const RECENT: SignedDuration = SignedDuration::from_hours(24);
+/// By how much an attempt may seem to have ended before its delivery was made, since the clocks of two processes disagree.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(1);
+
+/// From when on deliveries have ended that a page is looked for among first; `None` where nothing would be gained.
+fn recent(query: &DeliveryQuery, cutoffs: &Cutoffs, window: &Window<DeliveryPlace>) -> Option<Timestamp> {
+    if window.from_end || query.since.is_some() || query.event.is_some() || !sources::may_have_ended(query) {
+        return None;
+    }
+    let after = window.after.map(|place| place.created_at);
+    let newest = [after, query.until]
+        .into_iter()
+        .flatten()
+        .fold(cutoffs.now, Timestamp::min);
+    newest.checked_sub(RECENT).ok()
+}
+
+/// Whether the rows of a window are all that it can have, whatever ended before `since`: that was made before the last.
+fn are_whole(rows: &[DeliveryRow], window: &Window<DeliveryPlace>, since: Timestamp) -> bool {
+    let made_by = since.saturating_add(CLOCKS_APART).unwrap_or(Timestamp::MAX);
+    let is_full = rows.len() as i64 == window.limit();
+    is_full
+        && rows
+            .last()
+            .is_some_and(|last| timestamp(last.created_at) > made_by)
+}
+
+/// A page of deliveries, over all webhooks in question.
+pub async fn page(
+    conn: &mut Conn,
+    owners: &Owners,
+    query: &DeliveryQuery,
+    window: &Window<DeliveryPlace>,
+) -> Result<Slice<Delivery>, StoreError> {
+    let ended_since = |since: Option<Timestamp>| {
+        Composed::new("select x.* from webhooks w cross join lateral (")
+            .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, since, Some(window)))
+            .sql(") x where ")
+            .with(|statement| owned(statement, owners))
+            .with(|statement| ordered(statement, window))
+            .sql(format!(" limit {}", window.limit()))
+            .query()
+    };
+    let mut rows: Vec<DeliveryRow> = Vec::new();
+    let since = recent(query, &owners.cutoffs, window);
+    if since.is_some() {
+        rows = ended_since(since).load(conn).await?;
+    }
+    if !since.is_some_and(|since| are_whole(&rows, window, since)) {
+        rows = ended_since(None).load(conn).await?;
+    }
+    Ok(window.cut(
+        rows.into_iter()
+            .map(Delivery::try_from)
+            .collect::<Result<_, _>>()?,
+    ))
+}
+
+/// How many deliveries those are.
+pub async fn count(conn: &mut Conn, owners: &Owners, query: &DeliveryQuery) -> Result<i64, StoreError> {
+    let statement = Composed::new("select count(*) as count from webhooks w cross join lateral (")
+        .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, None, None))
+        .sql(") x where ")
+        .with(|statement| owned(statement, owners));
+    Ok(statement.query().get_result::<CountRow>(conn).await?.count)
+}
+
+/// The same page of each of these webhooks.
+pub async fn page_of_each(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+    window: &Window<DeliveryPlace>,
+) -> Result<HashMap<WebhookId, Slice<Delivery>>, StoreError> {
+    let mut found = HashMap::new();
+    let mut wanted = webhooks.to_vec();
+    if let Some(since) = recent(query, cutoffs, window) {
+        found = rows_of_each(conn, &wanted, query, cutoffs, Some(since), window).await?;
+        found.retain(|_, rows| are_whole(rows, window, since));
+        wanted.retain(|(_, id)| !found.contains_key(id));
+    }
+    if !wanted.is_empty() {
+        found.extend(rows_of_each(conn, &wanted, query, cutoffs, None, window).await?);
+    }
+    let slice = |rows: Vec<DeliveryRow>| -> Result<Slice<Delivery>, StoreError> {
+        let deliveries = rows.into_iter().map(Delivery::try_from);
+        Ok(window.cut(deliveries.collect::<Result<_, _>>()?))
+    };
+    found
+        .into_iter()
+        .map(|(id, rows)| Ok((id, slice(rows)?)))
+        .collect()
+}
+
+async fn rows_of_each(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+    ended_since: Option<Timestamp>,
+    window: &Window<DeliveryPlace>,
+) -> Result<HashMap<WebhookId, Vec<DeliveryRow>>, StoreError> {
+    let statement = of_each("select x.*", webhooks)
+        .with(|statement| sources::of_webhook(statement, query, cutoffs, ended_since, Some(window)))
+        .sql(") x")
+        .with(|statement| ordered(statement, window));
+    let rows: Vec<DeliveryRow> = statement.query().load(conn).await?;
+    let mut found: HashMap<WebhookId, Vec<DeliveryRow>> =
+        webhooks.iter().map(|(_, id)| (*id, Vec::new())).collect();
+    for row in rows {
+        found.entry(WebhookId(row.webhook)).or_default().push(row);
+    }
+    Ok(found)
+}
+
+/// How many deliveries each of these webhooks has; one that has none is missing.
+pub async fn count_of_each(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+) -> Result<HashMap<WebhookId, i64>, StoreError> {
+    let statement = of_each("select w.id as webhook, count(*) as count", webhooks)
+        .with(|statement| sources::of_webhook(statement, query, cutoffs, None, None))
+        .sql(") x group by w.id");
+    let rows: Vec<WebhookCountRow> = statement.query().load(conn).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (WebhookId(row.webhook), row.count))
+        .collect())
+}
+
+#[derive(QueryableByName)]
+struct WebhookCountRow {
+    #[diesel(sql_type = SqlUuid)]
+    webhook: uuid::Uuid,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// The deliveries of these places that there are, of webhooks that the scope reaches.
+pub async fn find(
+    conn: &mut Conn,
+    places: &[DeliveryPlace],
+    scope: &WebhookScope,
+    cutoffs: &Cutoffs,
+) -> Result<Vec<Delivery>, StoreError> {
+    let statement = Composed::new("select x.* from unnest(")
+        .value::<Array<Integer>, _>(places.iter().map(|place| place.key.lane.0).collect::<Vec<_>>())
+        .sql("::int[], ")
+        .value::<Array<SqlUuid>, _>(places.iter().map(|place| place.key.webhook.0).collect::<Vec<_>>())
+        .sql("::uuid[], ")
+        .value::<Array<SqlUuid>, _>(places.iter().map(|place| place.key.event.0).collect::<Vec<_>>())
+        .sql("::uuid[], ")
+        .value::<Array<Integer>, _>(
+            places
+                .iter()
+                .map(|place| place.key.generation)
+                .collect::<Vec<_>>(),
+        )
+        .sql("::int[], ")
+        .value::<Ats, _>(
+            places
+                .iter()
+                .map(|place| time(place.created_at))
+                .collect::<Vec<_>>(),
+        )
+        .sql(
+            "::timestamptz[]) as k(lane, webhook, event, generation, created_at)
+             join webhooks w on w.lane = k.lane and w.id = k.webhook cross join lateral (",
+        );
+    let owners = Owners {
+        scope: scope.clone(),
+        cutoffs: *cutoffs,
+        webhook: None,
+    };
+    let rows: Vec<DeliveryRow> = sources::at_places(statement)
+        .sql(") x where ")
+        .with(|statement| owned(statement, &owners))
+        .query()
+        .load(conn)
+        .await?;
+    rows.into_iter().map(Delivery::try_from).collect()
+}
+
+fn owned(statement: Composed, owners: &Owners) -> Composed {
+    let statement = within(statement, &owners.scope).sql(" and ");
+    let statement = readable(statement, &owners.cutoffs);
+    match owners.webhook {
+        Some((lane, id)) => statement
+            .sql(" and w.lane = ")
+            .value::<Integer, _>(lane.0)
+            .sql(" and w.id = ")
+            .value::<SqlUuid, _>(id.0),
+        None => statement,
+    }
+}
+
+fn of_each(select: &str, webhooks: &[(Lane, WebhookId)]) -> Composed {
+    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    Composed::new(format!("{select} from unnest("))
+        .value::<Array<Integer>, _>(lanes)
+        .sql("::int[], ")
+        .value::<Array<SqlUuid>, _>(ids)
+        .sql("::uuid[]) as w(lane, id) cross join lateral (")
+}
+
+fn ordered(statement: Composed, window: &Window<DeliveryPlace>) -> Composed {
+    let keyword = Direction::Descending.queried(window).keyword();
+    statement.sql(format!(
+        " order by x.created_at {keyword}, x.event {keyword}, x.webhook {keyword}, x.generation {keyword}"
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! Where deliveries stand, and how each place is asked so that an index gives its rows in order.
+
+use diesel::sql_types::{Array, Integer, SmallInt, Uuid as SqlUuid};
+use jiff::Timestamp;
+
+use super::{CLOCKS_APART, DeliveryPlace, DeliveryQuery};
+use crate::compose::Composed;
+use crate::page::{Direction, Window};
+use crate::reach::Cutoffs;
+use crate::sql::{At, time};
+use tenterhook_model::delivery::DeliveryStatus;
+use tenterhook_model::ids::EventId;
+
+/// A part of a table that deliveries stand in, under the alias `d`.
+struct Source {
+    /// Deliveries that stand here are in one of these states.
+    statuses: &'static [DeliveryStatus],
+    /// Everything from `select` to the first condition.
+    select: &'static str,
+    /// What tells the state of a row.
+    status: &'static str,
+    /// The partitions' column: no earlier than the making.
+    ended: Option<&'static str>,
+    /// The columns that order the rows, as an index has them.
+    order: &'static [&'static str],
+}
+
+const BY_MAKING: &[&str] = &["d.created_at", "d.event", "d.generation"];
+/// The same order for first deliveries: they are made when their event is accepted, which is what an event's id begins
+/// with. The queue's own key has it, and a second index would cost the queue dearly.
+const BY_EVENT: &[&str] = &["d.event", "d.generation"];
+
+/// `vis_at` is when anybody may take a row that nobody holds: the due time, or later where a process has put it back. Of a row
+/// that is held it is the lease's end, so the due time is shown.
+macro_rules! open {
+    ($condition:literal) => {
+        concat!(
+            "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, 0::smallint as status,
+                    null::smallint as reason,
+                    case when d.owner is null then d.vis_at else d.due_at end as next_attempt_at,
+                    null::timestamptz as finished_at
+             from deliveries d where ",
+            $condition
+        )
+    };
+}
+
+/// Which deliveries of a source. Those of one event are found by the moment when it was accepted, but for replays, which
+/// have an index of their own: asked for together, neither index would serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arm {
+    All,
+    Firsts,
+    Replays,
+}
+
+impl Arm {
+    fn all(source: &Source, query: &DeliveryQuery) -> &'static [Self] {
+        if query.event.is_some() && source.ended.is_some() {
+            &[Self::Firsts, Self::Replays]
+        } else {
+            &[Self::All]
+        }
+    }
+
+    /// Adds the condition on the event, if there is one; none of its deliveries ended before it was accepted.
+    fn of_event(self, statement: Composed, source: &Source, query: &DeliveryQuery) -> Composed {
+        let Some(event) = query.event else {
+            return statement;
+        };
+        let accepted = event.accepted_at();
+        let earliest = accepted.saturating_sub(CLOCKS_APART).unwrap_or(Timestamp::MIN);
+        let statement = statement.sql(" and d.event = ").value::<SqlUuid, _>(event.0);
+        let statement = match self {
+            Self::All => statement,
+            // As a range of one moment the rows still have an order to come in, which one index alone has. Were all of it
+            // fixed, the index over the ends would seem as good, and be walked from the event's acceptance to this day.
+            Self::Firsts => statement
+                .sql(" and d.generation = 0 and d.created_at >= ")
+                .value::<At, _>(time(accepted))
+                .sql(" and d.created_at <= ")
+                .value::<At, _>(time(accepted)),
+            Self::Replays => statement.sql(" and d.generation > 0"),
+        };
+        match source.ended {
+            Some(ended) => statement
+                .sql(format!(" and {ended} >= "))
+                .value::<At, _>(time(earliest)),
+            None => statement,
+        }
+    }
+}
+
+const SOURCES: [Source; 4] = [
+    Source {
+        statuses: &[DeliveryStatus::Pending],
+        select: open!("d.generation = 0"),
+        status: "0::smallint",
+        ended: None,
+        order: BY_EVENT,
+    },
+    Source {
+        statuses: &[DeliveryStatus::Pending],
+        select: open!("d.generation > 0"),
+        status: "0::smallint",
+        ended: None,
+        order: BY_MAKING,
+    },
+    Source {
+        statuses: &[DeliveryStatus::Succeeded, DeliveryStatus::Failed],
+        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, d.ending as status,
+                        case d.ending when 2 then 1::smallint end as reason, null::timestamptz as next_attempt_at,
+                        d.ended_at as finished_at
+                 from attempts d where d.ending is not null",
+        status: "d.ending",
+        ended: Some("d.ended_at"),
+        order: BY_MAKING,
+    },
+    Source {
+        statuses: &[DeliveryStatus::Lost, DeliveryStatus::Cancelled],
+        select: "select d.lane, d.webhook, d.event, d.generation, d.company, d.created_at, d.status, d.reason,
+                        null::timestamptz as next_attempt_at, d.at as finished_at
+                 from outcomes d where true",
+        status: "d.status",
+        ended: Some("d.at"),
+        order: BY_MAKING,
+    },
+];
+
+/// Whether what is asked for can have ended: then it lies in partitions.
+pub(super) fn may_have_ended(query: &DeliveryQuery) -> bool {
+    let ended = SOURCES.iter().filter(|source| source.ended.is_some());
+    let mut statuses = ended.flat_map(|source| source.statuses);
+    statuses.any(|status| query.statuses.as_ref().is_none_or(|asked| asked.contains(status)))
+}
+
+/// Adds the deliveries of webhook `w`, from every source that can hold what is asked for; of each no more than the
+/// window needs, and of those that have ended only what did at or after `ended_since`.
+pub(super) fn of_webhook(
+    mut statement: Composed,
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+    ended_since: Option<Timestamp>,
+    window: Option<&Window<DeliveryPlace>>,
+) -> Composed {
+    let asked = |status: &DeliveryStatus| query.statuses.as_ref().is_none_or(|asked| asked.contains(status));
+    let mut sources: Vec<&Source> = SOURCES
+        .iter()
+        .filter(|source| source.statuses.iter().any(asked))
+        .collect();
+    if sources.is_empty() {
+        // Asked for deliveries in no state at all: one source, and its condition on the state, finds none.
+        sources.push(&SOURCES[0]);
+    }
+    let arms = sources
+        .into_iter()
+        .flat_map(|source| Arm::all(source, query).iter().map(move |arm| (source, *arm)));
+    for (index, (source, arm)) in arms.enumerate() {
+        statement = statement
+            .sql(if index == 0 {
+                "select u.* from (("
+            } else {
+                " union all ("
+            })
+            .sql(source.select)
+            .sql(" and d.lane = w.lane and d.webhook = w.id")
+            .with(|statement| matching(statement, source, query, cutoffs))
+            .with(|statement| arm.of_event(statement, source, query))
+            .with(|statement| match (source.ended, ended_since) {
+                (Some(ended), Some(since)) => statement
+                    .sql(format!(" and {ended} >= "))
+                    .value::<At, _>(time(since)),
+                _ => statement,
+            })
+            .with(|statement| match window {
+                Some(window) if arm == Arm::Replays => unordered(statement, source, window),
+                Some(window) => paged(statement, source, window),
+                None => statement,
+            })
+            .sql(")");
+    }
+    let statement = statement.sql(") u");
+    match window {
+        Some(window) => ordered(statement, &["u.created_at", "u.event", "u.generation"], window),
+        None => statement,
+    }
+}
+
+/// Adds the deliveries whose places are in the table `k`, from every source. Its end prunes partitions; an hour is allowed
+/// for the clocks of two processes to disagree. Of what has ended the moment of the making is a range in an order, as in
+/// [`Arm::of_event`].
+pub(super) fn at_places(mut statement: Composed) -> Composed {
+    for (index, source) in SOURCES.iter().enumerate() {
+        let place = match source.ended {
+            Some(ended) => format!(
+                " and d.created_at >= k.created_at and d.created_at <= k.created_at and {ended} >= k.created_at - interval
+                  '1 hour' order by {}",
+                source.order.join(", ")
+            ),
+            None => " and d.created_at = k.created_at".to_owned(),
+        };
+        statement = statement
+            .sql(if index == 0 { "(" } else { " union all (" })
+            .sql(source.select)
+            .sql(
+                " and d.lane = k.lane and d.webhook = k.webhook and d.event = k.event and d.generation = k.generation",
+            )
+            .sql(place)
+            .sql(")");
+    }
+    statement
+}
+
+fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs: &Cutoffs) -> Composed {
+    let mut statement = statement
+        .sql(" and d.event > ")
+        .value::<SqlUuid, _>(EventId::last_of(cutoffs.accepted).0);
+    if let Some(asked) = &query.statuses
+        && !source.statuses.iter().all(|status| asked.contains(status))
+    {
+        let codes: Vec<i16> = asked.iter().map(|status| status.code()).collect();
+        statement = statement
+            .sql(format!(" and {} = any(", source.status))
+            .value::<Array<SmallInt>, _>(codes)
+            .sql("::smallint[])");
+    }
+    if let Some(since) = query.since {
+        statement = statement.sql(" and d.created_at >= ").value::<At, _>(time(since));
+        if let Some(ended) = source.ended {
+            statement = statement
+                .sql(format!(" and {ended} >= "))
+                .value::<At, _>(time(since));
+        }
+    }
+    if let Some(until) = query.until {
+        statement = statement.sql(" and d.created_at < ").value::<At, _>(time(until));
+        statement = made_by(statement, source, until);
+    }
+    statement
+}
+
+/// What a bound on the making of first deliveries implies, in words that the queue's key understands.
+fn made_by(statement: Composed, source: &Source, at: Timestamp) -> Composed {
+    if source.order == BY_EVENT {
+        statement
+            .sql(" and d.event <= ")
+            .value::<SqlUuid, _>(EventId::last_of(at).0)
+    } else {
+        statement
+    }
+}
+
+fn paged(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
+    ordered(within_window(statement, source, window), source.order, window)
+}
+
+/// In no order, and fenced off from the one around it: asked for the few replays of an event in order, a planner that
+/// would rather not sort walks all that the webhook has in the index that has the order.
+fn unordered(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
+    within_window(statement, source, window).sql(" offset 0")
+}
+
+fn within_window(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
+    let direction = Direction::Descending;
+    let statement = bounded(statement, source, direction.beyond(), window.after.as_ref());
+    bounded(statement, source, direction.short_of(), window.before.as_ref())
+}
+
+fn bounded(statement: Composed, source: &Source, compare: &str, place: Option<&DeliveryPlace>) -> Composed {
+    let Some(place) = place else { return statement };
+    let statement = statement
+        .sql(format!(
+            " and (d.created_at, d.event, d.webhook, d.generation) {compare} ("
+        ))
+        .value::<At, _>(time(place.created_at))
+        .sql(", ")
+        .value::<SqlUuid, _>(place.key.event.0)
+        .sql(", ")
+        .value::<SqlUuid, _>(place.key.webhook.0)
+        .sql(", ")
+        .value::<Integer, _>(place.key.generation)
+        .sql(")");
+    if compare == "<" {
+        made_by(statement, source, place.created_at)
+    } else {
+        statement
+    }
+}
+
+fn ordered(statement: Composed, columns: &[&str], window: &Window<DeliveryPlace>) -> Composed {
+    let keyword = Direction::Descending.queried(window).keyword();
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|column| format!("{column} {keyword}"))
+        .collect();
+    statement.sql(format!(
+        " order by {} limit {}",
+        columns.join(", "),
+        window.limit()
+    ))
+}

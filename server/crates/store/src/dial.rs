@@ -1,0 +1,458 @@
+//! Connecting: which host, which of its addresses, with TLS or without.
+//!
+//! Promises that a lookup, and each attempt at one address, ends within the address's `connect_timeout`, and all of them
+//! together in about the time of a statement ([`altogether`]); and that a socket has keep-alives and a user time-out, so
+//! that the machine notices a peer that is gone while no statement runs.
+//!
+//! Done here, and not by the driver, because it hides the codes of errors, knows neither `verify-ca` nor `verify-full`, does
+//! not fall back to plain text when TLS fails, and has no time limit for a handshake.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::AsyncPgConnection;
+use rand::seq::SliceRandom;
+use rustix::net::sockopt;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
+use tokio_postgres::tls::TlsConnect;
+use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_rustls::TlsConnector;
+
+use super::address::Address;
+use super::connection::{Conn, Line, Protection, Pulse, Socket, Wire, sqlstate};
+use super::tls::{self, Mode};
+use tenterhook_clock as clock;
+
+/// How long all attempts together may take at most.
+const ALTOGETHER: Duration = Duration::from_secs(20);
+/// How long a connection that is no longer needed may take to end its session.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Postgres's request for TLS: its length and the number that stands for it.
+const TLS_PLEASE: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+/// `invalid_authorization_specification`: what `pg_hba.conf` does not allow.
+const NOT_ALLOWED: &[u8; 5] = b"28000";
+
+/// How long all attempts together may take where a statement may take `limit`: as long, and long enough for one attempt.
+pub(super) fn altogether(address: &Address, limit: Duration) -> Duration {
+    limit.min(ALTOGETHER).max(address.connect_within)
+}
+
+/// Connects. Statements on the connection may take `limit`.
+pub(super) async fn dial(address: &Address, limit: Duration, pulse: Arc<Pulse>) -> ConnectionResult<Conn> {
+    let began = clock::monotonic();
+    let call = Call {
+        address,
+        limit,
+        pulse: &pulse,
+    };
+    let altogether = altogether(address, limit);
+    let dialled = clock::within(altogether, call.hosts()).await;
+    match dialled {
+        Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(failures)) => {
+            if failures.iter().any(|failure| failure.silent) {
+                pulse.cannot_connect(began, address.connect_within);
+            }
+            if failures.iter().any(|failure| failure.read_only) {
+                pulse.refuses_changes();
+            }
+            let mut said: Vec<String> = failures.into_iter().map(|failure| failure.why).collect();
+            said.dedup();
+            Err(ConnectionError::BadConnection(said.join("; ")))
+        }
+        Err(_) => {
+            pulse.cannot_connect(began, altogether);
+            Err(ConnectionError::BadConnection(format!(
+                "no host answered within {altogether:?}"
+            )))
+        }
+    }
+}
+
+/// Why an attempt did not succeed.
+struct Failure {
+    why: String,
+    /// Nothing came back.
+    silent: bool,
+    /// A server that takes changes is asked for, and this one does not.
+    read_only: bool,
+    /// Postgres's code, if it was Postgres that said no.
+    code: Option<sqlstate::Code>,
+}
+
+impl Failure {
+    fn new(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            silent: false,
+            read_only: false,
+            code: None,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let code = error
+            .code()
+            .and_then(|code| code.code().as_bytes().try_into().ok());
+        let why = match (error.as_db_error(), std::error::Error::source(&error)) {
+            (Some(said), _) => format!("{} (SQLSTATE {})", said.message(), said.code().code()),
+            (None, Some(source)) => format!("{error}: {source}"),
+            (None, None) => error.to_string(),
+        };
+        Self {
+            why,
+            silent: false,
+            read_only: false,
+            code,
+        }
+    }
+}
+
+/// Where an attempt leads.
+#[derive(Debug, Clone)]
+enum Peer {
+    Tcp {
+        at: SocketAddr,
+        /// The name that a certificate must have.
+        host: String,
+    },
+    Unix(std::path::PathBuf),
+}
+
+impl Peer {
+    fn shown(&self) -> String {
+        match self {
+            Self::Tcp { at, host } if *host == at.ip().to_string() => at.to_string(),
+            Self::Tcp { at, host } => format!("{host} ({at})"),
+            Self::Unix(path) => path.display().to_string(),
+        }
+    }
+}
+
+struct Call<'a> {
+    address: &'a Address,
+    limit: Duration,
+    pulse: &'a Arc<Pulse>,
+}
+
+impl Call<'_> {
+    async fn hosts(&self) -> Result<Conn, Vec<Failure>> {
+        let config = &self.address.config;
+        let mut places: Vec<usize> =
+            (0..config.get_hosts().len().max(config.get_hostaddrs().len())).collect();
+        let shuffled = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
+        if shuffled {
+            places.shuffle(&mut rand::rng());
+        }
+        let mut failures = Vec::new();
+        for place in places {
+            let mut peers = match self.peers(place).await {
+                Ok(peers) => peers,
+                Err(failure) => {
+                    failures.push(failure);
+                    continue;
+                }
+            };
+            if shuffled {
+                peers.shuffle(&mut rand::rng());
+            }
+            for peer in peers {
+                match self.peer(&peer).await {
+                    Ok(conn) => return Ok(conn),
+                    Err(mut failed) => failures.append(&mut failed),
+                }
+            }
+        }
+        Err(failures)
+    }
+
+    /// The addresses of a host of the connection string.
+    async fn peers(&self, place: usize) -> Result<Vec<Peer>, Failure> {
+        let config = &self.address.config;
+        let port = config
+            .get_ports()
+            .get(place)
+            .or_else(|| config.get_ports().first());
+        let port = port.copied().unwrap_or(5432);
+        let named = config.get_hosts().get(place);
+        if let Some(ip) = config.get_hostaddrs().get(place) {
+            let host = match named {
+                Some(Host::Tcp(host)) => host.clone(),
+                _ => ip.to_string(),
+            };
+            let at = SocketAddr::new(*ip, port);
+            return Ok(vec![Peer::Tcp { at, host }]);
+        }
+        match named {
+            Some(Host::Unix(folder)) => Ok(vec![Peer::Unix(folder.join(format!(".s.PGSQL.{port}")))]),
+            Some(Host::Tcp(host)) => {
+                let found =
+                    clock::within(self.address.connect_within, lookup_host((host.as_str(), port))).await;
+                let found = found.map_err(|_| self.late(&format!("looking up {host}")))?;
+                let found =
+                    found.map_err(|error| Failure::new(format!("{host} cannot be looked up: {error}")))?;
+                let host = host.clone();
+                Ok(found
+                    .map(|at| Peer::Tcp {
+                        at,
+                        host: host.clone(),
+                    })
+                    .collect())
+            }
+            None => Err(Failure::new("no host")),
+        }
+    }
+
+    fn late(&self, doing: &str) -> Failure {
+        Failure {
+            why: format!(
+                "{doing} took longer than {:?} (connect_timeout)",
+                self.address.connect_within
+            ),
+            silent: true,
+            read_only: false,
+            code: None,
+        }
+    }
+
+    /// With TLS or without, as the mode says; both where it allows both.
+    async fn peer(&self, peer: &Peer) -> Result<Conn, Vec<Failure>> {
+        let mode = self.address.tls.mode;
+        let attempts: &[bool] = match (peer, mode) {
+            (Peer::Unix(_), _) | (_, Mode::Disable) => &[false],
+            (_, Mode::Allow) => &[false, true],
+            (_, Mode::Prefer) => &[true, false],
+            (_, Mode::Require | Mode::VerifyCa | Mode::VerifyFull) => &[true],
+        };
+        let mut failures = Vec::new();
+        for encrypted in attempts {
+            let attempt = self.attempt(peer, *encrypted, !failures.is_empty());
+            let failure = match clock::within(self.address.connect_within, attempt).await {
+                Ok(Ok(conn)) => return Ok(conn),
+                Ok(Err(failure)) => failure,
+                Err(_) => self.late(&format!("connecting to {}", peer.shown())),
+            };
+            // Only what the other way may change is tried the other way.
+            let otherwise = !failure.silent && failure.code.is_none_or(|code| code == *NOT_ALLOWED);
+            failures.push(failure);
+            if !otherwise {
+                break;
+            }
+        }
+        Err(failures)
+    }
+
+    async fn attempt(&self, peer: &Peer, encrypted: bool, again: bool) -> Result<Conn, Failure> {
+        let (socket, protection) = self.socket(peer, encrypted, again).await?;
+        let line = Line::new(self.limit, self.pulse.clone());
+        let mut config = self.address.config.clone();
+        // The socket is encrypted by now, or will not be.
+        config.ssl_mode(match socket {
+            Socket::Tls(_) => SslMode::Require,
+            Socket::Tcp(_) | Socket::Unix(_) => SslMode::Disable,
+        });
+        config.ssl_negotiation(SslNegotiation::Direct);
+        let plain = matches!(protection, Protection::None(_));
+        let wire = Wire::new(socket, line.clone());
+        let (client, mut connection) = config.connect_raw(wire, Encrypted).await.map_err(|error| {
+            let mut failure = Failure::from(error);
+            if plain && failure.code == Some(*NOT_ALLOWED) {
+                failure.why += &format!(
+                    " – this was tried without encryption (sslmode={}); a server that wants TLS needs sslmode=require or \
+                     stronger",
+                    self.address.mode()
+                );
+            }
+            failure
+        })?;
+        let driven = line.clone();
+        drop(clock::spawn_io(async move {
+            tokio::select! {
+                biased;
+                // The driver says goodbye once its client is gone, if it is still heard.
+                () = driven.until_closed() => {
+                    if !driven.is_given_up() {
+                        let _ = clock::within(GOODBYE, &mut connection).await;
+                    }
+                }
+                ended = &mut connection => {
+                    driven.end(match ended {
+                        Ok(()) => "the connection has ended".to_owned(),
+                        Err(error) => Failure::from(error).why,
+                    });
+                }
+            }
+        }));
+        let open = Open(Some(line.clone()));
+        self.session(&client).await?;
+        let inner = AsyncPgConnection::try_from(client)
+            .await
+            .map_err(|error| Failure::new(error.to_string()))?;
+        open.keep();
+        Ok(Conn::new(inner, line, protection))
+    }
+
+    async fn socket(
+        &self,
+        peer: &Peer,
+        encrypted: bool,
+        again: bool,
+    ) -> Result<(Socket, Protection), Failure> {
+        let unreachable = |error: io::Error| Failure::new(format!("{}: {error}", peer.shown()));
+        let (at, host) = match peer {
+            Peer::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(unreachable)?;
+                return Ok((Socket::Unix(stream), Protection::Local));
+            }
+            Peer::Tcp { at, host } => (*at, host),
+        };
+        let mut stream = TcpStream::connect(at).await.map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        self.watch(&stream).map_err(unreachable)?;
+        let tls = &self.address.tls;
+        if !encrypted {
+            let why = match (tls.mode, again) {
+                (Mode::Prefer, true) => "sslmode=prefer, and TLS failed",
+                (Mode::Prefer, false) => "sslmode=prefer, and the server has no TLS",
+                (Mode::Allow, _) => "sslmode=allow",
+                _ => "sslmode=disable",
+            };
+            return Ok((Socket::Tcp(stream), Protection::None(why)));
+        }
+        if !tls.direct && !offers_tls(&mut stream).await.map_err(unreachable)? {
+            if matches!(tls.mode, Mode::Prefer) {
+                let why = "sslmode=prefer, and the server has no TLS";
+                return Ok((Socket::Tcp(stream), Protection::None(why)));
+            }
+            return Err(Failure::new(format!(
+                "{} has no TLS, and sslmode={} needs it: switch it on there (ssl = on)",
+                peer.shown(),
+                tls.mode.name()
+            )));
+        }
+        let config = tls
+            .client(self.address.connect_within)
+            .await
+            .map_err(Failure::new)?;
+        let name = match ServerName::try_from(host.clone()) {
+            Ok(name) => name,
+            Err(_) if tls.mode == Mode::VerifyFull => {
+                return Err(Failure::new(format!(
+                    "{host} is not a name that a certificate can have, and sslmode=verify-full needs one"
+                )));
+            }
+            Err(_) => ServerName::from(at.ip()),
+        };
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .map_err(|error| Failure::new(tls::explained(&error, tls, &peer.shown())))?;
+        let protection = self.protection(&stream);
+        Ok((Socket::Tls(Box::new(stream)), protection))
+    }
+
+    /// So that the machine notices when the other end is gone.
+    fn watch(&self, stream: &TcpStream) -> io::Result<()> {
+        if let Some((idle, interval, count)) = self.address.keepalive {
+            sockopt::set_socket_keepalive(stream, true)?;
+            sockopt::set_tcp_keepidle(stream, idle)?;
+            sockopt::set_tcp_keepintvl(stream, interval)?;
+            sockopt::set_tcp_keepcnt(stream, count)?;
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(limit) = self.address.user_timeout {
+            let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+            sockopt::set_tcp_user_timeout(stream, limit)?;
+        }
+        Ok(())
+    }
+
+    fn protection(&self, stream: &tokio_rustls::client::TlsStream<TcpStream>) -> Protection {
+        let (_, session) = stream.get_ref();
+        let protocol = session
+            .protocol_version()
+            .map_or_else(String::new, |version| format!("{version:?}").replace('_', "."));
+        let cipher = session
+            .negotiated_cipher_suite()
+            .map_or_else(String::new, |suite| format!("{:?}", suite.suite()));
+        Protection::Tls {
+            protocol,
+            cipher,
+            checked: self.address.tls.checked(),
+        }
+    }
+
+    /// Whether it is the kind of session that the connection string asks for.
+    async fn session(&self, client: &Client) -> Result<(), Failure> {
+        let wanted = match self.address.config.get_target_session_attrs() {
+            TargetSessionAttrs::ReadWrite => "off",
+            TargetSessionAttrs::ReadOnly => "on",
+            _ => return Ok(()),
+        };
+        let rows = client.simple_query("show transaction_read_only").await?;
+        let found = rows.iter().find_map(|row| match row {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        match (found, wanted) {
+            (Some(found), wanted) if found == wanted => Ok(()),
+            (_, "off") => Err(Failure {
+                read_only: true,
+                ..Failure::new("the server takes no writes, and target_session_attrs asks for one that does")
+            }),
+            _ => Err(Failure::new(
+                "the server takes writes, and target_session_attrs asks for one that does not",
+            )),
+        }
+    }
+}
+
+/// Closes the connection unless it is kept.
+struct Open(Option<Arc<Line>>);
+
+impl Open {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(line) = &self.0 {
+            line.close();
+        }
+    }
+}
+
+/// Asks for TLS. The answer is one byte, and nothing is read beyond it: what follows in plain text is not from the server.
+async fn offers_tls(stream: &mut TcpStream) -> io::Result<bool> {
+    stream.write_all(&TLS_PLEASE).await?;
+    match stream.read_u8().await? {
+        b'S' => Ok(true),
+        b'N' => Ok(false),
+        _ => Err(io::Error::other("what answers is not Postgres")),
+    }
+}
+
+/// For the driver: the handshake has been made.
+struct Encrypted;
+
+impl TlsConnect<Wire> for Encrypted {
+    type Stream = Wire;
+    type Error = Infallible;
+    type Future = Ready<Result<Wire, Infallible>>;
+
+    fn connect(self, wire: Wire) -> Self::Future {
+        ready(Ok(wire))
+    }
+}

@@ -1,0 +1,334 @@
+//! All SQL, and nothing but SQL.
+//!
+//! Every function takes a connection and the moment `now` where time matters, and returns model types. A
+//! function named `_in_tx` must run inside a transaction; the others are whole by themselves. No policy
+//! number stands here: limits, cut-offs and due times arrive as values. No statement calls `now()`; the
+//! database's own clock is read by the statements of [`nodes`] alone.
+//!
+//! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow
+//! async-graphql's.
+
+pub mod address;
+pub mod apps;
+pub mod attempts;
+pub mod changes;
+pub mod claim;
+pub mod compose;
+pub mod connection;
+pub mod creation_keys;
+pub mod deliveries;
+mod dial;
+pub mod distribution;
+pub mod event_row;
+pub mod events;
+pub mod facts;
+pub mod health;
+pub mod idempotency;
+pub mod installations;
+pub mod leases;
+pub mod live;
+pub mod migrations;
+pub mod nodes;
+pub mod notice_queues;
+pub mod notices;
+pub mod page;
+pub mod partitions;
+pub mod preconditions;
+pub mod publish;
+#[cfg(test)]
+mod queue_tests;
+pub mod reach;
+pub mod removal;
+pub mod replay;
+pub mod replay_keys;
+mod schema;
+pub mod sealed;
+pub mod settle;
+pub mod sql;
+pub mod stats;
+pub mod tallies;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod tls;
+#[cfg(test)]
+mod touch_tests;
+mod transaction;
+pub mod users;
+pub mod vitals;
+pub mod webhook_list;
+pub mod webhook_row;
+pub mod webhooks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::ConnectionError;
+use diesel_async::SimpleAsyncConnection;
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+
+use self::address::Address;
+use self::connection::sqlstate::{self, Meaning};
+pub use self::connection::{Conn, Limits, Protection, Pulse};
+pub use self::transaction::limit_lock_waits_in_tx;
+use tenterhook_clock as clock;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection could be had: the database is away or too busy.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// The connection string cannot be used.
+    #[error("the connection string of the database cannot be used: {0}")]
+    Address(String),
+    /// A statement failed.
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+    /// Another transaction took first what this one was about to take; run again, it sees that.
+    #[error("another transaction was quicker")]
+    Overtaken,
+    /// The database cannot be used: its encoding, or it takes no writes.
+    #[error(transparent)]
+    Unusable(#[from] preconditions::Unusable),
+    /// A migration could not be run, for another reason than a statement that Postgres refused.
+    #[error("the schema's migrations cannot be run: {0}")]
+    Migration(String),
+    /// A row holds something no version of the server writes.
+    #[error("inconsistent row in {table}: {what}")]
+    Inconsistent {
+        /// Where it stands.
+        table: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same transaction may succeed when run again: after a deadlock or a serialization failure, or if it was
+    /// overtaken.
+    pub fn is_transient(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        matches!(
+            self,
+            Self::Overtaken
+                | Self::Database(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
+        )
+    }
+
+    /// Whether the database was away, takes no writes or took too long, rather than the statement wrong. What is neither
+    /// this nor [transient](Self::is_transient) fails again with the same values.
+    ///
+    /// By Diesel's kinds, which [`connection`] sets by Postgres's codes: never by words. It is [away](Self::is_away) or
+    /// [took too long](Self::is_timed_out).
+    pub fn is_unavailable(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Database(Error::DatabaseError(kind, _)) => matches!(
+                kind,
+                DatabaseErrorKind::ClosedConnection
+                    | DatabaseErrorKind::UnableToSendCommand
+                    | DatabaseErrorKind::ReadOnlyTransaction
+            ),
+            Self::Database(Error::RollbackErrorOnCommit { .. } | Error::BrokenTransactionManager) => true,
+            Self::Database(_)
+            | Self::Overtaken
+            | Self::Unusable(_)
+            | Self::Migration(_)
+            | Self::Inconsistent { .. }
+            | Self::Address(_) => false,
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the database is away or takes no writes: any other statement would have failed, too.
+    pub fn is_away(&self) -> bool {
+        self.is_unavailable() && !self.is_timed_out()
+    }
+
+    /// Whether the database ended the statement because it took too long, or waited too long for a lock: it is there and has
+    /// stored nothing, and a row that somebody else keeps locked may be the reason.
+    pub fn is_timed_out(&self) -> bool {
+        self.is_unavailable()
+            && self
+                .code()
+                .is_some_and(|code| sqlstate::meaning(code) == Meaning::TimedOut)
+    }
+
+    /// Whether the statement waited too long for a lock, by a limit on such waits.
+    pub fn is_locked_out(&self) -> bool {
+        self.is_timed_out() && self.code() == Some(sqlstate::LOCK_NOT_AVAILABLE)
+    }
+
+    fn code(&self) -> Option<sqlstate::Code> {
+        match self {
+            Self::Database(error) => sqlstate::code_of(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        use diesel_async::pooled_connection::PoolError as Inner;
+        match error {
+            PoolError::Backend(Inner::ConnectionError(error)) => error.into(),
+            PoolError::Backend(Inner::QueryError(error)) => error.into(),
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<ConnectionError> for StoreError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::InvalidConnectionUrl(why) => Self::Address(why),
+            ConnectionError::CouldntSetupConfiguration(error) => error.into(),
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// The database, as a pool of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<Conn>,
+    address: Arc<Address>,
+    pulse: Arc<Pulse>,
+    /// How long a connection is waited for, its making included.
+    checkout: Duration,
+}
+
+/// What a pool's connections are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sessions {
+    /// How long a statement may take.
+    pub limits: Limits,
+    /// Whether they read for callers.
+    ///
+    /// Then the database does not sort what an index gives in order: it takes a webhook's rows in a day for one or two, since
+    /// it does not know that a webhook lies in one lane, and would rather read and sort all of them than merge the days. Nor
+    /// does it compile: statements that run for milliseconds would take longer to compile.
+    pub reads: bool,
+}
+
+/// How long a statement of the daily upkeep may take in the database.
+const UPKEEP: Duration = Duration::from_secs(300);
+/// How much longer than for a statement, or for connecting, a caller waits for a connection: so the error names what took too
+/// long.
+const CHECKOUT: Duration = Duration::from_secs(1);
+/// The settings of a session for reads.
+const FOR_READS: &str = "set enable_sort = off; set jit = off";
+
+impl Store {
+    /// One connection to `url`, whose statements may take `statement`: for a command or a check at the start. Connects when first
+    /// asked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Address`] if `url` is no connection string.
+    pub fn single(url: &str, statement: Duration) -> Result<Self, StoreError> {
+        let sessions = Sessions {
+            limits: Limits::of(statement),
+            reads: false,
+        };
+        Self::open(url, 1, sessions, Arc::default())
+    }
+
+    /// A pool of at most `connections` on `url`; connects when first asked. Pools of one database share their `pulse`.
+    ///
+    /// A checkout runs no query: a broken connection shows at its first statement. A connection that has received nothing since
+    /// another one stopped answering is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Address`] if `url` is no connection string.
+    pub fn open(
+        url: &str,
+        connections: usize,
+        sessions: Sessions,
+        pulse: Arc<Pulse>,
+    ) -> Result<Self, StoreError> {
+        let address = Arc::new(Address::parse(url)?);
+        let mut config = ManagerConfig::default();
+        config.recycling_method = RecyclingMethod::Fast;
+        let connecting = dial::altogether(&address, sessions.limits.ours);
+        let checkout = connecting.max(sessions.limits.ours) + CHECKOUT;
+        let (there, shared) = (address.clone(), pulse.clone());
+        config.custom_setup = Box::new(move |_| {
+            let (address, pulse) = (there.clone(), shared.clone());
+            Box::pin(async move {
+                let mut conn = Conn::open(&address, sessions.limits, pulse.clone()).await?;
+                pulse.protected(conn.protection());
+                if sessions.reads {
+                    conn.batch_execute(FOR_READS)
+                        .await
+                        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                }
+                Ok(conn)
+            })
+        });
+        let manager = AsyncDieselConnectionManager::<Conn>::new_with_config(url, config);
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .build()
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self {
+            pool,
+            address,
+            pulse,
+            checkout,
+        })
+    }
+
+    /// A connection of the pool; waits while all are out, for as long as a statement may take.
+    pub async fn conn(&self) -> Result<Object<Conn>, StoreError> {
+        match clock::within(self.checkout, self.pool.get()).await {
+            Ok(conn) => Ok(conn?),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "no connection was free within {:?}",
+                self.checkout
+            ))),
+        }
+    }
+
+    /// A connection outside the pool, for statements that may take minutes: partitions, and what is past its retention.
+    pub async fn for_upkeep(&self) -> Result<Conn, StoreError> {
+        let limits = Limits::of(UPKEEP);
+        Ok(Conn::open(&self.address, limits, self.pulse.clone()).await?)
+    }
+
+    /// How long a statement may be without an answer, and a connection be waited for.
+    pub fn patience(&self) -> Duration {
+        self.checkout
+    }
+
+    /// For how long the database has not answered, if it does not.
+    pub fn silence(&self) -> Option<Duration> {
+        self.pulse.silence()
+    }
+
+    /// Whether the database has refused a change because it is read-only, and has taken none since.
+    pub fn refused_changes(&self) -> bool {
+        self.pulse.refused_changes()
+    }
+
+    /// Notes that the database has taken a change.
+    pub fn takes_changes(&self) {
+        self.pulse.takes_changes();
+    }
+
+    /// Whether a new transaction of this connection could change nothing. Notes it, for the log.
+    pub async fn is_read_only(&self, conn: &mut Conn) -> Result<bool, StoreError> {
+        let is_read_only = preconditions::is_read_only(conn).await?;
+        self.pulse.found_read_only(is_read_only);
+        Ok(is_read_only)
+    }
+
+    /// Closes the pool; connections that are out are closed when they come back.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}

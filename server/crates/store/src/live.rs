@@ -1,0 +1,212 @@
+//! What live subscriptions watch: which webhooks a subscriber may see, and which of their attempts are new.
+//!
+//! Promises to read by indexes alone and in bounded numbers; keys only, for whoever hears of an attempt reads it as the
+//! caller may. Does not promise that what is returned is new: a window is read again as long as its overlap lasts.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+
+use super::deliveries::DeliveryPlace;
+use super::sql::{At, Rows, Time, statement, time, timestamp, unknown};
+use super::{Conn, StoreError};
+use tenterhook_model::access::WebhookScope;
+use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, UserId, WebhookId};
+use tenterhook_model::webhook::Belonging;
+
+/// Where a recorded attempt is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AttemptPlace {
+    /// Its delivery.
+    pub delivery: DeliveryPlace,
+    /// 1 is the first try.
+    pub number: u8,
+    /// When its result was known. A crash can make an attempt happen twice under one number.
+    pub ended_at: Timestamp,
+}
+
+/// Removed ones too, as long as an attempt that was on the wire may have ended since. Newest first, so that one past
+/// the limit shows that there are more.
+const OF_SCOPES: &str = "\
+select k.place, w.lane, w.id, w.company, w.user_id, w.app
+from unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[])
+     as k(place, lane, company, general_of, app, app_user)
+cross join lateral (
+    select w.lane, w.id, w.company, w.user_id, w.app from webhooks w
+    where w.lane = k.lane and w.company = k.company and (w.removed_at is null or w.removed_at >= $7)
+      and ((w.app is null and (k.general_of is null or w.user_id = k.general_of))
+           or (w.app = k.app and w.user_id = k.app_user))
+    order by w.id desc limit $8
+) w";
+
+const NAMED: &str = "\
+select k.place, w.lane, w.id, w.company, w.user_id, w.app
+from unnest($1::int[], $2::int[], $3::uuid[]) as k(place, lane, id)
+join webhooks w on w.lane = k.lane and w.id = k.id";
+
+/// Newest first within a webhook and in all: what is past a limit is the oldest, and the count tells that it is missing.
+const ENDED: &str = "\
+select a.lane, a.webhook, a.event, a.generation, a.created_at, a.number, a.ended_at
+from unnest($1::int[], $2::uuid[]) as k(lane, webhook)
+cross join lateral (
+    select a.lane, a.webhook, a.event, a.generation, a.created_at, a.number, a.ended_at from attempts a
+    where a.lane = k.lane and a.webhook = k.webhook and a.ended_at >= $3
+    order by a.ended_at desc limit $4
+) a
+order by a.ended_at desc limit $5";
+
+#[derive(QueryableByName)]
+struct OwnerRow {
+    #[diesel(sql_type = Integer)]
+    place: i32,
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    id: uuid::Uuid,
+    #[diesel(sql_type = BigInt)]
+    company: i64,
+    #[diesel(sql_type = BigInt)]
+    user_id: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    app: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct EndedRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: uuid::Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event: uuid::Uuid,
+    #[diesel(sql_type = Integer)]
+    generation: i32,
+    #[diesel(sql_type = At)]
+    created_at: Time,
+    #[diesel(sql_type = SmallInt)]
+    number: i16,
+    #[diesel(sql_type = At)]
+    ended_at: Time,
+}
+
+impl EndedRow {
+    fn place(self) -> Result<AttemptPlace, StoreError> {
+        Ok(AttemptPlace {
+            delivery: DeliveryPlace {
+                created_at: timestamp(self.created_at),
+                key: DeliveryKey {
+                    lane: Lane(self.lane),
+                    webhook: WebhookId(self.webhook),
+                    event: EventId(self.event),
+                    generation: self.generation,
+                },
+            },
+            number: u8::try_from(self.number).map_err(|_| unknown("attempts", "number", self.number))?,
+            ended_at: timestamp(self.ended_at),
+        })
+    }
+}
+
+impl OwnerRow {
+    /// The belonging of each, under the place of its scope.
+    fn read(rows: Vec<Self>) -> Rows<(usize, Belonging), WebhookId> {
+        let rows = rows.into_iter();
+        rows.map(|row| (WebhookId(row.id), row.into_belonging()))
+            .collect()
+    }
+
+    fn into_belonging(self) -> Result<(usize, Belonging), StoreError> {
+        let app = self
+            .app
+            .map(|app| app.parse().map_err(|_| unknown("webhooks", "app", &app)));
+        let belonging = Belonging {
+            lane: Lane(self.lane),
+            webhook: WebhookId(self.id),
+            company: CompanyId::new(self.company)
+                .map_err(|_| unknown("webhooks", "company", self.company))?,
+            user: UserId::new(self.user_id).map_err(|_| unknown("webhooks", "user", self.user_id))?,
+            app: app.transpose()?,
+        };
+        let place = usize::try_from(self.place).map_err(|_| unknown("webhooks", "place", self.place))?;
+        Ok((place, belonging))
+    }
+}
+
+/// The webhooks that each of these scopes reaches, at most `most` of each, with the place of the scope; those that cannot
+/// be read are named apart. A scope that names no company reaches none here.
+pub async fn of_scopes(
+    conn: &mut Conn,
+    scopes: &[(usize, &WebhookScope)],
+    removed_since: Timestamp,
+    most: i64,
+) -> Result<Rows<(usize, Belonging), WebhookId>, StoreError> {
+    let (mut places, mut lanes, mut companies) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut users, mut apps, mut app_users) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, scope) in scopes {
+        if let WebhookScope::Company {
+            company,
+            general_of,
+            application_of,
+        } = scope
+        {
+            places.push(i32::try_from(*place).unwrap_or(i32::MAX));
+            lanes.push(Lane::of(*company).0);
+            companies.push(company.get());
+            users.push(general_of.map(UserId::get));
+            apps.push(application_of.as_ref().map(|(app, _)| app.to_string()));
+            app_users.push(application_of.as_ref().map(|(_, user)| user.get()));
+        }
+    }
+    let rows: Vec<OwnerRow> = statement(OF_SCOPES)
+        .bind::<Array<Integer>, _>(places)
+        .bind::<Array<Integer>, _>(lanes)
+        .bind::<Array<BigInt>, _>(companies)
+        .bind::<Array<Nullable<BigInt>>, _>(users)
+        .bind::<Array<Nullable<Text>>, _>(apps)
+        .bind::<Array<Nullable<BigInt>>, _>(app_users)
+        .bind::<At, _>(time(removed_since))
+        .bind::<BigInt, _>(most)
+        .load(conn)
+        .await?;
+    Ok(OwnerRow::read(rows))
+}
+
+/// The webhooks of these ids, with the place of each.
+pub async fn named(
+    conn: &mut Conn,
+    webhooks: &[(usize, (Lane, WebhookId))],
+) -> Result<Rows<(usize, Belonging), WebhookId>, StoreError> {
+    let place = |place: &usize| i32::try_from(*place).unwrap_or(i32::MAX);
+    let rows: Vec<OwnerRow> = statement(NAMED)
+        .bind::<Array<Integer>, _>(webhooks.iter().map(|(at, _)| place(at)).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(webhooks.iter().map(|(_, key)| key.0.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(_, key)| key.1.0).collect::<Vec<_>>())
+        .load(conn)
+        .await?;
+    Ok(OwnerRow::read(rows))
+}
+
+/// The last attempts of these webhooks that ended at or after `since`: at most so many of each, and so many in all;
+/// oldest first. One that cannot be read is named by its webhook.
+pub async fn ended_since(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    since: Timestamp,
+    most_of_each: i64,
+    most: i64,
+) -> Result<Rows<AttemptPlace, (Lane, WebhookId)>, StoreError> {
+    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    let rows: Vec<EndedRow> = statement(ENDED)
+        .bind::<Array<Integer>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<At, _>(time(since))
+        .bind::<BigInt, _>(most_of_each)
+        .bind::<BigInt, _>(most)
+        .load(conn)
+        .await?;
+    let rows = rows.into_iter().rev();
+    Ok(rows
+        .map(|row| ((Lane(row.lane), WebhookId(row.webhook)), row.place()))
+        .collect())
+}

@@ -1,0 +1,164 @@
+//! The server processes: who is alive, what each knows of the changes feed, and the database's own time.
+//!
+//! Liveness is a matter of real time even where the policy's time is simulated, and of one clock for all processes:
+//! so these statements, and no others, read the database's clock.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Double, Nullable, Text};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+
+use super::changes::Mark;
+use super::sql::{At, Time, statement, time, timestamp};
+use super::{Conn, StoreError};
+use tenterhook_model::ids::NodeId;
+
+/// The database's own time. `SystemClock` follows it, so that processes agree whatever their machines' clocks say.
+const DATABASE_TIME: &str = "select clock_timestamp() as at";
+
+const REGISTER: &str = "\
+insert into nodes (started_at, heartbeat_at, settled_through)
+values (clock_timestamp(), clock_timestamp(), $1) returning id";
+
+/// A row that is gone was declared dead by another process.
+const BEAT: &str = "\
+update nodes set heartbeat_at = clock_timestamp(), feed_snapshot = coalesce($2, feed_snapshot),
+                 settled_through = greatest(settled_through, $3)
+where id = $1 returning id";
+
+const OTHERS: &str = "\
+select id from nodes where id <> $1 and heartbeat_at > clock_timestamp() - make_interval(secs => $2)";
+
+/// Deleting the row and freeing its deliveries is one transaction: whoever deletes it, frees them.
+const BURY: &str = "\
+delete from nodes where id <> $1 and heartbeat_at <= clock_timestamp() - make_interval(secs => $2) returning id";
+
+const LEAVE: &str = "delete from nodes where id = $1";
+
+/// A process that has not read the feed yet has no snapshot: it does not know.
+const UNAWARE: &str = "\
+select count(*) as count from nodes
+where id <> $1 and heartbeat_at > clock_timestamp() - make_interval(secs => $2)
+  and not coalesce(pg_visible_in_snapshot($3::xid8, feed_snapshot::pg_snapshot), false)";
+
+const BEHIND: &str = "\
+select count(*) as count from nodes
+where id <> $1 and heartbeat_at > clock_timestamp() - make_interval(secs => $2) and settled_through < $3";
+
+#[derive(QueryableByName)]
+struct AtRow {
+    #[diesel(sql_type = At)]
+    at: Time,
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// What time the database has.
+pub async fn database_time(conn: &mut Conn) -> Result<Timestamp, StoreError> {
+    Ok(timestamp(
+        statement(DATABASE_TIME).get_result::<AtRow>(conn).await?.at,
+    ))
+}
+
+/// Enters this process; nothing of it is unsettled at `now`.
+pub async fn register(conn: &mut Conn, now: Timestamp) -> Result<NodeId, StoreError> {
+    Ok(NodeId(
+        statement(REGISTER)
+            .bind::<At, _>(time(now))
+            .get_result::<IdRow>(conn)
+            .await?
+            .id,
+    ))
+}
+
+/// Says that this process is alive, what it knows of the feed, and through when its results are settled.
+///
+/// Answers false if the process was declared dead meanwhile: what it held belongs to others.
+pub async fn beat(
+    conn: &mut Conn,
+    node: NodeId,
+    feed_snapshot: Option<&str>,
+    settled_through: Timestamp,
+) -> Result<bool, StoreError> {
+    let rows: Vec<IdRow> = statement(BEAT)
+        .bind::<BigInt, _>(node.0)
+        .bind::<Nullable<Text>, _>(feed_snapshot)
+        .bind::<At, _>(time(settled_through))
+        .load(conn)
+        .await?;
+    Ok(!rows.is_empty())
+}
+
+/// The other processes whose last heartbeat is younger than `lapse_seconds`.
+pub async fn others(conn: &mut Conn, node: NodeId, lapse_seconds: f64) -> Result<Vec<NodeId>, StoreError> {
+    let rows: Vec<IdRow> = statement(OTHERS)
+        .bind::<BigInt, _>(node.0)
+        .bind::<Double, _>(lapse_seconds)
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| NodeId(row.id)).collect())
+}
+
+/// Strikes out the processes whose heartbeat has lapsed, and answers which.
+///
+/// The caller frees what they held, with [`super::leases::release_of`], in the same transaction.
+pub async fn bury_in_tx(
+    conn: &mut Conn,
+    node: NodeId,
+    lapse_seconds: f64,
+) -> Result<Vec<NodeId>, StoreError> {
+    let rows: Vec<IdRow> = statement(BURY)
+        .bind::<BigInt, _>(node.0)
+        .bind::<Double, _>(lapse_seconds)
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| NodeId(row.id)).collect())
+}
+
+/// Takes this process out, when it stops.
+pub async fn leave(conn: &mut Conn, node: NodeId) -> Result<(), StoreError> {
+    statement(LEAVE).bind::<BigInt, _>(node.0).execute(conn).await?;
+    Ok(())
+}
+
+/// How many other live processes do not know of the marked change yet.
+pub async fn unaware(
+    conn: &mut Conn,
+    node: NodeId,
+    lapse_seconds: f64,
+    mark: &Mark,
+) -> Result<i64, StoreError> {
+    let row: CountRow = statement(UNAWARE)
+        .bind::<BigInt, _>(node.0)
+        .bind::<Double, _>(lapse_seconds)
+        .bind::<Text, _>(&mark.0)
+        .get_result(conn)
+        .await?;
+    Ok(row.count)
+}
+
+/// How many other live processes may still have unsettled results of attempts that ended before `boundary` (T3).
+pub async fn behind(
+    conn: &mut Conn,
+    node: NodeId,
+    lapse_seconds: f64,
+    boundary: Timestamp,
+) -> Result<i64, StoreError> {
+    let row: CountRow = statement(BEHIND)
+        .bind::<BigInt, _>(node.0)
+        .bind::<Double, _>(lapse_seconds)
+        .bind::<At, _>(time(boundary))
+        .get_result(conn)
+        .await?;
+    Ok(row.count)
+}

@@ -1,0 +1,213 @@
+//! The queues of notices on their way to the platform's own endpoint (R4). [`super::health`] appends to them, in the
+//! transaction that writes the notice.
+//!
+//! Promises that of each webhook only the oldest notice is given out, to one process at a time under a lease, and that a
+//! settlement moves a queue only while its lease's token still covers it: one that is written twice moves it once. Does
+//! not promise that a notice is given out once: a lease that ends gives it out again.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+
+use super::notices::NoticeRow;
+use super::sql::{At, MaybeAt, Rows, Time, maybe_time, maybe_timestamp, statement, time};
+use super::webhook_row::{WebhookRow, webhook_columns};
+use super::{Conn, StoreError};
+use tenterhook_model::ids::{Lane, NoticeId, WebhookId};
+use tenterhook_model::notice::Notice;
+use tenterhook_model::webhook::Webhook;
+
+/// What another claimer has locked is its own by the time that a claim would come.
+const DUE: &str = "\
+select lane, webhook from notice_queues where vis_at <= $1 order by vis_at limit $2 for update skip locked";
+
+/// A second claimer skips what the first has locked.
+const CLAIM: &str = concat!(
+    "\
+with picked as (
+    select q.lane, q.webhook from unnest($1::int[], $2::uuid[]) as k(lane, webhook)
+    join notice_queues q on q.lane = k.lane and q.webhook = k.webhook
+    where q.vis_at <= $3 for update of q skip locked
+), taken as (
+    update notice_queues as q set vis_at = $4, token = q.token + 1
+    from picked p where q.lane = p.lane and q.webhook = p.webhook
+    returning q.lane, q.webhook, q.notices[1] as head, q.attempts, q.token
+)
+select t.attempts, t.token, n.lane, n.id, n.company, n.webhook, n.kind, n.episode, n.at, n.data, ",
+    webhook_columns!(),
+    "
+from taken t
+join notices n on n.lane = t.lane and n.id = t.head
+join webhooks w on w.lane = n.lane and w.id = n.webhook"
+);
+
+/// Locked in key order, as [`super::health`] appends to them. The token moves on with the queue, so that the same
+/// settlement finds nothing to move when it is written again.
+const SETTLE: &str = "\
+with item as (
+    select * from unnest($1::int[], $2::uuid[], $3::bigint[], $4::timestamptz[]) as i(lane, webhook, token, again_at)
+), locked as (
+    select q.lane, q.webhook, i.again_at from item i
+    join notice_queues q on q.lane = i.lane and q.webhook = i.webhook and q.token = i.token
+    order by q.lane, q.webhook for update of q
+)
+update notice_queues as q
+set notices = case when l.again_at is null then q.notices[2:] else q.notices end,
+    attempts = case when l.again_at is null then 0 else q.attempts + 1 end,
+    vis_at = case when l.again_at is not null then l.again_at when cardinality(q.notices) > 1 then $5 end,
+    token = q.token + 1
+from locked l where q.lane = l.lane and q.webhook = l.webhook";
+
+const NEXT: &str = "select min(vis_at) as at from notice_queues where vis_at > $1";
+
+const WAITING: &str = "\
+select coalesce(sum(cardinality(notices)), 0)::bigint as count from notice_queues where vis_at is not null";
+
+/// A notice that a process has under lease.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// The notice.
+    pub notice: Notice,
+    /// The webhook it is about, as it is now.
+    pub webhook: Webhook,
+    /// How many attempts of the notice have failed.
+    pub attempts: u32,
+    /// Names the lease.
+    pub token: i64,
+}
+
+/// The head of a queue that a process has under lease and cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The webhook whose queue it is.
+    pub webhook: (Lane, WebhookId),
+    /// The notice.
+    pub notice: NoticeId,
+    /// When its transition happened.
+    pub at: Timestamp,
+    /// How many attempts of the notice have failed.
+    pub attempts: u32,
+    /// Names the lease.
+    pub token: i64,
+}
+
+/// What becomes of a notice that was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settlement {
+    /// The webhook whose queue it heads.
+    pub webhook: (Lane, WebhookId),
+    /// The lease under which it was claimed.
+    pub token: i64,
+    /// When it is tried again; `None` ends it, and the next one is due.
+    pub again_at: Option<Timestamp>,
+}
+
+#[derive(QueryableByName)]
+struct ClaimedRow {
+    #[diesel(sql_type = Integer)]
+    attempts: i32,
+    #[diesel(sql_type = BigInt)]
+    token: i64,
+    #[diesel(embed)]
+    notice: NoticeRow,
+    #[diesel(embed)]
+    webhook: WebhookRow,
+}
+
+#[derive(QueryableByName)]
+struct DueRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: uuid::Uuid,
+}
+
+#[derive(QueryableByName)]
+struct NextRow {
+    #[diesel(sql_type = MaybeAt)]
+    at: Option<Time>,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+impl ClaimedRow {
+    fn head(&self) -> Head {
+        let (webhook, notice, at) = self.notice.key();
+        Head {
+            webhook,
+            notice,
+            at,
+            attempts: u32::try_from(self.attempts).unwrap_or(0),
+            token: self.token,
+        }
+    }
+
+    fn read(self, head: &Head) -> Result<Claimed, StoreError> {
+        Ok(Claimed {
+            notice: self.notice.try_into()?,
+            webhook: self.webhook.try_into()?,
+            attempts: head.attempts,
+            token: head.token,
+        })
+    }
+}
+
+/// The webhooks of up to `limit` queues that are due at `now` and not locked, longest due first.
+pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
+    let rows: Vec<DueRow> = statement(DUE)
+        .bind::<At, _>(time(now))
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await?;
+    let key = |row: DueRow| (Lane(row.lane), WebhookId(row.webhook));
+    Ok(rows.into_iter().map(key).collect())
+}
+
+/// Takes the heads of these webhooks' queues, as far as they are due at `now`, until `lease_until`.
+pub async fn claim(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<Rows<Claimed, Head>, StoreError> {
+    let rows: Vec<ClaimedRow> = statement(CLAIM)
+        .bind::<Array<Integer>, _>(webhooks.iter().map(|(lane, _)| lane.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(_, id)| id.0).collect::<Vec<_>>())
+        .bind::<At, _>(time(now))
+        .bind::<At, _>(time(lease_until))
+        .load(conn)
+        .await?;
+    let read = |row: ClaimedRow| {
+        let head = row.head();
+        (head, row.read(&head))
+    };
+    Ok(rows.into_iter().map(read).collect())
+}
+
+/// Moves the queues on, where the lease still holds; answers how many that were.
+pub async fn settle(conn: &mut Conn, batch: &[Settlement], now: Timestamp) -> Result<usize, StoreError> {
+    Ok(statement(SETTLE)
+        .bind::<Array<Integer>, _>(batch.iter().map(|s| s.webhook.0.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(batch.iter().map(|s| s.webhook.1.0).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(batch.iter().map(|s| s.token).collect::<Vec<_>>())
+        .bind::<Array<MaybeAt>, _>(batch.iter().map(|s| maybe_time(s.again_at)).collect::<Vec<_>>())
+        .bind::<At, _>(time(now))
+        .execute(conn)
+        .await?)
+}
+
+/// When a queue is next due after `now`, or its lease ends.
+pub async fn next_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let next = statement(NEXT).bind::<At, _>(time(now));
+    Ok(maybe_timestamp(next.get_result::<NextRow>(conn).await?.at))
+}
+
+/// How many notices are in the queues.
+pub async fn waiting(conn: &mut Conn) -> Result<i64, StoreError> {
+    Ok(statement(WAITING).get_result::<CountRow>(conn).await?.count)
+}

@@ -1,0 +1,375 @@
+//! Publishing: events and the deliveries they make, in one statement, already leased to the publishing process.
+//!
+//! Promises that an event and all its deliveries are stored together (E3), that who gets it is settled by what is
+//! committed when the statement runs (E2), and that what comes due for a banned or paused webhook is recorded as
+//! lost instead of queued (B4, W13). Does not look at keys: that is [`super::idempotency`], in the same transaction.
+//!
+//! What needs no transaction around it is stored by [`insert`], in one round trip instead of three.
+
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::sql::{At, Time, maybe_time, statement, time, unknown};
+use super::{Conn, StoreError};
+use tenterhook_model::event::{Event, Merge};
+use tenterhook_model::ids::{DeliveryKey, NodeId, UserId, WebhookId};
+use tenterhook_model::webhook::EventAction;
+
+/// Deliveries that one statement makes at the most; a larger fan-out continues in the next of the same transaction.
+pub const ROWS_PER_STATEMENT: i64 = 5_000;
+
+/// One event with what its subscribers see of it; `None` where the object is not in that version's catalogue (W9).
+#[derive(Debug, Clone)]
+pub struct Publication<'a> {
+    /// The event to store.
+    pub event: &'a Event,
+    /// The action that version 1 sees.
+    pub seen_by_v1: Option<EventAction>,
+    /// The action that version 2 sees.
+    pub seen_by_v2: Option<EventAction>,
+}
+
+/// What the publishing process has room for: the rest is stored unleased, for whoever claims it.
+#[derive(Debug, Clone)]
+pub struct Room<'a> {
+    /// Who publishes.
+    pub node: NodeId,
+    /// Until when the leased rows are ours.
+    pub lease_until: Timestamp,
+    /// Rows in all.
+    pub total: i64,
+    /// Rows of one webhook.
+    pub per_webhook: i64,
+    /// Webhooks with no room at all.
+    pub full: &'a [WebhookId],
+}
+
+impl<'a> Room<'a> {
+    /// What is left of it once so many rows are leased, of so many events: each may have taken one of every webhook.
+    pub fn after(&self, leased: usize, events: usize) -> Room<'a> {
+        let less = |room: i64, by: usize| room.saturating_sub(i64::try_from(by).unwrap_or(i64::MAX)).max(0);
+        Room {
+            total: less(self.total, leased),
+            per_webhook: less(self.per_webhook, events),
+            ..*self
+        }
+    }
+}
+
+/// What became of one delivery at publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Leased to the publishing process with token 1.
+    Leased,
+    /// Stored for whoever claims it.
+    Queued,
+    /// Recorded as lost.
+    Lost,
+}
+
+/// A delivery that was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Made {
+    /// Index of its event among the publications.
+    pub event: usize,
+    /// Which delivery.
+    pub key: DeliveryKey,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// `offset 0` keeps the planner from turning the joins round: it goes from each event to its company's webhooks, and from
+/// each of these to its health. With statistics of another time, or none, it would rather read all webhooks once.
+///
+/// With `$31` by itself: all that matches, or nothing and a row with `n = 0` where that is as much as `$25`. Otherwise in
+/// pages: events are inserted with the first page only. Pages follow (event, webhook), so that a company with very many
+/// webhooks is written in bounded statements. The target tables are aliased because Citus loses their names in
+/// `RETURNING` otherwise.
+const PUBLISH: &str = "\
+with draft as materialized (
+    select n, lane, id, accepted_at, company, action, object, object_id, user_id, data, previous,
+           permitted::bigint[] as permitted, change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host,
+           occurred_at, v1, v2
+    from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::smallint[], $6::text[], $7::text[],
+                $8::bigint[], $9::text[], $10::text[], $11::text[], $12::smallint[], $13::boolean[], $14::text[],
+                $15::text[], $16::text[], $17::text[], $18::timestamptz[], $19::smallint[], $20::smallint[])
+         with ordinality
+         as d(lane, id, accepted_at, company, action, object, object_id, user_id, data, previous, permitted,
+              change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host, occurred_at, v1, v2, n)
+), matched as (
+    select d.n, d.lane, d.id as event, d.company, d.accepted_at, w.id as webhook,
+           case when w.paused_at is not null then 3::smallint
+                when h.banned_until > $22 then 2::smallint end as lost,
+           h.ban_episode, greatest($22, h.ban_started_at) as lost_at
+    from draft d
+    cross join lateral (
+        select w.id, w.paused_at from webhooks w
+        where w.lane = d.lane and w.company = d.company and w.removed_at is null
+          and case w.version when 1 then d.v1 else d.v2 end is not null
+          and w.action in (0, case w.version when 1 then d.v1 else d.v2 end)
+          and w.object in ('*', d.object)
+          and (d.permitted is null or w.user_id = any(d.permitted))
+          and (d.n, w.id) > ($23, $24)
+        offset 0
+    ) w
+    left join lateral (
+        select banned_until, ban_episode, ban_started_at from webhook_health
+        where lane = d.lane and webhook = w.id offset 0
+    ) h on true
+    order by d.n, w.id
+    limit $25
+), fitting as materialized (
+    select not $31 or count(*) < $25 as complete from matched
+), stored as (
+    insert into events as e (lane, id, accepted_at, company, action, object, object_id, user_id, data, previous,
+                             permitted, change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host,
+                             occurred_at)
+    select lane, id, accepted_at, company, action, object, object_id, user_id, data, previous, permitted,
+           change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host, occurred_at
+    from draft where $21 and (select complete from fitting)
+), ranked as (
+    select m.*, m.lost is null and not m.webhook = any($26::uuid[])
+                and row_number() over (partition by m.webhook, m.lost order by m.n) <= $27
+                and row_number() over (partition by m.lost order by m.n, m.webhook) <= $28 as leased
+    from matched m where (select complete from fitting)
+), queued as (
+    insert into deliveries as d (lane, webhook, event, generation, company, number, created_at, event_at, due_at,
+                                 vis_at, owner, token)
+    select lane, webhook, event, 0, company, 1, accepted_at, accepted_at, $22,
+           case when leased then $29 else $22 end, case when leased then $30 end, case when leased then 1 else 0 end
+    from ranked where lost is null
+), lost as (
+    insert into outcomes as o (lane, webhook, event, generation, company, created_at, at, status, reason, ban_episode)
+    select lane, webhook, event, 0, company, accepted_at, case lost when 2 then lost_at else $22 end, 3, lost,
+           case lost when 2 then ban_episode end
+    from ranked where lost is not null
+), tallied as (
+    insert into tallies as t (lane, node, accepted, succeeded, failed, lost, cancelled)
+    select lane, $30, count(*), 0, 0, count(lost), 0 from ranked group by lane
+)
+select n, webhook, leased, lost is not null as lost from ranked
+union all select 0, '00000000-0000-0000-0000-000000000000', false, false from fitting where not complete
+order by n, webhook";
+
+#[derive(diesel::QueryableByName)]
+struct MadeRow {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: Uuid,
+    #[diesel(sql_type = Bool)]
+    leased: bool,
+    #[diesel(sql_type = Bool)]
+    lost: bool,
+}
+
+/// Stores the events and their deliveries, due at `now`, in one statement, and tells `take` what became of each delivery, by
+/// event. Where that would make more deliveries than [`ROWS_PER_STATEMENT`] nothing is stored, and the answer is `false`.
+///
+/// The event rows' acceptance is their ids' moment; `now` is the exact moment, by which bans are judged.
+pub async fn insert(
+    conn: &mut Conn,
+    publications: &[Publication<'_>],
+    now: Timestamp,
+    room: &Room<'_>,
+    take: impl FnMut(Made),
+) -> Result<bool, StoreError> {
+    let page = Page {
+        first: true,
+        after: (0, Uuid::nil()),
+        room_left: room.total,
+        by_itself: true,
+    };
+    let rows = Columns::of(publications).run(conn, now, room, &page).await?;
+    if rows.iter().any(|row| row.n == 0) {
+        return Ok(false);
+    }
+    made(publications, rows).map(|made| {
+        made.into_iter().for_each(take);
+        true
+    })
+}
+
+/// As [`insert`], but as many deliveries as there are, in pages: there may be very many, and nothing of them is kept here.
+pub async fn insert_in_tx(
+    conn: &mut Conn,
+    publications: &[Publication<'_>],
+    now: Timestamp,
+    room: &Room<'_>,
+    mut take: impl FnMut(Made),
+) -> Result<(), StoreError> {
+    let columns = Columns::of(publications);
+    let mut page = Page {
+        first: true,
+        after: (0, Uuid::nil()),
+        room_left: room.total,
+        by_itself: false,
+    };
+    loop {
+        let rows = columns.run(conn, now, room, &page).await?;
+        let complete = (rows.len() as i64) < ROWS_PER_STATEMENT;
+        page.first = false;
+        if let Some(last) = rows.last() {
+            page.after = (last.n, last.webhook);
+        }
+        for made in made(publications, rows)? {
+            page.room_left -= i64::from(made.fate == Fate::Leased);
+            take(made);
+        }
+        if complete {
+            return Ok(());
+        }
+    }
+}
+
+fn made(publications: &[Publication<'_>], rows: Vec<MadeRow>) -> Result<Vec<Made>, StoreError> {
+    let made = |row: MadeRow| {
+        let event = usize::try_from(row.n - 1).map_err(|_| unknown("events", "ordinal", row.n))?;
+        let publication = publications
+            .get(event)
+            .ok_or_else(|| unknown("events", "ordinal", row.n))?;
+        let fate = match (row.lost, row.leased) {
+            (true, _) => Fate::Lost,
+            (false, true) => Fate::Leased,
+            (false, false) => Fate::Queued,
+        };
+        let key = DeliveryKey {
+            lane: publication.event.lane,
+            webhook: WebhookId(row.webhook),
+            event: publication.event.id,
+            generation: 0,
+        };
+        Ok(Made { event, key, fate })
+    };
+    rows.into_iter().map(made).collect()
+}
+
+/// What one statement makes of a publication.
+struct Page {
+    /// Whether it stores the events too.
+    first: bool,
+    /// The last delivery of the page before, by event and webhook.
+    after: (i64, Uuid),
+    /// What may be leased yet.
+    room_left: i64,
+    /// Whether all must fit into it.
+    by_itself: bool,
+}
+
+/// The events, column by column, as `unnest` takes them.
+#[derive(Default)]
+struct Columns<'a> {
+    lanes: Vec<i32>,
+    ids: Vec<Uuid>,
+    accepted: Vec<Time>,
+    companies: Vec<i64>,
+    actions: Vec<i16>,
+    objects: Vec<&'a str>,
+    object_ids: Vec<String>,
+    users: Vec<i64>,
+    data: Vec<Option<&'a str>>,
+    previous: Vec<Option<&'a str>>,
+    permitted: Vec<Option<String>>,
+    sources: Vec<i16>,
+    bulk: Vec<bool>,
+    merged_from: Vec<Option<String>>,
+    merged_to: Vec<Option<String>>,
+    correlations: Vec<&'a str>,
+    hosts: Vec<Option<&'a str>>,
+    occurred: Vec<Option<Time>>,
+    seen_by_v1: Vec<Option<i16>>,
+    seen_by_v2: Vec<Option<i16>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(publications: &[Publication<'a>]) -> Self {
+        let mut columns = Self::default();
+        for publication in publications {
+            let event = publication.event;
+            let (from, to) = match &event.merge {
+                Some(Merge::From(other)) => (Some(other.to_string()), None),
+                Some(Merge::To(other)) => (None, Some(other.to_string())),
+                None => (None, None),
+            };
+            columns.lanes.push(event.lane.0);
+            columns.ids.push(event.id.0);
+            columns.accepted.push(time(event.accepted_at));
+            columns.companies.push(event.company.get());
+            columns.actions.push(event.action.code());
+            columns.objects.push(&event.object);
+            columns.object_ids.push(event.object_id.to_string());
+            columns.users.push(event.user.get());
+            columns.data.push(event.data.as_deref());
+            columns.previous.push(event.previous.as_deref());
+            columns
+                .permitted
+                .push(event.permitted.as_deref().map(array_literal));
+            columns.sources.push(event.change_source.code());
+            columns.bulk.push(event.is_bulk_edit);
+            columns.merged_from.push(from);
+            columns.merged_to.push(to);
+            columns.correlations.push(&event.correlation_id);
+            columns.hosts.push(event.host.as_deref());
+            columns.occurred.push(maybe_time(event.occurred_at));
+            columns
+                .seen_by_v1
+                .push(publication.seen_by_v1.map(EventAction::code));
+            columns
+                .seen_by_v2
+                .push(publication.seen_by_v2.map(EventAction::code));
+        }
+        columns
+    }
+
+    async fn run(
+        &self,
+        conn: &mut Conn,
+        now: Timestamp,
+        room: &Room<'_>,
+        page: &Page,
+    ) -> Result<Vec<MadeRow>, StoreError> {
+        let full: Vec<Uuid> = room.full.iter().map(|id| id.0).collect();
+        Ok(statement(PUBLISH)
+            .bind::<Array<Integer>, _>(&self.lanes)
+            .bind::<Array<SqlUuid>, _>(&self.ids)
+            .bind::<Array<At>, _>(&self.accepted)
+            .bind::<Array<BigInt>, _>(&self.companies)
+            .bind::<Array<SmallInt>, _>(&self.actions)
+            .bind::<Array<Text>, _>(&self.objects)
+            .bind::<Array<Text>, _>(&self.object_ids)
+            .bind::<Array<BigInt>, _>(&self.users)
+            .bind::<Array<Nullable<Text>>, _>(&self.data)
+            .bind::<Array<Nullable<Text>>, _>(&self.previous)
+            .bind::<Array<Nullable<Text>>, _>(&self.permitted)
+            .bind::<Array<SmallInt>, _>(&self.sources)
+            .bind::<Array<Bool>, _>(&self.bulk)
+            .bind::<Array<Nullable<Text>>, _>(&self.merged_from)
+            .bind::<Array<Nullable<Text>>, _>(&self.merged_to)
+            .bind::<Array<Text>, _>(&self.correlations)
+            .bind::<Array<Nullable<Text>>, _>(&self.hosts)
+            .bind::<Array<Nullable<At>>, _>(&self.occurred)
+            .bind::<Array<Nullable<SmallInt>>, _>(&self.seen_by_v1)
+            .bind::<Array<Nullable<SmallInt>>, _>(&self.seen_by_v2)
+            .bind::<Bool, _>(page.first)
+            .bind::<At, _>(time(now))
+            .bind::<BigInt, _>(page.after.0)
+            .bind::<SqlUuid, _>(page.after.1)
+            .bind::<BigInt, _>(ROWS_PER_STATEMENT + i64::from(page.by_itself))
+            .bind::<Array<SqlUuid>, _>(full)
+            .bind::<BigInt, _>(room.per_webhook)
+            .bind::<BigInt, _>(page.room_left.max(0))
+            .bind::<At, _>(time(room.lease_until))
+            .bind::<BigInt, _>(room.node.0)
+            .bind::<Bool, _>(page.by_itself)
+            .load(conn)
+            .await?)
+    }
+}
+
+/// A `bigint[]` literal: `unnest` cannot take arrays of differing lengths.
+fn array_literal(users: &[UserId]) -> String {
+    let ids: Vec<String> = users.iter().map(ToString::to_string).collect();
+    format!("{{{}}}", ids.join(","))
+}

@@ -1,0 +1,338 @@
+//! Removing webhooks: one, all of an installation, of an app, of a user.
+//!
+//! Promises that each transaction removes at most [`BATCH`] webhooks with what belongs to them, that it announces them
+//! in the changes feed, and that an installation goes only in the transaction that removes the last of its webhooks
+//! (W8). So a removal that was cut off carries on when it is asked for again. Removed [one by one](Pace::OneByOne), a
+//! webhook that the database refuses to remove, or whose rows somebody else keeps locked, does not stop the others: it stays,
+//! and so does its installation. What is pending for a removed webhook is the engine's to cancel.
+
+use std::time::Duration;
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use jiff::Timestamp;
+
+use super::changes::{Mark, announce_in_tx};
+use super::installations::{self, Installation};
+use super::sql::{statement, unknown};
+use super::{Conn, StoreError, health, limit_lock_waits_in_tx};
+use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId};
+use tenterhook_model::webhook::RemoveReason;
+
+/// Webhooks that one transaction removes, and installations that it looks at, at the most.
+pub const BATCH: i64 = 500;
+
+/// How long a webhook's removal waits for a lock where webhooks are removed one by one: many may be locked.
+const ONE_WAITS: Duration = Duration::from_millis(250);
+
+/// What one transaction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Webhooks it removed.
+    pub webhooks: usize,
+    /// Where the changes feed says so; wait for it after the commit.
+    pub mark: Option<Mark>,
+    /// Whether nothing is left to remove except what is refused.
+    pub finished: bool,
+    /// Whether nothing was removed because all that is left was refused.
+    stuck: bool,
+    /// What the database refused to remove.
+    pub refused: Vec<Refusal>,
+}
+
+/// A webhook that the database refused to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which one.
+    pub webhook: WebhookId,
+    /// What the database said.
+    pub why: String,
+    /// Whether somebody else keeps its rows locked: it can be removed later.
+    pub is_locked: bool,
+}
+
+/// How a batch is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// All of it or nothing.
+    Together,
+    /// Each webhook by itself, in a part of the transaction of its own: several times as slow.
+    OneByOne,
+}
+
+/// Whose webhooks go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leaving {
+    /// An app, from one user. Not installed: nothing goes.
+    Installation(Installation),
+    /// An app, of all users.
+    App(AppId),
+    /// A user, with general webhooks and those of all apps.
+    User(CompanyId, UserId),
+}
+
+/// Locked in key order, so that removals never wait for each other crosswise.
+const INSTALLATIONS_OF_APP: &str = "\
+select company, user_id, app from installations where app = $1
+order by lane, company, user_id limit $2 for update";
+
+const INSTALLATIONS_OF_USER: &str = "\
+select company, user_id, app from installations where lane = $1 and company = $2 and user_id = $3
+order by app limit $4 for update";
+
+/// One more than a batch tells whether there are more. They are found first and put in order then: connections that would
+/// rather not sort read all webhooks in order otherwise.
+const LIVE: &str = "\
+with live as materialized (
+    select w.lane, w.id
+    from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
+    join webhooks w on w.lane = k.lane and w.company = k.company and w.user_id = k.user_id
+                   and w.app is not distinct from k.app
+    where w.removed_at is null
+)
+select lane, id from live order by lane, id limit $5";
+
+const UNINSTALL: &str = "\
+delete from installations i using unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
+where i.lane = k.lane and i.company = k.company and i.user_id = k.user_id and i.app = k.app
+  and not exists (select from webhooks w where w.lane = i.lane and w.company = i.company and w.user_id = i.user_id
+                                           and w.app = i.app and w.removed_at is null)";
+
+/// Nothing moves a removed webhook by time any more.
+const STILL: &str = "\
+update webhook_health as h set next_transition_at = null
+from unnest($1::int[], $2::uuid[]) as k(lane, webhook) where h.lane = k.lane and h.webhook = k.webhook";
+
+#[derive(QueryableByName)]
+struct InstallationRow {
+    #[diesel(sql_type = BigInt)]
+    company: i64,
+    #[diesel(sql_type = BigInt)]
+    user_id: i64,
+    #[diesel(sql_type = Text)]
+    app: String,
+}
+
+#[derive(QueryableByName)]
+struct LiveRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    id: uuid::Uuid,
+}
+
+impl InstallationRow {
+    fn into_installation(self) -> Result<Installation, StoreError> {
+        Ok(Installation {
+            company: CompanyId::new(self.company)
+                .map_err(|_| unknown("installations", "company", self.company))?,
+            user: UserId::new(self.user_id).map_err(|_| unknown("installations", "user_id", self.user_id))?,
+            app: self
+                .app
+                .parse()
+                .map_err(|_| unknown("installations", "app", &self.app))?,
+        })
+    }
+}
+
+/// Removes these webhooks at `now`, those that are removed already apart, and announces what it removed.
+pub async fn remove_in_tx(
+    conn: &mut Conn,
+    now: Timestamp,
+    webhooks: &[(Lane, WebhookId)],
+    reason: RemoveReason,
+) -> Result<Removed, StoreError> {
+    // Results are settled under the lock of the health row: one that is settled after this finds the webhook removed.
+    health::lock_in_tx(conn, webhooks).await?;
+    let dated: Vec<_> = webhooks.iter().map(|(lane, id)| (*lane, *id, now)).collect();
+    let moved = health::remove_in_tx(conn, &dated, reason).await?;
+    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = moved.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    statement(STILL)
+        .bind::<Array<Integer>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .execute(conn)
+        .await?;
+    Ok(Removed {
+        webhooks: moved.len(),
+        mark: announce_in_tx(conn, now, &moved).await?,
+        finished: true,
+        ..Removed::default()
+    })
+}
+
+/// As [`remove_in_tx`], of each webhook that the database does not refuse to remove.
+async fn remove_each_in_tx(
+    conn: &mut Conn,
+    now: Timestamp,
+    webhooks: &[(Lane, WebhookId)],
+    reason: RemoveReason,
+) -> Result<Removed, StoreError> {
+    let mut all = Removed {
+        finished: true,
+        ..Removed::default()
+    };
+    limit_lock_waits_in_tx(conn, Some(ONE_WAITS)).await?;
+    for webhook in webhooks {
+        let one = conn
+            .transaction(async |conn| remove_in_tx(conn, now, std::slice::from_ref(webhook), reason).await)
+            .await;
+        match one {
+            Ok(removed) => {
+                all.webhooks += removed.webhooks;
+                all.mark = removed.mark.or(all.mark);
+            }
+            Err(error) if error.is_unavailable() && !error.is_locked_out() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => all.refused.push(Refusal {
+                webhook: webhook.1,
+                why: error.to_string(),
+                is_locked: error.is_locked_out(),
+            }),
+        }
+    }
+    Ok(all)
+}
+
+/// Removes the next batch of the webhooks and installations of whoever leaves.
+///
+/// An app or user must be marked removed and that committed before, so that no webhook or installation is added.
+pub async fn batch_in_tx(
+    conn: &mut Conn,
+    now: Timestamp,
+    leaving: &Leaving,
+    pace: Pace,
+) -> Result<Removed, StoreError> {
+    match leaving {
+        Leaving::Installation(installation) => {
+            let stands = installations::lock_row_in_tx(conn, installation).await?;
+            let installed: &[_] = if stands {
+                std::slice::from_ref(installation)
+            } else {
+                &[]
+            };
+            empty(conn, now, pace, None, installed, RemoveReason::AppUninstalled).await
+        }
+        Leaving::App(app) => {
+            let rows = statement(INSTALLATIONS_OF_APP)
+                .bind::<Text, _>(app.as_str())
+                .bind::<BigInt, _>(BATCH)
+                .load(conn)
+                .await?;
+            all_of(conn, now, pace, None, rows, RemoveReason::AppRemoved).await
+        }
+        Leaving::User(company, user) => {
+            let rows = statement(INSTALLATIONS_OF_USER)
+                .bind::<Integer, _>(Lane::of(*company).0)
+                .bind::<BigInt, _>(company.get())
+                .bind::<BigInt, _>(user.get())
+                .bind::<BigInt, _>(BATCH)
+                .load(conn)
+                .await?;
+            all_of(
+                conn,
+                now,
+                pace,
+                Some((*company, *user)),
+                rows,
+                RemoveReason::UserRemoved,
+            )
+            .await
+        }
+    }
+}
+
+async fn all_of(
+    conn: &mut Conn,
+    now: Timestamp,
+    pace: Pace,
+    own: Option<(CompanyId, UserId)>,
+    rows: Vec<InstallationRow>,
+    reason: RemoveReason,
+) -> Result<Removed, StoreError> {
+    let complete = (rows.len() as i64) < BATCH;
+    let installed = rows
+        .into_iter()
+        .map(InstallationRow::into_installation)
+        .collect::<Result<Vec<_>, _>>()?;
+    let removed = empty(conn, now, pace, own, &installed, reason).await?;
+    Ok(Removed {
+        finished: removed.stuck || (removed.finished && complete),
+        ..removed
+    })
+}
+
+/// Removes a batch of the webhooks of this user and these installations, and the installations that have none left.
+async fn empty(
+    conn: &mut Conn,
+    now: Timestamp,
+    pace: Pace,
+    own: Option<(CompanyId, UserId)>,
+    installed: &[Installation],
+    reason: RemoveReason,
+) -> Result<Removed, StoreError> {
+    let own = own.into_iter().map(|(company, user)| (company, user, None));
+    let accounts: Accounts = own
+        .chain(
+            installed
+                .iter()
+                .map(|one| (one.company, one.user, Some(&one.app))),
+        )
+        .collect();
+    let mut live: Vec<LiveRow> = statement(LIVE)
+        .bind::<Array<Integer>, _>(&accounts.lanes)
+        .bind::<Array<BigInt>, _>(&accounts.companies)
+        .bind::<Array<BigInt>, _>(&accounts.users)
+        .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
+        .bind::<BigInt, _>(BATCH + 1)
+        .load(conn)
+        .await?;
+    let finished = live.len() as i64 <= BATCH;
+    if !finished {
+        live.pop();
+    }
+    let webhooks: Vec<(Lane, WebhookId)> = live
+        .iter()
+        .map(|row| (Lane(row.lane), WebhookId(row.id)))
+        .collect();
+    let removed = match pace {
+        Pace::Together => remove_in_tx(conn, now, &webhooks, reason).await?,
+        Pace::OneByOne => remove_each_in_tx(conn, now, &webhooks, reason).await?,
+    };
+    let uninstalled = statement(UNINSTALL)
+        .bind::<Array<Integer>, _>(&accounts.lanes)
+        .bind::<Array<BigInt>, _>(&accounts.companies)
+        .bind::<Array<BigInt>, _>(&accounts.users)
+        .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
+        .execute(conn)
+        .await?;
+    // If all of a batch is refused, the next one would be the same batch.
+    let stuck = !removed.refused.is_empty() && removed.webhooks == 0 && uninstalled == 0;
+    Ok(Removed {
+        finished: finished || stuck,
+        stuck,
+        ..removed
+    })
+}
+
+/// Users, and apps of users, column by column.
+#[derive(Default)]
+struct Accounts {
+    lanes: Vec<i32>,
+    companies: Vec<i64>,
+    users: Vec<i64>,
+    apps: Vec<Option<String>>,
+}
+
+impl<'a> FromIterator<(CompanyId, UserId, Option<&'a AppId>)> for Accounts {
+    fn from_iter<I: IntoIterator<Item = (CompanyId, UserId, Option<&'a AppId>)>>(accounts: I) -> Self {
+        let mut columns = Self::default();
+        for (company, user, app) in accounts {
+            columns.lanes.push(Lane::of(company).0);
+            columns.companies.push(company.get());
+            columns.users.push(user.get());
+            columns.apps.push(app.map(AppId::to_string));
+        }
+        columns
+    }
+}

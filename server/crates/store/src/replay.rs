@@ -1,0 +1,137 @@
+//! Replays: new deliveries of old events (D12).
+//!
+//! Promises that a replay is counted as accepted in the statement that makes it (D7), and that its generation is one more
+//! than any that there is of its event and webhook: of two transactions that take the same number the primary key lets
+//! one through, and the other is told that it was [overtaken](StoreError::Overtaken). Locks no row that anything but
+//! another replay waits for.
+
+use std::collections::BTreeSet;
+
+use diesel::QueryableByName;
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::sql::{At, Ats, statement, time, unknown};
+use super::{Conn, StoreError};
+use tenterhook_model::delivery::{Delivery, DeliveryStatus};
+use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId};
+
+/// Left unleased, for whoever claims it. An event that is not kept any more makes none.
+///
+/// The greatest open generation is looked up as the last key up to the greatest there can be: asked for by equality and
+/// `max`, a planner without statistics takes the smaller index over due times, which has all of a webhook's deliveries
+/// to look through for each event.
+const REPLAY: &str = "\
+with old as materialized (
+    select k.n, k.lane, k.webhook, k.event, e.company, e.accepted_at,
+           1 + greatest(
+               coalesce((select case when d.webhook = k.webhook and d.event = k.event then d.generation end
+                         from deliveries d
+                         where d.lane = k.lane
+                           and (d.webhook, d.event, d.generation) <= (k.webhook, k.event, 2147483647)
+                         order by d.webhook desc, d.event desc, d.generation desc limit 1), 0),
+               coalesce((select max(a.generation) from attempts a
+                         where a.lane = k.lane and a.webhook = k.webhook and a.event = k.event and a.generation > 0), 0),
+               coalesce((select max(o.generation) from outcomes o
+                         where o.lane = k.lane and o.webhook = k.webhook and o.event = k.event and o.generation > 0), 0)
+           ) as generation
+    from unnest($1::int[], $2::uuid[], $3::uuid[], $4::timestamptz[]) with ordinality
+         as k(lane, webhook, event, accepted_at, n)
+    cross join lateral (select e.company, e.accepted_at from events e
+                        where e.lane = k.lane and e.id = k.event and e.accepted_at = k.accepted_at) e
+), queued as (
+    insert into deliveries as d (lane, webhook, event, generation, company, number, created_at, event_at, due_at,
+                                 vis_at, owner, token)
+    select lane, webhook, event, generation, company, 1, $5, accepted_at, $5, $5, null, 0 from old
+), tallied as (
+    insert into tallies as t (lane, node, accepted, succeeded, failed, lost, cancelled)
+    select lane, $6, count(*), 0, 0, 0, 0 from old group by lane
+)
+select lane, webhook, event, generation, company from old order by n";
+
+#[derive(QueryableByName)]
+struct MadeRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event: Uuid,
+    #[diesel(sql_type = Integer)]
+    generation: i32,
+    #[diesel(sql_type = BigInt)]
+    company: i64,
+}
+
+/// In the order of the keys, so that two calls never wait for each other crosswise.
+const TAKE_TURNS: &str = "select pg_advisory_xact_lock(k.key) from unnest($1::bigint[]) as k(key)";
+
+/// Waits until no other transaction replays what these webhooks were owed, and lets none before this one has ended.
+///
+/// Only so that few are overtaken: the nodes of a Citus cluster do not share these locks.
+pub async fn take_turns_in_tx(
+    conn: &mut Conn,
+    webhooks: &BTreeSet<(Lane, WebhookId)>,
+) -> Result<(), StoreError> {
+    // Two that share a key wait for each other in vain, which is all.
+    let keys: BTreeSet<i64> = webhooks
+        .iter()
+        .map(|(_, id)| id.0.as_u64_pair().1 as i64)
+        .collect();
+    statement(TAKE_TURNS)
+        .bind::<Array<BigInt>, _>(keys.into_iter().collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Makes a new delivery, due at `now`, of each of these events to its webhook, and answers them in that order.
+///
+/// No event must be named twice for one webhook.
+pub async fn insert_in_tx(
+    conn: &mut Conn,
+    events: &[(Lane, WebhookId, EventId)],
+    now: Timestamp,
+    node: NodeId,
+) -> Result<Vec<Delivery>, StoreError> {
+    let rows: Vec<MadeRow> = statement(REPLAY)
+        .bind::<Array<Integer>, _>(events.iter().map(|(lane, ..)| lane.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(events.iter().map(|(_, webhook, _)| webhook.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(events.iter().map(|(.., event)| event.0).collect::<Vec<_>>())
+        .bind::<Ats, _>(
+            events
+                .iter()
+                .map(|(.., event)| time(event.accepted_at()))
+                .collect::<Vec<_>>(),
+        )
+        .bind::<At, _>(time(now))
+        .bind::<BigInt, _>(node.0)
+        .load(conn)
+        .await
+        .map_err(|error| match error {
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => StoreError::Overtaken,
+            error => error.into(),
+        })?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Delivery {
+                key: DeliveryKey {
+                    lane: Lane(row.lane),
+                    webhook: WebhookId(row.webhook),
+                    event: EventId(row.event),
+                    generation: row.generation,
+                },
+                company: CompanyId::new(row.company)
+                    .map_err(|_| unknown("events", "company", row.company))?,
+                status: DeliveryStatus::Pending,
+                reason: None,
+                created_at: now,
+                next_attempt_at: Some(now),
+                finished_at: None,
+            })
+        })
+        .collect()
+}

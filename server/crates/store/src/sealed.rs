@@ -1,0 +1,111 @@
+//! Sealed values as such: which keys they lie under, and their replacement when a key is replaced.
+//!
+//! Promises that nothing else of a webhook changes: not even when it was last changed, since for its user it was not.
+//! Knows of what is sealed no more than how its first bytes are compared.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Bytea, Integer, Nullable, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+
+use super::sql::statement;
+use super::{Conn, StoreError};
+use tenterhook_model::ids::{Lane, WebhookId};
+use tenterhook_model::webhook::Sealed;
+
+/// What is sealed of one webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedRow {
+    /// Which.
+    pub webhook: WebhookId,
+    /// Credentials.
+    pub auth: Option<Sealed>,
+    /// The signing secret.
+    pub secret: Sealed,
+    /// The one before, whether its overlap has ended or not.
+    pub previous: Option<Sealed>,
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    id: uuid::Uuid,
+    #[diesel(sql_type = Nullable<Bytea>)]
+    auth: Option<Vec<u8>>,
+    #[diesel(sql_type = Bytea)]
+    secret: Vec<u8>,
+    #[diesel(sql_type = Nullable<Bytea>)]
+    previous_secret: Option<Vec<u8>>,
+}
+
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = Bytea)]
+    prefix: Vec<u8>,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// In one pass over the table: an operator asks, now and then.
+const COUNT: &str = "\
+select substring(v.sealed from 1 for $1) as prefix, count(*) as count
+from webhooks w cross join lateral (values (w.auth), (w.secret), (w.previous_secret)) as v(sealed)
+where v.sealed is not null group by 1 order by 1";
+
+/// In id order, so that two who do this at once wait for each other and do not deadlock.
+const LOCK_OTHERS: &str = "\
+select w.id, w.auth, w.secret, w.previous_secret from webhooks w
+where w.lane = $1 and w.id > $2
+  and (substring(w.secret from 1 for length($3)) <> $3 or substring(w.auth from 1 for length($3)) <> $3
+       or substring(w.previous_secret from 1 for length($3)) <> $3)
+order by w.id limit $4 for update of w";
+
+const WRITE: &str = "\
+update webhooks w set auth = k.auth, secret = k.secret, previous_secret = k.previous_secret
+from unnest($2::uuid[], $3::bytea[], $4::bytea[], $5::bytea[]) as k(id, auth, secret, previous_secret)
+where w.lane = $1 and w.id = k.id";
+
+/// How many sealed values begin with each `length` bytes.
+pub async fn count(conn: &mut Conn, length: usize) -> Result<Vec<(Vec<u8>, i64)>, StoreError> {
+    let length = i32::try_from(length).unwrap_or(i32::MAX);
+    let rows: Vec<Counted> = statement(COUNT).bind::<Integer, _>(length).load(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.prefix, row.count)).collect())
+}
+
+/// Locks until the transaction ends the first `most` webhooks of a lane after `after`, of which some value does not
+/// begin with `prefix`.
+pub async fn lock_others_in_tx(
+    conn: &mut Conn,
+    lane: Lane,
+    after: WebhookId,
+    prefix: &[u8],
+    most: i64,
+) -> Result<Vec<SealedRow>, StoreError> {
+    let rows: Vec<Row> = statement(LOCK_OTHERS)
+        .bind::<Integer, _>(lane.0)
+        .bind::<SqlUuid, _>(after.0)
+        .bind::<Bytea, _>(prefix)
+        .bind::<BigInt, _>(most)
+        .load(conn)
+        .await?;
+    let rows = rows.into_iter().map(|row| SealedRow {
+        webhook: WebhookId(row.id),
+        auth: row.auth.map(Sealed),
+        secret: Sealed(row.secret),
+        previous: row.previous_secret.map(Sealed),
+    });
+    Ok(rows.collect())
+}
+
+/// Writes what is sealed of webhooks that [`lock_others_in_tx`] has locked.
+pub async fn write_in_tx(conn: &mut Conn, lane: Lane, rows: &[SealedRow]) -> Result<(), StoreError> {
+    let optional = |sealed: &Option<Sealed>| sealed.as_ref().map(|sealed| sealed.0.clone());
+    statement(WRITE)
+        .bind::<Integer, _>(lane.0)
+        .bind::<Array<SqlUuid>, _>(rows.iter().map(|row| row.webhook.0).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Bytea>>, _>(rows.iter().map(|row| optional(&row.auth)).collect::<Vec<_>>())
+        .bind::<Array<Bytea>, _>(rows.iter().map(|row| row.secret.0.clone()).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Bytea>>, _>(rows.iter().map(|row| optional(&row.previous)).collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! What is read of a webhook's history beside its health row (R5).
+//!
+//! The row is not written once per delivery; so the last attempt and the last success come from the attempts, and
+//! how much a ban has cost from the outcomes.
+
+use std::collections::HashMap;
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use jiff::Timestamp;
+
+use super::sql::{At, MaybeAt, Time, maybe_timestamp, statement, time, unknown};
+use super::{Conn, StoreError};
+use tenterhook_model::attempt::AttemptErrorClass;
+use tenterhook_model::ids::{Lane, WebhookId};
+
+/// What a webhook's history says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// The end of the last attempt that succeeded.
+    pub last_success_at: Option<Timestamp>,
+    /// The end of the last attempt.
+    pub last_attempt_at: Option<Timestamp>,
+    /// What it was answered.
+    pub last_status: Option<u16>,
+    /// How it failed.
+    pub last_error: Option<AttemptErrorClass>,
+    /// Deliveries lost in the current or last ban.
+    pub lost: i64,
+}
+
+/// Both looks at the attempts walk an index backwards and stop at the first hit.
+const READ: &str = "\
+select k.id, last.ended_at, last.status, last.error_class, success.ended_at as success_at,
+       (select count(*) from outcomes o
+        where o.lane = h.lane and o.webhook = h.webhook and o.ban_episode = h.ban_episode) as lost
+from unnest($1::int[], $2::uuid[]) as k(lane, id)
+join webhook_health h on h.lane = k.lane and h.webhook = k.id
+left join lateral (select a.ended_at, a.status, a.error_class from attempts a
+                   where a.lane = h.lane and a.webhook = h.webhook and a.ended_at > $3
+                   order by a.ended_at desc limit 1) last on true
+left join lateral (select a.ended_at from attempts a
+                   where a.lane = h.lane and a.webhook = h.webhook and a.ended_at > $3 and a.error_class is null
+                   order by a.ended_at desc limit 1) success on true";
+
+#[derive(QueryableByName)]
+struct VitalsRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: uuid::Uuid,
+    #[diesel(sql_type = MaybeAt)]
+    ended_at: Option<Time>,
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    status: Option<i16>,
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    error_class: Option<i16>,
+    #[diesel(sql_type = MaybeAt)]
+    success_at: Option<Time>,
+    #[diesel(sql_type = BigInt)]
+    lost: i64,
+}
+
+/// The vitals of these webhooks, from attempts that ended after `since`.
+pub async fn read(
+    conn: &mut Conn,
+    webhooks: &[(Lane, WebhookId)],
+    since: Timestamp,
+) -> Result<HashMap<WebhookId, Vitals>, StoreError> {
+    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+    let rows: Vec<VitalsRow> = statement(READ)
+        .bind::<Array<Integer>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<At, _>(time(since))
+        .load(conn)
+        .await?;
+    let class =
+        |code| AttemptErrorClass::from_code(code).ok_or_else(|| unknown("attempts", "error_class", code));
+    rows.into_iter()
+        .map(|row| {
+            let vitals = Vitals {
+                last_success_at: maybe_timestamp(row.success_at),
+                last_attempt_at: maybe_timestamp(row.ended_at),
+                last_status: row.status.and_then(|status| u16::try_from(status).ok()),
+                last_error: row.error_class.map(class).transpose()?,
+                lost: row.lost,
+            };
+            Ok((WebhookId(row.id), vitals))
+        })
+        .collect()
+}

@@ -1,0 +1,101 @@
+//! Circles among the modules of one crate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::source::Source;
+
+/// Modules of which each uses the others, directly or through one another.
+pub struct Circle {
+    /// Sorted.
+    pub modules: Vec<String>,
+    /// From, to, and a path that the first names of the second.
+    arrows: Vec<(String, String, String)>,
+}
+
+impl fmt::Display for Circle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.modules.join(", "))?;
+        for (from, to, path) in &self.arrows {
+            writeln!(f, "  {from} -> {to}: {path}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The circles of a crate's modules: its strongly connected components of more than one module.
+///
+/// The crate's root is none of them: it declares and exports the others.
+pub fn circles(sources: &[Source]) -> Vec<Circle> {
+    let modules: BTreeSet<&str> = sources
+        .iter()
+        .map(|source| source.module.as_str())
+        .filter(|module| !module.is_empty())
+        .collect();
+    let mut uses: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for source in sources.iter().filter(|source| !source.module.is_empty()) {
+        let used = uses.entry(&source.module).or_default();
+        for path in &source.within {
+            if let Some(module) = owner(&modules, path).filter(|module| *module != source.module) {
+                used.insert(module, path);
+            }
+        }
+    }
+    let reached: BTreeMap<&str, BTreeSet<&str>> = modules
+        .iter()
+        .map(|module| (*module, reached(&uses, module)))
+        .collect();
+    let mut found = Vec::new();
+    let mut told = BTreeSet::new();
+    for module in &modules {
+        let circle: Vec<&str> = modules
+            .iter()
+            .copied()
+            .filter(|other| reached[module].contains(other) && reached[other].contains(module))
+            .collect();
+        if circle.len() > 1 && !told.contains(module) {
+            told.extend(circle.iter().copied());
+            found.push(described(&circle, &uses));
+        }
+    }
+    found
+}
+
+/// The module that has what a path names: the longest part of it that is a file.
+fn owner<'a>(modules: &BTreeSet<&'a str>, path: &str) -> Option<&'a str> {
+    let mut path = path;
+    loop {
+        if let Some(module) = modules.get(path) {
+            return Some(module);
+        }
+        path = path.rsplit_once("::")?.0;
+    }
+}
+
+fn reached<'a>(uses: &BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>, from: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(next) = open.pop() {
+        for module in uses.get(next).into_iter().flat_map(BTreeMap::keys).copied() {
+            if reached.insert(module) {
+                open.push(module);
+            }
+        }
+    }
+    reached
+}
+
+fn described(circle: &[&str], uses: &BTreeMap<&str, BTreeMap<&str, &str>>) -> Circle {
+    let mut arrows = Vec::new();
+    for from in circle {
+        for (to, path) in uses.get(from).into_iter().flatten() {
+            if circle.contains(to) {
+                arrows.push(((*from).to_owned(), (*to).to_owned(), (*path).to_owned()));
+            }
+        }
+    }
+    Circle {
+        modules: circle.iter().map(|module| (*module).to_owned()).collect(),
+        arrows,
+    }
+}

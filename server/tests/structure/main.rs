@@ -1,0 +1,108 @@
+//! The structure of the source: what Cargo does not enforce.
+//!
+//! Cargo enforces the direction between crates. These tests enforce that no crate has a circle of modules, and that exactly one
+//! file of the harness knows the server.
+
+mod circles;
+mod documents;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use self::circles::circles;
+use self::documents::{documents, named_paths};
+use self::source::{Source, crates, read, sources};
+
+/// Circles that stay, each with its reason. The name is that of the crate's folder; the modules are sorted.
+const ALLOWED: [(&str, &[&str]); 0] = [];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn no_crate_has_a_circle_of_modules() {
+    let mut found = Vec::new();
+    for folder in crates(&root()) {
+        let name = folder
+            .strip_prefix(root())
+            .expect("found below it")
+            .display()
+            .to_string();
+        for circle in circles(&sources(&folder.join("src"))) {
+            let is_allowed = ALLOWED
+                .iter()
+                .any(|(allowed, modules)| *allowed == name && *modules == circle.modules);
+            if !is_allowed {
+                found.push(format!("{name}: {circle}"));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "modules that use each other: move what both need into a module of its own\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn a_circle_is_found() {
+    let planted = [
+        read("a", "use crate::b::c::{self, X}; pub fn f() {}"),
+        read("b", "pub mod c;"),
+        read("b::c", "pub struct X; fn g() { super::super::d::h() }"),
+        read("d", "pub fn h() { crate::a::f() }"),
+    ];
+    let found = circles(&planted);
+    let modules: Vec<_> = found.iter().map(|circle| circle.modules.clone()).collect();
+    assert_eq!(modules, [["a", "b::c", "d"]]);
+}
+
+#[test]
+fn tests_are_no_part_of_a_circle() {
+    let planted = [
+        read("a", "pub fn f() {} #[cfg(test)] mod tests { use crate::b::g; }"),
+        read("b", "use crate::a::f; pub fn g() {}"),
+    ];
+    assert!(circles(&planted).is_empty());
+}
+
+#[test]
+fn of_the_harness_and_the_contract_tests_only_launch_knows_the_server() {
+    let mut knowing: Vec<PathBuf> = Vec::new();
+    for folder in ["harness", "tests"] {
+        let known = |source: &Source| source.crates.iter().any(|name| is_the_servers(name));
+        let files = sources(&root().join(folder));
+        knowing.extend(files.into_iter().filter(known).map(|source| source.path));
+    }
+    assert_eq!(
+        knowing,
+        [root().join("harness/src/launch.rs")],
+        "the harness must not share the code that it judges"
+    );
+}
+
+fn is_the_servers(name: &str) -> bool {
+    name == "tenterhook" || name.starts_with("tenterhook_") && name != "tenterhook_harness"
+}
+
+#[test]
+fn paths_that_documents_name_exist() {
+    let mut missing = Vec::new();
+    for (document, text) in documents(&root()) {
+        let paths = named_paths(&text).into_iter();
+        missing.extend(
+            paths
+                .filter(|path| !root().join(path).exists())
+                .map(|path| format!("{}: {path}", document.display())),
+        );
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn a_named_path_is_found() {
+    let text =
+        "See `server/src/main.rs`, `a/b.rs`, `docs/{a,b}.md`, `migrations/DATE_NAME/up.sql` and\n`harness`.";
+    assert_eq!(named_paths(text), ["server/src/main.rs"]);
+}
