@@ -16,7 +16,6 @@ use tenterhook_model::ids::{
 };
 use tenterhook_model::webhook::{EventAction, PayloadVersion, WebhookType};
 use tenterhook_policy::health::{Judged, advance, record, verdict, view};
-use tenterhook_policy::matching::wants;
 use tenterhook_policy::payload::{Recipient, render};
 use tenterhook_policy::retry::next_attempt;
 use tenterhook_policy::signing::{SigningSecret, sign};
@@ -71,19 +70,6 @@ fn policy(criterion: &mut Criterion) {
     let settings = PolicySettings::default();
     let event = event(company(0));
     let mut group = criterion.benchmark_group("policy");
-    group.bench_function("whether a webhook wants an event", |bencher| {
-        bencher.iter(|| {
-            let catalog = &settings.catalog;
-            wants(
-                EventAction::Any,
-                "*",
-                PayloadVersion::V2,
-                user(),
-                black_box(&event),
-                catalog,
-            )
-        });
-    });
     let judged = |number, succeeded| Judged {
         ended_at: at(1),
         number,

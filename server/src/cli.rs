@@ -128,7 +128,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Settings(arguments) => {
             let loaded = common.load(Settings::default())?;
-            if let Some(line) = passed_over(&loaded) {
+            for line in passed_over(&loaded).iter().chain(&loaded.retired) {
                 eprintln!("{line}");
             }
             answer(&settings::print(&loaded, &arguments))?
@@ -142,6 +142,9 @@ fn with_log(loaded: Loaded) -> anyhow::Result<Settings> {
     telemetry::init(&loaded.settings.log)?;
     if let Some(line) = passed_over(&loaded) {
         tracing::info!("{line}");
+    }
+    for line in &loaded.retired {
+        tracing::warn!("{line}");
     }
     Ok(loaded.settings)
 }

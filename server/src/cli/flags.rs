@@ -7,7 +7,7 @@
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use tenterhook_settings::Settings;
-use tenterhook_settings::table::{Entry, TABLE};
+use tenterhook_settings::table::{Entry, RETIRED, TABLE};
 
 /// The settings that people choose by hand, with a shorter description than in the table.
 const USUAL: [(&str, &str); 4] = [
@@ -24,7 +24,7 @@ pub(super) struct Flags(pub(super) Vec<(&'static str, String)>);
 impl FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let chosen = |entry: &Entry| Some((entry.key, matches.get_one::<String>(entry.key)?.clone()));
-        Ok(Self(TABLE.iter().filter_map(chosen).collect()))
+        Ok(Self(TABLE.iter().chain(RETIRED).filter_map(chosen).collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -36,7 +36,7 @@ impl FromArgMatches for Flags {
 impl Args for Flags {
     fn augment_args(command: Command) -> Command {
         let defaults = Settings::default();
-        command.args(TABLE.iter().map(|entry| flag(entry, &defaults)))
+        command.args(TABLE.iter().chain(RETIRED).map(|entry| flag(entry, &defaults)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

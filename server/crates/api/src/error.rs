@@ -259,11 +259,3 @@ pub fn retry_after_of(errors: &[ServerError]) -> Option<u64> {
     };
     errors.iter().filter_map(asked).max()
 }
-
-/// The code of an error, if it has one.
-pub fn code_of(error: &ServerError) -> Option<&str> {
-    match error.extensions.as_ref()?.get("code")? {
-        Value::String(code) => Some(code),
-        _ => None,
-    }
-}

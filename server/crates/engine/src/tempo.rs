@@ -6,10 +6,6 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// Unless the settings say otherwise.
-#[cfg(test)]
-pub const DEFAULT_LEASE: Duration = Duration::from_secs(90);
-
 /// The times that follow from the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tempo {
@@ -62,11 +58,13 @@ fn signed(duration: Duration) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
+    use tenterhook_settings::Settings;
+
     use super::*;
 
     #[test]
     fn the_default_is_what_the_design_says() {
-        let tempo = Tempo::of(DEFAULT_LEASE);
+        let tempo = Tempo::of(Settings::default().lease);
         assert_eq!(tempo.lease(), SignedDuration::from_secs(90));
         assert_eq!(tempo.margin(), SignedDuration::from_secs(15));
         let seconds =

@@ -1,7 +1,7 @@
 //! Which webhooks an event goes to, and what may be subscribed to or published at all (W9, E2, E6).
 //!
-//! Promises one meaning for both ways of matching: [`wants`] for one webhook, [`selector`] for the store's join
-//! over many. Does not look at states: a paused webhook wants its events, and loses them (W13).
+//! The store joins an event with the webhooks on what [`selector`] returns. The state of a webhook does not matter here: a
+//! paused webhook matches its events too, and loses them (W13).
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +9,6 @@ mod tests;
 use std::collections::BTreeSet;
 
 use tenterhook_model::event::Event;
-use tenterhook_model::ids::UserId;
 use tenterhook_model::webhook::{EventAction, PayloadVersion};
 use tenterhook_settings::policy::Catalog;
 
@@ -17,7 +16,7 @@ use tenterhook_settings::policy::Catalog;
 pub const ANY_OBJECT: &str = "*";
 
 /// The action that webhooks of each version see in an event; `None` where the event's object is not in that
-/// version's catalogue, so that no webhook of it wants the event, not even one for `*`.
+/// version's catalogue, so that no webhook of that version gets the event, not even one for `*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Selector {
     /// For version 1.
@@ -58,27 +57,6 @@ pub fn selector(event: &Event, catalog: &Catalog) -> Selector {
         v1: seen_by(PayloadVersion::V1),
         v2: seen_by(PayloadVersion::V2),
     }
-}
-
-/// Whether a webhook with this subscription and this user gets `event`: action and object match in its version's
-/// terms (E6), and its user may see the object (E2).
-pub fn wants(
-    webhook_action: EventAction,
-    webhook_object: &str,
-    webhook_version: PayloadVersion,
-    webhook_user: UserId,
-    event: &Event,
-    catalog: &Catalog,
-) -> bool {
-    let action_matches = selector(event, catalog)
-        .seen_by(webhook_version)
-        .is_some_and(|seen| webhook_action == EventAction::Any || webhook_action == seen);
-    let object_matches = webhook_object == ANY_OBJECT || webhook_object == event.object;
-    let may_see = event
-        .permitted
-        .as_ref()
-        .is_none_or(|users| users.contains(&webhook_user));
-    action_matches && object_matches && may_see
 }
 
 /// The actions that a webhook of `version` can name, `Any` apart (W9).

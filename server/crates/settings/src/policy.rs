@@ -39,8 +39,6 @@ pub struct PolicySettings {
     pub ban_duration: Duration,
     /// Whether a success resets the ban counter (B3: off).
     pub success_resets_counter: bool,
-    /// How soon every other process knows of a ban (B6).
-    pub ban_propagation: Duration,
     /// How long without success until removal (R1).
     pub removal_window: Duration,
     /// When of the window to warn (R4): exactly three, ascending, before its end.
@@ -90,7 +88,6 @@ impl Default for PolicySettings {
             ban_threshold: 10,
             ban_duration: seconds(30 * MINUTE),
             success_resets_counter: false,
-            ban_propagation: Duration::from_millis(250),
             removal_window: seconds(72 * HOUR),
             removal_warnings: [seconds(24 * HOUR), seconds(48 * HOUR), seconds(71 * HOUR)],
             catalog: Catalog::default(),

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Settings;
 use super::service_links;
-use super::table::{Entry, TABLE};
+use super::table::{Entry, RETIRED, TABLE};
 
 /// The variable that names the file. Not a setting itself: it decides where settings come from.
 pub const CONFIG_VARIABLE: &str = "TENTERHOOK_CONFIG";
@@ -59,6 +59,8 @@ pub struct Loaded {
     pub origins: BTreeMap<&'static str, Origin>,
     /// Variables of our prefix that Kubernetes made of a Service, sorted: they choose nothing.
     pub service_links: Vec<String>,
+    /// A sentence for each [retired](RETIRED) setting that was chosen.
+    pub retired: Vec<String>,
 }
 
 impl Loaded {
@@ -82,6 +84,7 @@ pub fn load(base: Settings, sources: &Sources) -> Result<Loaded, SettingsError> 
             settings: base,
             origins: BTreeMap::new(),
             service_links: Vec::new(),
+            retired: Vec::new(),
         },
         problems: Vec::new(),
     };
@@ -94,7 +97,7 @@ pub fn load(base: Settings, sources: &Sources) -> Result<Loaded, SettingsError> 
         let flag = |entry: &Entry| format!("--{}", entry.flag());
         match TABLE.iter().find(|entry| entry.key == *key) {
             Some(entry) => layers.set(entry, &flag(entry), text, Origin::CommandLine),
-            None => layers.unknown(&format!("--{key}"), "", flag),
+            None => layers.unknown(&format!("--{}", key.replace(['.', '_'], "-")), "", flag),
         }
     }
     if layers.problems.is_empty() {
@@ -186,6 +189,14 @@ impl Layers {
 
     /// `spell` writes an entry's name as this source does.
     fn unknown(&mut self, name: &str, place: &str, spell: fn(&Entry) -> String) {
+        if let Some(retired) = RETIRED.iter().find(|entry| spell(entry) == name) {
+            let sentence = format!(
+                "{name}{place} is retired, has no effect and will be refused by the next release: {}",
+                retired.meaning
+            );
+            self.loaded.retired.push(sentence);
+            return;
+        }
         // The prefix that all share would make any two names near.
         let core = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let distance = |entry: &&Entry| strsim::damerau_levenshtein(&core(&spell(entry)), &core(name));

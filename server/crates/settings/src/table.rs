@@ -378,8 +378,6 @@ pub static TABLE: &[Entry] = &[
         policy.success_resets_counter,
         "Whether a success sets the ban counter back to zero."
     ),
-    setting!(policy.ban_propagation, from milliseconds(50)..=milliseconds(5000),
-        "How soon every other process knows of a ban."),
     setting!(policy.removal_window, from hours(1)..=days(365),
         "How long without a successful delivery until a webhook is removed."),
     setting!(
@@ -395,6 +393,24 @@ pub static TABLE: &[Entry] = &[
     setting!(policy.default_host, if short,
         "The `host` in payloads of events that name none."),
 ];
+
+/// Settings that nothing reads any more. They are accepted for one release, with a warning: a server that still has one starts.
+/// The meaning says what to do instead.
+pub const RETIRED: &[Entry] = &[retired(
+    "policy.ban_propagation",
+    "every server reads the feed of changes each 100 ms, whatever this says",
+)];
+
+const fn retired(key: &'static str, meaning: &'static str) -> Entry {
+    Entry {
+        key,
+        meaning,
+        bounds: || None,
+        set: |_, _| Ok(()),
+        show: |_| String::new(),
+        secret: || false,
+    }
+}
 
 /// The table as the page `docs/settings.md`.
 pub fn markdown() -> String {

@@ -152,6 +152,30 @@ fn unknown_names_are_refused_with_the_nearest() {
 }
 
 #[test]
+fn a_retired_setting_is_accepted_with_a_warning_from_every_source() {
+    let sources = Sources {
+        file: Some((Path::new("t.toml"), "[policy]\nban_propagation = '1s'\n")),
+        environment: environment(&[("TENTERHOOK_POLICY_BAN_PROPAGATION", "no duration")]).environment,
+        flags: vec![("policy.ban_propagation", "1s".to_owned())],
+    };
+    let loaded = load(Settings::default(), &sources).unwrap();
+    let names: Vec<_> = loaded
+        .retired
+        .iter()
+        .map(|line| line.split(" is retired").next().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "policy.ban_propagation in t.toml",
+            "TENTERHOOK_POLICY_BAN_PROPAGATION",
+            "--policy-ban-propagation",
+        ]
+    );
+    assert!(loaded.origins.is_empty());
+}
+
+#[test]
 fn f23_service_links_are_passed_over_and_named_and_what_resembles_them_is_refused() {
     let links = [
         ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),

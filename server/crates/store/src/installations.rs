@@ -90,14 +90,6 @@ pub async fn lock_row_in_tx(conn: &mut Conn, installation: &Installation) -> Res
     Ok(row.is_some())
 }
 
-/// Deletes an installation, in the transaction that has removed its webhooks.
-pub async fn delete_in_tx(conn: &mut Conn, installation: &Installation) -> Result<(), StoreError> {
-    diesel::delete(installations::table.find(key(installation)))
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
 fn key(installation: &Installation) -> (i32, i64, i64, &str) {
     (
         Lane::of(installation.company).0,

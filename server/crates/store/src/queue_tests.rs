@@ -21,7 +21,7 @@ use tenterhook_model::delivery::{DeliveryReason, DeliveryStatus};
 use tenterhook_model::event::{ChangeSource, Event};
 use tenterhook_model::ids::{CompanyId, EventId, EventIds, Lane, NodeId, UserId, WebhookId};
 use tenterhook_model::webhook::{EventAction, PayloadVersion};
-use tenterhook_policy::matching::{selector, wants};
+use tenterhook_policy::matching::selector;
 use tenterhook_settings::policy::Catalog;
 
 const DAY: Date = date(2026, 11, 23);
