@@ -25,7 +25,8 @@ impl fmt::Display for Circle {
 
 /// The circles of a crate's modules: its strongly connected components of more than one module.
 ///
-/// The crate's root is none of them: it declares and exports the others.
+/// The crate's root is none of them: it declares and exports the others. That a module uses what stands in a module around it
+/// is no arrow: the two are read together.
 pub fn circles(sources: &[Source]) -> Vec<Circle> {
     let modules: BTreeSet<&str> = sources
         .iter()
@@ -36,7 +37,8 @@ pub fn circles(sources: &[Source]) -> Vec<Circle> {
     for source in sources.iter().filter(|source| !source.module.is_empty()) {
         let used = uses.entry(&source.module).or_default();
         for path in &source.within {
-            if let Some(module) = owner(&modules, path).filter(|module| *module != source.module) {
+            let module = owner(&modules, path);
+            if let Some(module) = module.filter(|module| !is_around(module, &source.module)) {
                 used.insert(module, path);
             }
         }
@@ -59,6 +61,13 @@ pub fn circles(sources: &[Source]) -> Vec<Circle> {
         }
     }
     found
+}
+
+/// Whether `outer` is `inner` or a module around it.
+fn is_around(outer: &str, inner: &str) -> bool {
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// The module that has what a path names: the longest part of it that is a file.

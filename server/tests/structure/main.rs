@@ -59,6 +59,16 @@ fn a_circle_is_found() {
 }
 
 #[test]
+fn a_module_may_use_the_one_around_it() {
+    let planted = [
+        read("a", "pub struct X; use self::b::f;"),
+        read("a::b", "use super::X; pub fn f() {}"),
+        read("ab", "use crate::a::X;"),
+    ];
+    assert!(circles(&planted).is_empty());
+}
+
+#[test]
 fn tests_are_no_part_of_a_circle() {
     let planted = [
         read("a", "pub fn f() {} #[cfg(test)] mod tests { use crate::b::g; }"),
