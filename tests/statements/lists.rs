@@ -186,5 +186,4 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (NotPlayed, "sealed::WRITE", COMMAND),
     (NotPlayed, "stats::READ", STORE_TEST),
     (NotPlayed, "tallies::FOLD", STORE_TEST),
-    (NotPlayed, "transaction::LIMIT_WAITS", LOCKED),
 ];
