@@ -24,7 +24,6 @@ const SUBSCRIBERS: &str = "for the subscribers of a server, whoever they are, on
 const COMMAND: &str = "of a command, not of a server";
 const IN_TESTS: &str = "contract tests send it, in a scene of their own";
 const STORE_TEST: &str = "tested beside the store";
-const LOCKED: &str = "only where the database refuses or is late with a batch";
 const REFUSED: &str = "only where the database refuses to give out a delivery with others";
 
 /// By words of the statement that no other has, or the constant's name.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub use simulated::{AdvanceError, Busy, LAST_SIMULATED, SimClock};
 use system::SystemClock;
 
-/// The one source of time. Clones share it.
+/// The only source of time. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Clock(Kind);
 
@@ -33,7 +33,7 @@ enum Kind {
 #[error("the deadline was reached")]
 pub struct DeadlineElapsed;
 
-/// One attempt's request, as a receiver that stalls would name it.
+/// One attempt's request, as a stalling receiver would name it.
 #[derive(Debug, Clone)]
 pub struct RequestInFlight {
     /// The event's id, which the receiver sees as `webhook-id` (E7).
@@ -42,7 +42,7 @@ pub struct RequestInFlight {
     pub webhook: i64,
     /// 1–4, which the receiver sees as `tenterhook-attempt` (E7).
     pub attempt: u8,
-    /// The URL's host and port, such as `127.0.0.1:9000`: what [`SimClock::stall_target`] is compared with.
+    /// The URL's host and port, such as `127.0.0.1:9000`. [`SimClock::stall_target`] is compared with it.
     pub target: Option<String>,
 }
 
@@ -54,13 +54,13 @@ pub struct External {
 }
 
 impl Clock {
-    /// The machine's clock, until a database time is [fed in](Clock::follow).
+    /// The machine's clock, until a database time is [passed in](Clock::follow).
     pub fn system() -> Self {
         Self(Kind::System(Arc::new(SystemClock::new())))
     }
 
-    /// Time that stands at `start` (truncated to microseconds) until it is advanced. Clones share it, so several
-    /// servers in one process can too.
+    /// Time that stands still at `start` (truncated to microseconds) until it is advanced. Clones share it, so several
+    /// servers in one process can share it too.
     pub fn simulated(start: Timestamp) -> Self {
         Self(Kind::Simulated(SimClock::new(start)))
     }
@@ -81,7 +81,7 @@ impl Clock {
         }
     }
 
-    /// Real monotonic time on both clocks: how old the feed is, how long a phase took.
+    /// Real monotonic time on both clocks, for example for the age of the feed or the duration of a phase.
     pub fn monotonic(&self) -> Instant {
         Instant::now()
     }
@@ -98,7 +98,7 @@ impl Clock {
         }
     }
 
-    /// Waits until [`Clock::now`] is at or after `at`. Idle meanwhile.
+    /// Waits until [`Clock::now`] is at or after `at`. The task is idle while it waits.
     pub async fn sleep_until(&self, at: Timestamp) {
         match &self.0 {
             Kind::System(clock) => clock.sleep_until(at).await,
@@ -106,13 +106,14 @@ impl Clock {
         }
     }
 
-    /// Waits for `duration` of real time on both clocks: polls, heartbeats, the feed. Idle meanwhile.
+    /// Waits for `duration` of real time on both clocks, for polls, heartbeats and the feed. The task is idle while it
+    /// waits.
     pub async fn real_sleep(&self, duration: Duration) {
         self.park(tokio::time::sleep(duration)).await;
     }
 
-    /// Runs `future` for `limit` of real time at the most on both clocks, and drops it then. For what the other end of a
-    /// socket may take, which simulated time knows nothing of; not for a tracked task, which is idle meanwhile.
+    /// Runs `future` for at most `limit` of real time on both clocks, and drops it then. For the other end of a socket,
+    /// which simulated time does not know. Not for a tracked task, because the task is idle while it waits.
     ///
     /// # Errors
     ///
@@ -124,26 +125,26 @@ impl Clock {
         }
     }
 
-    /// Waits for `duration` of real time in the middle of work: *not* idle, so simulated time does not move meanwhile.
+    /// Waits for `duration` of real time in the middle of work. The task is *not* idle, so simulated time does not move.
     pub async fn linger(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
 
-    /// Waits for `duration` of real time so that more work comes together; not at all where time is simulated.
+    /// Waits for `duration` of real time so that more work comes together. In simulated time it does not wait.
     pub async fn gather(&self, duration: Duration) {
         if self.simulation().is_none() {
             tokio::time::sleep(duration).await;
         }
     }
 
-    /// Runs `future` until `at` at the latest, and drops it then. The task is *not* idle meanwhile, so simulated time
-    /// waits for the answer; call it from a tracked task, elsewhere simulated time does not know that there is work.
+    /// Runs `future` until `at` at the latest, and drops it then. The task is *not* idle, so simulated time waits for
+    /// the result. Call it from a tracked task: in other tasks simulated time does not know that there is work.
     ///
     /// # Errors
     ///
-    /// [`DeadlineElapsed`] at exactly `at` (T2), and without starting `future` if that has been reached already. On the
-    /// system clock the time left is counted monotonically from the call, and an output that is there when the end is
-    /// noticed was ready before: a late machine is not the receiver's fault.
+    /// [`DeadlineElapsed`] at exactly `at` (T2). If `at` has already been reached, `future` is not started. On the
+    /// system clock the time left is measured monotonically from the call. An output that exists when the end is noticed
+    /// counts as ready in time, because a slow machine is not the receiver's fault.
     pub async fn deadline<F: Future>(&self, at: Timestamp, future: F) -> Result<F::Output, DeadlineElapsed> {
         match &self.0 {
             Kind::System(clock) => clock.deadline(at, future).await,
@@ -151,8 +152,8 @@ impl Clock {
         }
     }
 
-    /// Starts a task that simulated time waits for unless it is idle. It stops counting when it ends, panics or, once
-    /// aborted, is dropped by the runtime, and not before whoever joins it has been woken.
+    /// Starts a task. Simulated time waits for it unless it is idle. It stops counting when it ends, panics or, once
+    /// aborted, is dropped by the runtime, but not before the tasks that join it have been woken.
     ///
     /// # Panics
     ///
@@ -168,10 +169,10 @@ impl Clock {
         }
     }
 
-    /// Waits for something that another task of this process does: a channel, a `Notify`, a join handle. Idle meanwhile.
+    /// Waits for another task of this process: a channel, a `Notify`, a join handle. The task is idle while it waits.
     ///
-    /// Not for IO, whose end nobody in the process announces. In a `select!` one parked branch makes the whole task
-    /// idle, so never select it against a request or a query.
+    /// Not for I/O, because no task in the process announces its end. In a `select!`, one parked branch makes the whole
+    /// task idle, so never combine it with a request or a query.
     pub async fn park<F: Future>(&self, future: F) -> F::Output {
         match &self.0 {
             Kind::System(_) => future.await,
@@ -179,8 +180,8 @@ impl Clock {
         }
     }
 
-    /// Says that the calling task has a request in flight to a receiver. While the receiver has said that it stalls
-    /// ([`SimClock::stall_attempt`], [`SimClock::stall_target`]) the task is idle. Nothing on the system clock.
+    /// Notes that the calling task has a request in flight to a receiver. While the receiver has reported that it stalls
+    /// ([`SimClock::stall_attempt`], [`SimClock::stall_target`]), the task is idle. No effect on the system clock.
     pub fn external(&self, request: RequestInFlight) -> External {
         External {
             _held: self.simulation().and_then(|clock| clock.external(request)),
@@ -188,11 +189,12 @@ impl Clock {
     }
 
     /// Adopts the database's time: `database_now` was read between `asked` and `answered`, both from
-    /// [`Clock::monotonic`]. Where that is behind what [`Clock::now`] has already said, time holds until it is caught
-    /// up, so feed it once before serving.
+    /// [`Clock::monotonic`]. If it is behind the latest result of [`Clock::now`], time stands still until the database's
+    /// time reaches it. So call this once before serving.
     ///
-    /// Returns by how much the database's clock is at least ahead of this machine's own, negative if it is behind; zero if the
-    /// time between question and answer can explain the difference. In a simulation nothing is adopted or compared: zero.
+    /// Returns by how much the database's clock is at least ahead of this machine's own, negative if it is behind. Zero
+    /// if the time between the query and its response can explain the difference. In a simulation nothing is adopted or
+    /// compared, and the result is zero.
     pub fn follow(&self, database_now: Timestamp, asked: Instant, answered: Instant) -> SignedDuration {
         match &self.0 {
             Kind::System(clock) => {
@@ -209,13 +211,13 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// Waits for `limit` of real time, whichever clock there is. The task is *not* idle meanwhile: for work that simulated time
-/// must wait for and that may get no answer, such as a statement.
+/// Waits for `limit` of real time on any clock. The task is *not* idle: for work that simulated time must wait for and
+/// that may never get a response, such as a statement.
 pub async fn lapse(limit: Duration) {
     tokio::time::sleep(limit).await;
 }
 
-/// Runs `future` for at most `limit` of real time, whichever clock there is, and drops it then. Not idle, as [`lapse`].
+/// Runs `future` for at most `limit` of real time on any clock, and drops it then. Not idle, like [`lapse`].
 ///
 /// # Errors
 ///
@@ -226,7 +228,8 @@ pub async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, 
         .map_err(|_| DeadlineElapsed)
 }
 
-/// Starts a task that moves bytes for other tasks. Simulated time need not know of it: those tasks are busy meanwhile.
+/// Starts a task that moves bytes for other tasks. Simulated time need not know it, because those tasks are busy
+/// meanwhile.
 pub fn spawn_io<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -235,7 +238,7 @@ where
     tokio::spawn(future)
 }
 
-/// Down to what the database stores.
+/// Truncates to the microseconds that the database stores.
 fn whole_micros(at: Timestamp) -> Timestamp {
     let beyond = i64::from(at.subsec_nanosecond() % 1000);
     at.checked_sub(SignedDuration::from_nanos(beyond)).unwrap_or(at)

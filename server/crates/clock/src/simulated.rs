@@ -1,12 +1,14 @@
 //! Simulated time and the handle that moves it.
 //!
-//! To advance is a loop: settle, that is wait until every tracked task is idle; move time to the earliest waiter; tell the
-//! hooks; wake all who wait for that moment; again. Settling is driven by events, with a watchdog on real time: a wait
-//! that nobody marked as idle shows as an error with the task's name, not as a spurious time-out.
+//! Advancing is a loop. Settle: wait until every tracked task is idle. Move time to the earliest waiter. Call the hooks.
+//! Wake all that wait for that moment. Repeat. Settling is driven by events, with a watchdog on real time: a wait that
+//! is not marked as idle causes an error with the task's name, not a spurious time-out.
 //!
-//! Promises that time moves at one place at a time, never past a waiter, and only in an instant in which all tracked
-//! tasks are idle. Does not promise to wait for what an untracked task does once woken. Do not settle or advance from
-//! within a tracked task or a hook: both would wait for themselves.
+//! Guarantees: only one call moves time at once, never past a waiter, and only in an instant in which all tracked tasks
+//! are idle.
+//!
+//! Not guaranteed: that it waits for the work of an untracked task after waking it. Do not settle or advance within a
+//! tracked task or a hook: both would wait for themselves.
 
 mod alarm;
 mod state;
@@ -34,8 +36,8 @@ use self::task::{Tracked, Waiting};
 use super::{DeadlineElapsed, RequestInFlight, whole_micros};
 
 const WATCHDOG: Duration = Duration::from_secs(30);
-/// The last moment that simulated time can be moved to, 9999-01-01: the partitions of the days after it, and the policy's
-/// longest durations added to it, can still be represented.
+/// The last moment to which simulated time can be moved, 9999-01-01. The partitions of the following days, and the
+/// policy's longest durations after it, can still be represented.
 pub const LAST_SIMULATED: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
 /// The handle on simulated time. Clones move the same time.
@@ -51,17 +53,17 @@ struct Shared {
 
 type Hook = Arc<dyn Fn(Timestamp) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Some tracked tasks did not become idle before the watchdog's patience ended.
+/// Some tracked tasks did not become idle before the watchdog's time-out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("still busy after {waited:?}: {}", tasks.join(", "))]
 pub struct Busy {
-    /// The names of the busy tasks in the order of their start, each as often as it runs.
+    /// The names of the busy tasks in the order of their start. A name occurs once per running task.
     pub tasks: Vec<&'static str>,
-    /// The watchdog's patience, in real time.
+    /// The watchdog's time-out, in real time.
     pub waited: Duration,
 }
 
-/// Why simulated time did not reach its target. It stands where it got to.
+/// Why simulated time did not reach its target. It stays at the moment that it reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdvanceError {
     /// The target lies in the past.
@@ -94,8 +96,8 @@ impl SimClock {
         self.when_settled(|_| ()).await
     }
 
-    /// Moves time by `by`, waking on the way whoever waits, each at its moment. Zero only settles. Concurrent calls take
-    /// turns. Answers the time reached, in whole microseconds.
+    /// Moves time by `by` and wakes each waiter on the way at its moment. Zero only settles. Concurrent calls take
+    /// turns. Returns the time reached, in whole microseconds.
     ///
     /// # Errors
     ///
@@ -106,7 +108,7 @@ impl SimClock {
         self.move_to(target).await
     }
 
-    /// As [`SimClock::advance`], to a moment.
+    /// Like [`SimClock::advance`], to a moment.
     ///
     /// # Errors
     ///
@@ -127,41 +129,43 @@ impl SimClock {
         self.move_to(next.unwrap_or_else(|| self.now())).await
     }
 
-    /// When the earliest waiter is due. The deadline of a task that is at work does not count: the work may yet end.
+    /// When the earliest waiter is due. The deadline of a busy task does not count, because its work may end earlier.
     pub fn next_due_at(&self) -> Option<Timestamp> {
         self.with(|state| state.next_due_at())
     }
 
-    /// A receiver says that it will not answer this attempt before time moves. May come before or after the request is
-    /// [in flight](super::Clock::external), and holds until that ends or the receiver [resumes](Self::resume_attempt).
+    /// A receiver reports that it will not respond to this attempt before time moves. The report may come before or
+    /// after the request is [in flight](super::Clock::external). It holds until the request ends or the receiver
+    /// [resumes](Self::resume_attempt).
     pub fn stall_attempt(&self, message: Uuid, webhook: i64, attempt: u8) {
         self.with(|state| state.stall((message, webhook, attempt)));
     }
 
-    /// A receiver says that it is about to answer an attempt that it had stalled: time waits for the answer again.
+    /// A receiver reports that it is about to respond to an attempt that it had stalled: time waits for the response
+    /// again.
     ///
-    /// Say it from a tracked task that slept on the clock, or time may move on before it is said.
+    /// Call it from a tracked task that slept on the clock. Otherwise time may move on before the call.
     pub fn resume_attempt(&self, message: Uuid, webhook: i64, attempt: u8) {
         self.with(|state| state.resume((message, webhook, attempt)));
     }
 
-    /// Nothing at `target` (host and port as in [`RequestInFlight::target`]) will answer.
+    /// Nothing at `target` (host and port as in [`RequestInFlight::target`]) will respond.
     pub fn stall_target(&self, target: &str) {
         self.with(|state| state.stall_target(target));
     }
 
-    /// Takes back a [`SimClock::stall_target`].
+    /// Reverses a [`SimClock::stall_target`].
     pub fn resume_target(&self, target: &str) {
         self.with(|state| state.resume_target(target));
     }
 
-    /// Takes back every [`SimClock::stall_target`].
+    /// Reverses every [`SimClock::stall_target`].
     pub fn clear_stalled_targets(&self) {
         self.with(State::clear_stalled_targets);
     }
 
-    /// Calls `hook` with the new time each time it moves, and waits for it before the waiters of that time are woken:
-    /// the place to store the time. Hooks are called in the order they came in, and stay as long as the clock.
+    /// Calls `hook` with the new time each time it moves, and waits for it before the waiters of that time are woken.
+    /// Use it to store the time. Hooks are called in the order of registration, and stay as long as the clock.
     pub fn on_move(&self, hook: impl Fn(Timestamp) -> BoxFuture<'static, ()> + Send + Sync + 'static) {
         self.0
             .hooks
@@ -170,7 +174,7 @@ impl SimClock {
             .push(Arc::new(hook));
     }
 
-    /// How long, in real time, a settling may take; 30 s unless set.
+    /// How long, in real time, settling may take; 30 s unless set.
     pub fn set_watchdog(&self, patience: Duration) {
         self.with(|state| state.watchdog = patience);
     }
@@ -204,7 +208,7 @@ impl SimClock {
     ) -> Result<F::Output, DeadlineElapsed> {
         let mut alarm = pin!(Alarm::new(self.clone(), at, task::current(self)));
         let mut future = pin!(future);
-        // The alarm comes first: whatever was ready before `at` was taken before time moved (T2).
+        // The alarm is polled first: if the result was ready before `at`, it was taken before time moved (T2).
         poll_fn(|cx| match alarm.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(DeadlineElapsed)),
             Poll::Pending => future.as_mut().poll(cx).map(Ok),
@@ -217,9 +221,10 @@ impl SimClock {
         InFlight::new(self, Request::new(attempt, request.target))
     }
 
-    /// Every look at the state and every change to it. Nobody is woken and no waker dropped inside: that comes back here.
+    /// Every read and every change of the state. Inside, no task is woken and no waker dropped, because both may call
+    /// this function again.
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        // Every change is a whole one, so a panic elsewhere leaves nothing half done.
+        // Every change is complete, so a panic elsewhere leaves nothing half done.
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.is_settled();
         let result = change(&mut state);
@@ -282,8 +287,8 @@ impl SimClock {
     }
 }
 
-/// Time has moved and its waiters are to be woken: on drop, so that a caller who gives up during a hook leaves nobody
-/// asleep at a time that has passed.
+/// Time has moved and its waiters must be woken. This happens on drop, so that if a caller gives up during a hook, no
+/// task keeps sleeping for a time that has passed.
 struct Arrival<'a>(&'a SimClock);
 
 impl Drop for Arrival<'_> {

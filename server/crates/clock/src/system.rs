@@ -1,7 +1,9 @@
 //! The machine's time, corrected by the database's.
 //!
-//! Promises time that never goes back and that differs from the database's by no more than the quickest round trips leave
-//! open. Does not promise a steady pace: a correction forwards is a jump, one backwards a halt.
+//! Guarantees: the time never goes back. It differs from the database's by no more than the uncertainty of the fastest
+//! round trips.
+//!
+//! Not guaranteed: a steady pace. A correction forwards is a jump, a correction backwards makes time stand still.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::DeadlineElapsed;
 
-/// The longest single sleep: Tokio's timers end after two years, and a machine that was suspended should notice.
+/// The longest single sleep. Tokio's timers end after two years, and a machine that was suspended should notice.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
@@ -24,10 +26,10 @@ pub(super) struct SystemClock {
 
 #[derive(Debug)]
 struct Kept {
-    /// The time it was at `since`, from which the monotonic clock counts on.
+    /// The time at `since`, from which the monotonic clock counts on.
     base: Timestamp,
     since: Instant,
-    /// What `now` said last.
+    /// The last result of `now`.
     latest: Timestamp,
 }
 
@@ -63,7 +65,7 @@ impl SystemClock {
         }
     }
 
-    /// Every change under the lock is a whole one, so a panic elsewhere leaves nothing half done.
+    /// Every change under the lock is complete, so a panic elsewhere leaves nothing half done.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,13 +78,13 @@ impl SystemClock {
         self.begun.elapsed()
     }
 
-    /// How long until `now` will say `at`; nothing if it does already.
+    /// How long until `now` returns `at`; `None` if it already does.
     fn left(&self, at: Timestamp) -> Option<Duration> {
         let mut kept = self.kept();
         if kept.now() >= at {
             return None;
         }
-        // While time holds, `now` is ahead of the estimate, and it is the estimate that has to come up.
+        // While time stands still, `now` is ahead of the estimate. The estimate has to reach `at`.
         Some(at.duration_since(kept.estimate(Instant::now())).unsigned_abs())
     }
 
@@ -116,7 +118,7 @@ impl SystemClock {
         let latest_possible = database_now.checked_add(round_trip).unwrap_or(Timestamp::MAX);
         {
             let mut kept = self.kept();
-            // A slow answer says little: time moves only where the answer proves it wrong.
+            // A slow response is imprecise: time is corrected only if the response proves it wrong.
             if (database_now..=latest_possible).contains(&kept.estimate(answered)) {
                 return;
             }

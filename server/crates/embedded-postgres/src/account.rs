@@ -1,6 +1,6 @@
-//! Who Postgres runs as: ourselves, or as root (which Postgres refuses) another user of the machine.
+//! The user that Postgres runs as: this process's own user or, if that is root (which Postgres refuses), another one.
 //!
-//! Promises that a command made by [`as_account`] has none of root's groups and a working folder its user can enter.
+//! A command made by [`as_account`] has none of root's groups, and a working folder that its user can enter.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use std::process::Command;
 
 use super::EmbeddedError;
 
-/// A user to drop to. It must be in the user database: Postgres looks itself up.
+/// A user to drop privileges to. It must be in the user database, because Postgres looks itself up there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Account {
     pub name: String,
@@ -19,7 +19,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// `None` where no dropping is needed; as root "postgres", else "nobody".
+    /// `None` if privileges need not be dropped. For root, the user "postgres", or else "nobody".
     pub fn for_postgres() -> Result<Option<Self>, EmbeddedError> {
         if !is_root()? {
             return Ok(None);
@@ -42,7 +42,8 @@ impl Account {
         }))
     }
 
-    /// Says which folder on the way to `path`, as far as it exists, this user can't enter.
+    /// Checks that this user can enter every existing folder on the way to `path`. The error names the first that it
+    /// cannot enter.
     pub fn check_reach(&self, path: &Path) -> Result<(), EmbeddedError> {
         let mut folders: Vec<&Path> = path.ancestors().collect();
         folders.reverse();
@@ -64,11 +65,11 @@ impl Account {
     }
 }
 
-/// A command that will run as `account`, or as ourselves.
+/// A command that will run as `account`, or as this process's own user.
 pub(super) fn as_account(account: Option<&Account>, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/");
-    // Our secrets may be in our environment, and are none of a child's business.
+    // This process's secrets may be in its environment, and a child must not get them.
     let ours = |name: &OsString| name == "DATABASE_URL" || name.as_bytes().starts_with(b"TENTERHOOK_");
     for (name, _) in std::env::vars_os().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
@@ -83,7 +84,7 @@ pub(super) fn is_root() -> Result<bool, EmbeddedError> {
     Ok(id(["-u"])? == Some(0))
 }
 
-/// What `id` prints: the one portable way to ask without unsafe code.
+/// The output of `id`: the only portable way without unsafe code.
 fn id<const N: usize>(arguments: [&str; N]) -> Result<Option<u32>, EmbeddedError> {
     let output = Command::new("id")
         .args(arguments)

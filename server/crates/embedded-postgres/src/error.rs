@@ -1,4 +1,4 @@
-//! Why there is no Postgres, always with what to do about it.
+//! Why Postgres is not available, always with what to do about it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::find::OLDEST_MAJOR;
 /// Why Postgres did not start or stop.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// No usable programs anywhere, and what was tried.
+    /// No usable programs were found.
     #[error(
         "no usable Postgres ({OLDEST_MAJOR} or newer) was found. Any one of these helps:\n  \
          apt-get install postgresql       (Debian, Ubuntu)\n  \
@@ -19,7 +19,7 @@ pub enum EmbeddedError {
         list(tried)
     )]
     NotFound {
-        /// One line per place.
+        /// The places that were tried, one line each.
         tried: Vec<String>,
     },
     /// `PG_BIN_DIR` names a folder that can't be used.
@@ -30,7 +30,7 @@ pub enum EmbeddedError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The data was written by a major version that is not there.
+    /// The data was written by a major version that is not installed.
     #[error(
         "the data in {} was written by Postgres {written_by}, and no Postgres {written_by} was found. Install it, set \
          PG_BIN_DIR to its programs, or move the folder away to start empty. Tried:{}", folder.display(), list(tried)
@@ -40,7 +40,7 @@ pub enum EmbeddedError {
         folder: PathBuf,
         /// The major version of the data.
         written_by: u32,
-        /// One line per place.
+        /// The places that were tried, one line each.
         tried: Vec<String>,
     },
     /// Another process runs a server in this folder.
@@ -49,7 +49,7 @@ pub enum EmbeddedError {
         /// The data folder.
         folder: PathBuf,
     },
-    /// Running as root without a user to drop to.
+    /// This process runs as root, and there is no user to drop privileges to.
     #[error(
         "Postgres refuses to run as root, and there is neither a user \"postgres\" nor \"nobody\" to run it as"
     )]
@@ -70,31 +70,31 @@ pub enum EmbeddedError {
     Failed {
         /// `initdb` or `postgres`.
         program: &'static str,
-        /// How it ended.
+        /// The exit status.
         status: String,
-        /// Where all of its log is.
+        /// The path of the whole log.
         log_file: PathBuf,
-        /// The last lines.
+        /// The last lines of the log.
         log: String,
     },
-    /// Postgres was told to stop and did not.
+    /// Postgres was asked to stop and did not.
     #[error("Postgres did not stop within {seconds} s; it goes on stopping by itself")]
     StillStopping {
-        /// How long we waited.
+        /// How long the server waited.
         seconds: u64,
     },
-    /// The machine refused something.
+    /// An operation of the operating system failed.
     #[error("can't {doing}")]
     Io {
-        /// What we were about to do, with the path.
+        /// The operation, with the path.
         doing: String,
-        /// What it said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl EmbeddedError {
-    /// Makes an [`EmbeddedError::Io`] out of what the machine said: `map_err(EmbeddedError::io("open", path))`.
+    /// Makes an [`EmbeddedError::Io`] from the system's error: `map_err(EmbeddedError::io("open", path))`.
     pub(super) fn io(verb: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let doing = format!("{verb} {}", path.display());
         |source| Self::Io { doing, source }

@@ -1,7 +1,7 @@
-//! Where Postgres's programs come from: the first place in a fixed order whose programs fit.
+//! Finds Postgres's programs: the first place, in a fixed order, with suitable programs.
 //!
-//! Promises that what is found holds both `initdb` and `postgres`, runs as the user that will run it, is at least
-//! [`OLDEST_MAJOR`] and, where there is data already, of the very major version that wrote it.
+//! The programs found include both `initdb` and `postgres`, and can be run by the user that will run them. Their version
+//! is at least [`OLDEST_MAJOR`]. If there is data already, it is exactly the major version that wrote it.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -13,15 +13,15 @@ use std::process::Command;
 use super::account::{Account, as_account};
 use super::{EmbeddedError, wheel};
 
-/// The oldest major version that will do: template databases by file copy came with 15.
+/// The oldest suitable major version: template databases by file copy exist since 15.
 pub const OLDEST_MAJOR: u32 = 15;
 
-/// The version of a Postgres, as its program tells it.
+/// The version of a Postgres, as its program prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// The number that decides whether data fits.
     pub major: u32,
-    /// All of it, such as `15.18`.
+    /// The whole version, such as `15.18`.
     pub text: String,
 }
 
@@ -43,24 +43,24 @@ impl fmt::Display for Version {
     }
 }
 
-/// A folder with programs that fit.
+/// A folder with suitable programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Binaries {
     pub dir: PathBuf,
     pub version: Version,
 }
 
-/// Why nothing fits.
+/// Why no programs are suitable.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// The folder that the user named.
+    /// The folder that the user named, and the reason.
     Named(PathBuf, String),
     /// Every place, one line each.
     Everywhere(Vec<String>),
 }
 
 impl Unfit {
-    /// Tells it from the user's side: which data wants which version.
+    /// The error for the user. If there is data, it says which version the data needs.
     pub fn about(self, folder: &Path, written_by: Option<u32>) -> EmbeddedError {
         match (self, written_by) {
             (Self::Named(dir, reason), None) => EmbeddedError::BinDir { dir, reason },
@@ -102,9 +102,9 @@ impl Places {
         }
     }
 
-    /// Every folder worth a look, best first, none twice.
+    /// Every folder to try, best first, each once.
     fn candidates(&self) -> Vec<PathBuf> {
-        // A link in PATH may lead to a folder that has initdb although its own has not (Debian, Homebrew).
+        // A link in PATH may lead to a folder with initdb, even if the link's own folder has none (Debian, Homebrew).
         let on_path = std::env::split_paths(&self.path).filter_map(|dir| {
             let program = fs::canonicalize(dir.join("postgres")).ok()?;
             program.parent().map(Path::to_owned)
@@ -161,7 +161,7 @@ pub(super) fn at(dir: &Path, written_by: Option<u32>, account: Option<&Account>)
     fit(dir, written_by, &|dir| ask(dir, account)).map_err(|reason| Unfit::Named(dir.to_owned(), reason))
 }
 
-/// The first programs that fit among those of the machine, else those of the pinned wheel.
+/// The first suitable programs on the machine, or else those of the pinned wheel.
 pub(super) async fn anywhere(
     places: &Places,
     written_by: Option<u32>,
@@ -185,7 +185,7 @@ pub(super) async fn anywhere(
     Err(Unfit::Everywhere(tried))
 }
 
-/// The first of `candidates` that fits, or one line per candidate that says why not.
+/// The first suitable one of `candidates`, or one line per candidate with the reason why not.
 fn choose(
     candidates: &[PathBuf],
     written_by: Option<u32>,
@@ -222,7 +222,7 @@ fn fit(
     }
 }
 
-/// Asks the program itself, as the user that will run it: a program under root's home is no use to others.
+/// Runs the program itself, as the user that will run it: a program in root's home is useless for others.
 fn ask(dir: &Path, account: Option<&Account>) -> Result<Version, String> {
     let output = as_account(account, dir.join("postgres"))
         .arg("--version")

@@ -1,7 +1,7 @@
-//! The folder of one cluster: its layout, its two locks, and what earlier runs left in it.
+//! The folder of one cluster: its layout, its two locks, and the remains of earlier runs.
 //!
-//! `server.lock` is held by the process that uses the folder, `postgres.lock` by the Postgres processes themselves
-//! (they inherit it), so that a successor knows when a killed predecessor's Postgres has really gone.
+//! The process that uses the folder holds `server.lock`. The Postgres processes hold `postgres.lock`, which they
+//! inherit. So a later process knows when the Postgres of a killed one has really ended.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,13 +20,13 @@ use tracing::info;
 use super::EmbeddedError;
 use super::account::Account;
 
-/// The longest socket path that every system takes (macOS: 103 bytes, Linux: 107).
+/// The longest socket path that every system accepts (macOS: 103 bytes, Linux: 107).
 const LONGEST_SOCKET_PATH: usize = 103;
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 const TEMPORARY_PREFIX: &str = "tenterhook-pg-";
 /// A file system in memory, on Linux.
 const MEMORY: &str = "/dev/shm";
-/// What must be free in memory before a temporary cluster goes there, in bytes. One takes some hundred MB.
+/// The free memory, in bytes, that a temporary cluster in memory requires. One uses some hundred MB.
 const MEMORY_FREE: u64 = 2 << 30;
 /// How long a Postgres whose owner was killed may take to stop: it writes a checkpoint first.
 const PREVIOUS_STOPS_WITHIN: Duration = Duration::from_secs(120);
@@ -35,15 +35,15 @@ const PREVIOUS_STOPS_WITHIN: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(super) struct Folder {
     pub path: PathBuf,
-    /// The folder of the socket: short, and closed to all but Postgres's user (and root).
+    /// The folder of the socket. Its path is short, and only Postgres's user (and root) may enter it.
     pub socket: PathBuf,
-    /// What goes when Postgres ends.
+    /// The path to remove when Postgres ends.
     pub remove: Option<PathBuf>,
     _lock: File,
 }
 
 impl Folder {
-    /// Makes the folder if need be, checks that Postgres can get at it, and locks it.
+    /// Makes the folder if needed, checks that Postgres can reach it, and locks it.
     pub fn open(path: &Path, account: Option<&Account>) -> Result<Self, EmbeddedError> {
         let path = std::path::absolute(path).map_err(EmbeddedError::io("use", path))?;
         let check_reach = || account.map_or(Ok(()), |account| account.check_reach(&path));
@@ -71,14 +71,15 @@ impl Folder {
         })
     }
 
-    /// A new folder that goes when Postgres ends, in memory if there is plenty: a database is some 350 files, and
-    /// file systems on disk take longer to make them than a test takes to use them.
+    /// A new folder that is removed when Postgres ends. It is in memory if enough is free: a database has some 350
+    /// files, and creating them on a disk takes longer than a test uses them.
     pub fn temporary(account: Option<&Account>) -> Result<Self, EmbeddedError> {
         let base = memory().unwrap_or_else(temporary_base);
         loop {
             let path = random_path(&base, TEMPORARY_PREFIX);
             make_private(&path, account)?;
-            // A sweeper may come between making the folder and locking it: then this one is lost, take another.
+            // Another process may sweep the folder between its creation and its lock. Then this one is lost, and another
+            // is made.
             let Ok(Some(lock)) = lock_now(&path) else { continue };
             if !path.exists() {
                 continue;
@@ -102,12 +103,12 @@ impl Folder {
         self.path.join("postgres.log")
     }
 
-    /// There while `initdb` runs, so that one that was killed is not taken for a cluster.
+    /// Exists while `initdb` runs, so that the remains of a killed `initdb` are not taken for a cluster.
     pub fn incomplete_mark(&self) -> PathBuf {
         self.path.join("initdb.incomplete")
     }
 
-    /// The major version that wrote the data; `None` if there is none.
+    /// The major version that wrote the data; `None` if there is no data.
     pub fn written_by(&self) -> Result<Option<u32>, EmbeddedError> {
         let file = self.data().join("PG_VERSION");
         match fs::read_to_string(&file) {
@@ -120,7 +121,7 @@ impl Folder {
         }
     }
 
-    /// Removes what a killed `initdb` left.
+    /// Removes the remains of a killed `initdb`.
     pub fn discard_incomplete(&self) -> Result<(), EmbeddedError> {
         if !self.incomplete_mark().exists() {
             return Ok(());
@@ -135,7 +136,8 @@ impl Folder {
         }
     }
 
-    /// Makes the empty folder for `initdb`, marked incomplete before anything is in it, for a power cut's sake.
+    /// Makes the empty folder for `initdb`. It is marked as incomplete before anything is in it, so that the mark
+    /// survives a power failure.
     pub fn begin_initialising(&self, account: Option<&Account>) -> Result<(), EmbeddedError> {
         let mark = self.incomplete_mark();
         File::create(&mark)
@@ -152,13 +154,13 @@ impl Folder {
         }
     }
 
-    /// Takes off the mark: from now on this is a cluster.
+    /// Removes the mark: from now on this is a cluster.
     pub fn end_initialising(&self) -> Result<(), EmbeddedError> {
         let mark = self.incomplete_mark();
         fs::remove_file(&mark).map_err(EmbeddedError::io("remove", &mark))
     }
 
-    /// Waits until the Postgres of a killed owner has ended. The lock is for the Postgres processes to inherit.
+    /// Waits until the Postgres of a killed owner has ended. Returns the lock, which the Postgres processes inherit.
     pub async fn wait_for_previous(&self) -> Result<File, EmbeddedError> {
         let path = self.path.join("postgres.lock");
         let file = open_lock(&path).map_err(EmbeddedError::io("open", &path))?;
@@ -180,10 +182,10 @@ impl Folder {
     }
 }
 
-/// Removes temporary folders whose process and Postgres are both gone.
+/// Removes temporary folders whose process and Postgres have both ended.
 pub(super) fn sweep_temporary() {
     let bases = [temporary_base(), PathBuf::from(MEMORY)];
-    // A base that cannot be read has nothing of ours.
+    // A folder that cannot be read contains nothing of this program.
     for entry in bases
         .iter()
         .filter_map(|base| fs::read_dir(base).ok())
@@ -192,19 +194,19 @@ pub(super) fn sweep_temporary() {
     {
         let path = entry.path();
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) && is_abandoned(&path) {
-            // Another user's folder stays: not ours to remove, and no harm to us.
+            // Another user's folder cannot be removed; it does no harm.
             let _ = fs::remove_dir_all(&path);
         }
     }
 }
 
-/// True if both locks are free. A folder without its first lock is just being made.
+/// True if both locks are free. A folder without `server.lock` is just being made.
 fn is_abandoned(path: &Path) -> bool {
     let free = |name: &str| File::open(path.join(name)).map(|file| file.try_lock().is_ok());
     matches!(free("server.lock"), Ok(true)) && !matches!(free("postgres.lock"), Ok(false))
 }
 
-/// `None` if another process has it.
+/// `None` if another process has the lock.
 fn lock_now(folder: &Path) -> Result<Option<File>, EmbeddedError> {
     let path = folder.join("server.lock");
     let file = open_lock(&path).map_err(EmbeddedError::io("open", &path))?;
@@ -228,13 +230,13 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// A folder that others may pass through but not list: Postgres's user must reach what is in it.
+/// A folder that others may pass through but not list: Postgres's user must reach its contents.
 fn make_searchable(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o711))
 }
 
-/// A new folder for Postgres's user alone. Fails if there is one, so that nobody can have prepared it.
+/// A new folder for Postgres's user only. Fails if it exists, so that no one can have prepared it.
 fn make_private(path: &Path, account: Option<&Account>) -> Result<(), EmbeddedError> {
     DirBuilder::new()
         .mode(0o700)
@@ -248,7 +250,7 @@ fn make_private(path: &Path, account: Option<&Account>) -> Result<(), EmbeddedEr
     }
 }
 
-/// A connection string takes commas for several hosts, and systems limit a socket's path.
+/// In a connection string a comma separates hosts, and systems limit the length of a socket's path.
 fn fits_a_connection_string(socket_folder: &Path) -> bool {
     let length = socket_folder.join(SOCKET_NAME).as_os_str().len();
     length <= LONGEST_SOCKET_PATH && socket_folder.to_str().is_some_and(|text| !text.contains(','))
@@ -258,7 +260,7 @@ fn random_path(base: &Path, prefix: &str) -> PathBuf {
     base.join(format!("{prefix}{:016x}", rand::random::<u64>()))
 }
 
-/// The file system in memory, unless `TMPDIR` asks for another place or there is too little free.
+/// The file system in memory, unless `TMPDIR` is set or too little is free.
 fn memory() -> Option<PathBuf> {
     if std::env::var_os("TMPDIR").is_some() {
         return None;
@@ -269,7 +271,7 @@ fn memory() -> Option<PathBuf> {
         .then(|| PathBuf::from(MEMORY))
 }
 
-/// The system's folder for temporary files if sockets fit into it.
+/// The system's folder for temporary files, if a socket's path in it is short enough. Otherwise `/tmp`.
 fn temporary_base() -> PathBuf {
     let base = std::env::temp_dir();
     let deepest = base.join(format!("{TEMPORARY_PREFIX}{:016x}", 0)).join("socket");

@@ -18,7 +18,7 @@ pub use find::{OLDEST_MAJOR, Version};
 use folder::Folder;
 use supervisor::{Cluster, Supervised};
 
-/// What a crash of the machine may cost.
+/// What may be lost if the machine crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Nothing that was committed.
@@ -27,25 +27,25 @@ pub enum Durability {
     ForTests,
 }
 
-/// How to start a Postgres of our own.
+/// How to start an embedded Postgres.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where its data, its log and (if the path is short enough) its socket are kept. Made if missing.
+    /// The folder for its data, its log and (if the path is short enough) its socket. Created if missing.
     pub data_dir: PathBuf,
-    /// What a crash of the machine may cost.
+    /// What may be lost if the machine crashes.
     pub durability: Durability,
-    /// A folder with `initdb` and `postgres` (`PG_BIN_DIR`). If set nothing else is tried.
+    /// A folder with `initdb` and `postgres` (`PG_BIN_DIR`). If set, no other place is tried.
     pub bin_dir: Option<PathBuf>,
     /// How many connections Postgres accepts.
     pub max_connections: u16,
 }
 
-/// Whether this process runs as root, so that Postgres has to run as someone else.
+/// Whether this process runs as root, so that Postgres has to run as another user.
 pub fn runs_as_root() -> Result<bool, EmbeddedError> {
     account::is_root()
 }
 
-/// The programs that a new cluster would be made with, fetched if there are none on this machine.
+/// The programs for a new cluster, downloaded if there are none on this machine.
 pub async fn programs(bin_dir: Option<&Path>) -> Result<(PathBuf, Version), EmbeddedError> {
     let account = Account::for_postgres()?;
     let found = find_programs(bin_dir, None, account.as_ref()).await;
@@ -73,14 +73,14 @@ pub struct EmbeddedPostgres {
 }
 
 impl EmbeddedPostgres {
-    /// Finds the programs, locks the folder, makes the cluster if there is none, starts it and waits until it answers.
+    /// Finds the programs, locks the folder, makes the cluster if there is none, starts it and waits until it is ready.
     pub async fn start(options: Options) -> Result<Self, EmbeddedError> {
         let account = Account::for_postgres()?;
         Self::start_as(options, account).await
     }
 
-    /// A fresh Postgres for a test run, in a folder that goes when Postgres ends; remains of runs that were killed
-    /// are swept first. Programs are looked for as in [`start`](Self::start), `PG_BIN_DIR` included.
+    /// A fresh Postgres for a test run, in a folder that is removed when Postgres ends. First the remains of killed runs
+    /// are removed. Programs are searched as in [`start`](Self::start), including `PG_BIN_DIR`.
     pub async fn temporary() -> Result<Self, EmbeddedError> {
         let account = Account::for_postgres()?;
         folder::sweep_temporary();
@@ -94,7 +94,7 @@ impl EmbeddedPostgres {
         let path = folder.path.clone();
         let started = Self::start_in(folder, options, account).await;
         if started.is_err() {
-            // What matters of it is in the error; a failure here is made good by the next sweep.
+            // The error contains what matters from the folder. If it cannot be removed now, the next sweep removes it.
             let _ = std::fs::remove_dir_all(path);
         }
         started
@@ -135,29 +135,29 @@ impl EmbeddedPostgres {
         })
     }
 
-    /// What to connect to `database` with; `postgres` always exists. The user is its superuser.
+    /// The connection string for `database`. The database `postgres` always exists, and the user is its superuser.
     pub fn url(&self, database: &str) -> String {
         let quote = |text: &str| format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"));
         let socket = self.folder.socket.to_string_lossy();
         format!("host={} user=postgres dbname={}", quote(&socket), quote(database))
     }
 
-    /// The folder it runs in, absolute.
+    /// The folder it runs in, as an absolute path.
     pub fn data_dir(&self) -> &Path {
         &self.folder.path
     }
 
-    /// The folder with the programs that run.
+    /// The folder of the running programs.
     pub fn binaries(&self) -> &Path {
         &self.binaries.dir
     }
 
-    /// The version that runs.
+    /// The running version.
     pub fn version(&self) -> &Version {
         &self.binaries.version
     }
 
-    /// Stops Postgres, ending open connections, and waits until it has written everything and is gone.
+    /// Stops Postgres, which ends open connections, and waits until it has written everything and ended.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
         self.running.stop().await
     }

@@ -1,8 +1,8 @@
-//! Runs `initdb` and `postgres` so that they never outlive us.
+//! Runs `initdb` and `postgres` so that they never outlive this process.
 //!
-//! A shell stands between us and them and reads from a pipe that we hold open. However we end, the kernel closes
-//! the pipe and the shell stops its child: no unsafe code, and unlike PR_SET_PDEATHSIG it also works on macOS and
-//! does not depend on the thread that started it.
+//! A shell between this process and the program reads from a pipe that this process holds open. However this process
+//! ends, the kernel closes the pipe and the shell stops its child. This needs no unsafe code. Unlike PR_SET_PDEATHSIG it
+//! also works on macOS and does not depend on the thread that started it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,11 +22,12 @@ use super::find::Binaries;
 use super::folder::Folder;
 use super::{Durability, EmbeddedError, Options};
 
-/// Standard input is the pipe, standard output the lock that whatever we start inherits as 4, standard error the log.
+/// Standard input is the pipe. Standard output is the lock, which the program inherits as descriptor 4. Standard error
+/// is the log.
 ///
-/// The signal is repeated because a shell starts background processes with SIGINT ignored: one that comes before
-/// the child has set its own handler is lost. SIGINT is Postgres's fast shutdown. What is to be removed stays after a
-/// failure, for whoever reads its log.
+/// The signal is repeated because a shell starts background processes with SIGINT ignored: a signal is lost if it comes
+/// before the child has set its own handler. SIGINT is Postgres's fast shutdown. After a failure the folder is not
+/// removed, so that its log can be read.
 const SHELL: &str = r#"
 exec 3<&0 4>&1 >&2 </dev/null
 remove=$1; shift
@@ -45,7 +46,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
 
-/// What is needed to start a program of a cluster.
+/// What a program of a cluster needs to start.
 pub(super) struct Cluster<'a> {
     pub folder: &'a Folder,
     pub binaries: &'a Binaries,
@@ -55,7 +56,7 @@ pub(super) struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// `initdb`. Connections need no password: the socket's folder is the guard.
+    /// Runs `initdb`. Connections need no password, because the socket's folder limits access.
     pub async fn initialise(&self) -> Result<(), EmbeddedError> {
         self.folder.begin_initialising(self.account)?;
         let data = self.folder.data();
@@ -81,7 +82,8 @@ impl Cluster<'_> {
         self.folder.end_initialising()
     }
 
-    /// `postgres`; answers when it takes connections. After a crash that may take a while: it recovers first.
+    /// Starts `postgres` and returns when it accepts connections. After a crash this may take a while, because it
+    /// recovers first.
     pub async fn start(&self) -> Result<Supervised, EmbeddedError> {
         let before = self.status_file();
         let arguments = self.arguments();
@@ -96,7 +98,7 @@ impl Cluster<'_> {
             if let Some(status) = postgres.ended()? {
                 return Err(self.failed("postgres", status));
             }
-            // One left by a killed Postgres says "ready" too; what ours writes differs at least in its start time.
+            // A file left by a killed Postgres also says "ready". The new one differs at least in its start time.
             let status = self.status_file();
             if status != before && status.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
                 return Ok(postgres);
@@ -128,7 +130,8 @@ impl Cluster<'_> {
             .arg(remove.unwrap_or_default())
             .arg(&program)
             .args(arguments)
-            // A group of its own: Ctrl-C in a terminal is for us alone, Postgres stops after our own drain.
+            // A process group of its own: Ctrl-C in a terminal reaches only this process, which stops Postgres at the
+            // end of its own shutdown.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(lock)
@@ -146,7 +149,7 @@ impl Cluster<'_> {
             "timezone=UTC".to_owned(),
             "log_timezone=UTC".to_owned(),
             "logging_collector=off".to_owned(),
-            // Errors in statements are told to us, who asked: without this a long life would grow a long log.
+            // Errors in statements are returned to the client. Without this setting the log would grow with them.
             "log_min_messages=log".to_owned(),
             "log_checkpoints=off".to_owned(),
         ];
@@ -188,16 +191,16 @@ impl Cluster<'_> {
     }
 }
 
-/// A program that ends when this is dropped or our process is gone.
+/// A program that ends when this is dropped or this process ends.
 #[derive(Debug)]
 pub(super) struct Supervised {
-    /// The end of the pipe that nothing is ever written to.
+    /// This process's end of the pipe. Nothing is ever written to it.
     lifeline: Option<std::process::ChildStdin>,
     shell: Child,
 }
 
 impl Supervised {
-    /// Lets go and waits until it has ended.
+    /// Closes the pipe and waits until the program has ended.
     pub async fn stop(mut self) -> Result<(), EmbeddedError> {
         self.lifeline = None;
         let mut waited = Duration::ZERO;

@@ -49,7 +49,7 @@ async fn count(postgres: &EmbeddedPostgres) -> i32 {
 #[tokio::test]
 async fn data_outlives_a_stop_and_a_drop() {
     let folder = folder();
-    // Parents are made, and a name that a connection string must quote is none of the caller's business.
+    // Parents are created, and the caller need not quote a name for a connection string.
     let place = folder.path().join("it's/a place");
     let first = EmbeddedPostgres::start(options(&place)).await.unwrap();
     assert!(first.version().major >= OLDEST_MAJOR);
@@ -66,7 +66,7 @@ async fn data_outlives_a_stop_and_a_drop() {
         .execute(&mut connect(&second).await)
         .await
         .unwrap();
-    // As when the process is killed: only the pipe tells Postgres, and the next start has to wait for its end.
+    // As when the process is killed: only the pipe stops Postgres, and the next start has to wait for its end.
     drop(second);
 
     let third = EmbeddedPostgres::start(options(&place)).await.unwrap();
@@ -166,7 +166,7 @@ async fn remains_are_swept() {
     assert!(!base.exists());
 }
 
-/// On machines without a user "postgres" root drops to "nobody". Tests that do not run as root have nothing to drop.
+/// On machines without a user "postgres", root drops to "nobody". Tests that do not run as root have nothing to drop.
 #[tokio::test]
 async fn root_may_drop_to_nobody() {
     if Account::for_postgres().unwrap().is_none() {

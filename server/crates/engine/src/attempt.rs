@@ -1,7 +1,7 @@
-//! One delivery from the queue to the settler: look once more, make the request, say what came of it.
+//! Works on one delivery: checks it again, makes the request and passes the result to the settler.
 //!
-//! Holds no connection and no transaction. Whether the attempt may start is decided here, at the last moment, from
-//! what this process knows of the webhook; after that nothing but the deadline stops it (B5, W8).
+//! It holds no connection and no transaction. Whether the attempt may start is decided here, at the last moment, from
+//! what this process knows of the webhook. After that only the deadline stops it (B5, W8).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use tenterhook_policy::{echoes, payload};
 use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::settle::{Settlement, Then};
 
-/// How long a delivery waits whose webhook's row cannot be used, until an operator has put it right.
+/// How long a delivery waits if its webhook's row cannot be used. An operator has to repair the row.
 pub(super) const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// Works on one delivery that the queue gave out, and gives its place back.
+/// Works on one delivery from the queue and frees its place.
 pub(super) async fn run(shared: Arc<Shared>, held: Held) {
     let (webhook, bytes) = (held.leased.key.webhook, held.bytes());
     let pace = work(&shared, held).await;
@@ -45,7 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, held: Held) {
 async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     shared.feed.until_current(&shared.clock).await;
     if held.node != shared.node() {
-        // Declared dead since: released if no other has taken it, and claimed anew.
+        // This process was declared dead after it took the delivery. The lease is released if it is still valid.
         shared.let_go(&held, Then::Release(shared.clock.now()));
         return Pace::Unsent;
     }
@@ -60,7 +60,8 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
             .saturating_add(timeout + shared.tempo.margin())
             .unwrap_or(Timestamp::MAX)
     {
-        // Too old to start: released if it is still ours, and claimed again by whoever has room.
+        // The lease ends too soon to start. It is released if it is still valid, and any process with room claims the
+        // delivery again.
         shared.let_go(&held, Then::Release(now));
         return Pace::Unsent;
     }
@@ -115,7 +116,7 @@ pub(super) fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
     at.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
-/// The webhook, read now if it is not known: the registry may have forgotten it meanwhile.
+/// The webhook. It is read now if the registry has forgotten it.
 async fn known(shared: &Arc<Shared>, held: &Held) -> Option<Arc<Target>> {
     let key = held.leased.key;
     if let Some(target) = shared.registry.get(key.webhook) {
@@ -137,13 +138,13 @@ async fn known(shared: &Arc<Shared>, held: &Held) -> Option<Arc<Target>> {
     if target.is_none() && shared.registry.is_unreadable(key.webhook) {
         shared.let_go(held, Then::Release(later(shared.clock.now(), UNUSABLE_WAIT)));
     } else if target.is_none() {
-        // Its row is gone: it was removed so long ago that it was forgotten (W12).
+        // The row is gone: the webhook was removed so long ago that it was deleted (W12).
         shared.let_go(held, drop_as(Verdict::Cancel, shared.clock.now())?);
     }
     target
 }
 
-/// The request of attempt `number`, as the webhook is now (D9); `None` if its row cannot be used.
+/// The request of attempt `number`, with the webhook's current settings (D9). `None` if its row cannot be used.
 pub(super) fn request(
     shared: &Shared,
     event: &Event,
@@ -169,7 +170,7 @@ pub(super) fn request(
     Some(signed(&shared.policy, &facts, &opened.url, body, &secrets, auth))
 }
 
-/// The request that these facts describe, signed (E7).
+/// Builds and signs the request (E7).
 pub(super) fn signed(
     policy: &PolicySettings,
     facts: &RequestFacts,
@@ -209,7 +210,7 @@ pub(super) fn signed(
     }
 }
 
-/// Makes the request. What the receiver says back of its credentials is forgotten here (W11).
+/// Makes the request. Credentials that the receiver repeats in its response are removed here (W11).
 pub(super) async fn send(shared: &Shared, target: &Target, request: Request) -> Sent {
     let mut sent = shared.transport.send(request).await;
     if let Ok(Opened { auth: Some(auth), .. }) = &target.opened {
@@ -218,7 +219,7 @@ pub(super) async fn send(shared: &Shared, target: &Target, request: Request) -> 
     sent
 }
 
-/// What the attempt's end means for its delivery (D1, D4).
+/// Decides what happens to the delivery after this attempt (D1, D4).
 fn judge(
     shared: &Shared,
     held: &Held,
@@ -236,7 +237,7 @@ fn judge(
             None => Then::End(DeliveryStatus::Failed),
         }
     };
-    // A removed webhook gets no retry: its delivery ends with this attempt on record (W8, R3).
+    // A removed webhook gets no retry: the delivery ends, and this attempt stays on record (W8, R3).
     let removed = shared
         .registry
         .get(held.leased.key.webhook)

@@ -1,7 +1,7 @@
-//! When to look for which webhook's deliveries: hints, kept by whoever learns that something will be due.
+//! When to look for due deliveries, per webhook. These are hints.
 //!
-//! A hint too many costs an empty claim; a hint that is missing is found by the next discovery. So nothing depends
-//! on this being complete.
+//! A superfluous hint costs an empty claim. If a hint is missing, the next search finds the deliveries. So nothing
+//! depends on a complete calendar.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -9,20 +9,21 @@ use jiff::Timestamp;
 
 use tenterhook_model::ids::{Lane, WebhookId};
 
-/// Webhooks that are noted. Past it those that are due last are forgotten, until a discovery finds them again.
+/// Bound on the webhooks with a hint. Above it, the hint with the latest time is dropped, and the next search finds that
+/// webhook.
 pub const MOST_NOTED: usize = 100_000;
 
-/// The earliest known due time of each webhook that has any.
+/// The earliest known due time of each webhook that has one.
 #[derive(Debug, Default)]
 pub struct Calendar {
     by_time: BTreeSet<(Timestamp, WebhookId)>,
     by_webhook: HashMap<WebhookId, (Lane, Timestamp)>,
-    /// Due, but there was no room: looked at again when room appears, not when time passes.
+    /// Webhooks with due deliveries but without room. They are looked at again when there is room, not when time passes.
     full: HashSet<WebhookId>,
 }
 
 impl Calendar {
-    /// Something of the webhook is due at `at`; keeps the earlier hint if there is one.
+    /// Notes that the webhook has a delivery due at `at`. An earlier hint stays.
     pub fn note(&mut self, lane: Lane, webhook: WebhookId, at: Timestamp) {
         if let Some((_, known)) = self.by_webhook.get(&webhook) {
             if *known <= at {
@@ -41,7 +42,7 @@ impl Calendar {
         }
     }
 
-    /// Takes up to `limit` webhooks that are due at `now` and for which `room` says more than zero.
+    /// Takes up to `limit` webhooks that are due at `now` and have room by `room`.
     pub fn take_due(
         &mut self,
         now: Timestamp,
@@ -76,7 +77,7 @@ impl Calendar {
         taken
     }
 
-    /// When to look next, of the webhooks that had room.
+    /// When to look next. Webhooks without room do not count.
     pub fn next(&self) -> Option<Timestamp> {
         self.by_time.first().map(|(at, _)| *at)
     }

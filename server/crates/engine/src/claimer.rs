@@ -1,10 +1,11 @@
-//! The claimer: takes retries, overflow and what others left behind, when they are due and there is room.
+//! The claimer: leases due deliveries from the table when there is room. These are retries, overflow, and deliveries
+//! that other processes released or lost.
 //!
-//! What comes due for a webhook that may get nothing is ended in bulk, without being taken (B4, W8, W13).
+//! If a webhook may get nothing, its due deliveries are ended in bulk, without a lease (B4, W8, W13).
 //!
-//! Promises that a webhook, a delivery or an event which the database cannot read or write, or not in time, delays no other: a
-//! claim that is refused is [divided](super::parts), down to single deliveries, and what cannot be taken is tried again after
-//! [`UNUSABLE_WAIT`]. Rows that somebody else keeps locked are passed over.
+//! Guarantees: a webhook, delivery or event that the database cannot read or write, or not in time, delays no other. A
+//! refused claim is [divided](super::parts), down to single deliveries. A delivery that cannot be claimed is tried again
+//! after [`UNUSABLE_WAIT`]. Rows that another transaction has locked are skipped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,24 +28,25 @@ use tenterhook_store::settle::Then;
 use tenterhook_store::sql::Rows;
 use tenterhook_store::{Conn, StoreError};
 
-/// Webhooks looked at in one round.
+/// Webhooks per round.
 const WEBHOOKS: usize = 16;
-/// Deliveries claimed in one round, shared out over the webhooks that are looked at. It bounds how many a round brings into
-/// memory; the queue's room in bytes bounds how large they are.
+/// Deliveries claimed per round, divided equally among its webhooks. This bounds how many deliveries a round reads into
+/// memory. The queue's room in bytes bounds their size.
 const DELIVERIES: usize = 2_048;
-/// Deliveries ended unsent in one statement.
+/// Deliveries ended without a request in one statement.
 const UNSENT: i64 = 1_000;
-/// How often, in real time, all lanes are searched for deliveries nobody here knows of. A search costs an index
-/// probe per webhook with open deliveries: see [`SEARCH_SHARE`].
+/// How often, in real time, all lanes are searched for deliveries without a hint here. A search costs an index probe per
+/// webhook with open deliveries: see [`SEARCH_SHARE`].
 const SEARCH_EVERY: Duration = Duration::from_secs(5);
-/// The next search waits at least this many times as long as the last one took, so that it stays under 2 %.
+/// The next search waits at least this many times the duration of the last one, so that searching takes less than 2 % of
+/// the time.
 const SEARCH_SHARE: u32 = 50;
-/// How long a webhook waits whose rows another transaction was changing.
+/// How long a webhook waits after a conflict with another transaction or a statement that took too long.
 const CROSSED_WAIT: SignedDuration = SignedDuration::from_secs(1);
-/// How long to wait after an error of the database.
+/// How long to wait after a database error.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-/// Claims as long as the process takes work.
+/// Claims until the process stops.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut search_after = Duration::ZERO;
     let mut searched_at = shared.clock.monotonic();
@@ -76,12 +78,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// How long after a search that took so long the next one is due.
+/// The pause before the next search, from the duration of the last one.
 fn pause_after(took: Duration) -> Duration {
     SEARCH_EVERY.max(took.min(SEARCH_EVERY) * SEARCH_SHARE)
 }
 
-/// Finds every webhook with open deliveries, whoever made them.
+/// Finds every webhook with open deliveries, of all processes.
 pub(super) async fn search(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
     let open = claim::discover(&mut conn, MOST_NOTED as i64).await?;
@@ -90,7 +92,7 @@ pub(super) async fn search(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// One round over what is due; answers whether there was anything.
+/// One round over the due webhooks. Returns whether there were any.
 async fn claim_due(shared: &Arc<Shared>) -> Result<bool, StoreError> {
     let now = shared.clock.now();
     let due = {
@@ -104,7 +106,7 @@ async fn claim_due(shared: &Arc<Shared>) -> Result<bool, StoreError> {
     }
     let looked = look_at(shared, &due, now).await;
     if looked.is_err() {
-        // Nothing may be forgotten: what was not claimed is due still.
+        // Keep the hints: deliveries that were not claimed are still due.
         shared.hint(due.iter().map(|(lane, webhook, _)| (*lane, *webhook, now)));
     }
     looked.map(|()| true)
@@ -120,14 +122,14 @@ async fn look_at(
     shared.registry.ensure(&mut conn, &webhooks).await?;
     let share = DELIVERIES / due.len().max(1);
     let mut to_claim: BTreeMap<Lane, Vec<(WebhookId, i32)>> = BTreeMap::new();
-    // When to look again at those that cannot be worked on now.
+    // Webhooks that cannot be worked on now, and when to look at each again.
     let mut stuck: BTreeMap<WebhookId, Timestamp> = BTreeMap::new();
     for (lane, webhook, room) in due {
         if shared.registry.is_unreadable(*webhook) {
             stuck.insert(*webhook, later(now, UNUSABLE_WAIT));
             continue;
         }
-        // A webhook that is gone altogether was removed: whatever is left for it is cancelled.
+        // A webhook without a row was removed: all its remaining deliveries are cancelled.
         let target = shared.registry.get(*webhook);
         let verdict = target.map_or(Verdict::Cancel, |target| target.verdict(now, now, &shared.policy));
         match drop_as(verdict, now) {
@@ -151,7 +153,7 @@ async fn look_at(
         stuck.extend(claim_each(shared, &mut conn, *lane, webhooks, now, lease_until).await?);
     }
     let next = match claim::next_visible(&mut conn, &webhooks).await {
-        // Whichever webhook it is, none waits longer than a moment for its next look.
+        // The statement does not say which webhook was too slow. So all are looked at again after a short wait.
         Err(error) if error.is_timed_out() => webhooks
             .iter()
             .map(|(_, id)| (*id, later(now, CROSSED_WAIT)))
@@ -167,14 +169,14 @@ async fn look_at(
             return Some((*lane, *webhook, *until));
         }
         let (_, at) = next.iter().find(|(id, _)| id == webhook)?;
-        // The sweeper's decision brings a webhook back that awaits it.
+        // If the webhook awaits the sweeper's decision, that decision adds the next hint.
         (!awaits(*webhook)).then_some((*lane, *webhook, *at))
     }));
     Ok(())
 }
 
-/// Claims of these webhooks of one lane, together or in parts where the database refuses that. Returns the webhooks that
-/// cannot be worked on, and until when.
+/// Claims deliveries of these webhooks of one lane, together or in parts if the database refuses. Returns the webhooks
+/// that cannot be worked on, and until when.
 async fn claim_each(
     shared: &Arc<Shared>,
     conn: &mut Conn,
@@ -205,7 +207,7 @@ async fn claim_each(
     Ok(stuck)
 }
 
-/// Claims of these webhooks of one lane, all or nothing.
+/// Claims deliveries of these webhooks of one lane: all or nothing.
 async fn claim_some(
     shared: &Arc<Shared>,
     conn: &mut Conn,
@@ -239,9 +241,9 @@ fn hold(shared: &Arc<Shared>, node: NodeId, claimed: Rows<(Leased, Event), Deliv
     shared.take_in(claimed.good.into_iter().map(hold).collect());
 }
 
-/// Claims the deliveries of a webhook one by one, since one of them cannot be taken, and puts that one back. Returns until
-/// when the webhook waits if it cannot be put back either, or takes as long as a statement may: then those behind it have
-/// their turn after the other webhooks.
+/// Claims a webhook's deliveries one by one, because one of them cannot be claimed, and puts that one back. Returns
+/// until when the webhook must wait, if a delivery cannot be put back either or took as long as a statement may. In that
+/// case other webhooks go first.
 async fn claim_around(
     shared: &Arc<Shared>,
     conn: &mut Conn,
@@ -290,7 +292,7 @@ fn wait_after(error: &StoreError, now: Timestamp) -> Timestamp {
     later(now, wait)
 }
 
-/// Ends what is due, in batches: a webhook may have any number of deliveries.
+/// Ends the due deliveries in batches, because a webhook may have any number of them.
 async fn end_unsent(
     shared: &Shared,
     conn: &mut Conn,

@@ -1,14 +1,19 @@
-//! Group commit: the calls that wait are stored together, and what they made goes straight into the queue (E3).
+//! Group commit: waiting calls are stored together, and their leased deliveries go directly into the queue (E3).
 //!
-//! A group is whatever waits at the [`Door`] when a committer is free, so nobody waits for a timer. Promises that a
-//! call is answered only after its commit, and that all of a call is stored or nothing. A group that the database refuses
-//! is [divided](super::parts) until the refused call is alone: it is answered with the error, and all others as if it had
-//! not been there. So is one that the database ends for its length, since a call in it may wait for a row that somebody else
-//! keeps locked: nothing of it is committed.
+//! A group is the calls that wait at the [`Door`] when a committer is free, so no call waits for a timer.
 //!
-//! Does not divide a group that fails because the database is away: after a connection that broke it is not known whether
-//! the group was committed. All of its calls get that error. So do those of a part that takes too long without waiting for a
-//! lock: then the database is slow, and callers wait.
+//! Guarantees:
+//!
+//! - A call gets its result only after its commit.
+//! - A call is stored completely or not at all.
+//! - A group that the database refuses is [divided](super::parts) until the refused call is alone. That call gets the
+//!   error, the others are stored.
+//! - A group that the database ends because it takes too long is divided too: a call in it may wait for a row that
+//!   another transaction has locked. Nothing of it is committed.
+//!
+//! Not divided: a group that fails because the database is away. After a broken connection it is unknown whether the
+//! group was committed, so all of its calls get that error. A part that takes too long without waiting for a lock is
+//! treated the same way: then the database is slow, and callers wait.
 
 mod group;
 
@@ -34,24 +39,24 @@ use tenterhook_store::idempotency::{self, Claim};
 use tenterhook_store::publish::{self, Fate, Made, Publication, Room};
 use tenterhook_store::{Conn, StoreError, limit_lock_waits_in_tx};
 
-/// Rows of one webhook that one group may lease: the rest goes to the table, for whoever has room.
+/// Deliveries of one webhook that one group may lease. The rest stays in the table for any process with room.
 const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 2;
-/// Events that one statement stores of a group whose company publishes in bulk beside others, and how long the next one
-/// waits: so the database gives its processor up every millisecond or so, and others' calls do not wait for all of it. It
-/// costs the flood several times as long for each group, in the same one transaction.
+/// Events per statement for the separate group of a bulk publisher, and the pause between two statements. The database
+/// then frees its processor about every millisecond, so other calls do not wait for the whole group. The bulk
+/// publisher's group takes several times as long, in the same single transaction.
 const PORTION: usize = 8;
 const BREATH: Duration = Duration::from_millis(2);
 
-/// Stores groups of calls until the door is closed and empty.
+/// Stores groups of calls until no more calls are accepted and none waits.
 pub(super) async fn run(shared: Arc<Shared>, door: Arc<Door>, ids: Arc<std::sync::Mutex<EventIds>>) {
     while let Some(mut group) = shared.clock.park(door.next()).await {
         let portion = group.is_apart().then_some(PORTION);
-        // The group is kept until all of it is stored: until then its companies count as at work.
+        // The group is kept until all of it is stored, because dropping it marks its companies as no longer at work.
         store_each(&shared, mem::take(&mut group.calls), portion, &ids).await;
     }
 }
 
-/// Stores the calls together, or in parts where the database refuses that, and answers each.
+/// Stores the calls together, or in parts if the database refuses, and sends each call its result.
 async fn store_each(
     shared: &Arc<Shared>,
     calls: Vec<Call>,
@@ -79,7 +84,7 @@ async fn store_each(
             Ok(None) => {}
             Ok(Some(mut published)) => {
                 for (call, answer) in some.iter().zip(&mut answers[part]) {
-                    // A caller that went away has its events stored all the same.
+                    // If the caller has gone away, its events are stored anyway.
                     let of_call = published.drain(..call.len()).collect();
                     answer.take().map(|answer| answer.send(Ok(of_call)));
                 }
@@ -99,7 +104,7 @@ async fn store_each(
     }
 }
 
-/// What a group's transaction has come to.
+/// The result of a group's transaction.
 struct Stored {
     published: Vec<Published>,
     held: Vec<Held>,
@@ -112,7 +117,7 @@ async fn store(
     portion: Option<usize>,
     lock_wait: Option<Duration>,
 ) -> Result<Vec<Published>, StoreError> {
-    // As late as possible: the leases count from it, and dividing a group takes time.
+    // Read as late as possible: leases start at this time, and dividing a group takes time.
     let now = shared.clock.now();
     let group = Group::of(calls.iter().flatten());
     let stored = try_store(shared, &group, portion, lock_wait, now).await?;
@@ -176,14 +181,14 @@ async fn try_store(
     webhooks.sort_unstable();
     webhooks.dedup();
     if let Err(error) = shared.registry.ensure(&mut conn, &webhooks).await {
-        // It is stored: each attempt reads its webhook by itself then.
+        // The events are stored. Each attempt reads its webhook itself instead.
         tracing::warn!(%error, "webhooks could not be read after a publication");
     }
     Ok(stored)
 }
 
-/// Stores a group without keys by a statement that is a transaction by itself; `None`, and nothing stored, if it makes too
-/// many deliveries for one.
+/// Stores a group without idempotency keys by one statement, without an explicit transaction. Returns `None`, with
+/// nothing stored, if the group makes too many deliveries for one statement.
 async fn at_once(
     shared: &Shared,
     conn: &mut Conn,
@@ -205,7 +210,8 @@ async fn at_once(
     Ok(Some(harvest.stored(published, &publications, now, room)))
 }
 
-/// Stores a group of any size, with its keys and until when they are kept; in portions, if it is to be.
+/// Stores a group of any size with its idempotency keys, which expire at `expires_at`. Stores it in portions if
+/// `portion` is set.
 async fn in_tx(
     shared: &Shared,
     conn: &mut Conn,
@@ -250,15 +256,15 @@ async fn in_tx(
     Ok(harvest.stored(published, &publications, now, room))
 }
 
-/// What a group's publications have made, by event, as far as this process needs to know: bounded by its room and by how
-/// many webhooks there are, however many deliveries it was.
+/// What this process needs to know of a group's new deliveries. Its size is bounded by the queue's room and the number
+/// of webhooks, not by the number of deliveries.
 #[derive(Default)]
 struct Harvest {
-    /// Deliveries by publication.
+    /// Deliveries per publication.
     counts: Vec<u32>,
-    /// Leased to us, with their publication.
+    /// Deliveries leased to this process, with the index of their publication.
     leased: Vec<(usize, DeliveryKey)>,
-    /// Whose deliveries are anybody's.
+    /// Webhooks with deliveries that were stored without a lease.
     queued: BTreeSet<(Lane, WebhookId)>,
 }
 
@@ -296,7 +302,7 @@ impl Harvest {
         }
     }
 
-    /// What was leased to us, ready for the queue. The deliveries of an event share it.
+    /// The leased deliveries, ready for the queue. Deliveries of one event share it.
     fn hold(self, publications: &[Publication<'_>], now: Timestamp, room: &Room<'_>) -> Vec<Held> {
         let mut events: HashMap<usize, Arc<Event>> = HashMap::new();
         let hold = |(index, key): (usize, DeliveryKey)| {

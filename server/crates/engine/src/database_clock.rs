@@ -1,32 +1,32 @@
-//! Whether the database's clock and this machine's tell the same time, and the warning when they do not.
+//! Warns when the clocks of the database and of this machine differ.
 //!
-//! The server follows the database's clock, so that all processes agree; requests are signed with the database's time, even
-//! when that is wrong. Receivers compare it with their own: most refuse a signature that is five minutes off. A difference
-//! stops nothing here: it does not tell which of the two clocks is wrong, and a server that took itself out of service would
-//! take the API down while requests with the same signatures went out.
+//! The server follows the database's clock, so that all processes agree. Requests are signed with the database's time,
+//! even when it is wrong. Receivers compare it with their own clock; most refuse a signature that is five minutes off. A
+//! difference stops nothing here, because it does not show which of the two clocks is wrong. A server that went out of
+//! service would take the API down, while other servers would still send requests with the same wrong time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
-/// How far apart the two may be before a warning: a tenth of what verifiers of signatures usually tolerate.
+/// The largest difference without a warning: a tenth of what verifiers of signatures usually tolerate.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 /// How often the warning is repeated while the difference lasts.
 const REPEAT_EVERY: Duration = Duration::from_secs(60);
 
-/// The difference that was seen last, and when it was logged.
+/// The last measured difference, and when it was logged.
 #[derive(Debug, Default)]
 pub(super) struct DatabaseClock(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
     ahead: SignedDuration,
-    /// When the warning was logged last; none while the difference is tolerated.
+    /// When the warning was last logged; `None` while the difference is tolerated.
     warned: Option<Instant>,
 }
 
-/// What there is to say.
+/// What to log.
 #[derive(Debug, PartialEq, Eq)]
 enum Say {
     Nothing,
@@ -52,8 +52,8 @@ impl Seen {
 }
 
 impl DatabaseClock {
-    /// Notes by how much the database's clock was ahead at `now`. Logs when that begins to be too much, every minute while it
-    /// lasts, and when it is over.
+    /// Notes by how much the database's clock was ahead at `now`. Logs when the difference exceeds the tolerance, every
+    /// minute while it does, and when it ends.
     pub(super) fn note(&self, ahead: SignedDuration, now: Instant) {
         let say = self.seen(|seen| seen.note(ahead, now));
         let ahead_seconds = ahead.as_secs_f64();
@@ -71,7 +71,7 @@ impl DatabaseClock {
         }
     }
 
-    /// By how much the database's clock was ahead when it was last read; negative if it was behind.
+    /// By how much the database's clock was ahead at the last reading; negative if it was behind.
     pub(super) fn ahead(&self) -> SignedDuration {
         self.seen(|seen| seen.ahead)
     }
@@ -82,7 +82,7 @@ impl DatabaseClock {
     }
 }
 
-/// Whether two clocks are further apart than [`TOLERANCE`].
+/// Whether two clocks differ by more than [`TOLERANCE`].
 pub fn is_apart(ahead: SignedDuration) -> bool {
     ahead.abs() > TOLERANCE
 }

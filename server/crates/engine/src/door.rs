@@ -1,13 +1,16 @@
-//! Where calls wait to be stored, and whose turn it is.
+//! The calls that wait to be stored, and the order in which companies get a turn.
 //!
-//! Promises that what waits is bounded, in all and of one company, and that what comes past a bound is refused at once:
-//! memory does not grow with what callers want. That companies take turns, call by call. And that a company is in at
-//! most [`GROUPS_OF_COMPANY`] groups at a time, one fewer than there are committers: whatever it floods the server with,
-//! another company's call finds a committer that is free of it. That a company which publishes in bulk beside others
-//! has groups of its own and rests between them ([`pace`]). And that calls gather for a moment beside a group that is
-//! being stored ([`gate`]).
+//! Guarantees:
 //!
-//! A call counts for the company of its first event. Does not promise that calls are stored in the order they came.
+//! - Waiting calls and events are bounded, in total and per company. A call beyond a bound is refused at once, so memory
+//!   does not grow with the callers' demand.
+//! - Companies take turns, call by call.
+//! - A company is in at most [`GROUPS_OF_COMPANY`] groups at a time, one fewer than there are committers. So one
+//!   committer is always free for other companies.
+//! - A company that publishes in bulk while others publish has groups of its own, with pauses between them ([`pace`]).
+//! - Calls gather for a moment while another group is being stored ([`gate`]).
+//!
+//! A call counts for the company of its first event. The order of storage is not guaranteed.
 
 mod gate;
 mod pace;
@@ -26,30 +29,30 @@ use super::publisher::{Call, PublishError};
 use tenterhook_clock::Clock;
 use tenterhook_model::ids::CompanyId;
 
-/// Calls that wait in all.
+/// Bound on waiting calls of all companies.
 pub(super) const WAITING_CALLS: usize = 1024;
-/// Calls in one group at the most.
+/// At most this number of calls in one group.
 const CALLS: usize = 64;
-/// Events in one group at the most; a larger call is a group by itself.
+/// At most this number of events in one group. A larger call is a group of its own.
 const EVENTS: usize = 256;
-/// Groups at work at once that a company is in.
+/// At most this number of groups at a time may contain calls of one company.
 const GROUPS_OF_COMPANY: usize = COMMITTERS - 1;
 
-/// What may wait of one company.
+/// How much of one company may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
-    /// Events: at least as many as a call has.
+    /// Events; not less than one call may have.
     pub events: usize,
-    /// Calls: fewer than are admitted in all, so that there is room for other companies'.
+    /// Calls; fewer than the total bound, so that there is room for other companies.
     pub calls: usize,
 }
 
-/// The calls that wait.
+/// The waiting calls.
 pub(super) struct Door {
     share: Share,
     clock: Clock,
     inside: Mutex<Inside>,
-    /// Told when a call has come, or a group is done.
+    /// Notified when a call is accepted or a group is done.
     moved: Notify,
     closed: CancellationToken,
 }
@@ -71,24 +74,24 @@ struct Waiting {
     events: usize,
 }
 
-/// Calls to be stored together. Its companies may be in another group once it is dropped.
+/// Calls to be stored together. When it is dropped, its companies may be in another group.
 pub(super) struct Group {
     pub calls: Vec<Call>,
     companies: BTreeSet<CompanyId>,
-    /// Whose own group it is, and since when.
+    /// The company that has this group alone, and when the group was taken.
     apart: Option<(CompanyId, Instant)>,
     door: Arc<Door>,
 }
 
 impl Group {
-    /// Whether it is of a company that publishes in bulk beside others.
+    /// Whether the group is the separate one of a bulk publisher.
     pub fn is_apart(&self) -> bool {
         self.apart.is_some()
     }
 }
 
 impl Door {
-    /// Open, with nobody waiting.
+    /// Accepts calls; none waits yet.
     pub fn new(share: Share, clock: Clock) -> Self {
         Self {
             share,
@@ -99,15 +102,15 @@ impl Door {
         }
     }
 
-    /// Lets nobody in from now on. Who waits is stored.
+    /// Refuses all calls from now on. Calls that already wait are still stored.
     pub fn close(&self) {
         self.closed.cancel();
     }
 
-    /// Takes a call in, or says why not.
+    /// Accepts a call, or returns why not.
     pub fn enter(&self, company: CompanyId, call: Call) -> Result<(), PublishError> {
         let mut inside = self.inside();
-        // Under the lock: a committer that sees the door closed and nobody waiting goes home.
+        // Checked under the lock: a committer that sees `closed` and no waiting call stops.
         if self.closed.is_cancelled() {
             return Err(PublishError::Stopping);
         }
@@ -127,18 +130,18 @@ impl Door {
         Ok(())
     }
 
-    /// Whether a call with so many events of a company would be taken in now, or why not.
+    /// Whether a call with this number of events would be accepted now, or why not.
     pub fn room_for(&self, company: CompanyId, events: usize) -> Result<(), PublishError> {
         self.inside().check(company, events, self.share)
     }
 
-    /// The next group; `None` once the door is closed and nobody waits.
+    /// The next group. `None` once no more calls are accepted and none waits.
     pub async fn next(self: &Arc<Self>) -> Option<Group> {
         loop {
             let moved = self.moved.notified();
             let closed = self.closed.is_cancelled();
             let since = self.clock.monotonic();
-            // Simulated time does not know of rests; a door that closes has no time for them.
+            // No pauses in simulated time, and none while the server stops.
             let paced = !closed && self.clock.simulation().is_none();
             let again_at = {
                 let mut inside = self.inside();
@@ -171,7 +174,7 @@ impl Door {
 }
 
 impl Inside {
-    /// A company with nothing waiting may always come, however large its call.
+    /// A company without waiting calls is always accepted within the total bound, even with a large call.
     fn check(&self, company: CompanyId, events: usize, share: Share) -> Result<(), PublishError> {
         if self.calls >= WAITING_CALLS {
             return Err(PublishError::Full);
@@ -184,8 +187,9 @@ impl Inside {
         }
     }
 
-    /// A call of each company in turn, as long as they fit: what publishes in bulk `now` by itself, and nothing of who rests.
-    /// Who is passed over comes first in the next group.
+    /// Takes one call of each company in turn, as long as they fit. A bulk publisher gets a group of its own, or nothing
+    /// while it pauses. Companies that are passed over come first in the next group. Without `now` there are no pauses
+    /// and no separate groups.
     fn take(&mut self, now: Option<Instant>) -> Taken {
         let (mut taken, mut events) = (Taken::default(), 0);
         let gathers_until = now.and_then(|now| self.gate.gathers_until(self.calls, now));
@@ -263,25 +267,25 @@ impl Inside {
     }
 }
 
-/// What a company whose turn it is may do.
+/// What a company may do in its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// Be in a group with others.
+    /// Join a group with others.
     Together,
     /// Have a group of its own.
     Apart,
-    /// Nothing until then.
+    /// Nothing until this time: it pauses.
     Rests(Instant),
     /// Nothing until one of its groups is done.
     Busy,
 }
 
-/// What is taken at once, and when to look again if somebody was left who rests, or gathers.
+/// The calls taken at once, and when to look again if calls were left because a company pauses or because calls gather.
 #[derive(Default)]
 struct Taken {
     calls: Vec<Call>,
     companies: BTreeSet<CompanyId>,
-    /// Whose group it is, if it has one of its own.
+    /// The company that has this group alone, if any.
     apart: Option<CompanyId>,
     again_at: Option<Instant>,
 }

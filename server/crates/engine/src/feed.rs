@@ -1,8 +1,11 @@
-//! The changes feed: what other processes did to webhooks, within a tenth of a second.
+//! The changes feed: reads within a tenth of a second what other processes did to webhooks.
 //!
-//! Promises that this process acts on no knowledge older than [`Tempo::stale`]: a read or heartbeat that is overdue stops
-//! every start until both have succeeded again. And that [`Feed::everywhere`] answers only when every live process
-//! knows of a change, or has stopped starting attempts by itself (W8, B6).
+//! Guarantees:
+//!
+//! - This process never acts on knowledge older than [`Tempo::stale`]. If a read or heartbeat is overdue, no attempt
+//!   starts until both have succeeded again.
+//! - [`Feed::everywhere`] returns only when every live process knows of a change or has stopped starting attempts by
+//!   itself (W8, B6).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,16 +21,16 @@ use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_store::changes::{self, Mark, Snapshot};
 use tenterhook_store::{StoreError, nodes};
 
-/// How often the feed is read, in real time. With the read itself well under B6's quarter of a second.
+/// How often the feed is read, in real time. This and the read itself take well under B6's quarter of a second.
 const READ_EVERY: Duration = Duration::from_millis(100);
-/// How often to ask whether the others know.
+/// How often to check whether the other processes know of a change.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
-/// How far this process has followed the feed.
+/// How far this process has read the feed.
 pub struct Feed {
-    /// When the last read that succeeded had begun.
+    /// Start of the last successful read.
     read_at: Mutex<Instant>,
-    /// When the last heartbeat that succeeded had begun.
+    /// Start of the last successful heartbeat.
     beat_at: Mutex<Instant>,
     current: Notify,
     wanted: Notify,
@@ -36,7 +39,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Follows from this snapshot on.
+    /// Reads from this snapshot on.
     pub fn new(clock: &Clock, from: Snapshot, tempo: Tempo) -> Self {
         let now = clock.monotonic();
         Self {
@@ -49,12 +52,12 @@ impl Feed {
         }
     }
 
-    /// What the last read had seen.
+    /// The snapshot of the last read.
     pub fn snapshot(&self) -> Snapshot {
         self.seen.borrow().clone()
     }
 
-    /// Whether what this process knows is young enough to act on, and others still count it among the living.
+    /// Whether this process's knowledge is recent enough to act on, and other processes still count it as live.
     pub fn is_current(&self, clock: &Clock) -> bool {
         let now = clock.monotonic();
         let age =
@@ -63,7 +66,7 @@ impl Feed {
             && age(&self.beat_at) < self.tempo.lapse() - self.tempo.stale()
     }
 
-    /// Waits until it is.
+    /// Waits until [`is_current`](Self::is_current) holds.
     pub async fn until_current(&self, clock: &Clock) {
         loop {
             let current = self.current.notified();
@@ -105,7 +108,7 @@ async fn unaware(shared: &Shared, mark: &Mark) -> Result<i64, StoreError> {
     nodes::unaware(&mut conn, shared.node(), shared.tempo.lapse().as_secs_f64(), mark).await
 }
 
-/// Reads the feed as long as the process lives.
+/// Reads the feed until the process ends.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut handled: HashSet<i64> = HashSet::new();
     let mut failed = 0_u64;
@@ -124,7 +127,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 }
             }
             Err(error) => {
-                // Ten times a second while the database is away: the first says it, and then one in a hundred.
+                // There are ten reads per second while the database is away: log the first failure, then every
+                // hundredth.
                 if failed.is_multiple_of(100) {
                     tracing::warn!(%error, before = failed, "the changes feed could not be read");
                 }
@@ -146,14 +150,14 @@ async fn read(shared: &Arc<Shared>, handled: &mut HashSet<i64>) -> Result<(), St
     if !webhooks.is_empty() {
         shared.refresh(&webhooks).await?;
     }
-    // Last of what can fail, so that nothing is told twice; but told before the rows count as handled.
+    // The last step that can fail, so that no subscriber gets a change twice. It comes before the rows count as handled.
     live::tell(shared, &webhooks).await?;
     let anything = !fresh.is_empty();
     let look_around = fresh.iter().any(|row| row.webhook.is_none());
     *handled = rows.iter().map(|row| row.seq).collect();
     shared.feed.seen.send_replace(snapshot);
     if look_around {
-        // Whoever stops leaves notices that are due later, too.
+        // A process that stops also leaves notices that are due later.
         shared.owed.notify_one();
         super::claimer::search(shared).await?;
     }

@@ -1,7 +1,7 @@
-//! Housekeeping: partitions ahead, history past its retention, and tables that would grow.
+//! Housekeeping: makes partitions ahead, deletes history past its retention, and keeps tables small.
 //!
-//! Promises that a step which fails does not keep the others from being done, nor a partition that cannot be dropped the
-//! other partitions: all are tried, and what failed is tried again with a growing pause.
+//! Guarantees: a failed step does not prevent the others, and a partition that cannot be dropped does not prevent the
+//! others from being dropped. All are tried. Failed steps are tried again with growing pauses.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,9 +16,9 @@ use tenterhook_store::{StoreError, changes, facts, partitions, tallies};
 
 /// Days ahead for which partitions are made.
 const DAYS_AHEAD: i64 = 3;
-/// How often, in real time, what grows with the work is folded and pruned.
+/// How often, in real time, tallies are folded and the changes feed is pruned.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-/// The longest pause before what failed is tried again.
+/// The longest pause before a failed step is tried again.
 const AGAIN_AT_LAST: Duration = Duration::from_secs(300);
 
 /// Makes partitions and drops old ones, at the start of every day.
@@ -36,7 +36,7 @@ pub(super) async fn run_daily(shared: Arc<Shared>) {
     }
 }
 
-/// Whether a step was done; the log says why not.
+/// Whether a step succeeded. Logs an error if not.
 fn is_done(what: &str, done: Result<(), StoreError>) -> bool {
     if let Err(error) = &done {
         tracing::error!(%error, what, "housekeeping failed; it is tried again");
@@ -44,7 +44,7 @@ fn is_done(what: &str, done: Result<(), StoreError>) -> bool {
     done.is_ok()
 }
 
-/// Folds tallies and prunes the feed, when there is something to fold.
+/// Folds tallies and prunes the feed, if there is something to fold.
 pub(super) async fn run_tidy(shared: Arc<Shared>) {
     loop {
         shared.clock.real_sleep(TIDY_EVERY).await;
@@ -62,14 +62,14 @@ pub(super) async fn run_tidy(shared: Arc<Shared>) {
     }
 }
 
-/// Partitions for today, the day before (ids of its last millisecond) and the days ahead.
+/// Makes partitions for today, the day before (for ids of its last millisecond) and the days ahead.
 pub(super) async fn ensure_partitions(shared: &Shared, today: Date) -> Result<(), StoreError> {
     let mut conn = shared.store.for_upkeep().await?;
     partitions::ensure(&mut conn, days_after(today, -1), days_after(today, DAYS_AHEAD)).await?;
     Ok(())
 }
 
-/// Answers whether all of it was done.
+/// Returns whether all steps succeeded.
 async fn daily(shared: &Shared, today: Date) -> bool {
     let steps = [
         is_done("partitions ahead", ensure_partitions(shared, today).await),

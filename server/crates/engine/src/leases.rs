@@ -1,6 +1,6 @@
-//! Extends the leases of what waits here at half of their life, in one statement for all that need it. If the database
-//! refuses to extend one, or somebody else keeps its row locked, the delivery is dropped here: the first process that claims
-//! it after the lease's end takes it.
+//! Extends the leases of waiting deliveries at half of their time, in one statement for all that need it. If the
+//! database refuses to extend a lease, or another transaction has its row locked, this process drops the delivery. Any
+//! process may claim it after the lease's end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::parts::Parts;
 use super::shared::Shared;
 use tenterhook_store::{StoreError, leases};
 
-/// How long to wait after an error of the database. A lease has half of its life left then.
+/// How long to wait after a database error. Half of the lease is left then.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Extends leases as long as the process lives.
+/// Extends leases until the process ends.
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let first = shared.queue().first_lease_end();
@@ -43,7 +43,7 @@ async fn extend(shared: &Shared) -> Result<(), StoreError> {
     }
     let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
     let mut conn = shared.store.conn().await?;
-    // It waits for no row: if it takes too long, that is not because of one of them.
+    // The statement waits for no row, so if it takes too long, no single row is the cause.
     let mut parts = Parts::of(ending.len());
     while let Some((part, _)) = parts.next() {
         let some = &ending[part];

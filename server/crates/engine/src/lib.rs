@@ -1,19 +1,20 @@
-//! The engine: takes what is due, makes the request, settles the result.
+//! The engine: leases due deliveries, makes the requests, settles the results.
 //!
-//! Promises at-least-once delivery of everything accepted (D6): a delivery is a row from the commit that accepts it to
-//! the commit that ends it. A process works on a row only under a lease, and settles only what its lease's token still
-//! covers; so a process that dies, hangs or comes back late repeats an attempt at worst, and moves nothing twice.
+//! Guarantees:
 //!
-//! Promises that no connection and no transaction is held while a receiver thinks, and that what the policy forbids
-//! does not start in any process once the change that forbids it has been answered (W8).
+//! - At-least-once delivery of every accepted event (D6). A delivery is a row from the commit that accepts it to the commit
+//!   that ends it. A process works on a row only under a lease, and settles a result only if its lease's token is still
+//!   valid. So a process that crashes, hangs or is late at worst repeats an attempt; no change of state is made twice.
+//! - No connection and no transaction is held while a receiver works.
+//! - Once the API has confirmed a change, no process starts an attempt that the change forbids (W8).
 //!
-//! Does not promise any order (D11), and does not decide anything about webhooks: that is [`tenterhook_policy`].
+//! Not guaranteed: any order of deliveries (D11). The engine decides nothing about webhooks: that is [`tenterhook_policy`].
 //!
 //! ```text
 //!  publish ─▶ committer ──leased rows──▶ queue ─▶ attempt ─▶ settler ─▶ (rows, health, notices)
 //!                  └──overflow──▶ calendar ─▶ claimer ─┘            └──retries──▶ calendar
-//!  feed: what other processes did     sweeper: what time did     node: who is alive     leases: what stays ours
-//!  live: what the API's subscribers are told    notifier: what the platform's own endpoint is told
+//!  feed: other processes' changes     sweeper: changes by time alone     node: live processes     leases: extension
+//!  live: messages to the API's subscribers    notifier: notices to the platform's own endpoint
 //! ```
 
 mod attempt;
@@ -34,7 +35,7 @@ mod parts;
 mod pause;
 mod postponed;
 pub mod publisher;
-// For its benchmark alone; nothing outside the engine uses it.
+// Public only for its benchmark; nothing outside the engine uses it.
 #[doc(hidden)]
 pub mod queue;
 mod registry;
@@ -77,35 +78,36 @@ use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::settle::Then;
 use tenterhook_store::{Store, StoreError, changes, nodes, partitions};
 
-/// Tasks that store publications. Three: one company keeps two busy at most, one committing while the other collects,
-/// and the third is there for all others.
+/// Tasks that store publications. Three: one company keeps at most two busy, one committing while the other collects.
+/// The third is free for all others.
 const COMMITTERS: usize = 3;
 /// Tasks that settle, each for its own webhooks.
 const SETTLERS: usize = 2;
-/// How much longer than one statement the last steps of a stop may take: settling what is left, and signing off.
+/// How much longer than one statement the last steps of a stop may take: settling the remaining results and
+/// deregistering.
 const BEYOND_STATEMENT: Duration = Duration::from_secs(3);
 
-/// What an engine is made of.
+/// What an engine needs.
 pub struct Parts {
     /// The database, migrated.
     pub store: Store,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// The numbers.
+    /// The policy's numbers.
     pub policy: Arc<PolicySettings>,
     /// Opens the webhooks' secrets.
     pub sealing: Arc<Keyring>,
     /// Makes the requests.
     pub transport: Transport,
-    /// How much may be on the wire at once.
+    /// Limits on requests in flight.
     pub places: Places,
     /// How much of one company may wait to be stored.
     pub share: Share,
-    /// Where notices are delivered to, if the platform has an endpoint for them (R4).
+    /// The platform's endpoint for notices, if it has one (R4).
     pub notices: Option<NoticeEndpoint>,
-    /// How long a delivery is one process's, the same in all of them.
+    /// Duration of a lease. It must be the same in all processes.
     pub lease: Duration,
-    /// Whether no other process can be using the database: then what a predecessor held is taken at once.
+    /// Whether no other process can be using the database. If so, leases of an earlier process are released at once.
     pub alone: bool,
 }
 
@@ -121,7 +123,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Registers this process and starts its tasks. Whatever was left undone before is found and done.
+    /// Registers this process and starts its tasks. Work that was left undone before is found and done.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let Parts {
             store,
@@ -210,12 +212,12 @@ impl Engine {
         self.publisher.clone()
     }
 
-    /// Tells when every process knows of a change.
+    /// Waits until every process knows of a change.
     pub fn propagation(&self) -> Propagation {
         Propagation(self.shared.clone())
     }
 
-    /// Vets subscription URLs, and sends test deliveries.
+    /// Checks subscription URLs and makes test deliveries.
     pub fn prober(&self) -> Prober {
         Prober(self.shared.clone())
     }
@@ -225,20 +227,20 @@ impl Engine {
         Replayer(self.shared.clone())
     }
 
-    /// Tells subscribers what happens.
+    /// Informs subscribers about changes.
     pub fn live(&self) -> Live {
         Live(self.shared.clone())
     }
 
-    /// Figures.
+    /// Figures for metrics and readiness.
     pub fn gauges(&self) -> Gauges {
         Gauges(self.shared.clone())
     }
 
-    /// Stops: takes nothing new, lets what is on the wire end within `grace`, gives back the rest.
+    /// Stops: takes no new work, waits up to `grace` for requests in flight, and releases the other leases.
     ///
-    /// What is still on the wire after the grace time is repeated by whoever claims it next (D6), and so is what the
-    /// database does not take within the time of a statement after that.
+    /// Attempts still in flight after `grace` are repeated by the process that claims them next (D6). So are attempts
+    /// whose results the database does not take within the time of one statement after that.
     pub async fn stop(self, grace: Duration) {
         let Self {
             shared,
@@ -302,7 +304,7 @@ impl Engine {
     }
 }
 
-/// Frees what is still ours, and waits until the others have looked for it.
+/// Releases this process's remaining leases, and waits until the other processes have looked for them.
 async fn give_back(shared: &Shared) -> Result<(), StoreError> {
     let now = shared.clock.now();
     let mut conn = shared.store.conn().await?;

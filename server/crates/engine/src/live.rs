@@ -1,18 +1,23 @@
-//! What live subscribers are told: webhooks that changed, notices that were posted, attempts that were recorded, by
-//! whichever process.
+//! Messages to live subscribers: changed webhooks, new notices and recorded attempts, of all processes.
 //!
-//! Promises that every process tells its subscribers within a second, that nothing waits for a slow one, and that one
-//! that falls more than [`MOST_UNHEARD`] behind, or for whom something could not be followed, is told so
-//! ([`Missed`]) rather than left with a gap. That costs nothing while nobody listens: notices are read and attempts
-//! looked for only then. Each is told once while the process lives.
+//! Guarantees:
 //!
-//! Webhooks come from the changes feed, and with each its new notices, which are written in the announcing
-//! transaction. Attempts are not announced, for that would cost the queue its rate: [`watch`] polls for them.
+//! - Every process informs its subscribers within a second. Nothing waits for a slow subscriber.
+//! - A subscriber that falls more than [`MOST_UNHEARD`] behind gets [`Missed`] instead of a silent gap. So does one for
+//!   which something could not be read.
+//! - Without subscribers there is no cost: notices are read and attempts looked for only while someone listens.
+//! - A process sends each message once.
 //!
-//! Does not promise what happened before a subscriber came: it hears of transitions and attempts' ends from its own
-//! beginning on. Nor what is written down late: an attempt recorded more than [`OVERLAP`] after its end, or a notice
-//! more than [`NOTICE_OVERLAP`] after its transition, with a read in between, is in the log and not told. Nor whose
-//! eyes something is for: a subscriber is given whose the webhook is, and asks the store as its caller may.
+//! The changes feed names webhooks. Each one's new notices are read with it, because they are written in the announcing
+//! transaction. Attempts are not announced, because that would lower the queue's rate: [`watch`] polls for them.
+//!
+//! Not guaranteed:
+//!
+//! - Anything from before the subscription. A subscriber hears of transitions and ends of attempts from its own start
+//!   on.
+//! - Late rows. An attempt recorded more than [`OVERLAP`] after its end, or a notice written more than
+//!   [`NOTICE_OVERLAP`] after its transition, with a read in between, is in the log but not sent.
+//! - Access control. A message says whose webhook it is about; the subscriber reads the store with its caller's rights.
 
 mod announcements;
 mod attempts;
@@ -36,64 +41,64 @@ use tenterhook_policy::access;
 use tenterhook_store::health::Unread;
 use tenterhook_store::live::AttemptPlace;
 
-/// How far a listener may be behind what its process is told. A power of two, or the channel would allow more.
+/// How far a listener may fall behind. It is a power of two, because the channel would round any other number up.
 pub const MOST_UNHEARD: usize = 4_096;
-/// How much one listener takes at once, so that one read serves for all of it.
+/// Bound on the messages that a listener takes at once, so that one read serves all of them.
 pub const MOST_AT_ONCE: usize = 64;
-/// How long after its end an attempt may be recorded and still be told: a settlement and a busy database.
+/// How long after its end an attempt may be recorded and still be sent: allows for a settlement and a busy database.
 pub const OVERLAP: SignedDuration = SignedDuration::from_secs(5);
-/// How long after its transition a notice may be written and still be told, if the feed was read meanwhile.
+/// How long after its transition a notice may be written and still be sent, if the feed was read in between.
 pub const NOTICE_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
-/// Notices of one webhook that one look brings: a leap of simulated time over weeks can make more.
+/// Bound on notices of one webhook per read. If simulated time advances by weeks, there can be more.
 const MOST_NOTICES: usize = 100;
 
-/// A listener did not hear of everything: it must look for itself, and may listen again.
+/// A listener has missed something: it must read again by itself, and may listen again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Missed {
-    /// More happened than it took in time.
+    /// It did not take messages fast enough.
     #[error("more happened than was taken in time")]
     Behind,
-    /// This process could not follow.
+    /// This process could not read the changes.
     #[error("the server could not follow what happened")]
     Lost,
-    /// There are more webhooks than one listener is watched for.
+    /// There are more webhooks than are watched for one listener.
     #[error("there are more than {} webhooks to watch", attempts::MOST_WATCHED)]
     TooMany,
 }
 
-/// What a listener is told: about whose webhook, and what.
+/// A message: whose webhook it is about, and the content.
 pub type Told<T> = (Belonging, T);
 
 #[derive(Debug, Clone)]
 enum Word<T> {
-    /// To everybody.
+    /// For all listeners.
     Told(Told<T>),
-    /// To whoever may have missed something.
+    /// For the listeners that may have missed something.
     Lost(Whose),
-    /// To one listener, by number.
+    /// For one listener, by number.
     Alone(u64, Missed),
 }
 
-/// Whose listeners something is for.
+/// The listeners that a gap concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Whose {
-    /// Everybody's.
+    /// All.
     All,
-    /// Who may see the webhook.
+    /// Those who may see the webhook.
     Webhook(Belonging),
-    /// Who may see some webhook of the company: no more is known of the one that this is about.
+    /// Those who may see any webhook of the company: no more is known of this one.
     Company(CompanyId),
-    /// The same, of all companies of a lane.
+    /// Those who may see any webhook of a company in the lane.
     Lane(Lane),
 }
 
 impl Whose {
-    /// Of a webhook that cannot be read.
+    /// For a webhook that cannot be read.
     fn unread(webhook: Unread) -> Self {
         webhook.company.map_or(Self::Lane(webhook.lane), Self::Company)
     }
 
-    /// Of a webhook that the feed names; `None` if there is no such webhook any more, so that nobody sees it.
+    /// For a webhook that the feed names. `None` if the webhook no longer exists, so that no one sees it.
     fn of(shared: &Shared, webhook: WebhookId) -> Option<Self> {
         let registry = &shared.registry;
         match registry.get(webhook) {
@@ -115,11 +120,11 @@ impl<T: Clone> Default for Channel<T> {
 
 impl<T: Clone> Channel<T> {
     fn say(&self, word: Word<T>) {
-        // Nobody may be listening.
+        // There may be no listener.
         let _ = self.0.send(word);
     }
 
-    /// Tells those of whom something could not be followed, if there are any.
+    /// Sends the gap to the listeners that it concerns, if there are any.
     fn lost(&self, whose: Option<Whose>) {
         if let Some(whose) = whose {
             self.say(Word::Lost(whose));
@@ -131,32 +136,32 @@ impl<T: Clone> Channel<T> {
     }
 }
 
-/// Where a process tells its listeners.
+/// The channels from a process to its listeners.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     changes: Channel<()>,
     notices: Channel<Arc<Notice>>,
     attempts: Channel<AttemptPlace>,
-    /// What has been told of notices; `None` while nobody listens.
+    /// Notices already sent; `None` while no one listens.
     posted: Mutex<Option<Posted>>,
     interests: Mutex<Interests>,
-    /// Wakes the watch: somebody listens for attempts.
+    /// Wakes the watch: someone listens for attempts.
     wanted: Notify,
 }
 
 #[derive(Debug)]
 struct Posted {
-    /// From where the next look starts.
+    /// Where the next read starts.
     since: Timestamp,
     told: HashMap<NoticeId, Timestamp>,
 }
 
-/// What a listener wants to hear of.
+/// What a listener wants to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interest {
-    /// All that the listener might see.
+    /// All that the listener may see.
     pub scope: WebhookScope,
-    /// Only of this webhook. For attempts needed by whoever sees every company's.
+    /// If set, only this webhook. For attempts this is required if the listener sees every company.
     pub webhook: Option<(Lane, WebhookId)>,
 }
 
@@ -167,14 +172,15 @@ struct Interests {
 }
 
 impl Hub {
-    /// Tells everybody that something was not followed.
+    /// Tells all listeners that something was missed.
     pub(super) fn missed_everything(&self) {
         self.changes.say(Word::Lost(Whose::All));
         self.notices.say(Word::Lost(Whose::All));
         self.attempts.say(Word::Lost(Whose::All));
     }
 
-    /// Whether anybody listens for notices; forgets what was told if not. Under the lock under which a listener begins.
+    /// Whether anyone listens for notices. Forgets the sent ones if not, under the same lock under which a listener
+    /// starts.
     fn is_posting(&self) -> bool {
         let mut posted = self.posted();
         if !self.notices.has_listeners() {
@@ -192,12 +198,12 @@ impl Hub {
     }
 }
 
-/// One more than a limit, by which a read shows that there is more.
+/// One more than a limit, so that a read shows whether there is more.
 fn past(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-/// The webhooks that stand there more than `most` times.
+/// The webhooks that occur more than `most` times.
 fn crowded(webhooks: impl Iterator<Item = WebhookId>, most: usize) -> HashSet<WebhookId> {
     let mut counts: HashMap<WebhookId, usize> = HashMap::new();
     for webhook in webhooks {
@@ -211,21 +217,21 @@ fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
 
-/// Lets the API listen. Cheap to clone.
+/// Creates listeners for the API. Cheap to clone.
 #[derive(Clone)]
 pub struct Live(pub(super) Arc<Shared>);
 
-/// Whoever listens, from its making until it is dropped.
+/// A listener, from its creation until it is dropped.
 pub struct Listener<T: Clone> {
     heard: broadcast::Receiver<Word<T>>,
-    /// All that its caller might ever see: the rest is passed over without asking the store.
+    /// All that its caller might see. Other messages are skipped without asking the store.
     scope: WebhookScope,
     only: Option<(Lane, WebhookId)>,
     began: Timestamp,
     interest: Option<Held>,
 }
 
-/// An interest that is watched for as long as this is held.
+/// An interest that is watched while this value exists.
 struct Held {
     shared: Arc<Shared>,
     number: u64,
@@ -238,13 +244,13 @@ impl Drop for Held {
 }
 
 impl Live {
-    /// Webhooks within the scope that change from now on.
+    /// Listens for webhooks within the scope that change from now on.
     pub fn changes(&self, interest: Interest) -> Listener<()> {
         let Interest { scope, webhook } = interest;
         Listener::new(&self.0.live.changes, scope, webhook, self.0.clock.now())
     }
 
-    /// Notices about webhooks within the scope, of transitions from now on.
+    /// Listens for notices about webhooks within the scope, of transitions from now on.
     pub fn notices(&self, scope: WebhookScope) -> Listener<Arc<Notice>> {
         let now = self.0.clock.now();
         let mut posted = self.0.live.posted();
@@ -255,7 +261,7 @@ impl Live {
         Listener::new(&self.0.live.notices, scope, None, now)
     }
 
-    /// Attempts that end from now on.
+    /// Listens for attempts that end from now on.
     pub fn attempts(&self, interest: Interest) -> Listener<AttemptPlace> {
         let now = self.0.clock.now();
         let mut listener = Listener::new(
@@ -296,7 +302,7 @@ impl<T: Clone> Listener<T> {
         }
     }
 
-    /// When it began.
+    /// When it started to listen.
     pub fn began(&self) -> Timestamp {
         self.began
     }
@@ -321,11 +327,11 @@ impl<T: Clone> Listener<T> {
         }
     }
 
-    /// Waits for what there is to hear, and takes up to [`MOST_AT_ONCE`] of it; never nothing.
+    /// Waits for messages and takes up to [`MOST_AT_ONCE`]; never an empty list.
     ///
     /// # Errors
     ///
-    /// [`Missed`], once and for all: there is a gap.
+    /// [`Missed`]: there is a gap. It is final.
     pub async fn next(&mut self) -> Result<Vec<Told<T>>, Missed> {
         let mut all = Vec::new();
         loop {
@@ -336,7 +342,7 @@ impl<T: Clone> Listener<T> {
                     Err(broadcast::error::RecvError::Closed) => return Err(Missed::Lost),
                 }
             } else {
-                // A gap behind what has been taken shows at the next call: it is not forgotten by the channel.
+                // If there is a gap behind the messages taken, the channel remembers it and reports it at the next call.
                 match self.heard.try_recv() {
                     Ok(word) => word,
                     Err(broadcast::error::TryRecvError::Lagged(_)) => return Err(Missed::Behind),

@@ -1,7 +1,7 @@
-//! What operators watch, as Prometheus text.
+//! Figures for operators, as Prometheus text.
 //!
-//! The figures of D7 come from the database, so that every server tells the same sums; what a server sees by itself
-//! (durations, what it holds) is its own.
+//! The figures of D7 come from the database, so that every server reports the same sums. Figures that a server measures
+//! itself (durations, deliveries held) are its own.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tenterhook_model::attempt::{AttemptErrorClass, Outcome};
 use tenterhook_policy::postponement::Lack;
 use tenterhook_store::tallies::Tally;
 
-/// What this server counts while it works.
+/// Counters and histograms of this server.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
@@ -37,7 +37,7 @@ struct PostponedLabels {
     lack: PostponedFor,
 }
 
-/// What was lacking.
+/// The resource that was missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct PostponedFor(Lack);
 
@@ -100,7 +100,7 @@ impl Metrics {
         self.attempt_seconds.observe(took.as_secs_f64());
     }
 
-    /// A request that could not be made because this machine lacked something: no attempt (D13).
+    /// Counts a request that could not be made because this machine lacked a resource. It is not an attempt (D13).
     pub(super) fn postponed(&self, lack: Lack) {
         let lack = PostponedFor(lack);
         self.attempts_postponed
@@ -132,7 +132,7 @@ impl Metrics {
         self.notices_given_up.inc();
     }
 
-    /// The page a scraper reads.
+    /// The page that a scraper reads.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl Metrics {
     }
 }
 
-/// The sides of D7 under their names.
+/// Registers the terms of D7's identity under their names.
 fn register_tally(registry: &mut Registry, tally: &Tally) {
     let sides = [
         (

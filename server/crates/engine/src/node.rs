@@ -1,7 +1,7 @@
-//! This process among the others: heartbeats, the database's time, and what the dead leave behind.
+//! This process among the others: heartbeats, the database's time, and the leases of dead processes.
 //!
-//! Promises that a process that was declared dead holds nothing any more before it starts anything: it notices at
-//! its next heartbeat, and without a recent heartbeat nothing starts (see [`super::feed::Feed::is_current`]).
+//! Guarantees: a process that was declared dead holds nothing any more before it starts an attempt. It notices at its
+//! next heartbeat, and without a recent heartbeat nothing starts (see [`super::feed::Feed::is_current`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tenterhook_store::{StoreError, leases, nodes};
 /// How often the clock is compared with the database's.
 const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
-/// Beats, and follows the database's clock, as long as the process lives.
+/// Writes heartbeats and follows the database's clock until the process ends.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut beats_until_heartbeat = 0;
     loop {
@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Adopts the database's time, and sees whether it is the machine's.
+/// Adopts the database's time and compares it with the machine's.
 pub(super) async fn follow_database_clock(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
     let asked = shared.clock.monotonic();
@@ -48,7 +48,7 @@ pub(super) async fn follow_database_clock(shared: &Shared) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Says that we live, how far we have read the feed and through when our results are settled.
+/// Writes a heartbeat: that the process is live, how far it has read the feed, and through when its results are settled.
 pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
     let began = shared.clock.monotonic();
@@ -64,12 +64,12 @@ pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
         "this process was silent for too long and was declared dead; it starts anew with empty hands"
     );
     shared.registry.forget();
-    // Rows of the feed may have been pruned unread.
+    // Rows of the feed may have been pruned before they were read.
     shared.live.missed_everything();
     let node = nodes::register(&mut conn, settled).await?;
     shared.set_node(node);
     shared.feed.note_beat(began);
-    // What was leased after the others took the rest is known to nobody else.
+    // Other processes have released this process's leases. They do not know of leases taken after that.
     let now = shared.clock.now();
     for held in shared.take_all() {
         shared.let_go(&held, Then::Release(now));
@@ -85,7 +85,7 @@ async fn beat_and_bury(shared: &Arc<Shared>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Frees what processes hold that were silent for `lapse`; answers whether there were any.
+/// Deletes processes that were silent for `lapse` and releases their leases. Returns whether there were any.
 pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, StoreError> {
     let now = shared.clock.now();
     let node = shared.node();
@@ -105,7 +105,8 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
             .await;
         match released {
             Err(error) if freeing && !error.is_away() && !error.is_transient() => {
-                // A row that cannot be written must not keep silent processes registered: leases end by themselves.
+                // A row that cannot be written must not keep silent processes registered. Their leases end by
+                // themselves.
                 tracing::error!(%error, "leases of silent processes cannot be released; they end by themselves");
                 freeing = false;
             }

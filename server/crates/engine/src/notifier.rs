@@ -1,12 +1,17 @@
-//! The notifier: brings notices to the platform's own endpoint, if one is set (R4). A second, tiny queue beside the main
-//! one: no fairness, no health, no log of attempts.
+//! The notifier: delivers notices to the platform's own endpoint, if one is set (R4). It is a second, very small queue
+//! in addition to the main one, without fairness, health or a log of attempts.
 //!
-//! Promises that every notice written while an endpoint is set is attempted until it answers 2xx or the notice is given
-//! up ([`notice::KEEP_TRYING`]), whatever dies meanwhile; and of one webhook one at a time, in the order of writing. No
-//! database connection is held while the endpoint works. A notice that cannot be read counts as a failed attempt, one that the
-//! database refuses to give out is tried again with a growing pause, and one whose result cannot be written is sent again when
-//! its lease ends: none of them delays those of other webhooks. Does not promise that a notice comes once: after a crash the
-//! same one comes again, with the same id.
+//! Guarantees:
+//!
+//! - Every notice written while an endpoint is set is attempted until the endpoint responds with 2xx or the notice is
+//!   given up ([`notice::KEEP_TRYING`]), even if processes crash.
+//! - Notices of one webhook are sent one at a time, in the order of writing.
+//! - No database connection is held while the endpoint works.
+//! - A notice that fails delays no other webhook's notices. One that cannot be read counts as a failed attempt. One that
+//!   the database refuses to give out is tried again with a growing pause. One whose result cannot be written is sent
+//!   again when its lease ends.
+//!
+//! Not guaranteed: that a notice is sent only once. After a crash it is sent again, with the same id.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,28 +33,28 @@ use tenterhook_store::notice_queues::{self, Claimed, Head, Settlement};
 use tenterhook_store::sql::Rows;
 use tenterhook_store::{Conn, StoreError, limit_lock_waits_in_tx};
 
-/// Notices on the wire at once from one process: more than a platform has to say, few enough for any endpoint.
+/// Notices in flight at once from one process: enough for any platform's notices, few enough for any endpoint.
 const AT_ONCE: i64 = 16;
-/// What a lease has beyond the time-out of its attempt, for its settlement.
+/// A lease's time beyond the time-out of its attempt, for writing the result.
 const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(30);
-/// How often to look without being told, in real time: another process that has queued a notice may be gone.
+/// How often to look without a notification, in real time: a process that queued a notice may have crashed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long to wait after an error of the database.
+/// How long to wait after a database error.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// The longest pause before a queue is tried again whose head the database refuses to give out.
+/// The longest pause before a queue is tried again if the database refuses to give out its first notice.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 
 /// Where notices go, and how.
 pub struct NoticeEndpoint {
-    /// The endpoint.
+    /// The endpoint's URL.
     pub url: Url,
-    /// What signs; all of them do.
+    /// The signing secrets. Every one of them signs.
     pub secrets: Vec<SigningSecret>,
-    /// Makes the requests; its targets are the operator's choice.
+    /// Makes the requests. The operator chooses its allowed targets.
     pub transport: Transport,
 }
 
-/// Delivers notices as long as the process takes work.
+/// Delivers notices until the process stops.
 pub(super) async fn run(shared: Arc<Shared>, endpoint: Arc<NoticeEndpoint>) {
     let mut set_back = SetBack::up_to(REFUSED_AGAIN);
     while !shared.is_stopping() {
@@ -68,11 +73,10 @@ pub(super) async fn run(shared: Arc<Shared>, endpoint: Arc<NoticeEndpoint>) {
     }
 }
 
-/// What a round left to do.
+/// What to do after a round.
 enum Round {
-    /// More may be due.
     More,
-    /// Nothing is due before this moment, if ever.
+    /// Nothing is due before this moment, if at all.
     Until(Option<Timestamp>),
 }
 
@@ -104,7 +108,7 @@ async fn round(
         })
         .collect();
     for request in requests {
-        // One that panicked is left to its lease's end.
+        // If a task panicked, its notice waits for the lease's end.
         if let Ok((settlement, error)) = shared.clock.park(request).await {
             batch.push(settlement);
             errors.extend(error);
@@ -122,8 +126,8 @@ async fn round(
     Ok(Round::More)
 }
 
-/// Claims what is due, together or in parts where the database refuses that; what it refuses alone is set back. `None` if
-/// nothing is due.
+/// Claims due notices, together or in parts if the database refuses. A webhook that it refuses alone is set back. `None`
+/// if nothing is due.
 async fn claim(
     shared: &Shared,
     conn: &mut Conn,
@@ -133,7 +137,7 @@ async fn claim(
     let lease = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
     let lease_until = now.saturating_add(lease.saturating_add(LEASE_MARGIN));
     let lease_until = lease_until.unwrap_or(Timestamp::MAX);
-    // What is set back is due still, and takes no other's place.
+    // Webhooks that are set back are still due. More rows are read, so that they do not displace others.
     let most = AT_ONCE.saturating_add(i64::try_from(set_back.len()).unwrap_or(i64::MAX));
     let mut due = notice_queues::due(conn, now, most).await?;
     let all: HashSet<WebhookId> = due.iter().map(|(_, webhook)| *webhook).collect();
@@ -162,7 +166,7 @@ async fn claim(
     Ok(Some(claimed))
 }
 
-/// Counts a notice that cannot be read as a failed attempt: when it is tried again, or given up.
+/// Counts a notice that cannot be read as a failed attempt: it is tried again later, or given up.
 fn unreadable(shared: &Shared, head: &Head, error: &StoreError) -> Settlement {
     let number = head.attempts.saturating_add(1);
     let again_at = notice::next_attempt(number, head.at, shared.clock.now());
@@ -178,7 +182,7 @@ fn unreadable(shared: &Shared, head: &Head, error: &StoreError) -> Settlement {
     }
 }
 
-/// One attempt: what it means for the notice, and how it failed if it did.
+/// One attempt. Returns its result for the notice, and the error message if it failed.
 async fn deliver(
     shared: Arc<Shared>,
     endpoint: Arc<NoticeEndpoint>,
@@ -232,8 +236,8 @@ async fn deliver(
     (settlement, error)
 }
 
-/// Tries for as long as the database is away, so that the endpoint does not get again what it has taken. What the database
-/// refuses of the batch, or what is locked for too long, stays as it is until its lease ends.
+/// Tries for as long as the database is away, so that the endpoint does not get the same notices again. If the database
+/// refuses a row, or it is locked for too long, it stays as it is until its lease ends.
 async fn settle(shared: &Shared, batch: &[Settlement]) {
     let mut parts = Parts::of(batch.len()).apart_when_late(TIME_OUTS, &shared.store);
     while let Some((part, lock_wait)) = parts.next() {

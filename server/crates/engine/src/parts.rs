@@ -1,16 +1,16 @@
-//! A batch that is written in one piece, or in parts where the database refuses that.
+//! A batch that is written in one piece, or in parts if the database refuses it.
 //!
-//! Promises that the parts come in the batch's order and together are the whole batch, each item once. A refused part is
-//! halved: with one bad item among `n` that is about `2 log n` transactions instead of `n`, and fewer than `2 n` if all are
-//! bad. A part that meets a deadlock is tried [`TRIES`] times before that. While the database is away nothing is taken apart:
-//! any part would fail.
+//! Guarantees: the parts come in the batch's order, and together they are the whole batch, each item once. A refused
+//! part is halved: with one bad item among `n` that is about `2 log n` transactions instead of `n`, and fewer than `2 n`
+//! if all are bad. A part that meets a deadlock is tried [`TRIES`] times before it is halved. While the database is away
+//! nothing is divided, because any part would fail.
 //!
-//! A batch is worked off so: each part that [comes next](Parts::next) is tried, and what came of it is [taken in](Parts::done),
-//! until none is left. What could not be done is in [`Parts::refused`] then.
+//! How to use it: try each [next](Parts::next) part and pass its result to [`Parts::done`], until no part is left.
+//! [`Parts::refused`] then contains the items that failed.
 //!
-//! What a time-out means depends on the batch, since a slow database and a row that somebody else keeps locked look alike
-//! ([`Parts::apart_when_late`]). Where a batch is taken apart because of it, each part waits for locks only for
-//! [`LOCK_WAIT`]: halving would take longer than a lease otherwise.
+//! The meaning of a time-out depends on the batch, because a slow database and a locked row look alike
+//! ([`Parts::apart_when_late`]). Once a time-out has divided a batch, each part waits for a lock at most [`LOCK_WAIT`].
+//! Otherwise halving would take longer than a lease.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -19,60 +19,61 @@ use super::pause::Pause;
 use tenterhook_clock::Clock;
 use tenterhook_store::{Store, StoreError};
 
-/// How often a transaction is run that meets a deadlock. One that meets it this often would meet it again.
+/// How often a transaction that meets deadlocks is tried. After that another try would probably meet one too.
 const TRIES: usize = 5;
-/// After how many time-outs a batch is taken apart whose items are set aside otherwise: one may come from a moment in which the
-/// database was slow.
+/// Time-outs after which a batch is divided if its late items are then set aside. Not one, because the database may have
+/// been slow for a moment.
 pub(super) const TIME_OUTS: usize = 2;
-/// The same of a batch that somebody waits for, or of which a part that is late is soon tried again.
+/// The same for a batch that a caller waits for, or whose late parts are soon tried again.
 pub(super) const FIRST_TIME_OUT: usize = 1;
-/// How long a part of such a batch waits for one lock: longer than a transaction of ours takes, even under load.
+/// How long a part of such a batch waits for one lock. Longer than the server's own transactions take, even under load.
 const LOCK_WAIT: Duration = Duration::from_millis(250);
-/// The longest pause while the database is away: at most this long after its return the work goes on.
+/// The longest pause while the database is away. Work continues at most this long after its return.
 const AWAY: Duration = Duration::from_secs(2);
 
-/// Items that cannot be done, and what the database said: a single one, and with it those that go with it.
+/// Items that cannot be written, and the database's error: one item, and the items grouped with it.
 pub(super) type Refused = (Range<usize>, StoreError);
 
-/// What becomes of a part that failed.
+/// What happens to a part that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Next {
-    /// It comes again, whole or in halves.
+    /// It is tried again, whole or in halves.
     Again,
-    /// It is a single item and does not come again, nor do the rest of these, which go with it.
+    /// It is a single item and is not tried again, nor are the other items of this range, which are grouped with it.
     Alone(Range<usize>),
-    /// It comes again, and fails again before the database is back.
+    /// It is tried again, but fails until the database is back.
     Away,
 }
 
 /// What time-outs mean for a batch.
 #[derive(Clone, Copy)]
 struct Late<'a> {
-    /// How many there must be before the batch is taken apart.
+    /// How many time-outs there must be before the batch is divided.
     after: usize,
-    /// Whether a part that is late although it waits for no lock is taken apart, too.
+    /// Whether a part that is late without waiting for a lock is divided, too.
     slow: bool,
     store: &'a Store,
 }
 
-/// The parts that are still to be tried, as ranges of the batch's indexes.
+/// The parts still to be tried, as ranges of the batch's indexes.
 pub(super) struct Parts<'a> {
     left: Vec<Range<usize>>,
     late: Option<Late<'a>>,
-    /// Where the items end that go with each; empty if each stands for itself.
+    /// For each item, the end of its group; empty if items are not grouped.
     ends: Vec<usize>,
     hurried: bool,
     time_outs: usize,
-    /// The part that is tried, and how many deadlocks it has met.
+    /// The part being tried, and how many deadlocks it has met.
     tried: Range<usize>,
     crossed: usize,
     away: Pause,
-    /// What could not be done.
+    /// The items that could not be written.
     pub refused: Vec<Refused>,
 }
 
 impl<'a> Parts<'a> {
-    /// First the whole of a batch of `len` items; nothing of an empty one. A time-out is the database's absence.
+    /// Starts with the whole batch of `len` items, or without a part if it is empty. A time-out counts as an absent
+    /// database.
     pub fn of(len: usize) -> Self {
         let whole = std::iter::once(0..len).filter(|whole| !whole.is_empty());
         Self {
@@ -88,7 +89,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The batch is taken apart after so many time-outs, if the database answers otherwise.
+    /// The batch is divided after this number of time-outs, if the database responds to other statements.
     pub fn apart_when_late(mut self, after: usize, store: &'a Store) -> Self {
         self.late = Some(Late {
             after,
@@ -98,8 +99,8 @@ impl<'a> Parts<'a> {
         self
     }
 
-    /// As [`apart_when_late`](Self::apart_when_late), but only to find what waits for a lock: a part that is late without is
-    /// the database's absence.
+    /// Like [`apart_when_late`](Self::apart_when_late), but only to find items that wait for a lock. A part that is late
+    /// without one counts as an absent database.
     pub fn apart_when_locked(mut self, after: usize, store: &'a Store) -> Self {
         self.late = Some(Late {
             after,
@@ -109,24 +110,25 @@ impl<'a> Parts<'a> {
         self
     }
 
-    /// No part waits for a lock for longer than [`LOCK_WAIT`], from the beginning: it is known that something is locked.
+    /// If `hurried`, no part waits longer than [`LOCK_WAIT`] for a lock, from the beginning: it is known that something
+    /// is locked.
     pub fn hurried(mut self, hurried: bool) -> Self {
         self.hurried |= hurried;
         self
     }
 
-    /// Items go together: when one is late by itself, the others that stand behind it would be as well. `ends` says for each
-    /// item where those end that go with it.
+    /// Groups items: if one is late alone, later items of its group would be late as well and are not tried. `ends` says
+    /// for each item where its group ends.
     pub fn together(mut self, ends: Vec<usize>) -> Self {
         self.ends = ends;
         self
     }
 
-    /// Takes in what came of the part that was tried last. Returns what it returned, if it was done.
+    /// Takes the result of the part that was tried last. Returns its value if it succeeded.
     ///
     /// # Errors
     ///
-    /// If the database is away. The part comes again.
+    /// If the database is away. The part is tried again.
     pub fn done<T>(&mut self, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         let error = match result {
             Ok(done) => return Ok(Some(done)),
@@ -142,8 +144,8 @@ impl<'a> Parts<'a> {
         Ok(None)
     }
 
-    /// As [`done`](Self::done), but waits for a moment if the database is away; `what` names the work in the log. Simulated time
-    /// does not move meanwhile.
+    /// Like [`done`](Self::done), but pauses if the database is away; `what` names the work in the log. Simulated time
+    /// does not move during the pause.
     pub async fn done_in_time<T>(
         &mut self,
         result: Result<T, StoreError>,
@@ -153,7 +155,7 @@ impl<'a> Parts<'a> {
         match self.done(result) {
             Ok(done) => done,
             Err(error) => {
-                // Logged while the pause grows, and not for as long as the database is away.
+                // Logged only while the pause still grows, not as long as the database is away.
                 if !self.away.is_longest() {
                     tracing::error!(%error, what, "cannot be written; trying again");
                 }
@@ -163,7 +165,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Decides about a part that failed.
+    /// Decides what happens to a part that failed.
     fn failed(&mut self, part: &Range<usize>, error: &StoreError, is_silent: bool) -> Next {
         if error.is_transient() {
             self.crossed += 1;
@@ -190,7 +192,8 @@ impl<'a> Parts<'a> {
         self.take_apart(part, error.is_timed_out())
     }
 
-    /// Replaces a part by its halves. A single item leaves, with those that go with it if it is late.
+    /// Replaces a part by its halves. A single item leaves the batch; if it is late, the rest of its group leaves with
+    /// it.
     fn take_apart(&mut self, part: &Range<usize>, is_late: bool) -> Next {
         if part.len() < 2 {
             let end = self.ends.get(part.start).filter(|_| is_late);
@@ -208,7 +211,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The part to try next, and how long it may wait for a lock. What comes of it must be [taken in](Parts::done).
+/// The part to try next, and how long it may wait for a lock. Its result must be passed to [`done`](Parts::done).
 impl Iterator for Parts<'_> {
     type Item = (Range<usize>, Option<Duration>);
 
@@ -235,7 +238,7 @@ mod tests {
         Store::single("postgres://nowhere.invalid/none", Duration::from_secs(1)).unwrap()
     }
 
-    /// Which items are done, in order, which stand alone, and how many parts were tried.
+    /// Which items succeeded, in order, which failed alone, and how many parts were tried.
     fn tried(
         mut parts: Parts<'_>,
         fails: impl Fn(&Range<usize>) -> Option<StoreError>,
@@ -281,7 +284,7 @@ mod tests {
         assert_eq!(refused(1, |_| true).2, 1);
     }
 
-    /// What becomes of a batch of four when its whole meets these errors one after the other.
+    /// Decisions about a batch of four when the whole batch meets these errors one after the other.
     fn decisions(mut parts: Parts<'_>, codes: &[&[u8; 5]], is_silent: bool) -> (Next, bool) {
         let mut last = Next::Again;
         for code in codes {
@@ -322,7 +325,7 @@ mod tests {
         );
     }
 
-    /// One item is late until its batch is in a hurry, in which it is locked out.
+    /// One item times out until its batch is hurried, and then fails to get its lock.
     #[test]
     fn a_locked_item_stands_alone_after_few_waits_with_what_goes_with_it() {
         let store = store();

@@ -1,14 +1,12 @@
-//! How long a task waits before it tries again what the database does not take.
+//! How long a task waits before it tries again if the database fails.
 //!
-//! Promises that a pause grows from [`FIRST`] to a bound, so that neither the database nor the log is flooded while the
-//! trouble lasts.
+//! A pause grows from [`FIRST`] to a bound, so that errors flood neither the database nor the log.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tenterhook_model::ids::WebhookId;
 
-/// The first pause.
 const FIRST: Duration = Duration::from_millis(200);
 
 /// A pause that doubles up to a bound.
@@ -19,7 +17,7 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// From the first pause up to `most`.
+    /// From [`FIRST`] up to `most`.
     pub fn up_to(most: Duration) -> Self {
         Self {
             next: FIRST.min(most),
@@ -34,13 +32,13 @@ impl Pause {
         now
     }
 
-    /// Whether it does not grow any more.
+    /// Whether it has reached its bound.
     pub fn is_longest(&self) -> bool {
         self.next == self.most
     }
 }
 
-/// The webhooks with which something cannot be done, and when each is tried again.
+/// Webhooks whose work failed, and when each is tried again.
 #[derive(Debug)]
 pub(super) struct SetBack {
     longest: Duration,
@@ -48,7 +46,7 @@ pub(super) struct SetBack {
 }
 
 impl SetBack {
-    /// None yet. Each is tried again after a pause that grows up to `longest`.
+    /// Empty. Each webhook is tried again after a pause that grows up to `longest`.
     pub fn up_to(longest: Duration) -> Self {
         Self {
             longest,
@@ -56,7 +54,7 @@ impl SetBack {
         }
     }
 
-    /// Sets a webhook back. Returns whether it was not before.
+    /// Sets a webhook back. Returns whether it was not set back before.
     pub fn add(&mut self, webhook: WebhookId, now: Instant) -> bool {
         let is_new = !self.webhooks.contains_key(&webhook);
         let fresh = || (now, Pause::up_to(self.longest));
@@ -65,24 +63,24 @@ impl SetBack {
         is_new
     }
 
-    /// Whether it is not set back, or may be tried again.
+    /// Whether the webhook is not set back, or may be tried again.
     pub fn is_due(&self, webhook: WebhookId, now: Instant) -> bool {
         self.webhooks
             .get(&webhook)
             .is_none_or(|(again_at, _)| *again_at <= now)
     }
 
-    /// Whether it was set back, however long ago.
+    /// Whether the webhook is set back, even if it may be tried again.
     pub fn has(&self, webhook: WebhookId) -> bool {
         self.webhooks.contains_key(&webhook)
     }
 
-    /// Forgets the webhooks of which this does not hold.
+    /// Forgets the webhooks for which `holds` is false.
     pub fn retain(&mut self, mut holds: impl FnMut(WebhookId) -> bool) {
         self.webhooks.retain(|webhook, _| holds(*webhook));
     }
 
-    /// How many there are.
+    /// The number of webhooks that are set back.
     pub fn len(&self) -> usize {
         self.webhooks.len()
     }

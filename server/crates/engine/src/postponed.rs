@@ -1,7 +1,8 @@
-//! Deliveries that were put back because this machine lacked something (D13): which of them repeatedly, and what is logged.
+//! Deliveries that were put back because this machine lacked a resource (D13): which were put back repeatedly, and what
+//! is logged.
 //!
-//! Promises bounded memory and few lines in the log, however many deliveries wait. What other processes put back is not
-//! known here: a delivery that one of them has put back waits the shorter time again.
+//! Guarantees bounded memory and few log lines, however many deliveries wait. Other processes' deliveries are not known
+//! here: if another process has put one back, it waits the shorter time again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,14 +13,14 @@ use jiff::Timestamp;
 use tenterhook_model::ids::DeliveryKey;
 use tenterhook_policy::postponement::{Lack, put_back};
 
-/// Deliveries that are remembered. If there is no room for another one, it counts as put back before.
+/// Bound on remembered deliveries. If there is no room for another one, it counts as put back before.
 const REMEMBERED: usize = 100_000;
-/// How long, in real time, a delivery that was put back is remembered: longer than until its next attempt has ended.
+/// How long, in real time, a put-back delivery is remembered: longer than until the end of its next attempt.
 const REMEMBERED_FOR: Duration = Duration::from_secs(120);
-/// How long, in real time, the log says nothing more after a line.
+/// How long, in real time, nothing more is logged after a line.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// What was put back by this process.
+/// Deliveries that this process put back.
 #[derive(Debug, Default)]
 pub(super) struct Postponed(Mutex<Known>);
 
@@ -30,7 +31,7 @@ struct Known {
     name_servers: Telling,
 }
 
-/// What the log was told of one lack.
+/// What was logged about one missing resource.
 #[derive(Debug, Default)]
 struct Telling {
     told_at: Option<Instant>,
@@ -38,7 +39,7 @@ struct Telling {
 }
 
 impl Telling {
-    /// One more was postponed. Returns how many there are to tell of, if it is time to.
+    /// Counts one more postponed attempt. Returns the number to log, if it is time to log.
     fn more(&mut self, now: Instant) -> Option<u64> {
         self.untold += 1;
         let told = self
@@ -53,7 +54,7 @@ impl Telling {
 }
 
 impl Postponed {
-    /// When a delivery is due again that could not be attempted, as was known at `ended_at`. `now` is the monotonic time.
+    /// When a delivery that could not be attempted is due again, counted from `ended_at`. `now` is the monotonic time.
     pub(super) fn put_back(
         &self,
         key: DeliveryKey,
@@ -85,7 +86,7 @@ impl Postponed {
         put_back(ended_at, again)
     }
 
-    /// The delivery has had an attempt.
+    /// Forgets the delivery, because it has had an attempt.
     pub(super) fn forget(&self, key: DeliveryKey) {
         let mut known = self.known();
         if !known.deliveries.is_empty() {

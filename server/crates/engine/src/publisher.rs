@@ -1,4 +1,4 @@
-//! Publishing, as the API asks for it: hand drafts in, get events back once they are stored (E3).
+//! Publishing for the API: it passes drafts in and gets events back once they are stored (E3).
 
 use std::sync::Arc;
 
@@ -10,62 +10,62 @@ use tenterhook_model::event::{Draft, Event};
 use tenterhook_model::ids::{CompanyId, ObjectId};
 use tenterhook_store::StoreError;
 
-/// What became of one draft.
+/// The result for one draft.
 #[derive(Debug, Clone)]
 pub enum Published {
-    /// Stored now, with so many deliveries, lost ones included.
+    /// Stored now, with its deliveries, lost ones included.
     New {
-        /// The event; the survivor's of a merge.
+        /// The event; for a merge, the survivor's.
         event: Event,
-        /// Deliveries made, of both events of a merge.
+        /// Deliveries made, for both events of a merge.
         deliveries: u32,
     },
-    /// Its key was published before with the same content: the first event, and the deliveries made then.
+    /// The key was published before with the same content: the first event and its number of deliveries.
     Duplicate {
         /// The event that was stored first.
         event: Event,
-        /// Deliveries made then.
+        /// Deliveries made for the first event.
         deliveries: u32,
     },
-    /// Its key was published before with another content (E1).
+    /// The key was published before with other content (E1).
     Conflict,
 }
 
 /// Why a call published nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The server is stopping; another will take the call.
+    /// The server is stopping; another server will accept the call.
     #[error("the server is stopping")]
     Stopping,
-    /// As many calls as allowed wait to be stored; nothing of this one is.
+    /// The allowed number of calls already waits to be stored; nothing of this one is stored.
     #[error("as many publications as allowed wait to be stored")]
     Full,
-    /// As many events of the company as allowed wait to be stored; nothing of this call is.
+    /// The company's allowed number of events already waits to be stored; nothing of this call is stored.
     #[error("as many events of this company as allowed wait to be stored")]
     Crowded,
-    /// The database could not be reached, or not for long enough.
+    /// The database was not reachable, or not for long enough.
     #[error(transparent)]
     Store(Arc<StoreError>),
-    /// The database is there and refuses this call, by itself; nothing of it is stored.
+    /// The database is available but refuses this call; nothing of it is stored.
     #[error(
         "a call of company {company} with {events} events, the first about {object} {object_id}, is refused: {source}"
     )]
     Refused {
-        /// Of its first event.
+        /// The company of its first event.
         company: CompanyId,
-        /// How many it has.
+        /// Its number of events.
         events: usize,
-        /// Of its first event.
+        /// The object type of its first event.
         object: String,
-        /// Of its first event.
+        /// The object id of its first event.
         object_id: ObjectId,
-        /// What the database said.
+        /// The database's error.
         source: Arc<StoreError>,
     },
 }
 
 impl PublishError {
-    /// Why these drafts of one call could not be stored by themselves.
+    /// Why the drafts of one call could not be stored alone.
     pub(super) fn of(drafts: &[Draft], error: Arc<StoreError>) -> Self {
         match drafts.first() {
             Some(first) if !error.is_unavailable() => Self::Refused {
@@ -86,7 +86,7 @@ pub(super) struct Call {
     pub answer: oneshot::Sender<Result<Vec<Published>, PublishError>>,
 }
 
-/// The handle that the API holds. Cheap to clone.
+/// The API's handle. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
     door: Arc<Door>,
@@ -103,15 +103,16 @@ impl Publisher {
         self.metrics.publication_refused();
     }
 
-    /// Whether so many events of a company could be taken in now; refuses them as [`publish`](Self::publish) would.
+    /// Whether this number of events of a company would be accepted now. If not, returns the error that
+    /// [`publish`](Self::publish) would return.
     pub fn room_for(&self, company: CompanyId, events: usize) -> Result<(), PublishError> {
         self.door.room_for(company, events)
     }
 
-    /// Stores every draft with its deliveries, or none of them, and answers in the order given.
+    /// Stores every draft with its deliveries, or none of them. The results have the order of the drafts.
     ///
-    /// A draft that conflicts with its idempotency key is left out alone. Answers only after the commit (E3). Refuses at
-    /// once what there is no room for.
+    /// A draft that conflicts with its idempotency key is left out alone. Returns only after the commit (E3). Refuses at
+    /// once if there is no room.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<Vec<Published>, PublishError> {
         let Some(company) = drafts.first().map(|draft| draft.company) else {
             return Ok(Vec::new());

@@ -1,10 +1,16 @@
-//! What this process holds, and whose turn it is: fairness (D8), in memory.
+//! The deliveries that this process holds, and which one is attempted next: fairness (D8), in memory.
 //!
-//! Promises that a webhook has at most its share in flight and in memory, and a host its share of all that lead there;
-//! that companies take turns and within a company its webhooks, and that receivers that are slow, or have yet to show
-//! that they are not, hold at most half of all places and of each host's, on the wire and, of what is claimed for them, in
-//! memory: a slow or dead receiver delays nobody else. Of that half, whoever has yet to show it goes first: one that
-//! answers is known for it after one attempt, however many hang. Does not promise any order of deliveries (D11).
+//! Guarantees:
+//!
+//! - A webhook has at most its share in flight and in memory. A host has at most its share in flight, for all webhooks
+//!   that lead there.
+//! - Companies take turns, and within a company its webhooks take turns.
+//! - Slow and unknown receivers together hold at most half of all places and half of each host's places. The deliveries
+//!   claimed for them have a bounded share of memory too. So a slow or dead receiver delays no other.
+//! - Unknown receivers are tried before known slow ones. One fast response promotes a receiver, however many others
+//!   hang.
+//!
+//! Not guaranteed: any order of deliveries (D11).
 
 mod hosts;
 mod ring;
@@ -27,66 +33,66 @@ use tenterhook_model::ids::{CompanyId, DeliveryKey, NodeId, WebhookId};
 
 /// Deliveries held in all, waiting or in flight.
 pub const MAX_HELD: usize = 10_000;
-/// Bytes of payload held in all, waiting or in flight, counted once per delivery: past it nothing more is taken in. What
-/// is under way to us then still comes: a claim brings what there was room for and one delivery of each lane besides, a
-/// publication what its caller was admitted with.
+/// Bytes of payload held in all, waiting or in flight, counted once per delivery. Above this bound nothing more is taken
+/// in, except deliveries already on the way: a claim brings those that there was room for and one more per lane, and a
+/// publication brings those that its caller was admitted with.
 pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
-/// Deliveries held for webhooks that are slow when another one is claimed for such, and likewise for webhooks that nobody
-/// knows yet: were it all, thousands of receivers that hang would leave no room for those that answer.
+/// If this number of deliveries is held for slow webhooks, none is claimed for another slow one; the same bound holds
+/// for unknown webhooks. Without it, thousands of receivers that hang would leave no room for receivers that respond.
 pub const MAX_UNPROVEN_HELD: usize = MAX_HELD / 4;
 /// Deliveries held for one webhook.
 pub const MAX_HELD_PER_WEBHOOK: usize = 256;
-/// Attempts of one webhook whose result is not settled yet: one that gets more than the database settles would else use up
-/// what all webhooks may have unsettled, and every other would wait for it.
+/// Attempts of one webhook with an unsettled result. Without this bound, a webhook with more attempts than the database
+/// can settle would use up the places for unsettled results of all webhooks, and every other webhook would wait.
 pub const MAX_UNSETTLED_PER_WEBHOOK: usize = 128;
-/// A receiver that answers slower than this is slow.
+/// A receiver that takes at least this long to respond is slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Webhooks whose pace is remembered while nothing is held for them.
 const MAX_IDLE: usize = 20_000;
 
-/// How much may be on the wire at once.
+/// Limits on requests in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Places {
-    /// Requests in all. Half of them are for receivers that are slow or unproven.
+    /// Requests in all. At most half of them are for receivers that are slow or unknown.
     pub total: usize,
     /// Requests to one webhook; fewer after time-outs.
     pub per_webhook: usize,
-    /// Requests to one host and port. Half of them are for receivers that are slow or unproven.
+    /// Requests to one host and port. At most half of them are for receivers that are slow or unknown.
     pub per_host: usize,
 }
 
 impl Places {
-    /// Requests to receivers that are slow or unproven: half, but never none.
+    /// Requests to receivers that are slow or unknown: half, but at least one.
     fn slow(self) -> usize {
         self.total.div_ceil(2)
     }
 }
 
-/// A delivery in our hands, with what it is about.
+/// A delivery that this process holds, with its event.
 #[derive(Debug, Clone)]
 pub struct Held {
-    /// The delivery and the right to work on it.
+    /// The delivery and its lease.
     pub leased: Leased,
-    /// What it delivers.
+    /// The event to deliver.
     pub event: Arc<Event>,
-    /// As whom this process took it: one that was declared dead meanwhile holds nothing.
+    /// This process's id when it took the delivery. If it was declared dead since, it no longer holds the delivery.
     pub node: NodeId,
 }
 
 impl Held {
-    /// Of its payload.
+    /// The size of its payload.
     pub fn bytes(&self) -> usize {
         let text = |json: &Option<Arc<str>>| json.as_ref().map_or(0, |text| text.len());
         text(&self.event.data) + text(&self.event.previous)
     }
 }
 
-/// How an attempt went, as far as fairness cares.
+/// The duration of an attempt, as far as fairness needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// An answer, or an error, after so long.
+    /// A response, or an error, after this time.
     Took(Duration),
-    /// None within the deadline.
+    /// No response within the deadline.
     TimedOut,
     /// No request was made.
     Unsent,
@@ -95,18 +101,18 @@ pub enum Pace {
 #[derive(Debug)]
 struct PerWebhook {
     company: CompanyId,
-    /// Where it leads; fixed while anything is in flight, so that places are given back where they were taken.
+    /// The host of its URL. It is fixed while anything is in flight, so that places are freed where they were taken.
     host: Option<Host>,
     waiting: VecDeque<Held>,
     in_flight: usize,
     unsettled: usize,
     cap: usize,
     standing: Standing,
-    /// The ring whose turn counts for it: it may stand in others still, from before its rank changed.
+    /// The ring in which its turn counts. Other rings may still contain it from before its rank changed.
     in_ring: Option<Rank>,
-    /// Turned away by its host, and to come back.
+    /// Its host had no place for it. It enters its ring again when the host has one.
     turned_away: bool,
-    /// Whether its attempts in flight are counted as slow: fixed when each starts.
+    /// How many of its attempts in flight count as slow; decided when each starts.
     slow_in_flight: usize,
 }
 
@@ -128,7 +134,7 @@ impl PerWebhook {
     }
 }
 
-/// The deliveries this process holds.
+/// The deliveries that this process holds.
 #[derive(Debug)]
 pub struct Queue {
     places: Places,
@@ -146,7 +152,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Holds nothing yet.
+    /// An empty queue.
     pub fn new(places: Places) -> Self {
         Self {
             places,
@@ -164,8 +170,8 @@ impl Queue {
         }
     }
 
-    /// Takes a delivery in, with the host that its webhook leads to if that is known: without one, no host's share
-    /// counts it. Room is the caller's to look at before.
+    /// Adds a delivery, with its webhook's host if it is known. Without one, it counts for no host's share. The caller
+    /// checks for room before.
     pub fn push(&mut self, held: Held, host: Option<Host>) {
         let webhook = held.leased.key.webhook;
         if self.webhooks.len() > MAX_IDLE && !self.webhooks.contains_key(&webhook) {
@@ -194,7 +200,7 @@ impl Queue {
         self.enter_ring(webhook);
     }
 
-    /// The next delivery to attempt, whose place it takes; `None` while every place or webhook is taken.
+    /// The next delivery to attempt. It takes a place. `None` if no place is free or no webhook may start an attempt.
     pub fn pop(&mut self) -> Option<Held> {
         if self.in_flight >= self.places.total {
             return None;
@@ -252,14 +258,14 @@ impl Queue {
         }
     }
 
-    /// An attempt of this webhook has begun, whose result is to be settled.
+    /// Notes that an attempt of this webhook has started, whose result must be settled.
     pub fn begin(&mut self, webhook: WebhookId) {
         if let Some(entry) = self.webhooks.get_mut(&webhook) {
             entry.unsettled += 1;
         }
     }
 
-    /// The result of an attempt of this webhook is settled, or will never be.
+    /// Notes that the result of an attempt of this webhook is settled, or will never be.
     pub fn settle(&mut self, webhook: WebhookId) {
         if let Some(entry) = self.webhooks.get_mut(&webhook) {
             entry.unsettled = entry.unsettled.saturating_sub(1);
@@ -267,8 +273,8 @@ impl Queue {
         self.enter_ring(webhook);
     }
 
-    /// An attempt that [`pop`](Self::pop) gave out, of so many bytes, is over: its place is free, and its webhook's pace
-    /// known.
+    /// Notes that an attempt from [`pop`](Self::pop), with this size of payload, is over: its place is free, and its
+    /// webhook's pace is known.
     pub fn finish(&mut self, webhook: WebhookId, bytes: usize, pace: Pace) {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
         let Some(entry) = self.webhooks.get_mut(&webhook) else {
@@ -300,7 +306,7 @@ impl Queue {
         }
         self.unproven_held.add(entry.standing, entry.held());
         if entry.standing == Standing::Proven {
-            // It may have been turned away as one that was not.
+            // It may have been turned away before it was proven.
             entry.turned_away = false;
         }
         let host = entry.host.clone();
@@ -310,7 +316,7 @@ impl Queue {
         }
     }
 
-    /// A place at a host is free: those that it turned away may try again.
+    /// A place at a host is free: webhooks that it turned away may try again.
     fn come_back(&mut self, host: &Host, was_unproven: bool) {
         for webhook in self.hosts.give_back(host, was_unproven) {
             if let Some(entry) = self.webhooks.get_mut(&webhook) {
@@ -320,7 +326,7 @@ impl Queue {
         }
     }
 
-    /// How many more deliveries may be taken in, in all.
+    /// How many more deliveries may be taken in.
     pub fn room(&self) -> usize {
         if self.room_in_bytes() == 0 {
             0
@@ -334,8 +340,8 @@ impl Queue {
         MAX_HELD_BYTES.saturating_sub(self.held_bytes)
     }
 
-    /// How many more of this webhook's deliveries may be claimed: of one that is slow or unknown, no more than go on the
-    /// wire, and past half of what may be held for such, one.
+    /// How many more of this webhook's deliveries may be claimed. For a slow or unknown one, only as many as may be in
+    /// flight, and only one if half of the memory share for its standing is used up.
     pub fn room_for(&self, webhook: WebhookId) -> usize {
         let entry = self.webhooks.get(&webhook);
         let held = entry.map_or(0, PerWebhook::held);
@@ -349,8 +355,9 @@ impl Queue {
         of_webhook.saturating_sub(held).min(in_all).min(self.room())
     }
 
-    /// Webhooks that are to be given nothing more for now: at least half full, so that a flood goes to the table
-    /// while what is held is worked off; or slow or unknown, with as many as go on the wire, while such hold their share.
+    /// Webhooks that should get no more deliveries for now. These are webhooks that are at least half full: a flood goes
+    /// to the table while the held deliveries are worked off. They are also slow or unknown webhooks that hold as many
+    /// as may be in flight, while the memory share for their standing is used up.
     pub fn full(&self) -> Vec<WebhookId> {
         let full = |entry: &PerWebhook| {
             entry.held() >= MAX_HELD_PER_WEBHOOK / 2
@@ -363,7 +370,7 @@ impl Queue {
             .collect()
     }
 
-    /// Takes out what waits for a webhook.
+    /// Takes out the waiting deliveries of a webhook.
     pub fn take(&mut self, webhook: WebhookId) -> Vec<Held> {
         let Some(entry) = self.webhooks.get_mut(&webhook) else {
             return Vec::new();
@@ -375,7 +382,7 @@ impl Queue {
         taken
     }
 
-    /// Takes out everything that waits.
+    /// Takes out all waiting deliveries.
     pub fn take_all(&mut self) -> Vec<Held> {
         let webhooks: Vec<WebhookId> = self.webhooks.keys().copied().collect();
         webhooks
@@ -397,7 +404,8 @@ impl Queue {
             .collect()
     }
 
-    /// The leases of `kept` now end at `until`; what of `asked` was not kept belongs to somebody else and is let go.
+    /// The leases of `kept` now end at `until`. The other deliveries of `asked` belong to other processes and are
+    /// dropped.
     pub fn extended(&mut self, asked: &[(DeliveryKey, i64)], kept: &[usize], until: Timestamp) {
         let mut verdict: HashMap<(DeliveryKey, i64), bool> =
             asked.iter().map(|held| (*held, false)).collect();

@@ -1,10 +1,13 @@
-//! What this process knows of each webhook: settings, opened secrets and health, in memory.
+//! This process's knowledge of webhooks: settings, opened secrets and health, in memory.
 //!
-//! Promises that a webhook whose row cannot be read is known as unreadable and does not keep others from being read. It does
-//! not count as removed, which would cancel its deliveries, nor is what was read of it earlier used any longer.
-//! Promises that what was read later never gives way to what was read earlier: reading and remembering happen
-//! under one lock. Does not promise to be current by itself: the changes feed refreshes it, and a process whose
-//! feed is old starts nothing (see [`super::feed`]).
+//! Guarantees:
+//!
+//! - A webhook whose row cannot be read is marked as unreadable and does not prevent others from being read. It does not
+//!   count as removed, because that would cancel its deliveries. Its earlier content is no longer used either.
+//! - Older content never replaces newer content: reading and remembering happen under one lock.
+//!
+//! Not guaranteed: that the content is current. The changes feed refreshes it, and a process whose feed is old starts
+//! nothing (see [`super::feed`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +28,7 @@ use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::health::{self, Unread};
 use tenterhook_store::{Conn, StoreError};
 
-/// Webhooks that are remembered at the most; past it, all are forgotten but those just read.
+/// Bound on remembered webhooks. Above it, all are forgotten except those just read.
 const MAX_KNOWN: usize = 50_000;
 
 /// A webhook as an attempt needs it (D9).
@@ -35,32 +38,32 @@ pub struct Target {
     pub webhook: Webhook,
     /// Its health as last read.
     pub health: Health,
-    /// What opening its row gave; an error keeps attempts from being made with half of it.
+    /// The opened content of its row. An error prevents attempts with only half of it.
     pub opened: Result<Opened, Unusable>,
 }
 
-/// What is sealed or encoded in the row, ready for use.
+/// The sealed and encoded parts of the row, ready for use.
 #[derive(Debug)]
 pub struct Opened {
-    /// Where to.
+    /// The URL.
     pub url: Url,
-    /// The host and port of that.
+    /// The URL's host and port.
     pub host: Host,
     /// Basic credentials.
     pub auth: Option<BasicAuth>,
-    /// The secret that signs.
+    /// The current signing secret.
     pub secret: SigningSecret,
-    /// The one before, and until when it signs as well (E7).
+    /// The previous signing secret, and until when it signs as well (E7).
     pub previous: Option<(SigningSecret, Timestamp)>,
 }
 
-/// Why a row cannot be used: an operator's matter, not the receiver's.
+/// Why a row cannot be used. The operator must act, not the receiver.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// The sealing key is not the one the row was sealed with, or the row is damaged.
+    /// The sealing key is not the one that sealed the row, or the row is damaged.
     #[error("the webhook's secrets cannot be opened: {0}")]
     Sealed(#[from] OpenError),
-    /// What is stored is no URL.
+    /// The stored URL is not valid.
     #[error("the webhook's URL cannot be read: {0}")]
     Url(#[from] url::ParseError),
 }
@@ -87,7 +90,7 @@ impl Target {
         )
     }
 
-    /// What goes into payloads.
+    /// What payloads say about the webhook.
     pub fn recipient(&self) -> Recipient {
         Recipient {
             number: self.webhook.number,
@@ -155,7 +158,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Knows nothing yet.
+    /// Knows no webhook yet.
     pub fn new(sealing: Arc<Keyring>) -> Self {
         Self {
             known: Mutex::default(),
@@ -164,17 +167,17 @@ impl Registry {
         }
     }
 
-    /// What is known of a webhook.
+    /// The webhook, if it is known and readable.
     pub fn get(&self, webhook: WebhookId) -> Option<Arc<Target>> {
         self.known().get(&webhook).and_then(Known::target).cloned()
     }
 
-    /// Whether the webhook is there and cannot be read.
+    /// Whether the webhook exists but cannot be read.
     pub fn is_unreadable(&self, webhook: WebhookId) -> bool {
         self.unread(webhook).is_some()
     }
 
-    /// What is known all the same of a webhook that is there and cannot be read.
+    /// What is still known of a webhook that exists but cannot be read.
     pub fn unread(&self, webhook: WebhookId) -> Option<Unread> {
         match self.known().get(&webhook)? {
             Known::Target(_) => None,
@@ -182,7 +185,8 @@ impl Registry {
         }
     }
 
-    /// Whether nothing is known that a success of the webhook could end: no window, and where the counter `counts`, none.
+    /// Whether the webhook is known to have nothing that a success would end: no failure window and, if its ban counter
+    /// `counts`, a counter of zero.
     pub fn is_well(&self, webhook: WebhookId, counts: bool) -> bool {
         let known = self.known();
         let target = known.get(&webhook).and_then(Known::target);
@@ -190,7 +194,7 @@ impl Registry {
         health.is_some_and(|health| health.failing_since.is_none() && (!counts || health.ban_counter == 0))
     }
 
-    /// Where a webhook leads, if it is known and its row can be used.
+    /// The webhook's host, if it is known and its row can be used.
     pub fn host(&self, webhook: WebhookId) -> Option<Host> {
         let target = self.get(webhook)?;
         target.opened.as_ref().ok().map(|opened| opened.host.clone())
@@ -212,7 +216,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Reads the webhooks again, known or not, and answers those that can be read.
+    /// Reads the webhooks again, known or not, and returns the readable ones.
     ///
     /// # Errors
     ///
@@ -224,7 +228,7 @@ impl Registry {
     ) -> Result<Vec<Arc<Target>>, StoreError> {
         let _one_at_a_time = self.reading.lock().await;
         let (mut targets, mut unreadable) = (Vec::new(), Vec::new());
-        // It reads single rows by their keys: if that takes too long, it is not because of one of them.
+        // The statement reads single rows by their keys, so if it takes too long, no single row is the cause.
         let mut parts = Parts::of(webhooks.len());
         while let Some((part, _)) = parts.next() {
             let Some(rows) = parts.done(health::read_each(conn, &webhooks[part]).await)? else {
@@ -238,7 +242,7 @@ impl Registry {
         unreadable.extend(damaged.map(|(items, error)| (Unread::of(webhooks[items.start]), error)));
         let mut known = self.known();
         for (Unread { webhook, .. }, error) in &unreadable {
-            // Each claim and attempt reads it again, but it is logged once.
+            // Each claim and attempt reads the webhook again, but the error is logged once.
             if !matches!(known.get(webhook), Some(Known::Unreadable(_))) {
                 tracing::error!(%error, %webhook, "a webhook cannot be read; nothing is sent to it");
             }
@@ -253,7 +257,7 @@ impl Registry {
         Ok(targets)
     }
 
-    /// Forgets everything: after a gap in the feed.
+    /// Forgets everything, after a gap in the feed.
     pub fn forget(&self) {
         self.known().clear();
     }

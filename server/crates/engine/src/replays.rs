@@ -1,10 +1,12 @@
-//! Replaying: new deliveries of old events, from their first attempt (D12).
+//! Replaying: new deliveries of old events, starting with attempt 1 (D12).
 //!
-//! Promises that no replay is made for a webhook that is banned, paused or removed when the call looks; what happens to
-//! one afterwards is what happens to any delivery: a ban, a pause or a removal that comes while the call is stored ends
-//! what it has made. A call makes all of its deliveries or none, in one transaction of bounded statements, and one under
-//! a key that was used before makes none. Nothing but another replay of the same webhooks waits for it, however many it
-//! stores.
+//! Guarantees:
+//!
+//! - No replay is made for a webhook that is banned, paused or removed when the call checks. A later ban, pause or
+//!   removal ends the new deliveries like any others, even if it comes while the call is being stored.
+//! - A call makes all of its deliveries or none, in one transaction of bounded statements. A call with a key that was
+//!   used before makes none.
+//! - Only other replays of the same webhooks wait for a call, however many deliveries it stores.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,26 +23,26 @@ use tenterhook_store::publish::ROWS_PER_STATEMENT;
 use tenterhook_store::replay_keys::{self, Remembered, ReplayKey};
 use tenterhook_store::{StoreError, health, replay};
 
-/// Deliveries of a call that its answer shows, and that are remembered under its key.
+/// Bound on the deliveries of a call that its result shows and that are remembered under its key.
 pub const REPLAYS_SHOWN: usize = 100;
 
-/// What became of a call.
+/// The result of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Replayed {
     /// Deliveries were made.
     Made {
-        /// How many: fewer than asked for if an event is not kept any more.
+        /// How many: fewer than asked for if an event is no longer stored.
         count: usize,
         /// The first of them, up to [`REPLAYS_SHOWN`].
         first: Vec<Delivery>,
     },
-    /// Nothing was made: the key was used before, and this was made then, for the same or for something else.
+    /// Nothing was made: the key was used before, for the same deliveries or others. This is the earlier result.
     Repeated(Remembered),
     /// Nothing was made: this webhook is banned, paused or removed.
     NotActive(WebhookId),
 }
 
-/// Each event once for each webhook, whichever of its deliveries were named.
+/// Replays each event once for each webhook, even if several of its deliveries were named.
 pub(super) async fn replay(
     shared: &Arc<Shared>,
     deliveries: &[DeliveryKey],
@@ -71,14 +73,14 @@ pub(super) async fn replay(
                 .collect();
             let inactive = webhooks.iter().map(|(_, id)| *id).find(|id| !active.contains(id));
             if let Some(id) = inactive {
-                // A call of the same key may have come first, and the ban after it.
+                // An earlier call with the same key may have succeeded before the ban.
                 let before = match key {
                     Some(key) => replay_keys::find(conn, key, now).await?,
                     None => None,
                 };
                 return Ok(before.map_or(Replayed::NotActive(id), Replayed::Repeated));
             }
-            // After its turn, which a call that holds the key does not wait for.
+            // The key is claimed after the turn: a call that holds a key never waits for a turn.
             if let Some(key) = key
                 && let Some(before) = replay_keys::claim_in_tx(conn, key, now, expires_at).await?
             {

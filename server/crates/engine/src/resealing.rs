@@ -1,38 +1,43 @@
-//! Replacing a sealing key: what is stored under an older key is sealed anew under the first, while servers serve.
+//! Replaces a sealing key: values stored under an older key are sealed again under the first, while servers run.
 //!
-//! Promises that a value never lies under no key: it is opened and sealed in one short transaction, which a user's own
-//! change waits for. That it may be stopped at any time and run again, any number at once: what is sealed already is
-//! passed over. Does not promise that nothing is left: a server that does not know the new key yet goes on sealing with
-//! its own, which the count at the end shows.
+//! Guarantees:
+//!
+//! - A value is always sealed under a key: it is opened and sealed again in one short transaction. A user's change of
+//!   the same webhook waits for it.
+//! - It may be stopped at any time and run again, several at once too. Values that already have the first key are
+//!   skipped.
+//!
+//! Not guaranteed: that no older value is left. A server that does not know the new key yet still seals with its own.
+//! The count at the end shows that.
 
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_policy::sealing::{Field, Keyring, OpenError};
 use tenterhook_store::sealed::{self, SealedRow};
 use tenterhook_store::{Store, StoreError};
 
-/// Webhooks that one transaction locks: so many wait if its commit is slow.
+/// Webhooks that one transaction locks. Changes to them wait if its commit is slow.
 pub const BATCH: i64 = 200;
 
-/// How far it has come.
+/// How far a run is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Lanes that are done.
     pub lanes: usize,
-    /// Webhooks of which something was sealed anew.
+    /// Webhooks with at least one value sealed again.
     pub webhooks: u64,
-    /// Webhooks of which something did not open: under a key that is not there, or damaged. It is left as it is.
+    /// Webhooks with a value that did not open: its key is missing, or it is damaged. They are left unchanged.
     pub unopened: u64,
 }
 
-/// What one transaction came to.
+/// The result of one transaction.
 struct Batch {
     last: Option<WebhookId>,
     sealed: u64,
     unopened: u64,
 }
 
-/// Seals everything anew that is not sealed under the first key, `batch` webhooks at a time, and says after each lane
-/// how far it is.
+/// Seals every value again that is not sealed under the first key, `batch` webhooks at a time. Reports its progress
+/// after each lane.
 pub async fn run(
     store: &Store,
     keyring: &Keyring,
@@ -89,7 +94,7 @@ async fn reseal(
         .await
 }
 
-/// All of a webhook or nothing: half of it would be as unusable.
+/// Seals all values of a webhook or none: half of them would be just as unusable.
 fn of_row(keyring: &Keyring, mut row: SealedRow) -> Result<SealedRow, (WebhookId, OpenError)> {
     let fields = [
         (Field::SigningSecret, Some(&mut row.secret)),

@@ -1,15 +1,20 @@
 //! Settling: results become rows, batch by batch (D6, D7).
 //!
-//! A batch is whatever has come in while the one before was written, and under load a moment longer, so that it is small
-//! when little happens and large then. A batch with failures locks its health rows first, in id order, and lets
-//! [`tenterhook_policy::health`] judge the results in the order their attempts ended; one of successes locks only the rows
-//! whose window it ends, and where none is known to be open it is one statement and no more.
+//! A batch is the results that arrive while the previous one is written, and under load for a moment longer. So batches
+//! are small under low load and large under high load. A batch with failures first locks its health rows, in the order
+//! of their ids, and [`tenterhook_policy::health`] judges the results in the order in which their attempts ended. A
+//! batch of successes locks only the rows whose failure window it ends. If no window is known to be open, it is a single
+//! statement.
 //!
-//! Promises that each recorded attempt is judged once, in the transaction that records it; and that a batch which the
-//! database refuses, or does not write in time, is [divided](super::parts) until the bad result is alone. One that is refused
-//! is recorded with less of its response ([`least`]) or set [aside](aside); one that takes too long, because somebody else
-//! keeps a row of its webhook locked for instance, is set aside. Does not promise that a result is recorded at all: one whose
-//! lease was lost is dropped, since another process holds the delivery.
+//! Guarantees:
+//!
+//! - Each recorded attempt is judged once, in the transaction that records it.
+//! - A batch that the database refuses, or does not write in time, is [divided](super::parts) until the bad result is
+//!   alone. A refused result is recorded with less of its response ([`least`]) or set [aside](aside). A late result is
+//!   set aside; for example, another transaction may have a row of its webhook locked.
+//!
+//! Not guaranteed: that a result is recorded. If its lease was lost, it is dropped, because another process holds the
+//! delivery.
 
 mod aside;
 mod judgement;
@@ -31,20 +36,21 @@ use super::shared::{Shared, Started};
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_store::settle::{Settlement, Then};
 
-/// Results in one transaction at the most.
+/// At most this number of results in one transaction.
 const BATCH: usize = 400;
-/// How long to let results gather after a batch of several that was not full: a batch costs as much as thirty results, and
-/// nobody waits for one but who reads it. A process that dies meanwhile leaves that much more to be sent again (D6).
+/// How long results gather after a batch of several that was not full. A batch costs as much as thirty results, and only
+/// someone reading the attempt log notices the delay. If the process crashes in this time, the attempts of these results
+/// are made again (D6).
 const GATHER: Duration = Duration::from_millis(15);
 
 /// One result on its way to be settled.
 pub(super) struct Result {
     pub settlement: Settlement,
-    /// The attempt it is of, if one was made.
+    /// The attempt, if one was made.
     pub started: Option<Started>,
 }
 
-/// Settles what comes, until nothing can come any more.
+/// Settles results until no more can arrive.
 pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceiver<Result>) {
     let mut batch: Vec<Result> = Vec::with_capacity(BATCH);
     let mut aside = Aside::of(&shared);
@@ -60,13 +66,13 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceive
             break;
         }
         aside.join(&shared, &mut batch);
-        // Results of one webhook stand together: what is late of one is late of all.
+        // Results of one webhook are next to each other: if one is late, all of them are.
         batch.sort_by_key(|result| group(&result.settlement));
         let (settlements, mut started): (Vec<_>, Vec<_>) = batch
             .drain(..)
             .map(|result| (result.settlement, result.started))
             .unzip();
-        // Where something is known to be locked, or the process stops, there is no time to find out slowly.
+        // If something is known to be locked, or the process stops, there is no time for long lock waits.
         let hurried = aside.has_late() || shared.is_stopping();
         let refused = settle_each(&shared, &settlements, hurried).await;
         aside.add(&shared, settlements, &mut started, refused);
@@ -78,7 +84,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceive
     aside.end(&shared).await;
 }
 
-/// Lets others start in the place of what is settled.
+/// Frees the places of settled attempts, so that others can start.
 fn done(shared: &Arc<Shared>, attempts: impl Iterator<Item = Started>) {
     let attempts: Vec<Started> = attempts.collect();
     {
@@ -89,13 +95,14 @@ fn done(shared: &Arc<Shared>, attempts: impl Iterator<Item = Started>) {
     shared.pump();
 }
 
-/// What results have in common that wait for the same health row. Without an attempt none does.
+/// The group of a result: results with the same value wait for the same health row. Results without an attempt wait for
+/// none.
 fn group(settlement: &Settlement) -> (Lane, WebhookId, bool) {
     let key = settlement.key;
     (key.lane, key.webhook, settlement.attempt.is_none())
 }
 
-/// Where the results end that stand next to each and are of its group.
+/// For each result, where its group ends in the sorted batch.
 fn group_ends(batch: &[Settlement]) -> Vec<usize> {
     let mut ends: Vec<usize> = (1..=batch.len()).collect();
     for index in (1..batch.len()).rev() {
@@ -106,8 +113,8 @@ fn group_ends(batch: &[Settlement]) -> Vec<usize> {
     ends
 }
 
-/// Settles the results together, or in parts where the database refuses that or is late with it; returns those that it
-/// refuses alone or is late with, which may be several of one webhook. In a hurry none of them waits for a lock for long.
+/// Settles the results together, or in parts if the database refuses or is late. Returns the results that are refused or
+/// late alone, with the rest of a late one's group. If `hurried`, none of them waits long for a lock.
 async fn settle_each(shared: &Arc<Shared>, batch: &[Settlement], hurried: bool) -> Vec<Refused> {
     let parts = Parts::of(batch.len())
         .apart_when_late(TIME_OUTS, &shared.store)
@@ -147,8 +154,8 @@ async fn record_less(shared: &Arc<Shared>, settlement: &Settlement) -> bool {
     false
 }
 
-/// Records a batch in these parts, with what follows from it; returns what cannot be recorded. Tries for as long as the database
-/// is away: what is in the batch happened, and the fence makes trying again harmless.
+/// Records a batch in these parts and does what follows from it. Returns the results that cannot be recorded. Tries as
+/// long as the database is away, because the attempts have been made, and the lease tokens make a second try harmless.
 async fn record(shared: &Arc<Shared>, batch: &[Settlement], mut parts: Parts<'_>) -> Vec<Refused> {
     while let Some((part, lock_wait)) = parts.next() {
         let some = &batch[part];
@@ -160,7 +167,7 @@ async fn record(shared: &Arc<Shared>, batch: &[Settlement], mut parts: Parts<'_>
     parts.refused
 }
 
-/// Does what follows from a batch that is recorded. No error here may lead to the batch being recorded again.
+/// Does what follows from a recorded batch. No error here may cause the batch to be recorded again.
 async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded, lock_wait: Option<Duration>) {
     note(shared, batch.len(), recorded.won.len());
     shared.tallied.fetch_add(1, Ordering::Relaxed);
@@ -182,11 +189,11 @@ async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded, 
     if !moved.webhooks.is_empty()
         && let Err(error) = shared.refresh(&moved.webhooks).await
     {
-        // The changes feed tells of them too.
+        // The changes feed names these webhooks too.
         tracing::warn!(%error, "webhooks could not be read after their health moved");
     }
     if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
-        // Simulated time may move as soon as we are idle: other processes must know by then (B6).
+        // Simulated time may move as soon as this process is idle: other processes must know of the change by then (B6).
         shared.feed.everywhere(shared, &mark).await;
     }
     shared.hint(batch.iter().filter_map(|settlement| match settlement.then {

@@ -1,4 +1,4 @@
-//! What the engine's tasks share, and the few steps that more than one of them takes.
+//! State that the engine's tasks share, and the few steps that several of them take.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::settle::{Settlement, Then};
 use tenterhook_store::{Store, StoreError};
 
-/// Everything the engine's tasks have in common.
+/// The state that all tasks of the engine share.
 pub struct Shared {
     pub(super) store: Store,
     pub(super) clock: Clock,
@@ -43,29 +43,29 @@ pub struct Shared {
     pub(super) stopping: AtomicBool,
     /// Transactions that appended a tally since the last fold.
     pub(super) tallied: AtomicU64,
-    /// Wakes the claimer: a hint was noted, or room appeared.
+    /// Wakes the claimer: there is a new hint, or room.
     pub(super) look: Notify,
-    /// Wakes the lease keeper: something waits.
+    /// Wakes the task that extends leases: a delivery waits.
     pub(super) waiting: Notify,
-    /// Wakes the sweeper: health moved.
+    /// Wakes the sweeper: a webhook's health has changed.
     pub(super) moved: Notify,
-    /// Wakes the notifier: the platform's endpoint is owed a notice.
+    /// Wakes the notifier: there is a notice for the platform's endpoint.
     pub(super) owed: Notify,
-    /// Whether the platform has an endpoint that notices are owed to.
+    /// Whether the platform has an endpoint for notices.
     pub(super) sends_notices: bool,
-    /// Told when an attempt is over, for the drain.
+    /// Notified when an attempt is over; used while stopping.
     pub(super) finished: Notify,
-    /// A place for each test delivery that is under way.
+    /// One permit for each running test delivery.
     pub(super) tests: Semaphore,
     node: AtomicI64,
     queue: Mutex<Queue>,
     calendar: Mutex<Calendar>,
-    /// Deliveries whose webhook's removal is due but not written: nothing starts until the sweeper has decided.
+    /// Deliveries of webhooks whose removal is due but not written. Nothing starts until the sweeper has decided.
     undecided: Mutex<Vec<Held>>,
     settlers: Mutex<Vec<mpsc::UnboundedSender<AttemptResult>>>,
 }
 
-/// What [`Shared`] is made of.
+/// The values that [`Shared`] is built from.
 pub(super) struct Foundations {
     pub store: Store,
     pub clock: Clock,
@@ -125,7 +125,7 @@ impl Shared {
         })
     }
 
-    /// This process, as the `nodes` table knows it now.
+    /// This process's current id in the `nodes` table.
     pub(super) fn node(&self) -> NodeId {
         NodeId(self.node.load(Ordering::Acquire))
     }
@@ -146,7 +146,7 @@ impl Shared {
         self.calendar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes when something of a webhook will be visible, and lets the claimer look.
+    /// Notes when deliveries of webhooks become visible, and wakes the claimer.
     pub(super) fn hint(&self, hints: impl IntoIterator<Item = (Lane, WebhookId, Timestamp)>) {
         let mut noted = false;
         {
@@ -161,7 +161,7 @@ impl Shared {
         }
     }
 
-    /// Takes deliveries in and starts what may start.
+    /// Adds deliveries to the queue and starts as many attempts as possible.
     pub(super) fn take_in(self: &Arc<Self>, deliveries: Vec<Held>) {
         if deliveries.is_empty() {
             return;
@@ -177,7 +177,7 @@ impl Shared {
         self.waiting.notify_one();
     }
 
-    /// Starts attempts while there are places for them, and not too many wait to be settled.
+    /// Starts attempts while there are free places and the number of unsettled results is within its bound.
     pub(super) fn pump(self: &Arc<Self>) {
         while !self.is_stopping() && !self.unsettled.is_full() {
             let Some(held) = self.queue().pop() else { break };
@@ -185,17 +185,17 @@ impl Shared {
         }
     }
 
-    /// Hands a result to the settler of its webhook: one settler per webhook, so that its results keep their order.
+    /// Passes a result to its webhook's settler. There is one settler per webhook, so that results keep their order.
     pub(super) fn settle(&self, result: AttemptResult) {
         let settlers = self.settlers.lock().unwrap_or_else(PoisonError::into_inner);
         let byte = usize::from(result.settlement.key.webhook.0.as_bytes()[15]);
-        // Once they are closed, what comes too late is left to the lease's end.
+        // If the settlers are closed, the result is dropped, and the delivery waits for its lease's end.
         if let Some(settler) = settlers.get(byte % settlers.len().max(1)) {
             let _ = settler.send(result);
         }
     }
 
-    /// Lets the settlers end once they have settled what they were given.
+    /// Lets the settlers end once they have settled the results they have.
     pub(super) fn close_settlers(&self) {
         self.settlers
             .lock()
@@ -203,7 +203,7 @@ impl Shared {
             .clear();
     }
 
-    /// Lets go of a delivery without an attempt.
+    /// Gives up a delivery without an attempt.
     pub(super) fn let_go(&self, held: &Held, then: Then) {
         self.settle(settler::Result {
             settlement: without_attempt(held, then),
@@ -220,14 +220,14 @@ impl Shared {
         self.moved.notify_one();
     }
 
-    /// Takes everything that waits, for the drain.
+    /// Takes out all waiting deliveries, when the server stops.
     pub(super) fn take_all(&self) -> Vec<Held> {
         let mut all = self.queue().take_all();
         all.append(&mut self.undecided.lock().unwrap_or_else(PoisonError::into_inner));
         all
     }
 
-    /// Reads webhooks anew and acts on what they have become: what waits for one that may get nothing is let go.
+    /// Reads webhooks again and acts on the changes: waiting deliveries of a webhook that may get nothing are given up.
     pub(super) async fn refresh(self: &Arc<Self>, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
         let mut conn = self.store.conn().await?;
         for some in webhooks.chunks(500) {
@@ -248,7 +248,7 @@ impl Shared {
                 decided.extend(undecided.extract_if(.., |held| held.leased.key.webhook == id));
             }
             if verdict != Verdict::Attempt {
-                // The attempt's own look at the verdict decides what becomes of each.
+                // The queue's deliveries of this webhook are decided one by one below.
                 decided.extend(self.queue().take(id));
                 self.hint([(target.webhook.lane, id, now)]);
             }
@@ -262,7 +262,7 @@ impl Shared {
         self.moved.notify_one();
     }
 
-    /// What becomes of a delivery that may not be attempted now; `None` if it may, or if that is not decided.
+    /// How a delivery ends that may not be attempted now. `None` if it may be attempted, or if that is not decided.
     fn unsent(&self, held: &Held) -> Option<Then> {
         let now = self.clock.now();
         let target = self.registry.get(held.leased.key.webhook)?;
@@ -270,7 +270,7 @@ impl Shared {
     }
 }
 
-/// The end that a verdict means for a delivery, if it means one.
+/// How a delivery ends by this verdict; `None` if it does not end.
 pub(super) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Then> {
     use tenterhook_model::delivery::{DeliveryReason, DeliveryStatus};
     match verdict {
@@ -294,7 +294,7 @@ pub(super) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Then> {
     }
 }
 
-/// A settlement of a delivery for which no request was made.
+/// The settlement of a delivery without a request.
 pub(super) fn without_attempt(held: &Held, then: Then) -> Settlement {
     Settlement {
         key: held.leased.key,
@@ -306,5 +306,5 @@ pub(super) fn without_attempt(held: &Held, then: Then) -> Settlement {
     }
 }
 
-/// Which attempt of which delivery, for [`Unsettled`].
+/// The start of an attempt and its delivery, for [`Unsettled`].
 pub(super) type Started = (Timestamp, DeliveryKey);

@@ -1,12 +1,12 @@
-//! The sweeper: writes what time alone has brought to webhooks (B7, R3, R4), each dated at its boundary.
+//! The sweeper: writes the transitions that time alone causes (B7, R3, R4), each dated at its boundary.
 //!
-//! Nobody waits for it: state is read as a function of the row and the moment (T3). It writes a transition only after
-//! attempts that ended before the boundary are settled, here and in every other live process, and looks into history
-//! for a success the row does not know of before it removes anything.
+//! Readers do not depend on it: they compute the state from the row and the time (T3). It writes a transition only after
+//! the results of attempts that ended before the boundary are settled, in this process and every other live one. Before
+//! it removes a webhook, it searches the attempt log for a success that the row does not contain.
 //!
-//! Promises that a webhook whose transition the database refuses, or whose row somebody else keeps locked, delays no other: the
-//! batch is [divided](super::parts), and that webhook is tried again with a growing pause. Readers see its right state
-//! meanwhile (T3); its notice comes late.
+//! Guarantees: a webhook whose transition the database refuses, or whose row another transaction has locked, delays no
+//! other. The batch is [divided](super::parts), and that webhook is tried again with a growing pause. Meanwhile readers
+//! see its right state (T3), but its notice is late.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,38 +27,39 @@ use tenterhook_store::{Conn, StoreError, changes, health, limit_lock_waits_in_tx
 
 /// Webhooks in one transaction.
 const BATCH: i64 = 200;
-/// How often to look without being told, in real time: other processes move health too.
+/// How often to look without a notification, in real time: other processes change health too.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often to look again while other processes have yet to settle.
+/// How often to look again while other processes have unsettled results.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How often to look again in simulated time before it may move: several times as long as others take to answer.
+/// How many times to look again before simulated time may move: several times as long as other processes take to
+/// respond.
 const LINGERS: u32 = 10;
-/// How long to wait after an error of the database.
+/// How long to wait after a database error.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// The longest pause before a transition is tried again that the database refuses.
+/// The longest pause before a transition that the database refuses is tried again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 
-/// What a round left to do.
+/// What to do after a round.
 enum Round {
-    /// More is due.
     More,
-    /// Something is due, but attempts of this process that may change it are not settled yet.
+    /// A transition is due, but unsettled attempts of this process may change it.
     Waits,
-    /// The same, of other processes.
+    /// The same, with unsettled attempts of other processes.
     WaitsForOthers,
-    /// Nothing is due before this moment, if ever.
+    /// Nothing is due before this moment, if at all.
     Until(Option<Timestamp>),
 }
 
-/// Sweeps as long as the process lives.
+/// Sweeps until the process ends.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut lingered = 0;
     let mut set_back = SetBack::up_to(REFUSED_AGAIN);
     loop {
         match round(&shared, &mut set_back).await {
             Ok(Round::More) => lingered = 0,
-            // Not idle: an advance answers when what was due on the way is written. But not for ever: an attempt that
-            // another has on the wire may need time to move before it ends.
+            // Not idle: an advance of simulated time returns only when the transitions due on the way are written. The
+            // number of tries is bounded, because another process's attempt in flight may need time to move before it
+            // ends.
             Ok(Round::WaitsForOthers) if shared.clock.simulation().is_some() && lingered < LINGERS => {
                 lingered += 1;
                 shared.clock.linger(LOOK_AGAIN).await;
@@ -87,7 +88,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn round(shared: &Arc<Shared>, set_back: &mut SetBack) -> Result<Round, StoreError> {
     let now = shared.clock.now();
     let mut conn = shared.store.conn().await?;
-    // What is set back has been due longest, so it comes first: more rows are asked for, so that it takes no other's place.
+    // Webhooks that are set back have been due longest, so they come first. More rows are read, so that they do not
+    // displace others.
     let most = BATCH.saturating_add(i64::try_from(set_back.len()).unwrap_or(i64::MAX));
     let mut due = health::due(&mut conn, now, most).await?;
     let all: HashSet<WebhookId> = due.iter().map(|(_, webhook, _)| *webhook).collect();
@@ -114,14 +116,14 @@ async fn round(shared: &Arc<Shared>, set_back: &mut SetBack) -> Result<Round, St
     drop(conn);
     shared.refresh(&ready).await?;
     if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
-        // As in the settler: simulated time may move as soon as we are idle.
+        // As in the settler: simulated time may move as soon as this process is idle.
         shared.feed.everywhere(shared, &mark).await;
     }
     Ok(Round::More)
 }
 
-/// Sweeps these webhooks together or in parts, and sets back those that the database refuses alone. Returns the mark of what
-/// moved.
+/// Sweeps these webhooks together or in parts, and sets back those that the database refuses alone. Returns the mark of
+/// the changes.
 async fn sweep_each(
     shared: &Arc<Shared>,
     conn: &mut Conn,
@@ -132,7 +134,7 @@ async fn sweep_each(
     let mut mark = None;
     let mut parts = Parts::of(webhooks.len())
         .apart_when_late(TIME_OUTS, &shared.store)
-        // What could not be written before may be locked still.
+        // A webhook that was set back may still be locked.
         .hurried(webhooks.iter().any(|(_, webhook)| set_back.has(*webhook)));
     while let Some((part, lock_wait)) = parts.next() {
         let some = &webhooks[part];
@@ -158,7 +160,8 @@ async fn sweep_each(
     Ok(mark)
 }
 
-/// Whether no other live process can have an unsettled result from before `now`; asks them if it is not known.
+/// Whether no other live process can have an unsettled result from before `now`. If that is not known, asks the others
+/// to report.
 async fn others_have_settled(shared: &Shared, conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
     let lapse = shared.tempo.lapse().as_secs_f64();
     if nodes::behind(conn, shared.node(), lapse, now).await? == 0 {
@@ -168,7 +171,7 @@ async fn others_have_settled(shared: &Shared, conn: &mut Conn, now: Timestamp) -
     Ok(false)
 }
 
-/// Answers the mark of what moved, and whether the platform's endpoint is owed a notice.
+/// Returns the mark of the changes, and whether there is a notice for the platform's endpoint.
 async fn sweep_in_tx(
     shared: &Shared,
     conn: &mut Conn,

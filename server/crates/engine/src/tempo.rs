@@ -1,6 +1,6 @@
-//! How long processes rely on each other's word: everything in proportion to the lease.
+//! Time limits between processes, all in proportion to the lease.
 //!
-//! All processes of a database must have the same, since each acts on what it may assume of the others.
+//! All processes of a database must use the same lease, because each relies on the others' limits.
 
 use std::time::Duration;
 
@@ -13,40 +13,40 @@ pub struct Tempo {
 }
 
 impl Tempo {
-    /// Of this lease.
+    /// The limits for this lease.
     pub fn of(lease: Duration) -> Self {
         Self { lease }
     }
 
-    /// How long a delivery is one process's: the attempt's time-out, the longest wait in memory and a settle, with room
-    /// to spare. Half of it is left when it is extended.
+    /// Duration of a lease: the attempt's time-out, the longest wait in memory and the settlement, with a reserve. When
+    /// a lease is extended, half of it is left.
     pub fn lease(self) -> SignedDuration {
         signed(self.lease)
     }
 
-    /// What must be left of a lease, beyond the attempt's time-out, for an attempt to start: its result has to be
-    /// settled before the delivery becomes somebody else's.
+    /// The time that must be left of a lease, beyond the attempt's time-out, for an attempt to start: its result must be
+    /// settled before another process may take the delivery.
     pub fn margin(self) -> SignedDuration {
         signed(self.lease / 6)
     }
 
-    /// A process that has said nothing for so long is dead, and others take what it held.
+    /// After this time without a heartbeat a process counts as dead, and other processes take its deliveries.
     pub fn lapse(self) -> Duration {
         self.lease / 6
     }
 
-    /// How often to say that we live, in real time.
+    /// How often a process writes a heartbeat, in real time.
     pub fn heartbeat(self) -> Duration {
         self.lease / 18
     }
 
-    /// A process whose last read of the feed is older starts nothing.
+    /// A process whose last read of the feed is older starts no attempt.
     pub fn stale(self) -> Duration {
         self.lease / 18
     }
 
-    /// After this a process that has not answered has stopped by itself: [`stale`](Self::stale) and a second for the
-    /// clock's sake.
+    /// After this time a process that has not responded has stopped starting attempts: [`stale`](Self::stale), and one
+    /// second of tolerance for the clocks.
     pub fn silent(self) -> Duration {
         self.stale() + Duration::from_secs(1)
     }

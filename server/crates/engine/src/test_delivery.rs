@@ -1,8 +1,8 @@
-//! Test deliveries: one request to a webhook's receiver, for whoever asks whether it works (D12).
+//! Test deliveries: one request to a webhook's receiver, to show whether it works (D12).
 //!
-//! Promises that it is sent as an attempt would be, with URL, credentials and secrets as they are now, and that nothing
-//! comes of it: it is no delivery of D7, moves neither counter nor window, is sent in a ban or a pause too, is not
-//! retried, and is not stored. Does not promise to be sent when very many are under way.
+//! Guarantees: it is sent like an attempt, with the current URL, credentials and secrets, and has no other effect. It is
+//! no delivery of D7, changes neither ban counter nor failure window, is also sent during a ban or a pause, is not
+//! retried, and is not stored. It is refused when [`AT_ONCE`] others are running.
 
 use std::sync::Arc;
 
@@ -16,28 +16,28 @@ use tenterhook_model::webhook::{EventAction, PayloadVersion, Webhook};
 use tenterhook_settings::policy::Catalog;
 use tenterhook_store::StoreError;
 
-/// Test deliveries under way from one process at the most: they share its sockets with what is owed.
+/// At most this number of test deliveries run in one process, because they share its sockets with real deliveries.
 pub(super) const AT_ONCE: usize = 32;
 
-/// A test delivery: the event that was made up for it, and its only attempt.
+/// A test delivery: its made-up event and its only attempt.
 #[derive(Debug, Clone)]
 pub struct Tested {
-    /// Stored nowhere.
+    /// The made-up event; not stored.
     pub event: Event,
-    /// Stored nowhere.
+    /// The attempt; not stored.
     pub attempt: Attempt,
 }
 
 /// Why no request was made.
 #[derive(Debug, thiserror::Error)]
 pub enum NotTested {
-    /// There is no such webhook any more.
+    /// The webhook no longer exists.
     #[error("the webhook is gone")]
     Gone,
-    /// As many as allowed are under way.
+    /// The allowed number of test deliveries is already running.
     #[error("too many test deliveries are under way")]
     TooMany,
-    /// The webhook's row cannot be used: an operator's matter.
+    /// The webhook's row cannot be used. The operator must act.
     #[error("the webhook's row cannot be used")]
     Unusable,
     /// The server is stopping.
@@ -48,7 +48,7 @@ pub enum NotTested {
     Store(#[from] StoreError),
 }
 
-/// Makes the request, in a task of its own so that simulated time knows of it, and waits for its end.
+/// Makes the request and waits for its end. It runs in its own task, so that simulated time waits for it.
 pub(super) async fn run(shared: &Arc<Shared>, webhook: (Lane, WebhookId)) -> Result<Tested, NotTested> {
     let work = attempt(shared.clone(), webhook);
     let task = shared.clock.spawn("test delivery", work);
@@ -100,15 +100,15 @@ async fn attempt(shared: Arc<Shared>, key: (Lane, WebhookId)) -> Result<Tested, 
     Ok(Tested { event, attempt })
 }
 
-/// What the event is about: an object that nobody has.
+/// The id of the event's object; no real object has it.
 const OBJECT_ID: &str = "0";
-/// What kind of object a webhook that wants all of them is sent, where the catalogue has it.
+/// The object type for a webhook that wants all types, if the catalogue has it.
 const USUAL: &str = "deal";
 
-/// An event such as the webhook has subscribed to.
+/// An event of the kind that the webhook has subscribed to.
 fn made_up(webhook: &Webhook, id: EventId, catalog: &Catalog) -> Event {
     let action = match webhook.action {
-        // A merge has another side, and there is none.
+        // A merge has a second object, and there is none.
         EventAction::Any | EventAction::Merge => EventAction::Change,
         action => action,
     };

@@ -1,4 +1,4 @@
-//! Transitions as people are told of them: the notices of R4.
+//! Notices about transitions (R4).
 
 use jiff::Timestamp;
 
@@ -9,8 +9,8 @@ use tenterhook_policy::health::Transition;
 use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::{Conn, StoreError, health};
 
-/// Writes the notices of these transitions, for the platform's endpoint too if there is one; answers whether it is owed
-/// any. Once that is committed, the notifier must be told.
+/// Writes the notices of these transitions, also for the platform's endpoint if there is one. Returns whether there are
+/// any for it. After the commit, the notifier must be woken.
 pub(super) async fn notify_in_tx(
     shared: &Shared,
     conn: &mut Conn,
@@ -20,7 +20,7 @@ pub(super) async fn notify_in_tx(
     health::notify_in_tx(conn, &notices(taken, &shared.policy), owed_from).await
 }
 
-/// The notices of these transitions; some transitions have none.
+/// The notices of these transitions. Some transitions have none.
 fn notices(taken: &[(Lane, WebhookId, CompanyId, Transition)], settings: &PolicySettings) -> Vec<Notice> {
     let notice = |(lane, webhook, company, step): &(Lane, WebhookId, CompanyId, Transition)| {
         let kind = step.notice()?;
@@ -38,8 +38,8 @@ fn notices(taken: &[(Lane, WebhookId, CompanyId, Transition)], settings: &Policy
     taken.iter().filter_map(notice).collect()
 }
 
-/// How the notices of one webhook and one instant follow each other: first what time brings, a ban's end before a warning
-/// before the removal, then what a result does.
+/// The order of one webhook's notices at one instant: first transitions by time, with a ban's end before a warning and a
+/// warning before the removal, then transitions by results.
 fn rank(kind: NoticeKind) -> u16 {
     match kind {
         NoticeKind::BanEnded => 0,
@@ -52,9 +52,9 @@ fn rank(kind: NoticeKind) -> u16 {
     }
 }
 
-/// What the notice's reader wants to know in figures.
+/// The figures for the notice's reader.
 fn figures(step: &Transition, settings: &PolicySettings) -> serde_json::Value {
-    // As the API writes moments.
+    // In the API's time format.
     let iso = |at: &Timestamp| format!("{at:.3}");
     match step {
         Transition::BanStarted { until, .. } => {

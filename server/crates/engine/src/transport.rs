@@ -1,15 +1,18 @@
-//! One HTTP request to a receiver, and how it went, as data.
+//! One HTTP request to a receiver, and its outcome as data.
 //!
-//! Promises that whatever the receiver does becomes an [`Outcome`], within the deadline (D2); that one attempt is one
-//! wire request, never repeated and never redirected (D3, D5); that only vetted addresses are connected to (W10), over
-//! TLS 1.2 or later with a certificate that is checked where the URL says `https`; and that a receiver can make us hold
-//! no more than a bounded part of its answer. A certificate that was revoked is not known as such: no list is asked.
+//! Guarantees:
 //!
-//! The one exception of D5 is hyper's: a request that was still queued when its kept-alive connection turned out closed
-//! goes out on another one. A request of which a byte was written never does.
+//! - Every behaviour of the receiver becomes an [`Outcome`], within the deadline (D2).
+//! - One attempt is one HTTP request, never repeated and never redirected (D3, D5).
+//! - Connections go only to vetted addresses (W10). For `https` URLs they use TLS 1.2 or later, with a checked
+//!   certificate. Revocation is not checked: no list is consulted.
+//! - Only a bounded part of a response is held in memory.
 //!
-//! Does not decide when to send or what a failure leads to, does not render or sign, and keeps no log. Connections and
-//! certificates live in real time, whatever the clock: how long one is kept, whether one has expired.
+//! One exception to D5 comes from hyper: a request still queued on a kept-alive connection that turns out to be closed
+//! is sent on another connection. A request with any byte written is never sent again.
+//!
+//! Not done here: deciding when to send or what a failure leads to, rendering, signing, and logging. Connections and
+//! certificates use real time, whatever the clock: how long a connection is kept, and whether a certificate has expired.
 
 mod classify;
 mod connector;
@@ -54,76 +57,77 @@ use tenterhook_model::attempt::Outcome;
 use tenterhook_policy::postponement::{Lack, Patience};
 use tenterhook_policy::target::{Blocked, TargetPolicy, UrlRefusal};
 
-/// How long an unused connection is kept. Under the 5 s after which common servers close it, so that we do first.
+/// How long an unused connection is kept. Below the 5 s after which common servers close it, so that this side closes
+/// first.
 const KEPT_IDLE: Duration = Duration::from_secs(4);
-/// How long an HTTP/2 connection with requests on it may be silent before it is asked for a sign of life.
+/// How long an HTTP/2 connection with requests on it may be silent before it gets a ping.
 ///
-/// Without that a dead connection would go on taking attempts, and let each of them time out.
+/// Without the ping, a dead connection would keep taking attempts, and each of them would time out.
 const PING_AFTER: Duration = Duration::from_secs(5);
-/// How long the sign of life may take. Long, since giving up the connection breaks off the attempts on it: a receiver
-/// that is busy for a while and then answers in time must not be cut off.
+/// How long the receiver may take to return the ping. This is long, because closing the connection fails the attempts on
+/// it. A receiver that is busy for a while and then responds in time must not be cut off.
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// The most response headers that are taken; with one more the answer is not valid HTTP. How many bytes they may have
-/// is hyper's choice in HTTP/1: 408 KiB.
+/// The most response headers that are accepted; a response with more counts as invalid HTTP. Their size in HTTP/1 is
+/// limited by hyper: 408 KiB.
 const MOST_HEADERS: usize = 100;
-/// Over HTTP/2 fewer bytes of response headers than this are taken, counted as it does: 32 more for each.
+/// Over HTTP/2, response headers must have fewer bytes than this, counted as HTTP/2 does: 32 more for each header.
 const MOST_HTTP2_HEADER_BYTES: u32 = 16 * 1024;
-/// What a receiver may send over HTTP/2, of one answer and of all on a connection, before we have read what came. Small:
-/// more than an excerpt is never read, and what is underway lies in our memory.
+/// How much a receiver may send over HTTP/2 before it is read, for one response and for all on a connection. Small,
+/// because only an excerpt is ever read, and unread data is held in this process's memory.
 const HTTP2_STREAM_WINDOW: u32 = 65_535;
 const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How long the lookup of a name may take when a webhook is created.
 const VET_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// What a [`Transport`] is made of.
+/// The parts of a [`Transport`].
 pub struct TransportSettings {
     /// Which addresses may be called (W10).
     pub targets: Arc<TargetPolicy>,
-    /// Where names are looked up; a [`DnsResolver`] unless a test says otherwise.
+    /// Looks names up: a [`DnsResolver`], except in tests.
     pub resolver: Arc<dyn Resolver>,
-    /// Authorities to trust besides the built-in ones, as PEM.
+    /// Authorities to trust in addition to the built-in ones, as PEM.
     pub extra_ca_pem: Option<Vec<u8>>,
     /// The `user-agent` of every request.
     pub user_agent: String,
-    /// When name servers that do not answer make an attempt none (D13).
+    /// When an attempt does not count because name servers are silent (D13).
     pub patience: Patience,
 }
 
-/// Why there is no transport.
+/// Why a transport could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The extra authorities are not PEM.
     #[error("the extra CA file is not PEM")]
     ExtraCa(#[source] pem::Error),
-    /// The extra authorities are none.
+    /// The extra authorities contain no certificate.
     #[error("the extra CA file has no certificate in it")]
     NoExtraCa,
-    /// An extra authority is PEM, but not of a certificate.
+    /// An extra authority is PEM, but not a valid certificate.
     #[error("the extra CA file has something in it that is not a certificate")]
     NoCertificate(#[source] rustls::Error),
-    /// The user agent is no header value.
+    /// The user agent is not a valid header value.
     #[error("the user agent cannot be sent")]
     UserAgent,
 }
 
-/// One attempt's request, ready to be sent. A POST.
+/// One attempt's request, ready to be sent: a POST.
 pub struct Request {
-    /// Where to.
+    /// The target URL.
     pub url: Url,
-    /// Headers, signature and credentials included.
+    /// Headers, with signature and credentials.
     pub headers: Vec<(String, String)>,
     /// The payload.
     pub body: Bytes,
-    /// When there must be response headers at the latest (D2).
+    /// The latest moment for the response headers (D2).
     pub deadline: Timestamp,
     /// How much of the response is kept.
     pub excerpt_limits: ExcerptLimits,
-    /// Who it is, for simulated time.
+    /// Identifies the request for simulated time.
     pub in_flight: RequestInFlight,
 }
 
 impl fmt::Debug for Request {
-    /// Neither header values nor the URL: both can carry secrets.
+    /// Shows neither header values nor the URL, because both can contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             deadline,
@@ -139,22 +143,22 @@ impl fmt::Debug for Request {
     }
 }
 
-/// How an attempt went.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sent {
-    /// What came of it.
+    /// The outcome for the log.
     pub outcome: Outcome,
     /// When it started.
     pub started_at: Timestamp,
     /// When its result was known: headers, error or time-out. Reading the body may have taken longer.
     pub ended_at: Timestamp,
-    /// Microseconds from start to result: of real time, or of simulated time if that has moved in between.
+    /// Microseconds from start to result, in real time, or in simulated time if that has moved in between.
     pub duration_us: i32,
-    /// What this machine lacked, so that no request was made. Then it is not an attempt (D13).
+    /// The resource that this machine lacked, so that no request was made. In that case it is not an attempt (D13).
     pub lack: Option<Lack>,
 }
 
-/// A connection, with TLS or without.
+/// A connection, with or without TLS.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type Connecting = BoxFuture<'static, Result<Stream, BoxError>>;
 
@@ -162,7 +166,7 @@ type Connecting = BoxFuture<'static, Result<Stream, BoxError>>;
 #[derive(Clone)]
 pub struct Transport {
     client: Client<BoxCloneSyncService<Uri, Stream, BoxError>, Full<Bytes>>,
-    /// What goes with every request.
+    /// Headers that every request has.
     headers: HeaderMap,
     targets: Arc<TargetPolicy>,
     names: Vetted,
@@ -171,11 +175,11 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport without connections yet.
+    /// A transport without connections.
     ///
     /// # Errors
     ///
-    /// If the extra authorities cannot be read.
+    /// If the extra authorities cannot be read or the user agent is not valid.
     pub fn new(clock: Clock, settings: TransportSettings) -> Result<Self, TransportError> {
         let TransportSettings {
             targets,
@@ -187,7 +191,8 @@ impl Transport {
         let names = Vetted::new(resolver, targets.clone());
         let headers = HeaderMap::from_iter([
             (ACCEPT, HeaderValue::from_static("*/*")),
-            // What is read of a body is bounded on the wire, so we unpack it ourselves: see `response`.
+            // The size of the body is bounded as received, so it is decompressed here and not by the client: see
+            // `response`.
             (ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
             (
                 USER_AGENT,
@@ -201,8 +206,8 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT_IDLE)
             .http1_max_headers(MOST_HEADERS)
-            // The status decides, whatever the other lines look like (D1): folded lines are joined, a blank before the colon is
-            // passed over, and so is a line that is no header.
+            // Only the status counts, even if other lines are malformed (D1): folded lines are joined, a space before
+            // the colon is ignored, and so is a line that is no header.
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_ignore_invalid_headers_in_responses(true)
@@ -224,9 +229,10 @@ impl Transport {
         })
     }
 
-    /// Makes the request, once, and reads of the answer what the log keeps.
+    /// Makes the request once, and reads as much of the response as the log keeps.
     ///
-    /// The status is decided at the headers; the rest of the deadline goes to the body, which changes nothing.
+    /// The status is known with the headers. The rest of the time until the deadline is for the body, which does not
+    /// change the result.
     pub async fn send(&self, request: Request) -> Sent {
         let Request {
             url,
@@ -291,14 +297,14 @@ impl Transport {
         }
     }
 
-    /// Whether every address that the URL's host has now may be called (W10): asked when a webhook is created, after
+    /// Whether every current address of the URL's host may be called (W10). Called when a webhook is created, after
     /// [`TargetPolicy::vet_url`].
     ///
-    /// A name that does not resolve, or not in time, is not refused: each attempt vets again what it connects to.
+    /// A name that does not resolve, or not in time, is not refused: each attempt vets the addresses it connects to.
     ///
     /// # Errors
     ///
-    /// The reason, if one may not.
+    /// The reason, if an address may not be called.
     pub async fn vet_host(&self, url: &Url) -> Result<(), Blocked> {
         let name = match url.host() {
             Some(Host::Domain(name)) => name,
@@ -327,12 +333,12 @@ impl Transport {
         started_at: Timestamp,
         phases: &Phases,
     ) -> Result<Response<Incoming>, Failure> {
-        // The place to vet the URL as a whole; its host's addresses are vetted where they are connected to.
+        // The URL as a whole is vetted here. Its host's addresses are vetted when connections are made.
         let url = self
             .targets
             .vet_url(url.as_str())
             .map_err(|refusal| match refusal {
-                // A webhook from before such names were refused: it fails as it did.
+                // A webhook older than the rule against such names: its attempts still fail as unresolvable.
                 UrlRefusal::NoName => Failure::unresolvable(),
                 _ => Failure::blocked(),
             })?;
@@ -353,7 +359,7 @@ impl Transport {
             Err(_) if phases.current() == Some(Phase::Resolving) && self.lacks_name_servers() => {
                 Err(Failure::without_name_servers())
             }
-            // An address may have been left out that would have answered.
+            // An address may have been skipped that would have accepted the connection.
             Err(_) if phases.current() == Some(Phase::Connecting) && phases.lacked_means() => {
                 Err(Failure::exhausted())
             }
@@ -368,7 +374,7 @@ impl Transport {
     }
 }
 
-/// Wraps the making of a connection: times it, and keeps apart what TLS makes of it.
+/// Wraps the creation of a connection: measures its time and marks errors of the TLS handshake.
 fn connecting(work: impl Future<Output = Result<Stream, BoxError>> + Send + 'static) -> Connecting {
     Box::pin(async {
         measured(Phase::Connecting, work)
@@ -377,9 +383,9 @@ fn connecting(work: impl Future<Output = Result<Stream, BoxError>> + Send + 'sta
     })
 }
 
-/// TLS 1.2 or later, HTTP/2 if the receiver has it, and certificates by these authorities alone.
+/// TLS 1.2 or later, HTTP/2 if the receiver supports it, and only these authorities.
 fn tls(extra_ca_pem: Option<&[u8]>) -> Result<ClientConfig, TransportError> {
-    // An error says that another part of the process has installed one already.
+    // An error means that another part of the process has already installed one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = RootCertStore::empty();
     for authority in authorities(extra_ca_pem)? {
@@ -392,11 +398,11 @@ fn tls(extra_ca_pem: Option<&[u8]>) -> Result<ClientConfig, TransportError> {
     Ok(config)
 }
 
-/// The built-in authorities, and the extra ones. The machine's own store is not asked: it may be empty or missing.
+/// The built-in authorities and the extra ones. The machine's own store is not used, because it may be empty or missing.
 ///
 /// # Errors
 ///
-/// If the extra ones are not PEM, or there are none.
+/// If the extra ones are not PEM, or contain no certificate.
 pub fn authorities(extra_pem: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>, TransportError> {
     let mut all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec();
     if let Some(pem) = extra_pem {
@@ -411,7 +417,8 @@ pub fn authorities(extra_pem: Option<&[u8]>) -> Result<Vec<CertificateDer<'stati
     Ok(all)
 }
 
-/// Headers as the client wants them, credentials marked so that no log and no compression table shows them.
+/// Converts headers for the client. Credentials are marked as sensitive, so that neither a log nor a compression table
+/// contains them.
 fn header_map(headers: Vec<(String, String)>) -> Result<HeaderMap, Failure> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {

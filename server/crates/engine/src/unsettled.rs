@@ -1,11 +1,11 @@
 //! Attempts that have started and whose result is not in the database yet.
 //!
-//! The sweeper asks before it writes a transition: results are judged by when their attempt ended, so one that may
-//! have ended before the boundary must be settled first (T3). An attempt counts from its start, since how it ends
-//! is known only later.
+//! The sweeper checks this before it writes a transition. Results are judged by the end of their attempt, so an attempt
+//! that may have ended before the boundary must be settled first (T3). An attempt counts from its start, because its end
+//! is not known in advance.
 //!
-//! An attempt whose result the database refuses is set aside: it still counts, so that memory is bounded, but it does not hold
-//! back `settled_through`, which would stop the sweepers of all processes.
+//! An attempt whose result the database refuses is set aside. It still counts, so that memory is bounded, but it does
+//! not hold back `settled_through`, because that would stop the sweepers of all processes.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 
 use tenterhook_model::ids::{DeliveryKey, WebhookId};
 
-/// Attempts that may have ended and not be settled while all places are taken: their results are kept in memory, and a
-/// database that is slow must not make that grow.
+/// Bound on ended attempts whose result is not settled, in addition to those in flight. Their results are kept in
+/// memory, and a slow database must not make that grow.
 const ENDED: usize = 2_048;
 
-/// The attempts of this process between their start and the commit of their result.
+/// This process's attempts between their start and the commit of their result.
 #[derive(Debug)]
 pub struct Unsettled {
     most: usize,
@@ -34,7 +34,7 @@ struct Attempts {
 }
 
 impl Unsettled {
-    /// None yet, of so many that may be on the wire.
+    /// No attempts yet. `places` is the number of requests that may be in flight.
     pub fn new(places: usize) -> Self {
         Self {
             most: places + ENDED,
@@ -43,12 +43,12 @@ impl Unsettled {
         }
     }
 
-    /// An attempt starts.
+    /// Notes that an attempt starts.
     pub fn start(&self, at: Timestamp, key: DeliveryKey) {
         self.lock().started.insert((at, key));
     }
 
-    /// Its result is committed, or will never be.
+    /// Notes that the results of these attempts are committed, or never will be.
     pub fn settle(&self, attempts: impl Iterator<Item = (Timestamp, DeliveryKey)>) {
         let mut all = self.lock();
         for attempt in attempts {
@@ -57,20 +57,20 @@ impl Unsettled {
         self.settled.notify_waiters();
     }
 
-    /// The database refuses its result.
+    /// Notes that the database refuses the result of this attempt.
     pub fn set_aside(&self, attempt: (Timestamp, DeliveryKey)) {
         let mut all = self.lock();
         all.aside += usize::from(all.started.remove(&attempt));
         self.settled.notify_waiters();
     }
 
-    /// This many of those that were set aside are settled, or never will be.
+    /// Notes that this number of set-aside attempts are settled, or never will be.
     pub fn bring_back(&self, attempts: usize) {
         let mut all = self.lock();
         all.aside = all.aside.saturating_sub(attempts);
     }
 
-    /// Every attempt that ended before this moment is settled; at most `now`.
+    /// Every attempt that ended before the returned moment is settled. At most `now`.
     pub fn settled_through(&self, now: Timestamp) -> Timestamp {
         self.lock().started.first().map_or(now, |(at, _)| now.min(*at))
     }
@@ -84,13 +84,13 @@ impl Unsettled {
             .any(|(_, key)| key.webhook == webhook)
     }
 
-    /// Whether there are so many that no other is to start.
+    /// Whether the bound is reached, so that no attempt may start.
     pub fn is_full(&self) -> bool {
         let all = self.lock();
         all.started.len() + all.aside >= self.most
     }
 
-    /// Told when something was settled.
+    /// Notified when attempts are settled.
     pub fn settled(&self) -> &Notify {
         &self.settled
     }

@@ -1,6 +1,6 @@
 //! Waiting for a simulated moment.
 //!
-//! Promises to be ready at the moment and not before, and to leave no trace once dropped. Does not make its task idle.
+//! An alarm is ready at the moment and not before, and leaves no trace once dropped. It does not make its task idle.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ pub(super) struct Alarm {
 
 impl Alarm {
     pub(super) fn new(clock: SimClock, at: Timestamp, limits: Option<TaskId>) -> Self {
-        // Time stands on whole microseconds only, and must not stop short of `at`.
+        // Time has whole microseconds only, and must not stop before `at`.
         let down = whole_micros(at);
         let up = down
             .checked_add(SignedDuration::from_micros(1))
@@ -44,7 +44,7 @@ impl Future for Alarm {
             waker: cx.waker().clone(),
             limits: this.limits,
         };
-        // What is replaced, or not needed, is dropped when the lock is released: a waker may own a task.
+        // A replaced or unused waiter is dropped after the lock is released, because a waker may own a task.
         let (poll, _unused) = this.clock.with(|state| {
             if state.now >= this.at {
                 return (Poll::Ready(()), Some(waiter));

@@ -1,6 +1,7 @@
-//! What simulated time knows, all of it under one lock: who waits for when, which task is idle, which receiver stalls.
+//! The state of simulated time, all under one lock: which tasks wait and until when, which are idle, and which receivers
+//! stall.
 //!
-//! Plain data: promises that `busy` counts the busy tasks after every change. Wakes and waits for nobody.
+//! Plain data. `busy` is the number of busy tasks after every change. It wakes no task and waits for none.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::Waker;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// How many stalls of attempts that are not in flight are remembered; the oldest goes first. More attempts than this are
-/// never between a receiver's word and the sender's.
+/// How many stalls are remembered for attempts that are not in flight yet; the oldest is dropped first. There are never
+/// more attempts than this between the receiver's report and the sender's.
 const UNCLAIMED_STALLS: usize = 4096;
 
 /// Event, webhook number, attempt number.
@@ -21,7 +22,7 @@ pub(super) type WaiterKey = (Timestamp, u64);
 
 pub(super) struct State {
     pub(super) now: Timestamp,
-    /// Time has moved and its waiters are not yet woken: nothing is settled.
+    /// Time has moved and its waiters are not woken yet: nothing is settled.
     pub(super) arriving: bool,
     pub(super) watchdog: Duration,
     waiters: BTreeMap<WaiterKey, Waiter>,
@@ -34,16 +35,16 @@ pub(super) struct State {
 
 pub(super) struct Waiter {
     pub(super) waker: Waker,
-    /// The task whose work this is the deadline of; none for a sleep.
+    /// The task whose work this deadline limits; `None` for a sleep.
     pub(super) limits: Option<TaskId>,
 }
 
-/// Busy unless proven idle.
+/// A tracked task. It is busy unless it is known to be idle.
 pub(super) struct Task {
     name: &'static str,
     /// Woken since its latest poll began.
     pub(super) woken: bool,
-    /// Being polled. `woken` alone would make a task look idle while it runs on another thread.
+    /// Being polled. With `woken` alone, a task would look idle while it runs on another thread.
     pub(super) polling: bool,
     /// How many waits on the clock or on other tasks it is inside.
     pub(super) waits: usize,
@@ -98,7 +99,7 @@ impl State {
         self.busy == 0 && !self.arriving
     }
 
-    /// A number that was never given before.
+    /// A number that was never returned before.
     pub(super) fn ticket(&mut self) -> u64 {
         self.tickets += 1;
         self.tickets
@@ -106,7 +107,7 @@ impl State {
 
     // Waiters
 
-    /// Adds or replaces a waiter; hands back what it replaced, to be dropped outside the lock.
+    /// Adds or replaces a waiter. Returns the replaced one, to be dropped outside the lock.
     pub(super) fn wait(&mut self, key: WaiterKey, waiter: Waiter) -> Option<Waiter> {
         self.waiters.insert(key, waiter)
     }
@@ -123,7 +124,8 @@ impl State {
             .map(|((at, _), _)| *at)
     }
 
-    /// Moves time to the earliest waiter or, before that, to `target`; `None` when it is there and nobody waits for it.
+    /// Moves time to the earliest waiter or, if that is later, to `target`. `None` when time is at `target` and no task
+    /// waits for it.
     pub(super) fn step_towards(&mut self, target: Timestamp) -> Option<Timestamp> {
         let due = self
             .waiters
@@ -138,7 +140,7 @@ impl State {
         Some(self.now)
     }
 
-    /// Whoever waits for now or earlier, in the order of their times and, within one, of registration.
+    /// The wakers of all that wait for now or earlier, in the order of their times and then of registration.
     pub(super) fn take_due(&mut self) -> Vec<Waker> {
         let later = self.waiters.split_off(&(self.now, u64::MAX));
         let due = std::mem::replace(&mut self.waiters, later);
@@ -169,7 +171,7 @@ impl State {
         }
     }
 
-    /// Changes a task, if it is still there. Whatever changes one goes through here, so that `busy` stays right.
+    /// Changes a task, if it still exists. Every change of a task goes through here, so that `busy` stays right.
     pub(super) fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Task)) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
@@ -236,7 +238,7 @@ impl State {
         self.unclaimed_stalls.retain(|unclaimed| *unclaimed != attempt);
     }
 
-    /// Marks the requests of `attempt` that are in flight, and says whether there are any.
+    /// Marks the requests of `attempt` that are in flight. Returns whether there are any.
     fn mark(&mut self, attempt: Attempt, stalled: bool) -> bool {
         let mut found = false;
         let requests = self

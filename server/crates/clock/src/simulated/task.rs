@@ -1,8 +1,8 @@
 //! A task that simulated time waits for.
 //!
-//! Promises that a task counts from the call that starts it until those who join it are woken, and that every wake, from
-//! wherever, makes it busy before the runtime hears of it. Does not see what a task awaits: it is busy unless it says
-//! that it waits.
+//! A task counts from the call that starts it until the tasks that join it are woken. Every wake, from any source, makes
+//! it busy before the runtime is notified. It is not known what a task awaits: it is busy unless it reports that it
+//! waits.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -26,7 +26,7 @@ pub(super) fn current(clock: &SimClock) -> Option<TaskId> {
 pub(super) struct Tracked<F> {
     future: Pin<Box<F>>,
     waker: Option<Arc<TaskWaker>>,
-    // Last, so that the task counts until all it owns is dropped.
+    // The last field, so that the task counts until everything it owns is dropped.
     registration: Registration,
 }
 
@@ -70,7 +70,8 @@ impl<F: Future> Future for Tracked<F> {
         let mut inner = Context::from_waker(&as_waker);
         let poll = CURRENT.sync_scope(Arc::clone(&waker), || this.future.as_mut().poll(&mut inner));
         if poll.is_pending() {
-            // A task out of Tokio's budget is woken later, silently; until then it would look idle with work at hand.
+            // Tokio wakes a task that has used up its budget, but only later. Until then it would look idle although it
+            // has work.
             if !tokio::task::coop::has_budget_remaining() {
                 waker.wake_by_ref();
             }
@@ -98,7 +99,7 @@ impl Wake for TaskWaker {
     }
 }
 
-/// That a task is tracked.
+/// The registration of a tracked task.
 struct Registration {
     clock: SimClock,
     id: TaskId,
@@ -108,8 +109,9 @@ impl Drop for Registration {
     fn drop(&mut self) {
         self.clock
             .with(|state| state.change(self.id, |task| task.polling = true));
-        // The runtime drops a task's future first and then wakes who joins it. In between nobody would be busy and time
-        // could move, so the task leaves when the runtime has ended this poll: then it wakes, or drops, whoever yielded.
+        // The runtime first drops a task's future and then wakes the tasks that join it. In between no task would be
+        // busy and time could move. So the task is deregistered after the runtime has ended this poll: then it wakes, or
+        // drops, the tasks that yielded.
         let leaving = Waker::from(Arc::new(Leaving {
             clock: self.clock.clone(),
             id: self.id,
@@ -133,7 +135,7 @@ impl Drop for Leaving {
     }
 }
 
-/// The calling task is inside a wait that makes it idle.
+/// Exists while the calling task is inside a wait that makes it idle.
 pub(super) struct Waiting {
     task: Option<(SimClock, TaskId)>,
 }
@@ -156,7 +158,7 @@ impl Drop for Waiting {
     }
 }
 
-/// The calling task has a request in flight.
+/// Exists while the calling task has a request in flight.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     clock: SimClock,
@@ -165,7 +167,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// `None` in a task that is not tracked, which time does not wait for anyway.
+    /// `None` in a task that is not tracked, because time does not wait for it anyway.
     pub(super) fn new(clock: &SimClock, request: Request) -> Option<Self> {
         let task = current(clock)?;
         let ticket = clock.with(|state| state.enter(task, request));

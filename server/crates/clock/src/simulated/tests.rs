@@ -7,7 +7,7 @@ fn clock() -> (Clock, SimClock) {
     (clock, simulation)
 }
 
-/// F7: the database holds what the days after it need.
+/// F7: the database can store what the days after it need.
 #[tokio::test]
 async fn time_ends_before_it_cannot_be_represented() {
     let (clock, simulation) = clock();

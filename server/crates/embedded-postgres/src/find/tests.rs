@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A machine made of folders; a program is a file whose text is its version.
+/// A machine made of folders. A program is a file whose text is its version.
 struct Machine(TempDir);
 
 impl Machine {
@@ -21,7 +21,7 @@ impl Machine {
         self
     }
 
-    /// Debian's way: a link to `postgres` alone, in a folder that is in PATH.
+    /// As on Debian: a link to `postgres` only, in a folder that is in PATH.
     fn linked(self, from: &str, to: &str) -> Self {
         fs::create_dir_all(self.path(from)).unwrap();
         symlink(self.path(to).join("postgres"), self.path(from).join("postgres")).unwrap();
@@ -29,7 +29,7 @@ impl Machine {
     }
 
     fn path(&self, dir: &str) -> PathBuf {
-        // The temporary folder itself may lie behind a link, as on macOS.
+        // The temporary folder itself may be behind a link, as on macOS.
         fs::canonicalize(self.0.path()).unwrap().join(dir)
     }
 

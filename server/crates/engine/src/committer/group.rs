@@ -1,4 +1,4 @@
-//! A group of drafts on their way to be stored: which become events, and which repeat what was published before (E1).
+//! A group of drafts to be stored: which become events, and which repeat an earlier publication (E1).
 
 use std::collections::HashMap;
 
@@ -15,22 +15,22 @@ use tenterhook_store::StoreError;
 use tenterhook_store::idempotency::{Claim, Taken};
 use tenterhook_store::publish::Publication;
 
-/// What keys stand for that were taken before.
+/// Idempotency keys that were taken before, and what was stored for them.
 pub(super) type Takens = HashMap<(CompanyId, String), Taken>;
 
-/// A draft with the events it may become. Their ids are given once: a draft whose group is divided is stored with the same
-/// ids, which the database takes only once, whether or not the first try was committed.
+/// A draft with the events it may become. Their ids are assigned once: if the group is divided, the draft is stored with
+/// the same ids. The database accepts them only once, whether or not the first try was committed.
 pub(super) struct Candidate<'a> {
     draft: &'a Draft,
     event: Event,
-    /// Of a merge: the event about the object that went (E6).
+    /// For a merge: the event about the object that disappeared (E6).
     other: Option<Event>,
     /// Empty without a key.
     hash: Vec<u8>,
 }
 
 impl<'a> Candidate<'a> {
-    /// Gives a draft its events.
+    /// Assigns events to a draft.
     pub fn of(draft: &'a Draft, now: Timestamp, ids: &mut EventIds) -> Self {
         let (event, other) = merging::events(draft, || ids.next(now));
         let key = draft.idempotency_key.as_ref();
@@ -53,18 +53,18 @@ pub(super) struct Group<'a> {
     plans: Vec<Plan<'a>>,
 }
 
-/// A draft as it is to be stored, and where its key stands.
+/// A draft in its group.
 struct Plan<'a> {
     candidate: &'a Candidate<'a>,
-    /// The draft of the same group that has the same key and comes before it.
+    /// The earlier draft of the same group with the same key.
     same_as: Option<usize>,
 }
 
-/// Deliveries by the draft they are made for: those of both events of a merge.
+/// Number of deliveries per draft. A merge counts the deliveries of both events.
 pub(super) type Counts = HashMap<usize, u32>;
 
 impl<'a> Group<'a> {
-    /// Of these drafts, in order.
+    /// A group of these drafts, in this order.
     pub fn of(candidates: impl Iterator<Item = &'a Candidate<'a>>) -> Self {
         let mut first_with: HashMap<(CompanyId, &str), usize> = HashMap::new();
         let mut plans = Vec::new();
@@ -95,7 +95,7 @@ impl<'a> Group<'a> {
         self.plans.iter().filter_map(claim).collect()
     }
 
-    /// The drafts that are to be stored: all but those whose key was taken, before or within the group.
+    /// The drafts to store: all except those whose key was taken, before or within the group.
     pub fn fresh(&self, taken: &Takens) -> Vec<usize> {
         let is_fresh = |plan: &Plan<'_>| plan.same_as.is_none() && plan.taken(taken).is_none();
         (0..self.plans.len())
@@ -103,7 +103,7 @@ impl<'a> Group<'a> {
             .collect()
     }
 
-    /// The events of these drafts, with what subscribers see of them.
+    /// The events of these drafts, with the fields that subscribers match.
     pub fn publications(&self, fresh: &[usize], catalog: &Catalog) -> Vec<Publication<'_>> {
         let events = fresh.iter().flat_map(|index| self.plans[*index].events());
         events
@@ -118,8 +118,8 @@ impl<'a> Group<'a> {
             .collect()
     }
 
-    /// How many deliveries each of these drafts made, of those that each of its [`publications`](Self::publications)
-    /// made.
+    /// How many deliveries each of these drafts made, from the numbers for each of its
+    /// [`publications`](Self::publications).
     pub fn counts(&self, fresh: &[usize], made: &[u32]) -> Counts {
         let draft_of = fresh
             .iter()
@@ -131,7 +131,7 @@ impl<'a> Group<'a> {
         counts
     }
 
-    /// The counts of those that have a key, for the answer to a later duplicate.
+    /// The counts of drafts with a key. A later duplicate returns them.
     pub fn keyed(&self, counts: &Counts) -> Vec<(CompanyId, String, u32)> {
         let keyed = |(index, count): (&usize, &u32)| {
             let candidate = self.plans[*index].candidate;
@@ -140,7 +140,7 @@ impl<'a> Group<'a> {
         counts.iter().filter_map(keyed).collect()
     }
 
-    /// What becomes of each draft. `firsts` are the events of the taken keys.
+    /// The result for each draft. `firsts` are the events of the taken keys.
     pub fn answers(
         &self,
         counts: &Counts,
@@ -179,7 +179,7 @@ impl Plan<'_> {
     }
 
     fn repeated(&self, first: &Taken, firsts: &HashMap<EventId, Event>) -> Result<Published, StoreError> {
-        // Kept by a server of the version before, or by one of this.
+        // The hash may have been stored by a server of the previous version or of this one.
         let is_same = first.request_hash == self.candidate.hash
             || first.request_hash == ordered_content_hash(self.candidate.draft);
         if !is_same {
@@ -199,7 +199,7 @@ impl Plan<'_> {
     }
 }
 
-/// The events that these keys stand for, by lane, as the store looks them up.
+/// The events stored for these keys, with their lanes for the lookup.
 pub(super) fn first_events(taken: &Takens) -> Vec<(Lane, EventId)> {
     taken
         .iter()

@@ -1,18 +1,18 @@
-//! When another group may be stored beside one that is being stored.
+//! When another group may be stored while one is being stored.
 //!
-//! Promises that a call which finds no group at work waits for nothing. Beside one, calls gather until there are
-//! [`ENOUGH`], since a group's statement costs nearly as much for one call as for ten; but never for longer than
-//! [`PATIENCE`], since what is at work may be large. What a group has no room for begins to gather anew. Groups that are a
-//! company's own ([`super::pace`]) do not count.
+//! A call that finds no group being stored waits for nothing. Otherwise calls gather until there are [`ENOUGH`], because
+//! a group's statement costs nearly as much for one call as for ten. They never gather longer than [`PATIENCE`], because
+//! the current group may be large. Calls that a group has no room for start to gather again. The separate groups of bulk
+//! publishers ([`super::pace`]) do not count.
 
 use std::time::{Duration, Instant};
 
-/// Calls for which another group is worth its statement.
+/// Number of calls that justifies another group's statement.
 pub(super) const ENOUGH: usize = 16;
 /// How long a call waits for others.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// How many groups are at work, and since when somebody waits.
+/// How many groups are being stored, and since when calls wait.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     at_work: usize,
@@ -20,24 +20,24 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// A call has come.
+    /// Notes a new call.
     pub fn came(&mut self, now: Instant) {
         self.waits_since.get_or_insert(now);
     }
 
-    /// Until when so many calls that wait gather, if they do.
+    /// Until when this number of waiting calls gathers; `None` if they need not gather.
     pub fn gathers_until(&self, calls: usize, now: Instant) -> Option<Instant> {
         let until = self.waits_since? + PATIENCE;
         (self.at_work > 0 && calls < ENOUGH && now < until).then_some(until)
     }
 
-    /// A group has been taken, after which so many calls wait.
+    /// Notes that a group was taken and this number of calls is left.
     pub fn took(&mut self, left: usize, now: Option<Instant>) {
         self.at_work += 1;
         self.waits_since = now.filter(|_| left > 0);
     }
 
-    /// A group is done.
+    /// Notes that a group is done.
     pub fn done(&mut self) {
         self.at_work = self.at_work.saturating_sub(1);
     }

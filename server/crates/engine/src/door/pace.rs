@@ -1,37 +1,39 @@
-//! How much of the time a company's calls may be at work while others publish a little.
+//! Limits a bulk publisher's share of the time while other companies publish a little.
 //!
-//! Promises that a company which publishes in bulk beside such others has groups of its own, one at a time, of [`BULK`]
-//! events or one call, so that nobody else waits for what is stored of it; and that it rests after each [`REST`] times as
-//! long as the group took. Its committer stores such a group in portions with breaths between them, which count as time
-//! that it took: so it has at most a quarter of a committer's time, where the fan-out is small mostly breaths between bursts
-//! of about a millisecond, and leaves the processors room for the others. Where nobody publishes but in bulk, nobody rests.
+//! A company that publishes in bulk at such a time has groups of its own, one at a time, of [`BULK`] events or one call.
+//! So no other call waits for its events to be stored. After each group it pauses for [`REST`] times as long as the
+//! group took. Its committer stores the group in portions, with short pauses in between, which count as time that the
+//! group took. So a bulk publisher uses at most a quarter of one committer's time. With a small fan-out that is mostly
+//! pauses between bursts of about a millisecond, which leaves the processors free for others. If only bulk publishers
+//! are active, none pauses.
 //!
-//! The measure is time, not a number of events: a database that is slower or a fan-out that is larger makes a flood
-//! slower by itself. Does not promise anything about what was published before: that is the queue's.
+//! The limit is on time, not on the number of events: a slower database or a larger fan-out slows a bulk publisher by
+//! itself. Deliveries of events already published are not limited here; the queue does that.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tenterhook_model::ids::CompanyId;
 
-/// How often the time of a group its company rests.
+/// A company pauses after its group for this multiple of the group's time.
 pub(super) const REST: u32 = 3;
-/// Events of one company that wait from which on it publishes in bulk, and past which it has no second call in a group.
+/// A company publishes in bulk if at least this number of its events waits. Its separate group has no second call beyond
+/// this number.
 pub(super) const BULK: usize = 64;
-/// How long others count after a call of theirs.
+/// How long other companies count as active after a small call.
 pub(super) const BESIDE: Duration = Duration::from_secs(1);
 
-/// Who came when with little, and who rests until when.
+/// When small calls came, and until when companies pause.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// The last small call, and the last of any company but that one.
+    /// The last small call, and the time of the last one by any other company.
     latest: Option<(CompanyId, Instant)>,
     before: Option<Instant>,
     rests: HashMap<CompanyId, Instant>,
 }
 
 impl Pace {
-    /// A company has come with a call, with which so many of its events wait.
+    /// Notes a company's call; `waiting` is the number of its events that now wait.
     pub fn came(&mut self, company: CompanyId, waiting: usize, now: Instant) {
         if waiting >= BULK {
             return;
@@ -44,19 +46,19 @@ impl Pace {
         self.latest = Some((company, now));
     }
 
-    /// Whether a company of which so many events wait has its groups for itself.
+    /// Whether a company with this number of waiting events has its groups alone.
     pub fn is_apart(&self, company: CompanyId, waiting: usize, now: Instant) -> bool {
         waiting >= BULK && self.is_beside_others(company, now)
     }
 
-    /// A group that was a company's own is done.
+    /// Notes that a company's separate group is done.
     pub fn worked(&mut self, company: CompanyId, took: Duration, now: Instant) {
         self.rests.retain(|_, until| *until > now);
         let until = self.rests.entry(company).or_insert(now);
         *until = (*until).max(now) + took * REST;
     }
 
-    /// Until when a company rests, if it does at this moment.
+    /// Until when a company pauses, if it pauses at this moment.
     pub fn rests(&mut self, company: CompanyId, now: Instant) -> Option<Instant> {
         let until = *self.rests.get(&company)?;
         if until <= now || !self.is_beside_others(company, now) {

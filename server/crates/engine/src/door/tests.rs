@@ -16,7 +16,7 @@ const SHARE: Share = Share {
     calls: 100,
 };
 
-/// A door where nobody rests: simulated time knows no rests.
+/// Calls are accepted and no company pauses, because simulated time has no such pauses.
 fn open() -> Door {
     Door::new(SHARE, Clock::simulated(Timestamp::UNIX_EPOCH))
 }
@@ -53,7 +53,7 @@ fn enter(door: &Door, number: i64, events: usize) -> Result<(), PublishError> {
     door.enter(company(number), call(number, events))
 }
 
-/// Company and events of each call of the next group, if there is one now.
+/// Company and number of events of each call of the next group, if there is one now.
 fn group(door: &Arc<Door>) -> Option<(Group, Vec<(i64, usize)>)> {
     let group = door.next().now_or_never()??;
     let of = |call: &Call| (call.drafts[0].company.get(), call.drafts.len());
@@ -153,7 +153,7 @@ async fn who_waits_when_the_door_closes_is_stored_and_nobody_comes_in_any_more()
     assert!(door.next().await.is_none());
 }
 
-/// A door with a call of company 1, which rests as after a group that took so long, and one of company 2.
+/// A call of company 1, which pauses as after a group that took `took`, and one of company 2.
 fn with_one_at_rest(took: Duration) -> Arc<Door> {
     let door = Door::new(SHARE, Clock::system());
     enter(&door, 1, EVENTS).unwrap();
@@ -199,7 +199,7 @@ fn calls_gather_beside_a_group_until_there_are_enough() {
     let door = Arc::new(Door::new(SHARE, Clock::system()));
     enter(&door, 1, 1).unwrap();
     let (at_work, _) = group(&door).unwrap();
-    // Nobody has waited for long at that moment, however long this takes.
+    // At this moment no call has waited long, however long the test takes.
     let moment = door.clock.monotonic();
     for number in 1..=ENOUGH {
         assert!(door.inside().take(Some(moment)).calls.is_empty());

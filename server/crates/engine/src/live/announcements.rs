@@ -1,4 +1,4 @@
-//! What the changes feed brings to subscribers: webhooks that changed, and their new notices.
+//! Announces changes from the changes feed to subscribers: changed webhooks and their new notices.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use tenterhook_model::notice::Notice;
 use tenterhook_store::sql::Rows;
 use tenterhook_store::{StoreError, notices};
 
-/// Announces these webhooks, which the feed names and the registry has just read, and their new notices. Who may see a webhook
-/// of which a notice cannot be read is told that something was missed; nobody else is.
+/// Announces these webhooks, which the feed names and the registry has just read, and their new notices. If a notice
+/// cannot be read, only listeners who may see its webhook get a [`super::Missed`].
 ///
 /// # Errors
 ///
@@ -44,14 +44,14 @@ pub(crate) async fn tell(shared: &Shared, webhooks: &[(Lane, WebhookId)]) -> Res
     for notice in posted {
         match belonging(notice.webhook) {
             Some(belonging) => hub.notices.say(Word::Told((belonging, Arc::new(notice)))),
-            // It can be read, but its webhook cannot: it is not known who may see it.
+            // The notice can be read but its webhook cannot, so it is not known who may see it.
             None => hub.notices.lost(Whose::of(shared, notice.webhook)),
         }
     }
     Ok(())
 }
 
-/// The notices that these webhooks have got, together or in parts where the database refuses that.
+/// The new notices of these webhooks, read together or in parts if the database refuses.
 async fn new_notices(
     shared: &Shared,
     webhooks: &[(Lane, WebhookId)],
@@ -78,7 +78,8 @@ async fn new_notices(
         let mut is_new = |id, at| posted.told.insert(id, at).is_none();
         good.retain(|notice: &Notice| is_new(notice.id, notice.at));
         unread.retain(|((_, id, at), _)| is_new(*id, *at));
-        // Simulated time may have leapt since the last look: the next one starts from where this one stood.
+        // Simulated time may have advanced far since the last read. The next read starts from this one's time, less the
+        // overlap.
         posted.since = posted.since.max(before(now, NOTICE_OVERLAP));
         let since = posted.since;
         posted.told.retain(|_, at| *at >= since);

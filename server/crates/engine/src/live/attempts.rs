@@ -1,8 +1,8 @@
 //! The watch for attempts: one poll for all listeners of a process.
 //!
-//! Promises no statement while nobody listens, and that simulated time waits for a poll that is under way but never for
-//! the next one. A poll looks at what ended since the one before, less [`OVERLAP`], however far simulated time has
-//! leapt between them, and tells each attempt once.
+//! Guarantees: no statement is sent while no one listens. Simulated time waits for a running poll, but never for the
+//! next one. A poll reads the attempts that ended since the previous one, less [`OVERLAP`], however far simulated time
+//! has advanced in between. It sends each attempt once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,27 +20,27 @@ use tenterhook_store::StoreError;
 use tenterhook_store::live::{self, AttemptPlace};
 use tenterhook_store::sql::Rows;
 
-/// How often to look, in real time: well within the second in which a subscriber hears of it.
+/// How often to poll, in real time: well within the second in which a subscriber must hear of an attempt.
 const POLL_EVERY: Duration = Duration::from_millis(250);
-/// Webhooks that one listener is watched for; one who may see more names one.
+/// Webhooks that are watched for one listener. A listener who may see more must name one.
 pub const MOST_WATCHED: usize = 1_000;
-/// Attempts of one webhook that one poll brings: about two hundred a second.
+/// Attempts of one webhook per poll. A poll covers five seconds, so this is about two hundred a second.
 pub const MOST_OF_WEBHOOK: usize = 1_000;
-/// Attempts that one poll brings in all.
+/// Attempts per poll in all.
 pub const MOST_IN_ALL: usize = 20_000;
 
-/// What the polls so far have come to.
+/// State of the polls.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// The moment of the last poll.
+    /// The time of the last poll.
     last: Option<Timestamp>,
     told: HashSet<AttemptPlace>,
 }
 
-/// What a listener is interested in, with the listener's number and its beginning.
+/// A listener's number, its interest, and when it started to listen.
 type Listening = (u64, Interest, Timestamp);
 
-/// Looks for attempts as long as the process lives.
+/// Polls for attempts until the process ends.
 pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut progress = Progress::default();
     loop {
@@ -49,7 +49,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
             shared.clock.park(shared.live.wanted.notified()).await;
             continue;
         }
-        // What was not read now is read by the next poll: the window grows meanwhile.
+        // If a poll fails, the next one reads its attempts too: its window is longer.
         if let Err(error) = poll(&shared, &mut progress).await {
             tracing::warn!(%error, "attempts could not be looked for");
         }
@@ -74,7 +74,8 @@ async fn poll(shared: &Shared, progress: &mut Progress) -> Result<(), StoreError
     Ok(())
 }
 
-/// What has ended of these webhooks' attempts. Where that cannot be read of one of them, who may see it is told so.
+/// Attempts of these webhooks that have ended. If those of a webhook cannot be read, the listeners who may see it get a
+/// [`Missed`].
 async fn ended(
     shared: &Shared,
     watched: &HashMap<(Lane, WebhookId), Belonging>,
@@ -105,8 +106,8 @@ async fn ended(
     Ok(ended)
 }
 
-/// The webhooks that anybody is interested in. A scope that others share is read once. Whose interest cannot be followed up is
-/// told so.
+/// The webhooks that listeners are interested in. A scope that several share is read once. A listener whose interest
+/// cannot be read gets a [`Missed`].
 async fn watched(
     shared: &Shared,
     interests: &[Listening],
@@ -167,7 +168,8 @@ fn sharing(interests: &[Listening], scope: &WebhookScope) -> impl Iterator<Item 
     sharing.map(|(number, _, _)| *number)
 }
 
-/// The rows that can be read. Attempts of the other webhooks are not announced: it is not known who may see them.
+/// The rows that can be read. Attempts of the other webhooks are not announced, because it is not known who may see
+/// them.
 fn readable<T>(rows: Rows<T, WebhookId>) -> Vec<T> {
     if let Some((webhook, error)) = rows.bad.first() {
         tracing::warn!(%error, %webhook, webhooks = rows.bad.len(), "webhooks cannot be read to be watched");
@@ -175,20 +177,20 @@ fn readable<T>(rows: Rows<T, WebhookId>) -> Vec<T> {
     rows.good
 }
 
-/// Whether a listener can be watched so many webhooks for.
+/// Whether one listener can have this number of webhooks watched.
 pub(super) fn is_watchable(webhooks: usize) -> bool {
     webhooks <= MOST_WATCHED
 }
 
 impl Progress {
-    /// Notes that a poll at `now` has told what there was, and forgets what no later one can meet again.
+    /// Notes that a poll at `now` has sent its attempts. Forgets those that no later poll can read again.
     pub(super) fn reach(&mut self, now: Timestamp) {
         self.last = Some(now);
         let next = before(now, OVERLAP);
         self.told.retain(|attempt| attempt.ended_at >= next);
     }
 
-    /// Tells what is new of `ended`, and where it is not all.
+    /// Sends the new attempts in `ended`, and reports gaps.
     pub(super) fn tell(
         &mut self,
         channel: &Channel<AttemptPlace>,

@@ -81,7 +81,7 @@ async fn what_is_not_for_a_listener_is_passed_over() {
     assert_eq!(of_one_webhook.next().await, Err(Missed::Lost));
 }
 
-/// How many of so many attempts of one webhook are told, or that some were missed.
+/// How many of this number of attempts per webhook are sent, and whether some were missed.
 async fn told(attempts: usize, webhooks: usize) -> (usize, bool) {
     let channel = Channel::default();
     let all: Vec<Belonging> = (0..webhooks).map(|_| belonging(1)).collect();
@@ -110,7 +110,7 @@ async fn told(attempts: usize, webhooks: usize) -> (usize, bool) {
 async fn one_poll_brings_so_much_and_says_when_there_was_more() {
     assert_eq!(told(MOST_OF_WEBHOOK, 1).await, (MOST_OF_WEBHOOK, false));
     assert!(told(MOST_OF_WEBHOOK + 1, 1).await.1);
-    // A channel does not hold so many: who does not read meanwhile falls behind.
+    // The channel cannot hold them all: a listener that does not read falls behind.
     let many = MOST_IN_ALL / MOST_OF_WEBHOOK;
     assert_eq!(told(MOST_IN_ALL, many).await, (MOST_UNHEARD, false));
     assert!(told(MOST_IN_ALL + 1, many + 1).await.1);

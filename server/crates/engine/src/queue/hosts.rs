@@ -1,21 +1,21 @@
-//! How much is on the wire to one host, whoever's webhooks lead there.
+//! Limits requests in flight to one host, for all webhooks that lead there.
 //!
-//! Promises that a host never has more than its share in flight, that receivers there which are slow or unproven have at
-//! most half of it, and that a webhook which was turned away comes back when a place is free. Hosts are told apart as
-//! connections are, by name and port: two names for one machine are two hosts.
+//! Guarantees: a host never has more than its share in flight. Slow and unknown receivers have at most half of it. A
+//! webhook that was turned away comes back when a place is free. Hosts are distinguished as connections are, by name and
+//! port: two names for one machine are two hosts.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tenterhook_model::ids::WebhookId;
 
-/// A host and its port, as a URL names them.
+/// A host and its port, as in a URL.
 pub type Host = Arc<str>;
 
-/// How many of those turned away come back when one place is free: some may have nothing to send any more.
+/// How many webhooks come back when one place is free: some may have nothing to send any more.
 const COME_BACK: usize = 4;
 
-/// What is so of webhooks of one kind at a host.
+/// State of one kind of webhook, proven or not, at a host.
 #[derive(Debug, Default)]
 struct Kind {
     in_flight: usize,
@@ -49,7 +49,7 @@ impl PerHost {
     }
 }
 
-/// The hosts that something is in flight to.
+/// The hosts with requests in flight.
 #[derive(Debug)]
 pub(super) struct Hosts {
     most: usize,
@@ -57,7 +57,7 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Nothing is in flight; `most` may be to each host.
+    /// Nothing is in flight yet; `most` requests may be to each host.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -65,12 +65,13 @@ impl Hosts {
         }
     }
 
-    /// How many of those may be of webhooks that are slow or unproven: half, but never none.
+    /// How many of them may be for slow or unknown receivers: half, but at least one.
     fn most_unproven(&self) -> usize {
         self.most.div_ceil(2)
     }
 
-    /// Takes a place for a request of `webhook`; turns it away, and remembers that, if there is none.
+    /// Takes a place for a request of `webhook`. If there is none, remembers the webhook as turned away and returns
+    /// `false`.
     pub(super) fn take(&mut self, host: &Host, webhook: WebhookId, unproven: bool) -> bool {
         let (most, most_unproven) = (self.most, self.most_unproven());
         let entry = self.busy.entry(host.clone()).or_default();
@@ -84,8 +85,8 @@ impl Hosts {
         !is_full
     }
 
-    /// Gives a place back, taken as `unproven` or not; answers who may come back for it. With the last place all do, so
-    /// that nobody is forgotten.
+    /// Frees a place that was taken as `unproven` or not. Returns the webhooks that may try again. With the last place
+    /// all may, so that none is forgotten.
     pub(super) fn give_back(&mut self, host: &Host, unproven: bool) -> Vec<WebhookId> {
         let most_unproven = self.most_unproven();
         let Some(entry) = self.busy.get_mut(host) else {

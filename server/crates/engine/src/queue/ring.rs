@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tenterhook_model::ids::{CompanyId, WebhookId};
 
-/// Webhooks that may start something, company by company.
+/// Webhooks that may start an attempt, company by company.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     companies: VecDeque<CompanyId>,

@@ -1,32 +1,31 @@
-//! What is known of receivers' pace, and how much is held for those that have not proved theirs.
+//! What is known of receivers' pace, and how many deliveries are held for receivers that are not proven.
 //!
-//! Promises that slow and unknown receivers have shares of their own in memory. Whose turn it is, is the queue's.
+//! Slow and unknown receivers have separate shares of memory. The queue decides whose turn it is.
 
 use super::{MAX_HELD, MAX_UNPROVEN_HELD};
 
 /// What is known of a receiver's pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It has not been called, or too long ago.
+    /// It has not been called, or not recently.
     Unknown,
-    /// It timed out, or took longer than [`SLOW`](super::SLOW).
+    /// It timed out, or took [`SLOW`](super::SLOW) or longer.
     Slow,
-    /// It answered in time, or failed so.
+    /// It responded or failed in less time.
     Proven,
 }
 
-/// Which ring a webhook waits in, in the order in which the unproven ones are served.
+/// Which ring a webhook waits in. `First` is served before `Later`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// Proven.
     Proven,
-    /// Unknown, with nothing on the wire.
+    /// Unknown, with nothing in flight.
     First,
-    /// Unknown with something on the wire, or slow.
+    /// Unknown with requests in flight, or slow.
     Later,
 }
 
-/// How much is held for webhooks of each standing that is not proven.
+/// Deliveries held for unknown and for slow webhooks.
 #[derive(Debug, Default)]
 pub(super) struct UnprovenHeld {
     pub(super) unknown: usize,

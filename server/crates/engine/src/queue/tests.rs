@@ -157,14 +157,14 @@ fn host(name: &str) -> Option<Host> {
     Some(name.into())
 }
 
-/// Lets a webhook answer once.
+/// Makes a webhook respond fast once.
 fn prove(queue: &mut Queue, company: i64, webhook: WebhookId) {
     queue.push(held(company, webhook), None);
     assert_eq!(start(queue), [webhook]);
     queue.finish(webhook, 0, Pace::Took(Duration::ZERO));
 }
 
-/// Starts everything that may start; answers whose attempts they are.
+/// Starts all attempts that may start. Returns their webhooks.
 fn start(queue: &mut Queue) -> Vec<WebhookId> {
     std::iter::from_fn(|| queue.pop())
         .map(|held| held.leased.key.webhook)
@@ -189,7 +189,7 @@ fn a_host_has_at_most_its_share_in_flight_whoever_leads_there() {
     let mut started = start(&mut queue);
     assert_eq!(started.len(), PLACES.per_host + 2);
     assert!(started.contains(&elsewhere) && started.contains(&unknown));
-    // One place is free, and one starts.
+    // One place becomes free, and one attempt starts.
     started.retain(|webhook| webhooks.contains(webhook));
     let mut total = started.len();
     while let Some(webhook) = started.pop() {
@@ -222,7 +222,7 @@ fn those_that_hang_have_at_most_half_of_a_host_and_the_others_go_on() {
         started.iter().filter(|id| is_healthy(id)).count(),
         PLACES.per_host / 2
     );
-    // Those that hang keep their places, and all of the others have their turn in what is left.
+    // Hanging receivers keep their places, and all others get a turn in the rest.
     let mut answered = 0;
     while let Some(place) = started.iter().position(is_healthy) {
         queue.finish(started.remove(place), 0, Pace::Took(Duration::ZERO));
@@ -231,7 +231,7 @@ fn those_that_hang_have_at_most_half_of_a_host_and_the_others_go_on() {
     }
     assert_eq!(answered, healthy.len());
     assert_eq!(started.len(), PLACES.per_host / 2);
-    // And when they have timed out, all of those that hang have theirs.
+    // Once they have timed out, all hanging receivers get a turn.
     let mut timed_out = 0;
     while let Some(webhook) = started.pop() {
         queue.finish(webhook, 0, Pace::TimedOut);
@@ -251,7 +251,7 @@ fn one_turned_away_by_its_host_that_has_answered_comes_back_as_proven() {
         queue.push(held(2, WebhookId::new(at())), host("shared:443"));
     }
     assert_eq!(start(&mut queue).len(), PLACES.per_host / 2 - 1);
-    // Others wait before it for what those that hang leave.
+    // Other webhooks wait before it for the places that the hanging ones leave.
     (0..20).for_each(|_| queue.push(held(3, WebhookId::new(at())), host("shared:443")));
     (0..3).for_each(|_| queue.push(held(1, answers), host("shared:443")));
     assert!(start(&mut queue).is_empty());
@@ -288,7 +288,7 @@ fn a_webhook_that_leads_elsewhere_now_gives_its_places_back_where_it_took_them()
     assert_eq!(start(&mut queue), [moving]);
     queue.finish(moving, 0, Pace::Took(Duration::ZERO));
     queue.finish(moving, 0, Pace::Took(Duration::ZERO));
-    // As many as ever, and no more, may go to the host that it has left.
+    // The full number of requests, and no more, may go to the host that it has left.
     let others = [other, WebhookId::new(at())];
     for webhook in others {
         prove(&mut queue, 2, webhook);
@@ -365,14 +365,14 @@ fn what_is_claimed_for_receivers_that_hang_leaves_half_of_the_room_to_those_that
     }
     let (many, one) = (PLACES.per_webhook, MAX_UNPROVEN_HELD / 2 / PLACES.per_webhook);
     assert_eq!(claimed.iter().sum::<usize>(), MAX_UNPROVEN_HELD);
-    // Up to half of it as many as go on the wire, then one each, so that many are tried.
+    // Up to half of the share, as many as may be in flight; then one each, so that many are tried.
     assert_eq!(claimed.iter().filter(|room| **room == many).count(), one + 1);
     assert!(claimed.iter().all(|room| [many, 1, 0].contains(room)));
     assert_eq!(queue.room_for(WebhookId::new(at())), 0);
     assert_eq!(queue.room_for(healthy), MAX_HELD_PER_WEBHOOK);
     assert_eq!(queue.room(), MAX_HELD - MAX_UNPROVEN_HELD);
     assert_eq!(queue.full().len(), one + 1);
-    // One that has timed out leaves the room of those that nobody knows.
+    // A webhook that has timed out leaves the share of unknown ones.
     let hanging = queue.pop().unwrap().leased.key.webhook;
     queue.finish(hanging, 0, Pace::TimedOut);
     assert!(queue.room_for(WebhookId::new(at())) > 0);
@@ -407,7 +407,7 @@ fn one_that_has_answered_no_longer_waits_behind_those_that_hang() {
     let started = start(&mut queue);
     assert_eq!(started.iter().filter(|webhook| **webhook == new).count(), 1);
     queue.finish(new, 0, Pace::Took(Duration::ZERO));
-    // Its own place goes to one of the others; it has the other half's.
+    // Its own place goes to one of the others; it has the other half's places.
     let next = start(&mut queue);
     assert_eq!(next.iter().filter(|webhook| **webhook == new).count(), 2);
 }

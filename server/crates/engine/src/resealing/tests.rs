@@ -1,4 +1,4 @@
-//! On a real database: what is sealed anew, what is left, and that a run may be cut short and repeated.
+//! On a real database: which values are sealed again, which are left, and that a run can be stopped and repeated.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Bytea, Nullable, Text};
@@ -21,7 +21,7 @@ fn ring(keys: &[&str]) -> Keyring {
     Keyring::parse(&keys.join(" ")).unwrap()
 }
 
-/// What of one webhook is stored sealed.
+/// A webhook's sealed values.
 struct Planted {
     id: WebhookId,
     lane: Lane,
@@ -29,7 +29,7 @@ struct Planted {
     previous: SigningSecret,
 }
 
-/// A webhook whose credentials and two secrets are sealed by `keyring`.
+/// Stores a webhook whose credentials and two secrets are sealed by `keyring`.
 async fn plant(conn: &mut Conn, company: i64, keyring: &Keyring) -> Planted {
     let planted = Planted {
         id: WebhookId::new("2026-11-23T12:00:00Z".parse().unwrap()),
@@ -81,7 +81,7 @@ async fn stored(conn: &mut Conn, planted: &Planted) -> Stored {
     .unwrap()
 }
 
-/// Everything of it opens with `keyring`, and is what was planted.
+/// Checks that every value opens with `keyring` and is what was planted.
 async fn assert_opens(conn: &mut Conn, planted: &Planted, keyring: &Keyring) {
     let row = stored(conn, planted).await;
     let auth = keyring.open_auth(planted.id, &Sealed(row.auth.unwrap())).unwrap();
@@ -113,7 +113,7 @@ async fn everything_is_sealed_anew_in_batches_and_only_once() {
     for company in [7, 7, 7, 8, 9] {
         planted.push(plant(&mut conn, company, &old).await);
     }
-    // One that is half done, as if a user had just changed the credentials.
+    // A webhook with only some values sealed again, as if a user had just changed the credentials.
     planted.push(plant(&mut conn, 7, &both).await);
     assert_eq!(
         counts(&store).await.iter().map(|(_, count)| count).sum::<i64>(),
@@ -144,7 +144,7 @@ async fn what_does_not_open_is_left_and_counted() {
     let kept = plant(&mut conn, 7, &lost).await;
     let before = stored(&mut conn, &kept).await;
     let other = plant(&mut conn, 7, &ring(&[OLD])).await;
-    // With a batch of one the run has to get past it.
+    // With a batch of one, the run must get past it.
     let progress = run(&store, &both, 1, |_| {}).await.unwrap();
     assert_eq!((progress.webhooks, progress.unopened), (1, 1));
     assert_eq!(stored(&mut conn, &kept).await.secret, before.secret);

@@ -1,19 +1,28 @@
-//! Results that cannot be written now: the database refuses them alone, whatever is left out of them, or is late with them,
-//! because somebody else keeps a row of theirs locked for instance.
+//! Results that cannot be written now. The database refuses them alone, even with parts left out, or is late with them,
+//! for example because another transaction has one of their rows locked.
 //!
-//! Promises that nothing waits for them: others are settled, simulated time moves, and neither other processes' sweepers nor
-//! a server that stops wait for them; that such a delivery is not sent again while its result is kept, since its lease is
-//! extended; that they are tried again with a growing pause; and that the log names a delivery once, when it is set aside.
+//! Guarantees:
 //!
-//! Where the database is late with a webhook's results, further ones of that webhook [join](Aside::join) them without being
-//! tried: each batch with one of them would be late. They are tried in small numbers, and none waits for a lock for long, so
-//! that the settler has time for the others.
+//! - Nothing waits for them: other results are settled, simulated time moves, and neither other processes' sweepers nor
+//!   a stopping server wait for them.
+//! - The delivery is not attempted again while its result is kept, because its lease is extended.
+//! - They are tried again with a growing pause.
+//! - The log names a delivery once, when it is set aside.
 //!
-//! Does not promise that a result outlives its process: its delivery is open, so the next process that takes it sends it
-//! again (D6). Nor that one is judged in time: a transition that is due meanwhile is judged without it. Results set aside
-//! count towards the bound of what is unsettled: past that nothing starts, as if the database were away.
+//! If the database is late with a webhook's results, later results of that webhook [join](Aside::join) them without
+//! being tried, because each batch with one of them would be late. They are tried in small numbers, with a short limit
+//! on lock waits, so that the settler has time for other results.
 //!
-//! A delivery that was released without an attempt is not kept: it is taken again when its lease ends.
+//! Not guaranteed:
+//!
+//! - That a result survives its process. Its delivery is still open, so the next process that claims it repeats the
+//!   attempt (D6).
+//! - That a result is judged in time. A transition that is due in between is judged without it.
+//!
+//! Results set aside count towards the bound of unsettled results. Above that bound no attempt starts, as if the
+//! database were away.
+//!
+//! A delivery that was released without an attempt is not kept: it is claimed again when its lease ends.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -32,13 +41,13 @@ use tenterhook_store::settle::Settlement;
 
 /// The longest pause between two tries, unless leases need a shorter one.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Tries within the time of a lease: each extends it.
+/// Tries within the time of a lease. Each try extends the leases.
 const TRIES_IN_LEASE: u32 = 4;
-/// Results that are tried at once while the database is late with some: each that waits for a lock costs the settler as
-/// long as it may wait for one.
+/// Results that are tried at once while the database is late with some. Each one that waits for a lock blocks the
+/// settler for up to the limit on lock waits.
 const FEW: usize = 8;
 
-/// What one settler has set aside. Those that are tried next come first.
+/// The results that one settler has set aside. The next ones to try come first.
 #[derive(Debug)]
 pub(super) struct Aside {
     kept: VecDeque<Kept>,
@@ -54,7 +63,7 @@ pub(super) struct Aside {
 struct Kept {
     settlement: Settlement,
     started: Started,
-    /// Whether the database does not refuse it, but was late.
+    /// Whether the database was late with it and did not refuse it.
     is_late: bool,
 }
 
@@ -65,7 +74,7 @@ impl Kept {
 }
 
 impl Aside {
-    /// Nothing yet.
+    /// No result yet.
     pub fn of(shared: &Shared) -> Self {
         let lease = Duration::try_from(shared.tempo.lease()).unwrap_or(LONGEST);
         let longest = LONGEST.min(lease / TRIES_IN_LEASE);
@@ -83,7 +92,7 @@ impl Aside {
         self.kept.iter().any(|kept| kept.is_late)
     }
 
-    /// Waits until it is time to try again; for ever if nothing is set aside. The task is idle meanwhile.
+    /// Waits until it is time to try again, or for ever if nothing is set aside. The task is idle while it waits.
     pub async fn due(&self, clock: &Clock) {
         match self.again_at {
             Some(at) => {
@@ -95,7 +104,7 @@ impl Aside {
         }
     }
 
-    /// Takes those results out of a batch with whose webhooks the database is late.
+    /// Moves results out of a batch if the database is late with their webhooks.
     pub fn join(&mut self, shared: &Shared, batch: &mut Vec<Result>) {
         let late: HashSet<WebhookId> = self
             .kept
@@ -121,7 +130,7 @@ impl Aside {
         }
     }
 
-    /// Takes what was refused of a batch out of those that `started`, and names it in the log.
+    /// Takes the refused results of a batch out of `started`, keeps them and logs them.
     pub fn add(
         &mut self,
         shared: &Shared,
@@ -158,7 +167,7 @@ impl Aside {
         }
     }
 
-    /// Tries the next of them again.
+    /// Tries the next ones again.
     pub async fn settle_again(&mut self, shared: &Arc<Shared>) {
         let before = self.kept.len();
         self.settle(shared, self.at_once).await;
@@ -174,7 +183,7 @@ impl Aside {
         }
     }
 
-    /// Tries all of them once more before the process stops; the deliveries of the rest are left to other processes.
+    /// Tries all of them once more before the process stops. Other processes repeat the attempts of the rest.
     pub async fn end(mut self, shared: &Arc<Shared>) {
         self.settle(shared, usize::MAX).await;
         if let Some(first) = self.kept.front() {
@@ -187,7 +196,7 @@ impl Aside {
         }
     }
 
-    /// Tries up to this many of them.
+    /// Tries up to `most` of them.
     async fn settle(&mut self, shared: &Arc<Shared>, most: usize) {
         let tried = self.kept.drain(..most.min(self.kept.len()));
         let (batch, mut started): (Vec<_>, Vec<_>) =
@@ -199,7 +208,8 @@ impl Aside {
         let_go(shared, gone);
     }
 
-    /// Keeps these behind the others. Few are tried at once from then on if the database is late with one of them.
+    /// Keeps these behind the others. If the database is late with one of them, only a few are tried at once from then
+    /// on.
     fn keep_on(&mut self, kept: Vec<Kept>) {
         if kept.iter().any(|kept| kept.is_late) {
             self.at_once = FEW;
@@ -207,8 +217,8 @@ impl Aside {
         self.kept.extend(kept);
     }
 
-    /// Extends the leases, and forgets the deliveries that another process holds by now. The lease of one whose own row is
-    /// locked cannot be extended, but nobody else can take it either.
+    /// Extends the leases, and forgets the deliveries that another process holds by now. If a delivery's own row is
+    /// locked, its lease cannot be extended, but no other process can take it either.
     async fn extend(&mut self, shared: &Arc<Shared>) {
         if self.kept.is_empty() {
             return;
@@ -234,7 +244,7 @@ impl Aside {
         }
     }
 
-    /// Keeps the results at these indexes alone.
+    /// Keeps only the results at these indexes.
     fn forget_others(&mut self, shared: &Arc<Shared>, indexes: &[usize]) {
         let indexes: HashSet<usize> = indexes.iter().copied().collect();
         let mut all = 0..self.kept.len();
@@ -254,8 +264,8 @@ impl Aside {
     }
 }
 
-/// Takes what was refused out of a batch. Of a webhook with which the database is late, the result that was tried by itself
-/// comes last: the others may be written without it.
+/// Takes the refused results out of a batch. If the database is late with a webhook, the result that was tried alone
+/// comes last, because the others may be written without it.
 fn take(batch: Vec<Settlement>, started: &mut [Option<Started>], refused: Vec<Refused>) -> Vec<Kept> {
     let mut batch: Vec<Option<Settlement>> = batch.into_iter().map(Some).collect();
     let mut taken = Vec::new();
@@ -277,7 +287,7 @@ fn take(batch: Vec<Settlement>, started: &mut [Option<Started>], refused: Vec<Re
     taken
 }
 
-/// Lets others start in the place of what is settled, or never will be.
+/// Frees the places of these attempts: their results are settled, or never will be.
 fn let_go(shared: &Arc<Shared>, attempts: Vec<Started>) {
     shared.unsettled.bring_back(attempts.len());
     done(shared, attempts.into_iter());
@@ -290,7 +300,8 @@ mod tests {
     use super::*;
     use tenterhook_store::testing::error_of;
 
-    /// A batch of results of these webhooks, by the places of those that stand for the same one; `true` of an attempt.
+    /// A batch of results. Each pair is the index of the webhook, the same for the same webhook, and whether there was
+    /// an attempt.
     fn batch(of: &[(usize, bool)]) -> (Vec<Settlement>, Vec<Option<Started>>) {
         let keys: Vec<WebhookId> = of.iter().map(|_| settlement(None, None).key.webhook).collect();
         let result = |(webhook, is_attempt): &(usize, bool)| {

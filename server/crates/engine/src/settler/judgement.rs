@@ -1,4 +1,5 @@
-//! What results do to the health of their webhooks, by [`tenterhook_policy::health`], and which windows successes end.
+//! The effect of results on their webhooks' health, by [`tenterhook_policy::health`], and which failure windows
+//! successes end.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,19 +17,19 @@ use tenterhook_store::health::{Locked, last_successes, lock_in_tx, write_in_tx};
 use tenterhook_store::settle::Settlement;
 use tenterhook_store::{Conn, StoreError, changes, limit_lock_waits_in_tx};
 
-/// Webhooks whose health a transaction moved, and the transaction, if it announced them.
+/// Webhooks whose health a transaction changed, and the mark of the transaction, if it announced them.
 #[derive(Default)]
 pub(super) struct Moved {
     pub webhooks: Vec<(Lane, WebhookId)>,
-    /// Those whose window it opened.
+    /// Those whose failure window it opened.
     pub opened: Vec<(Lane, WebhookId)>,
-    /// Whether the platform's endpoint is owed a notice.
+    /// Whether there is a notice for the platform's endpoint.
     pub owes: bool,
     pub mark: Option<changes::Mark>,
 }
 
 impl Moved {
-    /// Adds what a later transaction moved.
+    /// Adds the changes of a later transaction.
     pub fn and(&mut self, later: Self) {
         self.webhooks.extend(later.webhooks);
         self.owes |= later.owes;
@@ -36,9 +37,9 @@ impl Moved {
     }
 }
 
-/// Ends the windows and counters that these successes end, or without `results` those that the attempt log shows: for all
-/// the webhooks together, or in parts where the database refuses that. A webhook that it refuses alone keeps its window; the
-/// sweeper reads the attempt log before it removes the webhook.
+/// Ends failure windows and ban counters. With `results`, those that these successes end; without, those that the
+/// attempt log shows as ended. All webhooks are handled together, or in parts if the database refuses. A webhook that it
+/// refuses alone keeps its window; the sweeper reads the attempt log before it removes the webhook.
 pub(super) async fn heal(
     shared: &Shared,
     webhooks: &[(Lane, WebhookId)],
@@ -65,7 +66,7 @@ pub(super) async fn heal(
     healed
 }
 
-/// Ends what these successes may end.
+/// Ends the windows and counters that these successes end.
 async fn recovered(
     shared: &Shared,
     webhooks: &[(Lane, WebhookId)],
@@ -81,9 +82,9 @@ async fn recovered(
     .await
 }
 
-/// Ends the windows that a success has ended whose transaction ran alongside the one that opened them, so that neither
-/// saw the other: a batch of successes locks no health row. Both look once more when they have committed, and the later
-/// of them sees both.
+/// Ends windows that a concurrent success should have ended. If a success and the failure that opens a window are
+/// recorded at the same time, neither transaction sees the other, because a batch of successes locks no health row. Both
+/// look again after their commit, and the later one sees both.
 async fn reconciled(
     shared: &Shared,
     webhooks: &[(Lane, WebhookId)],
@@ -107,7 +108,7 @@ async fn reconciled(
     .await
 }
 
-/// A success as the policy judges it, of whichever attempt.
+/// A success for the policy. Which attempt it was does not matter.
 fn success_at(ended_at: Timestamp) -> Judged {
     Judged {
         ended_at,
@@ -116,7 +117,7 @@ fn success_at(ended_at: Timestamp) -> Judged {
     }
 }
 
-/// Judges each webhook's results in the order their attempts ended, and writes what moved.
+/// Judges each webhook's results in the order in which their attempts ended, and writes the changes.
 pub(super) async fn judge(
     shared: &Shared,
     conn: &mut Conn,
@@ -129,7 +130,7 @@ pub(super) async fn judge(
         let Some(mut judged) = results.remove(&row.webhook) else {
             continue;
         };
-        // A tie goes to the webhook: R1 does not say.
+        // In a tie the success comes last, in the webhook's favour: R1 does not say.
         judged.sort_by_key(|result| (result.ended_at, result.succeeded, result.number));
         let before = row.health.clone();
         for result in &judged {
@@ -161,8 +162,8 @@ pub(super) async fn judge(
     })
 }
 
-/// A failure that is about to open a window may have been followed by a success that another worker settled first,
-/// and that moved no health: history knows it.
+/// Adds successes from the attempt log. A success that another settler recorded first, without changing health, may be
+/// later than a failure that is about to open a window.
 async fn add_later_successes(
     conn: &mut Conn,
     rows: &[Locked],
@@ -190,7 +191,7 @@ async fn add_later_successes(
     Ok(())
 }
 
-/// The attempts among settlements, by webhook.
+/// The attempts in these settlements, by webhook.
 pub(super) fn results_of<'a>(
     settlements: impl Iterator<Item = &'a Settlement>,
 ) -> HashMap<WebhookId, Vec<Judged>> {

@@ -1,12 +1,12 @@
-//! The least that must be recorded of an attempt: its number, times, status and class.
+//! The minimum that must be recorded of an attempt: its number, times, status and class.
 //!
-//! A receiver's response is for people to read. Where the database refuses an attempt because of it, the attempt is recorded
-//! without headers and body, and if that is refused too, also without its error message.
+//! A receiver's response is information for people. If the database refuses an attempt because of it, the attempt is
+//! recorded without headers and body. If that is refused too, it is also recorded without its error message.
 
 use tenterhook_model::attempt::Outcome;
 use tenterhook_store::settle::Settlement;
 
-/// Takes the place of an error message that the database refuses.
+/// Replaces an error message that the database refuses.
 const UNSAID: &str = "The error message cannot be shown: the database refused it.";
 
 /// The settlement with less and less of its attempt. Empty if nothing can be left out.
@@ -28,7 +28,7 @@ pub(super) fn of(settlement: &Settlement) -> Vec<Settlement> {
 fn excerpt(outcome: &mut Outcome) -> bool {
     let body = outcome.response_body.take();
     let had_headers = !std::mem::take(&mut outcome.response_headers).is_empty();
-    // The part of the body that is shown, which is none, is not all of it.
+    // The stored body is now empty, so it is not the whole body.
     outcome.response_truncated |= body.is_some();
     body.is_some() || had_headers
 }

@@ -1,4 +1,4 @@
-//! Recording a batch of results in one transaction: attempts, outcomes and tallies, and the health that they move.
+//! Records a batch of results in one transaction: attempts, outcomes, tallies, and the changes of health.
 
 use std::mem;
 use std::time::Duration;
@@ -12,19 +12,20 @@ use tenterhook_store::health::lock_in_tx;
 use tenterhook_store::settle::{self, Settled, Settlement};
 use tenterhook_store::{Conn, StoreError, health, limit_lock_waits_in_tx};
 
-/// What is recorded of a batch, and what is left to do.
+/// The recorded part of a batch, and the remaining work.
 #[derive(Default)]
 pub(super) struct Recorded {
-    /// Indexes of those that held.
+    /// Indexes of the settlements whose lease was still valid.
     pub won: Vec<usize>,
     pub moved: Moved,
-    /// Webhooks whose window or counter its successes may end.
+    /// Webhooks whose window or counter the successes may end.
     pub to_recover: Vec<(Lane, WebhookId)>,
-    /// Webhooks that may have an open window although a success recorded at the same moment has ended it.
+    /// Webhooks that may have an open window although a success recorded at the same time should have ended it.
     pub to_reconcile: Vec<(Lane, WebhookId)>,
 }
 
-/// Nothing of the batch is recorded, or all of it that still holds. Waits for no lock longer than `lock_wait`.
+/// Records every result of the batch whose lease is still valid, or nothing. No lock is waited for longer than
+/// `lock_wait`.
 pub(super) async fn write(
     shared: &Shared,
     batch: &[Settlement],
@@ -45,7 +46,7 @@ fn is_failure(settlement: &Settlement) -> bool {
         .is_some_and(|attempt| !attempt.outcome.succeeded())
 }
 
-/// Settles a batch with failures: lock, fence, judge, write, in one transaction.
+/// Settles a batch with failures in one transaction: locks health rows, checks leases, judges and writes.
 async fn judged(
     shared: &Shared,
     conn: &mut Conn,
@@ -72,9 +73,10 @@ async fn judged(
 
 /// Settles a batch of successes and ends the windows that were open when they were recorded.
 ///
-/// In one transaction where a window or counter is known that a success may end: a process that ends between the two would
-/// leave it, until the sweeper looks. So too where waits for locks are limited. Otherwise in one statement; a window of which the changes feed has not told yet, or
-/// that opens at the same moment, is ended after it. Should the process end in between, a counter stays (B3's setting).
+/// This takes one transaction if a window or counter is known that a success may end. Otherwise, if the process ended
+/// between two transactions, the window would stay open until the sweeper looks. It also takes one transaction if lock
+/// waits are limited. In all other cases it is one statement. A window that the changes feed has not reported yet, or
+/// that opens at the same moment, is ended after it. If the process ends in between, a counter stays (B3's setting).
 async fn succeeded(
     shared: &Shared,
     conn: &mut Conn,
@@ -119,8 +121,8 @@ async fn settled(shared: &Shared, conn: &mut Conn, batch: &[Settlement]) -> Resu
     settle::batch(conn, batch, shared.node(), shared.policy.success_resets_counter).await
 }
 
-/// Which of these have a window open; all of them if that cannot be read. The batch is recorded already, so there is no
-/// way back from here.
+/// Which of these webhooks have an open window; all of them if that cannot be read. The batch is already recorded, so an
+/// error must not stop the caller.
 async fn failing(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Vec<(Lane, WebhookId)> {
     match health::failing(conn, webhooks).await {
         Ok(failing) => failing,

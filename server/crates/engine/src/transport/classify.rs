@@ -1,9 +1,11 @@
-//! What went wrong with an attempt, as a class and a sentence for people (D10).
+//! Classifies the failure of an attempt: an error class and a sentence for people (D10).
 //!
-//! Promises to look at the *types* in an error's chain of causes, not at its text, and to say nothing that the
-//! webhook's owner may not know: no address, no URL, no credentials, no word of a library. One sentence, not the class,
-//! goes by the text: hyper does not say otherwise which part of an answer it could not read.
-//! Does not decide what a failure leads to: that is [`tenterhook_policy`].
+//! The classification uses the *types* in an error's chain of causes, not its text. The sentence contains nothing that
+//! the webhook's owner may not know: no address, no URL, no credentials, and no text of a library. Only one sentence
+//! depends on an error's text, because hyper does not report otherwise which part of a response is malformed. It never
+//! affects the class.
+//!
+//! What follows from a failure is decided in [`tenterhook_policy`].
 
 use std::error::Error;
 use std::io;
@@ -26,7 +28,7 @@ use tenterhook_policy::postponement::Lack;
 pub(super) struct Failure {
     pub(super) class: AttemptErrorClass,
     pub(super) message: String,
-    /// What this machine lacked, if it did: nothing was sent, and the receiver is not to blame (D13).
+    /// The resource that this machine lacked, if any: nothing was sent, and the receiver is not to blame (D13).
     pub(super) lack: Option<Lack>,
 }
 
@@ -39,7 +41,7 @@ impl Failure {
         }
     }
 
-    /// The URL itself leads to a place that may not be called (W10).
+    /// The URL itself leads to an address that may not be called (W10).
     pub(super) fn blocked() -> Self {
         Self::new(
             AttemptErrorClass::BlockedAddress,
@@ -47,7 +49,7 @@ impl Failure {
         )
     }
 
-    /// Our own mistake: the URL or a header cannot be written as HTTP.
+    /// An error on this side: the URL or a header cannot be written as HTTP.
     pub(super) fn unsendable() -> Self {
         Self::new(
             AttemptErrorClass::Protocol,
@@ -55,14 +57,15 @@ impl Failure {
         )
     }
 
-    /// The deadline came in `phase`, `millis` after the start; `None`: the request was made, no answer came (D2).
+    /// The deadline was reached in `phase`, `millis` after the start. `None`: the request was made, but no response came
+    /// (D2).
     pub(super) fn timeout(phase: Option<Phase>, millis: i64) -> Self {
         let doing = match phase {
             Some(Phase::Resolving) => "resolving the host name",
             Some(Phase::Connecting) => "connecting",
             None => "waiting for the response headers",
         };
-        // To a tenth of a second: a start some microseconds late does not make the limit look odd.
+        // Rounded to a tenth of a second, so that a start some microseconds late does not give an odd limit.
         let seconds = (millis + 50) / 100;
         let limit = if seconds % 10 == 0 {
             format!("{}", seconds / 10)
@@ -75,7 +78,7 @@ impl Failure {
         )
     }
 
-    /// The failure that a final status is; `None` for 2xx (D1, D3).
+    /// The failure for a final status; `None` for 2xx (D1, D3).
     pub(super) fn of_status(status: StatusCode) -> Option<Self> {
         if status.is_success() {
             return None;
@@ -92,7 +95,7 @@ impl Failure {
         Some(Self::new(AttemptErrorClass::Status, message))
     }
 
-    /// This machine has no file descriptor or no memory left for a connection.
+    /// This machine has no file descriptor or memory left for a connection.
     pub(super) fn exhausted() -> Self {
         Self {
             lack: Some(Lack::Means),
@@ -108,7 +111,7 @@ impl Failure {
         Self::new(AttemptErrorClass::Dns, "The host name could not be resolved")
     }
 
-    /// No name server answers, whatever is asked.
+    /// No name server responds to any query.
     pub(super) fn without_name_servers() -> Self {
         Self {
             lack: Some(Lack::NameServers),
@@ -124,7 +127,7 @@ impl Failure {
         Self::new(AttemptErrorClass::Reset, message)
     }
 
-    /// The failure behind an error of the HTTP client.
+    /// The failure for an error of the HTTP client.
     pub(super) fn of_error(error: &ClientError) -> Self {
         if let Some(error) = find::<ResolveError>(error) {
             return of_resolution(error);
@@ -146,8 +149,8 @@ impl Failure {
             if cause.is_some_and(is_exhaustion) {
                 return Self::exhausted();
             }
-            // A receiver that resets what it has just accepted: whether the machine tells us while we connect or
-            // while we write is chance.
+            // The receiver resets a connection that it has just accepted. Whether the operating system reports this
+            // while connecting or while writing is chance.
             if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
                 return Self::broken();
             }
@@ -157,15 +160,16 @@ impl Failure {
     }
 }
 
-/// The connection was made, then TLS failed on it. Set by the connector, which alone can tell the two apart.
+/// The connection was made, then TLS failed on it. Set by the connector, because only the connector can distinguish the
+/// two.
 #[derive(Debug, thiserror::Error)]
 #[error("the TLS handshake failed")]
 struct HandshakeFailed(#[source] BoxError);
 
-/// Tags the errors of the TLS handshake among those of a connector.
+/// Marks errors of the TLS handshake among a connector's errors.
 ///
-/// A TCP or DNS error has a type of its own there (`ConnectError`), a handshake error is a bare [`io::Error`] around what TLS
-/// has to say, or around nothing if the receiver just went away.
+/// A TCP or DNS error has its own type there (`ConnectError`). A handshake error is a bare [`io::Error`] that contains
+/// the TLS error, or nothing if the receiver just closed the connection.
 pub(super) fn tag_handshake(error: BoxError) -> BoxError {
     if error.is::<io::Error>() {
         HandshakeFailed(error).into()
@@ -174,7 +178,7 @@ pub(super) fn tag_handshake(error: BoxError) -> BoxError {
     }
 }
 
-/// Whether no name server answered the attempt's lookup.
+/// Whether no name server responded to the attempt's lookup.
 pub(super) fn is_unanswered(error: &ClientError) -> bool {
     matches!(
         find::<ResolveError>(error),
@@ -195,9 +199,9 @@ fn of_resolution(error: &ResolveError) -> Failure {
     }
 }
 
-/// Whether this process or the machine may not open more files (EMFILE, ENFILE), or has no memory (ENOMEM, ENOBUFS). A lack
-/// of local ports or addresses (EADDRNOTAVAIL) does not count: a machine without IPv6 gives that error for every receiver
-/// that has no other address.
+/// Whether this process or the machine may not open more files (EMFILE, ENFILE), or has no memory (ENOMEM, ENOBUFS). A
+/// lack of local ports or addresses (EADDRNOTAVAIL) does not count: a machine without IPv6 gives that error for every
+/// receiver that has only IPv6 addresses.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(
@@ -206,7 +210,7 @@ pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     )
 }
 
-/// There was a connection; the exchange on it failed.
+/// There was a connection, but the exchange on it failed.
 fn of_exchange(error: &ClientError) -> Failure {
     let broken = match find::<h2::Error>(error) {
         Some(error) => error.is_io() || error.is_remote(),
@@ -231,7 +235,7 @@ fn of_exchange(error: &ClientError) -> Failure {
 
 const NOT_HTTP: &str = "The receiver's answer is not valid HTTP";
 
-/// What is wrong with an answer over HTTP/1 that could not be read.
+/// Why an HTTP/1 response could not be read.
 fn unreadable(error: &hyper::Error) -> &'static str {
     let text = error.to_string();
     if error.is_parse_status() {
@@ -285,7 +289,7 @@ fn connect_message(error: Option<&io::Error>) -> &'static str {
 /// The error and its causes, outermost first.
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     successors(Some(error), |&error| {
-        // `io::Error::source` skips the very error it wraps.
+        // `io::Error::source` skips the error that it wraps.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped))
     })

@@ -1,12 +1,15 @@
-//! TCP connections to vetted addresses (W10), one after the other until one is there (D2).
+//! TCP connections to vetted addresses (W10), tried in order until one succeeds (D2).
 //!
-//! Promises that a name is looked up once for each connection and that nothing is sent to an address before all of
-//! them were vetted; that every address tried gets its chance within the attempt's time: the next one begins as soon as
-//! one fails, and after [`NEXT_ADDRESS_AFTER`] in any case, while those before go on (RFC 8305); and that the first
-//! connection is the only one kept: the others are closed without a byte. TLS begins on that one, in the layer above.
+//! Guarantees:
 //!
-//! hyper-util's connector does this for the two address families alone, and waits within one for as long as the machine
-//! does, which is two minutes.
+//! - A name is looked up once per connection, and nothing is sent to an address before all of them are vetted.
+//! - Every address gets its chance within the attempt's time. The next one is tried as soon as one fails, and after
+//!   [`NEXT_ADDRESS_AFTER`] in any case, while earlier ones continue (RFC 8305).
+//! - Only the first connection is kept. The others are closed without a byte sent. The layer above starts TLS on the
+//!   kept one.
+//!
+//! hyper-util's connector alternates only between the two address families. Within one family it waits as long as the
+//! operating system does, which is two minutes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,18 +29,18 @@ use super::phases;
 use super::resolve::{ResolveError, Vetted};
 use tenterhook_clock::Clock;
 
-/// How long an address has before the next one is tried as well. Shorter where the attempt has less time than this for
-/// each of them.
+/// How long an address has before the next one is tried as well. Shorter if the attempt has less time than this for each
+/// address.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    /// The host leads nowhere that may be called.
+    /// The host has no address that may be called.
     #[error("the host could not be resolved")]
     Resolve(#[from] ResolveError),
-    /// No address took a connection. Carries this machine's own lack where there was one, otherwise what the first
-    /// address that failed said.
+    /// No address accepted a connection. Contains the lack of a local resource if there was one, otherwise the error of
+    /// the first address that failed.
     #[error("no connection could be made")]
     Tcp(#[source] io::Error),
 }
@@ -68,7 +71,8 @@ impl Connector {
         let stream = first_connection(addresses, wait, &self.clock)
             .await
             .map_err(ConnectError::Tcp)?;
-        // A request is written as a whole, so waiting for more bytes only delays it. If this fails, it is only slower.
+        // A request is written as a whole, so waiting for more bytes would only delay it. If this call fails, requests
+        // are only slower.
         let _ = stream.set_nodelay(true);
         Ok(TokioIo::new(stream))
     }
@@ -88,7 +92,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// The first connection to one of `addresses`, which are tried in their order.
+/// The first connection to one of `addresses`, tried in their order.
 async fn first_connection(
     addresses: Vec<SocketAddr>,
     wait: Duration,
@@ -123,7 +127,7 @@ async fn first_connection(
     }
 }
 
-/// How long each of these addresses has before the next one is tried, given the time that the attempt has left.
+/// How long each of these addresses has before the next one is tried, from the time that the attempt has left.
 fn wait_for_each(addresses: usize, left: Option<Duration>) -> Duration {
     let each = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
     left.map_or(NEXT_ADDRESS_AFTER, |left| NEXT_ADDRESS_AFTER.min(left / each))
@@ -150,7 +154,7 @@ mod tests {
         }
     }
 
-    /// With a wait that never ends: whoever waits does not get there.
+    /// The wait never ends, so the test would hang if it were used.
     #[tokio::test]
     async fn an_address_that_fails_is_followed_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -165,7 +169,7 @@ mod tests {
     async fn the_first_failure_is_told_where_all_fail() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refusing: SocketAddr = ([127, 0, 0, 2], listener.local_addr().unwrap().port()).into();
-        // Linux refuses it before a packet is sent, with another error.
+        // Linux refuses this address before a packet is sent, with a different error.
         let nowhere: SocketAddr = ([255, 255, 255, 255], 1).into();
         let error = first_connection(vec![refusing, nowhere], Duration::MAX, &Clock::system()).await;
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);

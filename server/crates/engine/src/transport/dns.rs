@@ -1,10 +1,12 @@
-//! The DNS, asked by ourselves.
+//! The server's own DNS resolver.
 //!
-//! Promises that a lookup ends when nobody waits for it any more: the machine's own resolver would hold a thread until
-//! it gives up, and a few hundred names whose servers keep silent would keep every other name waiting. Names are taken
-//! as they stand, never completed from a search list, so that `redis` does not become a neighbour of ours. The hosts
-//! file is read once, at the start. Does not know what else a machine may have to look names up in (mDNS, LDAP), and does
-//! not vet: [`super::resolve`] does, in every lookup, whatever lies in the cache.
+//! A lookup ends when no attempt waits for it any more. The operating system's resolver would hold a thread until it
+//! gives up, and a few hundred names with silent servers would block every other name. Names are used as they are, never
+//! completed from a search list, so that `redis` does not become a host in the server's own network. The hosts file is
+//! read once, at the start.
+//!
+//! Not supported: other sources of names on a machine (mDNS, LDAP). Vetting is done by [`super::resolve`] in every
+//! lookup, also for cached addresses.
 
 mod families;
 mod silence;
@@ -29,22 +31,22 @@ use super::resolve::{LookupError, Resolver};
 use tenterhook_clock::Clock;
 use tenterhook_policy::postponement::{Patience, Standing};
 
-/// How long a server may take before it, or another, is asked again.
+/// How long a server may take before it, or another one, is queried again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// How often it is asked again: a server that is silent is given up before an attempt's deadline.
+/// How many times a query is repeated. A silent server is given up before an attempt's deadline.
 const ASK_AGAIN: usize = 2;
-/// Questions under way at once over one TCP connection, for answers too long for UDP, which has no limit.
+/// Queries in flight at once over one TCP connection, for responses too long for UDP. Queries over UDP have no bound.
 const ASKED_AT_ONCE: usize = 1_000;
-/// Names remembered.
+/// Names in the cache.
 const CACHED: u64 = 10_000;
-/// How long an answer is remembered, whatever it says of itself.
+/// The longest time that a response is cached, whatever its TTL.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// How long it is remembered that a name does not exist: less than the first retry waits (D4).
+/// How long a missing name is cached: less than the delay of the first retry (D4).
 const MISSING_REMEMBERED: Duration = Duration::from_secs(2);
-/// Who is asked where nothing is configured, as the machine's own resolver would.
+/// The server used if none is configured, as the operating system's resolver does.
 const UNCONFIGURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 
-/// Looks names up in the DNS. Clones share what is remembered.
+/// Looks names up in the DNS. Clones share the cache.
 #[derive(Clone)]
 pub struct DnsResolver {
     resolver: Hickory<Sockets>,
@@ -60,7 +62,7 @@ pub struct DnsResolver {
 pub struct NoResolver(#[source] NetError);
 
 impl DnsResolver {
-    /// Asks these servers, or those that the machine is configured with if there are none.
+    /// Queries these servers, or the servers configured on the machine if there are none.
     ///
     /// # Errors
     ///
@@ -103,7 +105,7 @@ impl DnsResolver {
         })
     }
 
-    /// All addresses of a name, as far as its name servers answer.
+    /// All addresses of a name, as far as its name servers respond.
     async fn addresses(self, name: Name) -> Result<Vec<IpAddr>, LookupError> {
         let ask = |name: Name, family: RecordType| {
             let resolver = self.resolver.clone();
@@ -113,12 +115,12 @@ impl DnsResolver {
                 Ok(addresses.collect())
             }
         };
-        // Always both families: an address that is not tried is vetted too.
+        // Always both families, because addresses that are not tried are vetted too.
         let found = self.families.both(name, &self.clock, ask).await;
         found.map_err(|error| {
             if !self.sockets.suffice() {
-                // Without a socket to ask with, the resolver says only that nobody answered; or, if it could ask for the
-                // addresses of one family only, that there are none.
+                // Without a socket, the resolver reports only that no server responded. If it could query for only one
+                // family, it may report that there are no addresses.
                 LookupError::NoMeans
             } else if is_answer(&error) {
                 LookupError::Answered(error.to_string())
@@ -129,7 +131,7 @@ impl DnsResolver {
     }
 }
 
-/// Whether a name server has answered, however badly.
+/// Whether a name server has responded, even with an error.
 fn is_answer(error: &NetError) -> bool {
     matches!(
         error,
@@ -160,9 +162,9 @@ impl Resolver for DnsResolver {
             let lookup = self.clone().addresses(name.clone());
             let mut lookup = self.together.join(name, lookup);
             match poll!(&mut lookup) {
-                // Remembered, or read from the hosts file.
+                // From the cache or the hosts file.
                 Poll::Ready(found) => found,
-                // An attempt that joins another's lookup counts as asking too: the answer may take long.
+                // An attempt that joins another's lookup also counts as a query, because the response may take long.
                 Poll::Pending => {
                     self.sockets.asked();
                     lookup.await
@@ -198,7 +200,8 @@ mod tests {
         resolver.standing(patience) == Standing::Silent
     }
 
-    /// F17: a name server that is not there, whatever the machine says of it, and one that says nothing.
+    /// F17: a name server that does not exist, whatever error the operating system reports, and one that does not
+    /// respond.
     #[tokio::test]
     async fn d13_silence_is_known_as_such_and_any_answer_ends_it() {
         let nobody = std::net::UdpSocket::bind("127.0.0.1:0")
@@ -225,7 +228,7 @@ mod tests {
         }
     }
 
-    /// F12: half of a name's lookups is swallowed.
+    /// F12: the name server drops the queries for one address family.
     #[tokio::test]
     async fn a_silent_family_is_not_asked_again_and_again() {
         let names = NameServer::start().await;
@@ -237,7 +240,7 @@ mod tests {
                 let found = resolver.lookup("half.test").await.unwrap();
                 let found: Vec<_> = found.iter().map(ToString::to_string).collect();
                 assert_eq!(found, expected);
-                // The resolver sends a question up to four times before it tries again, and it would try three times.
+                // The resolver sends a query up to four times per try, and would try three times.
                 let swallowed = front.swallowed.load(SeqCst);
                 assert!(swallowed <= 4 * lookups, "{swallowed}");
             }
@@ -248,7 +251,7 @@ mod tests {
     const A: u16 = 1;
     const AAAA: u16 = 28;
 
-    /// Stands before a name server and swallows the questions for one type of record.
+    /// A proxy for a name server that drops the queries for one record type.
     struct Front {
         address: SocketAddr,
         swallowed: Arc<AtomicUsize>,
@@ -264,7 +267,7 @@ mod tests {
                 let mut question = [0; 4096];
                 while let Ok((length, from)) = socket.recv_from(&mut question).await {
                     let question = question[..length].to_vec();
-                    // The type stands behind the name, which ends with an empty label.
+                    // The type follows the name, which ends with an empty label.
                     let end = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap();
                     if question[end + 1..end + 3] == kind.to_be_bytes() {
                         count.fetch_add(1, SeqCst);
@@ -282,8 +285,8 @@ mod tests {
         }
     }
 
-    /// One of a name's two lookups finds a descriptor, whichever comes first: for one of these names it is the one that
-    /// finds nothing.
+    /// Only one of a name's two lookups gets a descriptor, whichever comes first. For one of these names it is the
+    /// lookup that finds nothing.
     #[tokio::test]
     async fn a_name_is_not_called_unknown_where_half_of_it_was_asked() {
         let names = NameServer::start().await;
@@ -304,10 +307,10 @@ mod tests {
         assert_eq!(found, 1);
     }
 
-    /// Less than the resolver waits before it sends the same question again by itself.
+    /// Less than the time after which the resolver sends the same query again by itself.
     const SOON: Duration = Duration::from_millis(300);
 
-    /// The one that joined is polled first, as it may be where there are several threads.
+    /// The lookup that joined is polled first, as can happen with several threads.
     #[tokio::test]
     async fn an_answer_that_was_lost_is_asked_for_again_for_all_who_wait() {
         let names = NameServer::start().await;

@@ -1,11 +1,11 @@
-//! Where the time of an attempt goes (D10).
+//! Measures the phases of an attempt (D10).
 //!
-//! The resolver and the connector are the HTTP client's, not the attempt's, but the client polls them inside the
-//! request's own future: a task-local tells them for which attempt they work. A connection that the pool finishes in
-//! the background, after the attempt got another one, runs outside it and leaves no mark.
+//! The resolver and the connector belong to the HTTP client, not to the attempt. But the client polls them inside the
+//! request's own future, so a task-local value tells them which attempt they work for. If the pool finishes a connection
+//! in the background after the attempt got another one, it is not measured.
 //!
-//! Promises real, monotonic durations; where simulated time has moved during an attempt, the attempt as a whole, and the
-//! phase in which it moved, took that time. Does not time a kept-alive connection: it cost the attempt nothing.
+//! Durations are real and monotonic. If simulated time moves during an attempt, the attempt as a whole and the phase in
+//! which it moved have that duration. A kept-alive connection is not measured, because it cost the attempt no time.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,13 +23,12 @@ tokio::task_local! {
 /// What an attempt waits for before its request can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Name resolution.
     Resolving,
-    /// The connection with its TLS handshake; name resolution happens within.
+    /// The connection with its TLS handshake. Name resolution is a part of it.
     Connecting,
 }
 
-/// How far a phase got.
+/// The progress of a phase.
 #[derive(Debug, Clone, Copy, Default)]
 enum Mark {
     #[default]
@@ -50,7 +49,7 @@ impl Mark {
         }
     }
 
-    /// The time the phase took, up to `now` if it has not ended.
+    /// The duration of the phase, up to `now` if it has not ended.
     fn took(self, now: Instant) -> Option<Duration> {
         match self {
             Self::Untouched => None,
@@ -64,7 +63,7 @@ impl Mark {
 struct Marks {
     resolving: Mark,
     connecting: Mark,
-    /// Whether this machine lacked means for a connection.
+    /// Whether this machine lacked a resource for a connection.
     lacked_means: bool,
 }
 
@@ -78,7 +77,7 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    /// An attempt that starts now and has until `deadline`.
+    /// For an attempt that starts now and has until `deadline`.
     pub(super) fn new(clock: Clock, deadline: Timestamp) -> Self {
         let started = clock.monotonic();
         Self {
@@ -89,12 +88,12 @@ impl Phases {
         }
     }
 
-    /// Runs the request; whatever it makes the resolver and the connector do is marked here.
+    /// Runs the request. The resolver's and connector's work for it is measured here.
     pub(super) async fn of<F: Future>(&self, request: F) -> F::Output {
         ATTEMPT.scope(self.clone(), request).await
     }
 
-    /// The phase that the attempt is in; `None` once it has a connection.
+    /// The current phase; `None` once the attempt has a connection.
     pub(super) fn current(&self) -> Option<Phase> {
         let marks = self.marks();
         match (marks.resolving, marks.connecting) {
@@ -104,13 +103,14 @@ impl Phases {
         }
     }
 
-    /// Whether this machine lacked means for one of its connections.
+    /// Whether this machine lacked a resource for one of its connections.
     pub(super) fn lacked_means(&self) -> bool {
         self.marks().lacked_means
     }
 
-    /// The attempt's result is known now, and `answered` says whether it is one with headers: what the phases took, and
-    /// how many microseconds it was in all. `simulated` is the simulated time that has passed since the attempt began.
+    /// Called when the attempt's result is known; `answered` says whether there are response headers. Returns the
+    /// durations of the phases, and the duration of the attempt in microseconds. `simulated` is the simulated time since
+    /// its start.
     pub(super) fn end(&self, answered: bool, simulated: Option<Duration>) -> (Timings, i32) {
         let now = match simulated {
             Some(passed) if !passed.is_zero() => self.started + passed,
@@ -124,7 +124,7 @@ impl Phases {
             ..
         } = *self.marks();
         if answered && !matches!(connecting, Mark::Done(..)) {
-            // Another attempt's connection became free, perhaps while this one was still connecting.
+            // The attempt got another attempt's free connection, perhaps while its own was still being made.
             return (
                 Timings {
                     first_byte_us,
@@ -164,27 +164,27 @@ impl Phases {
     }
 }
 
-/// Does `work` as the given phase of the attempt it is done for, if it is done for one.
+/// Does `work` and measures it as `phase` of the current attempt, if there is one.
 pub(super) async fn measured<T, E>(phase: Phase, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    // A second connection for the same attempt (D5: the first was found closed) replaces the marks of the first.
+    // A second connection for the same attempt (D5: the first was found closed) replaces the times of the first.
     let _ = ATTEMPT.try_with(|attempt| attempt.mark(phase, |mark, now| *mark = Mark::Began(now)));
     let result = work.await;
     let _ = ATTEMPT.try_with(|attempt| attempt.mark(phase, |mark, now| mark.end(now, result.is_ok())));
     result
 }
 
-/// Says that this machine lacks means for a connection of the attempt that is at work.
+/// Notes for the current attempt that this machine lacks a resource for a connection.
 pub(super) fn lack_means() {
     let _ = ATTEMPT.try_with(|attempt| attempt.marks().lacked_means = true);
 }
 
-/// What the attempt that is at work has left of its time; `None` outside one.
+/// The time that the current attempt has left; `None` outside an attempt.
 pub(super) fn time_left() -> Option<Duration> {
     let left = ATTEMPT.try_with(|attempt| attempt.deadline.duration_since(attempt.clock.now()));
     left.ok().map(|left| Duration::try_from(left).unwrap_or_default())
 }
 
-/// Whole microseconds; anything over 35 minutes is as long as 35 minutes.
+/// Whole microseconds, capped at the largest `i32`, about 35 minutes.
 fn micros(duration: Duration) -> i32 {
     i32::try_from(duration.as_micros()).unwrap_or(i32::MAX)
 }

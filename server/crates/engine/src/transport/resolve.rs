@@ -1,8 +1,8 @@
-//! From a host to addresses that may be called (W10).
+//! Resolves a host to addresses that may be called (W10).
 //!
-//! Promises that a connection goes to an address that was vetted in the very lookup that the connection uses: there is
-//! no second lookup that could say something else. A name with *any* forbidden address is refused as a whole: whoever
-//! publishes one wants something that is not a delivery. IP literals are vetted here too.
+//! A connection goes only to an address that was vetted in the same lookup. There is no second lookup that could return
+//! another address. A name with *any* forbidden address is refused completely, because its publisher wants something
+//! other than deliveries. IP literals are vetted here too.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,47 +13,47 @@ use super::phases::{Phase, measured};
 use tenterhook_policy::postponement::{Patience, Standing};
 use tenterhook_policy::target::{Blocked, TargetPolicy};
 
-/// Looks host names up. Tests and the harness put their own in.
+/// Looks host names up. Tests and the harness use their own implementation.
 pub trait Resolver: Send + Sync + 'static {
     /// The addresses of `host`, in order of preference.
     ///
     /// # Errors
     ///
-    /// If the name does not exist, or nobody answered or could be asked.
+    /// If the name does not exist, no name server responded, or none could be queried.
     fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>>;
 
-    /// What the name servers' silence makes of an attempt that ends now and whose lookup was not answered (D13). They count as
-    /// answering unless the resolver asks name servers itself.
+    /// Whether silent name servers are to blame for an attempt that ends now without a response to its lookup (D13).
+    /// They count as responding unless the resolver queries name servers itself.
     fn standing(&self, _patience: Patience) -> Standing {
         Standing::Answering
     }
 }
 
-/// Why a lookup has no addresses. The texts are the resolver's, for the log.
+/// Why a lookup has no addresses. The texts come from the resolver, for the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookupError {
-    /// A name server said that the name has no address, or that it cannot say.
+    /// A name server responded that the name has no address, or that it does not know.
     #[error("a name server answered without an address: {0}")]
     Answered(String),
-    /// No name server has answered.
+    /// No name server responded.
     #[error("no name server answered: {0}")]
     Unanswered(String),
-    /// This machine had no file descriptor or memory left to ask with.
+    /// This machine had no file descriptor or memory left for a query.
     #[error("there was no means to ask a name server")]
     NoMeans,
 }
 
-/// The most addresses of a name that one attempt tries to connect to: a name with thousands would have us call
-/// thousands of machines. All of them are vetted in any case.
+/// The most addresses of a name that one attempt tries to connect to. Without it, a name with thousands of addresses
+/// would make the server call thousands of machines. All addresses are vetted in any case.
 pub const MAX_ADDRESSES: usize = 8;
 
-/// Why a name leads nowhere.
+/// Why a name gives no usable address.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
     /// The lookup failed.
     #[error("the name could not be resolved")]
     Lookup(#[source] LookupError),
-    /// The name exists and has no address.
+    /// The name exists but has no address.
     #[error("the name has no address")]
     Empty,
     /// An address may not be called.
@@ -61,7 +61,7 @@ pub(super) enum ResolveError {
     Forbidden(#[source] Blocked),
 }
 
-/// A resolver that hands out vetted addresses only.
+/// A resolver that returns only vetted addresses.
 #[derive(Clone)]
 pub(super) struct Vetted {
     resolver: Arc<dyn Resolver>,
@@ -73,12 +73,13 @@ impl Vetted {
         Self { resolver, targets }
     }
 
-    /// Whether the name servers' silence is our own lack for an attempt that ends now without an answer (D13).
+    /// Whether an attempt that ends now without a response to its lookup does not count, because the name servers are
+    /// silent (D13).
     pub(super) fn lacks_name_servers(&self, patience: Patience) -> bool {
         self.resolver.standing(patience) == Standing::Silent
     }
 
-    /// All addresses of `host`, each of which may be called.
+    /// All addresses of `host`, if each of them may be called.
     pub(super) async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let addresses = self.resolver.lookup(host).await.map_err(ResolveError::Lookup)?;
         if addresses.is_empty() {
@@ -86,7 +87,7 @@ impl Vetted {
         }
         for &address in &addresses {
             self.targets.vet_address(address).map_err(|blocked| {
-                // For the operator only: the address may tell about a network that the webhook's owner cannot see.
+                // For the operator only: the address may reveal a network that the webhook's owner cannot see.
                 tracing::debug!(host, %address, %blocked, "a name leads to a forbidden address");
                 ResolveError::Forbidden(blocked)
             })?;
@@ -108,8 +109,8 @@ impl Vetted {
     }
 }
 
-/// At most [`MAX_ADDRESSES`] of `found`, each once, the families in turns (RFC 8305, section 4): where a machine cannot
-/// reach one family at all, that costs the time of one address and not of all of that family.
+/// At most [`MAX_ADDRESSES`] of `found`, each once, alternating between the families (RFC 8305, section 4). If a machine
+/// cannot reach one family at all, that costs the time of one address and not of the whole family.
 fn in_turns(found: &[IpAddr]) -> Vec<IpAddr> {
     let first = found.first().is_some_and(IpAddr::is_ipv4);
     let (mut this, mut other): (Vec<_>, Vec<_>) = found

@@ -1,9 +1,10 @@
-//! What is kept of a response for the log (D2, D10).
+//! The part of a response that the log keeps (D2, D10).
 //!
-//! Promises that a receiver cannot make us hold, read or store more than the bounds here, however it compresses,
-//! drips or goes on forever. What is read is counted as it comes over the wire, and unpacked after: a packed body that
-//! never says anything is as bounded as one that says too much. What is no body, such as zeros before
-//! a chunk's size, hyper passes over unseen until the deadline. Does not judge the response: its status already has.
+//! A receiver cannot make the server hold, read or store more than the bounds here, even if it compresses, sends slowly
+//! or never ends. Bytes are counted as received and decompressed later. So a compressed body that expands to nothing is
+//! as bounded as one that expands to too much. Hyper skips bytes that are not part of a body, such as zeros before a
+//! chunk's size, and this module does not see them; the deadline ends that. The response is not judged here: its status
+//! already decided the result.
 
 use std::io::Read;
 
@@ -21,9 +22,9 @@ pub const MAX_HEADERS: usize = 64;
 /// The most bytes of response headers that are kept, names and values together.
 pub const MAX_HEADER_BYTES: usize = 8 * 1024;
 
-/// What gzip begins with (RFC 1952).
+/// The first bytes of gzip data (RFC 1952).
 const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
-/// How often a body is unpacked: a second time helps where a proxy packs what came packed.
+/// How many times a body is decompressed. Twice, because a proxy may compress a body that is already compressed.
 const MOST_LAYERS: usize = 2;
 
 /// How much of the decoded body is kept, in bytes.
@@ -31,20 +32,20 @@ const MOST_LAYERS: usize = 2;
 pub struct ExcerptLimits {
     /// Of a failed attempt's response (D2).
     pub failed: usize,
-    /// Of a success's (D10).
+    /// Of a successful attempt's response (D10).
     pub success: usize,
 }
 
 /// The start of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Excerpt {
-    /// `None` if no byte came.
+    /// `None` if no byte was received.
     pub(super) text: Option<String>,
     /// Whether there was, or may have been, more.
     pub(super) truncated: bool,
 }
 
-/// The first headers, within the bounds; what is not UTF-8 in them is replaced.
+/// The first headers, within the bounds. Invalid UTF-8 is replaced.
 pub(super) fn headers(all: &HeaderMap) -> Vec<(String, String)> {
     let mut room = MAX_HEADER_BYTES;
     all.iter()
@@ -65,8 +66,8 @@ pub(super) fn headers(all: &HeaderMap) -> Vec<(String, String)> {
 
 /// Reads the body until `deadline` at the latest and keeps `keep` bytes of it.
 ///
-/// Reads up to the larger limit whatever is kept: a body read to its end leaves the connection to the next attempt,
-/// one left unread costs it.
+/// It always reads up to the larger limit: after a body is read to its end, the next attempt can use the connection.
+/// Otherwise the connection is lost.
 pub(super) async fn excerpt(
     response: Response<Incoming>,
     keep: usize,
@@ -79,7 +80,7 @@ pub(super) async fn excerpt(
     let mut start = Vec::new();
     let mut whole = clock.deadline(deadline, read(response, &mut start, most)).await == Ok(true);
     for _ in 0..layers {
-        // What only claims to be packed is kept as it came.
+        // A body that is only declared as compressed is kept as received.
         if !start.starts_with(GZIP_MAGIC) {
             break;
         }
@@ -94,11 +95,11 @@ pub(super) async fn excerpt(
     }
 }
 
-/// Reads until more than `most` bytes are there; whether the body ended, and well, before that.
+/// Reads until there are more than `most` bytes. Returns whether the body ended before that, without an error.
 async fn read(mut response: Response<Incoming>, start: &mut Vec<u8>, most: usize) -> bool {
     loop {
         match response.frame().await {
-            // What is no data are trailers, which are not kept.
+            // Frames without data are trailers, which are not kept.
             Some(Ok(frame)) => start.extend_from_slice(frame.data_ref().map_or(&[], AsRef::as_ref)),
             None => return true,
             Some(Err(_)) => return false,
@@ -109,8 +110,8 @@ async fn read(mut response: Response<Incoming>, start: &mut Vec<u8>, most: usize
     }
 }
 
-/// How often a body was packed with gzip, the only coding that we ask for, as the headers say; at most
-/// [`MOST_LAYERS`]. None where any other was used: such a body is kept as it came.
+/// How many times the body was compressed with gzip, the only coding that requests ask for, by its headers; at most
+/// [`MOST_LAYERS`]. Zero if any other coding was used: such a body is kept as received.
 fn gzip_layers(headers: &HeaderMap) -> usize {
     let codings = headers
         .get_all(CONTENT_ENCODING)
@@ -120,7 +121,7 @@ fn gzip_layers(headers: &HeaderMap) -> usize {
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
     let mut layers = 0;
     for coding in codings {
-        // RFC 9110 (8.4.1.3): `x-gzip` is another name of it.
+        // RFC 9110 (8.4.1.3): `x-gzip` is another name for gzip.
         if !coding.eq_ignore_ascii_case(b"gzip") && !coding.eq_ignore_ascii_case(b"x-gzip") {
             return 0;
         }
@@ -129,8 +130,8 @@ fn gzip_layers(headers: &HeaderMap) -> usize {
     layers.min(MOST_LAYERS)
 }
 
-/// At most one byte more than `most` of what is packed in `bytes`, as far as it is gzip; whether that is all. What stands
-/// behind the last member, if it is none, is not.
+/// Decompresses `bytes` as far as they are gzip, to at most one byte more than `most`. Returns whether that is all. Data
+/// after the last gzip member means that it is not.
 fn unpack(bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
     let mut unpacked = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
@@ -139,8 +140,8 @@ fn unpack(bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
     (unpacked, all)
 }
 
-/// At most `keep` bytes of text, and whether that is less than all. NUL is replaced like anything that is not UTF-8:
-/// Postgres stores neither.
+/// At most `keep` bytes of text, and whether something was cut. NUL is replaced like invalid UTF-8, because Postgres
+/// stores neither.
 fn text(bytes: &[u8], keep: usize) -> (String, bool) {
     let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(keep)]).replace('\0', "\u{FFFD}");
     let cut = bytes.len() > keep || text.len() > keep;

@@ -1,4 +1,4 @@
-//! The transport against real sockets and real TLS. Here: what every test starts from.
+//! The transport against real sockets and real TLS. This file has what all tests use.
 
 mod addresses;
 mod excerpts;
@@ -33,7 +33,8 @@ const LIMITS: ExcerptLimits = ExcerptLimits {
     success: 1024,
 };
 
-/// Names as the test wants them. `hangs.test` never answers, for `exhausted.test` the machine lacks a socket; what is not listed does not exist.
+/// A resolver with the test's names. `hangs.test` never gets a response, for `exhausted.test` the machine lacks a
+/// socket, and names that are not listed do not exist.
 #[derive(Default)]
 struct Names {
     known: HashMap<&'static str, Vec<IpAddr>>,
@@ -73,7 +74,7 @@ impl Resolver for Names {
     }
 }
 
-/// A transport that may call the loopback addresses, and calls `receiver.test` there.
+/// A transport that may call the loopback addresses, where `receiver.test` is.
 fn transport(clock: &Clock) -> Transport {
     transport_with(
         clock,
@@ -103,7 +104,7 @@ fn targets(allowed: &[&str]) -> TargetPolicy {
     TargetPolicy::new(allowed.iter().map(|net| net.parse().unwrap()).collect(), &[]).unwrap()
 }
 
-/// The first attempt at `url`, due in 10 s.
+/// The first attempt at `url`, with a deadline in 10 s.
 fn request(clock: &Clock, url: &str) -> Request {
     let url: Url = url.parse().unwrap();
     let target = format!(
@@ -126,7 +127,7 @@ fn request(clock: &Clock, url: &str) -> Request {
     }
 }
 
-/// Sends the first attempt at `url` on the machine's time.
+/// Sends the first attempt at `url` on the system clock.
 async fn send(url: &str) -> Sent {
     let clock = Clock::system();
     transport(&clock).send(request(&clock, url)).await

@@ -1,8 +1,8 @@
-//! The two address families of a name, asked for at once.
+//! Queries both address families of a name at once.
 //!
-//! Promises that a name server which is silent about one of them costs little (D2, RFC 8305 section 3): once there are
-//! addresses of one family the other has [`OTHER_WITHIN`], and where it was silent before, for a while,
-//! [`SILENT_WITHIN`]. What comes later is not used: nothing is connected to that was not vetted.
+//! A name server that is silent about one family costs little time (D2, RFC 8305 section 3). Once there are addresses of
+//! one family, the other has [`OTHER_WITHIN`], or [`SILENT_WITHIN`] if it was silent recently. Later responses are not
+//! used, because no connection goes to an address that was not vetted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,28 +16,28 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 
 use tenterhook_clock::Clock;
 
-/// How long the second family may take after the first has given addresses. Longer than almost any answer takes, so that
-/// a forbidden address among those of the second is seen before anything is connected to.
+/// How long the second family may take after the first has given addresses. Longer than almost any response takes, so
+/// that a forbidden address in the second family is seen before any connection is made.
 const OTHER_WITHIN: Duration = Duration::from_millis(800);
-/// The same where the family was silent before.
+/// The same if the family was silent recently.
 const SILENT_WITHIN: Duration = Duration::from_millis(50);
 /// How long it is remembered that a family of a name is silent.
 const SILENCE_REMEMBERED: Duration = Duration::from_secs(600);
-/// Families of names that are remembered. Past that, each attempt to another such name waits for [`OTHER_WITHIN`].
+/// Bound on remembered families of names. Above it, each attempt to another such name waits for [`OTHER_WITHIN`].
 const MOST_REMEMBERED: usize = 10_000;
 
-/// The families that were silent. Clones remember together.
+/// The families that were silent. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Families {
     silent: Arc<Mutex<HashMap<(Name, RecordType), Instant>>>,
 }
 
 impl Families {
-    /// The addresses of `name` of both families, IPv4 first, asked for by `ask`.
+    /// The addresses of `name` of both families, IPv4 first, queried with `ask`.
     ///
     /// # Errors
     ///
-    /// What the first lookup that failed says, if there is no address.
+    /// If there is no address, the error of IPv4, or else of IPv6.
     pub(super) async fn both<F>(
         &self,
         name: Name,
@@ -97,7 +97,8 @@ impl Families {
         }
     }
 
-    /// Keeps the first time at which a family was silent, so that it gets its full time again after [`SILENCE_REMEMBERED`].
+    /// Keeps the first time at which a family was silent, so that it gets its full time again after
+    /// [`SILENCE_REMEMBERED`].
     fn silent(&self, name: Name, family: RecordType, now: Instant) {
         let mut silent = self.remembered();
         let key = (name, family);

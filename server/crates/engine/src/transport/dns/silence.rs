@@ -1,29 +1,29 @@
-//! Name servers that do not answer: what that makes of attempts (D13), and what the log says of it.
+//! Silent name servers: the effect on attempts (D13), and the log lines about it.
 //!
-//! Promises two lines for each silence in which an attempt could not be made, however many attempts there are: one warning once
-//! attempts are judged all the same, and one line when a name server answers again. That attempts are postponed is said
-//! elsewhere.
+//! Each silence in which an attempt could not be made gets two log lines, however many attempts there are: a warning
+//! when attempts start to count as failures anyway, and a line when a name server responds again. Postponed attempts are
+//! logged elsewhere.
 
 use std::time::Duration;
 
 use tenterhook_policy::postponement::{Lookups, Patience, Standing};
 
-/// What was asked and answered, and which silence there is to speak of.
+/// Queries and responses, and the current silence.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     lookups: Lookups,
-    /// When the silence began in which an attempt could not be made.
+    /// Start of the silence in which an attempt could not be made.
     noticed: Option<Duration>,
-    /// Whether the log says that attempts are judged.
+    /// Whether the log says that attempts count as failures.
     given_up: bool,
 }
 
-/// A line for the log.
+/// A log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
-    /// Attempts are judged from now on, after this long without an answer.
+    /// Attempts count as failures from now on, after this time without a response.
     GivenUp(Duration),
-    /// A name server answers, after this long.
+    /// A name server responds again, after this time.
     AnswersAgain(Duration),
 }
 
@@ -39,7 +39,7 @@ impl Silence {
         Some(News::AnswersAgain(now.saturating_sub(since)))
     }
 
-    /// As [`Lookups::standing`].
+    /// Like [`Lookups::standing`].
     pub fn standing(&mut self, now: Duration, patience: Patience) -> (Standing, Option<News>) {
         let standing = self.lookups.standing(now, patience);
         if standing == Standing::Answering {
@@ -47,7 +47,7 @@ impl Silence {
         }
         let since = self.lookups.unanswered_since().unwrap_or(now);
         self.noticed.get_or_insert(since);
-        // After a while without questions attempts are postponed again.
+        // After a while without queries, attempts are postponed again.
         let told = std::mem::replace(&mut self.given_up, standing == Standing::GivenUp);
         let news = self.given_up && !told;
         (standing, news.then_some(News::GivenUp(now.saturating_sub(since))))
@@ -79,7 +79,7 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    /// An attempt asks at each of these moments, and nobody answers it within ten seconds.
+    /// An attempt queries at each of these moments, and no server responds within ten seconds.
     fn attempts(silence: &mut Silence, at: impl IntoIterator<Item = u64>) -> Vec<(Standing, Option<News>)> {
         let patience = Patience::of(&PolicySettings::default());
         at.into_iter()

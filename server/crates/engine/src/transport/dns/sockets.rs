@@ -1,13 +1,14 @@
-//! The sockets that names are looked up with, and what goes over them.
+//! The sockets for DNS queries; their traffic is noted.
 //!
-//! Promises to know when a question was last sent and when a name server last answered, whatever the resolver makes of
-//! it ([`Silence`], D13). An ICMP message that nothing listens at a port does not count as an answer.
+//! They record when a query was last sent and when a name server last responded, independently of the resolver
+//! ([`Silence`], D13). An ICMP message that no one listens on a port does not count as a response.
 //!
-//! Promises to tell of a failed lookup whether it may have failed because this process, or the machine, had no descriptor
-//! left: the resolver tells such a lookup from an unanswered one in no way, and a receiver would be blamed for it. That is
-//! so not only of the one that could not open a socket. Another of the same name may be given its answer; and the resolver
-//! holds it against the server that it could not ask, and tries others, and ways that lead nowhere. So every failure counts
-//! for nothing for [`SPARED`] after a lack: a name that does not exist is postponed meanwhile like those that do.
+//! They also tell whether a failed lookup may have failed because this process or the machine had no descriptor left.
+//! The resolver reports such a lookup like one without a response, so the receiver would be blamed for it. This concerns
+//! not only the lookup that could not open a socket. Another lookup of the same name may get its result. The resolver
+//! also counts the error against the server that it could not query, and tries other servers and protocols that cannot
+//! work. So for [`SPARED`] after a lack of descriptors, no failure counts. In that time a name that does not exist is
+//! postponed like one that exists.
 
 use std::future::Future;
 use std::io;
@@ -25,28 +26,28 @@ use crate::transport::classify::is_exhaustion;
 use tenterhook_clock::Clock;
 use tenterhook_policy::postponement::{Patience, Standing};
 
-/// Longer than a lookup takes that nobody answers, however often it is repeated.
+/// Longer than a lookup without any response takes, with all its repetitions.
 const SPARED: Duration = Duration::from_secs(15);
-/// What a DNS message has at least: its header. The third byte's first bit says that it is an answer (RFC 1035, 4.1.1).
+/// The minimum length of a DNS message: its header. The first bit of its third byte marks a response (RFC 1035, 4.1.1).
 const HEADER_BYTES: usize = 12;
 const ANSWER_BIT: u8 = 0x80;
 
 type Runtime = TokioRuntimeProvider;
 type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
 
-/// Opens sockets as the runtime does. Clones count together.
+/// Opens sockets as the runtime does. Clones share the records.
 #[derive(Clone)]
 pub(super) struct Sockets {
     runtime: Runtime,
     log: Log,
-    /// When one last could not be opened for lack of a descriptor or of memory.
+    /// When a socket last could not be opened because there was no descriptor or no memory.
     lacked_at: Arc<Mutex<Option<Instant>>>,
-    /// How many descriptors are left, where a test says so.
+    /// How many descriptors are left, if a test limits them.
     #[cfg(test)]
     left: Option<Arc<std::sync::atomic::AtomicU64>>,
 }
 
-/// Notes what was asked and answered.
+/// Notes queries and responses.
 #[derive(Clone)]
 struct Log {
     clock: Clock,
@@ -66,7 +67,7 @@ impl Log {
     fn answered(&self) {
         let now = self.clock.elapsed();
         let news = self.silence().answered(now);
-        // Without the lock: writing a line may take long.
+        // After the lock is released, because writing a log line may take long.
         if let Some(news) = news {
             news.log();
         }
@@ -83,7 +84,7 @@ impl Log {
 }
 
 impl Sockets {
-    /// `clock` says when something was asked and answered.
+    /// `clock` gives the times of queries and responses.
     pub fn new(clock: Clock) -> Self {
         Self {
             runtime: Runtime::default(),
@@ -101,17 +102,18 @@ impl Sockets {
         &self.log.clock
     }
 
-    /// What an attempt is that ends now and whose lookup was not answered (D13). Says in the log what there is to say.
+    /// Whether silent name servers are to blame for an attempt that ends now without a response to its lookup (D13).
+    /// Logs changes.
     pub fn standing(&self, patience: Patience) -> Standing {
         self.log.standing(patience)
     }
 
-    /// A lookup is waited for whose answer is not cached: the resolver is about to send it.
+    /// Notes that an attempt waits for a lookup that is not cached: the resolver is about to send it.
     pub fn asked(&self) {
         self.log.asked();
     }
 
-    /// Whether a lookup that fails now fails by itself.
+    /// Whether a lookup that fails now does not fail because of missing descriptors.
     pub fn suffice(&self) -> bool {
         self.suffice_at(self.log.clock.monotonic())
     }
@@ -189,7 +191,7 @@ impl RuntimeProvider for Sockets {
     }
 }
 
-/// A socket to a name server that notes what goes over it.
+/// A socket to a name server; its traffic is noted.
 pub(super) struct Watched<T> {
     socket: T,
     server: SocketAddr,

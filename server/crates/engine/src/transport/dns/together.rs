@@ -1,10 +1,14 @@
-//! Lookups of one name under way, done once for all who wait.
+//! Shares one lookup between all attempts that wait for the same name.
 //!
-//! Promises that who asks for a name while it is looked up gets that lookup's answer, and that a lookup ends when nobody
-//! waits for it any more. The resolver would join equal questions too, but whoever joined is told of one that was lost
-//! before it has left the table, asks again, is told of the same one, and has used up its tries in an instant: an answer
-//! that was lost, or a process that was stopped for longer than a try, would be called the receiver's failure. Here only
-//! one asks the resolver. Does not know that two names may be other names of a third.
+//! An attempt that needs a name while it is being looked up gets that lookup's result. A lookup ends when no attempt
+//! waits for it any more.
+//!
+//! The resolver would join equal queries too. But if a response is lost, an attempt that joined gets the error before
+//! the lookup leaves the resolver's table. It queries again, joins the same lookup, and has used up its tries in an
+//! instant. A lost response, or a process that was suspended for longer than one try, would then count as the receiver's
+//! failure. Here only one attempt queries the resolver.
+//!
+//! Two names that are aliases of the same third name are not joined.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +17,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hickory_resolver::proto::rr::Name;
 
-/// A lookup that ends with a `T`, for as long as anybody waits.
+/// A lookup with the result `T`. It runs as long as an attempt waits for it.
 type Lookup<T> = BoxFuture<'static, T>;
 
-/// The lookups under way. Clones share them.
+/// The running lookups. Clones share them.
 #[derive(Clone)]
 pub(super) struct Together<T: Clone> {
     under_way: Arc<Mutex<UnderWay<T>>>,
@@ -28,7 +32,7 @@ struct UnderWay<T: Clone> {
 }
 
 impl<T: 'static + Clone + Send + Sync> Together<T> {
-    /// The lookup of `name` that is under way, or the one that is begun if there is none.
+    /// The running lookup of `name`. If there is none, starts `begin`.
     pub fn join(&self, name: Name, begin: impl Future<Output = T> + Send + 'static) -> Shared<Lookup<T>> {
         let mut under_way = lock(&self.under_way);
         if let Some((_, lookup)) = under_way.lookups.get(&name)
@@ -67,7 +71,7 @@ impl<T: Clone> Default for Together<T> {
     }
 }
 
-/// Takes a lookup off the table when it has ended, or nobody waits for it.
+/// Removes a lookup from the table when it has ended or no attempt waits for it.
 struct Ended<T: Clone> {
     number: u64,
     name: Name,
@@ -77,7 +81,7 @@ struct Ended<T: Clone> {
 impl<T: Clone> Drop for Ended<T> {
     fn drop(&mut self) {
         let mut under_way = lock(&self.under_way);
-        // Another may have begun between the last waiter's leave and this.
+        // Another lookup may have started since the last waiting attempt left.
         if under_way
             .lookups
             .get(&self.name)

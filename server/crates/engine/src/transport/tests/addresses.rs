@@ -1,4 +1,4 @@
-//! Where no connection is made to (W10).
+//! Addresses to which no connection is made (W10).
 
 use std::net::TcpListener;
 
@@ -8,7 +8,7 @@ use super::receiver::Receiver;
 use super::*;
 use tenterhook_model::attempt::AttemptErrorClass::BlockedAddress;
 
-/// A transport to which no private address is allowed.
+/// A transport that allows no private address.
 fn strict(clock: &Clock, names: Arc<Names>) -> Transport {
     transport_with(clock, names, &[], None)
 }
@@ -75,7 +75,7 @@ async fn a_host_is_vetted_when_a_webhook_is_created(#[case] url: &str, #[case] a
     assert_eq!(transport.vet_host(&url.parse().unwrap()).await.is_ok(), allowed);
 }
 
-/// How many addresses of a name with so many are tried.
+/// How many addresses of a name with this number of addresses are tried.
 async fn tried(addresses: usize) -> usize {
     let many: Vec<String> = (1..=addresses).map(|n| format!("93.184.215.{n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();

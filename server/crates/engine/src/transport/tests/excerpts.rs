@@ -1,4 +1,4 @@
-//! What is kept of a response, and what cannot hurt (D2, D10).
+//! The part of a response that is kept, and responses that must do no harm (D2, D10).
 
 use std::io::Write;
 
@@ -56,7 +56,7 @@ async fn a_body_is_kept_decoded() {
 
 #[tokio::test]
 async fn a_gzip_bomb_is_not_unpacked() {
-    // 64 MiB in 64 KiB; the rest never comes, so that reading on would never end.
+    // 64 MiB in 64 KiB. The rest is never sent, so a reader that continued would never end.
     let mut bomb = answer(500, "content-encoding: gzip\r\n", &gzip(&vec![0; 64 << 20]));
     bomb.truncate(bomb.len() / 2);
     let receiver = Receiver::start(move |mut connection| {
@@ -73,7 +73,7 @@ async fn a_gzip_bomb_is_not_unpacked() {
     assert!(sent.outcome.response_body.unwrap().len() <= LIMITS.failed);
 }
 
-/// F15: a body is unpacked where it is gzip, by whatever name, and kept as it came where it is not.
+/// F15: a body is decompressed if it is gzip, under any of its names, and otherwise kept as received.
 #[rstest]
 #[case::not_packed("gzip", b"plain".to_vec(), Some("plain"), false)]
 #[case::another_name("x-gzip", gzip(b"hello"), Some("hello"), false)]
@@ -120,8 +120,8 @@ async fn a_packed_body_is_kept_as_what_it_is(
     }
 }
 
-/// As gzip, in blocks that are not compressed: what is cut off is known to the byte. Ten bytes of header, five of a
-/// block's.
+/// As gzip in uncompressed blocks, so that the position of a cut is known to the byte: ten bytes of header, and five per
+/// block.
 fn stored(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
     encoder.write_all(bytes).unwrap();

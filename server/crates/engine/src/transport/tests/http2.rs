@@ -1,4 +1,4 @@
-//! HTTP/2, where the receiver offers it.
+//! HTTP/2, if the receiver offers it.
 
 use AttemptErrorClass::{Protocol, Reset};
 use h2::server::SendResponse;
@@ -12,7 +12,7 @@ use super::*;
 
 type Call = (hyper::Request<RecvStream>, SendResponse<Bytes>);
 
-/// A receiver that speaks HTTP/2 and does to each request what `answer` says; `attempts` counts them.
+/// A receiver that speaks HTTP/2 and handles each request with `answer`; the number counts them.
 async fn receiver(authority: &Authority, answer: fn(Call)) -> (Receiver, Arc<AtomicUsize>) {
     let mut tls = authority.server("receiver.test");
     tls.alpn_protocols = vec![b"h2".to_vec()];
@@ -79,7 +79,7 @@ async fn a_refused_stream_is_a_reset_and_not_tried_again() {
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
 }
 
-/// How long one header's value is in an answer of which every header counts 32 bytes besides.
+/// Sends an attempt to a receiver whose response has a header value of this length. Each header counts 32 bytes more.
 async fn with_header_of(bytes: usize) -> Sent {
     static LENGTH: AtomicUsize = AtomicUsize::new(0);
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -89,7 +89,7 @@ async fn with_header_of(bytes: usize) -> Sent {
     let (receiver, _) = receiver(&authority, |(_, mut response)| {
         let value = "x".repeat(LENGTH.load(Ordering::SeqCst));
         let head = hyper::Response::builder().header("a", value).body(()).unwrap();
-        // Refused by our own library where it already knows the receiver's limit.
+        // The receiver's library refuses this if it already knows the client's limit.
         let _ = response.send_response(head, true);
     })
     .await;
@@ -98,13 +98,13 @@ async fn with_header_of(bytes: usize) -> Sent {
 
 #[tokio::test]
 async fn headers_may_be_so_long_and_no_longer() {
-    // `:status` with its value, the name `a`, and 32 bytes for each of the two; the limit itself is too many.
+    // `:status` with its value, the name `a`, and 32 bytes for each of the two. The limit itself is refused.
     let most = MOST_HTTP2_HEADER_BYTES as usize - 1 - ":status200".len() - "a".len() - 64;
     assert_succeeded(&with_header_of(most).await);
     assert_failed(&with_header_of(most + 1).await, Protocol);
 }
 
-/// What a receiver may send before we have read any of it.
+/// How much a receiver may send before any of it is read.
 #[tokio::test]
 async fn a_receiver_may_not_send_ahead_what_nobody_reads() {
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! The DNS as it really answers: chains, failures, silence, and minds that change (W10).
+//! Real DNS behaviour: chains, failures, silence, and changing responses (W10).
 
 use AttemptErrorClass::{BlockedAddress, Dns, Timeout};
 use rstest::rstest;
@@ -115,7 +115,8 @@ async fn a_name_that_comes_to_be_is_found_at_the_next_attempt() {
     assert_succeeded(&transport.send(request(&clock, &url)).await);
 }
 
-/// F17: a name that is silent while another is answered is the receiver's; where all is silence, it is ours (D13).
+/// F17: if a name gets no response while another does, that is the receiver's failure. If no name gets one, it is not
+/// (D13).
 #[rstest]
 #[case::another_is_answered(true)]
 #[case::nothing_is(false)]
@@ -149,7 +150,8 @@ async fn d13_a_silent_dns_costs_the_deadline_and_no_more(#[case] answered: bool)
     }
 }
 
-/// The machine's resolver would take a thread for each lookup, until it gives up, and there are so many threads.
+/// The operating system's resolver would use a thread for each lookup until it gives up, and the number of threads is
+/// limited.
 #[test]
 fn names_that_are_never_answered_keep_no_other_waiting() {
     let runtime = tokio::runtime::Builder::new_current_thread()

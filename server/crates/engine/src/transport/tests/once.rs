@@ -1,4 +1,4 @@
-//! One wire request per attempt, and kept-alive connections (D5).
+//! One HTTP request per attempt, and kept-alive connections (D5).
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicBool;
@@ -75,7 +75,7 @@ async fn an_attempt_that_gets_a_connection_while_it_is_still_resolving_owes_it_n
     );
 }
 
-/// Resolves one lookup to the loopback address, and never answers another.
+/// Resolves the first lookup to the loopback address, and never returns from later ones.
 #[derive(Default)]
 struct OnceOnly {
     asked: AtomicBool,
@@ -103,7 +103,7 @@ async fn a_receiver_may_close_an_idle_connection() {
         assert_succeeded(&transport.send(request(&clock, &receiver.url())).await);
         assert_eq!(receiver.next().await, Seen::Connection);
         assert!(matches!(receiver.next().await, Seen::Request(_)));
-        // Closed by now; whether the client has noticed is up to chance.
+        // The connection is closed by now. Whether the client has noticed is chance.
         assert_eq!(receiver.next().await, Seen::HungUp);
     }
     assert_eq!(receiver.counts(), (0, 0));

@@ -1,4 +1,4 @@
-//! What each answer, or lack of one, is called (D1, D3, D10).
+//! The outcome for each response, or the lack of one (D1, D3, D10).
 
 use AttemptErrorClass::{Connect, Dns, Protocol, Reset, Status};
 use rstest::rstest;
@@ -107,7 +107,7 @@ async fn what_is_not_http_is_a_protocol_failure(#[case] answer: String) {
     assert_failed(&send(&Receiver::answering(answer).await.url()).await, Protocol);
 }
 
-/// F14: the status decides, whatever the other lines look like (D1, RFC 9112 sections 5.1 and 5.2).
+/// F14: only the status counts, even if other lines are malformed (D1, RFC 9112 sections 5.1 and 5.2).
 #[rstest]
 #[case::a_fold("x-a: b\r\n c\r\n", Some("b c"))]
 #[case::a_fold_with_a_tab("x-a: b\r\n\tc\r\n", Some("b c"))]
@@ -152,7 +152,7 @@ async fn what_is_not_http_is_named(#[case] answer: String, #[case] words: &str) 
     assert!(message.contains(words), "{message}");
 }
 
-/// F13: a webhook of before such names were refused. Only the hyphen in front was never asked for.
+/// F13: a webhook older than the rule against such names. Only a name with a leading hyphen was never looked up.
 #[rstest]
 #[case::in_front("-lead.test", false)]
 #[case::behind("trail-.test", true)]

@@ -1,4 +1,4 @@
-//! A receiver on a real socket that does to each connection what the test says, byte by byte.
+//! A receiver on a real socket that handles each connection as the test says, byte by byte.
 #![expect(
     clippy::disallowed_methods,
     reason = "a receiver is the world outside: simulated time does not know of it"
@@ -20,19 +20,17 @@ pub enum Seen {
     Connection,
     /// A request was read, head and body.
     Request(String),
-    /// The sender closed a connection while a request was waited for.
+    /// The sender closed a connection while the receiver waited for a request.
     Closed,
     /// The receiver closed a connection by [`Connection::close`].
     HungUp,
 }
 
-/// A listening receiver.
 pub struct Receiver {
     pub address: SocketAddr,
     seen: mpsc::UnboundedReceiver<Seen>,
 }
 
-/// One connection.
 pub struct Connection {
     pub io: Box<dyn Io>,
     seen: mpsc::UnboundedSender<Seen>,
@@ -43,7 +41,7 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Receiver {
-    /// Serves each connection with `serve`, in parallel; one is closed when `serve` returns.
+    /// Serves each connection with `serve`, in parallel. A connection is closed when `serve` returns.
     pub async fn start<F>(serve: impl Fn(Connection) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -51,7 +49,7 @@ impl Receiver {
         Self::listen(None, serve).await
     }
 
-    /// As [`Receiver::start`], after a TLS handshake. A connection that fails in it is not served.
+    /// Like [`Receiver::start`], after a TLS handshake. A connection that fails in the handshake is not served.
     pub async fn start_tls<F>(
         tls: tokio_rustls::rustls::ServerConfig,
         serve: impl Fn(Connection) -> F + Send + Sync + 'static,
@@ -100,7 +98,7 @@ impl Receiver {
         Self { address, seen }
     }
 
-    /// A receiver that answers the first request of each connection with `answer` and closes it.
+    /// A receiver that responds to the first request of each connection with `answer` and closes the connection.
     pub async fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = Arc::new(answer.into());
         Self::start(move |mut connection| {
@@ -118,12 +116,12 @@ impl Receiver {
         format!("http://{}/hook", self.address)
     }
 
-    /// The next thing seen; waits for it.
+    /// Waits for the next thing seen.
     pub async fn next(&mut self) -> Seen {
         self.seen.recv().await.unwrap()
     }
 
-    /// How many connections and how many requests there were, once no more can come.
+    /// The number of connections and of requests, once no more can come.
     pub fn counts(&mut self) -> (usize, usize) {
         let (mut connections, mut requests) = (0, 0);
         while let Ok(seen) = self.seen.try_recv() {
@@ -167,19 +165,19 @@ impl Connection {
         }
     }
 
-    /// Writes; whether the other side still takes it.
+    /// Writes. Returns whether the other side still accepts it.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.io.write_all(bytes.as_ref()).await.is_ok() && self.io.flush().await.is_ok()
     }
 
-    /// Closes the connection, then says so.
+    /// Closes the connection, then reports it.
     pub fn close(self) {
         let Self { io, seen, .. } = self;
         drop(io);
         let _ = seen.send(Seen::HungUp);
     }
 
-    /// Answers every request with `answer` until the sender closes the connection.
+    /// Responds to every request with `answer` until the sender closes the connection.
     pub async fn answer_all(&mut self, answer: impl AsRef<[u8]>) {
         while self.request().await.is_some() {
             self.write(answer.as_ref()).await;

@@ -10,10 +10,10 @@ use super::receiver::Receiver;
 use super::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-/// Where nobody answers.
+/// An address where no one responds.
 const DEAD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A listener that takes no connection more: what asks for one hears nothing, as from a node that is gone.
+/// A listener that accepts no more connections: a client gets no response, as from a node that is gone.
 struct Swallowing {
     _listener: TcpListener,
     _queued: Vec<TcpStream>,
@@ -23,7 +23,7 @@ impl Swallowing {
     async fn at(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(address).unwrap();
-        // The machine queues one more than it is told.
+        // The operating system queues one more connection than it is told.
         let listener = socket.listen(1).unwrap();
         let mut queued = Vec::new();
         for _ in 0..2 {
@@ -36,7 +36,7 @@ impl Swallowing {
     }
 }
 
-/// How an attempt at `several.test` went, with these addresses in this order.
+/// The result of an attempt at `several.test`, with these addresses in this order.
 async fn sent_to(port: u16, addresses: &[&str]) -> Sent {
     let clock = Clock::system();
     let names = Names::known(&[("several.test", addresses)]);
@@ -46,7 +46,7 @@ async fn sent_to(port: u16, addresses: &[&str]) -> Sent {
         .await
 }
 
-/// F6: a dead node behind one name does not keep the attempt from the others.
+/// F6: a dead node behind a name does not prevent the attempt from reaching the others.
 #[rstest]
 #[case::dead_first(&["127.0.0.2", "127.0.0.1"])]
 #[case::dead_last(&["127.0.0.1", "127.0.0.2"])]

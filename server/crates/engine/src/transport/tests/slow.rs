@@ -1,4 +1,4 @@
-//! Receivers that drip, flood and promise: what they cost is bounded, in bytes and in time (D2).
+//! Receivers that send slowly, without end, or less than announced: their cost is bounded, in bytes and in time (D2).
 
 use AttemptErrorClass::{Protocol, Timeout};
 use rstest::rstest;
@@ -8,11 +8,11 @@ use super::receiver::{Receiver, Seen};
 use super::*;
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
-/// What hyper buffers of a head over HTTP/1. It looks before each read, so that the last one may go over it.
+/// The most bytes of a head that hyper buffers over HTTP/1. It checks before each read, so the last read may exceed it.
 const HEAD_BYTES: usize = 8192 + 4096 * 100;
 const OK: &str = "HTTP/1.1 200 OK\r\n";
 
-/// A world whose time the test moves, a receiver that drips one byte a second of `answer`, and the attempt at it. After
+/// Simulated time that the test moves, a receiver that sends one byte of `answer` a second, and the attempt at it. After
 /// the request, each permit lets one byte go.
 async fn dripping(answer: &'static str) -> (Clock, Arc<Semaphore>, tokio::task::JoinHandle<Sent>, Receiver) {
     let clock = Clock::simulated("2026-11-23T10:00:00Z".parse().unwrap());
@@ -63,13 +63,13 @@ async fn headers_that_drip_time_out_at_the_deadline(#[case] answer: &'static str
     assert_eq!(receiver.next().await, Seen::Closed);
 }
 
-/// A world in which no time passes: what ends there was not ended by the deadline.
+/// Sends an attempt in simulated time that stands still: if it ends, the deadline did not end it.
 async fn without_time(receiver: &Receiver) -> Sent {
     let clock = Clock::simulated("2026-11-23T10:00:00Z".parse().unwrap());
     transport(&clock).send(request(&clock, &receiver.url())).await
 }
 
-/// A receiver that sends `head` and then `more` for as long as it is taken.
+/// A receiver that sends `head` and then `more` as long as the client accepts it.
 async fn endless(head: &'static [u8], more: &'static [u8]) -> Receiver {
     Receiver::start(move |mut connection| async move {
         connection.request().await;
@@ -79,7 +79,7 @@ async fn endless(head: &'static [u8], more: &'static [u8]) -> Receiver {
     .await
 }
 
-/// A packed body may go on for ever without saying a thing: a file name that does not end, blocks with nothing in them.
+/// A compressed body may go on for ever without content: a file name that does not end, or empty blocks.
 #[rstest]
 #[case::a_name_without_end(b"\x1f\x8b\x08\x08\0\0\0\0\0\x03", b"aaaaaaaaaaaaaaaa")]
 #[case::empty_blocks(b"\x1f\x8b\x08\x00\0\0\0\0\0\x03", b"\x00\x00\x00\xff\xff")]

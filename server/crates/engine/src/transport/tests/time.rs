@@ -28,7 +28,7 @@ impl World {
         self.clock.simulation().unwrap().clone()
     }
 
-    /// Starts an attempt; the handle yields how it went.
+    /// Starts an attempt. The handle returns its result.
     fn send(&self, request: Request) -> tokio::task::JoinHandle<Sent> {
         let transport = transport_with(
             &self.clock,
@@ -40,7 +40,7 @@ impl World {
             .spawn("attempt", async move { transport.send(request).await })
     }
 
-    /// Asserts that the attempt times out at exactly +10 s, while doing what `message` says.
+    /// Asserts that the attempt times out at exactly +10 s, with this message.
     async fn assert_times_out(&self, attempt: tokio::task::JoinHandle<Sent>, message: &str) {
         let simulation = self.simulation();
         simulation.advance(LIMIT - MICRO).await.unwrap();
@@ -54,7 +54,7 @@ impl World {
     }
 }
 
-/// Reads the request and says that it will not be answered.
+/// Reads the request and reports that there will be no response.
 async fn silent(simulation: SimClock) -> Receiver {
     Receiver::start(move |mut connection| {
         let simulation = simulation.clone();
@@ -67,7 +67,7 @@ async fn silent(simulation: SimClock) -> Receiver {
     .await
 }
 
-/// O3: what is on record as the duration is the time between start and end, and no phase outlasts it.
+/// O3: the recorded duration is the time between start and end, and no phase is longer.
 #[track_caller]
 fn assert_lasted_the_limit(sent: &Sent) {
     let limit = i32::try_from(LIMIT.as_micros()).unwrap();
@@ -81,7 +81,7 @@ fn assert_lasted_the_limit(sent: &Sent) {
     assert!(dns_us.unwrap_or(0) + connect_us.unwrap_or(0) <= limit, "{sent:?}");
 }
 
-/// O3: the phase in which time moved took it; one that ended before stays what it was.
+/// O3: the phase in which time moved has that duration. A phase that ended earlier keeps its own.
 #[rstest]
 #[case::resolving("http://hangs.test/", true)]
 #[case::connecting("https://receiver.test:PORT/", false)]
@@ -95,7 +95,7 @@ async fn the_phase_in_which_simulated_time_moved_took_it(#[case] url: &str, #[ca
     let attempt = world.send(request(&world.clock, &url.replace("PORT", &port.to_string())));
     let mut connection = None;
     if !resolving {
-        // Its phase has begun once there is a connection.
+        // The phase has started once there is a connection.
         connection = Some(listener.accept().await.unwrap());
     }
     world.simulation().advance(LIMIT).await.unwrap();
@@ -106,7 +106,7 @@ async fn the_phase_in_which_simulated_time_moved_took_it(#[case] url: &str, #[ca
     } = sent.outcome.timings;
     let limit = i32::try_from(LIMIT.as_micros()).unwrap();
     if resolving {
-        // But for the moment before it began.
+        // Except the moment before it started.
         assert!(dns_us.unwrap() > limit / 2, "{sent:?}");
         assert_eq!(connect_us, None);
     } else {
@@ -116,7 +116,7 @@ async fn the_phase_in_which_simulated_time_moved_took_it(#[case] url: &str, #[ca
     drop(connection);
 }
 
-/// O3: an answer that came while simulated time moved.
+/// O3: a response that comes while simulated time moves.
 #[tokio::test]
 async fn an_answer_after_simulated_seconds_took_them() {
     let world = World::new();
@@ -128,7 +128,7 @@ async fn an_answer_after_simulated_seconds_took_them() {
             let until = clock.now() + LIMIT / 2;
             let waker = clock.clone();
             let resume = simulation.clone();
-            // A task that the clock knows, so that time waits between its waking and its act.
+            // A task that the clock tracks, so that time waits between its wake-up and its action.
             let woken = clock.spawn("answer", async move {
                 waker.sleep_until(until).await;
                 resume.resume_attempt(Uuid::nil(), 1, 1);

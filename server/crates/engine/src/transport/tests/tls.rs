@@ -1,4 +1,4 @@
-//! TLS: what is trusted, and what a failed handshake is called.
+//! TLS: what is trusted, and the outcome of a failed handshake.
 
 use AttemptErrorClass::{Reset, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -14,7 +14,7 @@ use super::*;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// An authority of the test's own.
+/// The test's own authority.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -49,7 +49,7 @@ impl Authority {
         transport_with(clock, names, &["127.0.0.0/8"], Some(self.0.pem()))
     }
 
-    /// Sends an attempt to the receiver under its right name.
+    /// Sends an attempt to the receiver, under the name in its certificate.
     pub(super) async fn send(&self, receiver: &Receiver) -> Sent {
         let clock = Clock::system();
         self.transport(&clock)
@@ -158,7 +158,7 @@ async fn a_certificate_that_is_not_valid_yet_is_not_accepted() {
     assert_tls_failure(&sent, "The receiver's certificate is not valid yet");
 }
 
-/// A certificate of a trusted authority makes nobody an authority.
+/// A certificate from a trusted authority does not make its owner an authority.
 #[tokio::test]
 async fn a_certificate_signed_by_another_receivers_is_not_accepted() {
     let authority = Authority::new();
@@ -183,7 +183,7 @@ async fn a_certificate_signed_by_another_receivers_is_not_accepted() {
     assert_eq!(receiver.counts(), (1, 0));
 }
 
-/// A certificate for an address is one for that address and no other.
+/// A certificate for an address is valid for that address and no other.
 #[rstest]
 #[case::its_own("127.0.0.1", None)]
 #[case::another("127.0.0.2", Some("The receiver's certificate is for another host name"))]
@@ -201,7 +201,7 @@ async fn an_address_is_called_with_a_certificate_for_it(#[case] san: &str, #[cas
     }
 }
 
-/// A receiver that chooses this version whatever it was offered, and what it was offered.
+/// A receiver that chooses this TLS version whatever it was offered, and the offer that it received.
 async fn choosing(version: u16) -> (Receiver, Arc<Mutex<Vec<u8>>>) {
     let offered: Arc<Mutex<Vec<u8>>> = Arc::default();
     let seen = offered.clone();
