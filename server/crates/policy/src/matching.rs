@@ -1,7 +1,7 @@
-//! Which webhooks an event goes to, and what may be subscribed to or published at all (W9, E2, E6).
+//! Which webhooks get an event, and which actions and objects can be subscribed to or published (W9, E2, E6).
 //!
-//! Promises one meaning for both ways of matching: [`wants`] for one webhook, [`selector`] for the store's join
-//! over many. Does not look at states: a paused webhook wants its events, and loses them (W13).
+//! Guarantees: [`wants`] for one webhook and [`selector`], for the store's join over many webhooks, mean the same. States
+//! are ignored here: a paused webhook also wants its events, and loses them (W13).
 
 #[cfg(test)]
 mod tests;
@@ -13,11 +13,11 @@ use tenterhook_model::ids::UserId;
 use tenterhook_model::webhook::{EventAction, PayloadVersion};
 use tenterhook_settings::policy::Catalog;
 
-/// The object of a subscription to all of its version's objects.
+/// The object of a subscription to all objects of its version.
 pub const ANY_OBJECT: &str = "*";
 
-/// The action that webhooks of each version see in an event; `None` where the event's object is not in that
-/// version's catalogue, so that no webhook of it wants the event, not even one for `*`.
+/// The action that webhooks of each version see in an event. `None` if the version's catalogue does not have the event's
+/// object: no webhook of that version wants the event then, not even one for `*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Selector {
     /// For version 1.
@@ -47,7 +47,7 @@ pub enum NotInCatalog {
     Object(String),
 }
 
-/// What webhooks of each version see in `event`.
+/// The action that webhooks of each version see in `event`.
 pub fn selector(event: &Event, catalog: &Catalog) -> Selector {
     let seen_by = |version| {
         objects(version, catalog)
@@ -60,8 +60,8 @@ pub fn selector(event: &Event, catalog: &Catalog) -> Selector {
     }
 }
 
-/// Whether a webhook with this subscription and this user gets `event`: action and object match in its version's
-/// terms (E6), and its user may see the object (E2).
+/// Whether a webhook with this subscription and this user gets `event`: action and object match in terms of the webhook's
+/// version (E6), and the user may see the object (E2).
 pub fn wants(
     webhook_action: EventAction,
     webhook_object: &str,
@@ -81,7 +81,7 @@ pub fn wants(
     action_matches && object_matches && may_see
 }
 
-/// The actions that a webhook of `version` can name, `Any` apart (W9).
+/// The actions that a webhook of `version` can name, without `Any` (W9).
 pub fn actions(version: PayloadVersion) -> &'static [EventAction] {
     match version {
         PayloadVersion::V1 => &[
@@ -94,7 +94,7 @@ pub fn actions(version: PayloadVersion) -> &'static [EventAction] {
     }
 }
 
-/// The objects that a webhook of `version` can name, `*` apart (W9).
+/// The objects that a webhook of `version` can name, without `*` (W9).
 pub fn objects(version: PayloadVersion, catalog: &Catalog) -> &BTreeSet<String> {
     match version {
         PayloadVersion::V1 => &catalog.v1,
@@ -102,7 +102,7 @@ pub fn objects(version: PayloadVersion, catalog: &Catalog) -> &BTreeSet<String> 
     }
 }
 
-/// Whether a webhook of `version` may name this pair: each concrete or a wildcard (W9).
+/// Whether a webhook of `version` may name this pair; each part is concrete or a wildcard (W9).
 pub fn subscribable(
     action: EventAction,
     object: &str,
@@ -120,7 +120,7 @@ pub fn subscribable(
     Ok(())
 }
 
-/// Whether an event may name this pair: a concrete action, and an object of either version's catalogue.
+/// Whether an event may name this pair: a concrete action, and an object of at least one version's catalogue.
 pub fn publishable(action: EventAction, object: &str, catalog: &Catalog) -> Result<(), NotInCatalog> {
     if action == EventAction::Any {
         return Err(NotInCatalog::Action(

@@ -1,4 +1,4 @@
-//! Every kind of webhook against every kind of event.
+//! Every kind of webhook with every kind of event.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -136,7 +136,7 @@ fn what_can_be_published_is_one_concrete_thing_of_either_catalogue() {
 }
 
 proptest! {
-    /// What the store joins on is what [`wants`] decides.
+    /// The store joins on the selector, which must decide as [`wants`] does.
     #[test]
     fn the_selector_decides_as_wants_does(
         action in select(&[Create, Change, Merge, Delete][..]),
@@ -154,7 +154,7 @@ proptest! {
         prop_assert_eq!(joined, wants(webhook_action, webhook_object, version, user(1), &event, &catalog));
     }
 
-    /// Nobody can subscribe in vain: what may be subscribed to may happen.
+    /// No subscription is useless: whatever can be subscribed to can be published.
     #[test]
     fn whatever_can_be_subscribed_to_can_be_published(
         action in select(EventAction::ALL),
