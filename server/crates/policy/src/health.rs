@@ -225,7 +225,7 @@ pub fn resume(health: &mut Health, at: Timestamp) {
     }
 }
 
-/// A person or an app removes the webhook. Its row stays readable and no longer changes.
+/// Removes the webhook. Its row stays readable and no longer changes.
 pub fn remove(health: &mut Health) {
     health.standing = Standing::Removed;
 }

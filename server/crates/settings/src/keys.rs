@@ -22,11 +22,11 @@ pub const SHORTEST_SECRET: usize = 32;
 pub const LEAST_VARIETY: usize = 8;
 /// The maximum size of a key file in bytes. A larger file is not a key.
 pub const LARGEST_FILE: u64 = 16 * 1024;
-/// Permission bits of everybody: whoever can read a secret has it, and whoever can write it can choose it.
+/// Permission bits of everybody. A user who can read a secret has it, and one who can write it can choose it.
 const EVERYBODY: u32 = 0o006;
-/// The token secret for development, in the data folder.
+/// The file of the token secret for development, in the data folder.
 pub const JWT_KEY: &str = "jwt.key";
-/// The sealing key for development, in the data folder.
+/// The file of the sealing key for development, in the data folder.
 pub const SEALING_KEY: &str = "sealing.key";
 
 /// Where the platform's public keys are.

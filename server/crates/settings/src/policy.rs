@@ -19,7 +19,7 @@ pub struct PolicySettings {
     pub idempotency_window: Duration,
     /// How long both secrets sign after a rotation (E7).
     pub secret_overlap: Duration,
-    /// The time limit of a whole attempt (D2).
+    /// The only time limit of an attempt (D2).
     pub attempt_timeout: Duration,
     /// The delays from the end of a failed attempt to the next one; the number of entries is the number of retries (D4).
     pub retry_delays: Vec<Duration>,

@@ -255,7 +255,7 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// A webhook of which only the key is known.
+    /// A webhook that cannot be read at all; only its key is known.
     pub fn of((lane, webhook): (Lane, WebhookId)) -> Self {
         Self {
             lane,

@@ -168,7 +168,7 @@ struct MadeRow {
 }
 
 /// Stores the events and their deliveries, due at `now`, in one statement, and passes each delivery to `take`, by event. If
-/// there would be as many deliveries as [`ROWS_PER_STATEMENT`] or more, stores nothing and returns `false`.
+/// there would be more deliveries than [`ROWS_PER_STATEMENT`], stores nothing and returns `false`.
 ///
 /// `accepted_at` of an event row is the time in its id; `now` is the exact time, which decides about bans.
 pub async fn insert(

@@ -27,7 +27,7 @@ pub struct View {
     pub ban_threshold: u32,
     /// The end of the ban, only while a ban lasts, also during a pause.
     pub banned_until: Option<Timestamp>,
-    /// When the window opened. For a removed webhook: when its last window opened.
+    /// When the window opened. For a removed webhook: when the window opened that was open at its removal.
     pub failing_since: Option<Timestamp>,
     /// When the window removes the webhook; `None` once it is removed.
     pub removal_due_at: Option<Timestamp>,
