@@ -1,4 +1,4 @@
-//! `embed_migrations!` does not notice a new migration by itself.
+//! `embed_migrations!` does not detect a new migration by itself.
 
 fn main() {
     println!("cargo::rerun-if-changed=../../../migrations");

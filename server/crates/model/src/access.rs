@@ -1,4 +1,4 @@
-//! Who is calling, and which webhooks a call may reach.
+//! The caller of the API, and which webhooks a call may see.
 
 use super::ids::{AppId, CompanyId, UserId};
 use super::stored_enum;
@@ -13,14 +13,14 @@ stored_enum!(
     }
 );
 
-/// A user's token, through an app or not.
+/// The caller behind a user's token, with or without an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserCaller {
     /// The tenant.
     pub company: CompanyId,
     /// The user.
     pub user: UserId,
-    /// The token's role, which wins over a stored one.
+    /// The token's role. It overrides a stored role.
     pub role: UserRole,
     /// The app the token acts through.
     pub app: Option<AppId>,
@@ -28,31 +28,31 @@ pub struct UserCaller {
     pub may_read: bool,
     /// `webhooks:write`.
     pub may_write: bool,
-    /// `admin`: needed besides, through an app (W2).
+    /// `admin`: also needed when the token acts through an app (W2).
     pub has_admin_scope: bool,
 }
 
-/// Whoever holds the token of a request.
+/// The holder of a request's token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// A user, through the web app, a personal token or an app.
     User(UserCaller),
-    /// The platform's back end: publishes and manages, reads no webhooks (W5).
+    /// The platform's back end: it publishes and manages, but reads no webhooks (W5).
     Platform,
     /// An operator: sees everything.
     Operator,
 }
 
-/// Which webhooks a caller may see, as a filter the store can apply (W4–W6).
+/// Which webhooks a caller may see, as a filter that the store can apply (W4–W6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookScope {
     /// Every webhook of every company: the operator.
     Everything,
-    /// Of one company: these general webhooks and, through an app, these application webhooks.
+    /// Webhooks of one company: these general webhooks and, through an app, these application webhooks.
     Company {
         /// The tenant.
         company: CompanyId,
-        /// Whose general webhooks; `None` means all of the company (an admin).
+        /// The user whose general webhooks are visible; `None` means all of the company (an admin).
         general_of: Option<UserId>,
         /// The app and user whose application webhooks are visible.
         application_of: Option<(AppId, UserId)>,

@@ -11,7 +11,7 @@ pub struct App {
     pub id: AppId,
     /// Its name, for people.
     pub name: String,
-    /// When it was registered, or came back.
+    /// When it was registered, or registered again.
     pub created_at: Timestamp,
     /// When it left the marketplace (W8).
     pub removed_at: Option<Timestamp>,

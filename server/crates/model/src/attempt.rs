@@ -9,7 +9,7 @@ use super::stored_enum;
 stored_enum!(
     /// Why an attempt failed (D10).
     AttemptErrorClass {
-        /// A final status other than 2xx, redirects included (D1, D3).
+        /// A final status other than 2xx, including redirects (D1, D3).
         Status = 1,
         /// No response headers within the deadline (D2).
         Timeout = 2,
@@ -17,45 +17,45 @@ stored_enum!(
         Dns = 3,
         /// The connection was refused or could not be made.
         Connect = 4,
-        /// The TLS handshake failed, self-signed certificates included.
+        /// The TLS handshake failed, for example because of a self-signed certificate.
         Tls = 5,
         /// The connection broke before the response headers were complete.
         Reset = 6,
-        /// What came back was not HTTP.
+        /// The response was not HTTP.
         Protocol = 7,
         /// The name or literal leads to an address that may not be called (W10).
         BlockedAddress = 8,
     }
 );
 
-/// Where the time of an attempt went, each in microseconds; `None` for a phase that did not happen
-/// (a kept-alive connection needs neither DNS nor a handshake).
+/// Durations of an attempt's phases, each in microseconds. `None`: the phase did not take place (a kept-alive connection
+/// needs neither DNS nor a handshake).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// Name resolution.
     pub dns_us: Option<i32>,
-    /// Connection with TLS handshake.
+    /// Connecting, with the TLS handshake.
     pub connect_us: Option<i32>,
     /// From the start of the attempt to the response headers.
     pub first_byte_us: Option<i32>,
 }
 
-/// How a receiver's side of an attempt went: data, whatever happened.
+/// The result of an attempt at the receiver's side. A failure is data here, not an error.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The final status, if one came.
+    /// The final status, if there was a response.
     pub status: Option<u16>,
     /// Set exactly when the attempt failed.
     pub error_class: Option<AttemptErrorClass>,
     /// A sentence for people, without internals or secrets.
     pub error_message: Option<String>,
-    /// Phases.
+    /// Durations of the phases.
     pub timings: Timings,
-    /// Response headers in order of arrival, bounded.
+    /// Response headers in order of arrival, limited in size.
     pub response_headers: Vec<(String, String)>,
     /// The start of the decoded body, as text.
     pub response_body: Option<String>,
-    /// Whether the body went on past the excerpt.
+    /// Whether the body was longer than the excerpt.
     pub response_truncated: bool,
 }
 
@@ -66,10 +66,10 @@ impl Outcome {
     }
 }
 
-/// An attempt as recorded.
+/// A recorded attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// Of which delivery.
+    /// The delivery.
     pub delivery: DeliveryKey,
     /// 1 is the first try.
     pub number: u8,
@@ -77,14 +77,14 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// When its result was known: response headers, error or time-out.
     pub ended_at: Timestamp,
-    /// Duration in microseconds: the real one, or that of simulated time where that has moved meanwhile.
+    /// Duration in microseconds: of simulated time if that has moved during the attempt, otherwise of real time.
     pub duration_us: i32,
-    /// The URL it went to, as it was then (D9).
+    /// The URL of the request, as it was at that time (D9).
     pub url: String,
-    /// Whether basic credentials went with it.
+    /// Whether the request had basic credentials.
     pub auth_sent: bool,
-    /// How it went.
+    /// Its result.
     pub outcome: Outcome,
-    /// What the delivery ended in by this attempt, if it did.
+    /// The status with which this attempt ended the delivery, if it did.
     pub ending: Option<DeliveryStatus>,
 }

@@ -1,7 +1,7 @@
 //! One type per kind of identifier, its text form, and what makes it invalid.
 //!
-//! Promises that an id that exists is valid, and that [`Lane::of`] never changes: lanes are stored.
-//! Does not promise that what an id names exists.
+//! Guarantees: a value of such a type is a valid id. [`Lane::of`] never changes, because lanes are stored. The thing that an
+//! id names may not exist.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,11 +9,11 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// The largest decimal id: 2^53−1, so that a JSON number carries it exactly.
+/// The largest decimal id: 2^53−1, so that a JSON number holds it exactly.
 pub const MAX_DECIMAL_ID: i64 = (1 << 53) - 1;
 /// The longest app or object id, in characters.
 pub const MAX_NAME_ID: usize = 64;
-/// How many lanes there are. Fixed for the life of a database: the `settings` table pins it.
+/// The number of lanes. Fixed for the life of a database: the `settings` table stores it.
 pub const LANES: i32 = 64;
 
 /// Why a text is not an id.
@@ -48,7 +48,7 @@ macro_rules! decimal_id {
         impl FromStr for $name {
             type Err = InvalidId;
 
-            /// Plain decimal digits only: no sign, no leading zero, no space, so that an id has one spelling.
+            /// Only decimal digits, without sign, leading zero or space, so that an id has one spelling.
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 if text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
                     return Err(InvalidId::NotDecimal);
@@ -74,7 +74,7 @@ decimal_id!(
     UserId
 );
 decimal_id!(
-    /// The plain decimal webhook id that payloads and the `tenterhook-webhook` header carry (E4, E7).
+    /// The decimal webhook id in payloads and in the `tenterhook-webhook` header (E4, E7).
     WebhookNumber
 );
 
@@ -128,7 +128,7 @@ macro_rules! uuid_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new id of `at`, unique by 74 random bits.
+            /// A new id with the time `at`, unique by 74 random bits.
             pub fn new(at: Timestamp) -> Self {
                 Self(uuid_v7(at))
             }
@@ -147,7 +147,7 @@ uuid_id!(
     WebhookId
 );
 uuid_id!(
-    /// An event's id: what the header `webhook-id` and `meta.id` carry.
+    /// An event's id, in the header `webhook-id` and in `meta.id`.
     EventId
 );
 uuid_id!(
@@ -156,7 +156,8 @@ uuid_id!(
 );
 
 impl NoticeId {
-    /// An id of `at` that is greater than those of its millisecond with a lower rank, which may be up to 4,095.
+    /// An id with the time `at` that is greater than those of the same millisecond with a lower rank. The highest rank is
+    /// 4,095.
     pub fn ranked(at: Timestamp, rank: u16) -> Self {
         let mut random: [u8; 10] = rand::random();
         random[..2].copy_from_slice(&rank.to_be_bytes());
@@ -166,13 +167,13 @@ impl NoticeId {
 }
 
 impl EventId {
-    /// The greatest id of `at`'s millisecond: ids of later moments are greater.
+    /// The greatest id in the millisecond of `at`: ids of later times are greater.
     pub fn last_of(at: Timestamp) -> Self {
         let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0xff; 10]).into_uuid())
     }
 
-    /// The moment of acceptance that the id carries, to the millisecond. It names the event's partition.
+    /// The time of acceptance in the id, to the millisecond. It decides the event's partition.
     pub fn accepted_at(self) -> Timestamp {
         let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |t| t.to_unix());
         let millis = i64::try_from(seconds).unwrap_or(0) * 1000 + i64::from(nanos / 1_000_000);
@@ -180,7 +181,7 @@ impl EventId {
     }
 }
 
-/// A server process, as the `nodes` table knows it.
+/// A server process, as in the `nodes` table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub i64);
 
@@ -189,10 +190,10 @@ pub struct NodeId(pub i64);
 pub struct Lane(pub i32);
 
 impl Lane {
-    /// FNV-1a, 64 bit, over the company id's eight little-endian bytes, folded to its
-    /// upper half (the low bits of FNV see only the low bits of each byte), modulo [`LANES`].
+    /// FNV-1a, 64 bit, over the eight little-endian bytes of the company id, folded to its upper half (the low bits of FNV
+    /// depend only on the low bits of each byte), modulo [`LANES`].
     ///
-    /// Frozen by test vectors: rows are stored under their lane, so another hash would lose them.
+    /// Test vectors keep it unchanged: rows are stored under their lane, so another hash would no longer find them.
     pub fn of(company: CompanyId) -> Self {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
         for byte in company.0.to_le_bytes() {
@@ -209,23 +210,23 @@ impl Lane {
     }
 }
 
-/// Which delivery: one event owed to one webhook; replays count the generation up from 0.
+/// The key of a delivery: one event for one webhook. Replays increase the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryKey {
     /// The company's lane.
     pub lane: Lane,
-    /// The webhook it is owed to.
+    /// The webhook that gets the event.
     pub webhook: WebhookId,
-    /// The event that is owed.
+    /// The event to deliver.
     pub event: EventId,
-    /// 0 for the delivery made at publication, counting up with each replay (D12).
+    /// 0 for the delivery made at publication; each replay adds 1 (D12).
     pub generation: i32,
 }
 
-/// Makes event ids that ascend in the order they are made by this process (D11).
+/// Makes event ids that ascend in the order in which this process makes them (D11).
 ///
-/// Within one millisecond the twelve bits after the time count up (RFC 9562, 6.2, method 1); the 4,097th id of a
-/// millisecond borrows the next one.
+/// Within one millisecond the twelve bits after the time count up (RFC 9562, 6.2, method 1). The 4,097th id of a millisecond
+/// takes the time of the next one.
 #[derive(Debug, Default)]
 pub struct EventIds {
     last_millis: u64,
@@ -235,7 +236,7 @@ pub struct EventIds {
 impl EventIds {
     const LAST_SEQUENCE: u16 = 0x0fff;
 
-    /// The next id, of `at` or of the moment of the id before if that is later.
+    /// The next id, with the time `at` or that of the previous id, whichever is later.
     pub fn next(&mut self, at: Timestamp) -> EventId {
         let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
         if millis > self.last_millis {

@@ -1,7 +1,7 @@
-//! What things are: ids, webhooks, events, deliveries, attempts, health, and who is calling.
+//! The types of the domain: ids, webhooks, events, deliveries, attempts, health, and callers.
 //!
-//! Promises plain values without IO. Numbers behind a `code()` are what the database stores; they never
-//! change meaning. Does not decide anything: that is `tenterhook_policy`.
+//! These are plain values without IO. The database stores the numbers of `code()`, which never change meaning. Decisions are
+//! made in `tenterhook_policy`.
 
 pub mod access;
 pub mod app;
@@ -13,7 +13,7 @@ pub mod ids;
 pub mod notice;
 pub mod webhook;
 
-/// Declares an enum that the database stores as a `smallint`, with both directions from one list.
+/// Declares an enum that the database stores as a `smallint`, with the conversions in both directions.
 macro_rules! stored_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal,)+ }) => {
         $(#[$doc])*
@@ -31,7 +31,7 @@ macro_rules! stored_enum {
                 match self { $(Self::$variant => $code,)+ }
             }
 
-            /// The value a stored number stands for; `None` for a number that no version has written.
+            /// The value of a stored number; `None` for a number that no version has written.
             pub fn from_code(code: i16) -> Option<Self> {
                 match code { $($code => Some(Self::$variant),)+ _ => None }
             }

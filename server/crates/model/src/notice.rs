@@ -1,11 +1,11 @@
-//! A notice: what people are told about a webhook's health, once per transition (R4).
+//! A notice: informs people about a webhook's health, once per transition (R4).
 
 use jiff::Timestamp;
 
 pub use super::health::NoticeKind;
 use super::ids::{CompanyId, Lane, NoticeId, WebhookId};
 
-/// A notice as stored, written in the transaction of the transition it tells of.
+/// A stored notice. It is written in the transaction of its transition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
     /// The company's lane.
@@ -14,14 +14,14 @@ pub struct Notice {
     pub id: NoticeId,
     /// The tenant.
     pub company: CompanyId,
-    /// About which webhook.
+    /// The webhook that it is about.
     pub webhook: WebhookId,
-    /// About what.
+    /// The kind of transition.
     pub kind: NoticeKind,
-    /// The ban's or window's number: with webhook and kind it makes the notice unique.
+    /// The number of the ban or window. Together with webhook and kind it makes the notice unique.
     pub episode: i32,
     /// When the transition happened.
     pub at: Timestamp,
-    /// Figures of the transition, as a JSON object.
+    /// Details of the transition, as a JSON object.
     pub data: String,
 }

@@ -6,7 +6,7 @@ use super::ids::{AppId, CompanyId, Lane, UserId, WebhookId, WebhookNumber};
 use super::stored_enum;
 
 stored_enum!(
-    /// Who a webhook belongs to (W1). Follows from who creates it.
+    /// Who a webhook belongs to (W1). Decided by who creates it.
     WebhookType {
         /// A user's own.
         General = 1,
@@ -26,7 +26,7 @@ stored_enum!(
 );
 
 stored_enum!(
-    /// What happened, in one vocabulary for both payload versions.
+    /// The actions, named the same for both payload versions.
     EventAction {
         /// Any action: only in a subscription.
         Any = 0,
@@ -34,7 +34,7 @@ stored_enum!(
         Create = 1,
         /// `change`, v1 `updated`.
         Change = 2,
-        /// v1 `merged`; v2 sees the survivor's `change` (E6).
+        /// v1 `merged`; for v2 it is the survivor's `change` (E6).
         Merge = 3,
         /// `delete`, v1 `deleted`.
         Delete = 4,
@@ -42,7 +42,7 @@ stored_enum!(
 );
 
 impl EventAction {
-    /// The action a subscriber of `version` sees: version 2 has no merge, the survivor was changed (E6).
+    /// The action for a subscriber of `version`. Version 2 has no merge: there the survivor was changed (E6).
     pub fn seen_by(self, version: PayloadVersion) -> Self {
         match (self, version) {
             (Self::Merge, PayloadVersion::V2) => Self::Change,
@@ -64,14 +64,14 @@ stored_enum!(
         AppUninstalled = 4,
         /// The app left the marketplace (W8).
         AppRemoved = 5,
-        /// Its user is gone.
+        /// Its user was removed.
         UserRemoved = 6,
         /// Three days without success (R1).
         NoSuccessfulDelivery = 7,
     }
 );
 
-/// The state a webhook is in. Where several hold, REMOVED goes before PAUSED before BANNED (W13).
+/// The state of a webhook. If several apply, REMOVED takes precedence over PAUSED, and PAUSED over BANNED (W13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WebhookState {
     /// Events are delivered.
@@ -80,11 +80,11 @@ pub enum WebhookState {
     Banned,
     /// Events are lost until its user resumes it (W13).
     Paused,
-    /// Gone; readable for a while (W12).
+    /// Removed; readable for a while (W12).
     Removed,
 }
 
-/// Bytes sealed with the sealing key (W11): useless without it, safe to log by length only.
+/// Bytes sealed with the sealing key (W11), useless without it. Logs show only their length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(pub Vec<u8>);
 
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Sealed {
 pub struct SigningSecrets {
     /// Signs every attempt.
     pub current: Sealed,
-    /// Signs as well until the moment beside it: the overlap of a rotation.
+    /// Also signs until the time next to it, while the secrets of a rotation overlap.
     pub previous: Option<(Sealed, Timestamp)>,
 }
 
@@ -114,21 +114,21 @@ pub struct Webhook {
     pub number: WebhookNumber,
     /// The tenant.
     pub company: CompanyId,
-    /// Who created it; gives no rights (W4).
+    /// Who created it. The owner has no rights from this (W4).
     pub owner: UserId,
-    /// Whose it is: visibility, limit, uninstall (W4).
+    /// The user whose webhook it is, which decides visibility, limit and uninstalling (W4).
     pub user: UserId,
-    /// The app of an application webhook; `None` makes it general (W1).
+    /// The app of an application webhook; `None` for a general webhook (W1).
     pub app: Option<AppId>,
     /// A label for people.
     pub name: Option<String>,
     /// The subscription URL (W10), in its normalised spelling.
     pub url: String,
-    /// Which actions it wants.
+    /// The action that it subscribes to.
     pub action: EventAction,
-    /// Which object it wants; `*` for any of its version's catalogue.
+    /// The object that it subscribes to; `*` for all objects of its version's catalogue.
     pub object: String,
-    /// Which payload it gets.
+    /// The payload version.
     pub version: PayloadVersion,
     /// HTTP basic credentials, sealed (W11).
     pub auth: Option<Sealed>,
@@ -140,27 +140,27 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// When its settings last changed.
     pub updated_at: Timestamp,
-    /// Set once, with the reason, when it was removed.
+    /// When and why it was removed. Set once.
     pub removed: Option<(Timestamp, RemoveReason)>,
 }
 
-/// Whose a webhook is: all that decides who sees it (W4–W6).
+/// Whose a webhook is: everything that decides who sees it (W4–W6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Belonging {
     /// The company's lane.
     pub lane: Lane,
-    /// Which webhook.
+    /// The webhook.
     pub webhook: WebhookId,
     /// The tenant.
     pub company: CompanyId,
-    /// Whose it is.
+    /// The user whose webhook it is.
     pub user: UserId,
     /// The app of an application webhook.
     pub app: Option<AppId>,
 }
 
 impl Webhook {
-    /// Whose it is.
+    /// The part of the webhook that decides who sees it.
     pub fn belonging(&self) -> Belonging {
         Belonging {
             lane: self.lane,

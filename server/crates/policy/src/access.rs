@@ -1,8 +1,8 @@
-//! Who may see, create, change and delete which webhook (W1, W2, W4–W8), and see which event (E2).
+//! Who may see, create, change and delete which webhook (W1, W2, W4–W8), and who sees which event (E2).
 //!
-//! Promises one order of answers: a token without the scope learns only that; then an app that is not installed;
-//! then what the caller cannot see does not exist; and only what it sees can be forbidden to it. Does not know
-//! limits (W3), nor whether a user exists, nor states: a removed webhook is still seen (W12).
+//! Checks run in a fixed order. A token without the scope learns only that. Then the app must be installed. Then a webhook
+//! that the caller cannot see does not exist for it; only a webhook that it sees can be forbidden. Not checked here: limits
+//! (W3), whether a user exists, and states. A removed webhook can still be seen (W12).
 
 #[cfg(test)]
 mod tests;
@@ -12,35 +12,35 @@ use tenterhook_model::event::Event;
 use tenterhook_model::ids::{AppId, UserId};
 use tenterhook_model::webhook::{Belonging, RemoveReason, Webhook};
 
-/// Why a caller may not.
+/// Why a caller may not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
-    /// The token lacks the scope for the operation: a top-level `FORBIDDEN`.
+    /// The token lacks the scope for the operation: a `FORBIDDEN` at the top level.
     #[error("this token lacks the scope for the operation")]
     MissingScope,
     /// The token acts through an app that its user has not installed (W2).
     #[error("the app is not installed for this user")]
     AppNotInstalled,
-    /// No such webhook, as far as this caller is concerned.
+    /// No such webhook that this caller can see.
     #[error("no such webhook")]
     NotFound,
-    /// The caller sees it, but may not; the sentence says why.
+    /// The caller sees it, but may not do this; the sentence says why.
     #[error("{0}")]
     Forbidden(&'static str),
 }
 
-/// Whose a new webhook is. Its type follows from `app` (W1).
+/// The owner and user of a new webhook. Its type follows from `app` (W1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOwnership {
     /// Who creates it.
     pub owner: UserId,
-    /// Whose it is, and in whose name the limit counts (W4, W7).
+    /// The user whose webhook it is, and for whom the limit counts it (W4, W7).
     pub user: UserId,
-    /// The app, which makes it an application webhook.
+    /// The app; with one, this is an application webhook.
     pub app: Option<AppId>,
 }
 
-/// Whether the token may read webhooks at all. Through an app it needs `admin` besides (W2).
+/// Whether the token may read webhooks at all. Through an app it also needs `admin` (W2).
 pub fn read(caller: &Caller) -> Result<(), Denial> {
     match caller {
         Caller::Operator => Ok(()),
@@ -49,16 +49,16 @@ pub fn read(caller: &Caller) -> Result<(), Denial> {
     }
 }
 
-/// Whether the token may change webhooks at all, before one is named.
+/// Whether the token may change webhooks at all, before a webhook is known.
 pub fn write(caller: &Caller, app_installed: bool) -> Result<(), Denial> {
     writer(caller, app_installed).map(|_| ())
 }
 
-/// Which webhooks the caller sees (W4, W5). `app_installed` is about the token's own app and user; without an
-/// app it has no say.
+/// Which webhooks the caller sees (W4, W5). `app_installed` is about the token's own app and user; it is ignored for a token
+/// without an app.
 ///
-/// Through an app that is not installed nothing is seen, general webhooks neither: W2 lets an app read only while
-/// its user has it installed.
+/// Through an app that is not installed nothing can be seen, not even general webhooks: W2 lets an app read only while its
+/// user has it installed.
 pub fn scope(caller: &Caller, app_installed: bool) -> WebhookScope {
     match caller {
         _ if read(caller).is_err() => WebhookScope::Nothing,
@@ -68,12 +68,12 @@ pub fn scope(caller: &Caller, app_installed: bool) -> WebhookScope {
     }
 }
 
-/// Whether a webhook is within a scope: the same question that the store asks in SQL.
+/// Whether a webhook is within a scope. The store checks the same in SQL.
 pub fn sees(scope: &WebhookScope, webhook: &Webhook) -> bool {
     reaches(scope, &webhook.belonging())
 }
 
-/// As [`sees`], where only whose the webhook is is at hand.
+/// Like [`sees`], for callers that know only whose the webhook is.
 pub fn reaches(scope: &WebhookScope, webhook: &Belonging) -> bool {
     match scope {
         WebhookScope::Everything => true,
@@ -94,8 +94,9 @@ pub fn reaches(scope: &WebhookScope, webhook: &Belonging) -> bool {
     }
 }
 
-/// Whether the caller sees an event by itself: a user what it may see of the company's, an admin all of it (E2), and
-/// through an app only while that is installed, as webhooks (W2). The platform knows what it has published.
+/// Whether the caller sees an event itself. A user sees the company's events that it is permitted to see, an admin sees all
+/// of them (E2). Through an app they are visible only while it is installed, like webhooks (W2). The platform sees what it
+/// has published.
 pub fn sees_event(caller: &Caller, event: &Event, app_installed: bool) -> bool {
     match caller {
         Caller::Platform | Caller::Operator => true,
@@ -108,8 +109,8 @@ pub fn sees_event(caller: &Caller, event: &Event, app_installed: bool) -> bool {
     }
 }
 
-/// Whose a webhook would be that the caller creates now, for `requested_user` if it names one (W1, W2, W7).
-/// Whether that user exists in the company is for the store to say.
+/// Who a new webhook of the caller would belong to; `requested_user` is the user that it names, if any (W1, W2, W7). The
+/// store checks whether that user exists in the company.
 pub fn create_as(
     caller: &Caller,
     requested_user: Option<UserId>,
@@ -141,7 +142,7 @@ pub fn change(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result
     manage(caller, webhook, app_installed).map(|_| ())
 }
 
-/// Whether the caller may delete the webhook, and the reason that is then recorded (W6, W7).
+/// Whether the caller may delete the webhook, and the reason to record (W6, W7).
 pub fn delete(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result<RemoveReason, Denial> {
     let caller = manage(caller, webhook, app_installed)?;
     Ok(if caller.app.is_some() {
@@ -153,7 +154,7 @@ pub fn delete(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result
     })
 }
 
-/// Whether the caller may replay deliveries of the webhook: whoever may change it, and the operator (D12).
+/// Whether the caller may replay deliveries of the webhook: everyone who may change it, and the operator (D12).
 pub fn replay(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result<(), Denial> {
     match caller {
         Caller::Operator => Ok(()),
@@ -174,7 +175,7 @@ fn manage<'a>(caller: &'a Caller, webhook: &Webhook, app_installed: bool) -> Res
     Ok(caller)
 }
 
-/// The user behind a token that may write. An operator looks on and the platform publishes: neither has webhooks.
+/// The user behind a token that may write. Operators only read and the platform only publishes: neither has webhooks.
 fn writer(caller: &Caller, app_installed: bool) -> Result<&UserCaller, Denial> {
     match caller {
         Caller::User(user) if user.may_write && scope_through_app(user) => {
@@ -192,7 +193,7 @@ fn scope_through_app(user: &UserCaller) -> bool {
     user.app.is_none() || user.has_admin_scope
 }
 
-/// What a user's token reaches, scopes apart (W4).
+/// What a user's token can see, regardless of scopes (W4).
 fn reach(caller: &UserCaller, app_installed: bool) -> WebhookScope {
     if caller.app.is_some() && !app_installed {
         return WebhookScope::Nothing;

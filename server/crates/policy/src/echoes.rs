@@ -1,8 +1,8 @@
-//! What a receiver says back of the credentials that it was sent (W11): many answer a request by showing it.
+//! Removes credentials from what a receiver returns (W11): many receivers repeat the request in their response.
 //!
-//! Promises that neither the password nor the `authorization` header's value is recorded as it was sent, not even
-//! where an excerpt was cut in the middle of it. Does not promise to find what a receiver has encoded anew, nor what is
-//! shorter than [`SHORTEST`], which would be found everywhere.
+//! Guarantees: neither the password nor the value of the `authorization` header is recorded as it was sent, not even where
+//! an excerpt was cut in the middle of it. Not found: credentials that the receiver has encoded in another way, and those
+//! shorter than [`SHORTEST`], which would match anywhere.
 
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -10,17 +10,17 @@ use secrecy::{ExposeSecret, SecretString};
 use super::sealing::BasicAuth;
 use tenterhook_model::attempt::Outcome;
 
-/// The fewest bytes that are looked for.
+/// The minimum length in bytes of a text that is searched for.
 pub const SHORTEST: usize = HIDDEN.len();
-/// What is recorded instead: no longer than what it stands for, so that no bound is passed.
+/// Recorded instead. It is no longer than the text that it replaces, so that no limit is exceeded.
 const HIDDEN: &str = "[hidden]";
 
-/// Takes the credentials out of everything that the receiver said.
+/// Removes the credentials from everything that the receiver sent.
 pub fn hide(auth: &BasicAuth, outcome: &mut Outcome) {
     let header = Zeroizing::new(auth.header());
     let encoded = header.trim_start_matches("Basic ");
     let password = auth.password.as_ref().map(SecretString::expose_secret);
-    // The password stands in no encoding of itself, so that the order does not matter.
+    // The encoded header never contains the password as text, so the order does not matter.
     let secrets = [Some(encoded), password].into_iter().flatten();
     let secrets: Vec<&str> = secrets.filter(|secret| secret.len() >= SHORTEST).collect();
     for (name, value) in &mut outcome.response_headers {
@@ -103,7 +103,7 @@ mod tests {
             assert_eq!(kept, expected, "{length}");
             assert!(kept.len() <= body.len());
         }
-        // A whole body does not end in the middle of anything.
+        // A complete body is not cut in the middle of anything.
         let body = format!("it is {}", &PASSWORD[..SHORTEST]);
         let mut outcome = said("", &body, false);
         hide(&auth, &mut outcome);

@@ -1,7 +1,7 @@
-//! The state machine of a webhook: what its results and the passing of time do to it.
+//! The state machine of a webhook: how results and the passing of time change it.
 //!
-//! Two machines run side by side on one row, [`Health`]. The *counter* decides over bans (B), the *window*
-//! over removal (R). Pausing and removal stand above both (W13).
+//! Two machines share one row, [`Health`]. The *counter* decides about bans (B), the *window* about removal (R). Pausing and
+//! removal take precedence over both (W13).
 //!
 //! ```text
 //!                10th failed first try: BanStarted
@@ -19,13 +19,13 @@
 //!   any ───────────── remove ─▶ REMOVED ─ restore ─▶ ACTIVE           no window, no ban, counter 0
 //! ```
 //!
-//! Every capitalised arrow is a [`Transition`]: those drawn by results are taken by [`record`], those drawn by
-//! time by [`advance`]. Pausing, resuming, removing and restoring have a function each. What the row means at a
-//! moment, whether or not the sweeper has come by, is [`view`] (T3); what that means for a delivery, [`verdict`].
+//! Each arrow with a capitalised name is a [`Transition`]. [`record`] makes the transitions that a result causes,
+//! [`advance`] those that time causes. Pausing, resuming, removing and restoring have one function each. [`view`] says what
+//! the row means at a moment, whether or not the sweep has run (T3); [`verdict`] says what that means for a delivery.
 //!
-//! Results may be recorded in any order of their ends: several workers settle when they settle. Where the order
-//! has been lost, the machine errs in the webhook's favour: a success settled late also forgives the failures
-//! that ended after it but were settled before it. Test deliveries never come here (B1).
+//! Results may be recorded in any order of their ends, because several workers settle. Where the order is lost, the machine
+//! errs in the webhook's favour: a success that is settled late also forgives failures that ended after it but were settled
+//! before it. Results of test deliveries are never recorded here (B1).
 
 #[cfg(test)]
 mod tests;
@@ -39,78 +39,78 @@ use tenterhook_settings::policy::PolicySettings;
 
 pub use view::{NextTransition, Verdict, View, verdict, view};
 
-/// A result as this machine judges it: of a real attempt, never of a test delivery (B1, D12).
+/// A result for this machine to judge: of a real attempt, never of a test delivery (B1, D12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
-    /// When the attempt ended: the time it is judged by (T3).
+    /// When the attempt ended. The result is judged by this time (T3).
     pub ended_at: Timestamp,
-    /// 1 for the first try, the only one that counts towards a ban (B1).
+    /// 1 for the first try. Only first tries count towards a ban (B1).
     pub number: u8,
-    /// Whether a 2xx came (D1).
+    /// Whether the response was a 2xx (D1).
     pub succeeded: bool,
 }
 
-/// A step of the machine. `at` is the moment it happened, not the moment it was noticed (T3);
-/// `episode` is the number of the webhook's ban or window.
+/// A step of the machine. `at` is the time when it happened, not when it was noticed (T3). `episode` is the number of the
+/// webhook's ban or window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
     /// The counter reached its threshold (B2).
     BanStarted {
-        /// The latest end among the failed first tries that made it.
+        /// The latest end among the failed first tries that caused the ban.
         at: Timestamp,
         /// The first moment after the ban (T2).
         until: Timestamp,
-        /// Of the ban.
+        /// The number of the ban.
         episode: i32,
     },
-    /// The ban is over and the counter zero (B3, B7).
+    /// The ban is over and the counter is zero (B3, B7).
     BanEnded {
         /// The ban's `until`.
         at: Timestamp,
-        /// Of the ban.
+        /// The number of the ban.
         episode: i32,
     },
     /// The first failed attempt since the last success, or ever (R1).
     WindowOpened {
-        /// The attempt's end.
+        /// The end of that attempt.
         at: Timestamp,
-        /// Of the window.
+        /// The number of the window.
         episode: i32,
     },
-    /// The window has run for a warning's time (R4).
+    /// The window has lasted until the time of a warning (R4).
     Warned {
         /// Which warning.
         kind: NoticeKind,
         /// The warning's boundary.
         at: Timestamp,
-        /// Of the window.
+        /// The number of the window.
         episode: i32,
     },
     /// A success ended the window (R1).
     Recovered {
-        /// The success's end.
+        /// The end of the successful attempt.
         at: Timestamp,
-        /// Of the window.
+        /// The number of the window.
         episode: i32,
-        /// When the window had opened.
+        /// When the window opened.
         failing_since: Timestamp,
-        /// Whether people had been warned; only then are they told of the recovery.
+        /// Whether people were warned. Only then do they get a notice of the recovery.
         warned: bool,
     },
     /// The window reached its end: the webhook is removed for `NO_SUCCESSFUL_DELIVERY` (R1).
     Removed {
         /// The boundary (T3).
         at: Timestamp,
-        /// Of the window.
+        /// The number of the window.
         episode: i32,
-        /// When the window had opened.
+        /// When the window opened.
         failing_since: Timestamp,
     },
 }
 
 impl Transition {
-    /// What people are told of it, if anything (R4). With the webhook and [`episode`](Self::episode) the kind
-    /// is unique: one notice per transition.
+    /// The kind of the notice to people, if there is one (R4). Webhook, kind and [`episode`](Self::episode) together are
+    /// unique: each transition has at most one notice.
     pub fn notice(&self) -> Option<NoticeKind> {
         match self {
             Self::BanStarted { .. } => Some(NoticeKind::Banned),
@@ -134,7 +134,7 @@ impl Transition {
         }
     }
 
-    /// The number of the ban or window it belongs to.
+    /// The number of its ban or window.
     pub fn episode(&self) -> i32 {
         match self {
             Self::BanStarted { episode, .. }
@@ -147,11 +147,11 @@ impl Transition {
     }
 }
 
-/// Judges one result by when its attempt ended, and says what it moved.
+/// Judges one result by when its attempt ended, and returns the transitions.
 ///
-/// Of time it notes only a ban that was over when the attempt ended, so that the result counts for what came
-/// after (B3, B7). Warnings and removal stay [`advance`]'s; but a result that ended at or after the removal
-/// boundary, or belongs to a removed webhook, moves nothing: it comes too late to rescue or to harm (T2, T3).
+/// The only time-driven step that it takes is the end of a ban that was over when the attempt ended, so that the result
+/// counts after that ban (B3, B7). Warnings and removal are left to [`advance`]. A result that ended at or after the removal
+/// boundary, or that belongs to a removed webhook, changes nothing: it is too late to prevent or to cause anything (T2, T3).
 pub fn record(health: &mut Health, result: &Judged, settings: &PolicySettings) -> Vec<Transition> {
     let mut steps = Vec::new();
     if is_removed(health, result.ended_at, settings) {
@@ -172,11 +172,11 @@ pub fn record(health: &mut Health, result: &Judged, settings: &PolicySettings) -
     steps
 }
 
-/// Judges that a success ended at `at`, by the window alone: ends it unless it opened later (R1), or had
-/// reached its end (T2).
+/// Applies a success that ended at `at` to the window alone. The success ends the window, unless the window opened later
+/// (R1) or had already reached its end (T2).
 ///
-/// Safe to repeat. A success that ended no window when it was settled is not written to the row; whoever is about
-/// to remove a webhook passes its last success before the boundary through here first.
+/// Safe to repeat. If a success ends no window when it is settled, it is not written to the row. So before a webhook is
+/// removed, its last success before the boundary is passed to this function.
 pub fn recover(health: &mut Health, at: Timestamp, settings: &PolicySettings) -> Option<Transition> {
     if is_removed(health, at, settings) {
         return None;
@@ -193,8 +193,8 @@ pub fn recover(health: &mut Health, at: Timestamp, settings: &PolicySettings) ->
     })
 }
 
-/// Takes every step that time alone has brought by `now`, in order of time, each dated at its boundary
-/// (B7, R3, R4, T3). Once results that ended before `now` have been recorded: see T3.
+/// Makes every transition that time alone has caused by `now`, in order of time, each dated at its boundary (B7, R3, R4,
+/// T3). Call it after results that ended before `now` are recorded (T3).
 pub fn advance(health: &mut Health, now: Timestamp, settings: &PolicySettings) -> Vec<Transition> {
     let mut steps = Vec::new();
     while let Some((at, boundary)) = next_boundary(health, settings).filter(|(at, _)| *at <= now) {
@@ -203,13 +203,13 @@ pub fn advance(health: &mut Health, now: Timestamp, settings: &PolicySettings) -
     steps
 }
 
-/// When [`advance`] has something to do next; `None` when never by time alone.
+/// When [`advance`] next has something to do; `None` if time alone changes nothing.
 pub fn due(health: &Health, settings: &PolicySettings) -> Option<Timestamp> {
     next_boundary(health, settings).map(|(at, _)| at)
 }
 
-/// Its user pauses the webhook: an open window closes, counter and ban run on (W13). One whose window has reached
-/// its end is not there to be paused, whether or not the removal is written: ask [`view`] first.
+/// The user pauses the webhook: an open window closes; counter and ban continue (W13). A webhook whose window has reached
+/// its end can no longer be paused, even if the removal is not written yet: check [`view`] first.
 pub fn pause(health: &mut Health) {
     if health.standing == Standing::Live {
         health.standing = Standing::Paused;
@@ -217,7 +217,7 @@ pub fn pause(health: &mut Health) {
     }
 }
 
-/// Its user resumes the webhook at `at`. What ended before opens no window any more.
+/// The user resumes the webhook at `at`. Attempts that ended before `at` no longer open a window.
 pub fn resume(health: &mut Health, at: Timestamp) {
     if health.standing == Standing::Paused {
         health.standing = Standing::Live;
@@ -225,12 +225,12 @@ pub fn resume(health: &mut Health, at: Timestamp) {
     }
 }
 
-/// The webhook is removed by somebody. What its row says stays readable, and moves no more.
+/// Removes the webhook. Its row stays readable and no longer changes.
 pub fn remove(health: &mut Health) {
     health.standing = Standing::Removed;
 }
 
-/// A removed webhook comes back at `at`: counter 0, no window (W12); and no ban, since a ban is its counter at
+/// A removed webhook is restored at `at`: counter 0, no window (W12). It has no ban either, because a ban is a counter at
 /// the threshold.
 pub fn restore(health: &mut Health, at: Timestamp) {
     health.standing = Standing::Live;
@@ -243,7 +243,7 @@ pub fn restore(health: &mut Health, at: Timestamp) {
     }
 }
 
-/// A step that time alone brings. In the order in which those of one instant are taken.
+/// A step that time alone causes. The order is that of steps at the same instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Boundary {
     BanEnd,
@@ -251,7 +251,7 @@ enum Boundary {
     Removal,
 }
 
-/// What people are told at each of the settings' three warnings (R4).
+/// The notices at the three warning times of the settings (R4).
 const WARNINGS: [NoticeKind; 3] = [
     NoticeKind::Failing24h,
     NoticeKind::Failing48h,
@@ -307,9 +307,9 @@ fn end_ban(health: &mut Health, at: Timestamp) -> Option<Transition> {
     })
 }
 
-/// A failed first try counts (B1), unless it ended in or before the current or last ban: that one has had its
-/// ten, and a straggler's failure neither prolongs it nor weighs on what comes after (B5, B6). The ban begins with
-/// the last end of its ten (B2), which is not the one that was settled last where workers settle out of order.
+/// Counts a failed first try (B1), unless it ended in or before the current or last ban. That ban already has its ten
+/// failures: one that is settled late neither prolongs the ban nor counts after it (B5, B6). The ban begins at the latest
+/// end of its ten (B2), which is not always the one that was settled last.
 fn count(health: &mut Health, at: Timestamp, settings: &PolicySettings) -> Option<Transition> {
     if in_or_before_last_ban(health, at) {
         return None;
@@ -337,8 +337,8 @@ fn in_or_before_last_ban(health: &Health, at: Timestamp) -> bool {
     health.banned_until.is_some_and(|until| at < until)
 }
 
-/// Any failed attempt, first try or retry, in a ban or not, opens the window where none is open (R1). One that
-/// ended before the attempt that opened it, but is judged later, was the first: the window is dated back to it.
+/// A failed attempt, first try or retry, in a ban or not, opens the window if none is open (R1). If it ended before the
+/// attempt that opened the window but is judged later, the window is dated back to it.
 fn open_window(health: &mut Health, at: Timestamp) -> Option<Transition> {
     if health.standing != Standing::Live || health.window_floor.is_some_and(|floor| at < floor) {
         return None;

@@ -1,9 +1,9 @@
-//! What should happen: every rule of the webhook policy as a pure function on values.
+//! The rules of the webhook policy, as pure functions on values.
 //!
-//! Promises that the same values give the same answer: the time is an argument, nothing is read or written.
-//! (Only [`sealing`] and [`signing`] draw random bytes, for nonces and new secrets.) Numbers come from
-//! [`PolicySettings`](tenterhook_settings::policy::PolicySettings). Does not promise that an answer is acted on:
-//! storing it is the store's part, acting the engine's.
+//! Guarantees: the same values give the same result. The time is an argument; nothing is read or written. (Only [`sealing`]
+//! and [`signing`] draw random bytes, for nonces and new secrets.) Numbers come from
+//! [`PolicySettings`](tenterhook_settings::policy::PolicySettings). The store stores a result and the engine acts on it:
+//! this module guarantees neither.
 
 pub mod access;
 pub mod echoes;
@@ -26,8 +26,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// `at` plus `wait`. Past the end of representable time it stays there: a boundary in the year 9999
-/// that never comes is right, a panic is not.
+/// `at` plus `wait`, but at most [`Timestamp::MAX`]: a boundary that is never reached is correct there, and a panic is not.
 pub fn after(at: Timestamp, wait: Duration) -> Timestamp {
     at.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

@@ -1,7 +1,7 @@
-//! How long and how many: the bounds of what a caller may send, and what may stand in a text.
+//! Limits of what a caller may send: lengths, counts, and the characters of a text.
 //!
-//! Promises that what passes fits the database, an HTTP header and a payload. Bounds that a rule of the policy
-//! sets (W3) are in the settings; what a URL may point at is [`super::target`]'s.
+//! Guarantees: a value that passes fits into the database, an HTTP header and a payload. Limits that a rule of the policy
+//! sets (W3) are in the settings; [`super::target`] checks where a URL may point.
 
 use jiff::Timestamp;
 
@@ -23,21 +23,21 @@ pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 pub const OBJECT_BYTES: usize = 256 * 1024;
 /// Events of one publication.
 pub const EVENTS: usize = 1000;
-/// Users that one event may list as permitted (E2); for more there is "everyone".
+/// Users that one event may list as permitted (E2). For more users there is "everyone".
 pub const PERMITTED_USERS: usize = 10_000;
 /// Users of one `upsertUsers`.
 pub const USERS: usize = 1000;
 /// Deliveries that one replay may name one by one.
 pub const REPLAYED: usize = 1000;
-/// Deliveries of one webhook that one replay may mean: stored in one transaction, in a few seconds.
+/// Deliveries of one webhook that one replay may select. They are stored in one transaction, which takes a few seconds.
 pub const REPLAYED_OF_WEBHOOK: usize = 50_000;
-/// The first moment that is accepted: the beginning of year 1. The database's own range begins in 4713 BC.
+/// The first time that is accepted: the beginning of year 1. The database's own range begins in 4713 BC.
 pub const FIRST_MOMENT: Timestamp = Timestamp::constant(-62_135_596_800, 0);
-/// The last moment that is accepted: `9999-12-30T22:00:00.999999999Z`, the last that the library for time can hold. The
-/// database's own range ends in the year 294276.
+/// The last time that is accepted: `9999-12-30T22:00:00.999999999Z`, the maximum of the time library. The database's own
+/// range ends in the year 294276.
 pub const LAST_MOMENT: Timestamp = Timestamp::MAX;
 
-/// Why a value is out of bounds. The first two are the code `TOO_LONG`, the third `TOO_MANY`, the rest `INVALID`.
+/// Why a value is out of bounds. The first two have the code `TOO_LONG`, the third `TOO_MANY`, the others `INVALID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfBounds {
     /// More characters than allowed.
@@ -49,16 +49,16 @@ pub enum OutOfBounds {
     /// More entries than allowed.
     #[error("must have at most {0} entries")]
     Entries(usize),
-    /// Nothing where something is needed.
+    /// Empty, where a value is required.
     #[error("must not be empty")]
     Empty,
-    /// A control character, which neither a header nor the database takes.
+    /// A control character, which neither a header nor the database accepts.
     #[error("must not contain control characters")]
     Control,
-    /// U+0000, which the database cannot hold in a text.
+    /// U+0000, which the database cannot store in a text.
     #[error("must not contain the character U+0000")]
     Nul,
-    /// A moment that the database may not hold, or that could not be shown.
+    /// A time outside the accepted range.
     #[error("must be from {FIRST_MOMENT} to {LAST_MOMENT}")]
     Moment,
     /// A colon in a basic user name would begin the password (RFC 7617).
@@ -74,7 +74,7 @@ pub fn text(value: &str, max: usize) -> Result<(), OutOfBounds> {
     optional_text(value, max)
 }
 
-/// As [`text`], but may be empty.
+/// Like [`text`], but may be empty.
 pub fn optional_text(value: &str, max: usize) -> Result<(), OutOfBounds> {
     if value.chars().count() > max {
         return Err(OutOfBounds::Characters(max));
@@ -85,7 +85,7 @@ pub fn optional_text(value: &str, max: usize) -> Result<(), OutOfBounds> {
     Ok(())
 }
 
-/// A text that stored ones are compared with. Anything but U+0000 can be looked for, whether or not it could be stored.
+/// A text that is compared with stored texts. It may contain anything but U+0000, even what could not be stored.
 pub fn searched(value: &str) -> Result<(), OutOfBounds> {
     if value.contains('\0') {
         Err(OutOfBounds::Nul)
@@ -94,7 +94,7 @@ pub fn searched(value: &str) -> Result<(), OutOfBounds> {
     }
 }
 
-/// A moment that comes from outside: in an argument, or packed into an id or a cursor.
+/// A time from outside: in an argument, or packed into an id or a cursor.
 pub fn moment(at: Timestamp) -> Result<Timestamp, OutOfBounds> {
     if (FIRST_MOMENT..=LAST_MOMENT).contains(&at) {
         Ok(at)
@@ -103,8 +103,8 @@ pub fn moment(at: Timestamp) -> Result<Timestamp, OutOfBounds> {
     }
 }
 
-/// The user name of basic credentials (W11): what `user:password` can carry. May be empty, as in RFC 7617: receivers
-/// that go by a token take it as the password alone.
+/// The user name of basic credentials (W11), as `user:password` allows it. It may be empty, as in RFC 7617: some receivers
+/// use only the password, as a token.
 pub fn auth_user(value: &str) -> Result<(), OutOfBounds> {
     optional_text(value, CREDENTIAL_CHARS)?;
     if value.contains(':') {

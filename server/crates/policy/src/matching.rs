@@ -1,4 +1,4 @@
-//! Which webhooks an event goes to, and what may be subscribed to or published at all (W9, E2, E6).
+//! Which webhooks get an event, and which actions and objects can be subscribed to or published (W9, E2, E6).
 //!
 //! The store joins an event with the webhooks on what [`selector`] returns. The state of a webhook does not matter here: a
 //! paused webhook matches its events too, and loses them (W13).
@@ -12,11 +12,11 @@ use tenterhook_model::event::Event;
 use tenterhook_model::webhook::{EventAction, PayloadVersion};
 use tenterhook_settings::policy::Catalog;
 
-/// The object of a subscription to all of its version's objects.
+/// The object of a subscription to all objects of its version.
 pub const ANY_OBJECT: &str = "*";
 
-/// The action that webhooks of each version see in an event; `None` where the event's object is not in that
-/// version's catalogue, so that no webhook of that version gets the event, not even one for `*`.
+/// The action that webhooks of each version see in an event. `None` if the version's catalogue does not have the event's
+/// object: no webhook of that version gets the event then, not even one for `*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Selector {
     /// For version 1.
@@ -46,7 +46,7 @@ pub enum NotInCatalog {
     Object(String),
 }
 
-/// What webhooks of each version see in `event`.
+/// The action that webhooks of each version see in `event`.
 pub fn selector(event: &Event, catalog: &Catalog) -> Selector {
     let seen_by = |version| {
         objects(version, catalog)
@@ -59,7 +59,7 @@ pub fn selector(event: &Event, catalog: &Catalog) -> Selector {
     }
 }
 
-/// The actions that a webhook of `version` can name, `Any` apart (W9).
+/// The actions that a webhook of `version` can name, without `Any` (W9).
 pub fn actions(version: PayloadVersion) -> &'static [EventAction] {
     match version {
         PayloadVersion::V1 => &[
@@ -72,7 +72,7 @@ pub fn actions(version: PayloadVersion) -> &'static [EventAction] {
     }
 }
 
-/// The objects that a webhook of `version` can name, `*` apart (W9).
+/// The objects that a webhook of `version` can name, without `*` (W9).
 pub fn objects(version: PayloadVersion, catalog: &Catalog) -> &BTreeSet<String> {
     match version {
         PayloadVersion::V1 => &catalog.v1,
@@ -80,7 +80,7 @@ pub fn objects(version: PayloadVersion, catalog: &Catalog) -> &BTreeSet<String> 
     }
 }
 
-/// Whether a webhook of `version` may name this pair: each concrete or a wildcard (W9).
+/// Whether a webhook of `version` may name this pair; each part is concrete or a wildcard (W9).
 pub fn subscribable(
     action: EventAction,
     object: &str,
@@ -98,7 +98,7 @@ pub fn subscribable(
     Ok(())
 }
 
-/// Whether an event may name this pair: a concrete action, and an object of either version's catalogue.
+/// Whether an event may name this pair: a concrete action, and an object of at least one version's catalogue.
 pub fn publishable(action: EventAction, object: &str, catalog: &Catalog) -> Result<(), NotInCatalog> {
     if action == EventAction::Any {
         return Err(NotInCatalog::Action(

@@ -1,4 +1,4 @@
-//! From what is published to what is stored: one event, or the two of a merge (E6).
+//! Turns a published draft into the events that are stored: one event, or two for a merge (E6).
 
 use jiff::Timestamp;
 
@@ -6,9 +6,9 @@ use tenterhook_model::event::{Draft, Event, Merge};
 use tenterhook_model::ids::{EventId, Lane};
 use tenterhook_model::webhook::EventAction;
 
-/// The event of a draft, and of a merge the other one: about the object that went.
+/// The event of a draft. For a merge also the other event, about the object that was merged away.
 ///
-/// `next_id` is asked once for each; the survivor's id comes first.
+/// `next_id` is called once for each event; the survivor's id comes first.
 pub fn events(draft: &Draft, mut next_id: impl FnMut() -> EventId) -> (Event, Option<Event>) {
     let id = next_id();
     let about = event(draft, id);
@@ -59,7 +59,7 @@ fn event(draft: &Draft, id: EventId) -> Event {
     }
 }
 
-/// An event that names no cause of its own is its own cause.
+/// An event without a correlation id of its own starts a new one: its own id.
 fn correlation(id: EventId) -> String {
     id.to_string()
 }
@@ -94,7 +94,7 @@ mod tests {
         }
     }
 
-    /// E6: two events, each with its own id, sharing the correlation id.
+    /// E6: a merge makes two events. Each has its own id; they share the correlation id.
     #[test]
     fn a_merge_is_stored_as_two_events_that_know_each_other() {
         let mut ids = EventIds::default();

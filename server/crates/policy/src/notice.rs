@@ -1,8 +1,8 @@
-//! Notices to the platform's own endpoint (R4): what one says, when it is tried again, and when it is given up.
+//! Notices to the platform's own endpoint (R4): the body, the time of the next attempt, and the end of the attempts.
 //!
-//! Promises that the same notice and webhook give the same body, and that a notice whose delivery failed is tried again
-//! until [`KEEP_TRYING`] after what it tells of. Does not promise that it has come by then, nor that it is the first word
-//! of it: the API has had it all along.
+//! Guarantees: the same notice and webhook give the same body. A notice whose delivery failed is retried until
+//! [`KEEP_TRYING`] after its transition. Not guaranteed: that the notice arrives by then, or that people learn of the
+//! transition from it first. The API shows the transition as soon as it is written.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use super::payload::{Object, embedded};
 use tenterhook_model::notice::{Notice, NoticeKind};
 use tenterhook_model::webhook::{Webhook, WebhookType};
 
-/// The version of the body. Keys may be added to it; one that changed its meaning would make a new version.
+/// The version of the body. A new key keeps the version; a key with another meaning needs a new version.
 pub const VERSION: &str = "1";
-/// From the end of the first failed attempt to the next; twice as long from each to the next.
+/// The delay from the end of the first failed attempt to the next attempt. Each later delay is twice as long.
 pub const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// The longest of these: so late a notice can be once the endpoint is back. No jitter: a process has only a few on the
-/// wire at once, however many are due.
+/// The longest delay, and so the longest time that a notice is late once the endpoint works again. There is no jitter: a
+/// process has only a few notices in flight, however many are due.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// No attempt is due so long after the transition or later: the notice is given up when the one before has failed. Longer
-/// than a holiday's outage, and not so long that the notices behind one that is never taken would wait for ever.
+/// A notice is given up if its next attempt would be due this long after the transition or later. Longer than an outage over
+/// holidays, but short enough that one notice which always fails does not delay those behind it for ever.
 pub const KEEP_TRYING: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// When a notice of a transition at `at` is tried again whose attempt `number` (1 is the first) has failed at `ended_at`;
-/// `None` gives it up.
+/// The time of the next attempt, after attempt `number` (1 is the first) failed at `ended_at`. `at` is the time of the
+/// transition. `None`: the notice is given up.
 pub fn next_attempt(number: u32, at: Timestamp, ended_at: Timestamp) -> Option<Timestamp> {
     let doublings = number.saturating_sub(1);
     let wait = 2_u32
@@ -37,7 +37,7 @@ pub fn next_attempt(number: u32, at: Timestamp, ended_at: Timestamp) -> Option<T
     (due < after(at, KEEP_TRYING)).then_some(due)
 }
 
-/// As the API and the body name it.
+/// The kind's name in the API and in the body.
 pub fn name(kind: NoticeKind) -> &'static str {
     match kind {
         NoticeKind::Banned => "BANNED",
@@ -50,7 +50,7 @@ pub fn name(kind: NoticeKind) -> &'static str {
     }
 }
 
-/// What happened, for people.
+/// A sentence that says what happened, for people.
 pub fn message(kind: NoticeKind) -> &'static str {
     match kind {
         NoticeKind::Banned => {
@@ -73,7 +73,8 @@ pub fn message(kind: NoticeKind) -> &'static str {
     }
 }
 
-/// Without the subscription URL: it may carry a secret of its user's, and the API tells it to those who may see it.
+/// What the body says about the webhook. It omits the subscription URL, which may carry a secret of the user's. The API
+/// shows the URL to those who may see it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct About<'a> {
@@ -87,7 +88,7 @@ struct About<'a> {
     app_id: Option<&'a str>,
 }
 
-/// The body of a notice about a webhook: ids are strings, moments as the API writes them.
+/// The body of a notice about a webhook. Ids are strings; times are written as in the API.
 pub fn render(notice: &Notice, webhook: &Webhook) -> Vec<u8> {
     let about = About {
         number: webhook.number.to_string(),
@@ -161,7 +162,7 @@ mod tests {
             next_attempt(1, at(), failed_at - millisecond),
             Some(end - millisecond)
         );
-        // The header that counts attempts has a byte for them.
+        // The number of attempts must fit into one byte of the header that counts them.
         assert!(waits().len() < usize::from(u8::MAX), "{}", waits().len());
         assert_eq!(next_attempt(1, Timestamp::MAX, Timestamp::MAX), None);
     }

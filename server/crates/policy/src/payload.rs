@@ -1,8 +1,8 @@
-//! The body of an attempt: what a receiver gets, in the version it asked for (E4–E6).
+//! The body of an attempt, in the payload version of the webhook (E4–E6).
 //!
-//! Promises bytes: the same event, recipient and attempt give the same body, today and when it is shown in
-//! a month (D10). Keys stand in the order of the policy; the platform's own JSON is embedded as it came, digit
-//! for digit. Does not filter what a user may see within an object: the platform publishes what may be sent.
+//! Guarantees: the same event, recipient and attempt give the same bytes, now and when the body is shown in a month (D10).
+//! Keys are in the order of the policy; the platform's own JSON is embedded unchanged, digit for digit. Fields of an object
+//! are not filtered by what a user may see: the platform publishes only what may be sent.
 
 mod difference;
 mod object;
@@ -23,16 +23,16 @@ use tenterhook_model::ids::{UserId, WebhookNumber};
 use tenterhook_model::webhook::{EventAction, PayloadVersion, WebhookType};
 use tenterhook_settings::policy::PolicySettings;
 
-/// What of a webhook goes into the payload.
+/// The parts of a webhook that the payload contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recipient {
-    /// The id that payloads carry.
+    /// The webhook's id in payloads.
     pub number: WebhookNumber,
     /// Who created the webhook.
     pub owner: UserId,
     /// `general` or `application`.
     pub kind: WebhookType,
-    /// Which payload it gets.
+    /// The payload version.
     pub version: PayloadVersion,
 }
 
@@ -44,14 +44,14 @@ pub fn render(event: &Event, to: &Recipient, attempt: u8, settings: &PolicySetti
     }
 }
 
-/// A JSON text as it came; a missing one is null. What is stored is valid by construction; were it not, null
-/// keeps the payload whole.
+/// A JSON text unchanged; null if there is none. Stored text is always valid JSON. If it were not, null would keep the
+/// payload valid.
 pub(super) fn embedded(text: Option<&str>) -> &str {
     text.filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
         .unwrap_or("null")
 }
 
-/// The object's state after the event: none once it is deleted (E4).
+/// The object's state after the event; null if the event deletes it (E4).
 fn state_after(event: &Event) -> &str {
     embedded(
         event
@@ -61,7 +61,7 @@ fn state_after(event: &Event) -> &str {
     )
 }
 
-/// The object's whole state before the event: none before it is created (E4).
+/// The object's whole state before the event; null if the event creates it (E4).
 fn state_before(event: &Event) -> &str {
     embedded(
         event
@@ -86,6 +86,6 @@ fn change_source(event: &Event) -> &'static str {
     }
 }
 
-/// What stands in the list of permitted users when an event says everyone: a list all the same, so that
-/// receivers need not know a second shape.
+/// The entry in the list of permitted users when an event is for everyone. It is a list even so, so that receivers need not
+/// handle a second type.
 const EVERYONE: &str = "*";

@@ -1,8 +1,8 @@
-//! When a request that this server could not make is not an attempt (D13), and when it is tried again.
+//! When a request that this server could not make does not count as an attempt (D13), and when it is made again.
 //!
-//! Promises to decide only by what a process knows of its own lookups. Does not know why no name server answers: the network,
-//! the name servers or their configuration may be at fault. Times are those of
-//! [`Clock::elapsed`](tenterhook_clock::Clock::elapsed), which no correction moves.
+//! It decides only by what this process has seen of its own lookups. It does not know why no name server answers: the cause
+//! may be the network, the name servers or their configuration. Times are those of
+//! [`Clock::elapsed`](tenterhook_clock::Clock::elapsed), which clock corrections do not change.
 
 use std::time::Duration;
 
@@ -11,38 +11,38 @@ use jiff::Timestamp;
 use super::after;
 use tenterhook_settings::policy::PolicySettings;
 
-/// How long a delivery waits that is put back for the first time; [`NEXT_WAIT`] each time after.
+/// The delay when a delivery is put back for the first time; each later time it is [`NEXT_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const NEXT_WAIT: Duration = Duration::from_secs(30);
-/// After this long without a question it is not known whether a silence went on, so a new one begins. Longer than from putting
-/// a delivery back to the end of its next attempt.
+/// After this long without a query it is unknown whether the silence continued, so the next query begins a new one. Longer
+/// than from putting a delivery back to the end of its next attempt.
 const SILENCE_FORGOTTEN: Duration = Duration::from_secs(120);
 
-/// What a process or its machine lacked, so that a receiver was not called.
+/// The resource that a process or its machine lacked, so that it did not call the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lack {
-    /// A file descriptor, or memory.
+    /// File descriptors or memory.
     Means,
-    /// A name server that answers, whatever it says.
+    /// A name server that answers, with any result.
     NameServers,
 }
 
-/// When a delivery is due that was put back at `ended_at`: for the first time in a row, or again.
+/// When a delivery is due again that was put back at `ended_at`. `again`: it was also put back the time before.
 pub fn put_back(ended_at: Timestamp, again: bool) -> Timestamp {
     after(ended_at, if again { NEXT_WAIT } else { FIRST_WAIT })
 }
 
-/// When name servers that do not answer make an attempt none.
+/// How long name servers must be silent before an attempt is postponed, and how long it may be postponed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// How long before the end of an attempt no name server must have answered.
+    /// The time before the end of an attempt in which no name server may have answered.
     silence: Duration,
-    /// How long such silence may last before attempts are judged all the same.
+    /// After this much silence attempts are judged even so.
     give_up: Duration,
 }
 
 impl Patience {
-    /// As these settings say.
+    /// From the settings.
     pub fn of(settings: &PolicySettings) -> Self {
         Self {
             silence: settings.dns_silence,
@@ -51,28 +51,28 @@ impl Patience {
     }
 }
 
-/// What the name servers' silence makes of an attempt whose own lookup was not answered.
+/// The state of the name servers, for an attempt whose own lookup got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// They answer, or nothing was asked: the name is at fault.
+    /// They answer, or there was no query: the name is at fault.
     Answering,
-    /// They do not answer: this process's lack.
+    /// They do not answer: this process lacks name servers.
     Silent,
-    /// They have not answered for so long that attempts are judged all the same.
+    /// They have been silent for so long that attempts are judged even so.
     GivenUp,
 }
 
-/// What a process knows of its lookups: of all names, at all name servers.
+/// What a process knows about its lookups of all names, at all name servers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lookups {
     asked_at: Option<Duration>,
     answered_at: Option<Duration>,
-    /// The first question since the last answer.
+    /// The time of the first query since the last answer.
     unanswered_since: Option<Duration>,
 }
 
 impl Lookups {
-    /// A question is sent.
+    /// Records that a query is sent.
     pub fn asked(&mut self, now: Duration) {
         let forgotten = self
             .asked_at
@@ -84,21 +84,22 @@ impl Lookups {
         self.asked_at = Some(now);
     }
 
-    /// A name server has answered: a failure or a refusal is an answer too.
+    /// Records that a name server has answered. A failure or a refusal is an answer too.
     pub fn answered(&mut self, now: Duration) {
         self.answered_at = Some(now);
         self.unanswered_since = None;
     }
 
-    /// When the first question since the last answer was sent.
+    /// When the first query since the last answer was sent.
     pub fn unanswered_since(&self) -> Option<Duration> {
         self.unanswered_since
     }
 
-    /// What an attempt is that ended now, and whose own lookup was not answered: name servers are silent if at least one
-    /// question was sent in the time that [`Patience`] names and none was answered, and given up if that has lasted too long.
+    /// The state of the name servers for an attempt that ended now and whose own lookup got no answer. They are silent if at
+    /// least one query was sent within the time in [`Patience`] and none was answered. They are given up if the silence has
+    /// lasted too long.
     ///
-    /// A question at the very beginning of that time counts, an answer then does not (T2).
+    /// A query at exactly the beginning of that time counts; an answer at that moment does not (T2).
     pub fn standing(&self, now: Duration, patience: Patience) -> Standing {
         let since = |at: Duration| now.saturating_sub(at);
         let asked = self.asked_at.is_some_and(|at| since(at) <= patience.silence);

@@ -1,15 +1,15 @@
 //! When a failed delivery is tried again (D4).
 //!
-//! Promises the schedule alone. A retry that comes due in a ban or a pause is lost all the same: that is
-//! [`verdict`](super::health::verdict)'s to say. `Retry-After` and 410 have no say anywhere (D4).
+//! Only the schedule. A retry that is due during a ban or a pause is lost: [`verdict`](super::health::verdict) decides that.
+//! `Retry-After` and 410 are ignored everywhere (D4).
 
 use jiff::Timestamp;
 
 use super::after;
 use tenterhook_settings::policy::PolicySettings;
 
-/// The attempt that follows the failed attempt `number`, and when it is due: counted from the *end* of the
-/// failed one. `None` after the last: the delivery has failed (D4).
+/// The attempt after the failed attempt `number`, and when it is due, counted from the *end* of the failed one. `None` after
+/// the last attempt: the delivery has failed (D4).
 pub fn next_attempt(number: u8, ended_at: Timestamp, settings: &PolicySettings) -> Option<(u8, Timestamp)> {
     let delay = settings.retry_delays.get(usize::from(number.checked_sub(1)?))?;
     Some((number.checked_add(1)?, after(ended_at, *delay)))

@@ -1,7 +1,7 @@
-//! When two publications under one idempotency key say the same (E1).
+//! Whether two publications under one idempotency key have the same content (E1).
 //!
-//! Promises that the order of an object's keys and of the permitted users does not matter, nor how often one of them is
-//! named, and that numbers are compared by their digits: 1.0 is not 1, and no digit is passed over.
+//! The order of an object's keys and of the permitted users does not matter, and neither does a user listed twice. Numbers
+//! are compared by their digits: 1.0 is not 1, and every digit counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use super::payload::parts::{elements, fields};
 use tenterhook_model::event::Draft;
 
-/// How deep keys are sorted; what is nested deeper is compared as text. Deeper than what a request may nest.
+/// Keys are sorted down to this depth; deeper values are compared as text. Requests may not nest this deep.
 const DEPTH: u8 = 64;
 
-/// SHA-256 over everything that a publisher says of an event but its key.
+/// SHA-256 over the whole content of a published event except its idempotency key.
 pub fn content_hash(draft: &Draft) -> Vec<u8> {
     let permitted: Option<BTreeSet<i64>> = draft
         .permitted
@@ -22,8 +22,8 @@ pub fn content_hash(draft: &Draft) -> Vec<u8> {
     hash(draft, permitted, sorted)
 }
 
-/// The hash that servers up to version 0.1.0 store: keys and users in the order they came in. Needed while such idempotency
-/// keys hold (a day after the upgrade); to be removed in the next version.
+/// The hash that servers up to version 0.1.0 store: keys and users in the order of the request. Needed while such
+/// idempotency keys are valid (a day after the upgrade); remove it in the next version.
 pub fn ordered_content_hash(draft: &Draft) -> Vec<u8> {
     let permitted: Option<Vec<i64>> = draft
         .permitted
@@ -56,7 +56,7 @@ fn hash(draft: &Draft, permitted: impl serde::Serialize, state: fn(&str) -> Stri
     Sha256::digest(content.to_string().as_bytes()).to_vec()
 }
 
-/// A JSON text with the keys of its objects sorted. What is published has no blanks and one spelling of each string.
+/// A JSON text with the keys of its objects sorted. Published JSON has no white space and one spelling of each string.
 fn sorted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     sort(text, &mut out, DEPTH);
@@ -69,7 +69,7 @@ fn sort(text: &str, out: &mut String, depth: u8) {
         return;
     };
     if let Some(fields) = text.starts_with('{').then(|| fields(text)).flatten() {
-        // Of a key that stands there twice the last one counts.
+        // If a key occurs twice, the last one counts.
         let fields: BTreeMap<String, &str> = fields.into_iter().collect();
         out.push('{');
         for (key, value) in fields {

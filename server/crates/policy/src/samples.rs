@@ -30,7 +30,7 @@ pub fn event() -> Event {
     }
 }
 
-/// A general webhook of user 11 of company 1, for everything.
+/// A general webhook of user 11 of company 1, for all actions and objects.
 pub fn webhook() -> Webhook {
     let company = CompanyId::new(1).unwrap();
     let user = UserId::new(11).unwrap();

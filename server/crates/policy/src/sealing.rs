@@ -1,16 +1,16 @@
-//! Encryption of what webhooks keep secret (W11, E7): XChaCha20-Poly1305 under the operator's keys.
+//! Encryption of the secrets of webhooks (W11, E7): XChaCha20-Poly1305 under the operator's keys.
 //!
-//! Promises that a sealed value opens only with its key, for its webhook and as its field: a value copied to
-//! another row or column does not open. Sealing the same value twice gives different bytes. Does not promise
-//! anything against whoever holds the keys. Sealed bytes are
+//! Guarantees: a sealed value opens only with its key, for its webhook and as its field. A value that was copied to another
+//! row or column does not open. Sealing the same value twice gives different bytes. It does not protect against somebody who
+//! has the keys. Sealed bytes are
 //!
 //! ```text
 //! format 1 (1 byte) │ key id (4 bytes) │ nonce (24 bytes) │ ciphertext and tag
 //! ```
 //!
-//! The key id, a digest of the key, says which key opens a value, so that a keyring can hold several: the first seals,
-//! all open. A key is replaced by putting the new one first and the old one behind it, sealing anew what lies under the
-//! old one (`tenterhook reseal`), and taking the old one away.
+//! The key id, a digest of the key, says which key opens a value, so that a keyring can hold several: the first one seals,
+//! all of them open. To replace a key, put the new one first and the old one after it, reseal the values under the old one
+//! (`tenterhook reseal`), and remove the old one.
 
 mod credentials;
 mod key;
@@ -30,9 +30,9 @@ use tenterhook_model::ids::WebhookId;
 use tenterhook_model::webhook::Sealed;
 
 const FORMAT: u8 = 1;
-/// How many of a sealed value's first bytes say how to open it: the format and the key's id.
+/// The number of bytes at the start of a sealed value that say how to open it: the format and the key's id.
 pub const PREFIX_LENGTH: usize = 5;
-/// The most keys at once. A rotation needs two.
+/// The maximum number of keys. A rotation needs two.
 pub const MOST_KEYS: usize = 8;
 
 /// The keys that stored secrets are sealed with. Never shown, never logged.
@@ -47,7 +47,7 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// Which key a value was sealed with: four bytes of the key's digest, which give nothing of it away.
+/// Which key a value was sealed with: four bytes of the key's digest, which do not reveal the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId([u8; 4]);
 
@@ -63,24 +63,24 @@ pub enum OpenError {
     /// Written by a later release.
     #[error("sealed in a format that this release does not know")]
     Format,
-    /// Sealed under a key that is not there.
+    /// Sealed under a key that is not in the keyring.
     #[error("sealed with another key: {0}")]
     OtherKey(KeyId),
-    /// Cut, changed, or taken from another webhook or field.
+    /// Truncated, changed, or copied from another webhook or field.
     #[error("sealed value is damaged or not this webhook's")]
     Damaged,
 }
 
-/// What a sealed value is. The number is part of what is authenticated and never changes its meaning.
+/// The kind of a sealed value. The number is authenticated with it, so its meaning never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// User and password, sealed together.
     BasicAuth = 1,
-    /// A signing secret, the current or the previous one: a rotation moves it unopened.
+    /// A signing secret, the current or the previous one: a rotation moves it without opening it.
     SigningSecret = 2,
 }
 
-/// The key that a value was sealed with, by its first bytes.
+/// The key that a value was sealed with, from its first bytes.
 pub fn key_of(sealed: &[u8]) -> Result<KeyId, OpenError> {
     match sealed {
         [FORMAT, a, b, c, d, ..] => Ok(KeyId([*a, *b, *c, *d])),
@@ -90,7 +90,7 @@ pub fn key_of(sealed: &[u8]) -> Result<KeyId, OpenError> {
 }
 
 impl Keyring {
-    /// Reads the keys: each 32 bytes in hexadecimal or base64, with white space or commas between.
+    /// Reads the keys: each is 32 bytes in hexadecimal or base64, separated by white space or commas.
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let texts = text.split(|c: char| c.is_whitespace() || c == ',');
         let mut keys: Vec<(KeyId, SealingKey)> = Vec::new();
@@ -117,7 +117,7 @@ impl Keyring {
         self.keys.iter().map(|(id, _)| *id)
     }
 
-    /// What everything begins with that is sealed from now on.
+    /// The first bytes of everything that is sealed from now on.
     pub fn prefix(&self) -> [u8; PREFIX_LENGTH] {
         self.sealing().0.prefix()
     }
@@ -143,21 +143,21 @@ impl Keyring {
         SigningSecret::from_bytes(bytes.to_vec()).map_err(|_| OpenError::Damaged)
     }
 
-    /// An HMAC under the first key, to tell later whether a value is the same without keeping the value. Without the key it
-    /// says nothing about the value.
+    /// An HMAC under the first key, to check later whether a value is the same without storing the value. Without the key it
+    /// reveals nothing about the value.
     pub fn fingerprint(&self, value: &[u8]) -> Vec<u8> {
         let (id, key) = self.sealing();
         [&id.prefix()[..], &key.mac(value)].concat()
     }
 
-    /// Whether a fingerprint was made of this value.
+    /// Whether a fingerprint was made from this value.
     pub fn is_of(&self, fingerprint: &[u8], value: &[u8]) -> Result<bool, OpenError> {
         let mac = fingerprint.get(PREFIX_LENGTH..).ok_or(OpenError::Damaged)?;
         let expected = self.key_of(fingerprint)?.mac(value);
         Ok(expected[..].ct_eq(mac).into())
     }
 
-    /// The value sealed anew under the first key; `None` if it is sealed under that already.
+    /// The value resealed under the first key; `None` if it is already sealed under that key.
     pub fn reseal(
         &self,
         webhook: WebhookId,
@@ -195,7 +195,7 @@ impl Keyring {
     }
 }
 
-/// What a sealed value is authenticated with, so that it opens nowhere else.
+/// The data that a sealed value is authenticated with, so that it opens nowhere else.
 fn bound_to(webhook: WebhookId, field: Field) -> [u8; 17] {
     let mut bound = [field as u8; 17];
     bound[1..].copy_from_slice(webhook.0.as_bytes());

@@ -1,7 +1,7 @@
 //! Signatures after the Standard Webhooks specification, and the headers of a request (E7, W11, D10).
 //!
-//! Promises that what is sent and what is shown later come from one function, [`headers`], so that a shown
-//! request is the one that was sent, secrets apart. Does not keep secrets: that is [`super::sealing`]'s.
+//! Guarantees: the headers that are sent and those that are shown later come from one function, [`headers`]. So a shown
+//! request is the one that was sent, except for its secrets. Secrets are stored by [`super::sealing`], not here.
 
 #[cfg(test)]
 mod tests;
@@ -18,47 +18,48 @@ use uuid::Uuid;
 use super::sealing::BasicAuth;
 use tenterhook_model::ids::WebhookNumber;
 
-/// Secrets that an operator may list: with two a rotation overlaps, and nobody rotates faster than every receiver follows.
+/// The maximum number of secrets that an operator may list. A rotation needs two; nobody rotates faster than every receiver
+/// follows.
 pub const MOST_LISTED: usize = 4;
-/// What every secret begins with in its text form.
+/// The prefix of every secret's text form.
 const PREFIX: &str = "whsec_";
-/// Bytes that the specification allows a secret.
+/// The lengths in bytes that the specification allows.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
-/// Bytes of the secrets made here.
+/// Length in bytes of generated secrets.
 const NEW_LENGTH: usize = 32;
-/// What is shown for a header's secret part.
+/// Shown in place of a header's secret part.
 const REDACTED: &str = "[redacted]";
 
 /// A webhook's signing secret.
 #[derive(Debug, Clone)]
 pub struct SigningSecret(SecretSlice<u8>);
 
-/// Why a text is not a signing secret. Says nothing of the text.
+/// The text is not a signing secret. The error does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a signing secret is \"whsec_\" and 24 to 64 bytes in base64")]
 pub struct InvalidSecret;
 
-/// Why a text is no list of signing secrets. Says nothing of the text.
+/// Why a text is not a list of signing secrets. The error does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidList {
-    /// None, or more than are needed.
+    /// None, or too many.
     #[error("there must be 1 to {MOST_LISTED} signing secrets, one on a line, and there are {0}")]
     Count(usize),
-    /// One of them is none.
+    /// One line is not a signing secret.
     #[error("line {line}: {source}")]
     Line {
-        /// Counted from 1, with empty lines.
+        /// Counted from 1, including empty lines.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with that line.
         source: InvalidSecret,
     },
 }
 
-/// Reads the secrets of a list, one on a line; empty lines do not count. All of them sign.
+/// Reads a list of secrets, one on each line. Empty lines do not count. All of the secrets sign.
 ///
 /// # Errors
 ///
-/// If there are none or too many, or one is no secret.
+/// If there are no secrets or too many, or if one is invalid.
 pub fn listed(text: &str) -> Result<Vec<SigningSecret>, InvalidList> {
     let lines = text.lines().map(str::trim).zip(1..);
     let secrets = lines
@@ -96,15 +97,15 @@ impl SigningSecret {
         self.0.expose_secret()
     }
 
-    /// The text form, to be shown once.
+    /// The text form. It is shown only once.
     pub fn reveal(&self) -> SecretString {
         let encoded = Zeroizing::new(BASE64_STANDARD.encode(self.bytes()));
         SecretString::from(format!("{PREFIX}{}", *encoded))
     }
 }
 
-/// The value of `webhook-signature`: one signature for each secret that is in force, so that during a rotation's
-/// overlap a receiver may check either (E7). `timestamp` is in seconds.
+/// The value of `webhook-signature`: one signature for each secret in force, so that a receiver may check either one while a
+/// rotation's secrets overlap (E7). `timestamp` is in seconds.
 pub fn sign(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &[u8]) -> String {
     let signature = |secret: &SigningSecret| {
         let mut mac = <Hmac<Sha256>>::new_from_slice(secret.bytes()).expect("HMAC takes a key of any length");
@@ -115,40 +116,40 @@ pub fn sign(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &[u8]) ->
     secrets.iter().map(signature).collect::<Vec<_>>().join(" ")
 }
 
-/// What an attempt's headers say of the attempt.
+/// What the headers of an attempt say about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFacts {
-    /// The event, or the notice: the same id on every attempt and replay.
+    /// The id of the event or the notice: the same on every attempt and replay.
     pub message: Uuid,
     /// The webhook that gets the event, or that the notice is about.
     pub webhook: WebhookNumber,
     /// 1 for the first try.
     pub attempt: u8,
-    /// When the attempt starts: signed, to the second.
+    /// When the attempt starts. This is signed, in whole seconds.
     pub started_at: Timestamp,
 }
 
-/// Whether the headers are to be sent or to be shown.
+/// Whether the headers are sent or shown.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
-    /// To be sent: with signatures over this body, and credentials if the webhook has any.
+    /// Headers to send: with signatures of this body, and with credentials if the webhook has any.
     Send {
-        /// Those in force, the current one first.
+        /// The secrets in force, the current one first.
         secrets: &'a [SigningSecret],
         /// The request's body.
         body: &'a [u8],
         /// Basic credentials (W11).
         auth: Option<&'a BasicAuth>,
     },
-    /// To be shown: signatures and credentials redacted (D10). The user agent is this release's.
+    /// Headers to show: signatures and credentials are redacted (D10). The user agent is that of this release.
     Show {
-        /// Whether credentials went with it.
+        /// Whether the request had credentials.
         auth_sent: bool,
     },
 }
 
-/// The headers that an attempt's request is given, in order (E7). The HTTP client adds those of the transport
-/// (`host`, `content-length`, `accept`, `accept-encoding`).
+/// The headers of an attempt's request, in order (E7). The HTTP client adds those of the transport (`host`,
+/// `content-length`, `accept`, `accept-encoding`).
 pub fn headers(facts: &RequestFacts, purpose: Purpose<'_>) -> Vec<(&'static str, String)> {
     let id = facts.message.to_string();
     let timestamp = facts.started_at.as_second();

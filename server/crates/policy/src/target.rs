@@ -1,10 +1,10 @@
-//! Where a webhook may point (W10): which URLs are taken, and which addresses are ever connected to.
+//! Where a webhook may point (W10): which URLs are accepted, and which addresses a connection may go to.
 //!
-//! Promises that an address which is not public is refused in every spelling: [`TargetPolicy::vet_url`] refuses
-//! literals, since a resolver never sees them, and [`TargetPolicy::vet_address`] is asked at connection for
-//! every address a name resolves to, so that a name which changes its mind is refused too. Names that mean
-//! something only inside a network are refused as well where no such network is allowed: what they lead to is
-//! nobody's business. Does not resolve anything, and does not promise that a host exists.
+//! Guarantees: an address that is not public is refused in every spelling. [`TargetPolicy::vet_url`] refuses literals,
+//! because a resolver never sees them. [`TargetPolicy::vet_address`] checks every address that a name resolves to at the
+//! time of connection, so that a name whose addresses change later is refused too. Names that mean something only inside a
+//! network are refused unless a network is allowed, so that nobody learns where they lead. Nothing is resolved here, and a
+//! host that passes may not exist.
 
 mod address;
 mod name;
@@ -21,21 +21,21 @@ use self::name::Locality;
 use super::limits::URL_CHARS;
 use tenterhook_settings::{PortRange, Settings};
 
-/// Why an address may not be called: the name of the special-purpose range it lies in.
+/// Why an address may not be called: the name of its special-purpose range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the address is not public ({0})")]
 pub struct Blocked(pub &'static str);
 
-/// The range of what an operator has denied.
+/// The name of the range that an operator has denied.
 pub const DENIED: &str = "denied by the operator";
 
 /// Why a subscription URL is refused. The sentences are for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefusal {
-    /// Longer than [`URL_CHARS`], as given or once normalised.
+    /// Longer than [`URL_CHARS`], as given or after normalisation.
     #[error("a URL must have at most {URL_CHARS} characters")]
     TooLong,
-    /// Not a URL at all; carries the parser's words.
+    /// Not a URL at all; carries the parser's message.
     #[error("not a full URL: {0}")]
     NotAUrl(url::ParseError),
     /// A scheme other than `http` and `https`.
@@ -44,22 +44,22 @@ pub enum UrlRefusal {
     /// Credentials belong in the fields that are stored encrypted (W11).
     #[error("credentials must not stand in the URL: give them as httpAuthUser and httpAuthPassword")]
     Credentials,
-    /// A host that cannot be looked up: an empty or too long label, one with other characters, or a hyphen before it.
+    /// A host that cannot be looked up: a label is empty or too long, has other characters, or begins with a hyphen.
     #[error(
         "the host name cannot be looked up: between its dots it must have 1 to 63 letters, digits, hyphens or \
          underscores, not beginning with a hyphen, and 253 characters in all"
     )]
     NoName,
-    /// A URL that the HTTP client, which has a parser of its own, cannot read, or reads as another.
+    /// A URL that the HTTP client cannot read, or reads differently: it has its own parser.
     #[error("no request can be made of this URL")]
     Unsendable,
-    /// Port 0, or one that the operator has not chosen.
+    /// Port 0, or a port that the operator has not allowed.
     #[error("port {0} cannot be called")]
     Port(u16),
-    /// The platform's own API, which would call itself in a circle.
+    /// The platform's own API: a webhook there would make the platform call itself.
     #[error("the platform's own hosts cannot be called")]
     PlatformHost,
-    /// A name for this machine or for something inside its network.
+    /// A name for this machine, or for something inside its network.
     #[error("a name of the local machine or network is not publicly reachable")]
     LocalName,
     /// An address that is not public.
@@ -68,7 +68,7 @@ pub enum UrlRefusal {
 }
 
 impl UrlRefusal {
-    /// Whether it is about where the URL leads (`FORBIDDEN_ADDRESS`) rather than how it is written.
+    /// Whether the reason is where the URL leads (`FORBIDDEN_ADDRESS`) rather than how it is written.
     pub fn is_about_the_address(&self) -> bool {
         matches!(
             self,
@@ -77,7 +77,7 @@ impl UrlRefusal {
     }
 }
 
-/// Which targets an operator lets webhooks have.
+/// Which targets an operator allows webhooks to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetPolicy {
     allowed: Vec<IpNet>,
@@ -87,8 +87,8 @@ pub struct TargetPolicy {
 }
 
 impl TargetPolicy {
-    /// `allowed` frees exactly its addresses from the refusal of what is not public. `platform_hosts` are exact
-    /// host names or literals, in any spelling; one that is no host is an error of the settings.
+    /// `allowed` exempts exactly its addresses from the refusal of addresses that are not public. `platform_hosts` are exact
+    /// host names or literals, in any spelling. An invalid host there is an error in the settings.
     pub fn new(allowed: Vec<IpNet>, platform_hosts: &[String]) -> Result<Self, url::ParseError> {
         let platform_hosts: Result<_, _> = platform_hosts
             .iter()
@@ -102,10 +102,10 @@ impl TargetPolicy {
         })
     }
 
-    /// Any address and any host: for what an operator has chosen, not a tenant.
+    /// Any address and any host, for a target that an operator has chosen, not a tenant.
     ///
-    /// The platform's own endpoint for notices is its own host, and often on a network of its own; W10 keeps tenants from
-    /// both, and whoever writes the settings could call them anyway.
+    /// The platform's endpoint for notices is the platform's own host, and often on a private network. W10 keeps tenants
+    /// away from both; the author of the settings could call them anyway.
     pub fn anywhere() -> Self {
         Self {
             allowed: vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
@@ -124,8 +124,8 @@ impl TargetPolicy {
         })
     }
 
-    /// Checks a subscription URL as far as that goes without resolving its host. The URL answered is the
-    /// normalised one: only it was checked, so only it may be stored and called.
+    /// Checks a subscription URL without resolving its host. Returns the normalised URL: only that one was checked, so only
+    /// that one may be stored and called.
     pub fn vet_url(&self, text: &str) -> Result<Url, UrlRefusal> {
         if text.chars().count() > URL_CHARS {
             return Err(UrlRefusal::TooLong);
@@ -152,11 +152,11 @@ impl TargetPolicy {
         }
     }
 
-    /// Checks an address that is about to be connected to.
+    /// Checks an address before a connection to it.
     ///
-    /// What the operator denies stays denied, whatever else is allowed. An address that carries an IPv4 one, which a
-    /// translator or tunnel would turn it into, may be called only where that one may too: who allows
-    /// `64:ff9b::/96`, because the network's DNS answers with it, has not allowed `64:ff9b::10.0.0.1`.
+    /// An address that the operator denies stays denied, whatever else is allowed. If a translator or tunnel would turn the
+    /// address into an IPv4 address, that one must be allowed too: an operator who allows `64:ff9b::/96`, because the
+    /// network's DNS returns such addresses, has not allowed `64:ff9b::10.0.0.1`.
     pub fn vet_address(&self, address: IpAddr) -> Result<(), Blocked> {
         let address = address.to_canonical();
         let lies_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
@@ -187,8 +187,8 @@ impl TargetPolicy {
         }
     }
 
-    /// Whether a name can lead to something that may be called: a local one only where its network is allowed, and
-    /// then each of its addresses is looked at still.
+    /// Whether a name can lead to an address that may be called. A local name can only where its network is allowed, and
+    /// each of its addresses is still checked at connection.
     fn knows(&self, locality: Locality) -> bool {
         match locality {
             Locality::Anywhere => true,
@@ -208,14 +208,14 @@ impl TargetPolicy {
     }
 }
 
-/// Whether the HTTP client goes where we looked.
+/// Whether the HTTP client reads the same host and port as this module.
 fn is_read_alike(url: &Url) -> bool {
     let read: Result<Uri, _> = url.as_str().parse();
     read.is_ok_and(|uri| uri.host() == url.host_str() && uri.port_u16() == url.port())
 }
 
-/// A host in the one spelling that comparisons use: the parser has lower-cased it and made it ASCII; an IPv6
-/// spelling of an IPv4 address and the root's trailing dot are left.
+/// A host in the spelling that comparisons use. The parser has already made it lower-case ASCII; this replaces an IPv6
+/// spelling of an IPv4 address and removes the trailing dot of the root.
 fn one_spelling(host: &Host) -> String {
     match host {
         Host::Domain(name) => name.strip_suffix('.').unwrap_or(name).to_owned(),

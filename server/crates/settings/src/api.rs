@@ -1,22 +1,22 @@
-//! How the API answers: what it tells of itself, whom it lets call from a browser, and how often.
+//! Settings of the API: what it reveals about itself, who may call it from a browser, and how often.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The settings of the API. All of them are of one process: none is shared through the database.
+/// The settings of the API. They apply to one process: none is shared through the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiSettings {
-    /// Whether the schema may be asked for through GraphQL.
+    /// Whether GraphQL introspection of the schema is allowed.
     pub introspection: bool,
     /// Whether validation errors suggest names that exist.
     pub suggestions: bool,
-    /// Whether clients may register documents and then send their SHA-256 alone.
+    /// Whether clients may register documents and then send only their SHA-256.
     pub automatic_persisted_documents: bool,
-    /// A JSON file of SHA-256 to document: nothing else is executed then.
+    /// A JSON file that maps SHA-256 to document. If it is set, no other documents are executed.
     pub document_allow_list: Option<PathBuf>,
     /// Origins whose pages may call the API from a browser; `*` means all.
     pub cors_origins: Vec<String>,
-    /// Request headers that these pages may send besides the well-known ones; `*` means all.
+    /// Request headers that these pages may send in addition to the well-known ones; `*` means all.
     pub cors_headers: Vec<String>,
     /// Requests per second of one user's token.
     pub rate_per_token: u32,
@@ -30,17 +30,17 @@ pub struct ApiSettings {
     pub rate_of_platform: u32,
     /// Calls of `publishEvents` per second with all of the platform's tokens.
     pub rate_of_publishing: u32,
-    /// Calls of `publishEvents` under way at once.
+    /// Concurrent calls of `publishEvents`.
     pub publishing_calls: u32,
-    /// Memory that publications under way may take, in bytes.
+    /// Memory for publications in progress, in bytes.
     pub publishing_memory: usize,
     /// Events of one company that wait to be stored.
     pub publishing_of_company: u32,
-    /// As many requests at once as that rate makes in this time.
+    /// The size of a burst, as the time in which the rate allows that number of requests.
     pub rate_burst: Duration,
-    /// How long a connection may take to send a request's head, and so may stay without one.
+    /// The time limit for sending a request's head, which is also how long a connection may be idle.
     pub head_within: Duration,
-    /// How long a request's body may take to come.
+    /// The time limit for receiving a request's body.
     pub body_within: Duration,
 }
 
@@ -63,8 +63,8 @@ impl Default for ApiSettings {
             publishing_memory: 128 * 1024 * 1024,
             publishing_of_company: 4_000,
             rate_burst: Duration::from_secs(10),
-            // Longer than the minute for which common proxies keep a connection: one that is closed under a request
-            // would be an error that nobody made.
+            // Longer than the minute for which common proxies keep a connection open. A connection that is closed while a
+            // proxy sends a request would be an error without a fault on either side.
             head_within: Duration::from_secs(75),
             body_within: Duration::from_secs(30),
         }

@@ -1,19 +1,19 @@
-//! What the settings for browsers may name: origins that a browser can send, and names of headers.
+//! Checks the settings for browsers: origins that a browser can send, and names of headers.
 
 use url::{Host, Url};
 
-/// Stands for everything in both lists.
+/// Means everything, in both lists.
 pub const ALL: &str = "*";
-/// Bytes of a label, and of a whole name, of the DNS.
+/// The maximum of bytes in a label and in a whole name of the DNS.
 const LONGEST_LABEL: usize = 63;
 const LONGEST_NAME: usize = 253;
 
-/// Checks origins: each a scheme, a host and perhaps a port, exactly as a browser sends it. One that is written in another
-/// way would never match, without any error.
+/// Checks origins: each is a scheme, a host and perhaps a port, exactly as a browser sends it. With another spelling it
+/// would never match, and there would be no error.
 ///
 /// # Errors
 ///
-/// Finishes the sentence "the value …": why, and how to write the origin if that can be known.
+/// Completes the sentence "the value …": the reason, and the correct spelling of the origin if it is known.
 pub(super) fn origins(origins: &[String]) -> Result<(), String> {
     let fault = |origin: &String| match origin.as_str() {
         ALL => None,
@@ -22,7 +22,7 @@ pub(super) fn origins(origins: &[String]) -> Result<(), String> {
     origins.iter().find_map(fault).map_or(Ok(()), Err)
 }
 
-/// An entry as it may be shown: somebody may have put a password into it.
+/// An entry without credentials, for messages: somebody may have put a password into it.
 fn without_credentials(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((before, host)) => {
@@ -64,7 +64,7 @@ fn why_never_sent(text: &str) -> Option<String> {
     })
 }
 
-/// A name that can be looked up, perhaps with the dot of the root behind it.
+/// A name that can be looked up, perhaps followed by the root's dot.
 fn is_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {
@@ -80,7 +80,7 @@ fn is_name(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// Finishes the sentence "the value …".
+/// Completes the sentence "the value …".
 pub(super) fn headers(names: &[String]) -> Result<(), String> {
     match names.iter().find(|name| *name != ALL && !is_header(name)) {
         Some(name) => Err(format!(
@@ -90,7 +90,7 @@ pub(super) fn headers(names: &[String]) -> Result<(), String> {
     }
 }
 
-/// A token of RFC 9110, without the star that would be meant as a pattern.
+/// A token of RFC 9110, without the star: patterns are not supported.
 fn is_header(name: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_part)

@@ -1,16 +1,16 @@
-//! Files that an operator wrote. Some editors put a byte order mark before UTF-8 text: it is not part of the content.
+//! Reads files that an operator wrote. Some editors put a byte order mark before UTF-8 text; it is not part of the content.
 
 use std::path::Path;
 use std::{fs, io};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Without a byte order mark before it. JSON readers may pass over one, too (RFC 8259, section 8.1).
+/// The text without a leading byte order mark. JSON readers may also ignore one (RFC 8259, section 8.1).
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
-/// What is in a file.
+/// The content of a file, without a byte order mark.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let bytes = fs::read(path)?;
     Ok(match bytes.strip_prefix(BYTE_ORDER_MARK) {
@@ -19,7 +19,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     })
 }
 
-/// The text in a file, which must be UTF-8.
+/// The content of a file as text, which must be UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -1,9 +1,8 @@
-//! The secrets of a server: what signs tokens and notices, and what seals stored credentials.
+//! The secrets of a server: keys that sign tokens and notices, and keys that seal stored credentials.
 //!
-//! Promises that they come from files that nobody but their owner and group can get at, or from the environment, never
-//! from the command line where other users may see them, that one which can be guessed is refused, and that no `Debug`
-//! shows them. What a sealing key must look like is `tenterhook_policy::sealing`'s to say, what a signing secret
-//! `tenterhook_policy::signing`'s.
+//! Guarantees: secrets come from the environment or from files that only their owner and group can access, never from the
+//! command line, where other users may see them. Secrets that can be guessed are refused. No `Debug` shows them.
+//! `tenterhook_policy::sealing` checks the form of a sealing key, `tenterhook_policy::signing` that of a signing secret.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,71 +16,71 @@ use url::Url;
 use super::Settings;
 use super::strength::{is_pattern, variety};
 
-/// The shortest secret that HS256 may be used with: as long as its digest (RFC 7518).
+/// The shortest secret that HS256 allows: as long as its digest (RFC 7518).
 pub const SHORTEST_SECRET: usize = 32;
-/// Fewer different characters than this no secret has that was made at random, in hexadecimal neither.
+/// The fewest different characters of a secret. A random one has more, even in hexadecimal.
 pub const LEAST_VARIETY: usize = 8;
-/// The most bytes of a key file: more is no key.
+/// The maximum size of a key file in bytes. A larger file is not a key.
 pub const LARGEST_FILE: u64 = 16 * 1024;
-/// Permission bits of everybody: to read a secret is to have it, to write it is to choose it.
+/// Permission bits of everybody. A user who can read a secret has it, and one who can write it can choose it.
 const EVERYBODY: u32 = 0o006;
-/// The secret of development, in the data folder.
+/// The file of the token secret for development, in the data folder.
 pub const JWT_KEY: &str = "jwt.key";
-/// The sealing key of development, in the data folder.
+/// The file of the sealing key for development, in the data folder.
 pub const SEALING_KEY: &str = "sealing.key";
 
-/// Where the public keys of a platform are.
+/// Where the platform's public keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwksSource {
     /// Read at start.
     File(PathBuf),
-    /// Fetched, and fetched again when a token names an unknown key.
+    /// Fetched at start, and again when a token names an unknown key.
     Url(Url),
 }
 
-/// What tokens must be signed with.
+/// The keys that tokens must be signed with.
 #[derive(Debug, Clone)]
 pub enum TokenKeys {
-    /// A secret shared with the platform: HS256 over its bytes, without white space around.
+    /// A secret shared with the platform: HS256 over its bytes, without surrounding white space.
     Secret(SecretString),
-    /// Public keys: RS, ES or EdDSA.
+    /// Public keys for RS, ES or EdDSA.
     Jwks(JwksSource),
 }
 
 /// The secrets of a server.
 #[derive(Debug, Clone)]
 pub struct Keys {
-    /// What tokens must be signed with.
+    /// The keys that tokens must be signed with.
     pub tokens: TokenKeys,
-    /// What stored credentials are sealed with (W11): keys of 32 bytes in hexadecimal or base64. The first seals.
+    /// The keys that seal stored credentials (W11): each 32 bytes in hexadecimal or base64. The first one seals.
     pub sealing: SecretString,
-    /// What notices to the platform's own endpoint are signed with, one secret on a line; `None` where there is no file.
+    /// The secrets that sign notices to the platform's own endpoint, one on each line; `None` if no file is set.
     pub notices: Option<SecretString>,
 }
 
-/// Why there is no key.
+/// Why a key is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A setting that names a key file is missing.
     #[error("{0} is not set")]
     Missing(&'static str),
-    /// The file can't be read or made.
+    /// The file can't be read or created.
     #[error("can't {doing} {}", path.display())]
     File {
         /// `read` or `make`.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the machine said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Others than its owner and group can read or change the file.
+    /// Users other than the file's owner and group can read or change it.
     #[error("everybody on this machine can read or change {}: `chmod o-rw` it, and make a new secret if others were there", path.display())]
     Open {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no key.
+    /// The file is too large to be a key.
     #[error("{} has more than {LARGEST_FILE} bytes: it is no key", path.display())]
     TooLarge {
         /// The file.
@@ -94,10 +93,10 @@ pub enum KeyError {
     TooShort {
         /// The file or setting.
         place: String,
-        /// Its length without white space around.
+        /// Its length without surrounding white space.
         length: usize,
     },
-    /// The secret is long, but a placeholder.
+    /// The secret is long enough, but a placeholder.
     #[error("the secret in {place} can be guessed: make one with `openssl rand -hex 32`")]
     Weak {
         /// The file or setting.
@@ -106,7 +105,7 @@ pub enum KeyError {
 }
 
 impl Keys {
-    /// Takes the secrets that the settings have, and reads the files that they name.
+    /// Takes the secrets in the settings, and reads the files that the settings name.
     pub fn load(settings: &Settings) -> Result<Self, KeyError> {
         let tokens = match &settings.jwks {
             Some(source) => TokenKeys::Jwks(source.clone()),
@@ -123,7 +122,7 @@ impl Keys {
         })
     }
 
-    /// As [`load`](Self::load), but what is not set is kept in `data_dir`, and made there the first time.
+    /// Like [`load`](Self::load), but a key that is not set is kept in `data_dir` and created there the first time.
     pub fn load_or_make(settings: &Settings, data_dir: &Path) -> Result<Self, KeyError> {
         let mut settings = settings.clone();
         if settings.jwks.is_none() && settings.jwt_secret.is_none() && settings.jwt_secret_file.is_none() {
@@ -135,7 +134,7 @@ impl Keys {
         Self::load(&settings)
     }
 
-    /// Keys that nobody else knows, for a server that is thrown away.
+    /// Random keys, for a temporary server.
     pub fn random() -> Self {
         Self {
             tokens: TokenKeys::Secret(random().into()),
@@ -145,7 +144,7 @@ impl Keys {
     }
 }
 
-/// The secret that signs tokens, if the settings have or name one.
+/// The secret that signs tokens, if it is set directly or by file.
 pub fn token_secret(settings: &Settings) -> Result<Option<SecretString>, KeyError> {
     match (&settings.jwt_secret, &settings.jwt_secret_file) {
         (Some(secret), _) => strong(secret.clone(), || "TENTERHOOK_JWT_SECRET".to_owned()).map(Some),
@@ -154,12 +153,12 @@ pub fn token_secret(settings: &Settings) -> Result<Option<SecretString>, KeyErro
     }
 }
 
-/// The secret in a file that signs tokens.
+/// The secret in a file, for signing tokens.
 pub fn token_secret_in(path: &Path) -> Result<SecretString, KeyError> {
     strong(read(path)?, || path.display().to_string())
 }
 
-/// The keys that seal, if the settings have or name any; not looked at.
+/// The keys that seal, if they are set directly or by file. They are not checked here.
 pub fn sealing_keys(settings: &Settings) -> Result<Option<SecretString>, KeyError> {
     match (&settings.sealing_key, &settings.sealing_key_file) {
         (Some(keys), _) => Ok(Some(keys.clone())),
@@ -168,7 +167,7 @@ pub fn sealing_keys(settings: &Settings) -> Result<Option<SecretString>, KeyErro
     }
 }
 
-/// The secret, unless it is too easy to guess.
+/// Refuses a secret that is too short or too easy to guess.
 fn strong(secret: SecretString, place: impl Fn() -> String) -> Result<SecretString, KeyError> {
     let bytes = secret.expose_secret().as_bytes();
     if bytes.len() < SHORTEST_SECRET {
@@ -183,12 +182,12 @@ fn strong(secret: SecretString, place: impl Fn() -> String) -> Result<SecretStri
     Ok(secret)
 }
 
-/// Whether more than its owner and group can read or change a file. Of a link it is the file that counts.
+/// Whether users other than the file's owner and group can read or change it. A link is followed.
 pub fn is_open_to_everybody(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.permissions().mode() & EVERYBODY != 0)
 }
 
-/// What is in a file that keeps a secret. Of a link it is the file that counts: how orchestrators mount their secrets.
+/// The content of a file with a secret. Links are followed, because orchestrators mount secrets as links.
 fn read(path: &Path) -> Result<SecretString, KeyError> {
     let failed = || file_error("read", path);
     let file = File::open(path).map_err(failed())?;
@@ -207,17 +206,17 @@ fn read(path: &Path) -> Result<SecretString, KeyError> {
             path: path.to_owned(),
         });
     }
-    // An editor may have put a byte order mark before it.
+    // An editor may have put a byte order mark at the beginning.
     Ok(text.trim_start_matches('\u{feff}').trim().into())
 }
 
-/// The file in `data_dir`, made if it is not there. Of two processes that make it at once both use the same.
+/// The file in `data_dir`, created if it does not exist. If two processes create it at once, both use the same file.
 fn made(data_dir: &Path, name: &str) -> Result<PathBuf, KeyError> {
     let path = data_dir.join(name);
     if path.exists() {
         return Ok(path);
     }
-    // Others may pass through: Postgres's user has to (see `embedded`).
+    // Other users may traverse the folder: Postgres's user has to (see `embedded`).
     DirBuilder::new()
         .recursive(true)
         .mode(0o711)
@@ -237,7 +236,7 @@ fn made(data_dir: &Path, name: &str) -> Result<PathBuf, KeyError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         linked => linked,
     });
-    // A draft that stays is a key that nobody uses.
+    // A draft that cannot be removed is a key that is not used.
     let _ = fs::remove_file(&draft);
     linked.map_err(file_error("make", &path)).map(|()| path)
 }
@@ -263,10 +262,10 @@ mod tests {
 
     use super::*;
 
-    /// As long as it must be, and no longer.
+    /// A secret of the minimum length.
     const SHORTEST: &str = "a0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5";
 
-    /// A file for its owner alone.
+    /// A file that only its owner can access.
     fn file(folder: &Path, text: &str) -> PathBuf {
         let path = folder.join("secret");
         fs::write(&path, text).unwrap();

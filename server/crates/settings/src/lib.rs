@@ -1,8 +1,8 @@
-//! Settings: what an operator may choose, where a value comes from, and what is refused at start.
+//! Settings: what an operator may choose, where each value comes from, and what is refused at start.
 //!
-//! Promises that every setting has one entry in one [`table`], that a name nobody knows, a value out of bounds and
-//! settings that contradict each other are refused at start with their names, and that no secret is ever shown.
-//! Does not promise that what a setting points at (a file, a database, a host) is there: its user finds out.
+//! Guarantees: every setting has one entry in one [`table`]. Unknown names, values out of bounds and settings that
+//! contradict each other are refused at start, by name. No secret is ever shown. The target of a setting (a file, a
+//! database, a host) may not exist: the code that uses the setting reports that.
 
 pub mod api;
 pub mod cors;
@@ -30,83 +30,84 @@ pub use policy::PolicySettings;
 pub use ports::{NotPorts, PortRange};
 pub use sources::{Loaded, Origin, SettingsError};
 
-/// Which time the server lives in (T1).
+/// Which clock the server uses (T1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockKind {
-    /// The real one.
+    /// Real time.
     System,
-    /// Stands still until an operator moves it.
+    /// Simulated time: stands still until an operator advances it.
     Simulated,
 }
 
-/// Everything the server can be told. [`Settings::default`] is production, before anything is chosen.
+/// All settings of the server. [`Settings::default`] is for production, with nothing chosen.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the API listens.
+    /// The address on which the API listens.
     pub listen: SocketAddr,
     /// Whether GraphiQL is served.
     pub graphiql: bool,
     /// Real or simulated time (T1).
     pub clock: ClockKind,
-    /// Which log lines are written: a `tracing` filter.
+    /// Which log lines are written, as a `tracing` filter.
     pub log: String,
-    /// The database; without it `dev` starts its own.
+    /// The URL of the database; without it `dev` starts its own.
     pub database_url: Option<SecretString>,
-    /// Connections to the database that this process holds at most.
+    /// The maximum number of database connections of this process.
     pub database_connections: u16,
-    /// How long a statement may take in the database. Two seconds later its connection is given up.
+    /// The time limit of a statement in the database. Two seconds later the connection is closed.
     pub database_timeout: Duration,
-    /// The same for statements that rewrite tables.
+    /// The same limit for statements that rewrite tables.
     pub database_long_timeout: Duration,
-    /// Where a database of our own and development keys are kept; `None` means the user's usual place.
+    /// The folder for an embedded database and development keys; `None` means the user's usual place.
     pub data_dir: Option<PathBuf>,
     /// A folder with `initdb` and `postgres`.
     pub pg_bin_dir: Option<PathBuf>,
-    /// The keys themselves, once the files are read. Not a setting: the next three are.
+    /// The keys themselves, once the files are read. This is not a setting; the next three are.
     pub keys: Option<Keys>,
-    /// Whether no other process can be using the database. Not a setting: `dev` knows it of a database of its own.
+    /// Whether no other process can use the database. Not a setting: `dev` sets it for an embedded database.
     pub sole_process: bool,
     /// The secret that signs tokens with HS256.
     pub jwt_secret: Option<SecretString>,
-    /// A file with that secret.
+    /// A file with the secret that signs tokens.
     pub jwt_secret_file: Option<PathBuf>,
-    /// The public keys that tokens may be signed with instead.
+    /// The public keys that tokens may be signed with instead of the secret.
     pub jwks: Option<JwksSource>,
     /// The keys under which credentials and signing secrets are stored (W11); the first seals.
     pub sealing_key: Option<SecretString>,
-    /// A file with those keys.
+    /// A file with the sealing keys.
     pub sealing_key_file: Option<PathBuf>,
-    /// The `iss` that tokens must have.
+    /// The required `iss` of tokens.
     pub jwt_issuer: String,
-    /// The `aud` that tokens must have.
+    /// The required `aud` of tokens.
     pub jwt_audience: String,
     /// Addresses that webhooks may call although they are not public (W10).
     pub allowed_targets: Vec<IpNet>,
     /// Addresses that webhooks may not call although they are public (W10).
     pub denied_targets: Vec<IpNet>,
-    /// The ports that webhooks may call; none means all (W10).
+    /// The ports that webhooks may call; an empty list means all (W10).
     pub target_ports: Vec<PortRange>,
-    /// The servers that host names are looked up at; none means the machine's own configuration.
+    /// The DNS servers for host names; an empty list means the machine's own configuration.
     pub dns_servers: Vec<SocketAddr>,
     /// The platform's own hosts, which webhooks may not call (W10).
     pub platform_hosts: Vec<String>,
-    /// Certificates that receivers may be signed by besides the public ones.
+    /// A file with certificate authorities that are trusted for receivers in addition to the public ones.
     pub extra_ca_file: Option<PathBuf>,
-    /// Where notices are delivered besides the API (R4).
+    /// The URL to which notices are delivered, in addition to the API (R4).
     pub notice_url: Option<Url>,
-    /// A file with the secrets that sign them.
+    /// A file with the secrets that sign notices.
     pub notice_secret_file: Option<PathBuf>,
-    /// Attempts in flight at once in this process (D8).
+    /// Concurrent attempts of this process (D8).
     pub in_flight: u32,
-    /// Attempts in flight at once to one webhook, in this process (D8).
+    /// Concurrent attempts of this process to one webhook (D8).
     pub in_flight_per_webhook: u32,
-    /// Attempts in flight at once to one host and port, from all webhooks that lead there, in this process.
+    /// Concurrent attempts of this process to one host and port, of all webhooks that lead there.
     pub in_flight_per_host: u32,
-    /// How long it serves on after the signal that ends it, while `/readyz` answers 503.
+    /// How long the server continues after the signal that stops it, while `/readyz` returns 503.
     pub drain_delay: Duration,
-    /// How long a delivery is one process's without a word from it (D6). The same in every process of a database.
+    /// How long a delivery stays leased to a process that does not renew the lease (D6). The same in every process of a
+    /// database.
     pub lease: Duration,
-    /// How the API answers.
+    /// The settings of the API.
     pub api: ApiSettings,
     /// The numbers of the policy.
     pub policy: PolicySettings,
@@ -154,7 +155,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The defaults of development: a receiver on the same machine may be called at once.
+    /// The defaults for development: receivers on the same machine are allowed.
     pub fn development() -> Self {
         let loopback = [
             IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
@@ -166,7 +167,7 @@ impl Settings {
         }
     }
 
-    /// What can't both be. Each line names both settings.
+    /// Settings that exclude each other. Each line names both.
     pub fn contradictions(&self) -> Vec<String> {
         let policy = &self.policy;
         let rules = [
@@ -238,7 +239,7 @@ impl Settings {
             .collect()
     }
 
-    /// What `serve` lacks: nothing is made up in production.
+    /// The settings that `serve` requires and that are not set. In production nothing gets a made-up value.
     pub fn missing_in_production(&self) -> Vec<String> {
         let needed = [
             (
@@ -262,7 +263,7 @@ impl Settings {
     }
 }
 
-/// Reads a duration as the settings do: ISO 8601 or friendly, in whole milliseconds.
+/// Reads a duration in the format of the settings: ISO 8601 or friendly, in whole milliseconds.
 pub fn read_duration(text: &str) -> Result<Duration, String> {
     value::Value::read(text)
 }

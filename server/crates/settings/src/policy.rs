@@ -1,4 +1,4 @@
-//! The numbers of docs/policy.md: every default in bold stands here and nowhere else in the code.
+//! The numbers of docs/policy.md: every default in bold is defined here and nowhere else in the code.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// What the policy promises in figures. Each field names its rule; the settings can replace each.
+/// The numbers of the policy. Each field names its rule; settings can replace each of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicySettings {
     /// Webhooks per user, and per app and user (W3).
@@ -19,13 +19,13 @@ pub struct PolicySettings {
     pub idempotency_window: Duration,
     /// How long both secrets sign after a rotation (E7).
     pub secret_overlap: Duration,
-    /// The one deadline of an attempt (D2).
+    /// The only time limit of an attempt (D2).
     pub attempt_timeout: Duration,
-    /// From the end of a failed attempt to the next; as many retries as entries (D4).
+    /// The delays from the end of a failed attempt to the next one; the number of entries is the number of retries (D4).
     pub retry_delays: Vec<Duration>,
-    /// How long no name server must have answered for an attempt that was not answered either to be postponed (D13).
+    /// How long no name server may have answered before an attempt whose lookup got no answer is postponed (D13).
     pub dns_silence: Duration,
-    /// How long name servers may be silent before attempts are judged all the same (D13).
+    /// How long name servers may be silent before attempts are judged even so (D13).
     pub dns_give_up: Duration,
     /// Bytes of a failed attempt's response body that are kept, after decoding (D2).
     pub response_excerpt: usize,
@@ -33,30 +33,30 @@ pub struct PolicySettings {
     pub success_excerpt: usize,
     /// How long attempts and events are kept (D10).
     pub history_retention: Duration,
-    /// Failed first tries that make a ban (B2).
+    /// The number of failed first tries that causes a ban (B2).
     pub ban_threshold: u32,
     /// How long a ban lasts (B2).
     pub ban_duration: Duration,
     /// Whether a success resets the ban counter (B3: off).
     pub success_resets_counter: bool,
-    /// How long without success until removal (R1).
+    /// The time without success until removal (R1).
     pub removal_window: Duration,
-    /// When of the window to warn (R4): exactly three, ascending, before its end.
+    /// The ages of the window at which warnings are given (R4): exactly three, ascending, before its end.
     pub removal_warnings: [Duration; 3],
-    /// What can be subscribed to (W9).
+    /// The objects that can be subscribed to (W9).
     pub catalog: Catalog,
     /// The key of v1's constant service flag (E5).
     pub v1_service_key: String,
-    /// The host payloads carry where an event names none.
+    /// The host in payloads of events that name none.
     pub default_host: String,
 }
 
 /// The objects of each payload version (W9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
-    /// Of version 1.
+    /// Objects of version 1.
     pub v1: BTreeSet<String>,
-    /// Of version 2.
+    /// Objects of version 2.
     pub v2: BTreeSet<String>,
 }
 
@@ -98,7 +98,7 @@ impl Default for PolicySettings {
 }
 
 impl PolicySettings {
-    /// The attempts of a delivery: the first try and its retries (D4).
+    /// The number of attempts of a delivery: the first try and its retries (D4).
     pub fn attempts(&self) -> u8 {
         u8::try_from(self.retry_delays.len() + 1).unwrap_or(u8::MAX)
     }

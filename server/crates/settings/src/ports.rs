@@ -1,22 +1,22 @@
-//! Ports as a setting says them.
+//! Ports in settings.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One port or a range of them, written `443` or `8000-8999`. Never 0, which no connection can be made to.
+/// One port or a range of ports, written `443` or `8000-8999`. Never 0, because no connection to port 0 is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortRange {
     first: u16,
     last: u16,
 }
 
-/// The text is no port and no range of ports.
+/// The text is neither a port nor a range of ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither a port from 1 to 65535 nor a range of them")]
 pub struct NotPorts;
 
 impl PortRange {
-    /// Whether the port is one of them.
+    /// Whether the range includes the port.
     pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }

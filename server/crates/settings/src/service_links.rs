@@ -1,5 +1,5 @@
-//! Variables that Kubernetes puts into every pod for each Service of the namespace. A Service named `tenterhook` or
-//! `tenterhook-api` gives some with the prefix of our settings, so these must not keep the server from starting.
+//! Variables that Kubernetes sets in every pod for each Service of the namespace. For a Service named `tenterhook` or
+//! `tenterhook-api` some of them have the prefix of our settings. They must not stop the server from starting.
 //!
 //! The kubelet (`pkg/kubelet/envvars`) takes the names from Docker's container links:
 //!
@@ -10,13 +10,12 @@
 //! TENTERHOOK_PORT=tcp://10.96.0.5:8080         TENTERHOOK_PORT_8080_TCP_ADDR=10.96.0.5
 //! ```
 
-/// The protocols that a port of a Service can have.
+/// The possible protocols of a Service's port.
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
-/// What follows the protocol in the variables of one port.
+/// The endings after the protocol in the variables of one port.
 const OF_A_PORT: [&str; 3] = ["_PROTO", "_PORT", "_ADDR"];
 
-/// Whether this variable is one of a Service. `…_PORT` alone could be a setting or the misspelling of one: there the
-/// value decides.
+/// Whether a Service set this variable. `…_PORT` alone could also be a setting or a misspelt one: then the value decides.
 pub(super) fn is_one(name: &str, value: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")
@@ -31,7 +30,7 @@ fn is_of_a_named_port(name: &str) -> bool {
         .is_some_and(|(_, port)| !port.is_empty())
 }
 
-/// `…_PORT_8080_TCP`, and what may follow it.
+/// `…_PORT_8080_TCP`, with or without an ending.
 fn is_of_a_port(name: &str) -> bool {
     let name = OF_A_PORT
         .iter()
@@ -77,7 +76,7 @@ mod tests {
             ("TENTERHOOK_API_SERVICE_PORT_HTTPS", "443"),
             ("TENTERHOOK_API_PORT", "tcp://10.96.0.6:443"),
             ("TENTERHOOK_API_PORT_443_TCP_ADDR", "10.96.0.6"),
-            // Even of a Service that is named after a setting.
+            // Even if the Service is named like a setting.
             ("TENTERHOOK_LISTEN_PORT", "tcp://10.96.0.7:80"),
             ("TENTERHOOK_POLICY_BAN_THRESHOLD_SERVICE_PORT", "80"),
         ] {
@@ -105,7 +104,7 @@ mod tests {
         }
     }
 
-    /// With any value: no setting has such a name, and with a `…_PORT` only a URL of these protocols is passed over.
+    /// With any value: no setting has such a name. A `…_PORT` is ignored only if its value is a URL of these protocols.
     #[test]
     fn f23_no_setting_is_taken_for_a_service_link() {
         for entry in TABLE {

@@ -1,7 +1,8 @@
-//! Where a value comes from: its default, the file, the environment, the command line; the later the stronger.
+//! Where a value comes from: its default, the file, the environment, the command line. A later source overrides an earlier
+//! one.
 //!
-//! Promises to name every problem at once, each with the name as its source spells it, and with the nearest name
-//! that exists where one is unknown.
+//! Guarantees: all problems are reported at once, each with the name as its source spells it. For an unknown name the most
+//! similar setting is suggested.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,11 +15,11 @@ use super::Settings;
 use super::service_links;
 use super::table::{Entry, RETIRED, TABLE};
 
-/// The variable that names the file. Not a setting itself: it decides where settings come from.
+/// The variable with the path of the file. Not a setting itself: it decides where settings come from.
 pub const CONFIG_VARIABLE: &str = "TENTERHOOK_CONFIG";
 const PREFIX: &str = "TENTERHOOK_";
 
-/// Where the value in force was chosen.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The TOML file.
@@ -39,32 +40,32 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What has been said, and where.
+/// The input of each source.
 #[derive(Debug, Default)]
 pub struct Sources<'a> {
-    /// The file's name and text.
+    /// The file's path and text.
     pub file: Option<(&'a Path, &'a str)>,
-    /// The whole environment: what is not ours is passed over.
+    /// The whole environment; variables without our prefix are ignored.
     pub environment: Vec<(OsString, OsString)>,
-    /// Keys of [`TABLE`] with the text of their flag.
+    /// Keys of [`TABLE`] with the text of their flags.
     pub flags: Vec<(&'static str, String)>,
 }
 
-/// Settings that are whole and don't contradict each other.
+/// Complete settings that don't contradict each other.
 #[derive(Debug)]
 pub struct Loaded {
     /// The values in force.
     pub settings: Settings,
-    /// The keys that were chosen; the others have their default.
+    /// The keys that were set; the others have their defaults.
     pub origins: BTreeMap<&'static str, Origin>,
-    /// Variables of our prefix that Kubernetes made of a Service, sorted: they choose nothing.
+    /// Variables with our prefix that Kubernetes set for a Service, sorted. They set nothing.
     pub service_links: Vec<String>,
     /// A sentence for each [retired](RETIRED) setting that was chosen.
     pub retired: Vec<String>,
 }
 
 impl Loaded {
-    /// The secrets that are in the file itself: nobody else should be able to read it.
+    /// The secrets that are in the file itself: other users should not be able to read it.
     pub fn secrets_of_file(&self) -> impl Iterator<Item = &'static str> {
         let of_file = |entry: &&Entry| self.origins.get(entry.key) == Some(&Origin::File);
         let secrets = TABLE.iter().filter(|entry| entry.is_secret());
@@ -72,12 +73,12 @@ impl Loaded {
     }
 }
 
-/// Everything that is wrong, one line each.
+/// All problems, one on each line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the settings can't be used:{}", .0.iter().map(|line| format!("\n  {line}")).collect::<String>())]
 pub struct SettingsError(pub Vec<String>);
 
-/// Lays the sources over `base`, the defaults.
+/// Applies the sources to `base`, which has the defaults.
 pub fn load(base: Settings, sources: &Sources) -> Result<Loaded, SettingsError> {
     let mut layers = Layers {
         loaded: Loaded {
@@ -117,7 +118,7 @@ struct Layers {
 
 impl Layers {
     fn file(&mut self, path: &Path, text: &str) {
-        // Not the library's own `Table`, to which a key of a certain name means a date.
+        // Not the library's own `Table`: that reads a key with a special name as a date.
         match DeTable::parse(text) {
             Ok(table) => self.table(path, "", table.get_ref()),
             Err(error) => {
@@ -156,7 +157,7 @@ impl Layers {
 
     fn environment(&mut self, variables: &[(OsString, OsString)]) {
         for (name, value) in variables {
-            // Names that are not text are nobody's of ours.
+            // A name that is not text is not one of our settings.
             let Some(name) = name.to_str().filter(|name| *name != CONFIG_VARIABLE) else {
                 continue;
             };
@@ -187,7 +188,7 @@ impl Layers {
         }
     }
 
-    /// `spell` writes an entry's name as this source does.
+    /// `spell` writes the name of an entry as this source does.
     fn unknown(&mut self, name: &str, place: &str, spell: fn(&Entry) -> String) {
         if let Some(retired) = RETIRED.iter().find(|entry| spell(entry) == name) {
             let sentence = format!(
@@ -197,7 +198,7 @@ impl Layers {
             self.loaded.retired.push(sentence);
             return;
         }
-        // The prefix that all share would make any two names near.
+        // Compare without the prefix: shared by all names, it would make any two similar.
         let core = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
         let distance = |entry: &&Entry| strsim::damerau_levenshtein(&core(&spell(entry)), &core(name));
         let nearest = TABLE
@@ -213,7 +214,7 @@ impl Layers {
     }
 }
 
-/// What stands before the last `@` of a URL may be a password, whatever else is wrong with it.
+/// The text before the last `@` of a URL may contain a password, even if the URL is invalid.
 fn without_credentials(text: &str) -> String {
     match text.split_once("://").zip(text.rsplit_once('@')) {
         Some(((scheme, _), (_, rest))) => format!("{scheme}://…@{rest}"),
@@ -221,13 +222,13 @@ fn without_credentials(text: &str) -> String {
     }
 }
 
-/// A list's entries are joined as the environment would write them.
+/// The entries of a list are joined as in the environment.
 fn plain_text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => {
             let read = i64::from_str_radix(number.as_str(), number.radix());
-            // One that is too large is for the setting to refuse.
+            // The setting refuses a number that is too large.
             Some(read.map_or_else(|_| number.to_string(), |read| read.to_string()))
         }
         DeValue::Boolean(truth) => Some(truth.to_string()),

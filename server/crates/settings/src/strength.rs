@@ -1,10 +1,10 @@
-//! Whether bytes that should be random can't be.
+//! Whether bytes that should be random are clearly not.
 //!
-//! Promises to refuse what people type where a key belongs: placeholders, counted-up bytes, a short text repeated. Does
-//! not measure randomness: a bad key that looks random is taken.
+//! Refuses what people type in place of a key: placeholders, ascending bytes, a short text repeated. It does not measure
+//! randomness: a bad key that looks random is accepted.
 
-/// Whether the bytes are a part repeated, at least twice, or each the same step from the one before. Of 32 random bytes
-/// one in 2¹²⁸ is.
+/// Whether the bytes are one part repeated at least twice, or each byte differs from the previous one by the same step. Of
+/// 32 random bytes one in 2¹²⁸ is.
 pub fn is_pattern(bytes: &[u8]) -> bool {
     let length = bytes.len();
     let repeats = (1..=length / 2).any(|part| bytes[part..] == bytes[..length - part]);
@@ -13,7 +13,7 @@ pub fn is_pattern(bytes: &[u8]) -> bool {
     repeats || steps.all(|step| Some(step) == first)
 }
 
-/// How many of the bytes differ from all others.
+/// The number of different bytes.
 pub fn variety(bytes: &[u8]) -> usize {
     let mut seen = [false; 256];
     for byte in bytes {

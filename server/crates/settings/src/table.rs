@@ -1,5 +1,4 @@
-//! The one list of settings: key, default, bounds and meaning. Everything that reads, prints or documents settings
-//! goes through it.
+//! The one list of settings: key, default, bounds and meaning. All code that reads, prints or documents settings uses it.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -10,11 +9,11 @@ use super::{Settings, cors};
 
 /// One setting.
 pub struct Entry {
-    /// The name in the TOML file; a dot stands for a table.
+    /// The name in the TOML file; a dot separates a table from its key.
     pub key: &'static str,
-    /// What it decides, and the policy's rule if it has one.
+    /// What it sets, and the policy's rule if there is one.
     pub meaning: &'static str,
-    /// Smallest and largest value, if there are such.
+    /// The smallest and largest value, if there are bounds.
     pub bounds: fn() -> Option<(String, String)>,
     pub(super) set: fn(&mut Settings, &str) -> Result<(), String>,
     show: fn(&Settings) -> String,
@@ -31,18 +30,18 @@ impl Entry {
         }
     }
 
-    /// The name on the command line, without the dashes before it.
+    /// The name on the command line, without the leading dashes.
     pub fn flag(&self) -> String {
         self.key.replace(['.', '_'], "-")
     }
 
-    /// What it decides, and within which bounds.
+    /// The meaning and the bounds.
     pub fn summary(&self) -> String {
         let bounds = (self.bounds)().map(|(least, most)| format!(" From {least} to {most}."));
         format!("{}{}", self.meaning, bounds.unwrap_or_default())
     }
 
-    /// The value in `settings`, empty if nothing is chosen. Never a secret.
+    /// The value in `settings`; empty if none is set. Never a secret.
     pub fn value(&self, settings: &Settings) -> String {
         (self.show)(settings)
     }
@@ -53,7 +52,7 @@ impl Entry {
     }
 }
 
-/// The value in force is there for its type alone.
+/// The value in force is passed only for its type.
 fn read_like<T: Value>(_in_force: &T, text: &str) -> Result<T, String> {
     T::read(text)
 }
@@ -70,12 +69,12 @@ fn within<T: Value + PartialOrd>(value: &T, bounds: RangeInclusive<T>) -> Result
     }
 }
 
-/// The field is there for its type alone: numbers in the table have none of their own.
+/// The field is passed only for its type, because numbers in the table have no type of their own.
 fn show_bounds<T: Value>(_field: fn(&Settings) -> &T, bounds: RangeInclusive<T>) -> Option<(String, String)> {
     Some((bounds.start().show(), bounds.end().show()))
 }
 
-/// The field is there for its type alone.
+/// The field is passed only for its type.
 fn is_secret<T: Value>(_field: fn(&Settings) -> &T) -> bool {
     T::SECRET
 }
@@ -92,7 +91,7 @@ const fn days(n: u64) -> Duration {
     hours(n * 24)
 }
 
-/// A field of [`Settings`] as an entry: the key is the field's path. Then what the value must be besides its type:
+/// Makes an entry of a field of [`Settings`]; the key is the field's path. An optional part restricts the value further:
 /// `from bounds`, or `if check`.
 macro_rules! setting {
     ($first:ident $(.$rest:ident)*, from $bounds:expr, $meaning:literal) => {
@@ -122,7 +121,7 @@ macro_rules! setting {
     };
 }
 
-/// How many retries the settings may ask for, and how far apart.
+/// The maximum number of retries in the settings, and the bounds of the delays between them.
 const MOST_RETRIES: usize = 10;
 const RETRY_DELAYS: RangeInclusive<Duration> = milliseconds(1)..=days(7);
 
@@ -145,7 +144,7 @@ fn retry_delays(delays: &[Duration]) -> Result<(), String> {
     }
 }
 
-/// An object's name stands in payloads, and in `event` next to the action with a dot between (E5): no dots in it.
+/// An object's name must not contain a dot: payloads show it in `event`, with a dot between action and object (E5).
 fn objects(names: &BTreeSet<String>) -> Result<(), String> {
     let valid = |name: &str| {
         (1..=64).contains(&name.len())
@@ -163,12 +162,12 @@ fn objects(names: &BTreeSet<String>) -> Result<(), String> {
     }
 }
 
-/// What a limit on requests per second may be.
+/// The bounds of a limit on requests per second.
 const RATES: RangeInclusive<u32> = 1..=1_000_000;
-/// What a limit on a caller's slowness may be.
+/// The bounds of a time limit for slow callers.
 const SOCKET_TIMES: RangeInclusive<Duration> = milliseconds(1000)..=hours(1);
 
-/// The least memory for publications: the largest one, of 8 MiB and half a million JSON values, must fit.
+/// The minimum memory for publications: the largest publication, with 8 MiB and half a million JSON values, must fit.
 pub const LARGEST_PUBLICATION: usize = 100 * 1024 * 1024;
 const MOST_PUBLISHING_MEMORY: usize = 16 * 1024 * 1024 * 1024;
 
@@ -412,7 +411,7 @@ const fn retired(key: &'static str, meaning: &'static str) -> Entry {
     }
 }
 
-/// The table as the page `docs/settings.md`.
+/// The table as the text of `docs/settings.md`.
 pub fn markdown() -> String {
     let mut page = include_str!("table.md").to_owned();
     let defaults = Settings::default();

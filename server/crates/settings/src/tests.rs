@@ -184,7 +184,7 @@ fn f23_service_links_are_passed_over_and_named_and_what_resembles_them_is_refuse
     ];
     let mut given = links.to_vec();
     given.push(("TENTERHOOK_TARGET_PORTS", "443"));
-    // Others' are not ours to name.
+    // Variables of other programs are not reported.
     given.push(("KUBERNETES_SERVICE_HOST", "10.96.0.1"));
     let loaded = load(Settings::default(), &environment(&given)).unwrap();
     assert_eq!(
@@ -239,7 +239,7 @@ fn a_broken_file_is_not_quoted() {
     );
 }
 
-/// F1: a key that the TOML library uses internally has no special meaning, wherever it is.
+/// F1: a key that the TOML library uses internally has no special meaning anywhere.
 #[test]
 fn a_key_that_the_library_uses_itself_is_an_unknown_setting() {
     const KEY: &str = "$__toml_private_datetime";
@@ -486,7 +486,7 @@ fn production_needs_a_database_and_keys() {
             .iter()
             .all(|entry| !entry.value(&settings).contains("hunter2"))
     );
-    // An empty variable, as compose files leave them, chooses nothing.
+    // An empty variable, as compose files set it, chooses nothing.
     assert!(
         load(Settings::default(), &environment(&[("DATABASE_URL", "")]))
             .unwrap()

@@ -1,6 +1,6 @@
-//! How the value of a setting is written, whichever source it comes from, and how it is shown.
+//! How the value of a setting is written, in every source, and how it is shown.
 //!
-//! Promises that what [`Value::show`] writes [`Value::read`] reads back, except for secrets, which are never shown.
+//! Guarantees: [`Value::read`] reads what [`Value::show`] writes, except for secrets, which are never shown.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use super::{ClockKind, JwksSource, PortRange};
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
-    /// Whether it is never shown.
+    /// Whether the value is a secret, which is never shown.
     const SECRET: bool = false;
 
-    /// Reads the text of any source. The error finishes the sentence "the value …".
+    /// Reads the text from any source. The error completes the sentence "the value …".
     fn read(text: &str) -> Result<Self, String>;
-    /// Writes it for people, in a form that can be read back.
+    /// Writes the value for people, in a form that can be read again.
     fn show(&self) -> String;
 }
 
-/// Types whose own text form will do.
+/// Types whose own text form is used.
 macro_rules! plain {
     ($($type:ty: $expected:literal),+ $(,)?) => {$(
         impl Value for $type {
@@ -100,7 +100,7 @@ impl Value for PathBuf {
     }
 }
 
-/// Without credentials: what is fetched or told needs none, and a URL ends up in logs.
+/// URLs without credentials: no endpoint in the settings needs them, and URLs are logged.
 impl Value for Url {
     fn read(text: &str) -> Result<Self, String> {
         let expected = || "must be a full http or https URL".to_owned();
@@ -154,7 +154,7 @@ impl Value for JwksSource {
     }
 }
 
-/// ISO 8601 or friendly; days are 24 hours; whole milliseconds.
+/// ISO 8601 or friendly; a day has 24 hours; whole milliseconds.
 impl Value for Duration {
     fn read(text: &str) -> Result<Self, String> {
         let span: Span = text
@@ -183,7 +183,7 @@ impl Value for Duration {
     }
 }
 
-/// A size in bytes: everything else that is counted has a type of fixed width.
+/// A size in bytes: all other numbers have types of fixed width.
 impl Value for usize {
     fn read(text: &str) -> Result<Self, String> {
         let expected = || "must be a size in bytes, such as 16384 or 16KiB".to_owned();
@@ -211,7 +211,7 @@ impl Value for usize {
     }
 }
 
-/// Nothing chosen; an empty text takes a choice back.
+/// `None` means not set; an empty text removes an earlier value.
 impl<T: Value> Value for Option<T> {
     const SECRET: bool = T::SECRET;
 

@@ -1,7 +1,7 @@
-//! Connection strings: what they say of where the database is and how to get there, as `libpq` reads them.
+//! Connection strings: where the database is and how to connect to it, read as `libpq` reads them.
 //!
-//! Promises to take the two forms, `postgres://…` and `key=value …`, and to name a parameter that is unknown, unsupported
-//! or has a value that cannot be used. A message never has a value of a parameter that may be secret.
+//! Accepts both forms, `postgres://…` and `key=value …`. An error names a parameter that is unknown, unsupported or has an
+//! unusable value. Messages never contain the value of a parameter that may be secret.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttr
 use super::StoreError;
 use super::tls::{Mode, Tls};
 
-/// How long an attempt to connect may take, with all that belongs to it, unless the address says otherwise.
+/// The time limit of an attempt to connect, with all of its steps, unless the address sets another.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// The default of `keepalives_idle`: a probe is sent after this long without bytes.
+/// The default of `keepalives_idle`: a probe is sent after this time without bytes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// The default of `keepalives_interval`.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// The default of `keepalives_count`.
 const KEEPALIVE_COUNT: u32 = 3;
-/// The default of `tcp_user_timeout`: bytes that stay unacknowledged for this long end the connection.
+/// The default of `tcp_user_timeout`: bytes that are unacknowledged for this long end the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(15);
-/// The least `tcp_user_timeout`, in milliseconds: a smaller number was probably meant in seconds.
+/// The minimum of `tcp_user_timeout`, in milliseconds: a smaller number was probably meant in seconds.
 const LEAST_USER_TIMEOUT: u32 = 1000;
 
-/// The most `connect_timeout`, in seconds: whoever asks for a connection waits as long.
+/// The maximum of `connect_timeout`, in seconds: a caller waits this long for a connection.
 const MOST_CONNECT_SECONDS: u32 = 60;
-/// The most `keepalives_idle` and `keepalives_interval`, in seconds.
+/// The maximum of `keepalives_idle` and `keepalives_interval`, in seconds.
 const MOST_KEEPALIVE_SECONDS: u32 = 3600;
-/// The most `keepalives_count`, which is Linux's.
+/// The maximum of `keepalives_count`, as on Linux.
 const MOST_KEEPALIVES: u32 = 127;
-/// The most `tcp_user_timeout`, in milliseconds.
+/// The maximum of `tcp_user_timeout`, in milliseconds.
 const MOST_USER_TIMEOUT: u32 = 3_600_000;
 
-/// Parameters of `libpq` that are ignored, with the values that are accepted; none listed: any value.
+/// Parameters of `libpq` that are ignored, with the accepted values; an empty list accepts any value.
 const INDIFFERENT: &[(&str, &[&str])] = &[
     ("client_encoding", &["UTF8", "utf8", "UTF-8", "auto"]),
     ("fallback_application_name", &[]),
@@ -43,7 +43,7 @@ const INDIFFERENT: &[(&str, &[&str])] = &[
     ("sslsni", &["1"]),
 ];
 
-/// Parameters of `libpq`, or of other drivers, that are not supported, and what to do instead.
+/// Parameters of `libpq` or of other drivers that are not supported, and what to do instead.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("client_encoding", "leave it out: it is always UTF8"),
     ("gssdelegation", "leave it out: GSSAPI is not supported"),
@@ -91,32 +91,32 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("sslsni", "leave it out"),
 ];
 
-/// Where the database is and how to get there.
+/// Where the database is and how to connect to it.
 #[derive(Clone)]
 pub struct Address {
     pub(super) config: Config,
     pub(super) tls: Tls,
-    /// How long an attempt may take at one of the host's addresses.
+    /// The time limit of an attempt at one of the host's addresses.
     pub(super) connect_within: Duration,
-    /// Idle time, interval and count of TCP's probes; none: they are not sent.
+    /// Idle time, interval and count of TCP keep-alive probes. None: no probes are sent.
     pub(super) keepalive: Option<(Duration, Duration, u32)>,
-    /// None: what the machine has.
+    /// None: the machine's default.
     pub(super) user_timeout: Option<Duration>,
 }
 
 impl Address {
-    /// Reads a connection string and the files it names.
+    /// Reads a connection string and the files that it names.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Address`], with the parameter's name.
+    /// [`StoreError::Address`], with the name of the parameter.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         let address = read(text).map_err(StoreError::Address)?;
         address.tls.check().map_err(StoreError::Address)?;
         Ok(address)
     }
 
-    /// The chosen mode, as it is written.
+    /// The `sslmode`, as it is written.
     pub fn mode(&self) -> &'static str {
         self.tls.mode.name()
     }
@@ -163,10 +163,10 @@ impl Default for Draft {
 }
 
 impl Draft {
-    /// `user:password@host:port,host:port/database?key=value&…`, every part of which may be missing.
+    /// `user:password@host:port,host:port/database?key=value&…`. Every part is optional.
     fn url(&mut self, url: &str) -> Result<(), String> {
         let before_parameters = url.split('?').next().unwrap_or_default();
-        // A password may have any character but `@` as it is, so it decides where the hosts begin.
+        // A password may contain any character except `@` unencoded, so the `@` decides where the hosts begin.
         let at = match before_parameters.find('@') {
             None if before_parameters.contains('/') => None,
             None => url.find('@'),
@@ -211,7 +211,7 @@ impl Draft {
         Ok(())
     }
 
-    /// `key=value key='value with blanks'`, a backslash before what would end a value.
+    /// `key=value key='value with blanks'`. A backslash escapes a character that would end the value.
     fn pairs(&mut self, text: &str) -> Result<(), String> {
         let mut rest = text.trim_start();
         while !rest.is_empty() {
@@ -283,7 +283,7 @@ impl Draft {
             "keepalives_interval" => {
                 self.interval = seconds(key, value, MOST_KEEPALIVE_SECONDS)?.unwrap_or(self.interval);
             }
-            // The second is the name that it had here before.
+            // The second is the name that this server used before.
             "keepalives_count" | "keepalives_retries" => match at_most(key, value, MOST_KEEPALIVES)? {
                 0 => {}
                 count => self.count = count,
@@ -392,7 +392,7 @@ impl Draft {
     }
 }
 
-/// Accepts a parameter that is ignored, and refuses every other.
+/// Accepts a parameter that is ignored; refuses any other.
 fn indifferent(key: &str, value: &str) -> Result<(), String> {
     let harmless = INDIFFERENT
         .iter()
@@ -409,7 +409,7 @@ fn indifferent(key: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// A key as a message shows it: it may be part of a password that was not encoded.
+/// A key for a message. It is hidden if it may be part of a password that was not encoded.
 fn shown(key: &str) -> String {
     let is_plain = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     match key.len() {

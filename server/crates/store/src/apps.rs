@@ -1,6 +1,6 @@
 //! The apps of the marketplace.
 //!
-//! Promises that a removed app stays readable, and that it comes back only once its removal is finished.
+//! Guarantees: a removed app stays readable. It can be registered again only when its removal has finished.
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -15,23 +15,23 @@ use super::{Conn, StoreError};
 use tenterhook_model::app::App;
 use tenterhook_model::ids::AppId;
 
-/// What became of a registration.
+/// The result of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registration {
-    /// The app is there now.
+    /// The app is registered now.
     Done(App),
-    /// An app of that id was there before.
+    /// An app with this id already exists.
     AlreadyExists,
-    /// An app of that id was removed, and not all its webhooks and installations are gone yet.
+    /// An app with this id was removed, and some of its webhooks and installations still exist.
     RemovalUnfinished,
 }
 
-/// What an app is ordered by: newest first.
+/// The key by which apps are ordered: newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppKey {
     /// When it was registered.
     pub created_at: Timestamp,
-    /// Which one.
+    /// The app's id.
     pub app: AppId,
 }
 
@@ -58,7 +58,7 @@ fn app((id, name, created_at, removed_at): Columns) -> Result<App, StoreError> {
     })
 }
 
-/// Registers an app, or brings a removed one back.
+/// Registers an app, or a removed one again.
 pub async fn register_in_tx(
     conn: &mut Conn,
     now: Timestamp,
@@ -104,8 +104,8 @@ pub async fn register_in_tx(
     Ok(Registration::Done(app(columns)?))
 }
 
-/// Marks an app removed, first of all: from here on nobody has it installed (W8). `None` if there is no such app; one
-/// that was removed before keeps its moment.
+/// Marks an app as removed. This is the first step of a removal: from now on no user has the app installed (W8). `None` if
+/// there is no such app. An app that was already removed keeps its time of removal.
 pub async fn mark_removed(conn: &mut Conn, now: Timestamp, id: &AppId) -> Result<Option<App>, StoreError> {
     diesel::update(apps::table.filter(apps::id.eq(id.as_str()).and(apps::removed_at.is_null())))
         .set(apps::removed_at.eq(time(now)))
@@ -114,7 +114,7 @@ pub async fn mark_removed(conn: &mut Conn, now: Timestamp, id: &AppId) -> Result
     Ok(find(conn, std::slice::from_ref(id)).await?.pop())
 }
 
-/// The apps of these ids that there are, removed ones too.
+/// The existing apps with these ids, including removed ones.
 pub async fn find(conn: &mut Conn, ids: &[AppId]) -> Result<Vec<App>, StoreError> {
     let ids: Vec<&str> = ids.iter().map(AppId::as_str).collect();
     let rows: Vec<Columns> = apps::table.filter(apps::id.eq_any(ids)).load(conn).await?;
@@ -131,7 +131,7 @@ async fn find_for_update(conn: &mut Conn, id: &AppId) -> Result<Option<App>, Sto
     row.map(app).transpose()
 }
 
-/// Whether the app is registered and not removed; nobody can remove it until the transaction ends.
+/// Returns the app, unless it is missing or removed. Locks it: nobody can remove it until the transaction ends.
 pub async fn hold_in_tx(conn: &mut Conn, id: &AppId) -> Result<Option<App>, StoreError> {
     let row: Option<Columns> = apps::table
         .find(id.as_str())
@@ -142,7 +142,7 @@ pub async fn hold_in_tx(conn: &mut Conn, id: &AppId) -> Result<Option<App>, Stor
     Ok(row.map(app).transpose()?.filter(|app| app.removed_at.is_none()))
 }
 
-/// A page of all apps, newest first, removed ones too.
+/// A page of all apps, newest first, including removed ones.
 pub async fn page(conn: &mut Conn, window: &Window<AppKey>) -> Result<Slice<App>, StoreError> {
     let direction = Direction::Descending;
     let queried = direction.queried(window);
@@ -172,7 +172,7 @@ pub async fn page(conn: &mut Conn, window: &Window<AppKey>) -> Result<Slice<App>
     Ok(window.cut(apps.collect::<Result<_, _>>()?))
 }
 
-/// How many apps there are, removed ones too.
+/// The number of apps, including removed ones.
 pub async fn count(conn: &mut Conn) -> Result<i64, StoreError> {
     Ok(apps::table.count().get_result(conn).await?)
 }

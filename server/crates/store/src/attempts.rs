@@ -1,4 +1,4 @@
-//! The attempt log, read (D10). It is written by [`super::settle`].
+//! Reads the attempt log (D10). [`super::settle`] writes it.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
@@ -11,11 +11,12 @@ use tenterhook_model::attempt::{Attempt, AttemptErrorClass, Outcome, Timings};
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 
-/// An attempt ends after its delivery was made: that prunes partitions. By the clock of another process it may seem to
-/// have ended before, for as long as the two disagree: an hour is allowed for. `$6` says so once more of all of them
-/// together, which prunes whatever plan is taken: of small partitions it may be one that reads them whole. The making is a
-/// range of one moment, so that its rows have an order, which the index over ends has not: with that one, which seems as
-/// good, all that ended since is walked (120,000 blocks for 20 deliveries of a webhook with 250,000 attempts, now 1,130).
+/// An attempt ends after its delivery was created, which prunes partitions. Because the clocks of two processes differ, it
+/// may seem to end earlier: one hour is allowed for that. `$6` repeats this bound for all deliveries together, so that any
+/// plan prunes: with small partitions the plan may read them completely. The time of creation is compared as a range of one
+/// moment, so that rows of that index have an order. The index over ends has no such order, but seems as good to the
+/// planner: with it every attempt since then was read (120,000 blocks for 20 deliveries of a webhook with 250,000 attempts,
+/// now 1,130).
 const OF: &str = "\
 select a.lane, a.webhook, a.event, a.generation, a.number, a.started_at, a.ended_at, a.duration_us, a.dns_us,
        a.connect_us, a.first_byte_us, a.url, a.auth_sent, a.status, a.error_class, a.error_message,
@@ -75,7 +76,7 @@ struct AttemptRow {
     ending: Option<i16>,
 }
 
-/// The attempts of these deliveries, each named with the moment it was made; oldest first.
+/// The attempts of these deliveries, oldest first. Each delivery comes with its time of creation.
 pub async fn of(
     conn: &mut Conn,
     deliveries: &[(DeliveryKey, Timestamp)],

@@ -1,8 +1,8 @@
-//! The changes feed: how processes tell each other which webhooks moved.
+//! The changes feed: how processes tell each other which webhooks changed.
 //!
-//! A row is written in the transaction of the move, so it is there exactly when the move is. Rows are read by
-//! transaction, not by sequence: a reader that remembers its snapshot's `xmin` and asks for rows at or after it
-//! misses none, however long a writer took to commit.
+//! A row is written in the transaction of the change, so both become visible together. Rows are read by transaction, not by
+//! sequence: a reader that remembers the `xmin` of its snapshot and reads rows at or after it misses none, however long a
+//! writer takes to commit.
 
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -12,11 +12,11 @@ use super::sql::{At, statement, time, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::ids::{Lane, WebhookId};
 
-/// The transaction that announced a change: a process whose snapshot shows it knows of the change.
+/// The transaction that announced a change. A process knows of the change if its snapshot shows this transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark(pub String);
 
-/// One row per webhook that moved; `unnest` keeps it one statement however many.
+/// One row per webhook that changed; with `unnest` it is one statement for any number.
 const ANNOUNCE: &str = "insert into changes (at, lane, webhook) \
      select $1, u.lane, u.webhook from unnest($2::int[], $3::uuid[]) as u(lane, webhook) \
      returning xid::text as xid";
@@ -27,9 +27,9 @@ struct XidRow {
     xid: String,
 }
 
-/// Announces that these webhooks moved; `None` if there are none.
+/// Announces that these webhooks changed; `None` if there are none.
 ///
-/// The caller commits, then waits for the mark with the engine's `Propagation`.
+/// The caller commits and then waits for the mark, with the engine's `Propagation`.
 pub async fn announce_in_tx(
     conn: &mut Conn,
     now: Timestamp,
@@ -49,7 +49,7 @@ pub async fn announce_in_tx(
     Ok(rows.into_iter().next().map(|row| Mark(row.xid)))
 }
 
-/// What a read of the feed has seen: everything that is visible in its snapshot.
+/// What a read of the feed has seen: everything visible in its snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     text: String,
@@ -81,12 +81,12 @@ impl Snapshot {
             .is_ok_and(|xid: u64| xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid)))
     }
 
-    /// Postgres's text form.
+    /// The snapshot in Postgres's text form.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// From where the next read must start: every transaction before it had ended.
+    /// The transaction at which the next read must start: every earlier one had ended.
     pub fn oldest_running(&self) -> u64 {
         self.xmin
     }
@@ -95,27 +95,28 @@ impl Snapshot {
 /// One row of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    /// Names the row, to tell one that was read before.
+    /// Identifies the row, to recognise one that was read before.
     pub seq: i64,
-    /// Which webhook moved; `None` asks every process to look around.
+    /// The webhook that changed; `None` asks every process to report and to look for work, see [`ask`].
     pub webhook: Option<(Lane, WebhookId)>,
 }
 
-/// The snapshot comes back even when nothing changed.
+/// The snapshot is returned even if nothing has changed.
 const READ: &str = "\
 select s.snapshot::text as snapshot, c.seq, c.lane, c.webhook
 from (select pg_current_snapshot() as snapshot) s left join changes c on c.xid >= $1::xid8 order by c.seq";
 
 const SNAPSHOT: &str = "select pg_current_snapshot()::text as snapshot";
 
-/// Every process reads from its last snapshot's oldest running transaction on, so nobody needs what is older. A row that
-/// is visible and yet of a transaction still to come was restored from another cluster, whose transactions counted
-/// differently: nobody waits for it, and it would be read again and again until this cluster has counted so far.
+/// Every process reads from the oldest running transaction of its last snapshot, so earlier rows are not needed. A row that
+/// is visible although its transaction is in the future was restored from another cluster with another count of
+/// transactions. No process waits for such a row, but it would be read again and again until this cluster's count reaches
+/// it.
 const PRUNE: &str = "\
 delete from changes where xid < (select min(pg_snapshot_xmin(feed_snapshot::pg_snapshot)) from nodes)
                        or xid >= pg_snapshot_xmax(pg_current_snapshot())";
 
-/// A row about no webhook: whoever reads it says how far it is, and looks for deliveries nobody holds.
+/// A row without a webhook: its readers report how far they have settled, and look for deliveries without an owner.
 const ASK: &str = "insert into changes (at, lane, webhook) values ($1, 0, null) returning xid::text as xid";
 
 #[derive(diesel::QueryableByName)]
@@ -136,13 +137,13 @@ struct SnapshotRow {
     snapshot: String,
 }
 
-/// The present, without reading any row: where a process that starts begins to follow.
+/// The current snapshot, without reading any row: a starting process follows the feed from here.
 pub async fn present(conn: &mut Conn) -> Result<Snapshot, StoreError> {
     let row: SnapshotRow = statement(SNAPSHOT).get_result(conn).await?;
     Snapshot::parse(&row.snapshot).ok_or_else(|| unknown("changes", "snapshot", &row.snapshot))
 }
 
-/// Every row of a transaction at or after `from`, some of them read before, and what this read has seen.
+/// Every row of a transaction at or after `from`, and the snapshot of this read. Some of the rows may have been read before.
 pub async fn read(conn: &mut Conn, from: u64) -> Result<(Snapshot, Vec<Change>), StoreError> {
     let rows: Vec<ChangeRow> = statement(READ)
         .bind::<Text, _>(from.to_string())
@@ -168,7 +169,7 @@ pub async fn prune(conn: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Asks every process to say at once through when its results are settled, and to look for deliveries nobody holds.
+/// Asks every process to report at once until when its results are settled, and to look for deliveries without an owner.
 pub async fn ask(conn: &mut Conn, now: Timestamp) -> Result<Mark, StoreError> {
     Ok(Mark(
         statement(ASK)

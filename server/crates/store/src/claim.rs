@@ -1,11 +1,11 @@
-//! Claiming: how a process comes by deliveries that it did not publish itself: retries, overflow, recovery.
+//! Claiming: how a process takes deliveries that it did not publish itself, such as retries, overflow and recovered ones.
 //!
-//! Promises that a delivery is held by at most one worker at a time (D6), that one webhook's backlog never hides
-//! another's (D8: rows are looked for webhook by webhook, along `deliveries_due`), and that claims never wait for
-//! each other. Does not promise any order between webhooks: fairness is the engine's.
+//! Guarantees: at most one worker at a time holds a delivery (D6). The backlog of one webhook never hides that of another
+//! (D8): rows are read webhook by webhook, along `deliveries_due`. Claims never wait for each other. Not guaranteed: any
+//! order between webhooks. The engine is responsible for fairness.
 //!
-//! Statements that look for due times say `vis_at > '-infinity'`, which always holds: without it `deliveries_due` cannot
-//! be used (see its migration).
+//! Statements that look for due times contain `vis_at > '-infinity'`, which is always true: without it the index
+//! `deliveries_due` cannot be used (see its migration).
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Uuid as SqlUuid};
@@ -20,7 +20,7 @@ use tenterhook_model::delivery::{DeliveryReason, DeliveryStatus, Lease, Leased};
 use tenterhook_model::event::Event;
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId};
 
-/// The statement that takes what `picked` names of one lane.
+/// The statement that claims the rows of one lane that `picked` selects.
 macro_rules! claim {
     ($picked:literal) => {
         concat!(
@@ -47,10 +47,10 @@ order by t.due_at"
     };
 }
 
-/// One lane, webhook by webhook; a second claimer skips what the first has locked.
+/// One lane, webhook by webhook; a second claimer skips rows that the first has locked.
 ///
-/// The arrays are asked for, so that the planner does not see how long they are: a plan for few webhooks looks cheaper than
-/// the one for any number, each claim would be planned again, and planning looks at every day of events that is kept.
+/// The arrays are subqueries, so that the planner does not see their length. With the length it would find a plan for few
+/// webhooks cheaper than the general one and plan every claim again, and planning looks at every stored day of events.
 const CLAIM: &str = claim!(
     "
     select d.webhook, d.event, d.generation, d.event_at
@@ -69,23 +69,23 @@ const CLAIM_ONE: &str = claim!(
     where lane = $1 and webhook = $2 and event = $3 and generation = $8 and vis_at <= $4 for update skip locked"
 );
 
-/// Keys alone, of what a claim would take.
+/// Only the keys that a claim would take.
 const VISIBLE: &str = "\
 select event, generation from deliveries
 where lane = $1 and webhook = $2 and vis_at > '-infinity' and vis_at <= $3 order by vis_at limit $4";
 
-/// Reads nothing but the queue: it is for a delivery whose event cannot be read.
+/// Uses only the queue, because it is for a delivery whose event cannot be read.
 const PUT_BACK: &str = "\
 update deliveries as d set owner = null, vis_at = $5, token = d.token + 1
 where d.lane = $1 and d.webhook = $2 and d.event = $3 and d.generation = $4 and d.vis_at <= $6";
 
-/// When each of these webhooks has its next row visible.
+/// When the next row of each of these webhooks becomes visible.
 const NEXT: &str = "\
 select w.webhook, (select d.vis_at from deliveries d where d.lane = w.lane and d.webhook = w.webhook
                    and d.vis_at > '-infinity' order by d.vis_at limit 1) as vis_at
 from unnest($1::int[], $2::uuid[]) as w(lane, webhook)";
 
-/// Every webhook that has open deliveries, with its earliest: a walk from webhook to webhook, not over rows.
+/// Every webhook with open deliveries, and its earliest time: steps from webhook to webhook, not from row to row.
 const DISCOVER: &str = "\
 with recursive walk as (
     (select l.lane, d.webhook, d.vis_at from unnest($1::int[]) as l(lane)
@@ -98,9 +98,10 @@ with recursive walk as (
 )
 select lane, webhook, vis_at from walk order by vis_at limit $2";
 
-/// What a webhook is owed ends unsent: rows that are visible, or that nobody holds where `$6` says so.
+/// Ends deliveries of a webhook without sending them: rows that are visible, and with `$6` also later rows without an owner.
 ///
-/// The time is bounded outside of the choice too, since one that is made row by row looks at all that the webhook is owed.
+/// `vis_at` is also bounded outside of the `or`: a condition that is checked row by row would read all deliveries of the
+/// webhook.
 const DROP: &str = "\
 with picked as (
     select event, generation from deliveries
@@ -177,10 +178,10 @@ struct EventIdRow {
     event: Uuid,
 }
 
-/// Takes what is visible at `now` of these webhooks of one lane, each up to its room, until `lease_until`.
+/// Claims rows of these webhooks of one lane that are visible at `now`, for each up to its room, until `lease_until`.
 ///
-/// Together their payloads have `most_bytes`, and the last of them may go past it: there is always one, however large. What
-/// cannot be read is taken with the others, and left to its lease's end.
+/// The payloads of all rows together may have `most_bytes`. The last row may exceed that, so that there is always one,
+/// however large. Rows that cannot be read are claimed too, and stay leased until the lease ends.
 pub async fn claim(
     conn: &mut Conn,
     lane: Lane,
@@ -203,7 +204,7 @@ pub async fn claim(
     Ok(held(lane, lease_until, rows))
 }
 
-/// As [`claim`], of one delivery if it is visible.
+/// Like [`claim`], for one delivery, if it is visible.
 pub async fn claim_one(
     conn: &mut Conn,
     key: &DeliveryKey,
@@ -276,7 +277,7 @@ pub async fn visible(
     Ok(rows.into_iter().map(key).collect())
 }
 
-/// Puts a delivery back until `until` that is visible at `now`, without reading what it delivers.
+/// Puts back a delivery that is visible at `now` until `until`, without reading its event.
 pub async fn put_back(
     conn: &mut Conn,
     key: &DeliveryKey,
@@ -295,7 +296,7 @@ pub async fn put_back(
     Ok(())
 }
 
-/// When each webhook has its next row visible; one without open rows is left out.
+/// When each webhook's next row becomes visible. Webhooks without open rows are left out.
 pub async fn next_visible(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -311,8 +312,8 @@ pub async fn next_visible(
         .collect())
 }
 
-/// Every webhook with open deliveries, and when its earliest is visible: the `most` that are due first. Costs an index
-/// probe per such webhook.
+/// The `most` webhooks whose open deliveries are due first, each with the time when its earliest is visible. Costs one index
+/// probe per webhook with open deliveries.
 pub async fn discover(conn: &mut Conn, most: i64) -> Result<Vec<(Lane, WebhookId, Timestamp)>, StoreError> {
     let rows: Vec<OpenRow> = statement(DISCOVER)
         .bind::<Array<Integer>, _>(Lane::all().map(|lane| lane.0).collect::<Vec<_>>())
@@ -325,23 +326,23 @@ pub async fn discover(conn: &mut Conn, most: i64) -> Result<Vec<(Lane, WebhookId
         .collect())
 }
 
-/// How a webhook's deliveries end unsent.
+/// How deliveries of a webhook end without being sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsent {
     /// `Lost` or `Cancelled`.
     pub status: DeliveryStatus,
-    /// Why.
+    /// The reason.
     pub reason: DeliveryReason,
-    /// The ban they fell in, if it was one.
+    /// The ban in which they were due, if it was a ban.
     pub ban_episode: Option<i32>,
-    /// When.
+    /// When they end.
     pub at: Timestamp,
 }
 
-/// Ends up to `limit` deliveries of a webhook without sending them; answers how many.
+/// Ends up to `limit` deliveries of a webhook without sending them; returns how many.
 ///
-/// Those that are due at `now`; of a removed webhook (cancelled) also those that are due later. What another worker
-/// holds is left to it.
+/// Takes those that are due at `now`; for a removed webhook (cancelled) also those that are due later. Rows that another
+/// worker holds are left to it.
 pub async fn drop_unsent(
     conn: &mut Conn,
     (lane, webhook): (Lane, WebhookId),

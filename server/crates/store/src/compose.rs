@@ -1,14 +1,14 @@
-//! A statement put together from pieces, where filters and orders come and go with the question.
+//! A statement that is composed of parts, for filters and orders that depend on the query.
 //!
-//! Unlike [`statement`](super::sql::statement) it is planned anew each time, with the values in hand: what a list
-//! needs, and the queue does not. Values are always bound, never part of the text.
+//! Unlike [`statement`](super::sql::statement) it is planned again for each execution, with its values. Lists need that, the
+//! queue does not. Values are always bound and never part of the text.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::serialize::ToSql;
 use diesel::sql_types::HasSqlType;
 
-/// The statement so far.
+/// A statement under construction.
 pub struct Composed {
     query: BoxedSqlQuery<'static, Pg, SqlQuery>,
     bound: usize,
@@ -23,13 +23,13 @@ impl Composed {
         }
     }
 
-    /// Goes on with `text`.
+    /// Appends `text`.
     pub fn sql(mut self, text: impl AsRef<str>) -> Self {
         self.query = self.query.sql(text);
         self
     }
 
-    /// Goes on with a value.
+    /// Appends a bound value.
     pub fn value<ST, V>(mut self, value: V) -> Self
     where
         ST: Send + 'static,
@@ -41,12 +41,12 @@ impl Composed {
         self
     }
 
-    /// Goes on with whatever `piece` adds.
+    /// Appends what `piece` adds.
     pub fn with(self, piece: impl FnOnce(Self) -> Self) -> Self {
         piece(self)
     }
 
-    /// The whole statement, to be loaded.
+    /// The complete statement, ready to be loaded.
     pub fn query(self) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
         self.query
     }

@@ -1,10 +1,10 @@
-//! A connection to the database: every statement of ours goes through here.
+//! A connection to the database. All of the server's statements use it.
 //!
-//! Promises that no statement waits for longer than the connection's [`limit`](Limits), in real time and whatever the
-//! network does; that a connection past it, or one that the database has ended or will not write on, is not used again;
-//! and that an error says by its kind what [`sqlstate`] makes of Postgres's code, in whatever language the message is.
+//! Guarantees: no statement waits longer than the connection's [`limit`](Limits), in real time and whatever the network
+//! does. A connection is not used again if it exceeds the limit, if the database has ended it, or if the database refuses
+//! changes on it. The kind of an error follows from [`sqlstate`] and Postgres's code, whatever the language of the message.
 //!
-//! Wraps Diesel's connection, which has neither deadlines nor codes.
+//! Wraps Diesel's connection, which has neither time limits nor codes.
 
 mod line;
 mod pulse;
@@ -32,22 +32,23 @@ pub(super) use self::wire::{Socket, Wire};
 use super::address::Address;
 use tenterhook_clock as clock;
 
-/// How long the database may take for a statement, unless a pool says otherwise.
+/// The time limit for a statement in the database, unless a pool sets another.
 pub const STATEMENT: Duration = Duration::from_secs(10);
-/// How much longer than the database we wait: its message that a statement took too long has to arrive.
+/// How much longer than the database the client waits, so that the database's time-out message can arrive.
 const BEYOND: Duration = Duration::from_secs(2);
 
-/// How long a connection's statements may take.
+/// Time limits of a connection's statements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// After which time the database itself gives up a statement, and a transaction in which none runs; none: never.
+    /// When the database itself cancels a statement, or ends an idle transaction. None: never.
     pub database: Option<Duration>,
-    /// After which time we give up the connection.
+    /// When the client gives up the connection.
     pub ours: Duration,
 }
 
 impl Limits {
-    /// The database gives up after `statement`, and we a little later: by then it does not answer at all.
+    /// The database cancels after `statement`, and the client gives up a little later: by then the database does not answer
+    /// at all.
     pub fn of(statement: Duration) -> Self {
         Self {
             database: Some(statement),
@@ -55,7 +56,7 @@ impl Limits {
         }
     }
 
-    /// For statements that rewrite tables: the database takes its time, and we give up after `limit`.
+    /// For statements that rewrite tables: the database has no limit, and the client gives up after `limit`.
     pub fn long(limit: Duration) -> Self {
         Self {
             database: None,
@@ -63,8 +64,8 @@ impl Limits {
         }
     }
 
-    /// The statements that set the database's limits in a session. The second one is for a transaction whose connection has
-    /// stopped answering: without it, its locks would stay for as long as Postgres does not notice.
+    /// The statements that set the database's limits in a session. The second one is for a transaction whose client no
+    /// longer answers: without it, its locks would stay until Postgres notices.
     fn statements(self) -> String {
         let milliseconds = self.database.map_or(0, |limit| limit.as_millis());
         format!(
@@ -79,12 +80,12 @@ impl Default for Limits {
     }
 }
 
-/// How a connection is protected on its way.
+/// How a connection is protected on the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Protection {
-    /// It does not leave the machine: a Unix socket.
+    /// A Unix socket: nothing leaves the machine.
     Local,
-    /// Plain text, and why.
+    /// Plain text, and the reason.
     None(&'static str),
     /// TLS.
     Tls {
@@ -92,7 +93,7 @@ pub enum Protection {
         protocol: String,
         /// The cipher suite's name.
         cipher: String,
-        /// What was checked of the certificate.
+        /// What was checked in the certificate.
         checked: &'static str,
     },
 }
@@ -111,7 +112,7 @@ impl std::fmt::Display for Protection {
     }
 }
 
-/// One connection, checked out of the pool or not.
+/// One connection, in the pool or outside of it.
 pub struct Conn {
     inner: AsyncPgConnection,
     line: Arc<Line>,
@@ -127,7 +128,7 @@ impl Conn {
         }
     }
 
-    /// Connects and says how long statements may take.
+    /// Connects and sets the time limits of the session.
     pub async fn open(address: &Address, limits: Limits, pulse: Arc<Pulse>) -> ConnectionResult<Self> {
         let mut conn = super::dial::dial(address, limits.ours, pulse).await?;
         conn.batch_execute(&limits.statements())
@@ -141,7 +142,7 @@ impl Conn {
         &self.protection
     }
 
-    /// Whether it will not be used again.
+    /// Whether the connection will not be used again.
     pub fn is_given_up(&self) -> bool {
         self.line.is_given_up()
     }

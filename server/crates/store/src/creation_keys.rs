@@ -1,7 +1,7 @@
-//! Idempotency keys of creations: the same key of the same caller makes one webhook within its window.
+//! Idempotency keys of creations: the same key of the same caller creates one webhook within its window.
 //!
-//! Promises for creations what [`super::idempotency`] promises for publications. A key belongs to the user that calls and the
-//! app that it acts through. It names its webhook even after that has been changed or removed.
+//! The guarantees are those of [`super::idempotency`], for creations. A key belongs to the calling user and the app that it
+//! acts through. It refers to its webhook even after that was changed or removed.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, Text, Uuid as SqlUuid};
@@ -13,7 +13,7 @@ use super::{Conn, StoreError};
 use tenterhook_model::access::UserCaller;
 use tenterhook_model::ids::{AppId, Lane, WebhookId};
 
-/// A key with what was asked under it.
+/// A key and the input that was sent with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreationKey {
     lane: Lane,
@@ -22,30 +22,30 @@ pub struct CreationKey {
     app: String,
     key: String,
     asked: Asked,
-    /// Until when it is remembered.
+    /// When the key is forgotten.
     expires_at: Timestamp,
 }
 
-/// What is remembered of an input, to compare another one with.
+/// What is stored of an input, to compare it with a later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// SHA-256 over everything but the password.
+    /// SHA-256 over everything except the password.
     pub request_hash: Vec<u8>,
     /// The password's [fingerprint](tenterhook_policy::sealing::Keyring::fingerprint), if there was one.
     pub password_print: Option<Vec<u8>>,
 }
 
-/// What was created under a key that is already taken.
+/// What was created with a key that already exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
-    /// What was asked then.
+    /// The input at that time.
     pub asked: Asked,
-    /// The webhook that was made.
+    /// The webhook that was created.
     pub webhook: (Lane, WebhookId),
 }
 
 impl CreationKey {
-    /// The key that this caller has chosen for what it asks.
+    /// The key that this caller has chosen for its input.
     pub fn new(chooser: &UserCaller, key: String, asked: Asked, expires_at: Timestamp) -> Self {
         Self {
             lane: Lane::of(chooser.company),
@@ -58,13 +58,13 @@ impl CreationKey {
         }
     }
 
-    /// Whether this input is the same as the earlier one, apart from the password.
+    /// Whether this input equals the earlier one, ignoring the password.
     pub fn asks_as(&self, before: &Asked) -> bool {
         self.asked.request_hash == before.request_hash
     }
 }
 
-/// An expired key is taken over.
+/// An expired key is replaced.
 const CLAIM: &str = "\
 insert into creations as c (lane, company, user_id, app, key, request_hash, password_print, webhook, expires_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -87,7 +87,7 @@ struct RememberedRow {
     webhook: uuid::Uuid,
 }
 
-/// What was created under the key, if it is taken at `now`.
+/// What was created with the key, if the key is valid at `now`.
 pub async fn find(
     conn: &mut Conn,
     key: &CreationKey,
@@ -111,9 +111,9 @@ pub async fn find(
     }))
 }
 
-/// Takes the key for a webhook that this transaction creates; if it is taken already, returns what was created under it.
+/// Stores the key for a webhook that this transaction creates. If it exists already, returns what was created with it.
 ///
-/// The first statement waits for a transaction that takes the same key; the second one's snapshot shows its row.
+/// The first statement waits for a transaction that stores the same key; the snapshot of the second shows its row.
 pub async fn claim_in_tx(
     conn: &mut Conn,
     key: &CreationKey,

@@ -1,8 +1,8 @@
-//! Deliveries, read, wherever they stand: open ones in the queue, ended ones in the history.
+//! Reads deliveries from all tables: open ones in the queue, ended ones in the history.
 //!
-//! Promises one list over the three tables: a delivery is in the queue until the transaction that ends it, and in
-//! exactly one of the two histories from then on. Lists go webhook by webhook along an index, so that one webhook's
-//! millions do not hide another's few. They are newest first: by the moment a delivery was made, then by event.
+//! Guarantees: one list over the three tables. A delivery is in the queue until the transaction that ends it, and from then
+//! on in exactly one of the two histories. Lists are read webhook by webhook along an index, so that a webhook with millions
+//! of deliveries does not hide one with few. They are newest first: by the time when a delivery was created, then by event.
 
 mod sources;
 
@@ -22,41 +22,41 @@ use tenterhook_model::access::WebhookScope;
 use tenterhook_model::delivery::{Delivery, DeliveryReason, DeliveryStatus};
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, WebhookId};
 
-/// Which deliveries of the webhooks in question.
+/// Which deliveries of the selected webhooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct DeliveryQuery {
-    /// Only in these states; `None` means in any.
+    /// Only with these statuses; `None` means any.
     pub statuses: Option<Vec<DeliveryStatus>>,
     /// Only of this event.
     pub event: Option<EventId>,
-    /// Only made at or after this moment.
+    /// Only created at or after this time.
     pub since: Option<Timestamp>,
-    /// Only made before this moment.
+    /// Only created before this time.
     pub until: Option<Timestamp>,
 }
 
-/// Of which webhooks: those that the scope reaches, or only these of them.
+/// The selected webhooks: all that the scope includes, or only one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owners {
     /// What the caller sees.
     pub scope: WebhookScope,
-    /// The moment of reading.
+    /// The time of reading, and the limits that follow from it.
     pub cutoffs: Cutoffs,
     /// Only of this webhook.
     pub webhook: Option<(Lane, WebhookId)>,
 }
 
-/// Where a delivery stands in the list.
+/// The position of a delivery in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeliveryPlace {
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Which one.
+    /// The delivery's key.
     pub key: DeliveryKey,
 }
 
 impl DeliveryPlace {
-    /// Of a delivery.
+    /// The position of a delivery.
     pub fn of(delivery: &Delivery) -> Self {
         Self {
             created_at: delivery.created_at,
@@ -120,13 +120,13 @@ impl TryFrom<DeliveryRow> for Delivery {
     }
 }
 
-/// How far back of its beginning a page is looked for first: nearly always far enough, in one or two partitions of as many
-/// as there are days. A webhook with little to show is asked a second time, for all of them.
+/// How far back from its beginning a page is searched first. That is nearly always enough, in one or two of the day
+/// partitions. For a webhook with few deliveries a second query searches all of them.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
-/// By how much an attempt may seem to have ended before its delivery was made, since the clocks of two processes disagree.
+/// By how much an attempt may seem to end before its delivery was created, because the clocks of two processes differ.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(1);
 
-/// From when on deliveries have ended that a page is looked for among first; `None` where nothing would be gained.
+/// The earliest end of deliveries that the first search for a page includes; `None` if that would gain nothing.
 fn recent(query: &DeliveryQuery, cutoffs: &Cutoffs, window: &Window<DeliveryPlace>) -> Option<Timestamp> {
     if window.from_end || query.since.is_some() || query.event.is_some() || !sources::may_have_ended(query) {
         return None;
@@ -139,7 +139,8 @@ fn recent(query: &DeliveryQuery, cutoffs: &Cutoffs, window: &Window<DeliveryPlac
     newest.checked_sub(RECENT).ok()
 }
 
-/// Whether the rows of a window are all that it can have, whatever ended before `since`: that was made before the last.
+/// Whether no older row belongs to the window: it is full, and anything that ended before `since` was created before its
+/// last row.
 fn are_whole(rows: &[DeliveryRow], window: &Window<DeliveryPlace>, since: Timestamp) -> bool {
     let made_by = since.saturating_add(CLOCKS_APART).unwrap_or(Timestamp::MAX);
     let is_full = rows.len() as i64 == window.limit();
@@ -149,7 +150,7 @@ fn are_whole(rows: &[DeliveryRow], window: &Window<DeliveryPlace>, since: Timest
             .is_some_and(|last| timestamp(last.created_at) > made_by)
 }
 
-/// A page of deliveries, over all webhooks in question.
+/// A page of deliveries over all selected webhooks.
 pub async fn page(
     conn: &mut Conn,
     owners: &Owners,
@@ -180,7 +181,7 @@ pub async fn page(
     ))
 }
 
-/// How many deliveries those are.
+/// The number of these deliveries.
 pub async fn count(conn: &mut Conn, owners: &Owners, query: &DeliveryQuery) -> Result<i64, StoreError> {
     let statement = Composed::new("select count(*) as count from webhooks w cross join lateral (")
         .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, None, None))
@@ -189,7 +190,7 @@ pub async fn count(conn: &mut Conn, owners: &Owners, query: &DeliveryQuery) -> R
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)
 }
 
-/// The same page of each of these webhooks.
+/// The same page for each of these webhooks.
 pub async fn page_of_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -238,7 +239,7 @@ async fn rows_of_each(
     Ok(found)
 }
 
-/// How many deliveries each of these webhooks has; one that has none is missing.
+/// The number of deliveries of each of these webhooks; a webhook without any is missing.
 pub async fn count_of_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -263,7 +264,7 @@ struct WebhookCountRow {
     count: i64,
 }
 
-/// The deliveries of these places that there are, of webhooks that the scope reaches.
+/// The deliveries at these positions that exist, of webhooks within the scope.
 pub async fn find(
     conn: &mut Conn,
     places: &[DeliveryPlace],

@@ -1,11 +1,11 @@
 //! Connecting: which host, which of its addresses, with TLS or without.
 //!
-//! Promises that a lookup, and each attempt at one address, ends within the address's `connect_timeout`, and all of them
-//! together in about the time of a statement ([`altogether`]); and that a socket has keep-alives and a user time-out, so
-//! that the machine notices a peer that is gone while no statement runs.
+//! Guarantees: a lookup ends within the address's `connect_timeout`, and so does each attempt at one address; all of them
+//! together take about the time of a statement ([`altogether`]). Sockets have keep-alives and a user time-out, so that the
+//! machine notices a lost peer while no statement runs.
 //!
-//! Done here, and not by the driver, because it hides the codes of errors, knows neither `verify-ca` nor `verify-full`, does
-//! not fall back to plain text when TLS fails, and has no time limit for a handshake.
+//! This is not left to the driver: it hides the codes of errors, supports neither `verify-ca` nor `verify-full`, does not
+//! fall back to plain text when TLS fails, and has no time limit for a handshake.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -31,21 +31,21 @@ use super::connection::{Conn, Line, Protection, Pulse, Socket, Wire, sqlstate};
 use super::tls::{self, Mode};
 use tenterhook_clock as clock;
 
-/// How long all attempts together may take at most.
+/// The maximum time for all attempts together.
 const ALTOGETHER: Duration = Duration::from_secs(20);
-/// How long a connection that is no longer needed may take to end its session.
+/// The time limit for ending the session of a connection that is no longer needed.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Postgres's request for TLS: its length and the number that stands for it.
+/// Postgres's request for TLS: its length and its code number.
 const TLS_PLEASE: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-/// `invalid_authorization_specification`: what `pg_hba.conf` does not allow.
+/// `invalid_authorization_specification`: `pg_hba.conf` does not allow the connection.
 const NOT_ALLOWED: &[u8; 5] = b"28000";
 
-/// How long all attempts together may take where a statement may take `limit`: as long, and long enough for one attempt.
+/// The time limit of all attempts together if a statement may take `limit`: the same, but long enough for one attempt.
 pub(super) fn altogether(address: &Address, limit: Duration) -> Duration {
     limit.min(ALTOGETHER).max(address.connect_within)
 }
 
-/// Connects. Statements on the connection may take `limit`.
+/// Connects. `limit` is the time limit of statements on the connection.
 pub(super) async fn dial(address: &Address, limit: Duration, pulse: Arc<Pulse>) -> ConnectionResult<Conn> {
     let began = clock::monotonic();
     let call = Call {
@@ -77,14 +77,14 @@ pub(super) async fn dial(address: &Address, limit: Duration, pulse: Arc<Pulse>) 
     }
 }
 
-/// Why an attempt did not succeed.
+/// Why an attempt failed.
 struct Failure {
     why: String,
-    /// Nothing came back.
+    /// The server sent nothing.
     silent: bool,
-    /// A server that takes changes is asked for, and this one does not.
+    /// The connection string requires a server that accepts changes, and this one does not.
     read_only: bool,
-    /// Postgres's code, if it was Postgres that said no.
+    /// Postgres's code, if Postgres refused the connection.
     code: Option<sqlstate::Code>,
 }
 
@@ -118,12 +118,12 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// Where an attempt leads.
+/// The target of an attempt.
 #[derive(Debug, Clone)]
 enum Peer {
     Tcp {
         at: SocketAddr,
-        /// The name that a certificate must have.
+        /// The name that the certificate must have.
         host: String,
     },
     Unix(std::path::PathBuf),
@@ -176,7 +176,7 @@ impl Call<'_> {
         Err(failures)
     }
 
-    /// The addresses of a host of the connection string.
+    /// The addresses of one host of the connection string.
     async fn peers(&self, place: usize) -> Result<Vec<Peer>, Failure> {
         let config = &self.address.config;
         let port = config
@@ -225,7 +225,7 @@ impl Call<'_> {
         }
     }
 
-    /// With TLS or without, as the mode says; both where it allows both.
+    /// Connects with TLS or without, as the mode says; tries both if the mode allows both.
     async fn peer(&self, peer: &Peer) -> Result<Conn, Vec<Failure>> {
         let mode = self.address.tls.mode;
         let attempts: &[bool] = match (peer, mode) {
@@ -242,7 +242,7 @@ impl Call<'_> {
                 Ok(Err(failure)) => failure,
                 Err(_) => self.late(&format!("connecting to {}", peer.shown())),
             };
-            // Only what the other way may change is tried the other way.
+            // The other way is tried only for a failure that it may avoid.
             let otherwise = !failure.silent && failure.code.is_none_or(|code| code == *NOT_ALLOWED);
             failures.push(failure);
             if !otherwise {
@@ -256,7 +256,7 @@ impl Call<'_> {
         let (socket, protection) = self.socket(peer, encrypted, again).await?;
         let line = Line::new(self.limit, self.pulse.clone());
         let mut config = self.address.config.clone();
-        // The socket is encrypted by now, or will not be.
+        // At this point the socket is encrypted, or never will be.
         config.ssl_mode(match socket {
             Socket::Tls(_) => SslMode::Require,
             Socket::Tcp(_) | Socket::Unix(_) => SslMode::Disable,
@@ -279,7 +279,7 @@ impl Call<'_> {
         drop(clock::spawn_io(async move {
             tokio::select! {
                 biased;
-                // The driver says goodbye once its client is gone, if it is still heard.
+                // The driver ends the session when its client is gone, if the server still receives anything.
                 () = driven.until_closed() => {
                     if !driven.is_given_up() {
                         let _ = clock::within(GOODBYE, &mut connection).await;
@@ -361,7 +361,7 @@ impl Call<'_> {
         Ok((Socket::Tls(Box::new(stream)), protection))
     }
 
-    /// So that the machine notices when the other end is gone.
+    /// Makes the machine notice when the peer is gone.
     fn watch(&self, stream: &TcpStream) -> io::Result<()> {
         if let Some((idle, interval, count)) = self.address.keepalive {
             sockopt::set_socket_keepalive(stream, true)?;
@@ -392,7 +392,7 @@ impl Call<'_> {
         }
     }
 
-    /// Whether it is the kind of session that the connection string asks for.
+    /// Checks that the session is of the kind that the connection string requires.
     async fn session(&self, client: &Client) -> Result<(), Failure> {
         let wanted = match self.address.config.get_target_session_attrs() {
             TargetSessionAttrs::ReadWrite => "off",
@@ -417,7 +417,7 @@ impl Call<'_> {
     }
 }
 
-/// Closes the connection unless it is kept.
+/// Closes the connection on drop, unless `keep` is called.
 struct Open(Option<Arc<Line>>);
 
 impl Open {
@@ -434,7 +434,7 @@ impl Drop for Open {
     }
 }
 
-/// Asks for TLS. The answer is one byte, and nothing is read beyond it: what follows in plain text is not from the server.
+/// Requests TLS. The reply is one byte, and nothing is read beyond it: plain text that follows is not from the server.
 async fn offers_tls(stream: &mut TcpStream) -> io::Result<bool> {
     stream.write_all(&TLS_PLEASE).await?;
     match stream.read_u8().await? {
@@ -444,7 +444,7 @@ async fn offers_tls(stream: &mut TcpStream) -> io::Result<bool> {
     }
 }
 
-/// For the driver: the handshake has been made.
+/// Tells the driver that the TLS handshake is already done.
 struct Encrypted;
 
 impl TlsConnect<Wire> for Encrypted {

@@ -1,11 +1,11 @@
-//! Distribution: how the tables lie on a Citus cluster, and the statements that bring them there in place.
+//! Distribution: where tables lie on a Citus cluster, and the statements that distribute them in place.
 //!
-//! Promises a verdict on every table (a test compares with the migrated database), so that no migration adds one that is
-//! forgotten; that what is distributed already is left alone, so that running again does what is left; and that all of it
-//! happens in one transaction or none of it. Rows and foreign keys stay.
+//! Guarantees: every table has a placement (a test compares with the migrated database), so that no migration can forget
+//! one. Tables that are already distributed are left alone, so a second run does the rest. Everything happens in one
+//! transaction, or nothing does. Rows and foreign keys stay.
 //!
-//! Does not promise that anything is faster there: it is for a database that has outgrown a machine. Nothing can be
-//! served meanwhile, since each table is locked until the end, and nothing brings the tables back.
+//! It does not make the database faster: it is for a database that has outgrown one machine. Nothing can be served during
+//! the distribution, because each table is locked until the end. There is no way back.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, Bool, Text};
@@ -14,20 +14,21 @@ use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use super::sql::statement;
 use super::{Conn, StoreError};
 
-/// How a table lies on a cluster.
+/// Where a table lies on a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// By `lane`, its shards beside those of every other such table: what belongs to one lane is on one machine, and
-    /// written by one transaction there.
+    /// By `lane`, in the same place as the shards of all other such tables: the rows of a lane are on one machine, and one
+    /// transaction there writes them.
     ByLane,
-    /// A copy on every machine: small, seldom written, and joined with tables that are distributed.
+    /// A copy on every machine: small, rarely written, and joined with distributed tables.
     Everywhere,
-    /// Left on the coordinator, unknown to Citus: the changes feed counts transactions, and one machine's are not
-    /// another's; and who is alive is told by the database's clock, which Citus lets no statement about its tables ask.
+    /// Stays on the coordinator, unknown to Citus. The changes feed counts transactions, whose numbers differ between
+    /// machines. Which processes are alive is decided by the database's clock, and Citus does not allow statements on its
+    /// tables to read it.
     Coordinator,
 }
 
-/// Every table, in the order in which they are placed: one that a foreign key refers to comes before the one that has it.
+/// Every table, in the order of placement: a table that foreign keys refer to comes before the tables with these keys.
 /// Partitions follow their table.
 pub const TABLES: [(&str, Placement); 18] = [
     ("settings", Placement::Coordinator),
@@ -50,12 +51,12 @@ pub const TABLES: [(&str, Placement); 18] = [
     ("creations", Placement::ByLane),
 ];
 
-/// The table beside whose shards those of all others lie.
+/// The table that all others are placed next to.
 const FIRST: &str = "webhooks";
 
 const HAS_CITUS: &str = "select exists (select from pg_extension where extname = 'citus') as yes";
 
-/// Read from the catalogue of Citus, whose views are only there with it.
+/// Read from the catalogue of Citus, whose views exist only with Citus.
 const PLACED: &str = "\
 select c.relname::text as name from pg_dist_partition p join pg_class c on c.oid = p.logicalrelid
 where c.relnamespace = (select oid from pg_namespace where nspname = current_schema()) and c.relname = any($1)";
@@ -72,17 +73,17 @@ struct NameRow {
     name: String,
 }
 
-/// What is to be done.
+/// The statements that distribute the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// In one transaction, in this order.
+    /// Statements for one transaction, in this order.
     pub placing: Vec<String>,
-    /// Afterwards: the rows that are left behind where they lay before are given up.
+    /// Statements for afterwards: they drop the rows left in the original place.
     pub emptying: Vec<String>,
 }
 
 impl Plan {
-    /// For a cluster on which these tables are placed already; `shards` only counts before the first one is.
+    /// For a cluster on which these tables are already placed. `shards` matters only before the first table is placed.
     pub fn new(placed: &[String], shards: u16) -> Self {
         let left = TABLES
             .iter()
@@ -106,7 +107,7 @@ impl Plan {
         Self { placing, emptying }
     }
 
-    /// Whether every table is where it belongs.
+    /// Whether every table is already in its place.
     pub fn is_empty(&self) -> bool {
         self.placing.is_empty()
     }
@@ -117,7 +118,7 @@ pub async fn has_citus(conn: &mut Conn) -> Result<bool, StoreError> {
     Ok(statement(HAS_CITUS).get_result::<YesRow>(conn).await?.yes)
 }
 
-/// Which tables are placed already. Fails without the extension.
+/// The tables that are already placed. Fails without the extension.
 pub async fn placed(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
     let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
     let rows: Vec<NameRow> = statement(PLACED)
@@ -127,7 +128,7 @@ pub async fn placed(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
     Ok(rows.into_iter().map(|row| row.name).collect())
 }
 
-/// Carries the plan out.
+/// Executes the plan.
 pub async fn carry_out(conn: &mut Conn, plan: &Plan) -> Result<(), StoreError> {
     conn.transaction(async |conn| {
         for statement in &plan.placing {

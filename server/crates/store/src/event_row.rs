@@ -1,4 +1,4 @@
-//! An event's row, read the same way wherever it is joined.
+//! A row of `events`, read the same way in every join.
 
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 
@@ -8,7 +8,7 @@ use tenterhook_model::event::{ChangeSource, Event, Merge};
 use tenterhook_model::ids::{CompanyId, EventId, Lane, UserId};
 use tenterhook_model::webhook::EventAction;
 
-/// The columns [`EventRow`] reads, of a table or alias `e`, under names that collide with no other table's.
+/// The columns that [`EventRow`] reads, from a table or alias `e`, with names that no other table uses.
 macro_rules! event_columns {
     () => {
         "e.lane as event_lane, e.id as event_id, e.accepted_at, e.company as event_company, \

@@ -1,4 +1,4 @@
-//! Events, read. They are written by [`super::publish`].
+//! Reads events. [`super::publish`] writes them.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::{Conn, StoreError};
 use tenterhook_model::event::Event;
 use tenterhook_model::ids::{EventId, Lane};
 
-/// The id names the partition.
+/// The id decides the partition.
 const FIND: &str = concat!(
     "select ",
     event_columns!(),
@@ -27,7 +27,7 @@ struct FoundRow {
     event: EventRow,
 }
 
-/// The events of these ids that there are.
+/// The existing events with these ids.
 pub async fn find(conn: &mut Conn, keys: &[(Lane, EventId)]) -> Result<HashMap<EventId, Event>, StoreError> {
     let rows: Vec<FoundRow> = statement(FIND)
         .bind::<Array<Integer>, _>(keys.iter().map(|(lane, _)| lane.0).collect::<Vec<_>>())

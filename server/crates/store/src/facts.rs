@@ -1,4 +1,4 @@
-//! Facts about this database as a whole, and the deletions that only age decides.
+//! Facts about the database as a whole, and deletions that depend only on age.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Bool, Text};
@@ -12,8 +12,8 @@ const READ: &str = "select value from settings where key = $1";
 const WRITE: &str = "\
 insert into settings (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value";
 
-/// Health and notices go with the webhook's row by the server's rule, the history by its partitions. Where `$2` says so a
-/// webhook stays as long as the platform's endpoint is owed a notice about it.
+/// Foreign keys delete health and notices with the webhook's row; the history is deleted with its partitions. With `$2`, a
+/// webhook is kept while the platform's endpoint has not received all notices about it.
 const FORGET_WEBHOOKS: &str = "\
 with gone as (
     delete from webhooks w
@@ -30,9 +30,9 @@ with replayed as (delete from replays where expires_at <= $1),
 created as (delete from creations where expires_at <= $1)
 delete from idempotency where expires_at <= $1";
 
-/// The key of the number of lanes, pinned by the first migration.
+/// The key of the number of lanes, stored by the first migration.
 pub const LANES: &str = "lanes";
-/// The key under which simulated time is kept, as an ISO 8601 instant, so that a restart resumes it.
+/// The key of the simulated time, an ISO 8601 instant. A restart continues from it.
 pub const SIMULATED_NOW: &str = "simulated_now";
 
 #[derive(QueryableByName)]
@@ -41,13 +41,13 @@ struct ValueRow {
     value: String,
 }
 
-/// A stored fact.
+/// Returns a stored fact.
 pub async fn get(conn: &mut Conn, key: &str) -> Result<Option<String>, StoreError> {
     let rows: Vec<ValueRow> = statement(READ).bind::<Text, _>(key).load(conn).await?;
     Ok(rows.into_iter().next().map(|row| row.value))
 }
 
-/// Stores a fact, or replaces it.
+/// Stores or replaces a fact.
 pub async fn put(conn: &mut Conn, key: &str, value: &str) -> Result<(), StoreError> {
     statement(WRITE)
         .bind::<Text, _>(key)
@@ -57,8 +57,8 @@ pub async fn put(conn: &mut Conn, key: &str, value: &str) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Deletes webhooks that were removed at or before `removed_by` (W12); with `keep_owed` not those of which the platform's
-/// endpoint has yet to be told something (R4).
+/// Deletes webhooks that were removed at or before `removed_by` (W12). With `keep_owed`, those with undelivered notices for
+/// the platform's endpoint are kept (R4).
 pub async fn forget_webhooks(
     conn: &mut Conn,
     removed_by: Timestamp,
@@ -72,7 +72,7 @@ pub async fn forget_webhooks(
     Ok(())
 }
 
-/// Deletes idempotency keys that have expired at `now`: of publishing (E1), of replays (D12) and of creations.
+/// Deletes idempotency keys that have expired at `now`: of publications (E1), replays (D12) and creations.
 pub async fn forget_keys(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
     statement(FORGET_KEYS)
         .bind::<At, _>(time(now))

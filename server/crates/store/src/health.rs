@@ -1,7 +1,7 @@
-//! Webhook health: locked, judged by [`tenterhook_policy::health`] outside, written back with its notices.
+//! Webhook health: rows are locked here, judged by [`tenterhook_policy::health`], and written back with their notices.
 //!
-//! Promises that rows are always locked in id order, so that batches never wait for each other crosswise, and that
-//! a transition, its notice and its row in the changes feed are written together or not at all (R4).
+//! Guarantees: rows are always locked in id order, so that batches never deadlock. A transition, its notice and its row in
+//! the changes feed are written together or not at all (R4).
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use tenterhook_model::ids::{CompanyId, Lane, WebhookId};
 use tenterhook_model::notice::Notice;
 use tenterhook_model::webhook::{RemoveReason, Webhook};
 
-/// The columns [`HealthRow`] reads, of a table or alias `h`.
+/// The columns that [`HealthRow`] reads, from a table or alias `h`.
 macro_rules! health_columns {
     () => {
         "h.ban_counter, h.last_counted_at, h.ban_episode, h.ban_started_at, h.banned_until, h.ban_open, \
@@ -88,14 +88,16 @@ const READ: &str = concat!(
       join webhook_health h on h.lane = w.lane and h.webhook = w.id"
 );
 
-/// In the order that they are asked for in. By the rows' own order, connections that would rather not sort read all there are.
+/// In the order of the arrays. Ordered by the columns of the rows, connections that avoid sorting would read the whole
+/// table.
 const LOCK: &str = "\
 select h.lane, h.webhook as id from unnest($1::int[], $2::uuid[]) with ordinality as k(lane, id, n)
 join webhook_health h on h.lane = k.lane and h.webhook = k.id
 order by k.n for update of h";
 
-/// A statement of its own: one that has waited for a lock sees the locked row anew, but a joined one as it was before
-/// the wait, and a result would be judged as if its webhook had not been paused or removed meanwhile.
+/// A separate statement, on purpose. A statement that has waited for a lock sees the locked row as it is now, but joined
+/// rows as they were before the wait. A result would be judged as if its webhook had not been paused or removed during the
+/// wait.
 const LOCKED: &str = concat!(
     "select h.lane, h.webhook, w.company, w.paused_at is not null as paused, w.removed_at is not null as removed, ",
     health_columns!(),
@@ -118,8 +120,8 @@ from unnest($1::int[], $2::uuid[], $3::int[], $4::int[], $5::timestamptz[], $6::
           window_episode, warnings_given, window_floor, next_at, last_counted_at)
 where h.lane = u.lane and h.webhook = u.webhook";
 
-/// A notice that exists already is this very transition, written before. `$9` is null where no endpoint is to get them;
-/// a queue that is under way keeps its time.
+/// A notice that already exists was written for this same transition. `$9` is null if there is no endpoint for notices. A
+/// queue that is already in progress keeps its time.
 const NOTICES: &str = "\
 with written as (
     insert into notices as n (lane, id, company, webhook, kind, episode, at, data)
@@ -147,14 +149,14 @@ where next_transition_at <= $1 order by next_transition_at limit $2";
 const NEXT_DUE: &str =
     "select min(next_transition_at) as at from webhook_health where next_transition_at > $1";
 
-/// The last success of each webhook between two moments; history knows what health never wrote.
+/// The last success of each webhook between two times. The history has successes that were not written to the health row.
 const LAST_SUCCESS: &str = "\
 select u.webhook, (select max(a.ended_at) from attempts a
                    where a.lane = u.lane and a.webhook = u.webhook and a.ended_at >= u.since and a.ended_at < u.before
                      and a.ending = 1) as at
 from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) as u(lane, webhook, since, before)";
 
-/// Which of these webhooks have a window open.
+/// The webhooks among these that have an open window.
 const FAILING: &str = "\
 select h.lane, h.webhook from unnest($1::int[], $2::uuid[]) as k(lane, id)
 join webhook_health h on h.lane = k.lane and h.webhook = k.id
@@ -216,7 +218,7 @@ struct SuccessRow {
     at: Option<Time>,
 }
 
-/// A health row under lock.
+/// A locked health row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Locked {
     /// Its lane.
@@ -225,11 +227,11 @@ pub struct Locked {
     pub webhook: WebhookId,
     /// The tenant.
     pub company: CompanyId,
-    /// What the row says.
+    /// The content of the row.
     pub health: Health,
 }
 
-/// The webhooks with their health, as committed; one that does not exist is missing. One that cannot be read fails all.
+/// The webhooks with their health, as committed; missing webhooks are left out. If one cannot be read, all fail.
 pub async fn read(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -241,19 +243,19 @@ pub async fn read(
     }
 }
 
-/// A webhook that cannot be read: what is known of it all the same.
+/// A webhook that cannot be read, with what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unread {
     /// The company's lane.
     pub lane: Lane,
-    /// Which webhook.
+    /// The webhook.
     pub webhook: WebhookId,
     /// The tenant, if that can be read.
     pub company: Option<CompanyId>,
 }
 
 impl Unread {
-    /// Nothing but the key is known.
+    /// A webhook that cannot be read at all; only its key is known.
     pub fn of((lane, webhook): (Lane, WebhookId)) -> Self {
         Self {
             lane,
@@ -263,7 +265,7 @@ impl Unread {
     }
 }
 
-/// As [`read`], but one that cannot be read is returned as such, with all others.
+/// Like [`read`], but returns all others together with those that cannot be read.
 pub async fn read_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -315,7 +317,7 @@ pub async fn lock_in_tx(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Resu
         .collect()
 }
 
-/// Writes the rows back, each with the moment of its next transition by time.
+/// Writes the rows back, each with the time of its next transition by time.
 pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
@@ -364,8 +366,8 @@ pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) 
     Ok(())
 }
 
-/// Writes the notices of the transaction's transitions, once each, and queues them for the platform's endpoint from
-/// `owed_from` on, if it is to get them. Answers whether it is owed any that were not written before.
+/// Writes the notices of the transaction's transitions, each once. With `owed_from`, also queues them for the platform's
+/// endpoint, due from that time on. Returns whether any notice was queued that was not written before.
 pub async fn notify_in_tx(
     conn: &mut Conn,
     notices: &[Notice],
@@ -389,7 +391,8 @@ pub async fn notify_in_tx(
     Ok(queues > 0)
 }
 
-/// Marks webhooks removed, each at its moment, and answers which that were; one that is removed already keeps its own.
+/// Marks webhooks as removed, each at its time, and returns those that it marked. A webhook that is already removed keeps
+/// its time.
 pub async fn remove_in_tx(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId, Timestamp)],
@@ -411,7 +414,7 @@ pub async fn remove_in_tx(
         .collect())
 }
 
-/// Webhooks whose next transition by time is due at `now`, earliest first, with that moment.
+/// Webhooks whose next transition by time is due at `now`, earliest first, with its time.
 pub async fn due(
     conn: &mut Conn,
     now: Timestamp,
@@ -428,13 +431,13 @@ pub async fn due(
         .collect())
 }
 
-/// When the next transition by time is due after `now`, of all webhooks.
+/// The next time after `now` at which a transition by time is due, for all webhooks.
 pub async fn next_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let next = statement(NEXT_DUE).bind::<At, _>(time(now));
     Ok(maybe_timestamp(next.get_result::<NextRow>(conn).await?.at))
 }
 
-/// Which of these webhooks have a window open, as committed.
+/// The webhooks among these that have an open window, as committed.
 pub async fn failing(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -451,7 +454,7 @@ pub async fn failing(
         .collect())
 }
 
-/// The last recorded success of each webhook from the first moment to before the second, where there is one.
+/// The last recorded success of each webhook from the first time until before the second. Webhooks without one are missing.
 pub async fn last_successes(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId, Timestamp, Timestamp)],

@@ -12,31 +12,31 @@ use super::{Conn, StoreError};
 use tenterhook_model::event::Event;
 use tenterhook_model::ids::{CompanyId, EventId, Lane};
 
-/// A key with the event that it stands for and the hash of what was asked.
+/// A key, its event, and the hash of the request.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// The tenant.
     pub company: CompanyId,
     /// The platform's key.
     pub key: String,
-    /// The event; of a merge, the survivor's.
+    /// The event; for a merge, the survivor's.
     pub event: EventId,
     /// SHA-256 over the request's content.
     pub request_hash: Vec<u8>,
 }
 
-/// What a key that was taken already stands for.
+/// What a key that already exists stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// The event that was stored first.
     pub event: EventId,
-    /// The hash of what was asked then.
+    /// The hash of the request at that time.
     pub request_hash: Vec<u8>,
-    /// Deliveries made then.
+    /// The number of deliveries made at that time.
     pub deliveries: u32,
 }
 
-/// Keys go in sorted, so that two callers never wait for each other crosswise; an expired key is taken over.
+/// Keys are inserted in sorted order, so that two callers never deadlock. An expired key is replaced.
 const CLAIM: &str = "\
 insert into idempotency as i (lane, company, key, event, request_hash, deliveries, expires_at)
 select k.lane, k.company, k.key, k.event, k.request_hash, 0, $6
@@ -47,7 +47,7 @@ on conflict (lane, company, key) do update
     where i.expires_at <= $7
 returning i.company, i.key";
 
-/// A statement of its own, so that its snapshot shows the winner that the insert waited for.
+/// A separate statement, so that its snapshot shows the row of the transaction that the insert waited for.
 const READ: &str = "\
 select i.company, i.key, i.event, i.request_hash, i.deliveries
 from unnest($1::int[], $2::bigint[], $3::text[]) as k(lane, company, key)
@@ -87,9 +87,9 @@ struct TakenRow {
     deliveries: i32,
 }
 
-/// Takes the keys until `expires_at`; answers those that were taken before, by company and key.
+/// Stores the keys until `expires_at`; returns those that already existed, by company and key.
 ///
-/// The claims must name each (company, key) once.
+/// Each (company, key) must occur only once in the claims.
 pub async fn claim_in_tx(
     conn: &mut Conn,
     claims: &[Claim],
@@ -149,7 +149,7 @@ pub async fn claim_in_tx(
         .collect())
 }
 
-/// Notes how many deliveries the keyed events made, for the answer to a duplicate.
+/// Stores the number of deliveries of the events with keys, for the response to a duplicate.
 pub async fn count_in_tx(conn: &mut Conn, counts: &[(CompanyId, String, u32)]) -> Result<(), StoreError> {
     statement(COUNT)
         .bind::<Array<Integer>, _>(counts.iter().map(|c| Lane::of(c.0).0).collect::<Vec<_>>())
@@ -166,7 +166,7 @@ pub async fn count_in_tx(conn: &mut Conn, counts: &[(CompanyId, String, u32)]) -
     Ok(())
 }
 
-/// The events of these ids, by id; one that retention has dropped is missing.
+/// The events of these ids, by id; events that retention has dropped are missing.
 pub async fn events(conn: &mut Conn, ids: &[(Lane, EventId)]) -> Result<HashMap<EventId, Event>, StoreError> {
     let at: Vec<Time> = ids.iter().map(|(_, id)| time(id.accepted_at())).collect();
     let rows: Vec<EventRow> = statement(EVENTS)

@@ -1,7 +1,7 @@
-//! Who has which app installed.
+//! Which users have which apps installed.
 //!
-//! Promises that a webhook of an app is created only while its installation stands: creation locks the installation,
-//! and the transaction that deletes it removes its webhooks (W8).
+//! Guarantees: a webhook of an app is created only while the app is installed. Creation locks the installation, and the
+//! transaction that deletes it removes its webhooks (W8).
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -13,29 +13,29 @@ use super::{Conn, StoreError, users};
 use tenterhook_model::app::App;
 use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId};
 
-/// Which app for which user.
+/// One app, installed for one user.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Installation {
     /// The tenant.
     pub company: CompanyId,
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// Of what.
+    /// The app.
     pub app: AppId,
 }
 
-/// What became of an installation.
+/// The result of an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Installed {
-    /// It stands, from now or from before.
+    /// It is installed, now or already before.
     Done(App),
-    /// No such app, or it was removed.
+    /// The app does not exist, or was removed.
     NoSuchApp,
     /// The user was removed.
     UserRemoved,
 }
 
-/// Installs an app for a user. A user that nobody has told of yet is no obstacle.
+/// Installs an app for a user. The user need not be known yet.
 pub async fn install_in_tx(
     conn: &mut Conn,
     now: Timestamp,
@@ -62,9 +62,9 @@ pub async fn install_in_tx(
     Ok(Installed::Done(app))
 }
 
-/// Locks an installation until the transaction ends, and says whether it stands and its app is not removed.
+/// Locks an installation until the transaction ends. Returns whether it exists and its app is not removed.
 ///
-/// The app is looked at under the lock: its removal marks the app before it comes for the installations.
+/// The app is checked under this lock: a removal marks the app before it deletes the installations.
 pub async fn lock_in_tx(conn: &mut Conn, installation: &Installation) -> Result<bool, StoreError> {
     if !lock_row_in_tx(conn, installation).await? {
         return Ok(false);
@@ -78,7 +78,7 @@ pub async fn lock_in_tx(conn: &mut Conn, installation: &Installation) -> Result<
     Ok(removed == Some(false))
 }
 
-/// Locks an installation until the transaction ends, whatever became of its app, and says whether it stands.
+/// Locks an installation until the transaction ends, even if its app is removed. Returns whether it exists.
 pub async fn lock_row_in_tx(conn: &mut Conn, installation: &Installation) -> Result<bool, StoreError> {
     let row: Option<String> = installations::table
         .find(key(installation))

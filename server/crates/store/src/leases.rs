@@ -1,6 +1,6 @@
-//! Leases: what this process holds is held for longer, and what a process that is gone held is freed.
+//! Leases: extends those of this process, and frees those of a process that is gone.
 //!
-//! Promises that no row keeps the others waiting: one that somebody else keeps locked is left as it is.
+//! Guarantees: one row never makes the others wait. A row that another transaction has locked is left as it is.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
@@ -12,8 +12,8 @@ use super::sql::{At, statement, time};
 use super::{Conn, StoreError};
 use tenterhook_model::ids::{DeliveryKey, Lane, NodeId};
 
-/// Held rows get more time, where we still hold them. One that somebody else keeps locked is passed over: waiting for it would
-/// cost all the others their leases.
+/// Extends rows that this process still holds. A row that another transaction has locked is skipped: waiting for it would
+/// cost all other rows their leases.
 const EXTEND: &str = "\
 with item as (
     select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[]) with ordinality
@@ -30,15 +30,15 @@ with item as (
 )
 select n from extended";
 
-/// Which rows are still held under these tokens, locked or not.
+/// The rows that are still held under these tokens, locked or not.
 const HELD: &str = "\
 select i.n from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[]) with ordinality
                 as i(lane, webhook, event, generation, token, n)
 join deliveries d on d.lane = i.lane and d.webhook = i.webhook and d.event = i.event
                  and d.generation = i.generation and d.token = i.token";
 
-/// What a process that is gone held is anybody's again; the token moves on, so it can settle nothing any more. A row that
-/// somebody else keeps locked is left to its lease's end, so that no other waits for it.
+/// Frees the deliveries of processes that are gone. The token grows, so that those processes can no longer settle. A row
+/// that another transaction has locked is skipped, so that no other row waits for it; it is free when its lease ends.
 const RELEASE_OF: &str = "\
 with picked as (
     select lane, webhook, event, generation from deliveries
@@ -54,7 +54,8 @@ struct OrdinalRow {
     n: i64,
 }
 
-/// Extends the leases to `until`, of rows that we still hold and that nobody else keeps locked; returns their indexes.
+/// Extends the leases to `until` where this process still holds the row and no other transaction has locked it. Returns
+/// their indexes.
 pub async fn extend(
     conn: &mut Conn,
     leases: &[(DeliveryKey, i64)],
@@ -73,7 +74,7 @@ pub async fn extend(
     Ok(OrdinalRow::indexes(rows))
 }
 
-/// The indexes of the leases that we still hold.
+/// The indexes of the leases that this process still holds.
 pub async fn still_held(conn: &mut Conn, leases: &[(DeliveryKey, i64)]) -> Result<Vec<usize>, StoreError> {
     let columns = Leases::of(leases);
     let rows: Vec<OrdinalRow> = statement(HELD)
@@ -94,7 +95,7 @@ impl OrdinalRow {
     }
 }
 
-/// Leases, column by column.
+/// Leases, as one array per column.
 #[derive(Default)]
 struct Leases {
     lanes: Vec<i32>,
@@ -118,7 +119,7 @@ impl Leases {
     }
 }
 
-/// Frees what these processes held, except rows that somebody else keeps locked; returns how many deliveries that was.
+/// Frees the deliveries of these processes, except rows that another transaction has locked; returns how many.
 pub async fn release_of(conn: &mut Conn, nodes: &[NodeId], now: Timestamp) -> Result<usize, StoreError> {
     Ok(statement(RELEASE_OF)
         .bind::<Array<Integer>, _>(Lane::all().map(|lane| lane.0).collect::<Vec<_>>())

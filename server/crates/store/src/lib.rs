@@ -1,12 +1,11 @@
-//! All SQL, and nothing but SQL.
+//! All SQL statements, and nothing else.
 //!
-//! Every function takes a connection and the moment `now` where time matters, and returns model types. A
-//! function named `_in_tx` must run inside a transaction; the others are whole by themselves. No policy
-//! number stands here: limits, cut-offs and due times arrive as values. No statement calls `now()`; the
-//! database's own clock is read by the statements of [`nodes`] alone.
+//! Every function takes a connection, and the time `now` where time matters, and returns model types. A function whose name
+//! ends in `_in_tx` must run inside a transaction; the others are complete by themselves. There are no policy numbers here:
+//! limits, cut-offs and due times are arguments. No statement calls `now()`; only the statements of [`nodes`] read the
+//! database's own clock.
 //!
-//! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow
-//! async-graphql's.
+//! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow that of async-graphql.
 
 pub mod address;
 pub mod apps;
@@ -73,10 +72,10 @@ pub use self::connection::{Conn, Limits, Protection, Pulse};
 pub use self::transaction::limit_lock_waits_in_tx;
 use tenterhook_clock as clock;
 
-/// Why the store could not do what it was asked.
+/// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection could be had: the database is away or too busy.
+    /// No connection is available: the database is unreachable or too busy.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),
     /// The connection string cannot be used.
@@ -85,28 +84,28 @@ pub enum StoreError {
     /// A statement failed.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
-    /// Another transaction took first what this one was about to take; run again, it sees that.
+    /// Another transaction took the same thing first. A new run of this transaction sees that.
     #[error("another transaction was quicker")]
     Overtaken,
-    /// The database cannot be used: its encoding, or it takes no writes.
+    /// The database cannot be used: it has another encoding, or accepts no writes.
     #[error(transparent)]
     Unusable(#[from] preconditions::Unusable),
-    /// A migration could not be run, for another reason than a statement that Postgres refused.
+    /// A migration could not run, for a reason other than a statement that Postgres refused.
     #[error("the schema's migrations cannot be run: {0}")]
     Migration(String),
-    /// A row holds something no version of the server writes.
+    /// A row holds a value that no version of the server writes.
     #[error("inconsistent row in {table}: {what}")]
     Inconsistent {
-        /// Where it stands.
+        /// The table.
         table: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the row.
         what: String,
     },
 }
 
 impl StoreError {
-    /// Whether the same transaction may succeed when run again: after a deadlock or a serialization failure, or if it was
-    /// overtaken.
+    /// Whether the same transaction may succeed when it is run again: after a deadlock or a serialization failure, or if it
+    /// was overtaken.
     pub fn is_transient(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
         matches!(
@@ -116,11 +115,11 @@ impl StoreError {
         )
     }
 
-    /// Whether the database was away, takes no writes or took too long, rather than the statement wrong. What is neither
-    /// this nor [transient](Self::is_transient) fails again with the same values.
+    /// Whether the database was unreachable, accepts no writes or took too long, and the statement itself is not at fault.
+    /// An error that is neither this nor [transient](Self::is_transient) occurs again with the same values.
     ///
-    /// By Diesel's kinds, which [`connection`] sets by Postgres's codes: never by words. It is [away](Self::is_away) or
-    /// [took too long](Self::is_timed_out).
+    /// Decided by Diesel's kinds, which [`connection`] sets from Postgres's codes, never by the text of a message. The error
+    /// is then either [away](Self::is_away) or [timed out](Self::is_timed_out).
     pub fn is_unavailable(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
         match self {
@@ -143,13 +142,13 @@ impl StoreError {
 }
 
 impl StoreError {
-    /// Whether the database is away or takes no writes: any other statement would have failed, too.
+    /// Whether the database is unreachable or accepts no writes: any other statement would have failed too.
     pub fn is_away(&self) -> bool {
         self.is_unavailable() && !self.is_timed_out()
     }
 
-    /// Whether the database ended the statement because it took too long, or waited too long for a lock: it is there and has
-    /// stored nothing, and a row that somebody else keeps locked may be the reason.
+    /// Whether the database ended the statement because it took too long, or waited too long for a lock. The database is
+    /// reachable and has stored nothing; a row that another transaction has locked may be the reason.
     pub fn is_timed_out(&self) -> bool {
         self.is_unavailable()
             && self
@@ -157,7 +156,7 @@ impl StoreError {
                 .is_some_and(|code| sqlstate::meaning(code) == Meaning::TimedOut)
     }
 
-    /// Whether the statement waited too long for a lock, by a limit on such waits.
+    /// Whether the statement waited for a lock longer than `lock_timeout`.
     pub fn is_locked_out(&self) -> bool {
         self.is_timed_out() && self.code() == Some(sqlstate::LOCK_NOT_AVAILABLE)
     }
@@ -197,38 +196,38 @@ pub struct Store {
     pool: Pool<Conn>,
     address: Arc<Address>,
     pulse: Arc<Pulse>,
-    /// How long a connection is waited for, its making included.
+    /// The maximum wait for a connection, including the time to open it.
     checkout: Duration,
 }
 
-/// What a pool's connections are for.
+/// What the connections of a pool are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sessions {
-    /// How long a statement may take.
+    /// The time limits of a statement.
     pub limits: Limits,
     /// Whether they read for callers.
     ///
-    /// Then the database does not sort what an index gives in order: it takes a webhook's rows in a day for one or two, since
-    /// it does not know that a webhook lies in one lane, and would rather read and sort all of them than merge the days. Nor
-    /// does it compile: statements that run for milliseconds would take longer to compile.
+    /// If so, the database does not sort rows that an index returns in order. The planner does not know that a webhook lies
+    /// in one lane and expects one or two rows per webhook and day, so it would read and sort all rows instead of merging
+    /// the days. JIT compilation is off too: for statements of a few milliseconds it takes longer than it saves.
     pub reads: bool,
 }
 
-/// How long a statement of the daily upkeep may take in the database.
+/// The time limit in the database for a statement of the daily upkeep.
 const UPKEEP: Duration = Duration::from_secs(300);
-/// How much longer than for a statement, or for connecting, a caller waits for a connection: so the error names what took too
-/// long.
+/// A caller waits this much longer for a connection than for a statement or for connecting, so that the error names what
+/// took too long.
 const CHECKOUT: Duration = Duration::from_secs(1);
 /// The settings of a session for reads.
 const FOR_READS: &str = "set enable_sort = off; set jit = off";
 
 impl Store {
-    /// One connection to `url`, whose statements may take `statement`: for a command or a check at the start. Connects when first
-    /// asked.
+    /// One connection to `url` with the time limit `statement`, for a command or a check at the start. It connects on first
+    /// use.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Address`] if `url` is no connection string.
+    /// [`StoreError::Address`] if `url` is not a connection string.
     pub fn single(url: &str, statement: Duration) -> Result<Self, StoreError> {
         let sessions = Sessions {
             limits: Limits::of(statement),
@@ -237,14 +236,14 @@ impl Store {
         Self::open(url, 1, sessions, Arc::default())
     }
 
-    /// A pool of at most `connections` on `url`; connects when first asked. Pools of one database share their `pulse`.
+    /// A pool of at most `connections` to `url`; connects on first use. Pools of the same database share their `pulse`.
     ///
-    /// A checkout runs no query: a broken connection shows at its first statement. A connection that has received nothing since
-    /// another one stopped answering is replaced.
+    /// A checkout runs no query: a broken connection fails at its first statement. A connection that has received nothing
+    /// since another one stopped answering is replaced.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Address`] if `url` is no connection string.
+    /// [`StoreError::Address`] if `url` is not a connection string.
     pub fn open(
         url: &str,
         connections: usize,
@@ -283,7 +282,7 @@ impl Store {
         })
     }
 
-    /// A connection of the pool; waits while all are out, for as long as a statement may take.
+    /// A connection of the pool. If all are in use, waits at most as long as a statement may take.
     pub async fn conn(&self) -> Result<Object<Conn>, StoreError> {
         match clock::within(self.checkout, self.pool.get()).await {
             Ok(conn) => Ok(conn?),
@@ -294,40 +293,41 @@ impl Store {
         }
     }
 
-    /// A connection outside the pool, for statements that may take minutes: partitions, and what is past its retention.
+    /// A connection outside the pool, for statements that may take minutes: making partitions, and deleting data past its
+    /// retention.
     pub async fn for_upkeep(&self) -> Result<Conn, StoreError> {
         let limits = Limits::of(UPKEEP);
         Ok(Conn::open(&self.address, limits, self.pulse.clone()).await?)
     }
 
-    /// How long a statement may be without an answer, and a connection be waited for.
+    /// The maximum wait for a statement's result, or for a connection.
     pub fn patience(&self) -> Duration {
         self.checkout
     }
 
-    /// For how long the database has not answered, if it does not.
+    /// For how long the database has not answered; `None` if it answers.
     pub fn silence(&self) -> Option<Duration> {
         self.pulse.silence()
     }
 
-    /// Whether the database has refused a change because it is read-only, and has taken none since.
+    /// Whether the database has refused a change because it is read-only, and has accepted none since.
     pub fn refused_changes(&self) -> bool {
         self.pulse.refused_changes()
     }
 
-    /// Notes that the database has taken a change.
+    /// Records that the database has accepted a change.
     pub fn takes_changes(&self) {
         self.pulse.takes_changes();
     }
 
-    /// Whether a new transaction of this connection could change nothing. Notes it, for the log.
+    /// Whether new transactions of this connection are read-only. Records the result, for the log.
     pub async fn is_read_only(&self, conn: &mut Conn) -> Result<bool, StoreError> {
         let is_read_only = preconditions::is_read_only(conn).await?;
         self.pulse.found_read_only(is_read_only);
         Ok(is_read_only)
     }
 
-    /// Closes the pool; connections that are out are closed when they come back.
+    /// Closes the pool; connections in use are closed when they are returned.
     pub fn close(&self) {
         self.pool.close();
     }

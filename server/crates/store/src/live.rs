@@ -1,7 +1,8 @@
-//! What live subscriptions watch: which webhooks a subscriber may see, and which of their attempts are new.
+//! Reads for live subscriptions: which webhooks a subscriber may see, and which of their attempts are new.
 //!
-//! Promises to read by indexes alone and in bounded numbers; keys only, for whoever hears of an attempt reads it as the
-//! caller may. Does not promise that what is returned is new: a window is read again as long as its overlap lasts.
+//! Guarantees: it reads only by indexes, a bounded number of rows, and only keys; a subscriber then reads an attempt with
+//! its own permissions. Not guaranteed: that a returned attempt is new. A time window is read again for as long as it
+//! overlaps the next one.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
@@ -15,19 +16,19 @@ use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, UserId, WebhookId};
 use tenterhook_model::webhook::Belonging;
 
-/// Where a recorded attempt is found.
+/// The place of a recorded attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptPlace {
     /// Its delivery.
     pub delivery: DeliveryPlace,
     /// 1 is the first try.
     pub number: u8,
-    /// When its result was known. A crash can make an attempt happen twice under one number.
+    /// When its result was known. After a crash there may be two attempts with the same number.
     pub ended_at: Timestamp,
 }
 
-/// Removed ones too, as long as an attempt that was on the wire may have ended since. Newest first, so that one past
-/// the limit shows that there are more.
+/// Includes webhooks removed since `$7`, because an attempt in flight may have ended after the removal. Newest first; one
+/// row past the limit shows that there are more.
 const OF_SCOPES: &str = "\
 select k.place, w.lane, w.id, w.company, w.user_id, w.app
 from unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[])
@@ -45,7 +46,8 @@ select k.place, w.lane, w.id, w.company, w.user_id, w.app
 from unnest($1::int[], $2::int[], $3::uuid[]) as k(place, lane, id)
 join webhooks w on w.lane = k.lane and w.id = k.id";
 
-/// Newest first within a webhook and in all: what is past a limit is the oldest, and the count tells that it is missing.
+/// Newest first, for each webhook and in total: rows past a limit are the oldest, and the number of rows shows that some are
+/// missing.
 const ENDED: &str = "\
 select a.lane, a.webhook, a.event, a.generation, a.created_at, a.number, a.ended_at
 from unnest($1::int[], $2::uuid[]) as k(lane, webhook)
@@ -109,7 +111,7 @@ impl EndedRow {
 }
 
 impl OwnerRow {
-    /// The belonging of each, under the place of its scope.
+    /// The belonging of each row, with the place of its scope.
     fn read(rows: Vec<Self>) -> Rows<(usize, Belonging), WebhookId> {
         let rows = rows.into_iter();
         rows.map(|row| (WebhookId(row.id), row.into_belonging()))
@@ -133,8 +135,8 @@ impl OwnerRow {
     }
 }
 
-/// The webhooks that each of these scopes reaches, at most `most` of each, with the place of the scope; those that cannot
-/// be read are named apart. A scope that names no company reaches none here.
+/// The webhooks within each of these scopes, at most `most` of each, with the place of the scope. Webhooks that cannot be
+/// read are returned separately. A scope without a company includes none here.
 pub async fn of_scopes(
     conn: &mut Conn,
     scopes: &[(usize, &WebhookScope)],
@@ -172,7 +174,7 @@ pub async fn of_scopes(
     Ok(OwnerRow::read(rows))
 }
 
-/// The webhooks of these ids, with the place of each.
+/// The webhooks with these ids, each with its place.
 pub async fn named(
     conn: &mut Conn,
     webhooks: &[(usize, (Lane, WebhookId))],
@@ -187,8 +189,8 @@ pub async fn named(
     Ok(OwnerRow::read(rows))
 }
 
-/// The last attempts of these webhooks that ended at or after `since`: at most so many of each, and so many in all;
-/// oldest first. One that cannot be read is named by its webhook.
+/// The last attempts of these webhooks that ended at or after `since`, oldest first: at most `most_of_each` per webhook and
+/// `most` in total. For an attempt that cannot be read its webhook is returned.
 pub async fn ended_since(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],

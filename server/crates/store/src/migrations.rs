@@ -1,7 +1,7 @@
-//! The schema's history, embedded in the binary. Rules: migrations/README.md.
+//! The migrations of the schema, embedded in the binary. Rules: migrations/README.md.
 //!
-//! Promises that only running a migration needs rights to create anything: looking at what is pending needs the right to read
-//! one table.
+//! Guarantees: only running a migration needs rights to create anything. To see what is pending, the right to read one table
+//! is enough.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use super::{Conn, Limits, StoreError, preconditions};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../../migrations");
 
-/// Held while migrations run, until the connection ends: of two who migrate at once, the second finds nothing to do. A
-/// session's lock on one node is enough here, since migrations run on the coordinator.
+/// Held while migrations run, until the connection ends: if two processes migrate at once, the second finds nothing to do. A
+/// session lock on one node is enough on Citus too, because migrations run on the coordinator.
 const LOCK: &str = "select pg_advisory_lock(8386658469646862187)";
 
-/// Whether there is a list of what has run, in the schemas that are looked at.
+/// Whether the table of executed migrations exists in the search path.
 const IS_LISTED: &str = "select to_regclass('__diesel_schema_migrations') is not null as is_listed";
 const LISTED: &str = "select version::text as version from __diesel_schema_migrations";
 
@@ -40,25 +40,26 @@ struct VersionRow {
     version: String,
 }
 
-/// How long a migration may take, and how long to wait for another process that runs them, unless the settings say otherwise.
+/// The time limit for a migration, and for waiting for another process that runs them, unless the settings set another.
 pub const LIMIT: Duration = Duration::from_secs(3600);
 
-/// Runs what is pending and names it; waits for whoever is at it. Needs a multi-threaded runtime: Diesel's migrations block.
+/// Runs the pending migrations and returns their names. Waits for another process that is running them. Needs a
+/// multi-threaded runtime: Diesel's migrations block.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unusable`] for a database that cannot be used, and whatever Postgres refuses.
+/// [`StoreError::Unusable`] for a database that cannot be used, and any error of Postgres.
 pub async fn run_pending(url: &str) -> Result<Vec<String>, StoreError> {
     run_pending_within(url, LIMIT).await
 }
 
-/// As [`run_pending`], where no statement may be without an answer for longer than `limit`.
+/// Like [`run_pending`], but gives up if a statement takes longer than `limit`.
 pub async fn run_pending_within(url: &str, limit: Duration) -> Result<Vec<String>, StoreError> {
     let mut conn = connect(url, Limits::long(limit)).await?;
     preconditions::check(&mut conn).await?;
     diesel::sql_query(LOCK).execute(&mut conn).await?;
     if lacking(&mut conn).await? == 0 {
-        // The library would create its table first, for which a role may lack the right.
+        // The library would first create its table, and a role may not have the right to do that.
         return Ok(Vec::new());
     }
     let mut harness = AsyncMigrationHarness::new(conn);
@@ -66,14 +67,14 @@ pub async fn run_pending_within(url: &str, limit: Duration) -> Result<Vec<String
     Ok(ran.iter().map(ToString::to_string).collect())
 }
 
-/// Takes every migration back, for the test of `up`, `down`, `up`.
+/// Reverts every migration, for the test of `up`, `down`, `up`.
 pub async fn revert_all(url: &str) -> Result<(), StoreError> {
     let mut harness = AsyncMigrationHarness::new(connect(url, Limits::long(LIMIT)).await?);
     harness.revert_all_migrations(MIGRATIONS).map_err(failed)?;
     Ok(())
 }
 
-/// How many migrations of this binary the database lacks. A statement may take `statement`.
+/// The number of migrations of this binary that the database lacks. `statement` is the time limit of a statement.
 pub async fn pending(url: &str, statement: Duration) -> Result<usize, StoreError> {
     lacking(&mut connect(url, Limits::of(statement)).await?).await
 }
@@ -101,7 +102,7 @@ async fn connect(url: &str, limits: Limits) -> Result<Conn, StoreError> {
     Ok(Conn::open(&address, limits, Arc::default()).await?)
 }
 
-/// What Postgres said, wherever it said something.
+/// Postgres's error, if it is one.
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
     match error.downcast::<diesel::result::Error>() {
         Ok(refused) => StoreError::Database(*refused),

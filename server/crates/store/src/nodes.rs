@@ -1,7 +1,7 @@
-//! The server processes: who is alive, what each knows of the changes feed, and the database's own time.
+//! The server processes: which are alive, what each knows of the changes feed, and the database's own time.
 //!
-//! Liveness is a matter of real time even where the policy's time is simulated, and of one clock for all processes:
-//! so these statements, and no others, read the database's clock.
+//! Whether a process is alive depends on real time, even if the policy's time is simulated, and on one clock for all
+//! processes. So these statements, and no others, read the database's clock.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Double, Nullable, Text};
@@ -13,14 +13,14 @@ use super::sql::{At, Time, statement, time, timestamp};
 use super::{Conn, StoreError};
 use tenterhook_model::ids::NodeId;
 
-/// The database's own time. `SystemClock` follows it, so that processes agree whatever their machines' clocks say.
+/// The database's own time. `SystemClock` follows it, so that processes agree even if the clocks of their machines differ.
 const DATABASE_TIME: &str = "select clock_timestamp() as at";
 
 const REGISTER: &str = "\
 insert into nodes (started_at, heartbeat_at, settled_through)
 values (clock_timestamp(), clock_timestamp(), $1) returning id";
 
-/// A row that is gone was declared dead by another process.
+/// If the row is missing, another process has declared this one dead.
 const BEAT: &str = "\
 update nodes set heartbeat_at = clock_timestamp(), feed_snapshot = coalesce($2, feed_snapshot),
                  settled_through = greatest(settled_through, $3)
@@ -29,13 +29,13 @@ where id = $1 returning id";
 const OTHERS: &str = "\
 select id from nodes where id <> $1 and heartbeat_at > clock_timestamp() - make_interval(secs => $2)";
 
-/// Deleting the row and freeing its deliveries is one transaction: whoever deletes it, frees them.
+/// A process's row is deleted and its deliveries are freed in one transaction.
 const BURY: &str = "\
 delete from nodes where id <> $1 and heartbeat_at <= clock_timestamp() - make_interval(secs => $2) returning id";
 
 const LEAVE: &str = "delete from nodes where id = $1";
 
-/// A process that has not read the feed yet has no snapshot: it does not know.
+/// A process that has not read the feed has no snapshot: it does not know of the change.
 const UNAWARE: &str = "\
 select count(*) as count from nodes
 where id <> $1 and heartbeat_at > clock_timestamp() - make_interval(secs => $2)
@@ -63,14 +63,14 @@ struct CountRow {
     count: i64,
 }
 
-/// What time the database has.
+/// The time of the database.
 pub async fn database_time(conn: &mut Conn) -> Result<Timestamp, StoreError> {
     Ok(timestamp(
         statement(DATABASE_TIME).get_result::<AtRow>(conn).await?.at,
     ))
 }
 
-/// Enters this process; nothing of it is unsettled at `now`.
+/// Registers this process. No results before `now` are unsettled.
 pub async fn register(conn: &mut Conn, now: Timestamp) -> Result<NodeId, StoreError> {
     Ok(NodeId(
         statement(REGISTER)
@@ -81,9 +81,9 @@ pub async fn register(conn: &mut Conn, now: Timestamp) -> Result<NodeId, StoreEr
     ))
 }
 
-/// Says that this process is alive, what it knows of the feed, and through when its results are settled.
+/// Writes a heartbeat: this process is alive, what it knows of the feed, and until when its results are settled.
 ///
-/// Answers false if the process was declared dead meanwhile: what it held belongs to others.
+/// Returns false if the process was declared dead: the deliveries that it held are no longer its own.
 pub async fn beat(
     conn: &mut Conn,
     node: NodeId,
@@ -109,9 +109,9 @@ pub async fn others(conn: &mut Conn, node: NodeId, lapse_seconds: f64) -> Result
     Ok(rows.into_iter().map(|row| NodeId(row.id)).collect())
 }
 
-/// Strikes out the processes whose heartbeat has lapsed, and answers which.
+/// Deletes the processes whose heartbeat has lapsed, and returns them.
 ///
-/// The caller frees what they held, with [`super::leases::release_of`], in the same transaction.
+/// The caller frees their deliveries with [`super::leases::release_of`], in the same transaction.
 pub async fn bury_in_tx(
     conn: &mut Conn,
     node: NodeId,
@@ -125,13 +125,13 @@ pub async fn bury_in_tx(
     Ok(rows.into_iter().map(|row| NodeId(row.id)).collect())
 }
 
-/// Takes this process out, when it stops.
+/// Deregisters this process when it stops.
 pub async fn leave(conn: &mut Conn, node: NodeId) -> Result<(), StoreError> {
     statement(LEAVE).bind::<BigInt, _>(node.0).execute(conn).await?;
     Ok(())
 }
 
-/// How many other live processes do not know of the marked change yet.
+/// The number of other live processes that do not know of the marked change yet.
 pub async fn unaware(
     conn: &mut Conn,
     node: NodeId,
@@ -147,7 +147,7 @@ pub async fn unaware(
     Ok(row.count)
 }
 
-/// How many other live processes may still have unsettled results of attempts that ended before `boundary` (T3).
+/// The number of other live processes that may still have unsettled results of attempts that ended before `boundary` (T3).
 pub async fn behind(
     conn: &mut Conn,
     node: NodeId,

@@ -1,9 +1,9 @@
-//! The queues of notices on their way to the platform's own endpoint (R4). [`super::health`] appends to them, in the
-//! transaction that writes the notice.
+//! The queues of notices for the platform's own endpoint (R4). [`super::health`] appends to them, in the transaction that
+//! writes the notice.
 //!
-//! Promises that of each webhook only the oldest notice is given out, to one process at a time under a lease, and that a
-//! settlement moves a queue only while its lease's token still covers it: one that is written twice moves it once. Does
-//! not promise that a notice is given out once: a lease that ends gives it out again.
+//! Guarantees: of each webhook only the oldest notice is claimed, by one process at a time under a lease. A settlement
+//! advances a queue only while the token of its lease is valid, so writing it twice advances the queue once. Not guaranteed:
+//! that a notice is claimed only once. When a lease ends, the notice can be claimed again.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
@@ -18,11 +18,11 @@ use tenterhook_model::ids::{Lane, NoticeId, WebhookId};
 use tenterhook_model::notice::Notice;
 use tenterhook_model::webhook::Webhook;
 
-/// What another claimer has locked is its own by the time that a claim would come.
+/// Skips queues that another claimer has locked: they would be leased before a claim here.
 const DUE: &str = "\
 select lane, webhook from notice_queues where vis_at <= $1 order by vis_at limit $2 for update skip locked";
 
-/// A second claimer skips what the first has locked.
+/// A second claimer skips queues that the first has locked.
 const CLAIM: &str = concat!(
     "\
 with picked as (
@@ -42,8 +42,8 @@ join notices n on n.lane = t.lane and n.id = t.head
 join webhooks w on w.lane = n.lane and w.id = n.webhook"
 );
 
-/// Locked in key order, as [`super::health`] appends to them. The token moves on with the queue, so that the same
-/// settlement finds nothing to move when it is written again.
+/// Locked in key order, as [`super::health`] appends to them. The token grows when the queue advances, so that writing the
+/// same settlement again has no effect.
 const SETTLE: &str = "\
 with item as (
     select * from unnest($1::int[], $2::uuid[], $3::bigint[], $4::timestamptz[]) as i(lane, webhook, token, again_at)
@@ -64,20 +64,20 @@ const NEXT: &str = "select min(vis_at) as at from notice_queues where vis_at > $
 const WAITING: &str = "\
 select coalesce(sum(cardinality(notices)), 0)::bigint as count from notice_queues where vis_at is not null";
 
-/// A notice that a process has under lease.
+/// A notice that a process has leased.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claimed {
     /// The notice.
     pub notice: Notice,
-    /// The webhook it is about, as it is now.
+    /// Its webhook, as it is now.
     pub webhook: Webhook,
-    /// How many attempts of the notice have failed.
+    /// The number of failed attempts of the notice.
     pub attempts: u32,
-    /// Names the lease.
+    /// The token of the lease.
     pub token: i64,
 }
 
-/// The head of a queue that a process has under lease and cannot read.
+/// The head of a queue that a process has leased but cannot read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// The webhook whose queue it is.
@@ -86,20 +86,20 @@ pub struct Head {
     pub notice: NoticeId,
     /// When its transition happened.
     pub at: Timestamp,
-    /// How many attempts of the notice have failed.
+    /// The number of failed attempts of the notice.
     pub attempts: u32,
-    /// Names the lease.
+    /// The token of the lease.
     pub token: i64,
 }
 
-/// What becomes of a notice that was claimed.
+/// The result of a claimed notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
-    /// The webhook whose queue it heads.
+    /// The webhook whose queue has it at its head.
     pub webhook: (Lane, WebhookId),
-    /// The lease under which it was claimed.
+    /// The token of the lease under which it was claimed.
     pub token: i64,
-    /// When it is tried again; `None` ends it, and the next one is due.
+    /// When it is tried again. `None` removes it, and the next notice is due.
     pub again_at: Option<Timestamp>,
 }
 
@@ -157,7 +157,7 @@ impl ClaimedRow {
     }
 }
 
-/// The webhooks of up to `limit` queues that are due at `now` and not locked, longest due first.
+/// The webhooks of up to `limit` queues that are due at `now` and not locked, those due longest first.
 pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
     let rows: Vec<DueRow> = statement(DUE)
         .bind::<At, _>(time(now))
@@ -168,7 +168,7 @@ pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<(Lan
     Ok(rows.into_iter().map(key).collect())
 }
 
-/// Takes the heads of these webhooks' queues, as far as they are due at `now`, until `lease_until`.
+/// Claims the heads of these webhooks' queues that are due at `now`, until `lease_until`.
 pub async fn claim(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -189,7 +189,7 @@ pub async fn claim(
     Ok(rows.into_iter().map(read).collect())
 }
 
-/// Moves the queues on, where the lease still holds; answers how many that were.
+/// Advances the queues whose lease is still valid; returns how many.
 pub async fn settle(conn: &mut Conn, batch: &[Settlement], now: Timestamp) -> Result<usize, StoreError> {
     Ok(statement(SETTLE)
         .bind::<Array<Integer>, _>(batch.iter().map(|s| s.webhook.0.0).collect::<Vec<_>>())
@@ -201,13 +201,13 @@ pub async fn settle(conn: &mut Conn, batch: &[Settlement], now: Timestamp) -> Re
         .await?)
 }
 
-/// When a queue is next due after `now`, or its lease ends.
+/// The next time after `now` at which a queue is due or its lease ends.
 pub async fn next_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let next = statement(NEXT).bind::<At, _>(time(now));
     Ok(maybe_timestamp(next.get_result::<NextRow>(conn).await?.at))
 }
 
-/// How many notices are in the queues.
+/// The number of notices in the queues.
 pub async fn waiting(conn: &mut Conn) -> Result<i64, StoreError> {
     Ok(statement(WAITING).get_result::<CountRow>(conn).await?.count)
 }

@@ -1,7 +1,7 @@
-//! Notices, read (R4). They are written by [`super::health`], in the transaction of what they tell of.
+//! Reads notices (R4). [`super::health`] writes them, in the transaction of their transition.
 //!
-//! Promises that a notice is seen by whoever sees its webhook, and as long. Newest first: by the transition's moment, and
-//! within one moment by id, which the writer ranks.
+//! Guarantees: everyone who may see a webhook also sees its notices, for the same time. They are newest first: by the time
+//! of the transition, then by id, which the writer ranks.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Text, Uuid as SqlUuid};
@@ -18,32 +18,32 @@ use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use tenterhook_model::notice::{Notice, NoticeKind};
 
-/// Which notices.
+/// Which notices to read.
 #[derive(Debug, Clone)]
 pub struct NoticeQuery {
     /// What the caller sees.
     pub scope: WebhookScope,
-    /// The moments of reading.
+    /// The time of reading, and the limits that follow from it.
     pub cutoffs: Cutoffs,
     /// Only about this webhook.
     pub webhook: Option<(Lane, WebhookId)>,
-    /// Only of these kinds; `None` means of any.
+    /// Only of these kinds; `None` means all.
     pub kinds: Option<Vec<NoticeKind>>,
-    /// Only of transitions at or after this moment.
+    /// Only of transitions at or after this time.
     pub since: Option<Timestamp>,
 }
 
-/// Where a notice stands in the list.
+/// The position of a notice in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoticePlace {
     /// When the transition happened.
     pub at: Timestamp,
-    /// Which notice.
+    /// The notice's id.
     pub id: NoticeId,
 }
 
 const COLUMNS: &str = "select n.lane, n.id, n.company, n.webhook, n.kind, n.episode, n.at, n.data";
-/// A webhook's notices stand together in the key that makes them unique.
+/// The notices of a webhook are next to each other in the index that makes them unique.
 const LAST_OF_EACH: &str = "\
 select n.lane, n.id, n.company, n.webhook, n.kind, n.episode, n.at, n.data
 from unnest($1::int[], $2::uuid[]) as k(lane, webhook)
@@ -53,7 +53,7 @@ cross join lateral (select * from notices n
 order by n.at, n.id";
 const JOINED: &str = "join webhooks w on w.lane = n.lane and w.id = n.webhook where ";
 
-/// A row of `notices`, or of what is joined with it, under its own names.
+/// A row of `notices`, or of a join with it, with the original column names.
 #[derive(QueryableByName)]
 pub(super) struct NoticeRow {
     #[diesel(sql_type = Integer)]
@@ -81,7 +81,7 @@ struct CountRow {
 }
 
 impl NoticeRow {
-    /// Which notice about which webhook of what moment, whatever else it holds.
+    /// The notice, its webhook and its time, even if other columns cannot be read.
     pub(super) fn key(&self) -> NoticeKey {
         let webhook = (Lane(self.lane), WebhookId(self.webhook));
         (webhook, NoticeId(self.id), timestamp(self.at))
@@ -105,7 +105,7 @@ impl TryFrom<NoticeRow> for Notice {
     }
 }
 
-/// A page of the notices that the query means.
+/// A page of the notices that match the query.
 pub async fn page(
     conn: &mut Conn,
     query: &NoticeQuery,
@@ -135,17 +135,17 @@ pub async fn page(
     Ok(window.cut(rows.into_iter().map(Notice::try_from).collect::<Result<_, _>>()?))
 }
 
-/// How many notices the query means.
+/// The number of notices that match the query.
 pub async fn count(conn: &mut Conn, query: &NoticeQuery) -> Result<i64, StoreError> {
     let statement = matching(Composed::new("select count(*) as count"), query);
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)
 }
 
-/// Which notice about which webhook, and when its transition happened.
+/// The webhook, the notice, and when its transition happened.
 pub type NoticeKey = ((Lane, WebhookId), NoticeId, Timestamp);
 
-/// The last notices of each of these webhooks whose transition happened at or after `since`; oldest first. Those that cannot be
-/// read are named apart.
+/// The last notices of each of these webhooks whose transition happened at or after `since`; oldest first. Notices that
+/// cannot be read are returned separately.
 pub async fn last_of_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -164,7 +164,7 @@ pub async fn last_of_each(
     Ok(rows.map(|row| (row.key(), row.try_into())).collect())
 }
 
-/// The notices of these ids about webhooks that the scope reaches.
+/// The notices with these ids, about webhooks within the scope.
 pub async fn find(
     conn: &mut Conn,
     keys: &[(Lane, NoticeId)],
@@ -196,7 +196,7 @@ fn matching(statement: Composed, query: &NoticeQuery) -> Composed {
         .sql(" and ")
         .with(|statement| readable(statement, &query.cutoffs));
     if let WebhookScope::Company { company, .. } = &query.scope {
-        // What the webhook's company implies, in words that the index on notices understands.
+        // Follows from the webhook's company, but in a form for which the index on notices can be used.
         statement = statement
             .sql(" and n.lane = ")
             .value::<Integer, _>(Lane::of(*company).0)

@@ -1,14 +1,14 @@
-//! Keyset pages: the next so many rows of an ordered list, from either end, between two keys.
+//! Keyset pages: the next rows of an ordered list, from either end, between two keys.
 //!
-//! Promises that a page never repeats or skips a row because another was inserted meanwhile. Does not promise that
-//! the pages of a list are of one moment.
+//! Guarantees: a page never repeats or skips a row because another row was inserted. Not guaranteed: that all pages of a
+//! list show the same moment.
 
-/// Which part of an ordered list is wanted. Keys are exclusive.
+/// The requested part of an ordered list. Keys are exclusive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Window<K> {
-    /// At most so many rows.
+    /// The maximum number of rows.
     pub size: u16,
-    /// Whether they are counted from the list's end.
+    /// Whether to count from the list's end.
     pub from_end: bool,
     /// Only rows after this key.
     pub after: Option<K>,
@@ -21,13 +21,13 @@ pub struct Window<K> {
 pub struct Slice<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Whether rows stand before them.
+    /// Whether there are rows before them.
     pub has_previous: bool,
-    /// Whether rows stand after them.
+    /// Whether there are rows after them.
     pub has_next: bool,
 }
 
-/// Which way a list, or a query over it, runs.
+/// The direction of a list, or of a query over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Smallest key first.
@@ -37,7 +37,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The order to query in, so that a window counted from the end is the first rows too.
+    /// The direction to query in, so that a window counted from the end is also the first rows.
     pub fn queried<K>(self, window: &Window<K>) -> Self {
         match (self, window.from_end) {
             (Self::Ascending, false) | (Self::Descending, true) => Self::Ascending,
@@ -45,7 +45,7 @@ impl Direction {
         }
     }
 
-    /// How a row's key compares to a key that stands before it in the list.
+    /// The comparison of a row's key with a key that is before it in the list.
     pub fn beyond(self) -> &'static str {
         match self {
             Self::Ascending => ">",
@@ -53,7 +53,7 @@ impl Direction {
         }
     }
 
-    /// How a row's key compares to a key that stands after it in the list.
+    /// The comparison of a row's key with a key that is after it in the list.
     pub fn short_of(self) -> &'static str {
         match self {
             Self::Ascending => "<",
@@ -61,7 +61,7 @@ impl Direction {
         }
     }
 
-    /// As SQL says it.
+    /// The SQL keyword.
     pub fn keyword(self) -> &'static str {
         match self {
             Self::Ascending => "asc",
@@ -71,14 +71,14 @@ impl Direction {
 }
 
 impl<K> Window<K> {
-    /// How many rows to query: one more than wanted tells whether there are more.
+    /// The number of rows to query: one more than requested shows whether there are more.
     pub fn limit(&self) -> i64 {
         i64::from(self.size) + 1
     }
 
-    /// Makes a slice of what was queried with [`Direction::queried`] and [`Window::limit`].
+    /// Makes a slice of rows that were queried with [`Direction::queried`] and [`Window::limit`].
     ///
-    /// On the side where the window was bounded by a key there is at least the row of that key.
+    /// On the side where a key bounds the window there is at least one more row, that of the key.
     pub fn cut<T>(&self, mut rows: Vec<T>) -> Slice<T> {
         let more = rows.len() > usize::from(self.size);
         rows.truncate(usize::from(self.size));

@@ -1,9 +1,9 @@
-//! Day partitions of the growing tables: made ahead, dropped by retention.
+//! Day partitions of the growing tables: created ahead, dropped by retention.
 //!
-//! Promises that a missing partition of tomorrow can be seen ([`missing`]) before midnight finds it, and that no
-//! partition of events is dropped while an open delivery refers to its day. The first process to come locks the
-//! `lanes` row of `settings` meanwhile: a row lock, since advisory locks are not shared between Citus nodes. Functions of the
-//! database do the work, with the rights of the role that migrated it: a server need not own a table.
+//! Guarantees: a missing partition for tomorrow can be detected before midnight ([`missing`]). No partition of events is
+//! dropped while an open delivery refers to its day. One process at a time works on partitions: it locks the `lanes` row of
+//! `settings`. This is a row lock because Citus nodes do not share advisory locks. Functions of the database do the work,
+//! with the rights of the role that ran the migrations, so that a server need not own a table.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use jiff::tz::TimeZone;
 use super::sql::{At, Rows, statement, time};
 use super::{Conn, StoreError, limit_lock_waits_in_tx};
 
-/// The partitioned tables, and the column whose day decides.
+/// The partitioned tables.
 const TABLES: [&str; 3] = ["events", "attempts", "outcomes"];
 
-/// How long the drop of a partition waits for those who read it.
+/// How long dropping a partition waits for its readers.
 const READERS: Duration = Duration::from_secs(2);
 
 const LOCK: &str = "select key as name from settings where key = 'lanes' for update";
@@ -44,26 +44,26 @@ struct NameRow {
     name: String,
 }
 
-/// Whether a function did what it is for.
+/// Whether a function has done its work.
 #[derive(QueryableByName)]
 struct DoneRow {
     #[diesel(sql_type = Bool)]
     done: bool,
 }
 
-/// The UTC day of a moment.
+/// The UTC day of a time.
 pub fn day(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-/// The moment a UTC day begins.
+/// The time at which a UTC day begins.
 pub fn start_of(day: Date) -> Timestamp {
     TimeZone::UTC
         .to_timestamp(day.at(0, 0, 0, 0))
         .unwrap_or(Timestamp::MAX)
 }
 
-/// Makes what is missing of the days from `first` to `last`, and answers how many partitions that was.
+/// Creates the missing partitions of the days from `first` to `last`, and returns their number.
 pub async fn ensure(conn: &mut Conn, first: Date, last: Date) -> Result<usize, StoreError> {
     conn.transaction(async |conn| {
         statement(LOCK).load::<NameRow>(conn).await?;
@@ -86,7 +86,7 @@ pub async fn ensure(conn: &mut Conn, first: Date, last: Date) -> Result<usize, S
     .await
 }
 
-/// Which partitions of `day` are missing.
+/// The missing partitions of `day`.
 pub async fn missing(conn: &mut Conn, day: Date) -> Result<Vec<String>, StoreError> {
     let existing = names(conn).await?;
     Ok(TABLES
@@ -96,7 +96,7 @@ pub async fn missing(conn: &mut Conn, day: Date) -> Result<Vec<String>, StoreErr
         .collect())
 }
 
-/// How many days after `today` have all of their partitions, up to the first that lacks one.
+/// The number of days after `today` that have all their partitions, up to the first day that does not.
 pub async fn days_ahead(conn: &mut Conn, today: Date) -> Result<usize, StoreError> {
     let existing = names(conn).await?;
     let is_whole = |day: &Date| {
@@ -107,11 +107,11 @@ pub async fn days_ahead(conn: &mut Conn, today: Date) -> Result<usize, StoreErro
     Ok(days.take_while(is_whole).count())
 }
 
-/// Drops the partitions of days before `keep_from`, except of events that open deliveries refer to; answers which, and
-/// which could not be dropped.
+/// Drops the partitions of days before `keep_from`, except those of events that open deliveries refer to. Returns the
+/// dropped partitions and those that could not be dropped.
 ///
-/// Each in a transaction of its own, so that one which cannot be dropped keeps no other. Gives up on one after two seconds
-/// of waiting for readers: the next round tries again.
+/// Each is dropped in its own transaction, so that one failure does not keep the others. Waits at most two seconds for the
+/// readers of a partition: the next round tries again.
 pub async fn drop_before(conn: &mut Conn, keep_from: Date) -> Result<Rows<String, String>, StoreError> {
     let old = names(conn).await?;
     let old = old.into_iter().filter_map(|name| Some((day_of(&name)?, name)));
@@ -127,7 +127,7 @@ pub async fn drop_before(conn: &mut Conn, keep_from: Date) -> Result<Rows<String
     Ok(dropped.into_iter().collect())
 }
 
-/// Answers `false` if it is referred to, or gone already.
+/// Returns `false` if open deliveries refer to it, or if it no longer exists.
 async fn drop_one(conn: &mut Conn, name: &str, day: Date) -> Result<bool, StoreError> {
     conn.transaction(async |conn| {
         statement(LOCK).load::<NameRow>(conn).await?;

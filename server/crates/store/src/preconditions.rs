@@ -1,7 +1,7 @@
-//! What a database must be like before anything is kept in it.
+//! The conditions that a database must meet before the server uses it.
 //!
-//! Promises that a database which cannot hold what is accepted, or takes no changes, is refused at the start with what to do
-//! about it: later its refusals would look like faults of single rows.
+//! Guarantees: a database that cannot store everything the API accepts, or that accepts no changes, is refused at start,
+//! with advice. Later its errors would look like faults of single rows.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Bool, Text};
@@ -10,10 +10,10 @@ use diesel_async::RunQueryDsl;
 use super::sql::statement;
 use super::{Conn, StoreError};
 
-/// The only encoding that holds every text that the API and receivers can write.
+/// The only encoding that can store every text of the API and of receivers.
 const ENCODING: &str = "UTF8";
 
-/// Asked outside a transaction, `transaction_read_only` is what every transaction begins with.
+/// Outside a transaction, `transaction_read_only` shows the default of every new transaction.
 const READ: &str = "\
 select current_setting('server_encoding') as server_encoding, current_setting('client_encoding') as client_encoding,
        pg_is_in_recovery() as is_standby, current_setting('transaction_read_only')::boolean as is_read_only";
@@ -23,18 +23,18 @@ const IS_READ_ONLY: &str = "select current_setting('transaction_read_only')::boo
 /// Why a database cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Its encoding is not Unicode: a text with a character that it lacks could never be written.
+    /// The encoding is not Unicode: a text with a character outside of it could never be written.
     #[error(
         "the database's encoding is {0} and must be {ENCODING}: make another one with `create database … encoding \
          '{ENCODING}' template template0` and let DATABASE_URL lead there"
     )]
     Encoding(String),
-    /// Texts would be converted on their way. The driver asks for UTF-8, so a pooler in between has changed it.
+    /// Texts would be converted in transit. The driver requests UTF-8, so a pooler in between has changed the encoding.
     #[error(
         "the connection's client_encoding is {0} and must be {ENCODING}: a pooler between must pass on what a client asks for"
     )]
     ClientEncoding(String),
-    /// A standby takes no changes.
+    /// A standby accepts no changes.
     #[error(
         "the database is a standby, which takes no changes: let DATABASE_URL lead to the primary (where it names several \
          hosts, with target_session_attrs=read-write)"
@@ -63,7 +63,7 @@ struct ConditionsRow {
 ///
 /// # Errors
 ///
-/// [`StoreError::Unusable`], or what Postgres says when it cannot be asked.
+/// [`StoreError::Unusable`], or Postgres's error if the check itself fails.
 pub async fn check(conn: &mut Conn) -> Result<(), StoreError> {
     let found: ConditionsRow = statement(READ).get_result(conn).await?;
     Ok(found.judge()?)
@@ -75,7 +75,7 @@ struct IsReadOnlyRow {
     is_read_only: bool,
 }
 
-/// Whether a new transaction of this connection could change nothing, as on a standby.
+/// Whether a new transaction of this connection would be read-only, as on a standby.
 pub async fn is_read_only(conn: &mut Conn) -> Result<bool, StoreError> {
     let row: IsReadOnlyRow = statement(IS_READ_ONLY).get_result(conn).await?;
     Ok(row.is_read_only)

@@ -1,10 +1,10 @@
-//! Publishing: events and the deliveries they make, in one statement, already leased to the publishing process.
+//! Publishing: stores events and their deliveries in one statement. Deliveries are already leased to the publishing process.
 //!
-//! Promises that an event and all its deliveries are stored together (E3), that who gets it is settled by what is
-//! committed when the statement runs (E2), and that what comes due for a banned or paused webhook is recorded as
-//! lost instead of queued (B4, W13). Does not look at keys: that is [`super::idempotency`], in the same transaction.
+//! Guarantees: an event and all its deliveries are stored together (E3). The data committed when the statement runs decides
+//! which webhooks get the event (E2). Deliveries for a banned or paused webhook are recorded as lost instead of queued (B4,
+//! W13). Idempotency keys are not checked here: [`super::idempotency`] does that, in the same transaction.
 //!
-//! What needs no transaction around it is stored by [`insert`], in one round trip instead of three.
+//! Publications that need no transaction are stored by [`insert`], in one round trip instead of three.
 
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -17,10 +17,12 @@ use tenterhook_model::event::{Event, Merge};
 use tenterhook_model::ids::{DeliveryKey, NodeId, UserId, WebhookId};
 use tenterhook_model::webhook::EventAction;
 
-/// Deliveries that one statement makes at the most; a larger fan-out continues in the next of the same transaction.
+/// The maximum of deliveries that one statement creates; a larger fan-out continues in the next statement of the
+/// transaction.
 pub const ROWS_PER_STATEMENT: i64 = 5_000;
 
-/// One event with what its subscribers see of it; `None` where the object is not in that version's catalogue (W9).
+/// An event and the action that subscribers of each version see; `None` if that version's catalogue does not have the object
+/// (W9).
 #[derive(Debug, Clone)]
 pub struct Publication<'a> {
     /// The event to store.
@@ -31,23 +33,23 @@ pub struct Publication<'a> {
     pub seen_by_v2: Option<EventAction>,
 }
 
-/// What the publishing process has room for: the rest is stored unleased, for whoever claims it.
+/// How many deliveries the publishing process can take. The others are stored without a lease, for any process to claim.
 #[derive(Debug, Clone)]
 pub struct Room<'a> {
-    /// Who publishes.
+    /// The publishing process.
     pub node: NodeId,
-    /// Until when the leased rows are ours.
+    /// When the leases end.
     pub lease_until: Timestamp,
-    /// Rows in all.
+    /// Rows in total.
     pub total: i64,
-    /// Rows of one webhook.
+    /// Rows per webhook.
     pub per_webhook: i64,
-    /// Webhooks with no room at all.
+    /// Webhooks without any room.
     pub full: &'a [WebhookId],
 }
 
 impl<'a> Room<'a> {
-    /// What is left of it once so many rows are leased, of so many events: each may have taken one of every webhook.
+    /// The remaining room after `leased` rows of `events` events: each event may have used one row of every webhook.
     pub fn after(&self, leased: usize, events: usize) -> Room<'a> {
         let less = |room: i64, by: usize| room.saturating_sub(i64::try_from(by).unwrap_or(i64::MAX)).max(0);
         Room {
@@ -58,35 +60,35 @@ impl<'a> Room<'a> {
     }
 }
 
-/// What became of one delivery at publication.
+/// What happened to a delivery at publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// Leased to the publishing process with token 1.
     Leased,
-    /// Stored for whoever claims it.
+    /// Stored for any process to claim.
     Queued,
     /// Recorded as lost.
     Lost,
 }
 
-/// A delivery that was made.
+/// A delivery that was created.
 #[derive(Debug, Clone, Copy)]
 pub struct Made {
     /// Index of its event among the publications.
     pub event: usize,
-    /// Which delivery.
+    /// Its key.
     pub key: DeliveryKey,
-    /// What became of it.
+    /// What happened to it.
     pub fate: Fate,
 }
 
-/// `offset 0` keeps the planner from turning the joins round: it goes from each event to its company's webhooks, and from
-/// each of these to its health. With statistics of another time, or none, it would rather read all webhooks once.
+/// `offset 0` keeps the planner from reversing the joins: from each event to its company's webhooks, and from each of these
+/// to its health. With old statistics, or without any, it would rather read all webhooks once.
 ///
-/// With `$31` by itself: all that matches, or nothing and a row with `n = 0` where that is as much as `$25`. Otherwise in
-/// pages: events are inserted with the first page only. Pages follow (event, webhook), so that a company with very many
-/// webhooks is written in bounded statements. The target tables are aliased because Citus loses their names in
-/// `RETURNING` otherwise.
+/// With `$31` (`by_itself`): all matching rows; or, if there are `$25` or more, nothing but a row with `n = 0`. Otherwise in
+/// pages: events are inserted only with the first page. Pages are ordered by (event, webhook), so that a company with very
+/// many webhooks is written in statements of limited size. The target tables have aliases because otherwise Citus loses
+/// their names in `RETURNING`.
 const PUBLISH: &str = "\
 with draft as materialized (
     select n, lane, id, accepted_at, company, action, object, object_id, user_id, data, previous,
@@ -165,10 +167,10 @@ struct MadeRow {
     lost: bool,
 }
 
-/// Stores the events and their deliveries, due at `now`, in one statement, and tells `take` what became of each delivery, by
-/// event. Where that would make more deliveries than [`ROWS_PER_STATEMENT`] nothing is stored, and the answer is `false`.
+/// Stores the events and their deliveries, due at `now`, in one statement, and passes each delivery to `take`, by event. If
+/// there would be more deliveries than [`ROWS_PER_STATEMENT`], stores nothing and returns `false`.
 ///
-/// The event rows' acceptance is their ids' moment; `now` is the exact moment, by which bans are judged.
+/// `accepted_at` of an event row is the time in its id; `now` is the exact time, which decides about bans.
 pub async fn insert(
     conn: &mut Conn,
     publications: &[Publication<'_>],
@@ -192,7 +194,7 @@ pub async fn insert(
     })
 }
 
-/// As [`insert`], but as many deliveries as there are, in pages: there may be very many, and nothing of them is kept here.
+/// Like [`insert`], but for any number of deliveries, in pages, which are not kept in memory.
 pub async fn insert_in_tx(
     conn: &mut Conn,
     publications: &[Publication<'_>],
@@ -246,19 +248,19 @@ fn made(publications: &[Publication<'_>], rows: Vec<MadeRow>) -> Result<Vec<Made
     rows.into_iter().map(made).collect()
 }
 
-/// What one statement makes of a publication.
+/// One statement's part of a publication.
 struct Page {
-    /// Whether it stores the events too.
+    /// Whether it also stores the events.
     first: bool,
-    /// The last delivery of the page before, by event and webhook.
+    /// The last delivery of the previous page, by event and webhook.
     after: (i64, Uuid),
-    /// What may be leased yet.
+    /// The number of rows that may still be leased.
     room_left: i64,
-    /// Whether all must fit into it.
+    /// Whether this statement must store everything.
     by_itself: bool,
 }
 
-/// The events, column by column, as `unnest` takes them.
+/// The events, as one array per column for `unnest`.
 #[derive(Default)]
 struct Columns<'a> {
     lanes: Vec<i32>,
@@ -368,7 +370,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A `bigint[]` literal: `unnest` cannot take arrays of differing lengths.
+/// A `bigint[]` literal: `unnest` cannot take arrays of different lengths.
 fn array_literal(users: &[UserId]) -> String {
     let ids: Vec<String> = users.iter().map(ToString::to_string).collect();
     format!("{{{}}}", ids.join(","))

@@ -1,4 +1,4 @@
-//! The queue's statements against a real database: publishing, claiming, settling, the feed and the partitions.
+//! The queue's statements with a real database: publishing, claiming, settling, the feed and the partitions.
 
 mod leases;
 mod notices;
@@ -72,7 +72,7 @@ pub(super) fn event(action: EventAction, object: &str, permitted: Option<Vec<i64
     }
 }
 
-/// A webhook of user 1 for everything, changed by `set`.
+/// A webhook of user 1 for all events, changed by `set`.
 async fn webhook(conn: &mut Conn, set: &str) -> WebhookId {
     let id = WebhookId::new(now());
     let lane = lane().0;
@@ -93,7 +93,7 @@ async fn webhook(conn: &mut Conn, set: &str) -> WebhookId {
     id
 }
 
-/// As the engine does: at once if that may be, else in a transaction.
+/// Publishes as the engine does: in one statement if possible, otherwise in a transaction.
 async fn publish(conn: &mut Conn, events: &[Event], room: i64) -> Vec<Made> {
     if let Some(made) = publish_at_once(conn, events, room).await {
         return made;
@@ -173,7 +173,7 @@ fn settlement(made: &Made, token: i64, then: Then) -> Settlement {
     }
 }
 
-/// D7, of the whole database.
+/// Checks D7 for the whole database.
 async fn assert_conserved(conn: &mut Conn) -> Tally {
     let tally = tallies::all(conn).await.unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Which webhooks a statement may reach: what the caller sees (W4–W6), and what is over at the moment of reading (T3).
+//! Which webhooks a statement may read: those that the caller sees (W4–W6) and that still exist at the time of reading (T3).
 
 use diesel::sql_types::{BigInt, Integer, Text};
 use jiff::Timestamp;
@@ -8,20 +8,20 @@ use super::sql::{At, time};
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::Lane;
 
-/// The moment of reading, and moments before it that the policy's lengths make.
+/// The time of reading, and earlier times computed from the periods of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cutoffs {
-    /// The moment of reading.
+    /// The time of reading.
     pub now: Timestamp,
-    /// A window that opened then or before has removed its webhook (R1).
+    /// A window that opened at this time or before has removed its webhook (R1).
     pub window_opened: Timestamp,
-    /// A webhook that was removed then or before can no longer be read (W12).
+    /// A webhook that was removed at this time or before can no longer be read (W12).
     pub removed: Timestamp,
-    /// An event that was accepted then or before, and its deliveries, can no longer be read (D10).
+    /// An event that was accepted at this time or before, and its deliveries, can no longer be read (D10).
     pub accepted: Timestamp,
 }
 
-/// Adds a condition on webhooks `w`: within the scope.
+/// Adds a condition on webhooks `w`: they are within the scope.
 pub fn within(statement: Composed, scope: &WebhookScope) -> Composed {
     let WebhookScope::Company {
         company,
@@ -56,7 +56,7 @@ pub fn within(statement: Composed, scope: &WebhookScope) -> Composed {
     statement.sql(")")
 }
 
-/// Adds a condition on webhooks `w`: not removed, or not too long ago to be read.
+/// Adds a condition on webhooks `w`: they are not removed, or recently enough to be read.
 pub fn readable(statement: Composed, cutoffs: &Cutoffs) -> Composed {
     statement
         .sql("(w.removed_at is null or w.removed_at > ")
@@ -64,7 +64,7 @@ pub fn readable(statement: Composed, cutoffs: &Cutoffs) -> Composed {
         .sql(")")
 }
 
-/// Adds a condition on webhooks `w` with health `h`: removed, by somebody or by its window, written or not.
+/// Adds a condition on webhooks `w` with health `h`: they are removed, by somebody or by their window, written or not.
 pub fn gone(statement: Composed, cutoffs: &Cutoffs) -> Composed {
     statement
         .sql("(w.removed_at is not null or coalesce(h.failing_since <= ")

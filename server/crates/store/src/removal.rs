@@ -1,10 +1,10 @@
-//! Removing webhooks: one, all of an installation, of an app, of a user.
+//! Removing webhooks: one, or all of an installation, an app or a user.
 //!
-//! Promises that each transaction removes at most [`BATCH`] webhooks with what belongs to them, that it announces them
-//! in the changes feed, and that an installation goes only in the transaction that removes the last of its webhooks
-//! (W8). So a removal that was cut off carries on when it is asked for again. Removed [one by one](Pace::OneByOne), a
-//! webhook that the database refuses to remove, or whose rows somebody else keeps locked, does not stop the others: it stays,
-//! and so does its installation. What is pending for a removed webhook is the engine's to cancel.
+//! Guarantees: each transaction removes at most [`BATCH`] webhooks with their dependent rows and announces them in the
+//! changes feed. An installation is deleted only in the transaction that removes the last of its webhooks (W8), so an
+//! interrupted removal continues when it is requested again. With [`Pace::OneByOne`] a webhook that the database refuses to
+//! remove, or whose rows another transaction has locked, does not stop the others: it stays, and so does its installation.
+//! The engine cancels the pending deliveries of a removed webhook.
 
 use std::time::Duration;
 
@@ -20,59 +20,59 @@ use super::{Conn, StoreError, health, limit_lock_waits_in_tx};
 use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId};
 use tenterhook_model::webhook::RemoveReason;
 
-/// Webhooks that one transaction removes, and installations that it looks at, at the most.
+/// The maximum of webhooks that one transaction removes, and of installations that it checks.
 pub const BATCH: i64 = 500;
 
-/// How long a webhook's removal waits for a lock where webhooks are removed one by one: many may be locked.
+/// How long the removal of one webhook waits for a lock when webhooks are removed one by one: many may be locked.
 const ONE_WAITS: Duration = Duration::from_millis(250);
 
-/// What one transaction did.
+/// The result of one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Webhooks it removed.
+    /// The number of webhooks that it removed.
     pub webhooks: usize,
-    /// Where the changes feed says so; wait for it after the commit.
+    /// The mark of the announcement in the changes feed; wait for it after the commit.
     pub mark: Option<Mark>,
-    /// Whether nothing is left to remove except what is refused.
+    /// Whether nothing is left to remove, except webhooks whose removal was refused.
     pub finished: bool,
-    /// Whether nothing was removed because all that is left was refused.
+    /// Whether nothing was removed because the removal of everything left was refused.
     stuck: bool,
-    /// What the database refused to remove.
+    /// The webhooks that the database refused to remove.
     pub refused: Vec<Refusal>,
 }
 
 /// A webhook that the database refused to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which one.
+    /// The webhook.
     pub webhook: WebhookId,
-    /// What the database said.
+    /// The database's error.
     pub why: String,
-    /// Whether somebody else keeps its rows locked: it can be removed later.
+    /// Whether another transaction has locked its rows: it can be removed later.
     pub is_locked: bool,
 }
 
 /// How a batch is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// All of it or nothing.
+    /// The whole batch or nothing.
     Together,
-    /// Each webhook by itself, in a part of the transaction of its own: several times as slow.
+    /// Each webhook separately, in a savepoint of its own: several times slower.
     OneByOne,
 }
 
-/// Whose webhooks go.
+/// Whose webhooks are removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leaving {
-    /// An app, from one user. Not installed: nothing goes.
+    /// An app, for one user. If it is not installed, nothing is removed.
     Installation(Installation),
-    /// An app, of all users.
+    /// An app, for all users.
     App(AppId),
     /// A user, with general webhooks and those of all apps.
     User(CompanyId, UserId),
 }
 
-/// Locked in key order, so that removals never wait for each other crosswise.
+/// Locked in key order, so that removals never deadlock.
 const INSTALLATIONS_OF_APP: &str = "\
 select company, user_id, app from installations where app = $1
 order by lane, company, user_id limit $2 for update";
@@ -81,8 +81,8 @@ const INSTALLATIONS_OF_USER: &str = "\
 select company, user_id, app from installations where lane = $1 and company = $2 and user_id = $3
 order by app limit $4 for update";
 
-/// One more than a batch tells whether there are more. They are found first and put in order then: connections that would
-/// rather not sort read all webhooks in order otherwise.
+/// One more than a batch shows whether there are more. Webhooks are found first and then sorted: connections that avoid
+/// sorting would otherwise read all webhooks in order.
 const LIVE: &str = "\
 with live as materialized (
     select w.lane, w.id
@@ -99,7 +99,7 @@ where i.lane = k.lane and i.company = k.company and i.user_id = k.user_id and i.
   and not exists (select from webhooks w where w.lane = i.lane and w.company = i.company and w.user_id = i.user_id
                                            and w.app = i.app and w.removed_at is null)";
 
-/// Nothing moves a removed webhook by time any more.
+/// Time no longer changes a removed webhook.
 const STILL: &str = "\
 update webhook_health as h set next_transition_at = null
 from unnest($1::int[], $2::uuid[]) as k(lane, webhook) where h.lane = k.lane and h.webhook = k.webhook";
@@ -136,14 +136,14 @@ impl InstallationRow {
     }
 }
 
-/// Removes these webhooks at `now`, those that are removed already apart, and announces what it removed.
+/// Removes these webhooks at `now`, skips those that are already removed, and announces the removed ones.
 pub async fn remove_in_tx(
     conn: &mut Conn,
     now: Timestamp,
     webhooks: &[(Lane, WebhookId)],
     reason: RemoveReason,
 ) -> Result<Removed, StoreError> {
-    // Results are settled under the lock of the health row: one that is settled after this finds the webhook removed.
+    // Results are settled under the lock of the health row: a result that is settled after this sees the webhook as removed.
     health::lock_in_tx(conn, webhooks).await?;
     let dated: Vec<_> = webhooks.iter().map(|(lane, id)| (*lane, *id, now)).collect();
     let moved = health::remove_in_tx(conn, &dated, reason).await?;
@@ -161,7 +161,7 @@ pub async fn remove_in_tx(
     })
 }
 
-/// As [`remove_in_tx`], of each webhook that the database does not refuse to remove.
+/// Like [`remove_in_tx`], for each webhook that the database does not refuse to remove.
 async fn remove_each_in_tx(
     conn: &mut Conn,
     now: Timestamp,
@@ -194,9 +194,10 @@ async fn remove_each_in_tx(
     Ok(all)
 }
 
-/// Removes the next batch of the webhooks and installations of whoever leaves.
+/// Removes the next batch of webhooks and installations.
 ///
-/// An app or user must be marked removed and that committed before, so that no webhook or installation is added.
+/// The app or user must already be marked as removed in a committed transaction, so that no webhook or installation is
+/// added.
 pub async fn batch_in_tx(
     conn: &mut Conn,
     now: Timestamp,
@@ -262,7 +263,7 @@ async fn all_of(
     })
 }
 
-/// Removes a batch of the webhooks of this user and these installations, and the installations that have none left.
+/// Removes a batch of the webhooks of this user and these installations, and the installations without remaining webhooks.
 async fn empty(
     conn: &mut Conn,
     now: Timestamp,
@@ -306,7 +307,7 @@ async fn empty(
         .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
         .execute(conn)
         .await?;
-    // If all of a batch is refused, the next one would be the same batch.
+    // If the removal of a whole batch is refused, the next batch would be the same.
     let stuck = !removed.refused.is_empty() && removed.webhooks == 0 && uninstalled == 0;
     Ok(Removed {
         finished: finished || stuck,
@@ -315,7 +316,7 @@ async fn empty(
     })
 }
 
-/// Users, and apps of users, column by column.
+/// Users, and apps of users, as one array per column.
 #[derive(Default)]
 struct Accounts {
     lanes: Vec<i32>,

@@ -1,9 +1,8 @@
 //! Replays: new deliveries of old events (D12).
 //!
-//! Promises that a replay is counted as accepted in the statement that makes it (D7), and that its generation is one more
-//! than any that there is of its event and webhook: of two transactions that take the same number the primary key lets
-//! one through, and the other is told that it was [overtaken](StoreError::Overtaken). Locks no row that anything but
-//! another replay waits for.
+//! Guarantees: the statement that creates a replay also counts it as accepted (D7). Its generation is one more than the
+//! highest existing one of its event and webhook. If two transactions use the same number, the primary key accepts one, and
+//! the other fails as [overtaken](StoreError::Overtaken). It locks no row that anything except another replay waits for.
 
 use std::collections::BTreeSet;
 
@@ -19,11 +18,10 @@ use super::{Conn, StoreError};
 use tenterhook_model::delivery::{Delivery, DeliveryStatus};
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId};
 
-/// Left unleased, for whoever claims it. An event that is not kept any more makes none.
+/// Stored without a lease, for any process to claim. An event that no longer exists creates none.
 ///
-/// The greatest open generation is looked up as the last key up to the greatest there can be: asked for by equality and
-/// `max`, a planner without statistics takes the smaller index over due times, which has all of a webhook's deliveries
-/// to look through for each event.
+/// The highest open generation is read as the last key up to the highest possible one. With equality and `max`, a planner
+/// without statistics takes the smaller index over due times, and reads all deliveries of the webhook in it for each event.
 const REPLAY: &str = "\
 with old as materialized (
     select k.n, k.lane, k.webhook, k.event, e.company, e.accepted_at,
@@ -66,17 +64,17 @@ struct MadeRow {
     company: i64,
 }
 
-/// In the order of the keys, so that two calls never wait for each other crosswise.
+/// In the order of the keys, so that two calls never deadlock.
 const TAKE_TURNS: &str = "select pg_advisory_xact_lock(k.key) from unnest($1::bigint[]) as k(key)";
 
-/// Waits until no other transaction replays what these webhooks were owed, and lets none before this one has ended.
+/// Waits until no other transaction replays deliveries of these webhooks, and keeps others waiting until this one has ended.
 ///
-/// Only so that few are overtaken: the nodes of a Citus cluster do not share these locks.
+/// This only makes overtaking rare: the nodes of a Citus cluster do not share these locks.
 pub async fn take_turns_in_tx(
     conn: &mut Conn,
     webhooks: &BTreeSet<(Lane, WebhookId)>,
 ) -> Result<(), StoreError> {
-    // Two that share a key wait for each other in vain, which is all.
+    // If two webhooks have the same key, their replays wait for each other without need. There is no other effect.
     let keys: BTreeSet<i64> = webhooks
         .iter()
         .map(|(_, id)| id.0.as_u64_pair().1 as i64)
@@ -88,9 +86,9 @@ pub async fn take_turns_in_tx(
     Ok(())
 }
 
-/// Makes a new delivery, due at `now`, of each of these events to its webhook, and answers them in that order.
+/// Creates a new delivery, due at `now`, of each of these events to its webhook, and returns them in that order.
 ///
-/// No event must be named twice for one webhook.
+/// No event may occur twice for one webhook.
 pub async fn insert_in_tx(
     conn: &mut Conn,
     events: &[(Lane, WebhookId, EventId)],

@@ -1,8 +1,7 @@
-//! Idempotency keys of replays: the same key of the same chooser replays once within its window (D12).
+//! Idempotency keys of replays: the same key of the same caller replays once within its window (D12).
 //!
-//! Promises what [`super::idempotency`] promises of publishing, for whoever may replay: a key is its chooser's own, so
-//! that an app learns nothing of what its user has replayed. Which deliveries were made is remembered as far as an answer
-//! shows them.
+//! The guarantees are those of [`super::idempotency`], for everyone who may replay. A key belongs to its caller, so that an
+//! app does not learn what its user has replayed. The created deliveries are stored as far as a response shows them.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bytea, Integer, Text, Uuid as SqlUuid};
@@ -15,7 +14,7 @@ use super::{Conn, StoreError};
 use tenterhook_model::access::Caller;
 use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 
-/// A key with the hash of what was asked.
+/// A key and the hash of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayKey {
     lane: Lane,
@@ -26,19 +25,19 @@ pub struct ReplayKey {
     request_hash: Vec<u8>,
 }
 
-/// What a key that was taken already stands for.
+/// What a key that already exists stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
-    /// The hash of what was asked then.
+    /// The hash of the request at that time.
     request_hash: Vec<u8>,
-    /// Deliveries made then.
+    /// The number of deliveries created at that time.
     pub count: usize,
-    /// The first of them.
+    /// The first of these deliveries.
     pub first: Vec<DeliveryPlace>,
 }
 
 impl ReplayKey {
-    /// The key that this caller has chosen for what hashes so.
+    /// The key that this caller has chosen for the request with this hash.
     pub fn new(chooser: &Caller, key: String, request_hash: Vec<u8>) -> Self {
         let (lane, company, user, app) = match chooser {
             Caller::User(user) => {
@@ -58,13 +57,13 @@ impl ReplayKey {
         }
     }
 
-    /// Whether the same was asked under it.
+    /// Whether the request with this key was the same.
     pub fn is_of(&self, remembered: &Remembered) -> bool {
         self.request_hash == remembered.request_hash
     }
 }
 
-/// An expired key is taken over.
+/// An expired key is replaced.
 const CLAIM: &str = "\
 insert into replays as r (lane, company, user_id, app, key, request_hash, created_at, count, lanes, webhooks, events,
                           generations, expires_at)
@@ -101,7 +100,7 @@ struct RememberedRow {
     generations: Vec<i32>,
 }
 
-/// What the key stands for at `now`, if it was taken before.
+/// What the key stands for at `now`, if it already exists.
 pub async fn find(
     conn: &mut Conn,
     key: &ReplayKey,
@@ -119,9 +118,9 @@ pub async fn find(
     Ok(rows.into_iter().next().map(Remembered::from))
 }
 
-/// Takes the key until `expires_at`; answers what it stands for if it was taken before.
+/// Stores the key until `expires_at`; if it already exists, returns what it stands for.
 ///
-/// The second statement's snapshot shows the winner that the first has waited for.
+/// The snapshot of the second statement shows the row that the first has waited for.
 pub async fn claim_in_tx(
     conn: &mut Conn,
     key: &ReplayKey,
@@ -146,7 +145,7 @@ pub async fn claim_in_tx(
     }
 }
 
-/// Notes under the key how many deliveries were made when it was claimed, and the first of them.
+/// Stores under the claimed key how many deliveries were created, and the first of them.
 pub async fn remember_in_tx(
     conn: &mut Conn,
     key: &ReplayKey,

@@ -11,7 +11,7 @@ table! {
 }
 
 table! {
-    /// The server processes that are alive, or were a moment ago.
+    /// The server processes that are alive or were so until recently.
     nodes (id) {
         id -> BigInt,
         started_at -> Timestamptz,
@@ -44,7 +44,7 @@ table! {
 }
 
 table! {
-    /// Which user has which app.
+    /// Which users have which apps installed.
     installations (lane, company, user_id, app) {
         lane -> Integer,
         company -> BigInt,
@@ -83,7 +83,7 @@ table! {
 }
 
 table! {
-    /// What moves with a webhook's failures and successes.
+    /// The values that failures and successes of a webhook change.
     webhook_health (lane, webhook) {
         lane -> Integer,
         webhook -> Uuid,

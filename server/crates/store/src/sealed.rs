@@ -1,7 +1,7 @@
-//! Sealed values as such: which keys they lie under, and their replacement when a key is replaced.
+//! Sealed values: the keys that they are sealed with, and their replacement when a key is replaced.
 //!
-//! Promises that nothing else of a webhook changes: not even when it was last changed, since for its user it was not.
-//! Knows of what is sealed no more than how its first bytes are compared.
+//! Guarantees: nothing else of a webhook changes, not even its time of last change, because nothing changed for its user. Of
+//! sealed values this module knows only how to compare their first bytes.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bytea, Integer, Nullable, Uuid as SqlUuid};
@@ -12,16 +12,16 @@ use super::{Conn, StoreError};
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_model::webhook::Sealed;
 
-/// What is sealed of one webhook.
+/// The sealed values of one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedRow {
-    /// Which.
+    /// The webhook.
     pub webhook: WebhookId,
     /// Credentials.
     pub auth: Option<Sealed>,
     /// The signing secret.
     pub secret: Sealed,
-    /// The one before, whether its overlap has ended or not.
+    /// The previous secret, whether its overlap has ended or not.
     pub previous: Option<Sealed>,
 }
 
@@ -45,13 +45,13 @@ struct Counted {
     count: i64,
 }
 
-/// In one pass over the table: an operator asks, now and then.
+/// One pass over the whole table: operators run this rarely.
 const COUNT: &str = "\
 select substring(v.sealed from 1 for $1) as prefix, count(*) as count
 from webhooks w cross join lateral (values (w.auth), (w.secret), (w.previous_secret)) as v(sealed)
 where v.sealed is not null group by 1 order by 1";
 
-/// In id order, so that two who do this at once wait for each other and do not deadlock.
+/// In id order, so that two concurrent runs wait for each other and do not deadlock.
 const LOCK_OTHERS: &str = "\
 select w.id, w.auth, w.secret, w.previous_secret from webhooks w
 where w.lane = $1 and w.id > $2
@@ -64,14 +64,14 @@ update webhooks w set auth = k.auth, secret = k.secret, previous_secret = k.prev
 from unnest($2::uuid[], $3::bytea[], $4::bytea[], $5::bytea[]) as k(id, auth, secret, previous_secret)
 where w.lane = $1 and w.id = k.id";
 
-/// How many sealed values begin with each `length` bytes.
+/// The number of sealed values for each prefix of `length` bytes.
 pub async fn count(conn: &mut Conn, length: usize) -> Result<Vec<(Vec<u8>, i64)>, StoreError> {
     let length = i32::try_from(length).unwrap_or(i32::MAX);
     let rows: Vec<Counted> = statement(COUNT).bind::<Integer, _>(length).load(conn).await?;
     Ok(rows.into_iter().map(|row| (row.prefix, row.count)).collect())
 }
 
-/// Locks until the transaction ends the first `most` webhooks of a lane after `after`, of which some value does not
+/// Locks, until the transaction ends, the first `most` webhooks of a lane after `after` that have a value which does not
 /// begin with `prefix`.
 pub async fn lock_others_in_tx(
     conn: &mut Conn,
@@ -96,7 +96,7 @@ pub async fn lock_others_in_tx(
     Ok(rows.collect())
 }
 
-/// Writes what is sealed of webhooks that [`lock_others_in_tx`] has locked.
+/// Writes the sealed values of webhooks that [`lock_others_in_tx`] has locked.
 pub async fn write_in_tx(conn: &mut Conn, lane: Lane, rows: &[SealedRow]) -> Result<(), StoreError> {
     let optional = |sealed: &Option<Sealed>| sealed.as_ref().map(|sealed| sealed.0.clone());
     statement(WRITE)

@@ -1,8 +1,8 @@
-//! Settling: what workers found out, written in one statement and fenced by the lease's token.
+//! Settling: writes the results of workers in one statement, fenced by the token of the lease.
 //!
-//! Promises that of everything given only what its worker still holds is written: the queue row goes or moves on,
-//! and with it, or not at all, the attempt, the outcome and the tally (D6, D7). Settling the same batch twice
-//! changes nothing the second time. Health is [`super::health`], in the same transaction.
+//! Guarantees: only results of deliveries whose lease is still valid are written. The queue row is deleted or updated
+//! together with the attempt, the outcome and the tally, or nothing is written (D6, D7). Settling the same batch twice
+//! changes nothing the second time. [`super::health`] is written in the same transaction.
 
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -15,55 +15,55 @@ use tenterhook_model::attempt::Attempt;
 use tenterhook_model::delivery::{DeliveryReason, DeliveryStatus};
 use tenterhook_model::ids::{CompanyId, DeliveryKey, Lane, NodeId, WebhookId};
 
-/// What becomes of a delivery whose worker lets go of it.
+/// What happens to a delivery when its worker is done with it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Then {
-    /// It ended by its attempt: succeeded or failed.
+    /// The attempt ended it: succeeded or failed.
     End(DeliveryStatus),
-    /// It ended without a final attempt: lost or cancelled, at this moment.
+    /// It ended without a final attempt: lost or cancelled.
     Drop {
         /// `Lost` or `Cancelled`.
         status: DeliveryStatus,
-        /// Why.
+        /// The reason.
         reason: DeliveryReason,
-        /// The ban it fell in, if it was one.
+        /// The ban in which it was due, if it was a ban.
         ban_episode: Option<i32>,
-        /// When.
+        /// When it ended.
         at: Timestamp,
     },
-    /// The next attempt is due then (D4).
+    /// The next attempt is due at this time (D4).
     Retry(Timestamp),
-    /// Nothing happened; anybody may take it from this moment on.
+    /// No attempt was made; any process may take it from this time on.
     Release(Timestamp),
 }
 
 /// One delivery to settle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settlement {
-    /// Which one.
+    /// Its key.
     pub key: DeliveryKey,
     /// The tenant.
     pub company: CompanyId,
-    /// When the delivery was made.
+    /// When the delivery was created.
     pub created_at: Timestamp,
-    /// The lease it was held by.
+    /// The token of the lease.
     pub token: i64,
-    /// The attempt that was made, if one was.
+    /// The attempt, if one was made.
     pub attempt: Option<Box<Attempt>>,
-    /// What becomes of it.
+    /// What happens next.
     pub then: Then,
 }
 
-/// What a batch did.
+/// The result of a batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Indexes of the settlements that held; of the others the lease was lost and nothing was written.
+    /// Indexes of the settlements that were written. For all others the lease was lost and nothing was written.
     pub won: Vec<usize>,
-    /// Webhooks of the batch's successes whose health row has something a success may end.
+    /// Webhooks with successes in the batch whose health row has a window or counter that a success may end.
     pub to_recover: Vec<(Lane, WebhookId)>,
 }
 
-/// `lane`, `webhook`, `event`, `generation` and `token` find the row; a null `vis_at` ends it.
+/// `lane`, `webhook`, `event`, `generation` and `token` identify the row; a null `vis_at` deletes it.
 const SETTLE: &str = "\
 with item as materialized (
     select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::bigint[], $7::timestamptz[],
@@ -125,9 +125,9 @@ struct WonRow {
     to_recover: bool,
 }
 
-/// Writes the batch and says what of it held.
+/// Writes the batch and returns which settlements were written.
 ///
-/// With `counter_recovers` (B3's setting) a success may end a ban counter as well as a window.
+/// With `counter_recovers` (the setting of B3) a success may also reset a ban counter, in addition to ending a window.
 pub async fn batch(
     conn: &mut Conn,
     batch: &[Settlement],
@@ -189,7 +189,7 @@ pub async fn batch(
     Ok(settled)
 }
 
-/// The settlements, column by column.
+/// The settlements, as one array per column.
 #[derive(Default)]
 struct Items {
     lanes: Vec<i32>,
@@ -245,7 +245,7 @@ impl Items {
     }
 }
 
-/// The attempts among them, column by column; `ordinals` says whose each is.
+/// Their attempts, as one array per column; `ordinals` has the index of each attempt's settlement.
 #[derive(Default)]
 struct Tries<'a> {
     ordinals: Vec<i64>,
@@ -303,12 +303,12 @@ impl<'a> Tries<'a> {
     }
 }
 
-/// A JSON array of `[name, value]` pairs: order and repetition are kept.
+/// A JSON array of `[name, value]` pairs, which keeps order and repetition.
 fn headers_text(headers: &[(String, String)]) -> String {
     serde_json::to_string(headers).unwrap_or_else(|_| "[]".to_owned())
 }
 
-/// Postgres has no text with a NUL in it; a receiver may well send one.
+/// Postgres cannot store NUL in a text, but a receiver may send it.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -1,4 +1,4 @@
-//! What every statement needs: prepared text with binds, and times on their way in and out.
+//! Shared by all statements: prepared text with bound values, and the conversion of times.
 
 use std::marker::PhantomData;
 
@@ -13,10 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::StoreError;
 
-/// A time as the database takes and gives it, exact to the microsecond.
+/// A time as the database stores it, exact to the microsecond.
 ///
-/// Every time that the database can hold can be read: one beyond what we can count to, such as `infinity`, is the last or
-/// first that we can. Otherwise one such row would fail all that are read with it.
+/// Every time of the database can be read: one outside our range, such as `infinity`, becomes our last or first time.
+/// Otherwise one such row would make the whole query fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Timestamptz)]
 pub struct Time(Timestamp);
@@ -28,14 +28,14 @@ pub type Ats = Array<Timestamptz>;
 /// The SQL type of a time that may be missing.
 pub type MaybeAt = Nullable<Timestamptz>;
 
-/// A whole statement as a named constant, read back by column name.
+/// A whole statement as a named constant; results are read by column name.
 ///
-/// Unlike `diesel::sql_query` it is prepared once per connection: the text is constant, and parsing and planning
-/// the queue's statements anew would cost more than running them.
+/// Unlike `diesel::sql_query` it is prepared once per connection, because its text is constant. Parsing and planning the
+/// queue's statements each time would cost more than running them.
 #[derive(Debug, Clone, Copy)]
 pub struct Statement(&'static str);
 
-/// A statement with one more value bound, in order of `$n`.
+/// A statement with one more bound value, in order of `$n`.
 #[derive(Debug)]
 pub struct Bound<Q, V, ST> {
     query: Q,
@@ -43,7 +43,7 @@ pub struct Bound<Q, V, ST> {
     kind: PhantomData<fn() -> ST>,
 }
 
-/// A statement to bind values to and run.
+/// A statement that values can be bound to.
 pub fn statement(text: &'static str) -> Statement {
     Statement(text)
 }
@@ -121,7 +121,7 @@ impl FromSql<Timestamptz, Pg> for Time {
     }
 }
 
-/// From where Postgres counts: 2000-01-01T00:00:00Z, in seconds of ours.
+/// Where Postgres counts from: 2000-01-01T00:00:00Z, in Unix seconds.
 const EPOCH: i64 = 946_684_800;
 
 fn after_epoch(micros: i64) -> Timestamp {
@@ -131,32 +131,32 @@ fn after_epoch(micros: i64) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// To the database.
+/// Converts a time for the database.
 pub fn time(at: Timestamp) -> Time {
     Time(at)
 }
 
-/// To the database, where it may be missing.
+/// Converts a time that may be missing for the database.
 pub fn maybe_time(at: Option<Timestamp>) -> Option<Time> {
     at.map(Time)
 }
 
-/// From the database.
+/// Converts a time from the database.
 pub fn timestamp(at: Time) -> Timestamp {
     at.0
 }
 
-/// From the database, where it may be missing.
+/// Converts a time that may be missing from the database.
 pub fn maybe_timestamp(at: Option<Time>) -> Option<Timestamp> {
     at.map(timestamp)
 }
 
-/// What was read, row by row, so that one which cannot be read does not fail the others.
+/// Rows that were read one by one, so that a row that cannot be read does not fail the others.
 #[derive(Debug)]
 pub struct Rows<T, K> {
-    /// What could be read.
+    /// The rows that could be read.
     pub good: Vec<T>,
-    /// The rows that hold something no version of the server writes, by key, with what it is.
+    /// The keys of rows with values that no version of the server writes, with the error.
     pub bad: Vec<(K, StoreError)>,
 }
 
@@ -173,7 +173,7 @@ impl<T, K> FromIterator<(K, Result<T, StoreError>)> for Rows<T, K> {
     }
 }
 
-/// A stored code that no version has written, as an error that names where it stands.
+/// An error for a stored code that no version has written; names the table and column.
 pub fn unknown(table: &'static str, column: &str, value: impl std::fmt::Display) -> StoreError {
     StoreError::Inconsistent {
         table,
@@ -189,7 +189,7 @@ mod tests {
     fn a_time_beyond_what_we_can_count_to_is_the_last_or_first_that_we_can() {
         assert_eq!(after_epoch(0), "2000-01-01T00:00:00Z".parse().unwrap());
         assert_eq!(after_epoch(-1), "1999-12-31T23:59:59.999999Z".parse().unwrap());
-        // Postgres's infinity, and the last year that it can hold.
+        // Postgres's infinity, and its last year.
         assert_eq!(after_epoch(i64::MAX), Timestamp::MAX);
         assert_eq!(after_epoch(9_223_371_331_199_999_999), Timestamp::MAX);
         assert_eq!(after_epoch(i64::MIN), Timestamp::MIN);

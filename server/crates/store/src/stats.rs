@@ -1,8 +1,8 @@
-//! A webhook's history in figures, for charts.
+//! Numbers of a webhook's history, for charts.
 //!
-//! Promises that what is counted is what the lists of deliveries and attempts show: an attempt and an ending count where
-//! they ended, and what is past its retention counts nowhere. Counts anew each time it is asked: a chart over a busy
-//! webhook costs an index scan over its attempts, a few microseconds each, and the queue pays nothing for it.
+//! Guarantees: the numbers match the lists of deliveries and attempts. An attempt and an ended delivery count in the period
+//! in which they ended; data past its retention does not count. Everything is counted again for each request: a chart of a
+//! busy webhook costs an index scan over its attempts, a few microseconds each, and costs the queue nothing.
 
 use std::collections::HashMap;
 
@@ -15,27 +15,27 @@ use super::sql::{At, Ats, statement, time, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::ids::{EventId, Lane, WebhookId};
 
-/// What happened in one stretch of time.
+/// The numbers of one period.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Deliveries that ended so.
+    /// Deliveries that succeeded.
     pub succeeded: i64,
-    /// Deliveries that ended so.
+    /// Deliveries that failed.
     pub failed: i64,
-    /// Deliveries that ended so.
+    /// Deliveries that were lost.
     pub lost: i64,
-    /// Deliveries that ended so.
+    /// Deliveries that were cancelled.
     pub cancelled: i64,
     /// Attempts that ended.
     pub attempts: i64,
-    /// Microseconds that half of them did not exceed; `None` without attempts.
+    /// Median duration of the attempts in microseconds; `None` without attempts.
     pub p50_us: Option<i32>,
-    /// Microseconds that 99 of a hundred did not exceed; `None` without attempts.
+    /// 99th percentile of their duration in microseconds; `None` without attempts.
     pub p99_us: Option<i32>,
 }
 
-/// One row for each webhook, table and stretch in which something ended. `$3` are the stretches' beginnings, from which
-/// `width_bucket` counts from 1; `$4` is the end of the last.
+/// One row for each webhook, table and period in which something ended. `$3` has the starts of the periods, which
+/// `width_bucket` numbers from 1; `$4` is the end of the last one.
 const READ: &str = "\
 select k.id as webhook, x.*
 from unnest($1::int[], $2::uuid[]) as k(lane, id)
@@ -79,10 +79,11 @@ struct FiguresRow {
     p99_us: Option<i32>,
 }
 
-/// The figures of each of these webhooks, one for each stretch; one of which nothing ended in all that time is missing.
+/// The numbers of each of these webhooks, one entry per period. A webhook with no ended attempts or deliveries in any period
+/// is missing.
 ///
-/// `from` are the beginnings of the stretches, ascending and at least one; each lasts until the next, the last until
-/// `until`. Events that were accepted at or before `accepted` are past their retention.
+/// `from` has the starts of the periods, ascending and at least one. Each period lasts until the next start, the last one
+/// until `until`. Events that were accepted at or before `accepted` are past their retention.
 pub async fn read(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
@@ -134,7 +135,7 @@ mod tests {
         "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
     }
 
-    /// An attempt that ended at `ended` and took so long, of an event accepted at 0.
+    /// An attempt that ended at `ended` and took `duration_us`, of an event accepted at 0.
     async fn attempt(conn: &mut Conn, webhook: WebhookId, ended: i64, duration_us: i32) {
         let (event, made, ended) = (EventId::new(at(0)), at(0), at(ended));
         conn.batch_execute(&format!(

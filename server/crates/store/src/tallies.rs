@@ -1,7 +1,7 @@
-//! The two sides of D7: what was accepted, and what became of it.
+//! The two sides of D7: the accepted deliveries, and their results.
 //!
-//! Counted in the very transactions that move deliveries: one appended row each, so that no two transactions wait
-//! for a counter; folding keeps them few. Dropping history does not change the sums.
+//! Counted in the same transactions that change deliveries: each appends one row, so that no two transactions wait for a
+//! counter. Folding keeps the number of rows small. Dropping history does not change the sums.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool};
@@ -11,24 +11,25 @@ use super::sql::statement;
 use super::{Conn, StoreError};
 use tenterhook_model::ids::NodeId;
 
-/// Deliveries by what became of them. At any moment accepted = succeeded + failed + lost + cancelled + open.
+/// Numbers of deliveries by result. At any moment accepted = succeeded + failed + lost + cancelled + open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Made, lost ones included.
+    /// Created, including lost ones.
     pub accepted: i64,
     /// Ended with a 2xx.
     pub succeeded: i64,
     /// Ended with the last retry.
     pub failed: i64,
-    /// Came due in a ban or pause.
+    /// Due during a ban or pause.
     pub lost: i64,
     /// Ended by the webhook's removal.
     pub cancelled: i64,
-    /// Not ended: rows of `deliveries`. Of one process alone: 0, since any process may end what another accepted.
+    /// Not ended: rows of `deliveries`. For a single process 0, because any process may end a delivery that another
+    /// accepted.
     pub open: i64,
 }
 
-/// One snapshot for all figures, so that the identity holds in every read.
+/// All numbers come from one snapshot, so that the equation holds in every read.
 const READ: &str = "\
 select t.accepted, t.succeeded, t.failed, t.lost, t.cancelled, d.open
 from (select coalesce(sum(accepted), 0)::bigint as accepted, coalesce(sum(succeeded), 0)::bigint as succeeded,
@@ -37,7 +38,7 @@ from (select coalesce(sum(accepted), 0)::bigint as accepted, coalesce(sum(succee
       from tallies where $1 or node = $2) t
 cross join (select count(*) as open from deliveries where $1) d";
 
-/// Rows come back as one per lane and process. A row appended meanwhile is simply not seen.
+/// Rows are folded to one per lane and process. A row that is appended at the same time is not seen, and stays.
 const FOLD: &str = "\
 with taken as (
     delete from tallies returning lane, node, accepted, succeeded, failed, lost, cancelled
@@ -62,12 +63,12 @@ struct TallyRow {
     open: i64,
 }
 
-/// The figures of all processes together, from one snapshot.
+/// The numbers of all processes together, from one snapshot.
 pub async fn all(conn: &mut Conn) -> Result<Tally, StoreError> {
     read(conn, None).await
 }
 
-/// What this process counted since it started.
+/// The numbers of this process since it started.
 pub async fn of(conn: &mut Conn, node: NodeId) -> Result<Tally, StoreError> {
     read(conn, Some(node)).await
 }
@@ -96,8 +97,8 @@ async fn read(conn: &mut Conn, node: Option<NodeId>) -> Result<Tally, StoreError
     })
 }
 
-/// Folds the appended rows into one per lane and process. Two that fold at once wait for each other, and the
-/// second finds nothing left.
+/// Folds the appended rows to one per lane and process. If two processes fold at once, the second waits and finds nothing
+/// left.
 pub async fn fold(conn: &mut Conn) -> Result<(), StoreError> {
     statement(FOLD).execute(conn).await?;
     Ok(())

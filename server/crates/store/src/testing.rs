@@ -1,7 +1,7 @@
-//! A database of one's own for each test, on one cluster for the whole test run.
+//! A separate database for each test, on one cluster for the whole test run.
 //!
-//! What many tests begin with is made once, in a template: the schema, the partitions of their days, the rows that they share.
-//! Each test gets a copy, which takes a few milliseconds; to make forty partitions takes a quarter of a second. Needs a
+//! Data that many tests start with is created once, in a template: the schema, the partitions of their days, shared rows.
+//! Each test gets a copy, which takes a few milliseconds; creating forty partitions takes a quarter of a second. Needs a
 //! multi-threaded runtime.
 
 use std::collections::BTreeMap;
@@ -18,21 +18,21 @@ use super::connection::sqlstate::{self, Code};
 use super::{Conn, Limits, Sessions, Store, StoreError, migrations, partitions};
 use tenterhook_embedded_postgres::EmbeddedPostgres;
 
-/// The database with the schema alone.
+/// The template with only the schema.
 const MIGRATED: &str = "template_of_tests";
 
 static CLUSTER: OnceCell<EmbeddedPostgres> = OnceCell::const_new();
 static COPYING: Mutex<()> = Mutex::const_new(());
-/// The templates that have been made, by what is in them.
+/// The existing templates, by their content.
 static TEMPLATES: Mutex<BTreeMap<String, String>> = Mutex::const_new(BTreeMap::new());
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// An empty database without any tables, and its URL.
+/// The URL of an empty database without any tables.
 pub async fn empty_database() -> String {
     url_of(&copy_of("template0").await).await
 }
 
-/// How long a statement may take: a machine that tests at full load is slow, and few tests are about that.
+/// Time limits for tests: a machine under full load is slow, and few tests are about limits.
 pub const AMPLE: Limits = Limits {
     database: Some(Duration::from_secs(600)),
     ours: Duration::from_secs(602),
@@ -43,16 +43,16 @@ pub async fn database(days: RangeInclusive<Date>) -> (Store, String) {
     database_within(AMPLE, days).await
 }
 
-/// As [`database`], where the store's statements may take this long.
+/// Like [`database`], with these limits for the store's statements.
 pub async fn database_within(limits: Limits, days: RangeInclusive<Date>) -> (Store, String) {
     Template::of_days(days).await.copy_within(limits).await
 }
 
-/// A database that others are copied from.
+/// A database that is copied for tests.
 pub struct Template(String);
 
 impl Template {
-    /// Migrated, with partitions for these days.
+    /// A migrated template with partitions for these days.
     pub async fn of_days(days: RangeInclusive<Date>) -> Self {
         let contents = format!("partitions from {} to {}", days.start(), days.end());
         let migrated = Self(MIGRATED.to_owned());
@@ -64,7 +64,7 @@ impl Template {
         migrated.with(&contents, fill).await
     }
 
-    /// The same and what `fill` puts in, which is called `contents`: done once for all who ask for it.
+    /// This template plus the rows that `fill` adds. `contents` names them: they are added once, for all callers.
     pub async fn with(&self, contents: &str, fill: impl AsyncFnOnce(&mut Conn)) -> Self {
         let mut templates = TEMPLATES.lock().await;
         let contents = format!("{}, {contents}", self.0);
@@ -76,13 +76,13 @@ impl Template {
             .await
             .expect("the cluster runs");
         fill(&mut conn).await;
-        // Nobody may be connected to what is copied.
+        // A template can be copied only while no session is connected to it.
         drop(conn);
         templates.insert(contents, name.clone());
         Self(name)
     }
 
-    /// A database like it, and its URL.
+    /// A copy of the template, and its URL.
     pub async fn copy(&self) -> (Store, String) {
         self.copy_within(AMPLE).await
     }
@@ -99,12 +99,12 @@ async fn url_of(name: &str) -> String {
     CLUSTER.get_or_init(start).await.url(name)
 }
 
-/// What a statement comes to that Postgres ends with this code.
+/// The error of a statement that Postgres ends with this code.
 pub fn error_of(code: Code) -> StoreError {
     sqlstate::told(code, Box::new("an error of a test".to_owned())).into()
 }
 
-/// The name of a new database that is a copy of this one.
+/// The name of a new database, a copy of this one.
 async fn copy_of(template: &str) -> String {
     let cluster = CLUSTER.get_or_init(start).await;
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -118,10 +118,10 @@ async fn copy_of(template: &str) -> String {
     name
 }
 
-/// What waits for a lock in the connection's database, to be [counted](count).
+/// Sessions of the connection's database that wait for a lock, to be [counted](count).
 pub const WAITING: &str = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
 
-/// How many rows this has.
+/// The number of rows in `table`.
 pub async fn count(conn: &mut Conn, table: &str) -> i64 {
     #[derive(diesel::QueryableByName)]
     struct Count {
@@ -135,11 +135,11 @@ pub async fn count(conn: &mut Conn, table: &str) -> i64 {
     rows.count
 }
 
-/// Blocks that each table and index was asked for, by name; those that were not are missing.
+/// The number of blocks read from each table and index, by name; those that were not used are missing.
 pub type Touched = BTreeMap<String, i64>;
 
-/// Counts what `work` touches, by the database's own count of the transaction, and takes back what it wrote. Unlike a plan
-/// that is explained this is what the very statements do, with the values and the plan that they happen to have.
+/// Counts the blocks that `work` reads, by the database's own counters for the transaction, and rolls back what it wrote.
+/// Unlike an explained plan, this measures the actual statements, with their actual values and plans.
 pub async fn touched<T>(conn: &mut Conn, work: impl AsyncFnOnce(&mut Conn) -> T) -> (T, Touched) {
     conn.batch_execute("begin").await.expect("a transaction begins");
     let before = blocks(conn).await;

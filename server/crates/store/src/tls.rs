@@ -1,7 +1,7 @@
-//! TLS to the database, with the meanings that `libpq` gives to its parameters.
+//! TLS to the database. Parameters have the same meaning as in `libpq`.
 //!
-//! Where it differs: nothing is read from the user's home directory, a file that is named must be there, and lists of
-//! revoked certificates are refused rather than passed over.
+//! Differences: nothing is read from the user's home directory; a file that is named must exist; lists of revoked
+//! certificates are refused instead of ignored.
 
 mod files;
 
@@ -26,21 +26,21 @@ use self::files::{Readers, certificates, private_key, trusted};
 pub enum Mode {
     /// Plain text only.
     Disable,
-    /// Plain text, and TLS where the server refuses that.
+    /// Plain text; TLS if the server refuses plain text.
     Allow,
-    /// TLS, and plain text where the server has none.
+    /// TLS; plain text if the server has no TLS.
     #[default]
     Prefer,
-    /// TLS, whoever the server is.
+    /// TLS, without checking who the server is.
     Require,
-    /// TLS, with a certificate of a known authority.
+    /// TLS, with a certificate from a known authority.
     VerifyCa,
-    /// TLS, with a certificate of a known authority that is the host's.
+    /// TLS, with a certificate from a known authority and for this host.
     VerifyFull,
 }
 
 impl Mode {
-    /// Each with its name.
+    /// All modes with their names.
     pub const NAMES: [(&'static str, Self); 6] = [
         ("disable", Self::Disable),
         ("allow", Self::Allow),
@@ -50,14 +50,14 @@ impl Mode {
         ("verify-full", Self::VerifyFull),
     ];
 
-    /// As it is written.
+    /// The name in a connection string.
     pub fn name(self) -> &'static str {
         let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
         named.map_or("", |(name, _)| name)
     }
 }
 
-/// The value of `sslrootcert` that means the authorities that the machine trusts.
+/// The value of `sslrootcert` for the authorities that the machine trusts.
 const SYSTEM: &str = "system";
 
 /// The parameters that begin with `ssl`.
@@ -79,7 +79,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// The mode in force, given the one that was asked for.
+    /// The mode in force, given the requested one.
     pub(super) fn mode_of(&self, asked: Option<Mode>) -> Result<Mode, String> {
         let of_system = self.roots.as_deref() == Some(SYSTEM);
         let mode = match asked {
@@ -125,7 +125,7 @@ impl Tls {
         self.roots.is_some() || self.certificate.is_some() || self.key.is_some()
     }
 
-    /// What is checked of the server's certificate, for people.
+    /// What is checked in the server's certificate, for people.
     pub fn checked(&self) -> &'static str {
         match (self.mode, &self.roots) {
             (Mode::VerifyFull, _) => "certificate and host name verified",
@@ -134,8 +134,8 @@ impl Tls {
         }
     }
 
-    /// Reads the files again: certificates are replaced while a server runs. Within at most half of `connect_within`, so that the
-    /// error says what took long.
+    /// Reads the files again, because certificates are replaced while a server runs. Takes at most half of `connect_within`,
+    /// so that the error says what took too long.
     pub(super) async fn client(&self, connect_within: Duration) -> Result<ClientConfig, String> {
         if !self.names_files() {
             return self.read();
@@ -169,12 +169,12 @@ impl Tls {
     }
 }
 
-/// Checks as much of the server's certificate as the mode says.
+/// Checks the server's certificate as far as the mode requires.
 #[derive(Debug)]
 struct Verifier {
     /// None: any certificate is accepted.
     trust: Option<Trust>,
-    /// Whether the certificate must be the host's.
+    /// Whether the certificate must be for this host.
     name: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -182,7 +182,7 @@ struct Verifier {
 #[derive(Debug)]
 struct Trust {
     anchors: RootCertStore,
-    /// The same as they were given: the file may name the server's own certificate instead of an authority.
+    /// The same certificates as given: the file may contain the server's own certificate instead of an authority.
     certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -263,7 +263,7 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         if self.trust.is_none() {
-            // Any certificate is accepted, so a signature by its key proves nothing either.
+            // Any certificate is accepted, so checking its signature would prove nothing.
             return Ok(HandshakeSignatureValid::assertion());
         }
         crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
@@ -303,8 +303,8 @@ fn in_force(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error
     }
 }
 
-/// Whether the certificate has no other names and its common name is the host's: `libpq` takes that, TLS libraries of today
-/// do not.
+/// Whether the certificate has no alternative names and its common name matches the host: `libpq` accepts that, current TLS
+/// libraries do not.
 fn common_name_fits(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
     let (Some(certificate), ServerName::DnsName(host)) = (parsed(certificate), name) else {
         return false;
@@ -323,7 +323,7 @@ fn common_name_fits(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> 
     !has_names && names.next().is_none() && common.is_some_and(|common| covers(common, host.as_ref()))
 }
 
-/// A star stands for one label, the first.
+/// A star matches one label, the first.
 fn covers(pattern: &str, host: &str) -> bool {
     let rest = |name: &str| name.split_once('.').map(|(_, rest)| rest.to_owned());
     match pattern.strip_prefix("*.") {
@@ -332,8 +332,9 @@ fn covers(pattern: &str, host: &str) -> bool {
     }
 }
 
-/// What SCRAM binds a password's proof to (RFC 5929, `tls-server-end-point`): the certificate's hash by the algorithm of its
-/// signature, SHA-256 where that is older. None where the algorithm has no hash of its own: then nothing is bound.
+/// The data that SCRAM binds the password's proof to (RFC 5929, `tls-server-end-point`): the hash of the certificate, by the
+/// algorithm of its signature, or SHA-256 for older algorithms. None if the algorithm has no hash of its own: then nothing
+/// is bound.
 pub(super) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let algorithm = parsed(certificate)?.signature_algorithm.algorithm.to_id_string();
     Some(match algorithm.as_str() {
@@ -349,7 +350,7 @@ pub(super) fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     })
 }
 
-/// Why a handshake failed, and what to do.
+/// Why a handshake failed, and what to do about it.
 pub(super) fn explained(error: &std::io::Error, tls: &Tls, host: &str) -> String {
     let roots = tls.roots.as_deref().unwrap_or_default();
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());

@@ -1,7 +1,8 @@
-//! What statements touch in a crowded database: of the queue what is due, of the history what is asked for.
+//! The blocks that statements read in a large database: of the queue only what is due, of the history only what is
+//! requested.
 //!
-//! Blocks are counted and no time. Each is asked often enough that the database has chosen between the plan of these values
-//! and one for any values, with and without statistics: neither may read its way through what is not due.
+//! Blocks are counted, not time. Each statement runs often enough that the database has chosen between a plan for its values
+//! and a plan for any values, with and without statistics: neither plan may read rows that are not due.
 
 mod crowd;
 mod queue;

@@ -1,4 +1,4 @@
-//! Transactions that are run again when the database asks for it, and how long one waits for locks.
+//! Transactions that are run again after a deadlock or serialization failure, and limits for lock waits.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use super::{Conn, Store, StoreError};
 
 const LIMIT_WAITS: &str = "select set_config('lock_timeout', $1, true)";
 
-/// How often a transaction is run at the most. Deadlocks and serialization failures are rare and random: one that
-/// comes back this often is not.
+/// The maximum of runs of a transaction. Deadlocks and serialization failures are rare and random; one that occurs this
+/// often is not.
 const RUNS: u32 = 5;
 
 type Manager = <Conn as AsyncConnection>::TransactionManager;
 
-/// An async closure over a connection whose future can move between threads: `AsyncFn` alone has no way to say so.
+/// An async closure over a connection whose future is `Send`: `AsyncFn` alone cannot express that.
 pub trait Work<C, R>: Fn(C) -> <Self as Work<C, R>>::Doing {
-    /// The work being done.
+    /// The future of the closure.
     type Doing: Future<Output = R>;
 }
 
@@ -32,7 +32,7 @@ where
 
 impl Store {
     /// Runs `work` in a transaction on a connection of the pool and commits it if it succeeds. After a deadlock or a
-    /// serialization failure it is run again from the start, so it must do nothing but use its connection.
+    /// serialization failure it is run again from the start, so it must do nothing except use its connection.
     pub async fn in_tx<'a, T, F>(&'a self, work: F) -> Result<T, StoreError>
     where
         for<'c> F: AsyncFn(&'c mut Conn) -> Result<T, StoreError>
@@ -70,15 +70,16 @@ where
             Ok(value)
         }
         Err(error) => {
-            // Should the rollback fail too, the connection is broken and the pool drops it: the first error says more.
+            // If the rollback fails too, the connection is broken and the pool drops it. The first error is more
+            // informative.
             Manager::rollback_transaction(conn).await.ok();
             Err(error)
         }
     }
 }
 
-/// For the rest of the transaction a statement that waits for one lock longer than this fails; if `None`, as long as a
-/// statement may take.
+/// For the rest of the transaction, a statement fails if it waits for one lock longer than `limit`. `None`: the time limit
+/// of statements applies.
 pub async fn limit_lock_waits_in_tx(conn: &mut Conn, limit: Option<Duration>) -> Result<(), StoreError> {
     let Some(limit) = limit else { return Ok(()) };
     statement(LIMIT_WAITS)

@@ -1,7 +1,7 @@
 //! The users of the companies: known from a token or from the platform, removed by the platform.
 //!
-//! Promises that a removed user stays known as removed, so that a token which is still valid is refused, until the
-//! platform brings the user back.
+//! Guarantees: a removed user stays recorded as removed, so that a token that is still valid is refused, until the platform
+//! adds the user again.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text};
@@ -18,7 +18,7 @@ use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId};
 /// What is known about the holder of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Presence {
-    /// Whether the user has been seen or told of.
+    /// Whether the user is known, from a token or from the platform.
     pub known: bool,
     /// Whether the platform has removed the user.
     pub removed: bool,
@@ -26,7 +26,7 @@ pub struct Presence {
     pub app_installed: bool,
 }
 
-/// A user as the platform tells of it.
+/// A user as the platform reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserEntry {
     /// The tenant.
@@ -37,14 +37,14 @@ pub struct UserEntry {
     pub role: UserRole,
 }
 
-/// An installation of a removed app that no batch has come to yet does not count.
+/// An installation of a removed app that no batch has deleted yet does not count.
 const PRESENCE: &str = "\
 select u.id is not null as known, u.removed_at is not null as removed,
        exists (select from installations i join apps a on a.id = i.app and a.removed_at is null
                where i.lane = $1 and i.company = $2 and i.user_id = $3 and i.app = $4) as app_installed
 from (select 1) one left join users u on u.lane = $1 and u.company = $2 and u.id = $3";
 
-/// Each user once; one that was removed is back.
+/// Each user once; a removed user is restored.
 const UPSERT: &str = "\
 insert into users as u (lane, company, id, role, created_at)
 select n.lane, n.company, n.id, n.role, $5 from unnest($1::int[], $2::bigint[], $3::bigint[], $4::smallint[])
@@ -83,7 +83,7 @@ pub async fn presence(
     })
 }
 
-/// Makes a user known at its first token; one that is known already stays as it is.
+/// Records a user at its first token; a known user stays unchanged.
 pub async fn meet(conn: &mut Conn, now: Timestamp, entry: &UserEntry) -> Result<(), StoreError> {
     diesel::insert_into(users::table)
         .values((
@@ -99,8 +99,7 @@ pub async fn meet(conn: &mut Conn, now: Timestamp, entry: &UserEntry) -> Result<
     Ok(())
 }
 
-/// Makes users known or changes their roles; of a user that is named twice the last entry holds. Answers how many
-/// users that were.
+/// Adds users or changes their roles. If a user is listed twice, the last entry counts. Returns the number of users.
 pub async fn upsert(conn: &mut Conn, now: Timestamp, entries: &[UserEntry]) -> Result<usize, StoreError> {
     let distinct: std::collections::BTreeMap<_, _> = entries
         .iter()
@@ -128,7 +127,7 @@ pub async fn upsert(conn: &mut Conn, now: Timestamp, entries: &[UserEntry]) -> R
     Ok(distinct.len())
 }
 
-/// Marks a user removed, known before or not: a user that never came here may still hold a token.
+/// Marks a user as removed, known or not: an unknown user may still hold a token.
 pub async fn mark_removed(
     conn: &mut Conn,
     now: Timestamp,
@@ -152,9 +151,9 @@ pub async fn mark_removed(
     Ok(())
 }
 
-/// Locks a user until the transaction ends, and says whether it is known and not removed.
+/// Locks a user until the transaction ends. Returns whether it is known and not removed.
 ///
-/// Creations for one user wait for each other here, which is what keeps their number within the limit (W3).
+/// Creations for one user wait for each other here, which keeps their number within the limit (W3).
 pub async fn lock_in_tx(conn: &mut Conn, company: CompanyId, user: UserId) -> Result<bool, StoreError> {
     let removed: Option<bool> = users::table
         .find((Lane::of(company).0, company.get(), user.get()))

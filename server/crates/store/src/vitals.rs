@@ -1,7 +1,7 @@
-//! What is read of a webhook's history beside its health row (R5).
+//! Reads the parts of a webhook's health that are not in its health row (R5).
 //!
-//! The row is not written once per delivery; so the last attempt and the last success come from the attempts, and
-//! how much a ban has cost from the outcomes.
+//! The row is not written for every delivery. So the last attempt and the last success are read from the attempts, and the
+//! number of deliveries lost in a ban from the outcomes.
 
 use std::collections::HashMap;
 
@@ -15,22 +15,22 @@ use super::{Conn, StoreError};
 use tenterhook_model::attempt::AttemptErrorClass;
 use tenterhook_model::ids::{Lane, WebhookId};
 
-/// What a webhook's history says.
+/// What the history of a webhook shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vitals {
     /// The end of the last attempt that succeeded.
     pub last_success_at: Option<Timestamp>,
     /// The end of the last attempt.
     pub last_attempt_at: Option<Timestamp>,
-    /// What it was answered.
+    /// The status of the last attempt's response.
     pub last_status: Option<u16>,
-    /// How it failed.
+    /// The error of the last attempt.
     pub last_error: Option<AttemptErrorClass>,
     /// Deliveries lost in the current or last ban.
     pub lost: i64,
 }
 
-/// Both looks at the attempts walk an index backwards and stop at the first hit.
+/// Both subqueries on attempts read an index backwards and stop at the first row.
 const READ: &str = "\
 select k.id, last.ended_at, last.status, last.error_class, success.ended_at as success_at,
        (select count(*) from outcomes o

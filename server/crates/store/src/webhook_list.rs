@@ -1,7 +1,6 @@
 //! Lists of webhooks: filtered, ordered, counted.
 //!
-//! Promises that a filter by state means the state at the moment of reading, whether or not a sweeper has written it
-//! (T3).
+//! Guarantees: a filter by state uses the state at the time of reading, whether or not a sweep has written it (T3).
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Integer, SmallInt, Text, Uuid as SqlUuid};
@@ -19,18 +18,18 @@ use tenterhook_model::health::Health;
 use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId};
 use tenterhook_model::webhook::{EventAction, Webhook, WebhookState, WebhookType};
 
-/// Which webhooks of those that the scope reaches.
+/// Which of the webhooks within the scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookQuery {
     /// What the caller sees.
     pub scope: WebhookScope,
-    /// The moment of reading.
+    /// The time of reading, and the limits that follow from it.
     pub cutoffs: Cutoffs,
     /// Only of this type.
     pub kind: Option<WebhookType>,
-    /// Only in these states; `None` means in any but removed.
+    /// Only in these states; `None` means any except removed.
     pub states: Option<Vec<WebhookState>>,
-    /// Without `states`: removed ones too.
+    /// Without `states`: include removed webhooks.
     pub include_removed: bool,
     /// Only with exactly this action.
     pub action: Option<EventAction>,
@@ -42,33 +41,33 @@ pub struct WebhookQuery {
     pub company: Option<CompanyId>,
     /// Only of this app.
     pub app: Option<AppId>,
-    /// Only with this text in the URL, in any case of the letters A to Z, which are all that a stored URL has: under the
-    /// database's own rules `TITLE` in lower case need not be `title`.
+    /// Only with this text in the URL, ignoring the case of A to Z. A stored URL has no other letters. The database's own
+    /// rules are not used: with them `TITLE` in lower case is not always `title`.
     pub url_contains: Option<String>,
 }
 
-/// How webhooks can be ordered; the id decides among equals.
+/// The orders of webhooks; the id decides between equals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WebhookOrder {
     /// Newest first.
     CreatedDescending,
     /// Oldest first.
     CreatedAscending,
-    /// By name, those without one last.
+    /// By name; webhooks without a name are last.
     NameAscending,
 }
 
-/// Where a webhook stands in an order.
+/// The position of a webhook in an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookKey {
-    /// By creation.
+    /// In an order by creation.
     Created(Timestamp, WebhookId),
-    /// By name.
+    /// In an order by name.
     Name(Option<String>, WebhookId),
 }
 
 impl WebhookKey {
-    /// The key of a webhook in an order.
+    /// The position of a webhook in this order.
     pub fn of(webhook: &Webhook, order: WebhookOrder) -> Self {
         match order {
             WebhookOrder::CreatedDescending | WebhookOrder::CreatedAscending => {
@@ -97,7 +96,7 @@ impl WebhookOrder {
 
 const FROM: &str = " from webhooks w join webhook_health h on h.lane = w.lane and h.webhook = w.id where ";
 
-/// A page of the webhooks that the query means.
+/// A page of the webhooks that match the query.
 pub async fn page(
     conn: &mut Conn,
     query: &WebhookQuery,
@@ -138,7 +137,7 @@ struct CountRow {
     count: i64,
 }
 
-/// How many webhooks the query means.
+/// The number of webhooks that match the query.
 pub async fn count(conn: &mut Conn, query: &WebhookQuery) -> Result<i64, StoreError> {
     let statement = matching(Composed::new("select count(*) as count").sql(FROM), query);
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)

@@ -1,4 +1,4 @@
-//! A webhook's row, read the same way wherever it is joined.
+//! A row of `webhooks`, read the same way in every join.
 
 use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 
@@ -8,7 +8,7 @@ use super::sql::{At, MaybeAt, Time, maybe_timestamp, timestamp, unknown};
 use tenterhook_model::ids::{CompanyId, Lane, UserId, WebhookId, WebhookNumber};
 use tenterhook_model::webhook::{EventAction, PayloadVersion, RemoveReason, Sealed, SigningSecrets, Webhook};
 
-/// The columns [`WebhookRow`] reads, of a table or alias `w`, under names that collide with no other table's.
+/// The columns that [`WebhookRow`] reads, from a table or alias `w`, with names that no other table uses.
 macro_rules! webhook_columns {
     () => {
         "w.lane as webhook_lane, w.id as webhook_id, w.number as webhook_number, w.company as webhook_company, \
@@ -68,7 +68,7 @@ pub struct WebhookRow {
 }
 
 impl WebhookRow {
-    /// Which webhook of which company it is, if it holds what cannot be read.
+    /// The webhook and its company, for a row with values that cannot be read.
     pub fn unread(&self) -> Unread {
         Unread {
             lane: Lane(self.webhook_lane),

@@ -1,7 +1,7 @@
-//! Webhooks one by one: found, created, changed. Lists are [`super::webhook_list`], removal is [`super::removal`].
+//! Single webhooks: find, create, change. For lists see [`super::webhook_list`], for removal [`super::removal`].
 //!
-//! Promises that creations for one user, or for one app and user, never leave more webhooks than the limit, however
-//! many run at once (W3): each locks its user's or its installation's row before it counts. So does a restoration.
+//! Guarantees: creations for one user, or for one app and user, never exceed the limit, however many run at once (W3): each
+//! locks the row of its user or installation before it counts. Restorations do the same.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
@@ -22,7 +22,7 @@ use tenterhook_model::health::Health;
 use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId, WebhookNumber};
 use tenterhook_model::webhook::{EventAction, PayloadVersion, Sealed, SigningSecrets, Webhook, WebhookType};
 
-/// A webhook to create; its number is the database's to give.
+/// A webhook to create; the database assigns its number.
 #[derive(Debug, Clone)]
 pub struct NewWebhook {
     /// Its id.
@@ -31,7 +31,7 @@ pub struct NewWebhook {
     pub company: CompanyId,
     /// Who creates it.
     pub owner: UserId,
-    /// Whose it is.
+    /// The user whose webhook it is.
     pub user: UserId,
     /// The app of an application webhook.
     pub app: Option<AppId>,
@@ -39,11 +39,11 @@ pub struct NewWebhook {
     pub name: Option<String>,
     /// The subscription URL.
     pub url: String,
-    /// Which actions it wants.
+    /// The action that it subscribes to.
     pub action: EventAction,
-    /// Which object it wants.
+    /// The object that it subscribes to.
     pub object: String,
-    /// Which payload it gets.
+    /// The payload version.
     pub version: PayloadVersion,
     /// HTTP basic credentials.
     pub auth: Option<Sealed>,
@@ -99,16 +99,16 @@ impl NewWebhook {
     }
 }
 
-/// What became of a creation.
+/// The result of a creation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Creation {
-    /// It is there.
+    /// The webhook was created.
     Created(Box<Webhook>),
-    /// Nothing was created: the key was used before, for this webhook, with the same or another input.
+    /// Nothing was created: the key was already used for this webhook, with the same or another input.
     Repeated(Remembered),
-    /// As many as allowed are there already (W3).
+    /// The limit is reached (W3).
     LimitReached {
-        /// How many live ones there are.
+        /// The number of live webhooks.
         used: i64,
     },
     /// The user is not known in this company, or was removed.
@@ -117,19 +117,19 @@ pub enum Creation {
     AppNotInstalled,
 }
 
-/// Whose webhooks are counted together (W3).
+/// The account whose webhooks are counted together (W3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The tenant.
     pub company: CompanyId,
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// The app's, or the user's own.
+    /// The app, or `None` for the user's own webhooks.
     pub app: Option<AppId>,
 }
 
 impl Account {
-    /// Where a webhook counts.
+    /// The account in which a webhook counts.
     pub fn of(webhook: &Webhook) -> Self {
         Self {
             company: webhook.company,
@@ -147,7 +147,7 @@ impl Account {
     }
 }
 
-/// The columns that [`StateRow`] reads, of webhooks `w` and health `h`.
+/// The columns that [`StateRow`] reads, from webhooks `w` and health `h`.
 macro_rules! state_columns {
     () => {
         concat!(
@@ -169,7 +169,7 @@ pub struct StateRow {
 }
 
 impl StateRow {
-    /// The two as the model has them.
+    /// Converts both to model types.
     pub fn into_state(self) -> Result<(Webhook, Health), StoreError> {
         let webhook = Webhook::try_from(self.webhook)?;
         let health = self
@@ -179,7 +179,7 @@ impl StateRow {
     }
 }
 
-/// Paused and banned ones count, removed ones don't, written or not (R3).
+/// Paused and banned webhooks count. Removed ones do not, whether the removal is written or not (R3).
 const USED: &str = "\
 select count(*) as count from webhooks w join webhook_health h on h.lane = w.lane and h.webhook = w.id
 where w.lane = $1 and w.company = $2 and w.user_id = $3 and w.app is not distinct from $4
@@ -198,7 +198,7 @@ struct CountRow {
     count: i64,
 }
 
-/// The webhooks of these ids that the scope reaches.
+/// The webhooks with these ids that are within the scope.
 pub async fn find(
     conn: &mut Conn,
     keys: &[(Lane, WebhookId)],
@@ -223,7 +223,7 @@ pub async fn find(
     rows.into_iter().map(StateRow::into_state).collect()
 }
 
-/// How many live webhooks an account has.
+/// The number of live webhooks of an account.
 pub async fn used(conn: &mut Conn, account: &Account, cutoffs: &Cutoffs) -> Result<i64, StoreError> {
     let row: CountRow = statement(USED)
         .bind::<Integer, _>(Lane::of(account.company).0)
@@ -239,11 +239,11 @@ pub async fn used(conn: &mut Conn, account: &Account, cutoffs: &Cutoffs) -> Resu
 /// Whether an account can have one more webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// It can, as long as the transaction holds its lock.
+    /// It can, while the transaction holds its lock.
     Free,
-    /// As many as allowed are there already (W3).
+    /// The limit is reached (W3).
     Taken {
-        /// How many live ones there are.
+        /// The number of live webhooks.
         used: i64,
     },
     /// The user is not known in this company, or was removed.
@@ -252,7 +252,7 @@ pub enum Place {
     AppNotInstalled,
 }
 
-/// Locks an account until the transaction ends, and says whether it has a place under `limit` (W3).
+/// Locks an account until the transaction ends, and returns whether it is below `limit` (W3).
 pub async fn place_in_tx(
     conn: &mut Conn,
     account: &Account,
@@ -276,8 +276,8 @@ pub async fn place_in_tx(
     })
 }
 
-/// Creates a webhook if its user or installation stands and its account has fewer live ones than `limit` (W3); under a
-/// key only if the key is free. A creation that is refused takes no key.
+/// Creates a webhook if its user or installation exists and its account has fewer than `limit` live webhooks (W3). With a
+/// key, only if the key is free. A refused creation does not use up the key.
 pub async fn create_in_tx(
     conn: &mut Conn,
     new: &NewWebhook,
@@ -288,7 +288,7 @@ pub async fn create_in_tx(
     match place_in_tx(conn, &new.account(), limit, cutoffs).await? {
         Place::Free => {}
         Place::Taken { used } => {
-            // A call of the same key may have taken the last place while this one waited for its turn.
+            // Another call with the same key may have taken the last place while this one waited for the lock.
             let before = match key {
                 Some(key) => creation_keys::find(conn, key, new.at).await?,
                 None => None,
@@ -356,7 +356,7 @@ pub async fn lock_in_tx(
     row.map(StateRow::into_state).transpose()
 }
 
-/// Writes what its user can change of a webhook that [`lock_in_tx`] has locked.
+/// Writes the fields that a user can change, for a webhook that [`lock_in_tx`] has locked.
 pub async fn write_in_tx(conn: &mut Conn, webhook: &Webhook) -> Result<(), StoreError> {
     diesel::update(webhooks::table.find((webhook.lane.0, webhook.id.0)))
         .set((
@@ -372,7 +372,7 @@ pub async fn write_in_tx(conn: &mut Conn, webhook: &Webhook) -> Result<(), Store
     Ok(())
 }
 
-/// Writes whether a webhook that [`lock_in_tx`] has locked is paused, and takes its removal back if it is not removed.
+/// Writes whether a webhook that [`lock_in_tx`] has locked is paused, and clears its removal if it is not removed.
 pub async fn write_standing_in_tx(conn: &mut Conn, webhook: &Webhook) -> Result<(), StoreError> {
     diesel::update(webhooks::table.find((webhook.lane.0, webhook.id.0)))
         .set((

@@ -1,4 +1,4 @@
-//! The whole table, caller by webhook, and what must hold of every cell.
+//! The whole table of callers and webhooks, and what holds for every cell.
 
 use super::*;
 use crate::samples;
@@ -97,7 +97,7 @@ fn webhooks() -> [Webhook; 6] {
     };
     [
         general(ME),
-        // Owned by the caller all the same, which gives no rights (W4).
+        // The caller is the owner, which gives no rights (W4).
         Webhook {
             owner: user(ME),
             ..general(COLLEAGUE)
@@ -112,12 +112,12 @@ fn webhooks() -> [Webhook; 6] {
     ]
 }
 
-/// A row of a table: one letter for each webhook.
+/// A row of a table: one letter per webhook.
 fn row(cell: impl Fn(&Webhook) -> char) -> String {
     webhooks().iter().map(cell).collect()
 }
 
-/// My general, a colleague's general, mine of A, mine of B, a colleague's of A, another company's.
+/// Columns: my general, a colleague's general, mine of A, mine of B, a colleague's of A, another company's.
 #[test]
 fn w4_w5_who_sees_what() {
     let expected = [
@@ -147,8 +147,7 @@ fn w4_w5_who_sees_what() {
     }
 }
 
-/// The same columns. U, A, P: deleted by user, admin, app. F forbidden, n not found, s lacks the scope,
-/// i app not installed.
+/// The same columns. U, A, P: deleted by user, admin, app. F forbidden, n not found, s lacks the scope, i app not installed.
 #[test]
 fn w2_w6_w7_who_deletes_what() {
     let expected = [

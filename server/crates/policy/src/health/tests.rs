@@ -16,7 +16,7 @@ const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
-/// A moment in microseconds after an arbitrary start.
+/// The time `micros` microseconds after an arbitrary start.
 fn at(micros: u64) -> Timestamp {
     let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
     start + Duration::from_micros(micros)

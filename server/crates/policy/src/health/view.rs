@@ -1,7 +1,7 @@
-//! What a health row means at a moment, for people and for a worker with a delivery in hand.
+//! What a health row means at a moment, for people and for a worker that has a delivery.
 //!
-//! Promises that a row reads the same before and after the sweeper has written what time has brought (T3).
-//! Does not change anything: that is [`super::record`] and [`super::advance`].
+//! Guarantees: a row reads the same before and after the sweep has written the transitions that time caused (T3). It changes
+//! nothing: [`super::record`] and [`super::advance`] do.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use tenterhook_settings::policy::PolicySettings;
 /// A webhook's health as people see it at a moment (R5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// The one state that counts (W13).
+    /// The one state that takes precedence (W13).
     pub state: WebhookState,
-    /// When and why it was removed; by its window at the window's end, whether or not that is written (R1).
+    /// When and why it was removed. At the window's end this is set even if the removal is not written yet (R1).
     pub removed: Option<(Timestamp, RemoveReason)>,
-    /// Failed first tries since the last ban's end; at the threshold during a ban.
+    /// Failed first tries since the end of the last ban; during a ban, the threshold.
     pub ban_counter: u32,
-    /// How many make a ban (B2).
+    /// The number of failures that causes a ban (B2).
     pub ban_threshold: u32,
-    /// The end of the ban, only while one runs, also beneath a pause.
+    /// The end of the ban, only while a ban lasts, also during a pause.
     pub banned_until: Option<Timestamp>,
-    /// When the window opened. Of a removed webhook: the window that was open.
+    /// When the window opened. For a removed webhook: when the window opened that was open at its removal.
     pub failing_since: Option<Timestamp>,
     /// When the window removes the webhook; `None` once it is removed.
     pub removal_due_at: Option<Timestamp>,
@@ -35,18 +35,18 @@ pub struct View {
     pub next: Option<NextTransition>,
 }
 
-/// The next change of state that needs nobody's doing (R5).
+/// The next change of state that time alone causes (R5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextTransition {
     /// When.
     pub at: Timestamp,
-    /// To which state.
+    /// The new state.
     pub to: WebhookState,
-    /// Why, as a sentence for people.
+    /// The reason, as a sentence for people.
     pub because: String,
 }
 
-/// What to do with a delivery that a worker has got to.
+/// What to do with a delivery that a worker has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Make the attempt.
@@ -55,15 +55,15 @@ pub enum Verdict {
     Lose {
         /// [`DeliveryReason::Banned`] or [`DeliveryReason::Paused`].
         reason: DeliveryReason,
-        /// The ban it fell in.
+        /// The ban in which it was due.
         ban_episode: Option<i32>,
-        /// When: now, or where another worker's clock is ahead and dated the ban, with the ban's beginning.
+        /// When it is lost: now. If a worker with a faster clock dated the ban later than now: the beginning of the ban.
         at: Timestamp,
     },
     /// The webhook is removed: the delivery is cancelled (R3, W8).
     Cancel,
-    /// The window has reached its end, but the removal is not written yet: a success that ended before may still
-    /// be on its way to be settled. Nothing starts; whoever writes the transition decides (T3).
+    /// The window has reached its end, but the removal is not written yet: a success that ended earlier may still be
+    /// settled. No attempt starts; the process that writes the transition decides (T3).
     AwaitRemoval,
 }
 
@@ -131,7 +131,7 @@ fn next(
                 spoken(settings.removal_window)
             ),
         });
-    // At one instant removal goes first (W13): min_by_key keeps the first of equals.
+    // At the same instant removal goes first (W13): min_by_key keeps the first of equals.
     [removal, ban_end]
         .into_iter()
         .flatten()
@@ -140,8 +140,8 @@ fn next(
 
 /// What to do now with a delivery whose attempt was due at `due_at`.
 ///
-/// A ban takes whatever was due before its end, even when a worker gets to it after (B4): so the last ban is
-/// looked at as well as the current one.
+/// A delivery that was due before the end of a ban is lost, even if a worker reaches it after the ban (B4). So this checks
+/// the last ban as well as the current one.
 pub fn verdict(
     health: &Health,
     paused_at: Option<Timestamp>,
@@ -171,7 +171,7 @@ pub fn verdict(
     }
 }
 
-/// A setting's length in words: `30 minutes`, `72 hours`.
+/// The length of a setting in words: `30 minutes`, `72 hours`.
 fn spoken(length: Duration) -> String {
     let printer = SpanPrinter::new()
         .designator(Designator::Verbose)

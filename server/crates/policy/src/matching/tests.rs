@@ -1,4 +1,4 @@
-//! Every kind of webhook against every kind of event.
+//! Every kind of webhook with every kind of event.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -158,7 +158,7 @@ fn what_can_be_published_is_one_concrete_thing_of_either_catalogue() {
 }
 
 proptest! {
-    /// Nobody can subscribe in vain: what may be subscribed to may happen.
+    /// No subscription is useless: whatever can be subscribed to can be published.
     #[test]
     fn whatever_can_be_subscribed_to_can_be_published(
         action in select(EventAction::ALL),

@@ -1,20 +1,20 @@
-//! What a change left behind: the fields of the last state that are different now (E4).
+//! The difference that a change made: the fields of the last state that have another value now (E4).
 //!
-//! Promises to compare meaning, not spelling, of objects, lists and strings: the order of keys and the escapes
-//! of a string do not make a change. Numbers are compared as written: whether 1 and 1.0 are one is the
-//! platform's to know, and digits beyond a float's are never lost.
+//! Objects, lists and strings are compared by meaning, not by spelling: the order of keys and the escapes in a string are no
+//! change. Numbers are compared as text: only the platform knows whether 1 and 1.0 are the same, and digits beyond the
+//! precision of a float are kept.
 
 use std::collections::BTreeMap;
 
 use super::object::Object;
 use super::parts::{elements, fields, string};
 
-/// How deep values are compared; what is nested deeper is compared as text.
+/// Values are compared down to this depth; deeper ones are compared as text.
 const DEPTH: u8 = 64;
 
-/// Version 2's `previous`, as JSON. What changed from `before` to `now`: the old values of the fields that changed, in
-/// the last state's order; then null for each new field. Only objects have fields: where one side is none, the whole
-/// last state has changed.
+/// The `previous` of version 2, as JSON, for a change from `before` to `now`: the old values of the fields that changed, in
+/// the order of the last state; then null for each new field. Only objects have fields: if either side is not an object, the
+/// whole last state has changed.
 pub(super) fn previous(before: &str, now: &str) -> Vec<u8> {
     let (Some(old), Some(new)) = (fields(before), fields(now)) else {
         return before.as_bytes().to_vec();
@@ -35,14 +35,14 @@ pub(super) fn previous(before: &str, now: &str) -> Vec<u8> {
     changed.end()
 }
 
-/// An object's fields by key. Of a key that stands there twice the last one counts, as it does for most readers.
+/// The fields of an object by key. If a key occurs twice, the last one counts, as for most readers.
 type Index<'a> = BTreeMap<&'a str, &'a str>;
 
 fn index<'a>(fields: &'a [(String, &'a str)]) -> Index<'a> {
     fields.iter().map(|(key, value)| (key.as_str(), *value)).collect()
 }
 
-/// Whether this field is the one of its key that counts.
+/// Whether this field is the last one with its key.
 fn counts(index: &Index, (key, value): &(String, &str)) -> bool {
     index
         .get(key.as_str())

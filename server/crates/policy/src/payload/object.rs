@@ -1,7 +1,7 @@
-//! A JSON object written field by field, so that JSON of the platform's stands in it as it came.
+//! A JSON object that is written field by field, so that the platform's JSON is embedded unchanged.
 //!
-//! A type that serde writes unchanged would do, but the JSON library has one only behind a feature that makes every value
-//! it parses look for a key of the library's own in what others wrote.
+//! The JSON library has a type for embedding raw text, but only behind a feature that makes every parsed value look for a
+//! special key of the library, also in JSON that others wrote.
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ impl Object {
         self
     }
 
-    /// Adds a field whose value is the text of JSON.
+    /// Adds a field whose value is JSON text.
     pub fn json(mut self, key: &str, json: &[u8]) -> Self {
         self.key(key);
         self.text.extend_from_slice(json);

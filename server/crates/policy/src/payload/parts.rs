@@ -1,8 +1,8 @@
-//! The parts of a JSON text, each as it is written.
+//! Splits a JSON text into its parts, each unchanged.
 
 use jiter::{Jiter, Peek};
 
-/// An object's fields in their order; `None` for what is no object.
+/// The fields of an object, in order; `None` if the text is not an object.
 pub(crate) fn fields(text: &str) -> Option<Vec<(String, &str)>> {
     let mut json = Jiter::new(text.as_bytes());
     let mut fields = Vec::new();
@@ -16,7 +16,7 @@ pub(crate) fn fields(text: &str) -> Option<Vec<(String, &str)>> {
     Some(fields)
 }
 
-/// A list's elements; `None` for what is no list.
+/// The elements of a list; `None` if the text is not a list.
 pub(crate) fn elements(text: &str) -> Option<Vec<&str>> {
     let mut json = Jiter::new(text.as_bytes());
     let mut elements = Vec::new();
@@ -29,12 +29,12 @@ pub(crate) fn elements(text: &str) -> Option<Vec<&str>> {
     Some(elements)
 }
 
-/// A string's characters; `None` for what is no string.
+/// The characters of a string; `None` if the text is not a string.
 pub(crate) fn string(text: &str) -> Option<String> {
     Jiter::new(text.as_bytes()).next_str().ok().map(str::to_owned)
 }
 
-/// The text of the value that `json` stands before.
+/// The text of the value at which `json` stands; skips the value.
 fn passed_over<'a>(json: &mut Jiter<'a>, text: &'a str, peek: Peek) -> Option<&'a str> {
     let start = json.current_index();
     json.known_skip(peek).ok()?;

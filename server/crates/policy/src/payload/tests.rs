@@ -1,6 +1,6 @@
-//! Golden bodies of every kind of event in both versions, and what holds of every body.
+//! Golden bodies of every kind of event in both versions, and what holds for every body.
 //!
-//! The snapshots are indented for reading; [`bodies_are_compact_and_end_where_they_end`] holds the bytes.
+//! The snapshots are indented for reading; [`bodies_are_compact_and_end_where_they_end`] checks the exact bytes.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -77,7 +77,7 @@ fn e4_e5_e6_golden_payloads() {
     }
 }
 
-/// Every field that has a second value, with that value.
+/// Every field that can have another value, with that value.
 #[test]
 fn e4_e5_golden_payloads_of_an_application_webhook_on_a_retry() {
     let event = Event {

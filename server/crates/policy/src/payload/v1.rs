@@ -1,6 +1,6 @@
 //! Payload version 1 (E5).
 //!
-//! Ids that are decimal are numbers here, others strings.
+//! Decimal ids are numbers here; others are strings.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -23,7 +23,7 @@ pub(super) fn render(event: &Event, to: &Recipient, attempt: u8, settings: &Poli
         .end()
 }
 
-/// Filters are the platform's web app's; a subscription has none, so none match.
+/// Filters exist only in the platform's web app. A subscription has none, so none match.
 #[derive(serde::Serialize)]
 struct MatchesFilters {
     current: [u8; 0],
@@ -66,7 +66,7 @@ impl Serialize for Meta<'_> {
     }
 }
 
-/// An id of the platform as version 1 writes it.
+/// An id of the platform, as version 1 writes it.
 #[derive(Debug, PartialEq, serde::Serialize)]
 #[serde(untagged)]
 pub(super) enum Id<'a> {
@@ -75,7 +75,7 @@ pub(super) enum Id<'a> {
 }
 
 impl<'a> Id<'a> {
-    /// A number only where its decimal spelling is this very text, and every JSON reader gets it back exactly.
+    /// A number only if its decimal spelling is exactly this text and every JSON reader reads it exactly.
     pub(super) fn of(text: &'a str) -> Self {
         match text.parse() {
             Ok(number @ 0..=MAX_DECIMAL_ID) if text == "0" || !text.starts_with(['0', '+', '-']) => {

@@ -1,6 +1,6 @@
 //! Payload version 2 (E4).
 //!
-//! All ids are strings here. `previous` says of a change only what changed.
+//! All ids are strings here. For a change, `previous` contains only the fields that changed.
 
 use jiff::fmt::strtime;
 use serde::Serialize;

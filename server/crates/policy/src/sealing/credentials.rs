@@ -1,4 +1,4 @@
-//! What is sealed of a webhook's HTTP basic authentication, and how it is sent.
+//! HTTP basic authentication of a webhook: its sealed form, and its header.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 /// HTTP basic credentials (W11).
 #[derive(Debug, Clone)]
 pub struct BasicAuth {
-    /// The user name: without a colon, see [`limits::auth_user`](crate::limits::auth_user).
+    /// The user name, without a colon; see [`limits::auth_user`](crate::limits::auth_user).
     pub user: String,
     /// The password, if one was given.
     pub password: Option<SecretString>,

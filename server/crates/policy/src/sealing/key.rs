@@ -1,4 +1,4 @@
-//! One sealing key: how it is written, what is too weak to be one, and the cipher under it.
+//! One sealing key: its text form, the check for weak keys, and the cipher.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -16,30 +16,30 @@ use tenterhook_settings::strength::{is_pattern, variety};
 pub(super) const KEY_LENGTH: usize = 32;
 const NONCE_LENGTH: usize = 24;
 const MAC_LENGTH: usize = 32;
-/// Fewer different bytes than this no random key has: one in 2⁵⁰ would.
+/// The fewest different bytes of a key. Of random keys one in 2⁵⁰ has fewer.
 pub(super) const LEAST_VARIETY: usize = 16;
 
 /// A key that seals and opens. Never shown, never logged.
 pub(super) struct SealingKey(SecretBox<[u8; KEY_LENGTH]>);
 
-/// Why a text gives no keys to seal with. Says nothing of the text.
+/// Why a text is not a list of sealing keys. The error does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// There is none.
+    /// No key in it.
     #[error("there is no sealing key in it")]
     None,
     /// More than a rotation ever needs.
     #[error("more than {} sealing keys", super::MOST_KEYS)]
     TooMany,
-    /// Neither form, or another length.
+    /// Neither hexadecimal nor base64, or another length.
     #[error("a sealing key is 32 bytes in hexadecimal or base64")]
     Form,
-    /// A placeholder, a pattern, or a text that somebody typed: not a key.
+    /// A placeholder, a pattern, or typed text instead of a random key.
     #[error(
         "the sealing key can be guessed: make one of 32 random bytes, such as with `openssl rand -hex 32`"
     )]
     Weak,
-    /// Two with one id: nearly always the same key.
+    /// Two keys with the same id: nearly always the same key.
     #[error("a sealing key is there twice")]
     Twice,
 }
@@ -78,7 +78,7 @@ impl SealingKey {
         Sealed([&self.id().prefix()[..], &nonce, &ciphertext].concat())
     }
 
-    /// Opens what [`key_of`](super::key_of) says is sealed under this key.
+    /// Opens a value that is sealed under this key, according to [`key_of`](super::key_of).
     pub fn open(&self, sealed: &Sealed, bound_to: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let rest = sealed.0.get(PREFIX_LENGTH..).ok_or(OpenError::Damaged)?;
         let (nonce, ciphertext) = rest
@@ -92,7 +92,7 @@ impl SealingKey {
         plain.map(Zeroizing::new).map_err(|_| OpenError::Damaged)
     }
 
-    /// HMAC-SHA256 under a key that is derived from this one: this one itself is used for the cipher only.
+    /// HMAC-SHA256 under a key derived from this one. The key itself is used only for the cipher.
     pub fn mac(&self, value: &[u8]) -> [u8; MAC_LENGTH] {
         let derived = Sha256::new()
             .chain_update(b"tenterhook fingerprint key")
@@ -116,7 +116,7 @@ impl KeyId {
     }
 }
 
-/// A text that somebody typed is nearly always printable when it is read as bytes; of random keys one in 2⁴⁵ is.
+/// Typed text is nearly always printable when it is read as bytes; of random keys one in 2⁴⁵ is.
 fn is_weak(bytes: &[u8; KEY_LENGTH]) -> bool {
     let typed = bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
     typed || variety(bytes) < LEAST_VARIETY || is_pattern(bytes)

@@ -1,4 +1,4 @@
-//! What opens, what does not, and the format that must never change.
+//! Which values open, which do not, and the format, which must never change.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
@@ -9,16 +9,16 @@ use super::key::{LEAST_VARIETY, hex};
 use super::*;
 use crate::samples;
 
-/// The credentials `aladdin`, `open sesame`, as the first release sealed them.
+/// The credentials `aladdin`, `open sesame`, as sealed by the first release.
 const FROZEN: &str =
     "AY3A7UVS9Gc2Yjj9Zw4jBLFULHAoff3LXKz1qPrm57+Y9QQTjkrsCcD1TjiEIlzmjuAONs6E+eqrmo42tqeccCnL50P+Eg==";
 const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1F";
 
-/// Random, as an operator's are.
+/// Random, like an operator's keys.
 const OLD: &str = "8f3c1b9e5d7204a6e1c8437b90fa2d56be04d8137ca9f2605e81b4c7392d6fa0";
 const NEW: &str = "27d1e09a4cb85f36f0a7c2e8196db3440e9b5a71c683df12ab94e0573c8f2d6b";
 
-/// The key of [`HEX`] alone, which no operator may have: it counts up.
+/// A keyring with only the key of [`HEX`]. No operator may have this key, because it counts up.
 fn key() -> Keyring {
     let bytes = hex(HEX).unwrap().try_into().unwrap();
     let key = SealingKey::of(bytes);
@@ -133,7 +133,7 @@ fn a_keyring_has_at_most_eight_keys() {
     );
 }
 
-/// How a key is replaced: both open, the first seals, and when all is sealed anew the old one may go.
+/// How a key is replaced: both keys open, the first seals, and when all values are resealed the old one can be removed.
 #[test]
 fn the_first_key_seals_and_all_open() {
     let secret = SigningSecret::generate();
@@ -175,7 +175,7 @@ fn a_sealed_value_says_which_key_it_is_under() {
     assert_eq!(key_of(b"\x02abcd"), Err(OpenError::Format));
 }
 
-/// Rows are stored in this format: a release that cannot open this has lost everybody's secrets.
+/// Rows are stored in this format: with a release that cannot open it, all secrets are lost.
 #[test]
 fn the_format_is_frozen() {
     let sealed = Sealed(BASE64_STANDARD.decode(FROZEN).unwrap());

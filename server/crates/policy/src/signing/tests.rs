@@ -1,4 +1,4 @@
-//! The specification's example, its reference implementation, and the headers to the letter.
+//! The example of the specification, its reference implementation, and the exact headers.
 
 use proptest::prelude::*;
 use standardwebhooks::Webhook;

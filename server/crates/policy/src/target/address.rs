@@ -1,9 +1,9 @@
-//! The special-purpose address ranges of IANA's registries, as far as a webhook must not reach them (W10).
+//! The special-purpose address ranges of IANA's registries that a webhook must not reach (W10).
 //!
-//! Promises to err on the closed side: of IPv6 only 2000::/3 is public, and what within it stands for another
-//! address (6to4, Teredo) or for none is not. Ranges that a tunnel or translator would turn into an IPv4 address are
-//! refused whole; where an operator allows one of them, [`carried`] says what it would become. A translator with a
-//! prefix of the network's own looks like any public address: that prefix is the operator's to deny.
+//! When in doubt, an address is refused: in IPv6 only 2000::/3 is public, without its ranges that stand for another address
+//! (6to4, Teredo) or for no host. Ranges that a tunnel or translator would turn into an IPv4 address are refused completely.
+//! Where an operator allows such a range, [`carried`] returns the IPv4 addresses. A translator with a prefix of the
+//! network's own looks like any public address: the operator must deny that prefix.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ const V4: &[Range<Ipv4Addr>] = &[
     (Ipv4Addr::new(10, 0, 0, 0), 8, "private"),
     (Ipv4Addr::new(100, 64, 0, 0), 10, "carrier NAT"),
     (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
-    // A public address that every Azure machine reaches its platform's metadata by.
+    // A public address at which every Azure machine reaches the metadata of its platform.
     (Ipv4Addr::new(168, 63, 129, 16), 32, "cloud metadata"),
     (Ipv4Addr::new(169, 254, 0, 0), 16, "link-local"),
     (Ipv4Addr::new(172, 16, 0, 0), 12, "private"),
@@ -36,7 +36,7 @@ const V4: &[Range<Ipv4Addr>] = &[
     (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
 ];
 
-/// In order: the first that fits names the address.
+/// In order: the first range that contains the address gives the name.
 const V6: &[Range<Ipv6Addr>] = &[
     (Ipv6Addr::UNSPECIFIED, 128, "unspecified"),
     (Ipv6Addr::LOCALHOST, 128, "loopback"),
@@ -64,8 +64,8 @@ const fn v6(first: u16, second: u16) -> Ipv6Addr {
     Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0)
 }
 
-/// The range that keeps `address` from being public, or `None` for a public one. Expects IPv4-mapped addresses
-/// in their canonical, IPv4 form.
+/// The special range that contains `address`, or `None` for a public address. IPv4-mapped addresses must be in their
+/// canonical IPv4 form.
 pub(super) fn special_range(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) => named(
@@ -81,9 +81,9 @@ pub(super) fn special_range(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 addresses that a tunnel or translator would make of `address`; none for one that is only itself. What lies
-/// in the local-use prefix of NAT64 (64:ff9b:1::/48) is not unwrapped: where in it the address stands is each
-/// network's choice.
+/// The IPv4 addresses that a tunnel or translator would make of `address`; empty if there are none. Addresses in the
+/// local-use prefix of NAT64 (64:ff9b:1::/48) are not unwrapped: each network chooses the position of the IPv4 address in
+/// them.
 pub(super) fn carried(address: IpAddr) -> Vec<Ipv4Addr> {
     let IpAddr::V6(v6) = address else {
         return Vec::new();
@@ -93,14 +93,14 @@ pub(super) fn carried(address: IpAddr) -> Vec<Ipv4Addr> {
         Ipv4Addr::from_bits(u32::from(a) << 16 | u32::from(b))
     };
     match v6.segments() {
-        // `::` and `::1` are what they are.
+        // `::` and `::1` stand only for themselves.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Vec::new(),
         // IPv4-compatible, IPv4-translated, NAT64.
         [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![at(6)],
         [0x2002, ..] => vec![at(1)],
-        // Teredo: its server, and the client with every bit turned.
+        // Teredo: the address of the server, and the client's with every bit inverted.
         [0x2001, 0, ..] => vec![at(2), Ipv4Addr::from_bits(!at(6).to_bits())],
-        // ISATAP, under whatever prefix.
+        // ISATAP, under any prefix.
         [.., 0 | 0x200, 0x5efe, _, _] => vec![at(6)],
         _ => Vec::new(),
     }
@@ -110,7 +110,7 @@ fn named<A>(range: Option<&Range<A>>) -> Option<&'static str> {
     range.map(|(_, _, name)| *name)
 }
 
-/// An IPv4 address at the upper end of 128 bits, so that prefixes of both families compare alike.
+/// An IPv4 address in the upper end of 128 bits, so that prefixes of both families are compared the same way.
 fn bits4(address: Ipv4Addr) -> u128 {
     u128::from(address.to_bits()) << 96
 }

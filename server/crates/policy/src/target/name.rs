@@ -1,19 +1,19 @@
-//! What the shape of a host name says before anybody is asked about it (W10).
+//! What the form of a host name says before it is looked up (W10).
 //!
-//! Promises that a name which cannot be looked up, or which by its kind leads nowhere public, is known as such. Does not
-//! promise that any other name is public: that its addresses say.
+//! Finds names that cannot be looked up, and names that never lead to a public address. Any other name may still have
+//! addresses that are not public: those are checked at connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Characters of a whole name, without the root's dot (RFC 1035).
 pub(super) const NAME_CHARS: usize = 253;
-/// Characters of one label of it.
+/// Characters of one label of a name.
 pub(super) const LABEL_CHARS: usize = 63;
 
 const LOOPBACK: &[IpAddr] = &[IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 const METADATA: &[IpAddr] = &[IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))];
 
-/// Names that belong to a machine: every name below one too. In order: the first that fits decides.
+/// Names of one machine, including every name below them. In order: the first that matches decides.
 const OF_MACHINES: &[(&str, &[IpAddr])] = &[
     ("localhost", LOOPBACK),
     ("localhost.localdomain", LOOPBACK),
@@ -22,8 +22,8 @@ const OF_MACHINES: &[(&str, &[IpAddr])] = &[
     ("metadata.tencentyun.com", METADATA),
 ];
 
-/// Top-level names that the public DNS does not have and networks use for themselves: RFC 6762 with its appendix G,
-/// RFC 8375, ICANN's `internal`, and those of other name systems (RFC 7686, RFC 9476).
+/// Top-level names that the public DNS does not have and that networks use internally: RFC 6762 with its appendix G, RFC
+/// 8375, ICANN's `internal`, and the names of other name systems (RFC 7686, RFC 9476).
 const OF_NETWORKS: &[&str] = &[
     "local",
     "localdomain",
@@ -41,17 +41,17 @@ const OF_NETWORKS: &[&str] = &[
 /// Where a name can lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Locality {
-    /// Wherever the public DNS says.
+    /// Anywhere: the public DNS decides.
     Anywhere,
-    /// Into a network that gives the name its meaning.
+    /// Into the network that defines the name.
     Network,
     /// To one of these addresses.
     At(&'static [IpAddr]),
 }
 
-/// Whether such a name can be looked up: labels of letters, digits, hyphens and underscores, none of which begins with a
-/// hyphen. Resolvers, ours among them, ask for no other. A hyphen at the end of a label is no host name either
-/// (RFC 952), but resolvers ask for it. Expects a name in ASCII and without the root's dot.
+/// Whether a name can be looked up: labels of letters, digits, hyphens and underscores that do not begin with a hyphen.
+/// Resolvers, ours included, query no other names. A label with a hyphen at its end is not a valid host name either (RFC
+/// 952), but resolvers query it. The name must be ASCII and without the root's dot.
 pub(super) fn can_be(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=LABEL_CHARS).contains(&label.len())
@@ -63,8 +63,8 @@ pub(super) fn can_be(name: &str) -> bool {
     name.len() <= NAME_CHARS && name.split('.').all(is_label)
 }
 
-/// Where a name can lead, by its end. Expects it in lower case and without the root's dot. One without any dot is a
-/// network's: nothing is published at the top of the public DNS.
+/// Where a name can lead, by its last labels. The name must be lower case and without the root's dot. A name without any dot
+/// belongs to a network: no hosts are published at the top of the public DNS.
 pub(super) fn locality(name: &str) -> Locality {
     let below = |end: &str| {
         name.strip_suffix(end)

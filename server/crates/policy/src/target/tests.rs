@@ -1,4 +1,4 @@
-//! Hostile spellings, and what an operator allows. The hostile URLs of the harness's table are in [`table`].
+//! Hostile spellings, and what an operator allows. [`table`] has the hostile URLs of the harness's table.
 
 mod table;
 
@@ -17,7 +17,7 @@ fn strict() -> TargetPolicy {
     policy(&[], &["api.platform.example"])
 }
 
-/// What a URL is refused for, in one word; `ok` where it is taken.
+/// Why a URL is refused, in one word; `ok` if it is accepted.
 fn refusal(policy: &TargetPolicy, url: &str) -> &'static str {
     match policy.vet_url(url) {
         Ok(_) => "ok",
@@ -156,7 +156,7 @@ fn w10_what_is_no_public_url_is_refused_whatever_its_spelling() {
     }
 }
 
-/// F13: what no resolver asks for is refused when the webhook is made, and what one asks for is taken.
+/// F13: a name that resolvers do not query is refused at creation; one that they query is accepted.
 #[test]
 fn w10_a_host_name_that_cannot_be_looked_up_is_refused() {
     let label = "a".repeat(63);
@@ -279,7 +279,7 @@ fn w10_an_address_that_carries_another_needs_both_to_be_allowed() {
         ("64:ff9b::a9fe:a9fe", Some("link-local")),
         ("2002:808:808::1", None),
         ("2002:a00:1::1", Some("private")),
-        // A Teredo client is written with every bit turned.
+        // Teredo writes a client with every bit inverted.
         ("2001:0:808:808::f7f7:f7f7", None),
         ("2001:0:808:808::80ff:fffe", Some("loopback")),
         ("2001:0:a00:1::f7f7:f7f7", Some("private")),
@@ -427,7 +427,7 @@ fn a_refusal_tells_the_address_from_the_spelling() {
 }
 
 proptest! {
-    /// Every way to write an IPv4 address that a browser takes leads to the same verdict.
+    /// All spellings of an IPv4 address that a browser accepts get the same verdict.
     #[test]
     fn w10_no_spelling_of_an_address_escapes_its_verdict(bits: u32) {
         let address = Ipv4Addr::from_bits(bits);

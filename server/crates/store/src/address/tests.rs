@@ -55,7 +55,7 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
     assert_eq!(tcp(&Address::parse(text).unwrap()), [host]);
 }
 
-/// F22: the parameter is named, and what to do about it.
+/// F22: the error names the parameter and says what to do.
 #[rstest]
 #[case("postgres://h/d?pgbouncer=true", "`pgbouncer` is not supported: leave it out")]
 #[case(
@@ -119,7 +119,7 @@ fn f22_what_cannot_be_used_is_named(#[case] text: &str, #[case] said: &str) {
     assert!(why.contains(said), "{why}");
 }
 
-/// Each at its bound.
+/// Each at its limit.
 #[test]
 fn f5_limits_of_the_connection_are_bounded() {
     let address = Address::parse(
@@ -132,7 +132,7 @@ fn f5_limits_of_the_connection_are_bounded() {
     assert_eq!(address.connect_within, Duration::from_secs(60));
 }
 
-/// F22: those of the reports, of which two are understood.
+/// F22: the parameters of the reports; two of them are used.
 #[test]
 fn f22_common_parameters_are_taken() {
     let address =
@@ -149,7 +149,7 @@ fn f22_common_parameters_are_taken() {
     assert_eq!(Address::parse("host=h keepalives=0").unwrap().keepalive, None);
 }
 
-/// F5: sockets have seconds unless the string says otherwise.
+/// F5: sockets have limits of seconds unless the string sets others.
 #[test]
 fn f5_the_socket_has_defaults_of_seconds() {
     let address = Address::parse("host=h").unwrap();

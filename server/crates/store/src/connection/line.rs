@@ -16,8 +16,8 @@ use super::pulse::Pulse;
 use super::sqlstate::{self, Code, Meaning};
 use tenterhook_clock as clock;
 
-/// How long to look for an answer once the time is up: a process that was stopped for a while sees that the time is up before
-/// it sees the answer that arrived meanwhile.
+/// How long to look for a result after the time is up: a process that was stopped for a while notices the time before it
+/// reads a result that arrived during the stop.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// One connection's state, shared by the connection, its socket and the task that drives it.
@@ -26,21 +26,21 @@ pub struct Line {
     pulse: Arc<Pulse>,
     seen: Mutex<Seen>,
     given_up: AtomicBool,
-    /// Ends the task that drives the connection, and so the socket.
+    /// Stops the task that drives the connection, which closes the socket.
     closed: CancellationToken,
 }
 
 struct Seen {
-    /// When something came last.
+    /// When bytes last arrived.
     at: Instant,
-    /// The code of the error that came last.
+    /// The code of the last error.
     code: Option<Code>,
     /// Why the connection has ended, if it has.
     ended: Option<String>,
 }
 
 impl Line {
-    /// Of a connection whose statements may take `limit`.
+    /// The state of a connection with the time limit `limit` for statements.
     pub fn new(limit: Duration, pulse: Arc<Pulse>) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -59,24 +59,24 @@ impl Line {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something came, and with it perhaps the code of an error.
+    /// Records that bytes arrived, perhaps with the code of an error.
     pub fn hear(&self, code: Option<Code>) {
         let mut seen = self.seen();
         seen.at = clock::monotonic();
         seen.code = code.or(seen.code);
     }
 
-    /// The connection has ended.
+    /// Records that the connection has ended.
     pub fn end(&self, why: String) {
         self.seen().ended = Some(why);
     }
 
-    /// Resolves when the connection is to be closed.
+    /// Resolves when the connection must be closed.
     pub async fn until_closed(&self) {
         self.closed.cancelled().await;
     }
 
-    /// Closes the socket, whatever is under way on it.
+    /// Closes the socket, even during a statement.
     pub fn close(&self) {
         self.closed.cancel();
     }
@@ -85,7 +85,7 @@ impl Line {
         self.given_up.load(Ordering::Acquire)
     }
 
-    /// Whether another connection has stopped answering since bytes last arrived here: then this one may have, too.
+    /// Whether another connection has stopped answering since bytes last arrived here: then this one may have too.
     pub fn is_suspect(&self) -> bool {
         self.pulse.suspects(self.seen().at)
     }
@@ -95,7 +95,7 @@ impl Line {
         self.close();
     }
 
-    /// Runs a statement until its answer begins.
+    /// Runs a statement until its result begins.
     pub async fn statement<T>(&self, doing: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
         if self.is_given_up() {
             return Err(closed("the connection to the database was given up before"));
@@ -117,7 +117,7 @@ impl Line {
         }
     }
 
-    /// The rows of an answer to a statement that `began` then, all of which must have come before the limit.
+    /// The rows of a statement that started at `began`. All of them must arrive before the limit.
     pub fn rows<T>(
         self: Arc<Self>,
         rows: impl Stream<Item = QueryResult<T>> + Send + 'static,
@@ -140,7 +140,7 @@ impl Line {
         })
     }
 
-    /// No answer came in time. Gives up the connection, since nothing else ends the statement.
+    /// The statement was not answered in time. Gives up the connection, because nothing else ends the statement.
     fn silent(&self, began: Instant) -> Error {
         self.give_up();
         self.pulse.fell_silent(began, self.limit);
@@ -150,7 +150,7 @@ impl Line {
         ))
     }
 
-    /// What an error means, by its code.
+    /// Converts an error by its code.
     fn told(&self, error: Error) -> Error {
         let (code, ended) = {
             let mut seen = self.seen();

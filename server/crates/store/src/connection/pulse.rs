@@ -1,7 +1,7 @@
-//! Whether the database answers, and whether it takes changes, over all connections to it.
+//! Whether the database answers and accepts changes, over all connections to it.
 //!
-//! Promises one warning when it falls silent or refuses changes and one line when that is over, however many statements wait
-//! or fail meanwhile.
+//! Guarantees: one warning when it stops answering or refuses changes, and one log line when that is over, however many
+//! statements wait or fail in between.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,24 +13,24 @@ use tenterhook_clock as clock;
 /// Shared by all connections to one database.
 #[derive(Default)]
 pub struct Pulse {
-    /// Whether there is anything to tell when something answers.
+    /// Whether there is a silence to end when a statement is answered. Read without taking the lock.
     silent: AtomicBool,
     kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
 struct Kept {
-    /// When the first statement began that was not answered; none while the database answers.
+    /// The start of the first statement that was not answered; none while the database answers.
     since: Option<Instant>,
-    /// When the last one began. Connections that have received nothing since may not answer either.
+    /// The start of the last one. Connections that have received nothing since then may not answer either.
     last: Option<Instant>,
-    /// Connections given up since.
+    /// The number of connections given up since then.
     given_up: u64,
-    /// The protection that was logged last.
+    /// The last protection that was logged.
     protection: Option<Protection>,
-    /// A change was refused because the database is read-only, and none has been taken since.
+    /// A change was refused because the database is read-only, and none has been accepted since.
     refuses: bool,
-    /// A session was last found read-only when it was asked.
+    /// Whether a session was read-only when this was last checked.
     found_read_only: bool,
 }
 
@@ -45,7 +45,7 @@ impl Pulse {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A statement that began then, or an attempt to connect, was not answered within `limit`.
+    /// Records that a statement or an attempt to connect, started at `began`, was not answered within `limit`.
     pub(super) fn fell_silent(&self, began: Instant, limit: Duration) {
         let first = {
             let mut kept = self.kept();
@@ -65,19 +65,19 @@ impl Pulse {
         }
     }
 
-    /// As [`fell_silent`](Self::fell_silent), of an attempt to connect.
+    /// Like [`fell_silent`](Self::fell_silent), for an attempt to connect.
     pub(crate) fn cannot_connect(&self, began: Instant, limit: Duration) {
         self.fell_silent(began, limit);
     }
 
-    /// A statement that began then was answered.
+    /// Records that a statement which started at `began` was answered.
     pub(super) fn answered(&self, began: Instant) {
         if !self.silent.load(Ordering::Acquire) {
             return;
         }
         let told = {
             let mut kept = self.kept();
-            // A statement that began before one that was not answered does not show that the database answers again.
+            // A statement that began before an unanswered one does not show that the database answers again.
             if kept.last.is_some_and(|last| began <= last) {
                 return;
             }
@@ -94,28 +94,28 @@ impl Pulse {
         }
     }
 
-    /// Whether a connection that last received something at that moment may have stopped answering, as another has since.
+    /// Whether a connection that last received bytes at `heard` may have stopped answering, because another has since then.
     pub(super) fn suspects(&self, heard: Instant) -> bool {
         self.kept().last.is_some_and(|last| heard < last)
     }
 
-    /// For how long it has not answered, if it does not.
+    /// For how long the database has not answered; `None` if it answers.
     pub fn silence(&self) -> Option<Duration> {
         let since = self.kept().since?;
         Some(clock::monotonic().duration_since(since))
     }
 
-    /// A change was refused because the database is read-only.
+    /// Records that a change was refused because the database is read-only.
     pub(crate) fn refuses_changes(&self) {
         self.note_read_only(|kept| kept.refuses = true);
     }
 
-    /// The database has taken a change.
+    /// Records that the database has accepted a change.
     pub(crate) fn takes_changes(&self) {
         self.note_read_only(|kept| kept.refuses = false);
     }
 
-    /// A session said of itself whether it is read-only.
+    /// Records whether a session is read-only.
     pub(crate) fn found_read_only(&self, is_read_only: bool) {
         self.note_read_only(|kept| kept.found_read_only = is_read_only);
     }
@@ -136,7 +136,7 @@ impl Pulse {
         }
     }
 
-    /// Whether the database refused a change, and has taken none since.
+    /// Whether the database refused a change, and has accepted none since.
     pub fn refused_changes(&self) -> bool {
         self.kept().refuses
     }

@@ -1,36 +1,38 @@
-//! What Postgres's error codes mean for us. Never its messages: they are for people, in the language of the cluster.
+//! The meaning of Postgres's error codes for the server. Messages are never used: they are for people, in the cluster's
+//! language.
 //!
-//! Diesel's errors have kinds and messages but no codes. Here a code becomes one of Diesel's kinds, which is what
-//! [`StoreError`](crate::StoreError) decides by, and stands behind the message.
+//! Diesel's errors have kinds and messages but no codes. Here a code becomes one of Diesel's kinds, which
+//! [`StoreError`](crate::StoreError) uses, and is appended to the message.
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 
 /// Five characters, as in Postgres's appendix A.
 pub type Code = [u8; 5];
 
-/// The statement was ended by `statement_timeout` or by an administrator.
+/// `statement_timeout` or an administrator ended the statement.
 const QUERY_CANCELED: Code = *b"57014";
-/// The statement waited for a lock for longer than `lock_timeout`.
+/// The statement waited for a lock longer than `lock_timeout`.
 pub const LOCK_NOT_AVAILABLE: Code = *b"55P03";
-/// `read_only_sql_transaction`: on a standby, on a primary that has become one, and where `default_transaction_read_only` is on.
+/// `read_only_sql_transaction`: on a standby, on a primary that has become a standby, or with
+/// `default_transaction_read_only`.
 pub const READ_ONLY: Code = *b"25006";
 
-/// What is to be done about an error.
+/// How to react to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// The same transaction may succeed when it is run again.
     Transient,
-    /// The database ended the statement because it, or a lock that it waited for, took too long. The database is there, the
-    /// connection is good for another statement, and the transaction is not committed.
+    /// The database ended the statement because the statement, or a lock that it waited for, took too long. The database is
+    /// reachable, the connection can run other statements, and the transaction is not committed.
     TimedOut,
-    /// The database could not do it now, whatever the statement: it is away, stops, or has too little of something. The
+    /// The database could not do it now, whatever the statement: it is unreachable, is stopping, or lacks a resource. The
     /// connection is not used again.
     Unavailable,
-    /// The statement is wrong, or what it is about.
+    /// The statement is wrong, or its data.
     Other,
 }
 
-/// What a code means.
+/// The meaning of a code.
 pub fn meaning(code: Code) -> Meaning {
     match &code {
         // serialization_failure, deadlock_detected
@@ -49,7 +51,7 @@ pub fn text(code: Code) -> String {
     code.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The error as it goes on: of the kind that its code means, and with the code behind its message.
+/// The error to return: with the kind that the code means, and with the code after its message.
 pub(crate) fn told(code: Code, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
     let kind = match meaning(code) {
         Meaning::Transient => DatabaseErrorKind::SerializationFailure,
@@ -60,10 +62,10 @@ pub(crate) fn told(code: Code, info: Box<dyn DatabaseErrorInformation + Send + S
     Error::DatabaseError(kind, Box::new(Coded { message, info }))
 }
 
-/// Stands between Postgres's message and the code.
+/// The text between Postgres's message and the code.
 const BEFORE_CODE: &str = " (SQLSTATE ";
 
-/// The code that stands behind an error's message, if this module has put one there.
+/// The code after an error's message, if this module has put one there.
 pub fn code_of(error: &Error) -> Option<Code> {
     let Error::DatabaseError(_, info) = error else {
         return None;

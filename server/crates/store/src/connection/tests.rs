@@ -1,4 +1,4 @@
-//! Against a real Postgres: what its codes come to, and what becomes of a connection that does not answer.
+//! With a real Postgres: the meaning of its codes, and the handling of a connection that does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::testing::{database, empty_database};
 use crate::{Sessions, Store, StoreError};
 use tenterhook_clock as clock;
 
-/// Time enough for whatever answers.
+/// Enough time for anything that answers.
 const LONG: Duration = Duration::from_secs(60);
-/// Longer than anything that answers takes on a machine that tests at full load.
+/// Longer than anything that answers takes on a machine under full load.
 const SHORT: Duration = Duration::from_secs(2);
 
 fn pool(url: &str, connections: usize, limits: Limits) -> Store {
@@ -38,7 +38,7 @@ struct Pid {
     pid: i32,
 }
 
-/// Kept prepared, or the driver would tell Postgres later to forget it and hear something once more.
+/// The statement stays prepared. Otherwise the driver would later tell Postgres to forget it, and receive one more reply.
 async fn pid(conn: &mut Conn) -> Result<i32, StoreError> {
     let row: Pid = statement("select pg_backend_pid() as pid")
         .get_result(conn)
@@ -46,7 +46,7 @@ async fn pid(conn: &mut Conn) -> Result<i32, StoreError> {
     Ok(row.pid)
 }
 
-/// Fails with this code and a message in which no English stands, as a cluster in another language does.
+/// Fails with this code and a message without English words, as a cluster in another language does.
 async fn raise(conn: &mut Conn, code: &str, prepared: bool) -> StoreError {
     let function = "create or replace function pg_temp.raised(code text) returns int language plpgsql as
         $$ begin raise exception using errcode = code, message = 'Vorgang abgebrochen: Verklemmung'; end $$";
@@ -59,7 +59,7 @@ async fn raise(conn: &mut Conn, code: &str, prepared: bool) -> StoreError {
     error.unwrap_err().into()
 }
 
-/// F4: by the code alone, whatever the message says; however the statement was sent.
+/// F4: decided by the code alone, whatever the message, and however the statement was sent.
 #[rstest]
 #[case("40P01", true, false, true)]
 #[case("40001", true, false, true)]
@@ -107,7 +107,7 @@ async fn f4_an_error_is_what_its_sqlstate_says(
     }
 }
 
-/// F4: as [`StoreError::is_transient`] is there for: the transaction is run again and succeeds.
+/// F4: the use of [`StoreError::is_transient`]: the transaction is run again and succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_a_deadlock_in_any_language_is_run_again() {
     let store = pool(&empty_database().await, 1, Limits::default());
@@ -124,7 +124,7 @@ async fn f4_a_deadlock_in_any_language_is_run_again() {
     assert_eq!(runs.into_inner(), 2);
 }
 
-/// F4: what Postgres itself says when it ends a statement or a connection, or takes no writes.
+/// F4: Postgres's own errors when it ends a statement or a connection, or accepts no writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_what_postgres_ends_or_refuses_is_unavailable() {
     let (store, url) = database(date(2026, 11, 30)..=date(2026, 11, 30)).await;
@@ -169,7 +169,7 @@ async fn f4_what_postgres_ends_or_refuses_is_unavailable() {
     assert!(preconditions::check(&mut other).await.is_ok());
 }
 
-/// F5: in a statement, at the beginning of a transaction, and with rows half read.
+/// F5: in a statement, at the beginning of a transaction, and while rows are read.
 #[rstest]
 #[case("select 1 as pid, pg_sleep(600)")]
 #[case(
@@ -195,16 +195,16 @@ async fn f5_a_connection_that_does_not_answer_is_given_up(#[case] asked: &str) {
         .into();
     assert!(error.is_unavailable(), "{error:?}");
     assert!(silent.is_given_up() && store.silence().is_some());
-    // What is asked of it afterwards fails at once: so a rollback does not wait.
+    // Later statements fail at once, so a rollback does not wait.
     let error = pid(&mut silent).await.unwrap_err();
     assert!(error.to_string().contains("given up before"), "{error}");
     drop(silent);
-    // Nothing has come through the other since: it may be as silent.
+    // The other connection has received nothing since: it may not answer either.
     assert_ne!(pid(&mut store.conn().await.unwrap()).await.unwrap(), of_idle);
     assert!(store.silence().is_none());
 }
 
-/// F5: whoever waits for a connection has an end, too.
+/// F5: waiting for a connection ends too.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_a_checkout_ends() {
     let limits = Limits {
@@ -219,7 +219,7 @@ async fn f5_a_checkout_ends() {
     assert!(store.conn().await.is_ok());
 }
 
-/// F5: what accepts a connection and says no word, before the handshake, or after it.
+/// F5: a server that accepts a connection but sends nothing, before or after the handshake.
 #[rstest]
 #[case("sslmode=require")]
 #[case("sslmode=disable")]
@@ -229,7 +229,7 @@ async fn f5_connecting_to_what_is_silent_ends(#[case] mode: &str) {
     let port = listener.local_addr().unwrap().port();
     let silent = clock::spawn_io(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        // Ends when the other side gives up.
+        // Ends when the client gives up.
         let mut asked = Vec::new();
         stream.read_to_end(&mut asked).await.unwrap();
         asked.len()
@@ -248,7 +248,7 @@ async fn f5_connecting_to_what_is_silent_ends(#[case] mode: &str) {
     assert!(silent.await.unwrap() > 0);
 }
 
-/// A transaction that a connection has left open does not keep its locks.
+/// A transaction that a client has left open does not keep its locks.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_postgres_ends_a_transaction_that_nobody_goes_on_with() {
     let (store, url) = database(date(2026, 11, 30)..=date(2026, 11, 30)).await;
@@ -264,7 +264,7 @@ async fn f5_postgres_ends_a_transaction_that_nobody_goes_on_with() {
     assert!(error.is_unavailable(), "{error:?}");
 }
 
-/// What Diesel decides by stays as it was.
+/// The kinds that Diesel assigns stay unchanged.
 #[tokio::test(flavor = "multi_thread")]
 async fn constraints_keep_their_kind_and_name() {
     let (store, _) = database(date(2026, 11, 30)..=date(2026, 11, 30)).await;
@@ -279,7 +279,7 @@ async fn constraints_keep_their_kind_and_name() {
     }
 }
 
-/// F4: a standby answers, and no server of the connection string takes changes.
+/// F4: a standby answers, and no server of the connection string accepts changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_where_no_server_takes_changes_that_is_known_without_a_statement() {
     let url = empty_database().await;

@@ -1,7 +1,8 @@
-//! The bytes of a connection on their way to the driver, and the error codes that pass by.
+//! Passes the bytes of a connection to the driver, and reads the error codes in them.
 //!
-//! The driver that Diesel uses reads each error's code and does not pass it on, so it is read here from what Postgres sends:
-//! messages of a letter, a length and a body. The body of an error is a list of fields, and the field `C` is the code.
+//! The driver that Diesel uses reads the code of each error but does not pass it on, so it is read here from what Postgres
+//! sends: messages of a letter, a length and a body. The body of an error is a list of fields, and the field `C` is the
+//! code.
 
 use std::io;
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use super::line::Line;
 use super::sqlstate::Code;
 use crate::tls;
 
-/// What the bytes go through.
+/// The socket of a connection.
 pub enum Socket {
     /// TCP, in plain text.
     Tcp(TcpStream),
@@ -36,7 +37,7 @@ macro_rules! each {
     };
 }
 
-/// A socket that tells its [`Line`] when bytes arrive, and the codes of the errors among them.
+/// A socket that reports to its [`Line`] when bytes arrive, and the codes of errors among them.
 pub struct Wire {
     socket: Socket,
     line: Arc<Line>,
@@ -96,22 +97,22 @@ impl TlsStream for Wire {
     }
 }
 
-/// Bytes of an error that are read: its code comes before the message.
+/// The number of bytes of an error that are read: its code comes before the message.
 const FIELDS: usize = 512;
 
-/// Finds the codes of errors in a stream of messages, wherever reads cut it.
+/// Finds the codes of errors in a stream of messages, wherever reads split it.
 #[derive(Default)]
 struct Codes {
-    /// The letter and the length of the next message, as far as they have come.
+    /// The bytes of the next message's letter and length that have arrived.
     head: Vec<u8>,
-    /// How much of the message's body is to come.
+    /// The number of bytes of the message's body that have not arrived yet.
     left: usize,
-    /// The body of an error, if it is one.
+    /// The body, if the message is an error.
     error: Option<Vec<u8>>,
 }
 
 impl Codes {
-    /// Reads on; the last code that is complete now.
+    /// Reads more bytes; returns the last code that is now complete.
     fn pass(&mut self, mut bytes: &[u8]) -> Option<Code> {
         let mut found = None;
         loop {
@@ -129,7 +130,7 @@ impl Codes {
                 let Ok(length) = <[u8; 4]>::try_from(length) else {
                     return found;
                 };
-                // The length counts itself.
+                // The length includes itself.
                 self.left =
                     usize::try_from(u32::from_be_bytes(length).saturating_sub(4)).unwrap_or(usize::MAX);
                 self.error = (*letter == b'E').then(Vec::new);
@@ -149,7 +150,7 @@ impl Codes {
     }
 }
 
-/// The field `C`: each is a letter and a text that a zero ends.
+/// The field `C`. Each field is a letter and a text that ends with a zero byte.
 fn code_of(error: &[u8]) -> Option<Code> {
     error.split(|byte| *byte == 0).find_map(|field| match field {
         [b'C', code @ ..] => code.try_into().ok(),

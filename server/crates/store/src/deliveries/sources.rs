@@ -1,4 +1,4 @@
-//! Where deliveries stand, and how each place is asked so that an index gives its rows in order.
+//! The tables that hold deliveries, and how each is queried so that an index returns its rows in order.
 
 use diesel::sql_types::{Array, Integer, SmallInt, Uuid as SqlUuid};
 use jiff::Timestamp;
@@ -11,27 +11,27 @@ use crate::sql::{At, time};
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::ids::EventId;
 
-/// A part of a table that deliveries stand in, under the alias `d`.
+/// A part of a table that holds deliveries, with the alias `d`.
 struct Source {
-    /// Deliveries that stand here are in one of these states.
+    /// The statuses of deliveries in this part.
     statuses: &'static [DeliveryStatus],
     /// Everything from `select` to the first condition.
     select: &'static str,
-    /// What tells the state of a row.
+    /// The expression for a row's status.
     status: &'static str,
-    /// The partitions' column: no earlier than the making.
+    /// The column of the partitions: no earlier than the creation of a delivery.
     ended: Option<&'static str>,
-    /// The columns that order the rows, as an index has them.
+    /// The columns that order the rows, as in an index.
     order: &'static [&'static str],
 }
 
 const BY_MAKING: &[&str] = &["d.created_at", "d.event", "d.generation"];
-/// The same order for first deliveries: they are made when their event is accepted, which is what an event's id begins
-/// with. The queue's own key has it, and a second index would cost the queue dearly.
+/// The same order for first deliveries: they are created when their event is accepted, and an event's id begins with that
+/// time. The queue's own key has this order; a second index would be expensive for the queue.
 const BY_EVENT: &[&str] = &["d.event", "d.generation"];
 
-/// `vis_at` is when anybody may take a row that nobody holds: the due time, or later where a process has put it back. Of a row
-/// that is held it is the lease's end, so the due time is shown.
+/// For a row without an owner, `vis_at` is when any process may take it: the due time, or later if a process has put it
+/// back. For a leased row it is the end of the lease, so the due time is shown.
 macro_rules! open {
     ($condition:literal) => {
         concat!(
@@ -45,8 +45,8 @@ macro_rules! open {
     };
 }
 
-/// Which deliveries of a source. Those of one event are found by the moment when it was accepted, but for replays, which
-/// have an index of their own: asked for together, neither index would serve.
+/// Which deliveries of a source. First deliveries of an event are found by the time when it was accepted; replays have an
+/// index of their own. A condition for both together could use neither index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Arm {
     All,
@@ -63,7 +63,7 @@ impl Arm {
         }
     }
 
-    /// Adds the condition on the event, if there is one; none of its deliveries ended before it was accepted.
+    /// Adds the condition on the event, if there is one. None of its deliveries ended before it was accepted.
     fn of_event(self, statement: Composed, source: &Source, query: &DeliveryQuery) -> Composed {
         let Some(event) = query.event else {
             return statement;
@@ -73,8 +73,9 @@ impl Arm {
         let statement = statement.sql(" and d.event = ").value::<SqlUuid, _>(event.0);
         let statement = match self {
             Self::All => statement,
-            // As a range of one moment the rows still have an order to come in, which one index alone has. Were all of it
-            // fixed, the index over the ends would seem as good, and be walked from the event's acceptance to this day.
+            // As a range of one moment, the rows still have an order, which only one index has. If everything were fixed,
+            // the index over ends would seem as good to the planner, and would be read from the event's acceptance until
+            // today.
             Self::Firsts => statement
                 .sql(" and d.generation = 0 and d.created_at >= ")
                 .value::<At, _>(time(accepted))
@@ -127,15 +128,15 @@ const SOURCES: [Source; 4] = [
     },
 ];
 
-/// Whether what is asked for can have ended: then it lies in partitions.
+/// Whether the requested deliveries can have ended: then they are in partitions.
 pub(super) fn may_have_ended(query: &DeliveryQuery) -> bool {
     let ended = SOURCES.iter().filter(|source| source.ended.is_some());
     let mut statuses = ended.flat_map(|source| source.statuses);
     statuses.any(|status| query.statuses.as_ref().is_none_or(|asked| asked.contains(status)))
 }
 
-/// Adds the deliveries of webhook `w`, from every source that can hold what is asked for; of each no more than the
-/// window needs, and of those that have ended only what did at or after `ended_since`.
+/// Adds the deliveries of webhook `w`, from every source that can hold requested ones. From each source no more rows than
+/// the window needs, and of ended deliveries only those that ended at or after `ended_since`.
 pub(super) fn of_webhook(
     mut statement: Composed,
     query: &DeliveryQuery,
@@ -149,7 +150,7 @@ pub(super) fn of_webhook(
         .filter(|source| source.statuses.iter().any(asked))
         .collect();
     if sources.is_empty() {
-        // Asked for deliveries in no state at all: one source, and its condition on the state, finds none.
+        // No status at all is requested: take one source; its condition on the status matches nothing.
         sources.push(&SOURCES[0]);
     }
     let arms = sources
@@ -186,9 +187,9 @@ pub(super) fn of_webhook(
     }
 }
 
-/// Adds the deliveries whose places are in the table `k`, from every source. Its end prunes partitions; an hour is allowed
-/// for the clocks of two processes to disagree. Of what has ended the moment of the making is a range in an order, as in
-/// [`Arm::of_event`].
+/// Adds the deliveries whose positions are in the table `k`, from every source. A bound on the end prunes partitions; it
+/// allows one hour for the different clocks of two processes. For ended deliveries the time of creation is a range, so that
+/// rows have an order, as in [`Arm::of_event`].
 pub(super) fn at_places(mut statement: Composed) -> Composed {
     for (index, source) in SOURCES.iter().enumerate() {
         let place = match source.ended {
@@ -239,7 +240,7 @@ fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs
     statement
 }
 
-/// What a bound on the making of first deliveries implies, in words that the queue's key understands.
+/// Repeats a bound on the creation of first deliveries in a form for which the queue's key can be used.
 fn made_by(statement: Composed, source: &Source, at: Timestamp) -> Composed {
     if source.order == BY_EVENT {
         statement
@@ -254,8 +255,8 @@ fn paged(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -
     ordered(within_window(statement, source, window), source.order, window)
 }
 
-/// In no order, and fenced off from the one around it: asked for the few replays of an event in order, a planner that
-/// would rather not sort walks all that the webhook has in the index that has the order.
+/// Without an order, and separated from the outer one by `offset 0`. If the few replays of an event were requested in order,
+/// a planner that avoids sorting would read all rows of the webhook in the index with that order.
 fn unordered(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
     within_window(statement, source, window).sql(" offset 0")
 }

@@ -38,7 +38,7 @@ async fn webhook(conn: &mut Conn) -> WebhookId {
     id
 }
 
-/// A delivery in the state, made at `made` for an event accepted at `accepted`, in milliseconds.
+/// A delivery with this status, created at `made` for an event accepted at `accepted`, in milliseconds.
 async fn delivery(
     conn: &mut Conn,
     webhook: WebhookId,
@@ -230,7 +230,7 @@ async fn what_is_past_its_retention_is_not_read() {
     assert_eq!(read(&mut conn, at(2)).await, 0);
 }
 
-/// The clock of the process that made the attempt may be behind that of the one that made the delivery.
+/// The clock of the process that made the attempt may be behind that of the process that created the delivery.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_seems_to_have_ended_before_its_delivery_was_made_is_read() {
     let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;
@@ -250,8 +250,8 @@ async fn an_attempt_that_seems_to_have_ended_before_its_delivery_was_made_is_rea
     assert_eq!(attempts.len(), 1);
 }
 
-/// F17: one that a process has put back (D13) is tried again at its new time; of one that a process holds, `vis_at` is the
-/// lease's end.
+/// F17: a delivery that a process has put back (D13) is tried again at its new time. If a process holds it, `vis_at` is the
+/// end of the lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_put_back_shows_when_it_is_tried_again() {
     let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;

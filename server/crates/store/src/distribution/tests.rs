@@ -41,7 +41,7 @@ async fn every_table_has_a_verdict() {
     assert_eq!(judged.len(), TABLES.len(), "a table is there twice");
 }
 
-/// Which Citus refuses otherwise, or would have to look for on every machine.
+/// Citus refuses any other key, or would have to search every machine for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_key_of_a_distributed_table_begins_with_its_lane() {
     let conn = &mut migrated().await;
@@ -49,7 +49,7 @@ async fn every_key_of_a_distributed_table_begins_with_its_lane() {
                 join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
                 where i.indisunique and i.indrelid::regclass::text not like 'pg\\_%' and a.attname <> 'lane'
                   and exists (select from pg_attribute l where l.attrelid = i.indrelid and l.attname = 'lane')";
-    // The feed is no tenant's table: it is read whole, by every process.
+    // The feed is not a tenant's table: every process reads all of it.
     assert_eq!(names(conn, keys).await, BTreeSet::from(["changes".to_owned()]));
     let with_lane = "select c.relname::text as name from pg_class c join pg_attribute a on a.attrelid = c.oid
                      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and a.attname = 'lane'";
@@ -121,7 +121,7 @@ fn what_is_placed_is_left_alone() {
     );
 }
 
-/// One statement that fails takes back those before it: here the first, on a database without Citus.
+/// If one statement fails, those before it are rolled back: here the first one fails, on a database without Citus.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_fails_changes_nothing() {
     let conn = &mut migrated().await;

@@ -59,7 +59,7 @@ async fn tables(url: &str) -> Tables {
     tables
 }
 
-/// What `schema.rs` says, read from its text.
+/// The tables of `schema.rs`, read from its text.
 fn declared() -> Tables {
     let mut tables = Tables::new();
     let mut table = None;
@@ -117,7 +117,7 @@ async fn two_who_migrate_at_once_run_each_migration_once() {
     assert_eq!(pending(&url, STATEMENT).await.unwrap(), 0);
 }
 
-/// Diesel's migrations block, so that two of one task would not run at once.
+/// Diesel's migrations block, so two of them in one task would not run at the same time.
 async fn run_in_thread(url: &str) -> Vec<String> {
     let url = url.to_owned();
     let run = tenterhook_harness::realtime::spawn(async move { run_pending(&url).await });
@@ -125,7 +125,7 @@ async fn run_in_thread(url: &str) -> Vec<String> {
     ran.expect("the migrations run")
 }
 
-/// A release before this one goes on serving on a database that was migrated since (rule 1 of migrations/README.md).
+/// The previous release continues on a database that was migrated since (rule 1 of migrations/README.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_s_migrations_are_nothing_that_is_pending() {
     let url = testing::empty_database().await;

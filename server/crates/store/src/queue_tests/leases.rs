@@ -1,4 +1,4 @@
-//! Who holds a delivery, and what becomes of it.
+//! Who holds a delivery, and what happens to it.
 
 use super::*;
 use crate::leases;
@@ -6,7 +6,7 @@ use crate::leases;
 /// Payloads of any size.
 const ANY: usize = usize::MAX;
 
-/// D6: only the holder of the lease moves anything, and only once.
+/// D6: only the holder of the lease changes anything, and only once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_fenced_by_its_tokens_and_settles_once() {
     let store = store().await;
@@ -33,7 +33,8 @@ async fn a_batch_is_fenced_by_its_tokens_and_settles_once() {
     );
 }
 
-/// D4: a retry is anybody's when it is due, with the next number; a release changes neither number nor due time.
+/// D4: a retry can be claimed by any process when it is due, with the next number; a release changes neither number nor due
+/// time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_moves_on_and_a_release_does_not() {
     let store = store().await;
@@ -102,7 +103,7 @@ async fn two_claimers_share_what_is_due() {
         .unwrap();
 }
 
-/// D8: whatever one webhook's backlog, each webhook with open deliveries is found, with its earliest.
+/// D8: each webhook with open deliveries is found with its earliest one, however large the backlog of another is.
 #[tokio::test(flavor = "multi_thread")]
 async fn discovery_finds_every_webhook_once() {
     let store = store().await;
@@ -125,7 +126,7 @@ async fn discovery_finds_every_webhook_once() {
     );
 }
 
-/// W8, R3: of a removed webhook everything ends that nobody holds, due or not.
+/// W8, R3: all deliveries of a removed webhook without an owner end, due or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_takes_what_is_due_later_but_not_what_is_held() {
     let store = store().await;
@@ -157,7 +158,7 @@ async fn cancelling_takes_what_is_due_later_but_not_what_is_held() {
     assert_eq!((tally.cancelled, tally.open), (2, 1));
 }
 
-/// D6: an extension keeps what is held and says what is lost.
+/// D6: an extension keeps the leases that are still valid and returns which these are.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_extension_says_what_is_still_held() {
     let store = store().await;
@@ -175,7 +176,7 @@ async fn an_extension_says_what_is_still_held() {
     assert_eq!(leases::release_of(conn, &[OTHER], later(151)).await.unwrap(), 1);
 }
 
-/// A claim brings as many payloads into memory as there is room for, and one more that begins within it.
+/// A claim reads the payloads that fit into the limit, and one more that begins within it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_bounded_in_bytes() {
     let store = store().await;
@@ -196,7 +197,7 @@ async fn a_claim_is_bounded_in_bytes() {
     assert_eq!(taken(0).await, 1, "there is always one");
 }
 
-/// A discovery is bounded, and finds what is due first.
+/// A discovery is limited, and finds the webhooks that are due first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discovery_finds_the_webhooks_that_are_due_first() {
     let store = store().await;
@@ -215,7 +216,7 @@ async fn a_discovery_finds_the_webhooks_that_are_due_first() {
     assert_eq!(found(claim::discover(conn, 1).await.unwrap()), [second]);
 }
 
-/// D6: a row that somebody else keeps locked costs no other its lease or its release, and is still held.
+/// D6: a row that another transaction has locked does not cost others their lease or release, and is still held.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_row_is_passed_over_when_leases_are_extended_or_freed() {
     let store = store().await;
@@ -229,7 +230,7 @@ async fn a_locked_row_is_passed_over_when_leases_are_extended_or_freed() {
         "select from deliveries where event = '{}' for update",
         held[1].0.event.0
     );
-    // Should a statement wait after all.
+    // In case a statement waits even so.
     diesel::sql_query("set statement_timeout = '2s'")
         .execute(conn)
         .await

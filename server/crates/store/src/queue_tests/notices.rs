@@ -25,7 +25,7 @@ async fn write(conn: &mut Conn, notices: &[Notice], at: i64) -> bool {
         .unwrap()
 }
 
-/// Claims up to so many at a second, for ten seconds.
+/// Claims up to `most` notices at second `at`, for ten seconds.
 async fn claim_some(conn: &mut Conn, at: i64, most: i64) -> Vec<Claimed> {
     let due = notice_queues::due(conn, later(at), most).await.unwrap();
     let claimed = notice_queues::claim(conn, &due, later(at), later(at + 10)).await;
@@ -50,7 +50,7 @@ async fn settle(conn: &mut Conn, claimed: &Claimed, again_at: Option<i64>, at: i
         .unwrap()
 }
 
-/// R4: of each webhook the oldest is given out, to one process at a time; the next when it has ended.
+/// R4: of each webhook the oldest notice is claimed, by one process at a time; the next one when it has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_gives_out_its_head_until_that_has_ended() {
     let store = store().await;
@@ -101,8 +101,8 @@ async fn a_queue_gives_out_its_head_until_that_has_ended() {
     assert_eq!(notice_queues::waiting(conn).await.unwrap(), 0);
 }
 
-/// R4, D6: a lease that ends gives the notice out again, and the first holder's settlement moves nothing any more; nor does
-/// the second's when it is written twice.
+/// R4, D6: when a lease ends, the notice can be claimed again. Then the settlement of the first holder has no effect, and
+/// that of the second takes effect once, even if it is written twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_lease_that_holds_moves_the_queue_and_once() {
     let store = store().await;
@@ -123,7 +123,7 @@ async fn only_the_lease_that_holds_moves_the_queue_and_once() {
     assert_eq!(claim(conn, 12).await[0].notice, both[1]);
 }
 
-/// R4: a claim takes as many queues as it asks for.
+/// R4: a claim takes the requested number of queues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_bounded() {
     let store = store().await;
@@ -151,7 +151,7 @@ async fn without_an_endpoint_nothing_is_owed() {
     assert_eq!(count(conn, "notice_queues").await, 0);
 }
 
-/// R4, W12: a removed webhook is kept as long as the endpoint is owed a notice about it, if there is one.
+/// R4, W12: a removed webhook is kept while the endpoint has not received a notice about it, if there is an endpoint.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_is_not_forgotten_before_its_notices_have_ended() {
     let store = store().await;

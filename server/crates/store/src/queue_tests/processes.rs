@@ -1,10 +1,10 @@
-//! What processes tell each other, and people.
+//! What processes report to each other, and notices to people.
 
 use super::*;
 use crate::webhooks;
 use tenterhook_model::health::Standing;
 
-/// A reader that goes by sequence would miss the row of a transaction that commits after a later one.
+/// A reader that follows the sequence would miss the row of a transaction that commits after a later one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_misses_no_transaction_however_late_it_commits() {
     let store = store().await;
@@ -36,7 +36,7 @@ async fn the_feed_misses_no_transaction_however_late_it_commits() {
     assert!(snapshot.shows(&mark));
 }
 
-/// W8: a process that has not read the feed past a change is waited for; one that is dead is not.
+/// W8: the server waits for a live process that has not read the feed past a change, but not for a dead one.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_live_processes_that_do_not_know_are_waited_for() {
     let store = store().await;
@@ -80,8 +80,8 @@ async fn only_live_processes_that_do_not_know_are_waited_for() {
     );
 }
 
-/// D6: a process is dead once its last heartbeat is as old as the lapse. The database's clock goes on meanwhile, so what is
-/// younger is so by a hundred seconds.
+/// D6: a process is dead once its last heartbeat is as old as the lapse. The database's clock continues during the test, so
+/// the younger heartbeat is younger by a hundred seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_is_dead_at_the_lapse_and_not_before() {
     const LAPSE: f64 = 1_000_000.0;
@@ -136,7 +136,7 @@ async fn a_notice_is_written_once() {
     assert_eq!(count(conn, "notices").await, 2);
 }
 
-/// W13: a result that waited for the row while its webhook was being paused must not open a window in the pause.
+/// W13: a result that waited for the row while its webhook was paused must not open a window during the pause.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_was_waited_for_is_judged_by_its_webhook_after_the_wait() {
     let store = store().await;

@@ -1,4 +1,4 @@
-//! What a publication makes of events and keys.
+//! How a publication stores events and keys.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn is_wanted(
     action_matches && object_matches && may_see
 }
 
-/// W9, E2, E6: the join says exactly what the policy says, for every kind of subscription and event.
+/// W9, E2, E6: the join gives the same result as the policy, for every kind of subscription and event.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_statement_matches_as_the_policy_does() {
     let store = store().await;
@@ -72,7 +72,7 @@ async fn the_statement_matches_as_the_policy_does() {
     assert_conserved(conn).await;
 }
 
-/// E3: a fan-out larger than one statement takes is complete, each delivery once; asked for at once, nothing of it is stored.
+/// E3: a fan-out larger than one statement is complete, each delivery once; in a single statement nothing of it is stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fan_out_at_the_bound_of_one_statement_and_one_past_it_is_complete() {
     let store = store().await;
@@ -98,7 +98,7 @@ async fn a_fan_out_at_the_bound_of_one_statement_and_one_past_it_is_complete() {
     assert_conserved(conn).await;
 }
 
-/// So many more webhooks for every event of the company.
+/// `more` further webhooks for every event of the company.
 async fn webhooks(conn: &mut Conn, more: i64) {
     for statement in [
         format!(
@@ -114,7 +114,7 @@ async fn webhooks(conn: &mut Conn, more: i64) {
     }
 }
 
-/// B4, W13, W12: what comes due for a banned or paused webhook is recorded as lost; a removed one gets nothing.
+/// B4, W13, W12: deliveries for a banned or paused webhook are recorded as lost; a removed one gets nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_is_lost_for_the_banned_and_the_paused_and_nothing_to_the_removed() {
     let store = store().await;
@@ -157,7 +157,7 @@ async fn a_publication_is_lost_for_the_banned_and_the_paused_and_nothing_to_the_
     assert_eq!(assert_conserved(conn).await.lost, 2);
 }
 
-/// B4: what a ban takes is lost within it, also where the clock that dated the ban is ahead of the publication's.
+/// B4: a delivery lost to a ban is dated within the ban, even if the clock that dated the ban is ahead of the publication's.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_publication_loses_to_a_ban_is_dated_within_it() {
     let store = store().await;
@@ -197,7 +197,7 @@ fn what_is_stored_before_takes_room_from_what_comes_after() {
     assert_eq!((left(5, 3), left(6, 4)), ((0, 0), (0, 0)));
 }
 
-/// E1: a key is taken once, read by whoever comes second, and free again when it has expired.
+/// E1: a key is stored once, returned to later callers, and free again when it has expired.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_stands_for_its_first_event_until_it_expires() {
     let store = store().await;

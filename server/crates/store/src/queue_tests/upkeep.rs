@@ -1,11 +1,11 @@
-//! Partitions and sums.
+//! Partitions and tallies.
 
 use super::*;
 use crate::creation_keys::{self, Asked, CreationKey, Remembered};
 use crate::facts;
 use tenterhook_model::access::{UserCaller, UserRole};
 
-/// D10: old days are dropped whole, but not the events that an open delivery still needs.
+/// D10: old days are dropped completely, but not events that an open delivery still needs.
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_made_ahead_and_dropped_unless_needed() {
     let store = store().await;
@@ -59,7 +59,7 @@ async fn partitions_are_made_ahead_and_dropped_unless_needed() {
     );
 }
 
-/// A partition that cannot be dropped, here because somebody's view reads it, keeps no other.
+/// A partition that cannot be dropped, here because a view reads it, does not keep the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_cannot_be_dropped_keeps_no_other() {
     let store = store().await;
@@ -91,8 +91,8 @@ async fn folding_keeps_the_sums() {
     assert_eq!(tallies::of(conn, ME).await.unwrap(), Tally { open: 0, ..before });
 }
 
-/// A dump restored into another cluster brings rows of the feed whose transactions lie in the new cluster's future: they
-/// go, and what this cluster's own processes still need stays.
+/// A dump that is restored into another cluster brings rows of the feed whose transactions are in the new cluster's future.
+/// They are deleted, and rows that this cluster's processes still need stay.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_the_feed_from_another_cluster_are_pruned() {
     use crate::{changes, nodes};
@@ -118,7 +118,7 @@ async fn rows_of_the_feed_from_another_cluster_are_pruned() {
     assert!(seen.shows(&mark));
 }
 
-/// O5: the key of a creation stands for its webhook until it expires, and goes with the others that have.
+/// O5: the key of a creation refers to its webhook until it expires, and is deleted with other expired keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_creations_are_forgotten_with_the_others() {
     let store = store().await;

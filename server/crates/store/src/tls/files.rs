@@ -1,8 +1,9 @@
-//! The files that a connection string names, read where it keeps nobody else waiting.
+//! Reads the files that a connection string names, without delaying other tasks.
 //!
-//! Promises that a file which cannot be read in time, such as one on a network file system whose server is gone, costs its caller
-//! a bounded time and no other task any: it is read on a thread of its own. Such a thread stays until the file system answers.
-//! There are at most [`MOST_READERS`] of them, and none of the runtime's, which would wait for them at its end.
+//! Guarantees: a file that cannot be read in time, for example on a network file system whose server is gone, delays its
+//! caller for a limited time and no other task. It is read on a separate thread, which stays until the file system answers.
+//! There are at most [`MOST_READERS`] such threads. They do not belong to the runtime, which would wait for them when it
+//! stops.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,11 +21,11 @@ use tenterhook_clock as clock;
 
 /// Permission bits that a key file must not have: none for group and others.
 const OTHERS: u32 = 0o077;
-/// The same if root owns it: the group may read it.
+/// The same for a file of root: the group may read it.
 const OTHERS_OF_ROOTS: u32 = 0o037;
-/// How long reading may take.
+/// The time limit for reading.
 pub(super) const WITHIN: Duration = Duration::from_secs(2);
-/// Threads that read at the same time.
+/// The maximum number of threads that read at the same time.
 const MOST_READERS: usize = 4;
 
 /// The threads that read. Clones share them.
@@ -38,7 +39,7 @@ impl Default for Readers {
 }
 
 impl Readers {
-    /// Reads on a thread, and waits for it for `limit`, or [`WITHIN`] if that is less.
+    /// Reads on a thread, and waits for it for `limit`, at most [`WITHIN`].
     pub async fn read<T: 'static + Send>(
         &self,
         limit: Duration,
@@ -49,7 +50,7 @@ impl Readers {
             let place = self.0.clone().acquire_owned().await;
             let (tell, told) = oneshot::channel();
             on_a_thread(move || {
-                // Whoever has stopped waiting does not hear it.
+                // If the caller no longer waits, the result is dropped.
                 drop(tell.send(reading()));
                 drop(place);
             })?;
@@ -59,7 +60,7 @@ impl Readers {
     }
 }
 
-/// As [`Readers::read`], for what is done once, at the start.
+/// Like [`Readers::read`], but blocks; for use at start.
 pub(super) fn read_blocking<T: 'static + Send>(
     reading: impl 'static + Send + FnOnce() -> T,
 ) -> Result<T, String> {
@@ -100,7 +101,7 @@ pub(super) fn certificates(parameter: &str, path: &Path) -> Result<Vec<Certifica
     }
 }
 
-/// As `libpq`: a key that others can read is refused; one of root's may be read by its group.
+/// As in `libpq`: a key that others can read is refused; the group may read one of root's.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let about =
         fs::metadata(path).map_err(|error| format!("`sslkey`: cannot read {}: {error}", path.display()))?;

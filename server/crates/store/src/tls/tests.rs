@@ -26,7 +26,7 @@ fn every_mode_has_a_name() {
     }
 }
 
-/// What SCRAM binds to is the hash that the certificate is signed with (RFC 5929, section 4.1).
+/// SCRAM binds to the hash that the certificate is signed with (RFC 5929, section 4.1).
 #[test]
 fn the_end_point_is_the_hash_of_the_certificate() {
     let key = rcgen::KeyPair::generate().unwrap();
@@ -39,13 +39,13 @@ fn the_end_point_is_the_hash_of_the_certificate() {
     assert_eq!(end_point(&CertificateDer::from(vec![1, 2, 3])), None);
 }
 
-/// A named pipe that nobody writes to, as a file on a file system that does not answer: reading it takes for ever.
+/// A named pipe without a writer, like a file on a file system that does not answer: reading it never ends.
 fn unreadable(path: &std::path::Path) {
     let made = std::process::Command::new("mkfifo").arg(path).status();
     assert!(made.expect("the test needs mkfifo").success());
 }
 
-/// What begins a server's part of TLS, and nothing more.
+/// The server's first byte of TLS, and nothing more.
 async fn offering_tls() -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -77,7 +77,7 @@ fn a_file_that_cannot_be_read_in_time_is_refused_at_the_start() {
     assert!(error.contains(LATE), "{error}");
 }
 
-/// On one thread, which a read that blocks would stop.
+/// On one thread, which a blocking read would stop.
 #[tokio::test]
 async fn a_file_that_cannot_be_read_in_time_keeps_no_other_task_waiting() {
     let folder = tempfile::tempdir().unwrap();
@@ -94,7 +94,7 @@ async fn a_file_that_cannot_be_read_in_time_keeps_no_other_task_waiting() {
     let address = Address::parse(&url).unwrap();
     std::fs::remove_file(&roots).unwrap();
     unreadable(&roots);
-    // More than there are threads for.
+    // More than there are threads.
     let mut connecting = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let address = address.clone();

@@ -1,4 +1,5 @@
-//! A lane full of what is not due, and a history that is not asked for: the queue has 59,000 rows on some 1,500 blocks.
+//! A lane full of deliveries that are not due, and a history that is not requested: the queue has 59,000 rows in about 1,500
+//! blocks.
 
 use std::ops::DerefMut;
 use std::sync::{Arc, LazyLock};
@@ -14,15 +15,15 @@ use tenterhook_model::ids::{CompanyId, Lane, WebhookId};
 
 const FIRST_DAY: Date = date(2026, 11, 4);
 const LAST_DAY: Date = date(2026, 11, 23);
-/// Webhooks with some deliveries each, beside the one that has many.
+/// Webhooks with some deliveries each, in addition to the one that has many.
 pub const OTHERS: usize = 39;
-/// Open deliveries of the one that has many, and how many of these are due.
+/// Open deliveries of the one that has many, and the number of these that are due.
 pub const OPEN: usize = 20_000;
 pub const DUE: usize = 3;
 
 /// Longer than any statement takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Executions after which the database has settled for a plan: it compares after five.
+/// Executions after which the database has decided on a plan: it compares after five.
 const OFTEN: usize = 7;
 
 pub fn now() -> Timestamp {
@@ -41,7 +42,7 @@ pub fn lane() -> Lane {
     Lane::of(company())
 }
 
-/// A database full of what is not due: a copy of one that is filled once for all tests.
+/// A database full of deliveries that are not due: a copy of one that is filled once for all tests.
 pub struct Crowd {
     store: Store,
     url: String,
@@ -53,7 +54,7 @@ pub struct Crowd {
 static WEBHOOKS: LazyLock<Vec<WebhookId>> =
     LazyLock::new(|| (0..=OTHERS).map(|_| WebhookId::new(later(-24 * 20))).collect());
 
-/// The database that a crowd is a copy of, with the planner's statistics or without.
+/// The template of a crowd, with or without the planner's statistics.
 async fn filled(analyzed: bool) -> Template {
     let names: Vec<String> = WEBHOOKS.iter().map(ToString::to_string).collect();
     let fill = FILL
@@ -77,12 +78,12 @@ async fn filled(analyzed: bool) -> Template {
 }
 
 impl Crowd {
-    /// With the planner's statistics or without.
+    /// With or without the planner's statistics.
     pub async fn new(analyzed: bool) -> Self {
         Self::copied(&filled(analyzed).await).await
     }
 
-    /// Among very many more webhooks, of other companies in the lane.
+    /// With very many more webhooks of other companies in the lane.
     pub async fn with_neighbours(analyzed: bool) -> Self {
         let mut fill = format!(
             "insert into webhooks (lane, id, company, owner, user_id, kind, url, action, object, version, secret,
@@ -110,7 +111,7 @@ impl Crowd {
         }
     }
 
-    /// The same as those see it whom a caller waits for.
+    /// The same database through connections that read for callers.
     pub fn of_callers(self) -> Self {
         Self {
             store: Store::open(
@@ -127,16 +128,16 @@ impl Crowd {
         }
     }
 
-    /// A connection to look around with.
+    /// A connection for other queries.
     pub async fn conn(&self) -> impl DerefMut<Target = Conn> {
         self.store.conn().await.unwrap()
     }
 
-    /// What `work` touches by the plan that it ends up with: the most of all its executions.
+    /// The blocks that `work` reads with its final plan: the maximum over all executions.
     ///
-    /// When other tests' databases come and go, Postgres may let a session forget what it knows of tables, and the next plan
-    /// reads a block of every index anew. So of two executions in a row that differ by one block of each at the most, the
-    /// lesser counts; whatever else makes them differ counts in full.
+    /// When databases of other tests are created or dropped, Postgres may make a session forget what it knows about tables;
+    /// the next planning then reads one more block of every index. So if two successive executions differ by at most one
+    /// block of each, the lower count is used. Any other difference counts fully.
     pub async fn touched<T>(&self, work: impl AsyncFn(&mut Conn) -> T) -> (T, Touched) {
         let mut conn = self.store.conn().await.unwrap();
         let mut most: Option<(T, Touched)> = None;
@@ -159,25 +160,25 @@ impl Crowd {
         most.unwrap()
     }
 
-    /// The many and the others as keys.
+    /// The keys of all webhooks; the one with many deliveries is first.
     pub fn keys(&self) -> Vec<(Lane, WebhookId)> {
         self.webhooks.iter().map(|id| (lane(), *id)).collect()
     }
 }
 
-/// Whether nothing but one block of each table or index was read more.
+/// Whether the difference is at most one block of each table or index.
 fn is_planned_anew(greater: &Touched, lesser: &Touched) -> bool {
     greater
         .iter()
         .all(|(name, count)| count - lesser.get(name).unwrap_or(&0) <= 1)
 }
 
-/// All blocks.
+/// The number of all blocks.
 pub fn sum(touched: &Touched) -> i64 {
     touched.values().sum()
 }
 
-/// At most so many blocks, or it is shown which.
+/// Fails with the list of blocks if there are more than `blocks`.
 pub fn assert_at_most(blocks: i64, touched: &Touched, what: &str) {
     let sum = sum(touched);
     assert!(
@@ -186,15 +187,16 @@ pub fn assert_at_most(blocks: i64, touched: &Touched, what: &str) {
     );
 }
 
-/// The partitions of a table of which more was read than that they exist, by their days: rows, not only indexes.
+/// The days of the partitions of a table whose rows were read, not only their indexes.
 pub fn days_read(touched: &Touched, table: &str) -> Vec<String> {
     let prefix = format!("{table}_");
     let days = touched.keys().filter_map(|name| name.strip_prefix(&prefix));
     days.filter(|day| day.len() == 8).map(str::to_owned).collect()
 }
 
-/// Of the first webhook, which never failed: so many open deliveries and attempts a day; of each other a twentieth. Nothing is due but `due` of the
-/// first's deliveries. Ids carry the moments that they are of.
+/// The first webhook has `open` open deliveries, and half as many attempts over 19 days, all successful. Each other webhook
+/// has a twentieth of both, and one attempt in a hundred failed. Only `due` deliveries of the first are due. Ids carry the
+/// time of their event.
 const FILL: &str = "
 create function id_of(at timestamptz, n bigint) returns uuid language sql immutable as $$
     select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n & 4095), 3, '0') || '8'

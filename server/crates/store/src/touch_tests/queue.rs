@@ -1,4 +1,4 @@
-//! Claims, endings, and what time brings.
+//! Claims, deliveries that end unsent, and transitions by time.
 
 use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, sql_query};
@@ -51,7 +51,7 @@ struct Plans {
     generic: i64,
 }
 
-/// Planning looks at every day that events are kept for: with a month of them it takes nearly as long as the claim.
+/// Planning looks at every stored day of events: with a month of them it takes nearly as long as the claim.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_planned_for_good_after_a_few(#[values(false, true)] analyzed: bool) {
@@ -90,8 +90,8 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
         ban_episode: None,
         at: now(),
     };
-    // Without statistics a webhook is thought to be owed next to nothing, and all of that is looked through: until the queue
-    // has been analyzed for the first time, which its first thousands of rows bring about.
+    // Without statistics the planner expects next to no deliveries of a webhook, and reads all of them. That ends when the
+    // queue is analyzed for the first time, which happens after its first thousands of rows.
     let blocks = if analyzed { 100 } else { 700 };
     for (unsent, most, ended) in [(lost, 1_000, DUE), (cancelled, 5, 5)] {
         let end = async |conn: &mut Conn| {
@@ -105,12 +105,12 @@ async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: 
     }
 }
 
-/// What the planner knows of webhooks that have come since.
+/// What the planner knows about webhooks that were created after the statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
     Nothing,
     Everything,
-    /// That next to all webhooks are removed.
+    /// That nearly all webhooks are removed.
     WhatWasSo,
 }
 
@@ -162,7 +162,7 @@ async fn a_removal_touches_whose_webhooks_go(#[values(false, true)] analyzed: bo
     assert_at_most(100, &touched, "a removal of nothing");
 }
 
-/// A planner that knows nothing of the queue takes the key all the same: the index over due times cannot serve here.
+/// A planner that knows nothing about the queue uses the key even so: the index over due times cannot be used here.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_touches_its_deliveries(#[values(false, true)] analyzed: bool) {

@@ -57,7 +57,7 @@ async fn a_page_touches_little_more_than_its_rows(#[values(false, true)] analyze
         ..DeliveryQuery::default()
     };
     let keys = crowd.keys();
-    // Of the webhook with many rows, of one with few, and of all forty together.
+    // For the webhook with many rows, for one with few, and for all forty together.
     for (name, webhook, [any, succeeded, failed, pending, before, since]) in [
         ("many", Some(keys[0]), [60, 30, 180, 20, 120, 45]),
         ("few", Some(keys[1]), [60, 30, 150, 20, 250, 45]),
@@ -113,7 +113,7 @@ async fn a_page_touches_little_more_than_its_rows(#[values(false, true)] analyze
     assert_at_most(750, &touched, "the first pages of all webhooks, each by itself");
 }
 
-/// Blocks of attempts' indexes of this name.
+/// Blocks of the indexes on attempts with this name.
 fn through(touched: &Touched, index: &str) -> i64 {
     let read = touched
         .iter()
@@ -121,7 +121,7 @@ fn through(touched: &Touched, index: &str) -> i64 {
     read.map(|(_, blocks)| *blocks).sum()
 }
 
-/// Blocks of the index over ends, where it leads to all that ended since.
+/// Blocks of the index over ends, which would mean that everything that ended since then was read.
 fn through_ends(touched: &Touched) -> i64 {
     through(touched, "_ended_at_idx")
 }
@@ -183,7 +183,7 @@ async fn history_touches_the_days_that_it_is_of(#[values(false, true)] analyzed:
     let (found, touched) = crowd.touched(read).await;
     assert!(!found.rows.is_empty());
     assert_at_most(470, &touched, "an event's deliveries, of all webhooks");
-    // Each by the index that leads to it: first deliveries by when they were made, replays by their event.
+    // Each by its own index: first deliveries by when they were created, replays by their event.
     let each = 2 * i64::try_from(keys.len()).unwrap() + 8;
     assert_eq!(through_ends(&touched), 0, "{touched:#?}");
     for index in ["_created_at_event_generation_idx", "_webhook_event_idx"] {

@@ -1,4 +1,4 @@
-//! What holds for every history, against an oracle that has all of it.
+//! What holds for every history, compared with an oracle that knows the whole history.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 use tenterhook_model::delivery::DeliveryReason;
 use tenterhook_model::webhook::WebhookState;
 
-/// What may happen to a webhook, each after a pause in microseconds.
+/// An event in a webhook's history; each comes after a pause in microseconds.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Result { number: u8, succeeded: bool },
@@ -15,7 +15,7 @@ enum Event {
     Resume,
 }
 
-/// Pauses that lie on, and one step to either side of, the policy's own times.
+/// Pauses at the times of the policy, and one step shorter and longer.
 fn gap() -> impl Strategy<Value = u64> {
     let times = vec![
         0,
@@ -58,7 +58,7 @@ fn histories() -> impl Strategy<Value = Vec<(u64, Event)>> {
     prop::collection::vec((gap(), event), 0..60)
 }
 
-/// Plays a history; answers the row and the time reached.
+/// Plays a history; returns the row and the time at its end.
 fn play(history: &[(u64, Event)]) -> (Row, u64) {
     let (mut row, mut now) = (Row::default(), 0);
     for (gap, event) in history {
@@ -82,7 +82,7 @@ fn play(history: &[(u64, Event)]) -> (Row, u64) {
     (row, now)
 }
 
-/// The policy in hindsight: bans and windows worked out of the whole history of results.
+/// The policy in hindsight: bans and windows computed from the whole history of results.
 struct Hindsight {
     bans: Vec<u64>,
     failing_since: Option<u64>,
@@ -103,7 +103,7 @@ impl Hindsight {
                 }
             })
             .collect();
-        // Runs of failures between successes; the first of 72 hours, by its start alone, removes the webhook.
+        // Runs of failures between successes. The first run of 72 hours, counted from its start, removes the webhook.
         let mut ends: Vec<_> = results
             .iter()
             .filter(|result| result.2)
@@ -163,7 +163,7 @@ proptest! {
         prop_assert_eq!(starts, truth.bans.iter().copied().map(at).collect::<Vec<_>>());
     }
 
-    /// T3: whoever reads sees the same, whether or not a sweeper has written it.
+    /// T3: readers see the same, whether or not a sweep has written it.
     #[test]
     fn a_sweep_changes_nothing_that_can_be_read(history in histories(), wait in gap(), later in gap(), due in gap()) {
         let (unswept, now) = play(&history);
@@ -201,7 +201,7 @@ proptest! {
         }
     }
 
-    /// Also holds the row to the database's checks.
+    /// Also checks the row against the database's constraints.
     #[test]
     fn the_row_is_always_one_that_can_be(history in histories()) {
         for length in 0..=history.len() {
@@ -217,7 +217,7 @@ proptest! {
         }
     }
 
-    /// R4: one notice per transition; kind and number of the ban or window never repeat.
+    /// R4: one notice per transition; no kind and number of a ban or window occur twice.
     #[test]
     fn no_notice_is_ever_given_twice(history in histories()) {
         let (mut row, now) = play(&history);
@@ -234,8 +234,8 @@ proptest! {
         prop_assert!(row.steps.iter().position(is_removal).is_none_or(|removal| removal == last));
     }
 
-    /// B2, B6: whichever worker settles first, a burst makes one ban and the same window, and no failure that made the
-    /// ban ended after it began.
+    /// B2, B6: in whatever order workers settle, a burst causes one ban and the same window, and no failure that caused the
+    /// ban ended after the ban began.
     #[test]
     fn the_order_of_settling_a_burst_does_not_matter(
         ends in prop::collection::vec(0..30 * MINUTE, 0..40).prop_shuffle(),

@@ -1,4 +1,4 @@
-//! Pausing, removal and restoration, and what is said of what comes next (W12, W13, R5).
+//! Pausing, removal and restoration, and what the view says will happen next (W12, W13, R5).
 
 use super::*;
 use tenterhook_model::delivery::DeliveryReason;

@@ -1,4 +1,4 @@
-//! Every range to its edges.
+//! Every range, at its first and last address.
 
 use proptest::prelude::*;
 
@@ -228,7 +228,7 @@ fn w10_what_an_address_carries_is_found_where_it_stands() {
 }
 
 proptest! {
-    /// Against the standard library's own idea of these addresses.
+    /// Compares with the special ranges of the standard library.
     #[test]
     fn w10_nothing_public_is_in_the_libraries_special_ranges(bits: u32) {
         let address = Ipv4Addr::from_bits(bits);

@@ -1,4 +1,4 @@
-//! The verdict on every hostile URL of the harness's table, and on every address that a hostile name has.
+//! The verdict on every hostile URL of the harness's table, and on every address of its hostile names.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use tenterhook_harness::names::Answer;
 
 use super::*;
 
-/// What createWebhook would answer and why, before it looks a name up.
+/// The code and reason that createWebhook would return before it looks a name up.
 fn verdict(url: &str) -> (&'static str, &'static str) {
     let refused = match strict().vet_url(url) {
         Ok(_) => return ("TAKEN", "-"),
@@ -32,7 +32,7 @@ fn verdict(url: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// The addresses that a name has, first or then, as a resolver finds them.
+/// The addresses of a name as a resolver finds them: at first, or (`then`) later.
 fn addresses(name: &str, then: bool) -> Vec<IpAddr> {
     let said = names().into_iter().find(|said| said.name == name);
     match said.map(|said| if then { said.then } else { said.first }) {
@@ -42,13 +42,13 @@ fn addresses(name: &str, then: bool) -> Vec<IpAddr> {
     }
 }
 
-/// The addresses of a URL's host; the URL itself must be taken.
+/// The addresses of a URL's host. The URL itself must be accepted.
 fn resolved(url: &str, then: bool) -> Vec<IpAddr> {
     let url = strict().vet_url(url).unwrap();
     addresses(url.host_str().unwrap().trim_end_matches('.'), then)
 }
 
-/// Why a URL's host is refused by what the DNS says of it, if it is.
+/// Why a URL's host is refused because of its addresses, if it is.
 fn refused(url: &str, then: bool) -> Option<&'static str> {
     let mut verdicts = resolved(url, then)
         .into_iter()
