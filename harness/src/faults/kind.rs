@@ -1,11 +1,11 @@
-//! What can go wrong around a server, by name. Names do not change: a report is compared with the next.
+//! The faults around a server, by name. Names are stable, so that reports can be compared.
 
 use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
-/// One way for everything around a server to fail.
+/// A fault in what surrounds a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
     /// A server ends without a word: SIGKILL.
@@ -49,12 +49,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The whole catalogue.
+    /// All kinds of fault.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
     }
 
-    /// Whether servers, Postgres and the connections between them are left alone, so that no call may fail because of it.
+    /// Whether the fault leaves servers, Postgres and the connections between them alone, so that no call may fail
+    /// because of it.
     pub fn spares_calls(self) -> bool {
         matches!(
             self,
@@ -66,12 +67,12 @@ impl Kind {
         )
     }
 
-    /// Its name, as [`ValueEnum`] parses it.
+    /// The name of the kind, which [`ValueEnum`] parses.
     pub fn name(self) -> String {
         self.described().get_name().to_owned()
     }
 
-    /// What it does, in a sentence or two.
+    /// A description of the fault, in one or two sentences.
     pub fn help(self) -> String {
         let help = self.described();
         help.get_help().map(ToString::to_string).unwrap_or_default()
