@@ -35,10 +35,9 @@ enum Form {
 }
 
 impl Explain {
-    /// Reads and draws it.
+    /// Reads and draws the run.
     ///
-    /// # Errors
-    /// Where the file cannot be read, is no run, or has no scenario of such a name.
+    /// # Errors If the file cannot be read, is not a run, or has no scenario with such a name.
     pub fn run(self) -> anyhow::Result<()> {
         let json = std::fs::read_to_string(&self.file)
             .with_context(|| format!("cannot read {}", self.file.display()))?;
@@ -51,7 +50,7 @@ impl Explain {
     }
 }
 
-/// The run with the named scenarios only: exactly named, or by a part where none is called so.
+/// The run with only the named scenarios: those with this exact name, or else those whose name contains it.
 fn only(mut run: Run, names: &[String]) -> anyhow::Result<Run> {
     if names.is_empty() {
         return Ok(run);

@@ -10,12 +10,12 @@ use tenterhook_harness::realtime::Stopwatch;
 
 use super::target::TargetArgs;
 
-/// The most seeds of one exploration, and the longest history.
+/// Most seeds of one exploration, and most steps of a history.
 const MAX_SEEDS: u64 = 1_000_000;
 const MAX_STEPS: usize = 100_000;
-/// From so many seeds on, a transition or rule that none of them exercised is a failure.
+/// With at least this number of seeds, a transition or rule that was never exercised is a failure.
 const TELLING: u64 = 200;
-/// How many seeds a log hears of at once.
+/// Number of seeds per line in a log.
 const LOGGED_EVERY: u64 = 20;
 
 /// Play random histories and check every step against the reference model of the policy.
@@ -53,7 +53,7 @@ pub struct Explore {
 }
 
 impl Explore {
-    /// Explores, and answers the exit code.
+    /// Runs the exploration. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         ensure!(
             (1..=MAX_STEPS).contains(&self.steps),
@@ -159,9 +159,9 @@ fn indented(text: &str) -> String {
     lines.join("\n")
 }
 
-/// On a terminal in place, elsewhere a line each.
+/// Overwrites the line on a terminal, prints a line elsewhere.
 fn progress(text: &str) {
-    // Progress that cannot be shown is no reason to stop.
+    // An error in showing progress is no reason to stop.
     let _ = if stderr().is_terminal() {
         write!(stderr(), "\r\x1b[K{text}").and_then(|()| stderr().flush())
     } else if text.is_empty() {

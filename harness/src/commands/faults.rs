@@ -1,4 +1,4 @@
-//! `faults`: everything around real servers fails, and nothing may be lost.
+//! `faults`: faults in everything around real servers, after which nothing may be lost.
 
 use std::path::PathBuf;
 
@@ -55,7 +55,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Runs the campaign, and answers the exit code.
+    /// Runs the campaign. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let binary = match self.server {
             Some(path) => path,
@@ -83,7 +83,7 @@ impl Faults {
         let campaign = faults::run(&plan, &binary, self.duration, progress);
         let figures = tokio::select! {
             figures = campaign => figures?,
-            // What was started and mounted goes with the campaign that is dropped here.
+            // Dropping the campaign ends and unmounts everything that it started.
             _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped"),
         };
         super::print(&match self.json {

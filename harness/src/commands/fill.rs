@@ -1,4 +1,4 @@
-//! `fill`: a month of history and what is still owed, in a database without any.
+//! `fill`: fills a database with a month of history and with open deliveries.
 
 use anyhow::Context;
 use clap::Args;
@@ -47,7 +47,7 @@ pub struct PlanArgs {
 }
 
 impl PlanArgs {
-    /// As the library takes it.
+    /// The plan for the library.
     pub fn plan(&self) -> Plan {
         Plan {
             webhooks: self.webhooks,
@@ -60,7 +60,7 @@ impl PlanArgs {
 }
 
 impl Fill {
-    /// Fills it, and answers the exit code.
+    /// Fills the database. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let database = self
             .database
@@ -76,7 +76,7 @@ impl Fill {
     }
 }
 
-/// Tells people how far it is.
+/// Prints the progress.
 pub fn report(progress: Progress) {
     let percent = |written: u64| written * 100 / progress.planned.max(1);
     eprintln!(

@@ -1,4 +1,4 @@
-//! `load`: what a server does at a steady rate, with callers that wait, with a backlog and with nothing to do.
+//! `load`: measures a server at a steady rate, with callers that wait for responses, with a backlog, or without work.
 
 use std::path::PathBuf;
 
@@ -115,7 +115,7 @@ fn setting(text: &str) -> anyhow::Result<(String, String)> {
 }
 
 impl Load {
-    /// Runs the load, and answers the exit code.
+    /// Runs the load. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let plan = self.plan();
         let figures = load::run(&plan, &self.against()?, |progress| {

@@ -1,4 +1,4 @@
-//! `overload`: more than a server can take, and what it does about it.
+//! `overload`: more than a server can handle, and how it behaves.
 
 use std::path::PathBuf;
 
@@ -53,7 +53,7 @@ pub struct Overload {
 }
 
 impl Overload {
-    /// Runs it, and answers the exit code.
+    /// Runs the overload. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let server = match self.server {
             Some(path) => path,

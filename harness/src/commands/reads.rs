@@ -1,4 +1,4 @@
-//! `reads`: how long a real server takes to answer what people ask of a long history.
+//! `reads`: how long a real server takes for queries about a long history.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Measures, and answers the exit code.
+    /// Measures. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let server = match self.server {
             Some(path) => path,

@@ -1,4 +1,4 @@
-//! `receive`: a receiver on a fixed port that prints what comes.
+//! `receive`: a receiver on a fixed port that prints its requests.
 
 use std::io::{Write, stdout};
 use std::net::{IpAddr, SocketAddr};
@@ -61,7 +61,7 @@ pub struct Receive {
 }
 
 impl Receive {
-    /// Serves until the process is ended.
+    /// Serves until the process ends.
     pub async fn run(self) -> anyhow::Result<()> {
         let quiet = self.quiet;
         let me = Arc::new(self);
@@ -92,7 +92,7 @@ impl Receive {
             .with_context(|| format!("cannot listen on {address}; is another receiver running?"))
     }
 
-    /// What the connection with this number gets.
+    /// The behaviour of the connection with this number.
     fn conduct(&self, connection: usize) -> Conduct {
         if let Some(script) = &self.script {
             return script.conduct(connection).clone();
@@ -110,7 +110,7 @@ impl Receive {
     }
 }
 
-/// One request for people.
+/// Describes one request for people.
 fn describe(arrival: &Arrival, conduct: Option<&Conduct>, quiet: bool) -> String {
     let answered = conduct.map(ToString::to_string).unwrap_or_default();
     let at = arrival.real.strftime("%H:%M:%S%.3f");
@@ -133,7 +133,7 @@ fn describe(arrival: &Arrival, conduct: Option<&Conduct>, quiet: bool) -> String
     text
 }
 
-/// To standard output at once, also where that is a file.
+/// Prints to standard output without buffering, also if that is a file.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -155,11 +155,11 @@ mod tests {
         receive: Receive,
     }
 
-    /// Sends a request that says it is signed like this, and answers what `receive` shows of it.
+    /// Sends a request with this signature. Returns what `receive` prints about it.
     async fn shown(body: &str, timestamp: i64, signature: Option<String>) -> String {
         let line = Line::parse_from(["receive", "--port", "0", "--secret", SECRET]);
         let receiver = Arc::new(line.receive).listen().await.unwrap();
-        // Fails only if one is installed already, which is as good.
+        // Fails only if another provider is installed, which works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let request = reqwest::Client::new()
             .post(receiver.url())

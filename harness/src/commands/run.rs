@@ -1,4 +1,4 @@
-//! `run`: plays scenarios and says what held.
+//! `run`: plays scenarios and prints which promises held.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Plays, shows, and answers the exit code.
+    /// Plays the scenarios and prints the results. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let chosen = choose(&self.names, &self.rule)?;
         let runner = match self.target.target(self.real_time)? {
@@ -80,7 +80,7 @@ impl Run {
     }
 }
 
-/// The scenarios that are named: exactly, or by a part of their names where none is called so.
+/// The named scenarios: those with this exact name, or else those whose name contains it.
 fn choose(names: &[String], rules: &[String]) -> anyhow::Result<Vec<Scenario>> {
     let all = scenarios::all();
     for rule in rules {
@@ -137,7 +137,7 @@ impl Progress {
         if !self.shown {
             return;
         }
-        // Progress that cannot be shown is no reason to stop.
+        // An error in showing progress is no reason to stop.
         let _ = if self.in_place && quiet {
             write!(stderr(), "\r\x1b[K{line}").and_then(|()| stderr().flush())
         } else if self.in_place {

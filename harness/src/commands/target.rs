@@ -1,4 +1,4 @@
-//! Which server a command judges, as arguments.
+//! Arguments that select the server to judge.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub struct TargetArgs {
 }
 
 impl TargetArgs {
-    /// The server, if one was named: on a simulated clock, or on the time of day.
+    /// The server, if one was named: on a simulated clock, or on the system clock.
     pub fn target(&self, real_time: bool) -> anyhow::Result<Option<Target>> {
         let Some((url, file)) = self.target.as_ref().zip(self.jwt_key.as_ref()) else {
             return Ok(None);
