@@ -9,7 +9,6 @@
 //! Two things need a server with other settings than the defaults: no webhook is banned, and a first retry comes a day
 //! later, so that open deliveries stay open during a measurement. A fill that fails leaves its rows behind: create the
 //! database again then.
-//! database is to be made anew.
 
 mod history;
 mod sealing;

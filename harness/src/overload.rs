@@ -6,7 +6,6 @@
 //!
 //! Everything shares this machine: receivers, callers, and a Postgres without durability. So ratios and bounds are
 //! meaningful, rates are valid for this machine only.
-//! count, rates are this machine's.
 
 pub(crate) mod backlog;
 mod crowd;

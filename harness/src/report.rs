@@ -32,7 +32,8 @@ pub enum Format {
 
 /// The run in this format.
 ///
-/// # Errors If the run cannot be written as JSON.
+/// # Errors
+/// If the run cannot be written as JSON.
 pub fn render(run: &Run, format: Format) -> anyhow::Result<String> {
     Ok(match format {
         Format::Text => text::draw(run, text::Timelines::OfBroken),
@@ -44,7 +45,8 @@ pub fn render(run: &Run, format: Format) -> anyhow::Result<String> {
 
 /// Reads a run that was saved as JSON.
 ///
-/// # Errors If the text is not a run. The error says what is missing and how to make one.
+/// # Errors
+/// If the text is not a run. The error says what is missing and how to make one.
 pub fn read(json: &str) -> anyhow::Result<Run> {
     if json.trim().is_empty() {
         bail!("the file is empty; `run --format json --output FILE` writes a run");

@@ -18,10 +18,10 @@ pub struct Explain {
     /// The saved run.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Only scenarios with these names. A part of a name chooses all that contain it.
+    /// Only scenarios with these names. A part of a name selects all that contain it.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// How to draw it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
 }
@@ -37,7 +37,8 @@ enum Form {
 impl Explain {
     /// Reads and draws the run.
     ///
-    /// # Errors If the file cannot be read, is not a run, or has no scenario with such a name.
+    /// # Errors
+    /// If the file cannot be read, is not a run, or has no scenario with such a name.
     pub fn run(self) -> anyhow::Result<()> {
         let json = std::fs::read_to_string(&self.file)
             .with_context(|| format!("cannot read {}", self.file.display()))?;

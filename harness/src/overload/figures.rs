@@ -51,7 +51,7 @@ pub struct Pace {
 /// The result of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
-    /// Number of webhooks, half of which hang.
+    /// Number of webhooks. Half of them hang.
     pub webhooks: u32,
     /// Deliveries in the backlog.
     pub backlog: u64,
