@@ -39,9 +39,9 @@ async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<St
     after.into_iter().filter_map(ran).collect()
 }
 
-/// Whether a statement is background work of the server: the changes feed, its heartbeat, due transitions, orphaned
-/// deliveries, and the settings of a new connection. A transaction counts by its contents: its begin and end do not
-/// show whose it is.
+/// Whether a statement is background work of the server: the changes feed, its heartbeat, due transitions, the search
+/// for webhooks with open deliveries, and the settings of a new connection. A transaction counts by its contents: its
+/// begin and end do not show whose it is.
 fn in_the_background(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let frames = ["begin", "commit", "rollback"].iter().any(|word| text == *word);

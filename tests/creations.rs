@@ -54,7 +54,7 @@ async fn o5_the_same_key_creates_once_and_answers_the_webhook_as_it_is() {
     let (id, shown) = made(&user, keyed("k")).await;
     assert!(shown, "the secret is shown once");
     assert_eq!(made(&user, keyed("k")).await, (id.clone(), false));
-    // A default equals its explicit value, and the caller's own number equals none.
+    // A default equals its explicit value, and the caller's own user id equals no user id.
     let mut short = keyed("k");
     short.as_object_mut().unwrap().remove("version");
     assert_eq!(made(&user, short).await, (id.clone(), false));

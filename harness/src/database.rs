@@ -248,8 +248,8 @@ impl Here {
         Ok(template)
     }
 
-    /// With FILE_COPY instead of the default, which would write less WAL: nothing is durable here, so WAL does not
-    /// matter.
+    /// With FILE_COPY instead of the default, which copies through the WAL: nothing is durable here, so no WAL is
+    /// needed.
     async fn copy(&self, template: &str, name: &str) -> anyhow::Result<()> {
         let statement = format!("create database {name} template {template} strategy file_copy");
         Ok(self.admin.batch_execute(&statement).await?)

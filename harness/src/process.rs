@@ -33,7 +33,8 @@ pub struct Process {
 }
 
 impl Program {
-    /// The binary on a free port. Of this process's environment it gets only the place of Postgres.
+    /// The binary on a free port. It gets this process's environment without `DATABASE_URL` and `TENTERHOOK_…`, which
+    /// would change its settings.
     pub fn new(binary: impl AsRef<Path>) -> Self {
         let program = Self {
             binary: binary.as_ref().to_owned(),

@@ -98,7 +98,7 @@ fn is_told(data: &Value, code: &str) -> bool {
     codes(&errors, "/code") == [code] && is_nothing(&Value::Object(rest))
 }
 
-/// Whether a value is empty: null, false, zero, or made of such values only.
+/// Whether a value is empty: null, false, zero, an empty text, or made of such values only.
 pub fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

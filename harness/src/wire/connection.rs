@@ -164,7 +164,7 @@ impl Silence {
         })
     }
 
-    /// Stays silent for this span of the world's time. Time does not wait for responses until it is over.
+    /// Stays silent for this span of the world's time. The clock stops at its end until the silence is over.
     pub(super) async fn last(silence: &Arc<Self>, wait: SignedDuration) {
         let silent = Self::begin(silence);
         silence.time.after(wait, Box::new(move || drop(silent))).await;
