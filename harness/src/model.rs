@@ -137,7 +137,7 @@ pub enum Standing {
 /// A ban, from its first moment to the first moment after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ban {
-    /// The end of the failed first try that made it.
+    /// The end of the failed first try that caused it.
     pub start: Timestamp,
     /// The first moment after the ban (T2).
     pub until: Timestamp,

@@ -137,7 +137,7 @@ impl World {
     ///
     /// # Panics
     ///
-    /// When a server stays busy, naming the task.
+    /// If a server stays busy. The message names the task.
     pub async fn advance(&self, by: impl Span) {
         let by = by.span();
         self.pace

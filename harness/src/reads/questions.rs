@@ -8,7 +8,7 @@ use super::stage::{Asker, Subject};
 pub struct Question {
     /// The name of the query, for people.
     pub name: &'static str,
-    /// Whether the bound is for it.
+    /// Whether the bound applies to it.
     pub bounded: bool,
     /// The caller.
     asker: Asker,

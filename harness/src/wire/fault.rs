@@ -22,7 +22,7 @@ use crate::journal::Arrival;
 /// How long a connection waits under [`Fault::SlowAccept`], in the world's time.
 pub const ACCEPT_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
-/// One misbehaviour, of one connection.
+/// A fault of one connection. The texts are part of help and of the scenarios' sentences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Fault {
     /// Accepts and never reads or writes: a TLS handshake hangs.
