@@ -83,7 +83,7 @@ impl World {
     }
 
     /// The platform's endpoint for notices; see [`WorldBuilder::notifying`](super::WorldBuilder::notifying).
-    /// [`World::verify`](super::World::verify) does not check its requests, because they are not deliveries.
+    /// [`World::verify`] does not check its requests, because they are not deliveries.
     ///
     /// # Panics
     ///
