@@ -1,4 +1,4 @@
-//! What is removed with an app, and that nothing starts for it afterwards.
+//! What is removed with an app. No attempt starts for it afterwards.
 
 use futures_util::future::{join, join_all};
 use tenterhook_harness::client::{NewWebhook, WebhookList};
@@ -6,7 +6,7 @@ use tenterhook_harness::reply::Answer;
 use tenterhook_harness::wire::{Conduct, Cue};
 use tenterhook_harness::world::World;
 
-/// W8: uninstalling removes the app's webhooks of that user, and only those; pending deliveries are cancelled and no
+/// W8: uninstalling removes the app's webhooks of that user, and no others. Pending deliveries are cancelled, and no
 /// attempt starts for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn uninstalling_removes_the_apps_webhooks_of_that_user() {
@@ -56,7 +56,7 @@ async fn uninstalling_removes_the_apps_webhooks_of_that_user() {
     world.verify().await;
 }
 
-/// W8: an app that leaves the marketplace takes all its webhooks of all users of all companies with it.
+/// W8: removing an app from the marketplace removes all its webhooks, of all users and companies.
 #[tokio::test(flavor = "multi_thread")]
 async fn removing_an_app_removes_its_webhooks_of_all_users() {
     let world = World::builder().servers(2).start().await;
@@ -101,7 +101,7 @@ async fn removing_an_app_removes_its_webhooks_of_all_users() {
     world.verify().await;
 }
 
-/// W8, D7: what is on the wire when the app goes may end; its delivery ends once.
+/// W8, D7: an attempt in flight when the app is uninstalled may end; its delivery ends once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_on_the_wire_may_end_after_the_uninstallation() {
     let world = World::start().await;
@@ -125,7 +125,7 @@ async fn an_attempt_on_the_wire_may_end_after_the_uninstallation() {
     world.verify().await;
 }
 
-/// W8: creation and uninstallation exclude each other; whichever order they take, no orphan is left.
+/// W8: creation and uninstallation exclude each other. In either order no orphan is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn creations_racing_an_uninstallation_leave_no_orphan() {
     let world = World::builder().servers(2).start().await;
@@ -159,7 +159,7 @@ async fn creations_racing_an_uninstallation_leave_no_orphan() {
     world.verify().await;
 }
 
-/// API.md, Tokens: a user who is removed takes all their webhooks along, general and application ones.
+/// Removing a user removes all their webhooks, general and application ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_user_takes_their_webhooks_along() {
     let world = World::start().await;

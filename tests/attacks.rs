@@ -1,11 +1,11 @@
-//! Requests made to hurt are refused, whatever way they come, and the server goes on.
+//! Damaging requests are refused over every transport, and the server keeps running.
 
 use tenterhook_harness::attacks::{self, Door, Way};
 use tenterhook_harness::client::{NewEvent, NewWebhook};
 use tenterhook_harness::json;
 use tenterhook_harness::world::World;
 
-/// Sends all of them this way; answers which were refused otherwise than they must be.
+/// Sends every attack this way. Returns those whose response was not the expected refusal.
 async fn unrefused(way: Way) -> Vec<String> {
     let world = World::start().await;
     let user = world.company(1).user(7);
@@ -21,34 +21,35 @@ async fn unrefused(way: Way) -> Vec<String> {
     wrong
 }
 
-/// Issue 4, Shows: over HTTP.
+/// Over HTTP.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attack_over_http_is_refused_with_its_code() {
     assert_eq!(unrefused(Way::Http).await, Vec::<String>::new());
 }
 
-/// Issue 4, Shows: over WebSocket.
+/// Over WebSocket.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attack_over_a_socket_is_refused_with_its_code() {
     assert_eq!(unrefused(Way::Socket).await, Vec::<String>::new());
 }
 
-/// Issue 4, item 3: over server-sent events.
+/// Over server-sent events.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attack_that_asks_for_events_is_refused_with_its_code() {
     assert_eq!(unrefused(Way::Events).await, Vec::<String>::new());
 }
 
-/// Levels of [`attacks::nested_key`] that are tried: one, what ended a process, and what is left of a megabyte.
+/// Levels of [`attacks::nested_key`] to try: one, the number that once crashed a process, and as many as fit into a
+/// megabyte.
 const LEVELS: [usize; 4] = [1, 30, 60, 180];
-/// The most that an event's `data` may have.
+/// Largest `data` of an event, in bytes.
 const DATA_BYTES: usize = 256 * 1024;
-/// The most of them in a header.
+/// Most levels that fit into a header.
 const NARROW_LEVELS: usize = 30;
 
-/// Issue 17, F1: a key that a JSON library uses for itself, nested as deep as a message can be, gets an ordinary answer
-/// wherever JSON comes in, and the server goes on. What a process reads at its start, key sets and the settings file, is in
-/// `server/tests/process/library_keys.rs`.
+/// A key that a JSON library uses internally, nested as deep as a message can be, gets an ordinary response wherever
+/// the server reads JSON, and the server keeps running. Key sets and the settings file, which a process reads at its
+/// start, are in `server/tests/process/library_keys.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nested_key_of_a_json_library_gets_an_ordinary_answer_on_every_way_in() {
     let world = World::start().await;
@@ -75,7 +76,7 @@ async fn a_nested_key_of_a_json_library_gets_an_ordinary_answer_on_every_way_in(
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// Issue 17, F1: what stands behind the key is one string, however deep it would be if somebody parsed it.
+/// The value of the key is one string, even if it would be nested deeply when parsed.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_under_a_nested_key_arrives_as_it_was_published() {
     let world = World::start().await;
@@ -86,7 +87,7 @@ async fn what_is_published_under_a_nested_key_arrives_as_it_was_published() {
         .unwrap();
     for levels in LEVELS {
         let value = attacks::nested_key(levels);
-        // The same with each character written in the shortest way, as servers write it.
+        // The same, with each character written in its shortest form, as servers write it.
         let written = json::read(value.as_bytes()).expect("it is JSON").to_string();
         let event = NewEvent::new(1, "CHANGE", "deal", "8");
         match world.platform().publish_text(event, &[("data", &value)]).await {

@@ -1,4 +1,4 @@
-//! Each attempt is logged as it was, for as long as promised.
+//! Each attempt is logged as it happened, for the promised time.
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::NewWebhook;
@@ -30,8 +30,8 @@ fn header<'a>(headers: &'a Value, name: &str) -> Option<&'a str> {
     headers.find(|header| header["name"] == name)?["value"].as_str()
 }
 
-/// D10: number, times, status, error, the response's headers and the beginning of its body; the request's headers with
-/// secrets redacted, and its body as it went over the wire.
+/// D10: number, times, status, error, response headers and the beginning of the response body; request headers with
+/// secrets redacted, and the request body as sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_attempt_is_logged_as_it_was() {
     let reply = |status: u16| Reply::status(status).header("x-receiver", "seven").body("thanks");
@@ -89,7 +89,7 @@ async fn each_attempt_is_logged_as_it_was() {
     scene.world.verify().await;
 }
 
-/// D10: of a success 1 KiB of the body is kept; text that is cut stays text.
+/// D10: 1 KiB of the body is kept for a success. Truncated text stays valid text.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_success_one_kib_is_kept() {
     let (scene, _receiver) = Scene::new(Reply::status(200).body("ä".repeat(1000))).await;
@@ -102,7 +102,7 @@ async fn of_a_success_one_kib_is_kept() {
     scene.world.verify().await;
 }
 
-/// D10, D7: after thirty days attempts and events are dropped; what was counted stays counted.
+/// D10, D7: after thirty days attempts and events are deleted. Counters keep them.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_thirty_days_history_is_dropped_and_still_counted() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! Ten failed first tries ban a webhook for thirty minutes, and what comes due meanwhile is lost.
+//! Ten failed first tries ban a webhook for thirty minutes. Attempts that are due during the ban are lost.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ async fn a_failed_first_try_counts_and_its_retries_do_not() {
     scene.world.verify().await;
 }
 
-/// B2, B3, B7, T2: the tenth failed first try bans for thirty minutes from its end; then, without any request, the
-/// webhook is active with a counter of zero, and what is due in that millisecond is sent.
+/// B2, B3, B7, T2: the tenth failed first try bans for thirty minutes from its end. Then the webhook is active with a
+/// counter of zero, without any request, and an attempt that is due in that millisecond is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_failed_first_tries_make_a_ban_to_the_millisecond() {
     let (scene, receiver) = Scene::new(500).await;
@@ -59,7 +59,7 @@ async fn ten_failed_first_tries_make_a_ban_to_the_millisecond() {
     scene.world.verify().await;
 }
 
-/// B4: events published in a ban and retries that come due in it are recorded as lost, and never sent afterwards.
+/// B4: events published during a ban and retries due during it are recorded as lost, and never sent afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_due_in_a_ban_is_lost_recorded_and_never_sent() {
     let (scene, receiver) = Scene::new(500).await;
@@ -101,7 +101,7 @@ async fn what_comes_due_in_a_ban_is_lost_recorded_and_never_sent() {
     scene.world.verify().await;
 }
 
-/// B3: a success leaves the counter as it is; only the end of a ban resets it.
+/// B3: a success does not change the counter; only the end of a ban resets it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_does_not_reset_the_counter() {
     let (scene, receiver) = Scene::new(500).await;
@@ -127,8 +127,8 @@ async fn a_success_does_not_reset_the_counter() {
     scene.world.verify().await;
 }
 
-/// B5: what is on the wire when the ban begins may end. Its success counts and lifts nothing, its failure does not
-/// raise the counter past ten.
+/// B5: attempts in flight when the ban begins may end. A success counts but does not end the ban; a failure does not
+/// raise the counter above ten.
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_on_the_wire_when_a_ban_begins_may_end() {
     let cue = Cue::default();
@@ -163,7 +163,7 @@ async fn attempts_on_the_wire_when_a_ban_begins_may_end() {
     scene.world.verify().await;
 }
 
-/// B6: ten and more failures in the same instant on two servers make one ban, known to both.
+/// B6: ten or more failures at the same instant on two servers cause one ban, which both servers know.
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_in_one_instant_on_two_servers_make_one_ban() {
     let world = World::builder().servers(2).start().await;
@@ -205,7 +205,7 @@ async fn failures_in_one_instant_on_two_servers_make_one_ban() {
     world.verify().await;
 }
 
-/// B6, B7: a ban survives a restart with its counter and its end, and ends also while no server runs.
+/// B6, B7: a ban keeps its counter and its end across a restart, and also ends while no server runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_survives_a_restart_and_ends_also_while_no_server_runs() {
     let (mut scene, receiver) = Scene::new(500).await;

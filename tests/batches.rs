@@ -1,4 +1,4 @@
-//! A query's statements are counted by the kinds of things it asks for, never by how many there are.
+//! The number of a query's statements depends on the kinds of objects that it selects, never on their number.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use tenterhook_harness::client::{Client, NewWebhook};
 use tenterhook_harness::world::World;
 
-/// What the worst reasonable page asks of each webhook: API.md, Conventions; DESIGN, Limits.
+/// Selects from each webhook what the most expensive reasonable page needs.
 const WORST: &str = "query($first: Int!) { webhooks(first: $first) { totalCount nodes {
     id name subscriptionUrl app { appId name } health { state lastSuccessAt lastHttpStatus lostCount nextTransition { at } }
     stats(since: \"2026-02-03T00:00:00Z\", until: \"2026-02-04T00:00:00Z\", bucket: \"PT12H\") { succeeded p99Ms }
     deliveries(first: 5) { totalCount nodes { id status replayOf { id } webhook { number } event { object }
         attempts { number httpStatus requestHeaders { name } requestBody } } } } } }";
-/// Statements that it may take: who is calling, a page and its count, and one for each kind of thing on it.
+/// Most statements: the caller, a page and its count, and one for each kind of object on it.
 const MOST: u64 = 14;
 
-/// Texts of the statements that ran while the caller asked, and how often; those that run anyway left out.
+/// The statements that ran during the query, with their counts. Without those of background work.
 async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<String, u64> {
     let before = world.statements_by_text();
     let answer = caller
@@ -39,8 +39,9 @@ async fn statements(world: &World, caller: &Client, first: usize) -> BTreeMap<St
     after.into_iter().filter_map(ran).collect()
 }
 
-/// What a server does by itself: the feed of changes, its heartbeat, what is due, the search for what nobody knows of,
-/// and what a new connection is told. A transaction counts by what is in it: its begin and end do not say whose they are.
+/// Whether a statement is background work of the server: the changes feed, its heartbeat, due transitions, the search
+/// for webhooks with open deliveries, and the settings of a new connection. A transaction counts by its contents: its
+/// begin and end do not show whose it is.
 fn in_the_background(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let frames = ["begin", "commit", "rollback"].iter().any(|word| text == *word);
@@ -55,14 +56,13 @@ fn in_the_background(text: &str) -> bool {
     frames || text.starts_with("set ") || own.iter().any(|word| text.contains(word))
 }
 
-/// The same, whatever the size of the page that its text names.
+/// The same statements with equal page sizes.
 fn limits_aside(statements: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let aside = |(text, count): (&String, &u64)| (text.replace("limit 101", "limit 11"), *count);
     statements.iter().map(aside).collect()
 }
 
-/// Issue 4, point 5: a hundred webhooks with health, app and their last five deliveries with attempts take the same
-/// statements as ten.
+/// A hundred webhooks with health, app and their last five deliveries with attempts take the same statements as ten.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_webhooks_take_the_same_statements_as_ten() {
     let world = World::builder().metered().start().await;
@@ -71,7 +71,7 @@ async fn a_hundred_webhooks_take_the_same_statements_as_ten() {
     let crm = company.app("crm").install(9).await.unwrap();
     let callers = [company.user(1), company.user(2), crm];
     for n in 0..100 {
-        // Those of the app are made last and later, so that they are among the ten.
+        // The app's webhooks are created last and later, so that they are among the ten.
         if n == 80 {
             world.advance("PT1S").await;
         }

@@ -4,8 +4,8 @@ use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::reply::Script;
 use tenterhook_harness::world::{Tally, World};
 
-/// D7: accepted = succeeded + failed + lost + cancelled + open, from second to second, while deliveries end in each
-/// of the four ways; and each webhook's deliveries say the same.
+/// D7: accepted = succeeded + failed + lost + cancelled + open, at every second, while deliveries end in each of the
+/// four ways. The deliveries of each webhook agree with that.
 #[tokio::test(flavor = "multi_thread")]
 async fn accepted_is_succeeded_failed_lost_cancelled_and_open_at_every_moment() {
     let world = World::builder().servers(2).start().await;

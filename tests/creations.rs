@@ -1,4 +1,4 @@
-//! A creation under an idempotency key makes one webhook, however often it is asked for (O5).
+//! Creations with an idempotency key create one webhook, however often they are repeated (O5).
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use tenterhook_harness::world::World;
 const URL: &str = "http://127.0.0.1:9/hook";
 const SHOWN: &str = "webhook { id name health { state } } signingSecret";
 
-/// Everything that an input can say.
+/// An input with every field.
 fn keyed(key: &str) -> Value {
     json!({
         "subscriptionUrl": URL, "eventAction": "ANY", "eventObject": "deal", "version": "V2", "name": "Deals",
@@ -27,7 +27,7 @@ async fn create(caller: &Client, input: Value) -> Result<Value, Refusal> {
     caller.mutate("createWebhook", input, SHOWN).await
 }
 
-/// The id, and whether the secret was shown.
+/// The webhook's id, and whether the secret was shown.
 async fn made(caller: &Client, input: Value) -> (String, bool) {
     let made = create(caller, input).await.expect("it is answered");
     let id = made["webhook"]["id"].as_str().expect("a webhook").to_owned();
@@ -45,7 +45,8 @@ async fn used(caller: &Client) -> u32 {
     quota.expect("everybody has one").used
 }
 
-/// Asked for again within a day, the webhook is answered as it is by then and without its secret; then the key is free.
+/// A repeated creation within a day returns the webhook's current state, without its secret. After that the key is
+/// free.
 #[tokio::test(flavor = "multi_thread")]
 async fn o5_the_same_key_creates_once_and_answers_the_webhook_as_it_is() {
     let world = World::start().await;
@@ -53,7 +54,7 @@ async fn o5_the_same_key_creates_once_and_answers_the_webhook_as_it_is() {
     let (id, shown) = made(&user, keyed("k")).await;
     assert!(shown, "the secret is shown once");
     assert_eq!(made(&user, keyed("k")).await, (id.clone(), false));
-    // A default is the same as its value, and one's own number as none.
+    // A default equals its explicit value, and the caller's own user id equals no user id.
     let mut short = keyed("k");
     short.as_object_mut().unwrap().remove("version");
     assert_eq!(made(&user, short).await, (id.clone(), false));
@@ -86,7 +87,8 @@ async fn o5_the_same_key_creates_once_and_answers_the_webhook_as_it_is() {
     world.verify().await;
 }
 
-/// Another input under the same key is a conflict, whatever of it differs; the key's own bounds are those of every key.
+/// Another input with the same key is a conflict, whichever field differs. The bounds of the key are those of every
+/// key.
 #[tokio::test(flavor = "multi_thread")]
 async fn o5_another_input_under_the_same_key_is_a_conflict() {
     let world = World::start().await;
@@ -108,7 +110,7 @@ async fn o5_another_input_under_the_same_key_is_a_conflict() {
         ("httpAuthPassword", json!("a Password")),
         ("httpAuthPassword", json!("")),
         ("httpAuthPassword", Value::Null),
-        // Even one that would be refused for itself.
+        // Also one that would be refused by itself.
         ("subscriptionUrl", json!("http://10.0.0.1/")),
     ] {
         let other = with(keyed("k"), field, value.clone());
@@ -128,7 +130,7 @@ async fn o5_another_input_under_the_same_key_is_a_conflict() {
     world.verify().await;
 }
 
-/// A key is its chooser's: the user's, through one app or none. And a creation that was refused has taken none.
+/// Each user has separate keys, and so has each app of a user. A refused creation does not use up its key.
 #[tokio::test(flavor = "multi_thread")]
 async fn o5_a_key_is_its_choosers_and_a_refused_creation_takes_none() {
     let world = World::start().await;
@@ -160,7 +162,7 @@ async fn o5_a_key_is_its_choosers_and_a_refused_creation_takes_none() {
         others.push(user.create_webhook(NewWebhook::to(URL)).await.unwrap().webhook.id);
     }
     assert_eq!(code(user, keyed("later")).await.0, "LIMIT_REACHED");
-    // W3: what is there already needs no place.
+    // W3: an existing webhook needs no free place.
     assert!(!made(user, keyed("k")).await.1);
     user.delete_webhook(&others[0]).await.unwrap();
     assert!(made(user, keyed("later")).await.1);
@@ -168,8 +170,8 @@ async fn o5_a_key_is_its_choosers_and_a_refused_creation_takes_none() {
     world.verify().await;
 }
 
-/// W3: two hundred simultaneous creations with one key, on two servers, make one webhook and show its secret once; also
-/// where it takes the last place.
+/// W3: two hundred simultaneous creations with one key, on two servers, create one webhook and show its secret once;
+/// also if it takes the last place.
 #[tokio::test(flavor = "multi_thread")]
 async fn o5_two_hundred_simultaneous_creations_with_one_key_make_one_webhook() {
     let world = World::builder().servers(2).start().await;

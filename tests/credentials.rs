@@ -1,13 +1,13 @@
-//! HTTP basic credentials go with every request and come back to nobody.
+//! Every request carries the webhook's HTTP basic credentials, and the API returns them to nobody.
 
 use serde_json::json;
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::world::World;
 
-/// `user:päss`, encoded by hand: UTF-8, as RFC 7617 recommends.
+/// `user:päss` as UTF-8, which RFC 7617 recommends. Encoded by hand.
 const USER_PAESS: &str = "Basic dXNlcjpww6Rzcw==";
 
-/// W11, D10: they go with every attempt, and neither the graph nor the log of attempts returns the password.
+/// W11, D10: every attempt carries them, and neither the API nor the log of attempts returns the password.
 #[tokio::test(flavor = "multi_thread")]
 async fn basic_credentials_go_with_every_request_and_the_password_never_returns() {
     let world = World::start().await;
@@ -45,7 +45,7 @@ async fn basic_credentials_go_with_every_request_and_the_password_never_returns(
     world.verify().await;
 }
 
-/// O5, RFC 7617: an empty user name is one, and the password goes after the colon.
+/// O5, RFC 7617: an empty user name is a user name, and the password follows the colon.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_name_may_be_empty() {
     /// `:päss`, encoded by hand.
@@ -61,7 +61,7 @@ async fn a_user_name_may_be_empty() {
     );
     world.company(1).publish().await.unwrap();
     world.settle().await;
-    // It stays one when the password goes, and an empty one can take another's place.
+    // An empty user name stays when the password is removed, and can replace another one.
     user.update_webhook(&webhook.id, json!({"httpAuthPassword": null}))
         .await
         .unwrap();
@@ -91,7 +91,7 @@ async fn a_user_name_may_be_empty() {
     world.verify().await;
 }
 
-/// W11, API.md: null clears, absent leaves; a retry uses what holds when it starts (D9).
+/// W11: null removes, an absent field changes nothing. A retry uses the values at its start (D9).
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_can_be_changed_and_cleared() {
     let world = World::start().await;

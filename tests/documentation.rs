@@ -1,8 +1,8 @@
-//! `docs/graphql.md` says what works: its operations are run as they stand, in order.
+//! `docs/graphql.md` is correct: this test runs its operations as written, in order.
 //!
-//! The page is read as its readers do. A block marked `graphql`, and whose token it is for, is an operation; a block
-//! marked `json` behind it has its variables; `<Operation.path>` in them is what an earlier operation answered. A comment
-//! in HTML is a stage direction: what happens between two operations.
+//! A block marked `graphql` and with the caller is an operation. A block marked `json` after it has the variables, in
+//! which `<Operation.path>` stands for a value from the response to an earlier operation. An HTML comment is an
+//! instruction: what happens between two operations.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use tenterhook_harness::token::Claims;
 use tenterhook_harness::world::World;
 
 const PAGE: &str = include_str!("../docs/graphql.md");
-/// Where the page's webhook leads; here, to a receiver.
+/// The URL of the page's webhook. The test replaces it by that of a receiver.
 const RECEIVER: &str = "https://hooks.example.com/deals";
-/// What the page promises at least.
+/// Fewest operations on the page.
 const FEWEST: usize = 20;
 
-/// What the page is made of, besides prose.
+/// The parts of the page, without prose.
 enum Part {
     Operation {
         caller: String,
@@ -57,14 +57,14 @@ fn parts() -> Vec<Part> {
     parts
 }
 
-/// `query`, `mutation` or `subscription`, and the name.
+/// The kind (`query`, `mutation` or `subscription`) and the name of an operation.
 fn head(document: &str) -> (&str, &str) {
     let (kind, rest) = document.split_once(' ').expect("an operation has a name");
     let name = rest.split(['(', ' ']).next().unwrap_or_default();
     (kind, name)
 }
 
-/// Whether a list came back without an element.
+/// Whether a list in the response is empty.
 fn has_empty_page(data: &Value) -> bool {
     let is_list = |name: &str| ["nodes", "stats", "deliveries"].contains(&name);
     match data {
@@ -80,7 +80,7 @@ struct Stage {
     world: World,
     receiver: Receiver,
     answers: BTreeMap<String, Value>,
-    /// Subscriptions that nothing has been told to yet: name, connection, and what it calls them.
+    /// Subscriptions without an event so far: name, connection, and the id of the operation.
     listening: Vec<(String, LiveClient, String)>,
 }
 
@@ -127,7 +127,7 @@ impl Stage {
         self.world.settle().await;
     }
 
-    /// Puts what was answered in the places that are named.
+    /// Replaces the named places by values from earlier responses.
     fn fill(&self, name: &str, value: &mut Value) {
         match value {
             Value::Array(entries) => entries.iter_mut().for_each(|entry| self.fill(name, entry)),
@@ -151,7 +151,7 @@ impl Stage {
         match direction {
             "Three days of failures" => {
                 self.receiver.answer_with(500);
-                // A failure of the same moment as a success opens no window.
+                // A failure at the same moment as a success opens no window.
                 self.world.advance("PT1M").await;
                 self.world.company(1).publish().await.expect("the platform may");
                 self.world.settle().await;
@@ -173,11 +173,11 @@ impl Stage {
     }
 }
 
-/// Every operation of the page is answered without an error and with something, from the first webhook to the last
-/// user's leave.
+/// Every operation of the page gets a response without errors and with data, from the first webhook to the removal of
+/// the last user.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operations_of_the_page_work() {
-    // The page's own dates are of this month.
+    // The month of the dates on the page.
     let beginning = "2026-11-23T10:00:00Z".parse().expect("a moment");
     let world = World::builder().beginning(beginning).start().await;
     let receiver = world.receiver(200).await;

@@ -1,4 +1,4 @@
-//! Every code that a caller can be answered with can be reached, and the list is complete.
+//! Every error code that the API documents can be reached, and the list of codes is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use tenterhook_harness::world::World;
 
 const URL: &str = "http://127.0.0.1:9/hook";
 
-/// The codes of API.md, Conventions, but one: `REQUEST_TIMEOUT` takes the time that it is about, and has its tests beside
-/// what is waited for.
+/// The top-level codes except `REQUEST_TIMEOUT`, which takes as long as the time-out. Its tests are next to the code
+/// that can time out.
 const TOP_LEVEL: [&str; 12] = [
     "UNAUTHENTICATED",
     "FORBIDDEN",
@@ -26,10 +26,10 @@ const TOP_LEVEL: [&str; 12] = [
     "UNAVAILABLE",
     "INTERNAL",
 ];
-/// Operations that a server runs at once for one live connection.
+/// Most concurrent operations of one live connection.
 const OPERATIONS_OF_A_SOCKET: usize = 100;
 
-/// The code and path of the only error of a mutation's input.
+/// Code and path of the only user error of a mutation.
 async fn user_error(caller: &Client, mutation: &str, input: Value) -> (String, String) {
     let refusal = caller
         .mutate(mutation, input, "")
@@ -48,7 +48,7 @@ async fn user_error(caller: &Client, mutation: &str, input: Value) -> (String, S
     (error.code.clone(), error.path.join("."))
 }
 
-/// Issue 4, point 4: each `UserErrorCode` of the schema, how a caller comes by it, and where it says that it is.
+/// Each `UserErrorCode` of the schema: how a caller gets it, and which path it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_code_of_a_user_error_is_reached() {
     let world = World::start().await;
@@ -193,7 +193,7 @@ async fn every_code_of_a_user_error_is_reached() {
     world.verify().await;
 }
 
-/// The code of a document's hash that nobody has registered.
+/// The code for the hash of an unknown document.
 async fn unknown_hash(user: &Client) -> String {
     let hash = json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "0".repeat(64)}}});
     let (_, text) = user
@@ -203,7 +203,7 @@ async fn unknown_hash(user: &Client) -> String {
     code(&text)
 }
 
-/// The code of one operation more than may be under way.
+/// The code when a connection starts one operation too many.
 async fn operation_too_many(user: &Client) -> String {
     let mut live = user.live().await.expect("the token is accepted");
     let document = "subscription { webhookChanged { id } }";
@@ -215,7 +215,7 @@ async fn operation_too_many(user: &Client) -> String {
     code(&json!({"errors": refused["payload"].take()}).to_string())
 }
 
-/// What the caller is told of a fault: a code, an id, and nothing of what is inside.
+/// The code of an internal error. Checks that the response has an id and shows nothing internal.
 fn told(text: &str) -> String {
     for internal in [
         "apps", "relation", "hidden", "select", "database", "connect", "world_",
@@ -228,7 +228,7 @@ fn told(text: &str) -> String {
     code(text)
 }
 
-/// The code of a fault: a statement that the database refuses.
+/// The code of an internal error: the database refuses a statement.
 async fn without_a_table(world: &World) -> String {
     let database = world.database().expect("the servers are ours");
     let rename = |from, to| format!("alter table {from} rename to {to}");
@@ -243,17 +243,17 @@ async fn without_a_table(world: &World) -> String {
         .await
         .expect("they were hidden");
     let (status, text) = answered.expect("it answers");
-    // Of a field that failed: the request was executed.
+    // A single field failed, so the request was executed.
     assert_eq!(status, 200, "{text}");
     told(&text)
 }
 
-/// The code while the database is away; then it is asked as before.
+/// The code while the database is not available. Afterwards queries work as before.
 async fn without_a_database(world: &World, user: &Client) -> String {
     let query = json!({"query": "{ viewer { userId } }"}).to_string();
     let database = world.database().expect("the servers are ours");
     let closed = database.close().await.expect("it can be closed");
-    // Connections that broke and ones that cannot be made are told alike.
+    // Broken connections and connections that cannot be opened give the same code.
     let mut codes = BTreeSet::new();
     for _ in 0..20 {
         let (status, text) = user
@@ -271,7 +271,7 @@ async fn without_a_database(world: &World, user: &Client) -> String {
     Vec::from_iter(codes).join(" ")
 }
 
-/// The first error's code.
+/// The code of the first error.
 fn code(text: &str) -> String {
     let answer: Value = serde_json::from_str(text).expect("an answer is JSON");
     answer["errors"][0]["extensions"]["code"]
@@ -280,7 +280,7 @@ fn code(text: &str) -> String {
         .to_owned()
 }
 
-/// Issue 4, point 4: each code of API.md, and how a caller comes by it.
+/// Each top-level code, and how a caller gets it.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_code_of_a_top_level_error_is_reached() {
     let world = World::start().await;
@@ -320,7 +320,7 @@ async fn every_code_of_a_top_level_error_is_reached() {
     assert_eq!(reached, expected);
 }
 
-/// An event that conflicts with its key is answered for itself alone; the others are published.
+/// An event that conflicts with its key gets an error of its own. The other events are published.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_of_a_key_says_which_event_it_is() {
     let world = World::start().await;

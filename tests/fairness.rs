@@ -1,4 +1,4 @@
-//! A receiver that is slow or dead delays nobody else.
+//! A slow or dead receiver does not delay other webhooks.
 
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::reply::Answer;
@@ -6,10 +6,10 @@ use tenterhook_harness::world::World;
 
 use crate::scene::later;
 
-/// How many deliveries the hanging webhook has waiting.
+/// Number of deliveries in the backlog of the hanging webhook.
 const BACKLOG: usize = 100_000;
 
-/// D8: one webhook with 100,000 deliveries to a receiver that hangs; a healthy one of the same company, and so of the
+/// D8: one webhook has 100,000 deliveries to a receiver that hangs. A healthy one of the same company, and so of the
 /// same lane, gets its events within a second of publication.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_deliveries_to_a_receiver_that_hangs_delay_nobody() {
@@ -32,7 +32,7 @@ async fn a_hundred_thousand_deliveries_to_a_receiver_that_hangs_delay_nobody() {
     let lead = || tenterhook_harness::client::NewEvent::new(1, "CREATE", "lead", "1");
     let mut published = Vec::new();
     for _ in 0..12 {
-        // Halfway through the hanging attempts, and just as they time out and others take their place.
+        // Publishes halfway through the hanging attempts, and again as they time out and the next ones start.
         world.platform().publish_one(lead()).await.unwrap();
         published.push(world.now());
         world.advance("PT1S").await;

@@ -1,7 +1,8 @@
-//! What a server holds that is gone: taken over early by its missing heartbeat, and without one when its leases end.
+//! Another server takes over the deliveries of a dead one: soon, because its heartbeats are missing, or else when its
+//! leases end.
 //!
-//! Heartbeats go by real time and the database's clock, whatever the policy's time is; so a heartbeat is made older here
-//! than it is, rather than waited for. How old is dead is a number of the server, tested there.
+//! Heartbeats follow real time and the database's clock, whatever the simulated clock shows. So the test makes a
+//! heartbeat older instead of waiting. The server's own tests check at which age it counts as dead.
 
 use tenterhook_harness::client::{Client, NewWebhook};
 use tenterhook_harness::database::Database;
@@ -12,14 +13,15 @@ use tenterhook_harness::world::World;
 
 use crate::scene::later;
 
-/// The number of the server that was started first, and of the second.
+/// The node id of the server that was started first.
 const FIRST: &str = "(select min(id) from nodes)";
-/// Longer than any lapse.
+/// Longer than the age at which a server counts as dead.
 const AGES: &str = "interval '1 hour'";
-/// How long a delivery is one server's.
+/// Duration of a lease.
 const LEASE: &str = "PT90S";
 
-/// Two servers; the first has a delivery on the wire to a receiver that says nothing and answers everything after that.
+/// Two servers. The first has an attempt in flight to a receiver that does not respond to it, but to all later
+/// requests.
 async fn holding() -> (World, Receiver, Client, String) {
     let world = World::builder().servers(2).start().await;
     let receiver = world.receiver(Script::sequence([Answer::Hang], 200)).await;
@@ -36,7 +38,7 @@ fn database(world: &World) -> &Database {
     world.database().expect("the servers are this process's own")
 }
 
-/// Makes the first server's heartbeat older by so much, or younger.
+/// Makes the first server's heartbeat older by this interval, or younger if it is negative.
 async fn age(world: &World, by: &str) {
     let age = format!("update nodes set heartbeat_at = heartbeat_at - {by} where id = {FIRST}");
     database(world).execute(&age).await.expect("nodes can be written");
@@ -47,8 +49,8 @@ async fn servers_known(world: &World) -> i64 {
     count.expect("nodes can be counted")
 }
 
-/// D6: by the missing heartbeat, with no time of the policy passing; the attempt that nobody saw the end of is repeated
-/// under its number.
+/// D6: by missing heartbeats, without the simulated clock moving. The attempt whose end is unknown is repeated with the
+/// same number.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_hands_over_by_its_missing_heartbeat() {
     let (mut world, receiver, user, webhook) = holding().await;
@@ -73,7 +75,8 @@ async fn a_server_that_dies_hands_over_by_its_missing_heartbeat() {
     world.verify().await;
 }
 
-/// D6: should nobody miss its heartbeat, the lease's end does the same; a moment before, it is the dead server's.
+/// D6: if the missing heartbeats are not noticed, the end of the lease has the same effect. Until a millisecond before,
+/// the dead server still owns the delivery.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_hands_over_when_its_leases_end() {
     let (mut world, receiver, user, webhook) = holding().await;
@@ -92,12 +95,12 @@ async fn a_server_that_dies_hands_over_when_its_leases_end() {
     world.verify().await;
 }
 
-/// D6, B1: a server that was silent for too long and is back settles nothing that it held: its failure is no attempt, adds
-/// nothing to the ban counter and does not undo the success of whoever took over.
+/// D6, B1: a server that returns after it was declared dead settles none of its attempts. Its failure is not recorded,
+/// does not raise the ban counter, and does not undo the success of the new owner.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_declared_dead_and_is_back_settles_nothing() {
     let (world, receiver, user, webhook) = holding().await;
-    // It is alive, and beats: until the other has looked in between, its heartbeat is made old again.
+    // The server is alive and sends heartbeats, so its heartbeat is made old again until the other server has seen it.
     let first = database(&world).number(&format!("select {FIRST}")).await.unwrap();
     realtime::eventually("the first server is declared dead", async || {
         let age = format!("update nodes set heartbeat_at = heartbeat_at - {AGES} where id = {first}");
@@ -117,7 +120,7 @@ async fn a_server_that_was_declared_dead_and_is_back_settles_nothing() {
     world.settle().await;
     assert_eq!(user.last_delivery(&webhook).await.unwrap().status, "SUCCEEDED");
 
-    // What it still has on the wire times out, and the failure finds the delivery ended.
+    // Its attempt in flight times out, when the delivery has already ended.
     world.advance("PT1M").await;
     realtime::eventually("it is back under another number", async || {
         servers_known(&world).await == 2

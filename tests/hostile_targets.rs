@@ -1,4 +1,4 @@
-//! Hostile URLs, played over the API: each gets its verdict, and nothing forbidden is ever connected to.
+//! Hostile URLs over the API: each gets the expected result, and no connection is made to a forbidden target.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 
 /// General webhooks that one user may have (W3).
 const PER_USER: usize = 40;
-/// The company whose events are delivered, and the one that has none: its webhooks lead out into the world.
+/// The company whose events are delivered, and one without events, whose webhooks have public targets.
 const COMPANIES: [u64; 2] = [1, 2];
 
-/// Listens on every address of this machine, of both families where it has both, and counts who comes.
+/// Listens on every address of this machine, of both families if it has both, and counts connections.
 struct Door {
     port: u16,
     knocks: Arc<AtomicUsize>,
@@ -47,7 +47,8 @@ impl Door {
         }
     }
 
-    /// Knocks once at each address; then it has counted that, in order, and so has counted all that came before.
+    /// Connects once to each address and waits until it has counted that. Connections are counted in order, so all
+    /// earlier ones are counted by then.
     async fn has_counted_nothing_but_us(&self) {
         let mut ours = 0;
         for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
@@ -74,7 +75,7 @@ impl Drop for Door {
     }
 }
 
-/// W10: what the table of hostile URLs says of each, and that none of them brings a connection to this machine.
+/// W10: each hostile URL has the result in the table, and none of them causes a connection to this machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hostile_url_has_its_verdict_and_none_is_connected_to() {
     let doors = [Door::open().await, Door::open().await, Door::open().await];
@@ -128,7 +129,7 @@ async fn every_hostile_url_has_its_verdict_and_none_is_connected_to() {
     world.verify().await;
 }
 
-/// W10: the same URLs where the change of a webhook asks for them.
+/// W10: the same URLs in updates of a webhook.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_webhook_is_changed_to_a_hostile_url() {
     let names = NameServer::start().await;

@@ -1,10 +1,10 @@
-//! A server with nothing to do does next to nothing.
+//! An idle server does almost nothing.
 
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::world::World;
 
-/// DESIGN, Simulated clock: no loop of fixed interval runs on policy time, so that 72 idle hours cost under 200
-/// statements, with webhooks there.
+/// No loop with a fixed interval runs on the simulated clock, so 72 idle hours with webhooks take fewer than 200
+/// statements.
 #[tokio::test(flavor = "multi_thread")]
 async fn seventy_two_idle_hours_cost_under_200_statements() {
     let world = World::builder().metered().start().await;

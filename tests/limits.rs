@@ -1,4 +1,4 @@
-//! Forty webhooks per user, and forty per app and user, whatever happens at once.
+//! At most forty webhooks per user, and forty per app and user, also under concurrency.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tenterhook_harness::world::World;
 
 const URL: &str = "http://127.0.0.1:9/hook";
 
-/// W3: two hundred simultaneous creations, on two servers, leave exactly forty; each refusal says what the limit is.
+/// W3: two hundred simultaneous creations on two servers leave exactly forty webhooks. Each refusal has the limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_simultaneous_creations_leave_exactly_forty() {
     let world = World::builder().servers(2).start().await;
@@ -44,7 +44,7 @@ async fn two_hundred_simultaneous_creations_leave_exactly_forty() {
     world.verify().await;
 }
 
-/// W3: general webhooks count per user, application webhooks per app and user; the caller reads limit and use.
+/// W3: general webhooks count per user, application webhooks per app and user. The caller can read limit and use.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_user_and_each_app_of_a_user_has_forty() {
     let world = World::start().await;
@@ -109,7 +109,7 @@ async fn banned_webhooks_count_and_removed_ones_do_not() {
     world.verify().await;
 }
 
-/// W3, W7: where an admin creates for another user, that user's places are taken, also when all create at once.
+/// W3, W7: a webhook that an admin creates for another user counts for that user, also with concurrent creations.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_takes_the_place_of_the_user_it_is_for() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! What a subscriber is told, by whichever server, and what it is not.
+//! What subscribers get, from any server, and what they do not get.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn banned(live: &mut LiveClient, subscription: &str) -> Value {
     }
 }
 
-/// A subscriber on one server sees within a second what another records (issue: live across processes).
+/// A subscriber on one server gets within a second what another server records.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_on_one_server_sees_what_another_records() {
     let world = World::builder().servers(2).start().await;
@@ -55,7 +55,7 @@ async fn a_subscriber_on_one_server_sees_what_another_records() {
     let same = live.event(&named).await.unwrap()["attemptRecorded"].clone();
     assert_eq!(same, attempt);
 
-    // Half an hour later in a moment: nothing is told twice, and what is new is told.
+    // Half an hour later: no event comes twice, and new ones arrive.
     world.advance("PT30M").await;
     world.company(1).at(0).publish().await.unwrap();
     world.settle().await;
@@ -66,8 +66,8 @@ async fn a_subscriber_on_one_server_sees_what_another_records() {
     world.verify().await;
 }
 
-/// R4, B2, B7: a ban is told as a change and as a notice, by the server that made it and by the other, and so is its end,
-/// however far time leaps.
+/// R4, B2, B7: both servers send a ban and its end to subscribers, as a change and as a notice, however far time moves
+/// at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_and_its_end_are_told_by_both_servers() {
     let world = World::builder().servers(2).start().await;
@@ -112,7 +112,7 @@ async fn a_ban_and_its_end_are_told_by_both_servers() {
     world.verify().await;
 }
 
-/// W4–W6, W8: who may not see a webhook is told nothing of it, nor an app that was uninstalled.
+/// W4–W6, W8: a caller who cannot see a webhook gets none of its events, and neither does an app that was uninstalled.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_caller_may_not_see_is_not_told() {
     let world = World::builder().servers(2).start().await;
@@ -166,7 +166,7 @@ async fn what_the_caller_may_not_see_is_not_told() {
     company.publish().await.unwrap();
     world.settle().await;
     by_user.event(&of_user).await.unwrap();
-    // Installed again it is told what happens then, and nothing of what happened meanwhile.
+    // After it is installed again, it gets new events, and none from the time between.
     crm.install(7).await.unwrap();
     company.publish().await.unwrap();
     world.settle().await;
@@ -180,7 +180,7 @@ async fn what_the_caller_may_not_see_is_not_told() {
     world.verify().await;
 }
 
-/// A server that stops tells its subscribers so, and does not wait for them.
+/// A server that stops tells its subscribers, and does not wait for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_sends_its_subscribers_away() {
     let mut world = World::builder().servers(2).start().await;
@@ -191,7 +191,7 @@ async fn a_server_that_stops_sends_its_subscribers_away() {
     world.verify().await;
 }
 
-/// DESIGN, Simulated clock: subscribers cost time nothing and keep it from nothing.
+/// Subscribers need no statements while time passes, and do not hold it up.
 #[tokio::test(flavor = "multi_thread")]
 async fn seventy_two_idle_hours_with_subscribers_cost_under_200_statements() {
     let world = World::builder().metered().start().await;

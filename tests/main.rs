@@ -1,7 +1,8 @@
-//! The contract: one file per promise of the policy, each test a sentence and the rules it proves.
+//! The contract: one file per promise of the policy. Each test is named by a sentence, and cites the rules that it
+//! proves.
 //!
-//! Every test has a world of its own: a server in this process, a database, a simulated clock. None of them sleeps;
-//! half an hour and three days pass when the test says so.
+//! Every test has its own world: a server in this process, a database, a simulated clock. No test sleeps: the test
+//! moves time, be it half an hour or three days.
 
 mod scene;
 

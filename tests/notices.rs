@@ -1,4 +1,4 @@
-//! Notices reach the platform's own endpoint: signed, in order, and at least once, whatever dies (R4).
+//! Notices reach the platform's endpoint signed, in order and at least once, also across crashes (R4).
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,14 +13,14 @@ use crate::scene::{Scene, later};
 const SECRET: &str = "whsec_dGVudGVyaG9vaydzIG93biBub3RpY2VzLCBzaWduZWQ=";
 const NEXT_SECRET: &str = "whsec_dGVudGVyaG9vaydzIG93biBub3RpY2VzLCByb3RhdGVk";
 
-/// A webhook whose receiver fails, in a world whose notices go to an endpoint.
+/// A webhook whose receiver fails, in a world with an endpoint for notices.
 async fn failing() -> Scene {
     let world = World::builder().notifying(&[SECRET]).start().await;
     let receiver = world.receiver(500).await;
     Scene::leading_to(world, &receiver.url()).await
 }
 
-/// What came to the endpoint: which notice, by which attempt, when.
+/// The requests at the endpoint: kind of notice, attempt number, time.
 fn came(world: &World) -> Vec<(String, u8, Timestamp)> {
     let arrivals = world.notice_endpoint().journal().all();
     let seen = |arrival: &Arrival| {
@@ -34,7 +34,7 @@ fn kinds(world: &World) -> Vec<String> {
     came(world).into_iter().map(|(kind, _, _)| kind).collect()
 }
 
-/// What the endpoint makes of a signature if it knows this secret alone.
+/// The verdict of an endpoint that knows only this secret.
 fn judged(arrival: &Arrival, secret: &str) -> Verdict {
     let signed = Signed {
         id: arrival.header("webhook-id"),
@@ -62,8 +62,8 @@ async fn metric(world: &World, name: &str) -> String {
         .to_owned()
 }
 
-/// R4: each notice of a window that runs to its end arrives once, at its moment, in order, signed, with the id that the
-/// API tells.
+/// R4: each notice of a window up to its end arrives once, when it is due, in order, signed, and with the same id as in
+/// the API.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_notice_of_a_window_arrives_once_and_signed() {
     let scene = failing().await;
@@ -108,7 +108,7 @@ async fn every_notice_of_a_window_arrives_once_and_signed() {
     scene.world.verify().await;
 }
 
-/// R4: a recovery arrives too; an application webhook is told as its app's.
+/// R4: a recovery arrives too. For an application webhook the notice has the app.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recovery_arrives() {
     let world = World::builder().notifying(&[SECRET]).start().await;
@@ -132,8 +132,8 @@ async fn a_recovery_arrives() {
     world.verify().await;
 }
 
-/// R4: while the endpoint is down its oldest notice of a webhook is tried again, later and later, and the others wait
-/// behind it; another webhook's do not.
+/// R4: while the endpoint is down, the server retries the oldest notice of a webhook at growing intervals. Later
+/// notices of that webhook wait for it; those of another webhook do not.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_comes_back_gets_everything_in_order() {
     let scene = failing().await;
@@ -192,7 +192,8 @@ async fn an_endpoint_that_comes_back_gets_everything_in_order() {
     scene.world.verify().await;
 }
 
-/// R4, D6: a server that is ended while the endpoint is down, or thinks, leaves the notice to the next one.
+/// R4, D6: if a server crashes while the endpoint is down or has not responded yet, the next server delivers the
+/// notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crashed_server_owed_the_next_one_delivers() {
     for (answer, attempts) in [(Answer::from(503), vec![1, 2]), (Answer::Hang, vec![1, 1])] {
@@ -211,7 +212,7 @@ async fn what_a_crashed_server_owed_the_next_one_delivers() {
     }
 }
 
-/// R4: a server that is asked to stop lets the notice on the wire end, and leaves what is due later to another.
+/// R4: a server that is stopped lets the notice in flight end, and leaves later ones to another server.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stopped_server_owed_another_delivers_at_its_time() {
     let mut world = World::builder().servers(2).notifying(&[SECRET]).start().await;
@@ -234,7 +235,7 @@ async fn what_a_stopped_server_owed_another_delivers_at_its_time() {
     world.verify().await;
 }
 
-/// R4: two servers deliver each notice once when nothing fails.
+/// R4: two servers deliver each notice once if nothing fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_deliver_each_notice_once() {
     let world = World::builder().servers(2).notifying(&[SECRET]).start().await;
@@ -276,8 +277,8 @@ async fn two_servers_deliver_each_notice_once() {
     world.verify().await;
 }
 
-/// R4: an endpoint that never takes a notice is asked for a week; then the notice is given up and counted, and the next
-/// one has its turn.
+/// R4: the server retries a refused notice for a week. Then it gives the notice up, counts that, and continues with the
+/// next.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_is_given_up_after_a_week_and_counted() {
     let scene = failing().await;
@@ -328,7 +329,7 @@ async fn every_listed_secret_signs() {
     scene.world.verify().await;
 }
 
-/// R4: secrets that are none are refused at start, by the setting's name and without showing them.
+/// R4: the server refuses to start with invalid secrets. The error has the setting's name and does not show them.
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_that_are_none_are_refused_at_start() {
     for secrets in [&["whsec_hunter2"][..], &[], &[SECRET; 5]] {

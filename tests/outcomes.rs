@@ -1,4 +1,4 @@
-//! What counts as a success, and how each failure is called.
+//! What counts as a success, and the error class of each failure.
 
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::reply::{Answer, Reply, Script};
@@ -7,7 +7,7 @@ use tenterhook_harness::world::World;
 
 use crate::scene::Scene;
 
-/// A receiver that answers `/hook/404` with 404, and so on, and sends along where a redirect would lead.
+/// Responds to `/hook/404` with 404, and so on, always with a `Location`.
 fn by_path(elsewhere: String) -> Script {
     Script::new(move |arrival, _| {
         let status = arrival
@@ -20,7 +20,7 @@ fn by_path(elsewhere: String) -> Script {
     })
 }
 
-/// D1, D3: exactly the 2xx statuses are a success. Redirects are a failure like any other and are never followed.
+/// D1, D3: exactly the 2xx statuses are a success. A redirect is a failure like any other, and is never followed.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_2xx_is_a_success_and_every_other_status_a_failure() {
     let world = World::start().await;
@@ -60,7 +60,7 @@ async fn every_2xx_is_a_success_and_every_other_status_a_failure() {
     world.verify().await;
 }
 
-/// D3, W10: a redirect to a metadata address is not followed either: the attempt ends with the redirect.
+/// D3, W10: a redirect to a metadata address is not followed either. The attempt ends with the redirect.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_to_a_metadata_address_is_a_failure_at_once() {
     let reply = Reply::status(307).header("location", "http://169.254.169.254/latest/meta-data/");
@@ -76,7 +76,7 @@ async fn a_redirect_to_a_metadata_address_is_a_failure_at_once() {
     scene.world.verify().await;
 }
 
-/// Publishes one event and answers how its first try went: status and error class.
+/// Publishes one event. Returns status and error class of its first try.
 async fn first_try(wire: impl AsyncFnOnce(&World) -> WireReceiver) -> (Option<u16>, Option<String>) {
     let (scene, _receiver) = Scene::on_wire(wire).await;
     scene.deliver().await;
@@ -99,7 +99,7 @@ fn failed(class: &str) -> (Option<u16>, Option<String>) {
     (None, Some(class.to_owned()))
 }
 
-/// D1: 101 is a final status and no success.
+/// D1: 101 is a final status, and not a success.
 #[tokio::test(flavor = "multi_thread")]
 async fn switching_protocols_is_a_failure() {
     assert_eq!(
@@ -108,19 +108,19 @@ async fn switching_protocols_is_a_failure() {
     );
 }
 
-/// D1: an interim answer is passed over; the final one decides.
+/// D1: an interim response is skipped; the final one decides.
 #[tokio::test(flavor = "multi_thread")]
 async fn early_hints_before_a_200_are_no_failure() {
     assert_eq!(fault(Fault::EarlyHints).await, (Some(200), None));
 }
 
-/// D1, D10: nobody listens.
+/// D1, D10: the connection is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_connection_is_a_failure() {
     assert_eq!(first_try(async |world| world.refusing()).await, failed("CONNECT"));
 }
 
-/// D1, D5, D10: the connection breaks. The request is not sent a second time within the attempt.
+/// D1, D5, D10: the connection breaks. The request is not sent a second time in the same attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_connection_is_a_failure() {
     for broken in [Fault::ResetAfterRequest, Fault::CloseWithoutAnswer] {
@@ -142,13 +142,13 @@ async fn a_reset_connection_is_a_failure() {
     assert_eq!(fault(Fault::ResetAtOnce).await, failed("RESET"));
 }
 
-/// D1, D10: what comes back is not HTTP.
+/// D1, D10: the response is not HTTP.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_http_is_a_failure() {
     assert_eq!(fault(Fault::Garbage).await, failed("PROTOCOL"));
 }
 
-/// D1, D10: self-signed certificates are not accepted, and nothing is sent to their holder.
+/// D1, D10: a self-signed certificate is not accepted, and no request is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_self_signed_certificate_is_a_failure() {
     let (scene, receiver) = Scene::on_wire(async |world| world.wire_tls(200).await).await;

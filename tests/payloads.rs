@@ -1,4 +1,4 @@
-//! What is in a delivered body, in both versions.
+//! The contents of a delivered body, in both versions.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tenterhook_harness::journal::Arrival;
 use tenterhook_harness::receiver::Receiver;
 use tenterhook_harness::world::World;
 
-/// A company with a webhook of user 7 in each version, each with its receiver.
+/// Two webhooks of user 7, one for each version, each with its receiver.
 struct Both {
     world: World,
     v1: Receiver,
@@ -136,7 +136,7 @@ async fn a_change_in_version_1() {
     both.world.verify().await;
 }
 
-/// E4, E5: each attempt says which it is: `attempt` 1 to 4, `retry` 0 to 3, and nothing else changes.
+/// E4, E5: each attempt has its number: `attempt` 1 to 4, `retry` 0 to 3. Nothing else changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_attempt_says_which_it_is() {
     let both = Both::new().await;
@@ -165,8 +165,8 @@ async fn each_attempt_says_which_it_is() {
     both.world.verify().await;
 }
 
-/// E4, E5: a creation has no state before it, a deletion none after it. Without `occurredAt` the moment of acceptance
-/// stands in the payload, and ids that are no numbers stay strings.
+/// E4, E5: a creation has no state before it, a deletion none after it. Without `occurredAt` the payload has the time
+/// of acceptance. Ids that are not numbers stay strings.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_and_a_deletion() {
     let both = Both::new().await;
@@ -221,7 +221,7 @@ fn by_action(arrivals: &[Arc<Arrival>], place: &str, action: &str) -> Value {
     found.remove(0)
 }
 
-/// E6: a merge is two events with one correlation id, about the survivor and about the one merged into it.
+/// E6: a merge is two events with one correlation id: one about the survivor, one about the merged object.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_is_two_events() {
     let both = Both::new().await;
@@ -266,7 +266,7 @@ async fn a_merge_is_two_events() {
     both.world.verify().await;
 }
 
-/// E6: each half of a merge is matched on its own, in each version's words.
+/// E6: each half of a merge is matched separately, with the words of each version.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_half_of_a_merge_is_matched_on_its_own() {
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! Who creates, changes and deletes which webhook.
+//! Who may create, change and delete which webhook.
 
 use serde_json::json;
 use tenterhook_harness::client::{Client, NewWebhook, Refusal, UserError};
@@ -15,7 +15,7 @@ async fn create(caller: &Client) -> String {
     created.webhook.id
 }
 
-/// The user error's code; a refusal of another kind is none.
+/// The code of the user error; empty for another kind of refusal.
 fn user_code<T: std::fmt::Debug>(result: Result<T, Refusal>) -> String {
     match result {
         Err(Refusal::User(errors)) => errors
@@ -27,7 +27,7 @@ fn user_code<T: std::fmt::Debug>(result: Result<T, Refusal>) -> String {
     }
 }
 
-/// W2: through an app, only with the `admin` scope and only while it is installed.
+/// W2: an app may act only with the `admin` scope and only while it is installed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_needs_the_admin_scope_and_its_installation() {
     let world = World::start().await;
@@ -65,7 +65,7 @@ async fn an_app_needs_the_admin_scope_and_its_installation() {
     world.verify().await;
 }
 
-/// W6: an application webhook is deleted only by its own app.
+/// W6: only its own app deletes an application webhook.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_webhook_is_deleted_only_by_its_own_app() {
     let world = World::start().await;
@@ -100,7 +100,7 @@ async fn an_application_webhook_is_deleted_only_by_its_own_app() {
     world.verify().await;
 }
 
-/// W4: through an app general webhooks are read only.
+/// W4: through an app general webhooks are read-only.
 #[tokio::test(flavor = "multi_thread")]
 async fn through_an_app_general_webhooks_are_read_only() {
     let world = World::start().await;
@@ -150,7 +150,7 @@ async fn a_regular_user_manages_their_own_and_an_admin_all_general_webhooks() {
     world.verify().await;
 }
 
-/// W7: an admin may make a webhook another user's. That user has it, its creator is only named.
+/// W7: an admin may create a webhook for another user. That user owns it; its creator is only recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_may_create_for_another_user_and_a_regular_user_may_not() {
     let world = World::start().await;
@@ -189,7 +189,7 @@ async fn an_admin_may_create_for_another_user_and_a_regular_user_may_not() {
     world.verify().await;
 }
 
-/// W7: an application webhook is always for the token's own user, also where that is an admin.
+/// W7: an application webhook always belongs to the token's own user, also if that is an admin.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_webhook_is_for_the_tokens_own_user() {
     let world = World::start().await;

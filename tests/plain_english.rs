@@ -1,8 +1,8 @@
-//! What people read is plain English: the phrases of [`REFUSED`] stand nowhere in it.
+//! Text for people is plain English: it has none of the phrases in [`REFUSED`].
 //!
-//! The test reads Markdown (but not the output of programs that it quotes), comments and strings of Rust, comments of SQL,
-//! and other text as a whole. It finds a phrase across a line break. It cannot tell whether a sentence is good: the rules
-//! for that are in CONTRIBUTING.md.
+//! The test reads Markdown (but not quoted output of programs), comments and strings of Rust, comments of SQL, and all
+//! of other files. It finds a phrase across a line break. It cannot judge whether a sentence is good: the rules for
+//! that are in CONTRIBUTING.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,18 +56,19 @@ const HELD: &[&str] = &[
     "server/crates/api/assets/graphiql/README.md",
 ];
 
-/// Below a held folder, and not held: generated from the code, and held with it. This file too, once `tests` is held: it lists the phrases.
+/// Files in these folders that are left out. The first two are generated from the code and checked with it. This file
+/// lists the phrases, so it is left out once `tests` is added.
 const EXCEPT: &[&str] = &[
     "docs/settings.md",
     "docs/schema-baseline.graphql",
     "tests/plain_english.rs",
 ];
 
-/// Folders that tools fill, and the kinds of file that are read.
+/// Folders that tools fill, and the extensions of the files to read.
 const FOREIGN: [&str; 5] = ["node_modules", "target", ".venv", "generated", "dist"];
 const READ: [&str; 9] = ["md", "rs", "sql", "graphql", "toml", "sh", "py", "js", "ts"];
 
-/// A word in lower case and its line, or `None` where a sentence or clause ends: no phrase goes across that.
+/// A word in lower case with its line, or `None` at the end of a sentence or clause, which no phrase crosses.
 type Words = Vec<Option<(String, usize)>>;
 
 fn words(text: &str) -> Words {
@@ -116,7 +117,7 @@ fn refused(text: &str) -> Vec<(usize, &'static str, &'static str)> {
     found
 }
 
-/// What people read of a file, at the lines where it stands: all else is left out.
+/// The text for people in a file. Everything else is left out, and lines keep their numbers.
 fn prose(path: &Path, text: &str) -> String {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("md") => without_output(text),
@@ -132,7 +133,7 @@ fn lines_of<'a>(text: &'a str, part: impl Fn(&'a str) -> &'a str) -> String {
     text.lines().map(part).collect::<Vec<_>>().join("\n")
 }
 
-/// Without the blocks that quote what a program printed: those that name no language, `text` or `json`.
+/// Leaves out blocks that quote the output of a program: those without a language, `text` and `json`.
 fn without_output(text: &str) -> String {
     let mut fence: Option<bool> = None;
     let mut kept = Vec::new();
@@ -171,7 +172,7 @@ fn of_rust(text: &str) -> String {
             rest = &rest[first.len_utf8()..];
             continue;
         };
-        // A string that goes on in the next line ends the line with a backslash.
+        // A string that continues on the next line has a backslash at the end of the line.
         kept.push_str(&content.replace("\\\n", "\n").replace("\\n", "."));
         kept.push(' ');
         rest = &rest[length..];
@@ -179,7 +180,7 @@ fn of_rust(text: &str) -> String {
     kept
 }
 
-/// Of a raw string that begins here: where its content begins, and what ends it.
+/// For a raw string at the beginning of `text`: the start of its content, and the text that ends it.
 fn raw_string(text: &str) -> Option<(usize, String)> {
     let marks = text.strip_prefix('r')?;
     let hashes = marks.len() - marks.trim_start_matches('#').len();
@@ -205,7 +206,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The files at or below `path`, which is named from the root.
+/// The files at or below `path`, which is relative to the root.
 fn files(path: &str) -> Vec<String> {
     let mut paths = vec![path.to_owned()];
     let mut files = Vec::new();

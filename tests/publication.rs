@@ -1,4 +1,4 @@
-//! What a publication stores, for whom, and how often.
+//! What a publication stores, for which webhooks, and how often.
 
 use serde_json::json;
 use tenterhook_harness::client::{NewEvent, NewWebhook, Refusal};
@@ -6,7 +6,8 @@ use tenterhook_harness::world::World;
 
 use crate::scene::Scene;
 
-/// E2: an event goes to every live webhook of its company whose action and object match, in its version's words.
+/// E2: every webhook of the company that exists and matches action and object, in the words of its version, gets the
+/// event.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_goes_to_every_webhook_that_matches() {
     let world = World::start().await;
@@ -77,7 +78,7 @@ async fn an_event_goes_to_every_webhook_that_matches() {
     world.verify().await;
 }
 
-/// E2: where the event lists who may see the object, only their webhooks get it.
+/// E2: if the event lists the users who may see the object, only their webhooks get it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_goes_only_to_users_who_may_see_the_object() {
     let world = World::start().await;
@@ -108,7 +109,7 @@ async fn an_event_goes_only_to_users_who_may_see_the_object() {
     world.verify().await;
 }
 
-/// E3: who gets an event is settled at publication; a webhook made later does not.
+/// E3: the recipients of an event are determined at its publication. A later webhook does not get it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_webhook_gets_no_earlier_event() {
     let (scene, receiver) = Scene::new(500).await;
@@ -124,7 +125,7 @@ async fn a_later_webhook_gets_no_earlier_event() {
     scene.world.verify().await;
 }
 
-/// E1: within 24 hours the same key publishes once for a company and answers the first event.
+/// E1: within 24 hours a company publishes once with the same key. Repetitions return the first event.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idempotency_key_publishes_once_in_24_hours() {
     let (scene, receiver) = Scene::new(200).await;
@@ -156,7 +157,7 @@ async fn an_idempotency_key_publishes_once_in_24_hours() {
     scene.world.verify().await;
 }
 
-/// E1: the same key at once, in one call and in several, still publishes once.
+/// E1: simultaneous publications with the same key, in one call and in several, still publish once.
 #[tokio::test(flavor = "multi_thread")]
 async fn simultaneous_publications_under_one_key_make_one_event() {
     let world = World::builder().servers(2).start().await;
@@ -187,7 +188,7 @@ async fn simultaneous_publications_under_one_key_make_one_event() {
     scene.world.verify().await;
 }
 
-/// E1, API.md: a key seen with other content is a conflict for that event alone.
+/// E1: a key that was used with other content is a conflict for that event only.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_with_other_content_is_a_conflict_for_that_event_alone() {
     let (scene, receiver) = Scene::new(200).await;
@@ -229,7 +230,7 @@ async fn a_key_with_other_content_is_a_conflict_for_that_event_alone() {
     scene.world.verify().await;
 }
 
-/// API.md: any invalid event refuses the whole call, and nothing is stored.
+/// One invalid event refuses the whole call, and nothing is stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_event_refuses_the_whole_call() {
     let (scene, receiver) = Scene::new(200).await;

@@ -1,4 +1,4 @@
-//! Postgres refuses one item among many, for a reason that no server could foresee: the others are not affected.
+//! Postgres refuses one item among many for a reason that no server can foresee. The other items are not affected.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -9,7 +9,7 @@ use tenterhook_harness::world::World;
 
 use crate::scene::count;
 
-/// Companies that publish at the same time; one in ten has an event that Postgres refuses.
+/// Companies that publish at the same time. One in ten has an event that Postgres refuses.
 const COMPANIES: u64 = 90;
 
 async fn refusing() -> World {
@@ -19,8 +19,8 @@ async fn refusing() -> World {
     world
 }
 
-/// Issue 17, F3: an answer that Postgres refuses is settled without its excerpt, with its retries and its count; those that
-/// are settled at the same time are settled as always.
+/// A response that Postgres refuses to store is settled without its excerpt, with its retries and its count. Others
+/// that are settled at the same time are not affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_postgres_refuses_is_settled_without_it_and_all_others_as_always() {
     let world = refusing().await;
@@ -70,7 +70,7 @@ async fn an_answer_that_postgres_refuses_is_settled_without_it_and_all_others_as
     world.verify().await;
 }
 
-/// Issue 17, F7: a call with an event that Postgres refuses is refused alone, whoever publishes at the same time.
+/// Only the call with the event that Postgres refuses is refused, not others at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_postgres_refuses_refuses_its_own_call_alone() {
     let world = refusing().await;

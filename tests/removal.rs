@@ -1,4 +1,4 @@
-//! Three days without a successful delivery remove a webhook, at the instant they are over.
+//! Three days without a successful delivery remove a webhook, exactly at their end.
 
 use jiff::SignedDuration;
 use tenterhook_harness::client::{Health, WebhookList};
@@ -6,13 +6,13 @@ use tenterhook_harness::wire::Conduct;
 
 use crate::scene::{Scene, later};
 
-/// When the window opened and when it removes the webhook.
+/// The beginning of the window, and the time of the removal.
 fn window(health: &Health) -> (Option<jiff::Timestamp>, Option<jiff::Timestamp>) {
     (health.failing_since, health.removal_due_at)
 }
 
 /// R1, R3, R5, T2: the window opens with the first failed attempt and removes the webhook when it reaches 72 hours. No
-/// request is needed; what is pending is cancelled and the place is free again.
+/// request is needed. Pending deliveries are cancelled, and the webhook no longer counts for the limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn seventy_two_hours_without_success_remove_a_webhook_at_that_instant() {
     let (scene, receiver) = Scene::new(500).await;
@@ -65,7 +65,7 @@ async fn seventy_two_hours_without_success_remove_a_webhook_at_that_instant() {
     scene.world.verify().await;
 }
 
-/// R1, T2: a success a millisecond before ends the window; the next failure opens a new one.
+/// R1, T2: a success a millisecond before the end closes the window. The next failure opens a new one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_a_millisecond_before_the_end_prevents_the_removal() {
     let (scene, receiver) = Scene::new(500).await;
@@ -89,8 +89,8 @@ async fn a_success_a_millisecond_before_the_end_prevents_the_removal() {
     scene.world.verify().await;
 }
 
-/// T3: a result counts by when its attempt ended. One that ends a millisecond before the boundary prevents the removal
-/// although it began earlier; one that ends at the boundary is too late.
+/// T3: the end of an attempt decides. An attempt that ends a millisecond before the boundary prevents the removal. One
+/// that ends at the boundary is too late, although it began earlier.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_counts_by_when_it_ended() {
     for (millis, state) in [(4_999, "ACTIVE"), (5_000, "REMOVED")] {
@@ -112,7 +112,7 @@ async fn an_attempt_counts_by_when_it_ended() {
     }
 }
 
-/// R1: a success by a retry ends the window as any other.
+/// R1: the success of a retry closes the window like any other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_that_succeeds_ends_the_window() {
     let (scene, receiver) = Scene::new(500).await;
@@ -132,7 +132,7 @@ async fn a_retry_that_succeeds_ends_the_window() {
     scene.world.verify().await;
 }
 
-/// R2: silence is no failure, neither from the beginning nor after a success.
+/// R2: a webhook without events is not failing, neither from the beginning nor after a success.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_without_events_is_not_failing() {
     let (scene, _receiver) = Scene::new(200).await;
@@ -148,7 +148,7 @@ async fn a_webhook_without_events_is_not_failing() {
     scene.world.verify().await;
 }
 
-/// R2, W13: losses in a ban neither open nor close a window, and a ban does not delay the removal.
+/// R2, W13: deliveries lost in a ban neither open nor close a window, and a ban does not delay the removal.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_neither_closes_nor_prolongs_the_window() {
     let (scene, _receiver) = Scene::new(500).await;
@@ -174,7 +174,8 @@ async fn a_ban_neither_closes_nor_prolongs_the_window() {
     scene.world.verify().await;
 }
 
-/// R1, R3, T3: the removal happens also while no server runs, at its moment; what would have been retried is not.
+/// R1, R3, T3: the removal also happens while no server runs, and has the time at which it was due. Retries that were
+/// due later are not made.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_removal_happens_also_while_no_server_runs() {
     let (mut scene, receiver) = Scene::new(500).await;
@@ -199,7 +200,7 @@ async fn the_removal_happens_also_while_no_server_runs() {
     scene.world.verify().await;
 }
 
-/// W12: a removed webhook stays readable for thirty days, in lists only when asked for.
+/// W12: a removed webhook stays readable for thirty days, in lists only on request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_webhook_stays_readable_for_thirty_days() {
     let (scene, _receiver) = Scene::new(200).await;

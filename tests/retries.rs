@@ -1,11 +1,11 @@
-//! A failed first try is followed by three retries, and that is all.
+//! A failed first try has three retries, and no more.
 
 use tenterhook_harness::reply::{Reply, Script};
 use tenterhook_harness::wire::Fault;
 
 use crate::scene::{Scene, later};
 
-/// D4: 3 s, 30 s and 150 s after the end of the attempt before; then the delivery has failed.
+/// D4: 3 s, 30 s and 150 s after the end of the previous attempt. Then the delivery has failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_retries_follow_at_3_30_and_150_seconds_and_then_the_delivery_has_failed() {
     let (scene, receiver) = Scene::new(500).await;
@@ -46,7 +46,7 @@ async fn three_retries_follow_at_3_30_and_150_seconds_and_then_the_delivery_has_
     scene.world.verify().await;
 }
 
-/// D2, D4: the delays count from the end of an attempt, ten seconds after its start when it times out.
+/// D2, D4: the delays count from the end of an attempt, which is ten seconds after its start if it times out.
 #[tokio::test(flavor = "multi_thread")]
 async fn delays_count_from_the_end_of_the_attempt_before() {
     let (scene, receiver) = Scene::on_wire(async |world| world.wire(Fault::HangBeforeHeaders).await).await;
@@ -94,7 +94,7 @@ async fn a_retry_that_succeeds_ends_the_delivery() {
     scene.world.verify().await;
 }
 
-/// D4: what a receiver asks for with `Retry-After` or 410 changes nothing.
+/// D4: `Retry-After` or 410 in a response changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_and_gone_change_nothing() {
     for reply in [
@@ -115,7 +115,7 @@ async fn retry_after_and_gone_change_nothing() {
     }
 }
 
-/// D6: retries that came due while no server ran are made when one starts, each still the attempt that it was.
+/// D6: retries that became due while no server ran are made when one starts, with the same attempt number.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_that_came_due_while_no_server_ran_is_made_when_one_starts() {
     let (mut scene, receiver) = Scene::new(Script::by_attempt([500], 200)).await;
@@ -134,7 +134,7 @@ async fn a_retry_that_came_due_while_no_server_ran_is_made_when_one_starts() {
     scene.world.verify().await;
 }
 
-/// D9: where an attempt goes is read when it starts, not when the event was published.
+/// D9: an attempt uses the URL at its start, not the one at the publication.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_goes_to_where_the_webhook_leads_by_then() {
     let (scene, before) = Scene::new(500).await;

@@ -1,4 +1,4 @@
-//! The scene most tests open on: company 1, its user 7, and one general webhook of theirs for every event.
+//! The initial state of most tests: company 1, its user 7, and a general webhook of that user for all events.
 
 use jiff::{SignedDuration, Timestamp};
 use tenterhook_harness::client::{Client, Delivery, Health, NewWebhook, Webhook};
@@ -15,21 +15,21 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// The webhook leads to a receiver that answers by `script`.
+    /// Creates the webhook for a receiver that responds according to `script`.
     pub async fn new(script: impl Into<Script>) -> (Self, Receiver) {
         let world = World::start().await;
         let receiver = world.receiver(script).await;
         (Self::leading_to(world, &receiver.url()).await, receiver)
     }
 
-    /// The webhook leads to a receiver on raw sockets, which `wire` sets up.
+    /// Creates the webhook for a receiver on raw sockets that `wire` starts.
     pub async fn on_wire(wire: impl AsyncFnOnce(&World) -> WireReceiver) -> (Self, WireReceiver) {
         let world = World::start().await;
         let receiver = wire(&world).await;
         (Self::leading_to(world, &receiver.url()).await, receiver)
     }
 
-    /// The webhook leads to this URL.
+    /// Creates the webhook for this URL.
     pub async fn leading_to(world: World, url: &str) -> Self {
         let user = world.company(1).user(7);
         let created = user
@@ -43,7 +43,7 @@ impl Scene {
         }
     }
 
-    /// Publishes one event and lets its first try happen.
+    /// Publishes one event, and waits for its first try.
     pub async fn deliver(&self) {
         let published = self
             .world
@@ -55,14 +55,14 @@ impl Scene {
         self.world.settle().await;
     }
 
-    /// Publishes this many events one after the other, each with its first try.
+    /// Publishes this number of events, each after the first try of the previous one.
     pub async fn deliver_times(&self, times: usize) {
         for _ in 0..times {
             self.deliver().await;
         }
     }
 
-    /// Stops the server, lets this much time pass without one, and starts it again.
+    /// Stops the server, lets this span pass, and starts it again.
     pub async fn restart_after(&mut self, pause: &str) {
         self.world.stop(0).await;
         self.world.advance(pause).await;
@@ -95,13 +95,13 @@ impl Scene {
     }
 }
 
-/// `at`, and this much later.
+/// The time `at` plus this span.
 pub fn later(at: Timestamp, by: &str) -> Timestamp {
     let by: SignedDuration = by.parse().expect("a duration");
     at + by
 }
 
-/// How often each status occurs.
+/// The number of deliveries with this status.
 pub fn count(deliveries: &[Delivery], status: &str) -> usize {
     deliveries
         .iter()

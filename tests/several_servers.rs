@@ -1,4 +1,4 @@
-//! Several servers on one database share the work, and each delivery is one server's at a time.
+//! Several servers on one database share the work, and each delivery is leased to one server at a time.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use tenterhook_harness::world::World;
 const EVENTS: usize = 10_000;
 const BATCH: usize = 250;
 
-/// D6: two servers on one database deliver 10,000 events once each when nothing crashes.
+/// D6: two servers on one database deliver 10,000 events once each if nothing crashes.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_deliver_ten_thousand_events_once_each() {
     let world = World::builder().servers(2).start().await;
@@ -59,7 +59,7 @@ async fn two_servers_deliver_ten_thousand_events_once_each() {
     world.verify().await;
 }
 
-/// D6: what a stopped server leaves pending, another takes over.
+/// D6: another server takes over the pending deliveries of a stopped one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_takes_over_the_retries_of_one_that_stopped() {
     let mut world = World::builder().servers(2).start().await;
@@ -84,11 +84,12 @@ async fn a_server_takes_over_the_retries_of_one_that_stopped() {
     world.verify().await;
 }
 
-/// D8: of one webhook's backlog, each of four servers has as many on the wire as one may, and none has more.
+/// D8: four servers share the backlog of one webhook. Each has the allowed number of attempts in flight, and none has
+/// more.
 #[tokio::test(flavor = "multi_thread")]
 async fn four_servers_share_a_backlog() {
     const SERVERS: usize = 4;
-    /// On the wire to one webhook, from one server.
+    /// Most attempts to one webhook in flight, per server.
     const AT_ONCE: usize = 8;
     let world = World::builder().servers(SERVERS).start().await;
     let receiver = world.receiver(Answer::Hang).await;
@@ -96,7 +97,7 @@ async fn four_servers_share_a_backlog() {
     user.create_webhook(NewWebhook::to(&receiver.url()))
         .await
         .unwrap();
-    // All of it through one server: what it has no room for is anybody's.
+    // All published through one server. Deliveries beyond its capacity are free for every server.
     for _ in 0..8 {
         world.company(1).at(0).publish_many(BATCH).await.unwrap();
     }
@@ -110,7 +111,7 @@ async fn four_servers_share_a_backlog() {
     assert_eq!(database.number(holders).await.unwrap(), SERVERS as i64);
 }
 
-/// Whatever server a subscriber is on, it is told what each of the others records.
+/// A subscriber on any server gets what each of the others records.
 #[tokio::test(flavor = "multi_thread")]
 async fn subscribers_on_four_servers_hear_of_what_each_records() {
     const SERVERS: usize = 4;

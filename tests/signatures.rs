@@ -1,4 +1,4 @@
-//! Every request is signed after Standard Webhooks, so that a receiver needs nothing of ours.
+//! Every request is signed as Standard Webhooks specifies, so that a receiver needs no code of ours.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,10 +15,10 @@ use tenterhook_harness::world::World;
 
 use crate::scene::Scene;
 
-/// The stock receiver's notes: the body of each request and the stock library's verdict on it.
+/// The body of each request, and the verdict of the stock library.
 type Notes = Arc<Mutex<Vec<Result<serde_json::Value, String>>>>;
 
-/// What a person would write: axum, and the published library.
+/// A receiver as anyone would write it: axum and the published library.
 fn stock_receiver(secret: Arc<Mutex<Option<String>>>, notes: Notes) -> Router {
     let receive = async |State((secret, notes)): State<(Arc<Mutex<Option<String>>>, Notes)>,
                          headers: HeaderMap,
@@ -46,7 +46,7 @@ fn stock_receiver(secret: Arc<Mutex<Option<String>>>, notes: Notes) -> Router {
         .with_state((secret, notes))
 }
 
-/// E4, E5, E7: a receiver on a stock web framework accepts both versions with the stock library, whose clock is real.
+/// E4, E5, E7: a receiver on a stock web framework accepts both versions with the stock library, which uses real time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stock_receiver_accepts_both_versions_with_the_stock_library() {
     let world = World::builder().beginning(realtime::now()).start().await;
@@ -82,8 +82,8 @@ async fn a_stock_receiver_accepts_both_versions_with_the_stock_library() {
     world.verify().await;
 }
 
-/// E7: the event's id is the same on every attempt and for every webhook, the timestamp is the attempt's, and each
-/// attempt is signed anew.
+/// E7: the event's id is the same on every attempt and for every webhook. The timestamp is that of the attempt, and
+/// each attempt has a new signature.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attempt_is_signed_anew_under_the_events_id() {
     let (scene, receiver) = Scene::new(Script::by_attempt([500, 500, 500], 200)).await;
@@ -116,7 +116,7 @@ async fn every_attempt_is_signed_anew_under_the_events_id() {
     scene.world.verify().await;
 }
 
-/// E7: each webhook has a secret of its own.
+/// E7: each webhook has its own secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_webhook_has_its_own_secret() {
     let world = World::start().await;

@@ -1,9 +1,9 @@
-//! Every statement that reaches Postgres names the lanes it is about, so that the same SQL serves a database that is
-//! distributed by `lane`; what does not is on a list, with the reason.
+//! Every statement that reaches Postgres names the lanes that it is about, so that the same SQL works on a database
+//! that is distributed by `lane`. Exceptions are listed, with the reason.
 //!
-//! Promises that nothing is left out: each constant of `server/crates/store` is judged, those that are put together when
-//! they are asked as the catalogue's scenarios send them. What Citus does with a statement is shown on Citus alone
-//! (`.ci/citus`); the rules here are what it was seen to refuse.
+//! No statement is left out: each constant of `server/crates/store` is checked, and those that are composed at run time
+//! are checked as the scenarios of the catalogue send them. Only Citus shows what Citus does with a statement
+//! (`.ci/citus`). The rules here are derived from what it refused.
 
 mod lists;
 mod text;
@@ -19,12 +19,12 @@ use tenterhook_harness::scenarios;
 use self::lists::{LISTED, Rule};
 use self::text::Statement;
 
-/// Worlds at once.
+/// Concurrent worlds.
 const SIDE_BY_SIDE: usize = 8;
-/// The feed has a lane in each row, but is read whole, by every process.
+/// Each row of the feed has a lane, but every process reads the whole feed.
 const FEED: &str = "changes";
 
-/// Plays the whole catalogue, and answers every statement that its servers sent.
+/// Plays the whole catalogue. Returns every statement that its servers sent.
 async fn played() -> BTreeSet<String> {
     let all = scenarios::all();
     let mut plays = stream::iter(&all)
@@ -46,7 +46,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every file of this kind below a folder of the workspace.
+/// Every file with this extension below a folder of the workspace.
 fn files(folder: &str, kind: &str) -> Vec<(PathBuf, String)> {
     let mut folders = vec![root().join(folder)];
     let mut files = Vec::new();
@@ -64,7 +64,7 @@ fn files(folder: &str, kind: &str) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// The tables with a lane, as the migrations make them.
+/// The tables with a lane, from the migrations.
 fn tables_by_lane() -> BTreeSet<String> {
     let migrations = files("migrations", "up.sql");
     let made = migrations
@@ -78,7 +78,7 @@ fn tables_by_lane() -> BTreeSet<String> {
     names.filter(|name| *name != FEED).map(str::to_owned).collect()
 }
 
-/// The pieces of text of each constant of the store that is a statement, by its file and name.
+/// The texts of each constant in the store that is a statement, by file and name.
 fn constants() -> BTreeMap<String, Vec<String>> {
     let mut constants = BTreeMap::new();
     for (path, source) in files("server/crates/store", "rs") {
@@ -108,7 +108,7 @@ fn constants() -> BTreeMap<String, Vec<String>> {
     constants
 }
 
-/// As the compiler joins lines that end in a backslash.
+/// Joins lines that end in a backslash, as the compiler does.
 fn joined(literal: &str) -> String {
     let mut lines = literal.split("\\\n");
     let first = lines.next().unwrap_or_default().to_owned();
@@ -120,7 +120,7 @@ fn is_statement(piece: &str) -> bool {
     ["select", "insert", "update", "delete", "with"].contains(&first)
 }
 
-/// Which of the rules that have exceptions a statement breaks.
+/// The rules with exceptions that a statement breaks.
 fn broken(text: &str, tables: &BTreeSet<String>) -> Vec<Rule> {
     let statement = Statement::new(text);
     let uses = statement.uses(tables);
@@ -157,7 +157,7 @@ fn broken(text: &str, tables: &BTreeSet<String>) -> Vec<Rule> {
         .collect()
 }
 
-/// What no statement may do, listed or not.
+/// What no statement may do. There are no exceptions.
 fn forbidden(text: &str, tables: &BTreeSet<String>) -> Option<&'static str> {
     let statement = Statement::new(text);
     let moves_lane = statement.places("set lane =").len() + statement.places("set webhooks.lane =").len() > 0;
@@ -187,7 +187,7 @@ fn spaced(text: &str) -> String {
     Statement::new(text).words().join(" ")
 }
 
-/// The words by which a statement is listed as an exception from a rule, if it is.
+/// The words that list a statement as an exception from a rule, if it is listed.
 fn listed(rule: Rule, words: &str) -> Option<&'static str> {
     let mut of_rule = LISTED.iter().filter(|(of, _, _)| *of == rule);
     of_rule

@@ -1,4 +1,4 @@
-//! Which addresses a webhook may lead to.
+//! Which addresses a webhook may have.
 
 use serde_json::json;
 use tenterhook_harness::client::NewWebhook;
@@ -43,7 +43,7 @@ const PRIVATE: &[&str] = &[
     "http://[2001:db8::1]/",
 ];
 
-/// W10: what is not public is refused when the webhook is created, however it is spelled, and when it is changed.
+/// W10: targets that are not public are refused in every spelling, when a webhook is created and when it is changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_that_are_not_public_are_refused_in_every_spelling() {
     let world = World::builder().allowed_targets(&[]).start().await;
@@ -65,7 +65,7 @@ async fn addresses_that_are_not_public_are_refused_in_every_spelling() {
     world.verify().await;
 }
 
-/// W10: what is no full `http(s)` URL, or carries credentials, is refused.
+/// W10: anything but a full `http(s)` URL without credentials is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_plain_http_url_is_refused() {
     let world = World::start().await;
@@ -89,7 +89,7 @@ async fn what_is_no_plain_http_url_is_refused() {
     world.verify().await;
 }
 
-/// W10: the platform's own hosts are refused, in every spelling, also where their address is allowed.
+/// W10: the platform's own hosts are refused in every spelling, also if their address is allowed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_platforms_own_hosts_are_refused() {
     let hosts = ["localhost", "api.example.com", "127.0.0.7"];
@@ -113,7 +113,7 @@ async fn the_platforms_own_hosts_are_refused() {
     world.verify().await;
 }
 
-/// W10: an operator allows exact CIDRs, and nothing beside them.
+/// W10: an operator allows exact CIDRs, and no address outside of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_allowed_networks_are_allowed() {
     let world = World::builder()
@@ -138,7 +138,7 @@ async fn only_the_allowed_networks_are_allowed() {
     world.verify().await;
 }
 
-/// W10: the address is vetted again when the connection is opened: literal or name, nothing is contacted.
+/// W10: the address is checked again when the connection is opened. Forbidden literals and names are not contacted.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_forbidden_by_then_is_never_contacted() {
     let mut world = World::builder()
@@ -174,7 +174,7 @@ async fn an_address_that_is_forbidden_by_then_is_never_contacted() {
     world.verify().await;
 }
 
-/// W10: a name that leads to an allowed address is called by that name.
+/// W10: a name that resolves to an allowed address is called.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_leads_to_an_allowed_address_is_called() {
     let world = World::builder()

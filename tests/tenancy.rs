@@ -1,7 +1,7 @@
-//! Nobody sees or changes what is another's: the whole schema, walked for everybody who might ask (W2, W4 to W7, E2).
+//! No caller sees or changes another's data: every element of the schema, for every kind of caller (W2, W4 to W7, E2).
 //!
-//! The questions are generated from the committed schema: an element that is added is asked for at once, by everybody,
-//! and fails the walk until it has a verdict and the estate has a value for it.
+//! The queries are generated from the committed schema. A new element is queried by every caller at once, and fails the
+//! test until it has a verdict and the fixture has a value for it.
 
 mod cast;
 mod estate;
@@ -26,18 +26,18 @@ use self::verdicts::{
     Duty, Entry, Gate, MUTATIONS, QUERIES, REQUIRED, SUBSCRIPTIONS, Shows, TYPES, answer_to,
 };
 
-/// How far a question about a root field looks.
+/// Levels of objects that a query about a root field selects.
 const FAR: usize = 2;
-/// Faults that are shown; one fault of the server makes hundreds.
+/// Most failures shown, because one fault of the server causes hundreds.
 const MOST_SHOWN: usize = 10;
 
-/// What is answered, data and errors and all.
+/// The whole response, with data and errors.
 async fn ask(client: &Client, document: &str) -> Value {
     let asked = client.post("/graphql", json!({"query": document})).await;
     asked.unwrap_or_else(|refusal| panic!("{document}: {refusal}")).1
 }
 
-/// What an answer says, without what it cost.
+/// Data and errors of a response, without its cost.
 fn said(answer: &Value) -> (&Value, &Value) {
     (&answer["data"], &answer["errors"])
 }
@@ -54,7 +54,7 @@ fn schema() -> Schema {
     Schema::read(schema::SDL, REQUIRED)
 }
 
-/// Asks everybody; answers who was answered otherwise than `expected` says, and how.
+/// Sends a query as every caller. Returns the callers whose response differs from `expected`, with the difference.
 async fn faults(
     estate: &Estate,
     everybody: &[Identity],
@@ -84,7 +84,7 @@ fn none(faults: &[String]) {
     assert!(faults.is_empty(), "{} faults\n{first}", faults.len());
 }
 
-/// The root fields whose rows these are, each with all the arguments that are tried.
+/// The root fields of these rows, each with all its tried arguments.
 fn tried(rows: impl Iterator<Item = (&'static str, &'static str)>) -> BTreeMap<&'static str, String> {
     let mut tried: BTreeMap<&str, String> = BTreeMap::new();
     for (field, arguments) in rows {
@@ -93,7 +93,7 @@ fn tried(rows: impl Iterator<Item = (&'static str, &'static str)>) -> BTreeMap<&
     tried
 }
 
-/// Elements without a verdict, verdicts without an element, and ways to name something that no verdict tries.
+/// Elements without a verdict, verdicts without an element, and arguments that name an object but occur in no verdict.
 fn gaps(schema: &Schema) -> Vec<String> {
     let mut gaps = Vec::new();
     let mut compare = |what: &str, there: BTreeSet<&str>, judged: BTreeSet<&str>| {
@@ -149,7 +149,7 @@ fn gaps(schema: &Schema) -> Vec<String> {
     };
     for (root, tried, kinds) in &roots {
         for field in schema.fields(root) {
-            // Whom it does not obey does not come as far as what is named.
+            // A caller without the right to the mutation gets no further than that, whatever object the input names.
             if *root == "Mutation" && obeys_platform(&field.name) {
                 continue;
             }
@@ -179,8 +179,8 @@ fn gaps(schema: &Schema) -> Vec<String> {
     gaps
 }
 
-/// Every root field and every type has a verdict with a reason, every verdict is about something, and every way to name
-/// something that a root field offers is tried.
+/// Every root field and every type has a verdict with a reason, every verdict has its element, and every argument of a
+/// root field that names an object is tried.
 #[test]
 fn every_element_of_the_schema_has_a_verdict() {
     assert_eq!(gaps(&schema()), Vec::<String>::new());
@@ -190,7 +190,7 @@ fn every_element_of_the_schema_has_a_verdict() {
     assert!(rules.all(|rule| !rule.is_empty()));
 }
 
-/// Whoever adds to the schema, or takes from it, is told what the walk lacks.
+/// If the schema changes, the test says what is missing.
 #[test]
 fn an_element_that_nobody_has_judged_is_named() {
     for (old, new, gap) in [
@@ -244,7 +244,7 @@ fn an_element_that_nobody_has_judged_is_named() {
     }
 }
 
-/// Each query with each argument that names something, asked by everybody.
+/// Each query with each argument that names an object, sent by every caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_shows_each_caller_what_is_theirs() {
     let (schema, estate) = (schema(), Estate::new().await);
@@ -268,7 +268,7 @@ async fn every_query_shows_each_caller_what_is_theirs() {
     estate.world.verify().await;
 }
 
-/// Where the fields of a type are asked for: the call of the root field, and the way from there.
+/// Where to query the fields of a type: the call of a root field, and the path from there.
 struct Place {
     root: &'static str,
     way: Vec<schema::Step>,
@@ -276,7 +276,7 @@ struct Place {
     shows: Shows,
 }
 
-/// For each type that can be read, the nearest place.
+/// The shortest path to each type that can be read.
 fn places(schema: &Schema) -> BTreeMap<String, Place> {
     let mut places: BTreeMap<String, Place> = BTreeMap::new();
     for (of, entry, _) in TYPES {
@@ -292,7 +292,7 @@ fn places(schema: &Schema) -> BTreeMap<String, Place> {
                 .any(|(other, entry, _)| *other == kind && matches!(entry, Entry::Within));
             let way = [&there[..], &on[..]].concat();
             let nearer = places.get(&kind).is_none_or(|place| way.len() < place.way.len());
-            // What objects of an interface lead to, the objects' own questions lead to.
+            // Types that are reachable from an interface's objects are queried through those objects.
             if kind == *of || (within && nearer && !schema.objects_of.contains_key(*of)) {
                 let place = Place {
                     root,
@@ -307,7 +307,7 @@ fn places(schema: &Schema) -> BTreeMap<String, Place> {
     places
 }
 
-/// Whether anything in an answer has a value.
+/// Whether anything in a response has a value.
 fn has_value(data: &Value) -> bool {
     match data {
         Value::Null => false,
@@ -317,8 +317,8 @@ fn has_value(data: &Value) -> bool {
     }
 }
 
-/// Each field of each type, alone, so that no other field's refusal hides it: by everybody. And whoever sees most gets a
-/// value of each: else it would prove nothing that others get none.
+/// Each field of each type alone, so that no refusal of another field hides it, by every caller. The caller with the
+/// most rights gets a value of each field. Otherwise it would prove nothing that others get none.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_field_shows_each_caller_what_is_theirs() {
     let (schema, estate) = (schema(), Estate::new().await);
@@ -336,7 +336,7 @@ async fn every_field_shows_each_caller_what_is_theirs() {
             let question = format!("{{ {} }}", schema.question(place.root, &place.way, of, field));
             let expected = |who: &Identity| {
                 let expected = answer_to(who, place.gate, place.shows);
-                // One field alone need not carry a mark.
+                // A single field need not contain a mark.
                 Some(match expected {
                     Expected::Shown(_) => Expected::Shown(BTreeSet::new()),
                     other => other,

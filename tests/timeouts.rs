@@ -1,4 +1,4 @@
-//! An attempt has ten seconds until its answer's headers are there, whatever it waits for.
+//! An attempt times out after ten seconds unless the response headers are complete, whatever it is waiting for.
 
 use jiff::SignedDuration;
 use tenterhook_harness::reply::Reply;
@@ -7,7 +7,7 @@ use tenterhook_harness::world::World;
 
 use crate::scene::{Scene, later};
 
-/// Publishes one event, and expects its first try to time out after exactly ten seconds.
+/// Publishes one event, and checks that its first try times out after exactly ten seconds.
 async fn times_out(wire: impl AsyncFnOnce(&World) -> WireReceiver) {
     let (scene, _receiver) = Scene::on_wire(wire).await;
     let start = scene.world.now();
@@ -32,31 +32,31 @@ async fn times_out(wire: impl AsyncFnOnce(&World) -> WireReceiver) {
     scene.world.verify().await;
 }
 
-/// D1, D2, T2: no answer to the connection.
+/// D1, D2, T2: the connection is never accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_never_accepted_times_out_after_ten_seconds() {
     times_out(async |world| world.deaf().await).await;
 }
 
-/// D1, D2, T2: no answer to the TLS handshake.
+/// D1, D2, T2: the TLS handshake hangs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tls_handshake_that_hangs_times_out_after_ten_seconds() {
     times_out(async |world| world.wire_tls(Fault::Silence).await).await;
 }
 
-/// D1, D2, T2: no answer to the request.
+/// D1, D2, T2: the request gets no response.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_answer_times_out_after_ten_seconds() {
     times_out(async |world| world.wire(Fault::HangBeforeHeaders).await).await;
 }
 
-/// D1, D2, T2: a status line alone is no answer; the headers must be there.
+/// D1, D2, T2: a status line alone is not a response; the headers must be complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_never_end_time_out_after_ten_seconds() {
     times_out(async |world| world.wire(Fault::HangInHeaders).await).await;
 }
 
-/// D2, T2: a millisecond before the deadline an answer counts, at the deadline it does not.
+/// D2, T2: a response counts a millisecond before the deadline, and does not count at the deadline.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_just_before_ten_seconds_counts_and_at_ten_seconds_does_not() {
     let after = |millis| Conduct::ReplyAfter(SignedDuration::from_millis(millis), 200.into());
@@ -76,7 +76,8 @@ async fn an_answer_just_before_ten_seconds_counts_and_at_ten_seconds_does_not() 
     }
 }
 
-/// D1, D2, D10: the status decides. A 2xx whose body never ends is a success, and only its beginning is kept.
+/// D1, D2, D10: the status decides. A 2xx with an endless body is a success, and only the beginning of the body is
+/// kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_whose_body_never_ends_is_a_success() {
     let (scene, _receiver) = Scene::on_wire(async |world| world.wire(Fault::EndlessBody).await).await;
@@ -92,7 +93,7 @@ async fn a_success_whose_body_never_ends_is_a_success() {
     scene.world.verify().await;
 }
 
-/// D2, D10: of a failure 16 KiB of the body are kept, however long it is.
+/// D2, D10: 16 KiB of the body are kept for a failure, however long it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_long_body_16_kib_are_kept() {
     let reply = Reply::status(500).body(vec![b'x'; 1 << 20]);

@@ -1,4 +1,4 @@
-//! Tokens that somebody might try, over HTTP and WebSocket: all are refused alike.
+//! Invalid tokens over HTTP and WebSocket: all get the same refusal.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use tenterhook_harness::world::World;
 const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 const VIEWER: &str = "{ viewer { userId } }";
 
-/// What a token of user 7 of company 1 says, with one claim of another kind, or without it.
+/// The claims of a token of user 7 of company 1, with one claim replaced or left out.
 fn claims(world: &World, name: &str, value: Value) -> String {
     let (key, now) = (world.token_key(), world.now().as_second());
     let mut claims = json!({
@@ -24,7 +24,7 @@ fn claims(world: &World, name: &str, value: Value) -> String {
     claims.to_string()
 }
 
-/// The code and the sentence with which a caller is turned away.
+/// Code and message of the refusal.
 async fn refusal(caller: &Client) -> (String, String) {
     match caller.query(VIEWER, json!({})).await {
         Err(Refusal::Request(_, errors)) => {
@@ -35,7 +35,7 @@ async fn refusal(caller: &Client) -> (String, String) {
     }
 }
 
-/// API.md, Tokens: signed with the one algorithm, by us, for us, in its time; otherwise it is as good as none.
+/// A token must have the right algorithm, signature, issuer, audience and time. Otherwise it counts as no token.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_somebody_made_up_is_refused() {
     let world = World::start().await;
@@ -76,7 +76,7 @@ async fn a_token_that_somebody_made_up_is_refused() {
         with("aud", json!(["somebody"])),
         with("more", json!("x".repeat(8 * 1024))),
     ];
-    // The signature of other claims.
+    // The signature of a token with other claims.
     let (whole, other) = (key.seal(HS256, &good), with("sub", json!("8")));
     let of_other = other.rsplit_once('.').unwrap().1;
     invalid.push(format!("{}.{of_other}", whole.rsplit_once('.').unwrap().0));

@@ -1,4 +1,4 @@
-//! Who sees which webhook.
+//! Who can see which webhook.
 
 use serde_json::json;
 use tenterhook_harness::client::{Client, NewWebhook, WebhookList};
@@ -7,7 +7,7 @@ use tenterhook_harness::world::World;
 
 const URL: &str = "http://127.0.0.1:9/hook";
 
-/// The webhooks of the cast below, by id.
+/// The ids of the webhooks that `cast` creates.
 struct Webhooks {
     user_7: String,
     user_8: String,
@@ -17,7 +17,7 @@ struct Webhooks {
     other_company: String,
 }
 
-/// Users 7 and 8 and admin 9 of company 1, two apps for 7 and one of them for the admin, and user 7 of company 2.
+/// Users 7 and 8 and admin 9 of company 1, two apps for user 7 and one of them for the admin, and user 7 of company 2.
 async fn cast(world: &World) -> Webhooks {
     let company = world.company(1);
     let crm = company
@@ -53,7 +53,7 @@ async fn create(caller: &Client) -> String {
     created.webhook.id
 }
 
-/// Asserts that a caller sees exactly these, in every way there is to look.
+/// Checks that a caller sees exactly these webhooks, in every query that shows webhooks.
 async fn sees(who: &str, caller: &Client, all: &Webhooks, expected: &[&String]) {
     let everything = [
         &all.user_7,
@@ -91,7 +91,7 @@ async fn sees(who: &str, caller: &Client, all: &Webhooks, expected: &[&String]) 
     }
 }
 
-/// W2, W4, W5: each kind of token sees its own and nothing else; what it does not see does not exist for it.
+/// W2, W4, W5: each kind of token sees its own webhooks and no others. What it cannot see does not exist for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_token_sees_exactly_its_webhooks() {
     let world = World::start().await;
@@ -172,7 +172,7 @@ async fn the_platform_reads_no_webhooks() {
     world.verify().await;
 }
 
-/// W1, W4: the type follows from who creates, is shown, and lists are filtered by it. It is no input.
+/// W1, W4: the type follows from the creator, is readable, and filters lists. It cannot be set.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_type_follows_from_who_creates_and_filters_lists() {
     let world = World::start().await;
@@ -205,7 +205,8 @@ async fn the_type_follows_from_who_creates_and_filters_lists() {
     world.verify().await;
 }
 
-/// W2, W8, W12: an app sees nothing of a user who has not installed it, and what was removed once reinstalled.
+/// W2, W8, W12: an app sees nothing of a user who has not installed it. After it is installed again, it sees the
+/// webhooks that were removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_uninstalled_app_sees_nothing_until_it_is_reinstalled() {
     let world = World::start().await;
@@ -224,7 +225,7 @@ async fn an_uninstalled_app_sees_nothing_until_it_is_reinstalled() {
     world.verify().await;
 }
 
-/// API.md, Tokens: a token is needed, must be whole and in date, and its scopes say what it may do.
+/// A token is needed. It must be complete and not expired, and its scopes limit what it may do.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_token_or_its_scope_there_is_nothing() {
     let world = World::start().await;

@@ -1,9 +1,10 @@
-//! The scan of a GraphQL document before the parser sees it, with whatever text.
+//! The scan of a GraphQL document before it is parsed, with arbitrary text.
 //!
-//! Must hold: nothing panics, in the parser neither once the scan has let a document pass: it would overflow its stack.
-//! What passes and parses keeps every bound when it is counted again in the parsed document. White space, commas and
-//! comments change no verdict. Escapes that are rewritten for the parser do not change the verdict; a document that the
-//! parser reads without that is left as it is, and one with a faulty escape does not parse.
+//! Properties: Nothing panics, and neither does the parser on a document that the scan accepts; otherwise it would
+//! overflow its stack. A document that is accepted and parses keeps every bound when it is counted again after parsing.
+//! White space, commas and comments do not change the verdict. Escapes that are rewritten for the parser do not change
+//! the verdict. A document that parses without rewriting stays unchanged, and one with an invalid escape does not
+//! parse.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ use tenterhook_api::document::{
     MAX_ALIASES, MAX_DIRECTIVES, MAX_NESTING, MAX_SPREADS, check as scan, faulty_escape, readable,
 };
 
-/// Scans the text, and parses what passes.
+/// Scans the text, and parses it if it is accepted.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -56,7 +57,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What a parsed document has, written out as it is.
+/// The counts of a parsed document, without expanding fragments.
 #[derive(Default)]
 struct Seen {
     aliases: usize,
@@ -65,7 +66,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Counts all but spreads, and answers those: as often as an operation reaches them.
+    /// Counts everything except spreads. Returns the number of spreads after expanding fragments in every operation.
     fn document(&mut self, document: &ExecutableDocument) -> u64 {
         for fragment in document.fragments.values() {
             self.directives(&fragment.node.directives);
@@ -124,13 +125,13 @@ impl Seen {
             Value::Object(fields) => fields.values().collect(),
             _ => return,
         };
-        // A list stands in the parentheses of arguments, or beside a variable in them.
+        // A list is in the parentheses of arguments, or next to a variable in them.
         self.nesting = self.nesting.max(depth + 1);
         within.into_iter().for_each(|value| self.value(value, depth + 1));
     }
 }
 
-/// A fragment that is reached from itself counts as nothing there: validation refuses it.
+/// A fragment that contains itself counts as zero there, because validation refuses it.
 fn expand(document: &ExecutableDocument, set: &SelectionSet, known: &mut HashMap<Name, u64>) -> u64 {
     let mut spreads = 0_u64;
     for selection in &set.items {

@@ -1,11 +1,11 @@
-//! The fields of a JSON object as they were written, for second opinions on what the server says of them.
+//! The fields of a JSON object as they were written, for independent checks of the server's results.
 
 use std::collections::BTreeMap;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Deserializer;
 
-/// The text of each field's value by its key, of a key that stands there twice the last; `None` for what is no object.
+/// The text of each field's value by key; for a repeated key the last one. `None` if the text is not an object.
 pub fn fields(object: &str) -> Option<BTreeMap<String, &str>> {
     serde_json::from_str::<IgnoredAny>(object).ok()?;
     let mut rest = object.trim_start().strip_prefix('{')?;
@@ -21,7 +21,7 @@ pub fn fields(object: &str) -> Option<BTreeMap<String, &str>> {
     Some(fields)
 }
 
-/// The value that a text begins with, and what follows it.
+/// The first value in a text, and the rest of the text.
 fn one<T: DeserializeOwned>(text: &str) -> Option<(T, &str)> {
     let mut values = Deserializer::from_str(text).into_iter::<T>();
     let value = values.next()?.ok()?;

@@ -1,14 +1,14 @@
-//! Global ids and what is inside cursors, with whatever a client made of them.
+//! Global ids and the contents of cursors, with arbitrary bytes from a client.
 //!
-//! Must hold: nothing panics. What is read has one spelling: written again it is the same bytes. A cursor reads as one
-//! of one list at the most.
+//! Properties: Nothing panics. Each value has one spelling: writing what was read gives the same bytes. A cursor is
+//! valid for at most one list.
 
 use tenterhook_api::cursor;
 use tenterhook_api::global_id::{GlobalId, carried_event};
 use tenterhook_model::ids::Lane;
 use tenterhook_store::webhook_list::WebhookOrder;
 
-/// Reads the bytes as a cursor, and as the text of an id if they are one.
+/// Reads the bytes as a cursor, and as an id if they are text.
 pub fn check(data: &[u8]) {
     cursors(data);
     if let Ok(text) = std::str::from_utf8(data) {

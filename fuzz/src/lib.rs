@@ -1,7 +1,7 @@
-//! What must hold of everything that reads what others wrote, whatever they wrote.
+//! Properties of all code that reads data from outside, for arbitrary data.
 //!
-//! Each module has one function, which panics where its promise does not hold. libFuzzer calls it (`fuzz_targets`), and
-//! so does a test on stable Rust that replays the corpora and variations of them (`server/tests/corpora.rs`).
+//! Each module has one function that panics if its property does not hold. libFuzzer calls it (`fuzz_targets`), and so
+//! does a test on stable Rust that replays the corpora and variations of them (`server/tests/corpora.rs`).
 
 pub mod document;
 mod fields;
@@ -12,7 +12,7 @@ pub mod settings;
 pub mod subscription_url;
 pub mod token;
 
-/// A property, given any bytes.
+/// A property of arbitrary bytes.
 pub type Property = fn(&[u8]);
 
 /// Every target: the name of its corpus and binary, and its property.

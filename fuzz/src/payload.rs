@@ -1,8 +1,8 @@
-//! The body of an attempt, with whatever the platform publishes.
+//! The body of an attempt, with arbitrary data from the platform.
 //!
-//! Must hold: nothing panics. The body is JSON, the same each time, whatever the texts in it are. The platform's own
-//! JSON stands in it digit for digit. Version 2's `previous` has the fields that are not the same in the state after, and
-//! no others.
+//! Properties: Nothing panics. The body is JSON, whatever its texts are, and rendering it again gives the same bytes.
+//! It has the platform's own JSON digit for digit. `previous` in version 2 has exactly the fields that differ from the
+//! state after the event.
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
@@ -22,7 +22,7 @@ const ACTIONS: [EventAction; 4] = [
     EventAction::Delete,
 ];
 
-/// Renders an event of these lines: the state after, the state before, a text; the first byte says what happened.
+/// Renders an event of these lines: the state after, the state before, a text. The first byte selects the action.
 pub fn check(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else {
         return;
@@ -31,7 +31,7 @@ pub fn check(data: &[u8]) {
     let mut lines = text.splitn(3, '\n');
     let mut json = || {
         let line = lines.next().unwrap_or_default();
-        // As publishing does: what is stored is one JSON value without blanks around it.
+        // As in a publication: one JSON value is stored, without surrounding white space.
         let line = line.trim_matches([' ', '\t', '\r']);
         let is_value = serde_json::from_str::<IgnoredAny>(line).is_ok() && line != "null";
         is_value.then(|| line.to_owned())
@@ -86,8 +86,8 @@ fn holds(event: &Event, version: PayloadVersion, attempt: u8, body: &str) {
     }
 }
 
-/// As far as it can be told without reading JSON as the server does: fields that are alike to the byte have not
-/// changed, fields whose values differ have.
+/// Checks `previous` as far as possible without the server's own JSON reader: fields with equal bytes have not changed,
+/// fields with different values have.
 fn difference(action: EventAction, after: &str, before: &str, previous: &str) {
     let (true, Some(after), Some(before)) = (action != EventAction::Delete, fields(after), fields(before))
     else {

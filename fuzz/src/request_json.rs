@@ -1,19 +1,18 @@
-//! The reading of a request's JSON, with whatever bytes.
+//! Reading a request's JSON, with arbitrary bytes.
 //!
-//! Must hold: nothing panics. What is read is nested no deeper and has no more values than was allowed, counted again in
-//! what came of it. Another reader takes what is read, and refuses what is refused, but for its own bounds on numbers.
-//! What is read, written and read again is the same, and written once more the same text: no key means anything but
-//! itself.
+//! Properties: Nothing panics. An accepted value has no more levels and values than allowed, counted again in the
+//! result. A second reader accepts and refuses the same texts, except for its own bounds on numbers. Writing a value
+//! and reading it gives the same value, and writing that again gives the same text: no key has a special meaning.
 
 use async_graphql::Value;
 use serde_json::Value as Plain;
 use tenterhook_api::json::{MAX_JSON_NESTING, Text, Unread, read};
 use tenterhook_settings::files::without_mark;
 
-/// Few, so that the bound is within reach.
+/// Few, so that inputs reach the bound.
 const MOST_VALUES: usize = 40;
 
-/// Reads the bytes.
+/// Reads the bytes, and checks the properties.
 pub fn check(data: &[u8]) {
     let plain = serde_json::from_slice::<Plain>(without_mark(data));
     match read(data, MOST_VALUES) {
@@ -38,7 +37,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// How deep, and how many.
+/// Depth and number of values.
 fn measure(value: &Value) -> (usize, usize) {
     let within: Vec<&Value> = match value {
         Value::List(values) => values.iter().collect(),
@@ -53,7 +52,7 @@ fn measure(value: &Value) -> (usize, usize) {
         })
 }
 
-/// But for numbers, of which the other reader keeps less.
+/// Equal except for numbers, which the second reader stores with less precision.
 fn alike(value: &Value, plain: &Plain) {
     match (value, plain) {
         (Value::Null, Plain::Null) | (Value::Number(_) | Value::Binary(_), Plain::Number(_)) => {}

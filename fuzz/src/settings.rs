@@ -1,7 +1,7 @@
-//! The settings file, with whatever text.
+//! The settings file, with arbitrary text.
 //!
-//! Must hold: nothing panics. Every problem has a line, and none shows a secret of the file. What is taken contradicts
-//! nothing, and what is shown of it is taken again as the same, secrets apart.
+//! Properties: Nothing panics. Every problem has a line, and none shows a secret of the file. Accepted settings do not
+//! contradict each other. Their printed form is accepted again with the same values, except for secrets.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use tenterhook_settings::table::TABLE;
 
 const SECRET: &str = "hunter2hunter2";
 
-/// Loads the text behind a secret.
+/// Loads the text after a line with a secret.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

@@ -1,8 +1,8 @@
-//! The vetting of subscription URLs (W10), with whatever text.
+//! The checks of subscription URLs (W10), with arbitrary text.
 //!
-//! Must hold: nothing panics. What is taken is taken again in the form that is stored, which does not change any more,
-//! and leads by whoever reads it to the same host: one that is public if it is an address. What is refused is refused
-//! whatever white space stands around it.
+//! Properties: Nothing panics. An accepted URL is accepted again in the form in which it is stored, and that form stays
+//! the same. Every program that reads it finds the same host, which is public if it is an address. A refused text is
+//! refused with any surrounding white space.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ static POLICY: LazyLock<TargetPolicy> = LazyLock::new(|| {
     TargetPolicy::new(Vec::new(), &[PLATFORM.to_owned()]).expect("the platform's host is a name")
 });
 
-/// Vets the text.
+/// Checks the text.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -35,7 +35,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What was taken leads nowhere that is forbidden, read in each way that a program may read it.
+/// The accepted URL has no forbidden target, in any way in which a program may read it.
 fn leads_nowhere_forbidden(url: &Url) {
     assert!(matches!(url.scheme(), "http" | "https"));
     assert!(url.username().is_empty() && url.password().is_none());
@@ -43,7 +43,7 @@ fn leads_nowhere_forbidden(url: &Url) {
     assert_ne!(port, 0);
     let text = url.host_str().expect("there is a host");
     assert!(text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_uppercase() || byte <= b' '));
-    // What the HTTP client reads in it.
+    // How the HTTP client reads it.
     let uri: Uri = url.as_str().parse().expect("the client can read it");
     assert_eq!(uri.host(), Some(text), "the client sees another host");
     assert_eq!(uri.port_u16().unwrap_or(port), port);
@@ -59,7 +59,7 @@ fn leads_nowhere_forbidden(url: &Url) {
             assert_ne!(plain, PLATFORM);
             assert!(plain.contains('.') && !plain.ends_with(".localhost"));
             assert!(plain.len() <= 253 && plain.split('.').all(|label| (1..=63).contains(&label.len())));
-            // The client and the machine's resolver take what reads as an address for one, and look nothing up.
+            // The client and the resolver use a text that looks like an address as one, without a lookup.
             assert!(plain.parse::<IpAddr>().is_err(), "a name that is an address");
             assert!(
                 !plain.rsplit('.').next().is_some_and(numeric),
@@ -72,7 +72,7 @@ fn leads_nowhere_forbidden(url: &Url) {
     }
 }
 
-/// An address as the standard library reads it, without looking anything up.
+/// The host as an address, as the standard library reads it without a lookup.
 fn literal(host: &str, port: u16) -> Result<Vec<SocketAddr>, ()> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let address: IpAddr = bare.parse().map_err(|_| ())?;
@@ -82,7 +82,7 @@ fn literal(host: &str, port: u16) -> Result<Vec<SocketAddr>, ()> {
         .map_err(|_| ())
 }
 
-/// What `inet_aton` would read as the last part of an address.
+/// Whether `inet_aton` would read the label as the last part of an address.
 fn numeric(label: &str) -> bool {
     let hex = label.strip_prefix("0x");
     hex.map_or_else(
@@ -91,7 +91,7 @@ fn numeric(label: &str) -> bool {
     )
 }
 
-/// By a second opinion, written anew: neither of this machine, nor of its network, nor of any purpose but being called.
+/// An independent check that the address is public: not of this machine, its network or a special purpose.
 fn public(address: IpAddr) {
     POLICY
         .vet_address(address)

@@ -1,8 +1,8 @@
-//! The judgement of tokens, with whatever claims, signed and not.
+//! The verification of tokens, with arbitrary claims, signed and unsigned.
 //!
-//! Must hold: nothing panics. What nobody signed is refused. Of what is signed with our secret only that is accepted
-//! whose header and claims, read by another reader, say so. A public key never verifies what is signed with it as if it
-//! were a secret.
+//! Properties: Nothing panics. A token without a valid signature is refused. A token signed with our secret is accepted
+//! only if header and claims, read by a second reader, allow it. A token that is signed with a public key as HMAC
+//! secret never verifies against that key.
 
 use std::sync::LazyLock;
 
@@ -32,7 +32,7 @@ static PUBLISHED: LazyLock<Verifier> = LazyLock::new(|| {
     Verifier::new(KeySet::from_jwks(&set).expect("a key set"), "issuer", "audience")
 });
 
-/// Takes the bytes for a token, then for its header and claims with a line's end between.
+/// Uses the bytes as a token, and then as header and claims with a newline between them.
 pub fn check(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         assert!(
@@ -59,7 +59,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Keys that are there need no waiting for.
+/// Verifies a token without waiting: the keys are already there.
 fn verify(verifier: &Verifier, token: &str) -> Option<Caller> {
     let now = Timestamp::from_second(NOW).expect("a moment");
     verifier
@@ -78,7 +78,7 @@ fn token(header: &[u8], claims: &[u8], key: &[u8]) -> String {
     format!("{message}.{}", encode(&mac.finalize().into_bytes()))
 }
 
-/// The token that has the header and claims of this one and our signature; a corpus may have one such.
+/// A token with the header and claims of this one and our signature. A corpus may contain such a token.
 fn signed_by_us(text: &str) -> String {
     let mut parts = text
         .split('.')
@@ -87,7 +87,7 @@ fn signed_by_us(text: &str) -> String {
     token(&header, &claims, SECRET)
 }
 
-/// An object's fields as plain JSON. What is no text among them is left out: nobody looks at it.
+/// An object's fields as plain JSON. Fields that do not parse are left out, because nothing uses them.
 fn read(json: &[u8]) -> Value {
     let text = String::from_utf8_lossy(json);
     let fields = fields(&text).expect("what is accepted is a JSON object");
@@ -97,7 +97,7 @@ fn read(json: &[u8]) -> Value {
     Value::Object(fields.collect())
 }
 
-/// By a second opinion: the claims read as plain JSON.
+/// An independent check: the claims read as plain JSON.
 fn justified(header: &[u8], claims: &[u8], caller: &Caller) {
     let header = read(header);
     assert_eq!(header["alg"], "HS256");

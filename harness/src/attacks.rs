@@ -1,7 +1,7 @@
-//! Documents and bodies that are made to hurt a GraphQL server, and what each must be refused with.
+//! Documents and bodies made to damage a GraphQL server, with the refusal that each must get.
 //!
-//! Promises that each is sent as anybody could send it, over every way that leads to the graph. Some have crashed a stock
-//! server, or kept it busy for minutes; that this one stays alive is for whoever sends them to look at.
+//! Each is sent as any caller could send it, over every transport of the API. Some of them have crashed a stock GraphQL
+//! server or kept it busy for minutes. The tests that send them check that this server keeps running.
 
 use anyhow::{Context, bail, ensure};
 use reqwest::Method;
@@ -12,24 +12,24 @@ use crate::client::raw::{EVENTS, GRAPHQL_RESPONSE};
 use crate::client::{Client, NewEvent, Refusal};
 use crate::world::World;
 
-/// Levels of what is nested in a document of a few kilobytes.
+/// Levels of nesting in a document of a few kilobytes.
 const LEVELS: usize = 2_000;
-/// Levels of what is nested in a body.
+/// Levels of nesting in a body.
 const JSON_LEVELS: usize = 100_000;
-/// Steps of a chain of fragments of which each spreads the next one twice.
+/// Steps of a chain of fragments, in which each spreads the next one twice.
 const STEPS: usize = 30;
 const ALIASES: usize = 10_000;
 const DIRECTIVES: usize = 1_000;
 const VARIABLES: usize = 20_000;
 const BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Keys that a JSON library uses internally. In what others write they have no special meaning.
+/// Keys that a JSON library uses internally. In JSON from outside they have no special meaning.
 pub const INNER_KEYS: [&str; 2] = ["$serde_json::private::RawValue", "$serde_json::private::Number"];
-/// Brackets around each level of [`nested_key`]: within what a parser follows on one stack, and begun again in each.
+/// Brackets around each level of [`nested_key`]: fewer than a parser's limit for one text. Each level is a new text.
 const BRACKETS: usize = 118;
 
-/// JSON in a string under the first of [`INNER_KEYS`], which is itself in JSON in such a string, and so on. A parser that gives
-/// the key a meaning overflows its stack after about thirty levels, which are 16 KB.
+/// JSON in a string under the first of [`INNER_KEYS`], in JSON that is itself in such a string, and so on. A parser
+/// that gives the key a meaning overflows its stack after about thirty levels, which are 16 KB.
 pub fn nested_key(levels: usize) -> String {
     let key = INNER_KEYS[0];
     let quoted = |text: &str| text.replace('\\', "\\u005c").replace('"', "\\u0022");
@@ -41,7 +41,7 @@ pub fn nested_key(levels: usize) -> String {
     format!(r#"{{"{key}":"{}"}}"#, quoted(&text))
 }
 
-/// Where a server reads JSON that somebody else wrote.
+/// The places where a server reads JSON from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// The payload of `connection_init`, without a token.
@@ -73,7 +73,7 @@ pub enum Door {
 }
 
 impl Door {
-    /// All of them.
+    /// Every place.
     pub const ALL: [Self; 13] = [
         Self::Init,
         Self::Ping,
@@ -90,16 +90,16 @@ impl Door {
         Self::Token,
     ];
 
-    /// Whether its value travels in the head of a request, whose size is limited.
+    /// Whether the value is part of the request's head, whose size is limited.
     pub fn is_narrow(self) -> bool {
         matches!(self, Self::Url | Self::Token)
     }
 
-    /// Sends a value this way, as any caller could. Returns a short form of the response.
+    /// Sends a value to this place, as any caller could. Returns a short form of the response.
     ///
     /// # Errors
     ///
-    /// When there is no response, or the response is a fault of the server's own.
+    /// If there is no response, or the response is an internal error.
     pub async fn bring(self, value: &str, world: &World) -> anyhow::Result<String> {
         let user = world.company(1).user(7);
         let query = json!("{ viewer { userId } }");
@@ -183,7 +183,7 @@ fn subscribe(payload: &str) -> String {
 
 /// Sends one message. Returns the type of the response, or the code of a close that blames the client.
 async fn say(socket: &mut RawSocket, text: String) -> anyhow::Result<String> {
-    // Its end may come before all of it was sent.
+    // The server may close the connection before all of the message was sent.
     let sent = socket.send_text(text).await;
     loop {
         match socket.next().await? {
@@ -195,7 +195,7 @@ async fn say(socket: &mut RawSocket, text: String) -> anyhow::Result<String> {
     }
 }
 
-/// The status of a response, unless it is a fault of the server's own.
+/// The status of a response. Fails if it is an internal error.
 fn ordinary((status, text): (u16, String)) -> anyhow::Result<String> {
     ensure!(
         matches!(status, 200 | 400..=499) && !text.contains("INTERNAL"),
@@ -204,22 +204,22 @@ fn ordinary((status, text): (u16, String)) -> anyhow::Result<String> {
     Ok(status.to_string())
 }
 
-/// What leads to the graph.
+/// The transports of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// A posted request.
+    /// A request by POST.
     Http,
-    /// A posted request that asks for a stream of events.
+    /// A request by POST that asks for a stream of events.
     Events,
-    /// An operation of a live connection.
+    /// An operation on a live connection.
     Socket,
 }
 
 impl Way {
-    /// All of them.
+    /// Every transport.
     pub const ALL: [Self; 3] = [Self::Http, Self::Events, Self::Socket];
 
-    /// For reports.
+    /// The name for reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -229,14 +229,14 @@ impl Way {
     }
 }
 
-/// One request that hurts.
+/// One damaging request.
 #[derive(Debug, Clone)]
 pub struct Attack {
-    /// For reports.
+    /// The name for reports.
     pub name: &'static str,
     body: String,
     code: &'static str,
-    /// What a socket is closed with where it is the message that is refused, not its operation.
+    /// The close code of a live connection, if the server refuses the message and not the operation.
     closes: Option<u16>,
 }
 
@@ -254,7 +254,7 @@ impl Attack {
         }
     }
 
-    /// What it must be refused with: an error's code, or a close code.
+    /// The expected refusal: an error code or a close code.
     pub fn expected(&self, way: Way) -> String {
         match (way, self.closes) {
             (Way::Socket, Some(close)) => close.to_string(),
@@ -262,11 +262,11 @@ impl Attack {
         }
     }
 
-    /// Sends it; answers the code that it is refused with.
+    /// Sends the request. Returns the code of the refusal.
     ///
     /// # Errors
     ///
-    /// When it is not refused; says what came instead.
+    /// If it is not refused. The error has the actual response.
     pub async fn send(&self, way: Way, caller: &Client) -> anyhow::Result<String> {
         match way {
             Way::Http => {
@@ -275,7 +275,7 @@ impl Attack {
             }
             Way::Events => {
                 let (_, text) = caller.post_raw(EVENTS, self.body.clone()).await?;
-                // Refused before there is an operation, it has no stream.
+                // A request that is refused before there is an operation gets a response without a stream.
                 let event = text.strip_prefix("event: next\ndata: ").unwrap_or(&text);
                 code(&serde_json::from_str(event.lines().next().unwrap_or_default())?)
             }
@@ -286,7 +286,7 @@ impl Attack {
     async fn say(&self, caller: &Client) -> anyhow::Result<String> {
         let mut socket = caller.socket().await?;
         let message = format!(r#"{{"type":"subscribe","id":"1","payload":{}}}"#, self.body);
-        // Its end may come before all of it was sent.
+        // The server may close the connection before all of the message was sent.
         let sent = socket.send_text(message).await;
         loop {
             match socket.next().await? {
@@ -312,7 +312,7 @@ fn nested(open: &str, inner: &str, close: &str, levels: usize) -> String {
     format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))
 }
 
-/// All of them.
+/// Every attack.
 pub fn all() -> Vec<Attack> {
     let (deep, complex) = ("QUERY_TOO_DEEP", "QUERY_TOO_COMPLEX");
     let list = nested("[", "", "]", LEVELS);

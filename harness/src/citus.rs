@@ -1,7 +1,7 @@
-//! A Citus cluster that somebody else runs: databases on it for worlds, distributed as `tenterhook distribute` does it.
+//! A Citus cluster that was started elsewhere. Worlds get databases on it, distributed as `tenterhook distribute` does.
 //!
-//! Promises that a world on it sees what one on plain Postgres sees: an empty database with the server's schema. Making
-//! one takes seconds, since a database has to be made on every machine. Starts and stops no Postgres.
+//! A world on it sees the same as on plain Postgres: an empty database with the server's schema. Creating one takes
+//! seconds, because a database has to be created on every machine. This module starts and stops no Postgres.
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
@@ -10,19 +10,19 @@ use tokio_postgres::{Client, Config};
 use crate::database::{connect, url};
 use crate::launch;
 
-/// Names the coordinator's address and a user who may make databases, of a database that has the extension and knows the
-/// workers.
+/// The variable with the coordinator's address and a user who may create databases. Its database has the extension and
+/// lists the workers.
 pub const VARIABLE: &str = "CITUS_URL";
-/// Few, for each day's partitions are three tables in each of them; but more than one for a worker.
+/// Few, because each day's partitions are three tables in every shard, but more than one per worker.
 const SHARDS: u16 = 4;
 
-/// The machines of the cluster, coordinator first.
+/// The machines of the cluster, the coordinator first.
 pub(crate) struct Citus {
     machines: Vec<Config>,
 }
 
 impl Citus {
-    /// The one that the environment names, if it names one.
+    /// The cluster in the environment, if there is one.
     pub(crate) async fn of_environment() -> anyhow::Result<Option<Self>> {
         match std::env::var(VARIABLE) {
             Ok(named) => Ok(Some(Self::of(&named).await.context(VARIABLE)?)),
@@ -49,9 +49,9 @@ impl Citus {
         Ok(Self { machines })
     }
 
-    /// Makes a database with the server's schema, distributed.
+    /// Creates a distributed database with the server's schema.
     pub(crate) async fn create(&self, name: &str) -> anyhow::Result<Config> {
-        // One that an earlier run left.
+        // Left over from an earlier run.
         self.drop(name).await?;
         self.everywhere("postgres", &format!("create database {name}"))
             .await?;
@@ -77,14 +77,14 @@ impl Citus {
         Ok(config)
     }
 
-    /// Drops it on every machine.
+    /// Drops the database on every machine.
     pub(crate) async fn drop(&self, name: &str) -> anyhow::Result<()> {
         let drop = format!("drop database if exists {name} with (force)");
         self.everywhere("postgres", &drop).await?;
         Ok(())
     }
 
-    /// Runs a statement on every machine, in this database, and answers the connections.
+    /// Runs a statement in this database on every machine. Returns the connections.
     async fn everywhere(&self, database: &str, statement: &str) -> anyhow::Result<Vec<Client>> {
         let run = async |machine: &Config| {
             let client = connect(machine.clone().dbname(database)).await?;

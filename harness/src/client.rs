@@ -1,7 +1,7 @@
-//! A GraphQL client for the server's contract, written from API.md.
+//! A GraphQL client for the server, written from the documentation of the API.
 //!
-//! Promises that what the server said about a caller's input comes back as data ([`Refusal::User`]), apart from
-//! everything else that can go wrong. Does not retry and does not hide the document: [`Client::query`] takes any.
+//! Errors in a caller's input are returned as data ([`Refusal::User`]), separate from all other errors. The client does
+//! not retry, and does not hide the document: [`Client::query`] takes any.
 
 mod control;
 mod delivery;
@@ -32,11 +32,11 @@ use crate::json::Plain;
 use crate::realtime::{self, PATIENCE};
 use crate::signature::Keyring;
 
-/// How often to ask whether a server is ready.
+/// How often the client asks whether a server is ready.
 const READY_EVERY: Duration = Duration::from_millis(10);
-/// How many nodes are asked for at once.
+/// Page size of lists.
 const PAGE: usize = 100;
-/// What is asked of every user error.
+/// The fields that are selected from every user error.
 const USER_ERRORS: &str =
     "userErrors { __typename code message path ... on LimitReachedError { limit used scope } }";
 
@@ -50,48 +50,48 @@ pub struct Client {
     log: Option<CallLog>,
 }
 
-/// Why a call did not do what was asked. Debugged as it is displayed, so that a test that unwraps one says it plainly.
+/// Why a call failed. `Debug` prints the same as `Display`, so that a test that unwraps one prints a readable message.
 pub enum Refusal {
-    /// The mutation's `userErrors`: the caller's input.
+    /// The mutation's `userErrors`: the input was wrong.
     User(Vec<UserError>),
-    /// The answer's top-level errors, with the HTTP status.
+    /// The top-level errors of the response, with the HTTP status.
     Request(u16, Vec<RequestError>),
-    /// No answer that the contract knows.
+    /// No response, or one that violates the contract.
     Transport(anyhow::Error),
 }
 
 /// One of a mutation's `userErrors`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct UserError {
-    /// The concrete type's name.
+    /// The GraphQL type of the error.
     #[serde(rename = "__typename")]
     pub kind: String,
     /// A stable code, such as `LIMIT_REACHED`.
     pub code: String,
-    /// A sentence for people.
+    /// The message for people.
     pub message: String,
-    /// Which part of the input.
+    /// Path of the input field.
     pub path: Vec<String>,
-    /// Of a `LimitReachedError`.
+    /// Set in a `LimitReachedError`.
     pub limit: Option<u32>,
-    /// Of a `LimitReachedError`.
+    /// Set in a `LimitReachedError`.
     pub used: Option<u32>,
-    /// Of a `LimitReachedError`: the type of webhook.
+    /// Set in a `LimitReachedError`: the type of webhook.
     pub scope: Option<String>,
 }
 
-/// A top-level error of a GraphQL answer.
+/// A top-level error of a GraphQL response.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct RequestError {
-    /// A sentence for people.
+    /// The message for people.
     pub message: String,
-    /// `code` and whatever else the server adds.
+    /// `code`, and other fields that the server adds.
     #[serde(default)]
     pub extensions: Value,
 }
 
 impl Refusal {
-    /// The first error's code; empty if it has none.
+    /// The code of the first error; empty if it has none.
     pub fn code(&self) -> &str {
         match self {
             Self::User(errors) => errors.first().map_or("", |error| &error.code),
@@ -158,11 +158,12 @@ struct GraphqlAnswer {
 }
 
 impl Client {
-    /// A caller of the server at `server` (`http://host:port`). Secrets of webhooks that it makes go to `keyring`.
+    /// A client of the server at `server` (`http://host:port`). Stores the secrets of webhooks that it creates in
+    /// `keyring`.
     pub fn new(server: &str, token: Option<String>, keyring: Keyring) -> anyhow::Result<Self> {
-        // Fails only if one is installed already, which is as good.
+        // Fails only if another provider is installed, which works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // Plain HTTP to a server nearby: no proxy, and no certificates that a bare machine may lack.
+        // Plain HTTP to a server nearby needs no proxy, and no certificates, which a minimal machine may lack.
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
         Ok(Self {
             http,
@@ -173,7 +174,7 @@ impl Client {
         })
     }
 
-    /// Writes what it makes and sees into `log`.
+    /// Records created webhooks and observed health in `log`.
     pub fn logging_to(self, log: CallLog) -> Self {
         Self {
             log: Some(log),
@@ -181,7 +182,7 @@ impl Client {
         }
     }
 
-    /// The same server with another token.
+    /// A client of the same server with another token.
     pub fn with_token(&self, token: Option<String>) -> Self {
         Self {
             token,
@@ -189,7 +190,7 @@ impl Client {
         }
     }
 
-    /// Runs any document; answers its `data`.
+    /// Runs a document. Returns its `data`.
     pub async fn query(&self, document: &str, variables: Value) -> Result<Value, Refusal> {
         self.ask(json!({"query": document, "variables": variables}).to_string())
             .await
@@ -220,13 +221,13 @@ impl Client {
         }
     }
 
-    /// Reads something beside the graph, such as `/metrics`; answers status and body.
+    /// Reads a path that is not GraphQL, such as `/metrics`. Returns status and body.
     pub async fn get(&self, path: &str) -> Result<(u16, String), Refusal> {
         let (status, body) = answer(self.http.get(format!("{}{path}", self.server))).await?;
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// Waits until the server is ready: it listens before that, and says so with a 503.
+    /// Waits until the server is ready. It listens earlier, and responds with 503 until then.
     pub async fn until_ready(&self) -> anyhow::Result<()> {
         let mut last = (0, "no answer".to_owned());
         let ready = async {
@@ -243,12 +244,12 @@ impl Client {
         ready.unwrap_or_else(|| bail!("not ready after {PATIENCE:?}: /readyz answered {last:?}"))
     }
 
-    /// Posts JSON to something beside the graph, such as `/sim/clock/advance`; answers status and body.
+    /// Posts JSON to a path that is not GraphQL, such as `/sim/clock/advance`. Returns status and body.
     pub async fn post(&self, path: &str, body: Value) -> Result<(u16, Value), Refusal> {
         self.call(reqwest::Method::POST, path, Some(body)).await
     }
 
-    /// Calls something beside the graph with the caller's token; answers status and body.
+    /// Calls a path that is not GraphQL with the caller's token. Returns status and body.
     pub async fn call(
         &self,
         method: reqwest::Method,
@@ -263,7 +264,7 @@ impl Client {
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 
-    /// Runs one mutation with one `input`, asking for `selection` of its payload; its user errors are a refusal.
+    /// Runs a mutation with one `input`, and returns the selected part of its payload. User errors are a refusal.
     pub async fn mutate(&self, mutation: &str, input: Value, selection: &str) -> Result<Value, Refusal> {
         let (payload, errors) = self.try_mutate(mutation, input, selection).await?;
         if errors.is_empty() {
@@ -273,7 +274,7 @@ impl Client {
         }
     }
 
-    /// As [`Client::mutate`], for a mutation that may do part of what was asked: the user errors come beside it.
+    /// As [`Client::mutate`], for mutations that may succeed in part: returns the payload and the user errors.
     pub async fn try_mutate(
         &self,
         mutation: &str,
@@ -285,8 +286,8 @@ impl Client {
         apart(data, mutation)
     }
 
-    /// Every node of a connection at `field` of the answer's data, page by page. The document takes `$first` and
-    /// `$after` beside `variables`, and selects `nodes` and `pageInfo { hasNextPage endCursor }`.
+    /// Every node of the connection at `field` of the response's data, page by page. The document has the variables
+    /// `$first` and `$after` in addition to `variables`, and selects `nodes` and `pageInfo { hasNextPage endCursor }`.
     async fn collect<T: DeserializeOwned>(
         &self,
         document: &str,
@@ -315,7 +316,7 @@ fn mutation_document(mutation: &str, selection: &str) -> String {
     format!("mutation($input: {kind}!) {{ {mutation}(input: $input) {{ {selection} {USER_ERRORS} }} }}")
 }
 
-/// A mutation's payload, and its user errors.
+/// Separates a mutation's payload from its user errors.
 fn apart(mut data: Value, mutation: &str) -> Result<(Value, Vec<UserError>), Refusal> {
     let mut payload = data[mutation].take();
     let errors = payload["userErrors"].take();

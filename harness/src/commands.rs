@@ -14,7 +14,7 @@ pub mod target;
 
 use std::io::{ErrorKind, Write, stdout};
 
-/// To standard output at once, also where that is a file. A reader that has seen enough is no error.
+/// Prints to standard output without buffering, also if that is a file. A reader that closes the pipe is no error.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

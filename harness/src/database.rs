@@ -1,10 +1,10 @@
-//! A database for each world, on one Postgres for each process; or on the Citus cluster that the environment names.
+//! A database for each world, on one Postgres per process or on the Citus cluster that the environment names.
 //!
-//! Promises a fresh schema in a few milliseconds by copying a template, and that a database goes when its world is
-//! dropped. The template of a world with a simulated clock also has the partitions that a server makes when it starts, which
-//! take ten times as long to make as to copy. All of it runs on a thread of its own, since a test's runtime ends with the test
-//! and Postgres must not.
-//! Does not outlive the process, however that ends: the server's supervisor sees to it.
+//! A new database takes a few milliseconds, because it is copied from a template. It is dropped with its world. The
+//! template of a world with a simulated clock also has the partitions that a server creates when it starts, because
+//! creating them takes ten times as long as copying them. Postgres is managed in its own thread, because a test's
+//! runtime ends with the test and Postgres must not. Postgres never outlives the process, however the process ends: the
+//! server's supervisor ensures that.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -29,18 +29,18 @@ pub struct Cluster {
 }
 
 enum Order {
-    /// For servers that start at this moment, if it is known.
+    /// The start time of the servers that will use it, if known.
     Create(Option<Timestamp>, oneshot::Sender<anyhow::Result<Config>>),
     Drop(String),
 }
 
-/// A database of its own, dropped with it.
+/// A database. Dropping this drops it.
 pub struct Database {
     config: Config,
     orders: mpsc::UnboundedSender<Order>,
 }
 
-/// A database that nobody can connect to.
+/// A database that accepts no connections.
 pub struct Closed {
     /// A connection to another database of the same Postgres.
     beside: Client,
@@ -48,7 +48,7 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Lets everybody connect again.
+    /// Lets it accept connections again.
     pub async fn open(self) -> anyhow::Result<()> {
         let open = format!("alter database {} allow_connections true", self.name);
         Ok(self.beside.batch_execute(&open).await?)
@@ -56,7 +56,7 @@ impl Closed {
 }
 
 impl Cluster {
-    /// The one that all worlds of this process share, started when first asked for.
+    /// The Postgres of this process, which all worlds share. Started at the first call.
     pub async fn shared() -> anyhow::Result<&'static Self> {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
         SHARED.get_or_try_init(Self::start).await
@@ -72,12 +72,12 @@ impl Cluster {
         Ok(Self { orders })
     }
 
-    /// A new database with the server's schema and nothing in it.
+    /// A new database with the server's schema and no rows.
     pub async fn database(&self) -> anyhow::Result<Database> {
         self.create(None).await
     }
 
-    /// The same with the partitions that a server makes which starts at this moment; on Citus without.
+    /// The same with the partitions that a server creates when it starts at this moment. Without them on Citus.
     pub async fn database_at(&self, start: Timestamp) -> anyhow::Result<Database> {
         self.create(Some(start)).await
     }
@@ -97,12 +97,12 @@ impl Cluster {
 }
 
 impl Database {
-    /// What a server connects with, straight or through a proxy at this address.
+    /// The connection string for a server, direct or through a proxy at this address.
     pub fn url(&self, through: Option<SocketAddr>) -> String {
         url(&self.config, through)
     }
 
-    /// Where its Postgres listens.
+    /// The address of its Postgres.
     pub fn upstream(&self) -> Upstream {
         match self.config.get_hosts().first() {
             Some(Host::Unix(folder)) => Upstream::Socket(folder.join(".s.PGSQL.5432")),
@@ -110,12 +110,12 @@ impl Database {
         }
     }
 
-    /// Runs SQL behind the servers' backs.
+    /// Runs SQL without the servers' knowledge.
     pub async fn execute(&self, sql: &str) -> anyhow::Result<()> {
         Ok(connect(&self.config).await?.batch_execute(sql).await?)
     }
 
-    /// One number, asked behind the servers' backs.
+    /// Reads one number without the servers' knowledge.
     pub async fn number(&self, sql: &str) -> anyhow::Result<i64> {
         Ok(connect(&self.config)
             .await?
@@ -124,11 +124,11 @@ impl Database {
             .try_get(0)?)
     }
 
-    /// Ends every connection to it and lets nobody connect until it is [opened](Closed::open).
+    /// Ends every connection to the database, and refuses new ones until it is [opened](Closed::open).
     pub async fn close(&self) -> anyhow::Result<Closed> {
         let name = self.name();
         let beside = connect(self.config.clone().dbname("postgres")).await?;
-        // One after the other: together they would be one transaction, and connections be made until its end.
+        // Two calls: in one call both would be one transaction, and new connections would be accepted until its end.
         for statement in [
             format!("alter database {name} allow_connections false"),
             format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"),
@@ -148,12 +148,12 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // Fails only when Postgres is gone already, and the database with it.
+        // Fails only if Postgres has already ended, and the database with it.
         let _ = self.orders.send(Order::Drop(self.name().to_owned()));
     }
 }
 
-/// What to connect with, straight or through a proxy at this address.
+/// A connection string, direct or through a proxy at this address.
 pub(crate) fn url(config: &Config, through: Option<SocketAddr>) -> String {
     let (host, port) = match through {
         Some(proxy) => (proxy.ip().to_string(), proxy.port()),
@@ -182,7 +182,7 @@ pub(crate) async fn connect(config: &Config) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// The thread: starts Postgres, makes the template, and then carries out orders one by one.
+/// The thread's main function: starts Postgres, creates the template, and then executes orders one by one.
 fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyhow::Result<()>>) {
     let work = async move {
         let mut source = match Source::prepare().await {
@@ -196,7 +196,7 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
                 Order::Create(start, reply) => {
                     made += 1;
                     let created = source.create(&format!("world_{made}"), start).await;
-                    // An error means that whoever asked has given up.
+                    // An error means that the caller no longer waits.
                     let _ = reply.send(created);
                 }
                 Order::Drop(name) => {
@@ -207,7 +207,7 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
             }
         }
     };
-    // Diesel's migrations block their thread, which a runtime with a single one does not allow.
+    // Diesel's migrations block their thread, which a single-threaded runtime does not allow.
     match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -218,20 +218,20 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
     }
 }
 
-/// Where databases come from.
+/// The source of databases.
 enum Source {
     /// A Postgres of this process.
     Here(Box<Here>),
-    /// A cluster that somebody else runs.
+    /// A cluster that was started elsewhere.
     There(Citus),
 }
 
 /// A Postgres of this process, whose databases are copied from templates.
 struct Here {
     postgres: Postgres,
-    /// The connection over which they are.
+    /// The connection that copies them.
     admin: Client,
-    /// There is a template for servers that start on one of these days.
+    /// The days of a server's start for which there is a template.
     days: BTreeSet<String>,
 }
 
@@ -248,7 +248,8 @@ impl Here {
         Ok(template)
     }
 
-    /// FILE_COPY instead of the default: nothing is durable here, so there is no log to save.
+    /// With FILE_COPY instead of the default, which copies through the WAL: nothing is durable here, so no WAL is
+    /// needed.
     async fn copy(&self, template: &str, name: &str) -> anyhow::Result<()> {
         let statement = format!("create database {name} template {template} strategy file_copy");
         Ok(self.admin.batch_execute(&statement).await?)

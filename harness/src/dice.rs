@@ -1,18 +1,18 @@
-//! Chance that a seed repeats: the same rolls on every machine and in every release.
+//! Repeatable random numbers: the same for a seed on every machine and in every release.
 //!
-//! Promises SplitMix64 as published, which is why it is written out here. Not for secrets.
+//! The algorithm is SplitMix64 as published. It is written out here so that it never changes. Not for secrets.
 
-/// SplitMix64: small, well distributed, and the same for ever.
+/// SplitMix64: small, well distributed, and stable.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// The rolls that follow from `seed`.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// The next number.
     pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -21,13 +21,13 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// 0 up to, and without, `end`.
+    /// A number from 0 to below `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        // Not exactly uniform, by less than one in a quadrillion for ends as small as ours.
+        // Not exactly uniform: off by less than one in a quadrillion for bounds as small as ours.
         usize::try_from(self.roll() % end as u64).unwrap_or(0)
     }
 
-    /// Puts `things` into an order of its own.
+    /// Puts `things` into a random order.
     pub fn shuffle<T>(&mut self, things: &mut [T]) {
         for last in (1..things.len()).rev() {
             things.swap(last, self.below(last + 1));

@@ -1,8 +1,8 @@
-//! A durable Postgres on a folder of its own, that can be stopped, killed and started again.
+//! A durable Postgres in its own folder that can be stopped, killed and started again.
 //!
-//! Promises full durability (nothing is switched off for speed, or a crash would prove nothing and a measurement be
-//! another's), and that it ends with this process, however that ends: a shell between the two waits for a pipe to close.
-//! Only its Unix socket is open.
+//! No setting trades durability for speed. Otherwise a crash would prove nothing, and a measurement would not be valid
+//! for production. Postgres ends with this process, however this process ends: a shell between the two waits for a pipe
+//! to close. It listens only on its Unix socket.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use crate::realtime::{self, PATIENCE};
 use crate::{launch, system};
 
-/// Ends what it starts when its standard input closes. `read` waits there; the program never sees that pipe.
+/// Ends its program when its standard input closes. `read` waits for that; the program does not inherit the pipe.
 const SHELL: &str = r#"
 exec 3<&0 </dev/null
 "$@" 3<&- &
@@ -30,9 +30,9 @@ wait "$child"; status=$?
 kill "$watcher" 2>/dev/null
 exit "$status"
 "#;
-/// How often to look whether it is there, or gone.
+/// Time between two looks at whether Postgres is running.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// The one database.
+/// The name of the database.
 pub const DATABASE: &str = "tenterhook";
 
 /// A Postgres and its data.
@@ -47,16 +47,17 @@ pub struct Cluster {
     running: Option<Running>,
 }
 
-/// A program under its shell.
+/// A program and the shell that started it.
 struct Running {
     shell: Child,
-    /// The end of the pipe that nothing is ever written to. Apart from the child, whose wait would close it.
+    /// The writing end of the pipe, to which nothing is written. Not in the child, because waiting for it would close
+    /// the pipe.
     _lifeline: Option<ChildStdin>,
 }
 
 impl Cluster {
-    /// Makes one in `home` with its data in `disk`, and starts it with settings such as `max_wal_size=1GB`, of which a
-    /// later one overrules an earlier. Both folders must be such that its user can enter.
+    /// Creates a Postgres in `home` with its data in `disk`, and starts it with settings such as `max_wal_size=1GB`. A
+    /// later setting overrides an earlier one. The user of Postgres must have access to both folders.
     pub async fn create(
         home: &Path,
         disk: &Path,
@@ -111,7 +112,7 @@ impl Cluster {
         self.socket.join(".s.PGSQL.5432")
     }
 
-    /// One of its databases, as a server reaches it.
+    /// The connection string of one of its databases.
     pub fn url(&self, database: &str) -> String {
         format!(
             "host='{}' port=5432 user=postgres dbname={database}",
@@ -119,7 +120,7 @@ impl Cluster {
         )
     }
 
-    /// The one database, as a server reaches it through a relay.
+    /// The connection string of the database through a relay.
     pub fn url_through(relay: SocketAddr) -> String {
         format!(
             "host='{}' port={} user=postgres dbname={DATABASE}",
@@ -128,26 +129,26 @@ impl Cluster {
         )
     }
 
-    /// A look from the outside, past every relay.
+    /// A direct connection that uses no relay.
     pub async fn look(&self) -> anyhow::Result<Client> {
         self.connect(DATABASE).await
     }
 
-    /// Asks it to end in good order, ending open connections (`-m fast`).
+    /// Shuts it down and ends open connections (`-m fast`). Does not wait.
     pub fn stop(&self) -> anyhow::Result<()> {
         self.signal("INT")
     }
 
-    /// Ends it at once (`-m immediate`): it has to recover when it starts.
+    /// Ends it at once (`-m immediate`), so that it has to recover when it starts.
     pub fn kill(&self) -> anyhow::Result<()> {
         self.signal("QUIT")
     }
 
-    /// Waits until it answers, starting it as often as it has ended.
+    /// Waits until it responds. Starts it each time that it has ended.
     ///
     /// # Errors
     ///
-    /// When it does not come back.
+    /// If it does not come back.
     pub async fn ensure_running(&mut self) -> anyhow::Result<()> {
         let running = async {
             loop {
@@ -208,7 +209,7 @@ impl Cluster {
             .args(arguments)
             .envs(self.environment.iter().cloned())
             .current_dir("/")
-            // A group of its own: Ctrl-C in a terminal is for us alone.
+            // Its own process group, so that Ctrl-C in a terminal reaches only this process.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)

@@ -1,9 +1,9 @@
-//! Random histories, checked step by step against the reference model.
+//! Random histories, compared with the reference model after every step.
 //!
-//! Promises that a seed makes the same steps everywhere, that a failure is shrunk to fewer steps that still fail, and
-//! that what was exercised is counted. Does not promise the smallest script: a shrunk one cannot lose any single step.
-//! What a server does within one instant of simulated time has no order, so two runs of a seed may differ there; the
-//! checks allow exactly that.
+//! Guarantees: a seed gives the same steps everywhere; a failing history is shrunk to fewer steps that still fail; the
+//! exercised rules are counted. A shrunk history is not the shortest possible one: it only fails no longer if any
+//! single step is left out. The order of events within one instant of simulated time is not defined, so two runs of a
+//! seed may differ there. The checks accept every such order.
 
 mod coverage;
 mod mirror;
@@ -21,30 +21,30 @@ use crate::run::Breach;
 use crate::scenario::{Failure, message};
 use crate::world::{Target, World};
 
-/// Histories at once in process.
+/// Histories that are played concurrently, if the servers run in this process.
 const SIDE_BY_SIDE: usize = 6;
-/// How often a failure is tried again with fewer steps.
+/// Most attempts to reproduce a failure with fewer steps.
 const SHRINKS: usize = 300;
-/// How much of what receivers heard a failure shows: several webhooks' retries and a burst.
+/// Requests shown with a failure: enough for the retries of several webhooks and a burst.
 const HEARD: usize = 60;
-/// The fewest steps of a history that says something.
+/// Shorter histories seldom exercise enough rules.
 pub const STEPS: usize = 200;
 
-/// A history that broke a promise.
+/// A history in which a promise was broken.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// The steps that are left after shrinking.
+    /// The steps that remain after shrinking.
     pub plan: Plan,
-    /// The place of the step after which it was seen.
+    /// The position of the step after which the breach was seen.
     pub at: usize,
-    /// What was broken.
+    /// The broken promise.
     pub breach: Breach,
-    /// The last that receivers heard before it.
+    /// The last requests that receivers got before the breach.
     pub heard: Vec<String>,
 }
 
 impl Found {
-    /// Without the steps after the breach, which have no part in it.
+    /// Drops the steps after the breach, which cannot have caused it.
     pub fn until_breach(self) -> Self {
         let places = self.plan.places();
         let until: Vec<usize> = places.into_iter().filter(|place| *place <= self.at).collect();
@@ -55,14 +55,14 @@ impl Found {
     }
 }
 
-/// How one history ended.
+/// The result of one history.
 #[derive(Debug)]
 pub enum Ending {
-    /// Everything agreed.
+    /// Server and model agreed throughout.
     Held(Coverage, Vec<String>),
     /// A promise was broken.
     Broken(Box<Found>),
-    /// It could not be played.
+    /// The history could not be played.
     CouldNotRun(String),
 }
 
@@ -108,7 +108,7 @@ pub async fn play(plan: &Plan, target: Option<&Target>) -> Ending {
     }
 }
 
-/// Plays many seeds, telling `seen` of each as it ends, until one breaks a promise. Stops at the first failure.
+/// Plays many seeds until the first one breaks a promise. Calls `seen` with each result.
 pub async fn explore(
     seeds: impl IntoIterator<Item = u64>,
     steps: usize,
@@ -132,8 +132,8 @@ pub async fn explore(
     endings
 }
 
-/// Leaves out of a failing history whatever it fails without: halves first, then ever smaller parts. Tells `seen` how
-/// many steps are left.
+/// Removes every part of a failing history without which it still fails: halves first, then smaller and smaller parts.
+/// Calls `seen` with the number of remaining steps.
 pub async fn shrink(found: Found, target: Option<&Target>, mut seen: impl FnMut(usize)) -> Found {
     let mut best = found.until_breach();
     let mut tries = 0;
@@ -159,7 +159,7 @@ pub async fn shrink(found: Found, target: Option<&Target>, mut seen: impl FnMut(
                 }
             }
             drop(plays);
-            // What needs every part that was left out goes on with smaller parts.
+            // If no part of this size can be removed, smaller parts are tried.
             let Some((start, found)) = smaller else { break };
             best = found.until_breach();
             seen(best.plan.steps.len());
@@ -170,7 +170,7 @@ pub async fn shrink(found: Found, target: Option<&Target>, mut seen: impl FnMut(
     best
 }
 
-/// Histories at once: a server elsewhere has one clock.
+/// Number of concurrent histories: one against a remote server, because it has one clock.
 fn at_once(target: Option<&Target>) -> usize {
     if target.is_some() { 1 } else { SIDE_BY_SIDE }
 }

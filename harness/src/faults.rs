@@ -1,12 +1,12 @@
-//! The fault campaign: real servers on a real Postgres, while everything around them fails, round after round.
+//! The fault campaign: real servers on a real Postgres, with faults in everything around them, round after round.
 //!
-//! Each round a company publishes through whichever server answers, and at some instant of that something fails for a
-//! while ([`Kind`]): a server is killed, Postgres is gone, a disk is full. Then everything runs again, and once all is
-//! quiet the round's history is judged from the outside: what was accepted is accounted for, nothing ended
-//! twice, bans agree with the attempts on record.
+//! In each round a company publishes through any server that responds, and at some moment something fails for a while
+//! ([`Kind`]): a server is killed, Postgres is gone, a disk is full. Then everything runs again. When no delivery is
+//! open any more, the round's history is checked from outside: what was accepted is accounted for, nothing ended twice,
+//! and bans agree with the recorded attempts.
 //!
-//! Runs in real time with the policy's numbers shortened. Promises to take back whatever it did to the machine, and
-//! that every wait is bounded. Does not promise that a seed repeats a round to the instant.
+//! The campaign runs in real time with shortened numbers of the policy. It undoes all that it did to the machine, and
+//! every wait is bounded. A seed does not repeat a round to the instant.
 
 mod breach;
 mod cast;
@@ -35,12 +35,13 @@ use self::round::Sums;
 use self::stage::Stage;
 use crate::realtime::Stopwatch;
 
-/// Plays a campaign against servers of `binary`, until a promise is broken. Tells `progress` of every round, and stops
-/// after `seconds`, if given, at the end of a round.
+/// Runs a campaign against servers of `binary` until a promise is broken. Reports each round to `progress`. Stops after
+/// `seconds`, if given, at the end of a round.
 ///
 /// # Errors
 ///
-/// When the plan is out of bounds, or a round could not be played; a broken promise is in the figures.
+/// If the plan is out of bounds, or a round could not be played. A broken promise is not an error: it is in the
+/// figures.
 pub async fn run(
     plan: &Plan,
     binary: &Path,

@@ -1,13 +1,14 @@
-//! A database as a server would have left it after a month: companies, webhooks, their history, and what is still owed.
+//! Fills a database as a server would have left it after a month: companies, webhooks, their history, and open
+//! deliveries.
 //!
-//! Promises rows that a server could have written itself: lanes by the same hash, ids that carry their moment, attempts
-//! that follow each other by the default schedule, counters and tallies that add up, secrets that open with the harness's
-//! own key. They lie in companies that nobody else has, in the same shape each time: one company in which a tenth of
-//! everything happens, a hundredth of them with two fifths, and the many with the rest.
+//! The rows are such as a server could have written: lanes by the same hash, ids with their time, attempts at the times
+//! of the default schedule, counters and tallies that add up, and secrets that the harness's key opens. Their companies
+//! have ids that nothing else uses, and the same sizes each time: the first company has a tenth of all events, the busy
+//! ones, which are a hundredth of all companies, have two fifths, and the others have the rest.
 //!
-//! Two things are of a server with other settings than the default: nobody is ever banned, and a first retry comes a
-//! day later, so that what is open stays so while somebody measures. Ends nothing that it has begun when it fails: the
-//! database is to be made anew.
+//! Two things need a server with other settings than the defaults: no webhook is banned, and a first retry comes a day
+//! later, so that open deliveries stay open during a measurement. A fill that fails leaves its rows behind: create the
+//! database again then.
 
 mod history;
 mod sealing;
@@ -23,78 +24,77 @@ use tokio_postgres::{Client, Config, NoTls};
 use self::history::History;
 use crate::realtime;
 
-/// Webhooks of each company, all of one user and for every event.
+/// Webhooks of each company. All belong to one user and are for every event.
 pub const WEBHOOKS_OF_COMPANY: u32 = 4;
-/// Company ids of fills begin here, apart from those of loads, worlds and people, and are below 2^53.
+/// First company id of fills: different from those of loads, worlds and people, and below 2^53.
 pub const FIRST_COMPANY: i64 = 5_000_000_000_000;
 /// The user of each company, an admin.
 pub const USER: u64 = 1;
-/// How many webhooks there can be: fewer companies would not have all three sizes.
+/// Allowed numbers of webhooks. With fewer there would not be companies of all three sizes.
 pub const WEBHOOKS: RangeInclusive<u32> = 3 * WEBHOOKS_OF_COMPANY..=1_000_000;
-/// The most deliveries that are still owed.
+/// Most open deliveries.
 pub const MOST_OPEN: u64 = 10_000_000;
-/// The most attempts of deliveries that have ended.
+/// Most attempts of deliveries that have ended.
 pub const MOST_ATTEMPTS: u64 = 1_000_000_000;
-/// Over how many days the history can go: not less than a night, not more partitions than anybody keeps.
+/// Allowed days of history: the history crosses at least one midnight, and has no more partitions than anyone keeps.
 pub const DAYS: RangeInclusive<u32> = 2..=90;
-/// Connections that write at once: one waits for the disk while the other works.
+/// Concurrent connections: one waits for the disk while the other works.
 const WRITERS: usize = 2;
 
-/// How much to fill in.
+/// The sizes of a fill.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// How many webhooks: a multiple of [`WEBHOOKS_OF_COMPANY`] within [`WEBHOOKS`].
+    /// Number of webhooks: a multiple of [`WEBHOOKS_OF_COMPANY`] within [`WEBHOOKS`].
     pub webhooks: u32,
-    /// Deliveries that are still owed, each after one failed attempt: a multiple of [`WEBHOOKS_OF_COMPANY`], at most
-    /// [`MOST_OPEN`].
+    /// Open deliveries, each after one failed attempt: a multiple of [`WEBHOOKS_OF_COMPANY`], at most [`MOST_OPEN`].
     pub open: u64,
-    /// Attempts of deliveries that have ended: at least one for each webhook, at most [`MOST_ATTEMPTS`]. There may be up
-    /// to 79 fewer, since each share of outcomes is whole.
+    /// Attempts of deliveries that have ended: at least one for each webhook, at most [`MOST_ATTEMPTS`]. The fill may
+    /// have up to 79 fewer, because it has only whole groups of outcomes.
     pub attempts: u64,
-    /// Days of history within [`DAYS`], today included.
+    /// Days of history within [`DAYS`], including today.
     pub days: u32,
-    /// Where the webhooks lead; the number of each is added to it.
+    /// The beginning of the webhooks' URLs. Each webhook's number follows.
     pub url: String,
 }
 
-/// What was filled in.
+/// The contents of a filled database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Filled {
-    /// Companies, from [`FIRST_COMPANY`] on; the first is the large one, then come the busy ones.
+    /// Companies, from [`FIRST_COMPANY`] on. The first is the large one, then come the busy ones.
     pub companies: u32,
-    /// How many of them are busy.
+    /// Number of busy companies.
     pub busy: u32,
     /// Webhooks.
     pub webhooks: u32,
     /// Events.
     pub events: u64,
-    /// Attempts, those of open deliveries included.
+    /// Attempts, including those of open deliveries.
     pub attempts: u64,
     /// Deliveries that succeeded.
     pub succeeded: u64,
     /// Deliveries that failed four times.
     pub failed: u64,
-    /// Deliveries that were lost in a pause.
+    /// Deliveries that were lost during a pause.
     pub lost: u64,
-    /// Deliveries that are still owed.
+    /// Open deliveries.
     pub open: u64,
 }
 
-/// How far it is.
+/// The progress of a fill.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// Events that are written, with all that belongs to them.
+    /// Events that were written, with their deliveries and attempts.
     pub written: u64,
     /// Events of the whole plan.
     pub planned: u64,
 }
 
 impl Plan {
-    /// Refuses what cannot be filled in, naming the argument.
+    /// Refuses what cannot be filled in, and names the argument.
     ///
     /// # Errors
     ///
-    /// When a number is out of its bounds or does not divide.
+    /// If a number is out of bounds or not a multiple of what it must be.
     pub fn check(&self) -> anyhow::Result<()> {
         let (webhooks, each) = (self.webhooks, WEBHOOKS_OF_COMPANY);
         ensure!(
@@ -123,7 +123,7 @@ impl Plan {
         Ok(())
     }
 
-    /// What it will come to.
+    /// The contents that the plan results in.
     pub fn filled(&self) -> Filled {
         let companies = self.webhooks / WEBHOOKS_OF_COMPANY;
         let shares = history::shares(self);
@@ -141,12 +141,12 @@ impl Plan {
     }
 }
 
-/// Fills the database, which must have the server's schema and nothing in these companies; tells `progress` after each
-/// piece.
+/// Fills the database, which must have the server's schema and none of these companies. Calls `progress` after each
+/// part.
 ///
 /// # Errors
 ///
-/// When the plan is out of bounds, or the database is not such a one or cannot be written.
+/// If the plan is out of bounds, if the database is not as required, or if it cannot be written.
 pub async fn run(plan: &Plan, database: &Config, progress: impl Fn(Progress)) -> anyhow::Result<Filled> {
     plan.check()?;
     let client = connect(database).await?;
@@ -173,7 +173,7 @@ async fn connect(database: &Config) -> anyhow::Result<Client> {
         .await
         .context("cannot connect to the database")?;
     realtime::spawn(async move { drop(connection.await) });
-    // Whoever loses the machine meanwhile begins anew anyway.
+    // Not durable: after a crash of the machine the fill starts again in any case.
     client.batch_execute("set synchronous_commit = off").await?;
     Ok(client)
 }

@@ -1,39 +1,40 @@
-//! URLs that want a server to call what it must not, and what has to become of each (W10).
+//! URLs that try to make a server call a forbidden target, with the expected result of each (W10).
 //!
-//! The table is data, `hostile/urls.tsv` and `hostile/names.tsv`, to be read and added to by people; this reads it.
+//! The table is data, in `hostile/urls.tsv` and `hostile/names.tsv`, which people can read and extend. This module
+//! reads it.
 
 use crate::names::{Answer, NameServer};
 
 const URLS: &str = include_str!("hostile/urls.tsv");
 const NAMES: &str = include_str!("hostile/names.tsv");
 
-/// One URL and its verdict.
+/// One URL, with the expected result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hostile {
-    /// `TAKEN`, the code with which the creation of a webhook is refused, or the class of its first attempt's failure.
+    /// `TAKEN`, the code of the refusal to create a webhook, or the error class of its first attempt.
     pub code: String,
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub reason: String,
     /// The URL.
     pub url: String,
 }
 
-/// What the DNS says of a name.
+/// The DNS records of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saying {
     /// The name.
     pub name: String,
-    /// What is said until webhooks have been created.
+    /// The answer before webhooks are created.
     pub first: Answer,
-    /// What is said from then on.
+    /// The answer after that.
     pub then: Answer,
 }
 
-/// Every URL, those to this machine with these ports in turn.
+/// Every URL. Those of this machine use these ports in turn.
 ///
 /// # Panics
 ///
-/// When a line of the table cannot be read.
+/// If a line of the table cannot be read.
 pub fn urls(ports: &[u16]) -> Vec<Hostile> {
     rows(URLS)
         .zip(ports.iter().cycle())
@@ -55,7 +56,7 @@ pub fn urls(ports: &[u16]) -> Vec<Hostile> {
 ///
 /// # Panics
 ///
-/// When a line of the table cannot be read.
+/// If a line of the table cannot be read.
 pub fn names() -> Vec<Saying> {
     rows(NAMES)
         .map(|line| {
@@ -72,7 +73,7 @@ pub fn names() -> Vec<Saying> {
         .collect()
 }
 
-/// Makes the DNS say what it says at first, or then.
+/// Sets the first or the second answer of every name.
 pub fn say(names: &NameServer, then: bool) {
     for saying in self::names() {
         names.set(&saying.name, if then { saying.then } else { saying.first });
@@ -83,7 +84,7 @@ fn rows(table: &'static str) -> impl Iterator<Item = &'static str> {
     table.lines().filter(|line| !line.starts_with('#'))
 }
 
-/// The text behind `\0 \t \n \r \\ \u{…}`.
+/// Replaces the escapes `\0 \t \n \r \\ \u{…}`.
 fn unescaped(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;

@@ -1,7 +1,7 @@
-//! Every request that a receiver got, in order of arrival.
+//! All requests that a receiver got, in order of arrival.
 //!
-//! Promises that nothing that arrived is missing and that a wait sees what came before it as well as what comes after.
-//! Does not know what should have come: tests and checkers say.
+//! No request is missing, and a wait counts requests from before it as well as later ones. The journal does not know
+//! which requests were expected: tests and checkers do.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,11 +20,11 @@ use crate::timekeeper::{AttemptName, Time};
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    /// When it was complete, on the clock of the receiver's world.
+    /// When it was complete, on the world's clock.
     pub at: Timestamp,
     /// When it was complete, in real time.
     pub real: Timestamp,
-    /// Which connection brought it, counted from 0; `None` where the receiver can't tell.
+    /// The number of its connection, from 0. `None` if the receiver cannot tell.
     pub connection: Option<usize>,
     /// The method.
     pub method: String,
@@ -34,11 +34,11 @@ pub struct Arrival {
     pub headers: Vec<(String, String)>,
     /// The body as received.
     pub body: Bytes,
-    /// What the receiver makes of its signature.
+    /// The result of checking its signature.
     pub verdict: Verdict,
 }
 
-/// What a receiver has just read, before the journal dates and judges it.
+/// A request that was just read, before the journal adds the time and the verdict.
 #[derive(Debug)]
 pub struct Request {
     /// See [`Arrival::connection`].
@@ -54,29 +54,29 @@ pub struct Request {
 }
 
 impl Arrival {
-    /// The first header of this name (lower case).
+    /// The first header with this name (lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
     }
 
-    /// The event's id, `webhook-id`; empty when the header is absent.
+    /// The event's id, from `webhook-id`; empty if the header is absent.
     pub fn event(&self) -> &str {
         self.header("webhook-id").unwrap_or_default()
     }
 
-    /// The webhook's number; empty when the header is absent.
+    /// The webhook's number; empty if the header is absent.
     pub fn webhook(&self) -> &str {
         self.header("tenterhook-webhook").unwrap_or_default()
     }
 
-    /// The attempt, 1 to 4; 0 when the header is absent.
+    /// The attempt number, 1 to 4; 0 if the header is absent.
     pub fn attempt(&self) -> u8 {
         self.header("tenterhook-attempt")
             .and_then(|n| n.parse().ok())
             .unwrap_or(0)
     }
 
-    /// How this attempt is named to a clock.
+    /// The attempt's name for a clock.
     pub fn name(&self) -> AttemptName {
         AttemptName {
             event: self.event().to_owned(),
@@ -85,12 +85,12 @@ impl Arrival {
         }
     }
 
-    /// The body as JSON; null when it is none.
+    /// The body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         json::read(&self.body).unwrap_or_default()
     }
 
-    /// Everything about it that no receiver should accept: its signature, its shape, its method and media type.
+    /// Everything that a receiver must not accept: a wrong signature, body format, method or media type.
     pub fn complaints(&self) -> Vec<String> {
         let expected = Expected {
             event: self.event(),
@@ -114,7 +114,7 @@ impl Arrival {
     }
 }
 
-/// The journal of one receiver. Clones share it.
+/// The journal of one receiver. Clones share their contents.
 #[derive(Clone)]
 pub struct Journal(Arc<Inner>);
 
@@ -126,7 +126,7 @@ struct Inner {
 }
 
 impl Journal {
-    /// An empty journal that dates by `time` and judges signatures by `keyring`.
+    /// An empty journal with times from `time`. Checks signatures with `keyring`.
     pub fn new(time: Time, keyring: Keyring) -> Self {
         let count = watch::Sender::new(0);
         Self(Arc::new(Inner {
@@ -137,7 +137,7 @@ impl Journal {
         }))
     }
 
-    /// Enters a request.
+    /// Adds a request.
     pub fn enter(&self, request: Request) -> Arc<Arrival> {
         let at = self.0.time.now();
         let header = |name| find(&request.headers, name);
@@ -171,31 +171,31 @@ impl Journal {
         arrival
     }
 
-    /// Everything so far.
+    /// All requests so far.
     pub fn all(&self) -> Vec<Arc<Arrival>> {
         self.lock().clone()
     }
 
-    /// How many came so far.
+    /// The number of requests so far.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nothing came so far.
+    /// Whether there was no request so far.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Follows the count of requests.
+    /// Follows the number of requests.
     pub fn watch(&self) -> watch::Receiver<usize> {
         self.0.count.subscribe()
     }
 
-    /// Waits until at least `count` requests have come, and answers all that did.
+    /// Waits until at least `count` requests have arrived. Returns all of them.
     ///
     /// # Panics
     ///
-    /// When they have not come after [`PATIENCE`] of real time, telling which did.
+    /// If they have not arrived after [`PATIENCE`] of real time. The message lists those that have.
     pub async fn wait_for(&self, count: usize) -> Vec<Arc<Arrival>> {
         let mut counter = self.watch();
         let came = realtime::within(PATIENCE, counter.wait_for(|seen| *seen >= count))

@@ -1,15 +1,15 @@
-//! JSON that others wrote, read without giving any of its keys a meaning.
+//! Reads JSON from outside without giving any key a special meaning.
 //!
-//! Promises that every object is read as an object: `serde_json::Value` gives one key a meaning and parses the string under it,
-//! again and again, if any crate of the build turns on that feature. Digits beyond a float are lost, as they are with
-//! `serde_json::Value`: what must arrive to the last digit is compared as text.
+//! Every object is read as an object. `serde_json::Value` gives one key a meaning and parses the string under it,
+//! recursively, if any crate in the build enables that feature. Digits beyond a float are lost, as with
+//! `serde_json::Value`: tests compare data that must keep every digit as text.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A value as it stands.
+/// A value without special keys.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plain(pub Value);
 
@@ -17,7 +17,7 @@ pub struct Plain(pub Value);
 ///
 /// # Errors
 ///
-/// When it is no JSON, or nested more than 127 levels deep.
+/// If it is not JSON, or is nested more than 127 levels deep.
 pub fn read(text: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(text).map(|Plain(value)| value)
 }

@@ -1,7 +1,7 @@
-//! Starts the server in this process. The only file of the harness that knows it.
+//! Starts the server in this process. The only file of the harness that depends on the server.
 //!
-//! Promises to use what a person who starts the server uses: settings, a clock, a Postgres, `run`. Nothing of what the
-//! harness judges comes from here.
+//! It uses what an operator uses to start the server: settings, a clock, a Postgres, `run`. Nothing in it takes part in
+//! the harness's judgement.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,38 +28,38 @@ use crate::signature::Keyring;
 use crate::timekeeper::{AttemptName, Timekeeper};
 use crate::token::TokenKey;
 
-/// Few: worlds run side by side.
+/// Few, because worlds run concurrently.
 const SERVER_THREADS: usize = 2;
 const DAY: SignedDuration = SignedDuration::from_hours(24);
-/// How many days ahead a server makes partitions. It makes at its start what is missing here.
+/// Number of future days for which a server creates partitions. It creates missing ones when it starts.
 const DAYS_AHEAD: i32 = 3;
 
-/// The folder with the programs of a Postgres, found as the server would find them.
+/// The folder with the programs of Postgres, found in the same way as by the server.
 ///
 /// # Errors
 ///
-/// When there is none, with the ways out.
+/// If there is none. The error says what to do.
 pub async fn postgres_programs() -> anyhow::Result<PathBuf> {
     let chosen = std::env::var_os("PG_BIN_DIR").map(PathBuf::from);
     let (folder, _) = embedded::programs(chosen.as_deref()).await?;
     Ok(folder)
 }
 
-/// A Postgres that stops with this process and keeps nothing.
+/// A Postgres without durability that stops with this process.
 pub struct Postgres(EmbeddedPostgres);
 
 impl Postgres {
-    /// Finds and starts one, as the server would.
+    /// Finds and starts a Postgres, in the same way as the server.
     pub async fn start() -> anyhow::Result<Self> {
         Ok(Self(EmbeddedPostgres::temporary().await?))
     }
 
-    /// What to connect to one of its databases with.
+    /// The connection settings of one of its databases.
     pub fn config(&self, database: &str) -> anyhow::Result<tokio_postgres::Config> {
         Ok(self.0.url(database).parse()?)
     }
 
-    /// Gives a database the server's schema.
+    /// Creates the server's schema in a database.
     pub async fn migrate(&self, database: &str) -> anyhow::Result<()> {
         migrations::run_pending(&self.0.url(database))
             .await
@@ -67,7 +67,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Gives a database with the schema the partitions that a server which starts at this moment would make in it.
+    /// Creates the partitions that a server would create when it starts at this moment, in a database with the schema.
     pub async fn make_partitions(&self, database: &str, start: Timestamp) -> anyhow::Result<()> {
         let sessions = Sessions {
             limits: Limits::long(migrations::LIMIT),
@@ -83,7 +83,7 @@ impl Postgres {
     }
 }
 
-/// Gives a database of a Citus cluster the server's schema, and lays it over the cluster.
+/// Creates the server's schema in a database of a Citus cluster, and distributes it over the cluster.
 pub async fn distribute(url: &str, shards: u16) -> anyhow::Result<()> {
     migrations::run_pending(url)
         .await
@@ -100,7 +100,7 @@ pub async fn distribute(url: &str, shards: u16) -> anyhow::Result<()> {
         .context("the tables could not be distributed")
 }
 
-/// The simulated clock that the servers of a world share. Clones are the same clock.
+/// The simulated clock of a world's servers. Clones are the same clock.
 #[derive(Clone)]
 pub struct SimulatedTime {
     clock: Clock,
@@ -108,7 +108,7 @@ pub struct SimulatedTime {
 }
 
 impl SimulatedTime {
-    /// Stands at `start` until it is advanced.
+    /// A clock that stands at `start` until it is advanced.
     pub fn starting_at(start: Timestamp) -> anyhow::Result<Self> {
         let clock = Clock::simulated(start);
         let handle = clock
@@ -163,7 +163,7 @@ impl Timekeeper for SimulatedTime {
     fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         let until = self.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
         let clock = self.clock.clone();
-        // A task that the clock knows, so that time waits between its waking and its act.
+        // A task that the clock knows, so that time waits between its wake-up and its action.
         let woken = self.clock.spawn("delayed answer", async move {
             clock.sleep_until(until).await;
             act();
@@ -179,41 +179,40 @@ impl Timekeeper for SimulatedTime {
     }
 }
 
-/// A request that does not name its attempt as the contract says cannot be stalled: it holds time still, and the
-/// watchdog says so.
+/// The ids of an attempt. A request without valid ids cannot be stalled: it stops time, and the watchdog reports it.
 fn parsed(attempt: &AttemptName) -> Option<(uuid::Uuid, i64)> {
     Some((attempt.event.parse().ok()?, attempt.webhook.parse().ok()?))
 }
 
-/// What a world chooses of a server's settings.
+/// The settings of a server that a world chooses.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// CIDRs that webhooks may lead to although they are not public (W10).
+    /// CIDRs that webhooks may target although they are not public (W10).
     pub allowed_targets: Vec<String>,
     /// Hosts that webhooks may not call (W10).
     pub platform_hosts: Vec<String>,
-    /// DNS servers that it looks webhooks' hosts up at; none means the machine's own.
+    /// DNS servers for the hosts of webhooks. If empty, those of the machine.
     pub dns_servers: Vec<SocketAddr>,
-    /// What signs the tokens that it accepts.
+    /// The key of the tokens that it accepts.
     pub key: TokenKey,
-    /// What it seals credentials with: the same for all servers of a database.
+    /// The key that seals credentials: the same for all servers of a database.
     pub sealing_key: String,
-    /// A file with authorities that receivers are trusted by, besides the public ones.
+    /// A file with authorities for receivers' certificates, in addition to the public ones.
     pub extra_ca_file: Option<PathBuf>,
-    /// Where notices are delivered to besides the API (R4).
+    /// The endpoint for notices, in addition to the API (R4).
     pub notices: Option<NoticeOptions>,
 }
 
-/// The platform's own endpoint for notices.
+/// The platform's endpoint for notices.
 #[derive(Debug, Clone)]
 pub struct NoticeOptions {
     /// Its URL.
     pub url: String,
-    /// The secrets that sign, one on a line.
+    /// The signing secrets, one per line.
     pub secrets: String,
 }
 
-/// A running server, on a runtime of its own so that it can be ended in the middle of anything. Dropping it crashes it.
+/// A running server with its own runtime, so that it can be ended at any moment. Dropping it crashes it.
 pub struct Server {
     address: SocketAddr,
     stop: Stop,
@@ -222,8 +221,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one on a free port, and waits until it serves. `alone`: no other server of this database is alive, so what
-    /// a predecessor held may be taken at once.
+    /// Starts a server on a free port, and waits until it is ready. `alone` means that no other server of this database
+    /// is running, so that the leases of a predecessor can be taken at once.
     pub async fn start(
         options: &ServerOptions,
         database: &str,
@@ -238,7 +237,7 @@ impl Server {
         Self::launch(settings, time.clock.clone()).await
     }
 
-    /// As [`Server::start`], on the system clock and alone: for what is measured and not simulated.
+    /// As [`Server::start`], on the system clock and alone: for measurements.
     pub async fn start_in_real_time(options: &ServerOptions, database: &str) -> anyhow::Result<Self> {
         let settings = Settings {
             sole_process: true,
@@ -258,7 +257,7 @@ impl Server {
         let stopped = stop.clone();
         let (named, name) = oneshot::channel();
         let running = runtime.spawn(async move {
-            // Bound here: a socket belongs to the runtime on which it was made.
+            // Bound here, because a socket belongs to the runtime that created it.
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let _ = named.send(listener.local_addr()?);
             app::run(Arc::new(settings), listener, clock, stopped).await
@@ -274,19 +273,19 @@ impl Server {
             ended = &mut server.running => ended,
             ready = caller.until_ready() => match ready {
                 Ok(()) => return Ok(server),
-                // A server that ends breaks the call off, and why it ended says more.
+                // A server that ends breaks off this call. The reason of its end says more than the call's error.
                 Err(error) => realtime::within(PATIENCE, &mut server.running).await.ok_or(error)?,
             },
         };
         bail!("the server ended while it started: {:?}", ended?)
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops it as SIGTERM would, and waits until it has.
+    /// Stops the server as SIGTERM does, and waits for its end.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.drain();
         realtime::within(PATIENCE, &mut self.running)
@@ -294,11 +293,11 @@ impl Server {
             .context("it did not stop")??
     }
 
-    /// Ends it in the middle of whatever it does: nothing is settled, signed off or given back. Nothing of it runs any
-    /// more when this returns.
+    /// Ends the server at any point of its work: nothing is settled, deregistered or released. When this returns,
+    /// nothing of it is running.
     pub async fn crash(mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Waits for the runtime's threads, which no task may do.
+            // Waits for the runtime's threads, which is not allowed in a task.
             let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await;
             ended.expect("ending a runtime does not panic");
         }

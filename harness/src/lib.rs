@@ -1,26 +1,26 @@
-//! Everything needed to see a webhook policy at work, and to prove it.
+//! Everything needed to observe a webhook policy, and to prove it.
 //!
-//! - [`world::World`] is a server with a database of its own, a simulated clock, and whoever calls it and is called.
-//! - [`process::Process`] is the server as its own process, to be killed.
-//! - [`receiver::Receiver`] is a scripted web server to point webhooks at, [`wire::WireReceiver`] one that misbehaves
-//!   below HTTP. Both keep a [`journal::Journal`] of what came and check its [`signature`] and [`payload`].
-//! - [`hostile`] is a table of URLs that want to be taken for what they are not.
-//! - [`names::NameServer`] is the DNS as a test wants it.
-//! - [`json`] reads what others wrote, whatever its keys.
-//! - [`client::Client`] speaks the server's GraphQL; [`token`] signs what it shows.
-//! - [`attacks`] are requests made to hurt, and what each must be refused with.
-//! - [`load`] publishes as much as is wanted, and measures what arrives and what it takes.
-//! - [`durable::Cluster`] is a Postgres that loses nothing; [`system`] is what the machine says of its processes.
-//! - [`fill`] makes a database as a server leaves it after a month, [`reads`] measures what it costs to read it.
-//! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] shows what came of it.
-//! - [`model`] is the policy as a function, to hold a server against; [`explore`] does so over random histories.
-//! - [`overload`] gives a real server more than it can take.
-//! - [`refusal`] lets a database refuse what a test marks.
-//! - [`faults`] makes everything around real servers fail, and looks whether anything is lost.
-//! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not answer.
+//! - [`world::World`] is a server with its own database, a simulated clock, its callers and its receivers.
+//! - [`process::Process`] is the server as a process that a test can kill.
+//! - [`receiver::Receiver`] is a scripted web server for webhooks, [`wire::WireReceiver`] one with faults below HTTP.
+//!   Both keep a [`journal::Journal`] of requests and check their [`signature`] and [`payload`].
+//! - [`hostile`] is a table of URLs that disguise their target.
+//! - [`names::NameServer`] is a DNS server that a test controls.
+//! - [`json`] reads JSON from outside, whatever its keys.
+//! - [`client::Client`] is a client of the server's GraphQL API; [`token`] signs its tokens.
+//! - [`attacks`] are requests made to do damage, with the refusal that each must get.
+//! - [`load`] publishes at a chosen rate, and measures deliveries and costs.
+//! - [`durable::Cluster`] is a durable Postgres; [`system`] reads from the machine what its processes use.
+//! - [`fill`] fills a database as a server leaves it after a month, [`reads`] measures queries on it.
+//! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] prints the results.
+//! - [`model`] is the policy as a function; [`explore`] compares a server with it over random histories.
+//! - [`overload`] gives a real server more than it can handle.
+//! - [`refusal`] makes a database refuse marked values.
+//! - [`faults`] causes faults around real servers, and checks whether anything is lost.
+//! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not respond.
 //!
-//! It judges the server, so it shares no code with it: all of this is written from the policy and the contract.
-//! Assertions panic with what came instead; everything else returns a `Result`. Nothing is checked on drop.
+//! The harness judges the server, so it shares no code with it: all of this is written from the policy and the
+//! contract. Assertions panic with the actual value; everything else returns a `Result`. Nothing is checked on drop.
 
 pub mod attacks;
 mod citus;

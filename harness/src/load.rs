@@ -1,13 +1,15 @@
-//! A load: events at a steady rate or from callers that wait, a backlog, or nothing, and what became of it.
+//! A load test: events at a steady rate, from callers that wait for responses, from a backlog, or none. Measures the
+//! results.
 //!
-//! Promises of an open loop: each call has its time from the start, whether or not earlier ones are answered, and latency
-//! counts from that time, so that a server that stalls cannot hide it by slowing its caller. Of a closed loop: each
-//! caller has one call on the wire. Rates and latencies are those of the time after the warm-up until the last call
-//! begins; costs are counted from the warm-up's end until everything has arrived and been settled, and shared out over
-//! what arrived in that time. Does not look for repeats after that, and judges no figure.
+//! In an open loop each call has a time that is set at the start, whether or not earlier calls have got a response.
+//! Latency counts from that time, so that a server that stalls cannot hide it by slowing down its caller. In a closed
+//! loop each caller has one call in flight. Rates and latencies are those between the end of the warm-up and the
+//! beginning of the last call. Costs are counted from the end of the warm-up until all deliveries have arrived and are
+//! settled, and are divided by the deliveries of that time. The load does not look for repeated deliveries after that,
+//! and does not judge the figures.
 //!
-//! Callers and receivers share the machine with what they measure. So they take little (bytes made before, answers
-//! searched for ids, one thread each), and what they take is a figure of its own.
+//! Callers and receivers share the machine with the servers that they measure. So they use little CPU (prepared
+//! requests, responses searched only for ids, one thread each), and their use is a figure of its own.
 
 mod caller;
 mod costs;
@@ -40,28 +42,28 @@ use self::threads::OwnThread;
 use crate::overload::backlog;
 use crate::realtime::{self, Stopwatch};
 
-/// How often to look whether everything has arrived.
+/// Time between two looks at whether all deliveries have arrived.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// How often to ask whether everything has been settled: it costs the server something.
+/// Time between two requests for whether all is settled. Longer, because each costs the server something.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// Which part of a backlog's deliveries its rate leaves out at either end.
+/// The fraction of a backlog's deliveries that its rate leaves out at each end.
 const EDGE: f64 = 0.1;
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// Seconds since the webhooks were made.
+    /// Seconds since the webhooks were created.
     pub seconds: f64,
     /// Deliveries that have arrived.
     pub arrived: u64,
 }
 
-/// Runs `plan`. Tells `progress` once a second.
+/// Runs `plan`. Calls `progress` once a second.
 ///
 /// # Errors
 ///
-/// When the plan is out of bounds or asks for what this server cannot do, no server answers, or the webhooks cannot be
-/// made. A failed call to publish is a figure and no error.
+/// If the plan is out of bounds or needs what this server cannot do, if no server responds, or if the webhooks cannot
+/// be created. A failed call to publish is not an error but a figure.
 pub async fn run(plan: &Plan, against: &Against, progress: impl Fn(Progress)) -> anyhow::Result<Figures> {
     plan.check()?;
     if let Against::Programs(programs) = against {
@@ -115,14 +117,14 @@ pub async fn run(plan: &Plan, against: &Against, progress: impl Fn(Progress)) ->
         place, subscribers, ..
     } = run;
     if let (false, Some(url)) = (place.passing, place.urls.first()) {
-        // After the figures: a removal cancels what is still under way.
+        // After the figures, because a removal cancels open deliveries.
         subscribers.remove(url, &place.key).await?;
     }
     place.end().await?;
     Ok(figures)
 }
 
-/// A run, once everything stands.
+/// A run, once everything is started.
 struct Run<'a> {
     plan: &'a Plan,
     place: Place,
@@ -131,7 +133,7 @@ struct Run<'a> {
     subscribers: Subscribers,
     watch: Stopwatch,
     sync_ms: Option<f64>,
-    /// Taken from the receiver so far.
+    /// Arrivals taken from the receiver so far.
     arrivals: Vec<Arrival>,
 }
 
@@ -180,14 +182,14 @@ impl Run<'_> {
         let (calls, start) = tokio::join!(calls, warmed_up);
         calls?;
         let start = start?;
-        // Earlier when there are as many deliveries as can be remembered.
+        // A closed loop ends earlier if it reaches the largest number of deliveries.
         let until = match plan.work {
             Work::Callers(_) => until.min(self.watch.seconds()),
             _ => until,
         };
         let mut ledger = publisher.take();
         let grace = Duration::from_secs(plan.grace.into());
-        // Nothing means that the time is over, which the figures say.
+        // `None` means that the time is over. The figures show what is missing.
         let _ = realtime::within(grace, self.arrived(&mut ledger)).await;
         let ends = plan.failing == 0 && plan.hanging == 0;
         if ends && !self.place.processes().is_empty() {
@@ -215,7 +217,7 @@ impl Run<'_> {
         let prefix = self.receiver.prefix(0);
         let prefix = match self.plan.hosts {
             1 => prefix,
-            // Every host of loopback.
+            // Matches every loopback host.
             _ => prefix.replace("127.0.0.1", "127.%"),
         };
         let data = caller::data(self.plan.body_bytes as usize).to_string();
@@ -272,8 +274,8 @@ impl Run<'_> {
         Arrivals::of(&mut ledger.events, &mut self.arrivals, &self.subscribers, from)
     }
 
-    /// Waits until every delivery to a receiver that answers has arrived. Repeats are counted with the others, so what
-    /// came is looked at each time that there may be enough.
+    /// Waits until every delivery to a receiver that responds has arrived. The receiver's count includes repeats, so
+    /// the arrivals are judged each time that the count is large enough.
     async fn arrived(&mut self, ledger: &mut Ledger) -> anyhow::Result<()> {
         let events = ledger.events.iter();
         let mut enough = events
@@ -290,7 +292,7 @@ impl Run<'_> {
         }
     }
 
-    /// Waits until no more deliveries are open than so many. A server that does not tell is not waited for.
+    /// Waits until at most `open` deliveries are open. Returns at once if the server's metrics cannot be read.
     async fn settled(&self, open: u64) {
         while self.place.tally().await.is_ok_and(|tally| tally.open > open) {
             realtime::pause(ASK_EVERY).await;

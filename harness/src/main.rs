@@ -1,4 +1,4 @@
-//! The harness for people: `tenterhook-harness`.
+//! The command line of the harness: `tenterhook-harness`.
 
 mod commands;
 
@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
 mod tests {
     use clap::CommandFactory;
 
-    /// O4.
+    /// By O4 the help fits on one screen.
     #[test]
     fn the_help_fits_on_a_screen() {
         let text = super::Arguments::command().render_long_help().to_string();
@@ -69,7 +69,7 @@ mod tests {
         assert!(widest <= Some(100), "{widest:?} columns:\n{text}");
     }
 
-    /// `--rule` takes a code, so its examples may name one; other help may not.
+    /// Only `--rule` takes a rule code, so only its examples may have one.
     #[test]
     fn no_help_cites_a_rule_but_as_a_value_of_rule() {
         use tenterhook_harness::rules::RULES;

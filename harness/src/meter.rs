@@ -1,7 +1,7 @@
-//! Counts SQL statements: a proxy between a server and its Postgres that understands just enough of the protocol.
+//! Counts SQL statements: a proxy between a server and its Postgres that understands a part of the protocol.
 //!
-//! Promises to count each simple query and each execution of a prepared statement once, by its text, and to change
-//! nothing. Does not speak TLS: it stands on this machine.
+//! It counts each simple query and each execution of a prepared statement once, by its text, and changes nothing. It
+//! does not support TLS, because it runs on the same machine.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -15,18 +15,18 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::realtime;
 
-/// A frontend's SSLRequest and GSSENCRequest: the only messages without a type that may be followed by another.
+/// Codes of SSLRequest and GSSENCRequest: the only messages without a type after which another one can follow.
 const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
 
-/// How often each statement was executed, by its text.
+/// Number of executions of each statement, by its text.
 type Counts = Mutex<BTreeMap<String, u64>>;
 
-/// Where a Postgres listens.
+/// The address of a Postgres.
 #[derive(Debug, Clone)]
 pub enum Upstream {
-    /// On this Unix socket.
+    /// A Unix socket.
     Socket(PathBuf),
-    /// On this host and port.
+    /// A host and port.
     Address((String, u16)),
 }
 
@@ -38,7 +38,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Starts one before the Postgres that listens there.
+    /// Starts a proxy to the Postgres at this address.
     pub async fn start(upstream: Upstream) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -58,17 +58,17 @@ impl Meter {
         })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many statements have passed.
+    /// Number of executed statements.
     pub fn statements(&self) -> u64 {
         self.by_text().values().sum()
     }
 
-    /// How often each has passed, by its text.
+    /// Number of executions of each statement, by its text.
     pub fn by_text(&self) -> BTreeMap<String, u64> {
         self.statements
             .lock()
@@ -83,7 +83,7 @@ impl Drop for Meter {
     }
 }
 
-/// An error is one side's going away, which the other is told by closing.
+/// Relays one connection. An error means that one side has closed it. Then the other side is closed too.
 async fn relay(frontend: TcpStream, upstream: Upstream, statements: Arc<Counts>) -> io::Result<()> {
     frontend.set_nodelay(true)?;
     match upstream {
@@ -127,7 +127,7 @@ async fn count(
     }
 }
 
-/// What a connection's prepared statements and portals stand for.
+/// The texts of a connection's prepared statements and portals.
 #[derive(Default)]
 struct Texts {
     statements: HashMap<String, String>,
@@ -135,7 +135,7 @@ struct Texts {
 }
 
 impl Texts {
-    /// The statement that a message of this kind executes, if it executes one.
+    /// The statement that a message of this kind executes, if any.
     fn executed(&mut self, kind: u8, message: &[u8]) -> Option<String> {
         let mut words = message
             .split(|byte| *byte == 0)
@@ -159,12 +159,12 @@ impl Texts {
     }
 }
 
-/// What the first four bytes of a start-up message say.
+/// The code in the first four bytes of a start-up message.
 fn start_code(message: &[u8]) -> u32 {
     message.first_chunk().map_or(0, |four| u32::from_be_bytes(*four))
 }
 
-/// Passes on one message from its length on, and answers what follows the length.
+/// Forwards the rest of a message, beginning with its length. Returns what follows the length.
 async fn forward(
     frontend: &mut (impl AsyncRead + Unpin),
     backend: &mut (impl AsyncWrite + Unpin),

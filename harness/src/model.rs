@@ -1,46 +1,50 @@
-//! The reference model: what the policy says becomes of a webhook, as a function of what happened and when.
+//! The reference model: computes the state of a webhook from what happened and when.
 //!
-//! Written from docs/policy.md (B1–B7, R1–R5, T2, T3, D4, D13, W12, W13) and from nothing else, so that a server can be held
-//! against it. Pure and deterministic: it has no clock, asks nobody, and starts nothing; time is an argument.
+//! It is written from docs/policy.md (B1–B7, R1–R5, T2, T3, D4, D13, W12, W13) and from nothing else, so that tests can
+//! compare a server with it. It is pure and deterministic: it has no clock and no I/O, and time is an argument.
 //!
-//! Promises that a boundary belongs to the later state (T2), and that every step is dated when it was due, however late
-//! it is asked for (T3). Expects to be told of what happened in the order in which it happened: an earlier moment than
-//! one already told of is taken as it is, and time does not go back for it. Knows one webhook; deliveries, limits and
-//! permissions are not its business.
+//! Guarantees:
+//!
+//! - a boundary belongs to the later state (T2);
+//! - every step has the time at which it was due, however late the model is advanced (T3).
+//!
+//! Callers report what happened in order of time. A report with an earlier time is accepted, but the model does not go
+//! back for it. The model knows one webhook. It does not know deliveries, limits and permissions.
 
 #[cfg(test)]
 mod tests;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The bold numbers of docs/policy.md, and the retry delays of D4. The default is what the policy says.
+/// The bold numbers of docs/policy.md, and the retry delays of D4. The default has the values of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbers {
-    /// Failed first tries that make a ban (B2).
+    /// Number of failed first tries that cause a ban (B2).
     pub ban_threshold: u32,
-    /// How long a ban lasts, from the end of the failed first try that made it (B2).
+    /// Duration of a ban, from the end of the failed first try that caused it (B2).
     pub ban: SignedDuration,
-    /// How long a window without success may last (R1).
+    /// Longest window without a success (R1).
     pub window: SignedDuration,
-    /// How far into a window people are warned, in order (R4).
+    /// Times of the warnings, from the beginning of the window, in ascending order (R4).
     pub warnings: [SignedDuration; 3],
     /// The waits between the end of an attempt and the start of the next (D4).
     pub retry_delays: Vec<SignedDuration>,
     /// The deadline of an attempt, from its start (D2).
     pub timeout: SignedDuration,
-    /// Webhooks of one type that a user may have, per app for those of apps (W3).
+    /// Most webhooks of one type that a user may have. Application webhooks count per app (W3).
     pub webhook_limit: u32,
     /// How long an idempotency key is remembered (E1).
     pub idempotency: SignedDuration,
-    /// How long the secret before the last rotation still signs (E7).
+    /// How long the previous secret still signs after a rotation (E7).
     pub secret_overlap: SignedDuration,
     /// How long a removed webhook stays readable (W12).
     pub removed_retention: SignedDuration,
-    /// How long before the end of an attempt no name server may have answered for it to count as silence (D13).
+    /// Time before the end of an attempt in which no name server may have responded, if the attempt is to count as put
+    /// back and not as failed (D13).
     pub dns_silence: SignedDuration,
-    /// The length of a silence after which attempts are judged all the same (D13).
+    /// Length of a silence after which attempts are judged in spite of it (D13).
     pub dns_give_up: SignedDuration,
-    /// How long a delivery waits that is put back, the first time and from the second on (D13).
+    /// How long a put-back delivery waits: the first time, and from the second time on (D13).
     pub put_back: [SignedDuration; 2],
 }
 
@@ -64,7 +68,7 @@ impl Default for Numbers {
     }
 }
 
-/// What the API calls a webhook's state (W13 says which goes first).
+/// A webhook's state in the API. W13 says which state takes precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the words of API.md")]
 pub enum State {
@@ -75,7 +79,7 @@ pub enum State {
 }
 
 impl State {
-    /// The word of API.md.
+    /// The enum value of the API.
     pub fn word(self) -> &'static str {
         match self {
             Self::Active => "ACTIVE",
@@ -100,7 +104,7 @@ pub enum RemoveReason {
 }
 
 impl RemoveReason {
-    /// The word of API.md.
+    /// The enum value of the API.
     pub fn word(self) -> &'static str {
         match self {
             Self::DeletedByUser => "DELETED_BY_USER",
@@ -114,18 +118,18 @@ impl RemoveReason {
     }
 }
 
-/// Whether a webhook is there, and whether its user wants it to be called. A ban is beside this: it runs on in a pause.
+/// Whether a webhook exists and its user wants it called. Independent of a ban, which continues during a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// It is called.
+    /// The server calls it.
     Live,
     /// Its user has paused it (W13).
     Paused,
-    /// It is gone.
+    /// It is removed.
     Removed {
-        /// Since when.
+        /// When it was removed.
         at: Timestamp,
-        /// Why.
+        /// Why it was removed.
         reason: RemoveReason,
     },
 }
@@ -133,47 +137,47 @@ pub enum Standing {
 /// A ban, from its first moment to the first moment after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ban {
-    /// The end of the failed first try that made it.
+    /// The end of the failed first try that caused it.
     pub start: Timestamp,
-    /// When it is over (T2).
+    /// The first moment after the ban (T2).
     pub until: Timestamp,
 }
 
-/// One webhook as the policy sees it, at the last moment that was told of.
+/// One webhook as the policy sees it, at the last moment that was reported.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Webhook {
     /// Failed first tries since the last ban ended (B1, B3).
     pub counter: u32,
-    /// The ban that runs.
+    /// The current ban.
     pub ban: Option<Ban>,
-    /// The end of the first failed attempt since the last success (R1): the window that is open.
+    /// The end of the first failed attempt since the last success (R1). The open window begins there.
     pub failing_since: Option<Timestamp>,
-    /// How many warnings this window has had.
+    /// Number of warnings in this window.
     pub warned: usize,
-    /// Whether it is there.
+    /// Whether it exists and may be called.
     pub standing: Standing,
 }
 
-/// A change of a webhook, dated when it was due.
+/// A change of a webhook, with the time at which it was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "`at` is the moment of the step in each")]
 pub enum Step {
     /// The counter reached the threshold (B2).
     BanStarted { at: Timestamp, until: Timestamp },
-    /// Active again, counter zero (B3).
+    /// The webhook is active again, with counter zero (B3).
     BanEnded { at: Timestamp },
-    /// The first failed attempt since the last success (R1).
+    /// An attempt failed for the first time since the last success (R1).
     WindowOpened { at: Timestamp },
-    /// People are told how long it has been failing, in hours (R4).
+    /// A notice says for how many hours the webhook has been failing (R4).
     Warned { at: Timestamp, hours: i64 },
-    /// A success ended the window; people are told if they had been warned of it (R4).
+    /// A success ended the window. A notice says so if there was a warning before (R4).
     Recovered { at: Timestamp, warned: bool },
-    /// Removed for want of a success (R1).
+    /// The policy removed the webhook, because no delivery succeeded in the window (R1).
     Removed { at: Timestamp },
 }
 
 impl Step {
-    /// When it was due.
+    /// The time at which the step was due.
     pub fn at(self) -> Timestamp {
         match self {
             Self::BanStarted { at, .. }
@@ -187,7 +191,7 @@ impl Step {
 }
 
 impl Webhook {
-    /// A webhook that was just created.
+    /// A new webhook.
     pub fn new() -> Self {
         Self {
             counter: 0,
@@ -198,8 +202,8 @@ impl Webhook {
         }
     }
 
-    /// An attempt ended at `at`; `number` is 1 for a first try, 2 to 4 for retries. Test deliveries don't come here (B1).
-    /// Answers every step up to then, those that time had brought first.
+    /// Reports an attempt that ended at `at`; `number` is 1 for a first try, 2 to 4 for retries. Test deliveries are
+    /// not reported (B1). Returns all steps up to `at`, those caused by time first.
     pub fn attempt_ended(
         &mut self,
         at: Timestamp,
@@ -235,7 +239,7 @@ impl Webhook {
         steps
     }
 
-    /// Takes the steps that time alone has brought by `now` (B7, R3, R4), in order of time.
+    /// Applies the steps that time alone has caused by `now` (B7, R3, R4), in order of time, and returns them.
     pub fn advance(&mut self, now: Timestamp, numbers: &Numbers) -> Vec<Step> {
         let mut steps = Vec::new();
         while let Some(step) = self.next_step(numbers).filter(|step| step.at() <= now) {
@@ -255,7 +259,7 @@ impl Webhook {
         steps
     }
 
-    /// What time alone will bring next, if anything.
+    /// The next step that time alone will cause, if any.
     pub fn next_step(&self, numbers: &Numbers) -> Option<Step> {
         if matches!(self.standing, Standing::Removed { .. }) {
             return None;
@@ -269,19 +273,20 @@ impl Webhook {
                 hours: wait.as_hours(),
             });
         let removal = self.removal_due(numbers).map(|at| Step::Removed { at });
-        // Of those due in one instant the first listed goes first: a webhook is removed after all else was said of it.
+        // If several are due at the same instant, the first in the list wins: the removal is the last step of a
+        // webhook.
         [ban_end, warning, removal]
             .into_iter()
             .flatten()
             .min_by_key(|step| step.at())
     }
 
-    /// When it is removed unless a delivery succeeds before (R1).
+    /// When the policy removes it, unless a delivery succeeds before (R1).
     pub fn removal_due(&self, numbers: &Numbers) -> Option<Timestamp> {
         self.failing_since.map(|since| since + numbers.window)
     }
 
-    /// What it is at `now`, whether or not [`advance`](Self::advance) was called (T3).
+    /// The state at `now`, also if [`advance`](Self::advance) was not called (T3).
     pub fn state(&self, now: Timestamp, numbers: &Numbers) -> State {
         let mut then = self.clone();
         then.advance(now, numbers);
@@ -293,8 +298,8 @@ impl Webhook {
         }
     }
 
-    /// Its user pauses it at `at`: an open window closes, counter and ban run on (W13). No window opens until it is
-    /// resumed: attempts still on the wire say nothing about a webhook that is not called.
+    /// The user pauses the webhook at `at`. An open window closes; counter and ban continue (W13). No window opens
+    /// until the user resumes it: results of attempts in flight do not count for a webhook that is not called.
     pub fn pause(&mut self, at: Timestamp, numbers: &Numbers) -> Vec<Step> {
         let steps = self.advance(at, numbers);
         if self.standing == Standing::Live {
@@ -304,7 +309,7 @@ impl Webhook {
         steps
     }
 
-    /// Its user resumes it at `at`.
+    /// The user resumes the webhook at `at`.
     pub fn resume(&mut self, at: Timestamp, numbers: &Numbers) -> Vec<Step> {
         let steps = self.advance(at, numbers);
         if self.standing == Standing::Paused {
@@ -313,7 +318,7 @@ impl Webhook {
         steps
     }
 
-    /// Somebody removes it at `at`. What it was last stays readable; nothing moves any more.
+    /// A caller removes the webhook at `at`. Its last values stay readable and do not change any more.
     pub fn remove(&mut self, at: Timestamp, reason: RemoveReason, numbers: &Numbers) -> Vec<Step> {
         let steps = self.advance(at, numbers);
         if !matches!(self.standing, Standing::Removed { .. }) {
@@ -322,8 +327,8 @@ impl Webhook {
         steps
     }
 
-    /// It is restored at `at` with counter 0 and no window, if it was removed for want of a success and is still kept
-    /// (W12). Answers whether it was.
+    /// Restores the webhook at `at`, with counter 0 and no window, if it was removed because no delivery succeeded and
+    /// is still kept (W12). Returns whether it was restored.
     pub fn restore(&mut self, at: Timestamp, numbers: &Numbers) -> bool {
         self.advance(at, numbers);
         let restorable = matches!(self.standing, Standing::Removed { at: removed, reason }
@@ -346,20 +351,21 @@ impl Default for Webhook {
     }
 }
 
-/// When the attempt after the failed attempt `number`, which ended at `ended`, is due; `None` when it was the last (D4).
+/// When the next attempt is due after the failed attempt `number` that ended at `ended`. `None` after the last one
+/// (D4).
 pub fn retry_at(number: u8, ended: Timestamp, numbers: &Numbers) -> Option<Timestamp> {
     let delay = numbers.retry_delays.get(usize::from(number).checked_sub(1)?)?;
     Some(ended + *delay)
 }
 
-/// What a process has asked of name servers, whichever they are and whatever the name (D13).
+/// What one process has asked name servers, across all servers and names (D13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Names {
-    /// When it last asked.
+    /// The last lookup.
     asked: Option<Timestamp>,
-    /// When it was last answered.
+    /// The last response.
     answered: Option<Timestamp>,
-    /// When it first asked without having been answered since.
+    /// The first lookup since the last response.
     silent_since: Option<Timestamp>,
 }
 
@@ -370,17 +376,17 @@ impl Names {
         self.silent_since.get_or_insert(at);
     }
 
-    /// An answer comes at `at`, whatever it says.
+    /// A response arrives at `at`, whatever it contains.
     pub fn answered(&mut self, at: Timestamp) {
         self.answered = Some(at);
         self.silent_since = None;
     }
 
-    /// Whether an attempt that ends at `ended` without an address is none: a lookup was sent in the time before and none
-    /// was answered, and that has not gone on for too long.
+    /// Whether an attempt that ends at `ended` without an address does not count: in the time before it a lookup was
+    /// sent, no name server responded, and the silence has not lasted too long.
     pub fn are_silent(&self, ended: Timestamp, numbers: &Numbers) -> bool {
         let since = ended - numbers.dns_silence;
-        // An answer at its very beginning lies before it (T2).
+        // A response at the first moment of that time is before it (T2).
         let asked = self.asked.is_some_and(|at| since <= at && at <= ended);
         let answered = self.answered.is_some_and(|at| since < at && at <= ended);
         let given_up = self
@@ -390,7 +396,7 @@ impl Names {
     }
 }
 
-/// When a delivery is due that was put back at `ended`, having been put back `before` times already (D13).
+/// When a delivery is due that was put back at `ended`, after `before` earlier times (D13).
 pub fn put_back_until(before: usize, ended: Timestamp, numbers: &Numbers) -> Timestamp {
     let [first, rest] = numbers.put_back;
     ended + if before == 0 { first } else { rest }

@@ -1,7 +1,7 @@
-//! A DNS server that says what a test wants it to say.
+//! A DNS server whose answers a test sets.
 //!
-//! Promises that nothing it says may be remembered, that an alias comes with all it leads to, as from a server that does
-//! the asking for others, and that it counts what it was asked. It speaks UDP on loopback and knows addresses and aliases.
+//! Its answers may not be cached. The answer for an alias includes the whole chain, as from a recursive resolver. It
+//! counts its questions. It uses UDP on loopback, and knows addresses and aliases.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,35 +20,35 @@ const AAAA: u16 = 28;
 /// Response codes.
 const FAILURE: u8 = 2;
 const MISSING: u8 = 3;
-/// Where a question's name begins in a message, and in the answer to it.
+/// Where the name begins in a question and in the answer to it.
 const HEADER: usize = 12;
-/// How far an alias is followed.
+/// Longest chain of aliases that is followed.
 const LONGEST_CHAIN: usize = 12;
 
-/// What is said of a name.
+/// The answer for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It has these addresses, of both families or one; with none it exists and that is all.
+    /// The name has these addresses, of one or both families. Without any the name exists, but has no address.
     Addresses(Vec<IpAddr>),
-    /// It is another name for this one.
+    /// The name is an alias of this one.
     Alias(String),
-    /// It does not exist, as every name of which nothing was said.
+    /// The name does not exist, like every name without a setting.
     Missing,
-    /// The server could not find out.
+    /// SERVFAIL: the server could not resolve it.
     Failure,
-    /// Nothing comes back.
+    /// No answer is sent.
     Silence,
-    /// It has these addresses, and nothing comes back to questions for IPv6.
+    /// The name has these addresses, and questions for IPv6 get no answer.
     SilentAboutIpv6(Vec<IpAddr>),
 }
 
 impl Answer {
-    /// Reads what tables of names say: addresses with spaces between, `CNAME` and a name, `NODATA`, `NXDOMAIN`,
+    /// Reads an answer from a table of names: addresses separated by spaces, `CNAME` and a name, `NODATA`, `NXDOMAIN`,
     /// `SERVFAIL`, `SILENCE`.
     ///
     /// # Panics
     ///
-    /// When it is none of these.
+    /// If it is none of these.
     pub fn read(text: &str) -> Self {
         match text {
             "NODATA" => Self::Addresses(Vec::new()),
@@ -71,13 +71,13 @@ impl Answer {
 struct Zone {
     names: HashMap<String, Answer>,
     asked: HashMap<String, usize>,
-    /// Whether nothing comes back to anybody.
+    /// Whether no question gets an answer.
     silent: bool,
-    /// How many questions came, whatever was asked.
+    /// Number of all questions.
     questions: watch::Sender<usize>,
 }
 
-/// A running server; it ends when dropped.
+/// A running server. It ends when dropped.
 #[derive(Debug)]
 pub struct NameServer {
     address: SocketAddr,
@@ -86,11 +86,11 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// Listens on a free port of loopback, and knows no name yet.
+    /// Listens on a free port of loopback. No name is set yet.
     ///
     /// # Panics
     ///
-    /// When this machine has no port left.
+    /// If this machine has no free port.
     pub async fn start() -> Self {
         let bound = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let socket = bound.unwrap_or_else(|error| panic!("no port for a DNS server: {error}"));
@@ -105,36 +105,36 @@ impl NameServer {
         }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Says this of a name from now on.
+    /// Sets the answer for a name.
     pub fn set(&self, name: &str, answer: Answer) {
         lock(&self.zone).names.insert(name.to_lowercase(), answer);
     }
 
-    /// How often it was asked for addresses of a name; both families count.
+    /// Number of questions about a name. Both address families count.
     pub fn asked(&self, name: &str) -> usize {
         lock(&self.zone).asked.get(name).copied().unwrap_or(0)
     }
 
-    /// Whether it is silent about every name from now on.
+    /// Sets whether all questions stay without an answer.
     pub fn fall_silent(&self, silent: bool) {
         lock(&self.zone).silent = silent;
     }
 
-    /// How many questions came so far, answered or not.
+    /// Number of questions so far, including those without an answer.
     pub fn questions(&self) -> usize {
         *lock(&self.zone).questions.borrow()
     }
 
-    /// Waits until more questions have come than these.
+    /// Waits until there have been more questions than `before`.
     ///
     /// # Panics
     ///
-    /// When none has come after [`PATIENCE`] of real time.
+    /// If there is none after [`PATIENCE`] of real time.
     pub async fn until_asked_again(&self, before: usize) {
         let mut questions = lock(&self.zone).questions.subscribe();
         let came = realtime::within(PATIENCE, questions.wait_for(|count| *count > before)).await;
@@ -157,7 +157,7 @@ async fn serve(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
     while let Ok((length, asker)) = socket.recv_from(&mut message).await {
         let answer = Question::read(&message[..length]).and_then(|question| answer(&question, &zone));
         if let Some(answer) = answer {
-            // Who asked may be gone.
+            // The client may be gone.
             let _ = socket.send_to(&answer, asker).await;
         }
     }
@@ -165,7 +165,7 @@ async fn serve(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
 
 /// The only question of a message.
 struct Question<'m> {
-    /// The message from its beginning to the question's end.
+    /// The message from its beginning to the end of the question.
     whole: &'m [u8],
     name: String,
     kind: u16,
@@ -193,7 +193,7 @@ impl<'m> Question<'m> {
     }
 }
 
-/// The message that answers, unless nothing is said.
+/// The message with the answer; `None` if no answer is sent.
 fn answer(question: &Question<'_>, zone: &Mutex<Zone>) -> Option<Vec<u8>> {
     let mut zone = lock(zone);
     *zone.asked.entry(question.name.clone()).or_default() += 1;
@@ -233,14 +233,14 @@ fn answer(question: &Question<'_>, zone: &Mutex<Zone>) -> Option<Vec<u8>> {
         break;
     }
     let mut message = question.whole.to_vec();
-    // A response, recursion asked for and available; one question, and only answers after it.
+    // A response; recursion desired and available; one question, and nothing but answers after it.
     message[2..HEADER].copy_from_slice(&[0x81, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0]);
     message[6..8].copy_from_slice(&count.to_be_bytes());
     message.extend(records);
     Some(message)
 }
 
-/// Appends a record that may not be remembered.
+/// Appends a record with a TTL of zero.
 fn record(records: &mut Vec<u8>, name: &str, kind: u16, data: &[u8]) {
     let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
     records.extend(encoded(name));

@@ -1,11 +1,11 @@
-//! Overload: more webhooks, deliveries and publications than a server can take, and what it does about it.
+//! Overload: more webhooks, deliveries and publications than a server can handle, and how it behaves.
 //!
-//! Starts a real server process on a Postgres of its own, and looks from outside: at its memory as the kernel counts it,
-//! at what it refuses and with what, at how long a quiet company's deliveries take meanwhile, and at how it recovers
-//! when receivers that hung answer again. At the end every accepted delivery must be accounted for (D7).
+//! Starts a real server process on its own Postgres and observes it from outside: its memory as the kernel counts it;
+//! the calls that it refuses and the errors; how long the deliveries of a quiet company take meanwhile; and how it
+//! recovers when receivers that hung respond again. At the end every accepted delivery must be accounted for (D7).
 //!
-//! Everything shares this machine: Postgres, which keeps nothing on disk, receivers and callers. So ratios and bounds
-//! count, rates are this machine's.
+//! Everything shares this machine: receivers, callers, and a Postgres without durability. So ratios and bounds are
+//! meaningful, rates are valid for this machine only.
 
 pub(crate) mod backlog;
 mod crowd;
@@ -30,54 +30,54 @@ use crate::load::threads::OwnThread;
 use crate::load::{self, Against, Work};
 use crate::realtime::{self, Stopwatch};
 
-/// The company that floods.
+/// The company whose callers flood the server.
 const FLOODING_COMPANY: u64 = FIRST_COMPANY - 1;
-/// Companies that flood with large publications begin here: without webhooks, so that only publications count.
+/// First id of the companies with large publications. They have no webhooks, so that only publications count.
 const LARGE_COMPANIES: u64 = FIRST_COMPANY - 1_000;
-/// Callers for each of them.
+/// Callers per such company.
 const CALLERS_OF_LARGE: u32 = 4;
-/// Bytes of an event of the flood, and of a large publication.
+/// Bytes of an event, in the flood and in a large publication.
 const BYTES: usize = 300;
 const LARGE_BYTES: usize = 6 * 1024;
 /// Events of a large publication.
 const LARGE_BATCH: u32 = 1_000;
-/// How often to look whether everything has ended.
+/// Time between two looks at whether all deliveries have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// How much of everything.
+/// The sizes of an overload.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Webhooks, 2 to 100,000; half of them hang.
+    /// Webhooks, 2 to 100,000. Half of them hang.
     pub webhooks: u32,
     /// Deliveries of the backlog, up to 10,000,000; at least one for each webhook.
     pub deliveries: u64,
-    /// How long each part lasts, in seconds, 1 to 600.
+    /// Duration of each part in seconds, 1 to 600.
     pub seconds: u32,
     /// Events per second of the quiet company, 1 to 1,000.
     pub quiet_rate: u32,
     /// Callers of the flooding company, 1 to 1,000.
     pub flooders: u32,
-    /// Callers with large publications, up to 1,000, and calls of each.
+    /// Callers with large publications, up to 1,000, and the calls of each.
     pub large_callers: u32,
     /// See [`Plan::large_callers`].
     pub large_calls: u32,
-    /// How long to wait at the end until everything has ended, in seconds, up to 7,200.
+    /// Longest wait at the end until all deliveries have ended, in seconds, up to 7,200.
     pub drain: u32,
-    /// What is allowed for the server's memory, in MiB.
+    /// Allowed memory of the server, in MiB.
     pub memory_bound: f64,
 }
 
 impl Plan {
-    /// Events of each company of the backlog.
+    /// Events of each company in the backlog.
     fn events_of_company(&self) -> u32 {
         u32::try_from(self.deliveries / u64::from(self.webhooks)).unwrap_or(u32::MAX)
     }
 
-    /// Refuses what cannot be run, naming the argument.
+    /// Refuses what cannot be run, and names the argument.
     ///
     /// # Errors
     ///
-    /// When a number is out of its bounds.
+    /// If a number is out of bounds.
     pub fn check(&self) -> anyhow::Result<()> {
         let bounds = [
             ("webhooks", u64::from(self.webhooks), 2, 100_000),
@@ -104,17 +104,17 @@ impl Plan {
     }
 }
 
-/// Runs `plan` against the server of this binary. Tells `progress` what it is at.
+/// Runs `plan` against a server of this binary. Reports each part to `progress`.
 ///
 /// # Errors
 ///
-/// When the plan is out of bounds, the server does not start or ends, or the webhooks cannot be made.
+/// If the plan is out of bounds, the server does not start or ends, or the webhooks cannot be created.
 pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow::Result<Figures> {
     plan.check()?;
     let stage = Stage::start(server).await?;
     let process = stage.process.id().context("the server has ended")?;
     let memory = MemoryWatch::start(process);
-    // Who floods is on other machines than the server: his callers and receivers stand back here.
+    // In production the flooding callers and receivers run on other machines. Here they use only idle CPU.
     let (callers, receivers) = (
         OwnThread::start_behind_all("flooders")?,
         OwnThread::start_behind_all("flooded")?,
@@ -142,7 +142,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
         companies: flooding,
         batch: 100,
         bytes: BYTES,
-        // Until the quiet company's last event has been published.
+        // Until the quiet company has published its last event.
         seconds: f64::from(plan.seconds),
         calls: u32::MAX,
     };
@@ -210,7 +210,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     Ok(figures)
 }
 
-/// The quiet company's events, and how long their deliveries take.
+/// Publishes the quiet company's events, and measures the latency of their deliveries.
 async fn quiet(plan: &Plan, stage: &Stage) -> anyhow::Result<Quiet> {
     let load = load::Plan {
         work: Work::Rate(plan.quiet_rate.into()),
@@ -226,7 +226,7 @@ async fn quiet(plan: &Plan, stage: &Stage) -> anyhow::Result<Quiet> {
     })
 }
 
-/// How many deliveries are answered in the time that a part lasts.
+/// Counts the responses of receivers during one part.
 async fn watched(plan: &Plan, crowd: &Crowd) -> Pace {
     let answered = crowd.answered();
     crowd.lap();
@@ -242,7 +242,7 @@ async fn watched(plan: &Plan, crowd: &Crowd) -> Pace {
     }
 }
 
-/// Waits until so few deliveries are open, or the time is over: the figures say how many are.
+/// Waits until at most `open` deliveries are open, or until the time is over. The figures show how many are left.
 async fn drained(stage: &Stage, open: u64, seconds: u32) -> anyhow::Result<()> {
     let empty = async {
         while stage.tally().await?.open > open {

@@ -1,11 +1,10 @@
-//! The shape of a delivered body (E4, E5): which keys, which kinds of value, and that it agrees with the headers.
+//! The format of a delivered body (E4, E5): its keys, the types of its values, and agreement with the headers.
 //!
-//! Promises to name everything that is wrong at once. Does not know what the event was: a test that published
-//! it compares the values.
+//! All errors are reported at once. This module does not know the event: a test that published it compares the values.
 
 use serde_json::Value;
 
-/// What the request's headers said about the event and attempt that the body must name too.
+/// The event and attempt in the request's headers. The body must have the same.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// `webhook-id`: the event's id.
@@ -64,7 +63,7 @@ const V1_META: [&str; 16] = [
     "webhook_id",
 ];
 
-/// What is wrong with a body of either version; empty when nothing is.
+/// The errors in a body of either version; empty if there are none.
 pub fn complaints(body: &Value, expected: Expected<'_>) -> Vec<String> {
     let mut check = Check {
         body,
@@ -210,17 +209,17 @@ fn is_decimal(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Version 1 writes decimal ids as numbers and others as strings.
+/// In version 1 decimal ids are numbers, and others are strings.
 fn is_id(value: &Value) -> bool {
     value.is_u64() || value.as_str().is_some_and(|text| !is_decimal(text))
 }
 
-/// Whether a version 1 value is this decimal id.
+/// Whether a value of version 1 is this decimal id.
 fn id_is(value: &Value, id: &str) -> bool {
     value.as_u64().is_some_and(|number| number.to_string() == id)
 }
 
-/// `2026-01-02T03:04:05.678Z`, exactly.
+/// Whether the value has exactly the format `2026-01-02T03:04:05.678Z`.
 fn is_millisecond_time(value: &Value) -> bool {
     value.as_str().is_some_and(|text| {
         text.len() == 24

@@ -1,7 +1,7 @@
 //! The server as a process: started from its binary, signalled, killed and started again.
 //!
-//! Promises that a process is gone when its handle is, and that what it printed is kept to look at. Knows the server
-//! by its command line and its HTTP alone.
+//! A process ends with its handle, and its output is kept for inspection. The harness uses only its command line and
+//! its HTTP interface.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub struct Program {
     environment: Vec<(OsString, OsString)>,
 }
 
-/// A started server.
+/// A server that was started.
 pub struct Process {
     child: Child,
     address: String,
@@ -33,7 +33,8 @@ pub struct Process {
 }
 
 impl Program {
-    /// The binary, with nothing chosen by this process's own environment but where Postgres is, on a free port.
+    /// The binary on a free port. It gets this process's environment without `DATABASE_URL` and `TENTERHOOK_…`, which
+    /// would change its settings.
     pub fn new(binary: impl AsRef<Path>) -> Self {
         let program = Self {
             binary: binary.as_ref().to_owned(),
@@ -43,13 +44,13 @@ impl Program {
         program.setting("TENTERHOOK_LISTEN", "127.0.0.1:0")
     }
 
-    /// With one more argument.
+    /// Adds an argument.
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// With this argument in place of all others: another command of the same program.
+    /// Replaces all arguments by this one: another command of the same program.
     pub fn command_instead(&self, argument: impl Into<OsString>) -> Self {
         Self {
             arguments: vec![argument.into()],
@@ -57,13 +58,13 @@ impl Program {
         }
     }
 
-    /// With one more environment variable.
+    /// Adds an environment variable.
     pub fn setting(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// Runs it to its end; for what answers and is done, or should refuse to start.
+    /// Runs the program to its end, for commands that end by themselves or must refuse to start.
     pub async fn run(&self) -> anyhow::Result<Output> {
         let output = self.command().stdin(Stdio::null()).output();
         Ok(realtime::within(PATIENCE, output)
@@ -71,7 +72,7 @@ impl Program {
             .context("it was expected to end")??)
     }
 
-    /// Starts it and waits until it serves.
+    /// Starts the server, and waits until it is ready.
     pub async fn serve(&self) -> anyhow::Result<Process> {
         let mut child = self
             .command()
@@ -85,7 +86,7 @@ impl Program {
         let mut seen = printed.subscribe();
         let named = tokio::select! {
             named = realtime::within(PATIENCE, seen.wait_for(|text| address(text).is_some())) => named.is_some(),
-            // It has ended when both channels have: then all that it said has been read.
+            // The process has ended if both channels have. By then all output has been read.
             _ = async { (stdout.await, stderr.await) } => false,
         };
         let text = printed.borrow().clone();
@@ -121,68 +122,68 @@ impl Process {
         format!("http://{}", self.address)
     }
 
-    /// A caller of this server.
+    /// A client of this server.
     pub fn caller(&self, token: Option<String>) -> anyhow::Result<Client> {
         Client::new(&self.url(), token, Keyring::default())
     }
 
-    /// Everything it printed so far, on either channel.
+    /// All output so far, from both channels.
     pub fn printed(&self) -> String {
         self.printed.borrow().clone()
     }
 
-    /// Its process id; `None` once it has been waited for.
+    /// Its process id; `None` after it has been waited for.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has ended.
     pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Ends it as a power cut would, and waits until it is gone.
+    /// Kills the process like a power cut, and waits until it is gone.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub async fn terminate(&self) -> anyhow::Result<()> {
         self.signal("TERM").await
     }
 
-    /// SIGINT.
+    /// Sends SIGINT.
     pub async fn interrupt(&self) -> anyhow::Result<()> {
         self.signal("INT").await
     }
 
-    /// SIGSTOP: it stands still until [`Process::resume`].
+    /// Sends SIGSTOP. The process is stopped until [`Process::resume`].
     pub async fn freeze(&self) -> anyhow::Result<()> {
         self.signal("STOP").await
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub async fn resume(&self) -> anyhow::Result<()> {
         self.signal("CONT").await
     }
 
-    /// The most memory that it has held at any moment since it started, in bytes.
+    /// The highest resident memory since it started, in bytes.
     ///
     /// # Errors
     ///
-    /// Where the system does not tell: only Linux does.
+    /// If the system does not report it: only Linux does.
     pub fn peak_memory(&self) -> anyhow::Result<u64> {
         let process = self.child.id().context("it has ended")?;
         system::memory(process, Resident::Peak)
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process has ended by itself.
     pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         let ended = realtime::within(PATIENCE, self.child.wait()).await;
         Ok(ended.with_context(|| format!("it did not end:\n{}", self.printed()))??)
     }
 
-    /// By the shell's own `kill`, which every machine has.
+    /// Uses the shell's built-in `kill`, which every machine has.
     async fn signal(&self, name: &str) -> anyhow::Result<()> {
         let process = self.child.id().context("it has ended")?;
         let status = Command::new("sh")
@@ -202,7 +203,7 @@ async fn keep(channel: Option<impl AsyncRead + Unpin>, printed: watch::Sender<St
     }
 }
 
-/// The first address on this machine that was named with its port.
+/// The first address of this machine in the text that has a port.
 fn address(text: &str) -> Option<&str> {
     text.match_indices("127.0.0.1:").find_map(|(at, host)| {
         let port = text[at + host.len()..]

@@ -1,9 +1,9 @@
-//! Reading at scale: how long a real server takes to answer what people ask of a long history.
+//! Read latency at scale: how long a real server takes for the queries that people send about a long history.
 //!
-//! Promises that every answer is one over HTTP, asked for by who may see it, and checked to be one: an error counts as a
-//! failure, and an empty page too. Asks one question after the other, so that an answer's time is its own; how many can be
-//! asked at once is another question. Each is put to webhooks with few rows, of many different companies, and to those of
-//! the company in which a tenth of everything happened.
+//! Every result comes over HTTP, for a caller who may see it, and is checked: an error counts as a failure, and so does
+//! an empty page. Queries are sent one after the other, so that a response's time is its own. How many queries a server
+//! can serve at once is not measured. Each query is sent about webhooks with few rows, of many different companies, and
+//! about those of the company with a tenth of all events.
 
 mod questions;
 mod stage;
@@ -21,52 +21,52 @@ use crate::fill;
 use crate::load::{Latencies, Percentiles};
 use crate::realtime::Stopwatch;
 
-/// How often each question can be asked.
+/// Allowed numbers of samples per query.
 pub const SAMPLES: std::ops::RangeInclusive<u32> = 10..=100_000;
-/// Answers before those that count: connections are opened and statements prepared.
+/// Queries before the measured ones: they open connections and prepare statements.
 const WARMING: usize = 8;
 
-/// How to measure.
+/// The plan of a measurement.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// How often each question is asked, within [`SAMPLES`].
+    /// Number of samples per query, within [`SAMPLES`].
     pub samples: u32,
-    /// How long 99 of a hundred answers may take, in milliseconds, above 0.
+    /// Bound for the 99th percentile, in milliseconds, above 0.
     pub bound: f64,
 }
 
-/// What was measured.
+/// The results.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
-    /// How long 99 of a hundred answers may take, in milliseconds.
+    /// Bound for the 99th percentile, in milliseconds.
     pub bound: f64,
-    /// Each question.
+    /// The results of each query.
     pub answers: Vec<Answers>,
 }
 
-/// The answers to one question.
+/// The results of one query.
 #[derive(Debug, Clone, Serialize)]
 pub struct Answers {
-    /// What was asked.
+    /// The name of the query.
     pub question: &'static str,
-    /// Whether the bound is for it: what counts rows because it was asked to is beyond it.
+    /// Whether the bound applies. It does not apply to queries that ask for a count of rows.
     pub bounded: bool,
-    /// Of webhooks with few rows, in milliseconds.
+    /// Latency for webhooks with few rows, in milliseconds.
     pub few: Percentiles,
-    /// Of webhooks with many.
+    /// Latency for webhooks with many rows.
     pub many: Percentiles,
-    /// Answers that were an error, or held nothing.
+    /// Number of responses with an error or without content.
     pub failures: u64,
-    /// Why the first of them was.
+    /// The reason of the first failure.
     pub first_failure: Option<String>,
 }
 
 impl Plan {
-    /// Refuses what cannot be measured, naming the argument.
+    /// Refuses what cannot be measured, and names the argument.
     ///
     /// # Errors
     ///
-    /// When a number is out of its bounds.
+    /// If a number is out of bounds.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(
             SAMPLES.contains(&self.samples),
@@ -80,11 +80,11 @@ impl Plan {
     }
 }
 
-/// Measures the server's binary on a Postgres of its own that is filled first.
+/// Measures a server of this binary on a new Postgres, which is filled first.
 ///
 /// # Errors
 ///
-/// When a plan is out of bounds, or something cannot be started or filled.
+/// If a plan is out of bounds, or something cannot be started or filled.
 pub async fn run_filled(
     plan: &Plan,
     server: &Path,
@@ -99,11 +99,11 @@ pub async fn run_filled(
     run(plan, server, &url, answered).await
 }
 
-/// Measures the server's binary on a filled database; tells `answered` after each question.
+/// Measures a server of this binary on a filled database. Calls `answered` after each query.
 ///
 /// # Errors
 ///
-/// When the plan is out of bounds, the server does not start, or the database was not filled.
+/// If the plan is out of bounds, the server does not start, or the database was not filled.
 pub async fn run(
     plan: &Plan,
     server: &Path,
@@ -165,7 +165,7 @@ impl Answers {
 }
 
 impl Figures {
-    /// Whether everything was answered, and within the bound what is to be.
+    /// Whether no query failed, and every query with a bound is within it.
     pub fn kept(&self) -> bool {
         self.answers.iter().all(|answers| answers.kept(self.bound))
     }

@@ -1,7 +1,7 @@
-//! Real time: the one place of the harness that looks at a real clock, waits on it, or starts a task.
+//! Real time: the only module of the harness that reads a real clock, waits on it, or starts a task.
 //!
-//! Promises that every wait is bounded and ends by saying what it waited for. Does not pace anything: the
-//! policy's time is the world's simulated clock, and nothing here makes it pass.
+//! Every wait is bounded, and a time-out says what was waited for. Nothing here moves time for the policy: that is the
+//! world's simulated clock.
 #![expect(
     clippy::disallowed_methods,
     reason = "sockets and child processes live in real time; everything else of the harness asks this module"
@@ -13,33 +13,33 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-/// How long anything that needs no time of its own may take before it counts as hung. Generous, since a
-/// machine under load is slow and a shorter bound would judge the machine.
+/// How long work may take that needs no time of its own, before it counts as hung. Generous, because a machine under
+/// load is slow, and a shorter bound would judge the machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The real time of day.
+/// The current time.
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Runs a receiver's own work beside the caller, unknown to any simulated clock: while a server waits for it
-/// the server's attempt holds simulated time still.
+/// Runs a receiver's work concurrently with the caller, unknown to any simulated clock. While a server waits for it,
+/// the server's attempt stops simulated time.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(work)
 }
 
-/// The result of `work`, or `None` when it is still not there after `limit`.
+/// The result of `work`, or `None` if it takes longer than `limit`.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, work).await.ok()
 }
 
-/// Lets `duration` of real time pass. For receivers that are asked to be slow, never for a test to wait.
+/// Waits for `duration` of real time. For receivers that must be slow, never for a test to wait.
 pub async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// Keeps this thread until so many seconds are on `watch`, to a tenth of a millisecond; a runtime's own wait is ten times
-/// as coarse. For a thread that is there to pace a load, and no runtime's.
+/// Blocks this thread until this number of seconds on `watch`, with a precision of 0.1 ms. A runtime's timer is ten
+/// times less precise. For the thread that paces a load, not for threads of a runtime.
 pub fn block_until(watch: Stopwatch, seconds: f64) {
     let left = seconds - watch.seconds();
     if left > 0.0 {
@@ -47,11 +47,11 @@ pub fn block_until(watch: Stopwatch, seconds: f64) {
     }
 }
 
-/// Looks again and again until `condition` holds: for what another process does and announces to nobody.
+/// Polls until `condition` holds, for changes in another process that sends no notification.
 ///
 /// # Panics
 ///
-/// When it does not hold after [`PATIENCE`], naming `what`.
+/// If it does not hold after [`PATIENCE`]. The message has `what`.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let holds = async {
         while !condition().await {
@@ -64,17 +64,17 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     );
 }
 
-/// Measures real time; the machine's clock may be set meanwhile.
+/// Measures real time, also if the machine's clock is set meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
-    /// Begins now.
+    /// Starts now.
     pub fn start() -> Self {
         Self(std::time::Instant::now())
     }
 
-    /// Seconds since it began.
+    /// Seconds since the start.
     pub fn seconds(&self) -> f64 {
         self.0.elapsed().as_secs_f64()
     }

@@ -1,7 +1,7 @@
-//! A scripted receiver: a real web server (wiremock) on a port of its own that answers as told.
+//! A scripted receiver: a real web server (wiremock) on its own port, with responses that a test sets.
 //!
-//! Promises HTTP as a stock server speaks it, with kept-alive connections, and a journal of all that came. What no web
-//! server would do (silence at the handshake, garbage, resets) is [`crate::wire`]'s.
+//! It uses HTTP like any stock server, with connections that stay open, and keeps a journal of all requests. Behaviour
+//! that no web server has (silence at the handshake, garbage, resets) belongs to [`crate::wire`].
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::reply::{Answer, Script};
 use crate::signature::Keyring;
 use crate::timekeeper::Time;
 
-/// Longer than any test runs: wiremock's way of not answering.
+/// Longer than any test runs: with wiremock a response that never comes is one with a long delay.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A running receiver; dropping it stops it.
@@ -33,7 +33,8 @@ struct Responder {
 }
 
 impl Receiver {
-    /// Starts one that answers by `script`, tells `time` when it means to hang, and checks signatures by `keyring`.
+    /// Starts a receiver that responds according to `script`, tells `time` when it will hang, and checks signatures
+    /// with `keyring`.
     pub async fn start(time: Time, keyring: Keyring, script: impl Into<Script>) -> Self {
         let server = MockServer::builder().disable_request_recording().start().await;
         let journal = Journal::new(Arc::clone(&time), keyring);
@@ -54,22 +55,22 @@ impl Receiver {
         }
     }
 
-    /// Where it listens, as a subscription URL.
+    /// Its URL, for a webhook.
     pub fn url(&self) -> String {
         format!("{}/hook", self.server.uri())
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         *self.server.address()
     }
 
-    /// Waits until all who called have hung up and everything they sent before is in the journal; for when every server
-    /// has crashed. Where the system does not list its connections (other than Linux) it does not wait.
+    /// Waits until all clients have closed their connections and all their requests are in the journal. For use after
+    /// all servers have crashed. Does not wait on systems other than Linux, which do not list their connections.
     ///
     /// # Panics
     ///
-    /// When somebody still holds a connection after [`realtime::PATIENCE`].
+    /// If a connection is still open after [`realtime::PATIENCE`].
     pub async fn until_hung_up(&self) {
         let port = self.server.address().port();
         realtime::eventually("the receiver's callers have hung up", async || {
@@ -78,18 +79,18 @@ impl Receiver {
         .await;
     }
 
-    /// Answers by another script from the next request on, counted anew.
+    /// Sets the script from the next request on. It counts requests from 0 again.
     pub fn answer_with(&self, script: impl Into<Script>) {
         *self.script.lock().unwrap_or_else(PoisonError::into_inner) = (script.into(), 0);
     }
 
-    /// What came.
+    /// The requests that arrived.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 }
 
-/// Whether a connection to this port is open, or has been hung up and not been read to its end, by the kernel's table.
+/// Whether the kernel's table has a connection to this port that is open, or that was closed and not read to its end.
 fn is_called(table: &str, port: u16) -> bool {
     const ESTABLISHED: &str = "01";
     const CLOSE_WAIT: &str = "08";

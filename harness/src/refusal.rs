@@ -1,20 +1,21 @@
-//! What Postgres refuses to store: a mark in a receiver's response or in an event's data, and the triggers that refuse it.
+//! Values that Postgres refuses to store: a mark in a receiver's response or in an event's data, and triggers that
+//! refuse it.
 //!
-//! Promises that what has the mark is refused with the SQLSTATE that follows it, and nothing else is. Stands for anything
-//! that a database may refuse and a server did not foresee.
+//! A marked value is refused with the SQLSTATE that follows the mark, and nothing else is refused. It represents any
+//! value that a database may refuse although the server did not expect that.
 
 use crate::dice::Dice;
 
-/// What is refused holds this, and after it five characters of a SQLSTATE.
+/// The mark in refused values. The five characters of a SQLSTATE follow it.
 pub const MARK: &str = "tenterhook-refuse ";
-/// The body of an answer without the mark.
+/// The body of a response without the mark.
 pub const PLAIN: &str = "well";
-/// The SQLSTATEs: a character that the encoding lacks, a zero byte, a check constraint.
+/// The SQLSTATEs: a character outside the encoding, a zero byte, a check constraint.
 pub const STATES: [&str; 3] = ["22021", "22P05", "23514"];
-/// One answer in this many has the mark.
+/// One response in `ONE_IN` has the mark.
 const ONE_IN: usize = 8;
 
-/// Lets a database refuse what has the mark.
+/// SQL that makes a database refuse marked values.
 pub const TRIGGERS: &str = "
     create function refuse_marked_answer() returns trigger language plpgsql as $$
     begin
@@ -31,7 +32,7 @@ pub const TRIGGERS: &str = "
     create trigger refuse_marked_event before insert on events for each row
         when (new.data like '%tenterhook-refuse %') execute function refuse_marked_event();";
 
-/// The SQLSTATE and the status of the answer to this attempt, if it has the mark: the same for an attempt that is repeated.
+/// SQLSTATE and status of the response to this attempt, if it has the mark. The same for a repeated attempt.
 pub fn of(event: &str, attempt: u8) -> Option<(&'static str, u16)> {
     let seed = event.bytes().fold(u64::from(attempt), |seed, byte| {
         seed.rotate_left(8) ^ seed.wrapping_mul(31) ^ u64::from(byte)

@@ -1,23 +1,23 @@
-//! What a well-behaved HTTP receiver answers, and which answer to which request.
+//! The responses of a well-behaved HTTP receiver, and how it chooses one for a request.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::journal::Arrival;
 
-/// One HTTP answer.
+/// One HTTP response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// Headers, in order.
+    /// The headers, in order.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Reply {
-    /// An empty answer with this status.
+    /// An empty response with this status.
     pub fn status(status: u16) -> Self {
         Self {
             status,
@@ -26,13 +26,13 @@ impl Reply {
         }
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With this body.
+    /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
@@ -48,9 +48,9 @@ impl From<u16> for Reply {
 /// What a receiver does with a request that it has read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Answers at once.
+    /// Responds at once.
     Reply(Reply),
-    /// Never answers: the connection stays open in silence.
+    /// Never responds: the connection stays open without data.
     Hang,
 }
 
@@ -60,32 +60,33 @@ impl<R: Into<Reply>> From<R> for Answer {
     }
 }
 
-/// Which request gets which answer. The second argument counts the receiver's requests under this script from 0.
+/// Chooses the response to each request. The second argument is the number of the request under this script, from 0.
 #[derive(Clone)]
 pub struct Script(Arc<Decide>);
 
 type Decide = dyn Fn(&Arrival, usize) -> Answer + Send + Sync;
 
 impl Script {
-    /// Decides by the request.
+    /// Chooses by the request.
     pub fn new(decide: impl Fn(&Arrival, usize) -> Answer + Send + Sync + 'static) -> Self {
         Self(Arc::new(decide))
     }
 
-    /// The same answer to every request.
+    /// The same response to every request.
     pub fn always(answer: impl Into<Answer>) -> Self {
         let answer = answer.into();
         Self::new(move |_, _| answer.clone())
     }
 
-    /// `first` one by one, then always `rest`.
+    /// Each of `first` once, then always `rest`.
     pub fn sequence<A: Into<Answer>>(first: impl IntoIterator<Item = A>, rest: impl Into<Answer>) -> Self {
         let first: Vec<Answer> = first.into_iter().map(Into::into).collect();
         let rest = rest.into();
         Self::new(move |_, place| first.get(place).unwrap_or(&rest).clone())
     }
 
-    /// By attempt number: `first` for the first try, and so on, then always `rest`. Deliveries do not share a count.
+    /// By attempt number: the first response for the first try, and so on, then always `rest`. Each delivery counts on
+    /// its own.
     pub fn by_attempt<A: Into<Answer>>(first: impl IntoIterator<Item = A>, rest: impl Into<Answer>) -> Self {
         let first: Vec<Answer> = first.into_iter().map(Into::into).collect();
         let rest = rest.into();
@@ -95,7 +96,7 @@ impl Script {
         })
     }
 
-    /// The answer to the `place`th request under this script.
+    /// The response to the request with this number under this script.
     pub fn answer(&self, arrival: &Arrival, place: usize) -> Answer {
         (self.0)(arrival, place)
     }

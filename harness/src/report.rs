@@ -1,7 +1,7 @@
-//! How a run is shown: as text for people, JSON to keep, JUnit for CI, HTML to look at.
+//! Output of a run: text for people, JSON to store, JUnit for CI, HTML for a browser.
 //!
-//! Promises that every form shows every outcome with its verdict, and that JSON is read back the same. Does not judge,
-//! and does not write files.
+//! Every format shows every outcome with its verdict, and reading JSON gives the same run again. This module does not
+//! judge outcomes and does not write files.
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -30,10 +30,10 @@ pub enum Format {
     Html,
 }
 
-/// The run in this form.
+/// The run in this format.
 ///
 /// # Errors
-/// Where the run cannot be written as JSON.
+/// If the run cannot be written as JSON.
 pub fn render(run: &Run, format: Format) -> anyhow::Result<String> {
     Ok(match format {
         Format::Text => text::draw(run, text::Timelines::OfBroken),
@@ -43,10 +43,10 @@ pub fn render(run: &Run, format: Format) -> anyhow::Result<String> {
     })
 }
 
-/// A run that was saved as JSON.
+/// Reads a run that was saved as JSON.
 ///
 /// # Errors
-/// Where the text is no run; the error says what is missing and how to make one.
+/// If the text is not a run. The error says what is missing and how to make one.
 pub fn read(json: &str) -> anyhow::Result<Run> {
     if json.trim().is_empty() {
         bail!("the file is empty; `run --format json --output FILE` writes a run");
@@ -55,7 +55,7 @@ pub fn read(json: &str) -> anyhow::Result<Run> {
         .context("this is no run of the harness; `run --format json --output FILE` writes one")
 }
 
-/// The verdict in a word or three.
+/// The verdict in at most three words.
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Held => "held",

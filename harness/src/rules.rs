@@ -1,4 +1,4 @@
-//! The rules of the policy by number, each in a few words: what the catalogue of scenarios is held against.
+//! The rules of the policy by number, with a few words each. Tests compare the catalogue of scenarios with this list.
 
 /// Every rule, in the order of the policy.
 pub const RULES: &[(&str, &str)] = &[

@@ -1,7 +1,7 @@
-//! What a run of scenarios was, as data: who held, who broke, and how it went over time.
+//! A run of scenarios as data: which held, which broke, and what happened over time.
 //!
-//! Promises a form that is written as JSON and read back the same, so that a run can be drawn again later. Does not
-//! judge: scenarios do.
+//! A run can be written as JSON and read back unchanged, so that it can be drawn again later. Scenarios judge, not this
+//! module.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 pub struct Run {
     /// The harness's version.
     pub version: String,
-    /// What was judged: `in process`, or the address of a server.
+    /// The judged server: `in process`, or its address.
     pub target: String,
-    /// When it began, in real time.
+    /// The start in real time.
     pub started: Timestamp,
-    /// How long it took, in seconds of real time.
+    /// The duration in seconds of real time.
     pub real_seconds: f64,
-    /// One for each scenario, in the order of the catalogue.
+    /// One outcome for each scenario, in the order of the catalogue.
     pub outcomes: Vec<Outcome>,
 }
 
-/// How one scenario ended.
+/// The outcome of one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The scenario's stable name.
@@ -30,17 +30,17 @@ pub struct Outcome {
     pub sentence: String,
     /// The rules that it covers, such as `B3`.
     pub rules: Vec<String>,
-    /// What came of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// How long it took, in seconds of real time.
+    /// The duration in seconds of real time.
     pub real_seconds: f64,
-    /// How much of the server's time passed, in seconds.
+    /// Time that passed on the server's clock, in seconds.
     pub simulated_seconds: f64,
-    /// What happened to each of its webhooks.
+    /// The timelines of its webhooks.
     pub timelines: Vec<Timeline>,
 }
 
-/// What came of a scenario.
+/// The verdict on a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -48,22 +48,22 @@ pub enum Verdict {
     Held,
     /// A promise was broken.
     Broken(Breach),
-    /// It was not tried, and why.
+    /// It was not played, for this reason.
     Skipped(String),
-    /// It could not be tried to its end, and why: nothing is said about the promise.
+    /// It could not be played to its end, for this reason. Nothing is known about the promise.
     CouldNotRun(String),
 }
 
-/// A promise that was not kept.
+/// A broken promise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breach {
-    /// What was looked at, in words: `the ban counter after nine failures`.
+    /// The checked value, in words: `the ban counter after nine failures`.
     pub what: String,
-    /// What should have been there.
+    /// The expected value.
     pub expected: String,
-    /// What was there.
+    /// The actual value.
     pub seen: String,
-    /// Where in the harness it was looked at: file and line.
+    /// The place of the check in the harness: file and line.
     pub place: String,
 }
 
@@ -72,25 +72,25 @@ pub struct Breach {
 pub struct Timeline {
     /// The webhook's number.
     pub webhook: String,
-    /// Where it leads.
+    /// Its URL.
     pub url: String,
-    /// When it was created, on the server's clock.
+    /// Its creation, on the server's clock.
     pub from: Timestamp,
-    /// When the scenario ended, on the server's clock.
+    /// The end of the scenario, on the server's clock.
     pub to: Timestamp,
-    /// Recorded attempts, by their start.
+    /// Recorded attempts, in the order of their start.
     pub attempts: Vec<Tried>,
-    /// Deliveries that ended without a last attempt: lost and cancelled ones.
+    /// Deliveries that ended without an attempt: lost and cancelled ones.
     pub ended: Vec<Ended>,
-    /// The ban counter after each of its changes, by the reference model.
+    /// The ban counter after each change, by the reference model.
     pub counter: Vec<(Timestamp, u32)>,
     /// Bans, by the reference model.
     pub bans: Vec<Interval>,
     /// Windows without a success (R1), by the reference model.
     pub windows: Vec<Interval>,
-    /// When and why it was removed, as the server says.
+    /// Time and reason of its removal, as the server says.
     pub removed: Option<(Timestamp, String)>,
-    /// What the scenario saw of the webhook's health, and when.
+    /// The health that the scenario read, with the time.
     pub looks: Vec<(Timestamp, String)>,
 }
 
@@ -99,42 +99,42 @@ pub struct Timeline {
 pub struct Tried {
     /// The event's id.
     pub event: String,
-    /// 1 to 4.
+    /// The attempt number, 1 to 4.
     pub number: u8,
     /// When it started.
     pub started: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
-    /// The status, where there was one.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// The class of error; none for a success.
+    /// The error class; `None` for a success.
     pub error_class: Option<String>,
 }
 
-/// A delivery that ended without a last attempt.
+/// A delivery that ended without an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// The event's id.
     pub event: String,
-    /// When.
+    /// The time of the end.
     pub at: Timestamp,
     /// `LOST` or `CANCELLED`.
     pub status: String,
-    /// Why: `BANNED`, `PAUSED`, `WEBHOOK_REMOVED`.
+    /// The reason: `BANNED`, `PAUSED`, `WEBHOOK_REMOVED`.
     pub reason: String,
 }
 
-/// From a moment to another; open where nothing ended it before the scenario did.
+/// A period; without an end if it still lasted at the end of the scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The first moment.
+    /// Its first moment.
     pub from: Timestamp,
-    /// The moment at which it was over.
+    /// The first moment after it.
     pub to: Option<Timestamp>,
 }
 
 impl Run {
-    /// How many outcomes satisfy this.
+    /// Number of outcomes whose verdict satisfies `wanted`.
     pub fn count(&self, wanted: impl Fn(&Verdict) -> bool) -> usize {
         self.outcomes
             .iter()
@@ -142,7 +142,7 @@ impl Run {
             .count()
     }
 
-    /// The exit code that says it: 0 held, 1 a promise broken, 2 could not run.
+    /// The exit code of the run: 0 all held, 1 a promise was broken, 2 something could not run.
     pub fn exit_code(&self) -> u8 {
         if self.count(|verdict| matches!(verdict, Verdict::Broken(_))) > 0 {
             1

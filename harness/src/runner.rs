@@ -1,7 +1,7 @@
-//! Plays scenarios: side by side in process, one after the other on a server elsewhere.
+//! Plays scenarios: concurrently in process, one after the other on a remote server.
 //!
-//! Promises an outcome for every scenario, whatever happens in another, in the order given; and that one which cannot
-//! be played where it is asked for is skipped by name, with the reason. Does not choose scenarios and shows nothing.
+//! Every scenario gets an outcome, whatever happens in another, in the given order. A scenario that cannot be played on
+//! the target is skipped, with its name and the reason. The runner does not choose scenarios and prints nothing.
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -12,25 +12,25 @@ use crate::scenario::{Need, Scenario};
 use crate::timeline;
 use crate::world::{Target, World};
 
-/// Worlds at once in process: four for each core that this is measured on, since worlds wait more than they work.
+/// Concurrent worlds in process: four per core of the machine on which this was measured, because worlds mostly wait.
 const SIDE_BY_SIDE: usize = 8;
 
 /// Where scenarios are played.
 #[derive(Debug, Clone, Default)]
 pub struct Runner {
-    /// A server elsewhere; without it each scenario gets servers in this process.
+    /// A remote server. `None` to start servers in this process for each scenario.
     pub target: Option<Target>,
-    /// What that server does not offer.
+    /// The needs that this server does not meet.
     pub lacking: Vec<Need>,
 }
 
 impl Runner {
-    /// Servers of this process.
+    /// Plays on servers of this process.
     pub fn in_process() -> Self {
         Self::default()
     }
 
-    /// A server elsewhere that keeps the whole contract.
+    /// Plays on a remote server that implements the whole contract.
     pub fn against(target: Target) -> Self {
         let mut lacking = vec![Need::OwnServers];
         if target.restart.is_none() {
@@ -45,7 +45,7 @@ impl Runner {
         }
     }
 
-    /// Plays them all; each outcome is shown to `seen` as it comes.
+    /// Plays all scenarios. Calls `seen` with each outcome.
     pub async fn run(&self, scenarios: &[Scenario], mut seen: impl FnMut(&Outcome)) -> Run {
         let started = realtime::now();
         let watch = Stopwatch::start();
@@ -73,7 +73,7 @@ impl Runner {
         }
     }
 
-    /// Plays one.
+    /// Plays one scenario.
     pub async fn play(&self, scenario: &Scenario) -> Outcome {
         let watch = Stopwatch::start();
         let mut outcome = Outcome {
@@ -112,7 +112,7 @@ impl Runner {
         outcome
     }
 
-    /// Why a scenario is not played here.
+    /// Why a scenario is not played on this target.
     fn why_not(&self, scenario: &Scenario) -> Option<String> {
         let real_time = self.target.as_ref().is_some_and(|target| target.real_time);
         if real_time && !scenario.real_time {

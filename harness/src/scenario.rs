@@ -1,8 +1,8 @@
 //! A scenario: a stable name, one sentence, the rules it covers, and a play that shows whether they hold.
 //!
-//! Promises that a play judges by what a user of the server can see and says what it looked at, what it expected and
-//! what it saw; and that a harness or server that cannot go on is told apart from a broken promise. Does not choose
-//! where it plays: in process, against a server elsewhere, or against a fake one, it is the same play.
+//! A play judges by what a user of the server can see, and reports what it checked, the expected and the actual value.
+//! A harness or server that cannot continue is distinguished from a broken promise. A scenario does not choose where it
+//! is played: the same play runs in process, against a remote server and against a fake one.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -16,7 +16,7 @@ use crate::client::Refusal;
 use crate::run::{Breach, Verdict};
 use crate::world::{World, WorldBuilder};
 
-/// How a play ends.
+/// The result of a play.
 pub type Play = Result<(), Failure>;
 
 /// Why a play ended early.
@@ -24,30 +24,30 @@ pub type Play = Result<(), Failure>;
 pub enum Failure {
     /// A promise was broken.
     Broken(Breach),
-    /// The play could not go on; nothing is said about the promise.
+    /// The play could not continue, so nothing is known about the promise.
     CouldNotRun(String),
 }
 
-/// What a scenario needs beyond the core of the contract. A server in this process has all of it.
+/// What a scenario needs in addition to the core of the contract. A server in this process has all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Need {
-    /// Servers of its own: to start, stop, crash and set up.
+    /// Servers that the world can start, stop, crash and configure.
     OwnServers,
-    /// A way to end the server in the middle of its work and start it again.
+    /// A way to kill the server during its work and to start it again.
     Restart,
-    /// A name server of the world's own, which servers ask for the hosts of webhooks.
+    /// A name server of the world, which servers ask for the hosts of webhooks.
     Names,
     /// Live connections over WebSocket.
     Live,
-    /// JSON that is passed on to the last digit and key.
+    /// JSON that is passed on with every digit and key.
     Verbatim,
     /// The log of attempts with headers, bodies and timings (D10).
     AttemptLog,
     /// Receivers with TLS.
     Tls,
-    /// Subscription URLs and the addresses behind them are vetted (W10).
+    /// Checks of subscription URLs and of the addresses behind them (W10).
     Vetting,
-    /// HTTP as a complete client speaks it: odd and hostile answers (D1, D2).
+    /// HTTP as a complete client supports it: unusual and hostile responses (D1, D2).
     Wire,
     /// Pausing and resuming (W13).
     Pause,
@@ -59,12 +59,12 @@ pub enum Need {
     Notices,
     /// Rotation of secrets (E7).
     Rotation,
-    /// Reading beyond webhooks and their deliveries: catalogue, events, several pages.
+    /// Reading more than webhooks and their deliveries: catalogue, events, several pages.
     Reading,
 }
 
 impl Need {
-    /// Why a scenario that needs it is skipped where it is not to be had.
+    /// Why a scenario with this need is skipped where it is not met.
     pub fn why_skipped(self) -> String {
         match self {
             Self::OwnServers => {
@@ -86,15 +86,15 @@ type Act = dyn for<'w> Fn(&'w mut World) -> LocalBoxFuture<'w, Play> + Send + Sy
 /// One scenario.
 #[derive(Clone)]
 pub struct Scenario {
-    /// Stable, in kebab case.
+    /// A stable name in kebab case.
     pub name: String,
-    /// What it shows.
+    /// What it shows, in one sentence.
     pub sentence: String,
     /// The rules of the policy that it covers.
     pub rules: &'static [&'static str],
-    /// What it needs beyond the core.
+    /// Its needs in addition to the core.
     pub needs: Vec<Need>,
-    /// Whether it can also be played in real time: it takes seconds and judges times with room to spare.
+    /// Whether it can also be played in real time: it takes seconds, and judges times with tolerance.
     pub real_time: bool,
     setup: fn(WorldBuilder) -> WorldBuilder,
     act: Arc<Act>,
@@ -119,13 +119,13 @@ impl Scenario {
         }
     }
 
-    /// With something that it needs.
+    /// Adds a need.
     pub fn needing(mut self, need: Need) -> Self {
         self.needs.push(need);
         self
     }
 
-    /// Also to be played in real time.
+    /// Allows it to be played in real time.
     pub fn also_in_real_time(self) -> Self {
         Self {
             real_time: true,
@@ -133,7 +133,7 @@ impl Scenario {
         }
     }
 
-    /// In another world than the usual one; needs servers of its own.
+    /// Sets another world than the default. Adds the need for own servers.
     pub fn in_world(self, setup: fn(WorldBuilder) -> WorldBuilder) -> Self {
         Self {
             setup,
@@ -141,7 +141,7 @@ impl Scenario {
         }
     }
 
-    /// In a world with a name server of its own.
+    /// Gives its world a name server.
     pub fn in_world_with_names(self) -> Self {
         Self {
             setup: WorldBuilder::named,
@@ -149,17 +149,17 @@ impl Scenario {
         }
     }
 
-    /// Whether it is played in process only.
+    /// Whether it can be played only in process.
     pub fn needs_own_servers(&self) -> bool {
         self.needs.contains(&Need::OwnServers) || self.needs.contains(&Need::Names)
     }
 
-    /// What its world is made of, in process.
+    /// The builder of its world, in process.
     pub fn builder(&self) -> WorldBuilder {
         (self.setup)(World::builder())
     }
 
-    /// Plays it, and checks at the end what must hold after any story (D7, E7, and the payloads' shape).
+    /// Plays the scenario, and then checks what must hold at the end of any (D7, E7, and the format of payloads).
     pub async fn play(&self, world: &mut World) -> Verdict {
         let whole = async {
             (self.act)(world).await?;
@@ -175,14 +175,14 @@ impl Scenario {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// Breaks the play unless `seen` is what was `expected` of `what`.
+/// Breaks the play unless `seen` equals `expected`. `what` names the value.
 #[track_caller]
 pub fn same<T: PartialEq + Debug>(what: impl Into<String>, seen: T, expected: T) -> Play {
     if seen == expected {
@@ -192,7 +192,8 @@ pub fn same<T: PartialEq + Debug>(what: impl Into<String>, seen: T, expected: T)
     }
 }
 
-/// Breaks the play unless the condition, put in words as `expected`, holds; `seen` is what it was judged by.
+/// Breaks the play unless the condition holds. `expected` is the condition in words, and `seen` the value that it is
+/// about.
 #[track_caller]
 pub fn holds(what: impl Into<String>, expected: &str, condition: bool, seen: &dyn Debug) -> Play {
     if condition {

@@ -1,7 +1,8 @@
-//! The catalogue: every promise of the policy as something that can be seen to hold.
+//! The catalogue of scenarios: each one shows that a promise of the policy holds.
 //!
-//! Promises a scenario for each rule (a test compares with [`crate::rules::RULES`]), one below, at and above each
-//! number of the policy, and what other systems were seen to get wrong. Names are stable: reports and CI refer to them.
+//! Guarantees: a scenario for each rule (a test compares with [`crate::rules::RULES`]); one just below, at and above
+//! each number of the policy; and scenarios for mistakes that were seen in other systems. Names are stable, because
+//! reports and CI refer to them.
 
 mod apps;
 mod attempt_log;
@@ -36,7 +37,7 @@ mod webhooks;
 
 use crate::scenario::Scenario;
 
-/// Every scenario, in the order in which the catalogue is read.
+/// Every scenario, in the order in which reports list them.
 pub fn all() -> Vec<Scenario> {
     [
         webhooks::scenarios(),

@@ -1,8 +1,8 @@
-//! Standard Webhooks signatures (E7), checked as a receiver would and independently of the server.
+//! Standard Webhooks signatures (E7), checked as a receiver would, and independently of the server.
 //!
-//! Promises the scheme of <https://www.standardwebhooks.com>: `v1` HMAC-SHA256 over `id.timestamp.body`, any of
-//! several signatures may match, and a timestamp further than five minutes from the given clock is refused.
-//! Does not sign.
+//! The scheme is that of <https://www.standardwebhooks.com>: `v1` is HMAC-SHA256 over `id.timestamp.body`, any of
+//! several signatures may match, and a timestamp more than five minutes from the given clock is refused. This module
+//! does not sign.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
 
-/// How far a request's timestamp may be from the receiver's clock.
+/// Largest difference between a request's timestamp and the receiver's clock.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// A signing secret, written `whsec_` and base64.
@@ -39,25 +39,25 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a receiver makes of a request's signature.
+/// A receiver's verdict on a request's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// One of the signatures is right.
     Valid,
-    /// The receiver knows no secret of this webhook and can't tell.
+    /// The receiver knows no secret of this webhook, and cannot tell.
     NoSecret,
-    /// The request must be refused, and why.
+    /// The request must be refused for this reason.
     Invalid(Flaw),
 }
 
-/// Why a signature is not accepted.
+/// Why a signature is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
     /// A header is absent.
     Missing(&'static str),
-    /// `webhook-timestamp` is no whole number of seconds.
+    /// `webhook-timestamp` is not a whole number of seconds.
     Timestamp(String),
-    /// `webhook-timestamp` is too far from the receiver's clock, by this much.
+    /// `webhook-timestamp` differs from the receiver's clock by this span.
     Stale(SignedDuration),
     /// None of the `v1` signatures is right: another secret, or a changed request.
     Mismatch,
@@ -94,12 +94,12 @@ pub struct Signed<'a> {
     pub timestamp: Option<&'a str>,
     /// `webhook-signature`.
     pub signature: Option<&'a str>,
-    /// The body as it came over the wire.
+    /// The body as received.
     pub body: &'a [u8],
 }
 
 impl Signed<'_> {
-    /// Whether one of `secrets` signed this request, by a receiver's clock that shows `now`.
+    /// Checks whether one of `secrets` signed this request, when the receiver's clock shows `now`.
     pub fn verify(&self, secrets: &[Secret], now: Timestamp) -> Verdict {
         match self.flaw(secrets, now) {
             None => Verdict::Valid,
@@ -148,7 +148,7 @@ impl Signed<'_> {
     }
 }
 
-/// The secrets a receiver knows, by webhook number. Clones share them.
+/// The secrets that a receiver knows, by webhook number. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring(Arc<Mutex<Secrets>>);
 
@@ -159,7 +159,7 @@ struct Secrets {
 }
 
 impl Keyring {
-    /// From now on `secret` may sign what comes from the webhook with this number.
+    /// Accepts signatures by `secret` from the webhook with this number.
     pub fn add(&self, webhook_number: &str, secret: Secret) {
         self.lock()
             .by_webhook
@@ -168,12 +168,12 @@ impl Keyring {
             .push(secret);
     }
 
-    /// From now on `secret` may sign what comes from any webhook.
+    /// Accepts signatures by `secret` from any webhook.
     pub fn add_for_all(&self, secret: Secret) {
         self.lock().of_any.push(secret);
     }
 
-    /// The verdict on a request that says it comes from `webhook_number`.
+    /// The verdict on a request whose header says that it comes from `webhook_number`.
     pub fn judge(&self, webhook_number: Option<&str>, request: &Signed<'_>, now: Timestamp) -> Verdict {
         let secrets = self.lock();
         let mut known = secrets.of_any.clone();
@@ -203,7 +203,7 @@ mod tests {
     const BODY: &[u8] = br#"{"test": 2432232314}"#;
     const TAG: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
-    /// The published vector of the Standard Webhooks libraries.
+    /// The published test vector of the Standard Webhooks libraries.
     fn vector() -> Signed<'static> {
         Signed {
             id: Some("msg_p5jXN8AQM9LWM0D4loKWxJek"),

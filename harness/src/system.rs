@@ -1,7 +1,7 @@
-//! The machine below: its programs, its users, and what it tells of its processes.
+//! The machine: its programs, its users, and figures about its processes.
 //!
-//! Promises numbers as the kernel counts them. What it says of processes it says on Linux only: elsewhere there is no
-//! `/proc`, and what is asked is an error.
+//! The figures are the kernel's counters. They are available only on Linux: other systems have no `/proc`, and the
+//! functions return an error.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -24,12 +24,12 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> anyhow::Result<Output> {
     Ok(output)
 }
 
-/// Whether this process is root's.
+/// Whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     run("id", &["-u"]).is_ok_and(|output| output.stdout.starts_with(b"0"))
 }
 
-/// Who Postgres runs as, user and group: as root, which Postgres refuses, somebody else.
+/// User and group for Postgres, if this process runs as root, because Postgres refuses to run as root.
 pub(crate) fn user_for_postgres() -> anyhow::Result<Option<(u32, u32)>> {
     if !is_root() {
         return Ok(None);
@@ -46,14 +46,14 @@ pub(crate) fn user_for_postgres() -> anyhow::Result<Option<(u32, u32)>> {
     bail!("Postgres does not run as root, and there is neither a user `postgres` nor `nobody`")
 }
 
-/// Ticks of the kernel's CPU accounting in a second, as `/proc` states them: the same on every machine that we run on.
+/// Ticks per second in the CPU times of `/proc`: the same on every machine that we use.
 const TICKS: f64 = 100.0;
 
 /// A line of `/proc/…/stat`.
 struct Stat {
     name: String,
     parent: u32,
-    /// Seconds of CPU: its own, and those of children that have ended and been waited for.
+    /// CPU seconds: its own, and those of children that have ended and were waited for.
     own: f64,
     ended: f64,
 }
@@ -64,7 +64,7 @@ impl Stat {
         Self::parse(&line).with_context(|| format!("{path} is not as expected: {line}"))
     }
 
-    /// The name stands in parentheses and may hold more of them.
+    /// The name is in parentheses, and may itself contain parentheses.
     fn parse(line: &str) -> Option<Self> {
         let (before, after) = line.rsplit_once(')')?;
         let fields: Vec<&str> = after.split_ascii_whitespace().collect();
@@ -78,18 +78,18 @@ impl Stat {
     }
 }
 
-/// Seconds of CPU that a process has taken, with its children whether or not they have ended.
+/// CPU seconds that a process and its children have used, including children that have ended.
 ///
 /// # Errors
 ///
-/// When it is gone, or this is not Linux.
+/// If it is gone, or this is not Linux.
 pub fn cpu(process: u32) -> anyhow::Result<f64> {
     let mut total = 0.0;
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let number = name.to_string_lossy();
         if number.bytes().all(|byte| byte.is_ascii_digit())
-            // One that ends meanwhile has its parent count it.
+            // The time of a child that ends meanwhile is counted by its parent.
             && let Ok(stat) = Stat::read(&format!("/proc/{number}/stat"))
             && stat.parent == process
         {
@@ -100,11 +100,11 @@ pub fn cpu(process: u32) -> anyhow::Result<f64> {
     Ok(total + stat.own + stat.ended)
 }
 
-/// Seconds of CPU of this process's threads of this name that live.
+/// CPU seconds of this process's running threads with this name.
 ///
 /// # Errors
 ///
-/// When this is not Linux.
+/// If this is not Linux.
 pub fn cpu_of_threads(name: &str) -> anyhow::Result<f64> {
     let mut total = 0.0;
     for entry in fs::read_dir("/proc/self/task")? {
@@ -117,18 +117,17 @@ pub fn cpu_of_threads(name: &str) -> anyhow::Result<f64> {
     Ok(total)
 }
 
-/// Who started a process, and its name.
+/// The parent of a process, and the process's name.
 ///
 /// # Errors
 ///
-/// When it is gone, or this is not Linux.
+/// If it is gone, or this is not Linux.
 pub fn parent(process: u32) -> anyhow::Result<(u32, String)> {
     let stat = Stat::read(&format!("/proc/{process}/stat"))?;
     Ok((stat.parent, stat.name))
 }
 
-/// What a process and those it has started wait in, as far as the kernel tells: for an error that says why one does not
-/// end.
+/// Where the kernel says that a process and its children wait. For errors about a process that does not end.
 pub fn waits_in(process: u32) -> String {
     let told = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
     let mut text = format!(
@@ -137,7 +136,7 @@ pub fn waits_in(process: u32) -> String {
         told("wchan"),
         told("syscall").trim()
     );
-    // Each thread has children of its own.
+    // Each thread has its own children.
     let threads = fs::read_dir(format!("/proc/{process}/task"))
         .into_iter()
         .flatten();
@@ -154,12 +153,12 @@ pub fn waits_in(process: u32) -> String {
     text
 }
 
-/// Which figure of a process's memory.
+/// A figure of a process's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resident {
-    /// What it holds.
+    /// The current value.
     Now,
-    /// The most that it has held since it began.
+    /// The highest value since it started.
     Peak,
 }
 
@@ -167,7 +166,7 @@ pub enum Resident {
 ///
 /// # Errors
 ///
-/// When it is gone, or this is not Linux.
+/// If it is gone, or this is not Linux.
 pub fn memory(process: u32, which: Resident) -> anyhow::Result<u64> {
     let name = match which {
         Resident::Now => "VmRSS:",
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn this_process_has_taken_something() {
         let this = std::process::id();
-        // In this order: other tests may take more in between.
+        // In this order, because other tests may use more in between.
         let now = memory(this, Resident::Now).unwrap();
         assert!(now > 0);
         assert!(memory(this, Resident::Peak).unwrap() >= now);

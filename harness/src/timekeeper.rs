@@ -1,7 +1,7 @@
-//! What a receiver asks of time: what it shows, and to be let wait.
+//! A receiver's view of time: it reads the clock and waits on it.
 //!
-//! Under a simulated clock a request on the wire holds time still, so a receiver that means not to answer must say
-//! so, or the world would wait for it for ever. In real time there is nothing to say.
+//! Under a simulated clock a request in flight stops time. A receiver that will not respond must say so, or the world
+//! would wait for it forever. In real time there is nothing to say.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::realtime;
 
-/// One attempt as its request names it (E7).
+/// One attempt, as its request identifies it (E7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptName {
     /// `webhook-id`: the event's id.
@@ -22,34 +22,34 @@ pub struct AttemptName {
     pub attempt: u8,
 }
 
-/// The time a receiver lives in.
+/// A source of time for receivers.
 pub trait Timekeeper: Send + Sync {
-    /// What the clock shows.
+    /// The current time.
     fn now(&self) -> Timestamp;
 
-    /// This attempt will not be answered before time moves.
+    /// Says that this attempt gets no response before time moves.
     fn stall(&self, attempt: &AttemptName);
 
-    /// This attempt is about to be answered after all; time waits for it again.
+    /// Says that this attempt is about to get a response after all. Time waits for it again.
     fn resume(&self, attempt: &AttemptName);
 
-    /// Nothing at this host and port, as the URL has them, will answer: not a lookup, not a connection, not a handshake.
+    /// Says that nothing at this host and port, as in the URL, will respond: no lookup, no connection, no handshake.
     fn stall_target(&self, target: &str);
 
-    /// Something there may answer again.
+    /// Says that something there may respond again.
     fn resume_target(&self, target: &str);
 
-    /// Does `act` when `wait` has passed on this clock. The clock waits until it is done.
+    /// Calls `act` when `wait` has passed on this clock. The clock waits until it has returned.
     fn after(&self, wait: SignedDuration, act: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
 
-    /// Stalls the attempt until `wait` has passed on this clock, and resumes it at that moment.
+    /// Stalls the attempt until `wait` has passed on this clock, and then resumes it.
     fn delay(&self, attempt: &AttemptName, wait: SignedDuration) -> BoxFuture<'static, ()>;
 }
 
 /// A shared timekeeper.
 pub type Time = Arc<dyn Timekeeper>;
 
-/// Real time, which waits for nobody.
+/// Real time, which needs no reports.
 #[derive(Debug, Clone, Copy)]
 pub struct RealTime;
 

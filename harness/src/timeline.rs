@@ -1,8 +1,8 @@
-//! The life of each webhook of a world, gathered from the server and completed by the reference model.
+//! The life of each webhook of a world, read from the server and completed by the reference model.
 //!
-//! Promises what an operator can read afterwards: attempts and endings as the server recorded them, and beside them what
-//! the model makes of those attempts (counter, bans, windows), so that a disagreement can be seen. Gathers from the first
-//! few webhooks of a world only, and does not judge.
+//! A timeline shows attempts and endings as the server recorded them. Next to them it shows counter, bans and windows
+//! that the model computes from those attempts, so that a disagreement is visible. Only the first few webhooks of a
+//! world are read. This module does not judge.
 
 use jiff::Timestamp;
 
@@ -11,10 +11,10 @@ use crate::model::{self, Numbers, Step};
 use crate::run::{Ended, Interval, Timeline, Tried};
 use crate::world::World;
 
-/// Webhooks of one world that are gathered: more tell no clearer story.
+/// Most webhooks per world: more would not make the report clearer.
 const WEBHOOKS: usize = 8;
 
-/// The timelines of what the world's callers made. A webhook that cannot be read any more is left out.
+/// The timelines of the webhooks that the world's callers created. Webhooks that cannot be read any more are left out.
 pub async fn of(world: &World) -> Vec<Timeline> {
     let operator = world.operator();
     let mut timelines = Vec::new();
@@ -85,7 +85,7 @@ fn ended(deliveries: &[Delivery]) -> Vec<Ended> {
     endings
 }
 
-/// Plays the recorded attempts through the model, in the order of their ends.
+/// Applies the recorded attempts to the model, in the order of their ends.
 fn complete(timeline: &mut Timeline) {
     let numbers = Numbers::default();
     let mut webhook = model::Webhook::new();

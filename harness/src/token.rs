@@ -1,7 +1,7 @@
-//! Access tokens: the JWT that a caller shows, signed here with HMAC-SHA256 and nobody's library.
+//! Access tokens: JWTs that a caller sends, signed here with HMAC-SHA256 and without a JWT library.
 //!
-//! Promises a compact token with exactly the claims of API.md, in a fixed order. Does not check tokens: that
-//! is what the server is judged by.
+//! A token is compact and has exactly the claims that the API documents, in a fixed order. Tokens are not checked here:
+//! how the server checks them is what tests judge.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sha2::Sha256;
 
-/// How long a token of the harness is valid: longer than any scenario.
+/// Lifetime of the harness's tokens: longer than any scenario.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 /// The key that signs tokens, and the issuer and audience that the server expects.
@@ -24,7 +24,7 @@ pub struct TokenKey {
     pub audience: String,
 }
 
-/// What a token says about its holder. Absent claims are left out of the token.
+/// The claims of a token about its holder. Absent claims are left out.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Claims {
     /// The user.
@@ -36,7 +36,7 @@ pub struct Claims {
     /// `regular` or `admin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
-    /// The app the token acts through.
+    /// The app through which the user acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
     /// Space-separated scopes.
@@ -54,7 +54,7 @@ struct Envelope<'a> {
 }
 
 impl Claims {
-    /// A user's own token: the web app or a personal API token.
+    /// A user token, of the web app or of a personal API token.
     pub fn user(company: u64, user: u64, role: &'static str) -> Self {
         Self {
             sub: Some(user.to_string()),
@@ -65,7 +65,7 @@ impl Claims {
         }
     }
 
-    /// The same user through an app, with the `admin` scope that W2 asks for.
+    /// The same user through an app, with the `admin` scope that W2 demands.
     pub fn through_app(self, app: &str) -> Self {
         Self {
             app_id: Some(app.to_owned()),
@@ -74,7 +74,7 @@ impl Claims {
         }
     }
 
-    /// A token that is no user's: `platform` or `operator`.
+    /// A token without a user: `platform` or `operator`.
     pub fn of_scope(scope: &str) -> Self {
         Self {
             scope: scope.to_owned(),
@@ -114,7 +114,7 @@ impl TokenKey {
         self.seal(r#"{"alg":"HS256","typ":"JWT"}"#, payload)
     }
 
-    /// Whatever header and payload, signed with HMAC-SHA256: tokens that nobody should issue.
+    /// Signs any header and payload with HMAC-SHA256: for tokens that nobody should issue.
     pub fn seal(&self, header: &str, payload: impl AsRef<[u8]>) -> String {
         let signed = format!(
             "{}.{}",
@@ -132,7 +132,7 @@ impl TokenKey {
 mod tests {
     use super::*;
 
-    /// RFC 7515 appendix A.1, with the key and the signing input given there: proves the MAC and the encoding.
+    /// RFC 7515 appendix A.1, with its key and signing input, proves MAC and encoding.
     #[test]
     fn the_signature_is_that_of_the_standard() {
         let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";

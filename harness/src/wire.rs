@@ -1,7 +1,8 @@
-//! A receiver on raw sockets, for what no web server would do: one request per connection, each by a script.
+//! A receiver on raw sockets, for behaviour that no web server has. Each connection has one request and a scripted
+//! [`Conduct`].
 //!
-//! Promises that a connection does what its [`Conduct`] says and nothing else, over plain TCP or TLS with a good or bad
-//! [`Certificate`]. Does not keep connections alive, and speaks HTTP/2 only to misbehave in it.
+//! A connection does exactly what its [`Conduct`] says, over plain TCP or TLS with a good or bad [`Certificate`]. The
+//! receiver does not keep connections alive, and uses HTTP/2 only for faults of HTTP/2.
 
 mod certificate;
 mod conduct;
@@ -28,7 +29,7 @@ use crate::realtime;
 use crate::signature::Keyring;
 use crate::timekeeper::Time;
 
-/// A running receiver; dropping it closes the port and every connection.
+/// A running receiver. Dropping it closes the port and every connection.
 pub struct WireReceiver {
     address: SocketAddr,
     scheme: &'static str,
@@ -36,7 +37,7 @@ pub struct WireReceiver {
     time: Time,
     conducts: Arc<Mutex<Conducts>>,
     work: Option<JoinHandle<()>>,
-    /// Whatever keeps the port as it is: a socket that does not listen, or connections that fill the queue.
+    /// Sockets that keep the port as it is: one that does not listen, or connections that fill the backlog.
     held: Vec<Held>,
 }
 
@@ -47,12 +48,12 @@ enum Held {
     Filler(TcpStream),
 }
 
-/// Where and as what to listen.
+/// The address to listen on, and whether with TLS.
 #[derive(Clone)]
 pub struct Listen {
-    /// The address; port 0 takes a free one.
+    /// The address. Port 0 selects a free port.
     pub address: SocketAddr,
-    /// TLS, with this certificate.
+    /// TLS with this certificate.
     pub tls: Option<Tls>,
 }
 
@@ -66,7 +67,7 @@ impl Default for Listen {
 }
 
 impl WireReceiver {
-    /// Starts one in which every connection does what `conducts` says.
+    /// Starts a receiver whose connections do what `conducts` says.
     pub async fn start(listen: Listen, time: Time, keyring: Keyring, conducts: Conducts) -> io::Result<Self> {
         let listener = TcpListener::bind(listen.address).await?;
         let scheme = if listen.tls.is_some() { "https" } else { "http" };
@@ -75,7 +76,7 @@ impl WireReceiver {
         Ok(receiver)
     }
 
-    /// A port that refuses every connection, and that nobody else can take meanwhile.
+    /// A port that refuses every connection. It stays reserved, so that no other socket can take it.
     pub fn refusing(time: Time, keyring: Keyring) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
@@ -90,7 +91,7 @@ impl WireReceiver {
         Ok(receiver)
     }
 
-    /// A port whose queue of connections is full: a further one gets no answer at all.
+    /// A port with a full backlog: further connections get no response at all.
     pub async fn deaf(time: Time, keyring: Keyring) -> io::Result<Self> {
         Self::deaf_at((Ipv4Addr::LOCALHOST, 0).into(), time, keyring).await
     }
@@ -101,7 +102,7 @@ impl WireReceiver {
         socket.bind(address)?;
         let listener = socket.listen(0)?;
         let address = listener.local_addr()?;
-        // A backlog of 0 still admits one.
+        // A backlog of 0 still accepts one connection.
         let filler = TcpStream::connect(address).await?;
         let mut receiver = Self::at(
             address,
@@ -137,22 +138,22 @@ impl WireReceiver {
         }
     }
 
-    /// Where it listens, as a subscription URL.
+    /// Its URL, for a webhook.
     pub fn url(&self) -> String {
         format!("{}://{}/hook", self.scheme, self.address)
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What came.
+    /// The requests that arrived.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// Behaves otherwise from the next connection on.
+    /// Sets the behaviour from the next connection on.
     pub fn behave(&self, conduct: impl Into<Conduct>) {
         let conduct = conduct.into();
         *self.conducts.lock().unwrap_or_else(PoisonError::into_inner) = conduct.for_all();
@@ -166,7 +167,7 @@ impl WireReceiver {
         );
         let silence = Silence::new(Arc::clone(&time), self.address);
         async move {
-            // Dropped with the acceptor, and every connection with it.
+            // Dropped with the acceptor, together with all connections.
             let mut connections = JoinSet::new();
             for number in 0.. {
                 let Ok((stream, _)) = listener.accept().await else {
@@ -203,8 +204,8 @@ impl Drop for WireReceiver {
     }
 }
 
-/// An error here is the other side's doing (it went away, or refused the certificate); what it makes of it is
-/// what tests look at.
+/// Serves one connection. The caller ignores errors: the client has closed the connection or refused the certificate,
+/// and tests check how the client reports that.
 async fn serve(
     stream: TcpStream,
     tls: Option<Tls>,
@@ -243,7 +244,7 @@ async fn serve(
     }
 }
 
-/// What is done about a request that has been read.
+/// Responds to a request that has been read.
 async fn act(mut conduct: Conduct, mut connection: Connection, arrival: &Arrival) -> io::Result<()> {
     let reply = loop {
         match conduct {

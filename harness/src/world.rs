@@ -1,12 +1,12 @@
-//! A world: servers, their time, and whoever calls them and whom they call.
+//! A world: servers, their time, their callers and their receivers.
 //!
-//! In process ([`World::builder`]) it has servers on a database of their own and a simulated clock; black box
-//! ([`World::connect`]) it is a corner of a server elsewhere, with companies and apps that no other world has.
+//! In process ([`World::builder`]) it has servers with a simulated clock on a database of their own. Black box
+//! ([`World::connect`]) it is a part of a remote server, with companies and apps that no other world uses.
 //!
-//! Promises that time moves only when it is told to, that worlds in process share nothing but the Postgres process, and
-//! that [`World::verify`] looks at everything that happened. Black box the clock is the server's own, so only one world
-//! at a time may use it. What fails here is the harness or the server as a whole, so it panics and says what; what
-//! callers are answered is data, see [`Client`].
+//! Guarantees: time moves only on request; worlds in process share nothing but the Postgres process; [`World::verify`]
+//! checks everything that happened. A black-box world uses the server's own clock, so only one such world may use a
+//! server at a time. A failure of the harness or of a whole server panics with its cause. What callers get as a
+//! response is data, see [`Client`].
 
 mod actors;
 mod builder;
@@ -43,7 +43,7 @@ use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
 use crate::wire::Authority;
 
-/// Servers and their time.
+/// Servers and their time, with everything that calls them and is called by them.
 pub struct World {
     pace: Pace,
     began: Timestamp,
@@ -55,13 +55,13 @@ pub struct World {
     home: Home,
 }
 
-/// Where a world's servers are.
+/// Where the servers run.
 enum Home {
     Here(Box<Household>),
     There(Box<Target>),
 }
 
-/// Servers of this process and what they stand on.
+/// Servers of this process, and what they depend on.
 struct Household {
     servers: Vec<Server>,
     meter: Option<Meter>,
@@ -71,11 +71,11 @@ struct Household {
     trust: Option<Trust>,
     notice_endpoint: Option<Receiver>,
     names: Option<NameServer>,
-    // Last, so that the servers are gone before it is.
+    // The last field, so that the servers are dropped before it.
     database: Database,
 }
 
-/// An authority that servers trust, and the file from which they know it.
+/// An authority that servers trust, and the file with its certificate.
 struct Trust {
     authority: Authority,
     file: NamedTempFile,
@@ -90,9 +90,9 @@ impl Trust {
     }
 }
 
-/// How far to move time: `"PT30M"`, or a duration.
+/// A span of time: `"PT30M"`, or a duration.
 pub trait Span {
-    /// The duration.
+    /// The span as a duration.
     fn span(self) -> SignedDuration;
 }
 
@@ -112,7 +112,7 @@ impl Span for SignedDuration {
 }
 
 impl World {
-    /// One server that may call receivers on this machine; change that with the builder's methods.
+    /// A world with one server that may call receivers on this machine. The builder's methods change that.
     pub fn builder() -> WorldBuilder {
         WorldBuilder::new()
     }
@@ -128,16 +128,16 @@ impl World {
 
     // Time
 
-    /// What the clock shows.
+    /// The time on the world's clock.
     pub fn now(&self) -> Timestamp {
         self.pace.now()
     }
 
-    /// Lets this much time pass; everything due on the way happens, at its moment.
+    /// Moves time by this span. Everything that is due on the way happens at its moment.
     ///
     /// # Panics
     ///
-    /// When a server stays busy, naming the task.
+    /// If a server stays busy. The message names the task.
     pub async fn advance(&self, by: impl Span) {
         let by = by.span();
         self.pace
@@ -146,7 +146,7 @@ impl World {
             .unwrap_or_else(|error| panic!("could not advance by {by:#}: {error}"));
     }
 
-    /// Lets time pass until this moment.
+    /// Moves time to this moment.
     ///
     /// # Panics
     ///
@@ -158,7 +158,7 @@ impl World {
             .unwrap_or_else(|error| panic!("could not advance to {at}: {error}"));
     }
 
-    /// Lets time pass until the next thing that is due has happened; answers when that was.
+    /// Moves time to the next moment at which something is due, and lets it happen. Returns that moment.
     ///
     /// # Panics
     ///
@@ -170,7 +170,7 @@ impl World {
             .unwrap_or_else(|error| panic!("could not advance: {error}"))
     }
 
-    /// Waits until every server has done what there is to do now. No time passes.
+    /// Waits until every server has done all that is due now. Time does not move.
     ///
     /// # Panics
     ///
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    /// How much of its time has passed since the world began.
+    /// Time that has passed in the world since its beginning.
     pub fn age(&self) -> SignedDuration {
         self.now().duration_since(self.began)
     }
@@ -197,48 +197,48 @@ impl World {
         }
     }
 
-    /// Whether servers are this world's to start, stop and crash.
+    /// Whether the world can start, stop and crash its servers.
     pub fn owns_servers(&self) -> bool {
         matches!(self.home, Home::Here(_))
     }
 
-    /// Stops a server as SIGTERM would; those after it move up.
+    /// Stops a server as SIGTERM does. The indices of the servers after it decrease by one.
     ///
     /// # Panics
     ///
-    /// When it does not stop, or is not this world's to stop.
+    /// If the server does not stop, or the world does not own its servers.
     pub async fn stop(&mut self, server: usize) {
         let stopped = self.household().servers.remove(server).stop().await;
         stopped.unwrap_or_else(|error| panic!("the server did not stop: {error:#}"));
     }
 
-    /// Ends every server at once, in the middle of whatever it does, as a power cut would.
+    /// Crashes all servers at once, as a power cut would.
     ///
     /// # Panics
     ///
-    /// When the servers are not this world's.
+    /// If the world does not own its servers.
     pub async fn crash(&mut self) {
         let servers = self.household().servers.drain(..).map(Server::crash);
         join_all(servers).await;
     }
 
-    /// Ends one server in the middle of whatever it does; those after it move up.
+    /// Crashes one server. The indices of the servers after it decrease by one.
     ///
     /// # Panics
     ///
-    /// When the servers are not this world's.
+    /// If the world does not own its servers.
     pub async fn crash_one(&mut self, server: usize) {
         self.household().servers.remove(server).crash().await;
     }
 
-    /// Starts one more server. Webhooks, events and all else are still there.
+    /// Starts one more server on the same database: webhooks, events and everything else still exist.
     ///
     /// # Panics
     ///
-    /// When it does not start, or servers are not this world's to start.
+    /// If it does not start, or the world does not own its servers.
     pub async fn launch(&mut self) {
         let household = self.household();
-        // The first one after all others have gone need not wait until they count as dead.
+        // The first server after all others are gone need not wait until they count as dead.
         let alone = household.servers.is_empty();
         let started = Server::start(
             &household.options,
@@ -251,11 +251,11 @@ impl World {
         household.servers.push(started);
     }
 
-    /// Ends every server in the middle of whatever it does, and starts as many again.
+    /// Crashes all servers, and starts the same number again.
     ///
     /// # Errors
     ///
-    /// When the server is elsewhere and nobody said how it is restarted, or it does not become ready.
+    /// If the server is remote and the caller gave no way to restart it, or if it does not become ready.
     ///
     /// # Panics
     ///
@@ -275,27 +275,27 @@ impl World {
                 let restart = restart.context("nobody said how the server is restarted")?;
                 restart.run().await?;
                 let nobody = Client::new(&target.url, None, Keyring::default())?;
-                // Refused connections are to be expected until it listens again.
+                // The server refuses connections until it listens again.
                 realtime::eventually("the server is back", async || nobody.until_ready().await.is_ok()).await;
                 Ok(())
             }
         }
     }
 
-    /// Which targets servers that start from now on allow, see [`WorldBuilder::allowed_targets`].
+    /// Sets the targets that servers allow if they start from now on, see [`WorldBuilder::allowed_targets`].
     ///
     /// # Panics
     ///
-    /// When the servers are not this world's.
+    /// If the world does not own its servers.
     pub fn allow_targets(&mut self, cidrs: &[&str]) {
         self.household().options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
     }
 
-    /// The authority that its servers trust; see [`WorldBuilder::trusting`].
+    /// The authority that the servers trust; see [`WorldBuilder::trusting`].
     ///
     /// # Panics
     ///
-    /// When the world was built without.
+    /// If the world was built without one.
     pub fn authority(&self) -> &Authority {
         let trust = match &self.home {
             Home::Here(household) => household.trust.as_ref(),
@@ -319,41 +319,42 @@ impl World {
 
     // Who calls the servers
 
-    /// A company, whose users and apps then call. Worlds on one server number theirs apart: see [`Company::id`].
+    /// A company, as the source of its callers. Worlds on one server have different ids for the same number: see
+    /// [`Company::id`].
     pub fn company(&self, number: u64) -> Company<'_> {
         Company::new(self, self.place.company(number))
     }
 
-    /// The platform's back end.
+    /// A client with the platform's token.
     pub fn platform(&self) -> Client {
         self.caller(0, &Claims::of_scope("platform"))
     }
 
-    /// An operator.
+    /// A client with an operator token.
     pub fn operator(&self) -> Client {
         self.caller(0, &Claims::of_scope("operator"))
     }
 
-    /// Whoever has these claims, calling one of the servers.
+    /// A client with these claims, for the server with this index.
     ///
     /// # Panics
     ///
-    /// When there are fewer servers.
+    /// If there is no such server.
     pub fn caller(&self, server: usize, claims: &Claims) -> Client {
         self.anonymous(server)
             .with_token(Some(self.key.sign(claims, self.now())))
     }
 
-    /// The key that its servers know callers by.
+    /// The key that signs tokens for the servers.
     pub fn token_key(&self) -> &TokenKey {
         &self.key
     }
 
-    /// A caller without a token.
+    /// A client without a token, for the server with this index.
     ///
     /// # Panics
     ///
-    /// When there are fewer servers.
+    /// If there is no such server.
     pub fn anonymous(&self, server: usize) -> Client {
         let client = Client::new(&self.url(server), None, self.keyring.clone());
         client
@@ -361,11 +362,11 @@ impl World {
             .logging_to(self.log.clone())
     }
 
-    /// The base address of one of the servers.
+    /// The base address of the server with this index.
     ///
     /// # Panics
     ///
-    /// When there are fewer servers.
+    /// If there is no such server.
     pub fn url(&self, server: usize) -> String {
         match &self.home {
             Home::Here(household) => {
@@ -382,7 +383,7 @@ impl World {
 
     // What happened
 
-    /// How many SQL statements the servers have sent, in a metered world; else 0.
+    /// Number of SQL statements that the servers have sent. 0 if the world is not metered.
     pub fn statements(&self) -> u64 {
         match &self.home {
             Home::Here(household) => household.meter.as_ref().map_or(0, Meter::statements),
@@ -390,7 +391,7 @@ impl World {
         }
     }
 
-    /// How often the servers have sent each SQL statement, by its text, in a metered world; else nothing.
+    /// Number of executions of each SQL statement, by its text. Empty if the world is not metered.
     pub fn statements_by_text(&self) -> BTreeMap<String, u64> {
         match &self.home {
             Home::Here(household) => household.meter.as_ref().map(Meter::by_text).unwrap_or_default(),
@@ -398,11 +399,11 @@ impl World {
         }
     }
 
-    /// The name server that its servers ask; see [`WorldBuilder::named`].
+    /// The name server that the servers ask; see [`WorldBuilder::named`].
     ///
     /// # Panics
     ///
-    /// When they ask another.
+    /// If they ask another one.
     pub fn names(&self) -> &NameServer {
         let names = match &self.home {
             Home::Here(household) => household.names.as_ref(),
@@ -411,18 +412,18 @@ impl World {
         names.unwrap_or_else(|| panic!("no server here asks a name server of the world's own"))
     }
 
-    /// Tells the clock that nothing at this host and port, as a URL has them, answers: time does not wait for attempts
-    /// that lead there.
+    /// Tells the clock that nothing responds at this host and port, written as in a URL. Time then does not wait for
+    /// attempts to that target.
     pub fn stall(&self, target: &str) {
         self.pace.time().stall_target(target);
     }
 
-    /// Takes back a [`World::stall`].
+    /// Undoes a [`World::stall`].
     pub fn resume(&self, target: &str) {
         self.pace.time().resume_target(target);
     }
 
-    /// The database of its servers, where they are this process's own.
+    /// The database of the servers, if they run in this process.
     pub fn database(&self) -> Option<&Database> {
         match &self.home {
             Home::Here(household) => Some(&household.database),
@@ -430,12 +431,12 @@ impl World {
         }
     }
 
-    /// What its callers made and saw.
+    /// What the world's callers created and saw.
     pub fn log(&self) -> &CallLog {
         &self.log
     }
 
-    /// The journals of its receivers.
+    /// The journals of the world's receivers.
     pub fn journals(&self) -> Vec<Journal> {
         self.journals
             .lock()
@@ -443,11 +444,11 @@ impl World {
             .clone()
     }
 
-    /// Every delivery accepted, by where it stands (D7).
+    /// The number of accepted deliveries, by status (D7).
     ///
     /// # Panics
     ///
-    /// When the server does not say.
+    /// If the server's metrics do not contain it.
     pub async fn tally(&self) -> Tally {
         let metrics = self.anonymous(0).get("/metrics").await;
         let tally = metrics
@@ -456,18 +457,18 @@ impl World {
         tally.unwrap_or_else(|error| panic!("no tally: {error:#}"))
     }
 
-    /// Settles, and then checks what must hold at the end of any story: D7's identity, and that every request that a
-    /// receiver got was signed and shaped as it must be.
+    /// Settles, and then checks what must hold at the end of any scenario: D7's identity, and that every request to a
+    /// receiver had a valid signature and valid headers.
     ///
     /// # Panics
     ///
-    /// When it does not hold, saying where.
+    /// If something does not hold, with the details.
     pub async fn verify(&self) {
         let complaints = self.complaints().await;
         assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     }
 
-    /// Settles, and says what [`World::verify`] would find wrong.
+    /// Settles, and returns what [`World::verify`] would complain about.
     pub async fn complaints(&self) -> Vec<String> {
         self.settle().await;
         let mut complaints = Vec::new();

@@ -1,16 +1,17 @@
-//! The statements that may break a rule, each with the reason. An entry that nothing needs fails the test.
+//! The statements that may break a rule, each with the reason. An unused entry fails the test.
 
 /// A rule with exceptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// Every table with lanes is asked for named ones.
+    /// Every statement names the lanes of each table that has lanes.
     Global,
-    /// What one machine's Postgres does for the lanes of a batch in one go, Citus 13.2.2 refuses unless all of them are in
-    /// one shard: row locks, recursion, and a subquery with a limit or a sum for each row of the parameters.
+    /// Citus 13.2.2 refuses some statements that Postgres on one machine executes for the lanes of a batch, unless all
+    /// lanes are in one shard: row locks, recursion, and a subquery with a limit or a sum for each row of the
+    /// parameters.
     AcrossLanes,
-    /// No statement reads a clock: the time is the server's.
+    /// No statement reads a clock: the server supplies the time.
     Clock,
-    /// Every statement is sent by a scenario. One that is not is judged by its text in the source.
+    /// A scenario sends every statement. One that is not sent is checked by its text in the source.
     NotPlayed,
 }
 
@@ -26,7 +27,7 @@ const IN_TESTS: &str = "contract tests send it, in a scene of their own";
 const STORE_TEST: &str = "tested beside the store";
 const REFUSED: &str = "only where the database refuses to give out a delivery with others";
 
-/// By words of the statement that no other has, or the constant's name.
+/// Each entry has words that occur in no other statement, or the name of the constant.
 pub const LISTED: &[(Rule, &str, &str)] = &[
     (
         Global,

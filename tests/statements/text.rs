@@ -1,26 +1,27 @@
-//! SQL as words, just enough to see which tables a statement reads and by what.
+//! SQL as a list of words, enough to see which tables a statement reads and by which columns.
 //!
-//! Does not tell apart two tables of one alias: each use has to have its own.
+//! Two uses of a table with the same alias are not distinguished: each use needs its own alias.
 
 use std::collections::BTreeSet;
 
-/// A statement's words in lower case: names, numbers, parameters and signs, without quotes. Texts in it are left out.
+/// A statement's words in lower case: names, numbers, parameters and symbols, without quotes. String literals are left
+/// out.
 pub struct Statement(Vec<String>);
 
-/// A table as a statement uses it.
+/// The use of a table in a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Use {
     pub table: String,
-    /// What its columns are called by.
+    /// The alias that qualifies its columns.
     pub alias: String,
-    /// Its lane, by the alias.
+    /// Its lane column, qualified by the alias.
     lane: String,
-    /// Rows are put in.
+    /// Whether rows are inserted.
     pub filled: bool,
 }
 
 impl Use {
-    /// What its lane goes by: without an alias its columns are called by their names alone, too.
+    /// The names of its lane column. Without an alias the column can also be used unqualified.
     fn lanes(&self) -> impl Iterator<Item = &str> {
         let bare = (self.alias == self.table).then_some("lane");
         std::iter::once(self.lane.as_str()).chain(bare)
@@ -31,7 +32,7 @@ impl Statement {
     pub fn new(text: &str) -> Self {
         let mut words: Vec<String> = Vec::new();
         for (place, part) in text.split('\'').enumerate() {
-            // Every second part is a text, of which only the quotes stay.
+            // Every second part is a string literal. Only its quotes are kept.
             if place % 2 == 1 {
                 words.push("''".to_owned());
                 continue;
@@ -58,7 +59,7 @@ impl Statement {
         self.0.get(at).map_or("", String::as_str)
     }
 
-    /// Where these words follow each other.
+    /// The positions at which these words follow each other.
     pub fn places(&self, words: &str) -> Vec<usize> {
         let words: Vec<&str> = words.split(' ').collect();
         let starts = self.0.windows(words.len());
@@ -72,7 +73,7 @@ impl Statement {
         !self.places(words).is_empty()
     }
 
-    /// How it uses these tables.
+    /// The statement's uses of these tables.
     pub fn uses(&self, tables: &BTreeSet<String>) -> Vec<Use> {
         let mut uses = Vec::new();
         for (at, word) in self.0.iter().enumerate().skip(1) {
@@ -96,7 +97,7 @@ impl Statement {
         uses
     }
 
-    /// The uses that may be of any lane: neither a parameter nor anything that is bound itself says of which.
+    /// The uses without a bound lane: neither a parameter nor another bound use determines it.
     pub fn unbound<'a>(&self, uses: &'a [Use]) -> Vec<&'a Use> {
         let mut left: Vec<&Use> = uses.iter().collect();
         loop {
@@ -116,7 +117,7 @@ impl Statement {
         }
     }
 
-    /// Whether the lane of one of these is a parameter.
+    /// Whether the lane of one of these uses is a parameter.
     pub fn binds_one_lane(&self, uses: &[Use]) -> bool {
         let mut lanes = uses.iter().flat_map(Use::lanes);
         lanes.any(|lane| self.compared_with(lane).any(|other| other.starts_with('$')))
@@ -142,7 +143,7 @@ impl Statement {
             .collect()
     }
 
-    /// Whether a subquery that cannot be folded into its surroundings asks for the lane of an `unnest` outside it.
+    /// Whether a subquery that Postgres cannot inline uses the lane of an `unnest` outside of it.
     pub fn correlates_with_parameters(&self) -> bool {
         self.places("unnest (").into_iter().any(|unnest| {
             let alias = self.alias_of_call(unnest + 1);
@@ -152,7 +153,7 @@ impl Statement {
         })
     }
 
-    /// What follows the call whose bracket opens there, as its name: `unnest(…) with ordinality as k(…)`.
+    /// The alias after the call whose parenthesis opens at `open`: `unnest(…) with ordinality as k(…)`.
     fn alias_of_call(&self, open: usize) -> &str {
         let depth = self.depth(open);
         let close = (open + 1..self.0.len()).find(|at| self.word(*at) == ")" && self.depth(*at) == depth + 1);
@@ -166,7 +167,7 @@ impl Statement {
         count("(") - count(")")
     }
 
-    /// Whether the innermost brackets there hold a query with an order, a limit or a sum of its own.
+    /// Whether the innermost parentheses at this position contain a query with an order, a limit or a sum.
     fn is_kept_apart(&self, at: usize) -> bool {
         let depth = self.depth(at);
         let open = (0..at)
@@ -180,7 +181,7 @@ impl Statement {
     }
 }
 
-/// What may follow a table without an alias.
+/// Words that may follow a table without an alias.
 const ENDS: [&str; 15] = [
     "where",
     "on",

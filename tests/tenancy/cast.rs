@@ -1,4 +1,4 @@
-//! Who asks: everybody who might, and what each of them sees.
+//! The callers: every kind there is, and what each can see.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +10,18 @@ use tenterhook_harness::world::World;
 use super::estate::{BOSS, COMPANY, CRM, ELSEWHERE, ERP, GHOST, NEIGHBOUR, STRANGER, UNINSTALLED, USER};
 use super::judge::Group::{self, App, Application, Company, General, Open, Secret};
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A user's own, or through an app.
+    /// A user token, with or without an app.
     User,
     Platform,
     Operator,
-    /// Nobody's: it is not accepted, or there is none.
+    /// No valid token: it is not accepted, or there is none.
     Nobody,
 }
 
-/// Somebody who asks.
+/// A caller.
 pub struct Identity {
     pub name: &'static str,
     pub client: Client,
@@ -31,16 +31,16 @@ pub struct Identity {
     pub admin: bool,
     pub app: Option<&'static str>,
     pub installed: bool,
-    /// The token's scopes let it read, or change (W2 for apps).
+    /// The token's scopes allow reading, and changing (W2 for apps).
     pub reads: bool,
     pub writes: bool,
-    /// What is within its reach, scopes apart (W4 to W7, E2).
+    /// What it may reach regardless of scopes (W4 to W7, E2).
     pub reaches: BTreeSet<Group>,
 }
 
 impl Identity {
-    /// What it sees: its company and its app without any scope, the rest if it may read. The platform knows the events
-    /// that it has published.
+    /// What it can see: its company and its app without any scope, the rest if it may read. The platform can see the
+    /// events that it has published.
     pub fn sees(&self) -> BTreeSet<Group> {
         let without_scope = |group: &Group| matches!(group, Company | App) || self.kind == Kind::Platform;
         let seen = self
@@ -119,16 +119,16 @@ impl Holder {
     }
 }
 
-/// The user whose webhooks it is all about.
+/// The user who owns the webhooks.
 pub const OWNER: &str = "the user";
 /// The app that has a webhook for that user.
 pub const ITS_APP: &str = "its app";
 pub const PLATFORM: &str = "the platform";
 pub const OPERATOR: &str = "the operator";
-/// The admin of another company, and another user of the same: both have a webhook of their own.
+/// The admin of another company, and another user of the same company. Both have their own webhook.
 pub const STRANGERS: [&str; 2] = ["an admin of another company", "another user"];
 
-/// Everybody, each with what it may reach of the user's and the company's.
+/// Every caller, with what it may reach of the user's and the company's data.
 pub fn everybody(world: &World) -> Vec<Identity> {
     let user = || Holder::own(COMPANY, USER);
     let all = &[Company, General, Secret, Open];
@@ -217,7 +217,7 @@ fn with_scope(world: &World, name: &'static str, scope: &str, kind: Kind, reache
     }
 }
 
-/// Tokens of the user that are not accepted, and none.
+/// Callers with invalid tokens of the user, and one without a token.
 fn nobodies(world: &World) -> Vec<Identity> {
     let (key, now) = (world.token_key(), world.now());
     let user = Claims::user(COMPANY, USER, "admin");
@@ -262,7 +262,7 @@ fn nobodies(world: &World) -> Vec<Identity> {
     .collect()
 }
 
-/// The one of this name.
+/// The caller with this name.
 pub fn find<'a>(everybody: &'a [Identity], name: &str) -> &'a Identity {
     let found = everybody.iter().find(|identity| identity.name == name);
     found.unwrap_or_else(|| panic!("nobody is called {name:?}"))

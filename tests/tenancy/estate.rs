@@ -1,4 +1,4 @@
-//! What the walk asks about: a company with a user who has webhooks in every state, and all of it marked.
+//! The data of the test: a company with a user who has webhooks in every state. All texts are marked.
 
 use std::collections::BTreeMap;
 
@@ -11,33 +11,34 @@ use tenterhook_harness::world::World;
 use super::judge::{Group, Mark};
 
 pub const COMPANY: u64 = 421_000_730_101;
-/// A company whose rows lie in the same lane, side by side with the others.
+/// A company in the same lane, whose rows are next to the others.
 pub const ELSEWHERE: u64 = 421_000_730_256;
 pub const USER: u64 = 731_057_700_301;
 pub const NEIGHBOUR: u64 = 731_057_700_402;
 pub const BOSS: u64 = 731_057_700_503;
-/// Removed from the company.
+/// A user who was removed from the company.
 pub const GHOST: u64 = 731_057_700_604;
-/// An admin elsewhere.
+/// An admin of another company.
 pub const STRANGER: u64 = 731_057_700_705;
 pub const CRM: &str = "crm.mark-of-the-private-app";
 pub const ERP: &str = "erp.of-the-marketplace";
 pub const UNINSTALLED: &str = "app.that-nobody-has-installed";
 const RETIRED: &str = "app.that-left-the-marketplace";
-/// How much of a webhook's id tells its kind and its lane; what follows in it is the same for years.
+/// Length of the beginning of a webhook's id that encodes kind and lane. What follows is the same for years.
 const LANE: usize = 3;
-/// What makes a ban (B2).
+/// Number of failures that cause a ban (B2).
 const BANNING: usize = 10;
 
-/// A name in a question, with what it stands for and a twin: what there is not, and looks the same.
+/// A placeholder in a query, with its value and its twin: a similar value that does not exist.
 type Names = BTreeMap<&'static str, (String, String)>;
 
-/// The company's estate.
+/// The company with all its data.
 pub struct Estate {
     pub world: World,
     pub marks: Vec<Mark>,
     names: Names,
-    /// The user's, the app's and, without marks, the strangers', which answer well; and one that does not.
+    /// The receivers of the user, of the app and, without marks, of the strangers, which respond with success; and one
+    /// that fails.
     pub receivers: [Receiver; 4],
 }
 
@@ -70,7 +71,7 @@ impl Estate {
         estate
     }
 
-    /// Everybody is known, and of everything there is one in every state.
+    /// Creates every user and app, and an object of every kind in every state.
     async fn build(&mut self) {
         let company = self.world.company(COMPANY);
         let (user, platform) = (company.user(USER), self.world.platform());
@@ -100,7 +101,7 @@ impl Estate {
         self.publish(&secret()).await;
         self.world.advance("PT72H").await;
 
-        // By name, so that there is one to resolve.
+        // With a host name, so that there is a name to resolve.
         let good = good.replace("127.0.0.1", "localhost");
         let healthy = create(&user, "healthy", &good).await;
         let banned = create(&user, "banned", &failing).await;
@@ -130,7 +131,7 @@ impl Estate {
         let first = user.deliveries(&healthy.id).await.expect("it is the user's");
         let again = json!({"deliveryIds": [first[0].id]});
         user.replay(again).await.expect("it has ended");
-        // Before the first retry is due, and so that what has happened lies in a stretch of time.
+        // Before the first retry is due, and so that the events have a span of time.
         self.world.advance("PT1S").await;
 
         let general = [&healthy, &banned, &flaky, &deleted, &fallen];
@@ -219,7 +220,7 @@ impl Estate {
         self.name_all("all events", &ids);
     }
 
-    /// Cursors, and what only an operator lists.
+    /// Adds cursors, and values that only an operator can list.
     async fn name_lists(&mut self) {
         let document = "{ webhooks { pageInfo { endCursor } } deliveries { pageInfo { endCursor } } \
             notices { pageInfo { endCursor } } apps { pageInfo { endCursor } nodes { id appId } } }";
@@ -264,12 +265,12 @@ impl Estate {
             .insert(name, (json!(values).to_string(), json!(twins).to_string()));
     }
 
-    /// A question with its `<names>` filled in.
+    /// The query with its placeholders replaced by values.
     pub fn fill(&self, question: &str) -> String {
         self.filled(question, |(value, _)| value)
     }
 
-    /// The same question about what there is not.
+    /// The same query about objects that do not exist.
     pub fn fill_with_twins(&self, question: &str) -> String {
         self.filled(question, |(_, twin)| twin)
     }
@@ -300,7 +301,7 @@ fn named(name: &str, url: &str) -> NewWebhook {
     }
 }
 
-/// An event that only the user may see, and what hangs on it.
+/// An event that only the user may see. Its delivery and attempts belong to it.
 pub fn secret() -> NewEvent {
     NewEvent::new(COMPANY, "CHANGE", "deal", "mark-secret-object")
         .with("permittedUserIds", json!([USER.to_string()]))
@@ -308,12 +309,12 @@ pub fn secret() -> NewEvent {
         .with("data", json!({"title": "mark-secret-data"}))
 }
 
-/// An event for everybody in the company.
+/// An event that everyone in the company may see.
 pub fn open() -> NewEvent {
     NewEvent::new(COMPANY, "CHANGE", "deal", "mark-open-object").with("correlationId", "mark-open-cause")
 }
 
-/// A text of the same shape: another digit in the middle of what is random in an id.
+/// A text of the same form, with another digit in the random part of the id.
 fn twin(value: &str) -> String {
     let at = 20.min(value.len() - 2);
     let other = if value[at..].starts_with('0') { "1" } else { "0" };

@@ -1,4 +1,4 @@
-//! What is another's, come at sideways: by counting, by cursors, by keys, by numbers that two companies share.
+//! Indirect ways to another's data: counts, cursors, keys, and numbers that occur in two companies.
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::NewEvent;
@@ -8,16 +8,16 @@ use super::estate::{COMPANY, ELSEWHERE, Estate, USER};
 use super::judge::{Expected, judge};
 use super::{ask, none, said};
 
-/// How a list is asked for in full.
+/// The arguments that return a whole list.
 const WHOLE: &str = "first: 100";
-/// Lists, and what they are read with.
+/// The lists to read.
 const LISTS: [&str; 5] = ["webhooks", "deliveries", "notices", "event", "apps"];
 
 fn find<'a>(everybody: &'a [Identity], name: &str) -> &'a Identity {
     cast::find(everybody, name)
 }
 
-/// A count tells no more than the list that it counts, whoever reads it.
+/// A count shows no more than its list, for every caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_count_counts_what_its_reader_sees() {
     let estate = Estate::new().await;
@@ -49,7 +49,7 @@ async fn a_count_counts_what_its_reader_sees() {
     assert!(counted > 0, "somebody may count");
 }
 
-/// Another's cursor within one's own list is a place in it, and shows nothing of where it is from.
+/// A cursor from another's list is a position in the caller's own list, and shows nothing of its origin.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_of_anothers_list_leads_through_ones_own() {
     let estate = Estate::new().await;
@@ -73,7 +73,7 @@ async fn a_cursor_of_anothers_list_leads_through_ones_own() {
     none(&found);
 }
 
-/// W3: a number that two companies share names two users.
+/// W3: the same user number in two companies means two users.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_is_of_the_callers_company() {
     let estate = Estate::new().await;
@@ -91,7 +91,7 @@ async fn a_quota_is_of_the_callers_company() {
     }
 }
 
-/// D12: a key of a replay is its chooser's own. Under another's it is not even told that it was used.
+/// D12: each caller has separate keys for replays. Another caller does not even learn that a key was used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_anothers_replay_means_nothing() {
     let estate = Estate::new().await;
@@ -127,14 +127,14 @@ async fn a_key_of_anothers_replay_means_nothing() {
         }
     }
     none(&found);
-    // Who may replay it too makes a replay of its own: the first one's is not answered.
+    // A second caller who may replay the delivery gets a new replay, not the first one's.
     let again = replay("an admin", "deliveryIds: [<delivery>]", "taken").await;
     let ids = |answer: &Value| answer["data"]["replayDeliveries"]["deliveries"].clone();
     assert_eq!(ids(&again).as_array().map(Vec::len), Some(1), "{again}");
     assert_ne!(ids(&again), ids(&own));
 }
 
-/// O5: a key of a creation is its chooser's own. Under another's one creates a webhook of one's own.
+/// O5: each caller has separate keys for creations. With another's key a caller creates a new webhook.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_anothers_creation_means_nothing() {
     let estate = Estate::new().await;
@@ -171,7 +171,7 @@ async fn a_key_of_anothers_creation_means_nothing() {
     none(&found);
 }
 
-/// E1: a key of one company publishes once in each.
+/// E1: a key publishes once in each company.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_a_publication_is_its_companys() {
     let estate = Estate::new().await;
@@ -190,7 +190,7 @@ async fn a_key_of_a_publication_is_its_companys() {
     estate.world.settle().await;
 }
 
-/// W4, W7: what a token says of itself wins over nothing: another's number in an input is not a way in.
+/// W4, W7: the token decides. Another's number in an input gives no access.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_for_anothers_number_is_ones_own() {
     let estate = Estate::new().await;

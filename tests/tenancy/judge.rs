@@ -1,51 +1,51 @@
-//! The judge: whether an answer is what the verdict says, and says nothing that its reader may not see.
+//! Compares a response with its verdict, and checks that it shows nothing that its reader may not see.
 //!
-//! Promises that a mark of something unseen is found wherever it stands, in data, error texts and extensions, whatever
-//! else was expected. Does not measure how long an answer takes.
+//! A mark of invisible data is found anywhere in the response: in data, error texts and extensions, whatever else was
+//! expected. Response times are not measured.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// What belongs together: who sees one of it, sees all of it.
+/// Data that is visible together: a caller who can see a part of a group can see all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// That the company exists.
+    /// The existence of the company.
     Company,
     /// The user's general webhooks with their health, deliveries, attempts and notices.
     General,
-    /// The application webhook of the user and the app, likewise.
+    /// The same for the application webhook of the user and the app.
     Application,
     /// An event that only the user may see.
     Secret,
-    /// An event for everyone in the company.
+    /// An event that everyone in the company may see.
     Open,
     /// The app.
     App,
 }
 
-/// A text that occurs nowhere but in what belongs to these groups.
+/// A text that occurs only in data of these groups.
 pub struct Mark {
     pub of: Vec<Group>,
     pub text: String,
 }
 
-/// What an answer must be.
+/// The expected response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// One top-level error with this code, and no data.
     Refused(&'static str),
-    /// One user error with this code, and nothing else of the payload.
+    /// One user error with this code, and nothing else in the payload.
     Told(&'static str),
-    /// No error and nothing: null, false, zero, empty lists.
+    /// No error and no value: null, false, zero, empty lists.
     Nothing,
-    /// No error, and a mark of each of these.
+    /// No error, and a mark of each of these groups.
     Shown(BTreeSet<Group>),
-    /// No error; what is the reader's own may be there.
+    /// No error. The reader's own data may be there.
     Own,
 }
 
-/// What is wrong with the answer, for a reader who sees these groups.
+/// What is wrong with the response, for a reader who can see these groups.
 pub fn judge(
     answer: &Value,
     expected: &Expected,
@@ -98,7 +98,7 @@ fn is_told(data: &Value, code: &str) -> bool {
     codes(&errors, "/code") == [code] && is_nothing(&Value::Object(rest))
 }
 
-/// Whether a value says nothing: a list without elements with its count, or null.
+/// Whether a value is empty: null, false, zero, an empty text, or made of such values only.
 pub fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

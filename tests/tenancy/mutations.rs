@@ -1,4 +1,4 @@
-//! Mutations: refused to everybody whom they do not obey, without effect, and working for whom they do.
+//! Mutations: refused without effect for callers without the right, and successful for the others.
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
@@ -9,7 +9,7 @@ use super::schema::{Field, Schema};
 use super::verdicts::{Entry, MUTATIONS, QUERIES, TYPES, refusal_of};
 use super::{FAR, ask, called, faults, has_value, mutation, none, schema};
 
-/// All that an operator can read of the estate, and what its receivers have got.
+/// Everything that an operator can read, and the requests that receivers got.
 async fn state(schema: &Schema, estate: &Estate, operator: &Client) -> Vec<Value> {
     let mut state = Vec::new();
     for (field, arguments, ..) in QUERIES.iter().filter(|(field, ..)| *field != "webhookQuota") {
@@ -32,7 +32,8 @@ async fn state(schema: &Schema, estate: &Estate, operator: &Client) -> Vec<Value
     state
 }
 
-/// What a mutation that worked has to show: every field of its payload, and of what exists in payloads only.
+/// What is missing in the payload of a successful mutation: it must have every field, also in types that only payloads
+/// have.
 fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
     let of_payloads = |field: &Field| {
         let entry = TYPES.iter().find(|(name, ..)| *name == field.kind);
@@ -54,8 +55,8 @@ fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
     lacking
 }
 
-/// Each mutation on what is the user's, by everybody whom it does not obey: refused, and nothing has changed. Then by
-/// whom it does obey: it works.
+/// Each mutation on the user's data: every caller without the right is refused, and nothing changes. Then a caller with
+/// the right succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mutation_obeys_whom_it_should() {
     let (schema, estate) = (schema(), Estate::new().await);

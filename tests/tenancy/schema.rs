@@ -1,4 +1,5 @@
-//! The published schema, and the questions that it allows: the shortest way to a field, and all there is to select.
+//! The published schema, and the queries that it allows: the shortest path to a field, and everything that can be
+//! selected.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,7 +8,7 @@ use async_graphql_parser::types::{
 };
 use async_graphql_parser::{Positioned, parse_schema};
 
-/// The schema as it is committed.
+/// The committed schema.
 pub const SDL: &str = include_str!("../../schema.graphql");
 
 /// An argument, or a field of an input.
@@ -27,17 +28,17 @@ pub struct Field {
 
 #[derive(Default)]
 pub struct Schema {
-    /// Objects and interfaces.
+    /// The fields of objects and interfaces.
     pub types: BTreeMap<String, Vec<Field>>,
     /// The objects of each interface.
     pub objects_of: BTreeMap<String, Vec<String>>,
     pub inputs: BTreeMap<String, Vec<Argument>>,
-    /// What required arguments of fields are set to, where a question passes them.
+    /// The values of required arguments, for fields below the roots.
     pub required: BTreeMap<&'static str, &'static str>,
 }
 
 impl Schema {
-    /// Reads one. `required` has the required arguments of fields below the roots, by `Type.field`.
+    /// Reads a schema. `required` has the required arguments of fields below the roots, by `Type.field`.
     pub fn read(sdl: &str, required: &[(&'static str, &'static str)]) -> Self {
         let document = parse_schema(sdl).expect("it is a schema");
         let mut schema = Self {
@@ -78,7 +79,7 @@ impl Schema {
         self.fields(of).iter().find(|field| field.name == name)
     }
 
-    /// The names of arguments of these kinds, among these and in the inputs that they take.
+    /// The names of arguments with these types, also in the inputs of other arguments.
     pub fn naming(&self, arguments: &[Argument], kinds: &[&str]) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for argument in arguments {
@@ -93,8 +94,8 @@ impl Schema {
         names
     }
 
-    /// A selection of everything that a type says itself, and of what it leads to, so many steps far. What needs
-    /// arguments is left out: it costs too much in a list, and is asked for alone.
+    /// A selection of all fields of a type, and of the types that it leads to, up to this number of levels. Fields with
+    /// required arguments are left out: they cost too much in a list, and have queries of their own.
     pub fn everything(&self, of: &str, steps: usize) -> String {
         let mut parts = Vec::new();
         let free = |field: &&Field| !field.arguments.iter().any(|argument| argument.required);
@@ -112,7 +113,7 @@ impl Schema {
             }
         }
         for object in self.objects_of.get(of).into_iter().flatten() {
-            // Under names of their own: objects differ in what may be null.
+            // With different aliases, because objects differ in which fields may be null.
             let renamed: Vec<String> = self
                 .fields(object)
                 .iter()
@@ -124,7 +125,7 @@ impl Schema {
         parts.join(" ")
     }
 
-    /// The least that can be selected of a field of this type.
+    /// The smallest selection of a field of this type.
     fn least(&self, of: &str) -> String {
         if !self.types.contains_key(of) {
             return String::new();
@@ -148,7 +149,7 @@ impl Schema {
         }
     }
 
-    /// From `start`, the shortest way to each type that can be come to.
+    /// The shortest path from `start` to each reachable type.
     pub fn ways(&self, start: &str) -> BTreeMap<String, Vec<Step>> {
         let mut ways = BTreeMap::from([(start.to_owned(), Vec::new())]);
         let mut waiting = VecDeque::from([start.to_owned()]);
@@ -176,7 +177,7 @@ impl Schema {
         ways
     }
 
-    /// A question for one field: from `root`, a call of a root field, on `way` to its type, and no further than needed.
+    /// A query for one field: a call of the root field `root`, the path `way` to its type, and the smallest selection.
     pub fn question(&self, root: &str, way: &[Step], of: &str, field: &Field) -> String {
         let mut question = format!("{}{}", self.call(of, field), self.least(&field.kind));
         for step in way.iter().rev() {
@@ -189,7 +190,7 @@ impl Schema {
     }
 }
 
-/// A step of a way.
+/// A step of a path.
 #[derive(Debug, Clone)]
 pub enum Step {
     Field(String),

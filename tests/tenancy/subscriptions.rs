@@ -1,4 +1,4 @@
-//! Subscriptions: what is told to whom while things happen.
+//! Subscriptions: which subscribers get which events.
 
 use serde_json::json;
 
@@ -8,13 +8,14 @@ use super::judge::{Expected, judge};
 use super::verdicts::{SUBSCRIPTIONS, answer_to};
 use super::{FAR, ask, called, mutation, none, schema};
 
-/// Events that are published, every other one for everybody in the company. Ten failures ban what fails.
+/// Number of published events. Every second one is visible to everyone in the company. Ten failures ban the failing
+/// webhook.
 const EVENTS: usize = 24;
-/// More than a subscription can be told of what happens here.
+/// More than a subscription can get in this test.
 const MOST_EVENTS: usize = 500;
 
-/// Each subscription, followed by everybody while things happen to the user's webhooks: who may not see them is told
-/// nothing of it, and what is the follower's own comes.
+/// Each subscription as every caller, while the user's webhooks change. Callers who cannot see them get nothing about
+/// them, and get the events of their own webhooks.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscription_tells_each_follower_what_is_theirs() {
     let (schema, estate) = (schema(), Estate::new().await);
@@ -60,7 +61,7 @@ async fn every_subscription_tells_each_follower_what_is_theirs() {
                 .iter()
                 .find(|(row, _)| row.0 == "attemptRecorded")
                 .expect("a row");
-            // Of their own there are at least so many, and the last come after all that came before.
+            // Each has at least this number of own events. The last ones come after all earlier events.
             for _ in 0..EVENTS / 2 {
                 let event = live.event(id).await;
                 let event = event.unwrap_or_else(|error| panic!("{}: {error}", who.name));
@@ -85,7 +86,7 @@ async fn every_subscription_tells_each_follower_what_is_theirs() {
                 if !lacks || !matches!(expected, Expected::Shown(_)) || told.len() > MOST_EVENTS {
                     break answer;
                 }
-                // It is on its way: the feed is read every moment.
+                // The event will come, because the server reads the feed continuously.
                 let event = live.next(id).await;
                 let mut event =
                     event.unwrap_or_else(|error| panic!("{}: {field}({arguments}): {error}", who.name));

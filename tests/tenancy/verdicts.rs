@@ -1,46 +1,46 @@
-//! The verdicts: for each element of the schema, who may and who may not, and the rule that says so.
+//! The verdicts: for each element of the schema, who may use it and who may not, and the rule for that.
 //!
-//! A root field, a mutation or a type that has no row here fails the walk, and so does a row without its element.
-//! `<names>` stand for things of the estate. A row is a line, however long: a table is read down its columns.
+//! A root field, mutation or type without a row fails the test, and so does a row without its element. `<names>` are
+//! values of the fixture. A row is one line, however long, because a table is read by columns.
 
 use super::cast::{Identity, Kind};
 use super::estate::USER;
 use super::judge::Expected;
 use super::judge::Group::{self, App, Application, General, Open, Secret};
 
-/// Whose tokens are let in. Others get the top-level error `FORBIDDEN`, whatever they ask about.
+/// Whose tokens are accepted. Others get the top-level error `FORBIDDEN`, whatever they query.
 #[derive(Debug, Clone, Copy)]
 pub enum Gate {
-    /// Every token that is accepted.
+    /// Every valid token.
     Everyone,
-    /// `webhooks:read`, through an app with `admin` besides (W2), and the operator.
+    /// Tokens with `webhooks:read`, through an app also with `admin` (W2), and the operator.
     Readers,
     /// The same without the operator, who has to name a webhook.
     Users,
-    /// The same about one user: itself, or an admin about anybody of the company (W3).
+    /// The same for one user: the user itself, or an admin for any user of the company (W3).
     Account,
-    /// The same for what an app may know only.
+    /// The same for data that only an app may know.
     Apps,
-    /// Readers, and the platform of what it has published.
+    /// Readers, and the platform for what it has published.
     ReadersAndPlatform,
     PlatformAndOperator,
 }
 
-/// What those see who are let in.
+/// What accepted callers see.
 #[derive(Debug, Clone, Copy)]
 pub enum Shows {
-    /// What the question names: of these groups those that the reader sees; who sees none of them gets nothing.
+    /// The named object: the groups that the caller can see. A caller who can see none of them gets nothing.
     Named(&'static [Group]),
-    /// A list that has of these groups what the reader sees, and may have things of its own.
+    /// A list with the data of these groups that the caller can see, and possibly with own data.
     Listed(&'static [Group]),
-    /// What is its own, or nobody's.
+    /// The caller's own data, or public data.
     Own,
 }
 
 use Gate::{Account, Apps, Everyone, PlatformAndOperator, Readers, ReadersAndPlatform, Users};
 use Shows::{Listed, Named, Own};
 
-/// A root field with arguments.
+/// A root field with arguments, who may use it, what it shows, and the rule.
 pub type Ask = (&'static str, &'static str, Gate, Shows, &'static str);
 
 const WEBHOOKS: &[Group] = &[General, Application];
@@ -105,16 +105,16 @@ pub const SUBSCRIPTIONS: &[Ask] = &[
     ("noticePosted", "", Readers, Listed(&[General]), "R4"),
 ];
 
-/// How the fields of a type are come to.
+/// How to query the fields of a type.
 #[derive(Debug, Clone, Copy)]
 pub enum Entry {
-    /// By this question.
+    /// With this query.
     Ask(&'static str, Gate, Shows),
-    /// Within another type: what is seen of that one is seen of it.
+    /// Within another type: with the same visibility.
     Within,
-    /// As the answer of a mutation, to whom that was allowed.
+    /// As the payload of a mutation, for callers who may use it.
     Payload,
-    /// As an error of a mutation's input: about nothing but the input, and its sender's limit.
+    /// As an error of a mutation's input: only about the input and the caller's limit.
     Complaint,
 }
 
@@ -174,26 +174,27 @@ pub const REQUIRED: &[(&str, &str)] = &[(
     "since: \"2026-02-06T09:00:00Z\", bucket: \"PT1H\"",
 )];
 
-/// Whom a mutation obeys.
+/// Who may use a mutation.
 #[derive(Debug, Clone, Copy)]
 pub enum Duty {
-    /// Who manages webhooks of this group (W2, W6, W7): the app does its own, and sees but leaves alone general ones.
+    /// Callers who manage webhooks of this group (W2, W6, W7). An app manages its own, and can see but not change
+    /// general ones.
     Manages(Group),
     /// The same, and the operator (D12).
     Replays(Group),
-    /// Who may have a webhook made for the user: itself, or an admin of the company (W7).
+    /// Callers who may create a webhook for the user: the user itself, or an admin of the company (W7).
     Creates,
     Platform,
 }
 
 use Duty::{Creates, Manages, Replays};
 
-/// A mutation, its input, whom it obeys, and who does it in the end.
+/// A mutation, its input, who may use it, the caller who finally uses it, and the rule.
 pub type Act = (&'static str, &'static str, Duty, &'static str, &'static str);
 
 use super::cast::{ITS_APP, OPERATOR, OWNER, PLATFORM};
 
-/// In an order in which all of them can be done by whom they obey.
+/// In an order in which all of them can succeed.
 #[rustfmt::skip]
 pub const MUTATIONS: &[Act] = &[
     ("createWebhook", "subscriptionUrl: \"http://127.0.0.1:9/\", eventAction: ANY, eventObject: \"*\", userId: <user>", Creates, OWNER, "W1, W2, W7"),
@@ -223,12 +224,12 @@ pub const MUTATIONS: &[Act] = &[
     ("removeUser", "companyId: <company>, userId: <user>", Duty::Platform, PLATFORM, "API.md, Tokens"),
 ];
 
-/// The code of the top-level error with which a token is turned away.
+/// The code of the top-level error for a caller whose token is not accepted here.
 fn refusal(who: &Identity, gate: Gate) -> Option<&'static str> {
     let operator = who.kind == Kind::Operator;
     let passes = match gate {
         _ if who.kind == Kind::Nobody => return Some("UNAUTHENTICATED"),
-        // What it asks for makes no sense.
+        // The query is meaningless for an operator.
         Account | Apps | Users if operator => return Some("BAD_USER_INPUT"),
         Everyone => true,
         Readers | Users => who.reads,
@@ -240,7 +241,7 @@ fn refusal(who: &Identity, gate: Gate) -> Option<&'static str> {
     (!passes).then_some("FORBIDDEN")
 }
 
-/// What somebody is answered.
+/// The expected response for a caller.
 pub fn answer_to(who: &Identity, gate: Gate, shows: Shows) -> Expected {
     if let Some(code) = refusal(who, gate) {
         return Expected::Refused(code);
@@ -260,7 +261,7 @@ pub fn answer_to(who: &Identity, gate: Gate, shows: Shows) -> Expected {
     }
 }
 
-/// With what a mutation is refused; `None` to whom it obeys.
+/// The expected refusal of a mutation; `None` if the caller may use it.
 pub fn refusal_of(who: &Identity, duty: Duty) -> Option<Expected> {
     let (group, users) = match duty {
         _ if who.kind == Kind::Nobody => return Some(Expected::Refused("UNAUTHENTICATED")),

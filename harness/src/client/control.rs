@@ -1,6 +1,6 @@
-//! What a user does to a webhook that exists: pause, restore, rotate its secret, test it, replay what it owed.
+//! Actions of a user on an existing webhook: pause, restore, rotate its secret, test it, replay its deliveries.
 //!
-//! Promises that a new secret is known to the world's receivers before the call returns.
+//! The world's receivers know a new secret before the call returns.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -9,37 +9,37 @@ use serde_json::{Value, json};
 use super::webhook::WEBHOOK;
 use super::{Attempt, Client, Delivery, Refusal, Webhook, delivery, parse};
 
-/// A new secret, and how long the one before still signs (E7).
+/// A new secret, and how long the previous one still signs (E7).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotation {
     /// `whsec_…`.
     pub signing_secret: String,
-    /// The first moment at which the secret before does not sign any more.
+    /// The first moment at which the previous secret does not sign any more.
     pub previous_expires_at: Timestamp,
 }
 
-/// What became of a replay (D12).
+/// The result of a replay (D12).
 #[derive(Debug, Clone, Deserialize)]
 pub struct Replayed {
-    /// How many deliveries were made, or would be.
+    /// Number of deliveries that were created or, in a dry run, would be.
     pub count: usize,
     /// The first hundred of them.
     pub deliveries: Vec<Delivery>,
 }
 
 impl Client {
-    /// Pauses a webhook (W13); answers it as it is then.
+    /// Pauses a webhook (W13). Returns its new state.
     pub async fn pause(&self, id: &str) -> Result<Webhook, Refusal> {
         self.change_state("pauseWebhook", id).await
     }
 
-    /// Resumes a paused webhook (W13); answers it as it is then.
+    /// Resumes a paused webhook (W13). Returns its new state.
     pub async fn resume(&self, id: &str) -> Result<Webhook, Refusal> {
         self.change_state("resumeWebhook", id).await
     }
 
-    /// Restores a removed webhook (W12); answers it as it is then.
+    /// Restores a removed webhook (W12). Returns its new state.
     pub async fn restore(&self, id: &str) -> Result<Webhook, Refusal> {
         self.change_state("restoreWebhook", id).await
     }
@@ -50,7 +50,7 @@ impl Client {
         Ok(parse(payload["webhook"].take())?)
     }
 
-    /// Gives a webhook another secret (E7); the world's receivers know both from then on.
+    /// Rotates the secret of a webhook (E7). The world's receivers know both secrets afterwards.
     pub async fn rotate(&self, webhook: &Webhook) -> Result<Rotation, Refusal> {
         let input = json!({"id": webhook.id});
         let selection = "signingSecret previousExpiresAt";
@@ -60,7 +60,7 @@ impl Client {
         Ok(rotation)
     }
 
-    /// Sends a test delivery (D12); answers how it went.
+    /// Sends a test delivery (D12). Returns its attempt.
     pub async fn test(&self, id: &str) -> Result<Attempt, Refusal> {
         let selection = format!("attempt {{ {} }}", delivery::ATTEMPT);
         let mut payload = self.mutate("testWebhook", json!({"id": id}), &selection).await?;

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::{Client, Refusal};
 
-/// Without bodies that were sent: those are asked for by the document that wants them.
+/// Without request bodies. Documents that need them select them.
 pub(super) const ATTEMPT: &str = "number startedAt endedAt httpStatus errorClass errorMessage responseBody \
     responseTruncated requestHeaders { name value }";
 
-/// What is asked of every delivery.
+/// The fields that are selected from every delivery.
 pub(super) fn document() -> String {
     format!(
         "id status reason createdAt nextAttemptAt finishedAt event {{ eventId }} attempts {{ {ATTEMPT} }}"
@@ -32,11 +32,11 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
-/// The event that is owed.
+/// The delivered event.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveredEvent {
-    /// What `webhook-id` carries.
+    /// The value of the header `webhook-id`.
     pub event_id: String,
 }
 
@@ -66,7 +66,7 @@ pub struct Header {
 }
 
 impl Client {
-    /// Every delivery of a webhook, oldest first; none if the caller does not see the webhook.
+    /// Every delivery of a webhook, oldest first. Empty if the caller cannot see the webhook.
     pub async fn deliveries(&self, webhook: &str) -> Result<Vec<Delivery>, Refusal> {
         let query = format!(
             "query($id: ID!, $first: Int, $after: String) {{ webhook(id: $id) {{ \

@@ -1,7 +1,8 @@
-//! A live client: subscriptions over WebSocket, written from the protocol `graphql-transport-ws` and API.md.
+//! A live client: subscriptions over WebSocket, written from the protocol `graphql-transport-ws` and the documentation
+//! of the API.
 //!
-//! Promises that every wait is bounded, and that a wait which ends in vain says what came instead. [`LiveClient`] speaks
-//! the protocol as it should be spoken; [`RawSocket`] says whatever it is told to. Does not reconnect.
+//! Every wait is bounded, and a wait that times out or is cut off says what came instead. [`LiveClient`] follows the
+//! protocol; [`RawSocket`] sends whatever a test wants. Neither reconnects.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -20,31 +21,31 @@ use super::Client;
 use crate::json;
 use crate::realtime::{self, PATIENCE};
 
-/// The protocol that is spoken.
+/// The subprotocol.
 pub const PROTOCOL: &str = "graphql-transport-ws";
 
-/// What a server sends.
+/// Something that a server sends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {
     /// A message of the protocol.
     Message(Value),
-    /// A WebSocket ping, which has been answered.
+    /// A WebSocket ping. The pong has been sent.
     Ping,
-    /// The end, with code and reason; 1006 without a close frame.
+    /// The end, with code and reason. 1006 if there was no close frame.
     Closed(u16, String),
 }
 
-/// A WebSocket to a server, on which anything can be said.
+/// A WebSocket to a server, on which a test can send anything.
 pub struct RawSocket {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl RawSocket {
-    /// Connects to `url` (`http://host:port`), asking for this subprotocol.
+    /// Connects to `url` (`http://host:port`) with this subprotocol.
     ///
     /// # Errors
     ///
-    /// When the server does not upgrade; says with which status it refused.
+    /// If the server does not upgrade; the error has the status.
     pub async fn connect(url: &str, protocol: Option<&str>) -> anyhow::Result<Self> {
         let address = format!("{}/graphql/ws", url.replacen("http", "ws", 1));
         let mut request = address.into_client_request()?;
@@ -70,12 +71,12 @@ impl RawSocket {
         self.write(Message::Text(text.into().into())).await
     }
 
-    /// Sends bytes, which the protocol does not know.
+    /// Sends bytes, which the protocol does not define.
     pub async fn send_bytes(&mut self, bytes: Vec<u8>) -> anyhow::Result<()> {
         self.write(Message::Binary(bytes.into())).await
     }
 
-    /// Begins to close it with this code; [`RawSocket::closed`] says what comes back.
+    /// Sends a close frame with this code. [`RawSocket::closed`] returns the server's.
     pub async fn close(&mut self, code: u16) -> anyhow::Result<()> {
         let frame = CloseFrame {
             code: code.into(),
@@ -89,13 +90,13 @@ impl RawSocket {
         Ok(sent.context("the server does not read")??)
     }
 
-    /// The next thing that the server sends.
+    /// The next frame from the server.
     pub async fn next(&mut self) -> anyhow::Result<Frame> {
         let next = realtime::within(PATIENCE, self.socket.next()).await;
         Ok(match next.context("nothing came")? {
             Some(Ok(Message::Text(text))) => Frame::Message(json::read(text.as_bytes())?),
             Some(Ok(Message::Ping(_))) => {
-                // The library answers when it is next written to or read; a test may do neither.
+                // The library sends the pong with the next read or write, and a test may do neither.
                 realtime::within(PATIENCE, self.socket.flush())
                     .await
                     .context("no pong sent")??;
@@ -118,7 +119,7 @@ impl RawSocket {
     ///
     /// # Errors
     ///
-    /// When the socket closes first; says how.
+    /// If the socket closes first; the error has code and reason.
     pub async fn message(&mut self) -> anyhow::Result<Value> {
         loop {
             match self.next().await? {
@@ -129,7 +130,7 @@ impl RawSocket {
         }
     }
 
-    /// Reads until the socket closes; answers how.
+    /// Reads until the socket closes. Returns code and reason.
     pub async fn closed(&mut self) -> anyhow::Result<(u16, String)> {
         loop {
             if let Frame::Closed(code, reason) = self.next().await? {
@@ -139,11 +140,11 @@ impl RawSocket {
     }
 }
 
-/// A caller that follows what happens.
+/// A caller with live subscriptions.
 pub struct LiveClient {
     socket: RawSocket,
     last: u32,
-    /// What came for operations that nobody asked about yet.
+    /// Messages that were received while waiting for another operation.
     waiting: HashMap<String, VecDeque<Value>>,
 }
 
@@ -152,7 +153,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the server does not accept it; says how it was refused.
+    /// If the server does not accept the connection; the error has the reason.
     pub async fn live(&self) -> anyhow::Result<LiveClient> {
         Ok(LiveClient {
             socket: self.socket().await?,
@@ -163,8 +164,8 @@ impl Client {
 }
 
 impl LiveClient {
-    /// Begins an operation, and answers its id once nothing that happens from now on is missed: the server acts on a
-    /// message before it reads the next, so its answer to a ping tells.
+    /// Starts an operation. Returns its id after the server has processed the start, so that no later event is missed:
+    /// the server processes messages in order, and its pong proves it.
     pub async fn subscribe(&mut self, document: &str, variables: Value) -> anyhow::Result<String> {
         self.last += 1;
         let id = self.last.to_string();
@@ -176,7 +177,7 @@ impl LiveClient {
         Ok(id)
     }
 
-    /// Waits until the server has acted on everything that was sent.
+    /// Waits until the server has processed everything that was sent.
     pub async fn barrier(&mut self) -> anyhow::Result<()> {
         self.socket.send(&json!({"type": "ping"})).await?;
         loop {
@@ -192,7 +193,7 @@ impl LiveClient {
     ///
     /// # Errors
     ///
-    /// When it has errors, or the operation or the connection ends first; says how.
+    /// If the event has errors, or if the operation or the connection ends first.
     pub async fn event(&mut self, id: &str) -> anyhow::Result<Value> {
         let mut message = self.next(id).await?;
         let payload = message["payload"].take();
@@ -212,7 +213,7 @@ impl LiveClient {
         }
     }
 
-    /// What has come about an operation and was not asked for: all that the server had sent before this call.
+    /// The messages about an operation that the server sent before this call and that were not read yet.
     pub async fn rest(&mut self, id: &str) -> anyhow::Result<Vec<Value>> {
         self.barrier().await?;
         Ok(self.waiting.remove(id).unwrap_or_default().into())
@@ -223,7 +224,7 @@ impl LiveClient {
         self.socket.send(&json!({"type": "complete", "id": id})).await
     }
 
-    /// Reads until the server closes the connection; answers how.
+    /// Reads until the server closes the connection. Returns code and reason.
     pub async fn closed(&mut self) -> anyhow::Result<(u16, String)> {
         self.socket.closed().await
     }

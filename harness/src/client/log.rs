@@ -1,4 +1,4 @@
-//! What the callers of a world made and saw, so that its story can be told afterwards.
+//! Records what the callers of a world created and saw, so that timelines can be drawn afterwards.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Health, Webhook};
 use crate::timekeeper::Time;
 
-/// The log that all callers of a world share. Clones are the same log.
+/// The log of all callers of a world. Clones share their contents.
 #[derive(Clone)]
 pub struct CallLog(Arc<Inner>);
 
@@ -22,19 +22,19 @@ struct Entries {
     looks: Vec<Look>,
 }
 
-/// A caller looked at a webhook's health.
+/// A read of a webhook's health.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
-    /// When, on the world's clock.
+    /// The time on the world's clock.
     pub at: Timestamp,
     /// The webhook's global id.
     pub webhook: String,
-    /// What it saw.
+    /// The health that the server returned.
     pub health: Health,
 }
 
 impl CallLog {
-    /// An empty log that dates by `time`.
+    /// An empty log that takes times from `time`.
     pub fn new(time: Time) -> Self {
         Self(Arc::new(Inner {
             time,
@@ -42,12 +42,12 @@ impl CallLog {
         }))
     }
 
-    /// Every webhook that was created, in order, as it was then.
+    /// Every created webhook as it was then, in order.
     pub fn made(&self) -> Vec<Webhook> {
         self.lock().made.clone()
     }
 
-    /// Every look at a webhook's health, in order.
+    /// Every read of a webhook's health, in order.
     pub fn looks(&self) -> Vec<Look> {
         self.lock().looks.clone()
     }

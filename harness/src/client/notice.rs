@@ -12,18 +12,18 @@ use super::{Client, Refusal};
 pub struct Notice {
     /// The global id.
     pub id: String,
-    /// What its delivery to the platform's endpoint carries.
+    /// The id in the delivery to the platform's endpoint.
     pub notice_id: String,
     /// `BANNED`, `FAILING_24H`, ….
     pub kind: String,
     /// When the transition happened, not when it was written.
     pub at: Timestamp,
-    /// A sentence for people.
+    /// The message for people.
     pub message: String,
 }
 
 impl Client {
-    /// Every notice about a webhook, oldest first; none if the caller does not see the webhook.
+    /// Every notice about a webhook, oldest first. Empty if the caller cannot see the webhook.
     pub async fn notices(&self, webhook: &str) -> Result<Vec<Notice>, Refusal> {
         let document = "query($filter: NoticeFilter, $first: Int, $after: String) { \
             notices(filter: $filter, first: $first, after: $after) { \

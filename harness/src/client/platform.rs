@@ -1,34 +1,34 @@
-//! What the platform's back end does: publish, and keep users, apps and installations.
+//! Actions of the platform's back end: it publishes, and manages users, apps and installations.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Client, Refusal, UserError, apart, mutation_document, parse};
 
-/// What is asked of a publication.
+/// The fields that are selected from a publication.
 const PUBLICATION: &str = "events { index event { id eventId correlationId } deliveryCount duplicate }";
 
-/// What to publish: `EventInput`.
+/// An event to publish: `EventInput`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewEvent {
-    /// Whose event.
+    /// The company of the event.
     pub company_id: String,
     /// `CREATE`, `CHANGE`, `MERGE` or `DELETE`.
     pub action: String,
-    /// Which kind of object.
+    /// The kind of object.
     pub object: String,
-    /// Which object.
+    /// The id of the object.
     pub object_id: String,
-    /// Who did it.
+    /// The user who caused the event.
     pub user_id: String,
-    /// The fields of `EventInput` that a test cares about, by their names there.
+    /// Further fields of `EventInput`, by their names there.
     #[serde(flatten)]
     pub more: Value,
 }
 
 impl NewEvent {
-    /// Something that user 1 of the company did, with all optional input left out.
+    /// An event caused by user 1 of the company, without optional input.
     pub fn new(company: u64, action: &str, object: &str, object_id: &str) -> Self {
         Self {
             company_id: company.to_string(),
@@ -40,14 +40,14 @@ impl NewEvent {
         }
     }
 
-    /// With one more field of `EventInput`.
+    /// Adds a field of `EventInput`.
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.more[field] = value.into();
         self
     }
 }
 
-/// What became of a publication.
+/// The result of a publication.
 #[derive(Debug, Clone)]
 pub struct Publication {
     /// The events, in the order given.
@@ -60,13 +60,13 @@ pub struct Publication {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Published {
-    /// Its place in the input.
+    /// The position in the input.
     pub index: usize,
     /// The event.
     pub event: PublishedEvent,
-    /// How many deliveries were made, lost ones included.
+    /// Number of created deliveries, including lost ones.
     pub delivery_count: u32,
-    /// Whether an earlier one with this idempotency key is answered.
+    /// Whether this is an earlier event with the same idempotency key.
     pub duplicate: bool,
 }
 
@@ -76,14 +76,14 @@ pub struct Published {
 pub struct PublishedEvent {
     /// The global id.
     pub id: String,
-    /// What `webhook-id` carries.
+    /// The value of the header `webhook-id`.
     pub event_id: String,
-    /// Groups events of one cause.
+    /// Groups events with the same cause.
     pub correlation_id: String,
 }
 
 impl Client {
-    /// Publishes a batch. A refusal means that nothing was stored.
+    /// Publishes a batch. A refusal means that the server stored nothing.
     pub async fn publish(&self, events: &[NewEvent]) -> Result<Publication, Refusal> {
         let answer = self
             .try_mutate("publishEvents", json!({"events": events}), PUBLICATION)
@@ -91,8 +91,8 @@ impl Client {
         publication(answer)
     }
 
-    /// Publishes one event with more fields of `EventInput` that stand in the request as these texts: JSON to the last
-    /// digit and key, such as `("data", "{\"price\":1200.50}")`.
+    /// Publishes one event. `fields` are more fields of `EventInput`, and their texts are inserted into the request
+    /// unchanged, such as `("data", "{\"price\":1200.50}")`, so that no digit and no key is lost.
     pub async fn publish_text(
         &self,
         event: NewEvent,
@@ -121,7 +121,7 @@ impl Client {
         self.mutate("registerApp", input, "app { appId }").await.map(drop)
     }
 
-    /// Removes an app from the marketplace; answers how many webhooks went with it.
+    /// Removes an app from the marketplace. Returns the number of removed webhooks.
     pub async fn remove_app(&self, app: &str) -> Result<u64, Refusal> {
         let payload = self
             .mutate("removeApp", json!({"appId": app}), "removedWebhookCount")
@@ -129,21 +129,21 @@ impl Client {
         Ok(parse(payload["removedWebhookCount"].clone())?)
     }
 
-    /// A user installs an app.
+    /// Installs an app for a user.
     pub async fn install_app(&self, app: &str, company: u64, user: u64) -> Result<(), Refusal> {
         self.mutate("installApp", installation(app, company, user), "app { appId }")
             .await
             .map(drop)
     }
 
-    /// A user uninstalls an app; answers how many webhooks went with it.
+    /// Uninstalls an app for a user. Returns the number of removed webhooks.
     pub async fn uninstall_app(&self, app: &str, company: u64, user: u64) -> Result<u64, Refusal> {
         let input = installation(app, company, user);
         let payload = self.mutate("uninstallApp", input, "removedWebhookCount").await?;
         Ok(parse(payload["removedWebhookCount"].clone())?)
     }
 
-    /// Makes a user known before its first token.
+    /// Registers a user before its first token.
     pub async fn upsert_user(&self, company: u64, user: u64, role: &str) -> Result<(), Refusal> {
         let user = json!({"companyId": company.to_string(), "userId": user.to_string(), "role": role});
         self.mutate("upsertUsers", json!({"users": [user]}), "count")
@@ -151,7 +151,7 @@ impl Client {
             .map(drop)
     }
 
-    /// Removes a user; answers how many webhooks went with it.
+    /// Removes a user. Returns the number of removed webhooks.
     pub async fn remove_user(&self, company: u64, user: u64) -> Result<u64, Refusal> {
         let input = json!({"companyId": company.to_string(), "userId": user.to_string()});
         let payload = self.mutate("removeUser", input, "removedWebhookCount").await?;

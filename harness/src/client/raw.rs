@@ -1,4 +1,4 @@
-//! What is sent as it is, whatever it is: bodies and messages that no [`Client::query`] would send.
+//! Bodies and messages that are sent unchanged, also those that [`Client::query`] would never send.
 
 use anyhow::ensure;
 use reqwest::Method;
@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::live::{PROTOCOL, RawSocket};
 use super::{Client, answer};
 
-/// The media type of an answer whose status tells whether it was executed.
+/// The media type of responses whose HTTP status says whether the document was executed.
 pub const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
-/// The media type of a stream of events.
+/// The media type of server-sent events.
 pub const EVENTS: &str = "text/event-stream";
 
 impl Client {
-    /// Posts a body to the graph as JSON, and reads all of the answer of this media type; answers status and text.
+    /// Posts a body to the GraphQL endpoint as JSON, and reads the whole response of this media type. Returns status
+    /// and text.
     pub async fn post_raw(
         &self,
         accept: &str,
@@ -29,7 +30,7 @@ impl Client {
         Ok((status, String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// Sends a body as JSON to any path, or nothing but its headers where there is none; answers status and text.
+    /// Sends a body as JSON to any path, or only headers if there is no body. Returns status and text.
     pub async fn send_raw(
         &self,
         method: Method,
@@ -50,11 +51,11 @@ impl Client {
         &self.server
     }
 
-    /// Opens a live connection with the caller's token, on which anything can be said.
+    /// Opens a live connection with the caller's token, on which a test can send anything.
     ///
     /// # Errors
     ///
-    /// When the server does not accept it; says how it was refused.
+    /// If the server does not accept the connection; the error has the reason.
     pub async fn socket(&self) -> anyhow::Result<RawSocket> {
         let mut socket = RawSocket::connect(&self.server, Some(PROTOCOL)).await?;
         let payload: Option<Value> = self

@@ -1,4 +1,4 @@
-//! Webhooks as a caller makes and sees them.
+//! Webhooks, as a caller creates and sees them.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -15,23 +15,23 @@ pub(super) const WEBHOOK: &str = "id number type name version subscriptionUrl ev
 const GLANCE: &str =
     "id removedAt removeReason health { state banCounter bannedUntil failingSince removalDueAt }";
 
-/// What to create: `CreateWebhookInput`.
+/// A webhook to create: `CreateWebhookInput`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewWebhook {
     /// The subscription URL.
     pub subscription_url: String,
-    /// Which actions; `ANY` unless chosen.
+    /// The action to subscribe to; `ANY` by default.
     pub event_action: String,
-    /// Which object; `*` unless chosen.
+    /// The object to subscribe to; `*` by default.
     pub event_object: String,
-    /// The payload version, where it is not left to the default.
+    /// The payload version; `None` for the server's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// A name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Whose webhook, where an admin makes it for another.
+    /// The user, if an admin creates the webhook for somebody else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// HTTP basic credentials.
@@ -43,7 +43,7 @@ pub struct NewWebhook {
 }
 
 impl NewWebhook {
-    /// A webhook for every event, to this URL.
+    /// A webhook for all events, with this URL.
     pub fn to(url: &str) -> Self {
         Self {
             subscription_url: url.to_owned(),
@@ -57,7 +57,7 @@ impl NewWebhook {
         }
     }
 
-    /// Only these events.
+    /// Subscribes to these events only.
     pub fn on(self, action: &str, object: &str) -> Self {
         Self {
             event_action: action.to_owned(),
@@ -66,7 +66,7 @@ impl NewWebhook {
         }
     }
 
-    /// With the payload of version 1.
+    /// Selects payload version 1.
     pub fn v1(self) -> Self {
         Self {
             version: Some("V1".to_owned()),
@@ -74,7 +74,7 @@ impl NewWebhook {
         }
     }
 
-    /// For another user of the company.
+    /// Creates the webhook for another user of the company.
     pub fn for_user(self, user: u64) -> Self {
         Self {
             user_id: Some(user.to_string()),
@@ -82,7 +82,7 @@ impl NewWebhook {
         }
     }
 
-    /// With HTTP basic credentials.
+    /// Adds HTTP basic credentials.
     pub fn basic_auth(self, user: &str, password: &str) -> Self {
         Self {
             http_auth_user: Some(user.to_owned()),
@@ -92,7 +92,7 @@ impl NewWebhook {
     }
 }
 
-/// A webhook and the secret that is shown once.
+/// A created webhook, with the secret that the server shows only once.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Created {
@@ -102,7 +102,7 @@ pub struct Created {
     pub signing_secret: String,
 }
 
-/// A webhook. Enum values are the contract's words.
+/// A webhook. Enum values are strings as in the contract.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields of API.md, under their names there")]
@@ -133,11 +133,11 @@ pub struct Webhook {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookApp {
-    /// The platform's id of it.
+    /// The app's id in the platform.
     pub app_id: String,
 }
 
-/// A webhook's state as data (R5).
+/// A webhook's health (R5).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields of API.md, under their names there")]
@@ -156,18 +156,18 @@ pub struct Health {
     pub next_transition: Option<Transition>,
 }
 
-/// What time alone will do next to a webhook.
+/// The next transition that time alone will cause.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Transition {
-    /// When.
+    /// When it is due.
     pub at: Timestamp,
-    /// Into which state.
+    /// The state after it.
     pub to: String,
-    /// Why, for people.
+    /// The reason, for people.
     pub because: String,
 }
 
-/// What the policy says of a webhook, without what its log says: cheap enough to ask for after every step.
+/// The part of a webhook that the policy determines, without its log: cheap enough to read after every step.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields of API.md, under their names there")]
@@ -190,7 +190,7 @@ pub struct GlancedHealth {
     pub removal_due_at: Option<Timestamp>,
 }
 
-/// How much of a limit is used (W3).
+/// The limit of webhooks of one type, and its use (W3).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "the fields of API.md, under their names there")]
 pub struct Quota {
@@ -201,7 +201,7 @@ pub struct Quota {
     pub remaining: u32,
 }
 
-/// Which webhooks to list; the default asks for all that are not removed.
+/// The webhooks to list. By default all that are not removed.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookList {
     /// `GENERAL` or `APPLICATION`.
@@ -211,7 +211,7 @@ pub struct WebhookList {
 }
 
 impl Client {
-    /// Creates a webhook; its secret becomes known to the world's receivers.
+    /// Creates a webhook, and tells its secret to the world's receivers.
     pub async fn create_webhook(&self, new: NewWebhook) -> Result<Created, Refusal> {
         let selection = format!("webhook {{ {WEBHOOK} }} signingSecret");
         let created: Created = parse(self.mutate("createWebhook", json!(new), &selection).await?)?;
@@ -232,7 +232,7 @@ impl Client {
         Ok(parse(payload["webhook"].take())?)
     }
 
-    /// Deletes a webhook; answers it as removed.
+    /// Deletes a webhook. Returns it as removed.
     pub async fn delete_webhook(&self, id: &str) -> Result<Webhook, Refusal> {
         let selection = format!("deletedWebhookId webhook {{ {WEBHOOK} }}");
         let mut payload = self
@@ -241,7 +241,7 @@ impl Client {
         Ok(parse(payload["webhook"].take())?)
     }
 
-    /// A webhook, if the caller may see it.
+    /// A webhook, if the caller can see it.
     pub async fn webhook(&self, id: &str) -> Result<Option<Webhook>, Refusal> {
         let document = format!("query($id: ID!) {{ webhook(id: $id) {{ {WEBHOOK} }} }}");
         let mut data = self.query(&document, json!({"id": id})).await?;
@@ -258,12 +258,12 @@ impl Client {
         Ok(webhook.health)
     }
 
-    /// Every webhook that the caller sees and the list asks for, newest first.
+    /// Every webhook of the list that the caller can see, newest first.
     pub async fn webhooks(&self, list: WebhookList) -> Result<Vec<Webhook>, Refusal> {
         self.list(list, WEBHOOK).await
     }
 
-    /// As [`Client::webhooks`], of each no more than a glance.
+    /// As [`Client::webhooks`], with fewer fields.
     pub async fn glances(&self, list: WebhookList) -> Result<Vec<Glance>, Refusal> {
         self.list(list, GLANCE).await
     }
@@ -278,7 +278,7 @@ impl Client {
         self.collect(&document, variables, "/webhooks").await
     }
 
-    /// Limit and use of a webhook type, for the caller or, to an admin, for another user.
+    /// Limit and use of a webhook type, for the caller or, if an admin asks, for another user.
     pub async fn quota(&self, kind: &str, user: Option<u64>) -> Result<Quota, Refusal> {
         let document = "query($type: WebhookType!, $user: ID) { \
             webhookQuota(type: $type, userId: $user) { type limit used remaining } }";

@@ -18,10 +18,10 @@ pub struct Explain {
     /// The saved run.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Only scenarios with these names. A part of a name chooses all that contain it.
+    /// Only scenarios with these names. A part of a name selects all that contain it.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// How to draw it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
 }
@@ -35,10 +35,10 @@ enum Form {
 }
 
 impl Explain {
-    /// Reads and draws it.
+    /// Reads and draws the run.
     ///
     /// # Errors
-    /// Where the file cannot be read, is no run, or has no scenario of such a name.
+    /// If the file cannot be read, is not a run, or has no scenario with such a name.
     pub fn run(self) -> anyhow::Result<()> {
         let json = std::fs::read_to_string(&self.file)
             .with_context(|| format!("cannot read {}", self.file.display()))?;
@@ -51,7 +51,7 @@ impl Explain {
     }
 }
 
-/// The run with the named scenarios only: exactly named, or by a part where none is called so.
+/// The run with only the named scenarios: those with this exact name, or else those whose name contains it.
 fn only(mut run: Run, names: &[String]) -> anyhow::Result<Run> {
     if names.is_empty() {
         return Ok(run);

@@ -10,19 +10,19 @@ use tenterhook_harness::realtime::Stopwatch;
 
 use super::target::TargetArgs;
 
-/// The most seeds of one exploration, and the longest history.
+/// Most seeds of one exploration, and most steps of a history.
 const MAX_SEEDS: u64 = 1_000_000;
 const MAX_STEPS: usize = 100_000;
-/// From so many seeds on, a transition or rule that none of them exercised is a failure.
+/// With at least this number of seeds, a transition or rule that was never exercised is a failure.
 const TELLING: u64 = 200;
-/// How many seeds a log hears of at once.
+/// Number of seeds per line in a log.
 const LOGGED_EVERY: u64 = 20;
 
 /// Play random histories and check every step against the reference model of the policy.
 ///
-/// A history has creations, events, receivers' whims, leaps of time, pauses, uninstalls and crashes.
-/// A failure is shrunk to a short script, and the command that repeats it is printed. Exit code: 0 everything held,
-/// 1 a promise was broken or, over 200 seeds, something was never exercised, 2 it could not run.
+/// A history has creations, events, receivers that change their behaviour, jumps in time, pauses, uninstalls and
+/// crashes. A failure is shrunk to a few steps, and the command that repeats it is printed. Exit code: 0 everything
+/// held, 1 a promise was broken or, over 200 seeds, something was never exercised, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   explore --seeds 200              seeds 0 to 199, 200 steps each
@@ -30,22 +30,22 @@ const LOGGED_EVERY: u64 = 20;
   explore --seed 42                one history
   explore --seed 42 --only 0,2,17  only these of its steps, as a failure prints them")]
 pub struct Explore {
-    /// How many seeds to play.
+    /// Number of seeds to play.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MAX_SEEDS))]
     seeds: u64,
-    /// The first of them.
+    /// The first seed.
     #[arg(long, value_name = "SEED", default_value_t = 0, conflicts_with = "seed", value_parser = clap::value_parser!(u64).range(..=MAX_SEEDS))]
     from: u64,
-    /// Play this seed alone.
+    /// Play only this seed.
     #[arg(long, value_name = "SEED", conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// How many steps each history has.
+    /// Number of steps per history.
     #[arg(long, value_name = "N", default_value_t = STEPS)]
     steps: usize,
-    /// Take only the steps in these places of the seed's history.
+    /// Take only the steps at these positions of the seed's history.
     #[arg(long, value_name = "PLACES", value_delimiter = ',', requires = "seed")]
     only: Vec<usize>,
-    /// Report a failure as it is found, without shrinking it.
+    /// Report a failure at once, without shrinking it.
     #[arg(long)]
     no_shrink: bool,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub struct Explore {
 }
 
 impl Explore {
-    /// Explores, and answers the exit code.
+    /// Runs the exploration. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         ensure!(
             (1..=MAX_STEPS).contains(&self.steps),
@@ -159,9 +159,9 @@ fn indented(text: &str) -> String {
     lines.join("\n")
 }
 
-/// On a terminal in place, elsewhere a line each.
+/// Overwrites the line on a terminal, prints a line elsewhere.
 fn progress(text: &str) {
-    // Progress that cannot be shown is no reason to stop.
+    // An error in showing progress is no reason to stop.
     let _ = if stderr().is_terminal() {
         write!(stderr(), "\r\x1b[K{text}").and_then(|()| stderr().flush())
     } else if text.is_empty() {

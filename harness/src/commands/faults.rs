@@ -1,4 +1,4 @@
-//! `faults`: everything around real servers fails, and nothing may be lost.
+//! `faults`: faults in everything around real servers, after which nothing may be lost.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use clap::Args;
 
 use tenterhook_harness::faults::{self, Ending, Kind, Plan, Round};
 
-/// Let everything around real servers fail, and look whether an event is lost.
+/// Cause faults around real servers, and check whether an event is lost.
 ///
 /// Kills servers and Postgres, cuts, stalls and silences their connections, fills the disk, steps clocks, silences name
-/// servers, lets Postgres refuse what it is given; looks after each round whether every event is accounted for.
+/// servers, makes Postgres refuse values. Checks after each round whether every event is accounted for.
 ///
-/// Starts a Postgres and servers of its own, in real time, and touches nothing else. As root also a small disk, a name
-/// server and, with libfaketime installed, wall clocks; what is not available here is named in the table. Exit code: 0
-/// nothing was lost, 1 a promise was broken, 2 it could not run.
+/// Starts its own Postgres and servers, in real time, and changes nothing else. As root it also uses a small disk, a
+/// name server and, if libfaketime is installed, wall clocks. The table names the faults that are not available here.
+/// Exit code: 0 nothing was lost, 1 a promise was broken, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   faults --rounds 38                     every fault twice
@@ -22,19 +22,19 @@ use tenterhook_harness::faults::{self, Ending, Kind, Plan, Round};
   faults --fault fill-disk --rounds 5    one fault alone
   faults --seed 7 --rounds 220 --round 31")]
 pub struct Faults {
-    /// How many rounds.
+    /// Number of rounds.
     #[arg(long, value_name = "N", default_value_t = 38)]
     rounds: u32,
-    /// Where all chance comes from.
+    /// Seed of all random choices.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
-    /// Stop at the end of the round after so many seconds.
+    /// Stop at the end of the round after this number of seconds.
     #[arg(long, value_name = "SECONDS")]
     duration: Option<f64>,
-    /// Events of each round, of which every webhook gets one.
+    /// Events per round. Every webhook gets a delivery of each.
     #[arg(long, value_name = "N", default_value_t = 500)]
     events: u32,
-    /// How many servers share the Postgres.
+    /// Number of servers on the Postgres.
     #[arg(long, value_name = "N", default_value_t = 2)]
     servers: usize,
     /// Only these faults.
@@ -43,10 +43,10 @@ pub struct Faults {
     /// Only this round of the campaign, from 0.
     #[arg(long, value_name = "ROUND")]
     round: Option<u32>,
-    /// The server's binary; otherwise the one beside this.
+    /// The server's binary; by default the one next to this program.
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
-    /// Keep logs and data, also when all held.
+    /// Keep logs and data even if nothing was lost.
     #[arg(long)]
     keep: bool,
     /// Report as one JSON object.
@@ -55,7 +55,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Runs the campaign, and answers the exit code.
+    /// Runs the campaign. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let binary = match self.server {
             Some(path) => path,
@@ -83,7 +83,7 @@ impl Faults {
         let campaign = faults::run(&plan, &binary, self.duration, progress);
         let figures = tokio::select! {
             figures = campaign => figures?,
-            // What was started and mounted goes with the campaign that is dropped here.
+            // Dropping the campaign ends and unmounts everything that it started.
             _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped"),
         };
         super::print(&match self.json {

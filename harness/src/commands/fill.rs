@@ -1,4 +1,4 @@
-//! `fill`: a month of history and what is still owed, in a database without any.
+//! `fill`: fills a database with a month of history and with open deliveries.
 
 use anyhow::Context;
 use clap::Args;
@@ -7,10 +7,10 @@ use tenterhook_harness::fill::{self, Plan, Progress};
 
 /// Fill a migrated database with webhooks, a history by days and open deliveries.
 ///
-/// All of it is as a server would have left it, in many companies.
+/// The rows are such as a server would have left, in many companies.
 ///
-/// Needs no server. The webhooks' secrets are sealed with the harness's own key, and no server should run on it whose ban
-/// threshold is in reach. Exit code: 0 it is filled, 2 it could not run.
+/// Needs no server. The webhooks' secrets are sealed with the harness's own key. Servers that run on it need a ban
+/// threshold that is out of reach. Exit code: 0 it is filled, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   fill --database postgres://localhost/tenterhook
@@ -26,28 +26,28 @@ pub struct Fill {
     json: bool,
 }
 
-/// How much to fill in.
+/// The sizes of a fill.
 #[derive(Args)]
 pub struct PlanArgs {
-    /// How many webhooks, 12 to 1000000, four of each company.
+    /// Number of webhooks, 12 to 1000000, four per company.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     webhooks: u32,
-    /// How many deliveries are still owed, up to 10000000, four of each event; they come due in one to four hours.
+    /// Number of open deliveries, up to 10000000, four per event; they are due in one to four hours.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     open: u64,
-    /// How many attempts the history has, at least one for each webhook, up to 1000000000.
+    /// Number of attempts in the history, at least one per webhook, up to 1000000000.
     #[arg(long, value_name = "N", default_value_t = 10_000_000)]
     attempts: u64,
-    /// Over how many days, 2 to 90, today included.
+    /// Number of days, 2 to 90, including today.
     #[arg(long, value_name = "N", default_value_t = 30)]
     days: u32,
-    /// Where the webhooks lead; each adds a number of its own.
+    /// The beginning of the webhooks' URLs; each webhook's number follows.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9")]
     url: String,
 }
 
 impl PlanArgs {
-    /// As the library takes it.
+    /// The plan for the library.
     pub fn plan(&self) -> Plan {
         Plan {
             webhooks: self.webhooks,
@@ -60,7 +60,7 @@ impl PlanArgs {
 }
 
 impl Fill {
-    /// Fills it, and answers the exit code.
+    /// Fills the database. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let database = self
             .database
@@ -76,7 +76,7 @@ impl Fill {
     }
 }
 
-/// Tells people how far it is.
+/// Prints the progress.
 pub fn report(progress: Progress) {
     let percent = |written: u64| written * 100 / progress.planned.max(1);
     eprintln!(

@@ -1,4 +1,4 @@
-//! `list`: which scenarios there are, and which rules each covers.
+//! `list`: the scenarios, and the rules that each covers.
 
 use clap::Args;
 
@@ -22,7 +22,7 @@ pub struct List {
 }
 
 impl List {
-    /// Prints it.
+    /// Prints the list. Returns the exit code.
     pub fn run(self) -> anyhow::Result<u8> {
         let chosen: Vec<Scenario> = scenarios::all()
             .into_iter()

@@ -1,4 +1,4 @@
-//! `load`: what a server does at a steady rate, with callers that wait, with a backlog and with nothing to do.
+//! `load`: measures a server at a steady rate, with callers that wait for responses, with a backlog, or without work.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,12 @@ use tenterhook_harness::load::{self, Against, Plan, Programs, Work};
 
 use super::target::TargetArgs;
 
-/// Publish events and measure when their deliveries arrive, and what that takes.
+/// Publish events, and measure when their deliveries arrive and what that costs.
 ///
-/// The receivers are on this machine.
-/// With --server it starts processes of that program on a durable Postgres of its own, and tells what they take; without
-/// a server it tries one in this process. A server elsewhere must run on the system clock and allow webhooks to loopback.
-/// Rates and latencies are those after the warm-up. Exit code: 0 everything arrived, 1 something did not within the grace
-/// time or could not be published, 2 it could not run.
+/// The receivers are on this machine. With --server it starts processes of that program on a durable Postgres of its
+/// own, and reports what they use. Without a server it tries one in this process. A remote server must run on the
+/// system clock and allow webhooks to loopback. Rates and latencies are those after the warm-up. Exit code: 0
+/// everything arrived, 1 something did not within the grace time or could not be published, 2 it could not run.
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("work").args(["rate", "callers", "drain", "idle"])),
@@ -28,62 +27,62 @@ use super::target::TargetArgs;
   load --target http://127.0.0.1:8080 --jwt-key data/jwt.key --format json"
 )]
 pub struct Load {
-    /// Events per second, up to 100000, whether or not earlier calls are answered; 50 when nothing else is chosen.
+    /// Events per second, up to 100000, whether or not earlier calls got a response; 50 if nothing else is chosen.
     #[arg(long, value_name = "EVENTS")]
     rate: Option<f64>,
-    /// Callers that each wait for their answer before their next call, 1 to 1000.
+    /// Number of callers that wait for each response before their next call, 1 to 1000.
     #[arg(long, value_name = "N")]
     callers: Option<u32>,
-    /// Deliver a backlog of so many deliveries, made while the servers are stopped, up to 5000000.
+    /// Deliver a backlog of this size, created while the servers are stopped, up to 5000000.
     #[arg(long, value_name = "DELIVERIES", requires = "server")]
     drain: Option<u64>,
-    /// Do nothing for so many seconds, 1 to 3600.
+    /// Do nothing for this number of seconds, 1 to 3600.
     #[arg(long, value_name = "SECONDS", requires = "server")]
     idle: Option<u32>,
-    /// How long to measure, 1 to 3600.
+    /// Measured seconds, 1 to 3600.
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u32,
-    /// How many seconds of the same work come before and are left out of the figures, up to 600.
+    /// Seconds of the same work before, which are left out of the figures, up to 600.
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     warm_up: u32,
-    /// How many webhooks get each event, 1 to 1000.
+    /// Number of webhooks that get each event, 1 to 1000.
     #[arg(long, value_name = "WEBHOOKS", default_value_t = 1)]
     fan_out: u32,
-    /// How many companies the events are about in turn, 1 to 100000; each has its own webhooks.
+    /// Number of companies for the events, in turn, 1 to 100000; each has its own webhooks.
     #[arg(long, value_name = "N", default_value_t = 1)]
     companies: u32,
-    /// Events of each call, 1 to 1000.
+    /// Events per call, 1 to 1000.
     #[arg(long, value_name = "EVENTS", default_value_t = 1)]
     batch: u32,
     /// Bytes of an event's data, 16 to 262144.
     #[arg(long, value_name = "N", default_value_t = 1_024)]
     body_bytes: u32,
-    /// How many of a hundred webhooks answer with 500.
+    /// Percentage of webhooks whose receiver responds with 500.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, requires = "server")]
     failing: u32,
-    /// How many webhooks there are besides that never answer, up to 10000, spread over the companies.
+    /// Number of additional webhooks whose receiver never responds, up to 10000, spread over the companies.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "server")]
     hanging: u32,
-    /// Behind how many hosts the receivers are, 1 to 10000; those that hang are then behind as many others. More than one
-    /// needs a system where all of 127/8 is its own, such as Linux.
+    /// Number of hosts for the receivers, 1 to 10000; those that hang then have the same number of other hosts. More
+    /// than one needs a system that has all of 127/8, such as Linux.
     #[arg(long, value_name = "N", default_value_t = 1)]
     hosts: u32,
-    /// How many seconds to wait for deliveries after the last answer, up to 3600.
+    /// Seconds to wait for deliveries after the last response, up to 3600.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     grace: u32,
-    /// The server's program, of which processes are started for the load.
+    /// The server's program, to start processes for the load.
     #[arg(long, value_name = "PATH", conflicts_with = "target")]
     server: Option<PathBuf>,
-    /// How many server processes, 1 to 8; calls take turns.
+    /// Number of server processes, 1 to 8; calls take turns.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "server")]
     servers: u32,
-    /// The database that they run on, sealed with the harness's key; without it a durable Postgres is started.
+    /// The servers' database, sealed with the harness's key; without it a durable Postgres is started.
     #[arg(long, value_name = "URL", requires = "server")]
     database: Option<String>,
-    /// A setting of the servers more, by its environment variable; may be given again.
+    /// A further setting of the servers, by its environment variable; can be repeated.
     #[arg(long, value_name = "NAME=VALUE", requires = "server", value_parser = setting)]
     setting: Vec<(String, String)>,
-    /// A setting of the Postgres that is started more; may be given again.
+    /// A further setting of the Postgres that is started; can be repeated.
     #[arg(
         long,
         value_name = "NAME=VALUE",
@@ -91,10 +90,10 @@ pub struct Load {
         conflicts_with = "database"
     )]
     postgres_setting: Vec<String>,
-    /// List the ten statements that took Postgres longest too.
+    /// List also the ten statements that took Postgres longest.
     #[arg(long)]
     statements: bool,
-    /// How to report.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     #[command(flatten)]
@@ -115,7 +114,7 @@ fn setting(text: &str) -> anyhow::Result<(String, String)> {
 }
 
 impl Load {
-    /// Runs the load, and answers the exit code.
+    /// Runs the load. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let plan = self.plan();
         let figures = load::run(&plan, &self.against()?, |progress| {

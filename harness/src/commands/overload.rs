@@ -1,4 +1,4 @@
-//! `overload`: more than a server can take, and what it does about it.
+//! `overload`: more than a server can handle, and how it behaves.
 
 use std::path::PathBuf;
 
@@ -6,45 +6,45 @@ use clap::Args;
 
 use tenterhook_harness::overload::{self, Plan};
 
-/// Ask more of a real server than it can take: memory, refusals, the delay of others.
+/// Give a real server more than it can handle: memory, refusals, the delay of others.
 ///
-/// Floods it with publications, gives it a backlog of deliveries half of which hang, and lets it recover.
+/// Floods it with publications, gives it a backlog in which half of the receivers hang, and lets it recover.
 ///
-/// Starts a Postgres and a server of its own and touches nothing else. On Linux only. Exit code: 0 all held, 1 something
-/// was missed, 2 it could not run.
+/// Starts its own Postgres and server, and changes nothing else. On Linux only. Exit code: 0 all held, 1 something was
+/// missed, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   overload --server target/dist/tenterhook
   overload --webhooks 100 --deliveries 2000 --seconds 2 --drain 60 --json")]
 pub struct Overload {
-    /// How many webhooks, 2 to 100000; half of their receivers hang.
+    /// Number of webhooks, 2 to 100000; half of their receivers hang.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     webhooks: u32,
-    /// How many deliveries the backlog has, up to 10000000.
+    /// Number of deliveries in the backlog, up to 10000000.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     deliveries: u64,
-    /// How long each part lasts, 1 to 600.
+    /// Duration of each part in seconds, 1 to 600.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u32,
     /// Events per second of the quiet company, 1 to 1000.
     #[arg(long, value_name = "EVENTS", default_value_t = 20)]
     quiet_rate: u32,
-    /// How many callers publish for the company that floods, 1 to 1000.
+    /// Number of callers that flood the server for one company, 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 100)]
     flooders: u32,
-    /// How many callers publish 6 MiB at a time, up to 1000.
+    /// Number of callers that publish 6 MiB at a time, up to 1000.
     #[arg(long, value_name = "N", default_value_t = 64)]
     large_callers: u32,
-    /// How often each of them does at the most, up to 1000.
+    /// Most calls of each of them, up to 1000.
     #[arg(long, value_name = "N", default_value_t = 10)]
     large_calls: u32,
-    /// How long to wait at the end until all deliveries have ended, up to 7200.
+    /// Seconds to wait at the end until all deliveries have ended, up to 7200.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     drain: u32,
-    /// How much memory the server may take.
+    /// Allowed memory of the server.
     #[arg(long, value_name = "MIB", default_value_t = 512.0)]
     memory_bound: f64,
-    /// The server's binary; otherwise the one beside this.
+    /// The server's binary; by default the one next to this program.
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
     /// Report as one JSON object.
@@ -53,7 +53,7 @@ pub struct Overload {
 }
 
 impl Overload {
-    /// Runs it, and answers the exit code.
+    /// Runs the overload. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let server = match self.server {
             Some(path) => path,

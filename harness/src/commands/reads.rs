@@ -1,4 +1,4 @@
-//! `reads`: how long a real server takes to answer what people ask of a long history.
+//! `reads`: how long a real server takes for queries about a long history.
 
 use std::path::PathBuf;
 
@@ -9,16 +9,16 @@ use tenterhook_harness::reads::{self, Answers, Plan};
 
 use super::fill::{PlanArgs, report};
 
-/// Measure lists, history, statistics and single things on a filled database.
+/// Measure queries for lists, history, statistics and objects on a filled database.
 ///
-/// Without a database, a Postgres is started and filled first. Exit code: 0 all within the bound, 1 something took longer
-/// or failed, 2 it could not run.
+/// Without a database, a Postgres is started and filled first. Exit code: 0 all within the bound, 1 something took
+/// longer or failed, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   reads --server target/dist/tenterhook
   reads --server target/dist/tenterhook --database postgres://localhost/filled --json")]
 pub struct Reads {
-    /// The server's binary; otherwise the one beside this.
+    /// The server's binary; by default the one next to this program.
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
     /// A database that `fill` has filled.
@@ -26,10 +26,10 @@ pub struct Reads {
     database: Option<String>,
     #[command(flatten)]
     fill: PlanArgs,
-    /// How often each question is asked, 10 to 100000.
+    /// Number of samples per query, 10 to 100000.
     #[arg(long, value_name = "N", default_value_t = 500)]
     samples: u32,
-    /// How long 99 of a hundred answers may take, in milliseconds.
+    /// Bound for the 99th percentile, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 20.0)]
     bound: f64,
     /// Report as one JSON object.
@@ -38,7 +38,7 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Measures, and answers the exit code.
+    /// Measures. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let server = match self.server {
             Some(path) => path,

@@ -1,4 +1,4 @@
-//! `receive`: a receiver on a fixed port that prints what comes.
+//! `receive`: a receiver on a fixed port that prints its requests.
 
 use std::io::{Write, stdout};
 use std::net::{IpAddr, SocketAddr};
@@ -14,10 +14,10 @@ use tenterhook_harness::signature::{Keyring, Secret};
 use tenterhook_harness::timekeeper::RealTime;
 use tenterhook_harness::wire::{Conduct, Fault, Listen, Script, WireReceiver};
 
-/// Listen for webhooks, answer as told, and print each request with what is wrong with it.
+/// Listen for webhooks, respond as configured, and print each request with its errors.
 ///
-/// Each request is printed with its event, webhook, attempt and signature, and with everything that does not
-/// follow the payload's format. Every request comes on a connection of its own. Ends with Ctrl-C.
+/// Each request is printed with its event, webhook, attempt and signature, and with everything that violates the
+/// payload's format. Every request has its own connection. Ends with Ctrl-C.
 #[derive(Args)]
 #[command(after_help = "Examples:
   receive                              answer 200 to everything on port 9000
@@ -27,41 +27,41 @@ use tenterhook_harness::wire::{Conduct, Fault, Listen, Script, WireReceiver};
   receive --fault hang-before-headers  never answer
   receive --secret whsec_...           check signatures with the webhook's secret")]
 pub struct Receive {
-    /// The port to listen on; 0 takes a free one.
+    /// The port to listen on; 0 selects a free one.
     #[arg(long, default_value_t = 9000)]
     port: u16,
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
-    /// The status to answer with.
+    /// The status of the responses.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
     status: u16,
-    /// Answer this many requests with 500 before the first good answer.
+    /// Respond to this number of requests with 500 first.
     #[arg(long, value_name = "N", default_value_t = 0)]
     fail_first: usize,
-    /// Wait this long before each answer, such as `2s` or `PT2S`.
+    /// Wait this long before each response, such as `2s` or `PT2S`.
     #[arg(long, value_name = "TIME")]
     delay: Option<SignedDuration>,
-    /// Misbehave in this way instead of answering; after `--fail-first`, only the first N times.
+    /// Have this fault instead of responding; after `--fail-first`, only the first N times.
     #[arg(long, value_enum, value_name = "FAULT")]
     fault: Option<Fault>,
-    /// What each request gets, in turn, such as `fail:3,hang,ok`; the last goes on for ever. An entry is `ok`, `fail`,
-    /// a status, `delay:2s` or the name of a fault, and `:N` repeats it.
+    /// The behaviour for each request in turn, such as `fail:3,hang,ok`; the last is repeated forever. An entry is
+    /// `ok`, `fail`, a status, `delay:2s` or the name of a fault, and `:N` repeats it.
     #[arg(long, value_name = "SCRIPT", conflicts_with_all = ["status", "fail_first", "delay", "fault", "body"])]
     script: Option<Script>,
-    /// Send this body with each answer.
+    /// The body of each response.
     #[arg(long, default_value = "")]
     body: String,
-    /// A webhook's signing secret, `whsec_…`; may be given several times.
+    /// A webhook's signing secret, `whsec_…`; can be repeated.
     #[arg(long, value_name = "SECRET")]
     secret: Vec<Secret>,
-    /// One line for each request, without its body.
+    /// Print one line per request, without its body.
     #[arg(long, short)]
     quiet: bool,
 }
 
 impl Receive {
-    /// Serves until the process is ended.
+    /// Serves until the process ends.
     pub async fn run(self) -> anyhow::Result<()> {
         let quiet = self.quiet;
         let me = Arc::new(self);
@@ -92,7 +92,7 @@ impl Receive {
             .with_context(|| format!("cannot listen on {address}; is another receiver running?"))
     }
 
-    /// What the connection with this number gets.
+    /// The behaviour of the connection with this number.
     fn conduct(&self, connection: usize) -> Conduct {
         if let Some(script) = &self.script {
             return script.conduct(connection).clone();
@@ -110,7 +110,7 @@ impl Receive {
     }
 }
 
-/// One request for people.
+/// Describes one request for people.
 fn describe(arrival: &Arrival, conduct: Option<&Conduct>, quiet: bool) -> String {
     let answered = conduct.map(ToString::to_string).unwrap_or_default();
     let at = arrival.real.strftime("%H:%M:%S%.3f");
@@ -133,7 +133,7 @@ fn describe(arrival: &Arrival, conduct: Option<&Conduct>, quiet: bool) -> String
     text
 }
 
-/// To standard output at once, also where that is a file.
+/// Prints to standard output without buffering, also if that is a file.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -155,11 +155,11 @@ mod tests {
         receive: Receive,
     }
 
-    /// Sends a request that says it is signed like this, and answers what `receive` shows of it.
+    /// Sends a request with this signature. Returns what `receive` prints about it.
     async fn shown(body: &str, timestamp: i64, signature: Option<String>) -> String {
         let line = Line::parse_from(["receive", "--port", "0", "--secret", SECRET]);
         let receiver = Arc::new(line.receive).listen().await.unwrap();
-        // Fails only if one is installed already, which is as good.
+        // Fails only if another provider is installed, which works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let request = reqwest::Client::new()
             .post(receiver.url())

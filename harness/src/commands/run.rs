@@ -1,4 +1,4 @@
-//! `run`: plays scenarios and says what held.
+//! `run`: plays scenarios and prints which promises held.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
@@ -14,11 +14,11 @@ use tenterhook_harness::scenarios;
 
 use super::target::TargetArgs;
 
-/// Play scenarios against the policy and say which promises held.
+/// Play scenarios against the policy and report which promises held.
 ///
-/// Without a target each scenario gets a server in this process, with a database and a simulated clock of its own. With
-/// one, the server must run with `--clock simulated`, and nobody else may move its clock meanwhile; or, with
-/// `--real-time`, on the system clock, and the few scenarios that take seconds are played.
+/// Without a target each scenario gets its own server in this process, with its own database and simulated clock. A
+/// target must run with `--clock simulated`, and nobody else may move its clock during the run. With `--real-time` it
+/// must run on the system clock, and only the few scenarios that take seconds are played.
 ///
 /// Exit code: 0 everything held, 1 a promise was broken, 2 something could not run.
 #[derive(Args)]
@@ -30,7 +30,7 @@ use super::target::TargetArgs;
   run --format junit --output results.xml     for CI
   run --format json --output run.json         to look at again with `explain run.json`")]
 pub struct Run {
-    /// Only scenarios with these names; `list` shows them. A part of a name chooses all that contain it.
+    /// Only scenarios with these names; `list` shows them. A part of a name selects all that contain it.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Only scenarios that cover one of these rules of the policy; `list --rules` shows them.
@@ -38,22 +38,22 @@ pub struct Run {
     rule: Vec<String>,
     #[command(flatten)]
     target: TargetArgs,
-    /// The target runs on the system clock: play only what takes seconds.
+    /// The target runs on the system clock: play only scenarios that take seconds.
     #[arg(long, requires = "target")]
     real_time: bool,
-    /// How to show what came of it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Write it to this file and show the text form on standard output.
+    /// Write the output to this file, and the text format to standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// No progress on standard error.
+    /// Show no progress on standard error.
     #[arg(long, short)]
     quiet: bool,
 }
 
 impl Run {
-    /// Plays, shows, and answers the exit code.
+    /// Plays the scenarios and prints the results. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
         let chosen = choose(&self.names, &self.rule)?;
         let runner = match self.target.target(self.real_time)? {
@@ -80,7 +80,7 @@ impl Run {
     }
 }
 
-/// The scenarios that are named: exactly, or by a part of their names where none is called so.
+/// The named scenarios: those with this exact name, or else those whose name contains it.
 fn choose(names: &[String], rules: &[String]) -> anyhow::Result<Vec<Scenario>> {
     let all = scenarios::all();
     for rule in rules {
@@ -137,7 +137,7 @@ impl Progress {
         if !self.shown {
             return;
         }
-        // Progress that cannot be shown is no reason to stop.
+        // An error in showing progress is no reason to stop.
         let _ = if self.in_place && quiet {
             write!(stderr(), "\r\x1b[K{line}").and_then(|()| stderr().flush())
         } else if self.in_place {

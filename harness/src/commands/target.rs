@@ -1,4 +1,4 @@
-//! Which server a command judges, as arguments.
+//! Arguments that select the server to judge.
 
 use std::path::PathBuf;
 
@@ -8,29 +8,29 @@ use clap::Args;
 use tenterhook_harness::token::TokenKey;
 use tenterhook_harness::world::{Restart, Target};
 
-/// A server elsewhere.
+/// A remote server.
 #[derive(Args, Clone)]
 pub struct TargetArgs {
-    /// The base address of a server elsewhere, such as http://127.0.0.1:8080.
+    /// The base address of a remote server, such as http://127.0.0.1:8080.
     #[arg(long, value_name = "URL", requires = "jwt_key")]
     target: Option<String>,
-    /// The file with the secret that its tokens are signed with; in development `jwt.key` in its data folder.
+    /// The file with the secret that signs its tokens; in development `jwt.key` in its data folder.
     #[arg(long, value_name = "FILE", requires = "target")]
     jwt_key: Option<PathBuf>,
-    /// A shell command that kills the server and starts it again on the same database and clock, such as
-    /// `systemctl kill -s KILL tenterhook`; without it the scenario that needs a restart is skipped.
+    /// A shell command that kills the server and starts it again on the same database and clock, such as `systemctl
+    /// kill -s KILL tenterhook`. Without it the scenario that needs a restart is skipped.
     #[arg(long, value_name = "COMMAND", requires = "target")]
     restart_command: Option<String>,
-    /// The `iss` of its tokens.
+    /// The `iss` claim of its tokens.
     #[arg(long, value_name = "NAME", default_value = "tenterhook")]
     jwt_issuer: String,
-    /// The `aud` of its tokens.
+    /// The `aud` claim of its tokens.
     #[arg(long, value_name = "NAME", default_value = "tenterhook")]
     jwt_audience: String,
 }
 
 impl TargetArgs {
-    /// The server, if one was named: on a simulated clock, or on the time of day.
+    /// The server, if one was named: on a simulated clock, or on the system clock.
     pub fn target(&self, real_time: bool) -> anyhow::Result<Option<Target>> {
         let Some((url, file)) = self.target.as_ref().zip(self.jwt_key.as_ref()) else {
             return Ok(None);

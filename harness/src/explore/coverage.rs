@@ -1,4 +1,5 @@
-//! How often each transition and each rule was exercised: a search that never met a rule has proved nothing about it.
+//! Counts how often each transition and each rule was exercised. A search proves nothing about a rule that it never
+//! met.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +30,7 @@ const TRANSITIONS: [&str; 13] = [
     "uninstalled",
 ];
 
-/// The rules that a random history can exercise; the others are the catalogue's.
+/// The rules that a random history can exercise. Scenarios cover the others.
 const RULES: [&str; 27] = [
     "W1", "W3", "W4", "W8", "W12", "W13", "E2", "E3", "E7", "D1", "D2", "D3", "D4", "D5", "D6", "D7", "B1",
     "B2", "B3", "B4", "B5", "B6", "B7", "R1", "R2", "R3", "R5",
@@ -45,17 +46,17 @@ impl Default for Coverage {
 }
 
 impl Coverage {
-    /// A rule was checked where it could have been broken.
+    /// Counts a check of a rule in a situation in which it could have been broken.
     pub fn rule(&mut self, rule: &'static str) {
         *self.rules.entry(rule).or_default() += 1;
     }
 
-    /// A transition happened.
+    /// Counts a transition.
     pub fn transition(&mut self, name: &'static str) {
         *self.transitions.entry(name).or_default() += 1;
     }
 
-    /// Steps that the model took.
+    /// Counts steps of the model.
     pub fn steps(&mut self, steps: &[Step]) {
         for step in steps {
             let (name, rules): (_, &[&'static str]) = match step {
@@ -73,7 +74,7 @@ impl Coverage {
         }
     }
 
-    /// An attempt was judged; `banned` says whether in a ban.
+    /// Counts an attempt that was judged; `banned` says whether its webhook was banned.
     pub fn attempt(&mut self, attempt: &Answered, banned: bool) {
         self.rule("D1");
         self.rule("B1");
@@ -90,7 +91,7 @@ impl Coverage {
         }
     }
 
-    /// Adds another's counts.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Self) {
         for (name, count) in &other.transitions {
             *self.transitions.entry(name).or_default() += count;
@@ -100,7 +101,7 @@ impl Coverage {
         }
     }
 
-    /// What was never exercised.
+    /// Transitions and rules that were never exercised.
     pub fn missing(&self) -> Vec<&'static str> {
         let counts = self.transitions.iter().chain(&self.rules);
         counts

@@ -1,7 +1,8 @@
-//! What should be true of every webhook of a history, by the reference model and by what receivers answered.
+//! The expected state of every webhook in a history, computed with the reference model from what receivers responded.
 //!
-//! Promises to know a webhook's health from two things only: what its receiver answered when, and what its user did.
-//! Where answers of one instant have no order, it keeps every state that the policy allows. Asks no server.
+//! A webhook's expected health depends on two things only: when its receiver responded with what, and what its user
+//! did. If the order of responses within one instant is not defined, the mirror keeps every state that the policy
+//! allows. It never asks a server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,23 +13,23 @@ use super::plan::Who;
 use crate::client;
 use crate::model::{Numbers, Standing, State, Webhook, retry_at};
 
-/// One answered request, or one that never will be.
+/// A request with its response, or one that never gets a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// When the request came, on the world's clock.
+    /// When the request arrived, on the world's clock.
     pub at: Timestamp,
-    /// The webhook's number.
+    /// The number of the webhook.
     pub webhook: String,
-    /// The event.
+    /// The id of the event.
     pub event: String,
-    /// 1 to 4.
+    /// Attempt number, 1 to 4.
     pub number: u8,
-    /// `None`: no answer, the attempt ends by time-out.
+    /// `None`: no response, so that the attempt times out.
     pub status: Option<u16>,
 }
 
 impl Answered {
-    /// Whether it succeeded (D1).
+    /// Whether the attempt succeeded (D1).
     pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
@@ -42,33 +43,34 @@ impl Answered {
     }
 }
 
-/// One webhook.
+/// A webhook with all states that it may have.
 pub struct Mirror {
-    /// As it was created.
+    /// The webhook as it was when created.
     pub made: client::Webhook,
-    /// By whom.
+    /// Its creator.
     pub who: Who,
-    /// Every state that the policy allows.
+    /// Every state that the policy allows now.
     pub states: Vec<Webhook>,
-    /// Attempts that have come and not ended, by event and number.
+    /// Attempts that arrived and have not ended, by event and attempt number.
     pub on_the_wire: BTreeMap<(String, u8), Answered>,
-    /// The last ended attempt of each event: its number, its end and whether it succeeded.
+    /// The last ended attempt of each event: its number, its end, and whether it succeeded.
     pub ended: BTreeMap<String, (u8, Timestamp, bool)>,
-    /// How many attempts of each event have ended.
+    /// Number of ended attempts of each event.
     pub counted: BTreeMap<String, u8>,
-    /// Attempts that were answered in the instant in which all servers crashed, and may never have been recorded (D6).
+    /// Attempts with a response in the instant in which all servers crashed. The result may never have been stored
+    /// (D6).
     pub cut_off: BTreeSet<(String, u8)>,
-    /// Events owed to it, and when they were published.
+    /// Events that the webhook must get, and when they were published.
     pub owed: BTreeMap<String, Timestamp>,
-    /// Its user or somebody else has made it so that nothing may be sent.
+    /// A caller did something after which the server may send nothing.
     pub silent: bool,
-    /// Every ban that was possible.
+    /// Every ban that was possible, with start and end.
     bans: BTreeSet<(Timestamp, Timestamp)>,
-    /// Since when it has been active in every state that is possible.
+    /// Since when the webhook has been active in every possible state.
     pub calm_since: Timestamp,
-    /// When it was last restored: what was pending before has been cancelled.
+    /// When it was last restored. That cancelled the deliveries that were pending before.
     pub restored_at: Option<Timestamp>,
-    /// The latest instant in which attempts ended: more may end in it, and their order is open.
+    /// The latest instant in which attempts ended. More may end in it, in any order.
     instant: Option<Instant>,
 }
 
@@ -79,7 +81,7 @@ struct Instant {
 }
 
 impl Mirror {
-    /// A webhook that was just made.
+    /// A webhook that was just created.
     pub fn new(made: client::Webhook, who: Who) -> Self {
         let calm_since = made.created_at;
         Self {
@@ -99,14 +101,14 @@ impl Mirror {
         }
     }
 
-    /// The user it is for.
+    /// The user for whom it was created.
     pub fn user(&self) -> u64 {
         match self.who {
             Who::User(user) | Who::App(user, _) => user,
         }
     }
 
-    /// Whether it is there in every state that is possible.
+    /// Whether the webhook exists in every possible state.
     pub fn is_live(&self) -> bool {
         !self
             .states
@@ -114,7 +116,7 @@ impl Mirror {
             .any(|state| matches!(state.standing, Standing::Removed { .. }))
     }
 
-    /// Whether something may start for it at `at` in one of the states that are possible just before (B4, R1, T2).
+    /// Whether an attempt may start at `at` in one of the states that are possible just before (B4, R1, T2).
     pub fn may_be_called(&self, at: Timestamp, numbers: &Numbers) -> bool {
         let callable = |state: &Webhook| {
             state.ban.is_none_or(|ban| at <= ban.start || ban.until <= at)
@@ -124,7 +126,7 @@ impl Mirror {
         !self.silent && self.states.iter().any(callable)
     }
 
-    /// Takes what has ended by `now`, in the order of the ends, and the steps that time has brought.
+    /// Applies the attempts that have ended by `now`, in the order of their ends, and the steps that time has caused.
     pub fn advance(&mut self, now: Timestamp, numbers: &Numbers, coverage: &mut Coverage) {
         let mut ends: BTreeMap<Timestamp, Vec<Answered>> = BTreeMap::new();
         let (done, open) = std::mem::take(&mut self.on_the_wire)
@@ -144,7 +146,7 @@ impl Mirror {
         self.dedup();
     }
 
-    /// Further attempts that ended at one instant.
+    /// Applies further attempts that ended at the instant `at`.
     fn end(&mut self, at: Timestamp, attempts: &[Answered], numbers: &Numbers, coverage: &mut Coverage) {
         for attempt in attempts {
             let end = (attempt.number, at, attempt.succeeded());
@@ -161,7 +163,7 @@ impl Mirror {
         let orders = if successes.is_empty() || failures.is_empty() {
             vec![together.iter().collect()]
         } else {
-            // One instant has no order: the policy allows either.
+            // The order within one instant is not defined: the policy allows both.
             vec![
                 [successes.as_slice(), &failures].concat(),
                 [failures.as_slice(), &successes].concat(),
@@ -187,15 +189,15 @@ impl Mirror {
         });
     }
 
-    /// Its user, or somebody else, does something to it.
+    /// Applies an action of a caller to every possible state.
     pub fn act(&mut self, act: impl Fn(&mut Webhook)) {
-        // What ended before it was done came before it.
+        // Attempts that ended earlier come before the action, and those that end later after it.
         self.instant = None;
         self.states.iter_mut().for_each(act);
         self.dedup();
     }
 
-    /// Keeps the states that look like this; answers whether there are any.
+    /// Keeps the states that satisfy `looks`, if there are any. Returns whether there are.
     pub fn narrow(&mut self, looks: impl Fn(&Webhook) -> bool) -> bool {
         let fitting: Vec<Webhook> = self.states.iter().filter(|state| looks(state)).cloned().collect();
         let any = !fitting.is_empty();
@@ -205,21 +207,22 @@ impl Mirror {
         any
     }
 
-    /// A retry that must have been sent by now and was not: due while nothing forbade it and nothing was on the wire.
+    /// A retry that should have been sent by now and was not: it was due, nothing forbade it, and no attempt was in
+    /// flight.
     pub fn overdue(&self, now: Timestamp, numbers: &Numbers) -> Option<(String, u8, Timestamp)> {
         if self.silent || !self.is_live() || !self.on_the_wire.is_empty() {
             return None;
         }
         self.ended.iter().find_map(|(event, (number, end, succeeded))| {
             let due = retry_at(*number, *end, numbers).filter(|due| !succeeded && *due <= now)?;
-            // Due before a ban and not yet started, for want of room, it is lost as well (B4).
+            // A retry that was due before a ban is lost as well if the server had no capacity to start it before (B4).
             let lost = self.bans.iter().any(|(_, until)| due < *until);
             let cancelled = self.restored_at.is_some_and(|at| *end <= at);
             (self.calm_since < due && !lost && !cancelled).then(|| (event.clone(), number + 1, due))
         })
     }
 
-    /// Notes at `now` whether it is active.
+    /// Records at `now` whether the webhook is active in every possible state.
     pub fn note_calm(&mut self, now: Timestamp, numbers: &Numbers) {
         if !self
             .states
@@ -241,7 +244,7 @@ impl Mirror {
     }
 }
 
-/// Whether the health that a server shows is what the state says at `now`.
+/// Whether the health that the server shows agrees with this state at `now`.
 pub fn agrees(state: &Webhook, shown: &client::Glance, now: Timestamp, numbers: &Numbers) -> bool {
     let expected = state.state(now, numbers);
     if shown.health.state != expected.word() {

@@ -1,8 +1,8 @@
-//! What happens in a random history, decided beforehand by its seed.
+//! The steps of a random history, chosen in advance by its seed.
 //!
-//! Promises the same steps for the same seed on every machine and in every release. Every step can be taken in any
-//! history: it names webhooks by a number that wraps around, and one that finds nothing to do does nothing. So any part
-//! of a plan is a plan, and a failure can be shrunk.
+//! A seed gives the same steps on every machine and in every release. Every step is valid in any history: it names a
+//! webhook by a number that wraps around, and does nothing if there is no suitable webhook. So any part of a plan is a
+//! plan, and a failing plan can be shrunk.
 
 use std::fmt;
 
@@ -13,66 +13,66 @@ use crate::dice::Dice;
 /// The steps of one history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What it was made from.
+    /// The seed that chose the steps.
     pub seed: u64,
-    /// How many servers share the work.
+    /// Number of servers on one database.
     pub servers: usize,
-    /// The steps that are taken, each with its place in the whole plan.
+    /// The steps to take, each with its position in the whole plan.
     pub steps: Vec<(usize, Step)>,
 }
 
-/// Who creates a webhook.
+/// The creator of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// A user, with their own token.
+    /// A user with a user token.
     User(u64),
     /// An app, for a user.
     App(u64, usize),
 }
 
-/// How a receiver answers one webhook.
+/// How the receiver responds to requests for one webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// 200.
+    /// Responds with 200.
     Succeed,
-    /// This status, which is no success.
+    /// Responds with this status, which is not a success.
     Fail(u16),
-    /// Never.
+    /// Never responds.
     Hang,
-    /// 500 to first tries, 200 to retries.
+    /// Responds to first tries with 500 and to retries with 200.
     FailFirstTries,
-    /// 200 to first tries, 500 to retries.
+    /// Responds to first tries with 200 and to retries with 500.
     FailRetries,
 }
 
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Somebody creates a webhook.
+    /// A caller creates a webhook.
     Create(Who),
-    /// It is deleted by whoever made it.
+    /// The creator of a webhook deletes it.
     Delete(usize),
-    /// It is paused.
+    /// A webhook is paused.
     Pause(usize),
-    /// It is resumed.
+    /// A webhook is resumed.
     Resume(usize),
-    /// It is restored.
+    /// A webhook is restored.
     Restore(usize),
-    /// Events are published; to everyone, or to one user.
+    /// Events are published, visible to everyone or to one user.
     Publish(usize, Option<u64>),
-    /// The receiver of a webhook changes its mind.
+    /// The receiver of a webhook changes its behaviour.
     Behave(usize, Behaviour),
     /// Time passes.
     Advance(SignedDuration),
-    /// Time passes until something is due.
+    /// Time passes until the next task of a server is due.
     Next,
     /// A user uninstalls an app.
     Uninstall(u64, usize),
     /// A user installs an app.
     Install(u64, usize),
-    /// All servers end in the middle of what they do, and start again after this long.
+    /// All servers crash, and start again after this time.
     Crash(SignedDuration),
-    /// Events are published and all servers end the moment they are accepted; one starts again at once.
+    /// Events are published, and all servers crash as soon as the call is accepted. One starts again at once.
     PublishAndCrash(usize),
 }
 
@@ -82,7 +82,7 @@ pub const USERS: [u64; 3] = [1, 2, 3];
 pub const APPS: [&str; 2] = ["crm", "mail"];
 
 impl Plan {
-    /// This many steps from a seed.
+    /// Chooses `length` steps from a seed.
     pub fn new(seed: u64, length: usize) -> Self {
         let mut dice = Dice::new(seed);
         let servers = if dice.below(4) == 0 { 2 } else { 1 };
@@ -101,7 +101,7 @@ impl Plan {
         }
     }
 
-    /// The same plan with only the steps in these places.
+    /// The same plan, reduced to the steps at these positions.
     pub fn only(&self, places: &[usize]) -> Self {
         Self {
             steps: self
@@ -114,7 +114,7 @@ impl Plan {
         }
     }
 
-    /// The same plan without this many steps, from the nth of those that are left on.
+    /// The same plan without `count` of its remaining steps, beginning with the nth.
     pub fn without(&self, nth: usize, count: usize) -> Self {
         let mut steps = self.steps.clone();
         let end = (nth + count).min(steps.len());
@@ -125,7 +125,7 @@ impl Plan {
         }
     }
 
-    /// The places of its steps.
+    /// The positions of the remaining steps.
     pub fn places(&self) -> Vec<usize> {
         self.steps.iter().map(|(place, _)| *place).collect()
     }
@@ -169,7 +169,7 @@ fn behaviour(dice: &mut Dice) -> Behaviour {
     }
 }
 
-/// The spans of the policy, a millisecond less and more, and some in between.
+/// A span of the policy, exact or a millisecond less or more, or one in between.
 fn span(dice: &mut Dice) -> SignedDuration {
     let seconds = [1, 3, 10, 30, 150, 60, 600, 1_800, 3_600, 14_400, 43_200, 86_400];
     let millis = [-1, 0, 0, 0, 1, 137];

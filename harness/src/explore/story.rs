@@ -1,7 +1,7 @@
-//! One random history: its plan carried out on a world, and checked after every step.
+//! Plays one random history: takes the steps of its plan in a world, and checks after every step.
 //!
-//! Promises that a step which cannot be taken does nothing, and that the first disagreement between the world and the
-//! policy ends the history with what was expected and what was seen. Waits for nothing but the world.
+//! A step that is not possible does nothing. The first disagreement between world and policy ends the history, with the
+//! expected and the observed state. Only the world's time is waited for.
 
 mod checks;
 
@@ -21,12 +21,12 @@ use crate::reply::{Answer, Reply, Script};
 use crate::scenario::{Failure, Play, refused, same};
 use crate::world::World;
 
-/// Webhooks that live at once: enough for every kind, few enough to look at after every step.
+/// Most webhooks at a time: enough for every kind, few enough to check all after every step.
 const WEBHOOKS: usize = 6;
-/// Every how many steps the lists and limits are looked at.
+/// Lists and limits are checked after every `LISTS_EVERY` steps.
 const LISTS_EVERY: usize = 40;
 
-/// A history under way.
+/// A history that is being played.
 pub struct Story<'w> {
     world: &'w mut World,
     numbers: Numbers,
@@ -36,11 +36,11 @@ pub struct Story<'w> {
     mirrors: Vec<Mirror>,
     installed: BTreeSet<(u64, usize)>,
     published: u64,
-    /// What was exercised.
+    /// The transitions and rules that were exercised.
     pub coverage: Coverage,
 }
 
-/// What the receiver does, and what it did.
+/// How the receiver behaves, and the requests that it got.
 #[derive(Default)]
 struct Stage {
     behaviours: HashMap<String, Behaviour>,
@@ -48,7 +48,7 @@ struct Stage {
 }
 
 impl<'w> Story<'w> {
-    /// Opens on an empty company.
+    /// Starts a history in an empty company.
     pub async fn open(world: &'w mut World) -> Result<Self, Failure> {
         let stage: Arc<Mutex<Stage>> = Arc::default();
         let acting = Arc::clone(&stage);
@@ -89,12 +89,12 @@ impl<'w> Story<'w> {
         })
     }
 
-    /// Takes every step of the plan, checking after each, and the whole at the end.
+    /// Takes every step of the plan. Checks after each step and at the end.
     pub async fn play(&mut self, plan: &Plan) -> Result<(), (usize, Failure)> {
         for (nth, (place, step)) in plan.steps.iter().enumerate() {
             self.take(*step).await.map_err(|failure| (*place, failure))?;
             if matches!(step, Step::Behave(..)) {
-                // A receiver that changed its mind shows nothing before it is called.
+                // The new behaviour of a receiver has no effect before the next request.
                 continue;
             }
             self.look(nth % LISTS_EVERY == 0)
@@ -105,7 +105,7 @@ impl<'w> Story<'w> {
         self.account().await.map_err(|failure| (last, failure))
     }
 
-    /// What happened, without ids and the order within an instant: the same for the same history.
+    /// The requests of the history, without ids and sorted within an instant. Equal for equal histories.
     pub fn digest(&self) -> Vec<String> {
         let name = |number: &str| {
             self.mirrors
@@ -146,7 +146,7 @@ impl<'w> Story<'w> {
                 Ok(())
             }
             Step::Next => {
-                // Nothing due means nothing to wait for, and a history is not about the years.
+                // If nothing is due, nothing happens: a history need not cover long idle times.
                 self.world.advance_to_next().await;
                 Ok(())
             }
@@ -175,7 +175,7 @@ impl<'w> Story<'w> {
         }
     }
 
-    /// The webhook with this number among those that satisfy a condition, wrapping around.
+    /// The nth webhook among those that satisfy a condition, wrapping around.
     fn pick(&self, number: usize, fits: impl Fn(&Mirror) -> bool) -> Option<usize> {
         let fitting: Vec<usize> = (0..self.mirrors.len())
             .filter(|place| fits(&self.mirrors[*place]))
@@ -336,7 +336,7 @@ impl<'w> Story<'w> {
         Ok(())
     }
 
-    /// Publishes, and notes to whom each event is owed (E2, E3).
+    /// Publishes events, and records which webhooks must get them (E2, E3).
     async fn send_off(&mut self, count: usize, audience: Option<u64>, now: Timestamp) -> Play {
         let company = self.world.company(1);
         let mut events = vec![company.deal_changed(); count];
@@ -386,18 +386,20 @@ impl<'w> Story<'w> {
         Ok(())
     }
 
-    /// All servers end at once; what hung is tried again by those that start after it (D6).
+    /// Crashes all servers. Servers that start later repeat the attempts that hung (D6).
     async fn crash(&mut self, down: SignedDuration) -> Play {
         if !self.world.owns_servers() {
             return Ok(());
         }
         let servers = self.world.servers();
         self.world.crash().await;
-        // What a dead server sent is told from what the next one sends only by having been heard.
+        // Records what the crashed servers sent before new servers start, because requests do not show which server
+        // sent them.
         self.receiver.until_hung_up().await;
         self.listen()?;
         for mirror in &mut self.mirrors {
-            // What was answered this moment stays: whether it was recorded or is tried again, it ends this moment.
+            // Attempts with a response at this moment stay: either their result was stored, or they are repeated. Both
+            // ways they end now.
             mirror.on_the_wire.retain(|_, attempt| attempt.status.is_some());
             mirror.cut_off.extend(mirror.on_the_wire.keys().cloned());
         }

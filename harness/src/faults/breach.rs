@@ -1,4 +1,4 @@
-//! A promise that a round broke, and what shows it.
+//! A promise that a round broke, with the evidence.
 
 use std::fmt;
 
@@ -9,49 +9,50 @@ use super::cast::Part;
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Breach {
-    /// What is wrong.
+    /// The kind of breach.
     pub what: Wrong,
-    /// Which webhook.
+    /// The webhook, if the breach concerns one.
     pub part: Option<Part>,
-    /// What shows it: deliveries as the API tells them, and the receiver's journal.
+    /// The evidence: deliveries as the API shows them, and the receiver's journal.
     pub evidence: String,
 }
 
-/// What can be wrong with a history.
+/// The kinds of breach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wrong {
-    /// An event that was accepted has no delivery, or not all that were counted when it was accepted (D7).
+    /// An accepted event has no delivery, or fewer than the response to its publication said (D7).
     Lost,
-    /// A delivery did not end.
+    /// A delivery is still pending at the end.
     Unfinished,
-    /// An event exists that was never answered, or twice (E1).
+    /// An event exists whose publication never got a response, or exists twice (E1).
     PublishedTwice,
     /// A webhook has two deliveries of one event, or a delivery ended twice.
     Doubled,
     /// Attempts are not numbered from 1 without a gap (D4).
     Numbering,
-    /// A delivery's end does not agree with its attempts (D1, D4, B4).
+    /// The status of a delivery does not agree with its attempts (D1, D4, B4).
     Ending,
-    /// A receiver answered and got no request, or got one that nobody knows of.
+    /// The log has a response of a receiver that got no request, or a receiver got a request that no delivery accounts
+    /// for.
     Wire,
-    /// A request that no receiver should accept (E7).
+    /// A request that a receiver must not accept (E7).
     Request,
-    /// A receiver that was well is blamed for what it had no part in (D1).
+    /// A failure was attributed to a receiver that had no part in it (D1).
     Blamed,
-    /// A call was refused for what another call held.
+    /// A call was refused because of the contents of another call.
     Refused,
-    /// The log does not have what a receiver answered (D10).
+    /// The log does not show what a receiver responded (D10).
     Log,
     /// The ban counter does not agree with the recorded attempts (B1, B3).
     Counter,
-    /// A ban without its failures, or one within another (B2).
+    /// A ban without the failures for it, or one that began during another (B2).
     Ban,
-    /// Something was sent after the deletion had been answered (W8).
+    /// An attempt was made after the response to the deletion (W8).
     AfterDeletion,
-    /// The sums of D7 do not agree with what the API tells.
+    /// The sums of D7 do not agree with the deliveries that the API shows.
     Sums,
-    /// A server ended without being asked to, or not in good order.
+    /// A server ended without being asked to, or with an error.
     Died,
 }
 

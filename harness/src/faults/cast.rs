@@ -1,6 +1,6 @@
-//! The webhooks of one round and who receives for them: a company that did not exist before and is left behind.
+//! The webhooks of one round and their receivers. Their company is new, and stays in the database afterwards.
 //!
-//! Promises a fresh webhook and a fresh journal for each part, so that all that a round did can be read at its end.
+//! Each part has a new webhook and a new journal, so that everything that a round did can be read at its end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,35 +21,36 @@ use crate::timekeeper::RealTime;
 use crate::token::Claims;
 use crate::wire::{Conduct, Conducts, Fault, Listen, WireReceiver};
 
-/// Company ids of campaigns begin here, apart from those of worlds, loads and people, and are below 2^53.
+/// First company id of campaigns: different from those of worlds, load tests and people, and below 2^53.
 const FIRST_COMPANY: u64 = 4_000_000_000_000;
-/// Statuses of a receiver that fails now and then.
+/// Statuses of a receiver that fails sometimes.
 const FAILURES: [u16; 6] = [500, 503, 404, 410, 429, 302];
 
-/// What a webhook's receiver is like.
+/// The behaviour of a webhook's receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// Answers 200 on connections that stay open.
+    /// Responds with 200 on connections that stay open.
     Steady,
-    /// Fails one attempt in ten, first tries and retries alike: never enough for a ban.
+    /// Fails one attempt in ten, first tries and retries alike: too few for a ban.
     Flaky,
-    /// Treats one connection in four to one of the receiver's faults.
+    /// Has a fault on one connection in four.
     Hostile,
-    /// Fails always, and is banned.
+    /// Always fails, and is banned.
     Failing,
-    /// Steady, and deleted in the middle of the round.
+    /// Steady. Its webhook is deleted in the middle of the round.
     Doomed,
-    /// Steady, under a name that has to be looked up.
+    /// Steady, under a host name.
     Named,
-    /// Steady, under a name whose first address swallows every packet and whose second is its own.
+    /// Steady, under a host name with two addresses. Packets to the first get no response; the receiver listens on the
+    /// second.
     Twofold,
-    /// Gives one answer in eight that Postgres refuses to store.
+    /// Sends one response in eight that Postgres refuses to store.
     Poisonous,
 }
 
 impl Part {
-    /// Whether its receiver answers everything that reaches it with success.
+    /// Whether its receiver responds with success to every request that arrives.
     pub fn always_succeeds(self) -> bool {
         matches!(self, Self::Steady | Self::Named | Self::Twofold)
     }
@@ -57,7 +58,7 @@ impl Part {
 
 /// A webhook and its receiver.
 pub struct Member {
-    /// What it is like.
+    /// The behaviour of the receiver.
     pub part: Part,
     /// The webhook.
     pub webhook: Webhook,
@@ -67,7 +68,7 @@ pub struct Member {
 enum Listener {
     Web(Receiver),
     Wire(WireReceiver),
-    /// A web server, and what has its port at another address.
+    /// A web server, and a socket that blocks the same port of another address.
     Twofold {
         living: Receiver,
         _dead: WireReceiver,
@@ -75,7 +76,7 @@ enum Listener {
 }
 
 impl Member {
-    /// What came.
+    /// The requests that arrived.
     pub fn journal(&self) -> &Journal {
         match &self.listener {
             Listener::Web(receiver) | Listener::Twofold { living: receiver, .. } => receiver.journal(),
@@ -84,16 +85,16 @@ impl Member {
     }
 }
 
-/// Who acts in a round.
+/// The company, webhooks and receivers of a round.
 pub struct Cast {
     /// The company.
     pub company: u64,
-    /// Its webhooks.
+    /// The webhooks with their receivers.
     pub members: Vec<Member>,
 }
 
 impl Cast {
-    /// Makes the company of a round, all of its servers being well.
+    /// Creates the company of a round, while all servers run.
     pub async fn gather(round: &Round, callers: &Callers, named: bool) -> anyhow::Result<Self> {
         let company = FIRST_COMPANY + u64::from(round.number);
         let owner = callers.of(round.number as usize, &owner_of(company));
@@ -120,12 +121,12 @@ impl Cast {
         Ok(Self { company, members })
     }
 
-    /// The token of the company's one user.
+    /// Claims of the company's only user.
     pub fn owner(&self) -> Claims {
         owner_of(self.company)
     }
 
-    /// The webhook that is deleted.
+    /// The webhook that is deleted during the round.
     pub fn doomed(&self) -> Option<&Member> {
         self.members.iter().find(|member| member.part == Part::Doomed)
     }
@@ -185,7 +186,7 @@ fn script(part: Part, seed: u64) -> Script {
                 _ => 200.into(),
             }
         }),
-        // Looked up and connected to again for each request.
+        // Closes the connection, so that each request needs a new lookup and a new connection.
         Part::Named | Part::Twofold => Script::always(Reply::status(200).header("connection", "close")),
         Part::Poisonous => {
             Script::new(

@@ -1,4 +1,4 @@
-//! What a campaign came to, for people and for machines.
+//! The results of a campaign, for people and for programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::kind::Kind;
 use super::plan::{Plan, Round};
 use super::round::Ending;
 
-/// How much evidence is printed for people; all of it is in the JSON.
+/// Number of breaches whose evidence is printed for people. The JSON has all of them.
 const SHOWN: usize = 5;
 
 /// The figures of a campaign.
@@ -45,16 +45,16 @@ pub struct Figures {
     pub kept: Option<String>,
 }
 
-/// The round that broke a promise.
+/// The round in which a promise was broken.
 #[derive(Debug, Clone, Serialize)]
 pub struct Broken {
-    /// Which round.
+    /// The number of the round.
     pub round: u32,
-    /// What failed in it.
+    /// The faults in that round.
     pub faults: Vec<Kind>,
-    /// What is wrong.
+    /// The breaches.
     pub breaches: Vec<Breach>,
-    /// The command that plays the round again.
+    /// The command that repeats the round.
     pub repeat: String,
 }
 
@@ -122,7 +122,7 @@ impl Figures {
     }
 }
 
-/// The `--fault` arguments of a plan that has not all.
+/// The `--fault` arguments of a plan, if it does not have all kinds.
 fn chosen(plan: &Plan) -> String {
     if plan.kinds == Kind::all() {
         return String::new();

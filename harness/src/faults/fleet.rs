@@ -1,7 +1,7 @@
-//! The servers of a campaign: each behind a relay of its own, started again whenever it is gone.
+//! The servers of a campaign. Each has its own relay to Postgres, and is started again after it has ended.
 //!
-//! Promises that a caller always finds the address under which a server was last seen, so that calls also meet servers
-//! that are down, stopping or starting.
+//! A client keeps the last known address of a server, so that calls also reach servers that are down, stopping or
+//! starting.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,16 +24,16 @@ use crate::signature::Keyring;
 use crate::system;
 use crate::token::{Claims, TokenKey};
 
-/// What signs the tokens of a campaign.
+/// The secret that signs the tokens of a campaign.
 const SECRET: &str = "the secret of a fault campaign, long enough to be one";
-/// How long between two tries to start a server whose database may not be there yet.
+/// Time between two attempts to start a server whose database may not be available yet.
 const START_EVERY: Duration = Duration::from_millis(100);
-/// Descriptors that a server is left with beyond those it has open when they are taken away.
+/// File descriptors that an exhausted server can still open.
 const DESCRIPTORS_LEFT: usize = 2;
-/// Descriptors that a server has otherwise.
+/// The normal limit of a server's file descriptors.
 const DESCRIPTORS: usize = 4096;
 
-/// The policy's numbers, made short enough for a round to see retries, bans and a hand-over.
+/// The numbers of the policy, so short that a round has retries, bans and a hand-over.
 pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8"),
     ("TENTERHOOK_LOG", "warn,tenterhook=info"),
@@ -47,22 +47,22 @@ pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("TENTERHOOK_POLICY_BAN_DURATION", "3s"),
 ];
 
-/// Attempts of one webhook that a server has on the wire at most (D8): `TENTERHOOK_IN_FLIGHT_PER_WEBHOOK`.
+/// Most concurrent attempts of one webhook in one server (D8): `TENTERHOOK_IN_FLIGHT_PER_WEBHOOK`.
 pub(super) const IN_FLIGHT_PER_WEBHOOK: usize = 32;
 
-/// How long name servers must be silent for it to be the servers' own lack (D13): `TENTERHOOK_POLICY_DNS_SILENCE`.
+/// How long name servers must be silent before the servers put deliveries back (D13): `TENTERHOOK_POLICY_DNS_SILENCE`.
 pub(super) const DNS_SILENCE: SignedDuration = SignedDuration::from_millis(800);
 
-/// Settings for binaries that know them: name servers count as silent a little before the attempt's time-out (D13), and a
-/// connection to a silent database is given up soon, so that a round is short.
+/// Settings for binaries that have them. Name servers count as silent shortly before an attempt times out (D13), and a
+/// server soon gives up a silent connection to the database, so that a round is short.
 const SETTINGS_IF_TAKEN: [(&str, &str); 2] = [
     ("TENTERHOOK_POLICY_DNS_SILENCE", "800ms"),
     ("TENTERHOOK_DATABASE_TIMEOUT", "4s"),
 ];
-/// A database that does not exist: a command that complains of a setting does so before it connects.
+/// A database that does not exist. A command reports an invalid setting before it connects.
 const NOWHERE: &str = "host='127.0.0.1' port=1 user=nobody dbname=nowhere";
 
-/// The servers, and who may call them.
+/// The servers, and the clients that call them.
 pub struct Fleet {
     servers: Vec<Server>,
     callers: Callers,
@@ -76,11 +76,11 @@ pub struct Server {
     process: Option<Process>,
     frozen: bool,
     short: bool,
-    /// What processes before the present one have printed.
+    /// The file with the output of earlier processes of this server.
     log: PathBuf,
 }
 
-/// Who calls the servers. Clones share the addresses.
+/// Creates clients of the servers. Clones share the addresses.
 #[derive(Clone)]
 pub struct Callers {
     key: TokenKey,
@@ -89,12 +89,12 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// The keys with which receivers check signatures: of all webhooks that were made through these callers.
+    /// The signing keys of all webhooks that were created through these clients, for the receivers.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
     }
 
-    /// A caller of one of the servers, whether or not it lives: counted on from any number.
+    /// A client of one of the servers, whether or not it is running. The number wraps around.
     pub fn of(&self, number: usize, claims: &Claims) -> Client {
         let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let token = self.key.sign(claims, realtime::now());
@@ -103,7 +103,7 @@ impl Callers {
 }
 
 impl Fleet {
-    /// Migrates the database and starts this many servers of `binary`.
+    /// Migrates the database, and starts `count` servers of `binary`.
     pub async fn start(
         count: usize,
         binary: &Path,
@@ -182,28 +182,28 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Who may call them.
+    /// The clients of the servers.
     pub fn callers(&self) -> &Callers {
         &self.callers
     }
 
-    /// How many there are.
+    /// The number of servers.
     pub fn count(&self) -> usize {
         self.servers.len()
     }
 
-    /// One of them, counted on from any number.
+    /// One of the servers. The number wraps around.
     pub fn server(&mut self, number: usize) -> &mut Server {
         let count = self.servers.len();
         &mut self.servers[number % count]
     }
 
-    /// All of them.
+    /// All servers.
     pub fn servers(&mut self) -> &mut [Server] {
         &mut self.servers
     }
 
-    /// Starts those that are gone, and waits until all serve.
+    /// Starts servers that have ended, and waits until all are ready.
     pub async fn ensure_running(&mut self) -> anyhow::Result<()> {
         let mut clients = Vec::new();
         for server in &mut self.servers {
@@ -224,7 +224,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Writes what the servers have printed to where their logs are kept.
+    /// Appends the output of the running servers to their log files.
     pub fn write_logs(&mut self) -> anyhow::Result<()> {
         for server in &self.servers {
             server.write_log()?;
@@ -234,7 +234,7 @@ impl Fleet {
 }
 
 impl Server {
-    /// SIGKILL, and gone.
+    /// Sends SIGKILL, and waits for the end.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.write_log()?;
         self.frozen = false;
@@ -245,7 +245,7 @@ impl Server {
         }
     }
 
-    /// SIGTERM: it ends in its own time.
+    /// Sends SIGTERM. The server ends in its own time.
     pub async fn terminate(&self) -> anyhow::Result<()> {
         match &self.process {
             Some(process) => process.terminate().await,
@@ -253,7 +253,7 @@ impl Server {
         }
     }
 
-    /// Waits until it has ended by itself, and says whether that was in good order.
+    /// Waits until the server has ended. Returns whether its exit code was 0.
     pub async fn ended(&mut self) -> anyhow::Result<bool> {
         let Some(process) = &mut self.process else {
             return Ok(true);
@@ -264,7 +264,7 @@ impl Server {
         Ok(good)
     }
 
-    /// Whether it ended although nobody asked it to; it is gone then.
+    /// Whether the server ended without being asked to. Its process is then forgotten.
     pub fn has_died(&mut self) -> anyhow::Result<bool> {
         let Some(process) = &mut self.process else {
             return Ok(false);
@@ -277,7 +277,7 @@ impl Server {
         Ok(true)
     }
 
-    /// SIGSTOP.
+    /// Sends SIGSTOP.
     pub async fn freeze(&mut self) -> anyhow::Result<()> {
         if let Some(process) = &self.process {
             process.freeze().await?;
@@ -286,7 +286,7 @@ impl Server {
         Ok(())
     }
 
-    /// Leaves it next to no file descriptors.
+    /// Leaves the server almost no free file descriptors.
     pub fn exhaust_descriptors(&mut self) -> anyhow::Result<()> {
         let Some(process) = self.process.as_ref().and_then(Process::id) else {
             return Ok(());
@@ -296,22 +296,22 @@ impl Server {
         limit_descriptors(process, open + DESCRIPTORS_LEFT)
     }
 
-    /// Lets its open connections to Postgres fall silent, until it is healed or for good.
+    /// Silences its open connections to Postgres, until it is healed or for good.
     pub fn silence(&self, for_good: bool) {
         self.proxy.silence(for_good);
     }
 
-    /// How its connections to Postgres fare.
+    /// Sets the fault of its connections to Postgres.
     pub fn set_weather(&self, weather: Weather) {
         self.proxy.set(weather);
     }
 
-    /// Sets its wall clock so many seconds off, if it has one of its own.
+    /// Sets its wall clock off by this number of seconds, if it has its own.
     pub fn set_clock(&self, seconds: i64) -> anyhow::Result<()> {
         self.clock.as_ref().map_or(Ok(()), |clock| clock.set(seconds))
     }
 
-    /// Takes back what was done to it, other than its end.
+    /// Undoes all faults of the server, except that it ended.
     pub async fn heal(&mut self) -> anyhow::Result<()> {
         self.set_weather(Weather::Fair);
         self.proxy.end_silence();
@@ -327,7 +327,7 @@ impl Server {
         Ok(())
     }
 
-    /// Starts it, again and again while its database is not there: it refuses to start without.
+    /// Starts the server. Repeats that while the database is not available, because a server does not start without it.
     async fn begin(&mut self) -> anyhow::Result<()> {
         let program = self.program.clone().argument("serve");
         let mut last = None;
@@ -363,7 +363,7 @@ impl Server {
     }
 }
 
-/// Whether the binary takes this setting: it refuses one that it does not know, or out of bounds, by its name.
+/// Whether the binary has this setting. It refuses an unknown setting or value with an error that contains the name.
 async fn takes(binary: &Path, name: &str, value: &str) -> anyhow::Result<bool> {
     let program = Program::new(binary).argument("migrate");
     let program = program.setting("DATABASE_URL", NOWHERE).setting(name, value);
@@ -371,7 +371,7 @@ async fn takes(binary: &Path, name: &str, value: &str) -> anyhow::Result<bool> {
     Ok(!String::from_utf8_lossy(&output.stderr).contains(name))
 }
 
-/// Where a machine has it; without it the fault is not exercised.
+/// Fails on machines that cannot limit descriptors. There the fault is left out.
 pub(super) fn can_limit_descriptors() -> anyhow::Result<()> {
     ensure!(Path::new("/proc/self/fd").exists(), "there is no /proc");
     system::run("prlimit", &["--version"]).map(drop)

@@ -1,8 +1,8 @@
-//! The checker: what a round's history must look like, whatever failed while it was made.
+//! The checker: what must be true of a round's history, whatever failed during the round.
 //!
-//! Promises to judge by what the platform was answered, what the API tells and what receivers got, and by nothing that
-//! the server keeps to itself. All of it is a function of those, so that it is tested with histories that lie.
-//! Does not judge what time a fault may cost: that is the round's stall.
+//! It judges only by the responses that the platform got, by what the API shows, and by what receivers got, never by
+//! internal data of a server. It is a pure function, so that it can be tested with false histories. How long a fault
+//! may delay deliveries is not checked here: see the round's stall.
 
 #[cfg(test)]
 mod tests;
@@ -18,64 +18,64 @@ use super::publishing::Accepted;
 use crate::client::Delivery;
 use crate::refusal::{self, MARK, PLAIN};
 
-/// The numbers that the servers were given.
+/// The settings of the servers.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers {
-    /// Attempts of a delivery at the most (D4).
+    /// Most attempts of a delivery (D4).
     pub attempts: usize,
-    /// Failed first tries that make a ban (B2).
+    /// Number of failed first tries that cause a ban (B2).
     pub threshold: u32,
-    /// How long a ban lasts (B2).
+    /// Duration of a ban (B2).
     pub ban: SignedDuration,
     /// The time-out of an attempt (D2).
     pub timeout: SignedDuration,
     /// How far the servers' clock can be ahead of the receivers'.
     pub ahead: SignedDuration,
-    /// How far two dates may be apart of what happened at once: while the servers' clock steps they disagree, and a
-    /// publication is dated when it begins.
+    /// Largest difference between two times that denote the same moment. They differ while the servers' clock steps,
+    /// and because a publication has the time of its beginning.
     pub apart: SignedDuration,
 }
 
-/// One request that a receiver got.
+/// A request that a receiver got.
 #[derive(Debug, Clone)]
 pub struct Came {
-    /// When.
+    /// The time of arrival.
     pub at: Timestamp,
-    /// The event.
+    /// The id of the event.
     pub event: String,
-    /// Which attempt.
+    /// The attempt number.
     pub attempt: u8,
-    /// What no receiver should accept about it.
+    /// What is wrong with the request.
     pub complaints: Vec<String>,
 }
 
 /// All that is known of one webhook at the end of a round.
 #[derive(Debug, Clone)]
 pub struct Told {
-    /// What its receiver is like.
+    /// The behaviour of its receiver.
     pub part: Part,
-    /// Whether it answered all that arrived, and could be reached whenever a server tried.
+    /// Whether the receiver responded to every request, and could be reached all the time.
     pub well: bool,
-    /// Its deliveries, as the API tells them.
+    /// Its deliveries in the API.
     pub deliveries: Vec<Delivery>,
-    /// When its bans began, as its notices tell.
+    /// The beginnings of its bans, from its notices.
     pub bans: Vec<Timestamp>,
-    /// Its ban counter, as the API tells it.
+    /// Its ban counter in the API.
     pub counter: u32,
-    /// Whether the API calls it banned.
+    /// Whether it is banned in the API.
     pub banned: bool,
-    /// What its receiver got.
+    /// The requests that its receiver got.
     pub came: Vec<Came>,
-    /// When its deletion was answered.
+    /// The time of the response to its deletion.
     pub deleted: Option<Timestamp>,
 }
 
-/// How late a machine under load may see what happened before: between a server's clock and a receiver's.
+/// Tolerance between the clocks of a server and of a receiver on a loaded machine.
 const SLACK: SignedDuration = SignedDuration::from_secs(1);
-/// How long a request may lie in a receiver's socket before a machine under load gets to it.
+/// How long a request may wait in a receiver's socket on a loaded machine.
 const UNREAD: SignedDuration = SignedDuration::from_secs(5);
 
-/// Everything that is wrong with a round.
+/// All breaches of a round.
 pub fn breaches(accepted: &[Accepted], told: &[Told], numbers: &Numbers) -> Vec<Breach> {
     let mut found = accounts(accepted, told);
     for webhook in told {
@@ -91,7 +91,7 @@ pub fn breaches(accepted: &[Accepted], told: &[Told], numbers: &Numbers) -> Vec<
     found
 }
 
-/// Requests that came more often than once: allowed (D6), and counted.
+/// Number of requests that repeat an earlier one. They are allowed (D6), and counted.
 pub fn repeated(told: &[Told]) -> u64 {
     let repeats = |webhook: &Told| {
         let different: BTreeSet<(&str, u8)> = webhook
@@ -136,7 +136,7 @@ fn breach(webhook: &Told, what: Wrong, event: &str, why: impl fmt::Display) -> B
     }
 }
 
-/// Everything accepted is there once, and nothing else (E1, E3, D7).
+/// Checks that every accepted event exists exactly once, and no other (E1, E3, D7).
 fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
     let mut found = Vec::new();
     let mut counted: HashMap<&str, u32> = HashMap::new();
@@ -195,7 +195,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
     found
 }
 
-/// A delivery's end follows from its attempts (D1, D4, D7, B4).
+/// Checks that the status of a delivery agrees with its attempts (D1, D4, D7, B4).
 fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach> {
     let event = delivery.event.event_id.as_str();
     let mut found = Vec::new();
@@ -248,7 +248,7 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach>
     found
 }
 
-/// What was answered was received, and what was received is known (E7, D6).
+/// Checks that every response in the log belongs to a request that arrived, and every request to a delivery (E7, D6).
 fn wire(webhook: &Told) -> Vec<Breach> {
     let mut found = Vec::new();
     let mut came: BTreeSet<(&str, u8)> = BTreeSet::new();
@@ -263,7 +263,7 @@ fn wire(webhook: &Told) -> Vec<Breach> {
         if let Some(complaint) = arrival.complaints.first() {
             found.push(breach(webhook, Wrong::Request, event, complaint));
         }
-        // One more than is recorded: its server may have ended before it could say so.
+        // One more than the log has: the server may have ended before it recorded the attempt.
         let known = recorded
             .get(event)
             .is_some_and(|attempts| usize::from(arrival.attempt) <= attempts + 1);
@@ -293,14 +293,16 @@ fn wire(webhook: &Told) -> Vec<Breach> {
     found
 }
 
-/// Who answers every request that arrives fails by its answers alone, or by a time-out where its server stood still.
+/// Checks a receiver that responds to every request: it may fail only by its responses, or by a time-out while a server
+/// was stopped.
 fn blamed(webhook: &Told) -> Vec<Breach> {
     if !webhook.well {
         return Vec::new();
     }
     let mut found = Vec::new();
     if webhook.part.always_succeeds() {
-        // A server that stood still for a moment does not explain as many time-outs as a ban or a failure takes.
+        // A server that was stopped for a moment does not explain the number of time-outs that a ban or a failed
+        // delivery takes.
         found.extend(webhook.bans.iter().map(|start| Breach {
             what: Wrong::Blamed,
             part: Some(webhook.part),
@@ -336,7 +338,7 @@ fn blamed(webhook: &Told) -> Vec<Breach> {
     found
 }
 
-/// Of a receiver some of whose answers Postgres refuses, the others are on record as they came (D10).
+/// Checks the log of a receiver for which Postgres refuses some responses: the others must be recorded unchanged (D10).
 fn log(webhook: &Told) -> Vec<Breach> {
     if webhook.part != Part::Poisonous {
         return Vec::new();
@@ -348,7 +350,7 @@ fn log(webhook: &Told) -> Vec<Breach> {
             let body = attempt.response_body.as_deref().unwrap_or_default();
             let agrees = match refusal::of(event, attempt.number) {
                 Some(_) => !body.contains(MARK),
-                // A body that was not read to its end cannot be compared.
+                // A body that was not read completely cannot be compared.
                 None => body == PLAIN || attempt.http_status.is_none() || attempt.response_truncated,
             };
             if !agrees {
@@ -360,10 +362,11 @@ fn log(webhook: &Told) -> Vec<Breach> {
     found
 }
 
-/// Counter and bans agree with the first tries on record (B1, B2, B3).
+/// Checks that counter and bans agree with the recorded first tries (B1, B2, B3).
 ///
-/// A ban begins with the last end of the failures that made it, in whichever order they were settled, so as many as make
-/// it had ended by then. Which of the others counted to it is not on record: without a ban there is nothing to allow for.
+/// A ban begins with the last end of the failures that caused it, in whatever order they were settled. So at least as
+/// many failures as the threshold had ended by then. The log does not say which other failures the counter includes.
+/// Without a ban no tolerance is needed.
 fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
     let failed: Vec<Timestamp> = webhook
         .deliveries
@@ -414,7 +417,7 @@ fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
         Some(_) if webhook.banned => counter == numbers.threshold as usize,
         Some(_) => counter <= since,
     };
-    // A removed webhook's counter stays where the removal found it.
+    // The counter of a removed webhook keeps its last value.
     if !agrees && webhook.part != Part::Doomed {
         wrong(
             Wrong::Counter,
@@ -424,7 +427,7 @@ fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
     found
 }
 
-/// Nothing starts once the deletion has been answered (W8). What was on the wire may end.
+/// Checks that no attempt starts after the response to the deletion (W8). Attempts in flight may end.
 fn after_deletion(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
     let Some(deleted) = webhook.deleted else {
         return Vec::new();

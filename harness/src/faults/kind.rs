@@ -1,18 +1,18 @@
-//! What can go wrong around a server, by name. Names do not change: a report is compared with the next.
+//! The faults around a server, by name. Names are stable, so that reports can be compared.
 
 use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
-/// One way for everything around a server to fail.
+/// A fault in what surrounds a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
-    /// A server ends without a word: SIGKILL.
+    /// A server is killed with SIGKILL.
     KillServer,
-    /// A server is asked to end, SIGTERM, while it works.
+    /// A server gets SIGTERM while it works.
     TerminateServer,
-    /// A server stands still, SIGSTOP, often for longer than the others wait for it.
+    /// A server is stopped with SIGSTOP, often for longer than the other servers wait for it.
     FreezeServer,
     /// Postgres shuts down in good order and comes back.
     StopPostgres,
@@ -22,9 +22,9 @@ pub enum Kind {
     CutConnections,
     /// Connections to Postgres are cut in the middle of a statement.
     CutStatements,
-    /// Connections to Postgres are cut after the statement has arrived and before its answer.
+    /// Connections to Postgres are cut after the statement has arrived and before its response.
     LoseAnswers,
-    /// Connections to Postgres stand still: nothing comes through, and nobody says so.
+    /// Connections to Postgres stall: no bytes pass, and no connection ends.
     StallConnections,
     /// The disk that Postgres writes to is full.
     FillDisk,
@@ -32,29 +32,30 @@ pub enum Kind {
     StepServerClock,
     /// The wall clock that servers and Postgres share jumps, forwards or backwards.
     StepSharedClock,
-    /// A server has no file descriptors left.
+    /// A server runs out of file descriptors.
     ExhaustDescriptors,
-    /// The machine's name server answers late.
+    /// The machine's name server responds late.
     SlowNames,
-    /// Connections to Postgres that are open fall silent: nothing comes through, and they do not end. New ones work.
+    /// Open connections to Postgres fall silent: no bytes pass, and they do not end. New ones work.
     SilenceDatabase,
-    /// The machine's name server does not answer at all.
+    /// The machine's name server does not respond at all.
     SilenceNames,
-    /// The first of a receiver's two addresses swallows every packet.
+    /// Packets to the first of a receiver's two addresses get no response.
     DeadAddress,
-    /// Postgres refuses to store what a receiver answered.
+    /// Postgres refuses to store a receiver's response.
     PoisonedAnswer,
     /// Postgres refuses to store the events of some calls, which are published at the same time as others.
     PoisonedEvent,
 }
 
 impl Kind {
-    /// The whole catalogue.
+    /// All kinds of fault.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
     }
 
-    /// Whether servers, Postgres and the connections between them are left alone, so that no call may fail because of it.
+    /// Whether the fault leaves servers, Postgres and the connections between them alone, so that no call may fail
+    /// because of it.
     pub fn spares_calls(self) -> bool {
         matches!(
             self,
@@ -66,12 +67,12 @@ impl Kind {
         )
     }
 
-    /// Its name, as [`ValueEnum`] parses it.
+    /// The name of the kind, which [`ValueEnum`] parses.
     pub fn name(self) -> String {
         self.described().get_name().to_owned()
     }
 
-    /// What it does, in a sentence or two.
+    /// A description of the fault, in one or two sentences.
     pub fn help(self) -> String {
         let help = self.described();
         help.get_help().map(ToString::to_string).unwrap_or_default()

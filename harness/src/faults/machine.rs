@@ -1,7 +1,7 @@
-//! What a campaign borrows from the machine, and gives back: a small disk and a wall clock of its own.
+//! Resources of the machine that a campaign uses and gives back: a small disk and a wall clock of its own.
 //!
-//! Promises that the machine's own disk and clock are not touched, and that what this machine cannot lend is said by
-//! its reason. What is mounted goes when it is dropped, unless it is kept to be looked at.
+//! The machine's own disk and clock are not touched. If the machine lacks a resource, the error says why. A mounted
+//! disk is unmounted when dropped, unless it is kept for inspection.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,11 +11,11 @@ use anyhow::{Context, ensure};
 
 use crate::system::{is_root, run};
 
-/// The size of the borrowed disk: no campaign fills it by itself.
+/// The size of the disk. No campaign fills it without the fault.
 const DISK: &str = "12g";
-/// What is left of a full disk, in KiB: some pages, so that it fills in the middle of the work.
+/// Free space on a full disk, in KiB: a few pages, so that it fills up during the work.
 const LEFT_KIB: u64 = 256;
-/// Where packages put the library that lends a process a clock.
+/// Where packages install the library that gives a process its own clock.
 const CLOCKS: [&str; 5] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -24,18 +24,18 @@ const CLOCKS: [&str; 5] = [
     "/usr/local/lib/faketime/libfaketimeMT.so.1",
 ];
 
-/// A small disk in memory that can be filled at once.
+/// A small disk in memory that can be filled quickly.
 pub struct Disk {
     at: PathBuf,
     kept: bool,
 }
 
 impl Disk {
-    /// Mounts one on an empty folder.
+    /// Mounts a disk on an empty folder.
     ///
     /// # Errors
     ///
-    /// When this process may not mount anything.
+    /// If this process has no right to mount.
     pub fn mount(at: &Path) -> anyhow::Result<Self> {
         ensure!(
             cfg!(target_os = "linux") && is_root(),
@@ -59,7 +59,7 @@ impl Disk {
         })
     }
 
-    /// Leaves next to no room.
+    /// Leaves almost no free space.
     pub fn fill(&self) -> anyhow::Result<()> {
         let output = run("df", &["--output=used", "-k", &self.at.to_string_lossy()])?;
         let used: u64 = String::from_utf8_lossy(&output.stdout)
@@ -70,12 +70,12 @@ impl Disk {
         self.resize(&format!("{}k", used + LEFT_KIB))
     }
 
-    /// Makes room again.
+    /// Restores the free space.
     pub fn clear(&self) -> anyhow::Result<()> {
         self.resize(DISK)
     }
 
-    /// Leaves it mounted when it is dropped.
+    /// Keeps the disk mounted after it is dropped.
     pub fn keep(&mut self) {
         self.kept = true;
     }
@@ -96,8 +96,8 @@ impl Drop for Disk {
     }
 }
 
-/// A wall clock for processes that start with its [`environment`](WallClock::environment): the machine's, some seconds
-/// off. Monotonic time stays the machine's.
+/// A wall clock for processes that start with its [`environment`](WallClock::environment). It differs from the
+/// machine's clock by some seconds. Monotonic time stays the machine's.
 #[derive(Debug, Clone)]
 pub struct WallClock {
     library: PathBuf,
@@ -105,11 +105,11 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// One that shows the machine's time and is set through this file.
+    /// A clock that shows the machine's time and is set through this file.
     ///
     /// # Errors
     ///
-    /// When the library is not installed.
+    /// If the library is not installed.
     pub fn new(file: PathBuf) -> anyhow::Result<Self> {
         let library = CLOCKS.iter().map(PathBuf::from).find(|path| path.exists());
         let library = library.context("libfaketime is not installed (Debian: apt-get install faketime)")?;
@@ -118,7 +118,7 @@ impl WallClock {
         Ok(clock)
     }
 
-    /// What lets a process live by it.
+    /// The environment variables that make a process use the clock.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         vec![
             ("LD_PRELOAD", self.library.clone().into()),
@@ -130,9 +130,9 @@ impl WallClock {
         ]
     }
 
-    /// Steps it so many seconds off the machine's. Those who live by it notice within a second.
+    /// Sets the clock this number of seconds off the machine's. Processes notice within a second.
     pub fn set(&self, seconds: i64) -> anyhow::Result<()> {
-        // Renamed into place: a process that reads half of a number would live in another century.
+        // Renamed into place, so that no process reads half of a number and gets a wildly wrong time.
         let new = self.file.with_extension("new");
         fs::write(&new, format!("{seconds:+}s\n"))?;
         fs::rename(&new, &self.file)?;

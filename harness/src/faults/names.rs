@@ -1,8 +1,7 @@
-//! A name server that can be slow or silent, and the way to let one process ask it: a `resolv.conf` of its own.
+//! A name server that can be slow or silent. One process asks it by means of its own `resolv.conf`.
 //!
-//! Promises that every name it is asked for leads to this machine, one of them by two addresses. The server under test
-//! reads its resolver's settings as in production; what is replaced is the file that says whom to ask, in a mount namespace
-//! of that process alone.
+//! Every name resolves to this machine, one of them to two addresses. The server under test reads its resolver settings
+//! as in production. Only the file with the name server's address is replaced, in a mount namespace of that process.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,31 +16,31 @@ use tokio::task::JoinHandle;
 
 use crate::{realtime, system};
 
-/// The name of a receiver. `.example` belongs to nobody.
+/// The host name of a receiver. `.example` is reserved (RFC 2606).
 pub const NAME: &str = "receiver.faults.example";
-/// The name of a receiver with two addresses: [`DEAD`], and then the one of all others.
+/// The host name of a receiver with two addresses: first [`DEAD`], and then the address of all other names.
 pub const TWOFOLD: &str = "twofold.faults.example";
 /// The first address of [`TWOFOLD`].
 pub const DEAD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// The one port that `resolv.conf` can mean.
+/// The only port that `resolv.conf` can express.
 const PORT: u16 = 53;
-/// Queries are no longer than this.
+/// Longest query, in bytes.
 const QUERY: usize = 512;
-/// A question's type that asks for an IPv4 address.
+/// The type of a question for an IPv4 address.
 const A: [u8; 2] = [0, 1];
-/// The fixed part of a message.
+/// Length of a message's fixed header, in bytes.
 const HEADER: usize = 12;
 
-/// How it answers.
+/// How the name server responds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Manner {
-    /// How long each answer takes.
+    /// Delay of each response.
     pub delay: Duration,
-    /// Whether none is sent.
+    /// Whether it sends no responses at all.
     pub silent: bool,
 }
 
-/// A running name server; it ends when dropped.
+/// A running name server. It ends when dropped.
 pub struct Names {
     configuration: PathBuf,
     manner: watch::Sender<Manner>,
@@ -49,11 +48,11 @@ pub struct Names {
 }
 
 impl Names {
-    /// Starts one on a loopback address of this process's own, and writes the configuration into `home`.
+    /// Starts a name server on a loopback address of this process, and writes the configuration into `home`.
     ///
     /// # Errors
     ///
-    /// When this process may not listen there, or not give a process a file of its own.
+    /// If this process may not listen there, or may not give a process its own file.
     pub async fn start(home: &Path) -> anyhow::Result<Self> {
         ensure!(
             cfg!(target_os = "linux") && system::is_root(),
@@ -79,17 +78,17 @@ impl Names {
         })
     }
 
-    /// Answers like this from now on.
+    /// Sets how it responds from now on.
     pub fn answer(&self, manner: Manner) {
         self.manner.send_replace(manner);
     }
 
-    /// How it answers now.
+    /// How it responds now.
     pub fn manner(&self) -> Manner {
         *self.manner.borrow()
     }
 
-    /// The arguments of `unshare` that run a program which asks this name server.
+    /// The arguments of `unshare` that run a program with this name server.
     pub fn wrapped(&self, program: &Path) -> Vec<String> {
         let script = "mount --bind \"$1\" \"$(readlink -f /etc/resolv.conf)\" && shift && exec \"$@\"";
         let words = ["--mount", "sh", "-c", script, "sh"];
@@ -120,14 +119,14 @@ async fn serve(socket: Arc<UdpSocket>, manner: watch::Receiver<Manner>) {
         realtime::spawn(async move {
             realtime::pause(now.delay).await;
             if !manner.borrow().silent {
-                // Who has stopped waiting does not hear it.
+                // An error means that the client no longer waits.
                 drop(socket.send_to(&answer, from).await);
             }
         });
     }
 }
 
-/// The answer to a query of one question; `None` where it is none.
+/// The response to a query with one question; `None` for anything else.
 fn answer(query: &[u8]) -> Option<Vec<u8>> {
     let mut at = HEADER;
     loop {
@@ -149,18 +148,18 @@ fn answer(query: &[u8]) -> Option<Vec<u8>> {
     };
     let found = u8::try_from(addresses.len()).ok()?;
     let mut answer = query.get(..2)?.to_vec();
-    // A response, recursion was desired and is available, no error; one question, as many answers, nothing else.
+    // A response; recursion desired and available; no error; one question, `found` answers, nothing else.
     answer.extend([0x81, 0x80, 0, 1, 0, found, 0, 0, 0, 0]);
     answer.extend(question);
     for address in addresses {
-        // The name in the question, its address, valid for no time at all.
+        // The name by reference to the question, type and class, a TTL of zero, the address.
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
         answer.extend(address.octets());
     }
     Some(answer)
 }
 
-/// The first label of a name as it is in a message.
+/// The first label of a name, in the encoding of a DNS message.
 fn label(name: &str) -> Vec<u8> {
     let first = name.split('.').next().unwrap_or_default();
     let length = u8::try_from(first.len()).unwrap_or(u8::MAX);

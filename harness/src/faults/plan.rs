@@ -1,7 +1,7 @@
-//! Which fault comes in which round, decided beforehand by the seed.
+//! The faults of each round, chosen in advance by the seed.
 //!
-//! Promises that over as many rounds as there are kinds each comes at least once, whatever the seed. Does not promise
-//! that a round repeats to the instant: processes and disks keep their own time.
+//! In every sequence of as many rounds as there are kinds, each kind comes at least once, whatever the seed. A round
+//! does not repeat to the instant, because the timing of processes and disks varies.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use anyhow::ensure;
 use super::kind::Kind;
 use crate::dice::Dice;
 
-/// The most rounds of one campaign.
+/// Most rounds of one campaign.
 pub const MAX_ROUNDS: u32 = 100_000;
-/// The most events of one round.
+/// Most events of one round.
 pub const MAX_EVENTS: u32 = 10_000;
-/// The most servers of a campaign.
+/// Most servers of a campaign.
 pub const MAX_SERVERS: usize = 8;
-/// How long the events of a round take to be published, while a fault comes at any instant.
+/// How long the publication of a round's events takes. The fault begins at any moment of it.
 pub const PUBLISHING: Duration = Duration::from_millis(800);
-/// The shortest and the longest time that a fault lasts.
+/// Shortest and longest duration of a fault.
 const HOLD_MS: (usize, usize) = (100, 2_600);
-/// One round in this many has a second fault on top of the first.
+/// One round in `SECOND_IN` has a second fault in addition to the first.
 const SECOND_IN: usize = 4;
 
 /// A campaign.
@@ -28,41 +28,41 @@ const SECOND_IN: usize = 4;
 pub struct Plan {
     /// Rounds, 1 to [`MAX_ROUNDS`].
     pub rounds: u32,
-    /// Where all chance comes from.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// Servers on the one Postgres, 1 to [`MAX_SERVERS`].
+    /// Servers on one Postgres, 1 to [`MAX_SERVERS`].
     pub servers: usize,
     /// Events of a round, 1 to [`MAX_EVENTS`].
     pub events: u32,
     /// The faults to choose from.
     pub kinds: Vec<Kind>,
-    /// Only this round of the campaign, from 0.
+    /// Plays only this round of the campaign, counted from 0.
     pub only: Option<u32>,
-    /// Keep logs and data even if all held.
+    /// Keeps logs and data even if no promise was broken.
     pub keep: bool,
 }
 
-/// What happens in one round.
+/// One round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Round {
-    /// Its number, from 0.
+    /// The number of the round, from 0.
     pub number: u32,
-    /// What its own chance follows from.
+    /// The seed of the round's own random choices.
     pub seed: u64,
-    /// What fails, all at the same time.
+    /// The faults, all at the same time.
     pub faults: Vec<Kind>,
-    /// How long after the first publication.
+    /// When they begin, after the first publication.
     pub after: Duration,
-    /// For how long.
+    /// How long they last.
     pub hold: Duration,
 }
 
 impl Plan {
-    /// Refuses what cannot be run, naming the argument.
+    /// Refuses a plan that cannot be run, and names the argument.
     ///
     /// # Errors
     ///
-    /// When a number is out of its bounds.
+    /// If a number is out of bounds.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(
             (1..=MAX_ROUNDS).contains(&self.rounds),
@@ -83,7 +83,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The rounds, with faults only of the kinds that are possible here.
+    /// The rounds, with faults only of the kinds that this machine can play.
     pub fn rounds(&self, possible: &[Kind]) -> Vec<Round> {
         let numbers = match self.only {
             Some(only) => only..only + 1,
@@ -98,7 +98,7 @@ impl Plan {
         let seed = Dice::new(self.seed ^ u64::from(number).rotate_left(32)).roll();
         let mut dice = Dice::new(seed);
         if !possible.is_empty() {
-            // Each cycle has all kinds, in an order of its own.
+            // Each cycle has all kinds, in a different order.
             let cycle = (place / possible.len()) as u64;
             let mut order = possible.to_vec();
             Dice::new(self.seed.wrapping_add(cycle)).shuffle(&mut order);

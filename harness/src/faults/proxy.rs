@@ -1,9 +1,8 @@
-//! What stands between a server and its Postgres: a relay of bytes that can fail in the ways a network can.
+//! The relay between a server and its Postgres. It can fail in the ways in which a network can.
 //!
-//! Promises that bytes come through in order and unchanged, or the connection ends; a fault comes between two reads, at
-//! the place its name says. Connections that have fallen silent neither carry bytes nor end. Does not understand the
-//! protocol: what one read brings is what one side wrote at once, which for a server is a statement and for Postgres its
-//! answer.
+//! Bytes arrive in order and unchanged, or the connection ends. A fault happens between two reads, at the place that
+//! its name says. Silent connections neither carry bytes nor end. The relay does not understand the protocol: it takes
+//! what one read returns as one message, which is a statement from a server or a response from Postgres.
 
 use std::future::pending;
 use std::io;
@@ -20,27 +19,27 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::dice::Dice;
 use crate::realtime;
 
-/// Of so many reads one meets the weather, where it is bad.
+/// One read in `ONE_IN` is hit by a fault, while there is one.
 const ONE_IN: usize = 12;
-/// How much is read at once.
+/// Most bytes in one read.
 const BLOCK: usize = 16 * 1024;
 
-/// How the connections fare.
+/// The fault of the connections, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
-    /// Everything comes through.
+    /// All bytes pass.
     Fair,
-    /// Nothing comes through, and no connection ends.
+    /// No bytes pass, and no connection ends.
     Stalled,
     /// Connections end between two messages.
     Cutting,
-    /// Connections end when half of a message has come through.
+    /// Connections end after half of a message has passed.
     CuttingStatements,
-    /// Connections end between a message and its answer.
+    /// Connections end between a message and its response.
     LosingAnswers,
 }
 
-/// Which way bytes go.
+/// The direction of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     ToPostgres,
@@ -48,7 +47,7 @@ enum Way {
 }
 
 impl Weather {
-    /// How much of so many bytes comes through before the end of the connection, if this is where it ends.
+    /// If a connection ends at such a read: how many of its `length` bytes pass before.
     fn strikes(self, way: Way, length: usize) -> Option<usize> {
         match (self, way) {
             (Self::Cutting, _) | (Self::LosingAnswers, Way::ToServer) => Some(0),
@@ -58,34 +57,34 @@ impl Weather {
     }
 }
 
-/// Which connections are silent, by their numbers in the order in which they were accepted.
+/// The silent connections, by their numbers in the order in which they were accepted.
 #[derive(Debug, Clone, Copy, Default)]
 struct Silence {
-    /// Whether it lasts.
+    /// Whether the silence lasts.
     lasts: bool,
-    /// While it lasts, every connection below this number.
+    /// While it lasts, every connection with a smaller number is silent.
     below: u64,
-    /// Every connection below this number, also after it has ended.
+    /// Every connection with a smaller number is silent, also after the silence has ended.
     for_good_below: u64,
 }
 
-/// One connection's part in the silence.
+/// One connection, and the silence that may concern it.
 #[derive(Clone)]
 struct Line {
     number: u64,
     silence: watch::Receiver<Silence>,
 }
 
-/// What happens to the bytes that were read from a line.
+/// What happens to bytes that were read.
 enum Hearing {
-    /// It goes through.
+    /// They pass.
     Through,
-    /// It is lost.
+    /// They are lost.
     Lost,
 }
 
 impl Line {
-    /// Waits while this line is silent for now; one that is silent for good loses what was read.
+    /// Waits while this connection is silent for now. If it is silent for good, the bytes are lost.
     async fn hearing(&mut self) -> Hearing {
         let number = self.number;
         let for_good = |silence: &Silence| number < silence.for_good_below;
@@ -96,9 +95,9 @@ impl Line {
         }
     }
 
-    /// Waits until the silence is over for those that are not silent for good.
+    /// Waits until the silence is over for connections that are not silent for good.
     async fn ended(&mut self) {
-        // An error means that the relay is gone, and everything with it.
+        // An error means that the relay is gone, with all connections.
         drop(self.silence.wait_for(|silence| !silence.lasts).await);
     }
 }
@@ -113,7 +112,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one before the Postgres that listens on this Unix socket, whether or not it does now.
+    /// Starts a relay to the Postgres with this Unix socket, which need not listen yet.
     pub async fn start(socket: PathBuf, seed: u64) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -143,18 +142,18 @@ impl Proxy {
         })
     }
 
-    /// Where it listens.
+    /// The address on which the relay listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes the weather for all connections, those that are open and those to come.
+    /// Sets the fault of all connections, open ones and later ones.
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
 
-    /// Lets the connections that are open fall silent: until [`Proxy::end_silence`], or for good. Postgres does not learn
-    /// before the end of the silence that a server has given such a connection up.
+    /// Silences the open connections, until [`Proxy::end_silence`] or for good. If a server closes a silent connection,
+    /// Postgres learns of it only at the end of the silence.
     pub fn silence(&self, for_good: bool) {
         let accepted = self.accepted.load(Ordering::SeqCst);
         self.silence.send_modify(|silence| {
@@ -165,7 +164,7 @@ impl Proxy {
         });
     }
 
-    /// Lets what was silent for now through.
+    /// Lets the held bytes pass, and ends the silence except for connections that are silent for good.
     pub fn end_silence(&self) {
         self.silence.send_modify(|silence| silence.lasts = false);
     }
@@ -177,7 +176,8 @@ impl Drop for Proxy {
     }
 }
 
-/// An error is one side's going away or the weather, which both are told by closing.
+/// Relays one connection. An error means that one side has closed it or a fault has ended it. Either way both sides are
+/// closed.
 async fn relay(
     mut frontend: TcpStream,
     socket: PathBuf,
@@ -209,7 +209,7 @@ async fn pass(
         let over = !matches!(read, Ok(1..));
         match (line.hearing().await, way) {
             (Hearing::Through, _) => {}
-            // The other side does not learn of an end either.
+            // The other side does not learn that the connection has ended either.
             (Hearing::Lost, Way::ToServer) if over => pending().await,
             (Hearing::Lost, Way::ToPostgres) if over => {
                 line.ended().await;
@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    /// A proxy before something that sends back whatever comes.
+    /// A relay to a server that sends back whatever it gets.
     async fn echo() -> (Proxy, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("socket");
@@ -258,7 +258,7 @@ mod tests {
         (Proxy::start(socket, 1).await.unwrap(), folder)
     }
 
-    /// What comes back of a message of 64 bytes; less when the connection ends.
+    /// Number of bytes that come back of a message of 64 bytes; fewer if the connection ends.
     async fn exchange(stream: &mut TcpStream) -> usize {
         if stream.write_all(&[7; 64]).await.is_err() {
             return 0;
@@ -302,7 +302,7 @@ mod tests {
                 }
                 assert!(exchanged < 10_000, "{weather:?} never came");
             };
-            // Half a statement may come back before the end, or be lost with it.
+            // Half of a statement may come back before the end, or be lost with it.
             assert!(end <= last, "{weather:?}: {end}");
         }
     }
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(exchange(&mut stream).await, 64);
         proxy.set(Weather::Stalled);
         let mut answer = Box::pin(exchange(&mut stream));
-        // As long as a hundred exchanges take where nothing stalls.
+        // The time of a hundred exchanges over a relay that is not stalled.
         let meanwhile = async {
             for _ in 0..100 {
                 assert_eq!(exchange(&mut beside).await, 64);
@@ -332,7 +332,7 @@ mod tests {
         drop(folder);
     }
 
-    /// Whether an exchange does not end while a hundred others do.
+    /// Whether an exchange is still waiting after a hundred others have ended.
     async fn says_nothing(stream: &mut TcpStream, other: &mut TcpStream) -> bool {
         let mut answer = Box::pin(exchange(stream));
         let meanwhile = async {

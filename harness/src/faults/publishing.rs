@@ -1,6 +1,6 @@
-//! What the platform does in a round: publish and, once, delete a webhook, again and again until it is answered.
+//! The platform's calls in a round: publications and one deletion of a webhook, each repeated until it gets a response.
 //!
-//! Promises that every event has an idempotency key and an object of its own, so that one published twice is found.
+//! Every event has its own idempotency key and its own object, so that an event published twice is detected.
 
 use std::time::Duration;
 
@@ -19,50 +19,50 @@ use crate::realtime::{self, Stopwatch};
 use crate::refusal::{MARK, STATES};
 use crate::token::Claims;
 
-/// Events of one call. Few, so that a fault meets many calls.
+/// Events per call. Few, so that a fault hits many calls.
 const BATCH: usize = 25;
-/// Calls on the wire at once.
+/// Number of concurrent calls.
 const LANES: usize = 2;
-/// How long between two tries of one call.
+/// Time between two attempts of one call.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// The companies of events that Postgres refuses begin here: they have no webhooks.
+/// First company id for events that Postgres refuses. These companies have no webhooks.
 const FIRST_MARKED: u64 = 5_000_000_000_000;
-/// Calls with such an event on the wire at once: enough for the others to be stored together with one.
+/// Concurrent calls with such an event: enough that the server stores other calls together with one of them.
 const MARKED_LANES: u64 = 12;
-/// How long between two calls with such an event.
+/// Time between two calls with such an event.
 const MARKED_EVERY: Duration = Duration::from_millis(5);
-/// How long to wait for the response to one of them, since something else may fail at the same time.
+/// How long to wait for a response to such a call. Another fault at the same time may prevent it.
 const MARKED_LIMIT: Duration = Duration::from_secs(5);
-/// How often one call is tried: with the pauses and the time of each try, for minutes.
+/// Most attempts of one call. With the pauses and the time of each attempt they take minutes.
 const TRIES: usize = 1_200;
 
-/// An event whose publication was answered.
+/// An event whose publication got a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// Its idempotency key.
     pub key: String,
-    /// What `webhook-id` carries.
+    /// The value of the header `webhook-id`.
     pub event: String,
-    /// How many deliveries it made.
+    /// Number of deliveries that the response reported.
     pub deliveries: u32,
-    /// Whether the answer says that it had been published before: an earlier answer was lost.
+    /// Whether the response says that the event existed before, so that an earlier response was lost.
     pub before: bool,
 }
 
-/// What came of a round's publications.
+/// The results of a round's publications.
 #[derive(Debug, Default)]
 pub struct Published {
-    /// Every event whose publication was answered.
+    /// Every event whose publication got a response.
     pub accepted: Vec<Accepted>,
-    /// Calls that were refused as a fault of the server's own, and not because something was absent. They were repeated.
+    /// Calls that were refused with an internal error and not because something was unavailable. They were repeated.
     pub refused: Vec<Breach>,
 }
 
-/// Publishes the round's events over [`PUBLISHING`] through whichever servers answer.
+/// Publishes the round's events during [`PUBLISHING`], through any server that responds.
 ///
 /// # Errors
 ///
-/// When a call is never answered, or is answered with what is no publication.
+/// If a call never gets a response, or gets one that is not a publication.
 pub async fn publish(cast: &Cast, events: u32, seed: u64, callers: &Callers) -> anyhow::Result<Published> {
     let numbers: Vec<u32> = (0..events).collect();
     let batches: Vec<&[u32]> = numbers.chunks(BATCH).collect();
@@ -83,12 +83,12 @@ pub async fn publish(cast: &Cast, events: u32, seed: u64, callers: &Callers) -> 
     Ok(published)
 }
 
-/// Publishes, where that is one of the round's faults, events of other companies that Postgres refuses, as fast as they
-/// are answered and for as long as the round's own are published. Says which were accepted.
+/// If that is one of the round's faults: publishes events of other companies that Postgres refuses, each after the
+/// response to the previous one, while the round's own events are published. Returns those that were accepted.
 ///
 /// # Errors
 ///
-/// When a call cannot be made.
+/// If a call cannot be made.
 pub async fn publish_marked(round: &Round, callers: &Callers) -> anyhow::Result<Vec<Breach>> {
     if !round.faults.contains(&Kind::PoisonedEvent) {
         return Ok(Vec::new());
@@ -179,8 +179,8 @@ fn answered(
         .collect())
 }
 
-/// Deletes the doomed webhook after a while. Answers when its deletion was answered; `None` when that answer was lost
-/// and a later one said that it is gone.
+/// Deletes the doomed webhook after a while. Returns the time of the response; `None` if the response was lost and a
+/// repeated call said that the webhook is gone.
 pub async fn delete(
     cast: &Cast,
     after: Duration,

@@ -1,4 +1,5 @@
-//! One round: a company publishes while something fails, everything is healed, and when all is quiet it is judged.
+//! One round: a company publishes while something fails. Then all faults end, the deliveries end, and the history is
+//! judged.
 
 use std::time::Duration;
 
@@ -19,22 +20,23 @@ use crate::realtime::{self, Stopwatch};
 use crate::token::Claims;
 use crate::world::Tally;
 
-/// How long a round may take to become quiet once everything runs again. Well above the lease, which is what a delivery
-/// may have to wait for whose taker never heard that it got it.
+/// How long the deliveries of a round may take to end after the faults. Well above the lease time: a delivery may have
+/// to wait for it if its process never learned that it got the lease.
 pub const STALL_LIMIT: Duration = Duration::from_secs(120);
-/// How often to look whether it is quiet.
+/// Time between two looks at whether all deliveries have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How often a look at a server that should be well is repeated.
+/// Most attempts to read from servers that should be running.
 const LOOKS: usize = 20;
-/// How long servers may disagree on whether a ban is over: by each clock it is after its own length, which is less.
+/// How long servers may disagree on whether a ban is over. On each clock the ban is over after its own duration, which
+/// is shorter.
 const AGREEMENT: Duration = Duration::from_secs(5);
 /// When the doomed webhook is deleted, counted from the first publication.
 const DELETED_AFTER: Duration = Duration::from_millis(400);
 
-/// How long a publication may take from its date to its commit, while something fails.
+/// Longest time between the date of a publication and its commit, while something fails.
 const COMMIT: SignedDuration = SignedDuration::from_secs(5);
 
-/// The policy's numbers as [`super::fleet::SETTINGS`] has them.
+/// The numbers of the policy that [`super::fleet::SETTINGS`] sets.
 const NUMBERS: Numbers = Numbers {
     attempts: 4,
     threshold: 60,
@@ -44,28 +46,28 @@ const NUMBERS: Numbers = Numbers {
     apart: COMMIT,
 };
 
-/// What came of a round.
+/// The results of a round.
 #[derive(Debug, Default)]
 pub struct Ending {
-    /// Events whose publication was answered.
+    /// Events whose publication got a response.
     pub events: u64,
-    /// Of them, those whose answer had been lost before.
+    /// Those among them for which an earlier response was lost.
     pub repeated_publications: u64,
     /// Their deliveries by status: succeeded, failed, lost, cancelled.
     pub deliveries: [u64; 4],
-    /// Attempts on record.
+    /// Recorded attempts.
     pub attempts: u64,
-    /// Requests that came more than once.
+    /// Requests that arrived more than once.
     pub duplicates: u64,
     /// Bans that began.
     pub bans: u64,
-    /// Seconds from the moment when everything ran again to quiet.
+    /// Seconds from the end of the faults until all deliveries had ended.
     pub stall: f64,
-    /// What is wrong.
+    /// The breaches.
     pub breaches: Vec<Breach>,
 }
 
-/// What all rounds before have come to, as the API told it: the sums of D7 must agree.
+/// Sums over all rounds so far, from the API. The servers' metrics must agree with them (D7).
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Sums {
     accepted: u64,
@@ -76,7 +78,7 @@ pub struct Sums {
 ///
 /// # Errors
 ///
-/// When it could not be played: what a server does wrong is in the ending.
+/// If the round could not be played. What a server does wrong is not an error: it is in the ending.
 pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums) -> anyhow::Result<Ending> {
     stage.reseed(round.seed);
     stage.until_time_moves().await;
@@ -147,7 +149,7 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
     Ok(ending)
 }
 
-/// Waits until no delivery is open; answers the tally then, or the last one seen.
+/// Waits until no delivery is open. Returns the last tally that was read.
 async fn until_quiet(callers: &Callers, watch: &Stopwatch) -> Option<Tally> {
     let operator = Claims::of_scope("operator");
     let mut last = None;
@@ -165,7 +167,7 @@ async fn until_quiet(callers: &Callers, watch: &Stopwatch) -> Option<Tally> {
     last
 }
 
-/// Everything that the API and the journal tell of a webhook.
+/// Reads everything that the API and the journal have about a webhook.
 async fn ask(member: &Member, cast: &Cast, callers: &Callers, stepped: bool) -> anyhow::Result<Told> {
     let id = &member.webhook.id;
     let owner = cast.owner();
@@ -173,8 +175,8 @@ async fn ask(member: &Member, cast: &Cast, callers: &Callers, stepped: bool) -> 
     let notices = patiently(callers, &owner, async |caller| Ok(caller.notices(id).await?)).await?;
     let look = async || patiently(callers, &owner, async |caller| Ok(caller.health(id).await?)).await;
     let mut health = look().await?;
-    // Servers that have noticed a step and such that have not are apart for a moment: one still calls banned what the other
-    // has ended. Once they agree the ban is over for both.
+    // After a clock step servers disagree for a moment: one still shows a ban that another has ended. Once they agree,
+    // the ban is over for both.
     let watch = Stopwatch::start();
     while stepped && is_ended_elsewhere(&health) && watch.seconds() < AGREEMENT.as_secs_f64() {
         realtime::pause(LOOK_EVERY).await;
@@ -198,7 +200,7 @@ async fn ask(member: &Member, cast: &Cast, callers: &Callers, stepped: bool) -> 
     })
 }
 
-/// Whether another server has ended the ban that the one which answers is in, as it takes the counter back with that (B3).
+/// Whether another server has ended the ban that this one still shows. Ending it resets the counter (B3).
 fn is_ended_elsewhere(health: &Health) -> bool {
     health.state == "BANNED" && health.ban_counter == 0
 }
@@ -212,7 +214,8 @@ fn came(arrival: &Arrival) -> Came {
     }
 }
 
-/// Asks one server after the other: a connection to Postgres that was cut shows at its next use.
+/// Asks one server after another, because a server notices that its connection to Postgres was cut only at its next
+/// use.
 async fn patiently<T>(
     callers: &Callers,
     claims: &Claims,
@@ -250,7 +253,7 @@ fn place(delivery: &Delivery) -> Option<usize> {
 }
 
 impl Sums {
-    /// Adds a round and compares all so far with what the server sums up itself (D7).
+    /// Adds a round, and compares the sums with the servers' metrics (D7).
     fn add(&mut self, ending: &Ending, tally: Option<Tally>) -> Option<Breach> {
         for (sum, count) in self.ended.iter_mut().zip(ending.deliveries) {
             *sum += count;
@@ -273,7 +276,8 @@ impl Sums {
     }
 }
 
-/// What the API cannot tell: a delivery that ended twice, or an attempt that was recorded twice.
+/// Looks in the database for what the API cannot show: a delivery that ended twice, or an attempt that was recorded
+/// twice.
 async fn doubles(stage: &Stage, company: u64) -> anyhow::Result<Option<Breach>> {
     const DOUBLES: &str = "\
         select 'ended twice: ' || webhook || ' ' || event from ( \

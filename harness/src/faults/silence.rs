@@ -1,18 +1,22 @@
-//! Who is blamed for name servers that do not answer (D13).
+//! Which failures may be attributed to receivers while name servers are silent (D13).
 //!
-//! By D13 an attempt without an address is none if a lookup was sent, and none was answered, in the [`DNS_SILENCE`] before its
-//! end. What follows for a silence from S to E, where every lookup before and after it is answered at once:
+//! By D13 an attempt without an address does not count if a lookup was sent, and no name server responded, in the
+//! [`DNS_SILENCE`] before its end. Take a silence from S to E, where every lookup before and after it gets a response
+//! at once:
 //!
-//! - Ended before S + [`DNS_SILENCE`]: the time before its end reaches back to answers, so D13 would have it judged. But an attempt
-//!   whose lookup is not answered ends at its time-out, which is longer, so it asked before S and was answered. None is expected.
-//! - Ended from then on and before E: nothing was answered in the time that counts. It is none, and is not on record.
-//! - On the wire at E: it asked in the silence, and when it ends another lookup may have been answered since E. Then D13 has it
-//!   judged. A server has at most [`IN_FLIGHT_PER_WEBHOOK`] attempts of a webhook on the wire, and each ends once.
-//! - Started after E: its lookup is answered.
+//! - Attempts that end before S + [`DNS_SILENCE`]: the time before their end includes responses, so D13 would have them
+//!   judged. But an attempt without a response to its lookup ends with its time-out, which is longer. So it sent the
+//!   lookup before S and got a response. No such failure is expected.
+//! - Attempts that end later and before E: no name server responded in the relevant time. They do not count and are not
+//!   recorded.
+//! - Attempts in flight at E: they sent their lookup in the silence, and when they end, another lookup may have got a
+//!   response since E. Then D13 has them judged. A server has at most [`IN_FLIGHT_PER_WEBHOOK`] attempts of a webhook
+//!   in flight, and each ends once.
+//! - Attempts that start after E: their lookup gets a response.
 //!
-//! So the attempts on the wire at E are allowed to time out, as many as there can be. All others together, in the whole round, may
-//! time out as often as a busy machine explains ([`SPURIOUS`]). Of neither may any fail with `DNS`: the checker of histories
-//! sees to that.
+//! So attempts in flight at E may time out, up to the largest possible number of them. All others in the whole round
+//! may time out as often as a busy machine explains ([`SPURIOUS`]). None of them may fail with `DNS`: the checker of
+//! histories verifies that.
 
 use std::ops::Range;
 
@@ -24,10 +28,10 @@ use super::fleet::{DNS_SILENCE, IN_FLIGHT_PER_WEBHOOK};
 use super::history::Told;
 use crate::client::Attempt;
 
-/// Attempts that may time out in a round because the machine is busy: far fewer than are on the wire at once.
+/// Attempts that may time out in a round because the machine is busy: far fewer than are in flight at once.
 const SPURIOUS: usize = 8;
 
-/// The receivers under names that are blamed for a silence. Its dates are those of the servers' clock.
+/// Receivers with host names to which a silence was attributed. The times are those of the servers' clock.
 pub(super) fn blamed(silence: &Range<Timestamp>, servers: usize, told: &[Told]) -> Vec<Breach> {
     let named = told
         .iter()
@@ -47,14 +51,14 @@ pub(super) fn blamed(silence: &Range<Timestamp>, servers: usize, told: &[Told]) 
         .collect()
 }
 
-/// Attempts that failed, by how they lie to the silence.
+/// Failed attempts, by their position in time relative to the silence.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Failures {
-    /// With `DNS`, when D13 makes it none.
+    /// Failed with `DNS`, although by D13 they do not count.
     dns_in_silence: usize,
-    /// Timed out, having been on the wire when the silence ended.
+    /// Timed out, and were in flight when the silence ended.
     timed_out_at_its_end: usize,
-    /// All others of the round.
+    /// All other failures of the round.
     others: usize,
 }
 
@@ -93,7 +97,7 @@ mod tests {
     const SERVERS: usize = 2;
     const MOST_AT_THE_END: usize = 64;
 
-    /// A moment of the round: the silence is from 10 s to 12 s.
+    /// A moment of the round. The silence is from 10 s to 12 s.
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millisecond(1_000_000_000 + millis).unwrap()
     }
@@ -151,7 +155,7 @@ mod tests {
             .unwrap();
         assert_eq!(*per_webhook, IN_FLIGHT_PER_WEBHOOK.to_string());
         assert_eq!(MOST_AT_THE_END, SERVERS * IN_FLIGHT_PER_WEBHOOK);
-        // Otherwise attempts whose lookups are not answered could end before D13 makes them none.
+        // Otherwise attempts without a response to their lookup could end before D13 applies to them.
         assert!(DNS_SILENCE < SignedDuration::from_secs(1));
     }
 
@@ -176,7 +180,7 @@ mod tests {
                 "from {started} to {ended} ms"
             );
         }
-        // The class of an attempt without an address is the time-out's.
+        // An attempt without an address has the error class of the time-out.
         assert!(is_blamed(attempts(SPURIOUS + 1, "CONNECT", 11_500, 12_500)));
     }
 
@@ -195,11 +199,11 @@ mod tests {
             assert!(!is_blamed(some(SPURIOUS)), "from {started} to {ended} ms");
             assert!(is_blamed(some(SPURIOUS + 1)), "from {started} to {ended} ms");
         }
-        // Together, wherever they lie.
+        // The limit is for all of them together, wherever they are.
         let mut some = attempts(SPURIOUS, "TIMEOUT", 9_500, 10_500);
         some.extend(attempts(1, "TIMEOUT", 12_000, 13_000));
         assert!(is_blamed(some));
-        // What is allowed at the end allows nothing elsewhere.
+        // The allowance at the end of the silence does not apply elsewhere.
         let mut some = attempts(MOST_AT_THE_END, "TIMEOUT", 11_500, 12_500);
         some.extend(attempts(SPURIOUS, "TIMEOUT", 9_500, 10_500));
         assert!(!is_blamed(some.clone()));

@@ -1,7 +1,7 @@
-//! Where a campaign plays: the machine's loans, Postgres and the servers, and how each fault is begun and taken back.
+//! The environment of a campaign: resources of the machine, Postgres and the servers. Starts and ends each fault.
 //!
-//! Promises that after [`Stage::heal`] everything runs again, whatever was done to it. A fault that this machine cannot
-//! play is known before the first round, with the reason.
+//! After [`Stage::heal`] everything runs again, whatever the fault was. The faults that this machine cannot play are
+//! known before the first round, with the reason.
 
 use std::fs::{self, Permissions};
 use std::ops::Range;
@@ -23,26 +23,26 @@ use crate::dice::Dice;
 use crate::durable::Cluster;
 use crate::{realtime, refusal};
 
-/// Its disk is small.
+/// The WAL is limited because the disk is small.
 ///
-/// A Postgres that is stopped ends only when everybody whom it turns away has said who he is, or this time is over: a
-/// connection that stands still says nothing.
+/// When Postgres is stopped, it waits for connections that have not authenticated yet, until this time-out. A stalled
+/// connection never authenticates.
 const POSTGRES_SETTINGS: &[&str] = &["max_wal_size=512MB", "authentication_timeout=5s"];
-/// How far a server's own wall clock jumps at most, in seconds.
+/// Largest step of a server's own wall clock, in seconds.
 const SERVER_STEP: usize = 3_600;
-/// How far the shared wall clock jumps forwards and backwards at most, in seconds. Backwards less: a server whose
-/// database goes back lets time stand still until it is caught up.
+/// Largest steps of the shared wall clock forwards and backwards, in seconds. Less backwards, because a server whose
+/// database's clock goes back stops its own time until the clock has caught up.
 pub(super) const SHARED_STEP: (usize, usize) = (12, 2);
-/// When a server has noticed at the latest that the shared wall clock has jumped: its time goes on until then.
+/// How long a server may take to notice a step of the shared wall clock. Its time goes on until then.
 const NOTICED_WITHIN: SignedDuration = SignedDuration::from_secs(1);
-/// How far the shared wall clock may wander altogether: within what receivers allow a signature.
+/// Largest difference of the shared wall clock from the machine's. Receivers accept signatures within this limit.
 const SHARED_LIMIT: i64 = 120;
-/// How late the name server answers: within and beyond an attempt's time-out.
+/// Delay of a slow name server: shorter or longer than an attempt's time-out.
 const SLOW_MS: (usize, usize) = (200, 2_500);
 
-/// Everything of a campaign but its plan and its receivers.
+/// Everything in a campaign except its plan and its receivers.
 pub struct Stage {
-    // In this order they are dropped: servers first, the disk they stand on last.
+    // The order in which the fields are dropped: servers first, and the disk on which they run last.
     fleet: Fleet,
     cluster: Cluster,
     names: Option<Names>,
@@ -50,23 +50,23 @@ pub struct Stage {
     home: TempDir,
     shared_clock: Option<WallClock>,
     shared_offset: i64,
-    /// Until when, by the machine's clock, the servers' time stands still after a step backwards.
+    /// When the servers' time moves on after a step backwards, by the machine's clock.
     still_until: Timestamp,
-    /// Since when name servers are silent, or from when to when they were, by the machine's clock.
+    /// The time in which name servers are or were silent, by the machine's clock.
     silence: Option<Range<Timestamp>>,
     unavailable: Vec<(Kind, String)>,
     dice: Dice,
-    /// Servers that ended badly, or that nobody had asked to end, since the last look.
+    /// Servers that ended with an error, or without being asked to, since the last look.
     died: Vec<String>,
-    /// Servers that were asked to end and have not been waited for.
+    /// Servers that were asked to end and not waited for yet.
     ending: Vec<usize>,
     postgres_ending: bool,
 }
 
 impl Stage {
-    /// Builds it: a Postgres, and the plan's servers of `binary`.
+    /// Builds the environment: a Postgres, and the plan's servers of `binary`.
     pub async fn build(plan: &Plan, binary: &Path) -> anyhow::Result<Self> {
-        // Postgres runs as somebody else where we are root.
+        // If this process is root, Postgres runs as another user.
         let open = Permissions::from_mode(0o711);
         let home = tempfile::Builder::new()
             .prefix("tenterhook-faults-")
@@ -139,7 +139,7 @@ impl Stage {
         })
     }
 
-    /// What this machine cannot play of the plan, and why.
+    /// The faults of the plan that this machine cannot play, with the reasons.
     pub fn unavailable(&self) -> &[(Kind, String)] {
         &self.unavailable
     }
@@ -149,36 +149,36 @@ impl Stage {
         &self.fleet
     }
 
-    /// A read-only look into the database, past every relay.
+    /// A read-only connection to the database that uses no relay.
     pub async fn look(&self) -> anyhow::Result<tokio_postgres::Client> {
         self.cluster.look().await
     }
 
-    /// Whether receivers can have a name that is looked up.
+    /// Whether receivers can have host names.
     pub fn has_names(&self) -> bool {
         self.names.is_some()
     }
 
-    /// How many seconds the servers' time can be ahead of the machine's: where the wall clock that they share goes back,
-    /// theirs stands still for as long as the step was, also into the round after it.
+    /// How many seconds the servers' time can be ahead of the machine's. When their shared wall clock steps back, their
+    /// time stands still for as long as the step was, also into the next round.
     pub fn furthest_ahead(&self) -> i64 {
         self.shared_offset + SHARED_STEP.1 as i64
     }
 
-    /// Waits until the servers' time does not stand still any more, so that their dates can be compared with the machine's.
+    /// Waits until the servers' time moves again, so that their times can be compared with the machine's.
     pub async fn until_time_moves(&self) {
         let left = self.still_until.duration_since(realtime::now());
         realtime::pause(left.try_into().unwrap_or_default()).await;
     }
 
-    /// When name servers were silent, by the servers' clock, if they were since the last look and are not any more.
+    /// The time in which name servers were silent, by the servers' clock, if there was a silence since the last call.
     pub fn take_silence(&mut self) -> Option<Range<Timestamp>> {
         let offset = SignedDuration::from_secs(self.shared_offset);
         let silence = self.silence.take()?;
         Some(silence.start + offset..silence.end + offset)
     }
 
-    /// Ends everything in good order, so that nothing is left behind.
+    /// Ends everything, and leaves nothing behind.
     pub async fn end(mut self) -> anyhow::Result<()> {
         for server in self.fleet.servers() {
             server.kill().await?;
@@ -187,7 +187,7 @@ impl Stage {
         self.cluster.ended().await
     }
 
-    /// Keeps everything to be looked at, and answers where.
+    /// Keeps everything for inspection. Returns the folder.
     pub fn keep(mut self) -> anyhow::Result<PathBuf> {
         self.fleet.write_logs()?;
         if let Some(disk) = &mut self.disk {
@@ -196,12 +196,12 @@ impl Stage {
         Ok(self.home.keep())
     }
 
-    /// Chance of this round on.
+    /// Sets the seed of the random choices of this round.
     pub fn reseed(&mut self, seed: u64) {
         self.dice = Dice::new(seed);
     }
 
-    /// Lets something fail.
+    /// Starts a fault.
     pub async fn begin(&mut self, kind: Kind) -> anyhow::Result<()> {
         let number = self.dice.below(self.fleet.count());
         match kind {
@@ -249,12 +249,12 @@ impl Stage {
                 }
                 Ok(())
             }
-            // The cast of the round brings it along.
+            // The round's webhooks include the receiver or the events for it.
             Kind::DeadAddress | Kind::PoisonedAnswer | Kind::PoisonedEvent => Ok(()),
         }
     }
 
-    /// Takes back everything that was begun, and waits until all runs again.
+    /// Ends all faults, and waits until everything runs again.
     pub async fn heal(&mut self) -> anyhow::Result<()> {
         if let Some(disk) = &self.disk {
             disk.clear()?;
@@ -287,12 +287,12 @@ impl Stage {
         self.fleet.ensure_running().await
     }
 
-    /// What servers did that they should not have done, since the last look.
+    /// Unexpected ends of servers since the last call.
     pub fn take_died(&mut self) -> Vec<String> {
         std::mem::take(&mut self.died)
     }
 
-    /// Over one server or over all of them.
+    /// Sets the fault of the connections of one server, or of all.
     fn weather(&mut self, weather: Weather, number: usize) -> anyhow::Result<()> {
         for server in self.some_servers(number) {
             server.set_weather(weather);
@@ -300,7 +300,7 @@ impl Stage {
         Ok(())
     }
 
-    /// One server, counted on from any number, or all of them.
+    /// One server, whose number wraps around, or all of them.
     fn some_servers(&mut self, number: usize) -> &[Server] {
         let all = self.dice.below(2) == 0;
         let one = number % self.fleet.count();

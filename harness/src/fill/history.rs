@@ -1,9 +1,9 @@
-//! What has happened to the companies of a fill, written by the database itself from a row of numbers.
+//! The history of the companies of a fill. The database itself generates it from a series of numbers.
 //!
 //! Events are numbered in the order of their acceptance, evenly over the time. Deliveries are numbered with them, and a
-//! delivery's number decides its fate: of each seventeen one was lost, one succeeded with its second attempt, one failed
-//! with its fourth, and the others succeeded at once. Each company's last event but for the open ones succeeded everywhere,
-//! so that no webhook has failed for long; the large company's comes last.
+//! delivery's number determines its outcome: of every 17 one was lost, one succeeded with its second attempt, one
+//! failed with its fourth, and the others succeeded at once. The last event of each company, except for the open ones,
+//! succeeded everywhere, so that no webhook has been failing for long. The large company's last event comes last.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,35 +16,35 @@ use tokio_postgres::Client;
 
 use super::{FIRST_COMPANY, Plan, Progress, WEBHOOKS_OF_COMPANY};
 
-/// Deliveries of each round of fates.
+/// Deliveries in each group of outcomes.
 const SHARE: u64 = 17;
 pub const ATTEMPTS_OF_SHARE: u64 = 20 * WEBHOOKS_OF_COMPANY as u64;
 pub const SUCCEEDED_OF_SHARE: u64 = 15 * WEBHOOKS_OF_COMPANY as u64;
 pub const FAILED_OF_SHARE: u64 = WEBHOOKS_OF_COMPANY as u64;
 pub const LOST_OF_SHARE: u64 = WEBHOOKS_OF_COMPANY as u64;
 
-/// Events that one statement writes.
+/// Events per statement.
 const EVENTS_AT_ONCE: u64 = 5_000;
-/// How long before now the first of the open deliveries was accepted: they came among those that have ended since.
+/// Age of the oldest open delivery. Open deliveries were accepted in between those that have ended since.
 const OPEN_FOR: SignedDuration = SignedDuration::from_hours(24);
-/// Between the last event and now: longer than four attempts take.
+/// Time between the last event and now: longer than four attempts take.
 const QUIET_FOR: SignedDuration = SignedDuration::from_mins(5);
-/// Open deliveries are due after this, over as long as three times this.
+/// Open deliveries become due after this time, spread over three times this time.
 const DUE_AFTER: SignedDuration = SignedDuration::from_hours(1);
-/// Days ahead that have partitions, as the server makes them.
+/// Number of future days with partitions, as in the server.
 const DAYS_AHEAD: i64 = 3;
 
-/// How many whole rounds of fates each place of a company goes through.
+/// Number of groups of outcomes for each of the webhooks' positions in a company.
 pub fn shares(plan: &Plan) -> u64 {
     (plan.attempts - u64::from(plan.webhooks)) / ATTEMPTS_OF_SHARE
 }
 
-/// How many events are in the history: whole rounds, and each company's last.
+/// Number of events in the history: whole groups, and the last event of each company.
 pub fn events(plan: &Plan) -> u64 {
     shares(plan) * SHARE + u64::from(plan.webhooks / WEBHOOKS_OF_COMPANY)
 }
 
-/// How many companies are busy ones.
+/// Number of busy companies.
 pub fn busy(companies: u32) -> u32 {
     (companies / 100).max(1)
 }
@@ -53,7 +53,7 @@ pub fn busy(companies: u32) -> u32 {
 pub struct History {
     companies: u64,
     busy: u64,
-    /// Events in rounds of fates; after them comes each company's last.
+    /// Events in groups of outcomes. After them comes the last event of each company.
     mixed: u64,
     events: u64,
     open: u64,
@@ -63,7 +63,7 @@ pub struct History {
     today: Date,
 }
 
-/// The numbers of the companies' webhooks, of each connection.
+/// A temporary table with the companies' webhooks, for each connection.
 const TARGETS: &str = "\
 create temporary table targets as
 select w.company - $1 as n, w.lane, w.company, array_agg(w.id order by w.id) as webhooks,
@@ -71,7 +71,7 @@ select w.company - $1 as n, w.lane, w.company, array_agg(w.id order by w.id) as 
 from webhooks w where w.company >= $1 group by w.lane, w.company";
 
 impl History {
-    /// Of a plan, up to now.
+    /// The history of a plan, until now.
     pub fn new(plan: &Plan, now: &Timestamp) -> Self {
         let companies = plan.webhooks / WEBHOOKS_OF_COMPANY;
         let today = now.to_zoned(TimeZone::UTC).date();
@@ -89,12 +89,12 @@ impl History {
         }
     }
 
-    /// When its first day begins.
+    /// The beginning of the first day.
     pub fn begins(&self) -> Timestamp {
         self.begins
     }
 
-    /// Makes what is missing of its days' partitions, named and bounded as the server's, under the server's own lock.
+    /// Creates missing partitions for its days, with the server's names and bounds and under the server's lock.
     pub async fn make_partitions(&self, client: &Client) -> anyhow::Result<()> {
         let last = self.today.saturating_add(Span::new().days(DAYS_AHEAD));
         let days = self
@@ -117,7 +117,7 @@ impl History {
             .context("the partitions cannot be made")
     }
 
-    /// Writes the events and all that became of them, on these connections at once.
+    /// Writes the events with their deliveries and attempts, concurrently on these connections.
     pub async fn write(&self, writers: &[Client], progress: impl Fn(Progress)) -> anyhow::Result<()> {
         let (next, written) = (AtomicU64::new(0), AtomicU64::new(0));
         let planned = self.events + self.open;
@@ -149,7 +149,7 @@ impl History {
         Ok(())
     }
 
-    /// Events of the history with their attempts and losses.
+    /// SQL that writes events of the history, with their attempts and losses.
     fn ended(&self, first: u64, end: u64) -> String {
         format!(
             "{},
@@ -169,7 +169,7 @@ select lane, webhook, id, 0, company, accepted_at, sent_at, 3, 3 from owed where
         )
     }
 
-    /// Events whose deliveries have failed once and are due again.
+    /// SQL that writes events whose deliveries have failed once and are due again.
     fn owed(&self, first: u64, end: u64) -> String {
         format!(
             "{},
@@ -188,8 +188,8 @@ cross join lateral (select '{}'::timestamptz + make_interval(secs => {} * ((d.ro
         )
     }
 
-    /// The common beginning: the events, stored, and `owed`: what each webhook is owed of them. A tenth of the history
-    /// falls to the first company, two fifths to the busy ones.
+    /// The common beginning of both: stores the events, and defines `owed`, the deliveries of each webhook. A tenth of
+    /// the history belongs to the first company, two fifths to the busy ones.
     fn events(&self, first: u64, end: u64) -> String {
         let Self {
             companies,
@@ -239,13 +239,14 @@ with numbered as (
         )
     }
 
-    /// Writes what follows from the rest, the webhooks' health and the tallies, and makes the planner's statistics.
+    /// Writes the webhooks' health and the tallies, which follow from the history, and updates the planner's
+    /// statistics.
     pub async fn settle(&self, client: &Client) -> anyhow::Result<()> {
         client
             .batch_execute(&format!("{}; {}", health(), tallies()))
             .await
             .context("the webhooks' health cannot be written")?;
-        // Each on its own: it does not run within a transaction, which several statements at once are.
+        // One statement per call: several in one call are a transaction, in which vacuum cannot run.
         for table in [
             "users",
             "webhooks",
@@ -262,13 +263,13 @@ with numbered as (
     }
 }
 
-/// The head of every insertion of attempts.
+/// The beginning of every insertion of attempts.
 const ATTEMPT: &str = "\
 insert into attempts (lane, webhook, event, generation, company, created_at, number, started_at, ended_at, duration_us,
                       connect_us, first_byte_us, url, auth_sent, status, error_class, error_message, response_headers,
                       response_body, response_truncated, ending)";
 
-/// What an attempt `t` of the delivery `d` has been answered, in the columns' order.
+/// The response to an attempt `t` of the delivery `d`, in the order of the columns.
 const TOLD: &str = "\
            extract(microseconds from d.took)::int, 300 + d.rolled % 500, extract(microseconds from d.took)::int - 100,
            d.url, false, case when t.failed then 503 else 200 end,
@@ -276,8 +277,9 @@ const TOLD: &str = "\
            '[[\"content-type\",\"application/json\"],[\"date\",\"Mon, 23 Nov 2026 10:00:00 GMT\"]]',
            case when t.failed then '{\"error\":\"unavailable\"}' else '{\"ok\":true}' end, false, t.ending::smallint";
 
-/// Health follows from the attempts: a failed first try counts towards a ban, which nobody ever gets here, and opens a
-/// window at the most; a window is open from the first failure since the last success, and warns a day later.
+/// SQL that derives the health from the attempts. A failed first try counts towards a ban, which no webhook reaches
+/// here, and opens a failure window if none is open. A window is open from the first failure since the last success,
+/// and warns after a day.
 fn health() -> String {
     format!(
         "\
@@ -295,7 +297,7 @@ where h.lane = a.lane and h.webhook = a.webhook"
     )
 }
 
-/// The two sides of every delivery's ledger, of no process that lives.
+/// SQL that writes both sides of the tallies, for a process that does not exist.
 fn tallies() -> String {
     let counted = |table: &str, succeeded: &str, failed: &str, lost: &str, open: &str| {
         format!(
@@ -317,7 +319,7 @@ fn tallies() -> String {
     )
 }
 
-/// A deal as platforms send them, a few hundred bytes of JSON.
+/// A deal as platforms send it, a few hundred bytes of JSON.
 fn state(status: &str) -> String {
     format!(
         "'{{\"id\":' || (1 + n % 100000) || ',\"title\":\"Renewal of contract ' || n || '\",\"value\":' || (n % 9000)

@@ -1,5 +1,5 @@
-//! A signing secret as the server keeps it: XChaCha20-Poly1305, bound to its webhook. Written from the server's
-//! documentation of its bytes, so that a webhook that was filled in can be delivered to.
+//! A signing secret as the server stores it: XChaCha20-Poly1305, bound to its webhook. Written from the server's
+//! documentation of the format, so that the server can deliver to webhooks of a fill.
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -9,17 +9,18 @@ use crate::dice::Dice;
 use crate::keys;
 
 const FORMAT: u8 = 1;
-/// What the bytes are: a signing secret.
+/// The kind of the sealed bytes: a signing secret.
 const FIELD: u8 = 2;
 
-/// Makes secrets and seals them under the harness's key. They are made by dice: whoever has the key could open them.
+/// Creates secrets and seals them under the harness's key. They are pseudo-random: anyone with the key could open them
+/// anyway.
 pub struct Sealer {
     key: [u8; 32],
     dice: Dice,
 }
 
 impl Sealer {
-    /// With the rolls that follow from `seed`.
+    /// With random numbers that follow from `seed`.
     pub fn new(seed: u64) -> Self {
         let digit = |at: usize| u8::from_str_radix(&keys::SEALING_KEY[2 * at..2 * at + 2], 16);
         Self {
@@ -28,7 +29,7 @@ impl Sealer {
         }
     }
 
-    /// A new secret of the webhook with these id bytes.
+    /// A new sealed secret of the webhook with these id bytes.
     pub fn secret(&mut self, webhook: &[u8; 16]) -> Vec<u8> {
         let digest = Sha256::new()
             .chain_update(b"tenterhook sealing key id")

@@ -1,4 +1,4 @@
-//! The companies of a fill: a user, four webhooks and their health each.
+//! The companies of a fill. Each has a user and four webhooks with their health.
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -9,9 +9,9 @@ use uuid::Builder;
 use super::sealing::Sealer;
 use super::{FIRST_COMPANY, Plan, WEBHOOKS_OF_COMPANY};
 
-/// How many lanes the server spreads companies over.
+/// Number of lanes in the server.
 pub const LANES: u64 = 64;
-/// Companies that one statement writes.
+/// Companies per statement.
 const COMPANIES_AT_ONCE: usize = 2_000;
 
 const USERS: &str = "\
@@ -29,14 +29,15 @@ with made as (
 )
 insert into webhook_health (lane, webhook) select lane, id from made";
 
-/// FNV-1a of the id's eight little-endian bytes, its halves folded, by the number of lanes: as the server documents it.
+/// The lane of a company, as the server documents it: FNV-1a of the id's eight little-endian bytes, its halves folded,
+/// modulo the number of lanes.
 pub fn lane(company: i64) -> i32 {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let hash = company.to_le_bytes().into_iter().fold(0xcbf2_9ce4_8422_2325, mix);
     i32::try_from((hash ^ (hash >> 32)) % LANES).expect("less than 64")
 }
 
-/// Writes them, made at `at`.
+/// Writes the companies with creation time `at`.
 pub async fn write(client: &Client, plan: &Plan, at: Timestamp) -> anyhow::Result<()> {
     let mut sealer = Sealer::new(at.as_millisecond().unsigned_abs());
     let (user, made) = (i64::try_from(super::USER)?, at.to_string());
@@ -65,7 +66,7 @@ pub async fn write(client: &Client, plan: &Plan, at: Timestamp) -> anyhow::Resul
     Ok(())
 }
 
-/// A version 7 id whose random part counts, so that a company's webhooks are in the order of their places.
+/// A UUID version 7 whose random part is a counter, so that a company's webhooks are in the order of their positions.
 fn id(at: Timestamp, place: i64) -> uuid::Uuid {
     let mut counted = [0; 10];
     counted[2..].copy_from_slice(&place.to_be_bytes());
@@ -74,7 +75,7 @@ fn id(at: Timestamp, place: i64) -> uuid::Uuid {
 
 #[cfg(test)]
 mod tests {
-    /// The server's own vectors, which it has frozen.
+    /// The server's own test vectors, which must not change.
     #[test]
     fn a_company_lies_in_the_lane_that_the_server_looks_for_it_in() {
         let lanes = [1, 2, 3, 7, 42, 1000, 123_456_789, (1 << 53) - 1].map(super::lane);

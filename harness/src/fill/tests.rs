@@ -48,7 +48,7 @@ fn options() -> ServerOptions {
     }
 }
 
-/// What the graph shows of one webhook, by how its deliveries ended.
+/// The deliveries of one webhook in the API, by status.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     statuses: BTreeMap<String, u64>,
@@ -175,7 +175,7 @@ async fn what_is_filled_in_is_what_the_graph_shows() {
                 share > expected * 8 / 10,
                 "a tenth falls to the large company: {all:?}"
             );
-            // Its secret opens: a test delivery is signed with it.
+            // The server can open its secret: it signs a test delivery with it.
             let id = listed["webhooks"]["nodes"][0]["id"].clone();
             let tested = caller
                 .mutate("testWebhook", json!({"id": id}), "attempt { httpStatus }")

@@ -1,8 +1,7 @@
-//! A caller of `publishEvents` that takes next to nothing itself: a connection that stays open, and requests of prepared
-//! bytes.
+//! A caller of `publishEvents` that uses very little CPU: a connection that stays open, and prepared requests.
 //!
-//! Promises to understand the answers that the contract allows, and to call anything else a failure. Understands just
-//! enough of HTTP/1.1: answers with a `content-length`.
+//! It understands the responses that the contract allows, and treats anything else as a failure. It supports only the
+//! part of HTTP/1.1 that it needs: responses with a `content-length`.
 
 use std::io;
 
@@ -16,15 +15,15 @@ use crate::client::NewEvent;
 
 const MAX_HEADERS: usize = 64;
 const BLOCK: usize = 16 * 1024;
-/// What a platform needs to know of what it has published.
+/// Selects what a platform needs to know about its events.
 const DOCUMENT: &str = "mutation($input: PublishEventsInput!) { publishEvents(input: $input) { events { event { eventId } \
                         deliveryCount } userErrors { code message } } }";
-/// What stands before each event's id in an answer.
+/// The text before each event id in a response.
 const ID: &[u8] = b"\"eventId\":\"";
-/// How much of an answer a failure quotes.
+/// Most characters of a response that an error quotes.
 const QUOTED: usize = 300;
 
-/// The requests of a load: an event of each company, and what stands around events.
+/// The requests of a load: one event of each company, and the text around events.
 pub struct Requests {
     token: String,
     before: String,
@@ -33,7 +32,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// For these companies, in turn, with so many bytes of data in each event.
+    /// Requests for these companies in turn, with `body_bytes` bytes of data in each event.
     ///
     /// # Errors
     ///
@@ -53,7 +52,7 @@ impl Requests {
         })
     }
 
-    /// Writes the request with these events, by their place in the whole load, over what is in `request`.
+    /// Writes the request with these events, by their numbers in the load. Overwrites `request`.
     pub fn write(&self, host: &str, events: std::ops::Range<u64>, request: &mut Vec<u8>) {
         let of = |number: u64| &self.events[(number % self.events.len() as u64) as usize];
         let commas = (events.end - events.start).saturating_sub(1) as usize;
@@ -77,7 +76,7 @@ impl Requests {
     }
 }
 
-/// A deal of exactly so many bytes as JSON: short fields, and as many custom ones as it takes.
+/// A deal with exactly this number of bytes as JSON: short fields, and as many custom ones as fit.
 pub fn data(bytes: usize) -> Value {
     const FIELD: usize = 56;
     let mut deal = json!({"id": 8, "t": ""});
@@ -118,11 +117,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Opens one to an address such as `127.0.0.1:8080`.
+    /// Connects to an address such as `127.0.0.1:8080`.
     ///
     /// # Errors
     ///
-    /// When nobody listens there.
+    /// If nothing listens there.
     pub async fn open(host: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
@@ -132,11 +131,11 @@ impl Connection {
         })
     }
 
-    /// Sends a request with so many events, and answers their ids.
+    /// Sends a request with this number of events. Returns their ids.
     ///
     /// # Errors
     ///
-    /// When not all events were published; the connection is of no use then.
+    /// If not all events were published. The connection cannot be used any more then.
     pub async fn publish(&mut self, request: &[u8], events: usize) -> anyhow::Result<Vec<Uuid>> {
         self.stream.write_all(request).await?;
         self.received.clear();
@@ -159,7 +158,7 @@ impl Connection {
     }
 }
 
-/// Status and body, once all of it is there.
+/// Status and body, once the response is complete.
 fn answer(received: &[u8]) -> anyhow::Result<Option<(u16, &[u8])>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -176,7 +175,7 @@ fn answer(received: &[u8]) -> anyhow::Result<Option<(u16, &[u8])>> {
     Ok(received.get(head..head + length).map(|body| (status, body)))
 }
 
-/// The ids in an answer, in the order of the events. The contract has them nowhere else.
+/// The ids in a response, in the order of the events. By the contract they occur nowhere else in it.
 fn ids(body: &[u8]) -> impl Iterator<Item = Uuid> {
     let mut rest = body;
     std::iter::from_fn(move || {

@@ -1,8 +1,8 @@
-//! What a load costs: CPU, memory, log and statements of servers, Postgres, callers and receivers.
+//! The costs of a load: CPU, memory, WAL and statements of servers, Postgres, callers and receivers.
 //!
-//! Promises counts of the operating system and of Postgres between two moments, never samples. Of Postgres all processes
-//! count, those that have ended meanwhile too; of this process only the threads of callers and receivers. What cannot be
-//! known from here is left out.
+//! The numbers are counters of the operating system and of Postgres at two moments, never samples. All processes of
+//! Postgres count, also those that ended in between. Of this process only the threads of callers and receivers count.
+//! Numbers that cannot be read here are left out.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use crate::realtime::{self, Stopwatch};
 use crate::system::{self, Resident};
 
 const MIB: f64 = 1_048_576.0;
-/// The name of every process of a Postgres.
+/// The name of every process of Postgres.
 const POSTGRES: &str = "postgres";
-/// How many of the costliest statements are told.
+/// Number of statements in the list of the costliest.
 const COSTLIEST: usize = 10;
 
 const COUNTS: &str = "\
@@ -27,7 +27,7 @@ select queryid, min(query), sum(calls)::bigint, sum(total_exec_time)
 from pg_stat_statements s join pg_database d on d.oid = s.dbid
 where d.datname = $1 and queryid is not null group by queryid";
 
-/// A look at what a database counts.
+/// A connection that reads the statistics of a database.
 pub struct Statistics {
     client: Client,
     database: String,
@@ -36,11 +36,11 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Connects to any database of its Postgres.
+    /// Connects to any database of the same Postgres.
     ///
     /// # Errors
     ///
-    /// When it cannot be reached.
+    /// If it cannot be reached.
     pub async fn look(url: &str, database: &str) -> anyhow::Result<Self> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         realtime::spawn(async move { drop(connection.await) });
@@ -55,24 +55,24 @@ impl Statistics {
         })
     }
 
-    /// Writes what is not written yet, so that the work of before is not counted as that of after.
+    /// Runs a checkpoint, so that writes from before are not counted later.
     ///
     /// # Errors
     ///
-    /// When the connection has no right to.
+    /// If the connection has no right to.
     pub async fn checkpoint(&self) -> anyhow::Result<()> {
         Ok(self.client.batch_execute("checkpoint").await?)
     }
 }
 
-/// The process that started this one of Postgres, if it is on this machine.
+/// The parent process of this backend, if Postgres runs on this machine.
 fn postmaster(backend: i32) -> Option<u32> {
     let (parent, name) = system::parent(u32::try_from(backend).ok()?).ok()?;
     let (_, parent_name) = system::parent(parent).ok()?;
     (name == POSTGRES && parent_name == POSTGRES).then_some(parent)
 }
 
-/// What has been counted until a moment.
+/// The counters at one moment.
 #[derive(Debug, Clone)]
 pub struct Count {
     /// Seconds on the run's stopwatch.
@@ -86,23 +86,23 @@ pub struct Count {
     statements: Option<BTreeMap<i64, Statement>>,
 }
 
-/// One statement's executions.
+/// The executions of one statement.
 #[derive(Debug, Clone, Serialize)]
 pub struct Statement {
-    /// How often.
+    /// Number of executions.
     pub calls: i64,
-    /// Milliseconds in all.
+    /// Total milliseconds.
     pub total_ms: f64,
-    /// Its text, with its constants left out.
+    /// The text, without its constants.
     pub text: String,
 }
 
 impl Count {
-    /// Until now, with servers of these process ids.
+    /// Reads the counters, with servers of these process ids.
     ///
     /// # Errors
     ///
-    /// When the database does not answer.
+    /// If the database does not respond.
     pub async fn now(
         watch: Stopwatch,
         servers: &[u32],
@@ -147,28 +147,28 @@ impl Count {
     }
 }
 
-/// Seconds of CPU, in all and shared out.
+/// Use of CPU.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Cpu {
-    /// Of how many cores it has kept busy.
+    /// Number of cores that it kept busy on average.
     pub cores: f64,
-    /// Microseconds for each delivery; nothing when there was none.
+    /// Microseconds per delivery; `None` if there was no delivery.
     pub micros_per_delivery: Option<f64>,
 }
 
 /// A server's resident memory.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Memory {
-    /// At the end, in MiB.
+    /// MiB at the end.
     pub end: f64,
-    /// The most since it started, in MiB.
+    /// The most since the process started, in MiB.
     pub peak: f64,
 }
 
-/// What a load cost. What could not be known is `None`.
+/// The costs of a load. `None` for what could not be read.
 #[derive(Debug, Clone, Serialize)]
 pub struct Costs {
-    /// For how long it was counted, in seconds.
+    /// The time between the two moments, in seconds.
     pub seconds: f64,
     /// Deliveries in that time.
     pub deliveries: u64,
@@ -176,40 +176,40 @@ pub struct Costs {
     pub server: Option<Cpu>,
     /// All processes of Postgres.
     pub postgres: Option<Cpu>,
-    /// Those two.
+    /// The sum of these two.
     pub server_and_postgres: Option<Cpu>,
     /// The threads that publish.
     pub callers: Option<Cpu>,
     /// The thread that receives.
     pub receiver: Option<Cpu>,
-    /// Of each server process.
+    /// Per server process.
     pub memory: Vec<Memory>,
-    /// Bytes of write-ahead log for each delivery.
+    /// Bytes of WAL per delivery.
     pub wal_bytes_per_delivery: Option<f64>,
-    /// Transactions for each delivery; Postgres may count some seconds late.
+    /// Transactions per delivery. Postgres may count them some seconds late.
     pub transactions_per_delivery: Option<f64>,
-    /// Statements for each delivery, where Postgres counts them.
+    /// Statements per delivery, if Postgres counts them.
     pub statements_per_delivery: Option<f64>,
-    /// Milliseconds that the disk takes to keep a page: what a commit takes at least.
+    /// Milliseconds that the disk needs to write a page durably: the least time of a commit.
     pub sync_ms: Option<f64>,
-    /// The statements that took longest.
+    /// The statements with the longest total time.
     pub costliest: Vec<Costly>,
 }
 
-/// A statement that took long.
+/// A statement with a long total time.
 #[derive(Debug, Clone, Serialize)]
 pub struct Costly {
-    /// What was executed, and how often.
+    /// The statement and its executions.
     #[serde(flatten)]
     pub statement: Statement,
-    /// Milliseconds each time.
+    /// Mean milliseconds of an execution.
     pub mean_ms: f64,
-    /// Its part of the time of all statements, of 1.
+    /// Fraction of the total time of all statements, from 0 to 1.
     pub share: f64,
 }
 
 impl Costs {
-    /// Between two moments, in which there were so many deliveries.
+    /// The costs between two moments, with this number of deliveries.
     pub fn between(
         start: &Count,
         end: &Count,
@@ -220,7 +220,7 @@ impl Costs {
         let seconds = end.at - start.at;
         let each = |amount: f64| (deliveries > 0).then(|| amount / deliveries as f64);
         let cpu = |taken: fn(&Count) -> Option<f64>| {
-            // A thread that has ended takes what it had with it.
+            // The counter of an ended thread is lost, so the difference can be negative.
             let taken = (taken(end)? - taken(start)?).max(0.0);
             Some(Cpu {
                 cores: taken / seconds,
@@ -262,7 +262,7 @@ fn memory(process: u32) -> anyhow::Result<Memory> {
     })
 }
 
-/// What was executed between the two.
+/// The executions between two moments.
 fn difference(start: &Count, end: &Count) -> Option<Vec<Statement>> {
     let (start, end) = (start.statements.as_ref()?, end.statements.as_ref()?);
     let since = end.iter().map(|(id, statement)| {

@@ -1,7 +1,7 @@
-//! What a load measured.
+//! The results of a load.
 //!
-//! Promises figures that add up: expected deliveries are those of published events, and each either arrived or is
-//! missing. Latency is quantised to three significant digits.
+//! The figures add up: the expected deliveries are those of published events, and each has either arrived or is
+//! missing. Latency has three significant digits.
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
@@ -13,55 +13,56 @@ use super::publishing::{Ledger, Published};
 use super::receiver::{Arrival, Kind};
 use super::subscribers::Subscribers;
 
-/// An hour in microseconds: what takes longer counts as an hour.
+/// An hour in microseconds. Longer latencies count as an hour.
 const LONGEST: u64 = 3_600_000_000;
-/// A call that starts this long after its time is late, in seconds: the pacer's own error is a tenth of a millisecond.
+/// A call that starts this much later than planned counts as late, in seconds. The pacer itself is precise to 0.1 ms.
 const LATE: f64 = 0.01;
 
 /// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
-    /// What was done.
+    /// The plan of the run.
     pub plan: Plan,
-    /// Server processes; none when they are not the load's own.
+    /// Number of server processes; 0 if the load did not start them.
     pub servers: u32,
-    /// Events that were to be published, the warm-up's included.
+    /// Planned events, including those of the warm-up.
     pub events_planned: u64,
     /// Events that the server accepted.
     pub events_published: u64,
-    /// Calls that the server refused or did not answer.
+    /// Calls that the server refused, or that got no response.
     pub calls_failed: u64,
-    /// Why the first of them failed.
+    /// The reason of the first failure.
     pub first_failure: Option<String>,
     /// Calls that began more than ten milliseconds after their time.
     pub late_starts: u64,
-    /// Deliveries to webhooks that answer.
+    /// Deliveries to webhooks whose receiver responds.
     pub deliveries_expected: u64,
-    /// How many of these came at least once within the grace time.
+    /// Those that arrived at least once within the grace time.
     pub deliveries_arrived: u64,
-    /// How many did not.
+    /// Those that did not.
     pub deliveries_missing: u64,
-    /// Arrivals of the same attempt beyond its first.
+    /// Repeated arrivals of the same attempt.
     pub deliveries_repeated: u64,
-    /// Arrivals of later attempts.
+    /// Arrivals of second and later attempts.
     pub retries: u64,
-    /// Deliveries to webhooks that never answer.
+    /// Deliveries to webhooks whose receiver hangs.
     pub hanging_expected: u64,
-    /// How many of these came: the others wait behind them.
+    /// Those that arrived. The others wait behind them.
     pub hanging_arrived: u64,
-    /// Events published per second of the time that is measured.
+    /// Published events per second of the measured time.
     pub events_per_second: f64,
-    /// Deliveries that arrived per second of the time that is measured, first attempts and those that answer.
+    /// First attempts that arrived at receivers that respond, per second of the measured time.
     pub deliveries_per_second: f64,
-    /// From the time of an event's call to a delivery's first arrival, at receivers that answer with 200.
+    /// From the planned time of an event's call to the first arrival of the delivery, at receivers that respond with
+    /// 200.
     pub delivery_latency: Percentiles,
-    /// From the start of a call to its answer.
+    /// From the start of a call to its response.
     pub call_latency: Percentiles,
-    /// What it took.
+    /// The costs.
     pub costs: Costs,
 }
 
-/// Milliseconds; all zero when nothing was measured.
+/// Milliseconds; all 0 if nothing was measured.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[expect(missing_docs, reason = "the percentiles under their usual names")]
 pub struct Percentiles {
@@ -72,27 +73,27 @@ pub struct Percentiles {
     pub max: f64,
 }
 
-/// Collects durations.
+/// A histogram of durations.
 pub struct Latencies(Histogram<u64>);
 
 impl Latencies {
-    /// Of nothing yet.
+    /// An empty histogram.
     ///
     /// # Errors
     ///
-    /// Never with these bounds, which the histogram checks as it is made.
+    /// Never with these bounds, which the histogram checks when it is created.
     pub fn new() -> anyhow::Result<Self> {
         let histogram = Histogram::new_with_bounds(1, LONGEST, 3);
         Ok(Self(histogram.context("the histogram's bounds")?))
     }
 
-    /// One more, in seconds; less than a microsecond counts as one.
+    /// Adds a duration in seconds. Less than a microsecond counts as one.
     pub fn record(&mut self, seconds: f64) {
-        // A cast from a float saturates, and the histogram's own bounds do the rest.
+        // The cast saturates, and so does the histogram.
         self.0.saturating_record(((seconds * 1e6) as u64).max(1));
     }
 
-    /// The percentiles of all of them.
+    /// The percentiles of all durations.
     pub fn percentiles(&self) -> Percentiles {
         let millis = |micros: u64| micros as f64 / 1e3;
         let at = |quantile| millis(self.0.value_at_quantile(quantile));
@@ -106,7 +107,7 @@ impl Latencies {
     }
 }
 
-/// A stretch of the run's stopwatch, in seconds.
+/// A period on the run's stopwatch, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
     /// Its first moment.
@@ -125,9 +126,9 @@ impl Span {
     }
 }
 
-/// What arrived of what was published.
+/// The arrivals of a run, compared with its published events.
 pub struct Arrivals {
-    /// Deliveries to webhooks that answer, their first arrival each, as they came.
+    /// First arrivals of the deliveries to receivers that respond, in order of time.
     pub answering: Vec<f64>,
     expected: u64,
     arrived: u64,
@@ -139,7 +140,8 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Holds arrivals against the events, both of which it sorts. Latency counts for events of calls from `from` on.
+    /// Compares arrivals with events. Sorts both. Only events whose call was planned at `from` or later count for the
+    /// latency.
     ///
     /// # Errors
     ///
@@ -206,12 +208,12 @@ impl Arrivals {
         }
     }
 
-    /// How many deliveries of known events are missing.
+    /// Number of missing deliveries of known events.
     pub fn missing(&self) -> u64 {
         self.expected.saturating_sub(self.arrived)
     }
 
-    /// How many arrived within a span, those that are never answered included.
+    /// Number of arrivals within a span, including those at receivers that hang.
     pub fn within(&self, span: Span) -> u64 {
         let all = self.answering.iter().chain(&self.hanging);
         all.filter(|at| span.contains(**at)).count() as u64
@@ -219,7 +221,7 @@ impl Arrivals {
 }
 
 impl Figures {
-    /// Of a run in which nothing was published.
+    /// The figures of a run without publications.
     pub fn of_nothing(plan: &Plan, servers: u32, costs: Costs) -> Self {
         Self {
             plan: plan.clone(),
@@ -244,7 +246,7 @@ impl Figures {
         }
     }
 
-    /// With a backlog of so many deliveries, which arrived like this; the rate is that of the span.
+    /// Adds the figures of a backlog of this number of deliveries. The rate is that of the span.
     pub fn with_backlog(self, deliveries: u64, arrivals: &Arrivals, span: Span) -> Self {
         let arrived = arrivals.answering.len() as u64;
         let within = arrivals.answering.iter().filter(|at| span.contains(**at));
@@ -259,7 +261,7 @@ impl Figures {
         }
     }
 
-    /// With what was published, and arrived like this; rates and latencies are those of the span.
+    /// Adds the figures of the publications and their arrivals. Rates and latencies are those of the span.
     ///
     /// # Errors
     ///
@@ -296,7 +298,7 @@ impl Figures {
         })
     }
 
-    /// Whether every event was published and every delivery to a receiver that answers arrived.
+    /// Whether every event was published and every delivery to a receiver that responds arrived.
     pub fn complete(&self) -> bool {
         self.events_published == self.events_planned && self.deliveries_missing == 0
     }
@@ -344,7 +346,7 @@ mod tests {
             arrival(2, 0, Kind::Healthy, 1, 1.75),
             arrival(2, 0, Kind::Healthy, 1, 1.25),
             arrival(3, 2, Kind::Healthy, 1, 2.5),
-            // Of an event whose call was not answered.
+            // The call of this event got no response.
             arrival(1, 2, Kind::Healthy, 1, 0.5),
         ];
         let arrivals = Arrivals::of(&mut events, &mut arrivals, &subscribers, 1.5).unwrap();
@@ -362,7 +364,7 @@ mod tests {
             }),
             3
         );
-        // Of the event from 2.0 at the healthy receiver alone.
+        // Only the event planned at 2.0 counts, at the healthy receiver.
         let latency = arrivals.latencies.percentiles();
         assert_eq!((latency.p50.round(), latency.max.round()), (500.0, 500.0));
     }

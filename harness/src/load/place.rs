@@ -1,7 +1,7 @@
-//! Where a load takes place: a server in this process, one elsewhere, or real processes on a durable Postgres.
+//! The environment of a load: a server in this process, a remote one, or server processes on a durable Postgres.
 //!
-//! Promises that what it started ends with it. The processes run with their defaults but for [`SETTINGS`] and what the
-//! caller of a load sets: each stands where a load could not be measured otherwise.
+//! Everything that it started ends with it. The processes run with their defaults, except for [`SETTINGS`] and the
+//! settings of the caller. Each of [`SETTINGS`] is there because a load could not be measured without it.
 
 use std::fs::{File, Permissions};
 use std::io::Write;
@@ -26,16 +26,16 @@ use crate::token::TokenKey;
 use crate::world::{Tally, Target};
 
 const SECRET: &str = "of a server that exists only for a load";
-/// The most server processes.
+/// Most server processes.
 pub const MAX_SERVERS: u32 = 8;
-/// What each server process is set to.
+/// The settings of each server process.
 pub const SETTINGS: [(&str, &str); 9] = [
     ("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8"),
-    // Its own lines say where it listens; none is about a request.
+    // The server logs its address at this level, and no single requests.
     ("TENTERHOOK_LOG", "warn,tenterhook=info"),
-    // Receivers that fail for the whole run are to be called for the whole run.
+    // Receivers that fail for the whole run must be called for the whole run.
     ("TENTERHOOK_POLICY_BAN_THRESHOLD", "1000000"),
-    // One caller publishes for the whole platform, and one creates all webhooks.
+    // One client publishes for the whole platform, and one creates all webhooks.
     ("TENTERHOOK_API_RATE_PER_TOKEN", "1000000"),
     ("TENTERHOOK_API_RATE_PER_COMPANY", "1000000"),
     ("TENTERHOOK_API_RATE_PER_PLATFORM_TOKEN", "1000000"),
@@ -43,25 +43,25 @@ pub const SETTINGS: [(&str, &str); 9] = [
     ("TENTERHOOK_API_RATE_OF_PLATFORM", "1000000"),
     ("TENTERHOOK_API_RATE_OF_PUBLISHING", "1000000"),
 ];
-/// What a server process is set to more when all receivers are one host: what a host may have at once otherwise stands
-/// for hundreds of hosts here.
+/// A further setting, if all receivers have one host: here this host stands for hundreds of hosts, each with its own
+/// limit.
 const OF_ONE_HOST: (&str, &str) = ("TENTERHOOK_IN_FLIGHT_PER_HOST", "512");
-/// What the Postgres of a load is set to; the rest is its default, durability above all.
+/// The settings of a load's Postgres. All others keep their defaults, durability above all.
 pub const POSTGRES_SETTINGS: [&str; 2] = ["shared_buffers=512MB", "max_wal_size=4GB"];
-/// The library that counts statements, and where a Postgres may have it beside its programs.
+/// The library that counts statements, and where it may be, relative to the programs of Postgres.
 const COUNTER: &str = "pg_stat_statements";
 const LIBRARIES: [&str; 3] = ["../lib", "../lib/postgresql", "../lib64"];
-/// How often the disk is asked to keep a page, to know how fast it is.
+/// Number of page writes that measure the disk.
 const SYNCS: usize = 51;
 const PAGE: [u8; 8192] = [0; 8192];
 
-/// Where to run a load.
+/// The servers that a load runs against.
 pub enum Against {
-    /// A server in this process, on a Postgres that keeps nothing: to try, not to measure.
+    /// A server in this process, on a Postgres without durability: to try a load, not to measure.
     Own,
-    /// A server elsewhere on the system clock, which allows loopback.
+    /// A remote server with the system clock that allows loopback targets.
     Target(Target),
-    /// Processes of its own.
+    /// New server processes.
     Programs(Programs),
 }
 
@@ -70,22 +70,22 @@ pub enum Against {
 pub struct Programs {
     /// The server's binary.
     pub binary: PathBuf,
-    /// How many processes, 1 to [`MAX_SERVERS`].
+    /// Number of processes, 1 to [`MAX_SERVERS`].
     pub count: u32,
-    /// The database; without it a Postgres is started with the load.
+    /// The database. `None` to start a Postgres for the load.
     pub database: Option<String>,
-    /// Settings of the servers by their environment variables.
+    /// Settings of the servers, by environment variable.
     pub settings: Vec<(String, String)>,
-    /// Settings of the Postgres that is started, such as `max_wal_size=1GB`.
+    /// Settings of the new Postgres, such as `max_wal_size=1GB`.
     pub postgres_settings: Vec<String>,
 }
 
 impl Programs {
-    /// Refuses what cannot be run, naming the argument.
+    /// Refuses what cannot be run, and names the argument.
     ///
     /// # Errors
     ///
-    /// When there are too many or none.
+    /// If the number of processes is out of bounds.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!(
             (1..=MAX_SERVERS).contains(&self.count),
@@ -96,15 +96,15 @@ impl Programs {
     }
 }
 
-/// Where a load takes place.
+/// The servers of a load, with everything that was started for them.
 pub struct Place {
     /// The servers' base addresses.
     pub urls: Vec<String>,
-    /// What signs the tokens that they accept.
+    /// The key that signs tokens for the servers.
     pub key: TokenKey,
-    /// Whether nothing of it is there afterwards, so that nothing need be removed.
+    /// Whether all of it disappears at the end, so that webhooks need not be removed.
     pub passing: bool,
-    /// The database as the servers reach it, if it is known.
+    /// The connection string that the servers use, if it is known.
     pub database: Option<String>,
     program: Option<Program>,
     count: u32,
@@ -115,11 +115,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Starts what is to be started, and waits until it serves.
+    /// Starts what is needed, and waits until it is ready.
     ///
     /// # Errors
     ///
-    /// When something does not start or serve.
+    /// If something does not start or does not become ready.
     pub async fn prepare(against: &Against, one_host: bool) -> anyhow::Result<Self> {
         let place = match against {
             Against::Own => Self::own().await?,
@@ -172,7 +172,7 @@ impl Place {
     }
 
     async fn start(programs: &Programs, one_host: bool) -> anyhow::Result<Self> {
-        // Postgres may run as somebody else.
+        // Postgres may run as another user.
         let open = Permissions::from_mode(0o711);
         let home = tempfile::Builder::new().permissions(open).tempdir()?;
         let (cluster, database) = match &programs.database {
@@ -226,25 +226,25 @@ impl Place {
         self.program.as_ref().context("no server program was named")
     }
 
-    /// Starts the server processes, whose addresses are others than before.
+    /// Starts the server processes. Their addresses are different each time.
     ///
     /// # Errors
     ///
-    /// When one does not serve.
+    /// If one does not become ready.
     pub async fn start_processes(&mut self) -> anyhow::Result<()> {
         let program = self.program()?.clone().argument("serve");
-        // At once: one that is there already delivers.
+        // All at the same time, because the first one to run already delivers.
         let started = (0..self.count).map(|_| program.serve());
         self.processes = try_join_all(started).await?;
         self.urls = self.processes.iter().map(Process::url).collect();
         Ok(())
     }
 
-    /// Ends the server processes in good order.
+    /// Stops the server processes with SIGTERM.
     ///
     /// # Errors
     ///
-    /// When one does not end.
+    /// If one does not end.
     pub async fn stop_processes(&mut self) -> anyhow::Result<()> {
         for process in &self.processes {
             process.terminate().await?;
@@ -260,14 +260,14 @@ impl Place {
         self.processes.iter().filter_map(Process::id).collect()
     }
 
-    /// A look at what the database counts, if it is known.
+    /// A connection that reads the database's statistics, if the database is known.
     ///
     /// # Errors
     ///
-    /// When it cannot be reached.
+    /// If it cannot be reached.
     pub async fn statistics(&self) -> anyhow::Result<Option<Statistics>> {
         match (&self.cluster, &self.database) {
-            // From beside, so that looking does not count.
+            // Through another database, so that reading is not counted.
             (Some(cluster), _) => Statistics::look(&cluster.url("postgres"), durable::DATABASE)
                 .await
                 .map(Some),
@@ -280,11 +280,11 @@ impl Place {
         }
     }
 
-    /// Where all deliveries stand, as a server tells it.
+    /// The number of deliveries by status, from a server's metrics.
     ///
     /// # Errors
     ///
-    /// When it does not.
+    /// If the metrics cannot be read.
     pub async fn tally(&self) -> anyhow::Result<Tally> {
         let url = self.urls.first().context("no server")?;
         let caller = Client::new(url, None, Keyring::default())?;
@@ -293,11 +293,12 @@ impl Place {
         Tally::parse(&metrics)
     }
 
-    /// How long the disk takes to keep a page, in milliseconds: the median of some. Only where the Postgres is its own.
+    /// The median time in milliseconds in which the disk writes a page durably. Only if the Postgres belongs to the
+    /// load.
     ///
     /// # Errors
     ///
-    /// When it cannot be written.
+    /// If the page cannot be written.
     pub fn sync_millis(&self) -> anyhow::Result<Option<f64>> {
         let (Some(home), Some(_)) = (&self.home, &self.cluster) else {
             return Ok(None);
@@ -314,11 +315,11 @@ impl Place {
         Ok(Some(took[SYNCS / 2]))
     }
 
-    /// Ends all of it; in good order what others go on with.
+    /// Ends everything. Servers on a database that stays are stopped with SIGTERM.
     ///
     /// # Errors
     ///
-    /// When something does not end.
+    /// If something does not end.
     pub async fn end(mut self) -> anyhow::Result<()> {
         if self.passing {
             for process in self.processes.drain(..) {
@@ -345,7 +346,7 @@ fn key(name: &str) -> TokenKey {
     }
 }
 
-/// A durable Postgres that counts statements, if it can.
+/// A durable Postgres that counts statements, if it has the library for it.
 async fn cluster(home: &Path, settings: &[String]) -> anyhow::Result<Cluster> {
     let programs = crate::launch::postgres_programs().await?;
     let counts = LIBRARIES

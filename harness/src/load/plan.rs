@@ -1,51 +1,51 @@
-//! What a load does, and its bounds.
+//! The plan of a load, with its bounds.
 
 use anyhow::ensure;
 use serde::Serialize;
 
-/// The most deliveries of one run: each is remembered until the end.
+/// Most deliveries of one run. Each is kept in memory until the end.
 pub const MAX_DELIVERIES: u64 = 5_000_000;
 
-/// What a load does.
+/// The plan of a load.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
-    /// Who publishes, and when.
+    /// The kind of work.
     pub work: Work,
-    /// Seconds to measure for, 1 to 3,600.
+    /// Measured seconds, 1 to 3,600.
     pub seconds: u32,
-    /// Seconds of the same work before that, which are not measured, up to 600.
+    /// Seconds of the same work before, which are not measured, up to 600.
     pub warm_up: u32,
     /// Webhooks that get each event, 1 to 1,000.
     pub fan_out: u32,
-    /// Companies that the events are about, in turn, 1 to 100,000. Each has webhooks of its own.
+    /// Companies of the events, in turn, 1 to 100,000. Each has its own webhooks.
     pub companies: u32,
-    /// Events of a call, 1 to 1,000.
+    /// Events per call, 1 to 1,000.
     pub batch: u32,
     /// Bytes of an event's data as JSON, 16 to 262,144.
     pub body_bytes: u32,
-    /// How many of a hundred webhooks answer every attempt with 500, up to 100.
+    /// Percentage of webhooks whose receiver responds to every attempt with 500, up to 100.
     pub failing: u32,
-    /// Webhooks more, spread over the companies, that never answer, up to 10,000.
+    /// Additional webhooks whose receiver hangs, spread over the companies, up to 10,000.
     pub hanging: u32,
-    /// Addresses of this machine behind which the receivers are, 1 to 10,000: each is a host to the server. Where there are
-    /// several, receivers that hang are behind as many others.
+    /// Addresses of this machine for the receivers, 1 to 10,000. The server treats each as a host. If there are
+    /// several, receivers that hang have the same number of other addresses.
     pub hosts: u32,
     /// Seconds to wait for deliveries after the last call, up to 3,600.
     pub grace: u32,
 }
 
-/// Who publishes, and when.
+/// The kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// So many events per second, above 0 to 100,000, whether or not earlier calls are answered: an open loop.
+    /// This number of events per second, above 0 to 100,000, whether or not earlier calls got a response: an open loop.
     Rate(f64),
-    /// So many callers, 1 to 1,000, each of which waits for its answer before its next call: a closed loop.
+    /// This number of callers, 1 to 1,000. Each waits for its response before the next call: a closed loop.
     Callers(u32),
-    /// Nobody: so many deliveries, up to [`MAX_DELIVERIES`] and at least one for each webhook, lie there when the servers
-    /// start.
+    /// No publications. This number of deliveries, up to [`MAX_DELIVERIES`] and at least one for each webhook, is open
+    /// when the servers start.
     Backlog(u64),
-    /// Nobody, and there is nothing to deliver.
+    /// No publications and no deliveries.
     Idle,
 }
 
@@ -69,7 +69,8 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// How many events an open loop publishes, the warm-up included; the others' number is not known before.
+    /// Number of events of an open loop, including the warm-up. `None` for other work, where it is not known in
+    /// advance.
     pub fn events(&self) -> Option<u64> {
         match self.work {
             Work::Rate(rate) => Some((rate * f64::from(self.warm_up + self.seconds)).round() as u64),
@@ -77,22 +78,22 @@ impl Plan {
         }
     }
 
-    /// Events that make [`MAX_DELIVERIES`], after which a closed loop ends.
+    /// Number of events with [`MAX_DELIVERIES`] deliveries, after which a closed loop ends.
     pub fn most_events(&self) -> u64 {
         let hanging = self.hanging.div_ceil(self.companies);
         MAX_DELIVERIES / u64::from(self.fan_out + hanging)
     }
 
-    /// Webhooks that answer.
+    /// Number of webhooks whose receiver responds.
     pub fn webhooks(&self) -> u64 {
         u64::from(self.companies) * u64::from(self.fan_out)
     }
 
-    /// Refuses what cannot be run, naming the argument.
+    /// Refuses what cannot be run, and names the argument.
     ///
     /// # Errors
     ///
-    /// When a number is out of its bounds, or there would be no events or too many deliveries.
+    /// If a number is out of bounds, or there would be no events or too many deliveries.
     pub fn check(&self) -> anyhow::Result<()> {
         let bounds = [
             ("seconds", self.seconds, 1, 3_600),

@@ -1,6 +1,6 @@
-//! Publishes: at given times, or as fast as answers come.
+//! Publishes events at given times, or as fast as responses arrive.
 //!
-//! Promises that no call of the open loop waits for another's answer. Calls to several servers take turns.
+//! No call of the open loop waits for the response to another. Calls to several servers take turns.
 
 use std::mem;
 use std::ops::Range;
@@ -20,12 +20,12 @@ use crate::realtime::{self, Stopwatch};
 
 /// The thread of all callers.
 pub const THREAD: &str = "load callers";
-/// The thread that begins the open loop's calls: it sleeps to the tenth of a millisecond, a runtime to a whole one.
+/// The thread that starts the calls of the open loop. It sleeps with a precision of 0.1 ms, a runtime only with 1 ms.
 pub const PACER: &str = "load pacer";
-/// Calls of an open loop on the wire at once; more would run out of sockets. One that waits for its turn starts late and
-/// is counted.
+/// Most concurrent calls of an open loop, because more would run out of sockets. A call that has to wait starts late,
+/// and is counted as late.
 const CALLS_AT_ONCE: usize = 256;
-/// How long a caller waits after a failure: at once would measure how fast a server refuses.
+/// How long a caller waits after a failure. Without a pause the load would measure how fast a server refuses.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 /// A published event.
@@ -33,48 +33,48 @@ const AFTER_FAILURE: Duration = Duration::from_millis(10);
 pub struct Published {
     /// Its id.
     pub event: Uuid,
-    /// Its place in the whole load, which tells its company.
+    /// The position in the whole load, from which its company follows.
     pub number: u64,
-    /// When its call was to begin, in seconds on the run's stopwatch.
+    /// When its call was planned to start, in seconds on the run's stopwatch.
     pub intended: f64,
-    /// When its call was answered.
+    /// When its call got a response.
     pub answered: f64,
 }
 
 /// A call that published all its events, in seconds on the run's stopwatch.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
-    /// When it was to begin.
+    /// When it was planned to start.
     pub intended: f64,
-    /// When it did.
+    /// When it started.
     pub started: f64,
-    /// When its answer was there.
+    /// When its response had arrived.
     pub answered: f64,
 }
 
-/// What became of all calls.
+/// The results of all calls.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// The events.
     pub events: Vec<Published>,
-    /// The calls that succeeded.
+    /// The successful calls.
     pub calls: Vec<Call>,
-    /// Calls that did not.
+    /// The number of failed calls.
     pub failed: u64,
-    /// Events of these.
+    /// Number of their events.
     pub events_failed: u64,
-    /// Why the first of these did not.
+    /// Why the first of them failed.
     pub first_failure: Option<String>,
 }
 
-/// Who publishes what, to which servers.
+/// Publishes requests to servers.
 pub struct Publisher {
     requests: Requests,
     hosts: Vec<String>,
     batch: u64,
     watch: Stopwatch,
     ledger: Mutex<Ledger>,
-    /// Open connections that no call is on, by server.
+    /// Open connections without a current call, by server.
     idle: Vec<Mutex<Vec<Connection>>>,
 }
 
@@ -91,8 +91,8 @@ impl Publisher {
         }
     }
 
-    /// So many callers, each of which begins its next call once it has its answer, until the time on the stopwatch or so
-    /// many events.
+    /// Runs this number of callers. Each starts its next call when it has its response, until `until` on the stopwatch
+    /// or until `most_events` events.
     pub async fn closed_loop(
         self: &Arc<Self>,
         thread: &OwnThread,
@@ -123,11 +123,11 @@ impl Publisher {
         }
     }
 
-    /// So many events at a rate from `began` on the stopwatch, each call at its time.
+    /// Publishes this number of events at a rate, from `began` on the stopwatch, each call at its planned time.
     ///
     /// # Errors
     ///
-    /// When there is no thread to be had.
+    /// If no thread can be started.
     pub async fn open_loop(
         self: &Arc<Self>,
         thread: &OwnThread,
@@ -148,13 +148,13 @@ impl Publisher {
                 let (this, places) = (Arc::clone(&this), Arc::clone(&places));
                 let number = calls.len();
                 calls.push(handle.spawn(async move {
-                    // An error means that the semaphore is closed, which nobody does.
+                    // An error means that the semaphore is closed, which never happens.
                     let _place = places.acquire().await;
                     this.call(number, first..last, intended, &mut Vec::new()).await;
                 }));
                 first = last;
             }
-            // An error means that nobody waits any more.
+            // An error means that the receiver no longer waits.
             let _ = done.send(calls);
         };
         thread::Builder::new().name(PACER.to_owned()).spawn(pace)?;
@@ -164,7 +164,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// What became of all calls so far; they are forgotten here.
+    /// Takes the results of all calls so far.
     pub fn take(&self) -> Ledger {
         mem::take(&mut *self.ledger())
     }

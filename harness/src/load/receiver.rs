@@ -1,8 +1,8 @@
-//! A receiver that only dates what arrives, so that it is never what limits a load.
+//! A receiver that only records when requests arrive, so that it never limits a load.
 //!
-//! Promises the moment at which each request was there in full, and an answer on a connection that stays open: 200, 500,
-//! or none at all, by the path. Understands just enough of HTTP/1.1: requests with a `content-length`. Keeps no bodies and
-//! checks no signatures: `crate::receiver` does.
+//! It records the moment at which each request was complete. It responds on connections that stay open with 200, with
+//! 500 or not at all, depending on the path. It supports only the part of HTTP/1.1 that it needs: requests with a
+//! `content-length`. It keeps no bodies and checks no signatures: `crate::receiver` does.
 
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,21 +19,21 @@ use crate::realtime::{self, Stopwatch};
 
 /// The thread's name.
 pub const THREAD: &str = "load receiver";
-/// Headers that a request may have at the most.
+/// Most headers of a request.
 const MAX_HEADERS: usize = 32;
-/// Bytes that a connection reads at once.
+/// Bytes that a connection reads at a time.
 const BLOCK: usize = 8 * 1024;
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const ERROR: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
-/// How a webhook's receiver answers.
+/// How the receiver of a webhook responds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// With 200.
+    /// Responds with 200.
     Healthy,
-    /// With 500.
+    /// Responds with 500.
     Failing,
-    /// Not at all.
+    /// Never responds.
     Hanging,
 }
 
@@ -50,15 +50,15 @@ pub struct Arrival {
     pub event: Uuid,
     /// The webhook's number in this load.
     pub webhook: u32,
-    /// How it is answered.
+    /// How the receiver responds.
     pub kind: Kind,
-    /// From 1.
+    /// The attempt number, from 1.
     pub attempt: u8,
-    /// Seconds on the run's stopwatch.
+    /// The time in seconds on the run's stopwatch.
     pub at: f64,
 }
 
-/// A running receiver; it ends when dropped.
+/// A running receiver. It ends when dropped.
 pub struct DatingReceiver {
     port: u16,
     seen: Arc<Seen>,
@@ -68,17 +68,17 @@ pub struct DatingReceiver {
 struct Seen {
     watch: Stopwatch,
     arrivals: Mutex<Vec<Arrival>>,
-    /// First attempts to webhooks that answer.
+    /// First attempts that arrived at webhooks that respond.
     first: AtomicU64,
     broken: AtomicU64,
 }
 
 impl DatingReceiver {
-    /// Listens on a free port and dates by `watch`. On one address of loopback, or on all of them.
+    /// Listens on a free port, on one loopback address or on all of them. Times come from `watch`.
     ///
     /// # Errors
     ///
-    /// When it cannot listen.
+    /// If it cannot listen.
     pub async fn start(watch: Stopwatch, everywhere: bool) -> anyhow::Result<Self> {
         let thread = OwnThread::start(THREAD)?;
         let seen = Arc::new(Seen {
@@ -93,7 +93,7 @@ impl DatingReceiver {
             Ipv4Addr::LOCALHOST
         };
         let shared = Arc::clone(&seen);
-        // Bound there: a socket belongs to the runtime on which it was made.
+        // Bound in that thread, because a socket belongs to the runtime that created it.
         let bound = thread.spawn(async move { TcpListener::bind((host, 0)).await });
         let listener = bound.await.context("the receiver's thread has died")??;
         let port = listener.local_addr()?.port();
@@ -105,10 +105,10 @@ impl DatingReceiver {
         })
     }
 
-    /// What the URLs of all webhooks of a host begin with; hosts count from 0.
+    /// The beginning of the URLs of all webhooks of a host. Hosts count from 0.
     pub fn prefix(&self, host: u32) -> String {
         let [_, _, high, low] = host.to_be_bytes();
-        // 127.0.0.1 is the first: some systems have no other.
+        // 127.0.0.1 is the first, because some systems have no other loopback address.
         let host = match host {
             0 => Ipv4Addr::LOCALHOST,
             _ => Ipv4Addr::new(127, 1, high, low),
@@ -125,17 +125,17 @@ impl DatingReceiver {
         format!("{}{letter}/{webhook}", self.prefix(host))
     }
 
-    /// How many first attempts have arrived at webhooks that answer, repeats included.
+    /// Number of first attempts that arrived at webhooks that respond, including repeats.
     pub fn arrived(&self) -> u64 {
         self.seen.first.load(Ordering::Relaxed)
     }
 
-    /// How many connections brought something that was not understood.
+    /// Number of connections with an invalid request.
     pub fn broken(&self) -> u64 {
         self.seen.broken.load(Ordering::Relaxed)
     }
 
-    /// All arrivals since the last call.
+    /// The arrivals since the last call.
     pub fn take(&self) -> Vec<Arrival> {
         mem::take(&mut *self.seen.arrivals())
     }
@@ -156,7 +156,7 @@ impl Seen {
 
 async fn accept(listener: TcpListener, seen: Arc<Seen>) {
     loop {
-        // An error is a caller that has gone again.
+        // An error means that the client has closed the connection.
         if let Ok((stream, peer)) = listener.accept().await
             && peer.ip().is_loopback()
         {
@@ -170,9 +170,9 @@ async fn accept(listener: TcpListener, seen: Arc<Seen>) {
     }
 }
 
-/// Answers until the other side hangs up; nothing when it was not understood.
+/// Responds until the client closes the connection. `None` after an invalid request.
 async fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
-    // Without this the kernel may hold an answer back for 40 ms, which would be measured as the server's.
+    // Otherwise the kernel may delay a response by 40 ms, and the load would attribute that to the server.
     stream.set_nodelay(true).ok()?;
     let mut received = Vec::with_capacity(BLOCK);
     loop {
@@ -192,15 +192,14 @@ async fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
             }
         }
         received.reserve(BLOCK);
-        // An error is a caller that has gone, as its end is.
+        // An error is treated like the end of the connection.
         if !matches!(stream.read_buf(&mut received).await, Ok(1..)) {
             return Some(());
         }
     }
 }
 
-/// The first request and its length: outside `None` when there is none that is understood, inside when it is not all
-/// there.
+/// The first request and its length. The outer `None` means an invalid request, the inner `None` an incomplete one.
 fn parse(received: &[u8]) -> Option<Option<(Arrival, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);

@@ -1,6 +1,6 @@
-//! The webhooks of a load: whose they are, where they lead and how they are answered.
+//! The webhooks of a load: their companies, URLs and behaviour.
 //!
-//! Promises that what a webhook is follows from its number alone: no table is kept of them.
+//! All properties of a webhook follow from its number, so that no table is needed.
 
 use anyhow::Context;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -12,13 +12,14 @@ use crate::realtime;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
 
-/// A user may have 40 webhooks of a type (W3), so that one user owns so many of a company's.
+/// One user may have 40 webhooks of a type (W3). So each user has this number of a company's webhooks.
 const WEBHOOKS_OF_A_USER: u64 = 40;
-/// Companies that are set up at once.
+/// Companies that are set up concurrently.
 const AT_ONCE: usize = 16;
-/// Company ids of loads begin here, apart from those of worlds and of people, and are below 2^53.
+/// First company id of loads: different from those of worlds and of people, and below 2^53.
 const FIRST_COMPANY: u64 = 3_000_000_000_000;
-/// Ids that a millisecond has: a load with more companies takes longer to set up than until their ids come.
+/// Company ids per millisecond. A load with more companies takes so long to set up that ids of different loads stay
+/// apart.
 const COMPANIES_OF_A_MILLISECOND: u64 = 1_000;
 
 /// The webhooks of a load.
@@ -31,17 +32,17 @@ pub struct Subscribers {
     hanging: u64,
 }
 
-/// How many webhooks get an event.
+/// The number of webhooks that get an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recipients {
-    /// Those that answer, well or not.
+    /// Those whose receiver responds, with success or not.
     pub answering: u64,
-    /// Those that do not.
+    /// Those whose receiver hangs.
     pub hanging: u64,
 }
 
 impl Subscribers {
-    /// Those of a plan, for companies that no other load has.
+    /// The webhooks of a plan, in companies that no other load has.
     pub fn new(plan: &Plan) -> Self {
         let milliseconds = u64::try_from(realtime::now().as_millisecond()).unwrap_or(0);
         Self {
@@ -59,7 +60,7 @@ impl Subscribers {
         self.first_company..self.first_company + self.companies
     }
 
-    /// Who gets the event with this place in the whole load.
+    /// The number of webhooks that get the event at this position in the load.
     pub fn of_event(&self, number: u64) -> Recipients {
         let company = number % self.companies;
         Recipients {
@@ -68,7 +69,7 @@ impl Subscribers {
         }
     }
 
-    /// How the receiver of a webhook that answers does so: the failing ones are spread evenly.
+    /// Whether the receiver of a webhook that responds fails. The failing ones are spread evenly.
     fn kind(&self, webhook: u64) -> Kind {
         let failing_before = |webhooks: u64| webhooks * self.failing / 100;
         match failing_before(webhook + 1) > failing_before(webhook) {
@@ -77,7 +78,8 @@ impl Subscribers {
         }
     }
 
-    /// Behind which host a webhook's receiver is. Where there are several, those that hang have as many of their own.
+    /// The host of a webhook's receiver. If there are several hosts, receivers that hang have the same number of other
+    /// ones.
     fn host(&self, webhook: u64, kind: Kind) -> u32 {
         let others = match kind {
             Kind::Hanging if self.hosts > 1 => self.hosts,
@@ -86,12 +88,12 @@ impl Subscribers {
         (others + webhook % self.hosts) as u32
     }
 
-    /// Hanging ones take turns over the companies.
+    /// Hanging webhooks are spread evenly over the companies.
     fn hanging_of(&self, company: u64) -> u64 {
         self.hanging / self.companies + u64::from(company < self.hanging % self.companies)
     }
 
-    /// Every webhook of a company: its number and kind.
+    /// Number and kind of every webhook of a company.
     fn webhooks(&self, company: u64) -> impl Iterator<Item = (u64, Kind)> {
         let answering =
             (company * self.fan_out..(company + 1) * self.fan_out).map(|number| (number, self.kind(number)));
@@ -104,11 +106,11 @@ impl Subscribers {
         1..=(self.fan_out + self.hanging_of(company)).div_ceil(WEBHOOKS_OF_A_USER)
     }
 
-    /// Creates all of them.
+    /// Creates all webhooks.
     ///
     /// # Errors
     ///
-    /// When the server refuses one.
+    /// If the server refuses one.
     pub async fn create(
         &self,
         server: &str,
@@ -142,11 +144,11 @@ impl Subscribers {
             .await
     }
 
-    /// Removes all of them with their users.
+    /// Removes all webhooks by removing their users.
     ///
     /// # Errors
     ///
-    /// When the server refuses to.
+    /// If the server refuses.
     pub async fn remove(&self, server: &str, key: &TokenKey) -> anyhow::Result<()> {
         let (_, platform) = callers(server, key)?;
         let remove = |company: u64| {
@@ -165,14 +167,14 @@ impl Subscribers {
     }
 }
 
-/// Somebody without a token, and the platform.
+/// A client without a token, and the platform's client.
 fn callers(server: &str, key: &TokenKey) -> anyhow::Result<(Client, Client)> {
     let caller = Client::new(server, None, Keyring::default())?;
     let platform = caller.with_token(Some(platform_token(key)));
     Ok((caller, platform))
 }
 
-/// The token of who publishes.
+/// The platform's token.
 pub fn platform_token(key: &TokenKey) -> String {
     key.sign(&Claims::of_scope("platform"), realtime::now())
 }

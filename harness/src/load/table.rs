@@ -1,4 +1,4 @@
-//! What a load measured, as a table for people.
+//! The results of a load as a table for people.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::costs::{Costs, Cpu};
 use super::figures::Figures;
 use super::plan::Work;
 
-/// How much of a statement's text is shown.
+/// Most characters of a statement's text in the table.
 const TEXT: usize = 100;
 
 impl fmt::Display for Figures {
@@ -118,7 +118,7 @@ impl Figures {
         Ok(())
     }
 
-    /// The costliest statements, one a line.
+    /// The costliest statements, one per line.
     pub fn statements(&self) -> String {
         let mut lines = format!("\n{:>10}{:>12}{:>8}  statement\n", "calls", "mean ms", "share");
         for costly in &self.costs.costliest {

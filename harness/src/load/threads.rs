@@ -1,4 +1,4 @@
-//! Threads of a load's own, each with a name, so that what callers and receivers take is known apart from the rest.
+//! Named threads of a load, so that the CPU of callers and receivers is known separately.
 
 use std::future::Future;
 use std::io;
@@ -7,20 +7,20 @@ use std::process::Command;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-/// A runtime of one thread; it ends, with all that runs on it, when dropped.
+/// A runtime with one thread. It ends with all its tasks when dropped.
 pub struct OwnThread(Option<Runtime>);
 
 impl OwnThread {
-    /// Starts one with this name, of 15 characters at the most: the kernel keeps no more.
+    /// Starts a thread with this name of at most 15 characters, because the kernel keeps no more.
     ///
     /// # Errors
     ///
-    /// When there is no thread to be had.
+    /// If no thread can be started.
     pub fn start(name: &'static str) -> io::Result<Self> {
         Self::with(name, || ())
     }
 
-    /// Starts one that gets the processors when nothing else on this machine wants them, as if it were on another.
+    /// Starts a thread that runs only while nothing else needs the CPU, as if it were on another machine.
     ///
     /// # Errors
     ///
@@ -39,12 +39,12 @@ impl OwnThread {
         Ok(Self(Some(runtime)))
     }
 
-    /// Runs something there.
+    /// Runs a task on the thread.
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.handle().spawn(work)
     }
 
-    /// To run something there from elsewhere.
+    /// A handle to run tasks on the thread from elsewhere.
     pub fn handle(&self) -> &Handle {
         self.0.as_ref().expect("only dropping takes it").handle()
     }
@@ -53,21 +53,22 @@ impl OwnThread {
 impl Drop for OwnThread {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // The other ways to end it wait, which no task may do.
+            // The other ways to end a runtime block, which is not allowed in a task.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Gives the thread what nobody else wants. One that keeps its place only takes more of the machine: no error.
+/// Lowers the thread's priority as far as possible. If that fails, the thread only takes more of the machine, so it is
+/// no error.
 fn stand_back() {
-    // With a low priority alone it would keep a processor for its slice when somebody else wakes up.
+    // With a low priority alone it would keep a CPU for its time slice when another thread wakes up.
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
     let idle = Command::new("chrt")
         .args(["--idle", "--pid", "0", &thread])
         .output();
     if !idle.is_ok_and(|idle| idle.status.success()) {
-        // On Linux the number is the thread's own.
+        // On Linux this changes only the current thread.
         rustix::process::nice(19).ok();
     }
 }

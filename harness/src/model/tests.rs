@@ -2,7 +2,7 @@ use super::*;
 
 const DAY: i64 = 24 * 3600;
 
-/// A moment, in seconds.
+/// A fixed moment plus `seconds`.
 fn t(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
 }
@@ -15,7 +15,7 @@ fn numbers() -> Numbers {
     Numbers::default()
 }
 
-/// A webhook whose first tries failed in these seconds.
+/// A webhook whose first tries failed at these seconds.
 fn failed(at: impl IntoIterator<Item = i64>) -> Webhook {
     let mut webhook = Webhook::new();
     for second in at {
@@ -276,7 +276,7 @@ fn name_servers_are_silent_when_a_lookup_was_sent_and_none_answered_in_ten_secon
     assert!(!silent(&[0, 1], &[5_000], 10_000), "another name's answer");
     assert!(silent(&[0, 10_001], &[2], 10_002), "an answer before that time");
     assert!(!silent(&[0, 10_001], &[3], 10_002));
-    // A quarter of an hour from the first lookup without an answer.
+    // The limit is 15 minutes from the first lookup without a response.
     assert!(silent(&[0, 899_000], &[], 899_999));
     assert!(!silent(&[0, 899_000], &[], 900_000));
     assert!(silent(&[0, 1_000, 899_000], &[1], 900_999));

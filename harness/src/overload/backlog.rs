@@ -1,18 +1,19 @@
-//! A backlog, made at once: events and open deliveries as a publication leaves them that there was no room for.
+//! Creates a backlog at once: events and open deliveries, as a publication leaves them when the server has no free
+//! capacity.
 //!
-//! A million deliveries through the API would take minutes and be delivered meanwhile; so this, and this alone, writes
-//! into the server's tables, as its `store/publish.rs` does for deliveries that nobody has leased, with the tally that
-//! goes with them. Each company's webhooks get all of its events.
+//! A million deliveries through the API would take minutes and would be delivered meanwhile. So this module writes into
+//! the server's tables, as its `store/publish.rs` does for deliveries without a lease, with their tally. No other part
+//! of the load does that. Each company's webhooks get all of its events.
 
 use anyhow::ensure;
 use tokio_postgres::{Client, NoTls};
 
 use crate::realtime;
 
-/// The fields of an event's object: about as large as the peers' examples.
+/// The fields of an event's object, about as large as in the examples of comparable products.
 pub const PAYLOAD: &str = r#"{"id":8,"title":"A deal of a usual size","value":1200,"currency":"EUR","stage_id":3,"status":"open","owner_id":7,"org_id":11,"person_id":12,"probability":40,"expected_close_date":"2026-12-24","label":["hot","partner"],"add_time":"2026-11-01T10:00:00Z","update_time":"2026-11-26T10:00:00Z"}"#;
 
-/// Ids carry the moment of acceptance in milliseconds (UUID version 7).
+/// An id has the time of acceptance in milliseconds (UUID version 7).
 const FILL: &str = "\
 with companies as (
     select distinct lane, company from webhooks where removed_at is null and url like $1
@@ -39,12 +40,12 @@ with companies as (
 )
 select count(*) from owed";
 
-/// Makes `events` events with this data for each company whose webhooks' URLs begin with `prefix`; answers how many
-/// deliveries.
+/// Creates `events` events with this data for each company whose webhooks' URLs begin with `prefix`. Returns the number
+/// of deliveries.
 ///
 /// # Errors
 ///
-/// When the database cannot be reached, or has other tables than this was written for.
+/// If the database cannot be reached, or its tables have changed since this was written.
 pub async fn fill(database: &str, prefix: &str, events: u32, data: &str) -> anyhow::Result<u64> {
     let (client, connection) = tokio_postgres::connect(database, NoTls).await?;
     realtime::spawn(async move { drop(connection.await) });

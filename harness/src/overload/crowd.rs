@@ -1,7 +1,7 @@
-//! The receivers of very many webhooks behind one address: some answer, the others hang until they are released.
+//! The receivers of many webhooks behind one address. Some respond, the others hang until they are released.
 //!
-//! Promises to count, for each webhook, how many requests are with it at once and how many come within a second, and
-//! which deliveries it has answered. Keeps no bodies and checks no signatures.
+//! Counts for each webhook the concurrent requests and those within a second, and records which deliveries got a
+//! response. Keeps no bodies and checks no signatures.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::realtime::{self, Stopwatch};
 
-/// A running crowd; it ends when dropped.
+/// Running receivers. They end when dropped.
 pub struct Crowd {
     address: SocketAddr,
     members: Arc<Members>,
@@ -41,7 +41,7 @@ struct Seen {
     most: Most,
 }
 
-/// What is with one webhook now.
+/// The current load of one webhook.
 #[derive(Default)]
 struct Load {
     at_once: u32,
@@ -49,16 +49,16 @@ struct Load {
     in_second: u32,
 }
 
-/// The most that any webhook has seen.
+/// The highest load of any webhook.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Most {
-    /// Requests at once.
+    /// Concurrent requests.
     pub at_once: u32,
-    /// Requests within a second of the clock.
+    /// Requests within one second of the clock.
     pub in_second: u32,
 }
 
-/// A request that is with its webhook until this is dropped.
+/// A request in progress. Dropping it ends it.
 struct Visit {
     members: Arc<Members>,
     webhook: u32,
@@ -69,7 +69,7 @@ impl Crowd {
     ///
     /// # Errors
     ///
-    /// When it cannot listen.
+    /// If it cannot listen.
     pub async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -91,22 +91,22 @@ impl Crowd {
         })
     }
 
-    /// The URL of a webhook by its number here.
+    /// The URL of the webhook with this number.
     pub fn url(&self, webhook: u32) -> String {
         format!("http://{}/{webhook}", self.address)
     }
 
-    /// From now on nobody hangs.
+    /// Lets all receivers respond from now on.
     pub fn release(&self) {
         self.members.released.send_replace(true);
     }
 
-    /// How many different deliveries were answered, and a way to wait for more.
+    /// The number of different deliveries that got a response. The caller can wait for changes.
     pub fn answered(&self) -> watch::Receiver<u64> {
         self.members.answered.subscribe()
     }
 
-    /// The most since the last call.
+    /// The highest load since the last call.
     pub fn lap(&self) -> Most {
         std::mem::take(&mut self.members.seen().most)
     }
@@ -150,7 +150,7 @@ impl Drop for Visit {
     }
 }
 
-/// Takes the body although nobody reads it: a connection is kept only when the request was taken in full.
+/// Takes the body although it is not used, because a connection stays open only if the request was read completely.
 async fn visit(
     State(members): State<Arc<Members>>,
     Path(webhook): Path<u32>,
@@ -160,7 +160,7 @@ async fn visit(
     let _visit = members.come(webhook);
     if webhook % 2 == 1 {
         let mut released = members.released.subscribe();
-        // An error means that the crowd is gone, and this with it.
+        // An error means that the receivers are gone.
         drop(released.wait_for(|released| *released).await);
     }
     let event = headers.get("webhook-id").and_then(|id| id.to_str().ok());

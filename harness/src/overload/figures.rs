@@ -1,4 +1,4 @@
-//! What an overload came to.
+//! The results of an overload.
 
 use std::fmt;
 
@@ -7,93 +7,93 @@ use serde::Serialize;
 use super::flood::Flooded;
 use crate::load::Percentiles;
 
-/// A quiet company's deliveries: from the intended time of an event's call to its arrival.
+/// The quiet company's deliveries. Latency counts from the planned time of an event's call to the arrival.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Quiet {
-    /// Deliveries of the events that were accepted.
+    /// Deliveries of the accepted events.
     pub expected: u64,
-    /// Deliveries that did not, and events that were not accepted.
+    /// Deliveries that did not arrive, and events that were not accepted.
     pub missing: u64,
-    /// How long they took.
+    /// The latency of the deliveries.
     pub latency: Percentiles,
 }
 
-/// The most memory of the server in each part, resident, in MiB.
+/// The highest resident memory of the server in each part, in MiB.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Memory {
-    /// With all webhooks and nothing to do.
+    /// With all webhooks and no load.
     pub idle: f64,
-    /// While one company floods it.
+    /// While one company floods the server.
     pub flood: f64,
-    /// While large publications flood it.
+    /// During large publications.
     pub large: f64,
     /// With the backlog, half of the receivers hanging.
     pub backlog: f64,
-    /// While the backlog is worked off.
+    /// While the server delivers the backlog.
     pub recovery: f64,
-    /// Since the server began, as the kernel counts it.
+    /// Since the server started, as the kernel counts it.
     pub peak: f64,
 }
 
-/// How a backlog went.
+/// The deliveries of a backlog during one part.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Pace {
-    /// How long it was looked at.
+    /// The duration of the part in seconds.
     pub seconds: f64,
-    /// Different deliveries that were answered, per second.
+    /// Different deliveries that got a response, per second.
     pub answered_per_second: f64,
-    /// The most requests that came to one webhook within a second.
+    /// Most requests to one webhook within a second.
     pub most_in_second: u32,
-    /// The most requests that were with one webhook at once.
+    /// Most concurrent requests to one webhook.
     pub most_at_once: u32,
 }
 
 /// The result of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
-    /// Webhooks, of which half hang.
+    /// Number of webhooks. Half of them hang.
     pub webhooks: u32,
-    /// Deliveries of the backlog, made at once.
+    /// Deliveries in the backlog.
     pub backlog: u64,
-    /// What the server's memory came to.
+    /// The memory of the server.
     pub memory: Memory,
-    /// What is allowed for it, in MiB.
+    /// Allowed memory, in MiB.
     pub memory_bound: f64,
-    /// One company flooding.
+    /// The flood of one company.
     pub flood: Flooded,
-    /// Many companies flooding with large publications.
+    /// The large publications of many companies.
     pub large: Flooded,
-    /// The quiet company by itself, before the flood and after the backlog has come.
+    /// The quiet company without other load.
     pub alone: Quiet,
-    /// Beside the flood.
+    /// The quiet company during the flood.
     pub beside_flood: Quiet,
-    /// Beside the backlog.
+    /// The quiet company during the backlog.
     pub beside_backlog: Quiet,
-    /// With half of the receivers hanging.
+    /// The backlog while half of the receivers hang.
     pub hanging: Pace,
-    /// Once they answer again.
+    /// The backlog after they respond again.
     pub recovery: Pace,
-    /// Deliveries that the server says it has accepted, and those that were made, by what it answered and by the backlog.
+    /// Deliveries that the server says it has accepted. Must equal [`Figures::made`].
     pub accepted: u64,
-    /// See [`Figures::accepted`].
+    /// Deliveries in the responses of the server and in the backlog.
     pub made: u64,
-    /// Accepted deliveries that are neither ended nor open (D7).
+    /// Accepted deliveries that have neither ended nor are open (D7).
     pub unaccounted: i64,
     /// Deliveries that are still open at the end.
     pub open: u64,
-    /// Deliveries that ended without having been answered: failed, lost or cancelled.
+    /// Deliveries that ended as failed, lost or cancelled.
     pub unsuccessful: u64,
-    /// Different deliveries that receivers have answered, the quiet company's not counted.
+    /// Different deliveries to which receivers responded, without those of the quiet company.
     pub answered: u64,
 }
 
 impl Figures {
-    /// How many times longer the quiet company's deliveries take beside the flood, at p99.
+    /// The factor by which the flood increases the quiet company's latency, at p99.
     pub fn slowdown(&self) -> f64 {
         ratio(self.beside_flood.latency.p99, self.alone.latency.p99)
     }
 
-    /// What did not hold, in words.
+    /// The expectations that did not hold, in words.
     pub fn missed(&self) -> Vec<String> {
         let quiet = self.alone.missing + self.beside_flood.missing + self.beside_backlog.missing;
         let silent = self.flood.without_retry_after + self.large.without_retry_after;

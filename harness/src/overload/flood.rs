@@ -1,4 +1,4 @@
-//! Callers that publish as much as they can, whatever they are told.
+//! Callers that publish as much as they can and ignore the delays that the server asks for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,42 +11,43 @@ use serde_json::json;
 use crate::client::{Client, NewEvent, Refusal};
 use crate::realtime;
 
-/// How long a refused caller waits: a tenth of what it is told, and not at once, which would measure this machine.
+/// How long a refused caller waits: a tenth of what the server asks for. Without a pause this machine would be the
+/// limit.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
-/// What the callers publish, over and over.
+/// The publications of the callers, repeated over and over.
 #[derive(Debug, Clone)]
 pub struct Flood {
-    /// How many callers there are.
+    /// Number of callers.
     pub callers: u32,
-    /// The companies that they publish for, a caller for one of them.
+    /// The companies of the publications, one per caller in turn.
     pub companies: Vec<u64>,
-    /// Events of each call.
+    /// Events per call.
     pub batch: u32,
     /// Bytes of each event's data.
     pub bytes: usize,
-    /// For how long, in seconds.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// Calls of each caller at the most.
+    /// Most calls of each caller.
     pub calls: u32,
 }
 
-/// What became of a flood.
+/// The result of a flood.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Flooded {
-    /// Calls in all.
+    /// All calls.
     pub calls: u64,
     /// Events that were accepted.
     pub accepted_events: u64,
-    /// Deliveries that they made.
+    /// The deliveries of these events.
     pub accepted_deliveries: u64,
-    /// Refused calls by code.
+    /// Number of refused calls, by error code.
     pub refused: BTreeMap<String, u64>,
-    /// How many of the refusals did not say when to try again.
+    /// Number of refusals that did not say when to try again.
     pub without_retry_after: u64,
-    /// Calls without a usable answer: whether they were accepted is not known.
+    /// Calls without a valid response. It is not known whether they were accepted.
     pub unanswered: u64,
-    /// Why the first of these has none.
+    /// The reason of the first of them.
     pub first_unanswered: Option<String>,
 }
 

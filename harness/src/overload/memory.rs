@@ -1,4 +1,4 @@
-//! How much memory a process takes, as the kernel counts it. On Linux only: elsewhere there is no `/proc`.
+//! The memory of a process as the kernel counts it. Only on Linux: other systems have no `/proc`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,25 +9,25 @@ use tokio::task::JoinHandle;
 use crate::realtime;
 use crate::system::{self, Resident};
 
-/// How often to look.
+/// Time between two measurements.
 const EVERY: Duration = Duration::from_millis(200);
 const MIB: f64 = 1_048_576.0;
 
-/// Looks at a process's resident memory until it is dropped.
+/// Measures a process's resident memory until it is dropped.
 pub struct MemoryWatch {
     process: u32,
-    /// Bytes, the most since the last [`MemoryWatch::lap`].
+    /// The highest value in bytes since the last [`MemoryWatch::lap`].
     most: Arc<AtomicU64>,
     looking: JoinHandle<()>,
 }
 
 impl MemoryWatch {
-    /// Begins to look.
+    /// Starts to measure.
     pub fn start(process: u32) -> Self {
         let most = Arc::<AtomicU64>::default();
         let noted = Arc::clone(&most);
         let looking = realtime::spawn(async move {
-            // It ends with the process.
+            // Ends with the process.
             while let Ok(now) = system::memory(process, Resident::Now) {
                 noted.fetch_max(now, Ordering::Relaxed);
                 realtime::pause(EVERY).await;
@@ -40,16 +40,16 @@ impl MemoryWatch {
         }
     }
 
-    /// The most that was seen since the last call, in MiB.
+    /// The highest measured value since the last call, in MiB.
     pub fn lap(&self) -> f64 {
         self.most.swap(0, Ordering::Relaxed) as f64 / MIB
     }
 
-    /// The most that the kernel has seen since the process began, in MiB.
+    /// The highest value since the process started, in MiB, as the kernel counts it.
     ///
     /// # Errors
     ///
-    /// When the process is gone, or this is not Linux.
+    /// If the process is gone, or this is not Linux.
     pub fn peak(&self) -> anyhow::Result<f64> {
         Ok(system::memory(self.process, Resident::Peak)? as f64 / MIB)
     }

@@ -1,4 +1,4 @@
-//! A real server on a Postgres of its own, and the webhooks of very many users.
+//! A real server on its own Postgres, with the webhooks of many users.
 
 use std::path::Path;
 
@@ -15,16 +15,16 @@ use crate::realtime;
 use crate::token::{Claims, TokenKey};
 use crate::world::{Tally, Target};
 
-/// Webhooks of one company, and so of one user here.
+/// Webhooks of each company, which has one user here.
 pub const WEBHOOKS_OF_COMPANY: u32 = 100;
-/// Webhooks that are created at once.
+/// Webhooks that are created concurrently.
 const CREATED_AT_ONCE: usize = 16;
-/// The companies of the backlog begin here, apart from those of loads, and are below 2^53.
+/// First company id of the backlog: different from those of loads, and below 2^53.
 pub const FIRST_COMPANY: u64 = 4_000_000_000_000;
 
 const SECRET: &str = "of a server that exists only to be overloaded";
 
-/// The server and what it stands on.
+/// The server and its database.
 pub struct Stage {
     /// The server.
     pub process: Process,
@@ -35,7 +35,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts Postgres and the server. No ban ends anything: failures may go on for ever.
+    /// Starts Postgres and the server. The ban threshold is so high that failures may go on forever.
     pub async fn start(server: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = |name: &str, key: &str| {
@@ -49,7 +49,7 @@ impl Stage {
             .setting("TENTERHOOK_JWT_SECRET_FILE", file("jwt", SECRET)?)
             .setting("TENTERHOOK_SEALING_KEY_FILE", file("sealing", keys::SEALING_KEY)?)
             .setting("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8")
-            // All receivers share an address here.
+            // All receivers share one address here.
             .setting("TENTERHOOK_IN_FLIGHT_PER_HOST", "512")
             .setting("TENTERHOOK_POLICY_BAN_THRESHOLD", "1000000")
             .setting("TENTERHOOK_POLICY_WEBHOOK_LIMIT", "10000")
@@ -68,7 +68,7 @@ impl Stage {
         })
     }
 
-    /// As a load runs against it.
+    /// The server as the target of a load.
     pub fn target(&self) -> Target {
         Target {
             url: self.process.url(),
@@ -79,7 +79,7 @@ impl Stage {
         }
     }
 
-    /// Who publishes.
+    /// The platform's client.
     pub fn platform(&self) -> anyhow::Result<Client> {
         self.caller(&Claims::of_scope("platform"))
     }
@@ -88,7 +88,7 @@ impl Stage {
         self.process.caller(Some(self.key.sign(claims, realtime::now())))
     }
 
-    /// Creates webhooks that lead to `crowd`, numbered from `first`; answers their companies.
+    /// Creates webhooks with URLs of `crowd`, numbered from `first`. Returns their companies.
     pub async fn subscribe(
         &self,
         crowd: &Crowd,
@@ -116,7 +116,7 @@ impl Stage {
             .collect())
     }
 
-    /// Where all deliveries stand.
+    /// The number of deliveries, by status.
     pub async fn tally(&self) -> anyhow::Result<Tally> {
         let (status, metrics) = self.process.caller(None)?.get("/metrics").await?;
         anyhow::ensure!(status == 200, "/metrics answered {status}: {metrics}");

@@ -1,4 +1,4 @@
-//! What is asked: the documents that the web app and a careful integrator would send.
+//! The measured queries: those that the web app and a careful integrator would send.
 
 use anyhow::ensure;
 
@@ -6,23 +6,23 @@ use super::stage::{Asker, Subject};
 
 /// One question.
 pub struct Question {
-    /// What people call it.
+    /// The name of the query, for people.
     pub name: &'static str,
-    /// Whether the bound is for it.
+    /// Whether the bound applies to it.
     pub bounded: bool,
-    /// Who asks.
+    /// The caller.
     asker: Asker,
     document: &'static str,
-    /// Where in the answer something must stand.
+    /// JSON pointer to the part of the response that must have content.
     holds: &'static str,
 }
 
 impl Question {
-    /// Asks it of a subject.
+    /// Sends the query about a webhook.
     ///
     /// # Errors
     ///
-    /// When the answer is an error or holds nothing.
+    /// If the response is an error or has no content.
     pub async fn ask(&self, subject: &Subject) -> anyhow::Result<()> {
         let answer = subject.ask(self.asker, self.document).await?;
         let held = answer.pointer(self.holds);
@@ -59,7 +59,7 @@ const fn counting(name: &'static str, document: &'static str, holds: &'static st
     }
 }
 
-/// A delivery's row in a list.
+/// The fields of a delivery in a list.
 macro_rules! row {
     () => {
         "nodes { id status reason createdAt nextAttemptAt finishedAt } pageInfo { hasNextPage endCursor }"

@@ -1,4 +1,4 @@
-//! A real server on a filled database, and what can be asked about there.
+//! A real server on a filled database, and the webhooks to ask about.
 
 use std::path::Path;
 
@@ -16,15 +16,15 @@ use crate::realtime;
 use crate::token::{Claims, TokenKey};
 
 const SECRET: &str = "of a server that exists only to be read from";
-/// How many companies with few rows are asked about: more than fit into any cache of a connection.
+/// Number of companies with few rows: more than fit into any cache of a connection.
 const FEW: i64 = 50;
 
-/// Who asks.
+/// The caller of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// The company's admin.
     User,
-    /// The operator, who sees all companies.
+    /// An operator, who sees all companies.
     Operator,
 }
 
@@ -37,7 +37,7 @@ pub struct Stage {
     _keys: TempDir,
 }
 
-/// A webhook to ask about, and what is known of it.
+/// A webhook to ask about, with values for the variables of queries.
 pub struct Subject {
     user: Client,
     operator: Client,
@@ -45,7 +45,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Runs a document with everything that is known as its variables.
+    /// Runs a document. All known values are its variables.
     pub async fn ask(&self, asker: Asker, document: &str) -> anyhow::Result<Value> {
         let caller = match asker {
             Asker::User => &self.user,
@@ -56,7 +56,7 @@ impl Subject {
 }
 
 impl Stage {
-    /// Starts the server. Nobody is banned, and its limits on calls are out of reach.
+    /// Starts the server, with a ban threshold and limits on calls that are never reached.
     pub async fn start(server: &Path, database: &str) -> anyhow::Result<Self> {
         let (companies, begins) = filled(database).await?;
         let folder = tempfile::tempdir()?;
@@ -88,7 +88,7 @@ impl Stage {
         })
     }
 
-    /// One webhook each of many companies with few rows: the last ones.
+    /// One webhook of each of many companies with few rows: the last companies.
     pub async fn few(&self) -> anyhow::Result<Vec<Subject>> {
         let mut subjects = Vec::new();
         for company in (self.companies - FEW).max(2)..self.companies {
@@ -151,13 +151,13 @@ impl Stage {
     }
 }
 
-/// How many companies a fill has made, and when its history begins.
+/// Number of companies that the fill created, and the beginning of its history.
 async fn filled(database: &str) -> anyhow::Result<(i64, Timestamp)> {
     let (client, connection) = tokio_postgres::connect(database, NoTls)
         .await
         .context("cannot connect to the database")?;
     realtime::spawn(async move { drop(connection.await) });
-    // Not those of loads that ran on it since.
+    // Excludes companies of loads that ran on the database since.
     let made = "select count(*), min(created_at)::text from users where company >= $1 and company < $2";
     let end = FIRST_COMPANY + i64::from(*WEBHOOKS.end() / WEBHOOKS_OF_COMPANY);
     let row = client.query_one(made, &[&FIRST_COMPANY, &end]).await?;

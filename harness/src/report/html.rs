@@ -1,7 +1,7 @@
-//! A run as one page for a browser.
+//! A run as one HTML page.
 //!
-//! Promises a single file: no script, no request to anywhere, light or dark as the reader prefers. Whatever a server said
-//! is escaped.
+//! The page is a single file without scripts and without requests, light or dark as the reader's system prefers.
+//! Everything that a server sent is escaped.
 
 use crate::run::{Outcome, Run, Verdict};
 
@@ -83,7 +83,7 @@ fn badge(verdict: &Verdict) -> String {
 }
 
 fn scenario(index: usize, outcome: &Outcome) -> String {
-    // What held is closed, so that what did not is found by scrolling.
+    // Scenarios that held are collapsed, so that the others are easy to find.
     let open = match outcome.verdict {
         Verdict::Broken(_) | Verdict::CouldNotRun(_) => " open",
         Verdict::Held | Verdict::Skipped(_) => "",

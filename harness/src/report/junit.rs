@@ -1,7 +1,7 @@
 //! A run as JUnit XML, in the form that CI servers and viewers agree on.
 //!
-//! Promises well-formed XML 1.0 whatever a scenario saw: markup is escaped and characters that XML cannot hold are
-//! replaced. A scenario that could not run is an `<error>`, a broken promise a `<failure>`.
+//! The XML 1.0 is well-formed whatever a scenario saw: markup is escaped, and characters that XML cannot contain are
+//! replaced. A scenario that could not run is an `<error>`, a broken promise is a `<failure>`.
 
 use jiff::Timestamp;
 
@@ -37,7 +37,7 @@ pub fn draw(run: &Run) -> String {
     xml
 }
 
-/// Without a moment of its own: scenarios overlap, and a run does not say when each began.
+/// Without a start time, because scenarios overlap and a run does not record when each began.
 fn case(outcome: &Outcome) -> String {
     let mut xml = format!(
         "    <testcase classname=\"scenarios\" name=\"{}\" time=\"{:.3}\">\n      <properties>\n",
@@ -99,12 +99,12 @@ fn drawn(outcome: &Outcome) -> String {
         .collect()
 }
 
-/// ISO 8601 to the second and without a zone, in UTC: some viewers refuse more.
+/// ISO 8601 with seconds, in UTC and without a zone, because some viewers refuse more.
 fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
-/// Safe in XML text and in an attribute in double quotes, and in HTML likewise.
+/// Escapes text for XML and HTML, also inside an attribute in double quotes.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

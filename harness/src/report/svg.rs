@@ -1,7 +1,8 @@
-//! The life of a webhook as a drawing: attempts, ban counter, bans and window, one lane each over a shared axis.
+//! The life of a webhook as a drawing. Attempts, ban counter, bans and window have one row each over a shared axis.
 //!
-//! Promises a drawing that is legible from minutes to a month: idle stretches are squeezed and marked with `//`, very
-//! short ones widened, so that distances are no measure of time: the ticks and tooltips are. Colours come from the page's style sheet.
+//! The drawing is legible for minutes and for a month: long idle gaps are compressed and marked with `//`, very short
+//! ones are widened. So distances do not measure time; ticks and tooltips show it. Colours come from the page's style
+//! sheet.
 
 use jiff::Timestamp;
 
@@ -14,20 +15,20 @@ mod axis;
 
 use axis::Axis;
 
-/// Where the plotted part begins and ends; the lanes' names stand to its left.
+/// Left and right end of the plot. The names of the rows are left of it.
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = 980.0;
-/// Baselines of the lanes, from above.
+/// Baselines of the rows, from the top.
 const TRIES: f64 = 34.0;
 const COUNTER: f64 = 120.0;
 const BANS: f64 = 140.0;
 const WINDOWS: f64 = 166.0;
 const AXIS: f64 = 192.0;
-/// The ban counter's limit (B2), and the height of one count.
+/// The ban threshold (B2), and the height of one count in the drawing.
 const LIMIT: u32 = 10;
 const COUNT: f64 = 5.0;
 
-/// The timeline as an SVG element, to stand in the page.
+/// The timeline as an SVG element for the page.
 pub fn draw(timeline: &Timeline) -> String {
     let axis = Axis::of(timeline, LEFT, RIGHT);
     let title = format!(
@@ -67,7 +68,7 @@ fn ticks(axis: &Axis, timeline: &Timeline) -> String {
     let mut svg =
         format!("<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{AXIS}\" y2=\"{AXIS}\"/>\n");
     for (index, (x, at)) in axis.ticks().into_iter().enumerate() {
-        // Two rows, so that neighbours do not run into each other.
+        // Two rows, so that neighbouring labels do not overlap.
         let y = AXIS + if index % 2 == 0 { 16.0 } else { 32.0 };
         let anchor = if x > RIGHT - 40.0 { "end" } else { "middle" };
         svg.push_str(&format!(
@@ -133,7 +134,7 @@ fn attempts(axis: &Axis, timeline: &Timeline) -> String {
         } else {
             "bad"
         };
-        // Retries lie lower than first tries, which alone count (B1).
+        // Retries are lower than first tries, because only first tries count (B1).
         let y = TRIES - 6.0 + 5.0 * f64::from(attempt.number.saturating_sub(1).min(3));
         svg.push_str(&format!(
             "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{y:.0}\" r=\"3.5\"><title>{} try {} {}</title></circle>\n",
@@ -143,7 +144,7 @@ fn attempts(axis: &Axis, timeline: &Timeline) -> String {
             escaped(&result(attempt))
         ));
     }
-    // Dots of one instant lie on each other, so that their number has to be said.
+    // Dots of the same instant cover each other, so their number is written next to them.
     for same in timeline
         .attempts
         .chunk_by(|one, next| (one.started, one.number) == (next.started, next.number))
@@ -190,7 +191,7 @@ fn removal(axis: &Axis, timeline: &Timeline) -> String {
     )
 }
 
-/// Every moment that deserves a place of its own.
+/// Every moment with its own position on the axis.
 fn moments(timeline: &Timeline) -> Vec<Timestamp> {
     let mut moments = vec![timeline.from, timeline.to];
     moments.extend(timeline.attempts.iter().map(|attempt| attempt.started));

@@ -18,7 +18,7 @@ fn failed(number: u8, second: i64) -> Tried {
     }
 }
 
-/// Ten failures, a ban with a loss in it, and a removal after three days.
+/// Ten failures, a ban with a lost delivery, and a removal after three days.
 pub(super) fn life() -> Timeline {
     let interval = |from, to| Interval {
         from: at(from),

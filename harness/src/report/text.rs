@@ -1,6 +1,7 @@
-//! A run as text: a table, what broke and how, and a summary.
+//! A run as text: a table, the broken promises with details, and a summary.
 //!
-//! Promises plain text without colour, so that it can be kept in a log. Replaces control characters, and cuts nothing else.
+//! The text is plain and without colour, so that it can go to a log. Control characters are replaced, and nothing is
+//! cut.
 
 use std::fmt::Write;
 
@@ -8,12 +9,12 @@ use crate::run::{Breach, Outcome, Run, Verdict};
 
 use super::{timeline, word};
 
-/// Whose timelines are drawn.
+/// The scenarios whose timelines are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timelines {
-    /// Those of scenarios that broke or could not run to their end.
+    /// Scenarios that broke or could not finish.
     OfBroken,
-    /// All.
+    /// All scenarios.
     OfAll,
 }
 
@@ -30,7 +31,7 @@ pub fn draw(run: &Run, timelines: Timelines) -> String {
     }
     text.push('\n');
     text.push_str(&summary(run));
-    // What a server said may not steer the terminal on which it is read.
+    // Text from a server must not control the terminal on which it is read.
     text.replace(
         |character: char| character.is_control() && character != '\n',
         "\u{fffd}",
@@ -96,7 +97,7 @@ fn broken(breach: &Breach) -> String {
     .concat()
 }
 
-/// The label once, then every line of the value in the same column.
+/// The label, and the lines of the value in one column next to it.
 fn aligned(label: &str, value: &str) -> String {
     if label.is_empty() {
         return value.lines().map(|line| format!("  {line}\n")).collect();
@@ -129,7 +130,7 @@ fn summary(run: &Run) -> String {
         }
     }
     let simulated: f64 = run.outcomes.iter().map(|outcome| outcome.simulated_seconds).sum();
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
         "{:.1} simulated days in {:.1} real seconds; {}, harness {}, {:.0}",

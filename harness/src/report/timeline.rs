@@ -1,30 +1,30 @@
-//! The life of a webhook as lines of text, ordered by time.
+//! The life of a webhook as lines of text in order of time.
 //!
-//! Promises that every attempt is told of, each run of alike attempts in one line: 500 attempts do not make 500 lines.
-//! Moments are exact to the millisecond and counted from the webhook's creation.
+//! Every attempt is counted, and consecutive equal attempts share one line, so that 500 attempts do not make 500 lines.
+//! Times have millisecond precision and count from the webhook's creation.
 
 use jiff::Timestamp;
 
 use crate::run::{Timeline, Tried};
 
-/// Lines of attempts between two other moments; where alike ones in one line still leave more, the middle is summed up.
+/// Most lines of attempts in a row. If there are more, the middle is summarised in one line.
 const LINES: usize = 24;
-/// Lines that are kept before and after what is summed up.
+/// Lines kept before and after that summary.
 const KEPT: usize = 8;
 
-/// One line of the drawing before it is written: one moment, or a run of alike attempts.
+/// A line of the drawing: one event, or consecutive equal attempts.
 #[derive(Debug, Clone)]
 struct Moment {
     at: Timestamp,
     until: Timestamp,
     text: String,
-    /// How many attempts, losses or cancellations it stands for; none for what is never put together.
+    /// Number of attempts, losses or cancellations in this line; `None` for lines that are never merged.
     times: Option<usize>,
-    /// The ban counter after the first and after the last.
+    /// The ban counter after the first and after the last of them.
     counter: Option<(u32, u32)>,
 }
 
-/// The timeline as text, one line for each moment or run of alike attempts.
+/// The timeline as text.
 pub fn draw(timeline: &Timeline) -> String {
     let mut text = format!("webhook {} to {}\n", timeline.webhook, timeline.url);
     let rows: Vec<(String, String)> = shortened(collapsed(moments(timeline)))
@@ -42,14 +42,14 @@ pub fn draw(timeline: &Timeline) -> String {
     text
 }
 
-/// A moment as an offset: `+33 s`, `+2 d 3 h`.
+/// A time as an offset: `+33 s`, `+2 d 3 h`.
 pub fn offset(from: Timestamp, at: Timestamp) -> String {
     let milliseconds = at.as_millisecond() - from.as_millisecond();
     let sign = if milliseconds < 0 { '-' } else { '+' };
     format!("{sign}{}", span(milliseconds.abs()))
 }
 
-/// Milliseconds in the largest units that say them exactly; `0 s` for none.
+/// A span in the largest units that express it exactly; `0 s` for zero.
 pub fn span(milliseconds: i64) -> String {
     let mut parts = Vec::new();
     let mut left = milliseconds;
@@ -68,7 +68,7 @@ pub fn span(milliseconds: i64) -> String {
     parts.join(" ")
 }
 
-/// What came of an attempt: `ok, 200`, `failed, 500, HTTP_STATUS`.
+/// The result of an attempt: `ok, 200`, `failed, 500, HTTP_STATUS`.
 pub(super) fn result(attempt: &Tried) -> String {
     let mut text = if attempt.error_class.is_none() {
         "ok"
@@ -89,7 +89,7 @@ fn moments(timeline: &Timeline) -> Vec<Moment> {
     let mut counted = timeline.counter.clone();
     let mut moments = vec![single(timeline.from, "created".to_owned())];
     for attempt in &timeline.attempts {
-        // A change of the counter at the end of a first try is told with that try, not in a line of its own.
+        // A change of the counter at the end of a first try is shown in the line of that try.
         let raised = |(at, count): &(Timestamp, u32)| *at == attempt.ended && *count > 0;
         let failed_first = attempt.number == 1 && attempt.error_class.is_some();
         let place = counted.iter().position(raised).filter(|_| failed_first);
@@ -131,7 +131,8 @@ fn moments(timeline: &Timeline) -> Vec<Moment> {
         moments.push(single(*at, format!("REMOVED, {reason}")));
     }
     moments.push(single(timeline.to, "the scenario ended".to_owned()));
-    // Stable, so that what shares a millisecond stays in the order of cause and effect in which it was pushed.
+    // A stable sort, so that events of the same millisecond keep the order in which they were added: the cause comes
+    // first.
     moments.sort_by_key(|moment| moment.at);
     moments
 }
@@ -146,7 +147,7 @@ fn single(at: Timestamp, text: String) -> Moment {
     }
 }
 
-/// Alike neighbours become one.
+/// Merges consecutive equal lines.
 fn collapsed(moments: Vec<Moment>) -> Vec<Moment> {
     let mut lines: Vec<Moment> = Vec::new();
     for moment in moments {
@@ -173,7 +174,7 @@ fn collapsed(moments: Vec<Moment>) -> Vec<Moment> {
     lines
 }
 
-/// Long stretches of attempts that differ from their neighbours are summed up in their middle.
+/// Replaces the middle of long runs of attempt lines by a summary.
 fn shortened(lines: Vec<Moment>) -> Vec<Moment> {
     let mut short = Vec::new();
     for stretch in lines.chunk_by(|one, next| one.times.is_some() && next.times.is_some()) {

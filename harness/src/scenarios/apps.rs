@@ -1,4 +1,4 @@
-//! What goes with an app: its webhooks at once, and nothing starts for them afterwards (W2, W8).
+//! What an uninstallation removes: the app's webhooks, at once. No attempt starts for them afterwards (W2, W8).
 
 use futures_util::future::{join, join_all};
 use serde_json::json;
@@ -325,7 +325,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// A webhook of the app `crm` for user 7 of company 1, and its receiver, which always answers this.
+/// Creates a webhook of the app `crm` for user 7 of company 1. Its receiver always responds with `status`.
 async fn app_webhook(world: &World, status: u16) -> Result<(Webhook, Receiver), Failure> {
     let receiver = world.receiver(status).await;
     let crm = world.company(1).app("crm").install(7).await?;
@@ -333,7 +333,7 @@ async fn app_webhook(world: &World, status: u16) -> Result<(Webhook, Receiver), 
     Ok((webhook, receiver))
 }
 
-/// The operator sees it removed, now and for this reason.
+/// Checks that the operator sees the webhook as removed now, for this reason.
 async fn expect_removed(world: &World, id: &str, reason: &str) -> Play {
     let webhook = world.operator().webhook(id).await?;
     same(
@@ -343,7 +343,7 @@ async fn expect_removed(world: &World, id: &str, reason: &str) -> Play {
     )
 }
 
-/// Twenty creations against one uninstallation.
+/// Runs twenty creations concurrently with one uninstallation.
 async fn race(world: &World, round: usize) -> Play {
     let company = world.company(1);
     let crm = company.app("crm");

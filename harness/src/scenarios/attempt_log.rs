@@ -1,4 +1,4 @@
-//! Each attempt is logged as it was, for as long as promised (D10).
+//! The log shows each attempt as it happened, for the promised time (D10).
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -8,13 +8,13 @@ use crate::reply::{Reply, Script};
 use crate::scenario::{Failure, Need, Play, Scenario, holds, same};
 use crate::wire::Fault;
 
-/// How long the log is kept.
+/// D10's retention.
 const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 const ATTEMPTS: &str = "query($id: ID!) { webhook(id: $id) { deliveries(first: 1) { nodes { attempts { \
     number startedAt endedAt durationMs timings { firstByteMs } httpStatus errorClass errorMessage \
     requestHeaders { name value } requestBody responseHeaders { name value } responseBody responseTruncated } } } } }";
 
-/// Every attempt of the latest delivery, in full.
+/// All attempts of the latest delivery, with all fields.
 async fn attempts(scene: &Scene<'_>) -> Result<Vec<Value>, Failure> {
     let data = scene
         .user
@@ -172,7 +172,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .collect()
 }
 
-/// Delivers; the logged body is this, cut.
+/// Delivers one event, and checks that the logged response body is `text`, truncated.
 async fn expect_excerpt(scene: &Scene<'_>, text: &str) -> Play {
     scene.deliver().await?;
     let attempts = attempts(scene).await?;
@@ -195,7 +195,7 @@ fn bomb() -> Vec<u8> {
     [&head[..], &[0; 63], &checksum_and_length].concat()
 }
 
-/// How a failure is called.
+/// A scenario for the error class that the log gives to a failure.
 fn failure(word: &str, fault: Fault, status: Option<u16>, class: &'static str) -> Scenario {
     Scenario::new(
         format!("the-log-names-{word}"),
@@ -222,7 +222,7 @@ fn failure(word: &str, fault: Fault, status: Option<u16>, class: &'static str) -
     .needing(Need::Wire)
 }
 
-/// The log about thirty days later.
+/// A scenario that reads the log 30 days later, plus `offset`.
 fn retention(word: &str, offset: SignedDuration) -> Scenario {
     let kept = offset < SignedDuration::ZERO;
     Scenario::new(

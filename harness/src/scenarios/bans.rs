@@ -1,4 +1,4 @@
-//! Ten failed first tries ban a webhook for thirty minutes, and what comes due meanwhile is lost (B1–B7).
+//! Ten failed first tries ban a webhook for 30 minutes. Attempts that are due during the ban are lost (B1–B7).
 
 use std::sync::Arc;
 
@@ -337,7 +337,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// Nine, ten and eleven failed first tries.
+/// A scenario with nine, ten or eleven failed first tries.
 fn failures(times: usize) -> Scenario {
     let sentence = match times {
         9 => "Nine failed first tries make no ban.",
@@ -366,7 +366,7 @@ fn failures(times: usize) -> Scenario {
     )
 }
 
-/// The end of a ban, a millisecond before and after.
+/// A scenario about the end of a ban, seen at `offset` from it.
 fn ban_end(word: &str, offset: SignedDuration) -> Scenario {
     Scenario::new(
         format!("ban-end-{word}"),
@@ -405,7 +405,7 @@ fn ban_end(word: &str, offset: SignedDuration) -> Scenario {
     )
 }
 
-/// Ten failures while one attempt is on the wire, which then ends with `status`.
+/// Lets ten first tries fail while one more attempt is in flight. That one then ends with `status`.
 async fn late(world: &crate::world::World, status: u16) -> crate::scenario::Play {
     let cue = Cue::default();
     let held = Conduct::ReplyOnCue(cue.clone(), status.into());

@@ -1,4 +1,4 @@
-//! Calls that are stored together: one that is refused does not affect the others.
+//! The server stores concurrent calls in one transaction. One refused call does not affect the others.
 
 use futures_util::future::join_all;
 
@@ -6,13 +6,13 @@ use super::scene::USER;
 use crate::client::{NewWebhook, Refusal};
 use crate::scenario::{Scenario, holds, same};
 
-/// Companies that publish at the same time.
+/// Number of companies that publish at the same time.
 const COMPANIES: u64 = 90;
-/// One company in this many publishes something bad.
+/// One in `BAD_IN` companies publishes an invalid event.
 const BAD_IN: u64 = 10;
-/// A moment that Postgres cannot hold.
+/// A timestamp that Postgres cannot represent.
 const BEFORE_TIME: &str = "-009000-01-01T00:00:00Z";
-/// How often all of them publish: a call meets another group each time.
+/// Number of rounds. The server groups the calls differently in each round.
 const TIMES: usize = 3;
 
 pub(super) fn scenarios() -> Vec<Scenario> {

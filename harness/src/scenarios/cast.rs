@@ -1,6 +1,6 @@
-//! The cast of the scenarios about who may what: users 7 and 8 and admin 9 of company 1, two apps, and company 2.
+//! The callers of the scenarios about permissions: users 7 and 8 and admin 9 of company 1, two apps, and company 2.
 //!
-//! The app `crm` is installed for user 7 and the admin, `erp` for user 7. Every one of them has one webhook.
+//! The app `crm` is installed for user 7 and for the admin, `erp` for user 7. Each caller has one webhook.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::client::{Client, NewWebhook, Webhook, WebhookList};
 use crate::scenario::Failure;
 use crate::world::World;
 
-/// An address where nobody listens, for webhooks that get no event.
+/// A URL on which nothing listens, for webhooks that get no event.
 pub const DEAD: &str = "http://127.0.0.1:9/hook";
 
 /// A webhook to [`DEAD`].
@@ -19,13 +19,13 @@ pub fn silent() -> NewWebhook {
 /// The two types of webhook (W1), as the contract writes them.
 pub const TYPES: [&str; 2] = ["GENERAL", "APPLICATION"];
 
-/// The cast's webhooks, each with the name that scenarios call it by.
+/// The webhooks of all callers, each with its name in the scenarios.
 pub struct Cast {
     webhooks: Vec<(&'static str, Webhook)>,
 }
 
 impl Cast {
-    /// Everybody, each with one webhook.
+    /// Creates all callers, each with one webhook.
     pub async fn new(world: &World) -> Result<Self, Failure> {
         let company = world.company(1);
         let (crm, erp) = (company.app("crm"), company.app("erp"));
@@ -46,11 +46,11 @@ impl Cast {
         Ok(Self { webhooks })
     }
 
-    /// The webhook of this name.
+    /// The webhook with this name.
     ///
     /// # Errors
     ///
-    /// When the cast has none: a mistake in the scenario.
+    /// If there is none. That is a mistake in the scenario.
     pub fn webhook(&self, name: &str) -> Result<&Webhook, Failure> {
         let found = self.webhooks.iter().find(|(given, _)| *given == name);
         let (_, webhook) =
@@ -58,7 +58,7 @@ impl Cast {
         Ok(webhook)
     }
 
-    /// The names of this type's webhooks that a caller sees one by one.
+    /// The names of the webhooks of this type that a caller can read by id.
     pub async fn seen_by_id(&self, caller: &Client, kind: &str) -> Result<Vec<&'static str>, Failure> {
         let mut names = Vec::new();
         for (name, webhook) in self.of(kind) {
@@ -69,7 +69,7 @@ impl Cast {
         Ok(names)
     }
 
-    /// The names of this type's webhooks that a caller finds in lists, with the type filter and without.
+    /// The names of the webhooks of this type that a caller finds in lists, with and without the type filter.
     pub async fn listed(
         &self,
         caller: &Client,
@@ -78,7 +78,7 @@ impl Cast {
     ) -> Result<Vec<&'static str>, Failure> {
         let mut found = Vec::new();
         for company in self.companies() {
-            // By company, since an operator of a shared server sees more than this cast.
+            // Filtered by company, because an operator of a shared server sees other companies too.
             let list = WebhookList {
                 kind: filtered.then_some(kind),
                 filter: Some(json!({"companyId": company})),

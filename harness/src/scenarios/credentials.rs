@@ -1,4 +1,4 @@
-//! HTTP basic credentials go with every request and come back to nobody (W11).
+//! Every request carries the webhook's HTTP basic credentials, and the API returns them to nobody (W11).
 
 use serde_json::json;
 
@@ -6,9 +6,9 @@ use super::cast::silent;
 use crate::client::NewWebhook;
 use crate::scenario::{Scenario, holds, same};
 
-/// `user:päss` in UTF-8, as RFC 7617 recommends, encoded by hand.
+/// `user:päss` as UTF-8, which RFC 7617 recommends. Encoded by hand.
 const AUTHORIZATION: &str = "Basic dXNlcjpww6Rzcw==";
-/// `:päss`.
+/// `:päss`, a password without a user name.
 const WITHOUT_USER: &str = "Basic OnDDpHNz";
 
 pub(super) fn scenarios() -> Vec<Scenario> {

@@ -1,4 +1,4 @@
-//! Deliveries among each other: none is lost, doubled or held up by another (D6–D9, D11).
+//! Deliveries do not affect each other: none is lost, sent twice or delayed by another (D6–D9, D11).
 
 use std::collections::BTreeSet;
 
@@ -198,7 +198,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// A webhook for changes of this object only, and its receiver.
+/// A webhook for changes of this kind of object only, and its receiver.
 async fn webhook_for(
     world: &World,
     script: impl Into<Script>,
@@ -217,7 +217,8 @@ async fn publish(world: &World, company: u64, object: &str, times: usize) -> Pla
     Ok(())
 }
 
-/// Deals succeed, persons fail, products are banned at the tenth and lose the eleventh, stages are cancelled.
+/// Brings deliveries into each final status: deals succeed, persons fail, products are banned at the tenth failure and
+/// lose the eleventh, stages are cancelled.
 async fn one_of_each(world: &World) -> Play {
     world.settle().await;
     let before = world.tally().await;
@@ -267,7 +268,7 @@ async fn one_of_each(world: &World) -> Play {
     same("the rise of the figures", rise, expected)
 }
 
-/// A hanging webhook of company 1 with a backlog, and a healthy one of `company`.
+/// Checks that a hanging webhook of company 1 with a backlog does not delay a healthy one of `company`.
 async fn beside_a_hanging_one(world: &World, company: u64) -> Play {
     let (_, hanging) = webhook_for(world, Answer::Hang, "deal").await?;
     let healthy = world.receiver(200).await;
@@ -277,7 +278,7 @@ async fn beside_a_hanging_one(world: &World, company: u64) -> Play {
     publish(world, 1, "deal", 500).await?;
     let mut published = Vec::new();
     for _ in 0..12 {
-        // Halfway through the hanging attempts, and just as they time out and others take their place.
+        // Publishes halfway through the hanging attempts, and again as they time out and the next ones start.
         publish(world, company, "lead", 1).await?;
         published.push(world.now());
         world.advance("PT1S").await;

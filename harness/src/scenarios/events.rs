@@ -1,4 +1,4 @@
-//! What a publication stores, for whom, and how often (E2, E3), and the bounds of a call.
+//! What a publication stores, for which webhooks, and how often (E2, E3). Also the bounds of a call.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::client::{NewEvent, NewWebhook, Refusal};
 use crate::scenario::{Need, Play, Scenario, refused, same};
 use crate::world::World;
 
-/// The most that one event's `data` may have, as JSON text.
+/// Largest `data` of an event, in bytes of JSON text.
 const DATA_BYTES: usize = 256 * 1024;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -282,7 +282,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// Publishes to four webhooks, of users 7 and 8, of admin 9 and of an app for user 7, for these users each.
+/// Publishes to four webhooks: of users 7 and 8, of admin 9, and of an app for user 7. Each case lists the users that
+/// may see the event.
 async fn permitted(world: &World, cases: &[(Value, u32)]) -> Play {
     let company = world.company(1);
     let crm = company.app("crm").install(7).await?;
@@ -301,7 +302,7 @@ async fn permitted(world: &World, cases: &[(Value, u32)]) -> Play {
     Ok(())
 }
 
-/// A state of an object as large as may be, and a byte larger.
+/// A scenario with an object state of the maximum size, plus `more` bytes.
 fn size(field: &'static str, word: &str, more: usize) -> Scenario {
     Scenario::new(
         format!("{field}-{word}-256-kib"),
@@ -322,7 +323,7 @@ fn size(field: &'static str, word: &str, more: usize) -> Scenario {
         move |world| {
             Box::pin(async move {
                 let (scene, receiver) = Scene::new(world, 200).await?;
-                // The rest of the JSON text has eight bytes: {"t":""}.
+                // The rest of the JSON text, `{"t":""}`, has eight bytes.
                 let text = "x".repeat(DATA_BYTES - 8 + more);
                 let event = scene
                     .company()

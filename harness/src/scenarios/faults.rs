@@ -1,4 +1,4 @@
-//! Every fault of the catalogue of receivers, met by a first try: what the policy makes of it (D1, D2, D3, D5, D10).
+//! Each fault that a receiver can have, met by a first try, and how the policy judges it (D1, D2, D3, D5, D10).
 
 use super::scene::{MILLISECOND, Scene};
 use crate::client::NewWebhook;
@@ -6,16 +6,16 @@ use crate::scenario::{Need, Play, Scenario, refused, same};
 use crate::wire::{Authority, Certificate, Fault};
 use crate::world::World;
 
-/// What a first try comes to.
+/// The result of a first try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// A success with this status.
     Success(u16),
-    /// This status, which is none.
+    /// A failure with this status.
     Status(u16),
-    /// This class of error, at once.
+    /// A failure with this error class, at once.
     Error(&'static str),
-    /// No answer within ten seconds.
+    /// No response within ten seconds.
     TimeOut,
 }
 
@@ -34,7 +34,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// What each fault comes to. One that a client may see in several ways is judged by what the policy says: a failure.
+/// The expected result of each fault. If clients may interpret a fault in several ways, it counts as what the policy
+/// says: a failure.
 fn end(fault: Fault) -> End {
     match fault {
         Fault::Silence
@@ -101,13 +102,13 @@ fn met(fault: Fault) -> Scenario {
     });
     let scenario = scenario.needing(Need::Wire);
     match end(fault) {
-        // What is not HTTP is told from a broken connection by the log alone (D10).
+        // Only the log can distinguish a response that is not HTTP from a broken connection (D10).
         End::Error("PROTOCOL") => scenario.needing(Need::AttemptLog),
         _ => scenario,
     }
 }
 
-/// Lets a first try come to its end, which must be this one.
+/// Waits for the end of a first try, and checks that it is `end`.
 async fn expect(scene: &Scene<'_>, end: End) -> Play {
     let start = scene.world.now();
     match end {
@@ -120,7 +121,7 @@ async fn expect(scene: &Scene<'_>, end: End) -> Play {
             )?;
             scene.world.advance(MILLISECOND).await;
         }
-        // A body may take the rest of the ten seconds.
+        // The body may take the rest of the ten seconds.
         End::Success(_) => scene.world.advance("PT10S").await,
         End::Status(_) | End::Error(_) => {}
     }
@@ -141,7 +142,7 @@ async fn expect(scene: &Scene<'_>, end: End) -> Play {
     scene.expect_health("after it", "ACTIVE", failures).await
 }
 
-/// A certificate that must not be accepted.
+/// A scenario with a certificate that the server must not accept.
 fn certificate(name: &str, kind: Certificate) -> Scenario {
     let scenario = Scenario::new(
         format!("a-certificate-{name}"),
@@ -164,7 +165,7 @@ fn certificate(name: &str, kind: Certificate) -> Scenario {
     scenario.needing(Need::Tls)
 }
 
-/// Certificates of an authority that the servers trust, the wrong ones among them, and what goes wrong in HTTP/2.
+/// A scenario with certificates of an authority that the servers trust, wrong ones included, and with HTTP/2 faults.
 fn trusted() -> Scenario {
     Scenario::new(
         "trusted-authority",
@@ -205,7 +206,7 @@ async fn broken_http2(world: &World, fault: Fault) -> Play {
     Ok(())
 }
 
-/// Names in place of addresses.
+/// A scenario with host names instead of addresses.
 fn names() -> Scenario {
     Scenario::new(
         "names-are-resolved-and-vetted",
@@ -220,7 +221,7 @@ fn names() -> Scenario {
                 let created = user.create_webhook(NewWebhook::to(&url)).await;
                 refused("a name that leads to this machine", created, "FORBIDDEN_ADDRESS")?;
 
-                // `localhost` has an address of each family, and the receiver listens on one.
+                // `localhost` has an IPv4 and an IPv6 address, and the receiver listens on only one of them.
                 world.stop(0).await;
                 world.allow_targets(&["127.0.0.0/8", "::1/128"]);
                 world.launch().await;

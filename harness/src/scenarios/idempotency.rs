@@ -1,4 +1,4 @@
-//! The same idempotency key for the same company publishes once in 24 hours (E1).
+//! Within 24 hours a company publishes only once with the same idempotency key (E1).
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -8,7 +8,7 @@ use super::scene::{AROUND, Scene};
 use crate::client::NewEvent;
 use crate::scenario::{Need, Scenario, holds, refused, same};
 
-/// How long a key holds.
+/// How long a key is remembered.
 const KEY_HOLDS: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -191,7 +191,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// The same key about 24 hours later.
+/// A scenario that uses the same key again 24 hours later, plus `offset`.
 fn key_expires(word: &str, offset: SignedDuration) -> Scenario {
     let holds = offset < SignedDuration::ZERO;
     Scenario::new(

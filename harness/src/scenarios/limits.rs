@@ -1,4 +1,4 @@
-//! Forty webhooks per user, and forty per app and user, whatever happens at once (W3).
+//! At most forty webhooks per user, and forty per app and user, also under concurrency (W3).
 
 use std::collections::BTreeMap;
 
@@ -126,7 +126,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// A caller of this type.
+/// A caller that creates webhooks of this type.
 async fn caller(world: &World, kind: &str) -> Result<Client, Failure> {
     let company = world.company(1);
     Ok(match kind {
@@ -151,7 +151,7 @@ async fn expect_quota(caller: &Client, kind: &str, used: u32) -> Play {
     )
 }
 
-/// Exactly forty were made, and every other was told why not.
+/// Checks that exactly forty creations succeeded, and that all others failed with the limit's code.
 fn judge_creations(results: Vec<Result<(), Refusal>>) -> Play {
     let made = results.iter().filter(|result| result.is_ok()).count();
     for result in results.into_iter().filter(Result::is_err) {
@@ -160,7 +160,7 @@ fn judge_creations(results: Vec<Result<(), Refusal>>) -> Play {
     same("creations that were done", made, LIMIT as usize)
 }
 
-/// So many are wanted, and at most forty are made.
+/// A scenario in which `wanted` webhooks are requested and at most forty are created.
 fn around(kind: &'static str, wanted: u32) -> Scenario {
     let word = kind.to_ascii_lowercase();
     let scenario = Scenario::new(
@@ -196,7 +196,7 @@ fn around(kind: &'static str, wanted: u32) -> Scenario {
     }
 }
 
-/// Sixty at once.
+/// A scenario with sixty concurrent creations.
 fn under_concurrency(kind: &'static str) -> Scenario {
     let word = kind.to_ascii_lowercase();
     Scenario::new(

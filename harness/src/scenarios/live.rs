@@ -1,4 +1,4 @@
-//! Live connections, as far as every client meets them: how one ends.
+//! Live connections, in what all client libraries have in common: how a connection ends.
 
 use serde_json::json;
 
@@ -7,18 +7,18 @@ use crate::client::live::{PROTOCOL, RawSocket};
 use crate::scenario::{Need, Play, Scenario, same};
 use crate::world::World;
 
-/// How far a connection has got.
+/// How far the handshake of a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// It is open, and nothing was said.
+    /// The socket is open, and no message was sent.
     Opened,
-    /// Its token was accepted.
+    /// The server has accepted its token.
     Acknowledged,
-    /// A subscription runs.
+    /// A subscription is running.
     Subscribed,
 }
 
-/// Codes that a client may close with: done, going away, an application's own.
+/// Close codes that a client may send: normal, going away, application-defined.
 const CODES: [u16; 3] = [1000, 1001, 4000];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -53,7 +53,7 @@ async fn close(world: &mut World, stage: Stage) -> Play {
             let query = "subscription { webhookChanged { id } }";
             let subscribe = json!({"type": "subscribe", "id": "1", "payload": {"query": query}});
             socket.send(&subscribe).await?;
-            // Its answer says that the server has acted on what came before.
+            // The pong shows that the server has processed all messages before the ping.
             socket.send(&json!({"type": "ping"})).await?;
             let answer = socket.message().await?;
             same("the answer to a ping", answer["type"].as_str(), Some("pong"))?;

@@ -1,4 +1,5 @@
-//! Names in place of addresses: silent name servers are no failure of a receiver (D13), and one answer is enough (D2).
+//! Host names instead of addresses: silent name servers are no failure of the receiver (D13), and one address family is
+//! enough (D2).
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -17,23 +18,25 @@ use crate::timekeeper::RealTime;
 use crate::wire::WireReceiver;
 use crate::world::World;
 
-/// The receiver's name. `.example` belongs to nobody.
+/// The receiver's host name. `.example` is reserved (RFC 2606).
 const HOST: &str = "receiver.names.example";
-/// Another one's.
+/// A second host name.
 const OTHER: &str = "other.names.example";
-/// How much later than D13 says an attempt is judged at the latest: one attempt and one wait.
+/// How much later than D13's limit the server may judge an attempt: one attempt and one wait.
 const GIVE_UP_LATE: SignedDuration = SignedDuration::from_secs(40);
 /// D2: the time-out of an attempt.
 const TIME_OUT: SignedDuration = SignedDuration::from_secs(10);
-/// Events of a silence: together with their second attempts more than a ban needs.
+/// Events published during a silence. With their second attempts they are more than a ban needs.
 const EVENTS: usize = 6;
 
-/// Deliveries to a name that is known for one family alone, each over a connection of its own.
+/// Deliveries to a name with an address of only one family. Each one uses its own connection.
 const DELIVERIES: usize = 2;
-/// Questions that are sent for one delivery at most: one for IPv4, which is answered at once, and those for IPv6 that fit into the
-/// second that D2 allows. Resolvers repeat a question after a third of a second at the earliest: 0, 333 and 667 ms.
+/// Most DNS questions per delivery: one for IPv4, which is answered at once, and the IPv6 questions that fit into the
+/// second that D2 allows. A resolver repeats a question after a third of a second at the earliest: at 0, 333 and 667
+/// ms.
 ///
-/// Whoever waits until the resolver gives up sends it again in each of its tries, and passes this with the second try.
+/// A server that waits until the resolver gives up sends the questions again with each try, and exceeds this number
+/// with the second.
 const QUESTIONS: usize = 1 + 3;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -48,7 +51,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.into_iter().map(Scenario::in_world_with_names).collect()
 }
 
-/// A receiver that answers 200 under a name, and a webhook that leads there; the name was answered long ago.
+/// A receiver with a host name that responds with 200, and a webhook to it. The last lookup of the name is more than
+/// ten seconds ago.
 struct Named<'w> {
     scene: Scene<'w>,
     receiver: Receiver,
@@ -69,7 +73,7 @@ impl<'w> Named<'w> {
         })
     }
 
-    /// Publishes this many events while no name server answers, and waits until their names are asked for.
+    /// Publishes this many events while no name server responds, and waits until the server looks their names up.
     async fn publish_in_silence(&self, events: usize) -> Play {
         let world = self.scene.world;
         world.stall(&self.target);
@@ -81,7 +85,7 @@ impl<'w> Named<'w> {
         Ok(())
     }
 
-    /// Lets the attempts begin that are due at `at` and not before, which ask for the name, and their time-out pass.
+    /// Checks that attempts start at `at` and not before. Waits until they look the name up, and lets them time out.
     async fn attempt_in_silence(&self, at: Timestamp) -> Play {
         let world = self.scene.world;
         let asked = world.names().questions();
@@ -97,7 +101,7 @@ impl<'w> Named<'w> {
         Ok(())
     }
 
-    /// Nothing was counted, and every delivery is open and says that it is tried again at `again`.
+    /// Checks that nothing was counted, and that every delivery is pending with its next attempt at `again`.
     async fn expect_put_back(&self, when: &str, again: Timestamp) -> Play {
         self.scene.expect_health(when, "ACTIVE", 0).await?;
         self.scene.expect_window(when, None).await?;
@@ -209,7 +213,7 @@ fn silent_too_long() -> Scenario {
                     named.attempt_in_silence(again).await?;
                     before += 1;
                 };
-                // The last answer may count as the beginning of the silence.
+                // The silence may begin as early as the last response of a name server.
                 let earliest = began + numbers.dns_give_up - TIME_OUT - SignedDuration::from_secs(2);
                 let ended = delivery.attempts.first().map(|attempt| attempt.ended_at);
                 holds(
@@ -273,7 +277,7 @@ fn last_address() -> Scenario {
                 let mut addresses = Vec::new();
                 for last in 2..=8 {
                     let address = Ipv4Addr::new(127, 0, 0, last);
-                    // In real time: whoever else calls the living address is not stalled by it.
+                    // Real time, so that other calls to the working address are not stalled.
                     let (time, at) = (Arc::new(RealTime), (address, port).into());
                     let deaf = WireReceiver::deaf_at(at, time, Keyring::default()).await;
                     dead.push(deaf.map_err(|error| Failure::CouldNotRun(format!("{address}: {error}")))?);
@@ -318,7 +322,7 @@ fn silent_about_ipv6() -> Scenario {
     )
 }
 
-/// Every delivery took one attempt, of at most a second on the world's clock.
+/// Checks that every delivery took one attempt of at most one second of the world's time.
 async fn expect_successes(scene: &Scene<'_>, receiver: &Receiver, count: usize) -> Play {
     let deliveries = scene.deliveries().await?;
     let shown = |delivery: &Delivery| (delivery.status.clone(), delivery.attempts.len());
@@ -341,7 +345,7 @@ async fn expect_successes(scene: &Scene<'_>, receiver: &Receiver, count: usize) 
     same("requests", receiver.journal().len(), count)
 }
 
-/// The first attempt is on record as a failure to look the name up in time, one of this many.
+/// Checks that the first of `attempts` attempts is logged as a failed lookup that took too long.
 fn expect_judged(delivery: &Delivery, attempts: usize) -> Play {
     let seen: Vec<_> = delivery
         .attempts

@@ -1,11 +1,11 @@
-//! The policy warns before it acts: one notice per transition, dated when it happened (R4).
+//! The server warns before it removes: one notice per transition, with the time at which it happened (R4).
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::scene::{BAN, MILLISECOND, Scene, WINDOW};
 use crate::scenario::{Failure, Need, Play, Scenario, same};
 
-/// R4's warnings: how many hours into a window, and what the notice is.
+/// R4's warnings: hours since the window began, and the kind of the notice.
 const WARNINGS: [(i64, &str); 3] = [(24, "FAILING_24H"), (48, "FAILING_48H"), (71, "FAILING_71H")];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -63,7 +63,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     receiver.answer_with(200);
                     scene.deliver().await?;
                     expect(&scene, "after an hour's window", &[]).await?;
-                    // A failure in the very instant of a success would be forgiven with what was before it.
+                    // A failure at the same instant as a success could be ordered before it, and would then open no
+                    // window.
                     world.advance("PT1M").await;
                     receiver.answer_with(500);
                     let since = world.now();
@@ -110,7 +111,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .collect()
 }
 
-/// A warning of a window, a millisecond before it and at its moment.
+/// A scenario about one warning, a millisecond before it is due and when it is due.
 fn warning(hours: i64, kind: &'static str) -> Scenario {
     Scenario::new(
         format!("warned-at-{hours}-hours"),
@@ -134,14 +135,14 @@ fn warning(hours: i64, kind: &'static str) -> Scenario {
     )
 }
 
-/// When notices of this kind happened, oldest first.
+/// The times of the notices of this kind, oldest first.
 async fn times(scene: &Scene<'_>, kind: &str) -> Result<Vec<Timestamp>, Failure> {
     let notices = scene.user.notices(&scene.webhook.id).await?;
     let of_kind = notices.into_iter().filter(|notice| notice.kind == kind);
     Ok(of_kind.map(|notice| notice.at).collect())
 }
 
-/// The webhook's notices, oldest first, are these.
+/// Checks that the webhook has exactly these notices, oldest first.
 async fn expect(scene: &Scene<'_>, when: &str, told: &[(&str, Timestamp)]) -> Play {
     let notices = scene.user.notices(&scene.webhook.id).await?;
     let seen: Vec<_> = notices

@@ -1,4 +1,4 @@
-//! What counts as a success: a 2xx status, and nothing else (D1, D3, D5).
+//! Only a 2xx status counts as a success (D1, D3, D5).
 
 use super::scene::Scene;
 use crate::client::NewWebhook;
@@ -8,7 +8,7 @@ use crate::scenario::{Need, Play, Scenario, same};
 use crate::wire::Fault;
 use crate::world::World;
 
-/// Redirects, each with a place to go to.
+/// Redirect statuses, each tried with a `Location`.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -68,7 +68,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     let (scene, receiver) =
                         Scene::new(world, Reply::status(307).header("location", target)).await?;
                     scene.deliver().await?;
-                    // No time has passed: whoever had gone there would still wait for a connection.
+                    // No time has passed. A server that had followed the redirect would still be connecting.
                     expect_failed_once(&scene).await?;
                     same("requests", receiver.journal().len(), 1)
                 })
@@ -198,7 +198,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// A first try has failed and was not repeated: the counter is one, and a retry is ahead.
+/// Checks that the first try failed and was not repeated: the counter is 1, and a retry is pending.
 async fn expect_failed_once(scene: &Scene<'_>) -> Play {
     scene.expect_health("after the first try", "ACTIVE", 1).await?;
     let delivery = scene.last_delivery().await?;
@@ -216,7 +216,7 @@ async fn fails_with(world: &World, reply: Reply) -> Play {
     same("requests", receiver.journal().len(), 1)
 }
 
-/// A receiver that answers `/hook/404` with 404, and so on.
+/// A receiver that responds to `/hook/404` with 404, and so on.
 async fn by_path(world: &World) -> Receiver {
     let script = Script::new(|arrival, _| {
         let last = arrival.path.rsplit('/').next();
@@ -225,7 +225,7 @@ async fn by_path(world: &World) -> Receiver {
     world.receiver(script).await
 }
 
-/// After its first try, a delivery that was answered with any of these stands so.
+/// Checks that a delivery has the status `expected` after a first try that got any of these HTTP statuses.
 async fn statuses(world: &World, statuses: &[u16], expected: &str) -> Play {
     let receiver = by_path(world).await;
     let user = world.company(1).user(7);
@@ -255,7 +255,7 @@ async fn statuses(world: &World, statuses: &[u16], expected: &str) -> Play {
     same("requests", receiver.journal().len(), statuses.len())
 }
 
-/// A redirect leads nowhere.
+/// A scenario in which the server must not follow a redirect.
 fn not_followed(status: u16) -> Scenario {
     Scenario::new(
         format!("a-{status}-is-not-followed"),
@@ -281,7 +281,7 @@ fn not_followed(status: u16) -> Scenario {
     )
 }
 
-/// One misbehaviour, and one request at most.
+/// A scenario with one fault, which must cause at most one request.
 fn misbehaves(name: &str, sentence: &str, fault: Fault) -> Scenario {
     Scenario::new(name, sentence, &["D1", "D5"], move |world| {
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! A user pauses a webhook: what comes due is lost, the window closes, counter and ban run on (W13).
+//! A user pauses a webhook: due attempts are lost and the failure window closes. Counter and ban continue (W13).
 
 use jiff::SignedDuration;
 
@@ -185,7 +185,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.map(|scenario| scenario.needing(Need::Pause)).into()
 }
 
-/// The latest delivery ended so.
+/// Checks the status and the reason of the latest delivery.
 async fn expect_last(scene: &Scene<'_>, status: &str, reason: Option<&str>) -> Play {
     let last = scene.last_delivery().await?;
     same(

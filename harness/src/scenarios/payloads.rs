@@ -1,4 +1,4 @@
-//! What is in a delivered body, in both versions (E4–E6).
+//! The contents of a delivered body, in both versions (E4–E6).
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::receiver::Receiver;
 use crate::scenario::{Failure, Play, Scenario, holds, same};
 use crate::world::World;
 
-/// A webhook of user 7 in each version, each with its receiver.
+/// Two webhooks of user 7, one for each version, each with its receiver.
 struct Both<'w> {
     world: &'w World,
     v1: (Receiver, String),
@@ -34,7 +34,7 @@ impl<'w> Both<'w> {
         Ok(published)
     }
 
-    /// Publishes, and answers the bodies that came then, in version 1 and in version 2.
+    /// Publishes an event. Returns the bodies that arrived, in version 1 and in version 2.
     async fn bodies(&self, event: NewEvent) -> Result<(Vec<Value>, Vec<Value>), Failure> {
         let before = (self.v1.0.journal().len(), self.v2.0.journal().len());
         self.publish(event).await?;
@@ -50,7 +50,7 @@ impl<'w> Both<'w> {
         Ok((since(&self.v1.0, before.0), since(&self.v2.0, before.1)))
     }
 
-    /// As [`Both::bodies`], where each version gets one.
+    /// Like [`Both::bodies`], if one body per version is expected.
     async fn one_body_each(&self, event: NewEvent) -> Result<(Value, Value), Failure> {
         let (v1, v2) = self.bodies(event).await?;
         same("bodies in each version", (v1.len(), v2.len()), (1, 1))?;
@@ -62,7 +62,7 @@ impl<'w> Both<'w> {
         NewEvent::new(self.world.company(1).id(), action, object, id)
     }
 
-    /// A change with every optional input.
+    /// A change event with every optional input.
     fn change(&self) -> NewEvent {
         let data = json!({"id": 8, "title": "new", "value": 12.5, "labels": [1, 2], "owner": {"id": 7}});
         self.event("CHANGE", "deal", "8")
@@ -86,7 +86,7 @@ impl<'w> Both<'w> {
     }
 }
 
-/// The deal before [`Both::change`].
+/// The state of the deal before [`Both::change`].
 fn before() -> Value {
     json!({"id": 8, "title": "old", "value": 12.5, "labels": [1], "gone": true})
 }
@@ -357,7 +357,7 @@ async fn subscribe(user: &Client, receiver: &Receiver, path: &str, action: &str,
     Ok(())
 }
 
-/// The one body that says this at that place.
+/// The only body that has `word` at `place`.
 fn only(bodies: &[Value], place: &str, word: &str) -> Result<Value, Failure> {
     let says = |body: &&Value| body.pointer(place).and_then(Value::as_str) == Some(word);
     let found: Vec<&Value> = bodies.iter().filter(says).collect();
@@ -365,7 +365,7 @@ fn only(bodies: &[Value], place: &str, word: &str) -> Result<Value, Failure> {
     Ok(found.into_iter().next().cloned().unwrap_or_default())
 }
 
-/// An event with a state on one side only.
+/// Publishes an event with a state on one side only.
 async fn states(world: &World, action: &str, side: &str, words: [&str; 2]) -> Play {
     let both = Both::new(world).await?;
     let state = json!({"name": "Ada"});

@@ -1,4 +1,4 @@
-//! Who creates, changes and deletes which webhook (W2, W4, W6, W7).
+//! Who may create, change and delete which webhook (W2, W4, W6, W7).
 
 use serde_json::json;
 
@@ -8,14 +8,14 @@ use crate::scenario::{Scenario, refused, same};
 use crate::token::Claims;
 use crate::world::World;
 
-/// Somebody who wants to delete a webhook of the cast.
+/// A caller that tries to delete a webhook of another caller.
 struct Attempt {
     name: &'static str,
     sentence: &'static str,
     rule: &'static [&'static str],
     webhook: &'static str,
     caller: fn(&World) -> Client,
-    /// The reason that the removed webhook gives, or the code of the refusal.
+    /// The remove reason of the removed webhook, or the code of the refusal.
     outcome: Result<&'static str, &'static str>,
 }
 
@@ -247,7 +247,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// Somebody tries to delete a webhook, and it is gone or still there.
+/// A scenario in which a caller tries to delete a webhook. It is then removed, or still exists.
 fn deletion(attempt: &'static Attempt) -> Scenario {
     Scenario::new(attempt.name, attempt.sentence, attempt.rule, move |world| {
         Box::pin(async move {

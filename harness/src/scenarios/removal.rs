@@ -1,4 +1,4 @@
-//! Three days without a successful delivery remove a webhook, and people are warned before (R1–R5, T3).
+//! Three days without a successful delivery remove a webhook, after warnings (R1–R5, T3).
 
 use jiff::SignedDuration;
 
@@ -265,7 +265,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// The end of the window, a millisecond before and after.
+/// A scenario about the end of the window, seen at `offset` from it.
 fn window_end(word: &str, offset: SignedDuration) -> Scenario {
     let lives = offset < SignedDuration::ZERO;
     Scenario::new(
@@ -299,7 +299,7 @@ fn window_end(word: &str, offset: SignedDuration) -> Scenario {
     )
 }
 
-/// A success of an attempt that began five seconds before the window's end.
+/// A scenario with a success near the end of the window. The attempt began five seconds before that end.
 fn success_near_the_end(word: &str, offset: SignedDuration) -> Scenario {
     let rescued = offset < SignedDuration::ZERO;
     Scenario::new(

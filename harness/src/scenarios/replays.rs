@@ -1,4 +1,4 @@
-//! Old events are sent again as new deliveries, and a test delivery changes nothing (D12).
+//! A replay sends an old event as a new delivery. A test delivery changes no counter (D12).
 
 use serde_json::json;
 
@@ -200,7 +200,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.map(|scenario| scenario.needing(Need::Replay)).into()
 }
 
-/// Replays the webhook's oldest delivery, and lets what is due at once happen.
+/// Replays the webhook's oldest delivery, and waits until the server has made the attempts that are due.
 async fn replay_first(scene: &Scene<'_>) -> Play {
     let first = scene.deliveries().await?.into_iter().next();
     let first = first.ok_or_else(|| Failure::CouldNotRun("nothing was delivered yet".to_owned()))?;

@@ -1,4 +1,4 @@
-//! A webhook that the policy removed comes back when whoever may create it asks for it in time (W12).
+//! Anyone who may create a webhook can restore it in time after the policy removed it (W12).
 
 use super::cast::silent;
 use super::scene::{Scene, WINDOW};
@@ -100,7 +100,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.map(|scenario| scenario.needing(Need::Restore)).into()
 }
 
-/// The scene's webhook failed for 72 hours, and the policy has removed it.
+/// A scene whose webhook failed for 72 hours and was removed by the policy.
 async fn removed(world: &World) -> Result<(Scene<'_>, crate::receiver::Receiver), Failure> {
     let (scene, receiver) = Scene::new(world, 500).await?;
     scene.deliver().await?;

@@ -1,4 +1,5 @@
-//! After a failed first try three retries, 3, 30 and 150 seconds after the end of the attempt before (D4, D5).
+//! A failed first try has three retries. They start 3, 30 and 150 seconds after the end of the previous attempt (D4,
+//! D5).
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -189,7 +190,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// The attempt with this number succeeds.
+/// A scenario in which attempt `number` succeeds.
 fn succeeds_at(number: u8) -> Scenario {
     Scenario::new(
         format!("success-at-attempt-{number}"),
@@ -219,7 +220,7 @@ fn succeeds_at(number: u8) -> Scenario {
     )
 }
 
-/// Whether a retry has been sent a millisecond before, at and after its due time.
+/// A scenario that looks for a retry at `offset` from its due time.
 fn retry_due(retry: usize, word: &str, offset: SignedDuration) -> Scenario {
     let delay = DELAYS[retry - 1];
     let sent = offset >= SignedDuration::ZERO;

@@ -1,4 +1,4 @@
-//! The scene most scenarios open on: company 1, its user 7, and one general webhook of theirs for every event.
+//! The initial state of most scenarios: company 1, its user 7, and a general webhook of that user for all events.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,10 +9,10 @@ use crate::scenario::{Failure, Play, same};
 use crate::wire::{Conduct, WireReceiver};
 use crate::world::{Company, World};
 
-/// The user of the scene.
+/// The user of every scene.
 pub const USER: u64 = 7;
 
-/// A webhook in a world.
+/// A webhook in a world, with its user.
 pub struct Scene<'w> {
     pub world: &'w World,
     pub user: Client,
@@ -20,13 +20,13 @@ pub struct Scene<'w> {
 }
 
 impl<'w> Scene<'w> {
-    /// The webhook leads to a web server that answers by `script`.
+    /// Creates the webhook for a web server that responds according to `script`.
     pub async fn new(world: &'w World, script: impl Into<Script>) -> Result<(Self, Receiver), Failure> {
         let receiver = world.receiver(script).await;
         Ok((Self::leading_to(world, &receiver.url()).await?, receiver))
     }
 
-    /// The webhook leads to a raw socket on which every connection does the same.
+    /// Creates the webhook for a raw socket that treats all connections alike.
     pub async fn on_wire(
         world: &'w World,
         conduct: impl Into<Conduct>,
@@ -35,7 +35,7 @@ impl<'w> Scene<'w> {
         Ok((Self::leading_to(world, &receiver.url()).await?, receiver))
     }
 
-    /// The webhook leads to this URL.
+    /// Creates the webhook for this URL.
     pub async fn leading_to(world: &'w World, url: &str) -> Result<Self, Failure> {
         let user = world.company(1).user(USER);
         let webhook = user.create_webhook(NewWebhook::to(url)).await?.webhook;
@@ -46,14 +46,14 @@ impl<'w> Scene<'w> {
         self.world.company(1)
     }
 
-    /// Publishes one event, and lets what is due at once happen.
+    /// Publishes one event, and waits until the server has made the attempts that are due.
     pub async fn deliver(&self) -> Result<Published, Failure> {
         let published = self.company().publish().await?;
         self.world.settle().await;
         Ok(published)
     }
 
-    /// Publishes this many events one after the other.
+    /// Publishes this number of events, each after the attempts of the previous one.
     pub async fn deliver_times(&self, times: usize) -> Play {
         for _ in 0..times {
             self.deliver().await?;
@@ -65,7 +65,7 @@ impl<'w> Scene<'w> {
         Ok(self.user.health(&self.webhook.id).await?)
     }
 
-    /// Oldest first.
+    /// All deliveries of the webhook, oldest first.
     pub async fn deliveries(&self) -> Result<Vec<Delivery>, Failure> {
         Ok(self.user.deliveries(&self.webhook.id).await?)
     }
@@ -74,7 +74,7 @@ impl<'w> Scene<'w> {
         Ok(self.user.last_delivery(&self.webhook.id).await?)
     }
 
-    /// The webhook's state and ban counter are these.
+    /// Checks the state and the ban counter of the webhook.
     pub async fn expect_health(&self, when: &str, state: &str, counter: u32) -> Play {
         let health = self.health().await?;
         same(
@@ -84,7 +84,7 @@ impl<'w> Scene<'w> {
         )
     }
 
-    /// The window's beginning is this.
+    /// Checks the beginning of the failure window, and the removal date that follows from it.
     pub async fn expect_window(&self, when: &str, since: Option<Timestamp>) -> Play {
         let health = self.health().await?;
         same(format!("failingSince {when}"), health.failing_since, since)?;
@@ -100,10 +100,10 @@ impl<'w> Scene<'w> {
 pub const WINDOW: SignedDuration = SignedDuration::from_hours(72);
 /// B2's ban.
 pub const BAN: SignedDuration = SignedDuration::from_mins(30);
-/// The smallest step of time that can be seen.
+/// The smallest step of time that the API shows.
 pub const MILLISECOND: SignedDuration = SignedDuration::from_millis(1);
 
-/// How many of the deliveries have this status.
+/// The number of deliveries with this status.
 pub fn count(deliveries: &[Delivery], status: &str) -> usize {
     deliveries
         .iter()
@@ -111,7 +111,7 @@ pub fn count(deliveries: &[Delivery], status: &str) -> usize {
         .count()
 }
 
-/// `-1 ms`, `0 ms` and `+1 ms` in words for names.
+/// `-1 ms`, `0 ms` and `+1 ms`, each with its word in scenario names.
 pub const AROUND: [(&str, SignedDuration); 3] = [
     ("just-before", SignedDuration::from_millis(-1)),
     ("at", SignedDuration::ZERO),

@@ -1,4 +1,4 @@
-//! What tells a receiver which event this is, which attempt, and that it is ours (E7).
+//! The headers that show a receiver the event, the attempt and that the request is genuine (E7).
 
 use std::collections::BTreeSet;
 
@@ -197,7 +197,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// The signed parts of what arrived.
+/// The parts of a request that the signature covers.
 fn signed(sent: &Arrival) -> Signed<'_> {
     Signed {
         id: sent.header("webhook-id"),

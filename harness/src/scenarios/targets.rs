@@ -1,4 +1,4 @@
-//! Where a webhook may lead: full, public http(s) URLs of bounded length (W10).
+//! Which URLs a webhook may have: complete, public http(s) URLs of limited length (W10).
 
 use serde_json::json;
 
@@ -6,8 +6,8 @@ use super::cast::{DEAD, silent};
 use crate::client::{NewWebhook, Refusal};
 use crate::scenario::{Need, Scenario, refused, same};
 
-/// Addresses that are not public, by what they are, in all spellings. Loopback is not among them: receivers of tests
-/// listen there, so it is allowed.
+/// Addresses that are not public, by kind, in all spellings. Loopback is not in the list: it is allowed, because
+/// receivers of tests listen there.
 const PRIVATE: &[(&str, &str, &[&str])] = &[
     (
         "private",
@@ -199,7 +199,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// One kind of address that is not public.
+/// A scenario for one kind of address that is not public.
 fn private((word, what, urls): &'static (&str, &str, &[&str])) -> Scenario {
     Scenario::new(
         format!("{word}-addresses-are-refused"),
@@ -222,7 +222,7 @@ fn private((word, what, urls): &'static (&str, &str, &[&str])) -> Scenario {
     .needing(Need::Vetting)
 }
 
-/// A URL of so many characters, of at most 2048.
+/// A scenario with a URL of `length` characters, where 2048 are allowed.
 fn url_length(length: usize) -> Scenario {
     Scenario::new(
         format!("a-url-of-{length}-characters"),
@@ -250,7 +250,7 @@ fn url_length(length: usize) -> Scenario {
     )
 }
 
-/// A name of so many characters, of at most 255; not all of them ASCII.
+/// A scenario with a name of `length` characters, some of them not ASCII, where 255 are allowed.
 fn name_length(length: usize) -> Scenario {
     Scenario::new(
         format!("a-name-of-{length}-characters"),

@@ -1,4 +1,4 @@
-//! The catalogue itself: names are unique and stable in form, and no rule is left out.
+//! Tests of the catalogue: names are unique and well-formed, and every rule has a scenario.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Ten seconds from the beginning of an attempt to the end of its answer's headers (D2).
+//! An attempt times out ten seconds after its start, unless the response headers are complete by then (D2).
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -88,7 +88,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// A first try is open a millisecond before ten seconds and has failed at ten.
+/// A scenario in which a first try is pending a millisecond before ten seconds, and has failed at ten.
 fn times_out(
     name: &str,
     what: &str,
@@ -119,7 +119,7 @@ fn times_out(
     )
 }
 
-/// An answer about ten seconds after the attempt began.
+/// A scenario with a response ten seconds after the attempt began, plus `offset`.
 fn answers(word: &str, offset: SignedDuration) -> Scenario {
     let counts = offset < SignedDuration::ZERO;
     Scenario::new(

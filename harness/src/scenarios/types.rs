@@ -1,4 +1,4 @@
-//! The same policy for general and application webhooks (P1).
+//! General and application webhooks have the same policy (P1).
 
 use super::scene::{BAN, MILLISECOND, USER, WINDOW};
 use crate::client::{Client, Health, NewWebhook};
@@ -43,7 +43,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     )]
 }
 
-/// A webhook with its caller and receiver.
+/// A webhook with its caller and its receiver.
 struct One {
     caller: Client,
     id: String,
@@ -64,7 +64,7 @@ impl One {
         })
     }
 
-    /// Its health; and how each of its deliveries stands, with the statuses that its attempts got.
+    /// The webhook's health and, for each delivery, its status and the HTTP statuses of its attempts.
     async fn fate(&self) -> Result<(Health, Vec<Fate>), Failure> {
         let health = self.caller.health(&self.id).await?;
         let deliveries = self.caller.deliveries(&self.id).await?;
@@ -81,7 +81,7 @@ impl One {
     }
 }
 
-/// How a delivery stands.
+/// The state of a delivery.
 #[derive(Debug, PartialEq)]
 struct Fate {
     status: String,
@@ -89,7 +89,7 @@ struct Fate {
     attempts: Vec<(u8, Option<u16>)>,
 }
 
-/// A general and an application webhook of the same user, whose receivers answer alike.
+/// A general and an application webhook of the same user. Their receivers respond alike.
 struct Both<'w> {
     world: &'w World,
     general: One,
@@ -113,7 +113,7 @@ impl<'w> Both<'w> {
         self.application.receiver.answer_with(status);
     }
 
-    /// Publishes one event for both, and compares what comes of it at once.
+    /// Publishes one event for both webhooks, and compares the results once the attempts that are due are made.
     async fn deliver(&self, when: &str, state: &str) -> Play {
         self.world.company(1).publish().await?;
         self.world.settle().await;

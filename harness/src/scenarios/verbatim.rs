@@ -1,4 +1,5 @@
-//! What is published arrives as it was published: every digit of a number, and every key, whatever a library makes of it.
+//! Data arrives exactly as it was published: every digit of a number, and also keys that a JSON library uses
+//! internally.
 
 use super::scene::{Scene, USER};
 use crate::attacks::INNER_KEYS;
@@ -6,7 +7,7 @@ use crate::client::NewWebhook;
 use crate::scenario::{Need, Play, Scenario, holds, same};
 use crate::world::World;
 
-/// Numbers that a float rounds, or writes in another way.
+/// Numbers that a float would round or print differently.
 const DIGITS: [&str; 8] = [
     "12345678901.123456789",
     "18446744073709551616",
@@ -68,7 +69,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .collect()
 }
 
-/// Publishes a change of everything to `data`, and looks for it in what receivers of both versions get.
+/// Publishes a change with this `data`, and checks that receivers of both versions get it unchanged.
 async fn arrives(world: &World, what: &str, data: &str) -> Play {
     let (scene, receiver) = Scene::new(world, 200).await?;
     let v1 = NewWebhook::to(&receiver.url()).v1();
@@ -83,7 +84,7 @@ async fn arrives(world: &World, what: &str, data: &str) -> Play {
     for arrival in &arrivals {
         let body = String::from_utf8_lossy(&arrival.body);
         let (field, was) = match arrival.webhook() == v1.number {
-            // The last state in full.
+            // Version 1 repeats the whole previous state.
             true => ("current", previous.clone()),
             false => ("data", "\"was\":[".to_owned()),
         };

@@ -1,4 +1,4 @@
-//! Who sees which webhook, by its id and in lists (W2, W4, W5).
+//! Who can see which webhook, by id and in lists (W2, W4, W5).
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::scenario::{Need, Scenario, refused, same};
 use crate::token::Claims;
 use crate::world::World;
 
-/// A viewer, and what they see of each type.
+/// A caller, and the webhooks of each type that it can see.
 struct View {
     who: &'static str,
     caller: fn(&World) -> Client,
@@ -203,7 +203,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// What one viewer sees of one type.
+/// A scenario about the webhooks of one type that one caller can see.
 fn sees(view: &'static View, kind: &'static str) -> Scenario {
     let (expected, type_in_words, rules): (_, _, &[&str]) = match kind {
         "GENERAL" => (view.general, "general", &["W4"]),

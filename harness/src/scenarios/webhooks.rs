@@ -1,4 +1,4 @@
-//! What a webhook is: its type, what it subscribes to, and how long it stays readable (W1, W9, W12).
+//! Properties of a webhook: its type, its subscription, and how long it stays readable (W1, W9, W12).
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -8,10 +8,10 @@ use super::scene::AROUND;
 use crate::client::{Client, NewWebhook, WebhookList};
 use crate::scenario::{Need, Play, Scenario, holds, refused, same};
 
-/// W12's time to read a removed webhook.
+/// How long a removed webhook stays readable (W12).
 const READABLE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The objects of each version (W9).
+/// The objects that exist in each version (W9).
 const V2_OBJECTS: [&str; 10] = [
     "activity",
     "deal",
@@ -260,7 +260,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// Each action with every object and `*`.
+/// Every pair of an action and an object, `*` included.
 fn pairs(actions: &[&'static str], objects: &[&'static str]) -> Vec<(&'static str, &'static str)> {
     let with_any = || objects.iter().copied().chain(["*"]);
     actions
@@ -269,7 +269,7 @@ fn pairs(actions: &[&'static str], objects: &[&'static str]) -> Vec<(&'static st
         .collect()
 }
 
-/// All of these can be subscribed to.
+/// Checks that a webhook can be created for each of these pairs.
 async fn accepted(user: &Client, pairs: Vec<(&'static str, &'static str)>, new: NewWebhook) -> Play {
     for (action, object) in pairs {
         let made = user.create_webhook(new.clone().on(action, object)).await?.webhook;
@@ -278,13 +278,13 @@ async fn accepted(user: &Client, pairs: Vec<(&'static str, &'static str)>, new: 
             (made.event_action.as_str(), made.event_object.as_str()),
             (action, object),
         )?;
-        // Makes room: there are more pairs than places.
+        // Deletes the webhook, because there are more pairs than W3 allows webhooks.
         user.delete_webhook(&made.id).await?;
     }
     Ok(())
 }
 
-/// A removed webhook, thirty days later.
+/// A scenario that reads a removed webhook 30 days later, plus `offset`.
 fn readable(kind: &'static str, word: &str, offset: SignedDuration) -> Scenario {
     let still = offset < SignedDuration::ZERO;
     let lower = kind.to_ascii_lowercase();

@@ -1,8 +1,7 @@
 //! Certificates made at run time, good ones and each kind of bad one, and the authority that signs them.
 //!
-//! Promises that all are for this machine (`localhost`, 127.0.0.1) unless their kind says otherwise, and that the good
-//! ones are valid from 2000 to 2100: in simulated worlds as well as by the machine's clock, which is the one that TLS
-//! looks at.
+//! All are for this machine (`localhost`, 127.0.0.1) unless their kind says otherwise. Good ones are valid from 2000 to
+//! 2100: in simulated worlds and by the machine's clock, which TLS uses.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,10 +11,10 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate authority of its own, that nobody trusts unless told to.
+/// A certificate authority that no server trusts by default.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// What a receiver shows in the TLS handshake.
+/// The certificate that a receiver presents in the TLS handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Certificate {
     /// Signed by the authority, for this machine.
@@ -24,7 +23,7 @@ pub enum Certificate {
     Expired,
     /// Signed by the authority, valid from 2099.
     NotYetValid,
-    /// Its own issuer.
+    /// Signed by itself.
     SelfSigned,
     /// Signed by the authority, for another host.
     WrongHost,
@@ -32,7 +31,7 @@ pub enum Certificate {
     Untrusted,
 }
 
-/// How a receiver accepts TLS, with one certificate. Offers HTTP/2 only to a connection whose fault needs it.
+/// TLS settings of a receiver, with one certificate. A connection offers HTTP/2 only if its fault needs it.
 #[derive(Clone)]
 pub struct Tls {
     http1: TlsAcceptor,
@@ -40,11 +39,11 @@ pub struct Tls {
 }
 
 impl Authority {
-    /// A new one, with a key of its own.
+    /// A new authority with a new key.
     ///
     /// # Errors
     ///
-    /// When this machine cannot make keys.
+    /// If this machine cannot make keys.
     pub fn new() -> anyhow::Result<Self> {
         let mut params = years(CertificateParams::default(), 2000, 2100);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -53,18 +52,18 @@ impl Authority {
         Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
     }
 
-    /// Its certificate, for whoever is to trust it.
+    /// The authority's certificate, for servers that shall trust it.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 }
 
 impl Certificate {
-    /// TLS with a certificate of this kind, made now; what `authority` signs is told from what it does not.
+    /// TLS with a new certificate of this kind. Kinds that are signed by the authority use `authority`.
     ///
     /// # Errors
     ///
-    /// When this machine cannot make keys.
+    /// If this machine cannot make keys.
     pub fn tls(self, authority: &Authority) -> anyhow::Result<Tls> {
         let host = match self {
             Self::WrongHost => vec!["elsewhere.example".to_owned()],
@@ -104,7 +103,7 @@ impl Tls {
     }
 }
 
-/// From the beginning of one year to the beginning of the other.
+/// Sets the validity from the beginning of one year to the beginning of another.
 fn years(mut params: CertificateParams, first: i32, last: i32) -> CertificateParams {
     params.not_before = date_time_ymd(first, 1, 1);
     params.not_after = date_time_ymd(last, 1, 1);

@@ -1,4 +1,4 @@
-//! What a connection does: answers, waits or misbehaves, the same for all or chosen one by one.
+//! The behaviour of a connection: it responds, waits or has a fault. The same for all connections, or chosen for each.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,47 +11,48 @@ use super::fault::Fault;
 use crate::journal::Arrival;
 use crate::reply::Reply;
 
-/// What one connection does.
+/// The behaviour of one connection.
 #[derive(Debug, Clone)]
 pub enum Conduct {
-    /// Reads the request and answers.
+    /// Reads the request and responds.
     Reply(Reply),
-    /// Reads the request and answers when this much of the world's time has passed.
+    /// Reads the request, and responds after this span of the world's time.
     ReplyAfter(SignedDuration, Reply),
-    /// Reads the request and answers when the test gives the cue.
+    /// Reads the request, and responds when the test releases the cue.
     ReplyOnCue(Cue, Reply),
-    /// Misbehaves.
+    /// Has this fault.
     Fault(Fault),
-    /// Reads the request and does what is chosen for it. A fault that comes before the request comes right after it.
+    /// Reads the request, and behaves as chosen for it. A fault that belongs before the request follows right after it.
     Chosen(Choice),
 }
 
-/// What each connection does, by its number from 0.
+/// The behaviour of each connection, by its number from 0.
 pub type Conducts = Arc<dyn Fn(usize) -> Conduct + Send + Sync>;
 
-/// Which request gets which conduct. Clones share what they count.
+/// Chooses the conduct of each request. Clones share their counters.
 #[derive(Clone)]
 pub struct Choice(Arc<Choose>);
 
 type Choose = dyn Fn(&Arrival) -> Conduct + Send + Sync;
 
 impl Conduct {
-    /// Answers 200.
+    /// Responds with 200.
     pub fn ok() -> Self {
         200.into()
     }
 
-    /// Answers when this much of the world's time has passed.
+    /// Responds after this span of the world's time.
     pub fn after(wait: SignedDuration, reply: impl Into<Reply>) -> Self {
         Self::ReplyAfter(wait, reply.into())
     }
 
-    /// Chooses by the request.
+    /// Chooses the conduct by the request.
     pub fn chosen(choose: impl Fn(&Arrival) -> Self + Send + Sync + 'static) -> Self {
         Self::Chosen(Choice(Arc::new(choose)))
     }
 
-    /// By attempt number: `first` for the first try, and so on, then always `rest`. Deliveries do not share a count.
+    /// By attempt number: the first conduct for the first try, and so on, then always `rest`. Each delivery counts on
+    /// its own.
     pub fn by_attempt<C: Into<Self>>(first: impl IntoIterator<Item = C>, rest: impl Into<Self>) -> Self {
         let (first, rest) = listed(first, rest);
         Self::chosen(move |arrival| {
@@ -60,7 +61,7 @@ impl Conduct {
         })
     }
 
-    /// By the count of requests under this conduct: `first` one by one, then always `rest`.
+    /// By the number of requests under this conduct: each of `first` once, then always `rest`.
     pub fn in_turn<C: Into<Self>>(first: impl IntoIterator<Item = C>, rest: impl Into<Self>) -> Self {
         let (first, rest) = listed(first, rest);
         let count = AtomicUsize::new(0);
@@ -70,7 +71,7 @@ impl Conduct {
         })
     }
 
-    /// The same for every connection.
+    /// The same conduct for every connection.
     pub(super) fn for_all(self) -> Conducts {
         Arc::new(move |_| self.clone())
     }
@@ -102,7 +103,7 @@ impl From<u16> for Conduct {
 }
 
 impl Choice {
-    /// What this request gets.
+    /// The conduct for this request.
     pub(super) fn of(&self, arrival: &Arrival) -> Conduct {
         (self.0)(arrival)
     }
@@ -115,7 +116,7 @@ impl fmt::Debug for Choice {
 }
 
 impl fmt::Display for Conduct {
-    /// For people, as in "the request was …".
+    /// Text for people, as in "the request was …".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(reply) => write!(f, "answered {}", reply.status),

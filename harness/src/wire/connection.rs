@@ -1,4 +1,4 @@
-//! One accepted connection: reading its request, answering it, or keeping silent.
+//! One accepted connection: reads its request, and responds or stays silent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,15 +16,15 @@ use crate::realtime;
 use crate::reply::Reply;
 use crate::timekeeper::Time;
 
-/// The longest request head that is read.
+/// Longest request head that is read, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// How long [`Connection::let_read`] waits.
 const READING: Duration = Duration::from_millis(250);
 
-/// A connection's bytes, encrypted or not.
+/// The bytes of a connection, encrypted or not.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
-    /// The connection underneath.
+    /// The TCP connection below.
     fn tcp(&self) -> &TcpStream;
 }
 
@@ -40,7 +40,7 @@ impl Socket for TlsStream<TcpStream> {
     }
 }
 
-/// One accepted connection, and what it needs of its receiver.
+/// One accepted connection, with what it needs from its receiver.
 pub(super) struct Connection {
     pub(super) number: usize,
     pub(super) stream: Box<dyn Socket>,
@@ -50,7 +50,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Reads one request and enters it in the journal.
+    /// Reads one request, and adds it to the journal.
     pub(super) async fn receive(&mut self) -> io::Result<Arc<Arrival>> {
         let mut bytes = Vec::new();
         let head_end = loop {
@@ -89,7 +89,7 @@ impl Connection {
         }))
     }
 
-    /// Answers and closes.
+    /// Sends the response, and closes.
     pub(super) async fn send(&mut self, reply: &Reply) -> io::Result<()> {
         let mut head = format!("HTTP/1.1 {} Scripted\r\n", reply.status);
         for (name, value) in &reply.headers {
@@ -104,36 +104,36 @@ impl Connection {
         self.stream.shutdown().await
     }
 
-    /// Sends these bytes and no others.
+    /// Sends exactly these bytes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
     }
 
-    /// Ends its own direction; the other stays open.
+    /// Closes the sending direction. The other stays open.
     pub(super) async fn half_close(&mut self) -> io::Result<()> {
         self.stream.shutdown().await
     }
 
-    /// Gives the other side a moment of real time to read what was sent, while simulated time stands. A socket does not
-    /// tell when it has: should it take longer, it may see less than was sent.
+    /// Gives the client a moment of real time to read what was sent, while simulated time stands still. A socket does
+    /// not tell when the client has read: a client that needs longer may see less than was sent.
     pub(super) async fn let_read(&mut self) {
         realtime::pause(READING).await;
     }
 
-    /// Says nothing more to a request until the other side gives up.
+    /// Sends nothing more in response to this request until the client gives up.
     pub(super) async fn hang(&mut self, arrival: &Arrival) {
         self.time.stall(&arrival.name());
         self.outlast().await;
     }
 
-    /// Says nothing until the other side gives up. For one whose request is not known; see [`Connection::hang`].
+    /// Sends nothing until the client gives up. For a connection whose request is not known; see [`Connection::hang`].
     pub(super) async fn keep_silent(mut self) {
         let _silent = Silence::begin(&self.silence);
         self.outlast().await;
     }
 
-    /// Until the other side gives up. Reads only because nothing else notices that.
+    /// Waits until the client gives up. Reading is the only way to notice that.
     pub(super) async fn outlast(&mut self) {
         let mut ignored = [0; 1024];
         while matches!(self.stream.read(&mut ignored).await, Ok(1..)) {}
@@ -145,8 +145,8 @@ impl Connection {
     }
 }
 
-/// How many connections of a receiver say nothing. Nobody knows whose attempts they are, so the address as a whole is
-/// declared stalled while there is one.
+/// Counts the silent connections of a receiver. Their requests are unknown, and so their attempts. The clock therefore
+/// treats the whole address as stalled while there is at least one.
 pub(super) struct Silence {
     time: Time,
     target: SocketAddr,
@@ -164,7 +164,7 @@ impl Silence {
         })
     }
 
-    /// Says nothing for this much of the world's time, which waits for the end of it.
+    /// Stays silent for this span of the world's time. The clock stops at its end until the silence is over.
     pub(super) async fn last(silence: &Arc<Self>, wait: SignedDuration) {
         let silent = Self::begin(silence);
         silence.time.after(wait, Box::new(move || drop(silent))).await;

@@ -1,4 +1,4 @@
-//! A cue: answers that wait until a test lets them go.
+//! A cue: responses wait until a test releases them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::timekeeper::{AttemptName, Time};
 
-/// Lets answers wait for a test. Time may move while they do.
+/// Holds responses back until the test releases them. Meanwhile time may move.
 #[derive(Clone, Default)]
 pub struct Cue(Arc<CueState>);
 
@@ -17,7 +17,7 @@ struct CueState {
 }
 
 impl Cue {
-    /// Lets every waiting and later answer go. Time stands until they have arrived.
+    /// Releases all waiting and later responses. Time stands still until they have arrived.
     pub fn give(&self) {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for (time, attempt) in waiting.drain(..) {
@@ -35,7 +35,7 @@ impl Cue {
             time.stall(&attempt);
             waiting.push((Arc::clone(time), attempt));
         }
-        // An error means that the cue is gone, and with it whoever could have given it.
+        // An error means that the cue was dropped, so that nothing can release it any more.
         let _ = self.0.given.subscribe().wait_for(|given| *given).await;
     }
 }

@@ -1,7 +1,7 @@
-//! Named ways of a receiver to misbehave below or beside HTTP, and how each is done to one connection.
+//! Named faults of a receiver that are not proper HTTP responses, and how a connection produces each.
 //!
-//! Promises that each does exactly what its name says, and that one which never answers tells the clock. What a web
-//! server could answer, however wrong, is a [`Reply`](crate::reply::Reply).
+//! Each fault does exactly what its name says, and one that never responds tells the clock. Any response that a web
+//! server could send, however wrong, is a [`Reply`](crate::reply::Reply) instead.
 
 mod body;
 mod head;
@@ -19,10 +19,10 @@ use self::redirect::Destination;
 use super::connection::Connection;
 use crate::journal::Arrival;
 
-/// How much of the world's time a connection waits under [`Fault::SlowAccept`].
+/// How long a connection waits under [`Fault::SlowAccept`], in the world's time.
 pub const ACCEPT_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
-/// One misbehaviour, of one connection.
+/// A fault of one connection. The texts are part of help and of the scenarios' sentences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Fault {
     /// Accepts and never reads or writes: a TLS handshake hangs.
@@ -111,17 +111,17 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The whole catalogue.
+    /// All faults.
     pub fn all() -> &'static [Self] {
         Self::value_variants()
     }
 
-    /// Its name, as [`ValueEnum`] parses it. Names do not change.
+    /// The fault's name, which [`ValueEnum`] parses. Names are stable.
     pub fn name(self) -> String {
         self.described().get_name().to_owned()
     }
 
-    /// What it does, in one sentence without a full stop.
+    /// A description of the fault, in one sentence without a full stop.
     pub fn help(self) -> String {
         self.described()
             .get_help()
@@ -134,12 +134,12 @@ impl Fault {
             .expect("no fault is hidden from the command line")
     }
 
-    /// Whether it happens to the bare connection, before a TLS handshake.
+    /// Whether the fault concerns the TCP connection, before a TLS handshake.
     pub(super) fn comes_before_tls(self) -> bool {
         matches!(self, Self::Silence | Self::ResetAtOnce)
     }
 
-    /// Whether it is one of HTTP/2, which a connection over TLS offers for it and for nothing else.
+    /// Whether the fault needs HTTP/2. A connection over TLS offers HTTP/2 only for these faults.
     pub fn needs_http2(self) -> bool {
         matches!(
             self,
@@ -147,7 +147,7 @@ impl Fault {
         )
     }
 
-    /// Does it to a connection, reading the request first where it comes after that.
+    /// Produces the fault on a connection. Reads the request first if the fault comes after it.
     pub(super) async fn commit(self, mut connection: Connection) -> io::Result<()> {
         if self.needs_http2() {
             return http2::commit(self, connection).await;
@@ -165,8 +165,8 @@ impl Fault {
         }
     }
 
-    /// Does it to a connection whose request has been read. One that comes before the request comes now, and one of
-    /// HTTP/2, which the connection does not speak, is a close without an answer.
+    /// Produces the fault on a connection whose request has been read. A fault that belongs before the request comes
+    /// now. One of HTTP/2 closes without a response, because the connection does not use HTTP/2.
     pub(super) async fn commit_after(self, mut connection: Connection, arrival: &Arrival) -> io::Result<()> {
         match self {
             Self::Silence | Self::HangBeforeHeaders => connection.hang(arrival).await,

@@ -1,7 +1,7 @@
-//! Conducts as text: `fail:3,hang,ok` is three times 500, once silence, then 200 for ever.
+//! Conducts as text: `fail:3,hang,ok` means 500 three times, one request without a response, then always 200.
 //!
-//! Promises that what parses is meant: an entry nobody knows or a count of zero is refused, with
-//! the place and the cure. Does not know HTTP: any status from 200 to 999 may be asked for.
+//! A script with an unknown entry or a count of zero is refused, with the position and a correction. Statuses are not
+//! checked against HTTP: any from 200 to 999 is accepted.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,34 +12,34 @@ use jiff::SignedDuration;
 use super::conduct::{Conduct, Conducts};
 use super::fault::Fault;
 
-/// How many entries a script has at most.
+/// Most entries in a script.
 pub const MAX_ENTRIES: usize = 100;
 
-/// How often an entry is repeated at most. One that is to go on for ever comes last.
+/// Most repetitions of an entry. An entry to be repeated forever comes last.
 pub const MAX_TIMES: u32 = 1_000_000;
 
-/// How a script is written, for help texts.
+/// The syntax of scripts, for help texts.
 pub const SYNTAX: &str = "Entries, separated by commas, each for one request or, with `:N`, for N of them; the last goes on \
 for ever. An entry is `ok` (200), `fail` (500), a status, `delay:2s` (200 after that time), or the name of a fault.";
 
-/// A sequence of conducts, the last of which goes on for ever.
+/// A sequence of conducts. The last one is repeated forever.
 #[derive(Debug, Clone)]
 pub struct Script {
     entries: Vec<(Conduct, u32)>,
     last: Conduct,
 }
 
-/// Why a text is no script.
+/// Why a text is not a valid script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptError {
-    /// The entry that is wrong, from 1; 0 where it is the whole.
+    /// The wrong entry, counted from 1; 0 if the whole script is wrong.
     pub entry: usize,
-    /// What is wrong with it, and what to write instead.
+    /// The problem, and what to write instead.
     pub complaint: String,
 }
 
 impl Script {
-    /// Each entry so many times, and then the last conduct for ever.
+    /// Repeats each entry as often as given, and then the last conduct forever.
     pub fn new(entries: Vec<(Conduct, u32)>, last: impl Into<Conduct>) -> Self {
         Self {
             entries,
@@ -47,7 +47,7 @@ impl Script {
         }
     }
 
-    /// What the request, attempt or connection at this place gets, counted from 0.
+    /// The conduct of the request, attempt or connection at this position, counted from 0.
     pub fn conduct(&self, mut place: usize) -> &Conduct {
         for (conduct, times) in &self.entries {
             let times = usize::try_from(*times).unwrap_or(usize::MAX);
@@ -59,13 +59,13 @@ impl Script {
         &self.last
     }
 
-    /// Counts connections: what comes before a request can be scripted too.
+    /// Counts connections, so that faults before a request can be scripted too.
     pub fn by_connection(self) -> Conducts {
         Arc::new(move |number| self.conduct(number).clone())
     }
 
-    /// Counts the attempts of each delivery on its own. What comes before a request comes right after it, since only
-    /// the request names its attempt.
+    /// Counts the attempts of each delivery on its own. A fault that belongs before a request follows right after it,
+    /// because only the request shows the attempt's number.
     pub fn by_attempt(self) -> Conduct {
         Conduct::chosen(move |arrival| {
             self.conduct(usize::from(arrival.attempt()).saturating_sub(1))
@@ -73,7 +73,7 @@ impl Script {
         })
     }
 
-    /// Every conduct in it, each once, in order.
+    /// Every conduct of the script, once for each entry, in order.
     pub fn conducts(&self) -> impl Iterator<Item = &Conduct> {
         self.entries
             .iter()
@@ -103,7 +103,7 @@ impl FromStr for Script {
             })?;
             entries.push(parsed);
         }
-        // Its count would end what goes on for ever.
+        // Ignores the count of the last entry, which is repeated forever.
         let last = match entries.pop() {
             Some((conduct, _)) => conduct,
             None => Conduct::ok(),
@@ -112,7 +112,7 @@ impl FromStr for Script {
     }
 }
 
-/// One entry: a conduct and how often.
+/// Parses one entry: a conduct, and its number of repetitions.
 fn parse(entry: &str) -> Result<(Conduct, u32), String> {
     let mut parts = entry.split(':');
     let name = parts.next().unwrap_or_default();

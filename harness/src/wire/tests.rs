@@ -1,4 +1,4 @@
-//! Each fault as a client sees it: a harness that only meant to misbehave would prove nothing.
+//! Each fault as a client sees it, to prove that it really happens.
 
 mod certificates;
 mod faults;
@@ -26,7 +26,7 @@ async fn receiver_with(tls: Option<Tls>, conduct: impl Into<Conduct>) -> WireRec
         .unwrap()
 }
 
-/// A client that follows nothing, repeats nothing and trusts nobody but whoever is named.
+/// A client that follows no redirect, repeats nothing, and trusts only this authority.
 fn client(trusted: Option<&Authority>) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let trusted =
@@ -49,7 +49,7 @@ async fn post_by(client: &reqwest::Client, receiver: &WireReceiver) -> Result<re
     request.send().await.map_err(|error| format!("{error:?}"))
 }
 
-/// No answer within a moment: too short a moment could only make a silent receiver pass for silent.
+/// Whether no response arrives within a moment. If the moment is too short, a slow receiver could count as silent.
 async fn stays_silent(receiver: &WireReceiver) -> bool {
     realtime::within(Duration::from_millis(100), post(receiver))
         .await

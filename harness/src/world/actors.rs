@@ -1,10 +1,10 @@
-//! Who calls: users, admins and apps of a company, each with a token of its own.
+//! The callers of a world: users, admins and apps of a company, each with its own token.
 
 use super::World;
 use crate::client::{Client, NewEvent, Publication, Published, Refusal};
 use crate::token::Claims;
 
-/// A company of a world.
+/// A company of a world, with the server that its callers call.
 #[derive(Clone, Copy)]
 pub struct Company<'w> {
     world: &'w World,
@@ -24,29 +24,29 @@ impl<'w> Company<'w> {
         Self { world, id, server: 0 }
     }
 
-    /// Its id, as payloads carry it.
+    /// The company's id, as in payloads.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The same company, calling another server of the world.
+    /// The same company, with callers that call another server of the world.
     pub fn at(self, server: usize) -> Self {
         Self { server, ..self }
     }
 
-    /// A regular user's own token.
+    /// A client with the token of a regular user.
     pub fn user(&self, user: u64) -> Client {
         self.world
             .caller(self.server, &Claims::user(self.id, user, "regular"))
     }
 
-    /// An admin's own token.
+    /// A client with the token of an admin.
     pub fn admin(&self, user: u64) -> Client {
         self.world
             .caller(self.server, &Claims::user(self.id, user, "admin"))
     }
 
-    /// An app of this name; see [`App::install`].
+    /// An app with this name; see [`App::install`].
     pub fn app(&self, id: &str) -> App<'w> {
         App {
             company: *self,
@@ -54,18 +54,18 @@ impl<'w> Company<'w> {
         }
     }
 
-    /// An event of this company that every webhook for `*` gets: deal 8 was changed.
+    /// An event of this company, "deal 8 was changed", which every webhook for `*` gets.
     pub fn deal_changed(&self) -> NewEvent {
         NewEvent::new(self.id, "CHANGE", "deal", "8")
             .with("data", serde_json::json!({"id": 8, "title": "new"}))
     }
 
-    /// The platform publishes that deal 8 was changed.
+    /// Publishes, as the platform, that deal 8 was changed.
     pub async fn publish(&self) -> Result<Published, Refusal> {
         self.platform().publish_one(self.deal_changed()).await
     }
 
-    /// The platform publishes that `count` times, in one call.
+    /// Publishes the same event `count` times, in one call.
     pub async fn publish_many(&self, count: usize) -> Result<Publication, Refusal> {
         self.platform().publish(&vec![self.deal_changed(); count]).await
     }
@@ -76,12 +76,12 @@ impl<'w> Company<'w> {
 }
 
 impl App<'_> {
-    /// Its id in the marketplace.
+    /// The app's id in the marketplace.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Registers the app, if it is new, and installs it for a user.
+    /// Registers the app if it is new, and installs it for a user. Returns a client of the app for that user.
     pub async fn install(&self, user: u64) -> Result<Client, Refusal> {
         let platform = self.company.platform();
         match platform.register_app(&self.id).await {
@@ -92,7 +92,7 @@ impl App<'_> {
         Ok(self.acting_for(user))
     }
 
-    /// The user uninstalls it; answers how many webhooks went.
+    /// Uninstalls the app for a user. Returns the number of removed webhooks.
     pub async fn uninstall(&self, user: u64) -> Result<u64, Refusal> {
         self.company
             .platform()
@@ -100,12 +100,12 @@ impl App<'_> {
             .await
     }
 
-    /// The token of the app for a regular user.
+    /// A client with the app's token for a regular user.
     pub fn acting_for(&self, user: u64) -> Client {
         self.token(user, "regular")
     }
 
-    /// The token of the app for an admin.
+    /// A client with the app's token for an admin.
     pub fn acting_for_admin(&self, user: u64) -> Client {
         self.token(user, "admin")
     }

@@ -1,4 +1,4 @@
-//! What a world is made of, chosen before it starts.
+//! Options of a world, chosen before it starts.
 
 use std::sync::Mutex;
 
@@ -16,10 +16,10 @@ use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::token::TokenKey;
 
-/// When every world begins: an ordinary moment, far from midnight.
+/// The initial time of every world: an ordinary moment, far from midnight.
 const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
 
-/// What a world is made of.
+/// Options of a world.
 #[derive(Debug, Clone)]
 pub struct WorldBuilder {
     servers: usize,
@@ -58,12 +58,12 @@ impl WorldBuilder {
         }
     }
 
-    /// This many server processes on one database and clock.
+    /// Number of server processes on one database and clock.
     pub fn servers(self, servers: usize) -> Self {
         Self { servers, ..self }
     }
 
-    /// The CIDRs that webhooks may lead to although they are not public; by default loopback, where receivers are.
+    /// Targets that webhooks may have although they are not public. By default loopback, where receivers listen.
     pub fn allowed_targets(mut self, cidrs: &[&str]) -> Self {
         self.options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
         self
@@ -75,18 +75,18 @@ impl WorldBuilder {
         self
     }
 
-    /// The DNS that the servers ask.
+    /// The name server that the servers ask.
     pub fn names(mut self, names: &NameServer) -> Self {
         self.options.dns_servers = vec![names.address()];
         self
     }
 
-    /// Servers that ask a DNS of the world's own: [`World::names`].
+    /// Gives the world a name server of its own: [`World::names`].
     pub fn named(self) -> Self {
         Self { named: true, ..self }
     }
 
-    /// Begins at another moment than other worlds.
+    /// Another initial time than that of other worlds.
     pub fn beginning(self, at: Timestamp) -> Self {
         Self {
             beginning: at,
@@ -102,7 +102,7 @@ impl WorldBuilder {
         }
     }
 
-    /// Servers that trust an authority of the world's own, besides the public ones: [`World::authority`].
+    /// Gives the world an authority that its servers trust in addition to the public ones: [`World::authority`].
     pub fn trusting(self) -> Self {
         Self {
             trusting: true,
@@ -110,7 +110,7 @@ impl WorldBuilder {
         }
     }
 
-    /// Servers that deliver notices to an endpoint of the platform's, signed with these secrets:
+    /// Lets the servers deliver notices to an endpoint of the platform, signed with these secrets:
     /// [`World::notice_endpoint`].
     pub fn notifying(self, secrets: &[&str]) -> Self {
         Self {
@@ -119,22 +119,22 @@ impl WorldBuilder {
         }
     }
 
-    /// Starts it.
+    /// Starts the world.
     ///
     /// # Panics
     ///
-    /// When there is no Postgres, or a server does not start.
+    /// If there is no Postgres, or a server does not start.
     pub async fn start(self) -> World {
         self.try_start()
             .await
             .unwrap_or_else(|error| panic!("the world did not start: {error:?}"))
     }
 
-    /// As [`WorldBuilder::start`], with an error in place of the panic.
+    /// As [`WorldBuilder::start`], with an error instead of the panic.
     ///
     /// # Errors
     ///
-    /// When there is no Postgres, or a server does not start.
+    /// If there is no Postgres, or a server does not start.
     pub async fn try_start(mut self) -> anyhow::Result<World> {
         let database = Cluster::shared().await?.database_at(self.beginning).await?;
         let meter = if self.metered {
@@ -155,7 +155,7 @@ impl WorldBuilder {
         }
         let mut notice_endpoint = None;
         if let Some(secrets) = self.notice_secrets {
-            // A keyring of its own: no webhook's secret may sign what comes here.
+            // An own keyring, because no webhook's secret may sign a notice.
             let endpoint = Receiver::start(pace.time(), Keyring::default(), 200).await;
             self.options.notices = Some(NoticeOptions {
                 url: endpoint.url(),

@@ -1,7 +1,7 @@
-//! A world on a server elsewhere: its own companies and apps, on a clock and a database that others use too.
+//! A world on a remote server: its own companies and apps, on a clock and a database that others also use.
 //!
-//! Promises names that no other world uses, and to leave nothing alive behind ([`World::leave`]). Knows the server by
-//! its GraphQL, its metrics and, unless it runs in real time, its `/sim/…`.
+//! Its names are used by no other world, and [`World::leave`] deletes its webhooks. It uses the server's GraphQL API,
+//! its metrics and, unless the server runs in real time, `/sim/…`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,34 +23,34 @@ use crate::realtime;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
 
-/// How many companies a world may have.
+/// Number of company ids that each world has.
 const COMPANIES: u64 = 100;
-/// The company ids of worlds on a shared server begin here: above those that people use by hand, below 2^53.
+/// First company id of worlds on a shared server: above ids that people choose by hand, below 2^53.
 const FIRST: u64 = 1_000_000_000_000;
-/// The ids from which a world's are drawn.
+/// Number of different id ranges, from which each world takes one.
 const WORLDS: u64 = 1_000_000_000;
 
-/// A server elsewhere.
+/// A remote server.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Its base address, such as `http://127.0.0.1:8080`.
     pub url: String,
-    /// The key that its tokens are signed with.
+    /// The key that signs its tokens.
     pub key: TokenKey,
-    /// Whether it runs on the time of day and not on a simulated clock.
+    /// Whether it runs in real time and not on a simulated clock.
     pub real_time: bool,
-    /// How it is ended and started again, if the caller knows a way.
+    /// How to restart it, if the caller knows a way.
     pub restart: Option<Restart>,
-    /// The name server that it asks, where that is the caller's own.
+    /// The name server that it asks, if it belongs to the caller.
     pub names: Option<Arc<NameServer>>,
 }
 
-/// Ends a server elsewhere in the middle of whatever it does, and starts it again on the same database.
+/// Crashes a remote server, and starts it again on the same database.
 #[derive(Clone)]
 pub struct Restart(Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>);
 
 impl Restart {
-    /// Whatever the future does. The world then waits until the server is ready.
+    /// A restart by this function. The world then waits until the server is ready.
     pub fn by(act: impl Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync + 'static) -> Self {
         Self(Arc::new(act))
     }
@@ -66,19 +66,20 @@ impl fmt::Debug for Restart {
     }
 }
 
-/// Which companies and apps of a server are a world's.
+/// The range of company ids and the app names that belong to one world.
 #[derive(Debug, Clone)]
 pub struct Place {
     first: u64,
 }
 
 impl Place {
-    /// All of it.
+    /// All ids, for a world with its own database.
     pub(super) fn whole() -> Self {
         Self { first: 0 }
     }
 
-    /// A part that no other world has: by the time of day, since the server remembers earlier runs.
+    /// A range that no other world has. It depends on the time of day, because the server still has data of earlier
+    /// runs.
     fn part() -> Self {
         static WORLD: AtomicU64 = AtomicU64::new(0);
         let millis = u64::try_from(realtime::now().as_millisecond()).unwrap_or(0);
@@ -101,11 +102,11 @@ impl Place {
 }
 
 impl World {
-    /// A corner of a server elsewhere.
+    /// A world on a remote server.
     ///
     /// # Errors
     ///
-    /// When the server does not answer, is not ready, or does not accept tokens of this key.
+    /// If the server does not respond, is not ready, or does not accept tokens of this key.
     pub async fn connect(target: &Target) -> anyhow::Result<Self> {
         let keyring = Keyring::default();
         let nobody = Client::new(&target.url, None, keyring.clone())?;
@@ -113,8 +114,8 @@ impl World {
             .until_ready()
             .await
             .with_context(|| format!("the server at {}", target.url))?;
-        // Its clock is not known before the first call, and a token of the time of day may have expired by it: an
-        // operator's is made to last.
+        // The server's clock is not known before the first call, and may be far from the time of day. So this operator
+        // token has an expiry that no clock reaches.
         let forever = Timestamp::MAX - SignedDuration::from_hours(24 * 366);
         let now = realtime::now();
         let token = target.key.sign_until(&Claims::of_scope("operator"), now, forever);
@@ -144,11 +145,11 @@ impl World {
         })
     }
 
-    /// Removes what it made from a server that goes on without it: every user that got a webhook.
+    /// Removes what the world created from a remote server: every user that got a webhook.
     ///
     /// # Errors
     ///
-    /// When the server refuses.
+    /// If the server refuses.
     pub async fn leave(&self) -> anyhow::Result<()> {
         if matches!(self.home, Home::Here(_)) {
             return Ok(());
@@ -168,7 +169,7 @@ impl World {
         Ok(())
     }
 
-    /// In real time nobody says when all is done: looks until no delivery of this world's webhooks is due.
+    /// In real time no clock reports that all is done: polls until no delivery of this world's webhooks is due.
     pub(super) async fn settle_really(&self) {
         let operator = self.operator();
         realtime::eventually("nothing is due or on the wire", async || {

@@ -1,4 +1,4 @@
-//! How a world's time passes: simulated in this process, simulated in a server elsewhere, or really.
+//! The source of a world's time: simulated in this process, simulated in a remote server, or real.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::launch::SimulatedTime;
 use crate::realtime;
 use crate::timekeeper::{RealTime, Time, Timekeeper};
 
-/// A world's time, and the means to let it pass.
+/// A world's time, and how to move it.
 #[derive(Clone)]
 pub(super) enum Pace {
     /// One clock for servers in this process.
     Here(SimulatedTime),
-    /// The clock of a server elsewhere, over `/sim/…`.
+    /// The clock of a remote server, moved over `/sim/…`.
     There(RemoteTime),
     /// The time of day.
     Real,

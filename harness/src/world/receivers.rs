@@ -1,4 +1,4 @@
-//! Whom the servers of a world call.
+//! The receivers of a world.
 
 use std::sync::{Arc, PoisonError};
 
@@ -10,25 +10,25 @@ use crate::timekeeper::Time;
 use crate::wire::{Authority, Certificate, Conduct, Conducts, Listen, Tls, WireReceiver};
 
 impl World {
-    /// A web server that answers by `script`.
+    /// A web server that responds according to `script`.
     pub async fn receiver(&self, script: impl Into<Script>) -> Receiver {
         let receiver = Receiver::start(self.shared_time(), self.keyring.clone(), script).await;
         self.keep(receiver.journal());
         receiver
     }
 
-    /// A receiver on raw sockets in which every connection does the same.
+    /// A receiver on raw sockets that treats all connections alike.
     ///
     /// # Panics
     ///
-    /// When this machine has no port left.
+    /// If this machine has no free port.
     pub async fn wire(&self, conduct: impl Into<Conduct>) -> WireReceiver {
         let conduct = conduct.into();
         self.listen(Listen::default(), Arc::new(move |_| conduct.clone()))
             .await
     }
 
-    /// As [`World::wire`], each connection by its number from 0.
+    /// As [`World::wire`], with a behaviour for each connection, by its number from 0.
     ///
     /// # Panics
     ///
@@ -37,7 +37,7 @@ impl World {
         self.listen(Listen::default(), conducts).await
     }
 
-    /// As [`World::wire`], over TLS with a certificate that nobody trusts.
+    /// As [`World::wire`], over TLS with a self-signed certificate that servers do not trust.
     ///
     /// # Panics
     ///
@@ -82,12 +82,12 @@ impl World {
         receiver.unwrap_or_else(|error| panic!("no port to be deaf on: {error}"))
     }
 
-    /// The platform's endpoint for notices; see [`WorldBuilder::notifying`](super::WorldBuilder::notifying). What comes is
-    /// not judged: it is no delivery.
+    /// The platform's endpoint for notices; see [`WorldBuilder::notifying`](super::WorldBuilder::notifying).
+    /// [`World::verify`] does not check its requests, because they are not deliveries.
     ///
     /// # Panics
     ///
-    /// When the world was built without.
+    /// If the world was built without one.
     pub fn notice_endpoint(&self) -> &Receiver {
         let endpoint = match &self.home {
             Home::Here(household) => household.notice_endpoint.as_ref(),

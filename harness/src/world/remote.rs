@@ -1,8 +1,8 @@
-//! The simulated clock of a server elsewhere, moved over `/sim/…`.
+//! The simulated clock of a remote server, moved over `/sim/…`.
 //!
-//! Promises that what receivers are told about time is what the server's clock shows while they are called: time is
-//! moved from one due moment to the next and never over one. And that whatever a receiver said about an attempt is with
-//! the server before time moves. Does not share the clock: whoever else moves it breaks that.
+//! Guarantees: receivers see the same time as the server while it calls them, because time moves from one due moment to
+//! the next and never past one; everything that a receiver reports about an attempt reaches the server before time
+//! moves. Only one program may move the clock: a second one breaks both.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,29 +18,29 @@ use crate::client::Client;
 use crate::realtime;
 use crate::timekeeper::{AttemptName, Timekeeper};
 
-/// The grain in which a server shows its clock.
+/// The precision with which a server shows its clock.
 const MILLISECOND: SignedDuration = SignedDuration::from_millis(1);
 
-/// Time as a server elsewhere keeps it. Clones are the same clock.
+/// The clock of a remote server. Clones are the same clock.
 #[derive(Clone)]
 pub struct RemoteTime(Arc<Inner>);
 
 struct Inner {
     operator: Client,
     now: Mutex<Timestamp>,
-    /// When which receiver wants to be woken, to answer at that moment.
+    /// The moments at which receivers want to respond, with a number for those that are equal.
     alarms: Mutex<BTreeMap<(Timestamp, u64), Alarm>>,
     words: mpsc::UnboundedSender<Word>,
     moving: tokio::sync::Mutex<()>,
 }
 
-/// What is done at the moment, and who is told that it was.
+/// What to do at the moment, and the waiter to wake afterwards.
 struct Alarm {
     act: Box<dyn FnOnce() + Send>,
     ring: oneshot::Sender<()>,
 }
 
-/// What is said to the server about attempts and targets, in order.
+/// Reports to the server about attempts and targets, in order.
 enum Word {
     Say(Method, Value),
     Flush(oneshot::Sender<anyhow::Result<()>>),
@@ -72,14 +72,14 @@ impl RemoteTime {
             let now = self.now();
             if now >= target {
                 if rang {
-                    // Once more: whoever was woken has answered, and that is to be settled.
+                    // Moves once more, so that the responses of the woken receivers are settled.
                     due = self.move_to(now).await?;
                     continue;
                 }
                 return Ok(());
             }
             let next = [due, self.first_alarm()].into_iter().flatten().min();
-            // The clock is shown in milliseconds: what seems due already is due within the next.
+            // The clock is shown in milliseconds: what seems due already is due within the next millisecond.
             let next = next.map_or(target, |at| at.max(now + MILLISECOND));
             due = self.move_to(next.min(target)).await?;
         }
@@ -97,18 +97,18 @@ impl RemoteTime {
         Ok(self.now())
     }
 
-    /// Moves the server's clock; answers when something is due there next.
+    /// Moves the server's clock. Returns when something is due there next.
     async fn move_to(&self, at: Timestamp) -> anyhow::Result<Option<Timestamp>> {
         self.flush().await?;
         let by = at.duration_since(self.now());
-        // First here: a request that comes while the server works at that moment is dated by it.
+        // Sets the local time first: a request that arrives while the server works at that moment gets this time.
         *self.lock_now() = at;
         let body = json!({"by": format!("PT{}.{:09}S", by.as_secs(), by.subsec_nanos())});
         let shown = sim(&self.0.operator, Method::POST, "/sim/clock/advance", Some(body)).await?;
         moment(&shown, "nextDueAt")
     }
 
-    /// Wakes the receivers that want to answer now; says whether there are any.
+    /// Wakes the receivers that want to respond now. Returns whether there were any.
     async fn ring(&self) -> anyhow::Result<bool> {
         let now = self.now();
         let due: Vec<Alarm> = {
@@ -140,7 +140,7 @@ impl RemoteTime {
         let _ = self.0.words.send(Word::Say(method, body));
     }
 
-    /// Until everything said is with the server.
+    /// Waits until all reports have reached the server.
     async fn flush(&self) -> anyhow::Result<()> {
         let (done, all) = oneshot::channel();
         let _ = self.0.words.send(Word::Flush(done));
@@ -194,7 +194,7 @@ fn named(attempt: &AttemptName) -> Value {
     json!({"messageId": attempt.event, "webhook": attempt.webhook, "attempt": attempt.attempt})
 }
 
-/// Passes on what receivers say, one word after the other; a failure is told to whoever flushes next.
+/// Sends reports to the server one by one. The next flush returns the first failure.
 async fn pass_on(operator: Client, mut heard: mpsc::UnboundedReceiver<Word>) {
     let mut failed = None;
     while let Some(word) = heard.recv().await {
@@ -205,7 +205,7 @@ async fn pass_on(operator: Client, mut heard: mpsc::UnboundedReceiver<Word>) {
                 }
             }
             Word::Flush(done) => {
-                // An error means that whoever asked has given up.
+                // An error means that the caller no longer waits.
                 let _ = done.send(failed.take().map_or(Ok(()), Err));
             }
         }

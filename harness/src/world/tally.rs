@@ -1,8 +1,8 @@
-//! The identity of D7, as the server's metrics state it.
+//! The identity of D7, read from the server's metrics.
 
 use anyhow::Context;
 
-/// Where all accepted deliveries stand.
+/// The number of accepted deliveries, by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words of D7")]
 pub struct Tally {
@@ -19,7 +19,7 @@ impl Tally {
     ///
     /// # Errors
     ///
-    /// When a metric is missing or is no count.
+    /// If a metric is missing or is not a count.
     pub fn parse(metrics: &str) -> anyhow::Result<Self> {
         let sample = |name: &str| {
             let line = metrics
@@ -40,7 +40,7 @@ impl Tally {
         })
     }
 
-    /// Whether none is missing and none made up.
+    /// Whether the statuses add up to the accepted deliveries (D7).
     pub fn is_conserved(&self) -> bool {
         self.accepted == self.succeeded + self.failed + self.lost + self.cancelled + self.open
     }

@@ -1,8 +1,8 @@
-//! A server that is none: the contract's core in memory, driven by the reference model, with at most one rule bent.
+//! A fake server: the contract's core in memory, driven by the reference model, with at most one changed rule.
 //!
-//! Promises the core of API.md (webhooks, publishing, apps, users, `/sim/…`, `/metrics`) and real requests to
-//! receivers, so that scenarios judge it as they judge a server. Does not vet addresses, keeps no log of
-//! headers and bodies; what it calls a restart is what a bent one loses in it.
+//! It implements the core of the documented API (webhooks, publishing, apps, users, `/sim/…`, `/metrics`) and sends
+//! real requests to receivers, so that scenarios judge it like a server. It does not check addresses, and keeps no log
+//! of headers and bodies. A restart only drops what a bend loses in it.
 
 mod bend;
 mod caller;
@@ -36,10 +36,10 @@ use self::caller::Caller;
 use self::document::Refused;
 use self::state::State;
 
-/// When a fake's time begins.
+/// The initial time of every fake.
 const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
 
-/// What signs the tokens that every fake accepts.
+/// The key of the tokens that every fake accepts.
 pub fn key() -> TokenKey {
     TokenKey {
         secret: "of servers that exist only for a test".to_owned(),
@@ -50,27 +50,27 @@ pub fn key() -> TokenKey {
 
 pub struct Fake {
     state: Mutex<State>,
-    /// Told whenever an attempt ends or is declared stalled.
+    /// Notified whenever an attempt ends or is stalled.
     changed: Notify,
-    /// Held by whoever moves time.
+    /// Locked while time moves.
     moving: tokio::sync::Mutex<()>,
     client: reqwest::Client,
     names: SocketAddr,
 }
 
-/// A fake that listens; dropping it stops it.
+/// A fake that is listening. Dropping it stops it.
 pub struct Running {
     pub url: String,
-    /// What it asks for the hosts of webhooks.
+    /// The name server that it asks for the hosts of webhooks.
     pub names: Arc<NameServer>,
     fake: Arc<Fake>,
     work: JoinHandle<()>,
 }
 
 impl Running {
-    /// Starts one on a free port.
+    /// Starts a fake on a free port.
     pub async fn start(bend: Option<Bend>) -> anyhow::Result<Self> {
-        // Fails only if one is installed already, which is as good.
+        // Fails only if another provider is installed, which works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let names = Arc::new(NameServer::start().await);
         let fake = Arc::new(Fake {
@@ -100,7 +100,7 @@ impl Running {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let serve = axum::serve(listener, http::router(fake.clone()));
-        // An error ends the scenario that plays on it.
+        // An error here also fails the scenario that uses the fake.
         let work = realtime::spawn(async move { drop(serve.await) });
         Ok(Self {
             url,
@@ -110,7 +110,7 @@ impl Running {
         })
     }
 
-    /// Ends it and starts it again, as far as a caller can tell.
+    /// A restart, as far as a caller can tell.
     pub fn restart(&self) -> Restart {
         let fake = Arc::clone(&self.fake);
         Restart::by(move || {
@@ -131,7 +131,7 @@ impl Fake {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a root field in full.
+    /// Resolves a root field, with all its fields.
     fn resolve(self: &Arc<Self>, caller: &Caller, field: &str, arguments: &Value) -> Result<Value, Refused> {
         let mut state = self.lock();
         if state

@@ -1,4 +1,4 @@
-//! Whether the scenarios can fail: each is played on a fake server, whole and with one rule bent at a time.
+//! Proves that scenarios can fail: each is played on a correct fake server, and on fakes that each break one rule.
 
 mod fake;
 
@@ -10,7 +10,7 @@ use tenterhook_harness::world::{Target, World};
 
 use fake::{Bend, Running};
 
-/// What the fake has beyond the core.
+/// The needs that the fake meets in addition to the core.
 const OFFERED: [Need; 6] = [
     Need::Pause,
     Need::Restore,
@@ -20,7 +20,7 @@ const OFFERED: [Need; 6] = [
     Need::Live,
 ];
 
-/// Each rule bent, and a scenario that must notice.
+/// Each changed rule, with a scenario that must notice it.
 const NOTICED_BY: [(Bend, &str); 70] = [
     (Bend::BansAtNine, "failures-9"),
     (Bend::BansAtEleven, "failures-10"),

@@ -1,7 +1,7 @@
-//! What is looked at after every step of a history, and at its end.
+//! The checks after every step of a history, and at its end.
 //!
-//! Promises that each look holds what receivers heard and what the server shows against every state that the policy
-//! allows, and names what disagrees. Changes nothing in the world.
+//! Each check compares what receivers got and what the server shows with every state that the policy allows, and names
+//! what disagrees. The checks change nothing in the world.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -19,7 +19,8 @@ use crate::scenario::{Play, holds, same};
 const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
 impl Story<'_> {
-    /// Takes what receivers have heard since, each by the state its webhook was in.
+    /// Reads the requests that receivers got since the last call. Checks each against the state that its webhook had
+    /// then.
     pub(super) fn listen(&mut self) -> Play {
         let new: Vec<Answered> = {
             let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +69,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Holds what the server shows against what the policy allows.
+    /// Compares what the server shows with what the policy allows.
     pub(super) async fn look(&mut self, lists: bool) -> Play {
         self.world.settle().await;
         self.listen()?;
@@ -114,7 +115,7 @@ impl Story<'_> {
         if lists { self.look_at_lists().await } else { Ok(()) }
     }
 
-    /// Limits and visibility (W3, W4), and the identity of D7.
+    /// Checks limits and visibility (W3, W4), and the identity of D7.
     async fn look_at_lists(&mut self) -> Play {
         let tally = self.world.tally().await;
         self.coverage.rule("D7");
@@ -168,7 +169,7 @@ impl Story<'_> {
         same(format!("what {who} sees"), &seen, expected)
     }
 
-    /// At the end: every event that was accepted is accounted for, with the attempts that receivers saw.
+    /// Checks at the end that every accepted event is accounted for, with the attempts that receivers saw.
     pub(super) async fn account(&mut self) -> Play {
         self.look(true).await?;
         let operator = self.world.operator();
@@ -178,11 +179,11 @@ impl Story<'_> {
                 answer => answer?,
             };
             if deliveries.is_empty() {
-                // Gone with its thirty days; what it was owed is in the figures of D7.
+                // The webhook was deleted 30 days after its removal. The check of D7 still counts its deliveries.
                 continue;
             }
             let now = self.world.now();
-            // Deliveries go with the day of their event after thirty days: what is younger must be there.
+            // Deliveries are deleted 30 days after their event, by day. Younger ones must still exist.
             let young = |at: &Timestamp| {
                 now.duration_since(*at) < self.numbers.removed_retention - SignedDuration::from_hours(48)
             };
@@ -206,7 +207,8 @@ impl Story<'_> {
     }
 }
 
-/// Whether a delivery's status and attempts are what its webhook's receiver saw and its webhook's states allow.
+/// Whether the delivery's status and attempts agree with what the receiver saw and with the possible states of the
+/// webhook.
 fn is_accounted_for(delivery: &Delivery, mirror: &Mirror) -> bool {
     let event = &delivery.event.event_id;
     let counted = mirror.counted.get(event).copied().unwrap_or(0);
@@ -216,7 +218,8 @@ fn is_accounted_for(delivery: &Delivery, mirror: &Mirror) -> bool {
         .iter()
         .any(|state| matches!(state.standing, Standing::Removed { .. }));
     let recorded = delivery.attempts.len() == usize::from(counted)
-        // Answered as all servers crashed, by which others' failures began a ban: it is not tried again (D6, B4).
+        // The attempt had its response when all servers crashed, and failures of other attempts began a ban. It is not
+        // repeated (D6, B4).
         || (mirror.cut_off.contains(&(event.clone(), counted))
             && delivery.attempts.len() + 1 == usize::from(counted)
             && delivery.reason.as_deref() == Some("BANNED")
@@ -225,7 +228,7 @@ fn is_accounted_for(delivery: &Delivery, mirror: &Mirror) -> bool {
         "SUCCEEDED" => last == Some(true),
         "FAILED" => counted == 4 && last == Some(false),
         "LOST" => last != Some(true) && matches!(delivery.reason.as_deref(), Some("BANNED" | "PAUSED")),
-        // A restored webhook's were cancelled before.
+        // Restoring a webhook cancels the deliveries that were pending before.
         "CANCELLED" => last != Some(true) && (removed || mirror.calm_since > mirror.made.created_at),
         "PENDING" => last != Some(true) && !removed,
         _ => false,

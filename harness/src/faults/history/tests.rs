@@ -1,4 +1,4 @@
-//! Histories that lie, and what the checker says of them.
+//! False histories, and what the checker says about them.
 
 use super::*;
 use crate::client::{Attempt, DeliveredEvent};
@@ -54,7 +54,7 @@ fn accepted(event: &str) -> Accepted {
     }
 }
 
-/// What a webhook's receiver got of these deliveries, and nothing more.
+/// A webhook whose receiver got exactly the attempts of these deliveries.
 fn told(part: Part, deliveries: Vec<Delivery>) -> Told {
     let came = deliveries.iter().flat_map(|delivery| {
         delivery.attempts.iter().map(|attempt| Came {
@@ -80,7 +80,7 @@ fn succeeded(event: &str) -> Delivery {
     delivery(event, "SUCCEEDED", None, vec![attempt(1, 1, 200)])
 }
 
-/// Failed first tries at these seconds, each followed by a success.
+/// First tries that failed at these seconds, each followed by a success.
 fn failing(at: &[i64]) -> (Vec<Accepted>, Told) {
     let names: Vec<String> = (0..at.len()).map(|number| format!("e{number}")).collect();
     let deliveries = names.iter().zip(at).map(|(name, at)| {

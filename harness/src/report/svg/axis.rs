@@ -1,32 +1,33 @@
-//! From a moment to a place on the drawing's axis, with idle stretches squeezed.
+//! Maps times to positions on the drawing's axis. Long idle gaps are compressed.
 
 use jiff::Timestamp;
 
 use crate::run::Timeline;
 
-/// How many times the usual distance between two moments makes a stretch idle.
+/// A gap is idle if it is longer than the median gap by this factor.
 const IDLE: f64 = 6.0;
-/// The least width of a stretch, as a part of the usual one: below it two moments would be drawn as one.
+/// Smallest width of a gap, as a fraction of the median one. Below it two moments would look like one.
 const LEAST: f64 = 0.2;
-/// The least distance between two ticks.
+/// Smallest distance between two ticks.
 const APART: f64 = 55.0;
 
-/// A mapping of time to x that never runs backwards; linear between two neighbouring moments.
+/// A monotonic mapping of time to x, linear between two neighbouring moments.
 pub(super) struct Axis {
-    /// Moments with their places, in order; never empty.
+    /// Moments with their positions, in order; never empty.
     points: Vec<(Timestamp, f64)>,
     breaks: Vec<f64>,
 }
 
 impl Axis {
-    /// The axis of this timeline between two places.
+    /// The axis of this timeline between two positions.
     pub(super) fn of(timeline: &Timeline, left: f64, right: f64) -> Self {
         let moments = super::moments(timeline);
         let gaps: Vec<f64> = moments
             .windows(2)
             .map(|pair| (pair[1].as_millisecond() - pair[0].as_millisecond()).max(0) as f64)
             .collect();
-        // A squeezed gap is as wide as its logarithm beyond the usual one: longer stays longer, but not by much.
+        // The width of a compressed gap grows with the logarithm of its length: longer gaps stay wider, but not by
+        // much.
         let mut sorted = gaps.clone();
         sorted.sort_by(f64::total_cmp);
         let usual = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0).max(1.0);
@@ -56,7 +57,7 @@ impl Axis {
         Self { points, breaks }
     }
 
-    /// The place of a moment; one outside is put at the nearer end.
+    /// The position of a moment. Moments outside the axis get the position of the nearer end.
     pub(super) fn x(&self, at: Timestamp) -> f64 {
         let after = self.points.partition_point(|(known, _)| *known < at);
         match (
@@ -72,12 +73,12 @@ impl Axis {
         }
     }
 
-    /// The middles of squeezed stretches.
+    /// The middles of the compressed gaps.
     pub(super) fn breaks(&self) -> &[f64] {
         &self.breaks
     }
 
-    /// Moments to be named, far enough apart to be read; the first and the last always.
+    /// Moments to label, far enough apart to be legible. Always includes the first and the last.
     pub(super) fn ticks(&self) -> Vec<(f64, Timestamp)> {
         let mut ticks: Vec<(f64, Timestamp)> = Vec::new();
         let last = self.points.last().map(|(at, x)| (*x, *at));

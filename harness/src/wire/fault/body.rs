@@ -1,4 +1,4 @@
-//! Faults in the body of a 200: the status has been sent, and decides.
+//! Faults in the body of a 200 response. The status has been sent by then, and decides the result.
 
 use std::io;
 use std::io::Write;
@@ -19,13 +19,13 @@ pub(super) const CHUNKED_GARBAGE: &[u8] =
 
 const MIB: usize = 1 << 20;
 
-/// What a [`gzip_bomb`] expands to, in MiB.
+/// Size of an expanded [`gzip_bomb`], in MiB.
 pub(super) const EXPANDED_MIB: usize = 128;
 
-/// Sends the headers and half of the body, and says nothing more.
+/// Sends the headers and half of the body, and then nothing more.
 ///
-/// The clock hears of it only when the other side has had a moment to read the headers: had it heard before, time
-/// could pass the deadline before they were seen, and the attempt would count as timed out.
+/// Tells the clock only after the client had a moment to read the headers. Otherwise time could pass the deadline
+/// before the client has read them, and the attempt would count as timed out.
 pub(super) async fn hang(connection: &mut Connection, arrival: &Arrival) -> io::Result<()> {
     connection.write(HALF).await?;
     connection.let_read().await;
@@ -40,7 +40,7 @@ pub(super) async fn reset(mut connection: Connection) -> io::Result<()> {
     connection.reset()
 }
 
-/// Sends the headers and then the body as fast as it is read; ends only by the error that the other side has gone.
+/// Sends the headers, and then a body as fast as the client reads it. Ends only with an error, when the client is gone.
 pub(super) async fn endless(connection: &mut Connection) -> io::Result<()> {
     connection
         .write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
@@ -50,22 +50,22 @@ pub(super) async fn endless(connection: &mut Connection) -> io::Result<()> {
     }
 }
 
-/// A whole answer of 200 whose body expands a thousandfold.
+/// A complete 200 response whose body expands a thousandfold.
 ///
-/// One MiB of zeros is compressed to a run of bytes that refers to nothing before it, and the run is repeated: as valid
-/// as compressing all of it, and a hundred times quicker.
+/// It compresses one MiB of zeros to a run of bytes without references to earlier data, and repeats the run. The result
+/// is as valid as compressing everything, and takes a hundredth of the time.
 pub(super) fn gzip_bomb() -> Vec<u8> {
     let zeros = vec![0; MIB];
     let (mut whole, mut once) = (Crc::new(), Crc::new());
     once.update(&zeros);
     let run = compressed(&zeros).expect("writing to memory does not fail");
-    // Magic number, deflate, no flags, no time, no hint, unknown system.
+    // Magic number, deflate, no flags, no time, no compression hint, unknown system.
     let mut body = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     for _ in 0..EXPANDED_MIB {
         body.extend(&run);
         whole.combine(&once);
     }
-    // An empty last block, then the checksum and the length.
+    // An empty last block, then checksum and length.
     body.extend([3, 0]);
     body.extend(whole.sum().to_le_bytes());
     body.extend(whole.amount().to_le_bytes());
@@ -78,7 +78,7 @@ pub(super) fn gzip_bomb() -> Vec<u8> {
     answer
 }
 
-/// Ends on a whole byte and without a last block, so that more may follow.
+/// Compresses to a whole number of bytes without a last block, so that more can follow.
 fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes)?;

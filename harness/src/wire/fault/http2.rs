@@ -1,4 +1,4 @@
-//! Faults of HTTP/2: on a connection whose TLS handshake agreed on it, or with a client that speaks it unasked.
+//! Faults of HTTP/2, on a connection whose TLS handshake selected it, or with a client that uses it without one.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,7 +15,7 @@ use super::Fault;
 use crate::journal::{Arrival, Journal, Request};
 use crate::wire::connection::Connection;
 
-/// Reads one request and misbehaves on its stream or its connection.
+/// Reads one request, and produces the fault on its stream or its connection.
 pub(super) async fn commit(fault: Fault, connection: Connection) -> io::Result<()> {
     if fault == Fault::Http2WithoutSettings {
         connection.keep_silent().await;
@@ -38,7 +38,7 @@ pub(super) async fn commit(fault: Fault, connection: Connection) -> io::Result<(
     let (request, mut answer) = accepted.map_err(io::Error::other)?;
     {
         let reading = pin!(receive(request, number, &journal));
-        // Nothing is read of a stream unless the connection is driven beside it.
+        // The stream makes progress only while the connection is polled too.
         let driving = pin!(poll_fn(|context| http2.poll_closed(context)));
         match select(reading, driving).await {
             Either::Left((received, _)) => received.map_err(io::Error::other)?,
@@ -54,7 +54,7 @@ pub(super) async fn commit(fault: Fault, connection: Connection) -> io::Result<(
         .map_err(io::Error::other)
 }
 
-/// With the code that asks the most of a client: it says that the request may safely be sent again.
+/// Uses the code that demands most of a client: it says that the request may safely be sent again.
 fn refuse(answer: &mut SendResponse<Bytes>) {
     answer.send_reset(Reason::REFUSED_STREAM);
 }
@@ -68,7 +68,7 @@ async fn receive(
     let mut body = BytesMut::new();
     while let Some(part) = stream.data().await {
         let part = part?;
-        // The window only opens again for what was taken note of.
+        // The window opens again only for data that is released.
         stream.flow_control().release_capacity(part.len())?;
         body.extend_from_slice(&part);
     }

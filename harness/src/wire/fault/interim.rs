@@ -1,4 +1,4 @@
-//! Answers of the class 1xx: in front of the final one, in its place, and without end.
+//! Responses with a 1xx status: before the final response, instead of it, and without end.
 
 use std::io;
 use std::time::Duration;
@@ -12,13 +12,13 @@ pub(super) const SWITCHING: &[u8] =
 const HINT: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// How many hints a storm has.
+/// Number of hints in a storm.
 pub(super) const STORM: usize = 5_000;
 
-/// The pause between two bursts of a storm that never ends. Without it, one connection would take a whole core.
+/// The pause between two bursts of endless hints. Without it one connection would use a whole core.
 const BREATH: Duration = Duration::from_millis(5);
 
-/// Sends so many hints, and then 200.
+/// Sends `count` hints, and then 200.
 pub(super) async fn hints(connection: &mut Connection, count: usize) -> io::Result<()> {
     let mut answer = HINT.repeat(count);
     answer.extend(OK);

@@ -1,4 +1,4 @@
-//! Redirects to where nobody should follow.
+//! Redirects that a client must not follow.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use crate::journal::Arrival;
 use crate::reply::Reply;
 use crate::wire::connection::Connection;
 
-/// Where a redirect leads.
+/// The target of a redirect.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Destination {
-    /// Back to the URL that was called: whoever follows goes round in circles.
+    /// The called URL itself: a client that follows it never ends.
     Itself,
     /// The metadata service of a cloud.
     Metadata,
@@ -17,7 +17,7 @@ pub(super) enum Destination {
     Private,
 }
 
-/// Answers with this status and the destination.
+/// Responds with this status and a redirect to the destination.
 pub(super) async fn answer(
     mut connection: Connection,
     arrival: &Arrival,

@@ -1,4 +1,4 @@
-//! What a client makes of each certificate, and the faults of HTTP/2, which need one.
+//! How a client judges each certificate. Also the faults of HTTP/2, which need one.
 
 use super::*;
 
@@ -51,7 +51,7 @@ async fn http2(fault: Fault) -> (WireReceiver, reqwest::Client) {
 #[tokio::test]
 async fn goaway_and_rst_stream_end_a_request_that_was_read() {
     for (fault, complaint) in [
-        // The client keeps the code of a GOAWAY that covers its request to itself.
+        // The client does not report the code of a GOAWAY that covers its request.
         (Fault::Http2Goaway, "stream closed"),
         (Fault::Http2ResetStream, "REFUSED_STREAM"),
     ] {

@@ -1,4 +1,4 @@
-//! Faults one by one.
+//! One test for each fault.
 
 use std::collections::HashSet;
 
@@ -6,15 +6,15 @@ use clap::ValueEnum;
 
 use super::*;
 
-/// The answer to a request, which must come.
+/// The response to a request. Panics if there is none.
 async fn answer(fault: Fault) -> reqwest::Response {
     let receiver = receiver(fault).await;
-    // The receiver goes with the end of this function; what it has sent is there already, or it waits to be read.
+    // The receiver is dropped at the end of this function. By then its response has been sent.
     let answer = post(&receiver).await;
     answer.unwrap_or_else(|error| panic!("{fault}: {error}"))
 }
 
-/// The status of a request, and its body or what went wrong with it.
+/// The status of a response, and its body or the error while reading it.
 async fn body(fault: Fault) -> (u16, Result<String, String>) {
     let receiver = receiver(fault).await;
     let answer = post(&receiver)
@@ -156,13 +156,13 @@ async fn an_endless_body_goes_on() {
 #[tokio::test]
 async fn a_gzip_bomb_is_gzip_and_expands_a_thousandfold() {
     let bomb = receiver(Fault::GzipBomb).await;
-    // Takes the body as it comes, for the weight of it.
+    // Reads the body compressed, to measure its size.
     let raw = reqwest::Client::builder().no_proxy().no_gzip();
     let raw = raw.tls_certs_only([]).build().unwrap();
     let body = post_by(&raw, &bomb).await.unwrap().bytes().await.unwrap();
     assert!(body.len() < 256 * 1024, "{} bytes", body.len());
     let mut expanded = flate2::read::GzDecoder::new(&body[..]);
-    // Fails when the checksum or the length is wrong.
+    // Fails if the checksum or the length is wrong.
     let bytes = std::io::copy(&mut expanded, &mut std::io::sink()).unwrap();
     assert_eq!(bytes, 128 << 20);
 }
@@ -175,7 +175,7 @@ async fn a_slow_accept_answers_when_its_time_has_come() {
         .await
         .unwrap();
     let advance = async {
-        // Nothing marks the client as busy for this clock, so its connection must be waited for.
+        // This clock does not know that the client is busy, so the test waits for its connection.
         realtime::eventually("the receiver waits", async || {
             time.advance_to_next().await.unwrap() > "2026-02-03T10:00:00Z".parse().unwrap()
         })

@@ -1,4 +1,4 @@
-//! Scripts, as text and as conducts.
+//! Scripts as text and as conducts.
 
 use super::script::{MAX_ENTRIES, MAX_TIMES};
 use super::*;
@@ -77,7 +77,7 @@ fn a_script_is_bounded() {
     assert!(complaint(&format!("fail:{}", MAX_TIMES + 1)).contains("is no count"));
 }
 
-/// Posts as this attempt of a delivery, and answers the status, or 0 for none.
+/// Posts as this attempt of a delivery. Returns the status, or 0 if there is no response.
 async fn attempt(receiver: &WireReceiver, event: &str, attempt: u8) -> u16 {
     let request = client(None)
         .post(receiver.url())

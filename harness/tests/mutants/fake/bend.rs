@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 use tenterhook_harness::model::Numbers;
 
-/// Which rule is bent, and how. Numbers are bent in the model's [`Numbers`], everything else where the fake acts.
+/// The changed rule, and how it is changed. Numbers are changed in the model's [`Numbers`], everything else in the
+/// fake's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bend {
     BansAtNine,
@@ -79,7 +80,7 @@ pub enum Bend {
 }
 
 impl Bend {
-    /// The policy's numbers with this bend's in place of one.
+    /// The numbers of the policy, with the one that this bend changes.
     pub fn numbers(bend: Option<Self>) -> Numbers {
         let mut numbers = Numbers::default();
         let millisecond = SignedDuration::from_millis(1);

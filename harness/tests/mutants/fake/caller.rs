@@ -1,4 +1,4 @@
-//! Who calls: tokens with the fake's key, issuer and audience that have not expired.
+//! Callers: the fake accepts tokens with its key, issuer and audience that have not expired.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use tenterhook_harness::token::TokenKey;
 use super::state::{Hook, State};
 use super::{Bend, document::Refused};
 
-/// A token's claims.
+/// The claims of a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub user: String,
@@ -22,7 +22,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whoever the `Authorization` header names.
+    /// The caller that the `Authorization` header identifies.
     pub fn of(authorization: Option<&str>, key: &TokenKey, now: Timestamp) -> Option<Self> {
         let (signed, tag) = authorization?.strip_prefix("Bearer ")?.rsplit_once('.')?;
         let mut mac = Hmac::<Sha256>::new_from_slice(key.secret.as_bytes()).ok()?;
@@ -48,7 +48,7 @@ impl Caller {
         self.scopes.iter().any(|held| held == scope)
     }
 
-    /// Refuses a token that lacks the scope; one through an app needs `admin` besides (W2).
+    /// Refuses a token without the scope. A token through an app also needs `admin` (W2).
     pub fn needs(&self, scope: &str) -> Result<(), Refused> {
         if self.has("operator") || self.has(scope) && (self.app.is_none() || self.has("admin")) {
             Ok(())
@@ -60,7 +60,7 @@ impl Caller {
         }
     }
 
-    /// Whether the app that the token acts through is installed, if it acts through one.
+    /// Whether the app of the token is installed, if the token is through an app.
     pub fn app_is_there(&self, state: &State) -> bool {
         self.app.as_ref().is_none_or(|app| {
             let key = (app.clone(), self.company.clone(), self.user.clone());
@@ -68,7 +68,7 @@ impl Caller {
         })
     }
 
-    /// W4–W7, W12.
+    /// Whether the caller can see the webhook (W4–W7, W12).
     pub fn sees(&self, hook: &Hook, state: &State) -> bool {
         if self.has("operator") {
             return true;
@@ -87,7 +87,8 @@ impl Caller {
         }
     }
 
-    /// Whether it may change what it sees: through an app application webhooks only, else general ones only.
+    /// Whether the caller may change a webhook that it can see: through an app only application webhooks, else only
+    /// general ones.
     pub fn may_change(&self, hook: &Hook) -> bool {
         self.app.is_some() == hook.app.is_some()
     }

@@ -1,6 +1,6 @@
-//! GraphQL documents: parsed by a library, answered by cutting full values down to what was selected.
+//! GraphQL documents: a library parses them, and the fake reduces full values to the selected fields.
 //!
-//! Knows no schema: a field that nobody answers is null.
+//! There is no schema: a field that does not exist is null.
 
 use async_graphql::Value as Constant;
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, Field, Selection, SelectionSet};
@@ -22,7 +22,7 @@ impl Refused {
     }
 }
 
-/// Answers a document; `resolve` is asked for each root field by name and arguments.
+/// Executes a document. Calls `resolve` for each root field, with its name and arguments.
 pub fn answer(
     query: &str,
     variables: &Value,

@@ -92,7 +92,7 @@ async fn stalled(Shared(fake): Shared<Arc<Fake>>, Json(body): Json) -> Answer {
     moment(&fake, true)
 }
 
-/// With a body takes back just what it names; without one, all targets.
+/// With a body, resumes only what it names. Without one, resumes all targets.
 async fn not_stalled(Shared(fake): Shared<Arc<Fake>>, body: String) -> Answer {
     let body: Value = serde_json::from_str(&body).unwrap_or_default();
     match body["target"].as_str() {

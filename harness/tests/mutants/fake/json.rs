@@ -1,5 +1,5 @@
-//! JSON bodies, both ways: axum has its own behind a feature that turns on one of the JSON library's that reads keys of
-//! its own (the workspace's `Cargo.toml`).
+//! JSON bodies of requests and responses. axum's own type needs a feature that makes the JSON library treat some keys
+//! specially (see the workspace's `Cargo.toml`).
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};

@@ -1,4 +1,4 @@
-//! Live connections in which nothing ever happens: opened, acknowledged, and closed as a client asks.
+//! Live connections without events: opened, acknowledged, and closed when the client asks.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ async fn talk(fake: Arc<Fake>, mut socket: WebSocketStream<TokioIo<Upgraded>>) {
     while let Some(Ok(message)) = socket.next().await {
         let said: Value = match message {
             Message::Text(text) => serde_json::from_str(&text).unwrap_or_default(),
-            // The library's answer to it is sent with the next read.
+            // The library sends its close frame with the next read.
             Message::Close(_) if fake.lock().bends(Bend::DropsSocketsWithoutACloseFrame) => return,
             _ => continue,
         };

@@ -1,4 +1,4 @@
-//! What the platform does: publish, and keep users, apps and installations.
+//! Mutations of the platform: it publishes, and manages users, apps and installations.
 
 use serde_json::{Value, json};
 use tenterhook_harness::model::RemoveReason;
@@ -95,7 +95,7 @@ impl State {
         Ok(json!({"index": index, "event": event, "deliveryCount": count, "duplicate": false}))
     }
 
-    /// Stores an event with its deliveries; answers how many.
+    /// Stores an event with its deliveries. Returns the number of deliveries.
     fn store(
         &mut self,
         input: Value,
@@ -141,7 +141,7 @@ impl State {
         hooks.len()
     }
 
-    /// E2.
+    /// Whether the webhook subscribes to the event (E2).
     fn wants(&self, place: usize, event: &Event) -> bool {
         let hook = &self.hooks[place];
         let uninstalled = matches!(
@@ -233,7 +233,7 @@ impl State {
     }
 }
 
-/// The event's action as a subscription of this version names it.
+/// The event's action in the words of the webhook's version.
 fn word(hook: &Hook, event: &Event) -> &'static str {
     let (v2, v1) = event.actions;
     match if hook.v1 { v1 } else { v2 } {
@@ -244,7 +244,7 @@ fn word(hook: &Hook, event: &Event) -> &'static str {
     }
 }
 
-/// What is wrong with an event, and with which of its fields.
+/// The error in an event and the field that it is about, if any.
 fn wrong_with(input: &Value) -> Option<(&'static str, &'static str)> {
     let text = |field: &str| input[field].as_str().unwrap_or_default();
     let is_id = |field: &str| {

@@ -1,4 +1,4 @@
-//! Deliveries through time: what is due is sent, lost or cancelled, and what ends moves the model.
+//! Deliveries over time: attempts that are due are sent, lost or cancelled, and results of attempts update the model.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,11 +11,11 @@ use super::state::{Ending, State, Tried};
 use super::view::removed;
 use super::{Bend, Fake};
 
-/// Attempts that one webhook may have on the wire at once.
+/// Most concurrent attempts of one webhook.
 const AT_ONCE: usize = 8;
 
 impl Fake {
-    /// Starts, loses or cancels whatever is due.
+    /// Sends, loses or cancels every attempt that is due.
     pub fn pump(self: &Arc<Self>, state: &mut State) {
         for place in 0..state.deliveries.len() {
             let delivery = &state.deliveries[place];
@@ -41,7 +41,7 @@ impl Fake {
         }
     }
 
-    /// Waits until nothing is on the wire but what waits for time; whether it came to that.
+    /// Waits until all attempts in flight are stalled. Returns whether that happened.
     pub async fn settle(self: &Arc<Self>) -> bool {
         loop {
             let changed = self.changed.notified();
@@ -58,7 +58,7 @@ impl Fake {
         }
     }
 
-    /// Moves time, from due moment to due moment; whether everything on the way settled.
+    /// Moves time from one due moment to the next. Returns whether everything on the way settled.
     pub async fn advance(self: &Arc<Self>, by: SignedDuration) -> bool {
         let _turn = self.moving.lock().await;
         let target = self.lock().now + by;
@@ -75,7 +75,7 @@ impl Fake {
         }
     }
 
-    /// An attempt has ended by itself.
+    /// Handles the end of an attempt that ended by itself.
     pub fn landed(self: &Arc<Self>, place: usize, number: u8, ending: &Ending) {
         let mut state = self.lock();
         let expected = state.deliveries[place].number == number;
@@ -89,7 +89,7 @@ impl Fake {
 }
 
 impl State {
-    /// Lets time be `now`: steps of the policy first, since a boundary belongs to the later state (T2).
+    /// Sets the time. Applies the policy's steps first, because a boundary belongs to the later state (T2).
     fn move_to(&mut self, now: Timestamp) {
         self.now = now;
         for hook in 0..self.hooks.len() {
@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// An attempt that failed because no name server answers is made again later (D13).
+    /// Puts back a delivery whose attempt failed because no name server responds (D13).
     fn put_back(&mut self, place: usize) {
         let delivery = &mut self.deliveries[place];
         delivery.due = put_back_until(delivery.put_back, self.now, &self.numbers);
@@ -142,7 +142,7 @@ impl State {
         self.follow(hook, &steps, counter);
     }
 
-    /// What the fake itself does about steps of the model.
+    /// Applies the consequences of the model's steps in the fake itself.
     fn follow(&mut self, hook: usize, steps: &[Step], counter: u32) {
         for step in steps {
             match *step {
@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    /// Removes a webhook, and cancels what it was owed.
+    /// Removes a webhook, and cancels its pending deliveries.
     pub fn remove(&mut self, hook: usize, reason: RemoveReason) {
         if !removed(&self.hooks[hook].model.standing) {
             self.hooks[hook].model.remove(self.now, reason, &self.numbers);
@@ -185,7 +185,7 @@ impl State {
         (delivery.status, delivery.reason, delivery.finished) = (status, reason, Some(self.now));
     }
 
-    /// B4, for a webhook that is banned.
+    /// Whether the attempt of a banned webhook is lost (B4).
     fn is_lost(&self, hook: usize, due: Timestamp, number: u8) -> bool {
         let sent_after_all = self.bends(Bend::SendsInABan) || self.bends(Bend::RetriesInABan) && number > 1;
         !sent_after_all && self.hooks[hook].model.ban.is_some_and(|ban| due < ban.until)
@@ -212,7 +212,7 @@ impl State {
         }
     }
 
-    /// An attempt that started at `started` has ended now.
+    /// Records the end of an attempt that started at `started`.
     fn ended(&mut self, place: usize, started: Timestamp, ending: &Ending) {
         let delivery = &mut self.deliveries[place];
         let (hook, number) = (delivery.hook, delivery.number);
@@ -279,7 +279,7 @@ impl State {
         }
     }
 
-    /// Tells the model, and bends what it makes of it.
+    /// Reports the attempt to the model, and changes the result according to the bend.
     fn judge(
         &mut self,
         hook: usize,

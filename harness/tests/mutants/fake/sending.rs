@@ -1,4 +1,4 @@
-//! One attempt on the wire: rendered, signed, sent, and told of when it has ended.
+//! One attempt: the fake renders, signs and sends it, and records its end.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use super::state::{Ending, Event, Flight, Hook, State};
 use super::view::time;
 use super::{Bend, Fake};
 
-/// After how long the next address of a name is tried.
+/// Time after which the next address of a name is tried.
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
-/// What the bend takes for a long body, in bytes.
+/// Size from which the bend treats a body as long, in bytes.
 const LONG: usize = 64 * 1024;
 
 impl Fake {
-    /// Puts the next attempt of a delivery on the wire.
+    /// Sends the next attempt of a delivery.
     pub fn send(self: &Arc<Self>, state: &mut State, place: usize) {
         let delivery = &state.deliveries[place];
         let (hook, event) = (&state.hooks[delivery.hook], &state.events[delivery.event]);
@@ -102,7 +102,7 @@ impl Fake {
                 if bend == Some(Bend::SendsTwice)
                     && let Some(again) = request.try_clone()
                 {
-                    // The attempt is judged by the second answer.
+                    // The attempt is judged by the second response.
                     let _ = again.send().await;
                 }
                 let ending = exchange(request, bend).await;
@@ -113,7 +113,7 @@ impl Fake {
     }
 }
 
-/// What makes the requests: as a server's client, without kept connections, and patient with odd headers (D1).
+/// The client that makes the requests. Like a server's, it keeps no connections and accepts unusual headers (D1).
 pub fn client(bend: Option<Bend>) -> reqwest::ClientBuilder {
     let redirects = match bend {
         Some(Bend::FollowsRedirects) => reqwest::redirect::Policy::limited(5),
@@ -129,7 +129,7 @@ pub fn client(bend: Option<Bend>) -> reqwest::ClientBuilder {
         .http1_ignore_invalid_headers_in_responses(true)
 }
 
-/// Host and port of a URL, where the host is a name.
+/// Host and port of a URL whose host is a name.
 fn named_host(url: &str) -> Option<(String, u16)> {
     let url = reqwest::Url::parse(url).ok()?;
     let host = url.host_str()?;
@@ -137,7 +137,7 @@ fn named_host(url: &str) -> Option<(String, u16)> {
     named.then(|| (host.to_owned(), url.port_or_known_default().unwrap_or(0)))
 }
 
-/// The IPv4 addresses of a name; waits for the answer for as long as that takes.
+/// Looks up the IPv4 addresses of a name. Waits for the answer without a limit.
 async fn lookup(host: &str, server: SocketAddr) -> Vec<IpAddr> {
     let mut query = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in host.split('.') {
@@ -154,7 +154,8 @@ async fn lookup(host: &str, server: SocketAddr) -> Vec<IpAddr> {
     let Ok(length) = ask.await else {
         return Vec::new();
     };
-    // As the harness's name server writes records: the name in full, ten bytes that end with the length 4, the address.
+    // The harness's name server writes records in this form: the full name, ten bytes that end with the length 4, the
+    // address.
     let record = query[12..query.len() - 4].len() + 10;
     let records = answer[query.len().min(length)..length].chunks_exact(record + 4);
     records
@@ -163,7 +164,7 @@ async fn lookup(host: &str, server: SocketAddr) -> Vec<IpAddr> {
         .collect()
 }
 
-/// The first of these addresses at which somebody accepts a connection (D2).
+/// The first of these addresses that accepts a connection (D2).
 async fn reach(addresses: &[IpAddr], port: u16) -> Option<SocketAddr> {
     for address in addresses {
         let address = SocketAddr::from((*address, port));
@@ -174,7 +175,7 @@ async fn reach(addresses: &[IpAddr], port: u16) -> Option<SocketAddr> {
     addresses.first().map(|address| (*address, port).into())
 }
 
-/// The request, made to this address of its host.
+/// The request, sent to this address of its host.
 fn through(
     request: reqwest::RequestBuilder,
     bend: Option<Bend>,
@@ -222,7 +223,7 @@ async fn exchange(request: reqwest::RequestBuilder, bend: Option<Bend>) -> Endin
     }
 }
 
-/// E4.
+/// The body in version 2 (E4).
 fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8, bend: Option<Bend>) -> Value {
     let input = &event.input;
     let (action, _) = event.actions;
@@ -248,7 +249,7 @@ fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8, bend: Option<Bend>) -> 
     json!({"meta": meta, "data": data, "previous": previous})
 }
 
-/// E5.
+/// The body in version 1 (E5).
 fn v1(hook: &Hook, event: &Event, attempt: u8) -> Value {
     let input = &event.input;
     let (_, action) = event.actions;
@@ -271,7 +272,7 @@ fn v1(hook: &Hook, event: &Event, attempt: u8) -> Value {
     })
 }
 
-/// The top-level fields that have changed, as they were; null where they were not there.
+/// The previous values of the top-level fields that have changed; null for fields that did not exist.
 fn changed(last: &Value, data: &Value) -> Value {
     let none = Map::new();
     let (last, data) = (
@@ -306,7 +307,7 @@ fn host(input: &Value) -> &str {
     input["host"].as_str().unwrap_or("fake.example")
 }
 
-/// Version 1 writes decimal ids as numbers.
+/// In version 1 decimal ids are numbers.
 fn number(id: &Value) -> Value {
     let decimal = |text: &&str| !text.starts_with('0');
     let number = id

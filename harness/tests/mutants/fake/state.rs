@@ -1,4 +1,4 @@
-//! What the fake remembers.
+//! The state of the fake.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -19,26 +19,26 @@ pub struct State {
     pub events: Vec<Event>,
     pub deliveries: Vec<Delivery>,
     pub flights: HashMap<usize, Flight>,
-    /// Event, webhook and attempt as the receiver was told.
+    /// Event, webhook and attempt number, as the receiver reported them.
     pub stalled: HashSet<(String, String, u8)>,
     pub stalled_targets: HashSet<String>,
-    /// Names by id; of removed ones too.
+    /// App names by id, including removed apps.
     pub apps: BTreeMap<String, String>,
-    /// App, company and user.
+    /// App, company and user of each installation.
     pub installed: HashSet<(String, String, String)>,
-    /// Company and user of those that are known.
+    /// Company and user of each known user.
     pub users: HashSet<(String, String)>,
-    /// Company and user.
+    /// Company and user of each removed user.
     pub gone: HashSet<(String, String)>,
-    /// By company and key: the content, the event, and until when it is remembered.
+    /// By company and key: the content, the event, and the time until which the key is remembered.
     pub keys: HashMap<(String, String), (Value, usize, Timestamp)>,
-    /// What name servers were asked and answered.
+    /// The questions to name servers and their responses.
     pub names: Names,
-    /// Calls that are refused with the bad one that came before them, where that is the bend.
+    /// Number of calls to refuse together with an earlier bad one, with the bend for that.
     pub spoilt: usize,
 }
 
-/// A webhook. Its number is its place from 1.
+/// A webhook. Its number is its index plus 1.
 pub struct Hook {
     pub number: usize,
     pub company: String,
@@ -63,11 +63,11 @@ pub struct Hook {
     pub lost: u32,
 }
 
-/// An event as it is stored: a merge is two.
+/// A stored event. A merge is two of them.
 pub struct Event {
     pub id: String,
     pub correlation: String,
-    /// The words for version 2 and for version 1.
+    /// The action's word in version 2 and in version 1.
     pub actions: (&'static str, &'static str),
     pub accepted: Timestamp,
     pub input: Value,
@@ -76,15 +76,15 @@ pub struct Event {
 }
 
 pub struct Delivery {
-    /// Its place among the webhooks.
+    /// The index of its webhook.
     pub hook: usize,
-    /// Its place among the events.
+    /// The index of its event.
     pub event: usize,
     pub status: &'static str,
     pub reason: Option<&'static str>,
     pub created: Timestamp,
     pub finished: Option<Timestamp>,
-    /// Of the next attempt, while it is open.
+    /// When the next attempt is due, while the delivery is pending.
     pub due: Timestamp,
     pub number: u8,
     /// How often it was put back (D13).
@@ -100,18 +100,18 @@ pub struct Tried {
     pub class: Option<&'static str>,
 }
 
-/// An attempt on the wire.
+/// An attempt in flight.
 pub struct Flight {
     pub name: (String, String, u8),
     pub target: String,
     pub started: Timestamp,
     pub deadline: Timestamp,
-    /// Whether the name that it leads to is still looked up.
+    /// Whether its host name is still being looked up.
     pub looking_up: Arc<AtomicBool>,
     pub work: JoinHandle<()>,
 }
 
-/// How an attempt ended.
+/// The result of an attempt.
 pub struct Ending {
     pub status: Option<u16>,
     pub class: Option<&'static str>,
@@ -133,7 +133,7 @@ impl State {
         self.bend == Some(bend)
     }
 
-    /// What a restart forgets: nothing, unless that is the bend.
+    /// Forgets what a restart loses: nothing, except with the bend for that.
     pub fn restart(&mut self) {
         if self.bends(Bend::RestartLosesAnEvent) {
             self.deliveries.retain(|delivery| delivery.status != "PENDING");
@@ -149,7 +149,7 @@ impl State {
         self.hooks[hook].model.state(self.now, &self.numbers)
     }
 
-    /// When the next thing is due by time alone.
+    /// When time alone causes the next change.
     pub fn next_due(&self) -> Option<Timestamp> {
         let open = self.deliveries.iter().enumerate();
         let open = open.filter(|(place, delivery)| {
@@ -164,7 +164,7 @@ impl State {
         attempts.chain(deadlines).chain(steps.map(Step::at)).min()
     }
 
-    /// Whether every attempt on the wire waits for time.
+    /// Whether every attempt in flight is stalled.
     pub fn is_quiet(&self) -> bool {
         self.flights.values().all(|flight| {
             self.stalled.contains(&flight.name) || self.stalled_targets.contains(&flight.target)

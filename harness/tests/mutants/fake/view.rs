@@ -1,4 +1,4 @@
-//! Full GraphQL values of what the fake remembers.
+//! The GraphQL values of the fake's state, with all fields.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ pub fn time(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-/// A page that is the whole list.
+/// A connection with the whole list as its only page.
 pub fn connection(nodes: Vec<Value>) -> Value {
     let edges: Vec<Value> = nodes
         .iter()
@@ -62,7 +62,7 @@ impl State {
         })
     }
 
-    /// The next change of state: a warning is none.
+    /// The next change of state. A warning is not one.
     fn next_transition(&self, place: usize) -> Option<Value> {
         let mut model = self.hooks[place].model.clone();
         while let Some(step) = model.next_step(&self.numbers) {

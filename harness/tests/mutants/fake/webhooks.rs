@@ -1,4 +1,4 @@
-//! Webhooks as callers make, read and change them.
+//! Creating, reading and changing webhooks.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -40,7 +40,7 @@ pub fn in_catalogue(v1: bool, object: &str) -> bool {
     SHARED.contains(&object) || object == if v1 { "activityType" } else { "lead" }
 }
 
-/// A user error's code and the input field that it is about.
+/// The code of a user error, and the input field that it is about.
 type Complaint = (&'static str, &'static str);
 
 impl State {
@@ -54,7 +54,7 @@ impl State {
             .filter(|place| caller.sees(&self.hooks[*place], self) && self.is_kept(*place))
     }
 
-    /// W12.
+    /// Whether a removed webhook is still readable (W12).
     fn is_kept(&self, place: usize) -> bool {
         match self.hooks[place].model.standing {
             tenterhook_harness::model::Standing::Removed { at, .. } => {
@@ -305,7 +305,7 @@ impl State {
     }
 }
 
-/// What is wrong with the fields that are there (W9, W10 without addresses, lengths).
+/// The error in the given fields (W9, W10 without addresses, lengths), if any.
 fn wrong_fields(input: &Value, v1: bool) -> Option<Complaint> {
     let length = |field: &str| input[field].as_str().map_or(0, |text| text.chars().count());
     if length("subscriptionUrl") > 2048 {
