@@ -54,8 +54,8 @@ impl Subscription {
         Ok(follower.follow(listener, |sight, told| Box::pin(sight.webhooks(told))))
     }
 
-    /// An attempt has ended, at most a second after it was recorded. Covers attempts that end after the subscription
-    /// began. An attempt that is recorded much later than it ended appears in the log only.
+    /// An attempt has ended and was recorded at most a second ago. Covers attempts that end after the subscription began.
+    /// An attempt that is recorded much later than it ended appears only in the delivery's `attempts`.
     async fn attempt_recorded(
         &self,
         ctx: &Context<'_>,

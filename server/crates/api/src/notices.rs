@@ -30,7 +30,7 @@ pub enum NoticeKind {
     /// No delivery has succeeded for 48 hours after a failure.
     #[graphql(name = "FAILING_48H")]
     Failing48h,
-    /// No delivery has succeeded for 71 hours after a failure: the webhook will be removed in an hour.
+    /// No delivery has succeeded for 71 hours after a failure: the webhook is removed in an hour unless one succeeds.
     #[graphql(name = "FAILING_71H")]
     Failing71h,
     /// No delivery succeeded for 72 hours after a failure: the webhook was removed.

@@ -345,7 +345,7 @@ fn purpose(document: &ExecutableDocument, name: Option<&str>) -> (OperationType,
     let Some(operation) = operation.map(|operation| &operation.node) else {
         return (OperationType::Query, Purpose::Rest);
     };
-    // A fragment on the mutations hides the field. Then it counts as `Rest`, whose limits are not higher.
+    // A fragment on the mutations hides the field. Then it counts as `Rest`, so it is limited too.
     let publishes = operation.ty == OperationType::Mutation
         && operation.selection_set.node.items.iter().any(|selection| {
             matches!(&selection.node, Selection::Field(field) if field.node.name.node == "publishEvents")

@@ -11,8 +11,8 @@ use super::context::Services;
 use super::schema;
 use tenterhook_store::{StoreError, partitions};
 
-/// Readiness logs a warning if fewer days of partitions exist than this. Each day begins with creating those three
-/// days ahead.
+/// With partitions for fewer days ahead than this, `/readyz` reports the shortage. They are created three days ahead,
+/// at the start of each day.
 const FEW_DAYS: usize = 2;
 /// Response of a probe while the database accepts no changes.
 const READ_ONLY: &str = "the database is read-only: it refuses changes";

@@ -97,7 +97,7 @@ pub struct PublishingMutations;
 
 #[Object]
 impl PublishingMutations {
-    /// Publishes events. They are stored before the response; on an error all of them are refused. For the platform.
+    /// Publishes events. They are stored before the response. An invalid event refuses all of them. For the platform.
     async fn publish_events(
         &self,
         ctx: &Context<'_>,

@@ -191,8 +191,8 @@ impl Rates {
         (rate * self.burst).floor().max(1.0)
     }
 
-    /// Drops full buckets; if most are in use, drops all: a flood of holders must not cost memory, and refusing
-    /// callers who did nothing wrong would be worse.
+    /// Drops full buckets. If half of the maximum is still in use, drops all: a flood of holders must not cost memory,
+    /// and refusing callers who did nothing wrong would be worse.
     fn forget(&self, buckets: &mut HashMap<Holder, Bucket>, now: Instant) {
         buckets.retain(|holder, bucket| {
             let rate = self.rate(holder);

@@ -219,7 +219,7 @@ impl Webhook {
         self.webhook.created_at.into()
     }
 
-    /// When its settings or its state were last changed by a call.
+    /// When the webhook was last changed, paused, resumed, restored or removed. Bans do not count.
     async fn updated_at(&self) -> DateTime {
         self.webhook.updated_at.into()
     }

@@ -38,9 +38,9 @@ pub struct DeliveryStats {
     cancelled: i32,
     /// Number of attempts that ended, retries included.
     attempts: i32,
-    /// Median duration of these attempts, in milliseconds; null if there were none.
+    /// Median duration of the attempts in the bucket, in milliseconds; null if there were none.
     p50_ms: Option<f64>,
-    /// 99th percentile of the duration of these attempts, in milliseconds; null if there were none.
+    /// 99th percentile of the duration of the attempts in the bucket, in milliseconds; null if there were none.
     p99_ms: Option<f64>,
 }
 
