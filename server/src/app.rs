@@ -47,8 +47,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on the server reports that it is not ready, and still serves, so that a load balancer notices before
-    /// the drain.
+    /// From now on the server reports that it is not ready, but still serves: a load balancer notices before the drain.
     pub fn leave(&self) {
         self.leaving.cancel();
     }
@@ -64,8 +63,7 @@ impl Stop {
 ///
 /// # Errors
 ///
-/// If the server cannot start: the database is not available, not migrated, or migrated by another version; or a key
-/// or file cannot be used.
+/// If the database is not available, not migrated or migrated by another version, or a key or file cannot be used.
 pub async fn run(
     settings: Arc<Settings>,
     listener: TcpListener,
@@ -234,8 +232,7 @@ pub async fn key_set(
     }
 }
 
-/// The endpoint for notices (R4). Like a key set's URL it is the operator's own choice, so it may have an address
-/// that webhooks may not have (W10).
+/// The endpoint for notices (R4). The operator chooses it, so its address may be one that webhooks may not use (W10).
 fn notice_endpoint(
     settings: &Settings,
     keys: &Keys,
@@ -280,8 +277,7 @@ fn transport(
 
 /// Key sets are the operator's own choice: their addresses are not checked as a webhook's are.
 fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
-    // The client uses the process's default provider, and panics if there is none. An error means that one is
-    // installed already.
+    // The client uses the process's provider, and panics if there is none. An error: one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let authorities: Result<Vec<_>, _> = authorities(extra_ca_pem)?
         .iter()

@@ -23,9 +23,9 @@ impl fmt::Display for Circle {
     }
 }
 
-/// The circles of a crate's modules: its strongly connected components with more than one module.
+/// The circles of a crate's modules: its strongly connected components of more than one module.
 ///
-/// The crate's root does not count: it declares and exports the others.
+/// The crate's root is none of them: it declares and exports the others.
 pub fn circles(sources: &[Source]) -> Vec<Circle> {
     let modules: BTreeSet<&str> = sources
         .iter()
@@ -61,7 +61,7 @@ pub fn circles(sources: &[Source]) -> Vec<Circle> {
     found
 }
 
-/// The module that contains the item of a path: the longest prefix of the path that is a file.
+/// The module that has what a path names: the longest part of it that is a file.
 fn owner<'a>(modules: &BTreeSet<&'a str>, path: &str) -> Option<&'a str> {
     let mut path = path;
     loop {

@@ -13,7 +13,7 @@ use self::circles::circles;
 use self::documents::{documents, named_paths};
 use self::source::{Source, crates, read, sources};
 
-/// Allowed circles, each with its reason: the name of the crate's folder, and the sorted modules.
+/// Circles that stay, each with its reason. The name is that of the crate's folder; the modules are sorted.
 const ALLOWED: [(&str, &[&str]); 0] = [];
 
 fn root() -> PathBuf {
