@@ -1,7 +1,7 @@
-//! The composition root: everything that runs while the server does.
+//! The composition root: starts and stops everything that runs in a server.
 //!
-//! Promises to listen before it works: what is asked while it starts or drains gets a clear 503, never a hanging
-//! connection. And to end in order: nothing new is taken, what is on the wire may end, the rest is given back.
+//! The server listens before it works: a request during start or drain gets a clear 503, never a hanging connection.
+//! It stops in order: it accepts nothing new, attempts in progress may finish, and other deliveries are released.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -34,12 +34,12 @@ use tenterhook_settings::files;
 use tenterhook_settings::{JwksSource, Keys, Settings, TokenKeys};
 use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, facts};
 
-/// How long what is on the wire may take to end: the longest attempt, and time to settle it.
+/// How long attempts in progress may take to end: the longest attempt, and time to settle it.
 const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long open HTTP connections may take to end after that.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 
-/// Tells a server to end, in one step or two. Clones belong to the same server.
+/// Stops a server, in one step or two. Clones stop the same server.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     leaving: CancellationToken,
@@ -47,12 +47,12 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From now on it says that it is not ready, and still serves: so a load balancer notices before the drain.
+    /// From now on the server reports that it is not ready, but still serves: a load balancer notices before the drain.
     pub fn leave(&self) {
         self.leaving.cancel();
     }
 
-    /// From now on it takes nothing new, and ends.
+    /// From now on the server accepts nothing new, and stops.
     pub fn drain(&self) {
         self.leave();
         self.draining.cancel();
@@ -63,7 +63,7 @@ impl Stop {
 ///
 /// # Errors
 ///
-/// If the server cannot start: the database is away, not migrated, or another version's; a key or file cannot be used.
+/// If the database is not available, not migrated or migrated by another version, or a key or file cannot be used.
 pub async fn run(
     settings: Arc<Settings>,
     listener: TcpListener,
@@ -96,19 +96,19 @@ pub async fn run(
             sockets,
             _simulated_time,
         } = start(&settings, &clock).await?;
-        // Nobody else sets it.
+        // No other code sets it.
         let _ = ready.set(router);
         tracing::info!("ready");
         stop.draining.cancelled().await;
         tracing::info!("draining");
-        // Those who are connected can go to another server at once.
+        // At the same time, so that connected clients can switch to another server at once.
         tokio::join!(
             sockets.close(&clock),
             engine.stop(settings.policy.attempt_timeout + GRACE_BEYOND_TIMEOUT)
         );
         anyhow::Ok(())
     };
-    // Not a task of its own: simulated time would wait for its listener.
+    // Not a separate task: simulated time would wait for its listener.
     let ((), lived) = tokio::join!(http, life);
     lived?;
     tracing::info!("stopped");
@@ -119,7 +119,7 @@ struct Started {
     engine: Engine,
     router: Router,
     sockets: Arc<Sockets>,
-    /// Keeps simulated time written down for as long as the server lives.
+    /// Keeps writing simulated time to the database while the server runs.
     _simulated_time: Arc<Store>,
 }
 
@@ -147,7 +147,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         &settings.jwt_issuer,
         &settings.jwt_audience,
     );
-    // Two pools: a flood of reads must not keep the engine from its connections.
+    // Two pools, so that a flood of reads does not take the engine's connections.
     let connections = usize::from(settings.database_connections);
     let pulse = Arc::<Pulse>::default();
     let pool = |connections, reads| {
@@ -208,11 +208,11 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     })
 }
 
-/// What tokens must be signed with; a key set is read, or fetched.
+/// The keys that verify tokens. A key set is read from its file or fetched from its URL.
 ///
 /// # Errors
 ///
-/// If the key set cannot be read or fetched, or has no key that can be used.
+/// If the key set cannot be read or fetched, or has no usable key.
 pub async fn key_set(
     tokens: &TokenKeys,
     extra_ca_pem: Option<&[u8]>,
@@ -232,7 +232,7 @@ pub async fn key_set(
     }
 }
 
-/// Where notices go (R4): like key sets the operator's own choice, so that it may be where webhooks may not lead (W10).
+/// The endpoint for notices (R4). The operator chooses it, so its address may be one that webhooks may not use (W10).
 fn notice_endpoint(
     settings: &Settings,
     keys: &Keys,
@@ -275,9 +275,9 @@ fn transport(
     Transport::new(clock.clone(), settings)
 }
 
-/// Key sets are the operator's own choice: their addresses are not vetted as a webhook's are.
+/// Key sets are the operator's own choice: their addresses are not checked as a webhook's are.
 fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
-    // The client takes the process's own, and panics where there is none yet. An error says that there is.
+    // The client uses the process's provider, and panics if there is none. An error: one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let authorities: Result<Vec<_>, _> = authorities(extra_ca_pem)?
         .iter()
@@ -290,7 +290,7 @@ fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
     Ok(client.build()?)
 }
 
-/// Rows lie under the lanes they were written with: another count would not find them.
+/// Rows are stored under the lanes of their time of writing: with another number of lanes they would not be found.
 async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     let mut conn = store.conn().await.context("the database cannot be reached")?;
     let pinned = facts::get(&mut conn, facts::LANES)
@@ -304,7 +304,7 @@ async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A restart under a simulated clock goes on where time stood.
+/// Makes a restart with a simulated clock continue at the last time.
 fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
     let Some(simulation) = clock.simulation() else {
         return;
@@ -325,7 +325,7 @@ fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
     });
 }
 
-/// Alive from the first moment, ready when the rest is, and not ready any more once it is to end.
+/// Alive from the beginning, ready when everything else is, and not ready any more once it is to stop.
 fn front(ready: Arc<OnceLock<Router>>, leaving: CancellationToken) -> Router {
     let alive = get(|| async { "alive" });
     Router::new()

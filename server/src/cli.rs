@@ -1,7 +1,7 @@
-//! The command line: what each command needs before the server runs, and what it says to people.
+//! The command line: what each command prepares before the server runs, and what it prints.
 //!
-//! Promises that an answer (a token, a schema, the settings) is alone on standard output, and that an error says what
-//! to do. Settings are read once, here.
+//! Standard output has only the result (a token, a schema, the settings). An error message says what to do. Settings
+//! are read once, here.
 
 mod descriptors;
 mod dev;
@@ -42,10 +42,10 @@ struct Arguments {
     command: Option<Command>,
 }
 
-/// At the end of the help, which has no room for sixty settings.
+/// At the end of the help, because sixty settings do not fit into it.
 const MORE: &str = "Every setting is a flag too: `tenterhook settings` prints them all.";
 
-/// Where settings come from besides the environment.
+/// Sources of settings other than the environment.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
 struct Common {
@@ -72,7 +72,7 @@ enum Command {
     Distribute(distribute::Arguments),
     /// Prints the GraphQL schema that the server serves.
     Schema,
-    /// Checks what the server needs, and says what to do about what fails.
+    /// Checks what the server needs, and says how to fix what fails.
     Doctor(doctor::Arguments),
     /// Prints every setting: flag, value, where it comes from, meaning.
     Settings(settings::Arguments),
@@ -137,7 +137,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings, from now on with log lines as they say.
+/// Returns the settings and starts logging according to them.
 fn with_log(loaded: Loaded) -> anyhow::Result<Settings> {
     telemetry::init(&loaded.settings.log)?;
     if let Some(line) = passed_over(&loaded) {
@@ -149,7 +149,7 @@ fn with_log(loaded: Loaded) -> anyhow::Result<Settings> {
     Ok(loaded.settings)
 }
 
-/// What to say about variables that look like settings and are service links of Kubernetes.
+/// The log line about variables that look like settings but are service links of Kubernetes.
 fn passed_over(loaded: &Loaded) -> Option<String> {
     let names = loaded.service_links.join(", ");
     let line = format!(
@@ -207,7 +207,7 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Several threads: migrations block one, and everything else makes use of them.
+/// Several threads, because migrations block one.
 fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime
@@ -215,13 +215,13 @@ fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
         .block_on(work)
 }
 
-/// The chosen data folder, or the usual place of the user who runs this.
+/// The chosen data folder, or the usual place for the current user.
 fn data_dir(settings: &Settings) -> anyhow::Result<PathBuf> {
     if let Some(chosen) = &settings.data_dir {
         return Ok(chosen.clone());
     }
     if embedded::runs_as_root()? {
-        // Not in root's home: the user that Postgres runs as could not get there.
+        // Not in root's home: the user that Postgres runs as has no access there.
         return Ok(PathBuf::from("/var/lib/tenterhook"));
     }
     let absolute = |name: &str| {
@@ -235,7 +235,7 @@ fn data_dir(settings: &Settings) -> anyhow::Result<PathBuf> {
         .context("neither XDG_DATA_HOME nor HOME says where to keep data: set TENTERHOOK_DATA_DIR")
 }
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+/// Writes to standard output. It is not an error if the reader closes it early (`| head`).
 fn answer(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
@@ -300,7 +300,7 @@ mod tests {
     /// Lines and columns of a small terminal.
     const SCREEN: (usize, usize) = (30, 80);
 
-    /// O4: the help of every command, which shows what everybody needs and says where the rest is.
+    /// O4: the help of every command shows the most important options and says where the others are.
     #[test]
     fn o4_every_help_fits_on_a_screen() {
         use clap::CommandFactory;

@@ -1,8 +1,9 @@
-//! The `tenterhook` command; everything it does is in [`tenterhook::cli`].
+//! The `tenterhook` command, implemented in [`tenterhook::cli`].
 
 use std::process::ExitCode;
 
-/// glibc's allocator keeps what a flood of large publications took for good, and takes a fifth of a delivery's time.
+/// glibc's allocator never returns the memory of a flood of large publications, and takes a fifth of the time of a
+/// delivery.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

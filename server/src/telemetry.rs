@@ -1,12 +1,12 @@
-//! Log lines: for people in a terminal, JSON for whoever collects them otherwise. On standard error, so that what a
-//! command answers can be piped.
+//! Logging: readable text in a terminal, JSON otherwise. On standard error, so that the output of a command can be
+//! piped.
 
 use std::io::{self, IsTerminal};
 
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
-/// Writes from now on the log lines that `filter` lets through, such as `info` or `tenterhook=debug,warn`.
+/// Starts logging at the levels in `filter`, such as `info` or `tenterhook=debug,warn`.
 pub fn init(filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("TENTERHOOK_LOG is {filter:?}, but must be a filter such as info or tenterhook=debug,warn")

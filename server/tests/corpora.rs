@@ -1,6 +1,7 @@
-//! The properties of the fuzz targets, on stable Rust: all of the corpora, and variations of them from a fixed seed.
+//! Checks the properties of the fuzz targets on stable Rust, with all corpora and variations of them from a fixed
+//! seed.
 //!
-//! Does not look for anything new, as `cargo fuzz` does (`fuzz/README.md`): it holds what was found.
+//! Searches for nothing new, as `cargo fuzz` does (`fuzz/README.md`): it makes sure that earlier findings stay fixed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,11 +13,11 @@ use rand::{RngExt, SeedableRng};
 #[path = "../../fuzz/src/lib.rs"]
 mod properties;
 
-/// Variations of each input.
+/// Number of variations of each input.
 const VARIATIONS: usize = 60;
 const SEED: u64 = 20_261_126;
 
-/// Everything in the folder of a target, by name.
+/// All files in the corpus of a target, by name.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../fuzz/corpus")
@@ -68,7 +69,7 @@ fn every_property_holds_of_variations_of_its_corpus() {
     }
 }
 
-/// One to four changes: a byte changed, a piece cut out, doubled, or taken from another input.
+/// Makes one to four changes: a byte flipped, or a piece removed, doubled, or inserted from another input.
 fn varied(input: &[u8], other: &[u8], random: &mut StdRng) -> Vec<u8> {
     let mut varied = input.to_vec();
     for _ in 0..random.random_range(1..=4) {

@@ -1,14 +1,14 @@
-//! A short fault campaign against the real binary: nothing accepted is lost, whatever fails meanwhile.
+//! A short fault campaign against the real binary: no accepted event is lost, whatever fails.
 //!
-//! Few rounds and events, and faults that are healed in seconds; the long campaign is
-//! `tenterhook-harness faults`.
+//! It has few rounds and events, and repairs each fault within seconds; the long campaign is `tenterhook-harness
+//! faults`.
 
 use std::path::Path;
 
 use tenterhook_harness::faults::{self, Kind, Plan};
 
-/// D6, D7, E1, B1: a server is killed, Postgres is killed, connections are cut in the middle of statements, and a server
-/// has no descriptors left.
+/// D6, D7, E1, B1: a server is killed, Postgres is killed, connections are cut in the middle of statements, and a
+/// server has no file descriptors left.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_everything_around_the_servers_fails() {
     hold(vec![
@@ -20,8 +20,8 @@ async fn nothing_is_lost_while_everything_around_the_servers_fails() {
     .await;
 }
 
-/// D2, D6, D7, D13: connections to Postgres and name servers fall silent, one of a receiver's addresses is dead, and
-/// Postgres refuses what it is given.
+/// D2, D6, D7, D13: connections to Postgres and name servers go silent, one of a receiver's addresses is dead, and
+/// Postgres refuses some rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_where_what_is_silent_does_not_end_and_what_is_refused_stands_next_to_other_work() {
     hold(vec![
@@ -34,7 +34,7 @@ async fn nothing_is_lost_where_what_is_silent_does_not_end_and_what_is_refused_s
     .await;
 }
 
-/// Plays each of these once.
+/// Runs a campaign with one round of each kind of fault.
 async fn hold(kinds: Vec<Kind>) {
     let plan = Plan {
         rounds: u32::try_from(kinds.len()).expect("a handful"),

@@ -1,5 +1,5 @@
-//! A short load of each kind on the real binary: everything arrives, and what it took is known. Sizes at which figures mean
-//! something are `tenterhook-harness load`'s.
+//! A short load of each kind on the real binary: all deliveries arrive, and their cost is measured.
+//! `tenterhook-harness load` has sizes whose results mean something.
 
 use tenterhook_harness::database::{Cluster, Database};
 use tenterhook_harness::load::{self, Against, Figures, Plan, Programs, Work};
@@ -9,7 +9,7 @@ async fn database() -> Database {
     cluster.database().await.expect("a database is made")
 }
 
-/// Runs a plan of one second against so many servers on this database, or on a durable Postgres of its own.
+/// Runs a plan for one second against `servers` servers on this database, or on a durable Postgres of its own.
 async fn run(plan: Plan, servers: u32, database: Option<&Database>) -> Figures {
     let programs = Programs {
         binary: env!("CARGO_BIN_EXE_tenterhook").into(),
@@ -70,7 +70,7 @@ async fn callers_that_wait_on_a_durable_postgres() {
         "{figures}"
     );
     assert!(figures.costs.sync_ms.is_some(), "{figures}");
-    // Where Postgres counts statements.
+    // If Postgres counts statements.
     let statements = figures.costs.statements_per_delivery;
     assert_eq!(
         statements.is_some(),
@@ -112,7 +112,7 @@ async fn a_backlog_that_lies_there_when_the_servers_start() {
         ..Plan::default()
     };
     let figures = run(plan, 2, Some(&database().await)).await;
-    // As many events for each company.
+    // Each company has the same number of events.
     assert_eq!(
         (figures.deliveries_expected, figures.deliveries_arrived),
         (120, 120),

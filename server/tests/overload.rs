@@ -1,11 +1,11 @@
-//! A small overload of the real binary: what there is no room for is refused with the time to wait, and nothing accepted
-//! is lost. Sizes at which something shows are `tenterhook-harness overload`'s.
+//! A small overload of the real binary: calls over a limit are refused with the time to wait, and no accepted event
+//! is lost. `tenterhook-harness overload` has sizes at which an effect shows.
 
 use std::path::Path;
 
 use tenterhook_harness::overload::{self, Plan};
 
-/// D6, D7, E3: a company floods, large publications come, half of the receivers hang and answer again.
+/// D6, D7, E3: a company floods the server, large publications arrive, and half of the receivers hang for a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_accepted_is_lost_when_more_comes_than_can_be_taken() {
     let plan = Plan {

@@ -1,5 +1,5 @@
-//! What only a real process can show: that it is killed without loss, drains when asked to end, does no harm when it
-//! stood still for too long, and does not start with settings that make no sense.
+//! Tests that need a real process: a kill loses nothing, a signal drains it, a process that was stopped too long does
+//! no harm, and invalid settings are refused at start.
 
 mod process {
     mod absence;
@@ -35,12 +35,12 @@ use process::cast::{
     receiver, wire,
 };
 
-/// D6, D7: killed in the middle of a thousand deliveries and started again, it ends every one of them.
+/// D6, D7: killed in the middle of a thousand deliveries and restarted, the server ends all of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_a_thousand_deliveries_it_loses_none() {
     let data = folder();
     let program = development(data.path()).setting("TENTERHOOK_CLOCK", "simulated");
-    // Half of the thousand is answered; of the rest some are on the wire and some wait when the power goes.
+    // Half of the thousand get a response; of the others some are in progress and some wait at the time of the kill.
     let receiver = receiver(Script::sequence([200; 500], Answer::Hang)).await;
     let process = program.serve().await.unwrap();
     let callers = Callers::of_development(&process, data.path());
@@ -48,7 +48,8 @@ async fn killed_in_the_middle_of_a_thousand_deliveries_it_loses_none() {
     for _ in 0..10 {
         webhooks.push(create(&callers.user(), &receiver.url()).await);
     }
-    // Publishes until the server is gone, so that the kill also meets publications; what was answered is accepted.
+    // Publishes until the server is gone, so that the kill also hits publications; only those with a response count
+    // as accepted.
     let platform = callers.platform();
     let publisher = realtime::spawn(async move {
         let mut accepted = Vec::new();
@@ -110,7 +111,7 @@ async fn killed_in_the_middle_of_a_thousand_deliveries_it_loses_none() {
     );
 }
 
-/// DESIGN 3: what it knew it knows after a restart, with the time it had.
+/// DESIGN 3: after a restart it has its earlier data and its earlier time.
 #[tokio::test(flavor = "multi_thread")]
 async fn ended_and_started_again_it_knows_what_it_knew() {
     let data = folder();
@@ -138,8 +139,8 @@ async fn ended_and_started_again_it_knows_what_it_knew() {
     assert_eq!(receiver.journal().len(), 10);
 }
 
-/// Killed, it leaves no Postgres behind, and starts again in the same folder with the same key; ended in good order, it
-/// waits for its Postgres.
+/// After a kill no Postgres process is left, and the server starts again in the same folder with the same key. After
+/// a clean stop its Postgres has stopped too.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_it_leaves_no_postgres_and_starts_again_in_the_same_folder() {
     let data = folder();
@@ -148,7 +149,7 @@ async fn killed_it_leaves_no_postgres_and_starts_again_in_the_same_folder() {
     let first = development(data.path()).serve().await.unwrap();
     let made = key();
     first.kill().await.unwrap();
-    // Every process of that Postgres holds this lock: having it means that they are gone.
+    // Every process of that Postgres holds this lock: getting it means that they have ended.
     File::open(data.path().join("postgres.lock"))
         .unwrap()
         .lock()
@@ -162,8 +163,8 @@ async fn killed_it_leaves_no_postgres_and_starts_again_in_the_same_folder() {
     assert!(postgres_is_down(), "it waits for its Postgres");
 }
 
-/// SIGTERM: what is on the wire ends and is recorded, nothing new is taken, and the exit says success. No log line of
-/// it all, however detailed, shows a secret.
+/// SIGTERM: attempts in progress end and are recorded, nothing new is accepted, and the exit code is 0. No log line
+/// has a secret, even with all details on.
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -211,8 +212,8 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
     );
 }
 
-/// O5: with a delay it serves on after SIGTERM and says that it is not ready, so that a load balancer can take it out
-/// first; one more signal ends the delay and not the drain.
+/// O5: with a delay the server still serves after SIGTERM and reports that it is not ready, so that a load balancer
+/// can remove it first. A second signal ends the delay but not the drain.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -240,7 +241,7 @@ async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
         (status, said.as_str()) == (503, "stopping\n")
     })
     .await;
-    // A caller of its own for each: a new connection.
+    // A new client for each call, so that it makes a new connection.
     callers.platform().publish_one(deal_changed()).await.unwrap();
     receiver.journal().wait_for(1).await;
     let delivered = async || {
@@ -281,8 +282,8 @@ async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
     assert!(process.printed().contains("SIGTERM: stopping"));
 }
 
-/// D6: a process that stood still until others took over its work moves nothing when it wakes: what they recorded
-/// stands, and the counter agrees with it.
+/// D6: a process that was stopped until others took over its work changes nothing when it continues: the results of
+/// the others stay, and the counter agrees with them.
 #[tokio::test(flavor = "multi_thread")]
 async fn woken_after_its_lease_it_moves_nothing() {
     const EVENTS: usize = 8;
@@ -307,7 +308,7 @@ async fn woken_after_its_lease_it_moves_nothing() {
     receiver.journal().wait_for(EVENTS).await;
     frozen.freeze().await.unwrap();
 
-    // The other takes over and fails; its retries then succeed.
+    // The other process takes over and its attempts fail; its retries then succeed.
     receiver.journal().wait_for(2 * EVENTS).await;
     receiver.behave(200);
     let settled = async || {
@@ -323,7 +324,7 @@ async fn woken_after_its_lease_it_moves_nothing() {
 
     cue.give();
     frozen.resume().await.unwrap();
-    // It has caught up when it delivers again.
+    // It has read all changes when it delivers again.
     realtime::eventually("the woken one works", async || {
         of_frozen.platform().publish_one(deal_changed()).await.is_ok()
     })
@@ -355,7 +356,7 @@ async fn woken_after_its_lease_it_moves_nothing() {
     assert!(tally.is_conserved() && tally.open == 0, "{tally:?}");
 }
 
-/// DESIGN 4: settings that are unknown, out of bounds, missing or contradict each other are refused at start, by name.
+/// DESIGN 4: settings that are unknown, out of bounds, missing or contradictory are refused at start, by name.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_make_no_sense_are_refused_by_name() {
     let keys = folder();
@@ -406,8 +407,8 @@ async fn settings_that_make_no_sense_are_refused_by_name() {
     }
 }
 
-/// F23: in Kubernetes, a Service named `tenterhook` puts variables of our prefix into the pod. They keep no command from
-/// running; the log names them once.
+/// F23: in Kubernetes, a Service named `tenterhook` puts variables with our prefix into the pod. Every command runs
+/// all the same; the log names them once.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
     let links = [
@@ -448,7 +449,7 @@ async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
         "schema",
         "migrate",
         "reseal",
-        // Nobody listens there, which is all that it has to complain of.
+        // Nothing listens there, which is the only fault that it should report.
         "doctor --probe https://127.0.0.1:1/",
     ] {
         let program = command.split(' ').fold(program(), Program::argument);
@@ -465,7 +466,7 @@ async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
             "{command}: {said}"
         );
     }
-    // What only resembles them is refused as ever.
+    // Variables that only resemble them are refused as usual.
     let resembling = linked(production(keys.path(), &database.url(None))).setting("TENTERHOOK_PORT", "8080");
     let said = resembling.run().await.unwrap();
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
@@ -473,7 +474,7 @@ async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
     assert_eq!(said.matches("is not a setting").count(), 1, "{said}");
 }
 
-/// DESIGN 4: `tenterhook token` prints a token alone, which works.
+/// DESIGN 4: `tenterhook token` prints a token and nothing else, and the token works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_printed_token_works() {
     let data = folder();
@@ -499,8 +500,8 @@ async fn a_printed_token_works() {
     );
 }
 
-/// A dump restored into another cluster, whose transactions are counted from the beginning: a server on it makes the
-/// retries that were due, with the secrets that the same key opens, knows the counter, and goes on.
+/// A dump restored into another cluster, whose transaction ids start from the beginning: a server on it makes the
+/// retries that were due, opens the secrets with the same key, has the counter, and continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_into_another_cluster_it_carries_on() {
     const EVENTS: usize = 9;
@@ -539,7 +540,7 @@ async fn restored_into_another_cluster_it_carries_on() {
     );
     let health = callers.user().health(&webhook).await.unwrap();
     assert_eq!(health.ban_counter as usize, EVENTS);
-    // The feed works: a change is known to every process before it is answered.
+    // The changes feed works: every process knows of a change before the response.
     callers.user().delete_webhook(&webhook).await.unwrap();
     let published = callers.platform().publish_one(deal_changed()).await.unwrap();
     assert_eq!(published.delivery_count, 0);
@@ -547,7 +548,7 @@ async fn restored_into_another_cluster_it_carries_on() {
 
 const RESTORED: &str = "restored";
 
-/// By the tools that come with Postgres, as an operator would.
+/// With the tools that come with Postgres, as an operator would.
 async fn restore(from: &str, to: &EmbeddedPostgres) {
     let path = format!(
         "{}:{}",

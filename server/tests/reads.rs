@@ -1,5 +1,5 @@
-//! Reading a filled database over HTTP, in miniature: each question is one that the server answers. How long it takes is
-//! for the command to say, not for a test.
+//! Reading a filled database over HTTP, on a small scale: the server returns a result for each query. The command
+//! measures the times, not this test.
 
 use std::path::Path;
 

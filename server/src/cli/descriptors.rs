@@ -1,28 +1,28 @@
-//! Open files: each attempt on the wire has one, as has each client of the API and each connection to the database.
+//! Open files: each attempt in progress has one, as has each client of the API and each connection to the database.
 //!
-//! Promises that the process may have as many as its hard limit allows, and tells when that is too few for `in_flight`.
-//! Without one, attempts and lookups wait and nothing is lost; how many clients hold one is not bounded here.
+//! Raises the process's limit to its hard limit, and warns if that is too low for `in_flight`. When no file is
+//! available, attempts and lookups wait and nothing is lost. The number of clients is not limited here.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files besides attempts': clients, the database, lookups, the process's own.
+/// Number of open files needed in addition to those of attempts: clients, the database, lookups, the process's own.
 const BESIDE_ATTEMPTS: u64 = 512;
 
-/// Raises the soft limit to the hard one, and warns if that is too little for so many attempts at once.
+/// Raises the soft limit to the hard one, and warns if that is too low for `in_flight` concurrent attempts.
 pub(super) fn raise(in_flight: u32) {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limits.maximum,
         maximum: limits.maximum,
     };
-    // Refused where the system allows a process fewer than its limit says; what there is then is looked at below.
+    // Fails if the system allows fewer than the hard limit says; the check below uses the actual limit.
     let _ = setrlimit(Resource::Nofile, raised);
     if let Err(too_few) = enough(getrlimit(Resource::Nofile).current, in_flight) {
         tracing::warn!("{too_few}");
     }
 }
 
-/// How many open files the process may have once it serves, or what to do about too few of them.
+/// How many open files the process will be allowed, or what to do if that is too low.
 pub(super) fn allowed(in_flight: u32) -> Result<String, String> {
     enough(getrlimit(Resource::Nofile).maximum, in_flight)
 }

@@ -1,4 +1,5 @@
-//! `tenterhook dev`: everything on this machine, from nothing, and a first webhook one paste away.
+//! `tenterhook dev`: runs everything on this machine without any preparation, and prints a command that creates a
+//! first webhook.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,7 +19,7 @@ use tenterhook_settings::{Keys, Settings, TokenKeys};
 use tenterhook_store::migrations;
 
 const TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// Connections of Postgres that are left to people with `psql`.
+/// Number of Postgres connections reserved for people with `psql`.
 const SPARE_CONNECTIONS: u16 = 20;
 
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -32,7 +33,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         Some(postgres) => postgres.stop().await,
         None => Ok(()),
     };
-    // Why the server ended comes first: that Postgres then did not stop either is its consequence.
+    // The server's error comes first, because Postgres failing to stop is a consequence of it.
     ended.and(stopped.map_err(Into::into))
 }
 
@@ -86,7 +87,7 @@ async fn start_postgres(settings: &Settings, data_dir: &Path) -> anyhow::Result<
     Ok(EmbeddedPostgres::start(options).await?)
 }
 
-/// What to do first, complete enough to be pasted.
+/// The first steps, with commands that can be pasted.
 fn welcome(
     settings: &Settings,
     address: SocketAddr,
@@ -163,7 +164,7 @@ impl Tokens {
     }
 }
 
-/// JSON has no single quotes but in texts, and ours have none: a shell takes it as it is.
+/// JSON has single quotes only inside strings, and ours have none: a shell reads it unchanged.
 fn curl(server: &str, token: &str, query: &str) -> String {
     let body = serde_json::json!({ "query": query });
     format!(
@@ -171,7 +172,7 @@ fn curl(server: &str, token: &str, query: &str) -> String {
     )
 }
 
-/// An address that listens everywhere is reached at this machine's own.
+/// The loopback address, if the server listens on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

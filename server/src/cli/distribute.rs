@@ -1,8 +1,8 @@
-//! `tenterhook distribute`: lays the tables over a Citus cluster, or says what that would be.
+//! `tenterhook distribute`: distributes the tables over a Citus cluster, or prints how it would.
 //!
-//! Promises to change nothing unless all of it can be done: without the extension, with migrations to run or while a
-//! server is alive it says what stands in the way. Does not promise that servers of this release can serve what is
-//! distributed: some of their statements cannot be about several shards yet, so that it has to be asked for by name.
+//! Changes nothing unless all of it can be done: if the extension is missing, migrations are pending or a server is
+//! running, it says so. Servers of this release may not work on a distributed database: some of their statements
+//! cannot cover several shards yet, so the command needs an explicit flag.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use tenterhook_settings::Settings;
 use tenterhook_store::distribution::{self, Plan};
 use tenterhook_store::{Conn, Limits, Sessions, Store, migrations, nodes};
 
-/// Unless the arguments say otherwise. Each day's partitions are three tables for each of them.
+/// Default number of shards. Each day's partitions are three tables for each of them.
 const SHARDS: u16 = 32;
-/// No server has this number.
+/// The id of no server.
 const NOBODY: NodeId = NodeId(0);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Prints the statements and changes nothing; wherever the database is.
+    /// Prints the statements and changes nothing; works on any database.
     #[arg(long)]
     dry_run: bool,
-    /// Does it although servers of this release cannot serve a distributed database yet (docs/scale.md): to try it out.
+    /// Distributes although this release cannot serve a distributed database yet (docs/scale.md).
     #[arg(long)]
     experimental: bool,
-    /// Into how many shards the lanes are divided: at least as many as there will ever be workers. Kept for life.
+    /// Number of shards: at least as many as there will ever be workers. It cannot be changed later.
     #[arg(long, value_name = "NUMBER", default_value_t = SHARDS, value_parser = clap::value_parser!(u16).range(1..=i64::from(LANES)))]
     shards: u16,
 }
@@ -74,7 +74,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why it cannot be done, as an error.
+/// The reason why the tables cannot be distributed, as an error.
 async fn obstacle(
     conn: &mut Conn,
     url: &str,

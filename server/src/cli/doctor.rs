@@ -1,4 +1,4 @@
-//! `tenterhook doctor`: tries what the server will need, one line each, and says what to do about what fails.
+//! `tenterhook doctor`: checks what the server will need, one line each, and says how to fix what fails.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,18 +26,18 @@ use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
 use tenterhook_store::{Store, StoreError, facts, migrations, nodes, partitions, preconditions};
 
-/// Beyond this the machine's clock is worth mending, although the server follows the database's.
+/// Above this difference the machine's clock should be corrected, although the server follows the database's.
 const SKEW: SignedDuration = SignedDuration::from_secs(1);
 const PROBE_WITHIN: SignedDuration = SignedDuration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A public HTTPS address to try outgoing TLS with: it is sent one empty POST.
+    /// A public HTTPS URL to check outgoing TLS with: it gets one empty POST.
     #[arg(long, value_name = "URL", default_value = "https://example.com/")]
     probe: Url,
 }
 
-/// What was found: a line for people, or what to do.
+/// The result of a check: a line for people, or an error with what to do.
 type Finding = anyhow::Result<String>;
 
 pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -60,7 +60,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
             let statement = settings.database_timeout;
             let (store, connection) = connected(url.expose_secret(), statement).await;
             findings.push(("connection", connection));
-            // What cannot be reached is not asked five more times.
+            // If the database cannot be reached, the other five checks are skipped.
             if let Some(store) = store {
                 findings.push(("migrations", migrated(url.expose_secret(), statement).await));
                 findings.extend(database(&store, settings, &clock).await);
@@ -107,7 +107,7 @@ fn keys(settings: &Settings) -> Finding {
     ))
 }
 
-/// As `serve` reads or fetches it.
+/// Reads or fetches it as `serve` does.
 async fn key_set(settings: &Settings, source: &JwksSource, clock: &Clock) -> Finding {
     let tokens = TokenKeys::Jwks(source.clone());
     let keys = app::key_set(&tokens, extra_ca_pem(settings)?.as_deref(), clock).await?;
@@ -134,7 +134,7 @@ async fn migrated(url: &str, statement: Duration) -> Finding {
     Ok("all run".to_owned())
 }
 
-/// The database, if it can be reached, and how the way there is protected.
+/// The database if it can be reached, and how the connection is protected.
 async fn connected(url: &str, statement: Duration) -> (Option<Store>, Finding) {
     let found: Result<(Store, String), StoreError> = async {
         let store = Store::single(url, statement)?;
@@ -186,7 +186,7 @@ async fn lanes(store: &Store) -> Finding {
     Ok(LANES.to_string())
 }
 
-/// That they open, and whether a key is being replaced.
+/// Checks that they can be opened, and whether a key is being replaced.
 async fn sealed(store: &Store, settings: &Settings) -> Finding {
     let standing = Standing::of(store, &reseal::keyring(settings)?).await?;
     let lost = standing.lost();
@@ -201,7 +201,7 @@ async fn sealed(store: &Store, settings: &Settings) -> Finding {
     })
 }
 
-/// Of today and tomorrow, on the clock that the server will have.
+/// Checks the partitions for today and tomorrow, by the clock that the server will use.
 async fn partitioned(store: &Store, settings: &Settings) -> Finding {
     if settings.clock == ClockKind::Simulated {
         return Ok("made as simulated time goes".to_owned());
@@ -219,7 +219,7 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
     Ok("there for today and tomorrow".to_owned())
 }
 
-/// By the very way that attempts go: names, vetting, authorities.
+/// Sends a request in the same way as an attempt: names, address checks, certificate authorities.
 async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
     let targets = TargetPolicy::of(settings);
     let transport = Transport::new(

@@ -1,12 +1,12 @@
-//! Keeps the secrets in memory out of files: no core dump is written when the process dies.
+//! Keeps secrets in memory out of files: no core dump is written when the process crashes.
 //!
-//! Does not promise anything against root, nor against a machine that swaps or is suspended to a disk.
+//! No protection against root, nor on a machine that swaps or suspends to disk.
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// No core dumps of this process from now on. On Linux also no reading of its memory by processes of the same user: a
-/// handler that core dumps are piped to ignores the limit, and heeds this.
+/// Switches off core dumps of this process. On Linux it also forbids processes of the same user to read its memory,
+/// because a handler that core dumps are piped to ignores the limit but respects this.
 pub(super) fn forbid() -> anyhow::Result<()> {
     let none = Rlimit {
         current: Some(0),
@@ -37,7 +37,7 @@ mod tests {
             rustix::process::dumpable_behavior().unwrap(),
             rustix::process::DumpableBehavior::NotDumpable
         );
-        // Once more changes nothing, and is no error though the limit can't be raised again.
+        // A second call changes nothing. It is not an error, though the limit cannot be raised again.
         forbid().unwrap();
     }
 }

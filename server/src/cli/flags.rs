@@ -1,15 +1,15 @@
-//! A flag for each setting, made from the one table. `--help` shows the few that everybody needs, so that it fits on a
-//! screen; `tenterhook settings` shows all.
+//! A flag for each setting, made from the one table. `--help` shows the few that most people need, so that it fits on
+//! a screen; `tenterhook settings` shows all.
 //!
-//! Promises that a flag is the setting's name in the file with dashes. Values are judged where those of every other
-//! source are.
+//! A flag is the setting's name in the file with dashes. Its value is checked together with those of all other
+//! sources.
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use tenterhook_settings::Settings;
 use tenterhook_settings::table::{Entry, RETIRED, TABLE};
 
-/// The settings that people choose by hand, with a shorter description than in the table.
+/// The settings that people set by hand, with shorter descriptions than in the table.
 const USUAL: [(&str, &str); 4] = [
     ("listen", "Where the API listens"),
     ("data_dir", "Where `dev` keeps its database and keys"),
@@ -17,7 +17,7 @@ const USUAL: [(&str, &str); 4] = [
     ("clock", "system or simulated"),
 ];
 
-/// What was chosen on the command line: keys of the table, with their text.
+/// The settings on the command line: keys of the table, with their text.
 #[derive(Debug)]
 pub(super) struct Flags(pub(super) Vec<(&'static str, String)>);
 

@@ -1,4 +1,4 @@
-//! What `dev` and `serve` share: the listener, the clock, and how signals end it all.
+//! Shared by `dev` and `serve`: the listener, the clock, and the signals that stop the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,14 +13,15 @@ use tenterhook_clock::Clock;
 use tenterhook_settings::{ClockKind, Settings};
 use tenterhook_store::{Store, facts};
 
-/// Takes the address early: a port in use is better known before a database is started.
+/// Binds the address early, so that a port in use is reported before a database is started.
 pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let doing = || format!("can't listen on {address}: choose another with --listen or TENTERHOOK_LISTEN");
     TcpListener::bind(address).await.with_context(doing)
 }
 
-/// Runs the server until SIGINT or SIGTERM, which drain it: at once, or after `drain_delay`, in which it goes on serving and
-/// says that it is not ready. A second signal ends the delay, and one during the drain ends the process at once.
+/// Runs the server until SIGINT or SIGTERM, which drain it: at once, or after `drain_delay`, during which it still
+/// serves and reports that it is not ready. A second signal ends the delay; one during the drain ends the process at
+/// once.
 pub(super) async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -51,7 +52,7 @@ pub(super) async fn run(
     }
 }
 
-/// Simulated time goes on where it stood when the server last ran on this database.
+/// The clock. Simulated time continues where it was when the server last ran on this database.
 pub(super) async fn clock(settings: &Settings) -> anyhow::Result<Clock> {
     let real = Clock::system();
     if settings.clock == ClockKind::System {
@@ -70,7 +71,7 @@ pub(super) async fn clock(settings: &Settings) -> anyhow::Result<Clock> {
     Ok(Clock::simulated(start))
 }
 
-/// Ours from the first moment, so that one that comes early does not end us half-way.
+/// The process's signal handlers, installed early so that a signal during the start does not end it half-way.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -84,7 +85,7 @@ impl Signals {
         })
     }
 
-    /// Does `work`; `None` if a signal came first, and the work was dropped where it stood.
+    /// Does `work`; `None` if a signal came first and the work was dropped unfinished.
     pub async fn unless_stopped<T>(
         &mut self,
         work: impl Future<Output = anyhow::Result<T>>,

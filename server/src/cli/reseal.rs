@@ -1,4 +1,4 @@
-//! `tenterhook reseal`: replaces a sealing key while servers serve, and says what lies under which key.
+//! `tenterhook reseal`: replaces a sealing key while servers run, and counts the values under each key.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The keys of the settings.
+/// The sealing keys of the settings.
 pub(super) fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {
     let keys = keys::sealing_keys(settings)?.context("TENTERHOOK_SEALING_KEY_FILE is not set")?;
     Keyring::parse(keys.expose_secret()).context("the sealing keys cannot be used")
@@ -50,9 +50,9 @@ fn tell(progress: Progress) {
     }
 }
 
-/// What lies under which key.
+/// The number of values under each key.
 pub(super) struct Standing {
-    /// With how many values each; the keys there are come first, whether anything lies under them or not.
+    /// The known keys come first, including those without values.
     values: Vec<(Result<KeyId, OpenError>, i64)>,
     known: Vec<KeyId>,
 }
@@ -72,12 +72,12 @@ impl Standing {
         Ok(Self { values, known })
     }
 
-    /// Values that are not sealed under the first key.
+    /// Number of values that are not sealed with the first key.
     pub fn others(&self) -> i64 {
         self.values[1..].iter().map(|(_, count)| count).sum()
     }
 
-    /// Values that no key opens.
+    /// Number of values that no key opens.
     pub fn lost(&self) -> i64 {
         self.values[self.known.len()..]
             .iter()
@@ -94,7 +94,7 @@ impl Standing {
                 _ => "does not open",
             };
             let key = key.map_or_else(|error| error.to_string(), |id| id.to_string());
-            // Nothing can go wrong: it is written to memory.
+            // Cannot fail, because it writes to memory.
             let _ = writeln!(text, "  {key}  {count:>10}  {what}");
         }
         text

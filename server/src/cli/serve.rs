@@ -1,4 +1,4 @@
-//! `tenterhook serve`: nothing is made up. What is missing is named before anything starts.
+//! `tenterhook serve`: has no defaults for what production needs, and names what is missing before anything starts.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListene
     Ok((settings, listener, clock))
 }
 
-/// Whether the server can keep its data there.
+/// Checks that the server can use the database.
 async fn usable(url: &str, statement: Duration) -> Result<(), StoreError> {
     let store = Store::single(url, statement)?;
     preconditions::check(&mut *store.conn().await?).await

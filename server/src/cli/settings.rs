@@ -1,4 +1,4 @@
-//! `tenterhook settings`: the table, with what is in force and where it comes from.
+//! `tenterhook settings`: prints all settings with their values and origins.
 
 use clap::Args;
 

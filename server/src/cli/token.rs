@@ -1,4 +1,4 @@
-//! `tenterhook token`: a token alone on standard output, for development, scripts and tests.
+//! `tenterhook token`: prints a token to standard output, for development, scripts and tests.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tenterhook_settings::keys::{self, JWT_KEY};
 use tenterhook_settings::{Settings, read_duration};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Tokens of the development key are for as long as the project lasts; tokens of a real key for one session.
+/// Tokens of the development key last as long as a project; tokens of a real key only for a session.
 const DEVELOPMENT_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const PRODUCTION_TTL: Duration = Duration::from_secs(60 * 60);
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -55,7 +55,7 @@ pub(super) enum Role {
     Admin,
 }
 
-/// What a token says (API.md, "Tokens").
+/// The claims of a token (API.md, "Tokens").
 #[derive(Debug, Serialize)]
 pub(super) struct Claims {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ struct Whole<'a> {
 }
 
 impl Claims {
-    /// A user's, through an app or not.
+    /// The claims of a user, through an app or not.
     pub fn user(company: CompanyId, user: UserId, role: Role, app: Option<&AppId>) -> Self {
         let scope = if app.is_some() {
             "webhooks:read webhooks:write admin"
@@ -99,7 +99,7 @@ impl Claims {
         }
     }
 
-    /// Nobody's in particular: `platform` or `operator`.
+    /// The claims of `platform` or `operator`, without a user.
     pub fn of_scope(scope: &str) -> Self {
         Self {
             sub: None,
@@ -110,7 +110,7 @@ impl Claims {
         }
     }
 
-    /// The token: signed, and valid from `now` for `ttl`.
+    /// Signs a token that is valid from `now` for `ttl`.
     pub fn sign(
         &self,
         secret: &SecretString,

@@ -1,4 +1,5 @@
-//! A database that is there and cannot do it now: it takes no writes, a table is locked, connections are ended.
+//! A database that is reachable but cannot do its work: it accepts no writes, a table is locked, or connections are
+//! terminated.
 
 use serde_json::json;
 use tenterhook_harness::client::NewWebhook;
@@ -8,7 +9,7 @@ use tokio_postgres::NoTls;
 
 use super::cast::{Callers, SECRET, folder, production};
 
-/// Whether the database takes writes, for connections to come; those that there are end.
+/// Sets whether the database accepts writes, for new connections; terminates existing ones.
 async fn take_writes(database: &Database, writes: bool) {
     let value = if writes { "off" } else { "on" };
     database
@@ -29,8 +30,8 @@ async fn take_writes(database: &Database, writes: bool) {
         .expect("what the test stands on can be made");
 }
 
-/// F4: 25006 is absence, whatever is asked; `/readyz`, the log and what starts say what is wrong; and no connection from then is
-/// used afterwards.
+/// F4: 25006 counts as an unavailable database, for every operation. `/readyz`, the log and starting commands name
+/// the reason. No connection from that time is used afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_a_database_that_takes_no_writes_is_unavailable_and_said_to_be_one() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

@@ -1,4 +1,4 @@
-//! Who and what the process tests have besides the process: its settings, its callers, its receivers.
+//! Fixtures of the process tests: settings, callers, receivers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +26,7 @@ pub fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_tenterhook")).setting("TENTERHOOK_LOG", "tenterhook=trace,info")
 }
 
-/// A folder that the user who runs Postgres can get into, too.
+/// A folder that the user who runs Postgres can read too.
 pub fn folder() -> TempDir {
     let open = fs::Permissions::from_mode(0o711);
     tempfile::Builder::new()
@@ -35,12 +35,12 @@ pub fn folder() -> TempDir {
         .expect("a temporary folder can be made")
 }
 
-/// Development on a data folder.
+/// A development server on a data folder.
 pub fn development(data: &Path) -> Program {
     program().setting("TENTERHOOK_DATA_DIR", data)
 }
 
-/// Production on a database of its own, its keys in `folder`.
+/// A production server on this database, with its keys in `folder`.
 pub fn production(folder: &Path, database: &str) -> Program {
     let file = |name: &str, key: &str| keys::file(folder, name, key).expect("a key file can be written");
     program()
@@ -51,7 +51,7 @@ pub fn production(folder: &Path, database: &str) -> Program {
         .setting("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8")
 }
 
-/// Who calls a process.
+/// Clients of a process.
 pub struct Callers<'a> {
     process: &'a Process,
     key: TokenKey,

@@ -1,4 +1,4 @@
-//! `tenterhook distribute` where there is no cluster: it shows its plan, and changes nothing.
+//! `tenterhook distribute` without a cluster: it prints its plan, and changes nothing.
 
 use std::process::Output;
 
@@ -6,7 +6,7 @@ use tenterhook_harness::database::{Cluster, Database};
 
 use super::cast::program;
 
-/// What of it is to be distributed, and is not.
+/// Number of tables to distribute that are not distributed.
 const TABLES: &str =
     "select count(*) from pg_tables where schemaname = 'public' and tablename not like '\\_\\_diesel%'";
 

@@ -1,4 +1,4 @@
-//! What a caller is told of a fault inside, and what whoever runs the server finds by it.
+//! A fault inside the server: what the caller gets, and how an operator finds the cause in the log.
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
@@ -9,7 +9,7 @@ use tenterhook_harness::realtime;
 
 use super::cast::{Callers, SECRET, folder, production};
 
-/// The code and the id that a caller is told, and nothing else that is inside.
+/// The code and request id that the caller gets. Checks that the response has no internals.
 async fn told(caller: &Client, document: &str, secrets: &[&str]) -> (String, String) {
     let body = json!({ "query": document }).to_string();
     let (_, text) = caller.post_raw(GRAPHQL_RESPONSE, body).await.expect("it answers");
@@ -24,7 +24,7 @@ async fn told(caller: &Client, document: &str, secrets: &[&str]) -> (String, Str
     (said("code"), said("requestId"))
 }
 
-/// The log line of this request that says why.
+/// The log line of this request with the cause.
 async fn logged(process: &Process, id: &str) -> String {
     let line = || {
         let printed = process.printed();
@@ -36,7 +36,7 @@ async fn logged(process: &Process, id: &str) -> String {
     line().expect("just seen")
 }
 
-/// Issue 4, item 4: nothing internal leaks, and the id leads to the log line that has it.
+/// Issue 4, item 4: nothing internal leaks, and the id leads to the log line with the cause.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_is_told_by_an_id_that_leads_to_the_log() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

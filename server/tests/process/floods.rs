@@ -1,4 +1,4 @@
-//! What a flood of attacks leaves behind: nothing. Looks at the process's memory, which only Linux tells.
+//! A flood of attacks leaves nothing in memory. Reads the process's memory use, which only Linux reports.
 
 use tenterhook_harness::attacks::{self, Attack, Way};
 use tenterhook_harness::client::Client;
@@ -7,15 +7,15 @@ use tenterhook_harness::token::Claims;
 
 use super::cast::{Callers, SECRET, deal_changed, folder, production};
 
-/// Rounds after which what is kept for later use is there: threads, connections, the allocator's own.
+/// Number of rounds until everything that is kept for reuse exists: threads, connections, the allocator's memory.
 const WARM_UP: usize = 10;
-/// Rounds of every attack over every way.
+/// Number of rounds; each sends every attack in every way.
 const ROUNDS: usize = 100;
-/// Bytes by which the peak may rise meanwhile. What all those rounds send is a hundred times as much and more, and so is
-/// what they would leave behind if any of the larger ones left its body once.
+/// How much the peak may rise, in bytes. All rounds together send more than a hundred times as much, and would leave
+/// that behind if one of the larger attacks leaked its body once per round.
 const MOST_GROWTH: u64 = 32 * 1024 * 1024;
 
-/// Sends all of them over every way, one after the other, so often.
+/// Sends all attacks in every way, one after the other, `rounds` times.
 async fn flood(caller: &Client, attacks: &[Attack], rounds: usize) {
     for _ in 0..rounds {
         for way in Way::ALL {
@@ -36,7 +36,7 @@ async fn a_flood_of_attacks_takes_no_memory_that_stays() {
     let program = production(keys.path(), &database.url(None)).setting("TENTERHOOK_LOG", "info");
     let process = program.serve().await.unwrap();
     let callers = Callers::new(&process, SECRET);
-    // Whom no rate limits.
+    // Operators have no rate limit.
     let operator = callers.with(&Claims::of_scope("operator"));
     let attacks = attacks::all();
     flood(&operator, &attacks, WARM_UP).await;

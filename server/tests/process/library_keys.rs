@@ -1,5 +1,5 @@
-//! Keys that a JSON or TOML library uses internally, in what a process reads at its start: key sets and the settings file. What
-//! comes in while it serves is in `tests/attacks.rs`.
+//! Keys that a JSON or TOML library uses internally, in files that a process reads at start: key sets and the
+//! settings file. `tests/attacks.rs` covers requests.
 
 use std::fs;
 use std::path::Path;
@@ -12,17 +12,17 @@ use tenterhook_harness::reply::{Reply, Script};
 
 use super::cast::{folder, program, receiver};
 
-/// The public half of an Ed25519 key whose private half nobody needs.
+/// The public half of an Ed25519 key. The tests do not need the private half.
 const KEY: &str =
     r#""kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg""#;
-/// A set at an address has at most 64 KiB.
+/// A key set at a URL has at most 64 KiB.
 const LARGEST_FETCHED: usize = 64 * 1024;
-/// Levels of [`nested_key`] that are tried: one, what ended a process, and more.
+/// Tested levels of [`nested_key`]: one, the number that ended a process, and more.
 const LEVELS: [usize; 4] = [1, 30, 60, 180];
-/// A key with a meaning in the TOML library, and those of the JSON library.
+/// A key with a meaning in the TOML library, and two of the JSON library.
 const KEYS: [&str; 3] = ["$__toml_private_datetime", INNER_KEYS[0], INNER_KEYS[1]];
 
-/// Sets with one usable key: one with a value where any may be, and one with it in the place of a type.
+/// Sets with one usable key: one has `value` where any value may be, and one has it instead of a type.
 fn sets(value: &str) -> [String; 2] {
     [
         format!(r#"{{"keys":[{{{KEY},"more":{value}}}],"more":{value}}}"#),
@@ -41,7 +41,7 @@ fn serving(folder: &Path, database: &str, jwks: impl Into<std::ffi::OsString>) -
         )
 }
 
-/// Starts and ends it in good order, or is refused in a sentence: it does not crash.
+/// Starts the program and stops it cleanly, or checks that it refuses in a sentence: it does not crash.
 async fn starts_or_says_why(program: &Program, what: &str) -> bool {
     match program.serve().await {
         Ok(mut process) => {
@@ -60,8 +60,8 @@ async fn starts_or_says_why(program: &Program, what: &str) -> bool {
     }
 }
 
-/// F1: in a key set, in a file or at an address. The library for tokens knows no key without one of its own types, so a set with
-/// such a value in the place of a type is refused.
+/// F1: in a key set, in a file or at a URL. The token library accepts only keys of its own types, so a set with such
+/// a value instead of a type is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_in_a_key_set_they_mean_nothing() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());

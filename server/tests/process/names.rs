@@ -1,4 +1,4 @@
-//! A server whose name servers are not there.
+//! A server whose name servers are not available.
 
 use std::net::UdpSocket;
 
@@ -8,7 +8,8 @@ use tenterhook_harness::realtime;
 
 use super::cast::{Callers, SECRET, create, deal_changed, deliveries, folder, production, receiver};
 
-/// F17, D13: on a real machine, where nobody listens at the port, and no other name to tell the difference by.
+/// F17, D13: on a real machine, where nothing listens at the port, and no other name shows whether the name servers
+/// work.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_name_servers_attempts_are_postponed_and_it_says_so() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -57,7 +58,7 @@ async fn without_name_servers_attempts_are_postponed_and_it_says_so() {
     }
 }
 
-/// F17, D13: the log says when attempts are judged although no name server answers, and when they answer again.
+/// F17, D13: the log says when attempts count although no name server responds, and when they respond again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_says_when_silent_name_servers_are_given_up_and_when_they_answer_again() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -69,7 +70,7 @@ async fn the_log_says_when_silent_name_servers_are_given_up_and_when_they_answer
         .setting("TENTERHOOK_DNS_SERVERS", names.address().to_string())
         .setting("TENTERHOOK_POLICY_ATTEMPT_TIMEOUT", "1s")
         .setting("TENTERHOOK_POLICY_RETRY_DELAYS", "100ms,100ms,100ms")
-        // As long as an attempt, so that the question of each counts.
+        // As long as an attempt, so that the lookup of each counts.
         .setting("TENTERHOOK_POLICY_DNS_SILENCE", "1s")
         .setting("TENTERHOOK_POLICY_DNS_GIVE_UP", "500ms")
         .serve()

@@ -1,5 +1,5 @@
-//! What the database may be: refused with a sentence where nothing can be kept in it, and enough where a server has rights on
-//! rows alone, where its clock is wrong, and where its locale has rules of its own.
+//! Preconditions of the database: it is refused with a sentence if nothing can be stored in it. It is accepted if the
+//! server has only rights on rows, if its clock is wrong, or if its locale has rules of its own.
 
 use std::process::Output;
 
@@ -28,7 +28,7 @@ async fn run(url: &str, sql: &str) {
         .unwrap_or_else(|error| panic!("{error}: {sql}"));
 }
 
-/// As one of the roles, with the password that the documentation gives it: a Postgres of ours asks for none.
+/// The URL for one of the roles. The documentation gives them passwords, but our Postgres does not ask for one.
 fn as_role(url: &str, role: &str) -> String {
     url.replace("user=postgres", &format!("user={role}"))
 }
@@ -51,7 +51,7 @@ fn said(output: &Output) -> String {
     )
 }
 
-/// Runs each of these to its end; answers what it said.
+/// Runs each of these commands to its end; returns their output.
 async fn refusals(names: &[&str], url: &str) -> Vec<String> {
     let keys = folder();
     let mut all = Vec::new();
@@ -63,7 +63,8 @@ async fn refusals(names: &[&str], url: &str) -> Vec<String> {
     all
 }
 
-/// F3: what cannot hold every text is refused before anything is kept in it, by every command that would begin to.
+/// F3: a database that cannot store every text is refused before anything is stored, by every command that would
+/// store something.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_not_utf8_is_refused_in_one_sentence() {
     let postgres = EmbeddedPostgres::temporary().await.unwrap();
@@ -85,7 +86,7 @@ async fn a_database_that_is_not_utf8_is_refused_in_one_sentence() {
     }
 }
 
-/// F4, F22: no changes can be made, and that is what is said.
+/// F4, F22: no changes are possible, and the error says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_database_is_named_as_such() {
     let postgres = EmbeddedPostgres::temporary().await.unwrap();
@@ -109,7 +110,7 @@ async fn a_read_only_database_is_named_as_such() {
     }
 }
 
-/// The blocks of SQL in the section of docs/operations.md about roles: what its administrator runs, and what its owner does.
+/// The blocks of SQL in the section of docs/operations.md about roles: one for the administrator, one for the owner.
 fn documented() -> (Vec<String>, String) {
     let (_, section) = OPERATIONS.split_once("## Roles").expect("a section about roles");
     let section = section.split("\n## ").next().unwrap_or_default();
@@ -129,8 +130,8 @@ fn documented() -> (Vec<String>, String) {
 
 const PARTITIONS: &str = "from pg_inherits i join pg_class c on c.oid = i.inhrelid";
 
-/// F22: with the roles and grants of docs/operations.md, one role migrates and another, which owns nothing and can make nothing,
-/// serves: publishes, delivers, makes partitions and drops them, reseals, and is found well.
+/// F22: with the roles and grants of docs/operations.md, one role migrates. Another, which owns nothing and cannot
+/// create anything, serves: it publishes, delivers, makes and drops partitions, reseals, and passes `doctor`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_with_rights_on_rows_alone_serves() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
@@ -143,7 +144,7 @@ async fn a_role_with_rights_on_rows_alone_serves() {
         as_role(&database, "tenterhook_owner"),
         as_role(&database, "tenterhook_server"),
     );
-    // Before it is migrated, the server's role may not do it, and is told by Postgres's own words.
+    // Before the migration: the server's role may not migrate, and gets the message of Postgres.
     let text = refusals(&["migrate"], &server).await.remove(0);
     assert!(
         text.contains("permission denied for schema public") && !text.contains("inconsistent"),
@@ -209,7 +210,7 @@ async fn a_role_with_rights_on_rows_alone_serves() {
     }
 }
 
-/// F22: what partitions are made with cannot be turned to anything else.
+/// F22: the functions that make partitions cannot be used for anything else.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
@@ -228,7 +229,7 @@ async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
         as_role(&database, "stranger"),
     );
 
-    // What somebody plants in schemas that are looked at first is not what the functions use.
+    // The functions do not use objects that somebody has created in schemas that are searched first.
     let planted = "create temp table pg_inherits (inhrelid oid, inhparent oid);
         create function pg_temp.to_char(date, text) returns text language sql as $$ select 'planted' $$;
         create function pg_temp.to_regclass(text) returns regclass language sql as $$ select 'public.apps'::regclass $$;
@@ -315,7 +316,7 @@ async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
             .unwrap_or_else(|| panic!("it was done: {sql}"));
         assert!(refused.contains(why), "{sql}: {refused}");
     }
-    // No partition: nothing of its name is touched.
+    // Not a partition: a table with such a name is not touched.
     run(
         &server,
         "do $$ begin assert not drop_partition('events', '2099-01-02'); end $$",
@@ -323,7 +324,7 @@ async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
     .await;
     run(&owner, "select mine from events_20990102").await;
 
-    // A superuser who migrates does not lend its rights.
+    // A superuser who migrates does not give its rights to the functions.
     run(
         &database,
         "drop function make_partition(text, date), drop_partition(text, date);
@@ -340,8 +341,8 @@ async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
     run(&database, owned).await;
 }
 
-/// A database whose clock is ahead by what stands in its table `skew`: what `clock_timestamp()` means is decided by the search
-/// path.
+/// A database whose clock is ahead by the value in its table `skew`: the search path decides which
+/// `clock_timestamp()` is called.
 async fn with_a_clock_of_its_own(postgres: &EmbeddedPostgres, ahead: &str) -> String {
     let admin = postgres.url("postgres");
     run(
@@ -365,7 +366,7 @@ async fn with_a_clock_of_its_own(postgres: &EmbeddedPostgres, ahead: &str) -> St
     url
 }
 
-/// By how much the database is ahead, as the metrics have it.
+/// By how much the database is ahead, according to the metrics.
 async fn offset(caller: &Client) -> f64 {
     let (_, page) = caller.get("/metrics").await.expect("it serves");
     let line = page
@@ -376,8 +377,8 @@ async fn offset(caller: &Client) -> f64 {
         .expect("there are metrics")
 }
 
-/// F16: a database whose clock is off is told of at the start, while it lasts and when it is over; the time on the wire is the
-/// database's.
+/// F16: the server reports a database whose clock is wrong at start, while it lasts, and when it is over. Times in
+/// requests are the database's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_whose_clock_is_off_is_told_of() {
     const APART: &str = "the database's clock and this machine's differ";
@@ -437,7 +438,7 @@ async fn a_database_whose_clock_is_off_is_told_of() {
     assert!(log.contains(APART), "at the start, and when it is behind: {log}");
 }
 
-/// F21: `i` and `I` are the same letter of a URL wherever the database stands.
+/// F21: `i` and `I` are the same letter of a URL, whatever the locale of the database.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_does_not_go_by_the_databases_locale() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());

@@ -1,7 +1,7 @@
-//! F7: whatever a caller writes is judged before the database sees it. The schema is walked: every argument and every field
-//! of an input is given what Postgres cannot hold, and what is at the edge of it.
+//! F7: every input is checked before the database sees it. The test walks the schema: it gives every argument and
+//! every field of an input values that Postgres cannot store, and values at the edge of what it can.
 //!
-//! Promises to ask about what is added to the schema, too: a field with arguments that no question leads to fails the walk.
+//! It also covers what is added to the schema later: a field with arguments that no query reaches fails the walk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use super::cast::{Callers, SECRET, create, deal_changed, folder, production, rec
 
 const SDL: &str = include_str!("../../../schema.graphql");
 
-/// Everything that takes arguments, and what it takes.
+/// All types with arguments, and the types of the arguments.
 struct Walk {
     /// Objects and their fields.
     objects: BTreeMap<String, Vec<FieldDefinition>>,
@@ -30,14 +30,14 @@ struct Walk {
     enums: BTreeMap<String, String>,
 }
 
-/// One place of a question where a scalar is written.
+/// A place in the arguments of a field that takes a scalar.
 struct Leaf {
     /// The names that lead to it, from the argument on.
     path: Vec<String>,
     scalar: String,
 }
 
-/// Values of things that exist, by the name of the argument that takes them.
+/// Valid values of existing objects, by the name of the argument that takes them.
 type Known = BTreeMap<&'static str, Value>;
 
 impl Walk {
@@ -70,7 +70,7 @@ impl Walk {
         walk
     }
 
-    /// The scalars that an argument takes, however deep in inputs.
+    /// The scalars that an argument takes, at any depth of its inputs.
     fn leaves(&self, argument: &InputValueDefinition, above: &[String]) -> Vec<Leaf> {
         let (name, kind) = (argument.name.to_string(), named(&argument.ty.node));
         let path: Vec<String> = above.iter().cloned().chain([name]).collect();
@@ -84,7 +84,7 @@ impl Walk {
         }
     }
 
-    /// The value of an argument: what it needs, and `given` at `path`. `None` where it can be left out.
+    /// The value of an argument: its required parts, and `given` at `path`. `None` if the argument can be left out.
     fn value(
         &self,
         argument: &InputValueDefinition,
@@ -113,7 +113,7 @@ impl Walk {
                     object.insert(field.name.to_string(), value);
                 }
             }
-            // The others of a replay only go with a webhook.
+            // The other fields of a replay are only allowed with a webhook.
             let of_webhook = rest
                 .and_then(<[String]>::first)
                 .is_some_and(|name| name != "deliveryIds");
@@ -131,7 +131,7 @@ impl Walk {
         )
     }
 
-    /// Everything about a field that can be asked for, so that all its statements run.
+    /// A selection of a type's fields that need a statement, so that all statements run.
     fn selection(&self, kind: &str) -> String {
         let Some(fields) = self.objects.get(kind) else {
             return if matches!(kind, "Node") {
@@ -164,7 +164,7 @@ fn packed(bytes: &[&[u8]]) -> Value {
     json!(URL_SAFE_NO_PAD.encode(bytes.concat()))
 }
 
-/// What Postgres cannot hold, and what is at the edge of what it can, for one scalar.
+/// Values of one scalar that Postgres cannot store, and values at the edge of what it can.
 fn extremes(scalar: &str) -> Vec<Value> {
     let moments = || -> Vec<Value> {
         [
@@ -237,7 +237,7 @@ fn extremes(scalar: &str) -> Vec<Value> {
                 "9223372036854775808",
                 "http://h\0ost/",
                 "http://h/\0",
-                // Version 1, before 1970; version 7, after the year 9999; nothing and everything.
+                // Version 1, before 1970; version 7, after the year 9999; all bits zero; all bits one.
                 "00000000-0000-1000-8000-000000000000",
                 "ffffffff-ffff-7fff-bfff-ffffffffffff",
                 "ffffffff-ffff-ffff-ffff-ffffffffffff",
@@ -268,7 +268,7 @@ fn extremes(scalar: &str) -> Vec<Value> {
     }
 }
 
-/// Who asks.
+/// One caller of each kind.
 struct Everybody {
     user: Client,
     app: Client,
@@ -277,7 +277,7 @@ struct Everybody {
 }
 
 impl Everybody {
-    /// Asks as everybody; answers what the server took for a fault of its own.
+    /// Sends the request as every caller; returns the responses that report a fault of the server.
     async fn ask(&self, document: &str, variables: &Value) -> Vec<String> {
         let body = json!({"query": document, "variables": variables});
         let asked = [&self.user, &self.app, &self.platform, &self.operator].map(async |caller: &Client| {
@@ -291,14 +291,14 @@ impl Everybody {
     }
 }
 
-/// The lines of a log, which is JSON where nobody watches, that say ERROR.
+/// The lines of a log at level ERROR. The log is JSON outside of a terminal.
 fn errors(log: &str) -> Vec<&str> {
     let is_error =
         |line: &&str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"] == "ERROR");
     log.lines().filter(is_error).collect()
 }
 
-/// F7: no input is the database's to refuse, and none is a fault of the server.
+/// F7: the database never has to refuse an input, and no input is a fault of the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_argument_takes_what_the_database_cannot_hold() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -352,7 +352,7 @@ async fn no_argument_takes_what_the_database_cannot_hold() {
         ("subscriptionUrl", json!(receiver.url())),
         ("since", json!("2026-11-23T10:00:00Z")),
     ]);
-    // How to come to a field: the roots, and one thing of each type whose fields have arguments.
+    // How to reach a field: the roots, and one object of each type whose fields have arguments.
     let ways = BTreeMap::from([
         ("Query", ("query", String::new())),
         ("Mutation", ("mutation", String::new())),
@@ -405,7 +405,8 @@ async fn no_argument_takes_what_the_database_cannot_hold() {
     );
 }
 
-/// One field with one argument or field of an input out of the ordinary, and what else it needs.
+/// A request for one field, with an extreme value in one argument or field of an input, and the other required
+/// arguments.
 fn question(
     walk: &Walk,
     field: &FieldDefinition,
@@ -436,7 +437,8 @@ fn question(
     (document, variables.into())
 }
 
-/// What subscriptions take, over a socket: each is answered or goes on, which a pong behind it shows.
+/// The arguments of subscriptions, over a socket: each subscription ends or continues. A pong after it proves that
+/// the socket still works.
 async fn subscriptions(user: &Client, walk: &Walk, faults: &mut Vec<String>) {
     let mut socket = user.socket().await.expect("it answers");
     let mut next = 0;
@@ -471,7 +473,7 @@ async fn subscriptions(user: &Client, walk: &Walk, faults: &mut Vec<String>) {
     }
 }
 
-/// What is not in the schema: names of operations, hashes of documents, and what tokens say of their holders.
+/// Values outside the schema: names of operations, hashes of documents, and claims of tokens.
 async fn besides(callers: &Callers<'_>, faults: &mut Vec<String>) {
     let user = callers.user();
     for extreme in extremes("String") {
@@ -522,7 +524,7 @@ async fn besides(callers: &Callers<'_>, faults: &mut Vec<String>) {
     }
 }
 
-/// F7: simulated time cannot be moved to where the database, or the days after it, cannot follow.
+/// F7: simulated time cannot be moved to a time that the database, or the partitions after it, do not support.
 #[tokio::test(flavor = "multi_thread")]
 async fn simulated_time_is_not_moved_out_of_range() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

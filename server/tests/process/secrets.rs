@@ -1,5 +1,5 @@
-//! Secrets stay secret: they are planted wherever the server has some, and looked for in all that it says. And a
-//! sealing key is replaced while it serves.
+//! Secrets stay secret: the test sets recognisable secrets everywhere, and searches all output for them. Also
+//! replaces a sealing key while the server runs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,7 +20,7 @@ use super::cast::{
 const DATABASE_PASSWORD: &str = "planted-password-of-the-database";
 const NEW_KEY: &str = "27d1e09a4cb85f36f0a7c2e8196db3440e9b5a71c683df12ab94e0573c8f2d6b";
 
-/// A receiver that shows what it was sent, in headers and body, and takes one request in two.
+/// A receiver that returns what it was sent, in headers and body, and accepts every second request.
 fn echo(arrival: &Arrival, place: usize) -> Reply {
     let authorization = arrival.header("authorization").unwrap_or_default();
     let body = format!("you sent {authorization}, which is user:{PASSWORD}");
@@ -30,7 +30,7 @@ fn echo(arrival: &Arrival, place: usize) -> Reply {
         .body(body)
 }
 
-/// Everything on a database, its secrets in the environment, every log line on.
+/// A program on a database with its secrets in the environment, and all log lines.
 fn with_secrets_in_the_environment(database: &str) -> Program {
     program()
         .setting("TENTERHOOK_LOG", "debug,tenterhook=trace")
@@ -40,7 +40,7 @@ fn with_secrets_in_the_environment(database: &str) -> Program {
         .setting("TENTERHOOK_ALLOWED_TARGETS", "127.0.0.0/8")
 }
 
-/// What the command said, on both channels.
+/// The output of a command, on both channels.
 async fn said(program: &Program, command: &str) -> String {
     let output = program.clone().argument(command).run().await;
     let output = output.expect("it ends");
@@ -68,7 +68,7 @@ async fn nothing_that_it_says_shows_a_secret() {
     let id = created.webhook.id.clone();
     let rotated = user.rotate(&created.webhook).await.unwrap();
 
-    // All that it answers, about everything that goes by.
+    // All responses, with everything about two deliveries.
     let mut answers = String::new();
     for expected in 1..=2 {
         callers.platform().publish_one(deal_changed()).await.unwrap();
@@ -120,7 +120,7 @@ async fn nothing_that_it_says_shows_a_secret() {
     for command in ["settings", "reseal", "migrate"] {
         told += &said(&program, command).await;
     }
-    // Settings that can't work are where a secret would be quoted.
+    // Invalid settings, because an error message could quote a secret.
     let away = program.setting(
         "DATABASE_URL",
         format!("host=127.0.0.1 port=1 password={DATABASE_PASSWORD}"),
@@ -156,7 +156,7 @@ async fn nothing_that_it_says_shows_a_secret() {
     }
 }
 
-/// What a delivery is sent with now, once it has come.
+/// The credentials of a new delivery, once it has arrived.
 async fn delivered(process: &Process, receiver: &tenterhook_harness::receiver::Receiver) -> Option<String> {
     let so_far = receiver.journal().len();
     let platform = Callers::new(process, SECRET).platform();
@@ -166,7 +166,8 @@ async fn delivered(process: &Process, receiver: &tenterhook_harness::receiver::R
     arrivals[so_far].header("authorization").map(str::to_owned)
 }
 
-/// DESIGN 4: both keys, the new one first; all sealed anew while a server serves; the old one away.
+/// DESIGN 4: first both keys are set, the new one first; then all values are resealed while a server runs; then the
+/// old key is removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealing_key_is_replaced_while_it_serves() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
@@ -192,7 +193,7 @@ async fn a_sealing_key_is_replaced_while_it_serves() {
     before.terminate().await.unwrap();
     before.ended().await.unwrap();
 
-    // Without the old key nothing opens, and that is said.
+    // Without the old key nothing can be opened, and the output says so.
     keys(&[NEW_KEY]);
     let (done, told) = reseal().await;
     assert!(!done && told.contains("2  does not open"), "{told}");
@@ -215,14 +216,14 @@ async fn a_sealing_key_is_replaced_while_it_serves() {
     assert_eq!(delivered(&after, &receiver).await, sent);
 }
 
-/// The settings of [`production`] for another command than `serve`.
+/// The settings of [`production`] for a command other than `serve`.
 fn program_without_command(folder: &std::path::Path, database: &str) -> Program {
     program()
         .setting("DATABASE_URL", database)
         .setting("TENTERHOOK_SEALING_KEY_FILE", folder.join("sealing"))
 }
 
-/// A key that everybody can read is none, and which file it is is said.
+/// A key file that everybody can read is refused, and the error names the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_file_that_everybody_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
@@ -239,7 +240,7 @@ async fn a_key_file_that_everybody_can_read_is_refused() {
     );
 }
 
-/// No core is dumped of a process that has secrets in its memory.
+/// A process with secrets in its memory writes no core dump.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn no_core_is_dumped_of_it() {
@@ -261,7 +262,7 @@ async fn no_core_is_dumped_of_it() {
     );
 }
 
-/// The key set is asked for before anything else needs TLS.
+/// The key set is fetched before anything else needs TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_may_be_at_an_address() {
     const SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}]}"#;
@@ -283,7 +284,7 @@ async fn keys_may_be_at_an_address() {
     assert!(process.ended().await.unwrap().success());
 }
 
-/// `doctor` reads a key set, or fetches it, as `serve` does, and says what is wrong with it.
+/// `doctor` reads or fetches a key set as `serve` does, and names its faults.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_looks_at_the_key_set() {
     const KEY: &str =

@@ -1,5 +1,5 @@
-//! A database that goes silent: bytes neither pass nor fail, as behind a NAT that has forgotten a connection, a pooler that
-//! hangs, or a host that is gone without a word.
+//! A database that goes silent: bytes are neither delivered nor refused, as behind a NAT that has dropped a
+//! connection, behind a pooler that hangs, or when a host disappears.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,16 +16,15 @@ use tokio::sync::watch;
 
 use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 
-/// Stands between servers and Postgres. When told, what its connections send is neither passed on nor is any of them
-/// closed.
+/// A proxy between servers and Postgres. On request it stops forwarding on its connections, without closing them.
 struct Relay {
     address: SocketAddr,
-    /// Connections of this number and below are silent.
+    /// Connections with this number or a lower one are silent.
     silent: watch::Sender<u64>,
     made: Arc<AtomicU64>,
-    /// Whether those to come are silent, too.
+    /// Whether new connections are silent too.
     for_good: Arc<AtomicBool>,
-    /// Bytes of connections that were made after the last silence began.
+    /// Number of bytes on connections that were made after the last silence began.
     passed: Arc<AtomicU64>,
 }
 
@@ -68,13 +67,13 @@ impl Relay {
         relay
     }
 
-    /// All connections that there are fall silent; those to come pass.
+    /// Makes all existing connections silent; new ones work.
     fn silence(&self) {
         self.passed.store(0, Ordering::SeqCst);
         self.silent.send_replace(self.made.load(Ordering::SeqCst));
     }
 
-    /// And those to come.
+    /// Makes new connections silent too.
     fn silence_for_good(&self) {
         self.for_good.store(true, Ordering::SeqCst);
         self.silent.send_replace(u64::MAX);
@@ -91,7 +90,7 @@ async fn pass(
     let (mut there, mut back) = ([0; 16384], [0; 16384]);
     loop {
         if number <= *silent.borrow() {
-            // Both ends stay open for as long as the test runs, and nobody reads.
+            // Both ends stay open during the test, and nothing reads them.
             let _ = silent.wait_for(|_| false).await;
             return;
         }
@@ -120,12 +119,12 @@ async fn pass(
     }
 }
 
-/// A server behind the relay, with times short enough for a test.
+/// A server behind the proxy, with limits short enough for a test.
 fn behind(relay: &Relay, database: &Database, keys: &std::path::Path) -> Program {
     production(keys, &database.url(Some(relay.address)))
         .setting("TENTERHOOK_DATABASE_TIMEOUT", "2s")
         .setting("TENTERHOOK_DATABASE_LONG_TIMEOUT", "2s")
-        // What is leased by a commit whose answer is lost waits for the lease's end.
+        // If the response to a commit is lost, its deliveries wait for the end of the lease.
         .setting("TENTERHOOK_LEASE", "18s")
         .setting("TENTERHOOK_POLICY_ATTEMPT_TIMEOUT", "2s")
 }
@@ -137,7 +136,7 @@ async fn says(process: &Process, what: &str) {
     .await;
 }
 
-/// F5: two servers under load, all of whose connections go silent at once while new ones pass.
+/// F5: two servers under load, whose connections all go silent at once while new ones work.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_connections_that_go_silent_are_replaced_and_everything_accepted_ends() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -202,7 +201,7 @@ async fn f5_connections_that_go_silent_are_replaced_and_everything_accepted_ends
     }
 }
 
-/// F5: nothing passes any more, on no connection. A server says so, answers, and ends when it is told to.
+/// F5: no connection works any more. The server reports this, still responds, and stops when asked to.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_a_database_that_is_silent_for_good_is_told_and_does_not_keep_a_server_from_ending() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -245,7 +244,7 @@ async fn f5_a_database_that_is_silent_for_good_is_told_and_does_not_keep_a_serve
     assert!(process.ended().await.unwrap().success(), "{}", process.printed());
 }
 
-/// F5: commands end with a sentence, whether nothing came from the beginning or no more after a while.
+/// F5: commands end with an error message, whether the database is silent from the beginning or later.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_commands_end_with_a_sentence() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -253,7 +252,7 @@ async fn f5_commands_end_with_a_sentence() {
     let relay = Relay::before(&database).await;
     let program = behind(&relay, &database, keys.path());
 
-    // It waits for another that migrates, for longer than it may.
+    // The command waits for another migration, for longer than it may.
     let lock = "select pg_advisory_lock(8386658469646862187), pg_sleep(600)";
     let held = realtime::spawn({
         let url = database.url(None);
@@ -285,7 +284,7 @@ async fn f5_commands_end_with_a_sentence() {
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert!(!output.status.success(), "{command}: {said}");
-        // Which of the two limits of the same length is noticed first is chance.
+        // Both limits have the same length, so either may be reported.
         let sentences = [
             "took longer than 5s (connect_timeout)",
             "no host answered within 5s",
@@ -295,8 +294,8 @@ async fn f5_commands_end_with_a_sentence() {
     }
 }
 
-/// `database_timeout` holds for commands and for the checks before a server starts, too: a statement under way when nothing comes
-/// any more is given up two seconds after it, and not after 12 s.
+/// `database_timeout` also applies to commands and to the checks before a server starts: a statement in progress when
+/// the database goes silent fails after two seconds, not after 12 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_out_of_statements_holds_before_a_server_starts() {
     let (schema, simulated) = ("__diesel_schema_migrations", "settings");
@@ -308,7 +307,7 @@ async fn the_time_out_of_statements_holds_before_a_server_starts() {
     );
 }
 
-/// Locks a table, runs a command until it waits for it, and lets its connections fall silent.
+/// Locks a table, runs a command until it waits for the lock, and makes its connections silent.
 async fn gives_up(command: &str, table: &str) {
     let cluster = Cluster::shared().await.expect("a cluster starts");
     let database = cluster.database().await.expect("a database can be made");

@@ -1,5 +1,5 @@
-//! TLS to Postgres, against clusters that insist on it: what `psql` can reach, every command of ours reaches, and what it
-//! refuses is refused in words that say why.
+//! TLS to Postgres, with clusters that require it: every command of ours connects wherever `psql` can, and a refusal
+//! says why.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -17,10 +17,10 @@ use tenterhook_store::{Conn, Protection};
 use super::cast::{folder, production};
 
 const PASSWORD: &str = "a password of the database";
-/// The name in the server's certificate; its address is not.
+/// The name in the server's certificate, which does not have its address.
 const HOST: &str = "db.example.test";
 
-/// An authority that signs certificates, and its own as a file.
+/// An authority that signs certificates, and its own certificate as a file.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: PathBuf,
@@ -60,20 +60,20 @@ impl Authority {
     }
 }
 
-/// A Postgres that speaks TLS on an address of its own, and admits as its `pg_hba.conf` says.
+/// A Postgres with TLS on an address of its own. Its `pg_hba.conf` decides who may connect.
 struct Server {
     cluster: Cluster,
     at: Ipv4Addr,
     home: TempDir,
     authority: Authority,
-    /// How often its configuration was read, from 1.
+    /// Number of times that its configuration was read, from 1.
     read: AtomicU32,
 }
 
 impl Server {
     async fn start(names: &[&str], common: Option<&str>) -> Self {
         let home = folder();
-        // The port is fixed, so the address is ours alone: loopback has as many as are needed.
+        // The port is fixed, so each server needs its own address; loopback has enough of them.
         let [a, b, c]: [u8; 3] = rand::random();
         let at = Ipv4Addr::new(127, a, b, c.clamp(1, 254));
         let cluster = Cluster::create(
@@ -110,7 +110,7 @@ impl Server {
         server
     }
 
-    /// A file among the cluster's own.
+    /// Writes a file into the cluster's data folder.
     fn keep(&self, name: &str, text: &str) {
         let data = self.home.path().join("data");
         let owner = fs::metadata(&data).expect("what the test stands on can be made");
@@ -135,13 +135,13 @@ impl Server {
         }
     }
 
-    /// Replaces `pg_hba.conf`, and waits until it is in force.
+    /// Replaces `pg_hba.conf`, and waits until it is in effect.
     async fn admit(&self, lines: &[&str]) {
         self.keep(
             "pg_hba.conf",
             &format!("local all all trust\n{}\n", lines.join("\n")),
         );
-        // A setting that matters to nobody here tells which configuration is in force.
+        // The value of an unrelated setting shows which configuration is in effect.
         let mark = format!("{}ms", self.read.fetch_add(1, Ordering::SeqCst));
         self.tell(&format!(
             "alter system set log_autovacuum_min_duration = '{mark}'; select pg_reload_conf()"
@@ -190,7 +190,7 @@ fn encrypted(connected: Result<Protection, String>) -> (String, &'static str) {
     }
 }
 
-/// F2: a cluster with `hostssl` lines alone, in every mode.
+/// F2: a cluster with only `hostssl` lines, in every mode.
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_each_sslmode_does_what_libpq_does() {
     let server = Server::start(&[HOST], None).await;
@@ -233,7 +233,7 @@ async fn f2_each_sslmode_does_what_libpq_does() {
         "{said}"
     );
 
-    // The database itself says the same of the connection.
+    // The database reports the same about the connection.
     #[derive(diesel::QueryableByName)]
     struct Row {
         #[diesel(sql_type = diesel::sql_types::Bool)]
@@ -247,7 +247,7 @@ async fn f2_each_sslmode_does_what_libpq_does() {
     assert!(row.ssl);
 }
 
-/// F2: who the server is not.
+/// F2: a server with a wrong certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_a_wrong_authority_and_a_wrong_name_are_refused_in_words() {
     let server = Server::start(&["other.example.test"], None).await;
@@ -274,7 +274,7 @@ async fn f2_a_wrong_authority_and_a_wrong_name_are_refused_in_words() {
         "{said}"
     );
 
-    // Addresses count as names do, and a common name where there is no other.
+    // Addresses are checked like names, and a common name if there are no other names.
     server.certify(&[&server.at.to_string()], None).await;
     let by_address = server.url("").replace(HOST, &server.at.to_string());
     Conn::establish(&format!("{by_address}sslmode=verify-full&{roots}"))
@@ -339,7 +339,8 @@ async fn f2_a_client_certificate_is_shown_and_its_key_must_be_closed() {
     assert!(said.contains("`sslcert` and `sslkey` belong together"), "{said}");
 }
 
-/// F2: `migrate`, `serve`, `doctor`, `reseal` and `distribute` go the same way, and say how it is protected.
+/// F2: `migrate`, `serve`, `doctor`, `reseal` and `distribute` connect in the same way, and report how the connection
+/// is protected.
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_every_command_connects_with_tls_and_says_so() {
     let server = Server::start(&[HOST], None).await;
@@ -376,7 +377,7 @@ async fn f2_every_command_connects_with_tls_and_says_so() {
     );
     drop(process);
 
-    // `prefer` gets what there is, and says what it got.
+    // `prefer` uses what the server offers, and reports what it got.
     server.admit(&["host all all all scram-sha-256"]).await;
     let program = production(keys.path(), &server.url("sslmode=prefer"));
     let process = program.serve().await.unwrap();

@@ -20,7 +20,7 @@ const LEFT_OUT: [&str; 7] = [
 
 /// A file of the repository.
 pub struct Source {
-    /// From the root.
+    /// Path from the root.
     pub path: PathBuf,
     /// All of it.
     pub text: String,

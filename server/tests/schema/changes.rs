@@ -1,9 +1,9 @@
-//! What clients may notice between two schemas.
+//! Differences between two schemas that clients may notice.
 //!
-//! Promises to find whatever can refuse a document that was valid, refuse a variable that was accepted, or answer with
-//! what a generated client has no case for. Descriptions, deprecations and what is added only to be asked for are no
-//! matter. What a field means is not seen: its type can stay while its sense changes. Nor is whether a directive may be
-//! repeated: the parser takes every one for repeatable.
+//! Finds every change after which a valid document or an accepted variable is refused, or a response has something
+//! that a generated client does not handle. Descriptions, deprecations, and additions that only appear in responses
+//! if requested do not matter. Not found: changes of a field's meaning without a change of its type, and whether a
+//! directive may be repeated, because the parser treats all as repeatable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,7 +16,7 @@ use async_graphql::{Name, Positioned};
 
 use crate::document::{Document, fields, implements};
 
-/// One difference: where, and what.
+/// One difference: its place and its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     pub at: String,
@@ -34,7 +34,7 @@ const ANOTHER_KIND: &str = "another kind of type";
 const ANOTHER_TYPE: &str = "another type";
 const REQUIRED: &str = "now required";
 const ANOTHER_ROOT: &str = "another root";
-// These two break no document.
+// These two do not break documents.
 const ADDED: &str = "added";
 const ANOTHER_DEFAULT: &str = "another default";
 
@@ -112,7 +112,7 @@ impl Found {
         }
     }
 
-    /// Whatever is there or not, and no more. Clients meet what is added without having asked for it.
+    /// Only compares which names exist. Clients may meet added names without asking for them.
     fn names(&mut self, was: BTreeSet<String>, is: BTreeSet<String>, at: impl Fn(&str) -> String) {
         was.difference(&is).for_each(|name| self.add(at(name), REMOVED));
         is.difference(&was).for_each(|name| self.add(at(name), ADDED));
@@ -137,7 +137,7 @@ impl Found {
         }
     }
 
-    /// Arguments, and the fields of an input.
+    /// Compares arguments, and fields of an input.
     fn inputs(
         &mut self,
         was: &[Positioned<InputValueDefinition>],
@@ -186,7 +186,8 @@ fn is_required(input: &InputValueDefinition) -> bool {
     !input.ty.node.nullable && input.default_value.is_none()
 }
 
-/// Whether each value of the first type is one of the second too: what comes out may become less, what goes in more.
+/// Whether each value of the first type is also one of the second: the types of results may become narrower, those of
+/// inputs wider.
 fn promises(first: &Type, second: &Type) -> bool {
     let base = match (&first.base, &second.base) {
         (BaseType::Named(first), BaseType::Named(second)) => first == second,
@@ -212,7 +213,7 @@ fn by_name<T>(all: &[Positioned<T>], name: fn(&T) -> &Name) -> BTreeMap<&str, &T
 
 type Pair<'a, T> = (&'a str, Option<&'a T>, Option<&'a T>);
 
-/// What was and what is, by name.
+/// Pairs the parts before and after by name.
 fn paired<'a, T>(was: BTreeMap<&'a str, &'a T>, is: BTreeMap<&'a str, &'a T>) -> Vec<Pair<'a, T>> {
     let names: BTreeSet<&str> = was.keys().chain(is.keys()).copied().collect();
     let pair = |name| (name, was.get(name).copied(), is.get(name).copied());
@@ -236,7 +237,7 @@ mod tests {
         directive @mark(as: String, at: Int) on FIELD | QUERY
         schema { query: Query mutation: Mutation }";
 
-    /// A change of the text, and what is made of it; nothing if clients do not notice.
+    /// A change of the text and the reported difference; empty if clients do not notice.
     const CHANGES: &[(&str, &str, &str)] = &[
         ("scalar Moment", "", "`Moment`: removed"),
         (
@@ -346,7 +347,7 @@ mod tests {
             "mutation: Query }",
             "`mutation`: another root",
         ),
-        // What clients do not notice.
+        // Changes that clients do not notice.
         ("name: String, parts", "name: String!, parts", ""),
         ("labels: [String]", "labels: [String!]!, more: Int", ""),
         ("tags: [String]", "tags: [String], more: Int, most: Int! = 1", ""),

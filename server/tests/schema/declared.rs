@@ -1,11 +1,11 @@
-//! What docs/schema-changes.md declares, against what has changed.
+//! Compares the declarations in docs/schema-changes.md with the actual changes.
 
 use crate::changes::Change;
 
-/// The heading that the declarations stand under, up to the next.
+/// The heading above the declarations, which end at the next heading.
 const HEADING: &str = "## Since the baseline";
 
-/// What is wrong: a change that is not declared, a declaration of what has not changed or that gives no reason.
+/// Faults: a change that is not declared, a declaration without a change, or one without a reason.
 pub fn compare(made: &[Change], page: &str) -> Vec<String> {
     let declared: Vec<&str> = section(page)
         .lines()

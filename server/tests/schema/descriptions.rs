@@ -1,4 +1,4 @@
-//! Descriptions: the generated documentation is made of them.
+//! Rules for descriptions, from which documentation is generated.
 
 use async_graphql::Value;
 use async_graphql::parser::types::ConstDirective;
@@ -7,11 +7,11 @@ use jiff::civil::Date;
 use crate::document::words;
 use crate::rules::Rule;
 
-/// Characters of a description: a tooltip's worth, and what GraphiQL shows without scrolling.
+/// Maximum number of characters of a description: the length of a tooltip, and what GraphiQL shows without scrolling.
 const LONGEST: usize = 400;
-/// The language's own, exported without a description of their argument.
+/// The language's own directives, exported without a description of their argument.
 const OF_THE_LANGUAGE: [&str; 2] = ["@include(if:)", "@skip(if:)"];
-/// Words that say nothing of the thing.
+/// Words that say nothing about the part.
 const FILLING: [&str; 7] = ["a", "an", "the", "its", "their", "this", "of"];
 
 pub const RULES: &[Rule] = &[
@@ -50,7 +50,7 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// Paragraph by paragraph. A sentence may begin with a figure or with code.
+/// Checks each paragraph. A sentence may begin with a number or with code.
 fn reads_well(text: &str) -> bool {
     let is_sentence = |paragraph: &str| {
         let begins = |c: char| c.is_uppercase() || c.is_ascii_digit() || c == '`';
@@ -68,7 +68,7 @@ fn repeats(name: &str, text: &str) -> bool {
     said == words(name)
 }
 
-/// ``Use `…`. Stays until 2027-05-23.``, as docs/schema-changes.md promises.
+/// Checks the form ``Use `…`. Stays until 2027-05-23.`` that docs/schema-changes.md promises.
 fn is_policy(deprecation: &ConstDirective) -> bool {
     let Some(Value::String(reason)) = deprecation.get_argument("reason").map(|reason| &reason.node) else {
         return false;

@@ -1,4 +1,4 @@
-//! A schema as the rules and the comparison look at it: types by name, and each part with its coordinate
+//! A schema in the form that the rules and the comparison need: types by name, and each part with its coordinate
 //! (`Webhook.deliveries(first:)`, `WebhookState.BANNED`, `@skip(if:)`).
 
 use std::collections::BTreeMap;
@@ -10,14 +10,14 @@ use async_graphql::parser::types::{
     Type, TypeDefinition, TypeKind, TypeSystemDefinition,
 };
 
-/// A schema, parsed.
+/// A parsed schema.
 pub struct Document {
     pub types: BTreeMap<String, TypeDefinition>,
     pub directives: BTreeMap<String, DirectiveDefinition>,
     pub roots: SchemaDefinition,
 }
 
-/// What a part is.
+/// The kind of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Type,
@@ -28,13 +28,13 @@ pub enum Kind {
     Directive,
 }
 
-/// Anything that has a name and a description.
+/// A part of the schema with a name and a description.
 pub struct Part<'a> {
     pub at: String,
     pub kind: Kind,
     pub name: &'a str,
     pub description: Option<&'a str>,
-    /// Of a field, an argument and a field of an input.
+    /// For a field, an argument and a field of an input.
     pub ty: Option<&'a Type>,
     pub directives: &'a [Positioned<ConstDirective>],
 }
@@ -60,7 +60,7 @@ impl Document {
         }
     }
 
-    /// Every part, those of one type together.
+    /// All parts; those of one type are adjacent.
     pub fn parts(&self) -> Vec<Part<'_>> {
         let mut parts = Vec::new();
         for (name, ty) in &self.types {
@@ -134,7 +134,7 @@ impl Document {
         parts.filter(|part| breaks(part)).map(|part| part.at).collect()
     }
 
-    /// The fields of a type, if it is there and has some.
+    /// The fields of a type, if it exists and has fields.
     pub fn fields_of(&self, ty: &str) -> &[Positioned<FieldDefinition>] {
         self.types.get(ty).map_or(&[], |ty| fields(&ty.kind))
     }
@@ -179,7 +179,7 @@ fn inputs(
         .collect()
 }
 
-/// The fields of an object or interface; other types have none that are asked for.
+/// The fields of an object or interface; other types have none that can be selected.
 pub fn fields(kind: &TypeKind) -> &[Positioned<FieldDefinition>] {
     match kind {
         TypeKind::Object(object) => &object.fields,
@@ -188,7 +188,7 @@ pub fn fields(kind: &TypeKind) -> &[Positioned<FieldDefinition>] {
     }
 }
 
-/// What an object or interface implements.
+/// The interfaces that an object or interface implements.
 pub fn implements(kind: &TypeKind) -> &[Positioned<async_graphql::Name>] {
     match kind {
         TypeKind::Object(object) => &object.implements,
@@ -197,7 +197,7 @@ pub fn implements(kind: &TypeKind) -> &[Positioned<async_graphql::Name>] {
     }
 }
 
-/// The type within all lists.
+/// The type inside all lists.
 pub fn innermost(ty: &Type) -> &str {
     match &ty.base {
         BaseType::Named(name) => name,
@@ -205,7 +205,7 @@ pub fn innermost(ty: &Type) -> &str {
     }
 }
 
-/// What a list's elements are, of a list.
+/// The type of a list's elements, if the type is a list.
 pub fn elements(ty: &Type) -> Option<&Type> {
     match &ty.base {
         BaseType::Named(_) => None,
@@ -213,7 +213,7 @@ pub fn elements(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// The words of a name, in lower case: `lastHttpStatus`, `LAST_HTTP_STATUS` and `LastHttpStatus` have the same.
+/// The words of a name, in lower case: `lastHttpStatus`, `LAST_HTTP_STATUS` and `LastHttpStatus` have the same words.
 pub fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut before = '_';

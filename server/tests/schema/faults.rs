@@ -1,12 +1,12 @@
-//! The proof that each rule catches something: faults of a schema that is good otherwise.
+//! Proves that each rule catches something: faults in an otherwise good schema.
 
 use crate::document::Document;
 use crate::rules::{all, broken};
 
-/// Keeps every rule. The faults below are one change each.
+/// Keeps every rule. Each fault below is one change of it.
 const GOOD: &str = include_str!("good.graphql");
 
-/// Of a rule: what is changed, into what, and where that breaks the rule.
+/// For each rule: the text to change, its replacement, and where the change breaks the rule.
 const FAULTS: &[(&str, &[[&str; 3]])] = &[
     (
         "is described",

@@ -1,7 +1,7 @@
-//! The published schema as a product: it reads like documentation, its names follow one style, Relay takes it, and
-//! nothing that clients rely on goes without being declared.
+//! The published schema as a product: it reads like documentation, its names follow one style, Relay accepts it, and
+//! every change that clients may notice is declared.
 //!
-//! Reads `schema.graphql`, which a test beside the code holds to what is served.
+//! Reads `schema.graphql`. A test in the API crate compares that file with the schema that is served.
 
 mod changes;
 mod declared;

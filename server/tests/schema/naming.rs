@@ -1,4 +1,4 @@
-//! Names: one style, so that a client can guess the next from the last.
+//! Rules for names: one style, so that a client can guess a name from others.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use async_graphql::parser::types::{FieldDefinition, TypeKind};
 use crate::document::{Document, Kind, Part, elements, fields, implements, innermost, words};
 use crate::rules::Rule;
 
-/// API.md: "`JSON` any JSON value". An initialism is one word everywhere else.
+/// API.md: "`JSON` any JSON value". Everywhere else an initialism counts as one word.
 const CASE_OF_API_MD: [&str; 1] = ["JSON"];
-/// What mutations begin with. A new verb is worth a thought whether one of these says it.
+/// The first words of mutations. Before adding a verb, check whether one of these fits.
 const VERBS: [&str; 15] = [
     "create",
     "update",
@@ -28,13 +28,13 @@ const VERBS: [&str; 15] = [
     "uninstall",
     "upsert",
 ];
-/// Words that are cut short elsewhere.
+/// Words that other schemas abbreviate.
 const ABBREVIATIONS: [&str; 33] = [
     "addr", "arg", "asc", "attr", "auth", "cfg", "cnt", "conf", "ctx", "curr", "del", "desc", "dst", "err",
     "evt", "idx", "info", "init", "len", "max", "min", "msg", "num", "obj", "org", "param", "prev", "pwd",
     "req", "res", "sub", "tmp", "val",
 ];
-/// API.md has these; `PageInfo` is Relay's.
+/// Exceptions that API.md has; `PageInfo` is Relay's.
 const SHORT_IN_API_MD: [&str; 8] = [
     "CREATED_ASC",
     "CREATED_DESC",
@@ -45,9 +45,9 @@ const SHORT_IN_API_MD: [&str; 8] = [
     "PageInfo",
     "pageInfo",
 ];
-/// What the name of a moment ends with: `createdAt`, `failingSince`, `bannedUntil`, and a stretch's `from` and `to`.
+/// Last words of names of times: `createdAt`, `failingSince`, `bannedUntil`, and `from` and `to` of a time bucket.
 const OF_MOMENTS: [&str; 5] = ["at", "since", "until", "from", "to"];
-/// API.md: filters are called after what they filter by, and a path is one thing of many steps.
+/// API.md: a filter has the name of the field that it filters by, and a path is one object with many steps.
 const SINGULAR_LISTS_OF_API_MD: [&str; 3] = ["state", "kind", "path"];
 
 pub const RULES: &[Rule] = &[
@@ -128,7 +128,7 @@ pub const RULES: &[Rule] = &[
                     .ty
                     .and_then(elements)
                     .is_some_and(|elements| elements.nullable);
-                // API.md: `nodes(ids: [ID!]!): [Node]!` has a null for what the caller may not see.
+                // API.md: `nodes(ids: [ID!]!): [Node]!` has a null for an object that the caller may not see.
                 nullable && part.at != "Query.nodes"
             })
         },
@@ -139,7 +139,7 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// With the innermost type of each part that has one.
+/// The parts whose innermost type breaks a rule.
 fn typed(document: &Document, breaks: impl Fn(&Part, &str) -> bool) -> Vec<String> {
     document.breaches(|part| part.ty.is_some_and(|ty| breaks(part, innermost(ty))))
 }
@@ -194,7 +194,7 @@ fn is_in_case(kind: Kind, name: &str) -> bool {
     }
 }
 
-/// Types that no operation leads to.
+/// Types that no operation reaches.
 fn useless(document: &Document) -> Vec<String> {
     let roots = [
         &document.roots.query,
@@ -230,7 +230,7 @@ fn useless(document: &Document) -> Vec<String> {
                 ahead.extend(input.fields.iter().map(|field| innermost(&field.node.ty.node)));
             }
             TypeKind::Union(union) => ahead.extend(union.members.iter().map(|member| member.node.as_str())),
-            // What can stand in for an interface.
+            // The types that implement the interface.
             TypeKind::Interface(_) => ahead.extend(document.types.iter().filter_map(|(other, ty)| {
                 let mut implemented = implements(&ty.kind).iter();
                 implemented

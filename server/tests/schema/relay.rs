@@ -1,4 +1,4 @@
-//! Relay's shapes, and API.md's of a payload: what clients' caches and their paging rely on.
+//! Rules for Relay's types, and for payloads according to API.md: clients' caches and paging rely on them.
 
 use async_graphql::Positioned;
 use async_graphql::parser::types::{FieldDefinition, TypeKind};
@@ -6,7 +6,7 @@ use async_graphql::parser::types::{FieldDefinition, TypeKind};
 use crate::document::{Document, fields, implements, innermost};
 use crate::rules::Rule;
 
-/// `name: Type` of each field of Relay's page.
+/// `name: Type` of each field of Relay's `PageInfo`.
 const PAGE_INFO: [&str; 4] = [
     "hasNextPage: Boolean!",
     "hasPreviousPage: Boolean!",
@@ -15,7 +15,7 @@ const PAGE_INFO: [&str; 4] = [
 ];
 const FORWARDS: [&str; 2] = ["first: Int", "after: String"];
 const BOTH_WAYS: [&str; 4] = ["first: Int", "after: String", "last: Int", "before: String"];
-/// What only pages take.
+/// Arguments that only pages have.
 const PAGING: [&str; 4] = ["first", "after", "last", "before"];
 
 pub const RULES: &[Rule] = &[
@@ -109,7 +109,7 @@ fn has(kind: &TypeKind, signature: &str) -> bool {
     signatures(kind).iter().any(|known| known == signature)
 }
 
-/// `name: Type` of each argument, with its default if it has one: a page has none.
+/// `name: Type` of each argument, with its default if it has one. Paging arguments have none.
 fn arguments(field: &FieldDefinition) -> Vec<String> {
     let arguments = field.arguments.iter().map(|argument| &argument.node);
     arguments
@@ -140,7 +140,7 @@ fn is_whole(name: &str, kind: &TypeKind) -> bool {
     }
 }
 
-/// API.md: some lists are read forwards only; none backwards only.
+/// API.md: some lists can be read only forwards; none only backwards.
 fn is_paged_rightly(field: &FieldDefinition) -> bool {
     let is_paging = |argument: &String| {
         let name = argument.split(':').next();
@@ -154,7 +154,7 @@ fn is_paged_rightly(field: &FieldDefinition) -> bool {
     }
 }
 
-/// API.md: the payload's object is there when it worked. Counts and lists are empty otherwise.
+/// API.md: on success the payload has its object. On an error it is null; counts are 0 and lists are empty.
 fn is_absent_if_wrong(field: &Positioned<FieldDefinition>) -> bool {
     let ty = field.node.ty.node.to_string();
     field.node.ty.node.nullable || ty == "Int!" || ty.starts_with('[')

@@ -1,18 +1,18 @@
-//! The rules, in one list.
+//! The list of all rules.
 //!
-//! A rule says what it holds a schema to; what breaks it is told by coordinate. Where API.md, Relay or the language itself
-//! decides otherwise, the rule's module names the exceptions.
+//! A rule is a requirement on the schema; it reports the coordinates that break it. If API.md, Relay or the language
+//! itself decides otherwise, the rule's module lists the exceptions.
 
 use crate::descriptions;
 use crate::document::Document;
 use crate::naming;
 use crate::relay;
 
-/// What a schema is held to.
+/// A requirement on the schema.
 pub struct Rule {
-    /// As a sentence about the part that keeps it.
+    /// Ends a sentence about a part that keeps the rule.
     pub name: &'static str,
-    /// The coordinates of the parts that do not.
+    /// Returns the coordinates of the parts that break the rule.
     pub broken_by: fn(&Document) -> Vec<String>,
 }
 

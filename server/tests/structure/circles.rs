@@ -1,15 +1,15 @@
-//! Circles among the modules of one crate.
+//! Finds circles among the modules of one crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::source::Source;
 
-/// Modules of which each uses the others, directly or through one another.
+/// Modules that use each other, directly or through one another.
 pub struct Circle {
-    /// Sorted.
+    /// Sorted by name.
     pub modules: Vec<String>,
-    /// From, to, and a path that the first names of the second.
+    /// The uses: from, to, and a path in the first that names the second.
     arrows: Vec<(String, String, String)>,
 }
 

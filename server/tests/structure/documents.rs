@@ -1,12 +1,12 @@
-//! Paths of the repository that its documents name.
+//! Finds paths of the repository in its documents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders at the root of the repository.
+/// The folders at the root of the repository.
 const TOP: [&str; 7] = ["server", "harness", "tests", "docs", "migrations", "fuzz", ".ci"];
 
-/// Every Markdown file of the repository with its text, and what was built or fetched left out.
+/// Every Markdown file of the repository with its text, except in build output and downloads.
 pub fn documents(root: &Path) -> Vec<(PathBuf, String)> {
     let mut folders = vec![root.to_owned()];
     let mut found = Vec::new();
@@ -27,7 +27,8 @@ pub fn documents(root: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The paths between backticks that begin with a top folder. Those with a placeholder in capitals or braces are examples.
+/// The paths between backticks that begin with a folder at the root. Those with a placeholder in capitals or braces
+/// are examples.
 pub fn named_paths(text: &str) -> Vec<&str> {
     let is_path = |span: &&str| {
         let top = span.split_once('/').is_some_and(|(top, _)| TOP.contains(&top));

@@ -1,7 +1,7 @@
-//! The structure of the source: what Cargo does not enforce.
+//! Checks the structure of the source that Cargo does not enforce.
 //!
-//! Cargo enforces the direction between crates. These tests enforce that no crate has a circle of modules, and that exactly one
-//! file of the harness knows the server.
+//! Cargo enforces the direction between crates. These tests check that no crate has a circle of modules, and that
+//! only one file of the harness uses the server.
 
 mod circles;
 mod documents;

@@ -1,4 +1,4 @@
-//! Reads what a source file uses.
+//! Finds the paths that a source file uses.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,9 +12,9 @@ pub struct Source {
     pub path: PathBuf,
     /// Its path in the crate, such as `engine::queue`; empty for the root.
     pub module: String,
-    /// Paths within the crate that its code uses, tests left out, from the crate's root: `engine::queue::Queue`.
+    /// Paths within the crate that its code uses, from the crate's root and without tests: `engine::queue::Queue`.
     pub within: BTreeSet<String>,
-    /// Crates that it names, tests included.
+    /// Crates that it uses, in tests too.
     pub crates: BTreeSet<String>,
 }
 
@@ -54,7 +54,7 @@ pub fn sources(folder: &Path) -> Vec<Source> {
     found
 }
 
-/// What a module with this code uses.
+/// The paths that a module with this code uses.
 pub fn read(module: &str, code: &str) -> Source {
     let file = syn::parse_file(code).unwrap_or_else(|error| panic!("{module}: {error}"));
     let mut reader = Reader {
@@ -90,7 +90,7 @@ fn segments(module: &str) -> Vec<String> {
         .collect()
 }
 
-/// Test modules are in files and folders of these names.
+/// Test modules are in files and folders with these names.
 fn is_test_module(module: &str) -> bool {
     segments(module)
         .iter()
@@ -99,7 +99,7 @@ fn is_test_module(module: &str) -> bool {
 
 struct Reader {
     module: Vec<String>,
-    /// Modules written inside the file, around the code that is being read.
+    /// The inline modules around the code that is being read.
     inline: Vec<String>,
     in_tests: bool,
     within: BTreeSet<String>,

@@ -1,9 +1,13 @@
-//! How much of publishing may be under way at once: what comes past it is refused at the door, before memory grows.
+//! Admission of publications: limits how much of publishing is in progress at once, so that memory does not grow.
 //!
-//! Promises that bodies of the platform are read, and their publications parsed and kept until they are stored, only
-//! within [`ApiSettings::publishing_memory`], by a reckoning of their bytes and JSON values; and that as many calls are
-//! under way as [`ApiSettings::publishing_calls`] says. What is refused is coded `UNAVAILABLE`: another process may have
-//! room. Does not promise any company its share: that is the engine's door.
+//! Guarantees:
+//!
+//! - Bodies of the platform are read, and their publications parsed and kept until they are stored, only within
+//!   [`ApiSettings::publishing_memory`]. The memory is estimated from bytes and JSON values.
+//! - At most [`ApiSettings::publishing_calls`] calls are in progress at once.
+//!
+//! A refused call gets the code `UNAVAILABLE`, because another process may have room. No company is guaranteed a
+//! share: the engine takes care of that.
 
 mod subject;
 
@@ -17,25 +21,26 @@ use super::http::BODY_LIMIT;
 use super::json::MAX_JSON_VALUES;
 use tenterhook_settings::ApiSettings;
 
-/// What a JSON value is reckoned with: as parsed, as GraphQL's and as an event's, each with what the allocator adds.
+/// Memory estimate for one JSON value: as parsed, as GraphQL's and as an event's, each with the allocator's overhead.
 const VALUE_BYTES: usize = 160;
-/// How often each byte of a body is reckoned: as it came, and as events and on their way into the database.
+/// How often each byte of a body is counted: as received, and as events on their way into the database.
 const COPIES: usize = 2;
-/// What any call is reckoned with: its connection's buffers and its document.
+/// Memory estimate for any call: its connection's buffers and its document.
 const CALL_BYTES: usize = 32 * 1024;
-/// Memory is counted in units of so many bytes.
+/// Memory is counted in units of this many bytes.
 const UNIT: usize = 1024;
-/// What a publication over a stream or a socket is reckoned with: the largest, since it is parsed before it is weighed.
+/// Memory estimate for a publication over a stream or a socket: the largest possible, because it is parsed before it
+/// is measured.
 const STREAMED: usize = COPIES * BODY_LIMIT + MAX_JSON_VALUES * VALUE_BYTES + CALL_BYTES;
 
-/// The room that there is.
+/// The limits, shared by all calls.
 #[derive(Clone)]
 pub struct Admission {
     calls: Arc<Semaphore>,
     memory: Arc<Semaphore>,
 }
 
-/// Room that is taken until this is dropped.
+/// A reservation of memory, and of a call if there is one. Dropping it frees both.
 #[derive(Debug)]
 pub struct Place {
     memory: OwnedSemaphorePermit,
@@ -43,7 +48,7 @@ pub struct Place {
 }
 
 impl Admission {
-    /// As much as the settings say.
+    /// Takes the limits from the settings.
     pub fn new(settings: &ApiSettings) -> Self {
         Self {
             calls: Arc::new(Semaphore::new(
@@ -53,19 +58,19 @@ impl Admission {
         }
     }
 
-    /// Room for a body of so many bytes, before it is read.
+    /// Reserves memory for a body of at most `bytes` bytes, before it is read.
     pub fn body(&self, bytes: usize) -> Result<Place, ApiError> {
         let memory = self.take(COPIES * bytes + CALL_BYTES)?;
         Ok(Place { memory, _call: None })
     }
 
-    /// More room, for what the body turned out to have in it, before it is parsed.
+    /// Reserves more memory for the values in the body, before it is parsed.
     pub fn values(&self, place: &mut Place, values: usize) -> Result<(), ApiError> {
         place.memory.merge(self.take(values * VALUE_BYTES)?);
         Ok(())
     }
 
-    /// A turn to publish. What did not come as a body of its own takes its room now.
+    /// Reserves one of the calls. A publication that did not arrive as a body of its own reserves its memory now.
     pub fn call(&self, place: Option<Place>) -> Result<Place, ApiError> {
         let memory = match place {
             Some(place) => place.memory,
@@ -99,7 +104,7 @@ mod tests {
     use crate::json::MAX_PUBLISHED_VALUES;
     use tenterhook_settings::table::LARGEST_PUBLICATION;
 
-    /// What the largest publication that there is takes.
+    /// Memory for the largest possible publication.
     const LARGEST: usize = COPIES * PUBLISHING_LIMIT + MAX_PUBLISHED_VALUES * VALUE_BYTES + CALL_BYTES;
 
     fn admission(calls: u32, memory: usize) -> Admission {

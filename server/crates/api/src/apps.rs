@@ -1,4 +1,4 @@
-//! Apps of the marketplace, and who has them installed (W8). The platform's business.
+//! Apps of the marketplace, and the users who have them installed (W8). Only the platform changes them.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
@@ -31,7 +31,7 @@ impl From<model::app::App> for App {
 /// An app of the marketplace.
 #[Object]
 impl App {
-    /// The global id.
+    /// The app's global id.
     pub(super) async fn id(&self) -> ID {
         GlobalId::App(self.0.id.clone()).to_id()
     }
@@ -46,25 +46,25 @@ impl App {
         &self.0.name
     }
 
-    /// When it was registered.
+    /// When the app was registered.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
-    /// When it left the marketplace.
+    /// When the app left the marketplace; null while it is there.
     async fn removed_at(&self) -> Option<DateTime> {
         self.0.removed_at.map(DateTime)
     }
 }
 
 impl App {
-    /// Which app.
+    /// The platform's id of the app.
     pub fn key(&self) -> &AppId {
         &self.0.id
     }
 }
 
-/// Whether the caller sees an app by itself: the platform and operators do, and a token through the app its own.
+/// Whether the caller may see an app as such: the platform and operators may, and a token used through the app.
 pub fn sees_app(caller: &Caller, app: &AppId) -> bool {
     match caller {
         Caller::Platform | Caller::Operator => true,
@@ -78,7 +78,7 @@ pub struct AppQueries;
 
 #[Object]
 impl AppQueries {
-    /// All apps, newest first, removed ones too. For the platform and operators.
+    /// All apps, newest first, including removed ones. For the platform and operators.
     ///
     /// Costs 1, and what is selected of the page for each element that it can have.
     #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
@@ -111,7 +111,7 @@ impl AppQueries {
     }
 }
 
-/// An app to register.
+/// Input of `registerApp`.
 #[derive(InputObject)]
 pub struct RegisterAppInput {
     /// The platform's id of the app: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
@@ -120,72 +120,72 @@ pub struct RegisterAppInput {
     name: String,
 }
 
-/// What became of a registration.
+/// Result of `registerApp`.
 #[derive(SimpleObject)]
 pub struct RegisterAppPayload {
     /// The app; null if there were errors.
     app: Option<App>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// An app to remove.
+/// Input of `removeApp`.
 #[derive(InputObject)]
 pub struct RemoveAppInput {
     /// The platform's id of the app.
     app_id: ID,
 }
 
-/// What became of an app's removal.
+/// Result of `removeApp`.
 #[derive(SimpleObject)]
 pub struct RemoveAppPayload {
     /// The app; null if there were errors.
     app: Option<App>,
     /// How many webhooks this call removed.
     removed_webhook_count: i32,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// Which app for which user.
+/// Input of `installApp`: an app and a user.
 #[derive(InputObject)]
 pub struct InstallAppInput {
     /// The platform's id of the app.
     app_id: ID,
     /// The user's company.
     company_id: ID,
-    /// The user.
+    /// The user's id.
     user_id: ID,
 }
 
-/// What became of an installation.
+/// Result of `installApp`.
 #[derive(SimpleObject)]
 pub struct InstallAppPayload {
     /// The app; null if there were errors.
     app: Option<App>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// Which app for which user.
+/// Input of `uninstallApp`: an app and a user.
 #[derive(InputObject)]
 pub struct UninstallAppInput {
     /// The platform's id of the app.
     app_id: ID,
     /// The user's company.
     company_id: ID,
-    /// The user.
+    /// The user's id.
     user_id: ID,
 }
 
-/// What became of an uninstallation.
+/// Result of `uninstallApp`.
 #[derive(SimpleObject)]
 pub struct UninstallAppPayload {
     /// The app; null if there were errors.
     app: Option<App>,
-    /// How many webhooks were removed.
+    /// How many webhooks this call removed.
     removed_webhook_count: i32,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -195,7 +195,7 @@ pub struct AppMutations;
 
 #[Object]
 impl AppMutations {
-    /// Registers an app, or brings a removed one back. For the platform.
+    /// Registers an app, or restores a removed one. For the platform.
     async fn register_app(
         &self,
         ctx: &Context<'_>,
@@ -214,8 +214,8 @@ impl AppMutations {
         })
     }
 
-    /// Removes an app from the marketplace, with all its webhooks of all users: once this has answered, no attempt
-    /// starts for any of them. A call that was cut off is carried on by the next. For the platform.
+    /// Removes an app from the marketplace, and all its webhooks of all users: after the response no attempt starts
+    /// for any of them. If a call was interrupted, the next one continues it. For the platform.
     async fn remove_app(
         &self,
         ctx: &Context<'_>,
@@ -236,7 +236,7 @@ impl AppMutations {
         })
     }
 
-    /// Installs an app for a user; one that is installed stays so. For the platform.
+    /// Installs an app for a user. Does nothing if it is already installed. For the platform.
     async fn install_app(
         &self,
         ctx: &Context<'_>,
@@ -255,8 +255,8 @@ impl AppMutations {
         })
     }
 
-    /// Uninstalls an app for a user, with all its webhooks for that user: once this has answered, no attempt starts
-    /// for any of them. An app that is not installed removes nothing. For the platform.
+    /// Uninstalls an app for a user, and removes all its webhooks of that user: after the response no attempt starts
+    /// for any of them. If the app is not installed, nothing is removed. For the platform.
     async fn uninstall_app(
         &self,
         ctx: &Context<'_>,
@@ -278,7 +278,7 @@ impl AppMutations {
     }
 }
 
-/// The answer, or what was wrong with the input.
+/// The result, or the errors in the input.
 type Answer<T> = Result<std::result::Result<T, Problems>>;
 
 fn no_such_app() -> Problems {

@@ -1,4 +1,4 @@
-//! Attempts: one HTTP request each, and everything about how it went (D10).
+//! Attempts: one HTTP request each, with its timings and result (D10).
 
 use async_graphql::{Context, Object, SimpleObject};
 
@@ -24,23 +24,24 @@ pub struct Attempt {
 pub struct Header {
     /// Its name, in lower case.
     name: String,
-    /// Its value; secrets are redacted.
+    /// Its value. Secrets are redacted.
     value: String,
 }
 
-/// Where the time of an attempt went. A phase that did not happen is null: a kept-alive connection needs neither.
+/// Timings of an attempt. A phase that did not happen is null: a kept-alive connection needs neither DNS nor a
+/// handshake.
 #[derive(SimpleObject)]
 pub struct AttemptTimings {
-    /// Milliseconds until the name was resolved.
+    /// Milliseconds for resolving the host name; null if there was nothing to resolve.
     dns_ms: Option<f64>,
-    /// Milliseconds for the connection with its TLS handshake.
+    /// Milliseconds for connecting, including the TLS handshake; null if no connection was made.
     connect_ms: Option<f64>,
-    /// Milliseconds from the start to the response headers.
+    /// Milliseconds from the start of the attempt to the response headers; null if none arrived.
     first_byte_ms: Option<f64>,
 }
 
 impl Attempt {
-    /// Of a delivery.
+    /// An attempt of this delivery.
     pub fn new(attempt: attempt::Attempt, delivery: Delivery) -> Self {
         Self { attempt, delivery }
     }
@@ -71,27 +72,27 @@ impl Attempt {
 /// One HTTP request of a delivery.
 #[Object]
 impl Attempt {
-    /// 1 is the first try; the rest are retries.
+    /// The attempt's number in its delivery: 1 is the first try, higher numbers are retries.
     async fn number(&self) -> i32 {
         self.attempt.number.into()
     }
 
-    /// When it started.
+    /// When the attempt started.
     async fn started_at(&self) -> DateTime {
         self.attempt.started_at.into()
     }
 
-    /// When its result was known: response headers, error or time-out.
+    /// When its result was known: at the response headers, the error or the time-out.
     async fn ended_at(&self) -> DateTime {
         self.attempt.ended_at.into()
     }
 
-    /// How long it took, in milliseconds.
+    /// Duration of the attempt, in milliseconds.
     async fn duration_ms(&self) -> f64 {
         milliseconds(self.attempt.duration_us)
     }
 
-    /// Where the time went; null if it ended before anything could be measured.
+    /// Durations of its phases; null if it ended before anything could be measured.
     async fn timings(&self) -> Option<AttemptTimings> {
         let timings = self.attempt.outcome.timings;
         (timings != attempt::Timings::default()).then(|| AttemptTimings {
@@ -101,22 +102,22 @@ impl Attempt {
         })
     }
 
-    /// The status it was answered with.
+    /// HTTP status of the final response; null if no response arrived.
     async fn http_status(&self) -> Option<i32> {
         self.attempt.outcome.status.map(i32::from)
     }
 
-    /// How it failed; null if it succeeded.
+    /// Why it failed; null if it succeeded.
     async fn error_class(&self) -> Option<AttemptErrorClass> {
         self.attempt.outcome.error_class.map(Into::into)
     }
 
-    /// How it failed, for people.
+    /// Why it failed, in a sentence for people; null if it succeeded.
     async fn error_message(&self) -> Option<&str> {
         self.attempt.outcome.error_message.as_deref()
     }
 
-    /// The headers that were sent, signatures and credentials redacted.
+    /// The request headers as sent. Signatures and credentials are redacted.
     async fn request_headers(&self, ctx: &Context<'_>) -> Result<Vec<Header>> {
         let facts = self.facts(self.recipient(ctx).await?.number);
         let shown = headers(
@@ -134,7 +135,7 @@ impl Attempt {
             .collect())
     }
 
-    /// The body that was sent, rendered again from the event.
+    /// The request body as sent, rendered again from the event.
     async fn request_body(&self, ctx: &Context<'_>) -> Result<String> {
         let to = self.recipient(ctx).await?;
         let event = self.delivery.owed(ctx).await?;
@@ -142,7 +143,7 @@ impl Attempt {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// The headers of the answer, in order.
+    /// The response headers, in order of arrival.
     async fn response_headers(&self) -> Vec<Header> {
         let headers = self.attempt.outcome.response_headers.iter();
         headers
@@ -153,12 +154,12 @@ impl Attempt {
             .collect()
     }
 
-    /// The start of the answer's body.
+    /// The beginning of the response body, as text; null if there is none.
     async fn response_body(&self) -> Option<&str> {
         self.attempt.outcome.response_body.as_deref()
     }
 
-    /// Whether the answer's body went on.
+    /// Whether the response body was longer than `responseBody`.
     async fn response_truncated(&self) -> bool {
         self.attempt.outcome.response_truncated
     }

@@ -1,4 +1,4 @@
-//! Who sends a request: the token's word, and what the store knows of its user.
+//! Authentication of a request: verifies the token and reads its user from the store.
 
 use super::context::{Services, Session};
 use super::error::{ApiError, ErrorCode, Result};
@@ -6,10 +6,10 @@ use super::token::{Refusal, Verified};
 use tenterhook_model::access::Caller;
 use tenterhook_store::users::{self, UserEntry};
 
-/// The session of an `Authorization` header's value.
+/// Makes a session from the value of an `Authorization` header.
 ///
-/// The user is looked up each time: a cache would let a removed user's token in, in whichever process had seen it (W8).
-/// One statement, by primary key.
+/// The user is read every time, with one statement by primary key. A cache would accept a removed user's token in
+/// every process that had seen it (W8).
 pub async fn authenticate(services: &Services, authorization: Option<&str>) -> Result<Session> {
     let token = authorization
         .and_then(bearer)
@@ -53,8 +53,8 @@ pub async fn authenticate(services: &Services, authorization: Option<&str>) -> R
     })
 }
 
-/// The session as it is now: the token's end has not been reached, the user is still there, and what is installed is
-/// known anew. For what goes on longer than a request.
+/// The session as of now, for what lasts longer than a request. Fails if the token has expired or its user was
+/// removed. Reads again whether the app is installed.
 pub async fn renew(services: &Services, session: &Session) -> Result<Session> {
     if services.clock.now() >= session.expires_at {
         return Err(unauthenticated(Refusal::Expired));

@@ -1,4 +1,4 @@
-//! The event catalogue: what can be subscribed to (W9).
+//! The event catalogue: the actions and objects that webhooks can subscribe to (W9).
 
 use async_graphql::{Context, Object, SimpleObject};
 
@@ -8,14 +8,15 @@ use super::scalars::EventObject;
 use super::webhooks::PayloadVersion;
 use tenterhook_policy::matching;
 
-/// What webhooks of a payload version can name, each concretely: action `ANY` and object `*` stand for all of them.
+/// Actions and objects that webhooks of a payload version can subscribe to. The wildcards `ANY` and `*` stand for all
+/// of them and are not listed.
 #[derive(SimpleObject)]
 pub struct EventCatalog {
     /// The payload version.
     version: PayloadVersion,
-    /// Which actions can be named.
+    /// The actions of this version.
     actions: Vec<EventAction>,
-    /// Which objects can be named.
+    /// The objects of this version.
     objects: Vec<EventObject>,
 }
 
@@ -25,7 +26,7 @@ pub struct CatalogQueries;
 
 #[Object]
 impl CatalogQueries {
-    /// What webhooks of a payload version can name.
+    /// Actions and objects that webhooks of a payload version can subscribe to.
     async fn event_catalog(
         &self,
         ctx: &Context<'_>,

@@ -1,7 +1,10 @@
 //! Relay connections over keyset pages.
 //!
-//! Promises that a cursor is opaque and of one list: one of another list or order is refused, not misread; that a page
-//! never has more than a hundred elements; and that `totalCount` costs nothing unless it is selected.
+//! Guarantees:
+//!
+//! - A cursor is opaque and belongs to one list and order: a cursor of another list or order is refused, not misread.
+//! - A page has at most 100 elements.
+//! - `totalCount` costs nothing unless it is selected.
 
 use std::borrow::Cow;
 
@@ -18,26 +21,26 @@ use tenterhook_store::notices::{self, NoticeQuery};
 use tenterhook_store::page::{Slice, Window};
 use tenterhook_store::webhook_list::{self, WebhookQuery};
 
-/// Elements of a page, unless asked otherwise.
+/// Default number of elements of a page.
 const DEFAULT_SIZE: u16 = 20;
-/// Elements of a page at the most.
+/// Maximum number of elements of a page.
 const LARGEST_SIZE: i32 = 100;
 
-/// Which page is asked for.
+/// The paging arguments of a list.
 #[derive(Debug, Default)]
 pub struct PageArguments {
-    /// So many elements from the start.
+    /// Number of elements from the start.
     pub first: Option<i32>,
     /// Only after this cursor.
     pub after: Option<String>,
-    /// So many elements from the end.
+    /// Number of elements from the end.
     pub last: Option<i32>,
     /// Only before this cursor.
     pub before: Option<String>,
 }
 
 impl PageArguments {
-    /// The window of a list whose cursors `decode` reads.
+    /// The window that these arguments ask for. `decode` reads the cursors of the list.
     pub fn window<K>(&self, decode: impl Fn(&[u8]) -> Option<K>) -> Result<Window<K>> {
         if self.first.is_some() && self.last.is_some() {
             return Err(ApiError::bad_input("Ask for `first` or `last`, not for both."));
@@ -71,7 +74,7 @@ fn page_size(name: &str, size: i32) -> Result<u16> {
         .ok_or_else(|| ApiError::bad_input(format!("`{name}` must be from 1 to {LARGEST_SIZE}.")))
 }
 
-/// How many elements a page can have, for the cost of a query.
+/// The maximum number of elements of a page, for computing the cost of a query.
 pub fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
     let size = first
         .or(last)
@@ -79,12 +82,12 @@ pub fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
     usize::try_from(size).unwrap_or_default()
 }
 
-/// The most that a field is said to cost. Far over any limit, and far under what sums of it could overflow.
+/// The highest cost of a field: far above any limit, and low enough that sums of it cannot overflow.
 const UNAFFORDABLE: usize = 1 << 40;
 
-/// What a field costs whose selection is read for so many elements: one, and the selection for each.
+/// Cost of a field that reads its selection for each element: 1 + `elements` × `each`.
 ///
-/// Pages within pages multiply to more than a number holds before the depth of a query is looked at.
+/// Saturates: nested pages multiply beyond the range of a number before the depth of a query is checked.
 pub fn cost_of(elements: usize, each: usize) -> usize {
     elements.saturating_mul(each).saturating_add(1).min(UNAFFORDABLE)
 }
@@ -97,7 +100,7 @@ pub struct Connection<T> {
     counted: Counted,
 }
 
-/// What `totalCount` counts.
+/// The rows that `totalCount` counts.
 pub enum Counted {
     /// Webhooks of a list.
     Webhooks(Box<WebhookQuery>),
@@ -109,12 +112,12 @@ pub enum Counted {
     Notices(Box<NoticeQuery>),
     /// All apps.
     Apps,
-    /// Nothing is there.
+    /// An empty list.
     Nothing,
 }
 
 impl<T> Connection<T> {
-    /// The page of a slice; `cursor` says where an element stands.
+    /// Makes a page of a slice; `cursor` encodes the position of an element.
     pub fn new<R>(
         slice: Slice<R>,
         counted: Counted,
@@ -158,12 +161,12 @@ impl<T: OutputType> Connection<T> {
         &self.edges
     }
 
-    /// The elements alone.
+    /// The elements without their cursors.
     async fn nodes(&self) -> Vec<&T> {
         self.edges.iter().map(|edge| &edge.node).collect()
     }
 
-    /// Where the page stands in the list.
+    /// Position of the page in the list.
     async fn page_info(&self) -> PageInfo {
         PageInfo {
             has_next_page: self.has_next,
@@ -173,7 +176,7 @@ impl<T: OutputType> Connection<T> {
         }
     }
 
-    /// How many elements the whole list has. Counted only when asked for.
+    /// How many elements the whole list has. Counted only if selected.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let store = &ctx.services().store;
         let count = match &self.counted {
@@ -205,7 +208,7 @@ impl<T: OutputType> TypeName for Edge<T> {
 /// An element of a list with its cursor.
 #[Object(name_type)]
 impl<T: OutputType> Edge<T> {
-    /// Where the element stands: `after` or `before` this cursor the list goes on. Opaque.
+    /// Position of the element: pass it as `after` or `before` to continue the list there. Opaque.
     async fn cursor(&self) -> &str {
         &self.cursor
     }
@@ -216,12 +219,12 @@ impl<T: OutputType> Edge<T> {
     }
 }
 
-/// Where a page stands in its list.
+/// Position of a page in its list.
 #[derive(SimpleObject)]
 pub struct PageInfo {
-    /// Whether elements stand after the page.
+    /// Whether there are elements after the page.
     has_next_page: bool,
-    /// Whether elements stand before the page.
+    /// Whether there are elements before the page.
     has_previous_page: bool,
     /// The cursor of the page's first element; null on an empty page.
     start_cursor: Option<String>,

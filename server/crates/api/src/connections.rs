@@ -1,11 +1,11 @@
-//! The HTTP connections: from when one is accepted until it is closed.
+//! The HTTP connections, from accepting to closing.
 //!
-//! Promises that nobody holds a connection by being slow: one on which a request's head does not come in time is closed,
-//! and so is one whose other end takes nothing for [`Limits::stalled_for`] while there is something to send. How long a
-//! request's body may take is its reader's business. Speaks HTTP/1.1 only: which version a caller speaks would have to be
-//! waited for, without an end.
+//! No slow peer can hold a connection. A connection is closed if a request's head does not arrive in time, and if the
+//! peer reads nothing for [`Limits::stalled_for`] while there is something to send. The code that reads a request's
+//! body limits its time. Only HTTP/1.1 is supported: detecting the version would mean waiting without a limit for the
+//! peer's first bytes.
 //!
-//! None of it is a tracked task: simulated time knows nothing of sockets.
+//! None of this is a tracked task: simulated time does not cover sockets.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -23,17 +23,17 @@ use tokio_util::task::TaskTracker;
 
 use super::sockets::SEND_WITHIN;
 
-/// How slow the other end may be, in real time.
+/// How slow the peer may be, in real time.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// From the opening of a connection, or from the end of an answer, to the end of the next request's head.
+    /// From the opening of a connection, or the end of a response, to the end of the next request's head.
     pub head_within: Duration,
-    /// Without a byte being taken while there are some to take.
+    /// How long the peer may read nothing while there are bytes to send.
     pub stalled_for: Duration,
 }
 
 impl Limits {
-    /// With this time for a head, and the usual one for an answer.
+    /// Uses this limit for a head, and the usual one for a response.
     pub fn new(head_within: Duration) -> Self {
         Self {
             head_within,
@@ -42,8 +42,8 @@ impl Limits {
     }
 }
 
-/// Serves every connection that is made to `listener` until `stop`; then takes no more, and waits for those that are
-/// there to end their requests.
+/// Serves every connection to `listener` until `stop`. Then it accepts no more and waits until open connections have
+/// finished their requests.
 pub async fn serve(mut listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
@@ -69,7 +69,7 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: Can
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection.with_upgrades());
-    // An error tells of somebody who broke it off, or was too slow, and is not there to be told.
+    // An error means that the peer disconnected or was too slow, so nobody is there to receive it.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stop.cancelled() => {}

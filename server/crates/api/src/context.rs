@@ -1,4 +1,4 @@
-//! What a resolver has at hand: the services of the server, and who is calling.
+//! The context of a resolver: the services of the server, and the session of the caller.
 
 use std::sync::Arc;
 
@@ -19,45 +19,45 @@ use tenterhook_settings::{PolicySettings, Settings};
 use tenterhook_store::Store;
 use tenterhook_store::reach::Cutoffs;
 
-/// What the API is made of; `app` puts it together.
+/// The services that the API uses; `app` puts them together.
 pub struct Services {
-    /// The database. Best a pool of its own, for reads: see [`Sessions`](tenterhook_store::Sessions).
+    /// The database. Use a separate pool for reads: see [`Sessions`](tenterhook_store::Sessions).
     pub store: Store,
-    /// The time.
+    /// The source of time.
     pub clock: Clock,
-    /// What the operator has chosen.
+    /// The operator's settings.
     pub settings: Arc<Settings>,
-    /// Where webhooks may point (W10).
+    /// Allowed targets of webhooks (W10).
     pub targets: TargetPolicy,
-    /// Seals credentials and signing secrets (W11).
+    /// Encrypts credentials and signing secrets (W11).
     pub sealing: Arc<Keyring>,
-    /// Judges tokens.
+    /// Verifies tokens.
     pub tokens: Verifier,
-    /// Documents that are executed by their hash.
+    /// Persisted documents, executed by their hash.
     pub documents: Documents,
-    /// Stores what is published.
+    /// Stores publications.
     pub publisher: Publisher,
-    /// Makes changes known to every process before they are answered (W8).
+    /// Waits until every process knows of a change, before the response (W8).
     pub propagation: Propagation,
     /// Resolves names of subscription URLs (W10), and sends test deliveries (D12).
     pub prober: Prober,
     /// Makes new deliveries of old events (D12).
     pub replayer: Replayer,
-    /// Tells subscribers what happens.
+    /// Sends live events to subscribers.
     pub live: Live,
-    /// The connections that subscriptions go over.
+    /// The connections that carry subscriptions.
     pub sockets: Arc<Sockets>,
-    /// The engine's figures, for `/readyz` and `/metrics`.
+    /// The engine's metrics, for `/readyz` and `/metrics`.
     pub gauges: Gauges,
 }
 
 impl Services {
-    /// The numbers of the policy.
+    /// The policy part of the settings.
     pub fn policy(&self) -> &PolicySettings {
         &self.settings.policy
     }
 
-    /// The moments that reads at `now` go by.
+    /// The retention limits that apply to reads at `now`.
     pub fn cutoffs(&self, now: Timestamp) -> Cutoffs {
         let before = |span| now.checked_sub(span).unwrap_or(Timestamp::MIN);
         Cutoffs {
@@ -69,26 +69,26 @@ impl Services {
     }
 }
 
-/// Who is calling: one per request.
+/// Identity and rights of the caller: one session per request.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Whoever holds the token.
+    /// The holder of the token.
     pub caller: Caller,
-    /// Which of the holder's tokens, as far as it says.
+    /// The name of the token among those of its holder, if it has one.
     pub token: TokenName,
     /// Whether the token's user has the token's app installed.
     pub app_installed: bool,
-    /// When the token's end is reached (T2).
+    /// When the token expires (T2).
     pub expires_at: Timestamp,
 }
 
 impl Session {
-    /// What the caller might ever see with its token: all of [`scope`](Self::scope), whatever gets installed.
+    /// The most that the caller may ever see with its token: [`scope`](Self::scope) as if the app were installed.
     pub fn reach(&self) -> WebhookScope {
         access::scope(&self.caller, true)
     }
 
-    /// What the caller sees.
+    /// The webhooks that the caller may see.
     pub fn scope(&self) -> WebhookScope {
         access::scope(&self.caller, self.app_installed)
     }
@@ -108,15 +108,15 @@ impl Session {
     }
 }
 
-/// What a resolver asks of its context.
+/// Access to services and session from a resolver's context.
 pub trait Ask {
     /// The services.
     fn services(&self) -> &Services;
     /// The session.
     fn session(&self) -> &Session;
-    /// The time.
+    /// The current time.
     fn now(&self) -> Timestamp;
-    /// The moments that reads now go by.
+    /// The retention limits that apply to reads now.
     fn cutoffs(&self) -> Cutoffs;
 }
 

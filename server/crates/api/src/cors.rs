@@ -1,8 +1,8 @@
-//! Which pages of other origins may call the API from a browser, and with which headers.
+//! CORS: decides which other origins may call the API from a browser, and with which headers.
 //!
-//! Promises that a page of an allowed origin can call with the headers that its GraphQL client, error tracker and tracing add
-//! by themselves: a browser does not send a request at all if one of its headers is not allowed. Tokens are sent by the page
-//! and never by the browser, so credentials are not allowed, and no header here can be used against a user.
+//! A page of an allowed origin can call with the headers that its GraphQL client, error tracker and tracing add by
+//! themselves: a browser does not send a request at all if one of its headers is not allowed. The page sends its
+//! tokens itself, never the browser. So credentials are not allowed, and no header here can be used against a user.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use tenterhook_settings::cors::ALL;
 /// How long a browser may keep the response to a preflight.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(3600);
 
-/// Request headers that are allowed whatever the settings say, in lower case; `api.cors_headers` adds to them.
+/// Request headers that are always allowed, in lower case; `api.cors_headers` adds to them.
 pub const KNOWN_HEADERS: &[&str] = &[
-    // Ours, and what any client sends.
+    // Ours, and those that any client sends.
     "accept",
     "accept-language",
     "authorization",
@@ -69,7 +69,7 @@ pub const KNOWN_HEADERS: &[&str] = &[
     "x-datadog-trace-id",
 ];
 
-/// Lets pages of the allowed origins call these routes.
+/// Allows pages of the allowed origins to call these routes.
 pub(super) fn allow(routes: Router, settings: &ApiSettings) -> Router {
     let origins = &settings.cors_origins;
     if origins.is_empty() {
@@ -95,7 +95,7 @@ pub(super) fn allow(routes: Router, settings: &ApiSettings) -> Router {
 
 fn headers(more: &[String]) -> AllowHeaders {
     if more.iter().any(|name| name == ALL) {
-        // Not `*`: for browsers that does not include `authorization`.
+        // Not `*`: in browsers it does not include `authorization`.
         return AllowHeaders::mirror_request();
     }
     let known = KNOWN_HEADERS.iter().copied().map(HeaderName::from_static);

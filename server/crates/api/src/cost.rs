@@ -1,8 +1,8 @@
-//! What a field costs where that depends on more than the document: on the moment, and on what the operator has chosen.
+//! The inputs of a field's cost that are not in the document: the current time, and the operator's settings.
 //!
-//! The library asks for costs in validation, from functions that have no context. Promises that they are told for the
-//! settings that the request is answered under and the moment that it is validated at; a request that is answered a
-//! moment later may see one stretch of time more.
+//! The library computes costs during validation, in functions without a context, so these inputs are in a task-local.
+//! The functions see the settings of the request and the time of its validation. Execution is a moment later and may
+//! see one more time bucket.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ tokio::task_local! {
     static OUTLOOK: Outlook;
 }
 
-/// What costs are told from.
+/// Inputs for computing costs.
 #[derive(Debug, Clone, Copy)]
 pub struct Outlook {
-    /// The moment.
+    /// The time of validation.
     pub now: Timestamp,
-    /// The attempts that a delivery can have.
+    /// The maximum number of attempts of a delivery.
     pub attempts: u8,
 }
 
 impl Outlook {
-    /// Of a request that is validated now.
+    /// The inputs for a request that is validated now.
     pub fn of(services: &Arc<Services>) -> Self {
         Self {
             now: services.clock.now(),
@@ -32,12 +32,13 @@ impl Outlook {
         }
     }
 
-    /// Validates with it.
+    /// Runs a validation with these inputs.
     pub async fn over<T>(self, validation: impl Future<Output = T>) -> T {
         OUTLOOK.scope(self, validation).await
     }
 
-    /// Of the request that is being validated. Without one, which is no request of a client, the costliest.
+    /// The inputs for the request that is being validated. Outside of a client's request, the ones with the highest
+    /// cost.
     pub fn current() -> Self {
         OUTLOOK.try_with(|outlook| *outlook).unwrap_or(Self {
             now: Timestamp::MAX,

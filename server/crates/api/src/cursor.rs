@@ -1,6 +1,6 @@
-//! What is inside a cursor: the key that its list is ordered by.
+//! The content of a cursor: the key that its list is ordered by.
 //!
-//! Promises that a cursor of one list or order does not read as one of another.
+//! A cursor of one list or order is never accepted as one of another.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -12,14 +12,14 @@ use tenterhook_store::deliveries::DeliveryPlace;
 use tenterhook_store::notices::NoticePlace;
 use tenterhook_store::webhook_list::{WebhookKey, WebhookOrder};
 
-/// The tag that opens a cursor names its list and order.
+/// The first byte of a cursor is a tag for its list and order.
 const BY_CREATION: u8 = b'c';
 const BY_NAME: u8 = b'n';
 const OF_DELIVERY: u8 = b'd';
 const OF_APP: u8 = b'a';
 const OF_NOTICE: u8 = b'o';
 
-/// A webhook's cursor.
+/// Encodes a webhook's cursor.
 pub fn encode_webhook(key: &WebhookKey) -> Vec<u8> {
     let mut bytes = Vec::new();
     match key {
@@ -38,7 +38,7 @@ pub fn encode_webhook(key: &WebhookKey) -> Vec<u8> {
     bytes
 }
 
-/// Reads a webhook's cursor in an order.
+/// Decodes a webhook's cursor, if it is one of this order.
 pub fn decode_webhook(order: WebhookOrder) -> impl Fn(&[u8]) -> Option<WebhookKey> {
     move |bytes| match (order, bytes.split_first()?) {
         (WebhookOrder::CreatedAscending | WebhookOrder::CreatedDescending, (&BY_CREATION, rest)) => {
@@ -62,7 +62,7 @@ pub fn decode_webhook(order: WebhookOrder) -> impl Fn(&[u8]) -> Option<WebhookKe
     }
 }
 
-/// A delivery's cursor.
+/// Encodes a delivery's cursor.
 pub fn encode_delivery(place: &DeliveryPlace) -> Vec<u8> {
     let mut bytes = vec![OF_DELIVERY];
     bytes.extend(place.created_at.as_microsecond().to_be_bytes());
@@ -73,7 +73,7 @@ pub fn encode_delivery(place: &DeliveryPlace) -> Vec<u8> {
     bytes
 }
 
-/// Reads a delivery's cursor.
+/// Decodes a delivery's cursor.
 pub fn decode_delivery(bytes: &[u8]) -> Option<DeliveryPlace> {
     let (created_at, rest) = moment(bytes.strip_prefix(&[OF_DELIVERY])?)?;
     let (lane, rest) = rest.split_first()?;
@@ -88,7 +88,7 @@ pub fn decode_delivery(bytes: &[u8]) -> Option<DeliveryPlace> {
     Some(DeliveryPlace { created_at, key })
 }
 
-/// An app's cursor.
+/// Encodes an app's cursor.
 pub fn encode_app(key: &AppKey) -> Vec<u8> {
     let mut bytes = vec![OF_APP];
     bytes.extend(key.created_at.as_microsecond().to_be_bytes());
@@ -96,7 +96,7 @@ pub fn encode_app(key: &AppKey) -> Vec<u8> {
     bytes
 }
 
-/// Reads an app's cursor.
+/// Decodes an app's cursor.
 pub fn decode_app(bytes: &[u8]) -> Option<AppKey> {
     let (created_at, app) = moment(bytes.strip_prefix(&[OF_APP])?)?;
     Some(AppKey {
@@ -105,7 +105,7 @@ pub fn decode_app(bytes: &[u8]) -> Option<AppKey> {
     })
 }
 
-/// A notice's cursor.
+/// Encodes a notice's cursor.
 pub fn encode_notice(place: &NoticePlace) -> Vec<u8> {
     let mut bytes = vec![OF_NOTICE];
     bytes.extend(place.at.as_microsecond().to_be_bytes());
@@ -113,7 +113,7 @@ pub fn encode_notice(place: &NoticePlace) -> Vec<u8> {
     bytes
 }
 
-/// Reads a notice's cursor.
+/// Decodes a notice's cursor.
 pub fn decode_notice(bytes: &[u8]) -> Option<NoticePlace> {
     let (at, id) = moment(bytes.strip_prefix(&[OF_NOTICE])?)?;
     Some(NoticePlace {
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(decode_app(&[]), None);
     }
 
-    /// F7: no row was ever made outside the years that the database is asked for.
+    /// F7: no row has a time outside the range of years that the database supports.
     #[test]
     fn a_cursor_stands_at_a_moment_that_the_database_can_hold() {
         let app = |created_at| AppKey {

@@ -1,4 +1,4 @@
-//! Deliveries: what became of an event owed to a webhook. Making them anew is [`replays`](super::replays).
+//! Deliveries: one event for one webhook, and its result. [`replays`](super::replays) makes new ones of old events.
 
 use std::sync::Arc;
 
@@ -22,17 +22,17 @@ use tenterhook_model::event;
 use tenterhook_model::ids::{DeliveryKey, Lane};
 use tenterhook_store::deliveries::{self, DeliveryPlace, DeliveryQuery, Owners};
 
-/// Where a delivery stands. It ends in exactly one of the last four.
+/// State of a delivery. `PENDING` is the only state that is not final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "delivery::DeliveryStatus")]
 pub enum DeliveryStatus {
-    /// Waiting for an attempt, or on its way.
+    /// Waiting for an attempt, or an attempt is in progress.
     Pending,
-    /// An attempt was answered with 2xx.
+    /// An attempt got a response with a 2xx status.
     Succeeded,
     /// All attempts failed.
     Failed,
-    /// It came due while the webhook was banned or paused; nothing was sent.
+    /// An attempt was due while the webhook was banned or paused; nothing was sent.
     Lost,
     /// The webhook was removed.
     Cancelled,
@@ -44,19 +44,19 @@ pub enum DeliveryStatus {
 pub enum DeliveryReason {
     /// All attempts failed.
     Exhausted,
-    /// It came due in a ban.
+    /// An attempt was due during a ban.
     Banned,
-    /// It came due while the webhook was paused.
+    /// An attempt was due while the webhook was paused.
     Paused,
     /// The webhook was removed.
     WebhookRemoved,
 }
 
-/// One event owed to one webhook.
+/// One event for one webhook.
 #[derive(Clone)]
 pub struct Delivery {
     delivery: delivery::Delivery,
-    /// What a test delivery is made of, which is stored nowhere.
+    /// The event and attempt of a test delivery, which are not stored.
     tested: Option<Arc<Tested>>,
 }
 
@@ -103,7 +103,7 @@ impl Delivery {
 }
 
 impl Delivery {
-    /// The event that is owed, made up for a test delivery.
+    /// The event to deliver; made up for a test delivery.
     pub async fn owed(&self, ctx: &Context<'_>) -> Result<event::Event> {
         if let Some(tested) = &self.tested {
             return Ok(tested.event.clone());
@@ -113,55 +113,57 @@ impl Delivery {
     }
 }
 
-/// What is past its retention went between two reads of one query.
+/// The error if a row passed its retention between two reads of one query.
 pub fn expired() -> ApiError {
     ApiError::unavailable("a webhook or an event was dropped while it was read")
 }
 
-/// One event owed to one webhook.
+/// One event for one webhook.
 #[Object]
 impl Delivery {
-    /// The global id.
+    /// The delivery's global id.
     pub(super) async fn id(&self) -> ID {
         GlobalId::Delivery(DeliveryPlace::of(&self.delivery)).to_id()
     }
 
-    /// The webhook it is owed to.
+    /// The webhook that the event is delivered to.
     async fn webhook(&self, ctx: &Context<'_>) -> Result<Webhook> {
         self.owner(ctx).await
     }
 
-    /// The event that is owed.
+    /// The event to deliver.
     async fn event(&self, ctx: &Context<'_>) -> Result<Event> {
         Ok(Event::from(self.owed(ctx).await?))
     }
 
-    /// Where it stands.
+    /// State of the delivery.
     async fn status(&self) -> DeliveryStatus {
         self.delivery.status.into()
     }
 
-    /// Why it ended; null while it is pending and if it succeeded.
+    /// Why it ended without success; null while it is pending and if it succeeded.
     async fn reason(&self) -> Option<DeliveryReason> {
         self.delivery.reason.map(Into::into)
     }
 
-    /// When the event was published, or the replay asked for.
+    /// When the event was published, or the replay requested.
     async fn created_at(&self) -> DateTime {
         self.delivery.created_at.into()
     }
 
-    /// When the next attempt is due, or will be tried again if this server could not make it; null once it has ended.
+    /// When the next attempt is due, or when this server tries again after it could not make one; null once the
+    /// delivery has ended.
     async fn next_attempt_at(&self) -> Option<DateTime> {
         self.delivery.next_attempt_at.map(DateTime)
     }
 
-    /// When it ended.
+    /// When it ended; null while it is pending.
     async fn finished_at(&self) -> Option<DateTime> {
         self.delivery.finished_at.map(DateTime)
     }
 
-    /// The first delivery of the event to the webhook, if this is a replay and that one is still kept.
+    /// The first delivery of the event to the webhook, if this is a replay and the first one is still stored;
+    /// otherwise null.
     async fn replay_of(&self, ctx: &Context<'_>) -> Result<Option<Delivery>> {
         let key = self.delivery.key;
         if key.generation == 0 {
@@ -174,7 +176,7 @@ impl Delivery {
         Ok(one(ctx, DeliveryAt(first)).await?.map(Self::from))
     }
 
-    /// Its attempts, oldest first: at most four, unless the operator has chosen another number of retries.
+    /// Its attempts, oldest first: at most four, unless the operator has set another number of retries.
     ///
     /// Costs 1, and what is selected of an attempt for each that it can have.
     #[graphql(complexity = "cost_of(Outlook::current().attempts.into(), child_complexity)")]
@@ -192,18 +194,18 @@ impl Delivery {
     }
 }
 
-/// Which deliveries to list. Conditions hold together.
+/// Which deliveries to list. All given conditions must hold.
 #[derive(InputObject, Default)]
 pub struct DeliveryFilter {
-    /// Only to this webhook: a global id.
+    /// Only to this webhook, given by its global id.
     webhook_id: Option<ID>,
-    /// Only of this event: a global id, or the id that payloads carry.
+    /// Only of this event, given by its global id or by the id in payloads.
     event_id: Option<ID>,
     /// Only in these states.
     status: Option<Vec<DeliveryStatus>>,
-    /// Only those made at or after this moment.
+    /// Only those created at or after this time.
     since: Option<DateTime>,
-    /// Only those made before this moment.
+    /// Only those created before this time.
     until: Option<DateTime>,
 }
 
@@ -280,7 +282,7 @@ pub async fn list(
     ))
 }
 
-/// The lane that everything of the caller lies in; an operator has none.
+/// The lane of the caller's company. The platform and operators have none.
 pub fn lane_of(caller: &Caller) -> Option<Lane> {
     match caller {
         Caller::User(user) => Some(Lane::of(user.company)),

@@ -1,12 +1,12 @@
-//! What a GraphQL document may cost before anything parses it.
+//! Limits for a GraphQL document, checked before anything parses it.
 //!
-//! Promises that a document that passes [`check`] cannot overflow the parser's stack nor make validation expand
-//! fragments without end: nesting, tokens, aliases, directives and expanded fragment spreads are bounded by a scan that
-//! needs no recursion. Does not judge whether the document is valid; what it cannot read it lets pass, for the parser
-//! to refuse.
+//! A document that passes [`check`] cannot overflow the parser's stack, nor make validation expand fragments without
+//! end. A scan without recursion bounds nesting, tokens, aliases, directives and expanded fragment spreads. It does
+//! not check that the document is valid; it accepts what it cannot read, and the parser refuses that.
 //!
-//! Why a lexer of our own: the stock parser recurses on list and object literals and aborts the process at a few
-//! thousand levels, and its validation walks a chain of fragments exponentially. Neither limit can be set from outside.
+//! Why we have our own lexer: the stock parser recurses on list and object literals and aborts the process at a few
+//! thousand levels, and its validation walks a chain of fragments in exponential time. Neither limit can be set from
+//! outside.
 
 mod coercion;
 mod escapes;
@@ -23,20 +23,20 @@ pub use self::typename::expose_directives;
 use super::error::{ApiError, ErrorCode};
 use super::json::MAX_JSON_NESTING;
 
-/// The deepest nesting of brackets: selections, lists and objects alike.
+/// Maximum nesting of brackets: selections, lists and objects alike.
 pub const MAX_NESTING: usize = 50;
-/// The most tokens in a document. The standard introspection query has about 300.
+/// Maximum number of tokens in a document. The standard introspection query has about 300.
 pub const MAX_TOKENS: usize = 2_000;
-/// The most fragment spreads, each counted as often as it is reached from an operation.
+/// Maximum number of fragment spreads, each counted as often as an operation reaches it.
 pub const MAX_SPREADS: u64 = 1_000;
-/// The most aliases.
+/// Maximum number of aliases.
 pub const MAX_ALIASES: usize = 100;
-/// The most directives.
+/// Maximum number of directives.
 pub const MAX_DIRECTIVES: usize = 50;
-/// The most variables that a request gives, needed or not.
+/// Maximum number of variables in a request, whether used or not.
 pub const MAX_VARIABLES: usize = 100;
 
-/// Which bound a document, or the request around it, breaks.
+/// The limit that a document, or the request around it, exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooMuch {
     /// Brackets.
@@ -56,7 +56,7 @@ pub enum TooMuch {
     /// Directives.
     #[error("the document has too many directives: at most {MAX_DIRECTIVES}")]
     Directives,
-    /// Variables given.
+    /// Variables in the request.
     #[error("the request has too many variables: at most {MAX_VARIABLES}")]
     Variables,
     /// Brackets of the request's JSON.
@@ -85,7 +85,7 @@ impl From<TooMuch> for ApiError {
     }
 }
 
-/// Bounds the variables that a request gives.
+/// Checks the number of variables in a request.
 pub fn check_variables(given: usize) -> Result<(), TooMuch> {
     if given > MAX_VARIABLES {
         Err(TooMuch::Variables)
@@ -94,7 +94,7 @@ pub fn check_variables(given: usize) -> Result<(), TooMuch> {
     }
 }
 
-/// Scans a document once. Takes time in proportion to its length.
+/// Checks a document in one scan, in time linear in its length.
 pub fn check(document: &str) -> Result<(), TooMuch> {
     let mut tokens = 0;
     let mut depth = 0_usize;
@@ -121,7 +121,7 @@ pub fn check(document: &str) -> Result<(), TooMuch> {
                 parentheses = parentheses.saturating_sub(usize::from(bracket == b')'));
             }
             lexer::Token::At => directives += 1,
-            // In parentheses a colon belongs to an argument or a variable's type.
+            // In parentheses a colon belongs to an argument or to a variable's type.
             lexer::Token::Colon if before_colon && parentheses == 0 => aliases += 1,
             _ => {}
         }

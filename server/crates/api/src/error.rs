@@ -1,7 +1,7 @@
-//! Top-level errors: everything that goes wrong and is not the input of a mutation.
+//! Top-level errors: everything that goes wrong except the input of a mutation.
 //!
-//! Promises that each carries a stable `extensions.code`, and that nothing internal is told: what an internal error
-//! was stands in the log, under the request id that the caller is given.
+//! Each error has a stable `extensions.code` and no internals. The cause of an internal error is in the log, under
+//! the request id that the caller gets.
 
 use std::sync::Arc;
 
@@ -11,39 +11,39 @@ use super::rates::Allowance;
 use super::request_id;
 use tenterhook_store::StoreError;
 
-/// The closed list of codes.
+/// The codes. The list is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// No token, or one that is not accepted.
+    /// No token, or an invalid one.
     Unauthenticated,
     /// The token lacks the scope for the operation.
     Forbidden,
-    /// The request or its arguments make no sense.
+    /// The request or its arguments are invalid.
     BadUserInput,
     /// The document is not GraphQL.
     ParseFailed,
-    /// The document does not fit the schema, or is built to be expensive.
+    /// The document does not match the schema, or is built to be expensive.
     ValidationFailed,
-    /// The document nests too deep.
+    /// The document is nested too deeply.
     TooDeep,
-    /// The document asks for too much at once.
+    /// The document is too costly.
     TooComplex,
     /// The request's body is too large.
     PayloadTooLarge,
-    /// The request did not come whole in the time that it has.
+    /// The request did not arrive completely in time.
     RequestTimeout,
-    /// As much of this as allowed is under way, or was asked for lately.
+    /// The caller has reached a limit, on requests per time or on concurrent ones.
     RateLimited,
-    /// No document is known under the hash that the request names.
+    /// No document is known for the hash in the request.
     PersistedQueryNotFound,
-    /// The server cannot answer now; another try may succeed.
+    /// The server cannot carry out the operation now; a retry may succeed.
     Unavailable,
     /// A fault of the server.
     Internal,
 }
 
 impl ErrorCode {
-    /// What stands in `extensions.code`.
+    /// The text in `extensions.code`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Unauthenticated => "UNAUTHENTICATED",
@@ -63,29 +63,29 @@ impl ErrorCode {
     }
 }
 
-/// Why an operation was not carried out.
+/// Why an operation failed.
 #[derive(Debug, Clone)]
 pub struct ApiError {
     code: ErrorCode,
     message: String,
     request_id: Option<String>,
     allowance: Option<Box<Allowance>>,
-    /// Seconds after which another try may succeed, where no allowance says it.
+    /// Seconds after which a retry may succeed, if no allowance says it.
     retry_after: Option<u64>,
-    /// Where in the document it is.
+    /// Its position in the document.
     pos: Option<Box<Pos>>,
 }
 
-/// What `Retry-After` says where nobody can say better: what there is no room for now finds some within a second.
+/// Default of `Retry-After`, in seconds: after an overload there is usually room again within a second.
 const RETRY_AFTER: u64 = 1;
-/// Where an error says it.
+/// Key of the delay in an error's extensions.
 const RETRY_AFTER_KEY: &str = "retryAfter";
 
-/// What a resolver answers.
+/// The result of a resolver.
 pub type Result<T> = std::result::Result<T, ApiError>;
 
 impl ApiError {
-    /// An error with a sentence for people.
+    /// An error with a message for people.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -97,7 +97,7 @@ impl ApiError {
         }
     }
 
-    /// With the place in the document that is wrong.
+    /// Adds the position of the fault in the document.
     pub fn at(self, pos: Pos) -> Self {
         Self {
             pos: Some(Box::new(pos)),
@@ -113,12 +113,12 @@ impl ApiError {
         )
     }
 
-    /// The arguments make no sense.
+    /// The arguments are invalid.
     pub fn bad_input(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::BadUserInput, message)
     }
 
-    /// A fault of the server: `what` goes to the log, the caller gets an id to find it by.
+    /// A fault of the server. `what` goes to the log; the caller gets an id to find it by.
     pub fn internal(what: impl std::fmt::Display) -> Self {
         let request_id = request_id::current().unwrap_or_else(request_id::random);
         tracing::error!(%request_id, error = %what, "an operation failed");
@@ -128,7 +128,7 @@ impl ApiError {
         }
     }
 
-    /// What cannot be done now: `why` goes to the log.
+    /// The operation is not possible now. `why` goes to the log.
     pub fn unavailable(why: impl std::fmt::Display) -> Self {
         let request_id = request_id::current().unwrap_or_else(request_id::random);
         tracing::warn!(%request_id, error = %why, "an operation could not be carried out now");
@@ -139,7 +139,7 @@ impl ApiError {
         }
     }
 
-    /// There is no room for it now. Not logged: under a flood that would be one of its costs.
+    /// The server is overloaded. Not logged, because logging would make an overload worse.
     pub fn overloaded(why: &str) -> Self {
         Self {
             retry_after: Some(RETRY_AFTER),
@@ -147,7 +147,7 @@ impl ApiError {
         }
     }
 
-    /// As [`overloaded`](Self::overloaded), by the caller's own doing.
+    /// As [`overloaded`](Self::overloaded), but the caller itself is the cause.
     pub fn crowded(why: &str) -> Self {
         Self {
             retry_after: Some(RETRY_AFTER),
@@ -155,7 +155,7 @@ impl ApiError {
         }
     }
 
-    /// One request too many.
+    /// The caller has exceeded a rate limit.
     pub fn rate_limited(allowance: Allowance) -> Self {
         Self {
             allowance: Some(Box::new(allowance)),
@@ -171,17 +171,17 @@ impl ApiError {
         self.code
     }
 
-    /// Its sentence for people.
+    /// Its message for people.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What is left of the limit that it is about.
+    /// The state of the rate limit that was exceeded.
     pub fn allowance(&self) -> Option<&Allowance> {
         self.allowance.as_deref()
     }
 
-    /// What `Retry-After` says, in seconds, if another try may succeed.
+    /// The value of `Retry-After`, in seconds, if a retry may succeed.
     pub fn retry_after(&self) -> Option<u64> {
         self.allowance
             .as_ref()
@@ -189,7 +189,7 @@ impl ApiError {
             .or(self.retry_after)
     }
 
-    /// As it stands in a response, outside any field.
+    /// Converts it for a response, without a field's path.
     pub fn into_server_error(self) -> ServerError {
         let mut error = ServerError::new(self.message.clone(), self.pos.as_deref().copied());
         error.extensions = Some(self.extensions());
@@ -242,7 +242,7 @@ impl From<Arc<StoreError>> for ApiError {
     }
 }
 
-/// Gives a code to an error that came without one.
+/// Sets the code of an error that has none.
 pub fn with_code(mut error: ServerError, code: ErrorCode) -> ServerError {
     let extensions = error.extensions.get_or_insert_default();
     if extensions.get("code").is_none() {
@@ -251,7 +251,7 @@ pub fn with_code(mut error: ServerError, code: ErrorCode) -> ServerError {
     error
 }
 
-/// The longest time that an answer's errors ask to wait, in seconds.
+/// The longest delay that a response's errors ask for, in seconds.
 pub fn retry_after_of(errors: &[ServerError]) -> Option<u64> {
     let asked = |error: &ServerError| match error.extensions.as_ref()?.get(RETRY_AFTER_KEY)? {
         Value::Number(seconds) => seconds.as_u64(),

@@ -1,4 +1,4 @@
-//! Events: what happened to an object. Publishing them is [`publishing`](super::publishing).
+//! Events: changes of an object. [`publishing`](super::publishing) publishes them.
 
 use async_graphql::{Context, Enum, ID, Object};
 
@@ -15,23 +15,23 @@ use tenterhook_policy::access;
 use tenterhook_store::deliveries::DeliveryQuery;
 use tenterhook_store::events;
 
-/// What happened. Version 1 payloads say `added`, `updated`, `merged` and `deleted`.
+/// The kind of change. Version 1 payloads call them `added`, `updated`, `merged` and `deleted`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "webhook::EventAction")]
 pub enum EventAction {
-    /// Any of the others: only in a subscription.
+    /// Matches every action. Only in subscriptions of webhooks, never on an event.
     Any,
-    /// Something was created.
+    /// The object was created.
     Create,
-    /// Something was changed. Version 2 sees the survivor of a merge so.
+    /// The object was changed. Version 2 uses it for the surviving object of a merge.
     Change,
-    /// Something was merged into another. Can be subscribed to in version 1 only.
+    /// The object was merged into another. Available in version 1 only.
     Merge,
-    /// Something was deleted. Both versions see the one that was merged into another so.
+    /// The object was deleted. Both versions use it for the object that was merged into another.
     Delete,
 }
 
-/// Something that happened to an object of a company.
+/// A change of an object of a company.
 #[derive(Clone)]
 pub struct Event(event::Event);
 
@@ -42,16 +42,16 @@ impl From<event::Event> for Event {
 }
 
 impl Event {
-    /// What its id names.
+    /// Its global id.
     pub fn key(&self) -> GlobalId {
         GlobalId::Event(self.0.lane, self.0.id)
     }
 }
 
-/// Something that happened to an object of a company.
+/// A change of an object of a company.
 #[Object]
 impl Event {
-    /// The global id.
+    /// The event's global id.
     pub(super) async fn id(&self) -> ID {
         self.key().to_id()
     }
@@ -61,42 +61,42 @@ impl Event {
         ID(self.0.id.to_string())
     }
 
-    /// What happened; never `ANY`.
+    /// The kind of change; never `ANY`.
     async fn action(&self) -> EventAction {
         self.0.action.into()
     }
 
-    /// To which kind of object.
+    /// The kind of object, such as `deal`.
     async fn object(&self) -> EventObject {
         EventObject(self.0.object.clone())
     }
 
-    /// To which object.
+    /// The platform's id of the object.
     async fn object_id(&self) -> ID {
         ID(self.0.object_id.to_string())
     }
 
-    /// The company.
+    /// The company's id.
     async fn company_id(&self) -> ID {
         ID(self.0.company.to_string())
     }
 
-    /// Who did it.
+    /// The id of the user who made the change.
     async fn user_id(&self) -> ID {
         ID(self.0.user.to_string())
     }
 
-    /// Groups events of one cause: the two events of a merge share it.
+    /// Identifies events with a common cause: the two events of a merge share it.
     async fn correlation_id(&self) -> ID {
         ID(self.0.correlation_id.clone())
     }
 
-    /// When it was accepted.
+    /// When the server accepted it.
     async fn accepted_at(&self) -> DateTime {
         self.0.accepted_at.into()
     }
 
-    /// When it happened, as the platform says; otherwise when it was accepted.
+    /// When it happened according to the platform; otherwise when it was accepted.
     async fn occurred_at(&self) -> DateTime {
         self.0.occurred_at.unwrap_or(self.0.accepted_at).into()
     }
@@ -130,7 +130,7 @@ pub struct EventQueries;
 
 #[Object]
 impl EventQueries {
-    /// An event; null if there is none of this id that the caller may see.
+    /// An event by its id; null if there is none that the caller may see.
     async fn event(
         &self,
         ctx: &Context<'_>,
@@ -140,7 +140,7 @@ impl EventQueries {
         let lane = lane_of(&ctx.session().caller);
         let keys = match (GlobalId::event(&id, lane), carried_event(&id)) {
             (Some(key), _) => vec![key],
-            // Who has no company looks in every lane.
+            // A caller without a company searches every lane.
             (None, Some(id)) => Lane::all().map(|lane| (lane, id)).collect(),
             (None, None) => return Ok(None),
         };
@@ -148,7 +148,7 @@ impl EventQueries {
     }
 }
 
-/// Refuses a token that may not read events. The platform, which published them, may.
+/// Refuses a token that may not read events. The platform may, because it published them.
 pub fn reader(caller: &Caller) -> Result<()> {
     if *caller == Caller::Platform {
         Ok(())
@@ -157,7 +157,7 @@ pub fn reader(caller: &Caller) -> Result<()> {
     }
 }
 
-/// The events of these keys that the caller may see.
+/// The events with these keys that the caller may see.
 pub async fn find(ctx: &Context<'_>, keys: &[(Lane, EventId)]) -> Result<Vec<Event>> {
     let session = ctx.session();
     let sees = |event: &event::Event| access::sees_event(&session.caller, event, session.app_installed);

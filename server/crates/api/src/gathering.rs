@@ -1,11 +1,12 @@
-//! Reading in rounds: what the fields of a request ask for is gathered until none of them can go on, and then read.
+//! Reads in rounds: it collects the keys that the fields of a request ask for until no field can continue, and then
+//! reads them.
 //!
-//! Promises one reading for each kind of key and round, however many fields ask, however slow or busy the machine is:
-//! a round ends when every field waits, never after a time. Nothing is kept between rounds: what is asked for again is
-//! read again, so that a mutation's answer shows what is stored.
+//! Guarantees one read per kind of key and round, however many fields ask and however slow or busy the machine is: a
+//! round ends when every field waits, never after a time. Nothing is cached between rounds: a key that is requested
+//! again is read again, so that a mutation's response shows the stored state.
 //!
-//! A loader that gathers for some milliseconds, or until its task comes round again, cuts a list into pieces whenever
-//! the scheduler steps in between. The price of not doing so is a waker of its own for each request that is executed.
+//! A loader that collects for some milliseconds, or until its task is polled again, splits a list whenever the
+//! scheduler interrupts it. The cost of avoiding this is a separate waker for each request.
 
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
@@ -22,17 +23,17 @@ use futures_util::future::{BoxFuture, FutureExt, Shared};
 use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt};
 use futures_util::task::AtomicWaker;
 
-/// What a reading found, or why it failed.
+/// The result of a read, or why it failed.
 type Loaded<K, L> = Result<HashMap<K, <L as Loader<K>>::Value>, <L as Loader<K>>::Error>;
 
-/// What one request has asked for and not read yet.
+/// The keys that one request has asked for and not read yet.
 pub struct Gathering<L> {
     loader: Arc<L>,
     /// By the type of their keys.
     asked: Mutex<HashMap<TypeId, Box<dyn Asked<L>>>>,
 }
 
-/// A batch, whatever its keys.
+/// A batch with keys of any type.
 trait Asked<L>: Any + Send {
     fn read(self: Box<Self>, loader: Arc<L>) -> BoxFuture<'static, ()>;
 }
@@ -70,7 +71,7 @@ where
     fn read(self: Box<Self>, loader: Arc<L>) -> BoxFuture<'static, ()> {
         let keys: Vec<K> = self.keys.into_iter().collect();
         let tell = self.tell;
-        // Nobody listens any more if the fields that asked were cancelled by another's error.
+        // There is no receiver if another field's error has cancelled the fields that asked.
         async move {
             let _ = tell.send(Arc::new(loader.load(&keys).await));
         }
@@ -79,7 +80,7 @@ where
 }
 
 impl<L: Send + Sync + 'static> Gathering<L> {
-    /// Of one request.
+    /// For one request.
     pub fn new(loader: L) -> Arc<Self> {
         Arc::new(Self {
             loader: Arc::new(loader),
@@ -87,8 +88,8 @@ impl<L: Send + Sync + 'static> Gathering<L> {
         })
     }
 
-    /// One value, `None` if there is none: read at the end of this round, with whatever else is asked for until then.
-    /// Waits forever outside of [`run`](Self::run) and [`stream`](Self::stream).
+    /// Reads one value, `None` if there is none. It is read at the end of this round, together with all other keys of
+    /// the round. Waits forever outside of [`run`](Self::run) and [`stream`](Self::stream).
     pub async fn one<K>(&self, key: K) -> Result<Option<L::Value>, L::Error>
     where
         K: Send + Sync + Hash + Eq + Clone + 'static,
@@ -118,14 +119,14 @@ impl<L: Send + Sync + 'static> Gathering<L> {
         batch.told.clone()
     }
 
-    /// Executes what asks.
+    /// Executes a future that asks for values.
     pub async fn run<F: Future>(self: &Arc<Self>, asking: F) -> F::Output {
         let mut rounds = Rounds::of(self);
         let mut asking = pin!(asking);
         poll_fn(|cx| rounds.go_on(cx, |cx| asking.as_mut().poll(cx))).await
     }
 
-    /// Executes what asks again and again.
+    /// Executes a stream that asks for values.
     pub fn stream<'a, S>(self: &Arc<Self>, asking: S) -> impl Stream<Item = S::Item> + Send + use<'a, S, L>
     where
         S: Stream + Send + 'a,
@@ -142,7 +143,7 @@ struct Rounds<L> {
     /// Batches that are being read.
     readings: FuturesUnordered<BoxFuture<'static, ()>>,
     woken: Arc<Woken>,
-    /// `woken` once more, as those who ask need it.
+    /// `woken` as a waker, for the futures that ask.
     waker: Waker,
 }
 
@@ -157,8 +158,8 @@ impl<L: 'static> Rounds<L> {
         }
     }
 
-    /// Lets those who ask go on as far as they can; then reads what they have asked for. A reading that is done has told
-    /// all who wait for it before any of them goes on.
+    /// Polls the fields as far as they can continue, then reads the keys that they have asked for. A finished read
+    /// passes its result to all waiting fields before any of them continues.
     fn go_on<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -171,8 +172,9 @@ impl<L: 'static> Rounds<L> {
             if let Poll::Ready(done) = asking(&mut Context::from_waker(&self.waker)) {
                 return Poll::Ready(done);
             }
-            // A long list is gone through in pieces, each of which wakes the next: the round is not over. It goes on in
-            // the task's next turn: within this one, what has used up the runtime's budget would wake itself for ever.
+            // A long list is processed in pieces, and each piece wakes the next: the round is not over. It continues
+            // in the task's next poll. Continuing in this one would loop: once the runtime's budget is used up,
+            // everything wakes itself again.
             if self.woken.again.load(Ordering::Acquire) {
                 return Poll::Pending;
             }
@@ -192,7 +194,7 @@ impl<L: 'static> Rounds<L> {
     }
 }
 
-/// Wakes a request's task, and tells whether that happened while it ran.
+/// Wakes a request's task, and records whether that happened while it ran.
 #[derive(Default)]
 struct Woken {
     again: AtomicBool,
@@ -215,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// Doubles a number, triples a text's length; counts its readings, each of which takes several polls.
+    /// Doubles a number, triples a text's length; counts its reads; each takes several polls.
     #[derive(Default)]
     struct Arithmetic(Arc<AtomicUsize>);
 
@@ -251,7 +253,7 @@ mod tests {
         }
     }
 
-    /// A list's element: two levels of one kind, and one of another that is there later or sooner.
+    /// A list's element: two levels of one kind, and one of another that is ready earlier or later.
     async fn element(gathering: &Gathering<Arithmetic>, n: u32) -> Result<(u32, usize), String> {
         let numbers = async {
             let twice = gathering.one(n).await.unwrap_or_default().unwrap_or_default();
@@ -279,7 +281,8 @@ mod tests {
         }
     }
 
-    /// The runtime gives a task's turn 128 steps; then everything says that it is not ready, and wakes itself.
+    /// The runtime gives each poll of a task a budget of 128 steps; after that everything reports that it is not
+    /// ready, and wakes itself.
     #[tokio::test]
     async fn what_needs_more_than_a_turn_of_its_task_goes_on_in_the_next() {
         let gathering = Gathering::new(Arithmetic::default());

@@ -1,7 +1,7 @@
-//! Global ids: opaque to clients, each of one kind, and enough to find the thing without a search.
+//! Global ids: opaque to clients, with the kind of the object and all that is needed to find it by key.
 //!
-//! Promises that an id has one spelling and that an id of one kind is never taken for another's. What is inside may
-//! change with a release; clients store ids, but do not make them.
+//! An id has one spelling, and an id of one kind is never taken for another's. The content may change with a release:
+//! clients store ids, but do not make them.
 
 use async_graphql::ID;
 use base64::Engine;
@@ -13,12 +13,13 @@ use tenterhook_model::ids::{AppId, DeliveryKey, EventId, LANES, Lane, NoticeId, 
 use tenterhook_policy::limits;
 use tenterhook_store::deliveries::DeliveryPlace;
 
-/// What a global id names. The lane is inside, so that an operator, who has no company, finds it in one step.
+/// The object that a global id names. It contains the lane, so that an operator, who has no company, finds the object
+/// in one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GlobalId {
     /// A webhook.
     Webhook(Lane, WebhookId),
-    /// A delivery, with the moment it was made.
+    /// A delivery, with its creation time.
     Delivery(DeliveryPlace),
     /// An event.
     Event(Lane, EventId),
@@ -35,7 +36,7 @@ const NOTICE: u8 = b'N';
 const APP: u8 = b'A';
 
 impl GlobalId {
-    /// As clients see it.
+    /// The id for clients.
     pub fn to_id(&self) -> ID {
         let mut bytes = Vec::with_capacity(48);
         match self {
@@ -66,7 +67,7 @@ impl GlobalId {
         ID(BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// What an id names; `None` for a text that is no id.
+    /// Parses an id; `None` if the text is not an id.
     pub fn parse(id: &str) -> Option<Self> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(id).ok()?;
         let (kind, rest) = bytes.split_first()?;
@@ -84,7 +85,7 @@ impl GlobalId {
         }
     }
 
-    /// A webhook's id.
+    /// Parses a webhook's id.
     pub fn webhook(id: &str) -> Option<(Lane, WebhookId)> {
         match Self::parse(id)? {
             Self::Webhook(lane, id) => Some((lane, id)),
@@ -92,7 +93,7 @@ impl GlobalId {
         }
     }
 
-    /// An event's id: the global one, or with `lane` the one that payloads carry.
+    /// Parses an event's id: the global one, or if `lane` is given the one in payloads.
     pub fn event(id: &str, lane: Option<Lane>) -> Option<(Lane, EventId)> {
         match Self::parse(id) {
             Some(Self::Event(lane, id)) => Some((lane, id)),
@@ -101,7 +102,7 @@ impl GlobalId {
     }
 }
 
-/// The event id of payloads and headers, in its one spelling.
+/// Parses the event id of payloads and headers, in its one spelling.
 pub fn carried_event(text: &str) -> Option<EventId> {
     Uuid::try_parse(text)
         .ok()
@@ -182,7 +183,7 @@ mod tests {
         }
     }
 
-    /// F7: nothing was ever made outside the years that the database is asked for.
+    /// F7: nothing has a time outside the range of years that the database supports.
     #[test]
     fn a_delivery_was_made_at_a_moment_that_the_database_can_hold() {
         let made = |created_at| {

@@ -1,10 +1,10 @@
-//! GraphiQL at `/graphiql`: the API to look at and try, in a browser.
+//! GraphiQL at `/graphiql`: a page to explore and try the API in a browser.
 //!
-//! Promises a page that asks no other host for anything and says so in its policy (CSP), whose files may be kept by a
-//! browser for as long as they are what it has. It needs no token itself and knows nothing that `/schema.graphql` does
-//! not tell anyone; what the reader does with it goes through the API like everything else. A setting takes it away.
+//! The page loads nothing from other hosts, and its policy (CSP) says so. Browsers may cache its files for as long as
+//! their content is current. The page needs no token and shows nothing that `/schema.graphql` does not show to
+//! everybody; its requests go through the API like all others. A setting removes it.
 //!
-//! The files lie in `assets/graphiql`, with a README that says where each came from.
+//! The files are in `assets/graphiql`, with a README that says where each came from.
 
 use std::sync::LazyLock;
 
@@ -20,17 +20,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest, Sha256};
 
-/// Everything that the page uses is from here. Styles may stand in elements since the editor puts them there; scripts
-/// may not.
+/// The page loads everything from here. Elements may have inline styles, because the editor sets them; inline scripts
+/// are not allowed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
-/// The folder's name stands for the files' content, so what it named once never changes.
+/// The folder's name identifies the content of the files, so a URL never changes its content.
 const KEPT: &str = "public, max-age=31536000, immutable";
-/// Asked for again each time: the page, and files under the name of other contents (of another server's version).
+/// Revalidated each time: the page, and files under the name of another edition (of a server with another version).
 const ASKED_AGAIN: &str = "no-cache";
 
-/// Served without a change at any address; whoever has it need not guess what it is.
+/// Tells browsers not to guess the media type.
 const NO_GUESSING: (HeaderName, &str) = (X_CONTENT_TYPE_OPTIONS, "nosniff");
 
 struct File {
@@ -65,7 +65,7 @@ static FILES: [File; 11] = [
     file!("graphql-ws.LICENSE", "text/plain; charset=utf-8"),
 ];
 
-/// A name for the contents of all files together.
+/// A hash of the contents of all files, used as a name.
 static EDITION: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     for file in &FILES {
@@ -77,7 +77,7 @@ static EDITION: LazyLock<String> = LazyLock::new(|| {
 
 static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
     let page = include_str!("../assets/graphiql/page.html");
-    // From `/graphiql` on, without the path that the server may have in front.
+    // Relative to `/graphiql`, because the server may be behind a path prefix.
     page.replace("{{files}}", &format!("graphiql/{}", *EDITION))
         .into()
 });
@@ -100,8 +100,8 @@ async fn page() -> Response {
     (headers, PAGE.clone()).into_response()
 }
 
-/// A file, whatever edition is asked for: while servers of two versions share an address, a page of one gets files of
-/// the other rather than none, and does not keep them.
+/// A file, whatever edition is in the URL: while servers of two versions share an address, a page of one gets files
+/// of the other rather than none, and does not cache them.
 async fn file(Path((edition, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
     let Some(file) = FILES.iter().find(|file| file.name == name) else {
         return StatusCode::NOT_FOUND.into_response();

@@ -1,8 +1,14 @@
 //! GraphQL over HTTP: `POST /graphql`, and `GET /graphql` for queries.
 //!
-//! Promises that nothing is executed without a valid token and, where it is posted, a JSON content type; that a mutation
-//! is never executed over GET; that every error is a GraphQL error body with a code; that a body is never kept past its
-//! limit or waited for past its time; and that no answer may be stored. No batches, no uploads.
+//! Guarantees:
+//!
+//! - Nothing is executed without a valid token and, for POST, a JSON content type.
+//! - A mutation is never executed over GET.
+//! - Every error is a GraphQL error body with a code.
+//! - A body is never kept past its size limit or awaited past its time limit.
+//! - No response may be cached.
+//!
+//! Batches and uploads are not supported.
 
 pub(super) mod body;
 mod negotiation;
@@ -34,28 +40,28 @@ use super::schema::ApiSchema;
 use super::sse;
 use tenterhook_model::access::Caller;
 
-/// What `Retry-After` says where nobody can say better: a server starts and stops within seconds.
+/// Default of `Retry-After`, in seconds: a server starts and stops within seconds.
 const UNAVAILABLE_FOR: u64 = 1;
 
-/// What the endpoint works with.
+/// The state of the endpoint.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// The schema, which looks at all the rules.
+    /// The schema with full validation.
     pub schema: ApiSchema,
-    /// The same, for documents that were found to keep them.
+    /// The schema without it, for documents that have passed full validation before.
     pub schema_of_valid: ApiSchema,
     /// The services.
     pub services: Arc<Services>,
-    /// How often callers may ask.
+    /// The rate limits of callers.
     pub rates: Arc<Rates>,
-    /// How much of publishing may be under way.
+    /// The limits on concurrent publishing.
     pub admission: Admission,
-    /// Documents that were parsed before.
+    /// Cache of parsed documents.
     pub parsed: Arc<ParsedDocuments>,
 }
 
 impl Endpoint {
-    /// The schema that a document is executed by.
+    /// The schema that executes a document.
     pub fn schema_for(&self, known: Option<&Known>) -> &ApiSchema {
         if known.is_some_and(Known::is_valid) {
             &self.schema_of_valid
@@ -65,11 +71,11 @@ impl Endpoint {
     }
 }
 
-/// Why a request is answered without an execution.
+/// Why a request is refused without being executed.
 struct Refusal {
     status: StatusCode,
     error: ApiError,
-    /// The methods that would do instead.
+    /// The methods that are allowed instead.
     allow: Option<&'static str>,
 }
 
@@ -96,7 +102,7 @@ impl Refusal {
     }
 }
 
-/// Answers a posted request.
+/// Handles a POST request.
 pub async fn post(
     State(endpoint): State<Endpoint>,
     headers: HeaderMap,
@@ -117,9 +123,9 @@ pub async fn post(
     finished(&endpoint, media, answer.await)
 }
 
-/// Answers a query in the parameters of a URL.
+/// Handles a query in the parameters of a URL.
 ///
-/// Another site's page can make a browser send one, but not with the header that carries the token.
+/// A page of another site can make a browser send such a request, but not with the header that carries the token.
 pub async fn get(State(endpoint): State<Endpoint>, headers: HeaderMap, uri: Uri) -> axum::response::Response {
     let Some(media) = Media::accepted(&headers) else {
         return unacceptable();
@@ -132,7 +138,7 @@ pub async fn get(State(endpoint): State<Endpoint>, headers: HeaderMap, uri: Uri)
     finished(&endpoint, media, answer.await)
 }
 
-/// Answers every other method.
+/// Refuses every other method.
 pub async fn other_method(State(endpoint): State<Endpoint>, headers: HeaderMap) -> axum::response::Response {
     let media = Media::accepted(&headers).unwrap_or(Media::Json);
     let refusal = Refusal::method("GET, POST", "GraphQL is asked with POST or, for queries, GET.");
@@ -178,7 +184,7 @@ async fn answer(
     let admitted = match admit(endpoint, session, posted) {
         Ok(admitted) => admitted,
         Err(error) if error.retry_after().is_some() => return Err(error.into()),
-        // Well-formed as HTTP goes: the media type decides on the status.
+        // The HTTP request is well-formed: the media type decides on the status.
         Err(error) => return Ok(unadmitted(endpoint, error)),
     };
     if queries_only && admitted.kind == OperationType::Mutation {
@@ -217,7 +223,7 @@ async fn read(endpoint: &Endpoint, session: &Session, body: Body) -> Result<Post
     Ok(Posted { place, ..posted })
 }
 
-/// The four parameters; others are passed over, as they are in a body.
+/// Reads the four parameters; others are ignored, as in a body.
 fn parameters(query: &str) -> Result<Posted, ApiError> {
     let mut posted = Posted::default();
     let mut seen = [false; 4];
@@ -234,7 +240,7 @@ fn parameters(query: &str) -> Result<Posted, ApiError> {
                 "The parameter `{name}` is there twice."
             )));
         }
-        // Left empty is left out, except for the document: that is an empty one.
+        // An empty parameter counts as absent, except for the document: that is an empty document.
         match at {
             0 => posted.query = Some(value.into_owned()),
             _ if value.is_empty() => {}
@@ -272,7 +278,7 @@ fn parameter(name: &str, text: &str) -> Result<Value, ApiError> {
     })
 }
 
-/// An error of the request itself, before any field was executed, has no path.
+/// Whether the response has only errors of the request itself, before any field was executed. These have no path.
 pub fn is_unexecuted(response: &Response) -> bool {
     !response.errors.is_empty()
         && response.data == Value::Null
@@ -304,7 +310,7 @@ fn status_for(error: &ApiError) -> StatusCode {
     }
 }
 
-/// An answer to a request that was not executed.
+/// The response to a request that was not executed.
 pub fn refusal(error: ApiError) -> axum::response::Response {
     refused(Media::Json, error.into())
 }
@@ -360,7 +366,7 @@ fn with_retry_after(mut answer: axum::response::Response, seconds: Option<u64>) 
     answer
 }
 
-/// Without `data` where nothing was executed, as the specification has it.
+/// Omits `data` if nothing was executed, as the specification requires.
 fn written(media: Media, status: StatusCode, response: &Response) -> axum::response::Response {
     #[derive(serde::Serialize)]
     struct Unexecuted<'a> {

@@ -1,8 +1,8 @@
-//! The cost of a document's fields under `__schema` and `__type`, and the depth of its other fields.
+//! Measures the cost of a document's fields under `__schema` and `__type`, and the depth of its other fields.
 //!
-//! The library counts a field under `__schema` once, however many types there are, and has one limit on depth for both.
-//! Promises to count a field under `__schema` and `__type` as often as the response has it, deprecated or not, and to stop
-//! counting past a limit, so that a document that asks for too much costs little to refuse. Nothing is executed.
+//! The library counts a field under `__schema` once, however many types there are, and has one limit on depth for
+//! both. This module counts a field under `__schema` and `__type` as often as the response has it, deprecated or not.
+//! It stops counting past a limit, so that refusing a document costs little. Nothing is executed.
 
 use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet};
 use async_graphql::registry::{MetaDirective, MetaField, MetaInputValue, MetaType, MetaTypeName, Registry};
@@ -11,18 +11,18 @@ use async_graphql_value::Value as Literal;
 
 use super::document::MAX_NESTING;
 
-/// What was counted.
+/// The result of measuring.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Measured {
-    /// Fields under `__schema` and `__type`, and these two, as often as the answer has them.
+    /// Number of fields under `__schema` and `__type`, including these two, as often as the response has them.
     pub answered: usize,
-    /// The same fields as often as the document has them, fragments written out: what the library counts.
+    /// Number of the same fields as often as the document has them, fragments expanded: the library's count.
     pub written: usize,
-    /// Fields within fields, outside of `__schema` and `__type`.
+    /// Maximum depth of fields outside of `__schema` and `__type`.
     pub deepest: usize,
 }
 
-/// Measures all operations of a document; stops once more than `limit` fields would be answered.
+/// Measures all operations of a document; stops once the response would have more than `limit` introspection fields.
 pub fn measure(
     registry: &Registry,
     document: &ExecutableDocument,
@@ -42,11 +42,11 @@ pub fn measure(
     measure.measured
 }
 
-/// What a field under `__schema` is asked of.
+/// The object that a field under `__schema` is selected on.
 #[derive(Clone, Copy)]
 enum Node<'a> {
     Schema,
-    /// As it is written, with its brackets.
+    /// As written, with its brackets.
     Type(&'a str),
     Field(&'a MetaField),
     Input(&'a MetaInputValue),
@@ -69,7 +69,7 @@ impl<'a> Measure<'a> {
         }
         for field in self.fields(set) {
             let nodes = match field.name.node.as_str() {
-                // The library passes over it too.
+                // The library skips it too.
                 "__typename" => continue,
                 "__schema" => vec![Node::Schema],
                 "__type" => self.named(operation, field).into_iter().collect(),
@@ -86,7 +86,7 @@ impl<'a> Measure<'a> {
         }
     }
 
-    /// The type that `__type` is asked for, if there is one of that name.
+    /// The type that `__type` asks for, if there is one with that name.
     fn named(&self, operation: &'a OperationDefinition, field: &'a Field) -> Option<Node<'a>> {
         let name = match &field.get_argument("name")?.node {
             Literal::String(name) => name,
@@ -108,7 +108,7 @@ impl<'a> Measure<'a> {
         Some(Node::Type(name))
     }
 
-    /// The fields of a selection, those of its fragments too.
+    /// The fields of a selection, including those of its fragments.
     fn fields(&self, set: &'a SelectionSet) -> Vec<&'a Field> {
         let mut fields = Vec::with_capacity(set.items.len());
         self.collect(set, 0, &mut fields);
@@ -148,7 +148,7 @@ impl<'a> Measure<'a> {
         }
     }
 
-    /// Counts what is selected of each of `nodes`.
+    /// Counts the fields selected on each of `nodes`.
     fn answered(&mut self, set: &'a SelectionSet, nodes: &[Node<'a>], depth: usize) {
         if nodes.is_empty() || depth > MAX_NESTING {
             return;
@@ -161,7 +161,7 @@ impl<'a> Measure<'a> {
             let mut inner = Vec::new();
             for node in nodes {
                 self.step(*node, &field.name.node, &mut inner);
-                // Each of them has a field selected.
+                // Each of them has at least one selected field.
                 if inner.len() > left {
                     self.measured.answered += inner.len();
                     return;
@@ -171,7 +171,7 @@ impl<'a> Measure<'a> {
         }
     }
 
-    /// What a field leads to. Nothing where its value has no fields of its own.
+    /// Adds the nodes that a field returns; none if its value has no fields.
     fn step(&self, node: Node<'a>, field: &str, to: &mut Vec<Node<'a>>) {
         let registry = self.registry;
         match (node, field) {

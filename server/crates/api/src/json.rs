@@ -1,7 +1,7 @@
-//! JSON that others wrote: bounded, read into values of the graph, and written again.
+//! JSON from clients: bounded, read into GraphQL values, and written again.
 //!
-//! Promises that a number keeps the digits it was written with, that what cannot be read is named by line, column and
-//! path, and that no key has a special meaning. Our own files and tokens are not read here: they have types of their own.
+//! A number keeps its digits as written. Errors name line, column and path. No key has a special meaning. Our own
+//! files and tokens are not read here: they have types of their own.
 
 mod bounds;
 mod number;

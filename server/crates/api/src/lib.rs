@@ -1,10 +1,10 @@
-//! The API: GraphQL, and the plain HTTP beside it.
+//! The API: GraphQL, and plain HTTP endpoints.
 //!
-//! Promises the contract of `schema.graphql`: what a caller may not see does not exist, what it does wrong is told as
-//! data with a stable code, and whatever else goes wrong is an error with a code and without internals. It decides
-//! nothing itself: who may do what is [`tenterhook_policy::access`]'s to say, what is stored the store's.
+//! Implements the contract of `schema.graphql`. An object that the caller may not see looks as if it did not exist.
+//! Errors in a mutation's input are data with a stable code; all other errors have a code and no internals. The API
+//! decides nothing itself: [`tenterhook_policy::access`] decides who may do what, and the store what is stored.
 //!
-//! Each noun has a file with its type, inputs, payloads, queries and mutations together.
+//! Each noun has a file with its type, inputs, payloads, queries and mutations.
 
 mod admission;
 pub mod apps;
@@ -71,10 +71,10 @@ use http::Endpoint;
 use rates::Rates;
 pub use sockets::Sockets;
 
-/// Bytes from which on an answer is compressed: a smaller one fits into a packet as it is.
+/// Minimum size of a compressed response, in bytes: a smaller one fits into one packet anyway.
 const COMPRESSED_FROM: u16 = 1024;
 
-/// Everything that is served over HTTP.
+/// All HTTP routes.
 pub fn router(services: Arc<Services>) -> Router {
     let endpoint = Endpoint {
         schema: schema::build(&services.settings.api, ValidationMode::Strict),
@@ -110,7 +110,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .layer(compression())
 }
 
-/// What GraphQL answers before there is a [`router`].
+/// The response of GraphQL before there is a [`router`].
 pub fn not_started() -> Response {
     http::refusal(ApiError::new(
         ErrorCode::Unavailable,
@@ -118,16 +118,17 @@ pub fn not_started() -> Response {
     ))
 }
 
-/// Answers worth it are compressed where the caller can read that; a stream of events never is, since it would wait for
-/// more to compress. A secret beside text of an attacker's choice could be guessed by length: answers are the token
-/// holder's own, and other sites cannot send the token.
+/// Compresses responses if the caller accepts that. Event streams are not compressed, because the encoder would hold
+/// events back until it has more data. The length of compressed text can reveal a secret next to text of an
+/// attacker's choice (BREACH). This does not apply here: responses contain only data of the token's holder, and other
+/// sites cannot send the token.
 fn compression() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new()
         .gzip(true)
         .compress_when(SizeAbove::new(COMPRESSED_FROM).and(NotForContentType::SSE))
 }
 
-/// A bug, told as an error like any other.
+/// Turns a panic into an error like any other.
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let what = panic
         .downcast_ref::<String>()

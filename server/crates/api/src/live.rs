@@ -1,12 +1,13 @@
-//! Subscriptions: what happens, as it happens, in whichever process.
+//! Subscriptions: events as they happen, in any process.
 //!
-//! Promises that a subscriber sees exactly what its caller may see at the moment of each event: whether the user is
-//! still there and the app installed is asked anew, and the webhook, notice or attempt is read in the caller's scope as
-//! a query reads it. And that there are no silent gaps: a subscription that could not be kept up ends with an error
-//! coded `UNAVAILABLE`, upon which a client reads what it missed and subscribes again.
+//! A subscriber sees exactly what its caller may see at the time of each event. For every event the server reads
+//! again whether the user still exists and the app is installed, and reads the webhook, notice or attempt in the
+//! caller's scope, as a query does. There are no silent gaps: a subscription that falls behind ends with an error
+//! coded `UNAVAILABLE`. The client then queries what it missed and subscribes again.
 //!
-//! Does not promise what happened before it began, nor one event for each change: changes to a webhook in quick
-//! succession can show as one, with the webhook as it is then. What else is not promised: [`tenterhook_engine::live`].
+//! Not guaranteed: events from before the subscription began, and one event for each change. Several quick changes of
+//! a webhook can appear as one event, with the webhook as it is then. For other limits see
+//! [`tenterhook_engine::live`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,16 +33,16 @@ use tenterhook_store::live::AttemptPlace;
 use tenterhook_store::reach::Cutoffs;
 use tenterhook_store::{attempts, deliveries, notices, webhooks};
 
-/// What can be followed live.
+/// The root type of subscriptions.
 pub struct Subscription;
 
-/// What can be followed live, over WebSocket (`graphql-transport-ws` on `/graphql/ws`) or as server-sent events. An event
-/// is shown if the caller may see its webhook at that moment. A subscription that falls behind ends with an error coded
-/// `UNAVAILABLE`.
+/// Live events, over WebSocket (`graphql-transport-ws` on `/graphql/ws`) or as server-sent events. A subscriber gets
+/// an event if the caller may see its webhook at that time. A subscription that falls behind ends with an error coded
+/// `UNAVAILABLE`: query what you missed and subscribe again.
 #[Subscription]
 impl Subscription {
-    /// A webhook has changed: its settings, its state or its ban counter; also when it was created or removed. Shows the
-    /// webhook as it is when the event is sent.
+    /// A webhook was created, changed or removed: its settings, its state or its ban counter. Returns the webhook as
+    /// it is when the event is sent; quick changes may come as one event.
     async fn webhook_changed(
         &self,
         ctx: &Context<'_>,
@@ -53,8 +54,8 @@ impl Subscription {
         Ok(follower.follow(listener, |sight, told| Box::pin(sight.webhooks(told))))
     }
 
-    /// An attempt has ended and is recorded, within a second of that. Shows attempts that ended from the beginning of
-    /// the subscription on; one that was recorded much later than it ended is in the log only.
+    /// An attempt has ended and was recorded at most a second ago. Covers attempts that end after the subscription began.
+    /// An attempt that is recorded much later than it ended appears only in the delivery's `attempts`.
     async fn attempt_recorded(
         &self,
         ctx: &Context<'_>,
@@ -75,7 +76,7 @@ impl Subscription {
         Ok(follower.follow(listener, |sight, told| Box::pin(sight.attempts(told))))
     }
 
-    /// A notice was posted. Shows notices of what happened from the beginning of the subscription on.
+    /// A notice was created. Covers what happens after the subscription began.
     async fn notice_posted(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<Notice>> + use<>> {
         let follower = Follower::begin(ctx)?;
         let listener = follower.services.live.notices(follower.session.reach());
@@ -83,19 +84,19 @@ impl Subscription {
     }
 }
 
-/// Says that the subscription does not begin.
+/// Marks the subscription as refused: it does not begin.
 fn refused(ctx: &Context<'_>, error: ApiError) -> ApiError {
     ctx.data_unchecked::<Source>().refuse();
     error
 }
 
-/// Who follows.
+/// A subscription with its caller.
 struct Follower {
     services: Arc<Services>,
     session: Session,
 }
 
-/// What the caller may see at the moment of some events.
+/// The caller's view of some events at the time of reading.
 struct Sight {
     services: Arc<Services>,
     scope: WebhookScope,
@@ -115,8 +116,8 @@ impl Follower {
         })
     }
 
-    /// All that the caller might come to see, of one webhook or of any. One that it does not see is not told apart from
-    /// one to which nothing happens.
+    /// The most that the caller may ever see, of one webhook or of any. A webhook that the caller may not see looks
+    /// like one to which nothing happens.
     fn interest(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<Interest> {
         let webhook = match id.map(|id| GlobalId::webhook(&id)) {
             Some(None) => return Err(refused(ctx, ApiError::bad_input("That is no webhook's id."))),
@@ -128,7 +129,7 @@ impl Follower {
         })
     }
 
-    /// Everything that the listener hears and the caller may see. Ends after an error.
+    /// Everything that the listener receives and the caller may see. Ends after an error.
     fn follow<H, T>(
         self,
         listener: Listener<H>,

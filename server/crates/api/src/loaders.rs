@@ -1,7 +1,8 @@
-//! Batched reads: what many elements of a list need of the same kind is read in one statement.
+//! Batched reads: one statement reads all rows of a kind that the elements of a list need.
 //!
-//! Promises one statement per kind and level of a query, however long the list: see [`Gathering`] for how, and for what
-//! is not kept. A kind may need more than one where what is asked for differs in more than its key (two filters, say).
+//! Guarantees one statement per kind and level of a query, however long the list. A kind needs more than one
+//! statement if the requests differ in more than the key, for example in their filters. For batching and what is not
+//! cached, see [`Gathering`].
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -32,7 +33,7 @@ use tenterhook_store::{StoreError, apps, attempts, events, health};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WebhookRef(pub Lane, pub WebhookId);
 
-/// What a webhook's history says of its health.
+/// The health history of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VitalsRef(pub Lane, pub WebhookId);
 
@@ -44,11 +45,11 @@ pub struct EventRef(pub Lane, pub EventId);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AppRef(pub AppId);
 
-/// The attempts of a delivery, oldest first; none is an empty list.
+/// The attempts of a delivery, oldest first. A delivery without attempts has an empty list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptsOf(pub DeliveryPlace);
 
-/// A delivery, whoever asks: only for what the caller has come to from a webhook it sees.
+/// A delivery, without a check of the caller: only for deliveries reached from a webhook that the caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeliveryAt(pub DeliveryPlace);
 
@@ -57,39 +58,40 @@ pub struct DeliveryAt(pub DeliveryPlace);
 pub struct DeliveryPageKey {
     /// The webhook.
     pub webhook: (Lane, WebhookId),
-    /// Which deliveries.
+    /// Filter of the deliveries.
     pub query: DeliveryQuery,
-    /// Which page.
+    /// Window of the page.
     pub window: Window<DeliveryPlace>,
 }
 
-/// How many deliveries a webhook has; none is missing.
+/// The number of deliveries of a webhook. Missing if it has none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeliveryCountKey {
     /// The webhook.
     pub webhook: (Lane, WebhookId),
-    /// Which deliveries.
+    /// Filter of the deliveries.
     pub query: DeliveryQuery,
 }
 
-/// A webhook's chart: its stretches, and the figures of each.
+/// A webhook's statistics: its time buckets, and the counts of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChartOf {
     /// The webhook.
     pub webhook: (Lane, WebhookId),
-    /// Which time. Its end is told here and not by who asks, so that those of a list ask for the same.
+    /// The time range. The loader sets its end, not the caller, so that all elements of a list ask for the same
+    /// range.
     pub chart: Chart,
 }
 
-/// Reads what a request needs.
+/// The loader of a request.
 pub struct Batches(Arc<Services>);
 
-/// What a request reads with.
+/// Makes the loader of a request.
 pub fn gathering(services: &Arc<Services>) -> Arc<Gathering<Batches>> {
     Gathering::new(Batches(services.clone()))
 }
 
-/// One value, read together with those that are asked for at the same time.
+/// Reads one value, together with those that other fields request at the same time.
 pub async fn one<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Batches as Loader<K>>::Value>>
 where
     K: Send + Sync + Hash + Eq + Clone + 'static,

@@ -14,10 +14,10 @@ use super::webhooks::{self, Webhook};
 use tenterhook_store::apps as app_store;
 use tenterhook_store::deliveries::{self as delivery_store, DeliveryPlace};
 
-/// Ids that `nodes` takes at the most.
+/// Maximum number of ids of `nodes`.
 const MOST_IDS: usize = 100;
 
-/// Anything with a global id.
+/// An object with a global id.
 #[derive(Clone, Interface)]
 #[graphql(field(name = "id", ty = "ID", desc = "The global id."))]
 #[expect(
@@ -37,13 +37,13 @@ pub enum Node {
     App(App),
 }
 
-/// Queries for anything.
+/// Queries for any object.
 #[derive(Default)]
 pub struct NodeQueries;
 
 #[Object]
 impl NodeQueries {
-    /// Whatever has this global id; null if there is nothing that the caller may see.
+    /// The object with this global id; null if there is none that the caller may see.
     async fn node(
         &self,
         ctx: &Context<'_>,
@@ -52,7 +52,8 @@ impl NodeQueries {
         Ok(find(ctx, &[id]).await?.pop().flatten())
     }
 
-    /// Whatever has these global ids, in their order; null where there is nothing that the caller may see.
+    /// The objects with these global ids, in the same order; null for each id without an object that the caller may
+    /// see.
     ///
     /// Costs 1, and what is selected of a node for each id.
     #[graphql(complexity = "cost_of(ids.len(), child_complexity)")]
@@ -70,7 +71,7 @@ impl NodeQueries {
     }
 }
 
-/// One statement for each kind of thing among the ids.
+/// One statement for each kind of object among the ids.
 async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
     let asked: Vec<Option<GlobalId>> = ids.iter().map(|id| GlobalId::parse(id)).collect();
     let (mut webhooks, mut deliveries, mut events, mut notices, mut apps) =

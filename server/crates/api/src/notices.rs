@@ -1,4 +1,4 @@
-//! Notices: what people are told of a webhook's bans, warnings, removal and recovery (R4).
+//! Notices: messages to people about a webhook's bans, warnings, removal and recovery (R4).
 
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 
@@ -16,30 +16,30 @@ use tenterhook_model::notice;
 use tenterhook_policy as policy;
 use tenterhook_store::notices::{self, NoticePlace, NoticeQuery};
 
-/// What a notice is about.
+/// The transition that a notice reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "notice::NoticeKind")]
 pub enum NoticeKind {
-    /// Too many first tries failed: the webhook is banned for a while.
+    /// Too many first tries failed: the webhook is banned, by default for 30 minutes.
     Banned,
-    /// The ban is over.
+    /// The ban has ended.
     BanEnded,
-    /// A day without a successful delivery.
+    /// No delivery has succeeded for 24 hours after a failure.
     #[graphql(name = "FAILING_24H")]
     Failing24h,
-    /// Two days without a successful delivery.
+    /// No delivery has succeeded for 48 hours after a failure.
     #[graphql(name = "FAILING_48H")]
     Failing48h,
-    /// An hour before the webhook is removed.
+    /// No delivery has succeeded for 71 hours after a failure: the webhook is removed in an hour unless one succeeds.
     #[graphql(name = "FAILING_71H")]
     Failing71h,
-    /// No delivery succeeded for three days: the webhook was removed.
+    /// No delivery succeeded for 72 hours after a failure: the webhook was removed.
     Removed,
     /// A delivery succeeded after a warning.
     Recovered,
 }
 
-/// What people are told of a webhook's health: one for each transition.
+/// A message about a webhook's health. Each transition creates one.
 #[derive(Clone)]
 pub struct Notice(notice::Notice);
 
@@ -50,26 +50,27 @@ impl From<notice::Notice> for Notice {
 }
 
 impl Notice {
-    /// What its id names.
+    /// Its global id.
     pub fn global_id(&self) -> GlobalId {
         GlobalId::Notice(self.0.lane, self.0.id)
     }
 }
 
-/// What people are told of a webhook's health: one for each transition.
+/// A message about a webhook's health. Each transition creates one.
 #[Object]
 impl Notice {
-    /// The global id.
+    /// The notice's global id.
     pub(super) async fn id(&self) -> ID {
         self.global_id().to_id()
     }
 
-    /// What `webhook-id` and `noticeId` carry where it is delivered to the platform's own endpoint.
+    /// The id in the header `webhook-id` and the field `noticeId` when the notice is delivered to the platform's own
+    /// endpoint.
     async fn notice_id(&self) -> ID {
         self.0.id.to_string().into()
     }
 
-    /// What it is about.
+    /// The transition that it reports.
     async fn kind(&self) -> NoticeKind {
         self.0.kind.into()
     }
@@ -80,17 +81,17 @@ impl Notice {
         Ok(Webhook::new(ctx, state.ok_or_else(expired)?))
     }
 
-    /// When it happened, which may be a moment before it was noticed.
+    /// When the transition happened. The server may have noticed it a moment later.
     async fn at(&self) -> DateTime {
         self.0.at.into()
     }
 
-    /// What happened, for people.
+    /// The transition, in a sentence for people.
     async fn message(&self) -> &'static str {
         policy::notice::message(self.0.kind)
     }
 
-    /// The figures of what happened: `failedFirstTries` and `bannedUntil` of a ban, `failingSince` of a removal or
+    /// Details of the transition: `failedFirstTries` and `bannedUntil` of a ban, `failingSince` of a removal or
     /// recovery, `at` of the others.
     async fn data(&self) -> Result<Json> {
         serde_json::from_str(&self.0.data)
@@ -99,14 +100,14 @@ impl Notice {
     }
 }
 
-/// Which notices to list. Conditions hold together.
+/// Which notices to list. All given conditions must hold.
 #[derive(InputObject, Default)]
 pub struct NoticeFilter {
-    /// Only about this webhook: a global id.
+    /// Only about this webhook, given by its global id.
     webhook_id: Option<ID>,
     /// Only of these kinds.
     kind: Option<Vec<NoticeKind>>,
-    /// Only of what happened at or after this moment.
+    /// Only of transitions at or after this time.
     since: Option<DateTime>,
 }
 
@@ -161,7 +162,7 @@ impl NoticeQueries {
     }
 }
 
-/// The notices of these ids that the caller may see, in no order.
+/// The notices with these ids that the caller may see, in no order.
 pub async fn find(ctx: &Context<'_>, keys: &[(Lane, NoticeId)]) -> Result<Vec<Notice>> {
     let (scope, cutoffs) = (ctx.session().scope(), ctx.cutoffs());
     let found = notices::find(&mut *ctx.services().store.conn().await?, keys, &scope, &cutoffs).await?;

@@ -1,9 +1,9 @@
-//! An operation on its way to the schema, whichever transport brings it.
+//! Checks an operation and passes it to the schema, for all transports.
 //!
-//! Promises that a subscription which cannot begin is told from one that ends, the one being an error of the request and
-//! the other a result; and that whatever is bounded before execution is bounded here: the request's JSON, its document, its variables,
-//! and how often its caller asks. A transport reads with [`Posted::read`], then calls [`admit`] and executes what that
-//! gives, or calls [`execute`] or, over a connection that outlives the operation, [`stream`], which do both.
+//! All limits that apply before execution are checked here: the request's JSON, its document, its variables, and the
+//! caller's rate. A subscription that cannot begin is reported as an error of the request, one that ends with an
+//! error as a result. A transport reads with [`Posted::read`]. Then it calls [`admit`] and [`run`], or one of the
+//! functions that do both: [`execute`] or, over a connection that outlives the operation, [`stream`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,18 +25,18 @@ use super::parsed::Known;
 use super::persisted::Named;
 use super::rates::{Allowance, Purpose};
 
-/// A request as it was sent.
+/// A request as the client sent it.
 #[derive(Debug, Default)]
 pub struct Posted {
     /// The document.
     pub query: Option<String>,
-    /// Which of its operations.
+    /// The name of the operation to execute.
     pub operation_name: Option<String>,
     /// Values of its variables.
     pub variables: Option<Fields>,
-    /// The document's hash, in place of it or to register it. Other extensions are passed over.
+    /// The document's hash, instead of the document or to register it. Other extensions are ignored.
     pub persisted_query: Option<PersistedQuery>,
-    /// The room that its body has taken.
+    /// The memory reserved for its body.
     pub place: Option<Place>,
 }
 
@@ -46,16 +46,16 @@ pub type Fields = IndexMap<Name, Value>;
 /// A document's hash.
 #[derive(Debug)]
 pub struct PersistedQuery {
-    /// Of the protocol: 1.
+    /// Version of the protocol: 1.
     pub version: u64,
-    /// In hexadecimal.
+    /// The hash, in hexadecimal.
     pub sha256_hash: String,
 }
 
 impl Posted {
-    /// Reads a JSON text, bounded before it is parsed; `most_values` is a bound of [`json::check_json`].
+    /// Reads a JSON text and checks its limits before parsing; `most_values` is a limit of [`json::check_json`].
     pub fn read(text: &[u8], most_values: usize) -> Result<Self> {
-        // No list either, which would be a batch.
+        // A list, which would be a batch, is refused too.
         match json::read(text, most_values)? {
             Value::Object(fields) => Self::of(fields),
             _ => Err(ApiError::bad_input(
@@ -65,7 +65,7 @@ impl Posted {
         }
     }
 
-    /// The request that an object says; other fields are passed over, and one that is null is left out.
+    /// Reads a request from an object. Other fields are ignored; a field that is null counts as absent.
     pub fn of(mut fields: Fields) -> Result<Self> {
         let mut take = |name| fields.swap_remove(name).filter(|value| *value != Value::Null);
         Ok(Self {
@@ -81,7 +81,7 @@ impl Posted {
         })
     }
 
-    /// Whether it names a document at all.
+    /// Whether it has a document or a hash.
     pub fn names_document(&self) -> bool {
         self.query.is_some() || self.persisted_query.is_some()
     }
@@ -100,7 +100,7 @@ impl Posted {
 }
 
 impl PersistedQuery {
-    /// The document's hash among a request's extensions.
+    /// Reads the document's hash from a request's extensions.
     pub fn of(extensions: Value) -> Result<Option<Self>> {
         let mut extensions = object("extensions", extensions)?;
         let Some(persisted) = extensions
@@ -140,17 +140,17 @@ fn misfit(name: &str, expected: &str) -> ApiError {
     ApiError::bad_input(format!("`{name}` of a request must be {expected}."))
 }
 
-/// What may be executed.
+/// A request that passed the checks.
 pub struct Admitted {
-    /// The request, parsed if it can be: the schema refuses it otherwise.
+    /// The request, parsed if possible; otherwise the schema refuses it.
     pub request: Request,
-    /// What it does. A document that cannot be parsed does nothing: a query.
+    /// Its kind. A document that cannot be parsed counts as a query.
     pub kind: OperationType,
-    /// What is left of the caller's limits; `None` for whom there are none.
+    /// The state of the caller's rate limits; `None` for callers without limits.
     pub allowance: Option<Allowance>,
-    /// The room that it takes until it is answered.
+    /// The memory and call reserved until the response.
     pub place: Option<Place>,
-    /// Its document, if that is kept.
+    /// Its parsed document, if that is cached.
     known: Option<Arc<Known>>,
 }
 
@@ -188,7 +188,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
         Ok(document) => purpose(document, name),
         Err(_) => (OperationType::Query, Purpose::Rest),
     };
-    // What is refused counts too: refusing costs work.
+    // Refused requests count too, because refusing costs work.
     let allowance = endpoint
         .rates
         .take(&session, purpose, services.clock.monotonic())
@@ -226,7 +226,7 @@ pub fn admit(endpoint: &Endpoint, session: Session, mut posted: Posted) -> Resul
     })
 }
 
-/// Executes a query or mutation, or says why not.
+/// Executes a query or mutation, or returns why not.
 pub async fn execute(endpoint: &Endpoint, session: Session, posted: Posted) -> Response {
     match admit(endpoint, session, posted) {
         Ok(admitted) => run(endpoint, admitted).await,
@@ -234,12 +234,12 @@ pub async fn execute(endpoint: &Endpoint, session: Session, posted: Posted) -> R
     }
 }
 
-/// What a subscription's field says if it has nothing to begin with: its error is one of the request.
+/// Set by a subscription's field that cannot begin, so that its error becomes an error of the request.
 #[derive(Clone, Default)]
 pub struct Source(Arc<AtomicBool>);
 
 impl Source {
-    /// There will be no events.
+    /// Marks the subscription as refused.
     pub fn refuse(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -249,15 +249,15 @@ impl Source {
     }
 }
 
-/// One answer of an operation whose connection outlives it.
+/// One message of an operation on a connection that outlives it.
 pub enum Answer {
-    /// A result, with errors or without.
+    /// A result, with or without errors.
     Result(Box<Response>),
-    /// The request was not executed; nothing follows.
+    /// The request was not executed. This is the last message.
     Refused(Vec<ServerError>),
 }
 
-/// Runs an operation of any kind as long as the stream is polled. It begins with the first poll.
+/// Runs an operation of any kind while the stream is polled. It begins with the first poll.
 pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStream<'static, Answer> {
     let Admitted {
         request,
@@ -273,7 +273,7 @@ pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStrea
     let gathering = loaders::gathering(&endpoint.services);
     let request = request.data(source.clone()).data(gathering.clone());
     let answers = gathering.stream(endpoint.schema_for(known.as_deref()).execute_stream(request));
-    // Of a subscription the limits were counted once, when it began: later events have nothing to say of them.
+    // A subscription counts against the limits once, when it begins. So later events do not carry them.
     let allowance = allowance.filter(|_| kind != OperationType::Subscription);
     let endpoint = endpoint.clone();
     answers
@@ -284,7 +284,8 @@ pub fn stream(endpoint: &Endpoint, session: Session, posted: Posted) -> BoxStrea
         .boxed()
 }
 
-/// Errors of the request have no path, or come from a subscription's field that has nothing to begin with.
+/// Tells errors of the request from results: they have no path, or come from a subscription's field that cannot
+/// begin.
 fn told(response: Response, source: &Source) -> Answer {
     let refused = !response.errors.is_empty()
         && response.data == Value::Null
@@ -296,7 +297,7 @@ fn told(response: Response, source: &Source) -> Answer {
     }
 }
 
-/// Executes what was admitted.
+/// Executes a checked request.
 pub async fn run(endpoint: &Endpoint, admitted: Admitted) -> Response {
     let Admitted {
         request,
@@ -312,14 +313,14 @@ pub async fn run(endpoint: &Endpoint, admitted: Admitted) -> Response {
     with_allowance(endpoint, response, allowance.as_ref())
 }
 
-/// The answer to what was not admitted.
+/// The response to a refused request.
 pub fn refused(endpoint: &Endpoint, error: ApiError) -> Response {
     let allowance = error.allowance().copied();
     let response = Response::from_errors(vec![error.into_server_error()]);
     with_allowance(endpoint, response, allowance.as_ref())
 }
 
-/// Tells the caller what is left of its limits.
+/// Adds the state of the caller's rate limits to the response.
 pub fn with_allowance(endpoint: &Endpoint, response: Response, allowance: Option<&Allowance>) -> Response {
     match allowance {
         Some(allowance) => {
@@ -330,7 +331,8 @@ pub fn with_allowance(endpoint: &Endpoint, response: Response, allowance: Option
     }
 }
 
-/// What the operation of this name does. An operation that is not there is refused later: a query that asks nothing.
+/// The kind and purpose of the operation with this name. If there is none, an empty query: the request is refused
+/// later.
 fn purpose(document: &ExecutableDocument, name: Option<&str>) -> (OperationType, Purpose) {
     let operation = match (&document.operations, name) {
         (DocumentOperations::Single(operation), _) => Some(operation),
@@ -343,7 +345,7 @@ fn purpose(document: &ExecutableDocument, name: Option<&str>) -> (OperationType,
     let Some(operation) = operation.map(|operation| &operation.node) else {
         return (OperationType::Query, Purpose::Rest);
     };
-    // A fragment on the mutations hides it: that is counted as the rest, which is no way around a limit.
+    // A fragment on the mutations hides the field. Then it counts as `Rest`, so it is limited too.
     let publishes = operation.ty == OperationType::Mutation
         && operation.selection_set.node.items.iter().any(|selection| {
             matches!(&selection.node, Selection::Field(field) if field.node.name.node == "publishEvents")

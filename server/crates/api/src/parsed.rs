@@ -1,8 +1,8 @@
-//! Documents that were parsed before: clients send the same few over and over.
+//! Cache of parsed documents: clients send the same few again and again.
 //!
-//! Promises that what is found is what the text parses to, and that as much is kept as [`MOST_DOCUMENTS`] and
-//! [`MOST_BYTES`] say: past it everything is forgotten, which costs a parsing each. Remembers of each whether all the rules
-//! of GraphQL were found to hold, since they are about the text alone; what depends on variables is checked each time.
+//! The cache has at most [`MOST_DOCUMENTS`] documents and [`MOST_BYTES`] of text. When it is full it is cleared,
+//! which costs parsing each document again. It also remembers whether a document passed the validation rules of
+//! GraphQL that depend on the text alone; those that depend on variables are checked every time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition};
 
-/// Documents kept.
+/// Maximum number of documents.
 pub const MOST_DOCUMENTS: usize = 1_000;
-/// Bytes of their texts. Parsed, a text takes some thirty times as much.
+/// Maximum total size of their texts, in bytes. A parsed text takes about thirty times as much.
 pub const MOST_BYTES: usize = 512 * 1024;
 
-/// A document that was parsed before.
+/// A cached document.
 #[derive(Debug)]
 pub struct Known {
     document: ExecutableDocument,
@@ -23,18 +23,19 @@ pub struct Known {
 }
 
 impl Known {
-    /// What its text was parsed to.
+    /// The parsed document.
     pub fn document(&self) -> &ExecutableDocument {
         &self.document
     }
 
-    /// Whether the rules need not be looked at again.
+    /// Whether the validation rules need not be checked again.
     pub fn is_valid(&self) -> bool {
         self.is_valid.load(Ordering::Acquire)
     }
 
-    /// The rules were found to hold. Not remembered where they may hold once and not another time: of several operations
-    /// some look at the one that is asked for only, and a null in place of a default is judged by where it stands.
+    /// Remembers that the document passed validation. Not if the result depends on the request: with several
+    /// operations, some rules check only the executed one, and whether a null may replace a default depends on where
+    /// it is used.
     pub fn found_valid(&self) {
         let mut operations = self.document.operations.iter();
         let has_defaults = |operation: &OperationDefinition| {
@@ -49,7 +50,7 @@ impl Known {
     }
 }
 
-/// Documents by their text.
+/// Parsed documents by their text.
 #[derive(Default)]
 pub struct ParsedDocuments(Mutex<Kept>);
 
@@ -60,12 +61,12 @@ struct Kept {
 }
 
 impl ParsedDocuments {
-    /// What this text was parsed to.
+    /// The parsed document of this text.
     pub fn get(&self, text: &str) -> Option<Arc<Known>> {
         self.kept().documents.get(text).cloned()
     }
 
-    /// Keeps what a text was parsed to, unless it is larger than all together may be.
+    /// Caches a parsed document, unless its text alone exceeds the limit.
     pub fn keep(&self, text: &Arc<str>, document: &ExecutableDocument) -> Option<Arc<Known>> {
         if text.len() > MOST_BYTES {
             return None;
@@ -84,7 +85,7 @@ impl ParsedDocuments {
         Some(known)
     }
 
-    /// Whoever panicked held it for a look-up: nothing is half done.
+    /// A thread can only panic here during a look-up, so nothing is half done.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

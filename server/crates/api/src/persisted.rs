@@ -1,8 +1,13 @@
-//! Persisted documents: a client sends a SHA-256 in place of a text.
+//! Persisted documents: a client sends a SHA-256 instead of a text.
 //!
-//! Promises that a hash stands for the text that has it and no other; that what clients register is bounded, in number
-//! and in bytes; and that with an allow list nothing outside it is executed. Does not promise to keep what clients
-//! register: it is lost with the process, and the least recently used goes first. They register it again.
+//! Guarantees:
+//!
+//! - A hash identifies only the text that has it.
+//! - The documents that clients register are bounded in number and in bytes.
+//! - With an allow list no other document is executed.
+//!
+//! Registered documents are not kept for good: they are lost with the process, and the least recently used are
+//! dropped first. Clients register them again.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,11 +18,11 @@ use sha2::{Digest, Sha256};
 use super::error::{ApiError, ErrorCode};
 use tenterhook_settings::{ApiSettings, files};
 
-/// Documents that clients may have registered.
+/// Maximum number of registered documents.
 pub const MOST_DOCUMENTS: usize = 1_000;
-/// Bytes of them in all.
+/// Maximum total size of registered documents, in bytes.
 pub const MOST_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes of one. A longer one is executed and not kept.
+/// Maximum size of a registered document, in bytes. A larger one is executed but not kept.
 pub const LARGEST: usize = 64 * 1024;
 
 /// SHA-256.
@@ -31,30 +36,30 @@ pub enum AllowListError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the machine said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// It is not what it should be.
+    /// The file has the wrong format.
     #[error("{} must be a JSON object of SHA-256 (hexadecimal) to document", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// Where it is not.
+        /// The parser's error.
         source: serde_json::Error,
     },
-    /// A document does not have the hash it stands under.
+    /// A document does not match its hash.
     #[error("{}: the document under {hash:?} has the SHA-256 {actual}", path.display())]
     Hash {
         /// The file.
         path: PathBuf,
-        /// What stands there.
+        /// The hash in the file.
         hash: String,
-        /// What should.
+        /// The document's actual hash.
         actual: String,
     },
 }
 
-/// What a request says of its document.
+/// The document of a request, as text, hash or both.
 #[derive(Debug, Default)]
 pub struct Named {
     /// The text.
@@ -68,21 +73,22 @@ pub struct Named {
 pub struct Found {
     /// The text.
     pub text: Arc<str>,
-    /// Its hash, if it asked to be kept: do so once it is known to be GraphQL.
+    /// Its hash, if the client asked to register it: pass it to [`Documents::keep`] once the text is known to be
+    /// GraphQL.
     pub keep: Option<Hash>,
 }
 
-/// Where documents come from.
+/// The source of documents.
 pub enum Documents {
-    /// From requests alone.
+    /// The text in the request only.
     Sent,
-    /// Those that clients register, besides.
+    /// The text in the request, or one that a client has registered.
     Automatic(Mutex<Registered>),
-    /// These and no others.
+    /// These documents and no others.
     Allowed(HashMap<Hash, Arc<str>>),
 }
 
-/// What clients have registered.
+/// The documents that clients have registered.
 #[derive(Debug, Default)]
 pub struct Registered {
     documents: HashMap<Hash, (Arc<str>, u64)>,
@@ -91,7 +97,7 @@ pub struct Registered {
 }
 
 impl Documents {
-    /// As the settings have it.
+    /// Makes the source that the settings choose.
     pub fn new(settings: &ApiSettings) -> Result<Self, AllowListError> {
         match &settings.document_allow_list {
             Some(path) => read_allow_list(path).map(Self::Allowed),
@@ -100,9 +106,9 @@ impl Documents {
         }
     }
 
-    /// The document that a request names.
+    /// Finds the document of a request.
     ///
-    /// The messages of the two errors of automatic persisted queries are clients' own words: some of them look for
+    /// The messages of the two errors of automatic persisted queries are fixed by clients: some of them compare
     /// nothing else.
     pub fn find(&self, named: Named) -> Result<Found, ApiError> {
         let Named { query, hash } = named;
@@ -150,7 +156,7 @@ impl Documents {
         }
     }
 
-    /// Keeps a document that asked for it.
+    /// Registers a document if the client asked for it.
     pub fn keep(&self, found: &Found) {
         if let (Self::Automatic(registered), Some(hash)) = (self, found.keep) {
             lock(registered).put(hash, &found.text);
@@ -171,7 +177,7 @@ impl Registered {
             return;
         }
         while self.documents.len() >= MOST_DOCUMENTS || self.bytes + text.len() > MOST_BYTES {
-            // A walk over a thousand: cheaper than an order kept at each use.
+            // Scanning a thousand entries is cheaper than keeping them in order at each use.
             let oldest = self
                 .documents
                 .iter()
@@ -187,7 +193,7 @@ impl Registered {
     }
 }
 
-/// Whoever panicked held it for a look-up: nothing is half done.
+/// A thread can only panic here during a look-up, so nothing is half done.
 fn lock(registered: &Mutex<Registered>) -> std::sync::MutexGuard<'_, Registered> {
     registered.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -217,7 +223,7 @@ fn hexadecimal(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-/// Checked at start, so that a list that does not fit its documents is not found by a client.
+/// Read and checked at start, so that a mistake in the list is not found only when a client uses it.
 fn read_allow_list(path: &Path) -> Result<HashMap<Hash, Arc<str>>, AllowListError> {
     let path = path.to_owned();
     let text = match files::read_text(&path) {
@@ -230,7 +236,7 @@ fn read_allow_list(path: &Path) -> Result<HashMap<Hash, Arc<str>>, AllowListErro
     };
     let mut allowed = HashMap::with_capacity(listed.len());
     for (hash, document) in listed {
-        // Some tools write `sha256:` before it.
+        // Some tools write `sha256:` before the hash.
         let stated = hexadecimal(hash.strip_prefix("sha256:").unwrap_or(&hash));
         let actual = digest(&document);
         if stated != Some(actual) {

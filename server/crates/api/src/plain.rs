@@ -1,4 +1,4 @@
-//! The plain HTTP beside GraphQL: is it ready, what are its figures, what can be asked.
+//! The plain HTTP endpoints: readiness, metrics, the schema.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,13 +11,14 @@ use super::context::Services;
 use super::schema;
 use tenterhook_store::{StoreError, partitions};
 
-/// Days ahead below which readiness says so: they are made three ahead, at the start of each day.
+/// With partitions for fewer days ahead than this, `/readyz` reports the shortage. They are created three days ahead,
+/// at the start of each day.
 const FEW_DAYS: usize = 2;
-/// What a probe reads while the database takes no changes.
+/// Response of a probe while the database accepts no changes.
 const READ_ONLY: &str = "the database is read-only: it refuses changes";
 
-/// Whether the server should get requests now: it takes work, the database answers and takes changes, and tomorrow has a place
-/// in it.
+/// Whether the server should get requests now: it accepts work, the database responds and accepts changes, and the
+/// partitions for tomorrow exist.
 pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
     if let Some(silence) = services.store.silence() {
         return unavailable(&format!(
@@ -44,7 +45,7 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
             format!("ready, but with partitions for {days} day ahead only\n").into_response()
         }
         Ok(Found::Partitions { .. }) => match services.gauges.clocks_apart() {
-            // Not a reason to be out of service: see engine/database_clock.rs.
+            // No reason to report the server as not ready: see engine/database_clock.rs.
             Some(ahead) => format!(
                 "ready, but the database's clock and this machine's are {:.0} s apart\n",
                 ahead.abs().as_secs_f64()
@@ -59,11 +60,11 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
     }
 }
 
-/// What the database says of itself.
+/// State of the database.
 enum Found {
-    /// It refuses changes.
+    /// It accepts no changes.
     ReadOnly,
-    /// What is missing of tomorrow's partitions, and how many days ahead there are.
+    /// Missing partitions for tomorrow, and the number of days for which all exist.
     Partitions { missing: Vec<String>, days: usize },
 }
 
@@ -80,7 +81,7 @@ async fn look(services: &Services) -> Result<Found, StoreError> {
     })
 }
 
-/// The metrics, for Prometheus.
+/// Metrics in the format of Prometheus.
 pub(super) async fn metrics(State(services): State<Arc<Services>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match services.gauges.page().await {
@@ -92,7 +93,7 @@ pub(super) async fn metrics(State(services): State<Arc<Services>>) -> Response {
     }
 }
 
-/// The schema's text. Anyone may ask, so it is written once.
+/// The schema's text. Anyone may request it, so it is rendered only once.
 pub(super) async fn schema() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(schema::sdl);
     &TEXT

@@ -1,4 +1,4 @@
-//! Publishing events (E1–E6). The platform's business.
+//! Publishing events (E1–E6), for the platform.
 
 mod draft;
 
@@ -12,82 +12,82 @@ use super::user_error::{Path, Problems, UserError, UserErrorCode};
 use tenterhook_engine::{PublishError, Published};
 use tenterhook_model::event;
 
-/// Where a change came from.
+/// Origin of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "event::ChangeSource")]
 pub enum ChangeSource {
-    /// Somebody in the web app.
+    /// A user of the web app.
     App,
-    /// A call of the platform's API.
+    /// A client of the platform's API.
     Api,
 }
 
 /// An event to publish.
 #[derive(InputObject)]
 pub struct EventInput {
-    /// The company.
+    /// The company's id.
     company_id: ID,
-    /// What happened; not `ANY`. A merge is published once, about the survivor.
+    /// The kind of change; not `ANY`. Publish a merge once, for the surviving object.
     action: EventAction,
-    /// To which kind of object: one of the catalogue of either payload version.
+    /// The kind of object: one in the catalogue of either payload version.
     object: EventObject,
-    /// To which object: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
+    /// The platform's id of the object: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
     object_id: ID,
-    /// Who did it.
+    /// The id of the user who made the change.
     user_id: ID,
-    /// The object's state after it, up to 256 KiB.
+    /// The object's state after the change, up to 256 KiB.
     data: Option<Json>,
-    /// The object's whole state before it, up to 256 KiB.
+    /// The object's whole state before the change, up to 256 KiB.
     previous: Option<Json>,
-    /// The users that may see the object; null means everyone in the company.
+    /// The ids of the users who may see the object; null means everyone in the company.
     permitted_user_ids: Option<Vec<ID>>,
-    /// Where the change came from.
+    /// Origin of the change.
     #[graphql(default_with = "Some(ChangeSource::App)")]
     change_source: Option<ChangeSource>,
-    /// Whether it was one of many changed together.
+    /// Whether the change was part of a bulk edit.
     #[graphql(default_with = "Some(false)")]
     is_bulk_edit: Option<bool>,
-    /// Of a merge: the object that was merged into this one.
+    /// Of a merge: the id of the object that was merged into this one.
     merged_from_id: Option<ID>,
     /// Of a merge: that object's last state, up to 256 KiB.
     merged_from_previous: Option<Json>,
-    /// Groups events of one cause; a new one unless given.
+    /// Identifies events with a common cause. Default: a new id.
     correlation_id: Option<ID>,
-    /// The company's host, for payloads.
+    /// The company's host name, shown in payloads.
     host: Option<String>,
-    /// The same key of the same company publishes once within a day.
+    /// A repeated key of the same company publishes nothing within a day of its first use.
     idempotency_key: Option<String>,
-    /// When it happened; the moment of acceptance unless given.
+    /// When the change happened. Default: the time of acceptance.
     occurred_at: Option<DateTime>,
 }
 
-/// Events to publish.
+/// Input of `publishEvents`.
 #[derive(InputObject)]
 pub struct PublishEventsInput {
     /// The events, up to 1000.
     events: Vec<EventInput>,
 }
 
-/// An event that is stored.
+/// A stored event.
 #[derive(SimpleObject)]
 pub struct PublishedEvent {
-    /// Its place in the input, from 0.
+    /// Index of the event in the input, from 0.
     index: i32,
-    /// The event; of a merge the survivor's, of a repeated key the first.
+    /// The event. Of a merge: the one of the surviving object. Of a repeated key: the first event with the key.
     event: Event,
-    /// How many deliveries it made, lost ones included.
+    /// How many deliveries the event created, lost ones included.
     delivery_count: i32,
-    /// Whether its key was published before: then nothing was published now.
+    /// Whether its idempotency key was used before, so that nothing was published now.
     duplicate: bool,
 }
 
-/// What became of the events.
+/// Result of `publishEvents`.
 #[derive(SimpleObject)]
 pub struct PublishEventsPayload {
-    /// Those that are stored, in order.
+    /// The stored events, in the order of the input.
     events: Vec<PublishedEvent>,
-    /// What was wrong with the input; empty when it worked. Anything but a conflict of an idempotency key refuses all
-    /// events.
+    /// Errors in the input; empty on success. Any error refuses all events, except a conflict of an idempotency key,
+    /// which refuses one.
     user_errors: Vec<UserError>,
 }
 
@@ -97,7 +97,7 @@ pub struct PublishingMutations;
 
 #[Object]
 impl PublishingMutations {
-    /// Publishes events: stored before they are acknowledged, all of them or on an error none. For the platform.
+    /// Publishes events. They are stored before the response. An invalid event refuses all of them. For the platform.
     async fn publish_events(
         &self,
         ctx: &Context<'_>,

@@ -1,10 +1,14 @@
-//! How many requests a caller may make: a bucket that fills steadily and empties by one with each request.
+//! Rate limits: each caller has token buckets that fill steadily, and each request takes one token.
 //!
-//! Promises that no token takes more than its share of its company's or of the platform's, and nobody more than its own;
-//! that publishing has buckets of its own, so that reading cannot hold it up; and that operators are never refused. Counts
-//! on the real clock, since simulated time stands still. Does not count across processes: each has buckets of its own, and
-//! what a caller may do in all is the setting times the processes. Asking the database, or each other, at every request
-//! would cost more than what is refused.
+//! Guarantees:
+//!
+//! - No token uses more than its share of its company's or the platform's limit, and nobody more than their own.
+//! - Publishing has its own buckets, so that reading cannot delay it.
+//! - Operators are never refused.
+//!
+//! Uses the real clock, because simulated time stands still. Each process counts for itself: a caller's total is the
+//! setting times the number of processes. Asking the database or other processes at every request would cost more
+//! than the limits save.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,10 +23,10 @@ use tenterhook_model::access::Caller;
 use tenterhook_model::ids::{AppId, CompanyId, UserId};
 use tenterhook_settings::ApiSettings;
 
-/// Buckets that are kept. Past it those that are full again are dropped, which changes nothing for their holders.
+/// Maximum number of buckets in memory. Beyond it full buckets are dropped, which changes nothing for their holders.
 pub const MOST_BUCKETS: usize = 100_000;
 
-/// What a request is counted as.
+/// The purpose of a request: which buckets it counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// `publishEvents`.
@@ -31,7 +35,7 @@ pub enum Purpose {
     Rest,
 }
 
-/// Whose bucket it is. A user's tokens are told apart by their app alone: a new one is no new allowance.
+/// The holder of a bucket. Tokens of one user differ only by their app: a new token gives no new allowance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Holder {
     Token(CompanyId, UserId, Option<AppId>),
@@ -48,21 +52,21 @@ struct Bucket {
     at: Instant,
 }
 
-/// What is left of the fuller of a caller's limits: the one that it will reach first.
+/// State of the caller's tightest limit: the one that it will reach first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Requests at once, when nothing was asked for a while.
+    /// Maximum number of requests at once, after a while without requests.
     pub limit: u64,
-    /// Requests that are left now.
+    /// Number of requests left now.
     pub remaining: u64,
-    /// How long until all of them are there again.
+    /// Time until all of them are available again.
     pub full_in: Duration,
-    /// How long until the next one is; zero if there is one.
+    /// Time until the next one is available; zero if one is available now.
     pub retry_in: Duration,
 }
 
 impl Allowance {
-    /// As it stands in `extensions.rateLimit`.
+    /// Its form in `extensions.rateLimit`.
     pub fn shown(&self, now: Timestamp) -> Value {
         let reset = now.checked_add(self.full_in).unwrap_or(Timestamp::MAX);
         value!({
@@ -72,13 +76,13 @@ impl Allowance {
         })
     }
 
-    /// What `Retry-After` says: whole seconds, at least one.
+    /// The value of `Retry-After`: whole seconds, at least one.
     pub fn retry_after(&self) -> u64 {
         self.retry_in.as_secs_f64().ceil().max(1.0) as u64
     }
 }
 
-/// The buckets of a process.
+/// All buckets of this process.
 pub struct Rates {
     per_token: f64,
     per_company: f64,
@@ -86,13 +90,13 @@ pub struct Rates {
     per_publishing_token: f64,
     platform: f64,
     publishing: f64,
-    /// Seconds that a bucket takes to fill.
+    /// Seconds that an empty bucket takes to fill.
     burst: f64,
     buckets: Mutex<HashMap<Holder, Bucket>>,
 }
 
 impl Rates {
-    /// The limits of the settings, all buckets full.
+    /// The limits of the settings. All buckets are full.
     pub fn new(settings: &ApiSettings) -> Self {
         Self {
             per_token: settings.rate_per_token.into(),
@@ -115,7 +119,7 @@ impl Rates {
             (Caller::Platform, Purpose::Rest) => {
                 vec![Holder::PlatformToken(session.token), Holder::Platform]
             }
-            // A user who publishes is told that it may not; that counts as any other request.
+            // A user who publishes gets an error, and the call counts like any other request.
             (Caller::User(user), _) => vec![
                 Holder::Token(user.company, user.user, user.app.clone()),
                 Holder::Company(user.company),
@@ -134,8 +138,8 @@ impl Rates {
         }
     }
 
-    /// Counts a request at `now`, the monotonic one. `Err` if it is one too many: then nothing is counted. `None` for
-    /// whom there is no limit.
+    /// Counts a request at `now`, on the monotonic clock. `Err` if it exceeds a limit: then nothing is counted.
+    /// `None` if the caller has no limit.
     pub fn take(
         &self,
         session: &Session,
@@ -143,7 +147,7 @@ impl Rates {
         now: Instant,
     ) -> Result<Option<Allowance>, Allowance> {
         let holders = Self::holders(session, purpose);
-        // Numbers alone are in there: whoever panicked has left nothing half done.
+        // The map has only numbers, so a panic leaves nothing half done.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() + holders.len() > MOST_BUCKETS {
             self.forget(&mut buckets, now);
@@ -182,13 +186,13 @@ impl Rates {
         Ok(tightest)
     }
 
-    /// At least one request at once, however slow the rate.
+    /// At least one request at once, however low the rate.
     fn capacity(&self, rate: f64) -> f64 {
         (rate * self.burst).floor().max(1.0)
     }
 
-    /// Drops what is full again; if all are in use, all: a flood of holders must not cost memory, and a refusal of those
-    /// who did nothing would be worse.
+    /// Drops full buckets. If half of the maximum is still in use, drops all: a flood of holders must not cost memory,
+    /// and refusing callers who did nothing wrong would be worse.
     fn forget(&self, buckets: &mut HashMap<Holder, Bucket>, now: Instant) {
         buckets.retain(|holder, bucket| {
             let rate = self.rate(holder);
@@ -225,7 +229,7 @@ mod tests {
         })
     }
 
-    /// The session of a token that says this of itself.
+    /// The session of a token whose name is made from `says`.
     fn session(caller: Caller, says: &str) -> Session {
         Session {
             caller,
@@ -298,7 +302,7 @@ mod tests {
         assert_eq!(taken(Caller::Operator, "a", Purpose::Rest), 50);
         let operator = session(Caller::Operator, "a");
         assert_eq!(rates.take(&operator, Purpose::Rest, now), Ok(None));
-        // One token cannot take all that the platform has, and all of them no more than that.
+        // One token cannot use up the whole limit of the platform, and all together not more than the limit.
         assert_eq!(taken(Caller::Platform, "b", Purpose::Publishing), 2);
         assert_eq!(taken(Caller::Platform, "c", Purpose::Publishing), 0);
         assert_eq!(taken(Caller::Platform, "b", Purpose::Rest), 2);
@@ -308,7 +312,7 @@ mod tests {
     fn buckets_are_bounded() {
         let (rates, now) = (rates(), Clock::system().monotonic());
         let kept = || rates.buckets.lock().unwrap().len();
-        // Two for each: the token's and the company's.
+        // Two per user: the token's and the company's.
         let most = MOST_BUCKETS as u64 / 2;
         for company in 1..=most {
             rates.take(&user(company, 1), Purpose::Rest, now).unwrap();

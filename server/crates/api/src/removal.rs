@@ -1,15 +1,15 @@
-//! Removing many webhooks at once (W8), batch by batch.
+//! Removes many webhooks at once (W8), in batches.
 
 use super::context::Services;
 use super::error::{ApiError, Result};
 use tenterhook_store::removal::{self, Leaving, Pace, Refusal};
 
-/// Removes all webhooks and installations of whoever leaves, and answers how many webhooks this call removed once every
-/// process knows.
+/// Removes all webhooks and installations of a removed app or user. Returns how many webhooks this call removed, once
+/// every process knows.
 ///
-/// An app or user must be marked removed before. If a call is cut off, the next one removes the rest. A webhook that the
-/// database refuses to remove, or whose rows somebody else keeps locked, does not stop the others: the call fails once all
-/// others are removed.
+/// Mark the app or user as removed before. If a call is interrupted, the next one removes the rest. A webhook that
+/// the database refuses to remove, or whose rows another transaction keeps locked, does not stop the others: the call
+/// fails after all others are removed.
 pub async fn remove_all(services: &Services, leaving: &Leaving) -> Result<i32> {
     let mut count = 0;
     let mut mark = None;
@@ -34,7 +34,7 @@ pub async fn remove_all(services: &Services, leaving: &Leaving) -> Result<i32> {
             break removed.refused;
         }
     };
-    // A process that knows of a transaction knows of all that were committed before it began.
+    // A process that has read a transaction has read all that were committed before it began.
     if let Some(mark) = mark {
         services.propagation.everywhere(mark).await;
     }

@@ -1,4 +1,4 @@
-//! Replaying deliveries (D12): old events, sent anew.
+//! Replays (D12): sends old events again.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -27,45 +27,47 @@ use tenterhook_store::page::Window;
 use tenterhook_store::replay_keys::{self, Remembered, ReplayKey};
 use tenterhook_store::webhooks;
 
-/// Deliveries of a webhook that are read at once.
+/// Number of deliveries of a webhook that one statement reads.
 const READ_AT_ONCE: u16 = 5_000;
 
 const NO_SUCH_DELIVERY: &str = "no such delivery";
 const NO_SUCH_WEBHOOK: &str = "no such webhook";
 
-/// Which deliveries to replay: those of `deliveryIds`, or those of `webhookId` that fit the rest.
+/// Which deliveries to replay: those in `deliveryIds`, or those of `webhookId` that match the other conditions.
 #[derive(InputObject)]
 pub struct ReplayDeliveriesInput {
     /// The global ids of up to 1000 deliveries that have ended.
     delivery_ids: Option<Vec<ID>>,
-    /// The global id of a webhook: up to 50,000 of its deliveries that have ended. Narrow a longer list down by time.
+    /// The global id of a webhook: replays up to 50,000 of its deliveries that have ended. If there are more, narrow
+    /// them down by time.
     webhook_id: Option<ID>,
-    /// With `webhookId`: only those made at or after this moment.
+    /// With `webhookId`: only deliveries created at or after this time.
     since: Option<DateTime>,
-    /// With `webhookId`: only those made before this moment.
+    /// With `webhookId`: only deliveries created before this time.
     until: Option<DateTime>,
-    /// With `webhookId`: only those that ended so; all that have ended unless asked otherwise.
+    /// With `webhookId`: only deliveries that ended in these states. Default: all that have ended.
     status: Option<Vec<DeliveryStatus>>,
-    /// Whether to count only, after the same checks, and send nothing.
+    /// Whether to check and count only, and send nothing.
     #[graphql(default_with = "Some(false)")]
     dry_run: Option<bool>,
-    /// The same key of the same caller replays once within a day, up to 255 characters: asked for the same again, the
-    /// answer is the first call's, whatever has come to fit since, and nothing is made. A dry run does not use it.
+    /// Makes the call safe to repeat, up to 255 characters. If the same caller repeats the same request with this key
+    /// within a day, the response is the first call's, even if more deliveries match by now, and nothing is sent. A
+    /// dry run ignores it.
     idempotency_key: Option<String>,
 }
 
-/// What became of a replay.
+/// Result of `replayDeliveries`.
 #[derive(SimpleObject)]
 pub struct ReplayDeliveriesPayload {
-    /// How many deliveries were made, by this call or the first of its key, or would be: one for each event and webhook
-    /// among those named. 0 if there were errors.
+    /// How many deliveries this call created, or the first call with the key, or would create in a dry run: one for
+    /// each distinct pair of event and webhook. 0 if there were errors.
     count: i32,
-    /// The first hundred of them.
+    /// The first 100 of them.
     ///
     /// Costs 1, and what is selected of a delivery for each of a hundred.
     #[graphql(complexity = "cost_of(REPLAYS_SHOWN, child_complexity)")]
     deliveries: Vec<Delivery>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -75,8 +77,8 @@ pub struct ReplayMutations;
 
 #[Object]
 impl ReplayMutations {
-    /// Sends old events anew: each as a new delivery with attempts from the first, under the event's old id. All of
-    /// what is named, or nothing. Refused while a webhook is banned, paused or removed.
+    /// Sends old events again: each as a new delivery, beginning with attempt 1, with the event's old id. Replays all
+    /// deliveries of the input or none. Refused while a webhook is banned, paused or removed.
     async fn replay_deliveries(
         &self,
         ctx: &Context<'_>,
@@ -98,7 +100,7 @@ type States = HashMap<WebhookId, (model::webhook::Webhook, Health)>;
 
 async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Checked<ReplayDeliveriesPayload>> {
     let session = ctx.session();
-    // Who may not write at all learns nothing about the ids.
+    // A caller that may not write learns nothing about the ids.
     if session.caller != Caller::Operator
         && let Err(denial) = access::write(&session.caller, session.app_installed)
     {
@@ -110,7 +112,7 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
         Err(problems) => return Ok(Err(problems)),
     };
     if let Some(key) = &key {
-        // Before anything is looked at that may have changed since the first call.
+        // Before any check whose result may have changed since the first call.
         let before = replay_keys::find(&mut *ctx.services().store.conn().await?, key, ctx.now()).await?;
         if let Some(before) = before {
             return repeated(ctx, key, before).await;
@@ -136,7 +138,7 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
     }
 }
 
-/// The deliveries that the input means, if all of them can be replayed.
+/// The deliveries that the input selects, if all of them can be replayed.
 async fn named(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Checked<Vec<DeliveryKey>>> {
     match input {
         ReplayDeliveriesInput {
@@ -170,7 +172,7 @@ async fn named(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Checke
     }
 }
 
-/// The input's key, with SHA-256 over everything that it says but the key and whether it is a dry run.
+/// The input's key, with a SHA-256 of the whole input except the key and `dryRun`.
 fn keyed(caller: &Caller, input: &ReplayDeliveriesInput) -> Checked<Option<ReplayKey>> {
     let Some(key) = &input.idempotency_key else {
         return Ok(None);
@@ -196,7 +198,8 @@ fn keyed(caller: &Caller, input: &ReplayDeliveriesInput) -> Checked<Option<Repla
     Ok(Some(ReplayKey::new(caller, key.clone(), hash)))
 }
 
-/// What the first call of the key has made, as it stands now and as far as the caller could still replay it.
+/// The deliveries that the first call with the key created, in their current state, as far as the caller could still
+/// replay them.
 async fn repeated(
     ctx: &Context<'_>,
     key: &ReplayKey,
@@ -247,7 +250,7 @@ fn answer(count: usize, deliveries: Vec<Delivery>) -> ReplayDeliveriesPayload {
     }
 }
 
-/// The deliveries of these ids, if each can be replayed.
+/// The deliveries with these ids, if each can be replayed.
 async fn by_ids(ctx: &Context<'_>, ids: &[ID]) -> Result<Checked<Vec<DeliveryKey>>> {
     let at = Path::input().field("deliveryIds");
     if let Err(problem) = limits::entries(ids.len(), limits::REPLAYED) {
@@ -303,7 +306,7 @@ async fn by_ids(ctx: &Context<'_>, ids: &[ID]) -> Result<Checked<Vec<DeliveryKey
     })
 }
 
-/// The deliveries of this webhook that the query means, if it can be replayed.
+/// The deliveries of this webhook that the query selects, if the webhook can be replayed.
 async fn by_webhook(
     ctx: &Context<'_>,
     id: &ID,
@@ -375,8 +378,8 @@ async fn states(ctx: &Context<'_>, keys: &[(Lane, WebhookId)]) -> Result<States>
     Ok(found.into_iter().map(|state| (state.0.id, state)).collect())
 }
 
-/// Whether the caller may replay the webhook's deliveries now. One that it does not see is as `missing` as one that is
-/// not there.
+/// Whether the caller may replay the webhook's deliveries now. A webhook that the caller may not see gives the same
+/// error `missing` as one that does not exist.
 fn replayable(
     ctx: &Context<'_>,
     state: Option<&(model::webhook::Webhook, Health)>,

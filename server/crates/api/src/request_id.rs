@@ -1,8 +1,8 @@
-//! One id for each request: the caller gets it back, and every error of the server's own stands in the log under it.
+//! Request ids: each request has one. The response carries it, and the log has it with every error of the server.
 //!
-//! Promises that an answer's `x-request-id` is the caller's own where that is fit to be logged, else one of ours, and
-//! that an error without words for the caller (`INTERNAL`, `UNAVAILABLE`) carries it as `extensions.requestId`. Does not
-//! promise that ids differ: a caller may send the same one twice.
+//! The response's `x-request-id` is the caller's own id if that is safe to log, otherwise one of ours. An error
+//! without details (`INTERNAL`, `UNAVAILABLE`) has it in `extensions.requestId`. Ids need not be unique: a caller may
+//! send the same one twice.
 
 use std::future::Future;
 
@@ -13,16 +13,16 @@ use axum::response::Response;
 
 use tenterhook_clock::Clock;
 
-/// The header, of requests and answers alike.
+/// The header, in requests and responses.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
-/// Characters of a caller's own id: enough for a UUID or a trace id with a prefix.
+/// Maximum length of a caller's own id: enough for a UUID or a trace id with a prefix.
 pub const LONGEST: usize = 64;
 
 tokio::task_local! {
     static CURRENT: String;
 }
 
-/// The id of the request that this task answers; `None` outside of one.
+/// The id of the request that this task handles; `None` outside of a request.
 pub fn current() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok()
 }
@@ -32,7 +32,7 @@ pub fn random() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// The id that the caller sent, if it is fit to be logged; else a new one.
+/// The caller's id if it is safe to log, otherwise a new one.
 pub fn of(headers: &HeaderMap) -> String {
     headers
         .get(HEADER)
@@ -45,12 +45,12 @@ pub fn of(headers: &HeaderMap) -> String {
         .map_or_else(random, str::to_owned)
 }
 
-/// Runs `answering` as the request of this id. Tasks that it starts are not told.
+/// Runs `answering` with this request id. Tasks that it spawns do not have it.
 pub async fn within<F: Future>(id: String, answering: F) -> F::Output {
     CURRENT.scope(id, answering).await
 }
 
-/// Gives every request its id, and a log line at `debug`.
+/// Gives every request its id, and writes a log line at `debug`.
 pub(super) async fn layer(State(clock): State<Clock>, request: Request, next: Next) -> Response {
     let id = of(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -64,7 +64,7 @@ pub(super) async fn layer(State(clock): State<Clock>, request: Request, next: Ne
         took_ms = clock.monotonic().duration_since(began).as_millis(),
         "answered"
     );
-    // Only characters that a header may have were let in.
+    // The id has only characters that a header may have.
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
     }

@@ -1,23 +1,23 @@
-//! The scalars of the graph.
+//! The scalars of the schema.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use tenterhook_policy::limits;
 
-/// What is wrong with a value that is not a [`DateTime`], to finish a sentence that begins with its place.
+/// The fault of a value that is not a [`DateTime`], as the end of a sentence that begins with the value's path.
 const NO_MOMENT: &str =
     "must be an ISO 8601 date and time with an offset, from 0001-01-01T00:00:00Z to 9999-12-30T22:00:00.999Z";
-/// What is wrong with a value that is not a [`Duration`].
+/// The fault of a value that is not a [`Duration`].
 const NO_DURATION: &str = "must be an ISO 8601 duration of weeks, days and time";
 
-/// A moment of the years 1 to 9999, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other
-/// offsets are accepted.
+/// A time in the years 1 to 9999, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Input may
+/// have any offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DateTime(pub Timestamp);
 
-/// A moment of the years 1 to 9999, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Other
-/// offsets are accepted.
+/// A time in the years 1 to 9999, as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:11:12.345Z`. Input may
+/// have any offset.
 #[Scalar]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -40,13 +40,13 @@ impl From<Timestamp> for DateTime {
     }
 }
 
-/// A length of time, as an ISO 8601 duration such as `PT30M` or `P1D`: a day is 24 hours, and months and years, which
-/// have no length of their own, are refused.
+/// A length of time, as an ISO 8601 duration such as `PT30M` or `P1D`. A day is 24 hours. Months and years are
+/// refused, because their length varies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duration(pub SignedDuration);
 
-/// A length of time, as an ISO 8601 duration such as `PT30M` or `P1D`: a day is 24 hours, and months and years, which
-/// have no length of their own, are refused.
+/// A length of time, as an ISO 8601 duration such as `PT30M` or `P1D`. A day is 24 hours. Months and years are
+/// refused, because their length varies.
 #[Scalar]
 impl ScalarType for Duration {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -63,11 +63,11 @@ impl ScalarType for Duration {
     }
 }
 
-/// The name of a kind of object, such as `deal`, from the event catalogue; `*` in a subscription means all of them.
+/// A kind of object in the event catalogue, such as `deal`. In a subscription `*` means all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventObject(pub String);
 
-/// The name of a kind of object, such as `deal`, from the event catalogue; `*` in a subscription means all of them.
+/// A kind of object in the event catalogue, such as `deal`. In a subscription `*` means all of them.
 #[Scalar]
 impl ScalarType for EventObject {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -85,13 +85,13 @@ impl ScalarType for EventObject {
 /// The name of [`Json`] in the schema.
 pub const JSON: &str = "JSON";
 
-/// Any JSON value. In variables a number keeps the digits it is written with; in a document one that neither a 64-bit
-/// integer nor a double writes alike is refused.
+/// Any JSON value. A number in variables keeps its digits as written. A number in a document is refused if it would
+/// lose digits both as a 64-bit integer and as a double.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json(pub Value);
 
-/// Any JSON value. In variables a number keeps the digits it is written with; in a document one that neither a 64-bit
-/// integer nor a double writes alike is refused.
+/// Any JSON value. A number in variables keeps its digits as written. A number in a document is refused if it would
+/// lose digits both as a 64-bit integer and as a double.
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -103,11 +103,11 @@ impl ScalarType for Json {
     }
 }
 
-/// What is wrong with a text as a value of this scalar, to finish a sentence that begins with the value's place. `None` if
-/// nothing is, or if the scalar is neither `DateTime` nor `Duration`.
+/// The fault of a text as a value of this scalar, as the end of a sentence that begins with the value's path. `None`
+/// if the text is valid, or if the scalar is neither `DateTime` nor `Duration`.
 ///
-/// For validation, which knows the place: a resolver that parses a whole argument cannot say which of a thousand events has
-/// the wrong moment.
+/// For validation, which knows the path: a resolver that parses a whole argument cannot say which of a thousand
+/// events has the invalid time.
 pub fn unfit(scalar: &str, text: &str) -> Option<&'static str> {
     match scalar {
         "DateTime" => moment(text).is_none().then_some(NO_MOMENT),
@@ -121,7 +121,7 @@ fn moment(text: &str) -> Option<Timestamp> {
 }
 
 fn length(text: &str) -> Option<SignedDuration> {
-    // The parser also takes words such as `30m`.
+    // The parser also accepts words such as `30m`.
     let span: Span = text.strip_prefix('P').and_then(|_| text.parse().ok())?;
     span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }
@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// F7: Postgres holds 4713 BC to 294276, and fails the statement for what is outside.
+    /// F7: Postgres supports 4713 BC to 294276, and the statement fails for anything outside.
     #[test]
     fn a_moment_is_of_the_years_1_to_9999() {
         let parse = |text: &str| DateTime::parse(Value::String(text.to_owned()));

@@ -1,4 +1,4 @@
-//! The schema: its roots, its limits, and its text.
+//! The schema: its root types, its limits, and its text.
 
 use async_graphql::{MergedObject, Schema, ValidationMode};
 
@@ -17,18 +17,18 @@ use super::viewer::ViewerQueries;
 use super::webhooks::{SecretMutations, StandingMutations, TestMutations, WebhookMutations, WebhookQueries};
 use tenterhook_settings::ApiSettings;
 
-/// Fields within fields, outside of `__schema` and `__type`.
+/// Maximum depth of fields outside of `__schema` and `__type`.
 pub const DEEPEST: usize = 15;
-/// Fields within fields where they are under `__schema` or `__type`: the introspection query of common tools has 15, with
-/// a type in nine brackets, and some go to twelve.
+/// Maximum depth of fields under `__schema` or `__type`. The introspection query of common tools has 15, with types
+/// nested in nine brackets; some tools go to twelve.
 pub const DEEPEST_INTROSPECTION: usize = 20;
-/// What a query may cost: one for each field, times the elements that it can be read for. A hundred webhooks with
-/// health, app and their last five deliveries with attempts cost about 35,000.
+/// Maximum cost of a query: one for each field, times the number of elements it may be read for. A hundred webhooks
+/// with health, app and their last five deliveries with attempts cost about 35,000.
 pub const COSTLIEST: usize = 50_000;
-/// Directives on one field.
+/// Maximum number of directives on one field.
 const MOST_DIRECTIVES: usize = 10;
 
-/// What can be read.
+/// The root type of queries.
 #[derive(MergedObject, Default)]
 pub struct Query(
     ViewerQueries,
@@ -41,7 +41,7 @@ pub struct Query(
     AppQueries,
 );
 
-/// What can be done.
+/// The root type of mutations.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     WebhookMutations,
@@ -54,11 +54,11 @@ pub struct Mutation(
     UserMutations,
 );
 
-/// The schema that is served.
+/// The schema type of the API.
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;
 
-/// The schema with its limits. What resolvers need comes with each request. [`ValidationMode::Fast`] leaves out the rules
-/// that are about a document's text alone: for one that was validated before.
+/// Builds the schema with its limits. Each request brings the data that resolvers need. [`ValidationMode::Fast`]
+/// skips the rules that depend on a document's text alone: for a document that was validated before.
 pub fn build(settings: &ApiSettings, validation: ValidationMode) -> ApiSchema {
     let mut schema = Schema::build(Query::default(), Mutation::default(), Subscription);
     if !settings.introspection {
@@ -76,7 +76,7 @@ pub fn build(settings: &ApiSettings, validation: ValidationMode) -> ApiSchema {
         .finish()
 }
 
-/// The schema's text, as it is published in `schema.graphql`.
+/// The schema's text, as published in `schema.graphql`.
 pub fn sdl() -> String {
     build(&ApiSettings::default(), ValidationMode::Strict).sdl()
 }

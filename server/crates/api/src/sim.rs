@@ -1,7 +1,7 @@
-//! `/sim/…`: time in the caller's hand, where the server runs on a simulated clock.
+//! `/sim/…`: lets the caller control the time of a server that runs on a simulated clock.
 //!
-//! Promises that these routes exist only under a simulated clock, answer operators only, and that an advance answers
-//! when everything due on the way has settled. Does not promise that two advances at once have an order.
+//! These routes exist only with a simulated clock, and only operators may use them. An advance returns when
+//! everything that became due has settled. Two concurrent advances have no guaranteed order.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ struct Advance {
     by: String,
 }
 
-/// A receiver's word that it will not answer before time moves, or, deleted, that it will.
+/// The body with which a receiver says that it will not respond before time moves; with DELETE, that it will respond.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Stalled {
@@ -122,7 +122,7 @@ async fn stalled(State(clock): State<SimClock>, body: String) -> Response {
     moment(&clock)
 }
 
-/// Without a body every target is taken back, and no attempt: each receiver answers for its own.
+/// Without a body all stalled targets are cleared, but no attempts: each receiver reports its own.
 async fn not_stalled(State(clock): State<SimClock>, body: String) -> Response {
     if body.trim().is_empty() {
         clock.clear_stalled_targets();
@@ -136,7 +136,7 @@ async fn not_stalled(State(clock): State<SimClock>, body: String) -> Response {
     moment(&clock)
 }
 
-/// What stalls: one attempt of an event to a webhook, or all that goes to a host and port.
+/// What stalls: one attempt of an event to a webhook, or all requests to a host and port.
 enum Stall {
     Attempt(uuid::Uuid, i64, u8),
     Target(String),
@@ -169,7 +169,7 @@ impl Number {
     }
 }
 
-/// An ISO 8601 duration. A day is 24 hours; months and years have no length of their own.
+/// An ISO 8601 duration. A day is 24 hours. Months and years are refused, because their length varies.
 fn duration(text: &str) -> Option<SignedDuration> {
     let span = Span::from_str(text).ok()?;
     span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()

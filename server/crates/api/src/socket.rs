@@ -1,31 +1,32 @@
 //! GraphQL over WebSocket: `graphql-transport-ws` at `GET /graphql/ws`, and no other protocol.
 //!
-//! Promises the close code of every situation that the protocol names, what a socket has begun to do before it reads
-//! its next message, and that a socket past a cap is told so. How the code reaches the caller: see [`wire`].
+//! Each situation that the protocol names has its close code. A message is handled before the next one is read. A
+//! socket over a limit is closed with a code that says so. [`wire`] makes sure that the code reaches the caller.
 //!
-//! | situation | answer |
+//! | situation | response |
 //! |---|---|
 //! | no common subprotocol | close 4406 |
 //! | no `connection_init` in time | close 4408 |
 //! | `connection_init` refused, or the token expires or its user is removed | close 4403 with the reason |
-//! | `connection_init` twice | close 4429 |
+//! | second `connection_init` | close 4429 |
 //! | `subscribe` before the acknowledgement | close 4401 |
 //! | an id that is in use | close 4409 |
-//! | what is no message of the protocol | close 4400 |
-//! | the caller closes | close with its own code and reason, or 1002 for a code that nobody may send |
+//! | not a message of the protocol | close 4400 |
+//! | the caller closes | close with its own code and reason, or 1002 for a code that must not be sent |
 //! | a message that is too large | close 1009 |
 //! | a frame that breaks RFC 6455; a text that is not UTF-8 | close 1002; 1007 |
-//! | as many sockets of the company as allowed, or the database is away at `connection_init` | close 1013 |
-//! | as many sockets in all as allowed, or the server stops | HTTP 503 |
-//! | as many operations on the socket as allowed | `error` coded `RATE_LIMITED` |
+//! | the company has reached its limit of sockets, or the database is not available at `connection_init` | close 1013 |
+//! | the server has reached its limit of sockets, or is stopping | HTTP 503 |
+//! | the socket has reached its limit of operations | `error` coded `RATE_LIMITED` |
 //! | a request that cannot be executed | `error`, and nothing after it |
-//! | a message that is not read in time | nothing: the caller is gone |
+//! | the caller does not read a message in time | nothing: the connection is dropped |
 //! | the server stops | close 1001 |
 //!
 //! The token comes with `connection_init` as `{"authorization":"Bearer …"}`, or with the upgrade request (see
-//! [`credentials`]), and is judged again at every operation.
-//! Simulated time knows nothing of sockets: none of this is a tracked task, and what is waited for is real time, but
-//! for the token's end.
+//! [`credentials`]). It is checked again at every operation.
+//!
+//! Simulated time does not cover sockets: none of this is a tracked task. All waiting is in real time, except for the
+//! expiry of the token.
 
 mod connection;
 mod credentials;
@@ -44,9 +45,9 @@ use self::wire::{Handshake, Wire};
 use super::error::ApiError;
 use super::http::{self, Endpoint};
 
-/// The only protocol that is spoken.
+/// The only supported protocol.
 const PROTOCOL: &str = "graphql-transport-ws";
-/// Bytes of a close frame's reason, by the WebSocket protocol.
+/// Maximum length of a close frame's reason in bytes, set by the WebSocket protocol.
 const MOST_REASON_BYTES: usize = 123;
 
 /// Why a socket is closed.
@@ -68,13 +69,13 @@ impl Close {
     }
 }
 
-/// Why a socket is left.
+/// How a socket ends.
 enum End {
-    /// The caller is told why.
+    /// The server closes it, with a reason.
     Close(Close),
     /// The caller has closed it.
     Left,
-    /// The caller is not there any more.
+    /// The connection is broken.
     Gone,
 }
 
@@ -84,7 +85,7 @@ impl From<Close> for End {
     }
 }
 
-/// Begins to speak the protocol.
+/// Handles an upgrade request and starts serving the socket.
 pub(super) async fn upgrade(State(endpoint): State<Endpoint>, mut request: Request) -> Response {
     let Ok((handshake, response)) = Handshake::read(&mut request, PROTOCOL) else {
         return not_a_socket(request.method());
@@ -104,7 +105,7 @@ pub(super) async fn upgrade(State(endpoint): State<Endpoint>, mut request: Reque
         let Some(mut wire) = Wire::open(handshake, caps, clock).await else {
             return;
         };
-        // The seat is kept until the caller has been told: a server that stops waits for the seats.
+        // Keep the seat until the close frame is sent: a stopping server waits for the seats.
         let (end, _seat) = if speaks_ours {
             Connection::new(endpoint, seat, of_upgrade).serve(&mut wire).await
         } else {
@@ -116,11 +117,11 @@ pub(super) async fn upgrade(State(endpoint): State<Endpoint>, mut request: Reque
     response
 }
 
-/// Tells a request that does not ask for a WebSocket what it should ask for.
+/// The response to a request that does not ask for a WebSocket.
 fn not_a_socket(method: &Method) -> Response {
     let why = format!("This is a WebSocket with the subprotocol {PROTOCOL}.");
     let mut response = http::refusal(ApiError::bad_input(why));
-    // A HEAD comes here too.
+    // A HEAD request is handled here too.
     *response.status_mut() = if method == Method::GET {
         StatusCode::UPGRADE_REQUIRED
     } else {

@@ -1,8 +1,7 @@
-//! The connections that subscriptions go over: how many there may be, and their end when the server stops.
+//! The connections that carry subscriptions: limits on their number, and closing them when the server stops.
 //!
-//! Promises that a connection past a cap is told so at once, that a place is free again as soon as its connection is
-//! gone, and that a server which stops waits until every WebSocket has been sent its close frame, but not for longer than
-//! twice [`LEAVE_WITHIN`].
+//! A connection over a limit is refused at once. A place is free again as soon as its connection is closed. A
+//! stopping server waits until every WebSocket has been sent its close frame, but at most twice [`LEAVE_WITHIN`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,27 +14,27 @@ use tenterhook_clock::Clock;
 use tenterhook_model::access::Caller;
 use tenterhook_model::ids::CompanyId;
 
-/// Connections of one server.
+/// Maximum number of connections of one server.
 pub const MOST_SOCKETS: usize = 1_000;
-/// Connections of one company to one server.
+/// Maximum number of connections of one company to one server.
 pub const MOST_OF_COMPANY: usize = 100;
-/// Operations that are under way on one WebSocket.
+/// Maximum number of concurrent operations on one WebSocket.
 pub const MOST_OPERATIONS: usize = 100;
-/// Bytes of one message: what fits over HTTP, but for the platform's publications, which may be larger there.
+/// Maximum size of a message in bytes: the same as over HTTP, except that the platform's publications may be larger
+/// there.
 pub const MOST_MESSAGE_BYTES: usize = 1024 * 1024;
-/// Bytes of an operation's id.
+/// Maximum length of an operation's id, in bytes.
 pub const MOST_ID_BYTES: usize = 256;
-/// How long a WebSocket may take to say who it is, in real time.
+/// How long a WebSocket may take to authenticate, in real time.
 pub const INIT_WITHIN: Duration = Duration::from_secs(10);
-/// How often a connection is told that it is still there, in real time. A WebSocket from which nothing came for two of
-/// these is gone.
+/// Interval of keep-alives, in real time. A WebSocket from which nothing arrived for two intervals is closed.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long one message may take to be sent, in real time: who does not read is gone.
+/// How long sending one message may take, in real time. A caller that does not read it is disconnected.
 pub const SEND_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection may take to end once it is told to, in real time.
+/// How long a connection may take to close, in real time.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The bounds above, as they are or as a test needs them.
+/// The limits above, or other values for tests.
 #[derive(Debug, Clone, Copy)]
 pub struct Caps {
     /// See [`MOST_SOCKETS`].
@@ -71,9 +70,9 @@ impl Default for Caps {
     }
 }
 
-/// The connections of this server.
+/// The open connections of this server.
 pub struct Sockets {
-    /// What is allowed.
+    /// Their limits.
     pub caps: Caps,
     open: Mutex<Open>,
     closing: CancellationToken,
@@ -86,28 +85,28 @@ struct Open {
     of_company: HashMap<CompanyId, usize>,
 }
 
-/// Why there is no place.
+/// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    /// As many as the server allows.
+    /// The server has reached its limit.
     #[error("the server has as many live connections as it can")]
     Server,
-    /// As many as a company may have.
+    /// The company has reached its limit.
     #[error("the company has as many live connections as it may")]
     Company,
-    /// The server stops.
+    /// The server is stopping.
     #[error("the server is stopping")]
     Closing,
 }
 
-/// A connection's place, until it is dropped.
+/// A connection's place under the limits. Dropping it frees the place.
 pub struct Seat {
     sockets: Arc<Sockets>,
     company: Option<CompanyId>,
 }
 
 impl Sockets {
-    /// None yet.
+    /// No open connections yet.
     pub fn new(caps: Caps) -> Arc<Self> {
         Arc::new(Self {
             caps,
@@ -117,7 +116,7 @@ impl Sockets {
         })
     }
 
-    /// A place for one more, whoever it turns out to be.
+    /// Takes a place under the server's limit, before the caller is known.
     pub fn admit(self: &Arc<Self>) -> Result<Seat, Full> {
         if self.closing.is_cancelled() {
             return Err(Full::Closing);
@@ -138,7 +137,7 @@ impl Sockets {
         self.closing.clone().cancelled_owned()
     }
 
-    /// Ends every connection and waits until they are gone, a moment at the most.
+    /// Ends every connection and waits until they are closed, but not for long: twice `leave_within`.
     pub async fn close(&self, clock: &Clock) {
         self.closing.cancel();
         let all_left = async {
@@ -162,7 +161,7 @@ impl Sockets {
 }
 
 impl Seat {
-    /// Counts the connection as one of the caller's company, once; who has no company counts only in all.
+    /// Counts the connection for the caller's company, once. A caller without a company counts only for the server.
     pub fn take(&mut self, caller: &Caller) -> Result<(), Full> {
         let Caller::User(user) = caller else { return Ok(()) };
         if self.company.is_some() {

@@ -1,11 +1,12 @@
 //! Server-sent events: `POST /graphql` with `Accept: text/event-stream`, as graphql-sse's distinct connections mode.
 //!
-//! Promises a `next` event for each result and one `complete` at the end, and that an error of the request is a `next`
-//! with `errors` and status 200, as that protocol has it. What is refused before there is a request (no token, no JSON,
-//! no place) is told by its status, as JSON. A comment goes out while nothing happens. A stream ends without `complete`
-//! when the server stops, so that a client tries again; with an error coded `UNAUTHENTICATED` at the token's end.
+//! Sends a `next` event for each result and one `complete` event at the end. An error of the request is a `next`
+//! event with `errors` and status 200, as that protocol requires. A refusal before there is a request (no token, no
+//! JSON, no place) is JSON with a status. While nothing happens, comments are sent as keep-alives. When the server
+//! stops, a stream ends without `complete`, so that a client tries again; when the token expires, with an error coded
+//! `UNAUTHENTICATED`.
 //!
-//! Who accepts JSON as well gets JSON: only what names nothing else asks for a stream.
+//! A client that accepts JSON as well gets JSON: only a request that accepts nothing else gets a stream.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ const MEDIA: &str = "text/event-stream";
 const KEEP_ALIVE: &[u8] = b":\n\n";
 const COMPLETE: &[u8] = b"event: complete\ndata:\n\n";
 
-/// Whether a stream is the only answer that the caller reads.
+/// Whether the caller accepts only a stream.
 pub fn is_asked_for(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter();
     let ranges = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
@@ -47,7 +48,7 @@ pub fn is_asked_for(headers: &HeaderMap) -> bool {
     names.iter().any(|name| name == MEDIA) && !names.iter().any(is_json)
 }
 
-/// Answers a posted request with a stream.
+/// Handles a POST request with a stream as response.
 pub async fn post(endpoint: Endpoint, headers: HeaderMap, body: Body) -> axum::response::Response {
     if !http::is_json(&headers) {
         let why = "The request's content type must be application/json.";
@@ -64,7 +65,7 @@ pub async fn post(endpoint: Endpoint, headers: HeaderMap, body: Body) -> axum::r
                 HeaderValue::from_static("text/event-stream; charset=utf-8"),
             );
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            // Proxies that gather answers would keep events back.
+            // Proxies that buffer responses would delay events.
             headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
             response
         }
@@ -104,7 +105,7 @@ impl From<Full> for ApiError {
     }
 }
 
-/// Everything that is sent, until the operation, the token or the server ends.
+/// All events, until the operation, the token or the server ends.
 fn events(
     services: Arc<Services>,
     session: Session,
@@ -160,7 +161,7 @@ fn next(answer: Answer) -> Bytes {
         Answer::Result(response) => result(&response),
         Answer::Refused(errors) => json!({ "errors": errors }).to_string(),
     };
-    // JSON has no line breaks of its own.
+    // The JSON text has no line breaks.
     Bytes::from(format!("event: next\ndata: {content}\n\n"))
 }
 
@@ -170,7 +171,7 @@ fn last(answer: Answer) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// A response as JSON, or that it could not be written as such.
+/// A response as JSON, or an error if it cannot be written as JSON.
 fn result(response: &Response) -> String {
     serde_json::to_string(response).unwrap_or_else(|error| {
         let error = ApiError::internal(error).into_server_error();

@@ -1,7 +1,7 @@
-//! What the GraphQL library leaves open between parsing and execution: a code for each of its errors, told by the stage
-//! that it comes from, the checks that its validation lacks, and the cost.
+//! Adds what the GraphQL library does not do between parsing and execution: a code for each of its errors, depending
+//! on the stage that reported it; the checks that its validation lacks; and the cost.
 //!
-//! Promises this for every transport: all of them execute through the schema.
+//! It covers every transport, because all of them execute through the schema.
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,25 +25,25 @@ use super::introspection::{self, Measured};
 use super::parsed::Known;
 use super::schema::{COSTLIEST, DEEPEST};
 
-/// Errors of one answer: a document can be wrong in as many places as it has tokens.
+/// Maximum number of errors in one response: a document can have as many faults as tokens.
 pub const MOST_ERRORS: usize = 20;
-/// Characters of an error's message: some quote the document, which can be as large as a body.
+/// Maximum length of an error's message, in characters: some quote the document, which can be as large as a body.
 pub const LONGEST_MESSAGE: usize = 1_000;
 
-/// The library's own words where a limit is reached; it has no other way to tell.
+/// The library's own messages for an exceeded limit. It has no other way to report one.
 const TOO_DEEP: [&str; 2] = ["Query is nested too deep.", "The recursion depth of the query"];
 const TOO_COMPLEX: [&str; 2] = ["Query is too complex.", "The number of directives"];
 
-/// Makes what watches over a request.
+/// Creates the extension of each request.
 pub struct Stages;
 
-/// Watches over a request.
+/// The extension of one request.
 #[derive(Default)]
 struct Watch {
     operation_name: OnceLock<String>,
     /// Variables that do not fit their types.
     misfit_variables: OnceLock<Vec<ServerError>>,
-    /// Literals that do not.
+    /// Literals that do not fit their types.
     misfit_literals: OnceLock<Vec<ServerError>>,
     measured: OnceLock<Measured>,
     cost: Arc<OnceLock<usize>>,
@@ -55,7 +55,7 @@ impl ExtensionFactory for Stages {
     }
 }
 
-// Each cell is set once: a watch is of one request.
+// Each cell is set once, because the extension belongs to one request.
 #[async_trait::async_trait]
 impl Extension for Watch {
     async fn request(&self, ctx: &ExtensionContext<'_>, next: NextRequest<'_>) -> Response {
@@ -121,7 +121,7 @@ impl Extension for Watch {
         next: NextValidation<'_>,
     ) -> Result<ValidationResult, Vec<ServerError>> {
         let misfits = |cell: &OnceLock<Vec<ServerError>>| cell.get().cloned().unwrap_or_default();
-        // These first: the library finds some of them too, and takes them for faults of the document.
+        // First, because the library finds some of them too, and reports them as faults of the document.
         let variables = misfits(&self.misfit_variables);
         if !variables.is_empty() {
             return Err(coded(variables, ErrorCode::BadUserInput));
@@ -159,9 +159,9 @@ impl Extension for Watch {
     }
 }
 
-/// With a code for each error, and what it cost.
+/// Adds a code to each error, and the cost.
 fn finished(mut response: Response, cost: &OnceLock<usize>) -> Response {
-    // Resolvers give their errors a code: one without is about an argument's or a variable's value.
+    // Resolvers give their errors a code: an error without one is about the value of an argument or variable.
     response.errors = coded(std::mem::take(&mut response.errors), ErrorCode::BadUserInput);
     match cost.get() {
         Some(cost) => response.extension("cost", value!({ "total": *cost, "limit": COSTLIEST })),
@@ -184,7 +184,7 @@ fn selected<'a>(
     operation.map(|operation| &operation.node)
 }
 
-/// The parser draws the line of the document, with an arrow and then what it expected.
+/// The parser's message shows the line of the document with an arrow, and then the expected tokens.
 fn in_one_line(mut error: ServerError) -> ServerError {
     if let Some((_, expected)) = error.message.rsplit_once("\n  = ") {
         let place = error.locations.first();
@@ -194,12 +194,12 @@ fn in_one_line(mut error: ServerError) -> ServerError {
     error
 }
 
-/// A limit that the library does not know of, in its words.
+/// An error for a limit that the library does not check, with the library's message.
 fn refused(words: &str, code: ErrorCode) -> Vec<ServerError> {
     vec![with_code(ServerError::new(words, None), code)]
 }
 
-/// Bounded, and each with a code.
+/// Limits the errors in number and length, and gives each a code.
 fn coded(mut errors: Vec<ServerError>, otherwise: ErrorCode) -> Vec<ServerError> {
     errors.truncate(MOST_ERRORS);
     errors

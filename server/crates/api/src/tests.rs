@@ -1,4 +1,4 @@
-//! The API in process: a real database and engine, simulated time, and no socket but the receivers'.
+//! The API in one process: a real database and engine, simulated time, and no sockets except the receivers'.
 
 mod access;
 mod attacks;
@@ -79,7 +79,7 @@ struct World {
     sockets: Arc<Sockets>,
 }
 
-/// A token, and the claims it was made of.
+/// An encoded token.
 #[derive(Clone)]
 struct Token(String);
 
@@ -104,14 +104,14 @@ impl World {
         Self::within(testing::AMPLE, settings, caps, notices).await
     }
 
-    /// Whose statements may take this long.
+    /// A world with these limits on statements.
     async fn within(
         limits: StatementLimits,
         settings: Settings,
         caps: Caps,
         notices: Option<impl FnOnce(Transport) -> NoticeEndpoint>,
     ) -> Self {
-        // What an INTERNAL error was is in the log only; a test that fails shows it.
+        // The cause of an INTERNAL error is only in the log; a failing test prints it.
         let _ = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
             .with_test_writer()
@@ -182,17 +182,17 @@ impl World {
         }
     }
 
-    /// Serves on a real socket for as long as the test runs; answers where.
+    /// Serves on a real socket while the test runs; returns the URL.
     async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = self.router.clone();
-        // Nothing of the connections themselves ends here.
+        // Limits so long that no connection of a test reaches them.
         let limits = Limits {
             head_within: realtime::PATIENCE * 2,
             stalled_for: realtime::PATIENCE * 2,
         };
-        // Simulated time does not know of it, as in a server.
+        // Simulated time does not know of this task, as in a real server.
         drop(realtime::spawn(connections::serve(
             listener,
             router,
@@ -244,7 +244,7 @@ impl World {
         (status, serde_json::from_slice(&bytes).unwrap_or(Json::Null))
     }
 
-    /// The whole answer.
+    /// The whole response.
     async fn answer(&self, token: &Token, query: &str, variables: Json) -> Json {
         let body = json!({ "query": query, "variables": variables }).to_string();
         let request = Request::post("/graphql")
@@ -255,14 +255,14 @@ impl World {
         self.send(request).await.1
     }
 
-    /// The data of an answer without errors.
+    /// The data of a response without errors.
     async fn ask(&self, token: &Token, query: &str, variables: Json) -> Json {
         let mut answer = self.answer(token, query, variables).await;
         assert!(answer.get("errors").is_none(), "{answer:#}");
         answer["data"].take()
     }
 
-    /// The code of an answer's only error.
+    /// The code of a response's only error.
     async fn refusal(&self, token: &Token, query: &str, variables: Json) -> String {
         let answer = self.answer(token, query, variables).await;
         let errors = answer["errors"]
@@ -284,7 +284,7 @@ impl World {
         self.ask(token, &query, json!({ "input": input })).await[name].take()
     }
 
-    /// The payload of a mutation that worked.
+    /// The payload of a mutation without user errors.
     async fn done(&self, token: &Token, name: &str, input: Json, fields: &str) -> Json {
         let payload = self.mutate(token, name, input, fields).await;
         assert_eq!(payload["userErrors"], json!([]), "{name}");
@@ -302,7 +302,7 @@ impl World {
             .collect()
     }
 
-    /// A webhook's global id.
+    /// Creates a webhook and returns its global id.
     async fn webhook(&self, token: &Token, input: Json) -> String {
         let mut all = json!({
             "subscriptionUrl": "http://127.0.0.1:9/hook", "eventAction": "ANY", "eventObject": "*"
@@ -327,7 +327,7 @@ impl World {
             .await;
     }
 
-    /// Publishes a change of a deal, and answers the event's global id.
+    /// Publishes a change of a deal, and returns the event's global id.
     async fn publish(&self, company: u64, more: Json) -> String {
         let mut event = json!({
             "companyId": company.to_string(), "action": "CHANGE", "object": "deal", "objectId": "8", "userId": "1",
@@ -370,7 +370,7 @@ impl World {
     }
 }
 
-/// A receiver that answers everything with this status.
+/// A receiver that responds to everything with this status.
 async fn receiver(status: u16) -> MockServer {
     let server = MockServer::start().await;
     Mock::given(any())

@@ -1,9 +1,11 @@
-//! Tokens: who holds one, and what it allows.
+//! Tokens: their holders and their rights.
 //!
-//! Promises that a token is accepted only with an algorithm that its key is for, from the issuer and for the audience
-//! of the settings, before its end on the one clock (T1). There is no leeway: who issues tokens for a clock that may be
-//! behind says so with an earlier `nbf`. Does not know whether its user was removed: that is asked of the store, at each
-//! request. Does not judge `iat`, which says when a token was made and gives no right.
+//! Guarantees: a token is accepted only with an algorithm that its key is for, from the issuer and for the audience
+//! in the settings, and before it expires by our clock (T1). There is no leeway: an issuer whose clock may be ahead
+//! of ours sets an earlier `nbf`.
+//!
+//! Whether the user was removed is not checked here: every request reads that from the store. `iat` is not checked,
+//! because it only says when a token was made and gives no right.
 
 mod claims;
 mod keys;
@@ -19,50 +21,50 @@ pub use keys::{InvalidKeys, KeySet};
 
 use tenterhook_model::access::Caller;
 
-/// The longest token that is looked at, in bytes: what common HTTP servers take as a header.
+/// Maximum length of a token in bytes: the size of a header that common HTTP servers accept.
 pub const LONGEST_TOKEN: usize = 8 * 1024;
 
-/// Why a token is not accepted. The sentences are for whoever holds the token.
+/// Why a token is refused. The messages are for the holder of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not signed with a key of ours, not for us, or not a token at all: one answer, so that nothing can be learned.
+    /// Not signed with one of our keys, not for us, or not a token: one message, so that it reveals nothing.
     #[error("The token is not valid.")]
     Invalid,
-    /// Its end has been reached (T2).
+    /// It has expired (T2).
     #[error("The token has expired.")]
     Expired,
     /// It is not valid yet.
     #[error("The token is not valid yet.")]
     Early,
-    /// Signed by one of ours, but its claims name nobody.
+    /// The signature is valid, but the claims do not identify a caller.
     #[error("The token does not say who holds it.")]
     Nobody,
 }
 
-/// Which token it is, as far as it says: by its subject, else its own id (`jti`), else the id of its key. Hashed, since
-/// what a token says has no length that it must keep to.
+/// Identifies a token: by its subject, otherwise its own id (`jti`), otherwise the id of its key. Hashed, because the
+/// length of these claims is not limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenName([u8; 32]);
 
-/// What a token says that is accepted.
+/// The content of an accepted token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified {
-    /// Whoever holds it.
+    /// The holder of the token.
     pub caller: Caller,
     /// Which it is.
     pub name: TokenName,
-    /// When it will no longer be accepted.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
 impl TokenName {
-    /// The name of the token that says this of itself.
+    /// The name made from this claim.
     pub fn of(said: &str) -> Self {
         Self(Sha256::digest(said.as_bytes()).into())
     }
 }
 
-/// Judges tokens. Cheap to clone.
+/// Verifies tokens. Cheap to clone.
 #[derive(Clone)]
 pub struct Verifier {
     keys: Arc<KeySet>,
@@ -71,7 +73,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Accepts tokens of these keys, from `issuer`, for `audience`.
+    /// Accepts tokens signed with these keys, from `issuer`, for `audience`.
     pub fn new(keys: KeySet, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
             keys: Arc::new(keys),
@@ -80,14 +82,14 @@ impl Verifier {
         }
     }
 
-    /// Who holds the token at `now`.
+    /// Verifies the token at `now` and returns its holder.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Refusal> {
         if token.len() > LONGEST_TOKEN {
             return Err(Refusal::Invalid);
         }
         let header: Header = decode_header(token).map_err(|_| Refusal::Invalid)?;
-        // It says that the token must not be accepted by who does not know some extension, and we know none (RFC 7515,
-        // 4.1.11). The library does not look.
+        // `crit` means that the token must be refused by a server that does not support the listed extensions, and we
+        // support none (RFC 7515, 4.1.11). The library does not check it.
         if header.crit.is_some() {
             return Err(Refusal::Invalid);
         }
@@ -97,7 +99,7 @@ impl Verifier {
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // The library reads a clock of its own; ours judges below.
+        // The library uses a clock of its own; ours decides below.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let claims = decode::<Claims>(token, &key.key, &validation)
@@ -107,11 +109,12 @@ impl Verifier {
         if claims.nbf.is_some_and(|nbf| now < nbf) {
             return Err(Refusal::Early);
         }
-        // Written so that a number that compares to nothing is an end.
+        // Written so that NaN counts as expired.
         let Some(exp) = claims.exp.filter(|exp| now < *exp) else {
             return Err(Refusal::Expired);
         };
-        // Whole microseconds, of which a number of this size is sure; a later end than time has is its end.
+        // A double of this size is exact to whole microseconds. An expiry after the last possible time becomes that
+        // time.
         let expires_at = Timestamp::from_microsecond((exp * 1e6).ceil() as i64).unwrap_or(Timestamp::MAX);
         Ok(Verified {
             caller: claims.caller().ok_or(Refusal::Nobody)?,

@@ -1,4 +1,4 @@
-//! What a caller can do wrong with a mutation's input: told as data, with a stable code and the place.
+//! Errors in a mutation's input: returned as data, with a stable code and a path.
 
 use async_graphql::{Enum, Interface, SimpleObject};
 
@@ -9,38 +9,38 @@ use tenterhook_policy::access::Denial;
 use tenterhook_policy::limits::OutOfBounds;
 use tenterhook_policy::matching::NotInCatalog;
 
-/// What was wrong with an input. Codes are stable; new ones may come.
+/// The kind of fault in an input. Codes are stable; new ones may be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub enum UserErrorCode {
     /// The value is not allowed here.
     Invalid,
     /// The text is not a URL that can be called.
     InvalidUrl,
-    /// The URL leads to an address that may not be called.
+    /// The URL leads to an address that must not be called.
     ForbiddenAddress,
     /// The action or object is not in the event catalogue.
     NotInCatalog,
-    /// As many as allowed are there already.
+    /// The limit on the number of webhooks is reached.
     LimitReached,
-    /// There is no such thing, as far as this caller is concerned.
+    /// The object does not exist, or the caller may not see it.
     NotFound,
-    /// The caller can see it, but may not do this.
+    /// The caller may see the object, but may not do this.
     Forbidden,
-    /// The token acts through an app that its user has not installed.
+    /// The token acts through an app that is not installed for its user.
     AppNotInstalled,
-    /// What is asked for is not possible in the state that the thing is in.
+    /// The operation is not possible in the object's current state.
     InvalidState,
     /// The value is longer than allowed.
     TooLong,
     /// The list has more entries than allowed.
     TooMany,
-    /// The idempotency key was used before, with another content.
+    /// The idempotency key was used before, with another input.
     IdempotencyConflict,
-    /// There is one already.
+    /// The object exists already.
     AlreadyExists,
 }
 
-/// Something that was wrong with an input.
+/// A fault in an input.
 #[derive(Debug, Clone, PartialEq, Eq, Interface)]
 #[graphql(
     field(name = "code", ty = "&UserErrorCode", desc = "What was wrong, for programs."),
@@ -52,42 +52,42 @@ pub enum UserErrorCode {
     )
 )]
 pub enum UserError {
-    /// Without further data.
+    /// An error without further data.
     Input(InputError),
-    /// With the limit.
+    /// An error with a limit.
     Limit(LimitReachedError),
 }
 
-/// Something that was wrong with an input.
+/// A fault in an input.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
 pub struct InputError {
-    /// What was wrong, for programs.
+    /// The kind of fault, for programs.
     code: UserErrorCode,
-    /// What was wrong, for people.
+    /// The fault, in a sentence for people.
     message: String,
-    /// Where, from `input` on; positions in a list are numbers from 0.
+    /// Path of the faulty value, beginning with `input`; positions in a list are numbers from 0.
     path: Vec<String>,
 }
 
-/// As many webhooks as allowed are there already.
+/// The limit on the number of webhooks is reached.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
 pub struct LimitReachedError {
-    /// What was wrong, for programs: `LIMIT_REACHED`.
+    /// The kind of fault, for programs: `LIMIT_REACHED`.
     code: UserErrorCode,
-    /// What was wrong, for people.
+    /// The fault, in a sentence for people.
     message: String,
-    /// Where, from `input` on.
+    /// Path of the faulty value, beginning with `input`.
     path: Vec<String>,
-    /// How many are allowed.
+    /// How many webhooks are allowed.
     limit: i32,
-    /// How many there are.
+    /// How many webhooks there are.
     used: i32,
-    /// What is counted: the user's general webhooks, or the app's for the user.
+    /// The kind of webhooks that are counted: the user's general ones, or the app's for the user.
     scope: WebhookType,
 }
 
 impl UserError {
-    /// The error of a limit (W3).
+    /// An error for a reached limit (W3).
     pub fn limit_reached(limit: u32, used: i64, scope: WebhookType) -> Self {
         let whose = match scope {
             WebhookType::General => "A user can have",
@@ -110,7 +110,7 @@ impl UserError {
 
 #[cfg(test)]
 impl UserError {
-    /// As a line: what was wrong, and where.
+    /// One line with code and path.
     pub fn line(&self) -> String {
         let (code, path) = match self {
             Self::Input(error) => (error.code, &error.path),
@@ -120,7 +120,7 @@ impl UserError {
     }
 }
 
-/// A place in the input, such as `input.events.3.object`.
+/// A path in the input, such as `input.events.3.object`.
 #[derive(Debug, Clone)]
 pub struct Path(Vec<String>);
 
@@ -130,35 +130,35 @@ impl Path {
         Self(vec!["input".to_owned()])
     }
 
-    /// A field of the place.
+    /// The path of a field.
     pub fn field(&self, name: &str) -> Self {
         Self(self.0.iter().cloned().chain([name.to_owned()]).collect())
     }
 
-    /// An entry of the place.
+    /// The path of an entry of a list.
     pub fn index(&self, index: usize) -> Self {
         self.field(&index.to_string())
     }
 }
 
-/// The errors of an input, as they are found.
+/// Collects the errors of an input.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<UserError>);
 
 impl Problems {
-    /// Nothing is wrong.
+    /// No errors.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// One thing is wrong.
+    /// A single error.
     pub fn one(code: UserErrorCode, path: Path, message: impl ToString) -> Self {
         let mut problems = Self::none();
         problems.add(code, path, message);
         problems
     }
 
-    /// One more thing is wrong.
+    /// Adds an error.
     pub fn add(&mut self, code: UserErrorCode, path: Path, message: impl ToString) {
         self.0.push(UserError::Input(InputError {
             code,
@@ -167,12 +167,12 @@ impl Problems {
         }));
     }
 
-    /// What else is wrong.
+    /// Adds other errors.
     pub fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no errors.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -182,7 +182,7 @@ impl Problems {
         self.0
     }
 
-    /// Keeps the value of a check, or what was wrong with it.
+    /// Returns the value of a check, or adds its error.
     pub fn check<T, E: Problem>(&mut self, path: &Path, checked: std::result::Result<T, E>) -> Option<T> {
         match checked {
             Ok(value) => Some(value),
@@ -194,9 +194,9 @@ impl Problems {
     }
 }
 
-/// A finding of the policy that is the caller's doing.
+/// A finding of the policy that is the caller's fault.
 pub trait Problem: std::fmt::Display {
-    /// What it is called.
+    /// Its code.
     fn code(&self) -> UserErrorCode;
 }
 
@@ -222,7 +222,7 @@ impl Problem for NotInCatalog {
     }
 }
 
-/// What a denial is: a missing scope fails the operation, anything else is the input's fault, at `path`.
+/// The error for a denial: a missing scope fails the operation, anything else is an error in the input at `path`.
 pub fn denied(denial: Denial, path: Path) -> Result<Problems> {
     let (code, path) = match denial {
         Denial::MissingScope => return Err(ApiError::forbidden()),
@@ -233,7 +233,7 @@ pub fn denied(denial: Denial, path: Path) -> Result<Problems> {
     Ok(Problems::one(code, path, denial))
 }
 
-/// With a capital letter and a full stop: messages are shown to people as they are.
+/// Adds a capital letter and a full stop: messages are shown to people.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars

@@ -1,4 +1,4 @@
-//! The users of the companies, as the platform tells of them.
+//! The users of the companies, as reported by the platform.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
@@ -16,43 +16,43 @@ use tenterhook_store::users::{self, UserEntry};
 pub struct UserInput {
     /// The user's company.
     company_id: ID,
-    /// The user.
+    /// The user's id.
     user_id: ID,
-    /// The role; a token's own role wins over it.
+    /// The user's role. A token with a role of its own overrides it.
     role: UserRole,
 }
 
-/// Users to make known.
+/// Input of `upsertUsers`.
 #[derive(InputObject)]
 pub struct UpsertUsersInput {
     /// The users, up to 1000.
     users: Vec<UserInput>,
 }
 
-/// What became of the users.
+/// Result of `upsertUsers`.
 #[derive(SimpleObject)]
 pub struct UpsertUsersPayload {
-    /// How many users that were; none if there were errors.
+    /// How many users were stored; 0 if there were errors.
     count: i32,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// A user to remove.
+/// Input of `removeUser`.
 #[derive(InputObject)]
 pub struct RemoveUserInput {
     /// The user's company.
     company_id: ID,
-    /// The user.
+    /// The user's id.
     user_id: ID,
 }
 
-/// What became of a user's removal.
+/// Result of `removeUser`.
 #[derive(SimpleObject)]
 pub struct RemoveUserPayload {
     /// How many webhooks this call removed.
     removed_webhook_count: i32,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -62,7 +62,7 @@ pub struct UserMutations;
 
 #[Object]
 impl UserMutations {
-    /// Makes users known, changes their roles, and brings removed ones back. All of them, or on an error none. For the
+    /// Adds users, changes their roles, and restores removed ones. On an error none of them changes. For the
     /// platform.
     async fn upsert_users(
         &self,
@@ -90,8 +90,9 @@ impl UserMutations {
         })
     }
 
-    /// Removes a user with all webhooks and installations: once this has answered, the user's tokens are refused and no
-    /// attempt starts for any of the webhooks. A call that was cut off is carried on by the next. For the platform.
+    /// Removes a user with all webhooks and installations: after the response the user's tokens are refused and no
+    /// attempt starts for any of the webhooks. If a call was interrupted, the next one continues it. For the
+    /// platform.
     async fn remove_user(
         &self,
         ctx: &Context<'_>,

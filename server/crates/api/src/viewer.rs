@@ -1,4 +1,4 @@
-//! The caller itself.
+//! The caller.
 
 use async_graphql::{Context, Enum, ID, Object};
 
@@ -12,24 +12,24 @@ use tenterhook_model::access::{self, Caller};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "access::UserRole")]
 pub enum UserRole {
-    /// Manages their own webhooks.
+    /// May manage their own webhooks.
     Regular,
-    /// Manages all general webhooks of the company.
+    /// May manage all general webhooks of the company.
     Admin,
 }
 
-/// Whoever holds the token of the request.
+/// The holder of the request's token.
 pub struct Viewer(Caller);
 
-/// Whoever holds the token of the request.
+/// The holder of the request's token.
 #[Object]
 impl Viewer {
-    /// The user; null for the platform and an operator.
+    /// The user's id; null for the platform and an operator.
     async fn user_id(&self) -> Option<ID> {
         self.user().map(|user| ID(user.user.to_string()))
     }
 
-    /// The user's company; null for the platform and an operator.
+    /// The id of the user's company; null for the platform and an operator.
     async fn company_id(&self) -> Option<ID> {
         self.user().map(|user| ID(user.company.to_string()))
     }
@@ -39,7 +39,7 @@ impl Viewer {
         self.user().map(|user| user.role.into())
     }
 
-    /// The app that the token acts through, if it is registered.
+    /// The app that the token acts through; null if there is none or it is not registered.
     async fn app(&self, ctx: &Context<'_>) -> Result<Option<App>> {
         match self.user().and_then(|user| user.app.clone()) {
             Some(app) => Ok(one(ctx, AppRef(app)).await?.map(App::from)),
@@ -47,7 +47,7 @@ impl Viewer {
         }
     }
 
-    /// What the token allows.
+    /// The token's scopes: `operator`, `platform`, or some of `webhooks:read`, `webhooks:write` and `admin`.
     async fn scopes(&self) -> Vec<&'static str> {
         match &self.0 {
             Caller::Operator => vec!["operator"],
@@ -83,7 +83,7 @@ pub struct ViewerQueries;
 
 #[Object]
 impl ViewerQueries {
-    /// Whoever holds the token of the request.
+    /// The holder of the request's token.
     async fn viewer(&self, ctx: &Context<'_>) -> Viewer {
         Viewer(ctx.session().caller.clone())
     }

@@ -1,5 +1,5 @@
-//! Webhooks: what they are and how they are found. Creating and changing them is [`changes`],
-//! pausing, resuming and restoring them [`standing`].
+//! Webhooks: their type and how to find them. [`changes`] creates and changes them, [`standing`] pauses, resumes and
+//! restores them.
 
 mod changes;
 mod health;
@@ -40,37 +40,37 @@ use tenterhook_policy::sealing::BasicAuth;
 use tenterhook_store::deliveries::{DeliveryPlace, DeliveryQuery};
 use tenterhook_store::page::Slice;
 
-/// Who a webhook belongs to. It follows from who creates it.
+/// Who a webhook belongs to. Depends on the token that creates it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "webhook::WebhookType")]
 pub enum WebhookType {
-    /// A user's own.
+    /// Belongs to a user.
     General,
-    /// An app's, for one user.
+    /// Belongs to an app, for one user.
     Application,
 }
 
-/// The one state that counts: `REMOVED` goes before `PAUSED` before `BANNED`.
+/// State of a webhook. If several apply, `REMOVED` precedes `PAUSED`, and `PAUSED` precedes `BANNED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "webhook::WebhookState")]
 pub enum WebhookState {
     /// Events are delivered.
     Active,
-    /// Too many first tries failed: what comes due is lost until the ban ends by itself.
+    /// Too many first tries failed: deliveries that are due are lost until the ban ends by itself.
     Banned,
-    /// Its user has paused it: what comes due is lost until it is resumed.
+    /// A user paused it: deliveries that are due are lost until it is resumed.
     Paused,
-    /// It is gone, and readable for a while.
+    /// It was removed. It stays readable for a while, by default 30 days.
     Removed,
 }
 
-/// The shape of the payload.
+/// The format of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "webhook::PayloadVersion")]
 pub enum PayloadVersion {
-    /// `meta`, `current` and `previous`, with actions `added`, `updated`, `merged` and `deleted`.
+    /// Has `meta`, `current` and `previous`, with the actions `added`, `updated`, `merged` and `deleted`.
     V1,
-    /// `meta`, `data` and `previous`, with actions `create`, `change` and `delete`.
+    /// Has `meta`, `data` and `previous`, with the actions `create`, `change` and `delete`.
     V2,
 }
 
@@ -90,11 +90,11 @@ pub enum RemoveReason {
     AppRemoved,
     /// Its user was removed.
     UserRemoved,
-    /// No delivery succeeded for three days.
+    /// After a failure no delivery succeeded for 72 hours.
     NoSuccessfulDelivery,
 }
 
-/// A subscription to events: which ones, and where they are sent.
+/// A subscription to events: a filter on events, and a URL to send them to.
 #[derive(Clone)]
 pub struct Webhook {
     webhook: model::webhook::Webhook,
@@ -102,12 +102,12 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// A webhook as it stands now (T3).
+    /// A webhook in its current state (T3).
     pub fn new(ctx: &Context<'_>, state: (model::webhook::Webhook, Health)) -> Self {
         Self::at(ctx.now(), ctx.services(), state)
     }
 
-    /// A webhook as it stands at `now` (T3).
+    /// A webhook in its state at `now` (T3).
     pub fn at(
         now: Timestamp,
         services: &Services,
@@ -127,7 +127,7 @@ impl Webhook {
         opened.transpose().map_err(ApiError::internal)
     }
 
-    /// What its id names.
+    /// Its global id.
     pub fn global_id(&self) -> GlobalId {
         GlobalId::Webhook(self.webhook.lane, self.webhook.id)
     }
@@ -137,66 +137,66 @@ impl Webhook {
     }
 }
 
-/// A subscription to events: which ones, and where they are sent.
+/// A subscription to events: a filter on events, and a URL to send them to.
 #[Object]
 impl Webhook {
-    /// The global id.
+    /// The webhook's global id.
     pub(super) async fn id(&self) -> ID {
         self.global_id().to_id()
     }
 
-    /// The plain decimal id that payloads and the header `tenterhook-webhook` carry.
+    /// The plain decimal id in payloads and in the header `tenterhook-webhook`.
     async fn number(&self) -> ID {
         ID(self.webhook.number.to_string())
     }
 
-    /// Who it belongs to.
+    /// Whether it belongs to a user or to an app.
     #[graphql(name = "type")]
     async fn kind(&self) -> WebhookType {
         self.webhook.kind().into()
     }
 
-    /// A label for people.
+    /// A label for people; null if it has none.
     async fn name(&self) -> Option<&str> {
         self.webhook.name.as_deref()
     }
 
-    /// Which payload it gets.
+    /// Version of the payloads that it gets.
     async fn version(&self) -> PayloadVersion {
         self.webhook.version.into()
     }
 
-    /// Where events are sent.
+    /// The URL to which events are sent.
     async fn subscription_url(&self) -> &str {
         &self.webhook.url
     }
 
-    /// Which actions it wants.
+    /// The action of the events that it gets; `ANY` for all of them.
     async fn event_action(&self) -> EventAction {
         self.webhook.action.into()
     }
 
-    /// Which object it wants; `*` for all of its version's catalogue.
+    /// The kind of object of the events that it gets; `*` for all in the catalogue of its version.
     async fn event_object(&self) -> EventObject {
         EventObject(self.webhook.object.clone())
     }
 
-    /// The company.
+    /// The company's id.
     async fn company_id(&self) -> ID {
         ID(self.webhook.company.to_string())
     }
 
-    /// Who created it.
+    /// The id of the user who created it.
     async fn owner_id(&self) -> ID {
         ID(self.webhook.owner.to_string())
     }
 
-    /// Whose it is: events are delivered that this user may see.
+    /// The id of the user that it belongs to. Only events that this user may see are delivered.
     async fn user_id(&self) -> ID {
         ID(self.webhook.user.to_string())
     }
 
-    /// The app of an application webhook.
+    /// The app that it belongs to; null for a general webhook.
     async fn app(&self, ctx: &Context<'_>) -> Result<Option<App>> {
         match &self.webhook.app {
             Some(app) => Ok(one(ctx, AppRef(app.clone())).await?.map(App::from)),
@@ -204,12 +204,12 @@ impl Webhook {
         }
     }
 
-    /// The user name of the HTTP basic credentials that go with every request; null if there are none.
+    /// User name of the HTTP basic credentials that are sent with every request; null if there are none.
     async fn http_auth_user(&self, ctx: &Context<'_>) -> Result<Option<String>> {
         Ok(self.auth(ctx)?.map(|auth| auth.user))
     }
 
-    /// Whether a password goes with it. The password itself is never shown.
+    /// Whether the HTTP basic credentials have a password. The password itself is never returned.
     async fn has_http_auth_password(&self, ctx: &Context<'_>) -> Result<bool> {
         Ok(self.auth(ctx)?.is_some_and(|auth| auth.password.is_some()))
     }
@@ -219,22 +219,22 @@ impl Webhook {
         self.webhook.created_at.into()
     }
 
-    /// When its settings last changed.
+    /// When the webhook was last changed, paused, resumed, restored or removed. Bans do not count.
     async fn updated_at(&self) -> DateTime {
         self.webhook.updated_at.into()
     }
 
-    /// When it was removed.
+    /// When it was removed; null if it was not.
     async fn removed_at(&self) -> Option<DateTime> {
         self.view.removed.map(|(at, _)| at.into())
     }
 
-    /// Why it was removed.
+    /// Why it was removed; null if it was not.
     async fn remove_reason(&self) -> Option<RemoveReason> {
         self.view.removed.map(|(_, reason)| reason.into())
     }
 
-    /// How its deliveries go, and what follows from that.
+    /// Its state, ban counter and failure window, and the results of its last attempts.
     async fn health(&self) -> WebhookHealth {
         WebhookHealth::new(self.key(), self.view.clone())
     }
@@ -291,8 +291,9 @@ impl Webhook {
         ))
     }
 
-    /// What became of its deliveries over time, for charts: one entry for each stretch, oldest first, empty ones too. A
-    /// delivery and an attempt count where they ended. What is past its retention counts nowhere.
+    /// Counts of its deliveries and attempts by time, for charts: one entry per bucket, oldest first, empty ones
+    /// included. A delivery or an attempt counts in the bucket in which it ended. Those past their retention are not
+    /// counted.
     ///
     /// Costs 1, and what is selected of an entry for each that there is.
     #[graphql(complexity = "cost_of(stats_cost(since, until, bucket), child_complexity)")]

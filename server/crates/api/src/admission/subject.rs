@@ -1,8 +1,9 @@
-//! Whom a publication is about, seen before it is parsed: what there is no room for is refused for the price of a look.
+//! Finds the company of a publication before it is parsed, so that refusing a publication when there is no room costs
+//! only a scan.
 //!
-//! Promises the company of the first event and how many events there are, where they stand in the variables: a list of
-//! objects, or an object with such a list, as clients send an input. Looks at nothing else: events in the document itself
-//! are seen once it is parsed.
+//! Finds the company of the first event and the number of events. It looks at the places in the variables where
+//! clients send them: a list of objects, or an object with such a list (an input). It looks at nothing else: events
+//! in the document itself are found once it is parsed.
 
 use std::fmt;
 
@@ -13,12 +14,12 @@ use tenterhook_model::ids::CompanyId;
 /// The company of the first event, and the number of events.
 pub fn subject(body: &[u8]) -> Option<(CompanyId, usize)> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    // What is not JSON is the parser's to refuse.
+    // The parser refuses text that is not JSON.
     let (company, events) = Level::Body.deserialize(&mut json).ok()??;
     Some((company.parse().ok()?, events))
 }
 
-/// How deep a value lies, as a client sends it.
+/// Nesting levels of a body, as clients send it.
 #[derive(Clone, Copy)]
 enum Level {
     Body,
@@ -32,7 +33,7 @@ enum Level {
 }
 
 impl Level {
-    /// Where a field of an object at this level lies; `None` if it is of no interest.
+    /// The level of a field of an object at this level; `None` if the field is not needed.
     fn of(self, field: &str) -> Option<Self> {
         match self {
             Self::Body => (field == "variables").then_some(Self::Variables),

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 
 use super::*;
 
-/// So short that a test may wait for it.
+/// Short enough for a test to wait for it.
 const SHORT: Duration = Duration::from_millis(50);
-/// So long that no test would.
+/// Longer than any test waits.
 const LONG: Duration = Duration::from_secs(3600);
 
 struct Served {
@@ -43,7 +43,7 @@ async fn served(router: Router, head_within: Duration, stalled_for: Duration) ->
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// A connection on which this was sent.
+/// A connection on which `text` was sent.
 async fn asking(server: &Served, text: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address)
         .await
@@ -52,10 +52,10 @@ async fn asking(server: &Served, text: &str) -> TcpStream {
     stream
 }
 
-/// All that comes until the server closes.
+/// Everything that arrives until the server closes the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
-    // Reset or closed: both are an end.
+    // A reset counts as the end too.
     let _ = realtime::within(PATIENCE, stream.read_to_end(&mut text))
         .await
         .expect("it is closed");
@@ -74,7 +74,7 @@ async fn a_head_that_does_not_come_in_time_closes_the_connection() {
         let answered = rest(&mut stream).await;
         assert!(!answered.contains("hello"), "{begun:?}: {answered}");
     }
-    // Nor is one kept that asks nothing more.
+    // A connection without a further request is closed too.
     let mut stream = asking(&server, GET).await;
     assert!(rest(&mut stream).await.ends_with("hello"));
 }
@@ -91,7 +91,7 @@ async fn a_head_that_comes_in_pieces_within_its_time_is_answered() {
     assert!(rest(&mut stream).await.ends_with("hello"));
 }
 
-/// Tells when it is dropped, with the answer that it belongs to.
+/// Notifies when it is dropped together with its response.
 struct Told(Arc<Notify>);
 
 impl Drop for Told {
@@ -100,7 +100,7 @@ impl Drop for Told {
     }
 }
 
-/// An answer that has no end.
+/// A response without an end.
 fn endless(ended: Arc<Notify>) -> Router {
     let answer = move || {
         let told = Told(ended.clone());
@@ -124,7 +124,7 @@ async fn who_stops_reading_is_let_go_and_who_reads_is_not() {
 
     let patient = served(endless(ended.clone()), LONG, LONG).await;
     let mut reading = asking(&patient, GET).await;
-    // More than every buffer between the two holds.
+    // More than all buffers between the two can hold.
     let mut block = vec![0; 64 * 1024];
     for _ in 0..1_000 {
         reading.read_exact(&mut block).await.unwrap();

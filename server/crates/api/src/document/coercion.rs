@@ -1,9 +1,9 @@
-//! Whether values fit their types, asked before anything is executed.
+//! Checks that values fit their types, before anything is executed.
 //!
-//! Promises that a number that is no `Int` is found wherever a document writes one, and that a variable that does not
-//! fit what the operation declares is found however it is used. The stock validation does neither: it leaves both to the
-//! field that reads the value, which may never run, or run after others. Invalid moments and durations are found here too,
-//! since only here their place in a list is known. The other scalars of our own are judged by their resolvers.
+//! Finds every number in a document that should be an `Int` and is not, and every variable that does not fit its
+//! declaration, however it is used. The stock validation does neither: it leaves both to the field that reads the
+//! value, which may never run, or run after others. Invalid times and durations are found here too, because only here
+//! is their position in a list known. Resolvers check the other scalars of our own.
 
 use std::collections::HashMap;
 
@@ -18,9 +18,12 @@ use super::numbers::{self, Inexact, Step};
 use crate::error::{ErrorCode, with_code};
 use crate::scalars;
 
-/// `Int` literals of a document that do not fit into 32 bits; numbers that would lose digits where any JSON is taken; invalid
-/// moments and durations; and introspection where it is switched off, which the library would answer with null. The document is
-/// what `text` was parsed to.
+/// Finds, in a document parsed from `text`:
+///
+/// - `Int` literals that do not fit into 32 bits,
+/// - numbers that would lose digits where any JSON is accepted,
+/// - invalid times and durations,
+/// - introspection where it is switched off: the library would return null.
 pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument, text: &str) -> Vec<ServerError> {
     let mut walk = Literals {
         registry,
@@ -45,7 +48,7 @@ pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument, text:
         walk.directives(&operation.node.directives);
         walk.selections(root, &operation.node.selection_set.node);
     }
-    // Each once, not as often as it is spread.
+    // Each fragment once, not as often as it is spread.
     for fragment in document.fragments.values() {
         let on = fragment.node.type_condition.node.on.node.as_str();
         walk.selections(Some(on), &fragment.node.selection_set.node);
@@ -55,13 +58,13 @@ pub fn misfit_literals(registry: &Registry, document: &ExecutableDocument, text:
 
 struct Literals<'a> {
     registry: &'a Registry,
-    /// By where the values begin that they are in.
+    /// By the position of the value that contains them.
     inexact: HashMap<Pos, Vec<Inexact<'a>>>,
     misfits: Vec<ServerError>,
 }
 
 impl Literals<'_> {
-    /// Recurses no deeper than the document's bounded nesting.
+    /// Recursion is limited by the document's nesting, which is bounded.
     fn selections(&mut self, parent: Option<&str>, selections: &SelectionSet) {
         for selection in &selections.items {
             match &selection.node {
@@ -125,7 +128,7 @@ impl Literals<'_> {
         }
     }
 
-    /// A number in the value that begins at `pos` as the document writes it, and where, if that can be told.
+    /// A number in the value that begins at `pos`, as the document writes it, and its position if that is known.
     fn written(&self, number: &async_graphql::Number, pos: Pos) -> (String, Pos) {
         let inexact = self.inexact.get(&pos).into_iter().flatten();
         let mut written = inexact.filter(|inexact| inexact.is(number));
@@ -135,7 +138,7 @@ impl Literals<'_> {
         }
     }
 
-    /// Numbers in the value that begins at `pos` and would lose digits where their digits count.
+    /// Reports numbers in the value that begins at `pos` that would lose digits where any JSON is accepted.
     fn digits(&mut self, expected: &str, pos: Pos) {
         for inexact in self.inexact.get(&pos).into_iter().flatten() {
             if is_any_json(self.registry, expected, &inexact.steps) {
@@ -145,7 +148,8 @@ impl Literals<'_> {
         }
     }
 
-    /// `place` leads to the value, from the argument or the variable on: only arguments have a position of their own.
+    /// `place` is the path to the value, starting at the argument or the variable: only arguments have a position of
+    /// their own.
     fn value(&mut self, expected: &str, value: &Literal, pos: Pos, place: &str) {
         match (MetaTypeName::create(expected), value) {
             (MetaTypeName::NonNull(inner), _) => self.value(inner, value, pos, place),
@@ -185,12 +189,12 @@ impl Literals<'_> {
     }
 }
 
-/// Whether any JSON is taken where these steps lead from a value of this type.
+/// Whether any JSON is accepted at the end of these steps, starting from a value of this type.
 fn is_any_json(registry: &Registry, expected: &str, steps: &[Step<'_>]) -> bool {
     match (MetaTypeName::create(expected), steps) {
         (MetaTypeName::NonNull(inner), _) => is_any_json(registry, inner, steps),
         (MetaTypeName::List(inner), [Step::Element, rest @ ..]) => is_any_json(registry, inner, rest),
-        // One value stands for a list of one.
+        // A single value counts as a list with one element.
         (MetaTypeName::List(inner), _) => is_any_json(registry, inner, steps),
         (MetaTypeName::Named(name), _) if name == scalars::JSON => true,
         (MetaTypeName::Named(name), [Step::Field(field), rest @ ..]) => match registry.types.get(name) {
@@ -209,7 +213,7 @@ fn is_int(number: &async_graphql::Number) -> bool {
         .is_some_and(|number| i32::try_from(number).is_ok())
 }
 
-/// Variables that do not fit what the operation declares, at most one error for each.
+/// Variables that do not fit their declaration, at most one error each.
 pub fn misfit_variables(
     registry: &Registry,
     operation: &OperationDefinition,
@@ -218,7 +222,7 @@ pub fn misfit_variables(
     let mut misfits = Vec::new();
     for definition in &operation.variable_definitions {
         let declared = definition.node.var_type.to_string();
-        // Validation says that the type is unknown, or none for input.
+        // Validation reports a type that is unknown or not an input type.
         let concrete = MetaTypeName::concrete_typename(&declared);
         if !registry.types.get(concrete).is_some_and(MetaType::is_input) {
             continue;
@@ -238,7 +242,7 @@ pub fn misfit_variables(
     misfits
 }
 
-/// What is wrong first, with the place where; recurses no deeper than the request's bounded JSON.
+/// The first fault and its path. Recursion is limited by the request's JSON, which is bounded.
 fn misfit(registry: &Registry, expected: &str, value: &Input, place: &str) -> Option<String> {
     let named = match MetaTypeName::create(expected) {
         MetaTypeName::NonNull(_) if *value == Input::Null => {
@@ -252,7 +256,7 @@ fn misfit(registry: &Registry, expected: &str, value: &Input, place: &str) -> Op
                     .iter()
                     .enumerate()
                     .find_map(|(at, element)| misfit(registry, inner, element, &format!("{place}[{at}]"))),
-                // One value stands for a list of one.
+                // A single value counts as a list with one element.
                 _ => misfit(registry, inner, value, place),
             };
         }

@@ -1,9 +1,9 @@
-//! The escapes of string literals that GraphQL has had since its edition of September 2025 and the stock parser does
-//! not read: a character past U+FFFF as two escapes, `\ud83d\ude00`, and any character in braces, `\u{1F600}`.
+//! Escapes in string literals that GraphQL added in its edition of September 2025 and that the stock parser does not
+//! read: a character past U+FFFF as two escapes, `\ud83d\ude00`, and any character in braces, `\u{1F600}`.
 //!
-//! Promises that [`readable`] returns a document with the same meaning and every token at the same line and column, and that
-//! [`fault`] finds the first escape that no edition allows. Block strings have no escapes, and comments no strings: both stay
-//! as they are. The character replaces its escape, and blanks after the string make up for the shorter text.
+//! [`readable`] returns a document with the same meaning, and every token keeps its line and column. The character
+//! replaces its escape, and blanks after the string fill the gap. [`fault`] finds the first escape that no edition
+//! allows. Block strings have no escapes, and comments have no strings: both stay unchanged.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use async_graphql::{Pos, ServerError};
 
 use super::lexer::Lexer;
 
-/// The digits of an escape without braces.
+/// Number of digits of an escape without braces.
 const DIGITS: usize = 4;
-/// Digits of an escape that an error shows.
+/// Maximum number of characters of an escape that an error shows.
 const MOST_SHOWN: usize = 12;
 
 /// What is wrong with an escape.
@@ -29,7 +29,7 @@ enum Fault {
     Unknown,
 }
 
-/// One escape: how many bytes it has, and what it stands for.
+/// One escape: its length in bytes, and its character.
 struct Escape {
     length: usize,
     character: char,
@@ -37,7 +37,8 @@ struct Escape {
     is_old: bool,
 }
 
-/// The document as the stock parser reads it. One with a faulty escape is returned as it is: the parser refuses it.
+/// The document in a form that the stock parser reads. A document with a faulty escape is returned unchanged: the
+/// parser refuses it.
 pub fn readable(document: &str) -> Cow<'_, str> {
     if !document.contains("\\u") {
         return Cow::Borrowed(document);
@@ -58,7 +59,7 @@ pub fn readable(document: &str) -> Cow<'_, str> {
     Cow::Owned(written)
 }
 
-/// The first escape of a document that cannot be read, as an error of its syntax.
+/// The first escape of a document that is not allowed, as a syntax error.
 pub fn fault(document: &str) -> Option<ServerError> {
     strings(document).find_map(|(start, string)| {
         let (at, fault) = faulty(string)?;
@@ -72,7 +73,7 @@ pub fn fault(document: &str) -> Option<ServerError> {
     })
 }
 
-/// The strings that may have escapes, each with its quotes, and where in the document it starts.
+/// The strings that may have escapes, each with its quotes and its position in the document.
 fn strings(document: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut lexer = Lexer::new(document);
     std::iter::from_fn(move || {
@@ -87,7 +88,7 @@ fn strings(document: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The string with its new escapes replaced; `None` where there is nothing to replace, or something that cannot be read.
+/// The string with its new escapes replaced; `None` if there is nothing to replace or an escape is faulty.
 fn rewritten(string: &str) -> Option<String> {
     let mut written = String::with_capacity(string.len());
     let (mut at, mut saved) = (0, 0);
@@ -115,8 +116,8 @@ fn rewritten(string: &str) -> Option<String> {
     Some(written)
 }
 
-/// Writes a character as the stock parser reads it in a string. Returns how many characters that takes: fewer than any escape
-/// in braces.
+/// Writes a character in the form that the stock parser reads in a string. Returns the number of characters written,
+/// which is less than any escape in braces has.
 fn push(written: &mut String, character: char) -> usize {
     let escaped = match character {
         '"' => "\\\"",
@@ -132,7 +133,7 @@ fn push(written: &mut String, character: char) -> usize {
     escaped.len()
 }
 
-/// The first escape that cannot be read, and where in the string it is.
+/// The first faulty escape, and its position in the string.
 fn faulty(string: &str) -> Option<(usize, Fault)> {
     let mut at = 0;
     while let Some(next) = string.get(at..)?.chars().next() {
@@ -147,7 +148,7 @@ fn faulty(string: &str) -> Option<(usize, Fault)> {
     None
 }
 
-/// Reads the escape that a text begins with.
+/// Reads the escape at the beginning of a text.
 fn escape(text: &str) -> Result<Escape, Fault> {
     let old = |character| {
         Ok(Escape {
@@ -201,7 +202,7 @@ fn unicode(text: &str) -> Result<Escape, Fault> {
     })
 }
 
-/// The four digits of the escape that a text begins with.
+/// The four digits of the escape at the beginning of a text.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..DIGITS)?;
     value(digits).ok()
@@ -223,7 +224,7 @@ fn scalar(value: u32) -> Result<char, Fault> {
     })
 }
 
-/// As much of an escape as tells which one it is.
+/// The part of an escape that is enough to recognise it.
 fn shown(text: &str) -> String {
     let is_braced = text.starts_with("\\u{");
     let most = if is_braced {
@@ -234,7 +235,7 @@ fn shown(text: &str) -> String {
     let mut shown = String::new();
     for (index, character) in text.chars().take(most).enumerate() {
         let is_part = character.is_ascii_alphanumeric() || is_braced && matches!(character, '{' | '}');
-        // What follows the backslash, whatever it is.
+        // The character after the backslash is always shown.
         if index > 1 && !is_part {
             break;
         }
@@ -246,7 +247,7 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// As the stock parser counts.
+/// Line and column, counted as the stock parser does.
 fn position(document: &str, at: usize) -> Pos {
     let mut pos = Pos { line: 1, column: 1 };
     for character in document.get(..at).unwrap_or_default().chars() {
@@ -427,7 +428,7 @@ mod tests {
         ] {
             assert!(fault(document).is_none(), "{document}");
         }
-        // Whatever ends in the middle.
+        // Documents that end in the middle of an escape.
         for document in [
             r#"{ a(s: "\"#,
             r#"{ a(s: "\u"#,

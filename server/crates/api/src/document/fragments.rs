@@ -1,4 +1,4 @@
-//! How many fragment spreads a document comes to when each is followed from the operations.
+//! Counts the fragment spreads of a document when each is followed from the operations.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use async_graphql::indexmap::IndexMap;
 
 use super::lexer::Token;
 
-/// Reads definitions as tokens go by: which fragments each operation and fragment spreads.
+/// Reads definitions token by token: which fragments each operation and fragment spreads.
 #[derive(Debug, Default)]
 pub(super) struct Counter<'a> {
-    /// In the order of the document: what a circle counts depends on where it is entered, and must not on chance.
+    /// In document order: the count of a cycle depends on its entry point, and must not depend on chance.
     fragments: IndexMap<&'a str, Vec<&'a str>>,
     operations: Vec<&'a str>,
-    /// The fragment that is being read; `None` in an operation.
+    /// The fragment that is being read; `None` inside an operation.
     current: Option<&'a str>,
     expect: Expect,
 }
@@ -28,7 +28,7 @@ enum Expect {
 }
 
 impl<'a> Counter<'a> {
-    /// Takes the next token; `depth` is the nesting after it.
+    /// Reads the next token; `depth` is the nesting after it.
     pub fn see(&mut self, token: Token<'a>, depth: usize) {
         let expected = std::mem::take(&mut self.expect);
         match token {
@@ -55,9 +55,9 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Spreads in all, each counted as often as an operation reaches it; saturates.
+    /// Total number of spreads, each counted as often as an operation reaches it; saturates.
     ///
-    /// Fragments that no operation reaches count too: validation walks them all the same.
+    /// Fragments that no operation reaches count too, because validation walks them as well.
     pub fn spreads(&self) -> u64 {
         let mut known: HashMap<&str, u64> = HashMap::new();
         let roots = self
@@ -74,7 +74,7 @@ impl<'a> Counter<'a> {
         total.saturating_sub(self.fragments.len() as u64)
     }
 
-    /// Spreads below a fragment, remembering each; a cycle, which the parser's validation refuses, counts once.
+    /// Number of spreads below a fragment, memoised. A cycle counts once; the parser's validation refuses it.
     fn expand(&self, root: &'a str, known: &mut HashMap<&'a str, u64>) -> u64 {
         if let Some(sum) = known.get(root) {
             return *sum;

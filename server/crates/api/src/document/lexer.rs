@@ -1,8 +1,8 @@
-//! The tokens of a GraphQL document, as far as bounds and escapes need to know them.
+//! The tokens of a GraphQL document, in the detail that limits and escapes need.
 
 use std::ops::Range;
 
-/// One token. Strings and what is no token at all count as [`Token::Other`].
+/// One token. Strings and invalid tokens are [`Token::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     Open(u8),
@@ -15,7 +15,7 @@ pub(super) enum Token<'a> {
     Other,
 }
 
-/// Walks a document token by token, passing over white space, commas and comments.
+/// Walks a document token by token; skips white space, commas and comments.
 pub(super) struct Lexer<'a> {
     text: &'a str,
     start: usize,
@@ -31,7 +31,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Where the last token is, in bytes.
+    /// Position of the last token, in bytes.
     pub fn span(&self) -> Range<usize> {
         self.start..self.at
     }
@@ -67,7 +67,7 @@ impl<'a> Lexer<'a> {
                     self.at += 1;
                     return;
                 }
-                // A string ends with its line: the parser refuses it, and what follows still counts.
+                // A string ends with its line: the parser refuses it, and the text after it still counts.
                 [] | [b'\n' | b'\r', ..] => return,
                 _ => self.at += 1,
             }
@@ -120,7 +120,7 @@ impl<'a> Iterator for Lexer<'a> {
             b if b.is_ascii_digit() || b == b'-' => {
                 self.at += 1;
                 self.skip_while(|byte| is_name(byte) || matches!(byte, b'.' | b'+' | b'-'));
-                // Only ASCII was passed over, so both ends are character boundaries.
+                // Only ASCII was skipped, so both ends are character boundaries.
                 Some(Token::Number(self.text.get(self.span()).unwrap_or_default()))
             }
             b if is_name(b) => {

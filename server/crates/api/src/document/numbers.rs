@@ -1,4 +1,4 @@
-//! Numbers that a document writes out and that the parser would round, or cannot read.
+//! Numbers in a document that the parser would round, or cannot read.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::lexer::{Lexer, Token};
 use crate::error::{ApiError, ErrorCode};
 use crate::json::is_exact;
 
-/// A number that is beyond what the parser can read.
+/// A number that the parser cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the number {digits} at line {}, column {} is beyond what a number in a document can be: where any JSON is taken, give it as \
@@ -26,17 +26,17 @@ impl From<TooLarge> for ApiError {
     }
 }
 
-/// A number that neither a 64-bit integer nor a double writes as the document does.
+/// A number that loses digits both as a 64-bit integer and as a double.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Inexact<'a> {
     digits: &'a str,
-    /// Where it stands.
+    /// Its position.
     pub pos: Pos,
-    /// How it is reached from the value of the argument that it is in.
+    /// The path to it from the value of the argument that contains it.
     pub steps: Vec<Step<'a>>,
 }
 
-/// One level into a value.
+/// One level of nesting in a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step<'a> {
     /// Into an object's field.
@@ -46,7 +46,7 @@ pub(super) enum Step<'a> {
 }
 
 impl Inexact<'_> {
-    /// Its digits, cut where there are very many.
+    /// Its digits, shortened to [`LONGEST_SHOWN`].
     pub fn shown(&self) -> String {
         shown(self.digits)
     }
@@ -56,7 +56,7 @@ impl Inexact<'_> {
         self.digits.parse::<Number>().is_ok_and(|read| read == *number)
     }
 
-    /// Why it cannot be taken as any JSON.
+    /// Why it cannot be accepted as JSON.
     pub fn told(&self) -> String {
         let Pos { line, column } = self.pos;
         format!(
@@ -67,14 +67,14 @@ impl Inexact<'_> {
     }
 }
 
-/// Digits that are shown.
+/// Maximum number of digits shown.
 const LONGEST_SHOWN: usize = 60;
 
 fn shown(digits: &str) -> String {
     digits.chars().take(LONGEST_SHOWN).collect()
 }
 
-/// Refuses the first number of a document that the parser cannot read. A malformed number is left for the parser to refuse.
+/// Refuses the first number of a document that the parser cannot read. The parser refuses malformed numbers.
 pub fn check_numbers(document: &str) -> Result<(), TooLarge> {
     let (mut lexer, mut place) = (Lexer::new(document), Place::of(document));
     while let Some(token) = lexer.next() {
@@ -93,16 +93,16 @@ fn is_number(digits: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(digits).is_ok()
 }
 
-/// Which bracket is open.
+/// The kind of an open bracket.
 enum Open<'a> {
-    /// Of arguments, or of the definitions of variables.
+    /// Arguments, or definitions of variables.
     Arguments,
-    /// Of an object, at this field; or of a selection.
+    /// An object, at this field; or a selection.
     Braces(&'a str),
     List,
 }
 
-/// The numbers that would lose digits, by where the value of their argument begins, or the default of their variable.
+/// The numbers that would lose digits, by the position of their argument's value or their variable's default.
 pub(super) fn inexact(document: &str) -> HashMap<Pos, Vec<Inexact<'_>>> {
     let mut found: HashMap<Pos, Vec<Inexact<'_>>> = HashMap::new();
     let (mut lexer, mut place) = (Lexer::new(document), Place::of(document));
@@ -137,7 +137,7 @@ pub(super) fn inexact(document: &str) -> HashMap<Pos, Vec<Inexact<'_>>> {
     found
 }
 
-/// The way from the last arguments on.
+/// The path from the innermost arguments.
 fn steps<'a>(open: &[Open<'a>]) -> Vec<Step<'a>> {
     let outside = open.iter().rposition(|open| matches!(open, Open::Arguments));
     let inside = open.iter().skip(outside.map_or(0, |at| at + 1));
@@ -149,7 +149,8 @@ fn steps<'a>(open: &[Open<'a>]) -> Vec<Step<'a>> {
         .collect()
 }
 
-/// Lines and columns of a text, asked for from its beginning to its end: each character is counted once.
+/// Computes lines and columns of a text. Positions must be requested in ascending order, so that each character is
+/// counted once.
 struct Place<'a> {
     text: &'a str,
     at: usize,
@@ -230,7 +231,7 @@ mod tests {
         }
     }
 
-    /// The parser says where a value begins.
+    /// The parser's positions of values are the reference.
     #[test]
     fn the_value_that_a_number_is_in_begins_where_the_parser_says() {
         let text = "query Q($a: [JSON!] = [1.50], $b: Int = 1e2 @d(x: 2.50)) @e(y: {z: 3.50}) {\r\n  f(g: \"\", h: 4.50) \

@@ -78,7 +78,7 @@ fn fragments_that_expand_exponentially_are_refused_at_once() {
 #[test]
 fn spreads_are_bounded_exactly() {
     let spreads = |n| format!("{{{}}}fragment F on Query{{a}}", "...F ".repeat(n));
-    // 2,000 tokens allow 998 spreads at most, so the bound is reached through two levels.
+    // 2,000 tokens allow at most 998 spreads, so the limit is reached through two levels.
     let twice = |n| {
         format!(
             "{{{}}}fragment F on Query{{...G}}fragment G on Query{{a}}",
@@ -126,7 +126,7 @@ fn the_standard_introspection_query_passes() {
     assert_eq!(check(introspection), Ok(()));
 }
 
-/// Found by variations of the fuzz corpora: it depended on the order of a hash map, which is another each time.
+/// Found by variations of the fuzz corpora: the result depended on the order of a hash map, which changes every time.
 #[test]
 fn fragments_in_a_circle_are_judged_the_same_each_time() {
     let parts: Vec<String> = (0..9)

@@ -1,8 +1,8 @@
-//! `__typename`, seen by a validation that passes over it.
+//! Makes validation visit the directives on `__typename`.
 //!
-//! The stock validation does not visit fields of that name: it takes any directive on them, and refuses a variable that
-//! only such a directive uses. So `__typename @skip(if: $a)` is made `... @skip(if: $a) { __typename }`, which means the
-//! same and is visited.
+//! The stock validation does not visit fields of that name: it accepts any directive on them, and refuses a variable
+//! that only such a directive uses. So `__typename @skip(if: $a)` becomes `... @skip(if: $a) { __typename }`, which
+//! means the same and is visited.
 
 use async_graphql::Positioned;
 use async_graphql::parser::types::{ExecutableDocument, InlineFragment, Selection, SelectionSet};
@@ -23,7 +23,7 @@ pub fn expose_directives(document: &mut ExecutableDocument) {
     }
 }
 
-/// Recurses no deeper than the document's bounded nesting.
+/// Recursion is limited by the document's nesting, which is bounded.
 fn expose(selections: &mut SelectionSet) {
     for selection in &mut selections.items {
         match &mut selection.node {

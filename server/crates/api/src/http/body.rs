@@ -1,7 +1,7 @@
-//! The body of a request, read whole.
+//! Reads the whole body of a request.
 //!
-//! Promises that no more than its limit is ever kept, that one which does not come in time is given up, and that who
-//! sends too much gets to read why. Does not look at what is in it.
+//! Never keeps more than the limit. Gives up on a body that does not arrive in time. Drains a body that is too large,
+//! so that the caller can read the error. Does not look at the content.
 
 use axum::body::{Body, HttpBody, to_bytes};
 use bytes::Bytes;
@@ -10,15 +10,15 @@ use futures_util::StreamExt;
 use crate::context::Services;
 use crate::error::{ApiError, ErrorCode, Result};
 
-/// Bytes of a body.
+/// Maximum size of a body, in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
-/// Bytes of the platform's bodies, which carry events.
+/// Maximum size of the platform's bodies, which carry events, in bytes.
 pub const PUBLISHING_LIMIT: usize = 8 * 1024 * 1024;
-/// Bytes of a refused body that are read and forgotten, so that the caller gets to read why: one who still
-/// writes when the connection closes often does not.
+/// Maximum number of bytes of a refused body that are read and discarded, so that the caller can read the error: a
+/// client that is still writing when the connection closes often cannot.
 const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
 
-/// How many bytes a body has at most; `None` for one that is over `limit`, which [`read`] refuses.
+/// Upper bound of a body's size in bytes; `None` for a body over `limit`, which [`read`] refuses.
 pub fn room(body: &Body, limit: usize) -> Option<usize> {
     let announced = body.size_hint();
     let most = announced.upper().and_then(|most| usize::try_from(most).ok());
@@ -26,14 +26,14 @@ pub fn room(body: &Body, limit: usize) -> Option<usize> {
     (!is_over).then(|| most.map_or(limit, |most| most.min(limit)))
 }
 
-/// Reads a refused body and forgets it, in the time that the settings give it.
+/// Reads a refused body and discards it, within the time that the settings allow.
 pub async fn discard(services: &Services, body: Body) {
     let allowed = services.settings.api.body_within;
-    // In time or not: the refusal is told.
+    // The refusal is sent whether or not the whole body arrived in time.
     let _ = services.clock.within(allowed, forget(body)).await;
 }
 
-/// Reads a body of at most `limit` bytes, in the time that the settings give it.
+/// Reads a body of at most `limit` bytes, within the time that the settings allow.
 pub async fn read(services: &Services, body: Body, limit: usize) -> Result<Bytes> {
     let allowed = services.settings.api.body_within;
     services

@@ -1,23 +1,23 @@
-//! Which media type an answer has, and whether a request has one that is executed.
+//! Negotiates the media type of a response, and checks the media type of a request.
 
 use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 
-/// How the answer is written.
+/// Format of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
-    /// `application/graphql-response+json`: the status tells whether the request was executed.
+    /// `application/graphql-response+json`: the status shows whether the request was executed.
     GraphqlResponse,
-    /// `application/json`: 200 for every well-formed request.
+    /// `application/json`: status 200 for every well-formed request.
     Json,
 }
 
-/// How well a range of an `Accept` header fits: its weight in thousandths, then how exactly it names the type.
+/// How well a range of an `Accept` header matches: its weight in thousandths, then how exactly it names the type.
 type Fit = (u16, u8);
 
 impl Media {
-    /// What the caller can read best; `None` if it can read neither. Between two that it names alike the newer one;
-    /// where it takes anything, or says nothing, the older one, which every client knows.
+    /// The media type that the caller prefers; `None` if it accepts neither. If it names both with equal weight, the
+    /// newer one. If it accepts anything or has no preference, the older one, because every client knows it.
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
         let ranges: Vec<String> = headers
             .get_all(ACCEPT)
@@ -41,7 +41,7 @@ impl Media {
         }
     }
 
-    /// The answer's content type.
+    /// Content type of the response.
     pub fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
@@ -50,10 +50,10 @@ impl Media {
     }
 }
 
-/// How exactly a range that is the type itself names it.
+/// Exactness of a range that is the type itself.
 const EXACT: u8 = 2;
 
-/// The most exact range that the type is in decides.
+/// The most exact matching range decides.
 fn fit(ranges: &[String], name: &str) -> Fit {
     let fits = ranges.iter().filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
@@ -72,7 +72,8 @@ fn fit(ranges: &[String], name: &str) -> Fit {
         .unwrap_or((0, 0))
 }
 
-/// `application/json`, with nothing but UTF-8 as its character set. A form, which another site's page can post, is not.
+/// Whether the content type is `application/json`, with no character set other than UTF-8. A form, which a page of
+/// another site can post, is not.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
@@ -85,7 +86,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// A compressed body is not read: a few bytes of it can be very many.
+/// Whether the body is compressed. Such a body is not read, because a few bytes can expand to a very large one.
 pub fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_ENCODING)

@@ -1,21 +1,21 @@
-//! What a request's JSON may cost before anything parses it.
+//! Limits for a request's JSON, checked before anything parses it.
 
 use crate::document::TooMuch;
 
-/// The deepest nesting of a request's JSON, its own object counted. The parser below would recurse.
+/// Maximum nesting of a request's JSON, including its outermost object. The parser recurses.
 pub const MAX_JSON_NESTING: usize = 64;
-/// The most values in a request's JSON: each takes many times its bytes once it is parsed.
+/// Maximum number of values in a request's JSON: a parsed value takes many times the memory of its text.
 pub const MAX_JSON_VALUES: usize = 20_000;
-/// The most values where events are published: a thousand events with two hundred fields each, twice.
+/// Maximum number of values when publishing events: a thousand events with two hundred fields each, twice.
 pub const MAX_PUBLISHED_VALUES: usize = 500_000;
 
-/// Scans JSON once, without recursion, and answers how many values it has at most. What is not JSON it lets pass, for
-/// the parser to refuse.
+/// Scans JSON once, without recursion, and returns an upper bound of its number of values. Accepts text that is not
+/// JSON; the parser refuses it.
 ///
 /// `most_values` is one of [`MAX_JSON_VALUES`] and [`MAX_PUBLISHED_VALUES`].
 pub fn check_json(text: &[u8], most_values: usize) -> Result<usize, TooMuch> {
     let mut depth = 0_usize;
-    // An opening bracket is a value, and what follows a comma another; the first in a bracket is one too many at most.
+    // An opening bracket counts as a value, and each comma as another: at most one too many per bracket.
     let mut values = 0_usize;
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {

@@ -1,12 +1,12 @@
-//! Numbers, with the digits they were written with.
+//! Numbers with their digits as written.
 //!
-//! The graph's own number is a 64-bit integer or a double. One that is written otherwise than those are, such as
-//! `1200.50`, `1e400` or a money amount of twenty digits, is kept as its text, in the one kind of value that JSON has no
-//! spelling for: bytes.
+//! A GraphQL number is a 64-bit integer or a double. A number that those would write differently, such as `1200.50`,
+//! `1e400` or an amount of money with twenty digits, is kept as text, in the one kind of value that JSON has no
+//! notation for: bytes.
 
 use async_graphql::{Number, Value};
 
-/// Whether the graph's own number would be written with exactly these digits, so that none are lost.
+/// Whether a GraphQL number is written with exactly these digits, so that none are lost.
 pub fn is_exact(digits: &str) -> bool {
     exact(digits).is_some()
 }

@@ -1,4 +1,4 @@
-//! Reading JSON.
+//! Parses JSON.
 
 use std::fmt;
 
@@ -12,25 +12,25 @@ use crate::document::TooMuch;
 use crate::error::ApiError;
 use tenterhook_settings::files::without_mark;
 
-/// Characters of a path that are shown.
+/// Maximum number of characters of a path in an error.
 const LONGEST_PATH: usize = 200;
 
-/// Why a text was not read.
+/// Why a text could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unread {
-    /// It has more than a request may have.
+    /// It exceeds a limit.
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
     /// It is not JSON.
     #[error("not valid JSON at line {line}, column {column}{}: {what}", Within(path))]
     Invalid {
-        /// From 1.
+        /// Line, from 1.
         line: usize,
         /// In bytes, from 1.
         column: usize,
-        /// The keys and indexes of the value that has the fault, from the outside in.
+        /// The path of keys and indexes to the faulty value, from the outside in.
         path: Vec<String>,
-        /// What is wrong there.
+        /// The fault.
         what: String,
     },
 }
@@ -59,8 +59,8 @@ impl fmt::Display for Within<'_> {
     }
 }
 
-/// Reads one JSON text, bounded before it is read; `most_values` is a bound of [`check_json`]. Of a key that stands
-/// twice in an object the last value counts.
+/// Reads one JSON text and checks its limits first; `most_values` is a limit of [`check_json`]. If an object has a
+/// key twice, the last value counts.
 pub fn read(text: &[u8], most_values: usize) -> Result<Value, Unread> {
     let text = without_mark(text);
     check_json(text, most_values)?;
@@ -78,11 +78,11 @@ pub fn read(text: &[u8], most_values: usize) -> Result<Value, Unread> {
     })
 }
 
-/// What is wrong, and where.
+/// A fault and its position.
 struct Fault {
     kind: JiterErrorType,
     index: usize,
-    /// From the inside out.
+    /// Path from the inside out.
     path: Vec<String>,
 }
 
@@ -113,7 +113,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    /// Recurses no deeper than [`check_json`] allows.
+    /// Recursion is limited by [`check_json`].
     fn value(&mut self, next: Peek) -> Result<Value, Fault> {
         match next {
             Peek::Null => {

@@ -1,16 +1,16 @@
-//! Values of the graph as JSON text.
+//! Writes GraphQL values as JSON text.
 
 use async_graphql::Value;
 use std::fmt;
 
 use super::number::digits;
 
-/// Writes a value as JSON without blanks, numbers with the digits they came with.
+/// Writes a value as JSON without blanks. Numbers keep their digits.
 #[derive(Debug, Clone, Copy)]
 pub struct Text<'a>(pub &'a Value);
 
 impl fmt::Display for Text<'_> {
-    /// Recurses no deeper than the request's bounded JSON, or the document's bounded nesting.
+    /// Recursion is limited by the request's JSON or the document's nesting, which are both bounded.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Value::Null => out.write_str("null"),

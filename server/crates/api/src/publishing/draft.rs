@@ -1,4 +1,4 @@
-//! What is checked of events before they are published, all of them at once.
+//! Checks events before they are published, all of them together.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tenterhook_policy::limits;
 use tenterhook_policy::matching::{self, NotInCatalog};
 use tenterhook_settings::policy::Catalog;
 
-/// The events, checked and typed; or everything that is wrong with any of them.
+/// Checks all events and returns them typed, or all errors in any of them.
 pub(super) fn check(events: Vec<EventInput>, catalog: &Catalog) -> Result<Vec<Draft>, Problems> {
     let list = Path::input().field("events");
     let mut problems = Problems::none();
@@ -100,7 +100,7 @@ fn draft(event: EventInput, at: &Path, catalog: &Catalog, problems: &mut Problem
     })
 }
 
-/// Checks the pair against the catalogue (W9).
+/// Checks that action and object are in the catalogue (W9).
 fn catalogued(action: EventAction, object: &str, at: &Path, catalog: &Catalog, problems: &mut Problems) {
     let checked = matching::publishable(action, object, catalog);
     let field = match &checked {
@@ -110,7 +110,7 @@ fn catalogued(action: EventAction, object: &str, at: &Path, catalog: &Catalog, p
     problems.check(&at.field(field), checked);
 }
 
-/// The other side of a merge, which a merge needs and nothing else has (E6).
+/// The other object of a merge. A merge needs one; other actions must not have one (E6).
 fn merged(
     action: EventAction,
     survivor: Option<&ObjectId>,
@@ -154,7 +154,7 @@ fn merged(
     }
 }
 
-/// A JSON value as the text that is stored; null is none.
+/// A JSON value as the text to store; null is `None`.
 fn json(value: Option<Json>, at: &Path, problems: &mut Problems) -> Option<Arc<str>> {
     let text = Text(&value?.0).to_string();
     problems.check(at, limits::object(&text))?;

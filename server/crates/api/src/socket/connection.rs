@@ -1,8 +1,8 @@
-//! One socket, from its opening to its end.
+//! One socket, from opening to closing.
 //!
-//! Promises that a message is acted on before the next is read: a subscription has its source, so that a `pong` to a
-//! `ping` behind it says that nothing from then on is missed. Everything runs in one task, so a slow caller slows
-//! down nobody but itself; its subscriptions fall behind and end.
+//! A message is handled before the next one is read. A subscription already listens by then, so a `pong` to a `ping`
+//! sent after it tells the caller that it misses nothing from then on. Everything of a socket runs in one task, so a
+//! slow caller delays only itself; its subscriptions fall behind and end.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -25,28 +25,28 @@ use crate::operation::{self, Answer, Posted};
 use crate::sockets::Seat;
 use tenterhook_clock::Clock;
 
-/// What an operation has to say: an answer, or that there are no more.
+/// A message of an operation: its id, and a result or `None` at the end.
 type Said = (String, Option<Answer>);
 
-/// Keep-alives that may go unanswered: the caller is gone when another one is due.
+/// Maximum number of keep-alives without a response: when another one is due, the connection counts as broken.
 const MOST_UNANSWERED: u32 = 2;
 
-/// A socket's side of the conversation.
+/// State of a connection on our side.
 pub(super) struct Connection {
     endpoint: Endpoint,
     clock: Clock,
     seat: Seat,
     /// The `Authorization` header of the upgrade request.
     of_upgrade: Option<String>,
-    /// The token that was shown, once it was accepted.
+    /// The accepted token.
     authorization: Option<String>,
-    /// Resolves at the token's end; before there is one, when it is too late for one.
+    /// Resolves when the token expires, or, before there is a token, when the time for `connection_init` is over.
     limit: BoxFuture<'static, ()>,
     operations: HashMap<String, AbortHandle>,
     running: SelectAll<BoxStream<'static, Said>>,
     /// When the next keep-alive is due.
     tick: BoxFuture<'static, ()>,
-    /// Keep-alives since anything has come.
+    /// Number of keep-alives since the last message.
     unanswered: u32,
 }
 
@@ -69,7 +69,7 @@ impl Connection {
         }
     }
 
-    /// Serves until there is a reason to leave. What was under way has ended then.
+    /// Serves until the socket ends. By then all operations have ended.
     pub async fn serve(mut self, wire: &mut Wire) -> (End, Seat) {
         let closing = self.endpoint.services.sockets.closing();
         let talk = async {
@@ -79,7 +79,7 @@ impl Connection {
                 }
             }
         };
-        // Around everything, so that neither a read nor a write holds up a server that stops.
+        // Around everything, so that neither a read nor a write delays a stopping server.
         let end = tokio::select! {
             biased;
             () = closing => Close::new(1001, "The server is stopping").into(),
@@ -88,7 +88,7 @@ impl Connection {
         (end, self.seat)
     }
 
-    /// One thing of all that can happen next.
+    /// Waits for the next event and handles it.
     async fn turn(&mut self, wire: &mut Wire) -> Result<(), End> {
         tokio::select! {
             () = &mut self.limit => Err(self.overdue().into()),
@@ -181,11 +181,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes an operation in. Its first step is made now: a subscription has its source when this returns.
+    /// Starts an operation. Polls it once now, so that a subscription listens when this returns.
     fn begin(&mut self, id: String, mut answers: BoxStream<'static, Answer>) {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let answers = match Pin::new(&mut answers).poll_next_unpin(&mut context) {
-            // It is polled again by the next turn, with a waker that wakes.
+            // The next turn polls it again, with a real waker.
             Poll::Pending => Either::Left(answers),
             Poll::Ready(None) => Either::Right(Either::Left(stream::empty())),
             Poll::Ready(Some(answer)) => {
@@ -224,7 +224,7 @@ impl Connection {
         }
     }
 
-    /// Nothing more comes of it, and its id is free.
+    /// Ends an operation and frees its id.
     fn end(&mut self, id: &str) {
         if let Some(operation) = self.operations.remove(id) {
             operation.abort();
@@ -243,18 +243,18 @@ impl Connection {
     }
 }
 
-/// Resolves after so much real time.
+/// Resolves after this span of real time.
 fn after(clock: &Clock, span: Duration) -> BoxFuture<'static, ()> {
     let clock = clock.clone();
     Box::pin(async move { clock.real_sleep(span).await })
 }
 
-/// Past a cap an operation is not run.
+/// The messages of an operation that is refused because of a limit.
 fn refusal(error: ApiError) -> BoxStream<'static, Answer> {
     stream::once(ready(Answer::Refused(vec![error.into_server_error()]))).boxed()
 }
 
-/// What a token that is not accepted, or cannot be judged, means for the socket.
+/// The close code for a token that is refused or cannot be checked.
 fn refused(error: &ApiError) -> Close {
     match error.code() {
         ErrorCode::Unavailable | ErrorCode::Internal => Close::new(1013, error.message()),

@@ -1,21 +1,21 @@
-//! Which token a socket is opened with.
+//! Finds the token of a socket.
 
 use async_graphql::Value;
 
 use super::Close;
 use crate::operation::Fields;
 
-/// The key of a payload that names a token, in any case; clients write it as the HTTP header's name or in lower case.
+/// The key of a token in a payload, in any case: clients write it like the HTTP header or in lower case.
 const KEY: &str = "authorization";
-/// The object of a payload that some clients put their headers into.
+/// The object in a payload where some clients put their headers.
 const HEADERS: &str = "headers";
 
-/// The value that is used as a socket's `Authorization` header: the one in the payload of `connection_init`, at its top or
-/// under `headers`, or else that of the upgrade request. A browser cannot set the latter.
+/// The socket's `Authorization` header: the one in the payload of `connection_init`, at its top level or under
+/// `headers`, otherwise the one of the upgrade request. Browsers cannot set the latter.
 ///
 /// # Errors
 ///
-/// 4403 when the payload names two that differ: it cannot be known which of them is meant.
+/// Closes with 4403 if the payload has two different tokens, because it is unknown which of them is meant.
 pub(super) fn authorization<'a>(
     payload: Option<&'a Value>,
     of_upgrade: Option<&'a str>,
@@ -65,11 +65,11 @@ mod tests {
                 Some("a"),
             ),
             (value!({ "Authorization": "a", "authorization": null }), Some("a")),
-            // Named, though it is no token.
+            // Present, but not a token.
             (value!({ "authorization": 1 }), None),
             (value!({ "authorization": "" }), Some("")),
             (value!({ "authorization": { "Authorization": "a" } }), None),
-            // Not named.
+            // Absent.
             (value!({ "authorization": null }), Some("upgrade")),
             (value!({ "headers": null }), Some("upgrade")),
             (value!({ "headers": "Authorization" }), Some("upgrade")),

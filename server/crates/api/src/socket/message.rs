@@ -1,4 +1,4 @@
-//! The messages of `graphql-transport-ws`, both ways.
+//! The messages of `graphql-transport-ws`, in both directions.
 
 use async_graphql::{Response, ServerError, Value};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::json::{self, MAX_JSON_VALUES, Text};
 use crate::operation::{Fields, Posted};
 use crate::sockets::MOST_ID_BYTES;
 
-/// What a client says.
+/// A message from the client.
 pub(super) enum FromClient {
     ConnectionInit { payload: Option<Value> },
     Ping { payload: Option<Value> },
@@ -18,7 +18,7 @@ pub(super) enum FromClient {
     Complete { id: String },
 }
 
-/// What a server says.
+/// A message from the server.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum FromServer<'a> {
@@ -29,7 +29,7 @@ pub(super) enum FromServer<'a> {
 }
 
 impl FromClient {
-    /// Reads a message.
+    /// Parses a message.
     pub fn read(text: &str) -> Result<Self, Close> {
         let message = json::read(text.as_bytes(), MAX_JSON_VALUES)
             .map_err(|unread| Close::new(4400, format!("Not a message that is read: {unread}")))?;
@@ -79,7 +79,7 @@ fn posted(payload: Option<Value>) -> Result<Posted, Close> {
     }
 }
 
-/// The answer to a ping, which gives back its payload.
+/// The response to a ping, with the same payload.
 pub(super) fn pong(payload: Option<&Value>) -> String {
     match payload {
         Some(payload) => format!(r#"{{"type":"pong","payload":{}}}"#, Text(payload)),

@@ -1,9 +1,13 @@
-//! The WebSocket below the protocol, by RFC 6455: the upgrade, frames, and the closing handshake.
+//! The WebSocket layer below the protocol, by RFC 6455: the upgrade, frames, and the closing handshake.
 //!
-//! Promises that a caller which closes gets a close frame back, with its own code if that code may be sent and 1002 if not;
-//! that when the server closes, the caller gets the close frame whatever it is still sending; and that neither takes longer
-//! than [`Caps::leave_within`]. For this it reads the connection to its end: a connection that is dropped with bytes unread
-//! is reset, and the caller then loses what it has not read yet.
+//! Guarantees:
+//!
+//! - A caller that closes gets a close frame back, with its own code if that may be sent, otherwise 1002.
+//! - When the server closes, the caller gets the close frame whatever it is still sending.
+//! - Neither takes longer than [`Caps::leave_within`].
+//!
+//! For this the server reads the connection to its end: dropping a connection with unread bytes resets it, and the
+//! caller then loses everything it has not read yet.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -24,30 +28,31 @@ use super::{Close, End};
 use crate::sockets::Caps;
 use tenterhook_clock::{Clock, DeadlineElapsed};
 
-/// Bytes that are read at once when the rest of a connection is read and ignored.
+/// Size of the buffer for reading and discarding the rest of a connection, in bytes.
 const DISCARDED_AT_ONCE: usize = 16 * 1024;
 
-/// What a caller sends, as far as it matters here.
+/// A received message, in the detail needed here.
 pub(super) enum Heard {
     Text(Utf8Bytes),
     Binary,
-    /// A ping, which is answered with the next write or read, or a pong.
+    /// A ping, which the next write or read answers, or a pong.
     Control,
 }
 
 /// A request that can become a WebSocket.
 pub(super) struct Handshake {
     on_upgrade: OnUpgrade,
-    /// Whether the caller speaks our protocol.
+    /// Whether the caller supports our protocol.
     pub speaks_ours: bool,
 }
 
 impl Handshake {
-    /// The response that accepts the upgrade to `protocol`, and what becomes the WebSocket once it has been sent.
+    /// The response that accepts the upgrade to `protocol`, and the handshake that becomes the WebSocket once the
+    /// response is sent.
     ///
     /// # Errors
     ///
-    /// When the request does not ask for a WebSocket of version 13.
+    /// If the request does not ask for a WebSocket of version 13.
     pub fn read(request: &mut Request, protocol: &'static str) -> Result<(Self, Response), Error> {
         let mut response = create_response_with_body(request, Body::empty)?;
         let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
@@ -82,11 +87,11 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// The WebSocket, once the response has been sent; `None` when the caller has gone before.
+    /// Opens the WebSocket once the response has been sent; `None` if the caller has disconnected before.
     pub async fn open(handshake: Handshake, caps: Caps, clock: Clock) -> Option<Self> {
         let upgraded = clock.within(caps.leave_within, handshake.on_upgrade).await;
         let upgraded = upgraded.ok()?.ok()?;
-        // A message past our own cap is still read, so that it can be refused for its size; one past twice the cap is not.
+        // A message over our own limit is still read up to twice the limit, so that it can be refused for its size.
         let most = caps.message_bytes.saturating_mul(2);
         let config = WebSocketConfig::default()
             .max_message_size(Some(most))
@@ -96,7 +101,7 @@ impl Wire {
         Some(Self { socket, clock, caps })
     }
 
-    /// What comes next.
+    /// Receives the next message.
     pub async fn hear(&mut self) -> Result<Heard, End> {
         match self.socket.next().await {
             None => Err(End::Gone),
@@ -108,7 +113,7 @@ impl Wire {
         }
     }
 
-    /// Sends a message. A caller that does not take it is gone.
+    /// Sends a message. If the caller does not read it in time, the connection counts as broken.
     pub async fn send(&mut self, message: Message) -> Result<(), End> {
         let sent = self
             .clock
@@ -119,17 +124,17 @@ impl Wire {
         }
     }
 
-    /// Ends the connection as `end` says.
+    /// Closes the connection as `end` says.
     pub async fn leave(self, end: End) {
         let (clock, limit) = (self.clock.clone(), self.caps.leave_within);
-        // After the limit the connection is dropped.
+        // The connection is dropped after the limit.
         let _ = clock.within(limit, self.close(end)).await;
     }
 
     async fn close(mut self, end: End) {
         match end {
             End::Gone => return,
-            // The library has the answer to the caller's close frame ready, but writes it with the next flush only.
+            // The library has prepared its reply to the caller's close frame, but writes it only at the next flush.
             End::Left => {
                 let _ = self.socket.flush().await;
             }
@@ -141,7 +146,7 @@ impl Wire {
                 if self.socket.send(Message::Close(Some(frame))).await.is_err() {
                     return;
                 }
-                // Reads until the caller's own close frame, or until something cannot be read.
+                // Reads until the caller's close frame, or until an error.
                 while let Some(Ok(_)) = self.socket.next().await {}
             }
         }
@@ -153,7 +158,7 @@ impl Wire {
     }
 }
 
-/// Why nothing more can be read.
+/// The end of a socket from which nothing more can be read.
 fn unreadable(error: &Error) -> End {
     let (code, reason) = match error {
         Error::Capacity(_) => (1009, "The message is too large"),

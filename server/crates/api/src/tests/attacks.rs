@@ -1,4 +1,4 @@
-//! Documents and bodies made to hurt, each refused with its code before anything is executed.
+//! Malicious documents and bodies, each refused with its code before anything is executed.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn nested(open: &str, inner: &str, close: &str, levels: usize) -> String {
     format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))
 }
 
-/// Posts a body as it is; answers the status and the first error's code.
+/// Posts a body unchanged; returns the status and the first error's code.
 async fn post(world: &World, token: &Token, body: impl Into<Body>) -> (u16, String) {
     let request = Request::post("/graphql")
         .header("content-type", "application/json")
@@ -105,7 +105,7 @@ async fn variables_are_bounded() {
     }
     let wide =
         |n: usize| json!({ "query": "{ viewer { userId } }", "variables": { "a": vec![0; n] } }).to_string();
-    // Of the bound, the two objects, the list and the comma between the members are not elements.
+    // Values other than elements: the two objects, the list and a comma are four; n elements have n - 1 commas.
     let around = 3;
     assert_eq!(post(&world, &ann, wide(MAX_JSON_VALUES - around)).await.0, 200);
     assert_eq!(
@@ -134,7 +134,7 @@ async fn json_nested_by_the_hundred_thousand_is_refused() {
                 "{open}"
             );
         }
-        // Two levels are the request's own.
+        // Two levels belong to the request itself.
         let body = |levels| {
             let deep = nested(open, "1", close, levels);
             format!("{{\"query\":\"{{ viewer {{ userId }} }}\",\"variables\":{{\"a\":{deep}}}}}")
@@ -209,7 +209,7 @@ async fn errors_are_bounded_in_number_and_length() {
     }
 }
 
-/// A body of these pieces that has no end.
+/// A body with these pieces and no end.
 fn trickling(pieces: &[&'static str]) -> Body {
     let pieces: Vec<_> = pieces.iter().copied().map(Ok::<_, std::io::Error>).collect();
     Body::from_stream(futures_util::stream::iter(pieces).chain(futures_util::stream::pending()))
@@ -226,7 +226,7 @@ async fn a_body_that_does_not_come_in_time_is_given_up() {
         "application/graphql-response+json",
         "text/event-stream",
     ] {
-        // All of it is there but its end, or nothing of it is.
+        // Everything but the end has arrived, or nothing.
         for body in [trickling(&pieces), trickling(&[])] {
             let request = Request::post("/graphql")
                 .header("content-type", "application/json")

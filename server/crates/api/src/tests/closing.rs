@@ -1,4 +1,4 @@
-//! The closing handshake of RFC 6455, with bytes written by hand: what a client library would make of them it may hide.
+//! The closing handshake of RFC 6455, with bytes written by hand, because a client library may hide faults.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use super::*;
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
 const MASK: [u8; 4] = [1, 2, 3, 4];
-/// Far past what the server reads of a message.
+/// Far more than the server reads of a message.
 const TOO_LARGE: usize = 4 * 1024 * 1024;
 
-/// A caller that sees the connection itself.
+/// A client that reads and writes the raw connection.
 pub(super) struct Raw(TcpStream);
 
 impl Raw {
@@ -47,7 +47,7 @@ impl Raw {
         Self(stream)
     }
 
-    /// A caller that was acknowledged.
+    /// A client whose `connection_init` was acknowledged.
     async fn ready(url: &str, token: &Token) -> Self {
         let mut raw = Self::open(url).await;
         raw.say(&json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {}", token.0) } }))
@@ -65,7 +65,7 @@ impl Raw {
         self.0.write_all(&framed(first, payload)).await.unwrap();
     }
 
-    /// The next frame that is no ping: its first byte, and what it carries.
+    /// The next frame that is not a ping: its first byte and its payload.
     pub async fn next(&mut self) -> (u8, Vec<u8>) {
         let next = realtime::within(realtime::PATIENCE, self.read());
         next.await.expect("nothing came")
@@ -87,15 +87,15 @@ impl Raw {
         }
     }
 
-    /// Reads until the server's close frame, answers it, and reads until the server has closed, which must not be by a
-    /// reset. What the close frame carries.
+    /// Reads until the server's close frame, replies to it, and reads until the server has closed the connection,
+    /// which must not be by a reset. Returns the payload of the close frame.
     pub async fn closed(mut self) -> Vec<u8> {
         let close = loop {
             if let (CLOSE, payload) = self.next().await {
                 break payload;
             }
         };
-        // The server may have closed by now.
+        // The server may have closed the connection by now.
         let _ = self.0.write_all(&framed(CLOSE, &close)).await;
         let mut rest = Vec::new();
         let ended = realtime::within(realtime::PATIENCE, self.0.read_to_end(&mut rest)).await;
@@ -139,13 +139,13 @@ fn subscribe(id: &str, query: &str) -> Json {
     json!({ "type": "subscribe", "id": id, "payload": { "query": query } })
 }
 
-/// How far a caller has come when it closes.
+/// The state of a connection when the client closes it.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Opened,
     Acknowledged,
     Subscribed,
-    /// With a test delivery under way that nobody answers.
+    /// With a test delivery in progress that gets no response.
     Waiting,
 }
 
@@ -156,7 +156,7 @@ impl Stage {
         let operation = match self {
             Self::Opened => return Raw::open(url).await,
             Self::Acknowledged => return Raw::ready(url, token).await,
-            // Of what nothing happens: the making of the webhook may be told as late as now.
+            // A subscription without events: the event for creating the webhook may arrive as late as now.
             Self::Subscribed => "subscription { noticePosted { id } }".to_owned(),
             Self::Waiting => format!(
                 "mutation {{ testWebhook(input: {{ id: \"{silent}\" }}) {{ userErrors {{ code }} }} }}"
@@ -170,7 +170,7 @@ impl Stage {
     }
 }
 
-/// A world whose callers may take their time to close.
+/// A world in which clients may take long to close.
 async fn patient() -> World {
     let caps = Caps {
         leave_within: realtime::PATIENCE,
@@ -179,7 +179,7 @@ async fn patient() -> World {
     World::built(Settings::development(), caps).await
 }
 
-/// A server, a user, and a webhook of the user's whose receiver never answers.
+/// A server, a user, and a webhook of the user whose receiver never responds.
 async fn with_a_silent_receiver() -> (World, String, Token, String, TcpListener) {
     let world = patient().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
@@ -316,7 +316,7 @@ async fn a_server_that_has_stopped_has_told_every_socket() {
     }
 }
 
-/// What graphql-ws does between two subscriptions, with the client library that most Rust programs use.
+/// The behaviour of graphql-ws between two subscriptions, with the client library that most Rust programs use.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_library_sees_a_clean_close_and_connects_again() {
     let world = World::new().await;

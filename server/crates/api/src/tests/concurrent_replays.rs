@@ -1,4 +1,4 @@
-//! What else happens to a webhook while its deliveries are replayed, and replays of the same at once.
+//! Other operations on a webhook during a replay of its deliveries, and concurrent replays of the same deliveries.
 
 use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection, TransactionManager};
@@ -24,10 +24,10 @@ async fn in_the_way(world: &World) -> Object<Conn> {
     conn
 }
 
-/// Resolves when something waits for a lock.
+/// Resolves when a statement waits for a lock.
 async fn somebody_waits(conn: &mut Conn) {
     realtime::eventually("the replay waits", async || {
-        // A transaction sees what it saw of others at its first look, unless it asks for a new one.
+        // A transaction keeps its first snapshot of the statistics unless it clears it.
         let fresh = conn.batch_execute("select pg_stat_clear_snapshot()");
         fresh.await.expect("a transaction can ask");
         count(conn, WAITING).await > 0
@@ -35,7 +35,7 @@ async fn somebody_waits(conn: &mut Conn) {
     .await;
 }
 
-/// A webhook with one delivery that was lost.
+/// A webhook with one lost delivery.
 async fn lost(world: &World, ann: &Token, receiver: &MockServer) -> String {
     let id = deals(world, ann, receiver).await;
     lose(world, &id, 1).await;
@@ -120,7 +120,7 @@ async fn a_replay_that_was_overtaken_takes_the_next_number() {
     assert_eq!(receiver.received_requests().await.unwrap().len(), 2);
 }
 
-/// More than a transaction is run again: they take turns.
+/// More calls than a transaction is retried: they take turns.
 #[tokio::test(flavor = "multi_thread")]
 async fn replays_of_the_same_at_once_are_all_made() {
     const CALLS: usize = 12;

@@ -10,7 +10,7 @@ async fn world(headers: &[&str]) -> World {
     World::with(settings).await
 }
 
-/// What a preflight for these headers is told.
+/// The response to a preflight for these headers.
 async fn preflight(world: &World, headers: &str) -> axum::response::Response {
     let request = Request::options("/graphql")
         .header("origin", PAGE)
@@ -30,7 +30,7 @@ fn list(response: &axum::response::Response, name: &str) -> Vec<String> {
     names.map(|name| name.trim().to_lowercase()).collect()
 }
 
-/// The names of `asked` that are not allowed; the browser sends nothing if there is one.
+/// The names in `asked` that are not allowed; the browser sends nothing if there is one.
 async fn refused(world: &World, asked: &str) -> Vec<String> {
     let response = preflight(world, asked).await;
     assert_eq!(response.status(), 200);

@@ -1,4 +1,4 @@
-//! What a query costs, field by field: as the code has it, as the descriptions say, and as docs/graphql.md lists it.
+//! The cost of a query, field by field: in the code, in the descriptions, and in the table of docs/graphql.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::*;
 
 const PAGE: &str = include_str!("../../../../../docs/graphql.md");
 
-/// Lists that are paid for once, because something that was sent bounds them: an input, a request, an answer.
+/// Lists that cost nothing extra, because their length is bounded by the input, the request or the response.
 const PAID_ONCE: [&str; 4] = [
     "userErrors",
     "PublishEventsPayload.events",
@@ -19,7 +19,7 @@ const PAID_ONCE: [&str; 4] = [
     "Attempt.responseHeaders",
 ];
 
-/// A query of each field that has a cost of its own, and what it costs.
+/// A query for each field with a cost of its own, and the expected cost.
 const PRICES: &[(&str, &str, usize)] = &[
     ("Query.nodes", r#"{ nodes(ids: ["a", "b", "c"]) { id } }"#, 1 + 3),
     (
@@ -44,7 +44,7 @@ const PRICES: &[(&str, &str, usize)] = &[
         r#"{ webhook(id: "x") { deliveries { nodes { status } } } }"#,
         1 + 1 + 20 * 2,
     ),
-    // It is ten o'clock.
+    // The clock shows ten o'clock.
     (
         "Webhook.stats",
         r#"{ webhook(id: "x") { stats(since: "2026-11-23T09:00:00Z", bucket: "PT10M") { lost } } }"#,
@@ -62,13 +62,13 @@ const PRICES: &[(&str, &str, usize)] = &[
     ),
 ];
 
-/// The fields that have a cost of their own, and what their descriptions say of it.
+/// The fields with a cost of their own, and the cost in their descriptions.
 fn priced() -> BTreeMap<String, String> {
     let mut registry = Registry::default();
     Query::create_type_info(&mut registry);
     Mutation::create_type_info(&mut registry);
     Subscription::create_type_info(&mut registry);
-    // The registry has what the roots are merged from besides.
+    // The registry also contains the types that the roots are merged from.
     let published = schema::sdl();
     let is_published = |ty: &str| published.contains(&format!("\ntype {ty} "));
     let mut priced = BTreeMap::new();
@@ -90,7 +90,7 @@ fn priced() -> BTreeMap<String, String> {
             let is_free = PAID_ONCE.contains(&name.as_str()) || PAID_ONCE.contains(&at.as_str());
             assert_eq!(
                 has_price,
-                // A connection is multiplied where it is asked for.
+                // A connection is multiplied at the field that returns it.
                 is_many && !is_free && !ty.ends_with("Connection"),
                 "{at} costs what it can return"
             );

@@ -1,9 +1,9 @@
-//! What the library's validation lets pass, and ours does not; and what a document costs.
+//! Faults that the library's validation accepts and ours refuses; and the cost of a document.
 
 use super::super::schema::COSTLIEST;
 use super::*;
 
-/// The only error's code, with the promise that nothing was executed.
+/// The only error's code. Checks that nothing was executed.
 async fn refused(world: &World, query: &str, variables: Json) -> String {
     let answer = world.answer(&world.user(1, 7), query, variables).await;
     assert!(answer.get("data").is_none(), "{query}: {answer}");
@@ -31,7 +31,7 @@ async fn directives_on_typename_are_validated_and_obeyed() {
         "query A { __typename } query B { __typename @nope }",
     ] {
         let code = refused(&world, wrong, json!({})).await;
-        // Without a name the last one is refused for that otherwise.
+        // Without a name the last one would be refused for that reason.
         assert_eq!(code, "GRAPHQL_VALIDATION_FAILED", "{wrong}");
     }
     let query = "query Q($skip: Boolean!) { a: __typename @skip(if: $skip) viewer { userId b: __typename @include(if: $skip) } }";
@@ -71,7 +71,7 @@ async fn an_int_literal_out_of_range_is_refused_before_execution() {
             );
         }
     }
-    // In range as literals go: the resolver says what a page may have.
+    // In range for a literal: the resolver decides on the size of a page.
     for within in ["2147483647", "-2147483648"] {
         let query = format!("{{ webhooks(first: {within}) {{ totalCount }} }}");
         let answer = world.answer(&ann, &query, json!({})).await;
@@ -146,7 +146,7 @@ async fn a_variable_that_does_not_fit_is_refused_before_execution() {
             .await
             .is_object()
     );
-    // One value stands for a list of one.
+    // A single value counts as a list with one element.
     let list = "query Q($ids: [ID!]!) { nodes(ids: $ids) { id } }";
     assert_eq!(
         world.ask(&ann, list, json!({ "ids": "x" })).await,
@@ -213,7 +213,7 @@ async fn a_document_that_is_known_to_be_valid_is_answered_as_one_that_is_not() {
             "{query}"
         );
         for (place, variables) in others.into_iter().enumerate() {
-            // Another text, and so one that nobody has sent.
+            // Another text, so that it is not cached.
             let unknown = format!("{query}{}", " ".repeat(place + 1));
             let mut answers = [
                 world.answer(&ann, &unknown, variables.clone()).await,
@@ -253,7 +253,7 @@ async fn every_executed_answer_says_what_it_cost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_within_pages_cost_more_than_a_number_holds_and_are_refused() {
     let world = World::new().await;
-    // 100^10 is past 64 bits; more levels are past the bound on nesting.
+    // 100^10 does not fit into 64 bits; more levels exceed the limit on nesting.
     for levels in [2, 9, 16] {
         let query = format!(
             "{{ webhooks(first: 100) {{ nodes {{ {} id {} }} }} }}",

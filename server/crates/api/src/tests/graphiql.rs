@@ -35,7 +35,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-/// The addresses of the files that the page names.
+/// The URLs of the files that the page refers to.
 fn named(page: &str) -> Vec<String> {
     let named = page.split('"').filter(|text| text.starts_with("graphiql/"));
     named.map(|path| format!("/{path}")).collect()
@@ -138,7 +138,7 @@ async fn the_examples_work() {
     let (ann, platform) = (world.user(1, 1), world.platform());
     let mut executed = 0;
     for example in EXAMPLES.split("#---\n") {
-        // A subscription is for the socket: HTTP does not answer it.
+        // HTTP does not execute a subscription.
         if example.contains("\nsubscription ") {
             continue;
         }

@@ -270,7 +270,7 @@ async fn queries_and_nothing_else_are_executed_over_get() {
             405,
             "BAD_USER_INPUT",
         ),
-        // Whether something is read too does not matter: nor do errors elsewhere in the document.
+        // Nothing else in the document matters: neither a query nor an error.
         (&[("query", "mutation { nothing }")], 405, "BAD_USER_INPUT"),
     ] {
         let request = get(Some(&ann), parameters);
@@ -387,7 +387,7 @@ async fn what_went_wrong_inside_is_found_by_the_request_id() {
     });
     assert_eq!(inside.await, ["the-request", "the-request", ""]);
     assert_eq!(id(ApiError::internal("outside of any request")).len(), 32);
-    // A database that is gone: through every layer, the caller's own id comes back in the error.
+    // A closed database: the caller's own id passes every layer and comes back in the error.
     let world = World::new().await;
     let ann = world.user(1, 7);
     world.store.close();

@@ -1,10 +1,10 @@
-//! Introspection as tools ask for it, and as somebody asks for it who wants to cost the server something.
+//! Introspection queries, of tools and of attackers.
 
 use super::*;
 use crate::schema::{COSTLIEST, DEEPEST, DEEPEST_INTROSPECTION};
 
-/// What `getIntrospectionQuery` of graphql-js writes with every option on, with this number of levels of `ofType`: what
-/// GraphiQL, Apollo's tools, the Relay compiler and GraphQL Code Generator send has parts of it.
+/// The query that `getIntrospectionQuery` of graphql-js writes with every option on and this number of levels of
+/// `ofType`: GraphiQL, Apollo's tools, the Relay compiler and GraphQL Code Generator send parts of it.
 fn full(levels: usize) -> String {
     let types = format!(
         "{} kind name {}",
@@ -30,7 +30,7 @@ fn full(levels: usize) -> String {
     )
 }
 
-/// Fields of an answer.
+/// Number of fields in a response.
 fn fields(value: &Json) -> usize {
     match value {
         Json::Object(fields_of) => fields_of.len() + fields_of.values().map(fields).sum::<usize>(),
@@ -61,7 +61,7 @@ async fn the_introspection_query_of_every_tool_passes_and_costs_what_it_returns(
         assert!(answer.get("errors").is_none(), "{levels}: {answer:#}");
         let (cost, fields) = (total(&answer), fields(&answer["data"]));
         assert!(fields > 1_000, "{fields}");
-        // The parts of the merged roots are counted, though nobody is told of them.
+        // The types that the roots are merged from are counted, though they are not in the response.
         assert!((fields..fields * 3 / 2).contains(&cost), "{cost} for {fields}");
         assert!(cost < 10_000, "{cost}: docs/graphql.md says less");
         assert!(cost < COSTLIEST / 2, "{cost}: no room for the schema to grow");
@@ -151,7 +151,7 @@ async fn introspection_may_be_deeper_than_the_rest_and_is_bounded_too() {
             "}".repeat(levels)
         )
     };
-    // With `__type` and `name` there are two more.
+    // `__type` and `name` add two levels.
     let deepest = world
         .answer(&ann, &of_type(DEEPEST_INTROSPECTION - 2), json!({}))
         .await;

@@ -1,7 +1,8 @@
-//! Keys that a feature of the JSON library would take for its own mean nothing in what others wrote (F1 of the field
-//! report): on every way in they are an ordinary name, however deep the text behind them is nested.
+//! Keys with a special meaning in a feature of the JSON library have none in clients' JSON (F1 of the field report):
+//! on every way in they are ordinary names, however deep the text after them is nested.
 //!
-//! With that feature on, most of these messages overflow the stack, which ends the process and no test reports.
+//! With that feature on, most of these messages overflow the stack. That ends the process, and no test could report
+//! it.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -18,8 +19,8 @@ fn quoted(text: &str) -> String {
     text.replace('\\', r"\u005c").replace('"', r"\u0022")
 }
 
-/// The text of an object of this key with a text that is such an object again, and so on, each within lists, which a
-/// parser counts as depth.
+/// An object with this key and a text as value; the text is such an object again, and so on. Each is within lists,
+/// which a parser counts as depth.
 fn inner(key: &str, levels: usize) -> String {
     const LISTS: usize = 40;
     let listed = |text: &str| format!("{}{text}{}", "[".repeat(LISTS), "]".repeat(LISTS));
@@ -34,7 +35,8 @@ fn nested(key: &str, levels: usize) -> String {
     format!("{{\"{key}\":\"{}\"}}", quoted(&inner(key, levels)))
 }
 
-/// The last fills most of a body of 1 MiB: escapes are escaped again at each level. 40 were enough to end a process.
+/// The last one nearly fills a body of 1 MiB, because escapes are escaped again at each level. 40 levels were enough
+/// to end a process.
 const LEVELS: [usize; 3] = [1, 40, 250];
 
 fn post(token: &str, accept: &str, body: String) -> Request<Body> {
@@ -46,7 +48,7 @@ fn post(token: &str, accept: &str, body: String) -> Request<Body> {
         .unwrap()
 }
 
-/// Whatever else parses a `Value` in this build, the token library among them, is held by this.
+/// This covers everything else in this build that parses a `Value`, including the token library.
 #[test]
 fn the_library_has_no_key_of_its_own_in_this_build() {
     for (key, text) in [(RAW, "[1, 2]"), (NUMBER, "1e5")] {

@@ -9,7 +9,7 @@ fn ids(connection: &Json) -> Vec<String> {
         .collect()
 }
 
-/// Walks a connection `field(ARGS)` page by page, from either end, and answers the ids in the list's order.
+/// Walks a connection `field(ARGS)` page by page, from either end, and returns the ids in the list's order.
 async fn walk(
     world: &World,
     token: &Token,

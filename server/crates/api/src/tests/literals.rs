@@ -120,7 +120,7 @@ async fn a_documents_hash_is_of_the_text_as_it_was_sent() {
     }
 }
 
-/// F9, F10: with its place; and nothing is published.
+/// F9, F10: the error has a position, and nothing is published.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_would_lose_digits_is_refused_with_its_place() {
     let world = World::new().await;
@@ -166,7 +166,7 @@ async fn a_number_that_would_lose_digits_is_refused_with_its_place() {
     );
 }
 
-/// Where no digits are kept, a number is judged by its type.
+/// If the digits are not kept, a number is checked against its type.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_is_no_int_is_called_so_as_it_is_written() {
     let world = World::new().await;
@@ -183,7 +183,7 @@ async fn a_number_that_is_no_int_is_called_so_as_it_is_written() {
         ("{ webhooks(first: 2147483648) { totalCount } }", "2147483648", 19),
     ] {
         let answer = world.answer(&ann, query, json!({})).await;
-        // The library may have something to say about it, too.
+        // The library may report an error too.
         let begin = format!("`Int` cannot represent {digits}: it must be a whole number of 32 bits");
         let said = |error: &&Json| error["message"].as_str().unwrap().starts_with(&begin);
         let error = answer["errors"].as_array().unwrap().iter().find(said);

@@ -11,7 +11,7 @@ async fn live(url: &str, token: &Token) -> LiveClient {
     client.live().await.unwrap()
 }
 
-/// The code with which a subscription does not begin, or ends.
+/// The error code of a subscription that does not begin, or that ends.
 async fn code(live: &mut LiveClient, id: &str) -> String {
     let message = live.next(id).await.unwrap();
     let errors = match message["type"].as_str() {
@@ -109,7 +109,7 @@ async fn w8_a_removed_users_subscription_ends_and_its_next_operation_closes_the_
     let mut live = live(&url, &ann).await;
     let all = live.subscribe(CHANGED, json!({})).await.unwrap();
     let id = world.webhook(&ann, json!({})).await;
-    // Told of once, so that the next it hears is its end.
+    // Reads the last event, so that the next message is the end.
     live.event(&all).await.unwrap();
     let changes = live.subscribe(CHANGED, json!({ "id": id })).await.unwrap();
     let gone = json!({ "companyId": "1", "userId": "7" });

@@ -1,4 +1,4 @@
-//! What comes past what there is room for is refused at once, with the time to wait, and nothing accepted is lost.
+//! Calls over a limit are refused at once, with the time to wait, and no accepted event is lost.
 
 use diesel_async::{AsyncConnection, RunQueryDsl as _};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -46,7 +46,7 @@ fn refused(status: u16, code: &str) -> (u16, Option<String>, Option<String>) {
     (status, Some("1".to_owned()), Some(code.to_owned()))
 }
 
-/// Keeps every publication from being stored until the sender is dropped.
+/// Blocks storing any publication until the sender is dropped.
 async fn hold_up(world: &World) -> oneshot::Sender<()> {
     let (go_on, going_on) = oneshot::channel::<()>();
     let (holding, held) = oneshot::channel();
@@ -67,8 +67,8 @@ async fn hold_up(world: &World) -> oneshot::Sender<()> {
     go_on
 }
 
-/// All of these calls at once, while nothing can be stored: the answer of the first that is refused. Then the others may
-/// go on; answers theirs.
+/// Makes all of these calls at once while nothing can be stored, and waits for the first refusal. Then unblocks the
+/// others; returns the refusal and their responses.
 async fn flooded(
     world: &World,
     companies: &[u64],
@@ -114,7 +114,7 @@ async fn a_company_that_floods_is_told_so_and_another_is_not() {
     let mut settings = Settings::development();
     settings.api.publishing_of_company = 1;
     let world = World::with(settings).await;
-    // Two groups of the company are stored at a time, one call waits, and one is too many.
+    // Two groups of the company are stored at a time, one call waits, and one exceeds the limit.
     let (one, others) = flooded(&world, &[1, 1, 1, 1, 2]).await;
     assert_eq!(one, refused(429, "RATE_LIMITED"));
     let accepted = others

@@ -1,10 +1,10 @@
-//! A shortage of partitions shows before midnight makes it one.
+//! A shortage of partitions is reported before midnight, when it would become a failure.
 
 use diesel_async::RunQueryDsl as _;
 
 use super::*;
 
-/// As a full disk or a missing right would.
+/// Simulates a full disk or a missing right.
 const BLOCK: [&str; 2] = [
     "create function refuse() returns event_trigger language plpgsql as $$ begin raise 'no more tables'; end $$",
     "create event trigger no_tables on ddl_command_start when tag in ('CREATE TABLE') execute function refuse()",
@@ -38,7 +38,7 @@ async fn partitions_that_are_made_no_more_show_days_before_they_are_missing() {
         }
     }
     assert_eq!(asked(&world, "/readyz").await, (200, "ready\n".to_owned()));
-    // There are partitions to the fifth of December.
+    // There are partitions up to 5 December.
     world.advance(SignedDuration::from_hours(24 * 10)).await;
     assert_eq!(days_ahead(&world).await, "2");
     assert_eq!(asked(&world, "/readyz").await, (200, "ready\n".to_owned()));

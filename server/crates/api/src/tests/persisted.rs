@@ -1,4 +1,4 @@
-//! Documents by their hash.
+//! Documents requested by their hash.
 
 use sha2::{Digest, Sha256};
 
@@ -15,7 +15,7 @@ fn named(hash: &str) -> Json {
     json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } })
 }
 
-/// The first error's code, or empty.
+/// The first error's code, or an empty string.
 async fn ask(world: &World, body: Json) -> String {
     let request = Request::post("/graphql")
         .header("content-type", "application/json")

@@ -1,7 +1,7 @@
-//! One bad item among many: the database refuses it, and nothing else may suffer.
+//! One bad item among many: the database refuses it, and nothing else may be affected.
 //!
-//! What is bad about an item is decided by triggers in the test's own database: the API cannot know of it, and Postgres
-//! refuses it for real, in the statement or only when the transaction commits.
+//! Triggers in the test's own database decide which item is bad: the API cannot know it, and Postgres refuses it for
+//! real, in the statement or only when the transaction commits.
 
 mod claims;
 mod locks;
@@ -21,12 +21,12 @@ impl World {
         conn.batch_execute(statements).await.unwrap();
     }
 
-    /// How many rows `from` names.
+    /// Number of rows in `from`.
     async fn rows(&self, from: &str) -> i64 {
         testing::count(&mut self.store.conn().await.unwrap(), from).await
     }
 
-    /// D7, as the tables say it.
+    /// Checks D7 on the tables.
     async fn assert_conserved(&self) {
         let tally = tenterhook_store::tallies::all(&mut self.store.conn().await.unwrap())
             .await
@@ -35,7 +35,7 @@ impl World {
         assert_eq!(tally.accepted, ended + tally.open, "{tally:?}");
     }
 
-    /// Refuses rows of a table for which `condition` holds, in the statement or, `late`, at the commit.
+    /// Refuses rows of a table for which `condition` holds, in the statement or, if `late`, at the commit.
     async fn refuse(&self, table: &str, on: &str, condition: &str, sqlstate: &str, late: bool) {
         let (kind, when) = if late {
             ("constraint trigger", "after")
@@ -75,7 +75,7 @@ impl World {
     }
 }
 
-/// A receiver that answers everything with this status and body.
+/// A receiver that responds to everything with this status and body.
 async fn saying(status: u16, body: &str) -> MockServer {
     let server = MockServer::start().await;
     Mock::given(any())

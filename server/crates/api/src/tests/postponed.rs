@@ -1,14 +1,14 @@
-//! D13: what fails for a lack on our side is no attempt.
+//! D13: a failure for a reason on our side is not an attempt.
 
 use tenterhook_harness::names::{Answer, NameServer};
 
 use super::*;
 
 const HOSTS: [&str; 3] = ["a.test", "b.test", "c.test"];
-/// More than make a ban.
+/// More failures than start a ban.
 const EVENTS: usize = 11;
 
-/// Three webhooks of one user, each by a name of its own, at one receiver.
+/// Three webhooks of one user at one receiver, each with a host name of its own.
 struct Scene {
     world: World,
     names: NameServer,
@@ -46,7 +46,7 @@ impl Scene {
         format!("{host}:{}", self.receiver.address().port())
     }
 
-    /// From now on no question is answered.
+    /// From now on the name server does not respond.
     fn fall_silent(&self) {
         for host in HOSTS {
             self.names.set(host, Answer::Silence);
@@ -71,7 +71,7 @@ impl Scene {
         }
     }
 
-    /// How many attempts are on record, and the sum of the ban counters.
+    /// Number of recorded attempts, and the sum of the ban counters.
     async fn counted(&self) -> (usize, u64) {
         let query = "query Q($id: ID!) { webhook(id: $id) {
             health { state banCounter failingSince } deliveries(first: 20) { nodes { attempts { number } } } } }";
@@ -107,7 +107,8 @@ impl Scene {
     }
 }
 
-/// F17: nothing counts, nobody is banned, it shows, and after a quarter of an hour it is judged.
+/// F17: for a quarter of an hour nothing is counted and nobody is banned, and the metrics show it. Then failures
+/// count.
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_silent_name_servers_ban_nobody_for_a_quarter_of_an_hour() {
     let scene = Scene::new().await;
@@ -129,7 +130,7 @@ async fn d13_silent_name_servers_ban_nobody_for_a_quarter_of_an_hour() {
     );
 }
 
-/// F17: what was put back is delivered when the name servers answer, 30 s later at most.
+/// F17: postponed deliveries are sent at most 30 s after the name servers respond again.
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_what_was_put_back_is_delivered_once_a_name_server_answers() {
     let scene = Scene::new().await;
@@ -153,7 +154,7 @@ async fn d13_what_was_put_back_is_delivered_once_a_name_server_answers() {
     );
 }
 
-/// F17: an answer that says nothing good is one all the same.
+/// F17: a negative response of a name server is a response too.
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_a_name_that_fails_while_others_are_answered_counts() {
     let scene = Scene::new().await;
@@ -168,7 +169,7 @@ async fn d13_a_name_that_fails_while_others_are_answered_counts() {
     );
 }
 
-/// F17: who asks at once gets an answer at once, and it does not blame the receiver.
+/// F17: a test delivery returns at once, and its error does not blame the receiver.
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_a_test_delivery_without_name_servers_says_whose_fault_it_is() {
     let scene = Scene::new().await;

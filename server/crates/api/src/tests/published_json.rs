@@ -1,4 +1,5 @@
-//! What the platform's JSON says arrives as it was said, and what cannot be read is named by its place (E1, E4).
+//! The platform's JSON arrives as it was published, and errors name the position of a value that cannot be read (E1,
+//! E4).
 
 use super::*;
 
@@ -118,7 +119,7 @@ async fn one_value_that_cannot_be_read_is_named_by_line_column_and_path() {
         );
         assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT");
     }
-    // A whole pair is one character, and 1e400 a number.
+    // A complete pair is one character, and 1e400 is a number.
     let body = call(&[event(r#""data":{"t":"\ud83d\ude00","n":1e400}"#)]);
     let answer = post(&world, &world.platform(), body).await;
     assert_eq!(

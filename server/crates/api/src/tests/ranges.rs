@@ -1,4 +1,4 @@
-//! F7: what the database cannot hold is refused where it comes in, and the place is named.
+//! F7: values that the database cannot store are refused on input, with their position.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn event(occurred_at: &str) -> Json {
     })
 }
 
-/// The code and the message of the only error.
+/// The code and message of the only error.
 fn refused(answer: &Json) -> (&str, &str) {
     let errors = answer["errors"]
         .as_array()

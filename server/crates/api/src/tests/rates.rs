@@ -1,4 +1,4 @@
-//! How often callers may ask.
+//! Rate limits of callers.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::*;
 
 fn limited() -> Settings {
     let mut settings = Settings::development();
-    // So slow that no token comes back while a test runs.
+    // So slow that no request becomes available again during a test.
     settings.api.rate_per_token = 1;
     settings.api.rate_per_company = 1;
     settings.api.rate_of_platform = 1;
@@ -34,7 +34,7 @@ async fn one_request_too_many_is_refused_with_the_time_to_wait() {
     settings.api.rate_burst = Duration::from_secs(3000);
     let world = World::with(settings).await;
     let ann = world.user(1, 7);
-    // What is refused for another reason counts as well.
+    // Requests that are refused for another reason count too.
     let first = body(ask(&world, &ann, "{ nothing }").await).await;
     assert_eq!(first["extensions"]["rateLimit"]["limit"], 3000);
     let answer = body(ask(&world, &ann, "{ viewer { userId } }").await).await;
@@ -70,7 +70,7 @@ async fn one_request_too_many_is_refused_with_the_time_to_wait() {
     );
 }
 
-/// Whether one request too many comes within so many.
+/// Whether the limit is reached within 50 requests.
 async fn is_exhausted(world: &World, token: &Token, query: &str) -> bool {
     for _ in 0..50 {
         if ask(world, token, query).await.status() == 429 {
@@ -102,7 +102,7 @@ async fn a_token_of_the_platform_is_who_it_says_it_is_and_does_not_hold_up_anoth
         let answer = body(ask(&world, token, read).await).await;
         answer["extensions"]["rateLimit"]["remaining"].as_u64().unwrap()
     };
-    // Its subject tells it, whatever else is new of it; without one its own id does.
+    // The subject identifies the token, whatever else changes in it; without one its own id does.
     let renewed = token(json!({ "sub": "crm", "jti": "2" }));
     assert!(left(&renewed).await < 15, "what a slow machine may have filled");
     for other in [

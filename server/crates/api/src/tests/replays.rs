@@ -236,7 +236,8 @@ async fn thousands_are_replayed_at_once_and_all_are_sent() {
     );
 }
 
-/// Deliveries that a webhook of company 1 has lost, straight into the tables: publishing so many would take minutes.
+/// Writes lost deliveries of a webhook of company 1 straight into the tables: publishing that number would take
+/// minutes.
 pub(super) async fn lose(world: &World, webhook: &str, deliveries: usize) {
     let Some((lane, webhook)) = GlobalId::webhook(webhook) else {
         panic!("no webhook: {webhook}");
@@ -306,7 +307,7 @@ async fn d12_the_same_key_replays_once() {
     world.settle().await;
     world.publish(1, json!({})).await;
     world.advance(SignedDuration::from_mins(1)).await;
-    // Although more fits by now, and even where nothing could be replayed any more.
+    // Although more deliveries match by now, and even if none could be replayed any more.
     let expected = |status: &str| {
         let mut expected = first.clone();
         expected["deliveries"][0]["status"] = json!(status);
@@ -359,7 +360,7 @@ async fn d12_the_same_key_replays_once() {
 
     let long = json!({ "webhookId": id, "idempotencyKey": "x".repeat(255) });
     assert_eq!(world.done(&ann, "replayDeliveries", long, MADE).await["count"], 2);
-    // A key is its chooser's own, and forgotten after a day.
+    // A key belongs to the user who chose it, and expires after a day.
     let of_another = world
         .done(&world.admin(1, 9), "replayDeliveries", input.clone(), MADE)
         .await;

@@ -12,7 +12,8 @@ async fn stalled(world: &World, method: &str, body: &str) -> u16 {
     world.send(request).await.0.as_u16()
 }
 
-/// Whether time can move: it cannot while a request is in flight to a receiver that has not said that it stalls.
+/// Whether time can move: it cannot while a request is in progress at a receiver that has not reported that it
+/// stalls.
 async fn moves(world: &World) -> bool {
     let clock = world.clock.simulation().unwrap();
     clock.set_watchdog(Duration::from_millis(100));

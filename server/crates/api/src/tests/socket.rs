@@ -22,7 +22,7 @@ fn subscribe(id: &str, query: &str) -> Json {
     json!({ "type": "subscribe", "id": id, "payload": { "query": query } })
 }
 
-/// A socket that was acknowledged.
+/// A socket whose `connection_init` was acknowledged.
 async fn ready(url: &str, token: &Token) -> RawSocket {
     let mut socket = open(url).await;
     socket.send(&init(token)).await.unwrap();
@@ -33,7 +33,7 @@ async fn ready(url: &str, token: &Token) -> RawSocket {
     socket
 }
 
-/// What comes until everything that was sent has been acted on.
+/// All messages until everything that was sent has been handled.
 async fn until_pong(socket: &mut RawSocket) -> Vec<Json> {
     socket.send(&json!({ "type": "ping" })).await.unwrap();
     let mut messages = Vec::new();
@@ -46,7 +46,7 @@ async fn until_pong(socket: &mut RawSocket) -> Vec<Json> {
     }
 }
 
-/// How a socket that says all of this is closed.
+/// The close code of a socket that sends these messages.
 async fn close_code(mut socket: RawSocket, messages: &[Json]) -> u16 {
     for message in messages {
         socket.send(message).await.unwrap();
@@ -131,7 +131,7 @@ async fn who_shows_no_valid_token_is_closed_with_4403_and_the_reason() {
     }
 }
 
-/// A world whose sockets have these times.
+/// A world whose sockets have these limits.
 async fn timed(init_within: u64, keep_alive: u64, sockets: usize) -> World {
     let caps = Caps {
         init_within: Duration::from_millis(init_within),
@@ -275,7 +275,7 @@ async fn a_message_has_so_many_bytes_and_no_more() {
     assert_eq!(socket.message().await.unwrap()["type"], "pong");
     socket.send_text(sized(1_001)).await.unwrap();
     assert_eq!(socket.closed().await.unwrap().0, 1009);
-    // Past what is read at all.
+    // Larger than what is read at all.
     let mut socket = ready(&url, &ann).await;
     socket.send_text(sized(2_001)).await.unwrap();
     assert_eq!(socket.closed().await.unwrap().0, 1009);
@@ -361,7 +361,7 @@ async fn a_socket_that_answers_is_kept_alive() {
     let world = timed(10_000, 400, 10).await;
     let url = world.serve().await;
     let mut socket = ready(&url, &world.user(1, 7)).await;
-    // More than may go unanswered.
+    // More than the maximum number of keep-alives without a response.
     for _ in 0..4 {
         assert_eq!(socket.next().await.unwrap(), Frame::Ping);
     }
@@ -371,7 +371,7 @@ async fn a_socket_that_answers_is_kept_alive() {
 async fn a_socket_that_does_not_answer_is_let_go() {
     let world = timed(10_000, 20, 1).await;
     let url = world.serve().await;
-    // It neither answers nor goes.
+    // It neither responds nor closes the connection.
     let _silent = ready(&url, &world.user(1, 7)).await;
     realtime::eventually("its place is free", async || {
         RawSocket::connect(&url, Some(PROTOCOL)).await.is_ok()
@@ -384,14 +384,14 @@ async fn a_socket_that_stops_reading_is_let_go() {
     let caps = Caps {
         sockets: 1,
         send_within: Duration::from_millis(50),
-        // Longer than the test waits: it must not be what ends the socket.
+        // Longer than the test waits, so that keep-alives do not close the socket.
         keep_alive: realtime::PATIENCE * 2,
         ..Caps::default()
     };
     let world = World::built(Settings::development(), caps).await;
     let url = world.serve().await;
     let mut silent = ready(&url, &world.operator()).await;
-    // Their answers are more than every buffer between the two holds.
+    // Their responses are larger than all buffers between the two.
     let large = "{ __schema { types { name description } } }";
     for n in 0..2_000 {
         if silent.send(&subscribe(&n.to_string(), large)).await.is_err() {
@@ -402,7 +402,7 @@ async fn a_socket_that_stops_reading_is_let_go() {
         RawSocket::connect(&url, Some(PROTOCOL)).await.is_ok()
     })
     .await;
-    // It was there until then: nobody else has ended it.
+    // The socket lives until here, so that only the server can have closed it.
     drop(silent);
 }
 
@@ -448,7 +448,7 @@ async fn a_server_that_stops_closes_its_sockets_with_1001_and_takes_no_more() {
 async fn a_server_that_stops_does_not_wait_for_who_does_not_leave() {
     let world = World::new().await;
     let url = world.serve().await;
-    // Never read, so it never answers the close.
+    // Never read, so it does not reply to the close frame.
     let _silent = ready(&url, &world.user(1, 7)).await;
     let began = realtime::Stopwatch::start();
     world.sockets.close(&world.clock).await;

@@ -1,11 +1,11 @@
-//! Where a socket's token may stand.
+//! Where a socket's token may be.
 
 use super::closing::Raw;
 use super::*;
 
 const PROTOCOL: &str = "Sec-WebSocket-Protocol: graphql-transport-ws\r\n";
 
-/// What `connection_init` with this payload is answered, on a socket whose upgrade request had this header.
+/// The response to `connection_init` with this payload, on a socket whose upgrade request had this header.
 async fn answer(url: &str, header: &str, payload: &Json) -> String {
     let mut raw = Raw::asking(url, &format!("{PROTOCOL}{header}")).await;
     raw.say(&json!({ "type": "connection_init", "payload": payload }))
@@ -52,7 +52,7 @@ async fn the_upgrade_requests_token_counts_where_the_payload_names_none() {
         let answer = answer(&url, &header, &payload).await;
         assert_eq!(answer, r#"{"type":"connection_ack"}"#, "{payload}");
     }
-    // A payload that names a token is taken at its word.
+    // If the payload has a token, that one counts.
     for payload in [
         json!({ "Authorization": "Bearer x" }),
         json!({ "authorization": "" }),

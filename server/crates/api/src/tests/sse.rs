@@ -8,7 +8,7 @@ use super::*;
 
 const CHANGED: &str = "subscription { webhookChanged { name } }";
 
-/// A stream of events as it comes.
+/// An open event stream.
 struct Events {
     body: BodyDataStream,
     text: String,
@@ -108,7 +108,7 @@ async fn a_subscription_goes_on_until_its_token_or_its_server_ends() {
     }));
     let mut events = follow(&world, &short, CHANGED).await;
     for name in ["a", "b"] {
-        // It begins when it is first read.
+        // The subscription begins when the stream is first read.
         let (payload, _) = tokio::join!(events.payload(), world.webhook(&short, json!({ "name": name })));
         assert_eq!(payload["data"], json!({ "webhookChanged": { "name": name } }));
     }
@@ -144,13 +144,13 @@ async fn what_is_no_request_is_refused_with_a_status() {
     let large = format!(r#"{{"query":"{}"}}"#, " ".repeat(1024 * 1024));
     let (status, ..) = ask(&world, Some(&ann), "text/event-stream", "application/json", large).await;
     assert_eq!(status, 413);
-    // A subscription has no single answer.
+    // A subscription has no single response.
     let answer = world.answer(&ann, CHANGED, json!({})).await;
     assert_eq!(
         answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT",
         "{answer}"
     );
-    // Who reads JSON gets JSON.
+    // A client that accepts JSON gets JSON.
     let accept = "application/json, text/event-stream";
     let (status, headers, _) = ask(&world, Some(&ann), accept, "application/json", query.to_owned()).await;
     assert_eq!(

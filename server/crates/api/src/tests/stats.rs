@@ -8,7 +8,7 @@ async fn stats(world: &World, token: &Token, webhook: &str, arguments: &str) -> 
     read["webhook"]["stats"].as_array().unwrap().clone()
 }
 
-/// `from succeeded failed lost cancelled attempts`, from the minute on.
+/// `from succeeded failed lost cancelled attempts`, with `from` as minutes and seconds.
 fn line(stats: &Json) -> String {
     let figures =
         ["succeeded", "failed", "lost", "cancelled", "attempts"].map(|name| stats[name].to_string());
@@ -27,7 +27,7 @@ async fn r5_deliveries_and_attempts_are_counted_where_they_ended() {
         .webhook(&ann, json!({ "subscriptionUrl": good.uri() }))
         .await;
     let failing = world.webhook(&ann, json!({ "subscriptionUrl": bad.uri() })).await;
-    // 10:00:00, with the failing one's retries at 10:00:03, 10:00:33 and 10:03:03.
+    // Published at 10:00:00; the failing webhook's retries are at 10:00:03, 10:00:33 and 10:03:03.
     world.publish(1, json!({})).await;
     world.settle().await;
     world
@@ -43,7 +43,7 @@ async fn r5_deliveries_and_attempts_are_counted_where_they_ended() {
     world
         .done(&ann, "deleteWebhook", json!({ "id": failing }), "")
         .await;
-    // The cancellation is recorded just after the answer.
+    // The cancellation is recorded just after the response.
     world.settle().await;
 
     let asked = "since: \"2026-11-23T10:00:00Z\", until: \"2026-11-23T10:05:30Z\", bucket: \"PT2M\"";
@@ -81,7 +81,7 @@ async fn a_boundary_belongs_to_the_later_stretch() {
         read.iter().map(line).collect::<Vec<_>>(),
         ["00:00 1 0 0 0 1", "01:00 0 0 1 0 0"]
     );
-    // At 10:01:00 the time until now does not have that moment yet.
+    // At 10:01:00 the time until now does not include that instant yet.
     let read = stats(
         &world,
         &ann,

@@ -1,8 +1,8 @@
-//! Where webhooks may lead, as an operator chooses (W10).
+//! The operator's limits on the targets of webhooks (W10).
 
 use super::*;
 
-/// What the creation of a webhook to each URL answers: `ok`, or the code.
+/// The result of creating a webhook for each URL: `ok`, or the error code.
 async fn answers(settings: Settings, urls: &[&str]) -> Vec<String> {
     let world = World::with(settings).await;
     let mut answers = Vec::new();

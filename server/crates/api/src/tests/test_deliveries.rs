@@ -108,7 +108,7 @@ async fn d12_a_test_delivery_waits_for_its_time_out_in_simulated_time() {
     let input = json!({ "id": id });
     let test = world.done(&ann, "testWebhook", input, ATTEMPT);
     let time = async {
-        // The request is on its way once the receiver has it.
+        // The request has arrived once the receiver lists it.
         while receiver.received_requests().await.unwrap().is_empty() {
             tokio::task::yield_now().await;
         }

@@ -235,7 +235,7 @@ async fn r1_a_window_that_ends_removes_and_frees_a_place() {
     assert_eq!(listed["removed"]["nodes"], json!([{ "id": id }]));
 }
 
-/// O5: where removed webhooks are kept for less long than keys, a key outlives its webhook.
+/// O5: if removed webhooks are kept for less time than keys, a key outlives its webhook.
 #[tokio::test(flavor = "multi_thread")]
 async fn o5_the_key_of_a_webhook_that_is_gone_creates_no_other() {
     let mut settings = Settings::development();

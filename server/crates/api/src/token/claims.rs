@@ -1,13 +1,13 @@
-//! The claims of a token, and whom they name.
+//! The claims of a token, and the caller that they identify.
 
 use serde::{Deserialize, Deserializer};
 
 use tenterhook_model::access::{Caller, UserCaller, UserRole};
 
-/// What a token says. `iss` and `aud` are checked with the signature.
+/// The claims of a token. The library checks `iss` and `aud` with the signature.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
-    /// One text (RFC 7519); the library would take a list that has ours in it.
+    /// A single text (RFC 7519); the library would accept a list that contains our issuer.
     #[serde(rename = "iss")]
     _issuer: String,
     #[serde(default, deserialize_with = "text")]
@@ -20,19 +20,19 @@ pub(super) struct Claims {
     scope: String,
     #[serde(default, deserialize_with = "text")]
     jti: Option<String>,
-    /// Seconds since 1970, as `exp`.
+    /// Seconds since 1970, like `exp`.
     pub(super) nbf: Option<f64>,
     pub(super) exp: Option<f64>,
 }
 
 impl Claims {
-    /// What tells this token from others of its caller's kind: its subject, which it keeps when it is renewed; without
-    /// one its own id.
+    /// The claim that identifies this token: its subject, which stays the same when the token is renewed; otherwise
+    /// its own id.
     pub(super) fn name(&self) -> Option<&str> {
         self.sub.as_deref().or(self.jti.as_deref())
     }
 
-    /// Who holds the token; `None` if the claims name nobody.
+    /// The holder of the token; `None` if the claims do not identify one.
     pub(super) fn caller(&self) -> Option<Caller> {
         let has = |scope: &str| self.scope.split(' ').any(|one| one == scope);
         if has("operator") {
@@ -57,7 +57,7 @@ impl Claims {
     }
 }
 
-/// An id as a text or as a number.
+/// An id as text or as a number.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

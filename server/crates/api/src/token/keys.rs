@@ -1,8 +1,7 @@
-//! The keys that tokens may be signed with.
+//! The keys that may sign tokens.
 //!
-//! Promises that a key verifies only the algorithms it is for: a public key is never taken for a shared secret. What a
-//! token's header names is compared with the keys there are and used for nothing else; keys and addresses in it are not
-//! looked at.
+//! A key verifies only the algorithms it is for: a public key is never used as a shared secret. A token's header only
+//! selects one of our keys by id; keys and addresses in the header are ignored.
 
 mod jwk;
 mod source;
@@ -24,31 +23,31 @@ pub(super) struct VerifyingKey {
     pub(super) algorithms: Vec<Algorithm>,
 }
 
-/// Why there are no keys.
+/// Why a key set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidKeys {
-    /// Not a JSON Web Key Set.
+    /// The text is not a JSON Web Key Set.
     #[error("not a JSON Web Key Set: {0}")]
     NotASet(#[from] serde_json::Error),
-    /// None that could verify a token.
+    /// No key in the set can verify a token.
     #[error("the key set has no RSA (2048 to 4096 bits), EC (P-256, P-384) or Ed25519 key for signatures")]
     NoneUsable,
     /// The set could not be fetched.
     #[error("the key set cannot be fetched: {0}")]
     NotFetched(String),
-    /// More than a key set has to say.
+    /// The set exceeds the size limit.
     #[error("the key set has more than {LARGEST_SET} bytes")]
     TooLarge,
 }
 
-/// The keys that tokens may be signed with.
+/// The keys that may sign tokens.
 pub struct KeySet {
     keys: RwLock<Arc<[Arc<VerifyingKey>]>>,
     source: Option<Source>,
 }
 
 impl KeySet {
-    /// A secret shared with the platform: HS256.
+    /// A secret shared with the platform, for HS256.
     pub fn shared_secret(secret: &SecretString) -> Self {
         Self::of(vec![VerifyingKey {
             id: None,
@@ -57,14 +56,14 @@ impl KeySet {
         }])
     }
 
-    /// The public keys of a JSON Web Key Set. Keys for encryption, of unknown kinds, weak and shared ones are passed
-    /// over.
+    /// The public keys of a JSON Web Key Set. Keys for encryption, of unknown kinds, weak keys and shared secrets are
+    /// ignored.
     pub fn from_jwks(json: &str) -> Result<Self, InvalidKeys> {
         Ok(Self::of(jwk::read(json.as_bytes())?))
     }
 
-    /// The public keys at `url`, fetched now; again when a token names a key that is not among them, and when they have
-    /// grown old.
+    /// The public keys at `url`, fetched now. They are fetched again when a token names a key that is not among them,
+    /// and when they are too old (see `source`).
     pub async fn fetched(client: reqwest::Client, url: Url, clock: Clock) -> Result<Self, InvalidKeys> {
         Self::fetched_within(FETCH_TIMEOUT, client, url, clock).await
     }
@@ -92,12 +91,12 @@ impl KeySet {
         }
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn count(&self) -> usize {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The key that a token says it is signed with.
+    /// The key that a token's header selects.
     pub(super) async fn key_for(&self, header: &Header) -> Option<Arc<VerifyingKey>> {
         match &self.source {
             Some(source) => self.key_at(source, header, source.now()).await,
@@ -107,7 +106,7 @@ impl KeySet {
 
     async fn key_at(&self, source: &Source, header: &Header, now: Instant) -> Option<Arc<VerifyingKey>> {
         if let Some(key) = self.known(header) {
-            // One request waits for the old set to be fetched anew; all others go on with what there is.
+            // One request waits for fetching an old set again; all others continue with the keys that we have.
             let Ok(mut history) = source.history.try_lock() else {
                 return Some(key);
             };
@@ -118,7 +117,7 @@ impl KeySet {
             return self.known(header);
         }
         let mut history = source.history.lock().await;
-        // Whoever held the lock before may have fetched it.
+        // The previous holder of the lock may have fetched it.
         if let Some(key) = self.known(header) {
             return Some(key);
         }
@@ -128,7 +127,7 @@ impl KeySet {
         self.known(header)
     }
 
-    /// A set that could not be fetched leaves the keys there are.
+    /// If a set could not be fetched, the current keys stay.
     fn adopt(&self, fetched: Result<Vec<VerifyingKey>, InvalidKeys>) {
         if let Ok(keys) = fetched {
             let keys = keys.into_iter().map(Arc::new).collect();
@@ -136,7 +135,7 @@ impl KeySet {
         }
     }
 
-    /// A token without a key id can only mean the one key there is.
+    /// A token without a key id is accepted only if there is a single key.
     fn known(&self, header: &Header) -> Option<Arc<VerifyingKey>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut candidates = keys.iter().filter(|key| match (&key.id, &header.kid) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Ed25519, made for this test: the private key as PKCS #8 in PEM, and the public one as a JSON Web Key.
+/// An Ed25519 key made for this test: the private key as PKCS #8 in PEM, and the public one as a JSON Web Key.
 const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
 -----END PRIVATE KEY-----";
@@ -89,7 +89,7 @@ fn forged(header: &Value, key: &[u8]) -> String {
     sealed(&header.to_string(), claims().to_string(), key)
 }
 
-/// A token of these two parts, well formed or not, signed with HMAC-SHA256.
+/// A token of these two parts, well-formed or not, signed with HMAC-SHA256.
 fn sealed(header: &str, payload: impl AsRef<[u8]>, key: &[u8]) -> String {
     use hmac::{Hmac, KeyInit, Mac};
     let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(payload));

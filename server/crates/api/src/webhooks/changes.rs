@@ -26,30 +26,30 @@ use tenterhook_store::creation_keys;
 use tenterhook_store::removal;
 use tenterhook_store::webhooks::{self, Creation, NewWebhook};
 
-/// A webhook to create. Its type follows from the token: one that acts through an app creates application webhooks.
+/// Input of `createWebhook`. A token that acts through an app creates application webhooks, any other general ones.
 #[derive(InputObject)]
 pub struct CreateWebhookInput {
-    /// Where events are sent: a full, publicly reachable `http` or `https` URL, up to 2048 characters.
+    /// The URL to which events are sent: absolute, `http` or `https`, publicly reachable, up to 2048 characters.
     subscription_url: String,
-    /// Which actions it wants.
+    /// The action of the events that it gets; `ANY` for all of them.
     event_action: EventAction,
-    /// Which object it wants; `*` for all of the version's catalogue.
+    /// The kind of object of the events that it gets; `*` for all in the catalogue of the version.
     event_object: EventObject,
-    /// Which payload it gets.
+    /// Version of the payloads that it gets.
     #[graphql(default_with = "Some(PayloadVersion::V2)")]
     version: Option<PayloadVersion>,
     /// A label for people, up to 255 characters.
     name: Option<String>,
-    /// Whose it is; the caller's own unless an admin names another user of the company.
+    /// The id of the user that it belongs to. Default: the caller. An admin may name another user of the company.
     user_id: Option<ID>,
-    /// The user name of HTTP basic credentials that go with every request, up to 255 characters; may be empty.
+    /// User name of HTTP basic credentials that are sent with every request, up to 255 characters; may be empty.
     http_auth_user: Option<String>,
-    /// Their password, up to 255 characters. Stored encrypted, never shown.
+    /// Password of the HTTP basic credentials, up to 255 characters. Stored encrypted, never returned.
     #[graphql(secret)]
     http_auth_password: Option<String>,
-    /// The same key of the same user, through the same app or none, creates one webhook within a day, up to 255 characters:
-    /// asked for the same again, the webhook is answered as it is by then, removed or not, without its secret. Asked for
-    /// something else it is a conflict.
+    /// Makes the call safe to repeat, up to 255 characters. If the same user, through the same app or none, repeats
+    /// the same input with this key within a day, no second webhook is created: the response is the first one in its
+    /// current state, removed or not, without its secret. Another input is a conflict.
     idempotency_key: Option<String>,
 }
 
@@ -59,62 +59,62 @@ impl CreateWebhookInput {
     }
 }
 
-/// What to change of a webhook. A field that is absent stays; null clears it where it may be missing.
+/// Input of `updateWebhook`. An absent field stays unchanged; null clears a field that may be empty.
 #[derive(InputObject)]
 pub struct UpdateWebhookInput {
-    /// The global id.
+    /// The webhook's global id.
     id: ID,
-    /// Where events are sent.
+    /// The URL to which events are sent.
     subscription_url: MaybeUndefined<String>,
-    /// Which actions it wants.
+    /// The action of the events that it gets; `ANY` for all of them.
     event_action: MaybeUndefined<EventAction>,
-    /// Which object it wants.
+    /// The kind of object of the events that it gets; `*` for all in the catalogue of its version.
     event_object: MaybeUndefined<EventObject>,
-    /// A label for people.
+    /// A label for people, up to 255 characters.
     name: MaybeUndefined<String>,
-    /// The user name of HTTP basic credentials, which may be empty; null clears the password too.
+    /// User name of HTTP basic credentials, up to 255 characters; may be empty. Null clears the password too.
     http_auth_user: MaybeUndefined<String>,
-    /// Their password.
+    /// Password of the HTTP basic credentials, up to 255 characters. Stored encrypted, never returned.
     #[graphql(secret)]
     http_auth_password: MaybeUndefined<String>,
 }
 
-/// A webhook to delete.
+/// Input of `deleteWebhook`.
 #[derive(InputObject)]
 pub struct DeleteWebhookInput {
-    /// The global id.
+    /// The webhook's global id.
     id: ID,
 }
 
-/// What became of a creation.
+/// Result of `createWebhook`.
 #[derive(SimpleObject)]
 pub struct CreateWebhookPayload {
     /// The webhook; null if there were errors.
     webhook: Option<Webhook>,
-    /// The secret that its requests are signed with, `whsec_…`: shown this once. Null if an earlier call with the same
-    /// `idempotencyKey` has created the webhook.
+    /// The secret that signs its requests, `whsec_…`. It is returned only here. Null if there were errors, or if an
+    /// earlier call with the same `idempotencyKey` created the webhook.
     signing_secret: Option<String>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What became of a change.
+/// Result of `updateWebhook`.
 #[derive(SimpleObject)]
 pub struct UpdateWebhookPayload {
-    /// The webhook as it is now; null if there were errors.
+    /// The webhook in its current state; null if there were errors.
     webhook: Option<Webhook>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What became of a deletion.
+/// Result of `deleteWebhook`.
 #[derive(SimpleObject)]
 pub struct DeleteWebhookPayload {
-    /// The global id of the webhook that was deleted; null if there were errors.
+    /// The global id of the deleted webhook; null if there were errors.
     deleted_webhook_id: Option<ID>,
-    /// The webhook as it is now, readable for a while; null if there were errors.
+    /// The webhook in its current state, readable for a while; null if there were errors.
     webhook: Option<Webhook>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -124,7 +124,7 @@ pub struct WebhookMutations;
 
 #[Object]
 impl WebhookMutations {
-    /// Creates a webhook.
+    /// Creates a webhook, active and with a new signing secret.
     async fn create_webhook(
         &self,
         ctx: &Context<'_>,
@@ -144,7 +144,7 @@ impl WebhookMutations {
         })
     }
 
-    /// Changes a webhook. What was published before is sent as the webhook is when the attempt starts.
+    /// Changes a webhook. Events that were published before use the settings at the time when their attempt starts.
     async fn update_webhook(
         &self,
         ctx: &Context<'_>,
@@ -162,7 +162,7 @@ impl WebhookMutations {
         })
     }
 
-    /// Deletes a webhook: once this has answered, no attempt starts for it.
+    /// Deletes a webhook: after the response no attempt starts for it.
     async fn delete_webhook(
         &self,
         ctx: &Context<'_>,
@@ -198,7 +198,7 @@ async fn create(
         Err(problems) => return Ok(Err(problems.into_errors())),
     };
     if let Some(key) = &key {
-        // Before anything is looked at that may have changed since the first call, such as where a name leads.
+        // Before any check whose result may have changed since the first call, such as the address of a host name.
         let before = creation_keys::find(&mut *services.store.conn().await?, key, ctx.now()).await?;
         if let Some(before) = before {
             return Ok(without_secret(repeated(ctx, key, &input, before).await?));
@@ -235,7 +235,7 @@ async fn create(
         .in_tx(async |conn| {
             let creation = webhooks::create_in_tx(conn, &new, key.as_ref(), limit.into(), &cutoffs).await?;
             if let Creation::Created(webhook) = &creation {
-                // For subscribers alone: nothing goes by it, so nobody waits for it.
+                // For subscribers only: no process needs it, so the response does not wait for propagation.
                 announce_in_tx(conn, now, &[(webhook.lane, webhook.id)]).await?;
             }
             Ok(creation)
@@ -262,7 +262,7 @@ async fn create(
     })
 }
 
-/// What was created before, or why it is not answered: its secret was shown then.
+/// The webhook created before, without its secret (returned only by the first call); or why it is not returned.
 fn without_secret(
     found: Checked<Webhook>,
 ) -> std::result::Result<(Webhook, Option<SigningSecret>), Vec<UserError>> {
@@ -271,14 +271,14 @@ fn without_secret(
         .map_err(Problems::into_errors)
 }
 
-/// Whose the new webhook is, and who creates it.
+/// The owner and user of the new webhook, and the caller.
 fn ownership<'a>(
     ctx: &'a Context<'_>,
     requested: Option<&ID>,
 ) -> Result<Checked<(NewOwnership, &'a UserCaller)>> {
     let session = ctx.session();
     let at = Path::input().field("userId");
-    // Who may not write at all learns nothing about its input.
+    // A caller that may not write learns nothing about its input.
     if let Err(denial) = access::write(&session.caller, session.app_installed) {
         return Ok(Err(denied(denial, at)?));
     }

@@ -1,4 +1,4 @@
-//! A webhook's health as people see it (R5): the state is data.
+//! The GraphQL type of a webhook's health (R5).
 
 use async_graphql::{Context, Enum, Object, SimpleObject};
 
@@ -15,7 +15,7 @@ use tenterhook_store::vitals::Vitals;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "attempt::AttemptErrorClass")]
 pub enum AttemptErrorClass {
-    /// A final status other than 2xx; redirects are not followed.
+    /// The final status was not 2xx. Redirects are not followed.
     Status,
     /// No response headers within the time-out.
     Timeout,
@@ -23,35 +23,35 @@ pub enum AttemptErrorClass {
     Dns,
     /// No connection could be made.
     Connect,
-    /// The TLS handshake failed; self-signed certificates are not accepted.
+    /// The TLS handshake failed. Self-signed certificates are not accepted.
     Tls,
     /// The connection broke before the response headers were complete.
     Reset,
-    /// What came back was not HTTP.
+    /// The response was not HTTP.
     Protocol,
-    /// The host leads to an address that may not be called.
+    /// The host resolves to an address that must not be called.
     BlockedAddress,
 }
 
-/// How a webhook's deliveries go, and what follows from that.
+/// Health of a webhook: its state, ban counter and failure window, and the results of its last attempts.
 pub struct WebhookHealth {
     webhook: (Lane, WebhookId),
     view: View,
 }
 
-/// The next change of state that needs nobody's doing.
+/// The next change of state that happens by time alone.
 #[derive(SimpleObject)]
 pub struct HealthTransition {
-    /// When it comes.
+    /// When it happens, if nothing changes until then.
     at: DateTime,
-    /// The state it leads to.
+    /// The state after it.
     to: WebhookState,
-    /// Why, for people.
+    /// The reason, in a sentence for people.
     because: String,
 }
 
 impl WebhookHealth {
-    /// Of a webhook.
+    /// The health of this webhook.
     pub(super) fn new(webhook: (Lane, WebhookId), view: View) -> Self {
         Self { webhook, view }
     }
@@ -63,65 +63,65 @@ impl WebhookHealth {
     }
 }
 
-/// How a webhook's deliveries go, and what follows from that.
+/// Health of a webhook: its state, ban counter and failure window, and the results of its last attempts.
 #[Object]
 impl WebhookHealth {
-    /// The one state that counts.
+    /// The webhook's current state.
     async fn state(&self) -> WebhookState {
         self.view.state.into()
     }
 
-    /// Failed first tries since the last ban ended; retries do not count.
+    /// Number of failed first tries since the last ban ended. Retries do not count.
     async fn ban_counter(&self) -> i32 {
         number(self.view.ban_counter)
     }
 
-    /// How many of them make a ban.
+    /// Number of failed first tries at which a ban starts.
     async fn ban_threshold(&self) -> i32 {
         number(self.view.ban_threshold)
     }
 
-    /// When the ban ends; null when there is none.
+    /// When the current ban ends; null if there is none.
     async fn banned_until(&self) -> Option<DateTime> {
         self.view.banned_until.map(DateTime)
     }
 
-    /// The first failed attempt since the last success; null when there is none.
+    /// When the failure window opened: the first failed attempt since the last success; null if none is open.
     async fn failing_since(&self) -> Option<DateTime> {
         self.view.failing_since.map(DateTime)
     }
 
-    /// When the webhook is removed unless a delivery succeeds before.
+    /// When the webhook is removed unless a delivery succeeds before; null if no failure window is open.
     async fn removal_due_at(&self) -> Option<DateTime> {
         self.view.removal_due_at.map(DateTime)
     }
 
-    /// The end of the last attempt that succeeded.
+    /// When the last successful attempt ended; null if there is none.
     async fn last_success_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>> {
         Ok(self.vitals(ctx).await?.last_success_at.map(DateTime))
     }
 
-    /// The end of the last attempt.
+    /// When the last attempt ended; null if there is none.
     async fn last_attempt_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>> {
         Ok(self.vitals(ctx).await?.last_attempt_at.map(DateTime))
     }
 
-    /// The status that the last attempt was answered with.
+    /// HTTP status of the last attempt; null if it got no response or there is none.
     async fn last_http_status(&self, ctx: &Context<'_>) -> Result<Option<i32>> {
         Ok(self.vitals(ctx).await?.last_status.map(i32::from))
     }
 
-    /// How the last attempt failed; null when it succeeded.
+    /// Why the last attempt failed; null if it succeeded or there is none.
     async fn last_error_class(&self, ctx: &Context<'_>) -> Result<Option<AttemptErrorClass>> {
         Ok(self.vitals(ctx).await?.last_error.map(Into::into))
     }
 
-    /// Deliveries lost in the current or last ban. Each can be seen among the deliveries.
+    /// Number of deliveries lost in the current or last ban. `deliveries` lists them.
     async fn lost_count(&self, ctx: &Context<'_>) -> Result<i32> {
         Ok(i32::try_from(self.vitals(ctx).await?.lost).unwrap_or(i32::MAX))
     }
 
-    /// The next change of state that needs nobody's doing; null when nothing is due.
+    /// The next change of state that happens by time alone; null if none is due.
     async fn next_transition(&self) -> Option<HealthTransition> {
         self.view.next.clone().map(|next| HealthTransition {
             at: next.at.into(),

@@ -1,7 +1,7 @@
-//! The webhook that a mutation's input names, if the caller may treat it so.
+//! Finds the webhook in a mutation's input and checks that the caller may do this with it.
 //!
-//! Promises one order of answers: a missing scope, then an app that is not installed, then a webhook that the caller
-//! does not see, then one it sees but may not touch, and only then the state it is in.
+//! The order of errors is fixed: a missing scope, then an app that is not installed, then a webhook that the caller
+//! may not see, then one that it may see but not change, and only then the webhook's state.
 
 use async_graphql::{Context, ID};
 use jiff::Timestamp;
@@ -19,10 +19,10 @@ use tenterhook_policy::access::{self, Denial};
 use tenterhook_policy::health::view;
 use tenterhook_store::webhooks;
 
-/// A value, or what was wrong with the input.
+/// A value, or the errors in the input.
 pub type Checked<T> = std::result::Result<T, Problems>;
 
-/// The webhook of a global id that the caller may treat so, unless it is removed.
+/// The webhook with this global id, if `may` allows the caller to act on it and it is not removed.
 pub async fn manageable<T>(
     ctx: &Context<'_>,
     id: &ID,
@@ -38,7 +38,7 @@ pub async fn manageable<T>(
     Ok(Ok((found, allowed)))
 }
 
-/// The webhook of a global id that the caller may treat so, removed or not.
+/// The webhook with this global id, if `may` allows the caller to act on it, removed or not.
 pub async fn permitted<T>(
     ctx: &Context<'_>,
     id: &ID,
@@ -46,7 +46,7 @@ pub async fn permitted<T>(
 ) -> Result<Checked<(Webhook, T)>> {
     let session = ctx.session();
     let at = Path::input().field("id");
-    // Who may not write at all learns nothing about the id.
+    // A caller that may not write learns nothing about the id.
     if let Err(denial) = access::write(&session.caller, session.app_installed) {
         return Ok(Err(denied(denial, at)?));
     }
@@ -63,7 +63,7 @@ pub async fn permitted<T>(
     Ok(Ok((Webhook::new(ctx, (webhook, health)), allowed)))
 }
 
-/// A webhook, whoever asks.
+/// A webhook, without a check of the caller.
 pub async fn by_key(
     ctx: &Context<'_>,
     key: (Lane, WebhookId),
@@ -73,7 +73,7 @@ pub async fn by_key(
     Ok(found.into_iter().next())
 }
 
-/// Whether a webhook is removed at `now`, written or not (T3).
+/// Whether a webhook is removed at `now`, even if that is not written yet (T3).
 pub fn is_removed(
     services: &Services,
     webhook: &model::webhook::Webhook,
@@ -85,7 +85,7 @@ pub fn is_removed(
         .is_some()
 }
 
-/// The input names no webhook, as far as the caller is concerned.
+/// The error for an id of no webhook, or of one that the caller may not see.
 pub fn no_such_webhook() -> Problems {
     Problems::one(
         UserErrorCode::NotFound,
@@ -94,7 +94,7 @@ pub fn no_such_webhook() -> Problems {
     )
 }
 
-/// The webhook is removed, which this does not go with.
+/// The error for a webhook that is already removed.
 pub fn removed_already() -> Problems {
     Problems::one(
         UserErrorCode::InvalidState,
@@ -103,7 +103,7 @@ pub fn removed_already() -> Problems {
     )
 }
 
-/// What is asked for does not go with the state the webhook is in.
+/// The error for an operation that is not possible in the webhook's state.
 pub fn wrong_state(message: &str) -> Problems {
     Problems::one(UserErrorCode::InvalidState, Path::input().field("id"), message)
 }

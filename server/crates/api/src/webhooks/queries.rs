@@ -1,4 +1,4 @@
-//! Finding webhooks, and how many more there can be.
+//! Queries for webhooks and for their quota.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
@@ -17,29 +17,29 @@ use tenterhook_policy::limits;
 use tenterhook_store::webhook_list::{self, WebhookKey, WebhookQuery};
 use tenterhook_store::webhooks::{self, Account};
 
-/// Which webhooks to list. Conditions hold together.
+/// Which webhooks to list. All given conditions must hold.
 #[derive(InputObject, Default)]
 pub struct WebhookFilter {
-    /// Only in these states. `REMOVED` among them lists removed ones.
+    /// Only in these states. Including `REMOVED` lists removed webhooks.
     state: Option<Vec<WebhookState>>,
-    /// Only with exactly this action; `ANY` means those that subscribe to any.
+    /// Only with exactly this action; `ANY` selects those that subscribe to any action.
     event_action: Option<EventAction>,
-    /// Only with exactly this object; `*` means those that subscribe to all.
+    /// Only with exactly this object; `*` selects those that subscribe to all objects.
     event_object: Option<EventObject>,
-    /// Only of this user.
+    /// Only of this user, given by id.
     user_id: Option<ID>,
-    /// Only of this company.
+    /// Only of this company, given by id.
     company_id: Option<ID>,
-    /// Only of this app.
+    /// Only of this app, given by the platform's id.
     app_id: Option<ID>,
-    /// Only with this text in the subscription URL, in upper or lower case.
+    /// Only with this text in the subscription URL, ignoring case.
     url_contains: Option<String>,
-    /// Also those that were removed.
+    /// Whether to list removed webhooks too.
     #[graphql(default_with = "Some(false)")]
     include_removed: Option<bool>,
 }
 
-/// How webhooks are ordered.
+/// Order of webhooks in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "webhook_list::WebhookOrder")]
 pub enum WebhookOrder {
@@ -49,22 +49,22 @@ pub enum WebhookOrder {
     /// Oldest first.
     #[graphql(name = "CREATED_ASC")]
     CreatedAscending,
-    /// By name; those without one last.
+    /// By name; webhooks without a name last.
     #[graphql(name = "NAME_ASC")]
     NameAscending,
 }
 
-/// How many webhooks there can be, and are.
+/// The limit on the number of webhooks, and how much of it is used.
 #[derive(SimpleObject)]
 pub struct WebhookQuota {
-    /// What is counted: a user's general webhooks, or an app's for a user.
+    /// The kind of webhooks that are counted: a user's general ones, or an app's for a user.
     #[graphql(name = "type")]
     kind: WebhookType,
-    /// How many there can be.
+    /// How many webhooks are allowed.
     limit: i32,
-    /// How many there are: banned and paused ones count, removed ones don't.
+    /// How many webhooks there are. Banned and paused ones count, removed ones do not.
     used: i32,
-    /// How many more there can be.
+    /// How many more webhooks can be created.
     remaining: i32,
 }
 
@@ -74,7 +74,7 @@ pub struct WebhookQueries;
 
 #[Object]
 impl WebhookQueries {
-    /// A webhook; null if there is none of this id that the caller may see.
+    /// A webhook by its id; null if there is none that the caller may see.
     async fn webhook(
         &self,
         ctx: &Context<'_>,
@@ -125,7 +125,8 @@ impl WebhookQueries {
         ))
     }
 
-    /// How many webhooks of a type a user can have and has. For the caller, or for an admin any user of the company.
+    /// How many webhooks of a type a user may have and has: for the caller, or if the caller is an admin, for any
+    /// user of the company.
     async fn webhook_quota(
         &self,
         ctx: &Context<'_>,
@@ -151,7 +152,7 @@ impl WebhookQueries {
     }
 }
 
-/// The webhooks of these keys that the caller may see, in no order.
+/// The webhooks with these keys that the caller may see, in no order.
 pub async fn find(
     ctx: &Context<'_>,
     keys: &[(tenterhook_model::ids::Lane, tenterhook_model::ids::WebhookId)],
@@ -191,7 +192,7 @@ fn query(ctx: &Context<'_>, kind: Option<WebhookType>, filter: WebhookFilter) ->
     })
 }
 
-/// A text to look for, unless the database cannot compare with it.
+/// A text to search for, if the database can compare with it.
 fn searched(name: &str, text: Option<String>) -> Result<Option<String>> {
     if let Some(Err(why)) = text.as_deref().map(limits::searched) {
         return Err(ApiError::bad_input(format!("`{name}` {why}.")));
@@ -203,7 +204,7 @@ fn bad_id(name: &str) -> impl Fn(InvalidId) -> ApiError {
     move |why| ApiError::bad_input(format!("`{name}` {why}."))
 }
 
-/// Whose webhooks are counted, if the caller may know.
+/// The account whose webhooks are counted, if the caller may know it.
 fn account(caller: &Caller, kind: webhook::WebhookType, user: Option<&ID>) -> Result<Account> {
     let Caller::User(caller) = caller else {
         return Err(ApiError::bad_input(

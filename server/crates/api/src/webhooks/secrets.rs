@@ -14,23 +14,24 @@ use tenterhook_policy::{access, after, signing::SigningSecret};
 use tenterhook_store::changes::announce_in_tx;
 use tenterhook_store::webhooks;
 
-/// A webhook to give another secret.
+/// Input of `rotateWebhookSecret`.
 #[derive(InputObject)]
 pub struct RotateWebhookSecretInput {
-    /// The global id.
+    /// The webhook's global id.
     id: ID,
 }
 
-/// What became of a rotation.
+/// Result of `rotateWebhookSecret`.
 #[derive(SimpleObject)]
 pub struct RotateWebhookSecretPayload {
     /// The webhook; null if there were errors.
     webhook: Option<Webhook>,
-    /// The secret that its requests are signed with from now on, `whsec_…`: shown this once.
+    /// The secret that signs its requests from now on, `whsec_…`. It is returned only here. Null if there were
+    /// errors.
     signing_secret: Option<String>,
-    /// Until when the secret before signs as well: the first moment at which it does not any more.
+    /// When the previous secret stops signing; null if there were errors.
     previous_expires_at: Option<DateTime>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -40,8 +41,9 @@ pub struct SecretMutations;
 
 #[Object]
 impl SecretMutations {
-    /// Gives a webhook another signing secret. For a day requests carry two signatures, one of the secret before, so
-    /// that a receiver can change over without a gap. Rotating again in that day ends the older secret at once.
+    /// Gives a webhook a new signing secret. For a day requests carry two signatures, one of them made with the
+    /// previous secret, so that a receiver can switch without a gap. Rotating again within that day ends the older
+    /// secret at once.
     async fn rotate_webhook_secret(
         &self,
         ctx: &Context<'_>,

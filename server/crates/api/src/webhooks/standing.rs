@@ -1,7 +1,7 @@
 //! Pausing, resuming and restoring webhooks (W12, W13).
 //!
-//! Promises that a change is known to every process before it is answered: what is published or comes due after a
-//! pause has been answered is lost, after a resumption or restoration it is sent.
+//! A change is known to every process before the response. Deliveries that are published or become due after the
+//! response to a pause are lost; after the response to a resumption or restoration they are sent.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use jiff::Timestamp;
@@ -22,62 +22,62 @@ use tenterhook_store::changes::{Mark, announce_in_tx};
 use tenterhook_store::webhooks::{self, Account, Place};
 use tenterhook_store::{Conn, StoreError, health};
 
-/// A webhook to pause.
+/// Input of `pauseWebhook`.
 #[derive(InputObject)]
 pub struct PauseWebhookInput {
-    /// The global id.
+    /// The webhook's global id.
     id: ID,
 }
 
-/// A webhook to resume.
+/// Input of `resumeWebhook`.
 #[derive(InputObject)]
 pub struct ResumeWebhookInput {
-    /// The global id.
+    /// The webhook's global id.
     id: ID,
 }
 
-/// A webhook to restore.
+/// Input of `restoreWebhook`.
 #[derive(InputObject)]
 pub struct RestoreWebhookInput {
-    /// The global id.
+    /// The webhook's global id.
     id: ID,
 }
 
-/// What became of a pause.
+/// Result of `pauseWebhook`.
 #[derive(SimpleObject)]
 pub struct PauseWebhookPayload {
-    /// The webhook as it is now; null if there were errors.
+    /// The webhook in its current state; null if there were errors.
     webhook: Option<Webhook>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What became of a resumption.
+/// Result of `resumeWebhook`.
 #[derive(SimpleObject)]
 pub struct ResumeWebhookPayload {
-    /// The webhook as it is now; null if there were errors.
+    /// The webhook in its current state; null if there were errors.
     webhook: Option<Webhook>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What became of a restoration.
+/// Result of `restoreWebhook`.
 #[derive(SimpleObject)]
 pub struct RestoreWebhookPayload {
-    /// The webhook as it is now; null if there were errors.
+    /// The webhook in its current state; null if there were errors.
     webhook: Option<Webhook>,
-    /// What was wrong with the input; empty when it worked.
+    /// Errors in the input; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// Mutations of whether a webhook gets anything at all.
+/// Mutations that pause, resume and restore webhooks.
 #[derive(Default)]
 pub struct StandingMutations;
 
 #[Object]
 impl StandingMutations {
-    /// Pauses a webhook: once this has answered, what is published or comes due for it is lost, visibly. An open
-    /// window without success closes; the ban counter and a ban run on.
+    /// Pauses a webhook: after the response, deliveries that are published or become due are lost and listed as such.
+    /// An open failure window closes; the ban counter and a ban continue.
     async fn pause_webhook(
         &self,
         ctx: &Context<'_>,
@@ -87,7 +87,7 @@ impl StandingMutations {
         Ok(PauseWebhookPayload { webhook, user_errors })
     }
 
-    /// Resumes a paused webhook: once this has answered, what is published or comes due for it is sent.
+    /// Resumes a paused webhook: after the response, deliveries that are published or become due are sent.
     async fn resume_webhook(
         &self,
         ctx: &Context<'_>,
@@ -97,8 +97,8 @@ impl StandingMutations {
         Ok(ResumeWebhookPayload { webhook, user_errors })
     }
 
-    /// Restores a webhook that was removed because no delivery succeeded, as long as it can be read: active, with the
-    /// ban counter at zero and no window without success. It needs a place under the limit.
+    /// Restores a webhook that was removed because no delivery succeeded, while it is still readable. It becomes
+    /// active, with the ban counter at zero and no failure window. It counts against the limit on webhooks.
     async fn restore_webhook(
         &self,
         ctx: &Context<'_>,
@@ -109,7 +109,7 @@ impl StandingMutations {
     }
 }
 
-/// A webhook, or what was wrong with the input, errors with data of their own included.
+/// A webhook, or the errors in the input, including those with further data.
 type Outcome = std::result::Result<Webhook, Vec<UserError>>;
 
 fn answered(outcome: Outcome) -> (Option<Webhook>, Vec<UserError>) {
@@ -119,7 +119,7 @@ fn answered(outcome: Outcome) -> (Option<Webhook>, Vec<UserError>) {
     }
 }
 
-/// What turns a webhook off and on.
+/// Pausing or resuming.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Pause,
@@ -127,7 +127,7 @@ enum Turn {
 }
 
 impl Turn {
-    /// The webhook after it, or why it does not go with the webhook's state.
+    /// Changes the webhook, or returns why its state does not allow that.
     fn apply(
         self,
         webhook: &mut model::webhook::Webhook,
@@ -183,7 +183,7 @@ async fn restore(ctx: &Context<'_>, id: &ID) -> Result<Outcome> {
     };
     match (found.view.removed, found.webhook.removed) {
         (None, _) => return Ok(Err(wrong_state("the webhook is not removed").into_errors())),
-        // Whether a success that ended before still saves it is the sweeper's to find out, in a moment.
+        // The sweeper will decide in a moment whether a success that ended before still prevents the removal.
         (Some(_), None) => return Err(ApiError::unavailable("the webhook's removal is not written yet")),
         (Some((_, RemoveReason::NoSuccessfulDelivery)), Some(_)) => {}
         (Some(_), Some(_)) => {
@@ -226,7 +226,7 @@ async fn restore(ctx: &Context<'_>, id: &ID) -> Result<Outcome> {
     finish(ctx, restored).await
 }
 
-/// Locks the webhook and its health, the health first as everybody does who locks both.
+/// Locks the webhook and its health. Health first: all code that locks both uses this order.
 async fn hold_in_tx(
     conn: &mut Conn,
     (lane, id): (Lane, WebhookId),
@@ -259,7 +259,7 @@ async fn write_in_tx(
     Ok((webhook, locked.health, mark))
 }
 
-/// Answers once every process knows.
+/// Returns once every process knows of the change.
 async fn finish(ctx: &Context<'_>, written: std::result::Result<Written, Vec<UserError>>) -> Result<Outcome> {
     let (webhook, health, mark) = match written {
         Ok(written) => written,

@@ -1,7 +1,7 @@
-//! A webhook's history in figures, for charts: stretches of time, and what ended in each.
+//! A webhook's history in numbers, for charts: time buckets, and the counts of each.
 //!
-//! Promises as many stretches as the time asked for has, empty ones too, and never more than [`MOST_BUCKETS`]. Each
-//! begins where the one before ends, so that what ended at a boundary counts once, in the later one (T2).
+//! Covers the whole requested time, empty buckets included, with at most [`MOST_BUCKETS`] buckets. Each begins where
+//! the previous one ends, so that an event at a boundary counts once, in the later one (T2).
 
 use async_graphql::SimpleObject;
 use jiff::{SignedDuration, Timestamp};
@@ -11,61 +11,61 @@ use crate::error::{ApiError, Result};
 use crate::scalars::{DateTime, Duration};
 use tenterhook_store::stats::Figures;
 
-/// Stretches that one chart can have: a day in five minutes.
+/// Maximum number of buckets of a chart: a day in steps of five minutes.
 pub const MOST_BUCKETS: usize = 288;
-/// The shortest stretch.
+/// Minimum length of a bucket.
 const SHORTEST_BUCKET: SignedDuration = SignedDuration::from_secs(1);
-/// Stretches of a chart that does not say how long they are, at the most: as many as a small chart shows.
+/// Maximum number of buckets if the caller sets no length: as many as a small chart shows.
 const USUAL_BUCKETS: usize = 50;
-/// What those can last, in seconds; above the last, whole days.
+/// Default lengths of a bucket, in seconds; beyond the last one, whole days.
 const USUAL_LENGTHS: [i64; 11] = [1, 5, 15, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200];
 const DAY: i64 = 86_400;
 
-/// What became of a webhook's deliveries in one stretch of time. Test deliveries count nowhere.
+/// Results of a webhook's deliveries and attempts in one time bucket. Test deliveries are not counted.
 #[derive(SimpleObject)]
 pub struct DeliveryStats {
-    /// When the stretch begins.
+    /// When the bucket begins.
     from: DateTime,
-    /// When it ends: the first moment that is not in it.
+    /// When it ends. This time itself belongs to the next bucket.
     to: DateTime,
-    /// Deliveries that succeeded in it.
+    /// Number of deliveries that succeeded.
     succeeded: i32,
-    /// Deliveries whose last attempt failed in it.
+    /// Number of deliveries whose last attempt failed.
     failed: i32,
-    /// Deliveries that were lost in it, in a ban or a pause.
+    /// Number of deliveries lost during a ban or a pause.
     lost: i32,
-    /// Deliveries that were cancelled in it, by the webhook's removal.
+    /// Number of deliveries cancelled because the webhook was removed.
     cancelled: i32,
-    /// Attempts that ended in it, retries included.
+    /// Number of attempts that ended, retries included.
     attempts: i32,
-    /// Half of those attempts took no longer, in milliseconds; null if there were none.
+    /// Median duration of the attempts in the bucket, in milliseconds; null if there were none.
     p50_ms: Option<f64>,
-    /// Of a hundred of those attempts 99 took no longer, in milliseconds; null if there were none.
+    /// 99th percentile of the duration of the attempts in the bucket, in milliseconds; null if there were none.
     p99_ms: Option<f64>,
 }
 
-/// Stretches of time, one after the other.
+/// Consecutive time buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretches {
-    /// When each begins.
+    /// The beginning of each bucket.
     pub from: Vec<Timestamp>,
-    /// When the last ends.
+    /// The end of the last bucket.
     pub until: Timestamp,
 }
 
-/// What time a chart is about, and in which steps.
+/// The time range of a chart, and the length of its buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Chart {
-    /// When it begins.
+    /// The beginning.
     pub since: Timestamp,
-    /// When it ends, if that is not the moment of reading.
+    /// The end; `None` means the time of reading.
     pub until: Option<Timestamp>,
-    /// How long a stretch is, if that is not up to us.
+    /// Length of a bucket; `None` means that the server chooses it.
     pub bucket: Option<SignedDuration>,
 }
 
 impl Chart {
-    /// As the arguments of `stats` have it.
+    /// A chart from the arguments of `stats`.
     pub fn new(since: DateTime, until: Option<DateTime>, bucket: Option<Duration>) -> Self {
         Self {
             since: since.0,
@@ -74,7 +74,7 @@ impl Chart {
         }
     }
 
-    /// Refuses one that would have too many stretches if it were read at `now`, or too short ones.
+    /// Refuses a chart with too many buckets if read at `now`, or with too short ones.
     pub fn check(&self, now: Timestamp) -> Result<()> {
         let Some(bucket) = self.bucket else { return Ok(()) };
         if bucket < SHORTEST_BUCKET {
@@ -88,8 +88,8 @@ impl Chart {
         Ok(())
     }
 
-    /// Its stretches, read at `now`; the last may be shorter than the others. What [`Chart::check`] refuses ends early,
-    /// which is what becomes of a chart that was just not too long when it was checked.
+    /// Its buckets if read at `now`; the last may be shorter than the others. A chart that [`Chart::check`] would
+    /// refuse is cut: it may have become too long since it was checked.
     pub fn stretches(&self, now: Timestamp) -> Stretches {
         let until = self.until.unwrap_or(now);
         let length = self
@@ -109,7 +109,7 @@ impl Chart {
 }
 
 impl Stretches {
-    /// The figures of each, as they are shown.
+    /// The counts of each bucket as GraphQL values.
     pub fn show(&self, figures: Vec<Figures>) -> Vec<DeliveryStats> {
         let ends = self.from.iter().skip(1).chain([&self.until]);
         let stretches = self.from.iter().zip(ends).zip(figures);
@@ -129,7 +129,7 @@ impl Stretches {
     }
 }
 
-/// How many stretches a chart has, for the cost of a query: as many as if it were read now.
+/// The number of buckets of a chart if read now, for computing the cost of a query.
 pub fn stats_cost(since: DateTime, until: Option<DateTime>, bucket: Option<Duration>) -> usize {
     let chart = Chart::new(since, until, bucket);
     chart.stretches(Outlook::current().now).from.len()
@@ -271,7 +271,7 @@ mod tests {
                 assert_eq!(cost(Some(50), None), USUAL_BUCKETS);
             })
             .await;
-        // Outside of a request the costliest is said.
+        // Outside of a request the highest cost applies.
         assert_eq!(cost(None, seconds(60)), MOST_BUCKETS);
     }
 }

@@ -1,4 +1,4 @@
-//! Test deliveries (D12): whether a webhook's receiver can be reached, asked by sending it something.
+//! Test deliveries (D12): sends a request to check that a webhook's receiver can be reached.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
@@ -11,32 +11,32 @@ use crate::user_error::UserError;
 use tenterhook_engine::NotTested;
 use tenterhook_policy::access;
 
-/// A webhook to send a test delivery.
+/// Input of `testWebhook`.
 #[derive(InputObject)]
 pub struct TestWebhookInput {
-    /// The global id.
+    /// The webhook's global id.
     id: ID,
 }
 
-/// What became of a test delivery.
+/// Result of `testWebhook`.
 #[derive(SimpleObject)]
 pub struct TestWebhookPayload {
-    /// How the request went; null if there were errors. It, its delivery and its event are stored nowhere: this is the
-    /// only place to read them, and `node`, `nodes` and `event` answer null for their ids.
+    /// The attempt; null if there were errors in the input. The attempt, its delivery and its event are not stored,
+    /// so they can be read only here: `node`, `nodes` and `event` return null for their ids.
     attempt: Option<Attempt>,
-    /// What was wrong with the input; empty when it was sent, whatever came of it.
+    /// Errors in the input; empty if the request was sent, even if it failed.
     user_errors: Vec<UserError>,
 }
 
-/// Mutations that try webhooks out.
+/// Mutations that test webhooks.
 #[derive(Default)]
 pub struct TestMutations;
 
 #[Object]
 impl TestMutations {
-    /// Sends a webhook one request with a made-up event it has subscribed to, at once, and answers when that has ended:
-    /// after ten seconds at the latest. Signed as every other, also in a ban or pause; not retried, not counted, not
-    /// stored.
+    /// Sends one request with a made-up event that matches the webhook's subscription, at once, and responds when it
+    /// has ended, after at most ten seconds. It is signed like any other request, and sent during a ban or pause too.
+    /// It is not retried, not counted and not stored.
     async fn test_webhook(
         &self,
         ctx: &Context<'_>,

@@ -1,4 +1,4 @@
-//! What is claimed, and what this process knows: a row that cannot be read or taken stands in nobody's way.
+//! Claims and the changes feed: a row that cannot be read or claimed does not block others.
 
 use super::*;
 
@@ -17,7 +17,7 @@ async fn two_webhooks(world: &World) -> (MockServer, MockServer) {
     (bad, well)
 }
 
-/// An event whose row cannot be read: the other retries that come due with it are sent.
+/// An event whose row cannot be read: other retries that are due at the same time are sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_cannot_be_read_holds_up_no_other_delivery() {
     let world = World::new().await;
@@ -34,13 +34,13 @@ async fn an_event_that_cannot_be_read_holds_up_no_other_delivery() {
     assert_eq!((received(&bad).await, received(&well).await), (3, 3));
     assert_eq!(world.rows("deliveries").await, 4, "nothing is given up");
     world.sql("update events set object_id = '8'").await;
-    // The lease of what could not be read ends.
+    // The lease of the delivery that could not be read ends.
     world.advance(SignedDuration::from_secs(100)).await;
     assert_eq!((received(&bad).await, received(&well).await), (5, 5));
     world.assert_conserved().await;
 }
 
-/// A delivery whose row the database refuses to give out: those before and behind it are sent.
+/// A delivery that the database refuses to lease: those before and after it are sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_that_cannot_be_taken_is_put_back_and_holds_up_no_other() {
     let world = World::new().await;
@@ -71,8 +71,8 @@ async fn a_delivery_that_cannot_be_taken_is_put_back_and_holds_up_no_other() {
     world.assert_conserved().await;
 }
 
-/// A webhook whose row cannot be read: the feed that names it goes on, others get what is theirs, and what it is owed is
-/// kept, not cancelled as if it were gone.
+/// A webhook whose row cannot be read: the changes feed with its id continues, other webhooks get their deliveries,
+/// and its own deliveries are kept, not cancelled as if the webhook did not exist.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_cannot_be_read_stops_neither_the_feed_nor_others_and_loses_nothing() {
     let world = World::new().await;
@@ -87,7 +87,7 @@ async fn a_webhook_that_cannot_be_read_stops_neither_the_feed_nor_others_and_los
             "update webhooks set user_id = 0 where id = '{id}'; {told}"
         ))
         .await;
-    // Nothing is told of a later change before this one is taken in.
+    // A later change is not processed before this one.
     let ann = world.user(1, 7);
     let third = receiver(200).await;
     let created = world
@@ -113,13 +113,14 @@ async fn a_webhook_that_cannot_be_read_stops_neither_the_feed_nor_others_and_los
     world.assert_conserved().await;
 }
 
-/// D6: a lease that cannot be extended costs no other its own.
+/// D6: a lease that cannot be extended does not cost others their lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_cannot_be_extended_is_let_go_of_and_the_others_are_extended() {
     let mut settings = Settings::development();
     settings.policy.ban_threshold = 1_000;
     let world = World::with(settings).await;
-    // Nobody accepts: eight attempts at a time and later fewer, each for its ten seconds, and the rest waits.
+    // The receiver accepts no connection: eight attempts run at a time, later fewer, each for its ten seconds, and
+    // the others wait.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = silent.local_addr().unwrap().to_string();
     world.clock.simulation().unwrap().stall_target(&target);

@@ -1,4 +1,4 @@
-//! One row that somebody else keeps locked, for longer than a statement may take: nothing else waits for it.
+//! Another transaction keeps one row locked for longer than a statement may take: nothing else waits for it.
 
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tenterhook_engine::NoticeEndpoint;
 use tenterhook_policy::signing::SigningSecret;
 use tenterhook_store::{Conn, Limits};
 
-/// How long a statement of the server may take here.
+/// Time-out of the server's statements in these tests.
 const SHORT: Duration = Duration::from_secs(2);
 const WEBHOOKS: usize = 24;
 
@@ -42,7 +42,7 @@ impl Lock {
 }
 
 impl World {
-    /// Locks the rows that this names, and says how many those are.
+    /// Locks the rows that `rows` selects, and returns their number.
     async fn lock(&self, rows: &str) -> (Lock, usize) {
         let mut conn = Conn::establish(&self.url).await.unwrap();
         conn.batch_execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; begin")
@@ -55,7 +55,7 @@ impl World {
         (Lock(conn), count)
     }
 
-    /// Webhooks at one receiver each of which gets everything; their ids in the tables.
+    /// Creates webhooks for all events at one receiver; returns their ids in the tables.
     async fn webhooks(&self, receiver: &MockServer, count: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for number in 0..count {
@@ -68,12 +68,12 @@ impl World {
     }
 }
 
-/// Attempts on record of all but this webhook.
+/// Recorded attempts of all webhooks except this one.
 fn of_others(webhook: &str) -> String {
     format!("attempts where webhook <> '{webhook}'")
 }
 
-/// What a receiver waits for before it answers.
+/// Blocks a receiver's responses until it is opened.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -92,7 +92,7 @@ impl Respond for Gate {
     }
 }
 
-/// A receiver that answers nothing before its gate is opened.
+/// A receiver that does not respond before its gate is opened.
 async fn gated() -> (MockServer, Gate) {
     let (server, gate) = (MockServer::start().await, Gate::default());
     let mock = Mock::given(any()).respond_with(gate.clone());
@@ -100,8 +100,8 @@ async fn gated() -> (MockServer, Gate) {
     (server, gate)
 }
 
-/// D6: the results of all other webhooks are settled while one health row is locked, also those that come later; those of its
-/// own webhook are kept, and settled and judged once when the row is free.
+/// D6: while one health row is locked, the results of all other webhooks are settled, also later ones. The results of
+/// its own webhook are kept, and settled and counted once when the lock is released.
 #[tokio::test(flavor = "multi_thread")]
 async fn results_of_others_are_settled_while_a_health_row_is_locked() {
     let world = impatient().await;
@@ -138,7 +138,7 @@ async fn results_of_others_are_settled_while_a_health_row_is_locked() {
     world.assert_conserved().await;
 }
 
-/// The same of a delivery's own row: the others of its webhook are settled, too.
+/// The same for a delivery's own row: the other deliveries of its webhook are settled too.
 #[tokio::test(flavor = "multi_thread")]
 async fn results_of_the_same_webhook_are_settled_while_a_delivery_is_locked() {
     let world = impatient().await;
@@ -167,7 +167,8 @@ async fn results_of_the_same_webhook_are_settled_while_a_delivery_is_locked() {
     world.assert_conserved().await;
 }
 
-/// E3: of the calls that are stored together only the one is refused whose key is locked, and it can be repeated.
+/// E3: of several calls that are stored together, only the one with the locked key is refused, and it can be
+/// repeated.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_key_is_locked_is_unavailable_alone() {
     const CALLS: usize = 60;
@@ -186,7 +187,7 @@ async fn a_call_whose_key_is_locked_is_unavailable_alone() {
     assert_eq!(duplicate(&call(0).await), false);
     let (lock, locked) = world.lock("idempotency where key = 'key-0'").await;
     assert_eq!(locked, 1);
-    // The first ones are under way when the others come, which wait to be stored together.
+    // The first calls are in progress when the others arrive; those wait to be stored together.
     let order = (1..=CALLS / 2).chain([0]).chain(CALLS / 2 + 1..=CALLS);
     let answers: Vec<(usize, Json)> = stream::iter(order)
         .map(|number| async move { (number, call(number).await) })
@@ -208,7 +209,7 @@ async fn a_call_whose_key_is_locked_is_unavailable_alone() {
     assert_eq!(duplicate(&call(0).await), true);
 }
 
-/// R4: the transitions of others are written while one health row is locked, and its own when it is free.
+/// R4: the transitions of others are written while one health row is locked, and its own when the lock is released.
 #[tokio::test(flavor = "multi_thread")]
 async fn transitions_of_others_are_written_while_a_health_row_is_locked() {
     let limits = Limits::of(SHORT);
@@ -234,7 +235,7 @@ async fn transitions_of_others_are_written_while_a_health_row_is_locked() {
     .await;
 }
 
-/// R4: the queues of other webhooks go on while one is locked.
+/// R4: the queues of other webhooks continue while one is locked.
 #[tokio::test(flavor = "multi_thread")]
 async fn notices_of_others_are_settled_while_a_queue_is_locked() {
     let (endpoint, gate) = gated().await;
@@ -266,11 +267,12 @@ async fn notices_of_others_are_settled_while_a_queue_is_locked() {
     lock.release().await;
 }
 
-/// D6: a delivery that is locked costs no other its lease.
+/// D6: a locked delivery does not cost others their lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn leases_of_others_are_extended_while_a_delivery_is_locked() {
     let world = impatient().await;
-    // Nobody accepts: eight attempts at a time and later fewer, each for its ten seconds, and the rest waits.
+    // The receiver accepts no connection: eight attempts run at a time, later fewer, each for its ten seconds, and
+    // the others wait.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = silent.local_addr().unwrap().to_string();
     world.clock.simulation().unwrap().stall_target(&target);
@@ -292,8 +294,8 @@ async fn leases_of_others_are_extended_while_a_delivery_is_locked() {
     lock.release().await;
 }
 
-/// D8: a delivery that the database does not give out in time, for whichever reason, holds up no other webhook, and no other
-/// delivery of its own for long.
+/// D8: a delivery that the database does not return in time, for any reason, delays no other webhook, and other
+/// deliveries of its own webhook not for long.
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_of_others_go_on_while_one_takes_too_long() {
     let world = impatient().await;
@@ -329,7 +331,7 @@ async fn claims_of_others_go_on_while_one_takes_too_long() {
     world.assert_conserved().await;
 }
 
-/// W8: the other webhooks of an app are removed while one's row is locked, and it when the call is repeated.
+/// W8: the other webhooks of an app are removed while one's row is locked, and that one when the call is repeated.
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_of_others_are_removed_while_a_health_row_is_locked() {
     let world = impatient().await;

@@ -4,7 +4,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::*;
 
-/// What the database says of a bad event: at once, or, where it is late, when the transaction commits.
+/// The database's error for a bad event: in the statement or, if late, when the transaction commits.
 const REFUSALS: [(&str, bool); 10] = [
     ("22008", false),
     ("22P05", false),
@@ -19,13 +19,13 @@ const REFUSALS: [(&str, bool); 10] = [
 ];
 const CALLS: usize = 1_000;
 const COMPANIES: usize = 100;
-/// Calls that wait at once: more than a group takes.
+/// Number of concurrent calls: more than one group takes.
 const AT_ONCE: usize = 96;
 
 const PUBLISH: &str = "mutation M($input: PublishEventsInput!) {
     publishEvents(input: $input) { events { index deliveryCount duplicate } userErrors { code path } } }";
 
-/// Raises what the event asks for.
+/// Raises the error that the event names.
 const TRIGGER: &str = "
 create function refuse() returns trigger language plpgsql as $$
 declare
@@ -49,7 +49,7 @@ fn is_bad(number: usize) -> bool {
     number % 10 == 3
 }
 
-/// A call of one to three events, every other one with keys. Of a bad one it is the last event that is bad.
+/// A call of one to three events; every second call has keys. In a bad call the last event is bad.
 fn call(number: usize) -> Json {
     let mut events: Vec<Json> = (0..=number % 3)
         .map(|_| event(number, json!({ "n": number })))
@@ -59,7 +59,7 @@ fn call(number: usize) -> Json {
         let last = match REFUSALS.get(kind) {
             Some((code, false)) => event(number, json!({ "bad": code })),
             Some((code, true)) => event(number, json!({ "badLate": code })),
-            // What Postgres itself cannot hold, should the API let it through.
+            // A value that Postgres cannot store, in case the API accepts it.
             None => {
                 let mut event = event(number, json!({ "bad": "P0001" }));
                 event["occurredAt"] = json!("-009000-01-01T00:00:00Z");
@@ -85,7 +85,7 @@ async fn unlimited() -> World {
     World::with(settings).await
 }
 
-/// Publishes many calls at once, and answers each answer.
+/// Makes many calls at once, and returns all responses.
 async fn publish(world: &World, calls: impl Iterator<Item = usize>) -> Vec<(usize, Json)> {
     let platform = world.platform();
     let one = |number| {
@@ -105,7 +105,7 @@ fn stored(answer: &Json) -> usize {
     payload["events"].as_array().unwrap().len()
 }
 
-/// F7: 1,000 calls of 100 companies with a bad one among every ten, whatever is bad about it: the other 900 succeed.
+/// F7: 1,000 calls of 100 companies, one in ten of them bad in various ways: the other 900 succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn f7_good_calls_are_stored_as_if_the_bad_ones_had_not_been_there() {
     let world = unlimited().await;
@@ -147,8 +147,8 @@ async fn f7_good_calls_are_stored_as_if_the_bad_ones_had_not_been_there() {
     world.assert_conserved().await;
 }
 
-/// A key of a call that was refused stands for nothing: the same call is published when it is not bad any more, and only
-/// then is the next one a duplicate.
+/// The key of a refused call is not taken: the same call is published once it is no longer bad, and only the next one
+/// is a duplicate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn f7_a_refused_call_takes_no_key_and_a_stored_one_keeps_its_own() {
     let world = unlimited().await;
@@ -160,7 +160,7 @@ async fn f7_a_refused_call_takes_no_key_and_a_stored_one_keeps_its_own() {
         .await;
     for (number, answer) in publish(&world, (0..200).filter(keyed)).await {
         if is_bad(number) && answer.get("errors").is_some() {
-            // The moment is bad still.
+            // Its time is still invalid.
             continue;
         }
         let events = answer["data"]["publishEvents"]["events"].as_array().unwrap();
@@ -171,7 +171,7 @@ async fn f7_a_refused_call_takes_no_key_and_a_stored_one_keeps_its_own() {
     }
 }
 
-/// A bad call alone is refused by itself, with an id to find the log's line by.
+/// A bad call without others is refused with an id to find it in the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn f7_a_bad_call_alone_is_internal_and_nothing_of_it_is_stored() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! F3: results are settled in batches, and one that cannot be written is settled with less, or waits alone.
+//! F3: results are settled in batches. One that cannot be written is settled with less data, or waits alone.
 
 use rstest::rstest;
 
@@ -18,7 +18,7 @@ async fn read(world: &World, id: &str) -> Json {
     world.ask(&world.user(1, 7), ATTEMPTS, json!({ "id": id })).await["webhook"].take()
 }
 
-/// The attempts of a webhook's deliveries, which all have this status and one attempt.
+/// The attempts of a webhook's deliveries. Checks that each delivery has this status and one attempt.
 fn attempts<'a>(webhook: &'a Json, status: &str) -> Vec<&'a Json> {
     let nodes = webhook["deliveries"]["nodes"].as_array().unwrap();
     nodes
@@ -35,8 +35,8 @@ async fn received(receiver: &MockServer) -> usize {
     receiver.received_requests().await.unwrap().len()
 }
 
-/// F3: what the receivers of two webhooks answer cannot be written. Their deliveries are settled without it, and judged
-/// once; those of others are settled as always.
+/// F3: the responses of the receivers of two webhooks cannot be written. Their deliveries are settled without the
+/// responses, and counted once; other webhooks are settled as usual.
 #[rstest]
 #[case::at_once("22P05", false)]
 #[case::at_the_commit("23514", true)]
@@ -88,13 +88,13 @@ async fn f3_an_answer_that_cannot_be_written_is_left_out(#[case] sqlstate: &str,
     }
     assert_eq!(read_a["health"]["banCounter"], 5, "each is judged once");
     world.assert_conserved().await;
-    // The retries come due as ever.
+    // The retries become due as usual.
     world.advance(SignedDuration::from_secs(3)).await;
     assert_eq!(received(&failing).await, 10);
     assert_eq!(received(&well).await, 5);
 }
 
-/// Where the error's own words are refused, number, times, status and class are recorded.
+/// If the error message is refused, number, times, status and class are recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn f3_words_that_cannot_be_written_are_left_out_too() {
     let world = World::new().await;
@@ -124,8 +124,8 @@ async fn f3_words_that_cannot_be_written_are_left_out_too() {
     assert_eq!(attempts(&read(&world, &other).await, "SUCCEEDED").len(), 1);
 }
 
-/// A result that can be written in no form waits alone: others are settled, simulated time goes on, its delivery is not
-/// sent again, and it is recorded and judged once the database takes it.
+/// A result that cannot be written in any form waits alone: others are settled, simulated time continues, its
+/// delivery is not sent again, and it is recorded and counted once the database accepts it.
 #[tokio::test(flavor = "multi_thread")]
 async fn f3_a_result_that_cannot_be_written_at_all_waits_alone_and_is_written_when_it_can_be() {
     let world = World::new().await;
@@ -170,7 +170,7 @@ async fn f3_a_result_that_cannot_be_written_at_all_waits_alone_and_is_written_wh
     world.assert_conserved().await;
 }
 
-/// A server that stops does not wait for what it cannot write.
+/// A stopping server does not wait for results that it cannot write.
 #[tokio::test(flavor = "multi_thread")]
 async fn f3_a_server_with_a_result_that_cannot_be_written_stops_and_leaves_the_delivery_to_others() {
     let world = World::new().await;
@@ -189,7 +189,7 @@ async fn f3_a_server_with_a_result_that_cannot_be_written_stops_and_leaves_the_d
     assert_eq!(testing::count(conn, "nodes").await, 0);
 }
 
-/// A health row or notice that cannot be written holds up its own webhook's results, and no other's.
+/// A health row or notice that cannot be written delays its own webhook's results, and no others.
 #[tokio::test(flavor = "multi_thread")]
 async fn f3_a_webhook_whose_health_cannot_be_written_holds_up_no_other() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! What subscribers are told of one company is not lost because of another's row.
+//! A bad row of one company does not cost another company's subscribers their events.
 
 use rstest::rstest;
 
@@ -15,7 +15,7 @@ fn of_company(company: i64) -> WebhookScope {
     }
 }
 
-/// A webhook of each of two companies at one receiver; the first one's id in the tables.
+/// A webhook of each of two companies at one receiver; returns the first one's id in the tables.
 async fn of_two_companies(world: &World, receiver: &MockServer) -> String {
     for company in [1, 2] {
         let url = format!("{}/{company}/", receiver.uri());
@@ -34,7 +34,8 @@ async fn publish(world: &World) {
     world.settle().await;
 }
 
-/// Attempts that cannot be read, or not understood: who may see their webhook is told so, and others hear of theirs.
+/// Attempts that cannot be read or decoded: subscribers who may see their webhook get an error, and others get their
+/// own events.
 #[rstest]
 #[case("raise exception 'damaged' using errcode = 'XX001'")]
 #[case("return 300")]
@@ -81,7 +82,7 @@ async fn attempts_that_cannot_be_read_cost_no_other_company_its_own(#[case] dama
     assert_eq!(missed, Err(Missed::Lost));
 }
 
-/// A moment that no clock of ours reaches, such as `infinity`, can be read: nobody misses anything.
+/// A time that our clocks never reach, such as `infinity`, can be read: no subscriber misses anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moment_beyond_our_time_can_be_read() {
     let world = World::new().await;
@@ -107,8 +108,8 @@ async fn a_moment_beyond_our_time_can_be_read() {
     }
 }
 
-/// A webhook that cannot be read and a notice of it that cannot be read either: only its company is told that it missed
-/// something.
+/// A webhook that cannot be read, and a notice of it that cannot be read either: only subscribers of its company get
+/// an error that they missed something.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_cannot_be_read_costs_no_other_company_its_notices() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! What time brings and what is told of it: a webhook or notice that the database refuses holds up no other.
+//! Transitions and notices: a webhook or notice that the database refuses does not delay others.
 
 use super::*;
 use tenterhook_engine::NoticeEndpoint;
@@ -6,7 +6,7 @@ use tenterhook_policy::signing::SigningSecret;
 
 const NOTICES: &str = "notices n join webhooks w on w.lane = n.lane and w.id = n.webhook";
 
-/// Two webhooks that are banned, the first of which is to be the bad one.
+/// Two banned webhooks. The tests spoil the first one.
 async fn two_banned(world: &World) -> (MockServer, MockServer) {
     let (bad, well) = (receiver(500).await, receiver(500).await);
     for server in [&bad, &well] {
@@ -22,7 +22,7 @@ async fn two_banned(world: &World) -> (MockServer, MockServer) {
     (bad, well)
 }
 
-/// A transition that cannot be written: others' are, and it is once it can be.
+/// A transition that cannot be written: those of others are written, and it is written once that is possible.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transition_that_cannot_be_written_holds_up_no_other() {
     let world = World::new().await;
@@ -36,7 +36,7 @@ async fn a_transition_that_cannot_be_written_holds_up_no_other() {
     let ended = |uri: String| format!("{NOTICES} where n.kind = 2 and w.url like '{uri}%'");
     assert_eq!(world.rows(&ended(well.uri())).await, 1);
     assert_eq!(world.rows(&ended(bad.uri())).await, 0);
-    // What is due later is not held up either.
+    // Later transitions are not delayed either.
     world.advance(SignedDuration::from_hours(24)).await;
     let warned = format!("{NOTICES} where n.kind = 3 and w.url like '{}%'", well.uri());
     assert_eq!(world.rows(&warned).await, 1);
@@ -83,7 +83,7 @@ async fn a_notice_that_cannot_be_read_holds_up_no_other() {
     drop((bad, well));
 }
 
-/// A notice that the database does not give out: others' are told, and it is when it can be.
+/// A notice that the database refuses to lease: others are sent, and it is sent once that is possible.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_that_cannot_be_claimed_holds_up_no_other() {
     let endpoint = receiver(200).await;
@@ -100,7 +100,7 @@ async fn a_notice_that_cannot_be_claimed_holds_up_no_other() {
     assert_eq!(endpoint.received_requests().await.unwrap().len(), 2);
 }
 
-/// The end of a notice that cannot be written: others' are, and the notifier goes on.
+/// The end of a notice cannot be written: those of others are, and the notifier continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_whose_end_cannot_be_written_holds_up_no_other() {
     let endpoint = receiver(200).await;
@@ -122,7 +122,7 @@ async fn a_notice_whose_end_cannot_be_written_holds_up_no_other() {
 }
 
 impl World {
-    /// With a platform that has an endpoint for notices.
+    /// A world in which the platform has an endpoint for notices.
     async fn with_endpoint(url: &str) -> Self {
         let url = url.parse().unwrap();
         let secrets = vec![SigningSecret::generate()];
@@ -135,7 +135,7 @@ impl World {
     }
 }
 
-/// W8: a webhook that cannot be removed keeps no other of its app, and is removed when it can be.
+/// W8: a webhook that cannot be removed does not block the others of its app, and is removed once that is possible.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_cannot_be_removed_keeps_no_other() {
     let world = World::new().await;
@@ -171,7 +171,8 @@ async fn a_webhook_that_cannot_be_removed_keeps_no_other() {
     );
 }
 
-/// A subscriber hears of the notices that can be read; who might have seen the other is told that one was missed.
+/// A subscriber gets the notices that can be read. Subscribers who may see the other notice get an error that one was
+/// missed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_that_cannot_be_read_leaves_subscribers_the_others() {
     use tenterhook_model::access::WebhookScope;
@@ -209,7 +210,7 @@ async fn a_notice_that_cannot_be_read_leaves_subscribers_the_others() {
     assert_eq!(told.unwrap().len(), 1);
     let missed = realtime::within(realtime::PATIENCE, bad.next()).await.unwrap();
     assert!(missed.is_err());
-    // The feed has gone on: this process still knows what others do.
+    // The changes feed has continued: this process still reads the changes of others.
     world.publish(2, json!({})).await;
     world.settle().await;
 }

@@ -1,7 +1,7 @@
-//! What a JSON Web Key Set says, read as keys that may verify a token.
+//! Parses a JSON Web Key Set into keys that may verify a token.
 //!
-//! Promises that a key verifies only the algorithms it is for, and that what is no public key for signatures, or a weak
-//! one, is passed over as if it were not in the set. A shared secret in a published set is none, whoever published it.
+//! A key verifies only the algorithms it is for. Keys that are weak or not public keys for signatures are ignored. A
+//! shared secret in a published set is never used, whoever published it.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,9 +11,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use super::{InvalidKeys, VerifyingKey};
 use tenterhook_settings::files::without_mark;
 
-/// The shortest RSA modulus that may verify (RFC 7518).
+/// Minimum size of an RSA modulus in bits (RFC 7518).
 pub const SHORTEST_RSA_BITS: usize = 2048;
-/// The longest: what the library verifies, and a bound on what one signature may cost.
+/// Maximum size of an RSA modulus in bits: the library's limit, which also bounds the cost of a signature.
 pub const LONGEST_RSA_BITS: usize = 4096;
 
 /// The usable keys of a set.
@@ -70,7 +70,7 @@ fn is_strong(key: &RSAKeyParameters) -> bool {
     strong && bits(&key.e).is_some_and(|bits| bits > 1)
 }
 
-/// How many bits a number in Base64url has.
+/// Number of bits of a number in Base64url.
 fn bits(number: &str) -> Option<usize> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(number).ok()?;
     let leading = bytes.iter().position(|byte| *byte != 0)?;

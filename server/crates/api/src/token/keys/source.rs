@@ -1,9 +1,14 @@
-//! Where a key set is fetched from, and how often.
+//! Fetches a key set from a URL, and decides how often.
 //!
-//! Promises that fetching is nobody else's to cause: at least [`FETCH_PAUSE`] lies between two fetches, whoever sends
-//! tokens with made-up key ids, and longer while fetching fails. That a key which its owner has withdrawn ends without
-//! a restart, at the latest [`LIFETIME`] after, unless the set cannot be fetched: then the keys there are stay. And that
-//! an answer is bounded in size and time. Counts on the real clock: the owner of the keys knows no other.
+//! Guarantees:
+//!
+//! - Tokens with made-up key ids cannot cause more fetches: at least [`FETCH_PAUSE`] lies between two fetches, and
+//!   more while fetching fails.
+//! - A key that its owner has withdrawn is refused without a restart, at most [`LIFETIME`] later, unless the set
+//!   cannot be fetched: then the current keys stay.
+//! - A response is bounded in size and time.
+//!
+//! Uses the real clock, because the owner of the keys does.
 
 use std::error::Error;
 use std::iter::successors;
@@ -14,25 +19,25 @@ use url::Url;
 use super::{InvalidKeys, VerifyingKey, jwk};
 use tenterhook_clock::Clock;
 
-/// What lies at least between two fetches. A new key must be published so long before it signs.
+/// Minimum time between two fetches. A new key must be published this long before it signs.
 pub const FETCH_PAUSE: Duration = Duration::from_secs(30);
-/// The longest pause: each fetch that fails doubles it up to here. As long at the most is a rotation overlooked that
-/// falls together with the end of an outage.
+/// Maximum time between two fetches: each failed fetch doubles the pause up to this. This is also the longest time
+/// that a key rotation stays unnoticed if it happens together with the end of an outage.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(240);
-/// A set that is older is fetched anew although it has the key.
+/// An older set is fetched again even if it has the key.
 pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// How long a fetch may take.
+/// Time-out of a fetch.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest answer that is read: some hundred keys.
+/// Maximum size of a response in bytes: a few hundred keys.
 pub const LARGEST_SET: usize = 64 * 1024;
 
-/// Where a key set is fetched from.
+/// The URL of a key set, with the history of fetching it.
 pub struct Source {
     client: reqwest::Client,
     url: Url,
     clock: Clock,
     timeout: Duration,
-    /// Locked while it is fetched.
+    /// Locked during a fetch.
     pub(super) history: tokio::sync::Mutex<History>,
 }
 
@@ -41,12 +46,12 @@ pub struct Source {
 pub struct History {
     tried: Instant,
     succeeded: Instant,
-    /// Fetches that have failed since.
+    /// Number of failed fetches since.
     failures: u32,
 }
 
 impl History {
-    /// Of a set that was fetched now.
+    /// The history of a set that was fetched now.
     pub fn new(now: Instant) -> Self {
         Self {
             tried: now,
@@ -55,13 +60,13 @@ impl History {
         }
     }
 
-    /// Whether it may be fetched for a token whose key is not in it.
+    /// Whether the set may be fetched for a token whose key is not in it.
     pub fn may_fetch(&self, now: Instant) -> bool {
         let doubled = FETCH_PAUSE.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         now.duration_since(self.tried) >= doubled.min(LONGEST_PAUSE)
     }
 
-    /// Whether it should be fetched for any token.
+    /// Whether the set is so old that it should be fetched for any token.
     pub fn is_stale(&self, now: Instant) -> bool {
         now.duration_since(self.succeeded) >= LIFETIME && self.may_fetch(now)
     }
@@ -77,7 +82,7 @@ impl History {
 }
 
 impl Source {
-    /// The set at this address, none of it fetched yet.
+    /// A source at this address. Fetches nothing yet.
     pub fn new(client: reqwest::Client, url: Url, clock: Clock, timeout: Duration) -> Self {
         Self {
             history: tokio::sync::Mutex::new(History::new(clock.monotonic())),
@@ -88,14 +93,14 @@ impl Source {
         }
     }
 
-    /// The time that pauses are counted by.
+    /// The clock for pauses.
     pub fn now(&self) -> Instant {
         self.clock.monotonic()
     }
 
-    /// Fetches the set at `now`, and notes how that went.
+    /// Fetches the set at `now`, and records the result.
     pub async fn fetch(&self, history: &mut History, now: Instant) -> Result<Vec<VerifyingKey>, InvalidKeys> {
-        // Noted before: whoever caused it may leave while it is under way.
+        // Recorded before the fetch, because the request that caused it may be cancelled.
         history.tried = now;
         let fetched = tokio::select! {
             answer = self.answer() => answer.and_then(|json| jwk::read(&json)),
@@ -125,7 +130,7 @@ impl Source {
     }
 }
 
-/// The HTTP client's own text does not say why: its causes do.
+/// The HTTP client's own message does not give the reason: its causes do.
 fn with_causes(error: &dyn Error) -> String {
     let causes = successors(Some(error), |error| (*error).source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -11,14 +11,14 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 use super::source::{FETCH_PAUSE, LIFETIME, LONGEST_PAUSE};
 use super::*;
 
-/// Two Ed25519 keys whose private halves nobody needs.
+/// Two Ed25519 keys. The tests do not need their private halves.
 const PUBLIC: [&str; 2] = [
     "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg",
     "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
 ];
 const MOMENT: Duration = Duration::from_nanos(1);
 
-/// Serves whatever it is told to.
+/// Serves the response that is set.
 #[derive(Clone)]
 struct Answer(Arc<Mutex<ResponseTemplate>>);
 
@@ -28,12 +28,12 @@ impl Respond for Answer {
     }
 }
 
-/// A platform's endpoint, and the keys that were fetched from it.
+/// A platform's endpoint, and the keys fetched from it.
 struct Fetched {
     server: MockServer,
     answer: Answer,
     set: KeySet,
-    /// Real moments before and after the first fetch.
+    /// Real times before and after the first fetch.
     before: Instant,
     after: Instant,
 }
@@ -47,7 +47,7 @@ fn keys(keys: &[Value]) -> ResponseTemplate {
 }
 
 fn client() -> reqwest::Client {
-    // Fails only if one is installed already, which is as good.
+    // Fails only if one is installed already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
     client.build().expect("no certificates are needed")
@@ -67,13 +67,13 @@ async fn endpoint(answer: ResponseTemplate) -> (MockServer, Answer) {
     (server, answer)
 }
 
-/// What the first fetch makes of an answer.
+/// The key set from a first fetch with this response.
 async fn first(answer: ResponseTemplate) -> Result<KeySet, InvalidKeys> {
     let (server, _) = endpoint(answer).await;
     KeySet::fetched(client(), url(&server), Clock::system()).await
 }
 
-/// Whether a token that names this key finds it at a real moment.
+/// Whether a token that names this key finds it at this real time.
 async fn knows(set: &KeySet, number: usize, at: Instant) -> bool {
     let header = Header {
         kid: Some(number.to_string()),
@@ -150,7 +150,8 @@ async fn a_key_that_was_withdrawn_ends_with_the_life_of_the_set() {
     assert_eq!(platform.fetches().await, 2);
 }
 
-/// Whatever goes wrong: the keys there are stay, the pause doubles, and the set is there again when the endpoint is.
+/// On every kind of failure the current keys stay and the pause doubles. The set is read again once the endpoint
+/// works.
 #[tokio::test]
 async fn an_endpoint_that_fails_leaves_the_keys_there_are_and_is_asked_less_and_less() {
     let platform = Fetched::new().await;
@@ -196,7 +197,7 @@ async fn an_endpoint_that_fails_leaves_the_keys_there_are_and_is_asked_less_and_
     );
 }
 
-/// As a failure, so an endpoint where nobody listens any more.
+/// An endpoint where nothing listens any more counts as a failure.
 #[tokio::test]
 async fn an_endpoint_that_is_gone_leaves_the_keys_there_are() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -241,7 +242,7 @@ async fn a_server_does_not_start_without_keys() {
     }
 }
 
-/// A key set with white space behind, so long.
+/// A key set padded with white space to this length.
 fn padded(length: usize) -> ResponseTemplate {
     let set = json!({ "keys": [key(0)] }).to_string();
     let padding = " ".repeat(length - set.len());
@@ -262,7 +263,7 @@ async fn an_answer_is_bounded_in_size_and_time() {
     assert!(matches!(late, Err(InvalidKeys::NotFetched(why)) if why == "no answer in time"));
 }
 
-/// An RSA key with a modulus of so many bits.
+/// An RSA key with a modulus of `bits` bits.
 fn rsa(bits: usize, exponent: &str) -> Value {
     use base64::Engine;
     let bytes = bits.div_ceil(8);

@@ -1,11 +1,11 @@
-//! Tokens that somebody might try. Each is refused as any other nonsense is, and has a twin that is accepted.
+//! Tokens that an attacker might try. Each is refused like any invalid token, and has a similar one that is accepted.
 
 use super::*;
 use tenterhook_model::access::Caller;
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
 const HS256: &str = r#"{"alg":"HS256"}"#;
-/// Made for this test.
+/// Keys made for this test.
 const RSA: &str = include_str!("rsa.pem");
 const RSA_PUBLIC: &str = include_str!("rsa_public.pem");
 
@@ -14,17 +14,17 @@ async fn verdict(token: &str) -> Result<Caller, Refusal> {
     Ok(verifier.verify(token, now()).await?.caller)
 }
 
-/// What becomes of a token of ours with this header.
+/// The verdict on a token of ours with this header.
 async fn with_header(header: &str) -> Result<Caller, Refusal> {
     verdict(&sealed(header, claims().to_string(), SECRET.as_bytes())).await
 }
 
-/// What becomes of a token of ours with this payload.
+/// The verdict on a token of ours with this payload.
 async fn with_payload(payload: impl AsRef<[u8]>) -> Result<Caller, Refusal> {
     verdict(&sealed(HS256, payload, SECRET.as_bytes())).await
 }
 
-/// What becomes of a token of ours with this claim, or without it.
+/// The verdict on a token of ours with this claim, or without it.
 async fn with_claim(name: &str, value: Option<Value>) -> Result<Caller, Refusal> {
     let mut claims = claims();
     match value {
@@ -34,7 +34,7 @@ async fn with_claim(name: &str, value: Option<Value>) -> Result<Caller, Refusal>
     with_payload(claims.to_string()).await
 }
 
-/// The public half, under this id.
+/// The public half as a JSON Web Key with this id.
 pub(super) fn rsa_key(kid: &str) -> Value {
     let key = EncodingKey::from_rsa_pem(RSA.as_bytes()).expect("it is one");
     let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::RS256);
@@ -107,7 +107,7 @@ async fn a_header_says_one_algorithm_in_words_and_nothing_critical() {
     }
 }
 
-/// Key confusion: what is published of a key signs nothing, in whichever form it is taken for a secret.
+/// Key confusion: the public part of a key signs nothing, in whichever form it is used as a secret.
 #[tokio::test]
 async fn what_is_public_of_a_key_is_no_secret() {
     let jwk = rsa_key("one");
@@ -150,7 +150,7 @@ async fn what_is_public_of_a_key_is_no_secret() {
     }
 }
 
-/// A key id is compared and nothing else; a key or an address in the header is not looked at.
+/// A key id is only compared; a key or address in the header is ignored.
 #[tokio::test]
 async fn a_header_brings_no_key_along() {
     let verifier = jwks(&json!([rsa_key("one")]));
@@ -172,7 +172,7 @@ async fn a_header_brings_no_key_along() {
             );
         }
     }
-    // Signed well, with a key of the sender's own.
+    // Correctly signed, with the sender's own key.
     for (name, value) in [
         ("jwk", public("one")),
         ("jku", json!("http://127.0.0.1:9/jwks.json")),
@@ -265,7 +265,7 @@ async fn a_token_begins_and_ends_at_its_moments() {
         ("nbf", json!(at + 1), Err(Refusal::Early)),
         ("nbf", json!(null), Ok(())),
         ("nbf", json!("soon"), Err(Refusal::Invalid)),
-        // Says when it was made, and gives no right.
+        // Says when the token was made, and gives no right.
         ("iat", json!(at + 1_000_000_000), Ok(())),
         ("iat", json!("yesterday"), Ok(())),
     ];
@@ -293,7 +293,7 @@ async fn a_payload_is_one_object_that_says_everything_once() {
         format!("{good:?}"),
         format!("[{good}]"),
         format!("{good}{good}"),
-        // The claims in the order in which the server keeps them: a list is no object.
+        // The claims in the order of the server's struct: a list is not an object.
         format!(r#"["us","7","1","regular",null,"webhooks:read",null,{at}]"#),
         format!(r#"[{at},null,"7","us","them"]"#),
         "[".repeat(2_000),
@@ -320,7 +320,7 @@ async fn a_payload_is_one_object_that_says_everything_once() {
     }
 }
 
-/// A token of exactly so many bytes, good apart from that.
+/// A token with exactly this number of bytes, otherwise valid.
 fn of_length(length: usize) -> String {
     let mut claims = claims();
     for more in 0..4 {

@@ -1,4 +1,4 @@
-//! What is checked of a webhook's settings before they are stored, all of it at once.
+//! Checks a webhook's settings before they are stored, all of them together.
 
 use async_graphql::{Context, MaybeUndefined};
 use jiff::Timestamp;
@@ -15,14 +15,14 @@ use tenterhook_policy::target::UrlRefusal;
 use tenterhook_policy::{limits, matching};
 use tenterhook_store::StoreError;
 
-/// What of a new webhook's settings is not taken as it came.
+/// The settings of a new webhook that are not stored as they came.
 pub(super) struct Subscription {
     pub url: Url,
     pub auth: Option<BasicAuth>,
 }
 
 impl Subscription {
-    /// Checks everything that a new webhook is given.
+    /// Checks all settings of a new webhook.
     pub async fn check(ctx: &Context<'_>, input: &CreateWebhookInput) -> Result<Self, Problems> {
         let services = ctx.services();
         let mut problems = Problems::none();
@@ -49,7 +49,7 @@ impl Subscription {
     }
 }
 
-/// What changes of a webhook.
+/// The changes to a webhook.
 pub(super) struct Change {
     url: Option<Url>,
     action: Option<EventAction>,
@@ -59,7 +59,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Checks what can be checked without the webhook.
+    /// Checks all that can be checked without the webhook.
     pub async fn check(ctx: &Context<'_>, input: UpdateWebhookInput) -> Result<Self, Problems> {
         let mut problems = Problems::none();
         let url = match needed(input.subscription_url, at("subscriptionUrl"), &mut problems) {
@@ -83,7 +83,7 @@ impl Change {
         }
     }
 
-    /// The webhook with the change, or what of it does not fit this webhook.
+    /// Applies the changes to the webhook, or returns the faults that depend on this webhook.
     pub fn apply(
         &self,
         services: &Services,
@@ -133,7 +133,7 @@ impl Change {
 
 const NO_USER: &str = "a password needs a user name, which may be empty";
 
-/// HTTP basic credentials as they were given (W11).
+/// HTTP basic credentials in an input (W11).
 struct Credentials {
     user: MaybeUndefined<String>,
     password: MaybeUndefined<SecretString>,
@@ -161,7 +161,7 @@ impl Credentials {
         !self.user.is_undefined() || !self.password.is_undefined()
     }
 
-    /// The credentials there are from now on. Without a user name there is nothing that a password could go with.
+    /// The credentials after the change. A password without a user name is refused.
     fn merged(&self, current: Option<BasicAuth>) -> Result<Option<BasicAuth>, (Path, &'static str)> {
         let (current_user, current_password) = match current {
             Some(auth) => (Some(auth.user), auth.password),
@@ -203,7 +203,7 @@ impl Problem for UrlRefusal {
     }
 }
 
-/// Checks where a subscription URL leads: as it is written, then what its name resolves to (W10).
+/// Checks a subscription URL: first its text, then the addresses that its host name resolves to (W10).
 async fn target(services: &Services, text: &str, problems: &mut Problems) -> Option<Url> {
     let path = at("subscriptionUrl");
     let url = problems.check(&path, services.targets.vet_url(text))?;
@@ -213,7 +213,7 @@ async fn target(services: &Services, text: &str, problems: &mut Problems) -> Opt
     }
 }
 
-/// Checks the pair against the catalogue (W9).
+/// Checks that action and object are in the catalogue (W9).
 fn catalogued(
     services: &Services,
     action: EventAction,
@@ -229,7 +229,7 @@ fn catalogued(
     problems.check(&path, checked);
 }
 
-/// A value that can be changed but not cleared.
+/// A value that may be changed but not cleared.
 fn needed<T>(value: MaybeUndefined<T>, path: Path, problems: &mut Problems) -> Option<T> {
     match value {
         MaybeUndefined::Value(value) => Some(value),

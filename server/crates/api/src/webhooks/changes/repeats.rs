@@ -1,7 +1,6 @@
-//! A creation under an idempotency key: repeated, it returns the webhook that the first call has created.
+//! Idempotency keys of creations: a repeated call returns the webhook that the first call created.
 //!
-//! Promises that a key works only for the user who chose it, through the same app, and that a password is compared without
-//! being kept.
+//! A key works only for the user who chose it, through the same app. The password is compared without being stored.
 
 use async_graphql::Context;
 use sha2::{Digest, Sha256};
@@ -18,7 +17,7 @@ use tenterhook_policy::limits;
 use tenterhook_store::creation_keys::{Asked, CreationKey, Remembered};
 use tenterhook_store::webhooks;
 
-/// The input's key with what it asks for, if it has one.
+/// The input's key with a hash of the input, if it has a key.
 pub(super) fn keyed(
     ctx: &Context<'_>,
     caller: &UserCaller,
@@ -33,7 +32,7 @@ pub(super) fn keyed(
     let services = ctx.services();
     let window = services.policy().idempotency_window;
     let expires_at = ctx.now().saturating_add(window).unwrap_or(jiff::Timestamp::MAX);
-    // A field that is left out counts as its default.
+    // An absent field counts as its default.
     let content = serde_json::json!([
         input.subscription_url,
         tenterhook_model::webhook::EventAction::from(input.event_action).code(),
@@ -54,7 +53,7 @@ pub(super) fn keyed(
     Ok(Some(CreationKey::new(caller, key.clone(), asked, expires_at)))
 }
 
-/// The webhook that the first call of the key has made, as it stands now and as far as the caller may see it.
+/// The webhook that the first call with the key created, in its current state, if the caller may still see it.
 pub(super) async fn repeated(
     ctx: &Context<'_>,
     key: &CreationKey,
@@ -63,7 +62,7 @@ pub(super) async fn repeated(
 ) -> Result<Checked<Webhook>> {
     let services = ctx.services();
     let same_password = match (&input.http_auth_password, &before.asked.password_print) {
-        // If the sealing key that the print was made with is gone, the rest of the input decides.
+        // If the sealing key of the fingerprint no longer exists, the rest of the input decides.
         (Some(password), Some(print)) => services.sealing.is_of(print, password.as_bytes()).unwrap_or(true),
         (given, kept) => given.is_none() && kept.is_none(),
     };
