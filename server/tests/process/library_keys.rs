@@ -41,45 +41,33 @@ fn serving(folder: &Path, database: &str, jwks: impl Into<std::ffi::OsString>) -
         )
 }
 
-/// Starts the program and stops it cleanly, or checks that it refuses in a sentence: it does not crash.
-async fn starts_or_says_why(program: &Program, what: &str) -> bool {
-    match program.serve().await {
-        Ok(mut process) => {
-            process.terminate().await.expect("it runs");
-            let status = process.ended().await.expect("it ends");
-            assert!(status.success(), "{what}: {status}");
-            true
-        }
-        Err(_) => {
-            let output = program.run().await.expect("it can be started");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{what}: {said}");
-            assert!(said.contains("not a JSON Web Key Set"), "{what}: {said}");
-            false
-        }
-    }
+/// Starts the program and stops it cleanly.
+async fn starts(program: &Program, what: &str) {
+    let mut process = program
+        .serve()
+        .await
+        .unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    process.terminate().await.expect("it runs");
+    let status = process.ended().await.expect("it ends");
+    assert!(status.success(), "{what}: {status}");
 }
 
-/// F1: in a key set, in a file or at a URL. The token library accepts only keys of its own types, so a set with such
-/// a value instead of a type is refused.
+/// F1: in a key set, in a file or at a URL. A key that has such a value instead of a type is of an unknown kind and ignored.
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_in_a_key_set_they_mean_nothing() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let url = database.url(None);
     let [raw, number] = INNER_KEYS.map(|key| format!(r#"{{"{key}":"not JSON"}}"#));
-    let values = [raw, number, nested_key(30), nested_key(180)];
-    for (number, value) in values.iter().enumerate() {
-        for (place, set) in sets(value).into_iter().enumerate() {
-            let what = format!("value {number} in place {place}");
+    for value in [raw, number, nested_key(30), nested_key(180)] {
+        for (place, set) in sets(&value).into_iter().enumerate() {
+            let what = format!("{} bytes in place {place}", value.len());
             let file = folder.path().join("jwks");
             fs::write(&file, &set).unwrap();
-            let of_file = starts_or_says_why(&serving(folder.path(), &url, file), &what).await;
-            assert_eq!(of_file, place == 0, "{what}");
+            starts(&serving(folder.path(), &url, file), &what).await;
             if set.len() <= LARGEST_FETCHED {
                 let endpoint = receiver(Script::always(Reply::status(200).body(set))).await;
-                let program = serving(folder.path(), &url, endpoint.url());
-                assert_eq!(starts_or_says_why(&program, &what).await, of_file, "{what}");
+                starts(&serving(folder.path(), &url, endpoint.url()), &what).await;
             }
         }
     }

@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::names::{Answer, NameServer};
 use tenterhook_harness::realtime;
+use tenterhook_harness::reply::{Reply, Script};
 
 use super::cast::{Callers, SECRET, create, deal_changed, deliveries, folder, production, receiver};
 
@@ -70,14 +71,16 @@ async fn the_log_says_when_silent_name_servers_are_given_up_and_when_they_answer
         .setting("TENTERHOOK_DNS_SERVERS", names.address().to_string())
         .setting("TENTERHOOK_POLICY_ATTEMPT_TIMEOUT", "1s")
         .setting("TENTERHOOK_POLICY_RETRY_DELAYS", "100ms,100ms,100ms")
-        // As long as an attempt, so that the lookup of each counts.
-        .setting("TENTERHOOK_POLICY_DNS_SILENCE", "1s")
+        // Longer than an attempt, so that the question of each counts.
+        .setting("TENTERHOOK_POLICY_DNS_SILENCE", "2s")
         .setting("TENTERHOOK_POLICY_DNS_GIVE_UP", "500ms")
         .serve()
         .await
         .unwrap();
     let callers = Callers::new(&process, SECRET);
-    let receiver = receiver(200).await;
+    // Each attempt looks the name up.
+    let reply = Reply::status(200).header("connection", "close");
+    let receiver = receiver(Script::always(reply)).await;
     let url = format!("http://receiver.example:{}/", receiver.address().port());
     create(&callers.user(), &url).await;
     let lines = |what: &str| {

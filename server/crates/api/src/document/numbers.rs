@@ -184,6 +184,7 @@ impl<'a> Place<'a> {
 #[cfg(test)]
 mod tests {
     use async_graphql::parser::parse_query;
+    use async_graphql::parser::types::{Selection, VariableDefinition};
 
     use super::*;
 
@@ -215,7 +216,7 @@ mod tests {
             assert_eq!(
                 found,
                 [(
-                    pos(2, 4),
+                    pos(2, 5),
                     Inexact {
                         digits,
                         pos: pos(2, 14),
@@ -234,33 +235,28 @@ mod tests {
     /// The parser's positions of values are the reference.
     #[test]
     fn the_value_that_a_number_is_in_begins_where_the_parser_says() {
-        let text = "query Q($a: [JSON!] = [1.50], $b: Int = 1e2 @d(x: 2.50)) @e(y: {z: 3.50}) {\r\n  f(g: \"\", h: 4.50) \
+        let text = "query Q($a: [JSON!] = [1.50], $b: Int @d(x: 2.50) = 1e2) @e(y: {z: 3.50}) {\r\n  f(g: \"\", h: 4.50) \
                     { k(l: { m: [{ n: 5.50, o: 1 }, 6.50] }) } }";
         let document = parse_query(text).unwrap();
         let (_, operation) = document.operations.iter().next().unwrap();
         let operation = &operation.node;
-        let mut begins: Vec<Pos> = operation
-            .variable_definitions
-            .iter()
-            .map(|variable| variable.node.default_value.as_ref().unwrap().pos)
-            .collect();
-        begins.push(
-            operation.variable_definitions[1].node.directives[0]
-                .node
-                .arguments[0]
-                .1
-                .pos,
-        );
+        let [a, b] = operation.variable_definitions.as_slice() else {
+            panic!("two variables");
+        };
+        let default = |variable: &async_graphql::Positioned<VariableDefinition>| {
+            variable.node.default_value.as_ref().unwrap().pos
+        };
+        let mut begins = vec![
+            default(a),
+            b.node.directives[0].node.arguments[0].1.pos,
+            default(b),
+        ];
         begins.push(operation.directives[0].node.arguments[0].1.pos);
-        let async_graphql::parser::types::Selection::Field(field) =
-            &operation.selection_set.node.items[0].node
-        else {
+        let Selection::Field(field) = &operation.selection_set.node.items[0].node else {
             panic!("a field");
         };
         begins.push(field.node.arguments[1].1.pos);
-        let async_graphql::parser::types::Selection::Field(inner) =
-            &field.node.selection_set.node.items[0].node
-        else {
+        let Selection::Field(inner) = &field.node.selection_set.node.items[0].node else {
             panic!("a field");
         };
         begins.extend([inner.node.arguments[0].1.pos; 2]);
