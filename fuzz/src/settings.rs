@@ -36,8 +36,10 @@ fn taken(
         settings,
         origins,
         service_links,
+        retired,
     }: &Loaded,
 ) {
+    assert!(retired.iter().all(|line| line.contains("is retired")));
     assert!(service_links.is_empty(), "a file has no variables");
     assert_eq!(settings.contradictions(), Vec::<String>::new());
     assert!(!format!("{settings:?}").contains(SECRET));

@@ -68,7 +68,6 @@ fn event(company: CompanyId) -> Event {
 
 fn policy(criterion: &mut Criterion) {
     let settings = PolicySettings::default();
-    let event = event(company(0));
     let mut group = criterion.benchmark_group("policy");
     let judged = |number, succeeded| Judged {
         ended_at: at(1),
