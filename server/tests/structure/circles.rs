@@ -25,8 +25,8 @@ impl fmt::Display for Circle {
 
 /// The circles of a crate's modules: its strongly connected components of more than one module.
 ///
-/// The crate's root is none of them: it declares and exports the others. That a module uses what stands in a module around it
-/// is no arrow: the two are read together.
+/// The crate's root is none of them: it declares and exports the others. A module may use the modules that
+/// contain it: a reader reads them together.
 pub fn circles(sources: &[Source]) -> Vec<Circle> {
     let modules: BTreeSet<&str> = sources
         .iter()

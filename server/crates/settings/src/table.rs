@@ -11,7 +11,7 @@ use super::{Settings, cors};
 pub struct Entry {
     /// The name in the TOML file; a dot separates a table from its key.
     pub key: &'static str,
-    /// What it sets, and the policy's rule if there is one.
+    /// What it sets.
     pub meaning: &'static str,
     /// The smallest and largest value, if there are bounds.
     pub bounds: fn() -> Option<(String, String)>,
@@ -394,7 +394,7 @@ pub static TABLE: &[Entry] = &[
 ];
 
 /// Settings that nothing reads any more. They are accepted for one release, with a warning: a server that still has one starts.
-/// The meaning says what to do instead.
+/// The meaning of each says why it has no effect.
 pub const RETIRED: &[Entry] = &[retired(
     "policy.ban_propagation",
     "every server reads the feed of changes each 100 ms, whatever this says",
