@@ -22,11 +22,4 @@ pub mod sealing;
 pub mod signing;
 pub mod target;
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
-/// `at` plus `wait`, but at most [`Timestamp::MAX`]: a boundary that is never reached is correct there, and a panic is not.
-pub fn after(at: Timestamp, wait: Duration) -> Timestamp {
-    at.checked_add(wait).unwrap_or(Timestamp::MAX)
-}
+pub use tenterhook_model::time::after;
