@@ -38,8 +38,8 @@ use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use tenterhook_model::notice::Notice;
 use tenterhook_model::webhook::Belonging;
 use tenterhook_policy::access;
-use tenterhook_store::health::Unread;
 use tenterhook_store::live::AttemptPlace;
+use tenterhook_store::webhook_row::Unread;
 
 /// How far a listener may fall behind. It is a power of two, because the channel would round any other number up.
 pub const MOST_UNHEARD: usize = 4_096;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::sql::{
     At, Ats, MaybeAt, Rows, Time, maybe_time, maybe_timestamp, statement, time, timestamp, unknown,
 };
-use super::webhook_row::{WebhookRow, webhook_columns};
+use super::webhook_row::{Unread, WebhookRow, webhook_columns};
 use super::{Conn, StoreError};
 use tenterhook_model::health::{Health, Standing};
 use tenterhook_model::ids::{CompanyId, Lane, WebhookId};
@@ -240,28 +240,6 @@ pub async fn read(
     match rows.bad.into_iter().next() {
         Some((_, error)) => Err(error),
         None => Ok(rows.good),
-    }
-}
-
-/// A webhook that cannot be read, with what is known of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unread {
-    /// The company's lane.
-    pub lane: Lane,
-    /// The webhook.
-    pub webhook: WebhookId,
-    /// The tenant, if that can be read.
-    pub company: Option<CompanyId>,
-}
-
-impl Unread {
-    /// A webhook that cannot be read at all; only its key is known.
-    pub fn of((lane, webhook): (Lane, WebhookId)) -> Self {
-        Self {
-            lane,
-            webhook,
-            company: None,
-        }
     }
 }
 

@@ -16,7 +16,6 @@ pub mod compose;
 pub mod connection;
 pub mod creation_keys;
 pub mod deliveries;
-mod dial;
 pub mod distribution;
 pub mod event_row;
 pub mod events;
@@ -253,7 +252,7 @@ impl Store {
         let address = Arc::new(Address::parse(url)?);
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
-        let connecting = dial::altogether(&address, sessions.limits.ours);
+        let connecting = connection::dial::altogether(&address, sessions.limits.ours);
         let checkout = connecting.max(sessions.limits.ours) + CHECKOUT;
         let (there, shared) = (address.clone(), pulse.clone());
         config.custom_setup = Box::new(move |_| {

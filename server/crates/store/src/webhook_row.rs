@@ -3,7 +3,6 @@
 use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 
 use super::StoreError;
-use super::health::Unread;
 use super::sql::{At, MaybeAt, Time, maybe_timestamp, timestamp, unknown};
 use tenterhook_model::ids::{CompanyId, Lane, UserId, WebhookId, WebhookNumber};
 use tenterhook_model::webhook::{EventAction, PayloadVersion, RemoveReason, Sealed, SigningSecrets, Webhook};
@@ -74,6 +73,28 @@ impl WebhookRow {
             lane: Lane(self.webhook_lane),
             webhook: WebhookId(self.webhook_id),
             company: CompanyId::new(self.webhook_company).ok(),
+        }
+    }
+}
+
+/// A webhook that cannot be read, with what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread {
+    /// The company's lane.
+    pub lane: Lane,
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// The tenant, if that can be read.
+    pub company: Option<CompanyId>,
+}
+
+impl Unread {
+    /// A webhook that cannot be read at all; only its key is known.
+    pub fn of((lane, webhook): (Lane, WebhookId)) -> Self {
+        Self {
+            lane,
+            webhook,
+            company: None,
         }
     }
 }

@@ -7,9 +7,10 @@
 //! This is not left to the driver: it hides the codes of errors, supports neither `verify-ca` nor `verify-full`, does not
 //! fall back to plain text when TLS fails, and has no time limit for a handshake.
 
+mod socket;
+
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,31 +18,28 @@ use std::time::Duration;
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
 use rand::seq::SliceRandom;
-use rustix::net::sockopt;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs};
 use tokio_postgres::tls::TlsConnect;
 use tokio_postgres::{Client, SimpleQueryMessage};
-use tokio_rustls::TlsConnector;
 
-use super::address::Address;
-use super::connection::{Conn, Line, Protection, Pulse, Socket, Wire, sqlstate};
-use super::tls::{self, Mode};
+use super::line::Line;
+use super::pulse::Pulse;
+use super::wire::{Socket, Wire};
+use super::{Conn, Protection, sqlstate};
+use crate::address::Address;
+use crate::tls::Mode;
 use tenterhook_clock as clock;
 
 /// The maximum time for all attempts together.
 const ALTOGETHER: Duration = Duration::from_secs(20);
 /// The time limit for ending the session of a connection that is no longer needed.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Postgres's request for TLS: its length and its code number.
-const TLS_PLEASE: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// `invalid_authorization_specification`: `pg_hba.conf` does not allow the connection.
 const NOT_ALLOWED: &[u8; 5] = b"28000";
 
 /// The time limit of all attempts together if a statement may take `limit`: the same, but long enough for one attempt.
-pub(super) fn altogether(address: &Address, limit: Duration) -> Duration {
+pub(crate) fn altogether(address: &Address, limit: Duration) -> Duration {
     limit.min(ALTOGETHER).max(address.connect_within)
 }
 
@@ -302,96 +300,6 @@ impl Call<'_> {
         Ok(Conn::new(inner, line, protection))
     }
 
-    async fn socket(
-        &self,
-        peer: &Peer,
-        encrypted: bool,
-        again: bool,
-    ) -> Result<(Socket, Protection), Failure> {
-        let unreachable = |error: io::Error| Failure::new(format!("{}: {error}", peer.shown()));
-        let (at, host) = match peer {
-            Peer::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(unreachable)?;
-                return Ok((Socket::Unix(stream), Protection::Local));
-            }
-            Peer::Tcp { at, host } => (*at, host),
-        };
-        let mut stream = TcpStream::connect(at).await.map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
-        self.watch(&stream).map_err(unreachable)?;
-        let tls = &self.address.tls;
-        if !encrypted {
-            let why = match (tls.mode, again) {
-                (Mode::Prefer, true) => "sslmode=prefer, and TLS failed",
-                (Mode::Prefer, false) => "sslmode=prefer, and the server has no TLS",
-                (Mode::Allow, _) => "sslmode=allow",
-                _ => "sslmode=disable",
-            };
-            return Ok((Socket::Tcp(stream), Protection::None(why)));
-        }
-        if !tls.direct && !offers_tls(&mut stream).await.map_err(unreachable)? {
-            if matches!(tls.mode, Mode::Prefer) {
-                let why = "sslmode=prefer, and the server has no TLS";
-                return Ok((Socket::Tcp(stream), Protection::None(why)));
-            }
-            return Err(Failure::new(format!(
-                "{} has no TLS, and sslmode={} needs it: switch it on there (ssl = on)",
-                peer.shown(),
-                tls.mode.name()
-            )));
-        }
-        let config = tls
-            .client(self.address.connect_within)
-            .await
-            .map_err(Failure::new)?;
-        let name = match ServerName::try_from(host.clone()) {
-            Ok(name) => name,
-            Err(_) if tls.mode == Mode::VerifyFull => {
-                return Err(Failure::new(format!(
-                    "{host} is not a name that a certificate can have, and sslmode=verify-full needs one"
-                )));
-            }
-            Err(_) => ServerName::from(at.ip()),
-        };
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .map_err(|error| Failure::new(tls::explained(&error, tls, &peer.shown())))?;
-        let protection = self.protection(&stream);
-        Ok((Socket::Tls(Box::new(stream)), protection))
-    }
-
-    /// Makes the machine notice when the peer is gone.
-    fn watch(&self, stream: &TcpStream) -> io::Result<()> {
-        if let Some((idle, interval, count)) = self.address.keepalive {
-            sockopt::set_socket_keepalive(stream, true)?;
-            sockopt::set_tcp_keepidle(stream, idle)?;
-            sockopt::set_tcp_keepintvl(stream, interval)?;
-            sockopt::set_tcp_keepcnt(stream, count)?;
-        }
-        #[cfg(target_os = "linux")]
-        if let Some(limit) = self.address.user_timeout {
-            let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
-            sockopt::set_tcp_user_timeout(stream, limit)?;
-        }
-        Ok(())
-    }
-
-    fn protection(&self, stream: &tokio_rustls::client::TlsStream<TcpStream>) -> Protection {
-        let (_, session) = stream.get_ref();
-        let protocol = session
-            .protocol_version()
-            .map_or_else(String::new, |version| format!("{version:?}").replace('_', "."));
-        let cipher = session
-            .negotiated_cipher_suite()
-            .map_or_else(String::new, |suite| format!("{:?}", suite.suite()));
-        Protection::Tls {
-            protocol,
-            cipher,
-            checked: self.address.tls.checked(),
-        }
-    }
-
     /// Checks that the session is of the kind that the connection string requires.
     async fn session(&self, client: &Client) -> Result<(), Failure> {
         let wanted = match self.address.config.get_target_session_attrs() {
@@ -431,16 +339,6 @@ impl Drop for Open {
         if let Some(line) = &self.0 {
             line.close();
         }
-    }
-}
-
-/// Requests TLS. The reply is one byte, and nothing is read beyond it: plain text that follows is not from the server.
-async fn offers_tls(stream: &mut TcpStream) -> io::Result<bool> {
-    stream.write_all(&TLS_PLEASE).await?;
-    match stream.read_u8().await? {
-        b'S' => Ok(true),
-        b'N' => Ok(false),
-        _ => Err(io::Error::other("what answers is not Postgres")),
     }
 }
 
