@@ -210,6 +210,9 @@ impl Lane {
     }
 }
 
+/// The key of a webhook in every table: its company's lane, and its id.
+pub type WebhookKey = (Lane, WebhookId);
+
 /// The key of a delivery: one event for one webhook. Replays increase the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryKey {

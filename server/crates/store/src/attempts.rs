@@ -1,15 +1,29 @@
 //! Reads the attempt log (D10). [`super::settle`] writes it.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
+use uuid::Uuid;
 
-use super::sql::{At, Ats, Time, statement, time, timestamp, unknown};
+use super::sql::unnest::{Arrays, sql_text, unnest};
+use super::sql::{At, Time, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::attempt::{Attempt, AttemptErrorClass, Outcome, Timings};
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
+
+unnest! {
+    from 1;
+    /// A delivery whose attempts are read.
+    struct DeliveryRow in Deliveries {
+        lane: i32,
+        webhook: Uuid,
+        event: Uuid,
+        generation: i32,
+        created_at: Time,
+    }
+}
 
 /// An attempt ends after its delivery was created, which prunes partitions. Because the clocks of two processes differ, it
 /// may seem to end earlier: one hour is allowed for that. `$6` repeats this bound for all deliveries together, so that any
@@ -17,12 +31,16 @@ use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 /// moment, so that rows of that index have an order. The index over ends has no such order, but seems as good to the
 /// planner: with it every attempt since then was read (120,000 blocks for 20 deliveries of a webhook with 250,000 attempts,
 /// now 1,130).
-const OF: &str = "\
+const OF: &str = sql_text!(
+    "\
 select a.lane, a.webhook, a.event, a.generation, a.number, a.started_at, a.ended_at, a.duration_us, a.dns_us,
        a.connect_us, a.first_byte_us, a.url, a.auth_sent, a.status, a.error_class, a.error_message,
        a.response_headers, a.response_body, a.response_truncated, a.ending
-from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[])
-     as k(lane, webhook, event, generation, created_at)
+from unnest(",
+    Deliveries::ARRAYS,
+    ") as k(",
+    Deliveries::NAMES,
+    ")
 cross join lateral (
     select * from attempts a
     where a.lane = k.lane and a.webhook = k.webhook and a.created_at >= k.created_at and a.created_at <= k.created_at
@@ -30,16 +48,17 @@ cross join lateral (
       and a.ended_at >= $6::timestamptz - interval '1 hour'
     order by a.created_at, a.event, a.generation
 ) a
-order by a.number, a.ended_at";
+order by a.number, a.ended_at"
+);
 
 #[derive(QueryableByName)]
 struct AttemptRow {
     #[diesel(sql_type = Integer)]
     lane: i32,
     #[diesel(sql_type = SqlUuid)]
-    webhook: uuid::Uuid,
+    webhook: Uuid,
     #[diesel(sql_type = SqlUuid)]
-    event: uuid::Uuid,
+    event: Uuid,
     #[diesel(sql_type = Integer)]
     generation: i32,
     #[diesel(sql_type = SmallInt)]
@@ -81,25 +100,18 @@ pub async fn of(
     conn: &mut Conn,
     deliveries: &[(DeliveryKey, Timestamp)],
 ) -> Result<Vec<Attempt>, StoreError> {
-    let Some(earliest) = deliveries.iter().map(|(_, made)| *made).min() else {
+    let Some(earliest) = deliveries.iter().map(|(_, created_at)| *created_at).min() else {
         return Ok(Vec::new());
     };
+    let deliveries = Deliveries::of(deliveries.iter().map(|(key, created_at)| DeliveryRow {
+        lane: key.lane.0,
+        webhook: key.webhook.0,
+        event: key.event.0,
+        generation: key.generation,
+        created_at: time(*created_at),
+    }));
     let rows: Vec<AttemptRow> = statement(OF)
-        .bind::<Array<Integer>, _>(deliveries.iter().map(|(key, _)| key.lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(
-            deliveries
-                .iter()
-                .map(|(key, _)| key.webhook.0)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<SqlUuid>, _>(deliveries.iter().map(|(key, _)| key.event.0).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(
-            deliveries
-                .iter()
-                .map(|(key, _)| key.generation)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Ats, _>(deliveries.iter().map(|(_, made)| time(*made)).collect::<Vec<_>>())
+        .arrays(&deliveries)
         .bind::<At, _>(time(earliest))
         .load(conn)
         .await?;

@@ -8,6 +8,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid}
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
+use super::sql::unnest::WebhookKeys;
 use super::sql::{At, statement, time, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::ids::{Lane, WebhookId};
@@ -38,12 +39,9 @@ pub async fn announce_in_tx(
     if webhooks.is_empty() {
         return Ok(None);
     }
-    let lanes: Vec<i32> = webhooks.iter().map(|(lane, _)| lane.0).collect();
-    let ids: Vec<uuid::Uuid> = webhooks.iter().map(|(_, id)| id.0).collect();
     let rows: Vec<XidRow> = statement(ANNOUNCE)
         .bind::<At, _>(time(now))
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .load(conn)
         .await?;
     Ok(rows.into_iter().next().map(|row| Mark(row.xid)))

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::event_row::{EventRow, event_columns};
+use super::sql::unnest::WebhookKeys;
 use super::sql::{At, MaybeAt, Rows, Time, maybe_timestamp, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::delivery::{DeliveryReason, DeliveryStatus, Lease, Leased};
@@ -302,8 +303,7 @@ pub async fn next_visible(
     webhooks: &[(Lane, WebhookId)],
 ) -> Result<Vec<(WebhookId, Timestamp)>, StoreError> {
     let rows: Vec<NextRow> = statement(NEXT)
-        .bind::<Array<Integer>, _>(webhooks.iter().map(|(lane, _)| lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(_, id)| id.0).collect::<Vec<_>>())
+        .arrays(&WebhookKeys::new(webhooks))
         .load(conn)
         .await?;
     Ok(rows

@@ -107,26 +107,88 @@ const LOCKED: &str = concat!(
       order by k.n"
 );
 
-const WRITE: &str = "\
+unnest! {
+    from 1;
+    /// A health row to write back.
+    struct WrittenRow in Written {
+        lane: i32,
+        webhook: Uuid,
+        ban_counter: i32,
+        ban_episode: i32,
+        ban_started_at: Option<Time>,
+        banned_until: Option<Time>,
+        ban_open: bool,
+        failing_since: Option<Time>,
+        window_episode: i32,
+        warnings_given: i16,
+        window_floor: Option<Time>,
+        next_at: Option<Time>,
+        last_counted_at: Option<Time>,
+    }
+}
+
+unnest! {
+    from 1;
+    /// A notice, under the names of its table.
+    struct NoticeRow<'a> in Notices {
+        lane: i32,
+        id: Uuid,
+        company: i64,
+        webhook: Uuid,
+        kind: i16,
+        episode: i32,
+        at: Time,
+        data: &'a str,
+    }
+}
+
+unnest! {
+    from 1;
+    /// A webhook to mark as removed, and since when.
+    struct RemovalRow in Removals {
+        lane: i32,
+        id: Uuid,
+        at: Time,
+    }
+}
+
+unnest! {
+    from 1;
+    /// A webhook, and the time in which its last success is looked for.
+    struct StretchRow in Stretches {
+        lane: i32,
+        webhook: Uuid,
+        since: Time,
+        before: Time,
+    }
+}
+
+const WRITE: &str = sql_text!(
+    "\
 update webhook_health as h
 set ban_counter = u.ban_counter, ban_episode = u.ban_episode, ban_started_at = u.ban_started_at,
     banned_until = u.banned_until, ban_open = u.ban_open, failing_since = u.failing_since,
     window_episode = u.window_episode, warnings_given = u.warnings_given, window_floor = u.window_floor,
     next_transition_at = u.next_at, last_counted_at = u.last_counted_at
-from unnest($1::int[], $2::uuid[], $3::int[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::boolean[],
-            $8::timestamptz[], $9::int[], $10::smallint[], $11::timestamptz[], $12::timestamptz[],
-            $13::timestamptz[])
-     as u(lane, webhook, ban_counter, ban_episode, ban_started_at, banned_until, ban_open, failing_since,
-          window_episode, warnings_given, window_floor, next_at, last_counted_at)
-where h.lane = u.lane and h.webhook = u.webhook";
+from unnest(",
+    Written::ARRAYS,
+    ") as u(",
+    Written::NAMES,
+    ")
+where h.lane = u.lane and h.webhook = u.webhook"
+);
 
 /// A notice that already exists was written for this same transition. `$9` is null if there is no endpoint for notices. A
 /// queue that is already in progress keeps its time.
-const NOTICES: &str = "\
+const NOTICES: &str = sql_text!(
+    "\
 with written as (
-    insert into notices as n (lane, id, company, webhook, kind, episode, at, data)
-    select * from unnest($1::int[], $2::uuid[], $3::bigint[], $4::uuid[], $5::smallint[], $6::int[], $7::timestamptz[],
-                         $8::text[])
+    insert into notices as n (",
+    Notices::NAMES,
+    ")
+    select * from unnest(",
+    Notices::ARRAYS,
+    ")
     on conflict (lane, webhook, kind, episode) do nothing
     returning n.lane, n.webhook, n.id
 )
@@ -134,13 +196,20 @@ insert into notice_queues as q (lane, webhook, notices, attempts, vis_at, token)
 select lane, webhook, array_agg(id order by id), 0, $9::timestamptz, 0 from written where $9::timestamptz is not null
 group by lane, webhook order by lane, webhook
 on conflict (lane, webhook) do update
-set notices = q.notices || excluded.notices, vis_at = coalesce(q.vis_at, excluded.vis_at)";
+set notices = q.notices || excluded.notices, vis_at = coalesce(q.vis_at, excluded.vis_at)"
+);
 
-const REMOVE: &str = "\
+const REMOVE: &str = sql_text!(
+    "\
 update webhooks as w set removed_at = u.at, remove_reason = $4, updated_at = greatest(w.updated_at, u.at)
-from unnest($1::int[], $2::uuid[], $3::timestamptz[]) as u(lane, id, at)
+from unnest(",
+    Removals::ARRAYS,
+    ") as u(",
+    Removals::NAMES,
+    ")
 where w.lane = u.lane and w.id = u.id and w.removed_at is null
-returning w.lane, w.id as webhook";
+returning w.lane, w.id as webhook"
+);
 
 const DUE: &str = "\
 select lane, webhook, next_transition_at as at from webhook_health
@@ -150,11 +219,17 @@ const NEXT_DUE: &str =
     "select min(next_transition_at) as at from webhook_health where next_transition_at > $1";
 
 /// The last success of each webhook between two times. The history has successes that were not written to the health row.
-const LAST_SUCCESS: &str = "\
+const LAST_SUCCESS: &str = sql_text!(
+    "\
 select u.webhook, (select max(a.ended_at) from attempts a
                    where a.lane = u.lane and a.webhook = u.webhook and a.ended_at >= u.since and a.ended_at < u.before
                      and a.ending = 1) as at
-from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) as u(lane, webhook, since, before)";
+from unnest(",
+    Stretches::ARRAYS,
+    ") as u(",
+    Stretches::NAMES,
+    ")"
+);
 
 /// The webhooks among these that have an open window.
 const FAILING: &str = "\
@@ -248,10 +323,8 @@ pub async fn read_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
 ) -> Result<Rows<(Webhook, Health), Unread>, StoreError> {
-    let (lanes, ids) = keys(webhooks);
     let rows: Vec<StateRow> = statement(READ)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .load(conn)
         .await?;
     let state = |row: StateRow| {
@@ -271,17 +344,9 @@ pub async fn read_each(
 pub async fn lock_in_tx(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Result<Vec<Locked>, StoreError> {
     let mut webhooks = webhooks.to_vec();
     webhooks.sort_unstable();
-    let (lanes, ids) = keys(&webhooks);
-    statement(LOCK)
-        .bind::<Array<Integer>, _>(&lanes)
-        .bind::<Array<SqlUuid>, _>(&ids)
-        .execute(conn)
-        .await?;
-    let rows: Vec<LockedRow> = statement(LOCKED)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
-        .load(conn)
-        .await?;
+    let keys = WebhookKeys::new(&webhooks);
+    statement(LOCK).arrays(&keys).execute(conn).await?;
+    let rows: Vec<LockedRow> = statement(LOCKED).arrays(&keys).load(conn).await?;
     rows.into_iter()
         .map(|row| {
             Ok(Locked {
@@ -300,47 +365,22 @@ pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) 
     if rows.is_empty() {
         return Ok(());
     }
-    let of = |pick: fn(&Health) -> Option<Timestamp>| -> Vec<Option<Time>> {
-        rows.iter()
-            .map(|(row, _)| maybe_time(pick(&row.health)))
-            .collect()
-    };
-    statement(WRITE)
-        .bind::<Array<Integer>, _>(rows.iter().map(|(row, _)| row.lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(rows.iter().map(|(row, _)| row.webhook.0).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.ban_counter)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<Integer>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.ban_episode)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<MaybeAt>, _>(of(|health| health.ban_started_at))
-        .bind::<Array<MaybeAt>, _>(of(|health| health.banned_until))
-        .bind::<Array<Bool>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.ban_open)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<MaybeAt>, _>(of(|health| health.failing_since))
-        .bind::<Array<Integer>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.window_episode)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<SmallInt>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.warnings_given)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<MaybeAt>, _>(of(|health| health.window_floor))
-        .bind::<Array<MaybeAt>, _>(rows.iter().map(|(_, next)| maybe_time(*next)).collect::<Vec<_>>())
-        .bind::<Array<MaybeAt>, _>(of(|health| health.last_counted_at))
-        .execute(conn)
-        .await?;
+    let rows = rows.iter().map(|(row, next)| WrittenRow {
+        lane: row.lane.0,
+        webhook: row.webhook.0,
+        ban_counter: row.health.ban_counter,
+        ban_episode: row.health.ban_episode,
+        ban_started_at: maybe_time(row.health.ban_started_at),
+        banned_until: maybe_time(row.health.banned_until),
+        ban_open: row.health.ban_open,
+        failing_since: maybe_time(row.health.failing_since),
+        window_episode: row.health.window_episode,
+        warnings_given: row.health.warnings_given,
+        window_floor: maybe_time(row.health.window_floor),
+        next_at: maybe_time(*next),
+        last_counted_at: maybe_time(row.health.last_counted_at),
+    });
+    statement(WRITE).arrays(&Written::of(rows)).execute(conn).await?;
     Ok(())
 }
 
@@ -354,15 +394,18 @@ pub async fn notify_in_tx(
     if notices.is_empty() {
         return Ok(false);
     }
+    let notices = notices.iter().map(|notice| NoticeRow {
+        lane: notice.lane.0,
+        id: notice.id.0,
+        company: notice.company.get(),
+        webhook: notice.webhook.0,
+        kind: notice.kind.code(),
+        episode: notice.episode,
+        at: time(notice.at),
+        data: &notice.data,
+    });
     let queues = statement(NOTICES)
-        .bind::<Array<Integer>, _>(notices.iter().map(|n| n.lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(notices.iter().map(|n| n.id.0).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(notices.iter().map(|n| n.company.get()).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(notices.iter().map(|n| n.webhook.0).collect::<Vec<_>>())
-        .bind::<Array<SmallInt>, _>(notices.iter().map(|n| n.kind.code()).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(notices.iter().map(|n| n.episode).collect::<Vec<_>>())
-        .bind::<Ats, _>(notices.iter().map(|n| time(n.at)).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(notices.iter().map(|n| n.data.as_str()).collect::<Vec<_>>())
+        .arrays(&Notices::of(notices))
         .bind::<MaybeAt, _>(maybe_time(owed_from))
         .execute(conn)
         .await?;
@@ -379,10 +422,13 @@ pub async fn remove_in_tx(
     if webhooks.is_empty() {
         return Ok(Vec::new());
     }
+    let removals = webhooks.iter().map(|(lane, webhook, at)| RemovalRow {
+        lane: lane.0,
+        id: webhook.0,
+        at: time(*at),
+    });
     let rows: Vec<MovedRow> = statement(REMOVE)
-        .bind::<Array<Integer>, _>(webhooks.iter().map(|w| w.0.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|w| w.1.0).collect::<Vec<_>>())
-        .bind::<Ats, _>(webhooks.iter().map(|w| time(w.2)).collect::<Vec<_>>())
+        .arrays(&Removals::of(removals))
         .bind::<SmallInt, _>(reason.code())
         .load(conn)
         .await?;
@@ -420,10 +466,8 @@ pub async fn failing(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
 ) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
-    let (lanes, ids) = keys(webhooks);
     let rows: Vec<MovedRow> = statement(FAILING)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .load(conn)
         .await?;
     Ok(rows
@@ -440,19 +484,18 @@ pub async fn last_successes(
     if webhooks.is_empty() {
         return Ok(HashMap::new());
     }
+    let stretches = webhooks.iter().map(|(lane, webhook, since, before)| StretchRow {
+        lane: lane.0,
+        webhook: webhook.0,
+        since: time(*since),
+        before: time(*before),
+    });
     let rows: Vec<SuccessRow> = statement(LAST_SUCCESS)
-        .bind::<Array<Integer>, _>(webhooks.iter().map(|w| w.0.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|w| w.1.0).collect::<Vec<_>>())
-        .bind::<Ats, _>(webhooks.iter().map(|w| time(w.2)).collect::<Vec<_>>())
-        .bind::<Ats, _>(webhooks.iter().map(|w| time(w.3)).collect::<Vec<_>>())
+        .arrays(&Stretches::of(stretches))
         .load(conn)
         .await?;
     Ok(rows
         .into_iter()
         .filter_map(|row| Some((WebhookId(row.webhook), maybe_timestamp(row.at)?)))
         .collect())
-}
-
-fn keys(webhooks: &[(Lane, WebhookId)]) -> (Vec<i32>, Vec<Uuid>) {
-    webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip()
 }

@@ -3,21 +3,38 @@
 //! Guarantees: one row never makes the others wait. A row that another transaction has locked is left as it is.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Integer};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::sql::unnest::{Arrays, sql_text, unnest};
 use super::sql::{At, statement, time};
 use super::{Conn, StoreError};
 use tenterhook_model::ids::{DeliveryKey, Lane, NodeId};
 
+unnest! {
+    from 1;
+    /// A lease: a delivery and the token.
+    struct LeaseRow in Leases {
+        lane: i32,
+        webhook: Uuid,
+        event: Uuid,
+        generation: i32,
+        token: i64,
+    }
+}
+
 /// Extends rows that this process still holds. A row that another transaction has locked is skipped: waiting for it would
 /// cost all other rows their leases.
-const EXTEND: &str = "\
+const EXTEND: &str = sql_text!(
+    "\
 with item as (
-    select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[]) with ordinality
-         as i(lane, webhook, event, generation, token, n)
+    select * from unnest(",
+    Leases::ARRAYS,
+    ") with ordinality as i(",
+    Leases::NAMES,
+    ", n)
 ), locked as (
     select i.n, d.lane, d.webhook, d.event, d.generation from item i
     join deliveries d on d.lane = i.lane and d.webhook = i.webhook and d.event = i.event
@@ -28,14 +45,19 @@ with item as (
     where d.lane = l.lane and d.webhook = l.webhook and d.event = l.event and d.generation = l.generation
     returning l.n
 )
-select n from extended";
+select n from extended"
+);
 
 /// The rows that are still held under these tokens, locked or not.
-const HELD: &str = "\
-select i.n from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[]) with ordinality
-                as i(lane, webhook, event, generation, token, n)
+const HELD: &str = sql_text!(
+    "select i.n from unnest(",
+    Leases::ARRAYS,
+    ") with ordinality as i(",
+    Leases::NAMES,
+    ", n)
 join deliveries d on d.lane = i.lane and d.webhook = i.webhook and d.event = i.event
-                 and d.generation = i.generation and d.token = i.token";
+                 and d.generation = i.generation and d.token = i.token"
+);
 
 /// Frees the deliveries of processes that are gone. The token grows, so that those processes can no longer settle. A row
 /// that another transaction has locked is skipped, so that no other row waits for it; it is free when its lease ends.
@@ -61,13 +83,8 @@ pub async fn extend(
     leases: &[(DeliveryKey, i64)],
     until: Timestamp,
 ) -> Result<Vec<usize>, StoreError> {
-    let columns = Leases::of(leases);
     let rows: Vec<OrdinalRow> = statement(EXTEND)
-        .bind::<Array<Integer>, _>(columns.lanes)
-        .bind::<Array<SqlUuid>, _>(columns.webhooks)
-        .bind::<Array<SqlUuid>, _>(columns.events)
-        .bind::<Array<Integer>, _>(columns.generations)
-        .bind::<Array<BigInt>, _>(columns.tokens)
+        .arrays(&Leases::new(leases))
         .bind::<At, _>(time(until))
         .load(conn)
         .await?;
@@ -76,15 +93,7 @@ pub async fn extend(
 
 /// The indexes of the leases that this process still holds.
 pub async fn still_held(conn: &mut Conn, leases: &[(DeliveryKey, i64)]) -> Result<Vec<usize>, StoreError> {
-    let columns = Leases::of(leases);
-    let rows: Vec<OrdinalRow> = statement(HELD)
-        .bind::<Array<Integer>, _>(columns.lanes)
-        .bind::<Array<SqlUuid>, _>(columns.webhooks)
-        .bind::<Array<SqlUuid>, _>(columns.events)
-        .bind::<Array<Integer>, _>(columns.generations)
-        .bind::<Array<BigInt>, _>(columns.tokens)
-        .load(conn)
-        .await?;
+    let rows: Vec<OrdinalRow> = statement(HELD).arrays(&Leases::new(leases)).load(conn).await?;
     Ok(OrdinalRow::indexes(rows))
 }
 
@@ -95,27 +104,15 @@ impl OrdinalRow {
     }
 }
 
-/// Leases, as one array per column.
-#[derive(Default)]
-struct Leases {
-    lanes: Vec<i32>,
-    webhooks: Vec<Uuid>,
-    events: Vec<Uuid>,
-    generations: Vec<i32>,
-    tokens: Vec<i64>,
-}
-
 impl Leases {
-    fn of(leases: &[(DeliveryKey, i64)]) -> Self {
-        let mut columns = Self::default();
-        for (key, token) in leases {
-            columns.lanes.push(key.lane.0);
-            columns.webhooks.push(key.webhook.0);
-            columns.events.push(key.event.0);
-            columns.generations.push(key.generation);
-            columns.tokens.push(*token);
-        }
-        columns
+    fn new(leases: &[(DeliveryKey, i64)]) -> Self {
+        Self::of(leases.iter().map(|(key, token)| LeaseRow {
+            lane: key.lane.0,
+            webhook: key.webhook.0,
+            event: key.event.0,
+            generation: key.generation,
+            token: *token,
+        }))
     }
 }
 

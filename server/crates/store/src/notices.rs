@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::compose::Composed;
 use super::page::{Direction, Slice, Window};
 use super::reach::{Cutoffs, readable, within};
+use super::sql::unnest::WebhookKeys;
 use super::sql::{At, Rows, Time, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::access::WebhookScope;
@@ -152,10 +153,8 @@ pub async fn last_of_each(
     since: Timestamp,
     most: i64,
 ) -> Result<Rows<Notice, NoticeKey>, StoreError> {
-    let (lanes, ids): (Vec<i32>, Vec<Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     let rows: Vec<NoticeRow> = statement(LAST_OF_EACH)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .bind::<At, _>(time(since))
         .bind::<BigInt, _>(most)
         .load(conn)

@@ -6,11 +6,12 @@
 //!
 //! Publications that need no transaction are stored by [`insert`], in one round trip instead of three.
 
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::sql::unnest::{Arrays, sql_text, unnest};
 use super::sql::{At, Time, maybe_time, statement, time, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::event::{Event, Merge};
@@ -82,6 +83,34 @@ pub struct Made {
     pub fate: Fate,
 }
 
+unnest! {
+    from 1;
+    /// An event to store, and the action that each version sees. `permitted` is the text of an array, because `unnest` cannot
+    /// take arrays of different lengths.
+    struct DraftRow<'a> in Drafts {
+        lane: i32,
+        id: Uuid,
+        accepted_at: Time,
+        company: i64,
+        action: i16,
+        object: &'a str,
+        object_id: String,
+        user_id: i64,
+        data: Option<&'a str>,
+        previous: Option<&'a str>,
+        permitted: Option<String>,
+        change_source: i16,
+        is_bulk_edit: bool,
+        merged_from: Option<String>,
+        merged_to: Option<String>,
+        correlation_id: &'a str,
+        host: Option<&'a str>,
+        occurred_at: Option<Time>,
+        v1: Option<i16>,
+        v2: Option<i16>,
+    }
+}
+
 /// `offset 0` keeps the planner from reversing the joins: from each event to its company's webhooks, and from each of these
 /// to its health. With old statistics, or without any, it would rather read all webhooks once.
 ///
@@ -89,17 +118,17 @@ pub struct Made {
 /// pages: events are inserted only with the first page. Pages are ordered by (event, webhook), so that a company with very
 /// many webhooks is written in statements of limited size. The target tables have aliases because otherwise Citus loses
 /// their names in `RETURNING`.
-const PUBLISH: &str = "\
+const PUBLISH: &str = sql_text!(
+    "\
 with draft as materialized (
     select n, lane, id, accepted_at, company, action, object, object_id, user_id, data, previous,
            permitted::bigint[] as permitted, change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host,
            occurred_at, v1, v2
-    from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::smallint[], $6::text[], $7::text[],
-                $8::bigint[], $9::text[], $10::text[], $11::text[], $12::smallint[], $13::boolean[], $14::text[],
-                $15::text[], $16::text[], $17::text[], $18::timestamptz[], $19::smallint[], $20::smallint[])
-         with ordinality
-         as d(lane, id, accepted_at, company, action, object, object_id, user_id, data, previous, permitted,
-              change_source, is_bulk_edit, merged_from, merged_to, correlation_id, host, occurred_at, v1, v2, n)
+    from unnest(",
+    Drafts::ARRAYS,
+    ") with ordinality as d(",
+    Drafts::NAMES,
+    ", n)
 ), matched as (
     select d.n, d.lane, d.id as event, d.company, d.accepted_at, w.id as webhook,
            case when w.paused_at is not null then 3::smallint
@@ -153,7 +182,8 @@ with draft as materialized (
 )
 select n, webhook, leased, lost is not null as lost from ranked
 union all select 0, '00000000-0000-0000-0000-000000000000', false, false from fitting where not complete
-order by n, webhook";
+order by n, webhook"
+);
 
 #[derive(diesel::QueryableByName)]
 struct MadeRow {
@@ -184,7 +214,8 @@ pub async fn insert(
         room_left: room.total,
         by_itself: true,
     };
-    let rows = Columns::of(publications).run(conn, now, room, &page).await?;
+    let drafts = Drafts::of(publications.iter().map(DraftRow::new));
+    let rows = run(conn, &drafts, now, room, &page).await?;
     if rows.iter().any(|row| row.n == 0) {
         return Ok(false);
     }
@@ -202,7 +233,7 @@ pub async fn insert_in_tx(
     room: &Room<'_>,
     mut take: impl FnMut(Made),
 ) -> Result<(), StoreError> {
-    let columns = Columns::of(publications);
+    let drafts = Drafts::of(publications.iter().map(DraftRow::new));
     let mut page = Page {
         first: true,
         after: (0, Uuid::nil()),
@@ -210,7 +241,7 @@ pub async fn insert_in_tx(
         by_itself: false,
     };
     loop {
-        let rows = columns.run(conn, now, room, &page).await?;
+        let rows = run(conn, &drafts, now, room, &page).await?;
         let complete = (rows.len() as i64) < ROWS_PER_STATEMENT;
         page.first = false;
         if let Some(last) = rows.last() {
@@ -260,117 +291,65 @@ struct Page {
     by_itself: bool,
 }
 
-/// The events, as one array per column for `unnest`.
-#[derive(Default)]
-struct Columns<'a> {
-    lanes: Vec<i32>,
-    ids: Vec<Uuid>,
-    accepted: Vec<Time>,
-    companies: Vec<i64>,
-    actions: Vec<i16>,
-    objects: Vec<&'a str>,
-    object_ids: Vec<String>,
-    users: Vec<i64>,
-    data: Vec<Option<&'a str>>,
-    previous: Vec<Option<&'a str>>,
-    permitted: Vec<Option<String>>,
-    sources: Vec<i16>,
-    bulk: Vec<bool>,
-    merged_from: Vec<Option<String>>,
-    merged_to: Vec<Option<String>>,
-    correlations: Vec<&'a str>,
-    hosts: Vec<Option<&'a str>>,
-    occurred: Vec<Option<Time>>,
-    seen_by_v1: Vec<Option<i16>>,
-    seen_by_v2: Vec<Option<i16>>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(publications: &[Publication<'a>]) -> Self {
-        let mut columns = Self::default();
-        for publication in publications {
-            let event = publication.event;
-            let (from, to) = match &event.merge {
-                Some(Merge::From(other)) => (Some(other.to_string()), None),
-                Some(Merge::To(other)) => (None, Some(other.to_string())),
-                None => (None, None),
-            };
-            columns.lanes.push(event.lane.0);
-            columns.ids.push(event.id.0);
-            columns.accepted.push(time(event.accepted_at));
-            columns.companies.push(event.company.get());
-            columns.actions.push(event.action.code());
-            columns.objects.push(&event.object);
-            columns.object_ids.push(event.object_id.to_string());
-            columns.users.push(event.user.get());
-            columns.data.push(event.data.as_deref());
-            columns.previous.push(event.previous.as_deref());
-            columns
-                .permitted
-                .push(event.permitted.as_deref().map(array_literal));
-            columns.sources.push(event.change_source.code());
-            columns.bulk.push(event.is_bulk_edit);
-            columns.merged_from.push(from);
-            columns.merged_to.push(to);
-            columns.correlations.push(&event.correlation_id);
-            columns.hosts.push(event.host.as_deref());
-            columns.occurred.push(maybe_time(event.occurred_at));
-            columns
-                .seen_by_v1
-                .push(publication.seen_by_v1.map(EventAction::code));
-            columns
-                .seen_by_v2
-                .push(publication.seen_by_v2.map(EventAction::code));
+impl<'a> DraftRow<'a> {
+    fn new(publication: &Publication<'a>) -> Self {
+        let event = publication.event;
+        let (merged_from, merged_to) = match &event.merge {
+            Some(Merge::From(other)) => (Some(other.to_string()), None),
+            Some(Merge::To(other)) => (None, Some(other.to_string())),
+            None => (None, None),
+        };
+        Self {
+            lane: event.lane.0,
+            id: event.id.0,
+            accepted_at: time(event.accepted_at),
+            company: event.company.get(),
+            action: event.action.code(),
+            object: &event.object,
+            object_id: event.object_id.to_string(),
+            user_id: event.user.get(),
+            data: event.data.as_deref(),
+            previous: event.previous.as_deref(),
+            permitted: event.permitted.as_deref().map(array_literal),
+            change_source: event.change_source.code(),
+            is_bulk_edit: event.is_bulk_edit,
+            merged_from,
+            merged_to,
+            correlation_id: &event.correlation_id,
+            host: event.host.as_deref(),
+            occurred_at: maybe_time(event.occurred_at),
+            v1: publication.seen_by_v1.map(EventAction::code),
+            v2: publication.seen_by_v2.map(EventAction::code),
         }
-        columns
-    }
-
-    async fn run(
-        &self,
-        conn: &mut Conn,
-        now: Timestamp,
-        room: &Room<'_>,
-        page: &Page,
-    ) -> Result<Vec<MadeRow>, StoreError> {
-        let full: Vec<Uuid> = room.full.iter().map(|id| id.0).collect();
-        Ok(statement(PUBLISH)
-            .bind::<Array<Integer>, _>(&self.lanes)
-            .bind::<Array<SqlUuid>, _>(&self.ids)
-            .bind::<Array<At>, _>(&self.accepted)
-            .bind::<Array<BigInt>, _>(&self.companies)
-            .bind::<Array<SmallInt>, _>(&self.actions)
-            .bind::<Array<Text>, _>(&self.objects)
-            .bind::<Array<Text>, _>(&self.object_ids)
-            .bind::<Array<BigInt>, _>(&self.users)
-            .bind::<Array<Nullable<Text>>, _>(&self.data)
-            .bind::<Array<Nullable<Text>>, _>(&self.previous)
-            .bind::<Array<Nullable<Text>>, _>(&self.permitted)
-            .bind::<Array<SmallInt>, _>(&self.sources)
-            .bind::<Array<Bool>, _>(&self.bulk)
-            .bind::<Array<Nullable<Text>>, _>(&self.merged_from)
-            .bind::<Array<Nullable<Text>>, _>(&self.merged_to)
-            .bind::<Array<Text>, _>(&self.correlations)
-            .bind::<Array<Nullable<Text>>, _>(&self.hosts)
-            .bind::<Array<Nullable<At>>, _>(&self.occurred)
-            .bind::<Array<Nullable<SmallInt>>, _>(&self.seen_by_v1)
-            .bind::<Array<Nullable<SmallInt>>, _>(&self.seen_by_v2)
-            .bind::<Bool, _>(page.first)
-            .bind::<At, _>(time(now))
-            .bind::<BigInt, _>(page.after.0)
-            .bind::<SqlUuid, _>(page.after.1)
-            .bind::<BigInt, _>(ROWS_PER_STATEMENT + i64::from(page.by_itself))
-            .bind::<Array<SqlUuid>, _>(full)
-            .bind::<BigInt, _>(room.per_webhook)
-            .bind::<BigInt, _>(page.room_left.max(0))
-            .bind::<At, _>(time(room.lease_until))
-            .bind::<BigInt, _>(room.node.0)
-            .bind::<Bool, _>(page.by_itself)
-            .load(conn)
-            .await?)
     }
 }
 
-/// A `bigint[]` literal: `unnest` cannot take arrays of different lengths.
+async fn run(
+    conn: &mut Conn,
+    drafts: &Drafts<'_>,
+    now: Timestamp,
+    room: &Room<'_>,
+    page: &Page,
+) -> Result<Vec<MadeRow>, StoreError> {
+    let full: Vec<Uuid> = room.full.iter().map(|id| id.0).collect();
+    Ok(statement(PUBLISH)
+        .arrays(drafts)
+        .bind::<Bool, _>(page.first)
+        .bind::<At, _>(time(now))
+        .bind::<BigInt, _>(page.after.0)
+        .bind::<SqlUuid, _>(page.after.1)
+        .bind::<BigInt, _>(ROWS_PER_STATEMENT + i64::from(page.by_itself))
+        .bind::<Array<SqlUuid>, _>(full)
+        .bind::<BigInt, _>(room.per_webhook)
+        .bind::<BigInt, _>(page.room_left.max(0))
+        .bind::<At, _>(time(room.lease_until))
+        .bind::<BigInt, _>(room.node.0)
+        .bind::<Bool, _>(page.by_itself)
+        .load(conn)
+        .await?)
+}
+
+/// The text of a `bigint[]`.
 fn array_literal(users: &[UserId]) -> String {
     let ids: Vec<String> = users.iter().map(ToString::to_string).collect();
     format!("{{{}}}", ids.join(","))

@@ -9,12 +9,14 @@
 use std::time::Duration;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::changes::{Mark, announce_in_tx};
 use super::installations::{self, Installation};
+use super::sql::unnest::{Arrays, WebhookKeys, sql_text, unnest};
 use super::sql::{statement, unknown};
 use super::{Conn, StoreError, health, limit_lock_waits_in_tx};
 use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId};
@@ -81,23 +83,45 @@ const INSTALLATIONS_OF_USER: &str = "\
 select company, user_id, app from installations where lane = $1 and company = $2 and user_id = $3
 order by app limit $4 for update";
 
+unnest! {
+    from 1;
+    /// A user, or an app of a user.
+    struct AccountRow<'a> in Accounts {
+        lane: i32,
+        company: i64,
+        user_id: i64,
+        app: Option<&'a str>,
+    }
+}
+
 /// One more than a batch shows whether there are more. Webhooks are found first and then sorted: connections that avoid
 /// sorting would otherwise read all webhooks in order.
-const LIVE: &str = "\
+const LIVE: &str = sql_text!(
+    "\
 with live as materialized (
     select w.lane, w.id
-    from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
+    from unnest(",
+    Accounts::ARRAYS,
+    ") as k(",
+    Accounts::NAMES,
+    ")
     join webhooks w on w.lane = k.lane and w.company = k.company and w.user_id = k.user_id
                    and w.app is not distinct from k.app
     where w.removed_at is null
 )
-select lane, id from live order by lane, id limit $5";
+select lane, id from live order by lane, id limit $5"
+);
 
-const UNINSTALL: &str = "\
-delete from installations i using unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[]) as k(lane, company, user_id, app)
+const UNINSTALL: &str = sql_text!(
+    "delete from installations i using unnest(",
+    Accounts::ARRAYS,
+    ") as k(",
+    Accounts::NAMES,
+    ")
 where i.lane = k.lane and i.company = k.company and i.user_id = k.user_id and i.app = k.app
   and not exists (select from webhooks w where w.lane = i.lane and w.company = i.company and w.user_id = i.user_id
-                                           and w.app = i.app and w.removed_at is null)";
+                                           and w.app = i.app and w.removed_at is null)"
+);
 
 /// Time no longer changes a removed webhook.
 const STILL: &str = "\
@@ -119,7 +143,7 @@ struct LiveRow {
     #[diesel(sql_type = Integer)]
     lane: i32,
     #[diesel(sql_type = SqlUuid)]
-    id: uuid::Uuid,
+    id: Uuid,
 }
 
 impl InstallationRow {
@@ -147,10 +171,8 @@ pub async fn remove_in_tx(
     health::lock_in_tx(conn, webhooks).await?;
     let dated: Vec<_> = webhooks.iter().map(|(lane, id)| (*lane, *id, now)).collect();
     let moved = health::remove_in_tx(conn, &dated, reason).await?;
-    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = moved.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     statement(STILL)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(&moved))
         .execute(conn)
         .await?;
     Ok(Removed {
@@ -272,19 +294,21 @@ async fn empty(
     installed: &[Installation],
     reason: RemoveReason,
 ) -> Result<Removed, StoreError> {
-    let own = own.into_iter().map(|(company, user)| (company, user, None));
-    let accounts: Accounts = own
-        .chain(
-            installed
-                .iter()
-                .map(|one| (one.company, one.user, Some(&one.app))),
-        )
-        .collect();
+    let account = |company: CompanyId, user: UserId, app| AccountRow {
+        lane: Lane::of(company).0,
+        company: company.get(),
+        user_id: user.get(),
+        app,
+    };
+    let own = own
+        .into_iter()
+        .map(|(company, user)| account(company, user, None));
+    let of_apps = installed
+        .iter()
+        .map(|one| account(one.company, one.user, Some(one.app.as_str())));
+    let accounts = Accounts::of(own.chain(of_apps));
     let mut live: Vec<LiveRow> = statement(LIVE)
-        .bind::<Array<Integer>, _>(&accounts.lanes)
-        .bind::<Array<BigInt>, _>(&accounts.companies)
-        .bind::<Array<BigInt>, _>(&accounts.users)
-        .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
+        .arrays(&accounts)
         .bind::<BigInt, _>(BATCH + 1)
         .load(conn)
         .await?;
@@ -300,13 +324,7 @@ async fn empty(
         Pace::Together => remove_in_tx(conn, now, &webhooks, reason).await?,
         Pace::OneByOne => remove_each_in_tx(conn, now, &webhooks, reason).await?,
     };
-    let uninstalled = statement(UNINSTALL)
-        .bind::<Array<Integer>, _>(&accounts.lanes)
-        .bind::<Array<BigInt>, _>(&accounts.companies)
-        .bind::<Array<BigInt>, _>(&accounts.users)
-        .bind::<Array<Nullable<Text>>, _>(&accounts.apps)
-        .execute(conn)
-        .await?;
+    let uninstalled = statement(UNINSTALL).arrays(&accounts).execute(conn).await?;
     // If the removal of a whole batch is refused, the next batch would be the same.
     let stuck = !removed.refused.is_empty() && removed.webhooks == 0 && uninstalled == 0;
     Ok(Removed {
@@ -314,26 +332,4 @@ async fn empty(
         stuck,
         ..removed
     })
-}
-
-/// Users, and apps of users, as one array per column.
-#[derive(Default)]
-struct Accounts {
-    lanes: Vec<i32>,
-    companies: Vec<i64>,
-    users: Vec<i64>,
-    apps: Vec<Option<String>>,
-}
-
-impl<'a> FromIterator<(CompanyId, UserId, Option<&'a AppId>)> for Accounts {
-    fn from_iter<I: IntoIterator<Item = (CompanyId, UserId, Option<&'a AppId>)>>(accounts: I) -> Self {
-        let mut columns = Self::default();
-        for (company, user, app) in accounts {
-            columns.lanes.push(Lane::of(company).0);
-            columns.companies.push(company.get());
-            columns.users.push(user.get());
-            columns.apps.push(app.map(AppId::to_string));
-        }
-        columns
-    }
 }

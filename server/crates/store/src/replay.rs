@@ -13,16 +13,29 @@ use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::sql::{At, Ats, statement, time, unknown};
+use super::sql::unnest::{Arrays, sql_text, unnest};
+use super::sql::{At, Time, statement, time, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::delivery::{Delivery, DeliveryStatus};
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, NodeId, WebhookId};
+
+unnest! {
+    from 1;
+    /// An event to replay to a webhook.
+    struct EventRow in Events {
+        lane: i32,
+        webhook: Uuid,
+        event: Uuid,
+        accepted_at: Time,
+    }
+}
 
 /// Stored without a lease, for any process to claim. An event that no longer exists creates none.
 ///
 /// The highest open generation is read as the last key up to the highest possible one. With equality and `max`, a planner
 /// without statistics takes the smaller index over due times, and reads all deliveries of the webhook in it for each event.
-const REPLAY: &str = "\
+const REPLAY: &str = sql_text!(
+    "\
 with old as materialized (
     select k.n, k.lane, k.webhook, k.event, e.company, e.accepted_at,
            1 + greatest(
@@ -36,8 +49,11 @@ with old as materialized (
                coalesce((select max(o.generation) from outcomes o
                          where o.lane = k.lane and o.webhook = k.webhook and o.event = k.event and o.generation > 0), 0)
            ) as generation
-    from unnest($1::int[], $2::uuid[], $3::uuid[], $4::timestamptz[]) with ordinality
-         as k(lane, webhook, event, accepted_at, n)
+    from unnest(",
+    Events::ARRAYS,
+    ") with ordinality as k(",
+    Events::NAMES,
+    ", n)
     cross join lateral (select e.company, e.accepted_at from events e
                         where e.lane = k.lane and e.id = k.event and e.accepted_at = k.accepted_at) e
 ), queued as (
@@ -48,7 +64,8 @@ with old as materialized (
     insert into tallies as t (lane, node, accepted, succeeded, failed, lost, cancelled)
     select lane, $6, count(*), 0, 0, 0, 0 from old group by lane
 )
-select lane, webhook, event, generation, company from old order by n";
+select lane, webhook, event, generation, company from old order by n"
+);
 
 #[derive(QueryableByName)]
 struct MadeRow {
@@ -95,16 +112,14 @@ pub async fn insert_in_tx(
     now: Timestamp,
     node: NodeId,
 ) -> Result<Vec<Delivery>, StoreError> {
+    let events = events.iter().map(|(lane, webhook, event)| EventRow {
+        lane: lane.0,
+        webhook: webhook.0,
+        event: event.0,
+        accepted_at: time(event.accepted_at()),
+    });
     let rows: Vec<MadeRow> = statement(REPLAY)
-        .bind::<Array<Integer>, _>(events.iter().map(|(lane, ..)| lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(events.iter().map(|(_, webhook, _)| webhook.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(events.iter().map(|(.., event)| event.0).collect::<Vec<_>>())
-        .bind::<Ats, _>(
-            events
-                .iter()
-                .map(|(.., event)| time(event.accepted_at()))
-                .collect::<Vec<_>>(),
-        )
+        .arrays(&Events::of(events))
         .bind::<At, _>(time(now))
         .bind::<BigInt, _>(node.0)
         .load(conn)

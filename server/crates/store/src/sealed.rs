@@ -4,10 +4,12 @@
 //! sealed values this module knows only how to compare their first bytes.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bytea, Integer, Nullable, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
 use super::sql::statement;
+use super::sql::unnest::{Arrays, sql_text, unnest};
 use super::{Conn, StoreError};
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_model::webhook::Sealed;
@@ -28,7 +30,7 @@ pub struct SealedRow {
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = SqlUuid)]
-    id: uuid::Uuid,
+    id: Uuid,
     #[diesel(sql_type = Nullable<Bytea>)]
     auth: Option<Vec<u8>>,
     #[diesel(sql_type = Bytea)]
@@ -45,6 +47,17 @@ struct Counted {
     count: i64,
 }
 
+unnest! {
+    from 2;
+    /// The new sealed values of one webhook.
+    struct ValueRow<'a> in Values {
+        id: Uuid,
+        auth: Option<&'a [u8]>,
+        secret: &'a [u8],
+        previous_secret: Option<&'a [u8]>,
+    }
+}
+
 /// One pass over the whole table: operators run this rarely.
 const COUNT: &str = "\
 select substring(v.sealed from 1 for $1) as prefix, count(*) as count
@@ -59,10 +72,16 @@ where w.lane = $1 and w.id > $2
        or substring(w.previous_secret from 1 for length($3)) <> $3)
 order by w.id limit $4 for update of w";
 
-const WRITE: &str = "\
+const WRITE: &str = sql_text!(
+    "\
 update webhooks w set auth = k.auth, secret = k.secret, previous_secret = k.previous_secret
-from unnest($2::uuid[], $3::bytea[], $4::bytea[], $5::bytea[]) as k(id, auth, secret, previous_secret)
-where w.lane = $1 and w.id = k.id";
+from unnest(",
+    Values::ARRAYS,
+    ") as k(",
+    Values::NAMES,
+    ")
+where w.lane = $1 and w.id = k.id"
+);
 
 /// The number of sealed values for each prefix of `length` bytes.
 pub async fn count(conn: &mut Conn, length: usize) -> Result<Vec<(Vec<u8>, i64)>, StoreError> {
@@ -98,13 +117,15 @@ pub async fn lock_others_in_tx(
 
 /// Writes the sealed values of webhooks that [`lock_others_in_tx`] has locked.
 pub async fn write_in_tx(conn: &mut Conn, lane: Lane, rows: &[SealedRow]) -> Result<(), StoreError> {
-    let optional = |sealed: &Option<Sealed>| sealed.as_ref().map(|sealed| sealed.0.clone());
+    let values = rows.iter().map(|row| ValueRow {
+        id: row.webhook.0,
+        auth: row.auth.as_ref().map(|sealed| sealed.0.as_slice()),
+        secret: &row.secret.0,
+        previous_secret: row.previous.as_ref().map(|sealed| sealed.0.as_slice()),
+    });
     statement(WRITE)
         .bind::<Integer, _>(lane.0)
-        .bind::<Array<SqlUuid>, _>(rows.iter().map(|row| row.webhook.0).collect::<Vec<_>>())
-        .bind::<Array<Nullable<Bytea>>, _>(rows.iter().map(|row| optional(&row.auth)).collect::<Vec<_>>())
-        .bind::<Array<Bytea>, _>(rows.iter().map(|row| row.secret.0.clone()).collect::<Vec<_>>())
-        .bind::<Array<Nullable<Bytea>>, _>(rows.iter().map(|row| optional(&row.previous)).collect::<Vec<_>>())
+        .arrays(&Values::of(values))
         .execute(conn)
         .await?;
     Ok(())

@@ -4,11 +4,12 @@
 //! together with the attempt, the outcome and the tally, or nothing is written (D6, D7). Settling the same batch twice
 //! changes nothing the second time. [`super::health`] is written in the same transaction.
 
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::sql::unnest::{Arrays, sql_text, unnest};
 use super::sql::{Time, maybe_time, statement, time};
 use super::{Conn, StoreError};
 use tenterhook_model::attempt::Attempt;
@@ -63,15 +64,57 @@ pub struct Settled {
     pub to_recover: Vec<(Lane, WebhookId)>,
 }
 
-/// `lane`, `webhook`, `event`, `generation` and `token` identify the row; a null `vis_at` deletes it.
-const SETTLE: &str = "\
+unnest! {
+    from 1;
+    /// A settlement. The first five columns identify the delivery; a null `vis_at` deletes it.
+    struct ItemRow in Items {
+        lane: i32,
+        webhook: Uuid,
+        event: Uuid,
+        generation: i32,
+        token: i64,
+        company: i64,
+        created_at: Time,
+        vis_at: Option<Time>,
+        retry: bool,
+        ending: Option<i16>,
+        reason: Option<i16>,
+        ban_episode: Option<i32>,
+        at: Option<Time>,
+    }
+}
+
+unnest! {
+    from 1 + Items::COUNT;
+    /// The attempt of settlement `n`, counted from 1.
+    struct TryRow<'a> in Tries {
+        n: i64,
+        number: i16,
+        started_at: Time,
+        ended_at: Time,
+        duration_us: i32,
+        dns_us: Option<i32>,
+        connect_us: Option<i32>,
+        first_byte_us: Option<i32>,
+        url: &'a str,
+        auth_sent: bool,
+        status: Option<i16>,
+        error_class: Option<i16>,
+        error_message: Option<String>,
+        response_headers: String,
+        response_body: Option<String>,
+        response_truncated: bool,
+    }
+}
+
+const SETTLE: &str = sql_text!(
+    "\
 with item as materialized (
-    select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::bigint[], $6::bigint[], $7::timestamptz[],
-                         $8::timestamptz[], $9::boolean[], $10::smallint[], $11::smallint[], $12::int[],
-                         $13::timestamptz[])
-         with ordinality
-         as i(lane, webhook, event, generation, token, company, created_at, vis_at, retry, ending, reason, ban_episode,
-              at, n)
+    select * from unnest(",
+    Items::ARRAYS,
+    ") with ordinality as i(",
+    Items::NAMES,
+    ", n)
 ), gone as (
     delete from deliveries d using item i
     where i.vis_at is null and d.lane = i.lane and d.webhook = i.webhook and d.event = i.event
@@ -96,11 +139,11 @@ with item as materialized (
            t.duration_us, t.dns_us, t.connect_us, t.first_byte_us, t.url, t.auth_sent, t.status, t.error_class,
            t.error_message, t.response_headers, t.response_body, t.response_truncated,
            case when i.ending in (1, 2) then i.ending end
-    from unnest($14::bigint[], $15::smallint[], $16::timestamptz[], $17::timestamptz[], $18::int[], $19::int[],
-                $20::int[], $21::int[], $22::text[], $23::boolean[], $24::smallint[], $25::smallint[], $26::text[],
-                $27::text[], $28::text[], $29::boolean[])
-         as t(n, number, started_at, ended_at, duration_us, dns_us, connect_us, first_byte_us, url, auth_sent, status,
-              error_class, error_message, response_headers, response_body, response_truncated)
+    from unnest(",
+    Tries::ARRAYS,
+    ") as t(",
+    Tries::NAMES,
+    ")
     join won using (n) join item i using (n)
 ), dropped as (
     insert into outcomes as o (lane, webhook, event, generation, company, created_at, at, status, reason, ban_episode)
@@ -115,7 +158,8 @@ with item as materialized (
     select i.n from item i join webhook_health h on h.lane = i.lane and h.webhook = i.webhook
     where i.ending = 1 and (h.failing_since is not null or $31 and h.ban_counter > 0)
 )
-select w.n, r.n is not null as to_recover from won w left join recovering r using (n)";
+select w.n, r.n is not null as to_recover from won w left join recovering r using (n)"
+);
 
 #[derive(diesel::QueryableByName)]
 struct WonRow {
@@ -134,38 +178,14 @@ pub async fn batch(
     node: NodeId,
     counter_recovers: bool,
 ) -> Result<Settled, StoreError> {
-    let items = Items::of(batch);
-    let tries = Tries::of(batch);
+    let items = Items::of(batch.iter().map(ItemRow::new));
+    let tries = (1..).zip(batch).filter_map(|(n, settlement)| {
+        let attempt = settlement.attempt.as_deref()?;
+        Some(TryRow::new(n, attempt))
+    });
     let rows: Vec<WonRow> = statement(SETTLE)
-        .bind::<Array<Integer>, _>(&items.lanes)
-        .bind::<Array<SqlUuid>, _>(&items.webhooks)
-        .bind::<Array<SqlUuid>, _>(&items.events)
-        .bind::<Array<Integer>, _>(&items.generations)
-        .bind::<Array<BigInt>, _>(&items.tokens)
-        .bind::<Array<BigInt>, _>(&items.companies)
-        .bind::<super::sql::Ats, _>(&items.created)
-        .bind::<Array<super::sql::MaybeAt>, _>(&items.visible)
-        .bind::<Array<Bool>, _>(&items.retries)
-        .bind::<Array<Nullable<SmallInt>>, _>(&items.endings)
-        .bind::<Array<Nullable<SmallInt>>, _>(&items.reasons)
-        .bind::<Array<Nullable<Integer>>, _>(&items.episodes)
-        .bind::<Array<super::sql::MaybeAt>, _>(&items.at)
-        .bind::<Array<BigInt>, _>(&tries.ordinals)
-        .bind::<Array<SmallInt>, _>(&tries.numbers)
-        .bind::<super::sql::Ats, _>(&tries.started)
-        .bind::<super::sql::Ats, _>(&tries.ended)
-        .bind::<Array<Integer>, _>(&tries.durations)
-        .bind::<Array<Nullable<Integer>>, _>(&tries.dns)
-        .bind::<Array<Nullable<Integer>>, _>(&tries.connect)
-        .bind::<Array<Nullable<Integer>>, _>(&tries.first_byte)
-        .bind::<Array<Text>, _>(&tries.urls)
-        .bind::<Array<Bool>, _>(&tries.auth_sent)
-        .bind::<Array<Nullable<SmallInt>>, _>(&tries.statuses)
-        .bind::<Array<Nullable<SmallInt>>, _>(&tries.classes)
-        .bind::<Array<Nullable<Text>>, _>(&tries.messages)
-        .bind::<Array<Text>, _>(&tries.headers)
-        .bind::<Array<Nullable<Text>>, _>(&tries.bodies)
-        .bind::<Array<Bool>, _>(&tries.truncated)
+        .arrays(&items)
+        .arrays(&Tries::of(tries))
         .bind::<BigInt, _>(node.0)
         .bind::<Bool, _>(counter_recovers)
         .load(conn)
@@ -189,117 +209,63 @@ pub async fn batch(
     Ok(settled)
 }
 
-/// The settlements, as one array per column.
-#[derive(Default)]
-struct Items {
-    lanes: Vec<i32>,
-    webhooks: Vec<Uuid>,
-    events: Vec<Uuid>,
-    generations: Vec<i32>,
-    tokens: Vec<i64>,
-    companies: Vec<i64>,
-    created: Vec<Time>,
-    visible: Vec<Option<Time>>,
-    retries: Vec<bool>,
-    endings: Vec<Option<i16>>,
-    reasons: Vec<Option<i16>>,
-    episodes: Vec<Option<i32>>,
-    at: Vec<Option<Time>>,
-}
-
-impl Items {
-    fn of(batch: &[Settlement]) -> Self {
-        let mut items = Self::default();
-        for settlement in batch {
-            items.lanes.push(settlement.key.lane.0);
-            items.webhooks.push(settlement.key.webhook.0);
-            items.events.push(settlement.key.event.0);
-            items.generations.push(settlement.key.generation);
-            items.tokens.push(settlement.token);
-            items.companies.push(settlement.company.get());
-            items.created.push(time(settlement.created_at));
-            let (visible, ending, reason, episode, at) = match settlement.then {
-                Then::End(status) => (None, Some(status.code()), None, None, None),
-                Then::Drop {
-                    status,
-                    reason,
-                    ban_episode,
-                    at,
-                } => (
-                    None,
-                    Some(status.code()),
-                    Some(reason.code()),
-                    ban_episode,
-                    Some(at),
-                ),
-                Then::Retry(at) | Then::Release(at) => (Some(at), None, None, None, None),
-            };
-            items.visible.push(maybe_time(visible));
-            items.retries.push(matches!(settlement.then, Then::Retry(_)));
-            items.endings.push(ending);
-            items.reasons.push(reason);
-            items.episodes.push(episode);
-            items.at.push(maybe_time(at));
+impl ItemRow {
+    fn new(settlement: &Settlement) -> Self {
+        let (vis_at, ending, reason, ban_episode, at) = match settlement.then {
+            Then::End(status) => (None, Some(status.code()), None, None, None),
+            Then::Drop {
+                status,
+                reason,
+                ban_episode,
+                at,
+            } => (
+                None,
+                Some(status.code()),
+                Some(reason.code()),
+                ban_episode,
+                Some(at),
+            ),
+            Then::Retry(at) | Then::Release(at) => (Some(at), None, None, None, None),
+        };
+        Self {
+            lane: settlement.key.lane.0,
+            webhook: settlement.key.webhook.0,
+            event: settlement.key.event.0,
+            generation: settlement.key.generation,
+            token: settlement.token,
+            company: settlement.company.get(),
+            created_at: time(settlement.created_at),
+            vis_at: maybe_time(vis_at),
+            retry: matches!(settlement.then, Then::Retry(_)),
+            ending,
+            reason,
+            ban_episode,
+            at: maybe_time(at),
         }
-        items
     }
 }
 
-/// Their attempts, as one array per column; `ordinals` has the index of each attempt's settlement.
-#[derive(Default)]
-struct Tries<'a> {
-    ordinals: Vec<i64>,
-    numbers: Vec<i16>,
-    started: Vec<Time>,
-    ended: Vec<Time>,
-    durations: Vec<i32>,
-    dns: Vec<Option<i32>>,
-    connect: Vec<Option<i32>>,
-    first_byte: Vec<Option<i32>>,
-    urls: Vec<&'a str>,
-    auth_sent: Vec<bool>,
-    statuses: Vec<Option<i16>>,
-    classes: Vec<Option<i16>>,
-    messages: Vec<Option<String>>,
-    headers: Vec<String>,
-    bodies: Vec<Option<String>>,
-    truncated: Vec<bool>,
-}
-
-impl<'a> Tries<'a> {
-    fn of(batch: &'a [Settlement]) -> Self {
-        let mut tries = Self::default();
-        for (ordinal, settlement) in (1..).zip(batch) {
-            let Some(attempt) = settlement.attempt.as_deref() else {
-                continue;
-            };
-            let outcome = &attempt.outcome;
-            tries.ordinals.push(ordinal);
-            tries.numbers.push(attempt.number.into());
-            tries.started.push(time(attempt.started_at));
-            tries.ended.push(time(attempt.ended_at));
-            tries.durations.push(attempt.duration_us);
-            tries.dns.push(outcome.timings.dns_us);
-            tries.connect.push(outcome.timings.connect_us);
-            tries.first_byte.push(outcome.timings.first_byte_us);
-            tries.urls.push(&attempt.url);
-            tries.auth_sent.push(attempt.auth_sent);
-            tries
-                .statuses
-                .push(outcome.status.and_then(|status| i16::try_from(status).ok()));
-            tries.classes.push(outcome.error_class.map(|class| class.code()));
-            tries
-                .messages
-                .push(outcome.error_message.as_deref().map(without_nul));
-            tries
-                .headers
-                .push(without_nul(&headers_text(&outcome.response_headers)));
-            tries
-                .bodies
-                .push(outcome.response_body.as_deref().map(without_nul));
-            tries.truncated.push(outcome.response_truncated);
+impl<'a> TryRow<'a> {
+    fn new(n: i64, attempt: &'a Attempt) -> Self {
+        let outcome = &attempt.outcome;
+        Self {
+            n,
+            number: attempt.number.into(),
+            started_at: time(attempt.started_at),
+            ended_at: time(attempt.ended_at),
+            duration_us: attempt.duration_us,
+            dns_us: outcome.timings.dns_us,
+            connect_us: outcome.timings.connect_us,
+            first_byte_us: outcome.timings.first_byte_us,
+            url: &attempt.url,
+            auth_sent: attempt.auth_sent,
+            status: outcome.status.and_then(|status| i16::try_from(status).ok()),
+            error_class: outcome.error_class.map(|class| class.code()),
+            error_message: outcome.error_message.as_deref().map(without_nul),
+            response_headers: without_nul(&headers_text(&outcome.response_headers)),
+            response_body: outcome.response_body.as_deref().map(without_nul),
+            response_truncated: outcome.response_truncated,
         }
-        tries
     }
 }
 

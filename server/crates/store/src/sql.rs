@@ -1,5 +1,7 @@
 //! Shared by all statements: prepared text with bound values, and the conversion of times.
 
+pub(crate) mod unnest;
+
 use std::marker::PhantomData;
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -11,6 +13,7 @@ use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::{Array, HasSqlType, Nullable, Timestamptz, Untyped};
 use jiff::{SignedDuration, Timestamp};
 
+use self::unnest::Arrays;
 use super::StoreError;
 
 /// A time as the database stores it, exact to the microsecond.
@@ -43,6 +46,13 @@ pub struct Bound<Q, V, ST> {
     kind: PhantomData<fn() -> ST>,
 }
 
+/// A statement with the arrays of an [`unnest!`](unnest::unnest) bound, one parameter for each column.
+#[derive(Debug)]
+pub struct BoundArrays<'a, Q, A> {
+    query: Q,
+    arrays: &'a A,
+}
+
 /// A statement that values can be bound to.
 pub fn statement(text: &'static str) -> Statement {
     Statement(text)
@@ -57,6 +67,11 @@ impl Statement {
             kind: PhantomData,
         }
     }
+
+    /// Binds one array per column, from `$1`.
+    pub(crate) fn arrays<A: Arrays>(self, arrays: &A) -> BoundArrays<'_, Self, A> {
+        BoundArrays { query: self, arrays }
+    }
 }
 
 impl<Q, V, ST> Bound<Q, V, ST> {
@@ -67,6 +82,27 @@ impl<Q, V, ST> Bound<Q, V, ST> {
             value,
             kind: PhantomData,
         }
+    }
+
+    /// Binds one array per column, from the next `$n`.
+    pub(crate) fn arrays<A: Arrays>(self, arrays: &A) -> BoundArrays<'_, Self, A> {
+        BoundArrays { query: self, arrays }
+    }
+}
+
+impl<Q, A> BoundArrays<'_, Q, A> {
+    /// Binds the next `$n`.
+    pub fn bind<ST, V>(self, value: V) -> Bound<Self, V, ST> {
+        Bound {
+            query: self,
+            value,
+            kind: PhantomData,
+        }
+    }
+
+    /// Binds one array per column, from the next `$n`.
+    pub(crate) fn arrays<A: Arrays>(self, arrays: &A) -> BoundArrays<'_, Self, A> {
+        BoundArrays { query: self, arrays }
     }
 }
 
@@ -104,6 +140,26 @@ where
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> diesel::QueryResult<()> {
         self.query.walk_ast(out.reborrow())?;
         out.push_bind_param_value_only(&self.value)
+    }
+}
+
+impl<Q, A> Query for BoundArrays<'_, Q, A> {
+    type SqlType = Untyped;
+}
+
+impl<Q, A> QueryId for BoundArrays<'_, Q, A> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q, A> QueryFragment<Pg> for BoundArrays<'_, Q, A>
+where
+    Q: QueryFragment<Pg>,
+    A: Arrays,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> diesel::QueryResult<()> {
+        self.query.walk_ast(out.reborrow())?;
+        self.arrays.bind(out)
     }
 }
 

@@ -10,6 +10,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Uuid as SqlU
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
+use super::sql::unnest::WebhookKeys;
 use super::sql::{At, MaybeAt, Time, maybe_timestamp, statement, time, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::attempt::AttemptErrorClass;
@@ -66,10 +67,8 @@ pub async fn read(
     webhooks: &[(Lane, WebhookId)],
     since: Timestamp,
 ) -> Result<HashMap<WebhookId, Vitals>, StoreError> {
-    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     let rows: Vec<VitalsRow> = statement(READ)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .bind::<At, _>(time(since))
         .load(conn)
         .await?;
