@@ -32,7 +32,7 @@ use tenterhook_policy::signing;
 use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::files;
 use tenterhook_settings::{JwksSource, Keys, Settings, TokenKeys};
-use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, facts};
+use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, kv_settings};
 
 /// How long attempts in progress may take to end: the longest attempt, and time to settle it.
 const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -293,7 +293,7 @@ fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
 /// Rows are stored under the lanes of their time of writing: with another number of lanes they would not be found.
 async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     let mut conn = store.conn().await.context("the database cannot be reached")?;
-    let pinned = facts::get(&mut conn, facts::LANES)
+    let pinned = kv_settings::get(&mut conn, kv_settings::LANES)
         .await
         .context("the settings in the database cannot be read")?;
     anyhow::ensure!(
@@ -316,7 +316,7 @@ fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
             let Some(store) = store else { return };
             let written = async {
                 let mut conn = store.conn().await?;
-                facts::put(&mut conn, facts::SIMULATED_NOW, &now.to_string()).await
+                kv_settings::put(&mut conn, kv_settings::SIMULATED_NOW, &now.to_string()).await
             };
             if let Err(error) = written.await {
                 tracing::error!(%error, "simulated time could not be written down");

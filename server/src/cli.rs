@@ -3,15 +3,15 @@
 //! Standard output has only the result (a token, a schema, the settings). An error message says what to do. Settings
 //! are read once, here.
 
+mod core_dumps;
 mod descriptors;
 mod dev;
 mod distribute;
 mod doctor;
-mod dumps;
 mod flags;
-mod lifetime;
 mod reseal;
 mod serve;
+mod serve_until_signal;
 mod settings;
 mod token;
 
@@ -94,13 +94,13 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dev => {
             let settings = with_log(common.load(Settings::development())?)?;
-            dumps::forbid()?;
+            core_dumps::forbid()?;
             descriptors::raise(settings.in_flight);
             in_runtime(dev::run(settings))?;
         }
         Command::Serve => {
             let settings = with_log(common.load(Settings::default())?)?;
-            dumps::forbid()?;
+            core_dumps::forbid()?;
             descriptors::raise(settings.in_flight);
             in_runtime(serve::run(settings))?;
         }
@@ -114,7 +114,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Reseal => {
             let settings = with_log(common.load(Settings::default())?)?;
-            dumps::forbid()?;
+            core_dumps::forbid()?;
             return in_runtime(reseal::run(&settings));
         }
         Command::Distribute(arguments) => {

@@ -24,7 +24,7 @@ use tenterhook_policy::postponement::Patience;
 use tenterhook_policy::signing;
 use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
-use tenterhook_store::{Store, StoreError, facts, migrations, nodes, partitions, preconditions};
+use tenterhook_store::{Store, StoreError, kv_settings, migrations, nodes, partitions, preconditions};
 
 /// Above this difference the machine's clock should be corrected, although the server follows the database's.
 const SKEW: SignedDuration = SignedDuration::from_secs(1);
@@ -178,7 +178,7 @@ async fn usable(store: &Store) -> Finding {
 }
 
 async fn lanes(store: &Store) -> Finding {
-    let stored = facts::get(&mut *store.conn().await?, "lanes").await?;
+    let stored = kv_settings::get(&mut *store.conn().await?, "lanes").await?;
     ensure!(
         stored == Some(LANES.to_string()),
         "the database has {stored:?}, this release {LANES}: they can't work together"

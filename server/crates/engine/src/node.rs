@@ -10,7 +10,7 @@ use diesel_async::AsyncConnection;
 
 use super::claimer;
 use super::shared::Shared;
-use tenterhook_store::settle::Then;
+use tenterhook_store::settle::Action;
 use tenterhook_store::{StoreError, leases, nodes};
 
 /// How often the clock is compared with the database's.
@@ -72,7 +72,7 @@ pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
     // Other processes have released this process's leases. They do not know of leases taken after that.
     let now = shared.clock.now();
     for held in shared.take_all() {
-        shared.let_go(&held, Then::Release(now));
+        shared.let_go(&held, Action::Release(now));
     }
     Ok(())
 }

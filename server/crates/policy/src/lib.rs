@@ -6,14 +6,15 @@
 //! this module guarantees neither.
 
 pub mod access;
-pub mod echoes;
+
 pub mod health;
-pub mod limits;
+pub mod input_limits;
 pub mod matching;
-pub mod merging;
+pub mod merge_events;
 pub mod notice;
 pub mod payload;
 pub mod postponement;
+pub mod redaction;
 pub mod retry;
 pub mod sameness;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Reads events. [`super::publish`] writes them.
+//! Reads events. [`super::queue::publish`] writes them.
 
 use std::collections::HashMap;
 

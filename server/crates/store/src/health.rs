@@ -3,86 +3,30 @@
 //! Guarantees: rows are always locked in id order, so that batches never deadlock. A transition, its notice and its row in
 //! the changes feed are written together or not at all (R4).
 
-use std::collections::HashMap;
+pub mod history;
+pub(crate) mod row;
+mod transitions;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, SmallInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::sql::{
-    At, Ats, MaybeAt, Rows, Time, maybe_time, maybe_timestamp, statement, time, timestamp, unknown,
-};
-use super::webhook_row::{Unread, WebhookRow, webhook_columns};
+use self::row::{HealthRow, health_columns};
+pub use self::transitions::{due, failing, last_successes, next_due};
+use super::sql::unnest::{Arrays, WebhookKeys, sql_text, unnest};
+use super::sql::{MaybeAt, Rows, Time, maybe_time, statement, time, unknown};
+use super::webhooks::row::{StateRow, Unread, state_columns};
 use super::{Conn, StoreError};
-use tenterhook_model::health::{Health, Standing};
-use tenterhook_model::ids::{CompanyId, Lane, WebhookId};
+use tenterhook_model::health::Health;
+use tenterhook_model::ids::{CompanyId, Lane, WebhookId, WebhookKey};
 use tenterhook_model::notice::Notice;
 use tenterhook_model::webhook::{RemoveReason, Webhook};
 
-/// The columns that [`HealthRow`] reads, from a table or alias `h`.
-macro_rules! health_columns {
-    () => {
-        "h.ban_counter, h.last_counted_at, h.ban_episode, h.ban_started_at, h.banned_until, h.ban_open, \
-         h.failing_since, h.window_episode, h.warnings_given, h.window_floor"
-    };
-}
-pub(crate) use health_columns;
-
-/// A row of `webhook_health` under the names of `health_columns!`.
-#[derive(Debug, QueryableByName)]
-pub struct HealthRow {
-    #[diesel(sql_type = Integer)]
-    ban_counter: i32,
-    #[diesel(sql_type = MaybeAt)]
-    last_counted_at: Option<Time>,
-    #[diesel(sql_type = Integer)]
-    ban_episode: i32,
-    #[diesel(sql_type = MaybeAt)]
-    ban_started_at: Option<Time>,
-    #[diesel(sql_type = MaybeAt)]
-    banned_until: Option<Time>,
-    #[diesel(sql_type = Bool)]
-    ban_open: bool,
-    #[diesel(sql_type = MaybeAt)]
-    failing_since: Option<Time>,
-    #[diesel(sql_type = Integer)]
-    window_episode: i32,
-    #[diesel(sql_type = SmallInt)]
-    warnings_given: i16,
-    #[diesel(sql_type = MaybeAt)]
-    window_floor: Option<Time>,
-}
-
-impl HealthRow {
-    /// The health; `standing` follows from the webhook's own row.
-    pub fn into_health(self, paused: bool, removed: bool) -> Health {
-        Health {
-            standing: match (removed, paused) {
-                (true, _) => Standing::Removed,
-                (false, true) => Standing::Paused,
-                (false, false) => Standing::Live,
-            },
-            ban_counter: self.ban_counter,
-            last_counted_at: maybe_timestamp(self.last_counted_at),
-            ban_episode: self.ban_episode,
-            ban_started_at: maybe_timestamp(self.ban_started_at),
-            banned_until: maybe_timestamp(self.banned_until),
-            ban_open: self.ban_open,
-            failing_since: maybe_timestamp(self.failing_since),
-            window_episode: self.window_episode,
-            warnings_given: self.warnings_given,
-            window_floor: maybe_timestamp(self.window_floor),
-        }
-    }
-}
-
 const READ: &str = concat!(
     "select ",
-    webhook_columns!(),
-    ", ",
-    health_columns!(),
+    state_columns!(),
     " from unnest($1::int[], $2::uuid[]) as k(lane, id)
       join webhooks w on w.lane = k.lane and w.id = k.id
       join webhook_health h on h.lane = w.lane and h.webhook = w.id"
@@ -152,17 +96,6 @@ unnest! {
     }
 }
 
-unnest! {
-    from 1;
-    /// A webhook, and the time in which its last success is looked for.
-    struct StretchRow in Stretches {
-        lane: i32,
-        webhook: Uuid,
-        since: Time,
-        before: Time,
-    }
-}
-
 const WRITE: &str = sql_text!(
     "\
 update webhook_health as h
@@ -211,40 +144,6 @@ where w.lane = u.lane and w.id = u.id and w.removed_at is null
 returning w.lane, w.id as webhook"
 );
 
-const DUE: &str = "\
-select lane, webhook, next_transition_at as at from webhook_health
-where next_transition_at <= $1 order by next_transition_at limit $2";
-
-const NEXT_DUE: &str =
-    "select min(next_transition_at) as at from webhook_health where next_transition_at > $1";
-
-/// The last success of each webhook between two times. The history has successes that were not written to the health row.
-const LAST_SUCCESS: &str = sql_text!(
-    "\
-select u.webhook, (select max(a.ended_at) from attempts a
-                   where a.lane = u.lane and a.webhook = u.webhook and a.ended_at >= u.since and a.ended_at < u.before
-                     and a.ending = 1) as at
-from unnest(",
-    Stretches::ARRAYS,
-    ") as u(",
-    Stretches::NAMES,
-    ")"
-);
-
-/// The webhooks among these that have an open window.
-const FAILING: &str = "\
-select h.lane, h.webhook from unnest($1::int[], $2::uuid[]) as k(lane, id)
-join webhook_health h on h.lane = k.lane and h.webhook = k.id
-where h.failing_since is not null";
-
-#[derive(QueryableByName)]
-struct StateRow {
-    #[diesel(embed)]
-    webhook: WebhookRow,
-    #[diesel(embed)]
-    health: HealthRow,
-}
-
 #[derive(QueryableByName)]
 struct LockedRow {
     #[diesel(sql_type = Integer)]
@@ -262,35 +161,11 @@ struct LockedRow {
 }
 
 #[derive(QueryableByName)]
-struct DueRow {
-    #[diesel(sql_type = Integer)]
-    lane: i32,
-    #[diesel(sql_type = SqlUuid)]
-    webhook: Uuid,
-    #[diesel(sql_type = At)]
-    at: Time,
-}
-
-#[derive(QueryableByName)]
 struct MovedRow {
     #[diesel(sql_type = Integer)]
     lane: i32,
     #[diesel(sql_type = SqlUuid)]
     webhook: Uuid,
-}
-
-#[derive(QueryableByName)]
-struct NextRow {
-    #[diesel(sql_type = MaybeAt)]
-    at: Option<Time>,
-}
-
-#[derive(QueryableByName)]
-struct SuccessRow {
-    #[diesel(sql_type = SqlUuid)]
-    webhook: Uuid,
-    #[diesel(sql_type = MaybeAt)]
-    at: Option<Time>,
 }
 
 /// A locked health row.
@@ -307,10 +182,7 @@ pub struct Locked {
 }
 
 /// The webhooks with their health, as committed; missing webhooks are left out. If one cannot be read, all fail.
-pub async fn read(
-    conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
-) -> Result<Vec<(Webhook, Health)>, StoreError> {
+pub async fn read(conn: &mut Conn, webhooks: &[WebhookKey]) -> Result<Vec<(Webhook, Health)>, StoreError> {
     let rows = read_each(conn, webhooks).await?;
     match rows.bad.into_iter().next() {
         Some((_, error)) => Err(error),
@@ -321,27 +193,18 @@ pub async fn read(
 /// Like [`read`], but returns all others together with those that cannot be read.
 pub async fn read_each(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
 ) -> Result<Rows<(Webhook, Health), Unread>, StoreError> {
     let rows: Vec<StateRow> = statement(READ)
         .arrays(&WebhookKeys::new(webhooks))
         .load(conn)
         .await?;
-    let state = |row: StateRow| {
-        let webhook = Webhook::try_from(row.webhook)?;
-        let health = row
-            .health
-            .into_health(webhook.paused_at.is_some(), webhook.removed.is_some());
-        Ok((webhook, health))
-    };
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.webhook.unread(), state(row)))
-        .collect())
+    let rows = rows.into_iter();
+    Ok(rows.map(|row| (row.unread(), row.into_state())).collect())
 }
 
 /// Locks the health rows of these webhooks, in id order, until the transaction ends.
-pub async fn lock_in_tx(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Result<Vec<Locked>, StoreError> {
+pub async fn lock_in_tx(conn: &mut Conn, webhooks: &[WebhookKey]) -> Result<Vec<Locked>, StoreError> {
     let mut webhooks = webhooks.to_vec();
     webhooks.sort_unstable();
     let keys = WebhookKeys::new(&webhooks);
@@ -418,7 +281,7 @@ pub async fn remove_in_tx(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId, Timestamp)],
     reason: RemoveReason,
-) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
+) -> Result<Vec<WebhookKey>, StoreError> {
     if webhooks.is_empty() {
         return Ok(Vec::new());
     }
@@ -435,67 +298,5 @@ pub async fn remove_in_tx(
     Ok(rows
         .into_iter()
         .map(|row| (Lane(row.lane), WebhookId(row.webhook)))
-        .collect())
-}
-
-/// Webhooks whose next transition by time is due at `now`, earliest first, with its time.
-pub async fn due(
-    conn: &mut Conn,
-    now: Timestamp,
-    limit: i64,
-) -> Result<Vec<(Lane, WebhookId, Timestamp)>, StoreError> {
-    let rows: Vec<DueRow> = statement(DUE)
-        .bind::<At, _>(time(now))
-        .bind::<BigInt, _>(limit)
-        .load(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (Lane(row.lane), WebhookId(row.webhook), timestamp(row.at)))
-        .collect())
-}
-
-/// The next time after `now` at which a transition by time is due, for all webhooks.
-pub async fn next_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    let next = statement(NEXT_DUE).bind::<At, _>(time(now));
-    Ok(maybe_timestamp(next.get_result::<NextRow>(conn).await?.at))
-}
-
-/// The webhooks among these that have an open window, as committed.
-pub async fn failing(
-    conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
-) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
-    let rows: Vec<MovedRow> = statement(FAILING)
-        .arrays(&WebhookKeys::new(webhooks))
-        .load(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (Lane(row.lane), WebhookId(row.webhook)))
-        .collect())
-}
-
-/// The last recorded success of each webhook from the first time until before the second. Webhooks without one are missing.
-pub async fn last_successes(
-    conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId, Timestamp, Timestamp)],
-) -> Result<HashMap<WebhookId, Timestamp>, StoreError> {
-    if webhooks.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let stretches = webhooks.iter().map(|(lane, webhook, since, before)| StretchRow {
-        lane: lane.0,
-        webhook: webhook.0,
-        since: time(*since),
-        before: time(*before),
-    });
-    let rows: Vec<SuccessRow> = statement(LAST_SUCCESS)
-        .arrays(&Stretches::of(stretches))
-        .load(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| Some((WebhookId(row.webhook), maybe_timestamp(row.at)?)))
         .collect())
 }

@@ -9,52 +9,36 @@
 
 pub mod address;
 pub mod apps;
-pub mod attempts;
 pub mod changes;
-pub mod claim;
-pub mod compose;
 pub mod connection;
-pub mod creation_keys;
 pub mod deliveries;
+pub mod delivery_counters;
 pub mod distribution;
 pub mod event_row;
 pub mod events;
-pub mod facts;
 pub mod health;
 pub mod idempotency;
 pub mod installations;
-pub mod leases;
+pub mod kv_settings;
 pub mod live;
 pub mod migrations;
 pub mod nodes;
 pub mod notice_queues;
 pub mod notices;
-pub mod page;
 pub mod partitions;
 pub mod preconditions;
-pub mod publish;
-#[cfg(test)]
-mod queue_tests;
-pub mod reach;
-pub mod removal;
-pub mod replay;
-pub mod replay_keys;
+mod queue;
+pub mod retention;
 mod schema;
-pub mod sealed;
-pub mod settle;
 pub mod sql;
 pub mod stats;
-pub mod tallies;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-mod tls;
 #[cfg(test)]
-mod touch_tests;
+mod tests;
+mod tls;
 mod transaction;
 pub mod users;
-pub mod vitals;
-pub mod webhook_list;
-pub mod webhook_row;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -68,7 +52,11 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use self::address::Address;
 use self::connection::sqlstate::{self, Meaning};
 pub use self::connection::{Conn, Limits, Protection, Pulse};
+pub use self::deliveries::{attempts, replay};
+pub use self::queue::{claim, leases, publish, settle};
+pub use self::sql::page;
 pub use self::transaction::limit_lock_waits_in_tx;
+pub use self::webhooks::{creation_keys, list as webhook_list, removal, row as webhook_row, sealed};
 use tenterhook_clock as clock;
 
 /// Why the store failed.

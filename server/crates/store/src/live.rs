@@ -15,8 +15,8 @@ use super::sql::unnest::{Arrays, WebhookKeys, sql_text, unnest};
 use super::sql::{At, Rows, Time, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::access::WebhookScope;
-use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, UserId, WebhookId};
-use tenterhook_model::webhook::Belonging;
+use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, UserId, WebhookId, WebhookKey};
+use tenterhook_model::webhook::WebhookOwner;
 
 /// The place of a recorded attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -147,18 +147,17 @@ impl EndedRow {
 }
 
 impl OwnerRow {
-    /// The belonging of each row, with the place of its scope.
-    fn read(rows: Vec<Self>) -> Rows<(usize, Belonging), WebhookId> {
+    /// The owner of each row's webhook, with the place of its scope.
+    fn read(rows: Vec<Self>) -> Rows<(usize, WebhookOwner), WebhookId> {
         let rows = rows.into_iter();
-        rows.map(|row| (WebhookId(row.id), row.into_belonging()))
-            .collect()
+        rows.map(|row| (WebhookId(row.id), row.into_owner())).collect()
     }
 
-    fn into_belonging(self) -> Result<(usize, Belonging), StoreError> {
+    fn into_owner(self) -> Result<(usize, WebhookOwner), StoreError> {
         let app = self
             .app
             .map(|app| app.parse().map_err(|_| unknown("webhooks", "app", &app)));
-        let belonging = Belonging {
+        let owner = WebhookOwner {
             lane: Lane(self.lane),
             webhook: WebhookId(self.id),
             company: CompanyId::new(self.company)
@@ -167,7 +166,7 @@ impl OwnerRow {
             app: app.transpose()?,
         };
         let place = usize::try_from(self.place).map_err(|_| unknown("webhooks", "place", self.place))?;
-        Ok((place, belonging))
+        Ok((place, owner))
     }
 }
 
@@ -178,7 +177,7 @@ pub async fn of_scopes(
     scopes: &[(usize, &WebhookScope)],
     removed_since: Timestamp,
     most: i64,
-) -> Result<Rows<(usize, Belonging), WebhookId>, StoreError> {
+) -> Result<Rows<(usize, WebhookOwner), WebhookId>, StoreError> {
     let scopes = scopes.iter().filter_map(|(place, scope)| match scope {
         WebhookScope::Company {
             company,
@@ -206,8 +205,8 @@ pub async fn of_scopes(
 /// The webhooks with these ids, each with its place.
 pub async fn named(
     conn: &mut Conn,
-    webhooks: &[(usize, (Lane, WebhookId))],
-) -> Result<Rows<(usize, Belonging), WebhookId>, StoreError> {
+    webhooks: &[(usize, WebhookKey)],
+) -> Result<Rows<(usize, WebhookOwner), WebhookId>, StoreError> {
     let webhooks = webhooks.iter().map(|(place, (lane, webhook))| PlaceRow {
         place: i32::try_from(*place).unwrap_or(i32::MAX),
         lane: lane.0,
@@ -221,11 +220,11 @@ pub async fn named(
 /// `most` in total. For an attempt that cannot be read its webhook is returned.
 pub async fn ended_since(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     since: Timestamp,
     most_of_each: i64,
     most: i64,
-) -> Result<Rows<AttemptPlace, (Lane, WebhookId)>, StoreError> {
+) -> Result<Rows<AttemptPlace, WebhookKey>, StoreError> {
     let rows: Vec<EndedRow> = statement(ENDED)
         .arrays(&WebhookKeys::new(webhooks))
         .bind::<At, _>(time(since))

@@ -111,7 +111,7 @@ pub async fn others(conn: &mut Conn, node: NodeId, lapse_seconds: f64) -> Result
 
 /// Deletes the processes whose heartbeat has lapsed, and returns them.
 ///
-/// The caller frees their deliveries with [`super::leases::release_of`], in the same transaction.
+/// The caller frees their deliveries with [`super::queue::leases::release_of`], in the same transaction.
 pub async fn bury_in_tx(
     conn: &mut Conn,
     node: NodeId,

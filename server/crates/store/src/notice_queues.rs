@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::notices::NoticeRow;
 use super::sql::unnest::{Arrays, WebhookKeys, sql_text, unnest};
 use super::sql::{At, MaybeAt, Rows, Time, maybe_time, maybe_timestamp, statement, time};
-use super::webhook_row::{WebhookRow, webhook_columns};
+use super::webhooks::row::{WebhookRow, webhook_columns};
 use super::{Conn, StoreError};
-use tenterhook_model::ids::{Lane, NoticeId, WebhookId};
+use tenterhook_model::ids::{Lane, NoticeId, WebhookId, WebhookKey};
 use tenterhook_model::notice::Notice;
 use tenterhook_model::webhook::Webhook;
 
@@ -100,7 +100,7 @@ pub struct Claimed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// The webhook whose queue it is.
-    pub webhook: (Lane, WebhookId),
+    pub webhook: WebhookKey,
     /// The notice.
     pub notice: NoticeId,
     /// When its transition happened.
@@ -115,7 +115,7 @@ pub struct Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
     /// The webhook whose queue has it at its head.
-    pub webhook: (Lane, WebhookId),
+    pub webhook: WebhookKey,
     /// The token of the lease under which it was claimed.
     pub token: i64,
     /// When it is tried again. `None` removes it, and the next notice is due.
@@ -177,7 +177,7 @@ impl ClaimedRow {
 }
 
 /// The webhooks of up to `limit` queues that are due at `now` and not locked, those due longest first.
-pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
+pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<WebhookKey>, StoreError> {
     let rows: Vec<DueRow> = statement(DUE)
         .bind::<At, _>(time(now))
         .bind::<BigInt, _>(limit)
@@ -190,7 +190,7 @@ pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<(Lan
 /// Claims the heads of these webhooks' queues that are due at `now`, until `lease_until`.
 pub async fn claim(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Rows<Claimed, Head>, StoreError> {

@@ -1,5 +1,7 @@
 //! Shared by all statements: prepared text with bound values, and the conversion of times.
 
+pub mod page;
+pub mod query_builder;
 pub(crate) mod unnest;
 
 use std::marker::PhantomData;

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::sql::unnest::WebhookKeys;
 use super::sql::{At, Ats, statement, time, unknown};
 use super::{Conn, StoreError};
-use tenterhook_model::ids::{EventId, Lane, WebhookId};
+use tenterhook_model::ids::{EventId, Lane, WebhookId, WebhookKey};
 
 /// The numbers of one period.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,7 +87,7 @@ struct FiguresRow {
 /// until `until`. Events that were accepted at or before `accepted` are past their retention.
 pub async fn read(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     from: &[Timestamp],
     until: Timestamp,
     accepted: Timestamp,
