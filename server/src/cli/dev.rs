@@ -27,7 +27,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let Some(ready) = signals.unless_stopped(prepare(settings)).await? else {
         return Ok(());
     };
-    super::answer(&ready.welcome)?;
+    super::write_stdout(&ready.welcome)?;
     let ended = serve_until_signal::run(ready.settings, ready.listener, ready.clock, signals).await;
     let stopped = match ready.postgres {
         Some(postgres) => postgres.stop().await,
@@ -97,11 +97,11 @@ fn welcome(
     let server = format!("http://{}", reachable(address));
     let database = match postgres {
         Some(postgres) => format!(
-            "Postgres {} of our own, {}",
+            "a Postgres {} that `dev` started, {}",
             postgres.version(),
             postgres.binaries().display()
         ),
-        None => "the one of DATABASE_URL".to_owned(),
+        None => "the one that DATABASE_URL names".to_owned(),
     };
     let mut text = format!(
         "\nTenterhook is starting.\n\n  \

@@ -32,9 +32,9 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListene
     let statement = settings.database_timeout;
     usable(url.expose_secret(), statement)
         .await
-        .context("this database cannot be served from")?;
+        .context("the server cannot use this database")?;
     let pending = migrations::pending(url.expose_secret(), statement).await;
-    let pending = pending.context("can't look at the schema")?;
+    let pending = pending.context("can't read the schema's version")?;
     if pending > 0 {
         bail!("the database lacks {pending} migration(s) of this release: run `tenterhook migrate` first");
     }

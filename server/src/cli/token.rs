@@ -55,7 +55,7 @@ pub(super) enum Role {
     Admin,
 }
 
-/// The claims of a token (API.md, "Tokens").
+/// The claims of a token.
 #[derive(Debug, Serialize)]
 pub(super) struct Claims {
     #[serde(skip_serializing_if = "Option::is_none")]

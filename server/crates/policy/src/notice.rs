@@ -54,20 +54,20 @@ pub fn name(kind: NoticeKind) -> &'static str {
 pub fn message(kind: NoticeKind) -> &'static str {
     match kind {
         NoticeKind::Banned => {
-            "Too many first tries failed: the webhook is banned, and what comes due in the ban is lost."
+            "Too many first tries failed: the webhook is banned, and deliveries that are due during the ban are lost."
         }
         NoticeKind::BanEnded => "The ban is over: events are delivered again.",
         NoticeKind::Failing24h => {
-            "The first warning: no delivery has succeeded, and the webhook will be removed if that goes on."
+            "First warning: no delivery has succeeded. The webhook will be removed if this continues."
         }
         NoticeKind::Failing48h => {
-            "The second warning: no delivery has succeeded, and the webhook will be removed if that goes on."
+            "Second warning: no delivery has succeeded. The webhook will be removed if this continues."
         }
         NoticeKind::Failing71h => {
-            "The last warning: no delivery has succeeded, and the webhook is about to be removed."
+            "Last warning: no delivery has succeeded. The webhook is about to be removed."
         }
         NoticeKind::Removed => {
-            "The webhook was removed, because no delivery had succeeded. It can be restored for a while."
+            "The webhook was removed because no delivery succeeded. It can be restored for a limited time."
         }
         NoticeKind::Recovered => "A delivery has succeeded: the webhook will not be removed.",
     }
