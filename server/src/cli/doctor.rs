@@ -23,7 +23,7 @@ use tenterhook_model::ids::LANES;
 use tenterhook_policy::postponement::Patience;
 use tenterhook_policy::signing;
 use tenterhook_policy::target::TargetPolicy;
-use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
+use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys};
 use tenterhook_store::{Store, StoreError, kv_settings, migrations, nodes, partitions, preconditions};
 
 /// Above this difference the machine's clock should be corrected, although the server follows the database's.
@@ -110,15 +110,8 @@ fn keys(settings: &Settings) -> Finding {
 /// Reads or fetches it as `serve` does.
 async fn key_set(settings: &Settings, source: &JwksSource, clock: &Clock) -> Finding {
     let tokens = TokenKeys::Jwks(source.clone());
-    let keys = app::key_set(&tokens, extra_ca_pem(settings)?.as_deref(), clock).await?;
+    let keys = app::key_set(&tokens, app::extra_ca_pem(settings)?.as_deref(), clock).await?;
     Ok(format!("usable, with {} key(s) for signatures", keys.count()))
-}
-
-fn extra_ca_pem(settings: &Settings) -> anyhow::Result<Option<Vec<u8>>> {
-    let pem = settings.extra_ca_file.as_ref().map(|path| {
-        files::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
-    });
-    pem.transpose()
 }
 
 fn allow_list(settings: &Settings) -> Finding {
@@ -227,7 +220,7 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
         TransportSettings {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
             resolver: Arc::new(DnsResolver::new(clock, &settings.dns_servers)?),
-            extra_ca_pem: extra_ca_pem(settings)?,
+            extra_ca_pem: app::extra_ca_pem(settings)?,
             user_agent: "tenterhook-doctor".to_owned(),
             patience: Patience::of(&settings.policy),
         },

@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// The largest decimal id: 2^53−1, so that a JSON number holds it exactly.
 pub const MAX_DECIMAL_ID: i64 = (1 << 53) - 1;
 /// The longest app or object id, in characters.
-pub const MAX_NAME_ID: usize = 64;
+pub(crate) const MAX_NAME_ID: usize = 64;
 /// The number of lanes. Fixed for the life of a database: the `settings` table stores it.
 pub const LANES: i32 = 64;
 

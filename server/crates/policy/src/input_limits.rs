@@ -10,7 +10,7 @@ pub const NAME_CHARS: usize = 255;
 /// Characters of a subscription URL, as given and as normalised.
 pub const URL_CHARS: usize = 2048;
 /// Characters of a basic user name, and of a password (W11).
-pub const CREDENTIAL_CHARS: usize = 255;
+pub(crate) const CREDENTIAL_CHARS: usize = 255;
 /// Characters of an app's name.
 pub const APP_NAME_CHARS: usize = 255;
 /// Characters of a correlation id.
@@ -75,7 +75,7 @@ pub fn text(value: &str, max: usize) -> Result<(), OutOfBounds> {
 }
 
 /// Like [`text`], but may be empty.
-pub fn optional_text(value: &str, max: usize) -> Result<(), OutOfBounds> {
+pub(crate) fn optional_text(value: &str, max: usize) -> Result<(), OutOfBounds> {
     if value.chars().count() > max {
         return Err(OutOfBounds::Characters(max));
     }

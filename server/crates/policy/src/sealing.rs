@@ -33,7 +33,7 @@ const FORMAT: u8 = 1;
 /// The number of bytes at the start of a sealed value that say how to open it: the format and the key's id.
 pub const PREFIX_LENGTH: usize = 5;
 /// The maximum number of keys. A rotation needs two.
-pub const MOST_KEYS: usize = 8;
+pub(crate) const MOST_KEYS: usize = 8;
 
 /// The keys that stored secrets are sealed with. Never shown, never logged.
 pub struct Keyring {

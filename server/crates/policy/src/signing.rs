@@ -19,7 +19,7 @@ pub use tenterhook_model::secret::{InvalidSecret, SigningSecret};
 
 /// The maximum number of secrets that an operator may list. A rotation needs two; nobody rotates faster than every receiver
 /// follows.
-pub const MOST_LISTED: usize = 4;
+pub(crate) const MOST_LISTED: usize = 4;
 /// Shown in place of a header's secret part.
 const REDACTED: &str = "[redacted]";
 

@@ -33,7 +33,7 @@ use super::address::Address;
 use tenterhook_clock as clock;
 
 /// The time limit for a statement in the database, unless a pool sets another.
-pub const STATEMENT: Duration = Duration::from_secs(10);
+pub(crate) const STATEMENT: Duration = Duration::from_secs(10);
 /// How much longer than the database the client waits, so that the database's time-out message can arrive.
 const BEYOND: Duration = Duration::from_secs(2);
 
@@ -143,7 +143,7 @@ impl Conn {
     }
 
     /// Whether the connection will not be used again.
-    pub fn is_given_up(&self) -> bool {
+    pub(crate) fn is_given_up(&self) -> bool {
         self.line.is_given_up()
     }
 }

@@ -7,14 +7,14 @@
 //!
 //! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow that of async-graphql.
 
-pub mod address;
+pub(crate) mod address;
 pub mod apps;
 pub mod changes;
-pub mod connection;
+pub(crate) mod connection;
 pub mod deliveries;
 pub mod delivery_counters;
 pub mod distribution;
-pub mod event_row;
+pub(crate) mod event_row;
 pub mod events;
 pub mod health;
 pub mod idempotency;

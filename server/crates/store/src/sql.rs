@@ -1,7 +1,7 @@
 //! Shared by all statements: prepared text with bound values, and the conversion of times.
 
 pub mod page;
-pub mod query_builder;
+pub(crate) mod query_builder;
 pub(crate) mod unnest;
 
 use std::marker::PhantomData;
@@ -29,9 +29,9 @@ pub struct Time(Timestamp);
 /// The SQL type of a time.
 pub type At = Timestamptz;
 /// The SQL type of an array of times.
-pub type Ats = Array<Timestamptz>;
+pub(crate) type Ats = Array<Timestamptz>;
 /// The SQL type of a time that may be missing.
-pub type MaybeAt = Nullable<Timestamptz>;
+pub(crate) type MaybeAt = Nullable<Timestamptz>;
 
 /// A whole statement as a named constant; results are read by column name.
 ///
@@ -195,7 +195,7 @@ pub fn time(at: Timestamp) -> Time {
 }
 
 /// Converts a time that may be missing for the database.
-pub fn maybe_time(at: Option<Timestamp>) -> Option<Time> {
+pub(crate) fn maybe_time(at: Option<Timestamp>) -> Option<Time> {
     at.map(Time)
 }
 
@@ -205,7 +205,7 @@ pub fn timestamp(at: Time) -> Timestamp {
 }
 
 /// Converts a time that may be missing from the database.
-pub fn maybe_timestamp(at: Option<Time>) -> Option<Timestamp> {
+pub(crate) fn maybe_timestamp(at: Option<Time>) -> Option<Timestamp> {
     at.map(timestamp)
 }
 

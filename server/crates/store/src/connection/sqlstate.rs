@@ -12,7 +12,7 @@ pub type Code = [u8; 5];
 /// `statement_timeout` or an administrator ended the statement.
 const QUERY_CANCELED: Code = *b"57014";
 /// The statement waited for a lock longer than `lock_timeout`.
-pub const LOCK_NOT_AVAILABLE: Code = *b"55P03";
+pub(crate) const LOCK_NOT_AVAILABLE: Code = *b"55P03";
 /// `read_only_sql_transaction`: on a standby, on a primary that has become a standby, or with
 /// `default_transaction_read_only`.
 pub const READ_ONLY: Code = *b"25006";

@@ -54,7 +54,7 @@ impl Direction {
     }
 
     /// The comparison of a row's key with a key that is after it in the list.
-    pub fn short_of(self) -> &'static str {
+    pub(crate) fn short_of(self) -> &'static str {
         match self {
             Self::Ascending => "<",
             Self::Descending => ">",
