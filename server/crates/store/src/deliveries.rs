@@ -10,6 +10,7 @@ pub mod replay_idempotency;
 mod sources;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Uuid as SqlUuid};
@@ -24,6 +25,7 @@ use super::{Conn, StoreError};
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::delivery::{Delivery, DeliveryReason, DeliveryStatus};
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, WebhookId, WebhookKey};
+use tenterhook_model::time::after;
 
 /// Which deliveries of the selected webhooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -127,7 +129,7 @@ impl TryFrom<DeliveryRow> for Delivery {
 /// partitions. For a webhook with few deliveries a second query searches all of them.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
 /// By how much an attempt may seem to end before its delivery was created, because the clocks of two processes differ.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(1);
+const CLOCKS_APART: Duration = Duration::from_secs(60 * 60);
 
 /// The earliest end of deliveries that the first search for a page includes; `None` if that would gain nothing.
 fn recent(query: &DeliveryQuery, cutoffs: &Cutoffs, window: &Window<DeliveryPlace>) -> Option<Timestamp> {
@@ -145,7 +147,7 @@ fn recent(query: &DeliveryQuery, cutoffs: &Cutoffs, window: &Window<DeliveryPlac
 /// Whether no older row belongs to the window: it is full, and anything that ended before `since` was created before its
 /// last row.
 fn are_whole(rows: &[DeliveryRow], window: &Window<DeliveryPlace>, since: Timestamp) -> bool {
-    let made_by = since.saturating_add(CLOCKS_APART).unwrap_or(Timestamp::MAX);
+    let made_by = after(since, CLOCKS_APART);
     let is_full = rows.len() as i64 == window.limit();
     is_full
         && rows

@@ -35,8 +35,6 @@ use tenterhook_clock as clock;
 const ALTOGETHER: Duration = Duration::from_secs(20);
 /// The time limit for ending the session of a connection that is no longer needed.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// `invalid_authorization_specification`: `pg_hba.conf` does not allow the connection.
-const NOT_ALLOWED: &[u8; 5] = b"28000";
 
 /// The time limit of all attempts together if a statement may take `limit`: the same, but long enough for one attempt.
 pub(crate) fn altogether(address: &Address, limit: Duration) -> Duration {
@@ -241,7 +239,7 @@ impl Call<'_> {
                 Err(_) => self.late(&format!("connecting to {}", peer.shown())),
             };
             // The other way is tried only for a failure that it may avoid.
-            let otherwise = !failure.silent && failure.code.is_none_or(|code| code == *NOT_ALLOWED);
+            let otherwise = !failure.silent && failure.code.is_none_or(|code| code == sqlstate::NOT_ALLOWED);
             failures.push(failure);
             if !otherwise {
                 break;
@@ -264,7 +262,7 @@ impl Call<'_> {
         let wire = Wire::new(socket, line.clone());
         let (client, mut connection) = config.connect_raw(wire, Encrypted).await.map_err(|error| {
             let mut failure = Failure::from(error);
-            if plain && failure.code == Some(*NOT_ALLOWED) {
+            if plain && failure.code == Some(sqlstate::NOT_ALLOWED) {
                 failure.why += &format!(
                     " – this was tried without encryption (sslmode={}); a server that wants TLS needs sslmode=require or \
                      stronger",
