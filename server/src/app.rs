@@ -332,7 +332,7 @@ fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
                 kv_settings::put(&mut conn, kv_settings::SIMULATED_NOW, &now.to_string()).await
             };
             if let Err(error) = written.await {
-                tracing::error!(%error, "simulated time could not be written down");
+                tracing::error!(%error, "simulated time could not be stored");
             }
         })
     });

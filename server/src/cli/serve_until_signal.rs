@@ -36,7 +36,9 @@ pub(super) async fn run(
         name = signals.next() => name,
     };
     if !delay.is_zero() {
-        tracing::info!("{name}: not ready any more, and stopping in {delay:?}; once more to stop now");
+        tracing::info!(
+            "{name}: not ready any more, and stopping in {delay:?}; a second signal ends the wait"
+        );
         stop.leave();
         tokio::select! {
             ended = &mut server => return ended,
@@ -44,7 +46,7 @@ pub(super) async fn run(
             again = signals.next() => name = again,
         }
     }
-    tracing::info!("{name}: stopping; once more to stop at once");
+    tracing::info!("{name}: stopping; a second signal stops at once");
     stop.drain();
     tokio::select! {
         ended = &mut server => ended,

@@ -94,7 +94,7 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
     let (dead, freed) = loop {
         let released = conn
             .transaction(async |conn| {
-                let dead = nodes::bury_in_tx(conn, node, lapse.as_secs_f64()).await?;
+                let dead = nodes::evict_dead_in_tx(conn, node, lapse.as_secs_f64()).await?;
                 let freed = match dead.as_slice() {
                     [] => 0,
                     dead if freeing => leases::release_of(conn, dead, now).await?,

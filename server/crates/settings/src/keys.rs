@@ -75,13 +75,13 @@ pub enum KeyError {
         source: io::Error,
     },
     /// Users other than the file's owner and group can read or change it.
-    #[error("everybody on this machine can read or change {}: `chmod o-rw` it, and make a new secret if others were there", path.display())]
+    #[error("everybody on this machine can read or change {}: `chmod o-rw` it, and make a new secret if other people use this machine", path.display())]
     Open {
         /// The file.
         path: PathBuf,
     },
     /// The file is too large to be a key.
-    #[error("{} has more than {LARGEST_FILE} bytes: it is no key", path.display())]
+    #[error("{} has more than {LARGEST_FILE} bytes, too many for a key", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,

@@ -72,7 +72,7 @@ pub enum StoreError {
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
     /// Another transaction took the same thing first. A new run of this transaction sees that.
-    #[error("another transaction was quicker")]
+    #[error("another transaction stored the same first")]
     Overtaken,
     /// The database cannot be used: it has another encoding, or accepts no writes.
     #[error(transparent)]

@@ -50,7 +50,7 @@ pub struct Bound<Q, V, ST> {
 
 /// A statement with the arrays of an [`unnest!`](unnest::unnest) bound, one parameter for each column.
 #[derive(Debug)]
-pub struct BoundArrays<'a, Q, A> {
+pub(crate) struct BoundArrays<'a, Q, A> {
     query: Q,
     arrays: &'a A,
 }

@@ -75,7 +75,7 @@ pub(crate) trait Arrays: Default {
     }
 }
 
-/// Declares a row of parameters and its [`Arrays`], of which the first is the parameter `$first`.
+/// Declares a row of parameters and its [`Arrays`]. The number of the first parameter is `$first`.
 macro_rules! unnest {
     (
         from $first:expr;
@@ -160,8 +160,8 @@ impl WebhookKeys {
 pub(crate) const ROOM: usize = 600;
 
 /// A text that is written when the program is compiled.
-pub(crate) struct Written<const ROOM: usize> {
-    bytes: [u8; ROOM],
+pub(crate) struct Written<const N: usize> {
+    bytes: [u8; N],
     length: usize,
 }
 
@@ -175,9 +175,9 @@ pub(crate) const fn length(pieces: &[&str]) -> usize {
     length
 }
 
-impl<const ROOM: usize> Written<ROOM> {
+impl<const N: usize> Written<N> {
     const EMPTY: Self = Self {
-        bytes: [0; ROOM],
+        bytes: [0; N],
         length: 0,
     };
 

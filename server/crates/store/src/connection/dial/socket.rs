@@ -115,6 +115,6 @@ async fn offers_tls(stream: &mut TcpStream) -> io::Result<bool> {
     match stream.read_u8().await? {
         b'S' => Ok(true),
         b'N' => Ok(false),
-        _ => Err(io::Error::other("what answers is not Postgres")),
+        _ => Err(io::Error::other("the response is not Postgres's")),
     }
 }

@@ -72,7 +72,7 @@ async fn only_live_processes_that_do_not_know_are_waited_for() {
     assert_eq!(nodes::unaware(conn, me, 15.0, &mark).await.unwrap(), 0);
     assert_eq!(nodes::behind(conn, me, 15.0, later(1)).await.unwrap(), 0);
     assert_eq!(nodes::behind(conn, me, 15.0, later(2)).await.unwrap(), 1);
-    assert_eq!(nodes::bury_in_tx(conn, me, 0.0).await.unwrap(), [other]);
+    assert_eq!(nodes::evict_dead_in_tx(conn, me, 0.0).await.unwrap(), [other]);
     assert_eq!(nodes::behind(conn, me, 15.0, later(2)).await.unwrap(), 0);
     assert!(
         !nodes::beat(conn, other, None, later(3)).await.unwrap(),
@@ -97,8 +97,8 @@ async fn a_process_is_dead_at_the_lapse_and_not_before() {
         diesel::sql_query(silent).execute(conn).await.unwrap();
         let alive = nodes::others(conn, me, LAPSE).await.unwrap();
         assert_eq!(alive.is_empty(), is_dead, "{age} s");
-        let buried = nodes::bury_in_tx(conn, me, LAPSE).await.unwrap();
-        assert_eq!(buried == [other], is_dead, "{age} s");
+        let evicted = nodes::evict_dead_in_tx(conn, me, LAPSE).await.unwrap();
+        assert_eq!(evicted == [other], is_dead, "{age} s");
     }
 }
 
