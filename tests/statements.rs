@@ -83,10 +83,9 @@ fn constants() -> BTreeMap<String, Vec<String>> {
     let mut constants = BTreeMap::new();
     for (path, source) in files("server/crates/store", "rs") {
         let name = path.file_stem().unwrap_or_default();
-        let of_tests = path
-            .parent()
-            .is_some_and(|folder| folder.ends_with("queue_tests"));
-        if of_tests || name == "tests" || name == "testing" || name == "queue_tests" {
+        let in_crate = path.strip_prefix(root()).unwrap_or(&path);
+        let of_tests = in_crate.iter().any(|folder| folder == "tests");
+        if of_tests || name == "tests" || name == "testing" {
             continue;
         }
         let file = path

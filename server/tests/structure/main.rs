@@ -78,9 +78,6 @@ const NOT_OPENED: &[(&str, &[&str])] = &[
         ],
     ),
     ("server/crates/engine", &["door", "publisher"]),
-    ("server/crates/policy", &["sealing", "signing"]),
-    ("server/crates/store", &["connection", "dial"]),
-    ("server/crates/store", &["health", "webhook_row"]),
 ];
 
 fn root() -> PathBuf {

@@ -30,7 +30,7 @@ use tenterhook_model as model;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
 use tenterhook_store::live::AttemptPlace;
-use tenterhook_store::reach::Cutoffs;
+use tenterhook_store::webhooks::visibility::Cutoffs;
 use tenterhook_store::{attempts, deliveries, notices, webhooks};
 
 /// The root type of subscriptions.

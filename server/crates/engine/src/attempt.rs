@@ -23,9 +23,9 @@ use tenterhook_policy::health::Verdict;
 use tenterhook_policy::retry::next_attempt;
 use tenterhook_policy::sealing::BasicAuth;
 use tenterhook_policy::signing::{Purpose, RequestFacts, SigningSecret, headers};
-use tenterhook_policy::{echoes, payload};
+use tenterhook_policy::{payload, redaction};
 use tenterhook_settings::policy::PolicySettings;
-use tenterhook_store::settle::{Settlement, Then};
+use tenterhook_store::settle::{Action, Settlement};
 
 /// How long a delivery waits if its webhook's row cannot be used. An operator has to repair the row.
 pub(super) const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
@@ -46,7 +46,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     shared.feed.until_current(&shared.clock).await;
     if held.node != shared.node() {
         // This process was declared dead after it took the delivery. The lease is released if it is still valid.
-        shared.let_go(&held, Then::Release(shared.clock.now()));
+        shared.let_go(&held, Action::Release(shared.clock.now()));
         return Pace::Unsent;
     }
     let key = held.leased.key;
@@ -62,7 +62,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
     {
         // The lease ends too soon to start. It is released if it is still valid, and any process with room claims the
         // delivery again.
-        shared.let_go(&held, Then::Release(now));
+        shared.let_go(&held, Action::Release(now));
         return Pace::Unsent;
     }
     match target.verdict(held.leased.due_at, now, &shared.policy) {
@@ -72,14 +72,14 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
             return Pace::Unsent;
         }
         other => {
-            if let Some(then) = drop_as(other, now) {
-                shared.let_go(&held, then);
+            if let Some(action) = drop_as(other, now) {
+                shared.let_go(&held, action);
             }
             return Pace::Unsent;
         }
     }
     let Some(request) = request(shared, &held.event, &target, held.leased.attempt, now) else {
-        shared.let_go(&held, Then::Release(later(now, UNUSABLE_WAIT)));
+        shared.let_go(&held, Action::Release(later(now, UNUSABLE_WAIT)));
         return Pace::Unsent;
     };
     let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
@@ -93,7 +93,7 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
         let monotonic = shared.clock.monotonic();
         let due_at = shared.postponed.put_back(key, lack, sent.ended_at, monotonic);
         shared.settle(settler::Result {
-            settlement: without_attempt(&held, Then::Release(due_at)),
+            settlement: without_attempt(&held, Action::Release(due_at)),
             started: Some((now, key)),
         });
         return Pace::Unsent;
@@ -131,12 +131,12 @@ async fn known(shared: &Arc<Shared>, held: &Held) -> Option<Arc<Target>> {
     };
     if let Err(error) = read.await {
         tracing::warn!(%error, webhook = %key.webhook, "a webhook could not be read; its delivery is put back");
-        shared.let_go(held, Then::Release(shared.clock.now()));
+        shared.let_go(held, Action::Release(shared.clock.now()));
         return None;
     }
     let target = shared.registry.get(key.webhook);
     if target.is_none() && shared.registry.is_unreadable(key.webhook) {
-        shared.let_go(held, Then::Release(later(shared.clock.now(), UNUSABLE_WAIT)));
+        shared.let_go(held, Action::Release(later(shared.clock.now(), UNUSABLE_WAIT)));
     } else if target.is_none() {
         // The row is gone: the webhook was removed so long ago that it was deleted (W12).
         shared.let_go(held, drop_as(Verdict::Cancel, shared.clock.now())?);
@@ -214,7 +214,7 @@ pub(super) fn signed(
 pub(super) async fn send(shared: &Shared, target: &Target, request: Request) -> Sent {
     let mut sent = shared.transport.send(request).await;
     if let Ok(Opened { auth: Some(auth), .. }) = &target.opened {
-        echoes::hide(auth, &mut sent.outcome);
+        redaction::hide(auth, &mut sent.outcome);
     }
     sent
 }
@@ -229,12 +229,12 @@ fn judge(
     auth_sent: bool,
 ) -> Settlement {
     let number = held.leased.attempt;
-    let then = if sent.outcome.succeeded() {
-        Then::End(DeliveryStatus::Succeeded)
+    let action = if sent.outcome.succeeded() {
+        Action::Finish(DeliveryStatus::Succeeded)
     } else {
         match next_attempt(number, sent.ended_at, &shared.policy) {
-            Some((_, due_at)) => Then::Retry(due_at),
-            None => Then::End(DeliveryStatus::Failed),
+            Some((_, due_at)) => Action::Retry(due_at),
+            None => Action::Finish(DeliveryStatus::Failed),
         }
     };
     // A removed webhook gets no retry: the delivery ends, and this attempt stays on record (W8, R3).
@@ -242,9 +242,9 @@ fn judge(
         .registry
         .get(held.leased.key.webhook)
         .is_some_and(|target| target.webhook.removed.is_some());
-    let then = match then {
-        Then::Retry(_) if removed => drop_as(Verdict::Cancel, sent.ended_at).unwrap_or(then),
-        then => then,
+    let action = match action {
+        Action::Retry(_) if removed => drop_as(Verdict::Cancel, sent.ended_at).unwrap_or(action),
+        action => action,
     };
     let attempt = Attempt {
         delivery: held.leased.key,
@@ -254,8 +254,8 @@ fn judge(
         duration_us: sent.duration_us,
         url,
         auth_sent,
-        ending: match then {
-            Then::End(status) => Some(status),
+        ending: match action {
+            Action::Finish(status) => Some(status),
             _ => None,
         },
         outcome: sent.outcome,
@@ -266,6 +266,6 @@ fn judge(
         created_at: held.leased.created_at,
         token: held.leased.lease.token,
         attempt: Some(Box::new(attempt)),
-        then,
+        action,
     }
 }

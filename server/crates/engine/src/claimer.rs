@@ -24,7 +24,7 @@ use tenterhook_model::event::Event;
 use tenterhook_model::ids::{DeliveryKey, Lane, NodeId, WebhookId};
 use tenterhook_policy::health::Verdict;
 use tenterhook_store::claim::{self, Unsent};
-use tenterhook_store::settle::Then;
+use tenterhook_store::settle::Action;
 use tenterhook_store::sql::Rows;
 use tenterhook_store::{Conn, StoreError};
 
@@ -133,7 +133,7 @@ async fn look_at(
         let target = shared.registry.get(*webhook);
         let verdict = target.map_or(Verdict::Cancel, |target| target.verdict(now, now, &shared.policy));
         match drop_as(verdict, now) {
-            Some(then) => match end_unsent(shared, &mut conn, (*lane, *webhook), &then, now).await {
+            Some(action) => match end_unsent(shared, &mut conn, (*lane, *webhook), &action, now).await {
                 Ok(()) => {}
                 Err(error) if error.is_away() => return Err(error),
                 Err(error) => {
@@ -297,15 +297,15 @@ async fn end_unsent(
     shared: &Shared,
     conn: &mut Conn,
     webhook: (Lane, WebhookId),
-    then: &Then,
+    action: &Action,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Then::Drop {
+    let Action::Discard {
         status,
         reason,
         ban_episode,
         at,
-    } = *then
+    } = *action
     else {
         return Ok(());
     };

@@ -36,7 +36,7 @@ use tenterhook_model::delivery::{Lease, Leased};
 use tenterhook_model::event::{Draft, Event};
 use tenterhook_model::ids::{DeliveryKey, EventIds, Lane, WebhookId};
 use tenterhook_store::idempotency::{self, Claim};
-use tenterhook_store::publish::{self, Fate, Made, Publication, Room};
+use tenterhook_store::publish::{self, InitialState, NewDelivery, Publication, Room};
 use tenterhook_store::{Conn, StoreError, limit_lock_waits_in_tx};
 
 /// Deliveries of one webhook that one group may lease. The rest stays in the table for any process with room.
@@ -236,7 +236,7 @@ async fn in_tx(
         let before = index.saturating_mul(portion);
         let left = room.after(harvest.leased.len(), before);
         publish::insert_in_tx(conn, part, now, &left, |made| {
-            harvest.take(Made {
+            harvest.take(NewDelivery {
                 event: before + made.event,
                 ..made
             });
@@ -276,14 +276,14 @@ impl Harvest {
         }
     }
 
-    fn take(&mut self, made: Made) {
+    fn take(&mut self, made: NewDelivery) {
         self.counts[made.event] += 1;
-        match made.fate {
-            Fate::Lost => {}
-            Fate::Queued => {
+        match made.state {
+            InitialState::Lost => {}
+            InitialState::Queued => {
                 self.queued.insert((made.key.lane, made.key.webhook));
             }
-            Fate::Leased => self.leased.push((made.event, made.key)),
+            InitialState::Leased => self.leased.push((made.event, made.key)),
         }
     }
 

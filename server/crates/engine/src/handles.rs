@@ -12,8 +12,8 @@ use super::test_delivery::{self, NotTested, Tested};
 use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
 use tenterhook_policy::target::Blocked;
 use tenterhook_store::changes::Mark;
-use tenterhook_store::replay_keys::ReplayKey;
-use tenterhook_store::tallies::{self, Tally};
+use tenterhook_store::deliveries::replay_idempotency::ReplayKey;
+use tenterhook_store::delivery_counters::{self, Tally};
 use tenterhook_store::{StoreError, notice_queues, partitions};
 
 /// Makes sure that every process knows of a change before the API responds (W8, D9).
@@ -88,8 +88,8 @@ impl Gauges {
     /// Reads the figures, mostly from the database.
     pub async fn read(&self) -> Result<Reading, StoreError> {
         let mut conn = self.0.store.conn().await?;
-        let all = tallies::all(&mut conn).await?;
-        let here = tallies::of(&mut conn, self.0.node()).await?;
+        let all = delivery_counters::all(&mut conn).await?;
+        let here = delivery_counters::of(&mut conn, self.0.node()).await?;
         let today = partitions::day(self.0.clock.now());
         let days_ahead = partitions::days_ahead(&mut conn, today).await?;
         let notices_waiting = notice_queues::waiting(&mut conn).await?;

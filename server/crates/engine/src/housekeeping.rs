@@ -12,7 +12,7 @@ use jiff::{Span, Timestamp};
 
 use super::pause::Pause;
 use super::shared::Shared;
-use tenterhook_store::{StoreError, changes, facts, partitions, tallies};
+use tenterhook_store::{StoreError, changes, delivery_counters, partitions, retention};
 
 /// Days ahead for which partitions are made.
 const DAYS_AHEAD: i64 = 3;
@@ -107,16 +107,16 @@ async fn drop_old(shared: &Shared) -> Result<(), StoreError> {
 async fn forget_webhooks(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.for_upkeep().await?;
     let removed_by = ago(shared, shared.policy.removed_retention);
-    facts::forget_webhooks(&mut conn, removed_by, shared.sends_notices).await
+    retention::forget_webhooks(&mut conn, removed_by, shared.sends_notices).await
 }
 
 async fn forget_keys(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.for_upkeep().await?;
-    facts::forget_keys(&mut conn, shared.clock.now()).await
+    retention::forget_keys(&mut conn, shared.clock.now()).await
 }
 
 async fn fold(shared: &Shared) -> Result<(), StoreError> {
-    tallies::fold(&mut *shared.store.conn().await?).await
+    delivery_counters::fold(&mut *shared.store.conn().await?).await
 }
 
 async fn prune(shared: &Shared) -> Result<(), StoreError> {

@@ -75,7 +75,7 @@ use self::transport::Transport;
 use tenterhook_clock::{self as clock, Clock};
 use tenterhook_policy::sealing::Keyring;
 use tenterhook_settings::policy::PolicySettings;
-use tenterhook_store::settle::Then;
+use tenterhook_store::settle::Action;
 use tenterhook_store::{Store, StoreError, changes, nodes, partitions};
 
 /// Tasks that store publications. Three: one company keeps at most two busy, one committing while the other collects.
@@ -255,7 +255,7 @@ impl Engine {
         door.close();
         let now = shared.clock.now();
         for held in shared.take_all() {
-            shared.let_go(&held, Then::Release(now));
+            shared.let_go(&held, Action::Release(now));
         }
         shared.owed.notify_one();
         let quiet = async {
@@ -280,7 +280,7 @@ impl Engine {
                 let _ = shared.clock.park(committer).await;
             }
             for held in shared.take_all() {
-                shared.let_go(&held, Then::Release(now));
+                shared.let_go(&held, Action::Release(now));
             }
             shared.close_settlers();
             for settler in settlers {

@@ -36,10 +36,10 @@ use super::shared::Shared;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use tenterhook_model::notice::Notice;
-use tenterhook_model::webhook::Belonging;
+use tenterhook_model::webhook::WebhookOwner;
 use tenterhook_policy::access;
-use tenterhook_store::health::Unread;
 use tenterhook_store::live::AttemptPlace;
+use tenterhook_store::webhook_row::Unread;
 
 /// How far a listener may fall behind. It is a power of two, because the channel would round any other number up.
 pub const MOST_UNHEARD: usize = 4_096;
@@ -67,7 +67,7 @@ pub enum Missed {
 }
 
 /// A message: whose webhook it is about, and the content.
-pub type Told<T> = (Belonging, T);
+pub type Told<T> = (WebhookOwner, T);
 
 #[derive(Debug, Clone)]
 enum Word<T> {
@@ -85,7 +85,7 @@ enum Whose {
     /// All.
     All,
     /// Those who may see the webhook.
-    Webhook(Belonging),
+    Webhook(WebhookOwner),
     /// Those who may see any webhook of the company: no more is known of this one.
     Company(CompanyId),
     /// Those who may see any webhook of a company in the lane.
@@ -102,7 +102,7 @@ impl Whose {
     fn of(shared: &Shared, webhook: WebhookId) -> Option<Self> {
         let registry = &shared.registry;
         match registry.get(webhook) {
-            Some(target) => Some(Self::Webhook(target.webhook.belonging())),
+            Some(target) => Some(Self::Webhook(target.webhook.webhook_owner())),
             None => registry.unread(webhook).map(Self::unread),
         }
     }
@@ -307,7 +307,7 @@ impl<T: Clone> Listener<T> {
         self.began
     }
 
-    fn concerns(&self, webhook: &Belonging) -> bool {
+    fn concerns(&self, webhook: &WebhookOwner) -> bool {
         self.only
             .is_none_or(|only| only == (webhook.lane, webhook.webhook))
             && access::reaches(&self.scope, webhook)

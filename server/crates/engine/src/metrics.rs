@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use super::handles::Reading;
 use tenterhook_model::attempt::{AttemptErrorClass, Outcome};
 use tenterhook_policy::postponement::Lack;
-use tenterhook_store::tallies::Tally;
+use tenterhook_store::delivery_counters::Tally;
 
 /// Counters and histograms of this server.
 #[derive(Debug, Clone)]

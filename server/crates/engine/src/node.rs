@@ -10,7 +10,7 @@ use diesel_async::AsyncConnection;
 
 use super::claimer;
 use super::shared::Shared;
-use tenterhook_store::settle::Then;
+use tenterhook_store::settle::Action;
 use tenterhook_store::{StoreError, leases, nodes};
 
 /// How often the clock is compared with the database's.
@@ -72,7 +72,7 @@ pub(super) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
     // Other processes have released this process's leases. They do not know of leases taken after that.
     let now = shared.clock.now();
     for held in shared.take_all() {
-        shared.let_go(&held, Then::Release(now));
+        shared.let_go(&held, Action::Release(now));
     }
     Ok(())
 }
@@ -94,7 +94,7 @@ pub(super) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
     let (dead, freed) = loop {
         let released = conn
             .transaction(async |conn| {
-                let dead = nodes::bury_in_tx(conn, node, lapse.as_secs_f64()).await?;
+                let dead = nodes::evict_dead_in_tx(conn, node, lapse.as_secs_f64()).await?;
                 let freed = match dead.as_slice() {
                     [] => 0,
                     dead if freeing => leases::release_of(conn, dead, now).await?,

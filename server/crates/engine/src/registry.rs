@@ -25,7 +25,8 @@ use tenterhook_policy::payload::Recipient;
 use tenterhook_policy::sealing::{BasicAuth, Keyring, OpenError};
 use tenterhook_policy::signing::SigningSecret;
 use tenterhook_settings::policy::PolicySettings;
-use tenterhook_store::health::{self, Unread};
+use tenterhook_store::health;
+use tenterhook_store::webhook_row::Unread;
 use tenterhook_store::{Conn, StoreError};
 
 /// Bound on remembered webhooks. Above it, all are forgotten except those just read.

@@ -19,8 +19,8 @@ use tenterhook_model::delivery::Delivery;
 use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 use tenterhook_model::webhook::WebhookState;
 use tenterhook_policy::health::view;
+use tenterhook_store::deliveries::replay_idempotency::{self, Remembered, ReplayKey};
 use tenterhook_store::publish::ROWS_PER_STATEMENT;
-use tenterhook_store::replay_keys::{self, Remembered, ReplayKey};
 use tenterhook_store::{StoreError, health, replay};
 
 /// Bound on the deliveries of a call that its result shows and that are remembered under its key.
@@ -75,14 +75,14 @@ pub(super) async fn replay(
             if let Some(id) = inactive {
                 // An earlier call with the same key may have succeeded before the ban.
                 let before = match key {
-                    Some(key) => replay_keys::find(conn, key, now).await?,
+                    Some(key) => replay_idempotency::find(conn, key, now).await?,
                     None => None,
                 };
                 return Ok(before.map_or(Replayed::NotActive(id), Replayed::Repeated));
             }
             // The key is claimed after the turn: a call that holds a key never waits for a turn.
             if let Some(key) = key
-                && let Some(before) = replay_keys::claim_in_tx(conn, key, now, expires_at).await?
+                && let Some(before) = replay_idempotency::claim_in_tx(conn, key, now, expires_at).await?
             {
                 return Ok(Replayed::Repeated(before));
             }
@@ -94,7 +94,7 @@ pub(super) async fn replay(
             }
             if let Some(key) = key {
                 let shown: Vec<DeliveryKey> = first.iter().map(|delivery| delivery.key).collect();
-                replay_keys::remember_in_tx(conn, key, count, &shown).await?;
+                replay_idempotency::remember_in_tx(conn, key, count, &shown).await?;
             }
             Ok(Replayed::Made { count, first })
         })

@@ -34,7 +34,7 @@ use self::record::{Recorded, write};
 use super::parts::{Parts, Refused, TIME_OUTS};
 use super::shared::{Shared, Started};
 use tenterhook_model::ids::{Lane, WebhookId};
-use tenterhook_store::settle::{Settlement, Then};
+use tenterhook_store::settle::{Action, Settlement};
 
 /// At most this number of results in one transaction.
 const BATCH: usize = 400;
@@ -196,9 +196,9 @@ async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded, 
         // Simulated time may move as soon as this process is idle: other processes must know of the change by then (B6).
         shared.feed.everywhere(shared, &mark).await;
     }
-    shared.hint(batch.iter().filter_map(|settlement| match settlement.then {
-        Then::Retry(at) | Then::Release(at) => Some((settlement.key.lane, settlement.key.webhook, at)),
-        Then::End(_) | Then::Drop { .. } => None,
+    shared.hint(batch.iter().filter_map(|settlement| match settlement.action {
+        Action::Retry(at) | Action::Release(at) => Some((settlement.key.lane, settlement.key.webhook, at)),
+        Action::Finish(_) | Action::Discard { .. } => None,
     }));
 }
 

@@ -23,7 +23,7 @@ use tenterhook_clock::Clock;
 use tenterhook_model::ids::{DeliveryKey, Lane, NodeId, WebhookId};
 use tenterhook_policy::health::Verdict;
 use tenterhook_settings::policy::PolicySettings;
-use tenterhook_store::settle::{Settlement, Then};
+use tenterhook_store::settle::{Action, Settlement};
 use tenterhook_store::{Store, StoreError};
 
 /// The state that all tasks of the engine share.
@@ -204,9 +204,9 @@ impl Shared {
     }
 
     /// Gives up a delivery without an attempt.
-    pub(super) fn let_go(&self, held: &Held, then: Then) {
+    pub(super) fn let_go(&self, held: &Held, action: Action) {
         self.settle(settler::Result {
-            settlement: without_attempt(held, then),
+            settlement: without_attempt(held, action),
             started: None,
         });
     }
@@ -255,7 +255,7 @@ impl Shared {
         }
         for held in decided {
             match self.unsent(&held) {
-                Some(then) => self.let_go(&held, then),
+                Some(action) => self.let_go(&held, action),
                 None => self.take_in(vec![held]),
             }
         }
@@ -263,7 +263,7 @@ impl Shared {
     }
 
     /// How a delivery ends that may not be attempted now. `None` if it may be attempted, or if that is not decided.
-    fn unsent(&self, held: &Held) -> Option<Then> {
+    fn unsent(&self, held: &Held) -> Option<Action> {
         let now = self.clock.now();
         let target = self.registry.get(held.leased.key.webhook)?;
         drop_as(target.verdict(held.leased.due_at, now, &self.policy), now)
@@ -271,20 +271,20 @@ impl Shared {
 }
 
 /// How a delivery ends by this verdict; `None` if it does not end.
-pub(super) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Then> {
+pub(super) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Action> {
     use tenterhook_model::delivery::{DeliveryReason, DeliveryStatus};
     match verdict {
         Verdict::Lose {
             reason,
             ban_episode,
             at,
-        } => Some(Then::Drop {
+        } => Some(Action::Discard {
             status: DeliveryStatus::Lost,
             reason,
             ban_episode,
             at,
         }),
-        Verdict::Cancel => Some(Then::Drop {
+        Verdict::Cancel => Some(Action::Discard {
             status: DeliveryStatus::Cancelled,
             reason: DeliveryReason::WebhookRemoved,
             ban_episode: None,
@@ -295,14 +295,14 @@ pub(super) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Then> {
 }
 
 /// The settlement of a delivery without a request.
-pub(super) fn without_attempt(held: &Held, then: Then) -> Settlement {
+pub(super) fn without_attempt(held: &Held, action: Action) -> Settlement {
     Settlement {
         key: held.leased.key,
         company: held.leased.company,
         created_at: held.leased.created_at,
         token: held.leased.lease.token,
         attempt: None,
-        then,
+        action,
     }
 }
 

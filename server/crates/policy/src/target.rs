@@ -18,7 +18,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
 use self::name::Locality;
-use super::limits::URL_CHARS;
+use super::input_limits::URL_CHARS;
 use tenterhook_settings::{PortRange, Settings};
 
 /// Why an address may not be called: the name of its special-purpose range.

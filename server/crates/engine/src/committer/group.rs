@@ -8,7 +8,7 @@ use crate::publisher::Published;
 use tenterhook_model::event::{Draft, Event};
 use tenterhook_model::ids::{CompanyId, EventId, EventIds, Lane};
 use tenterhook_policy::matching::selector;
-use tenterhook_policy::merging;
+use tenterhook_policy::merge_events;
 use tenterhook_policy::sameness::{content_hash, ordered_content_hash};
 use tenterhook_settings::policy::Catalog;
 use tenterhook_store::StoreError;
@@ -32,7 +32,7 @@ pub(super) struct Candidate<'a> {
 impl<'a> Candidate<'a> {
     /// Assigns events to a draft.
     pub fn of(draft: &'a Draft, now: Timestamp, ids: &mut EventIds) -> Self {
-        let (event, other) = merging::events(draft, || ids.next(now));
+        let (event, other) = merge_events::events(draft, || ids.next(now));
         let key = draft.idempotency_key.as_ref();
         let hash = key.map(|_| content_hash(draft)).unwrap_or_default();
         Self {

@@ -21,7 +21,12 @@ use tenterhook_store::{StoreError, notices};
 pub(crate) async fn tell(shared: &Shared, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
     let hub = &shared.live;
     let now = shared.clock.now();
-    let belonging = |id: WebhookId| shared.registry.get(id).map(|target| target.webhook.belonging());
+    let belonging = |id: WebhookId| {
+        shared
+            .registry
+            .get(id)
+            .map(|target| target.webhook.webhook_owner())
+    };
     let mut posted = Vec::new();
     if hub.is_posting() {
         let read = new_notices(shared, webhooks, now).await?;

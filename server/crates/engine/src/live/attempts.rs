@@ -15,7 +15,7 @@ use crate::parts::{FIRST_TIME_OUT, Parts};
 use crate::shared::Shared;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{Lane, WebhookId};
-use tenterhook_model::webhook::Belonging;
+use tenterhook_model::webhook::WebhookOwner;
 use tenterhook_store::StoreError;
 use tenterhook_store::live::{self, AttemptPlace};
 use tenterhook_store::sql::Rows;
@@ -78,7 +78,7 @@ async fn poll(shared: &Shared, progress: &mut Progress) -> Result<(), StoreError
 /// [`Missed`].
 async fn ended(
     shared: &Shared,
-    watched: &HashMap<(Lane, WebhookId), Belonging>,
+    watched: &HashMap<(Lane, WebhookId), WebhookOwner>,
     since: Timestamp,
 ) -> Result<Vec<AttemptPlace>, StoreError> {
     let keys: Vec<(Lane, WebhookId)> = watched.keys().copied().collect();
@@ -112,7 +112,7 @@ async fn watched(
     shared: &Shared,
     interests: &[Listening],
     since: Timestamp,
-) -> Result<HashMap<(Lane, WebhookId), Belonging>, StoreError> {
+) -> Result<HashMap<(Lane, WebhookId), WebhookOwner>, StoreError> {
     let mut scopes = Vec::new();
     let mut named = Vec::new();
     for (at, (_, interest, _)) in interests.iter().enumerate() {
@@ -194,7 +194,7 @@ impl Progress {
     pub(super) fn tell(
         &mut self,
         channel: &Channel<AttemptPlace>,
-        watched: &HashMap<(Lane, WebhookId), Belonging>,
+        watched: &HashMap<(Lane, WebhookId), WebhookOwner>,
         ended: Vec<AttemptPlace>,
     ) {
         let is_all = ended.len() <= MOST_IN_ALL;

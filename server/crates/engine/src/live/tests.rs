@@ -9,9 +9,9 @@ fn now() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()
 }
 
-fn belonging(company: i64) -> Belonging {
+fn belonging(company: i64) -> WebhookOwner {
     let company = CompanyId::new(company).unwrap();
-    Belonging {
+    WebhookOwner {
         lane: Lane::of(company),
         webhook: WebhookId::new(now()),
         company,
@@ -32,7 +32,7 @@ fn listener<T: Clone>(channel: &Channel<T>, scope: WebhookScope) -> Listener<T> 
     Listener::new(channel, scope, None, now())
 }
 
-fn attempt(of: &Belonging, ended_at: Timestamp) -> AttemptPlace {
+fn attempt(of: &WebhookOwner, ended_at: Timestamp) -> AttemptPlace {
     AttemptPlace {
         delivery: DeliveryPlace {
             created_at: ended_at,
@@ -84,7 +84,7 @@ async fn what_is_not_for_a_listener_is_passed_over() {
 /// How many of this number of attempts per webhook are sent, and whether some were missed.
 async fn told(attempts: usize, webhooks: usize) -> (usize, bool) {
     let channel = Channel::default();
-    let all: Vec<Belonging> = (0..webhooks).map(|_| belonging(1)).collect();
+    let all: Vec<WebhookOwner> = (0..webhooks).map(|_| belonging(1)).collect();
     let watched: HashMap<_, _> = all
         .iter()
         .map(|one| ((one.lane, one.webhook), one.clone()))

@@ -51,7 +51,7 @@ pub(super) mod tests {
     use super::*;
     use tenterhook_model::attempt::{Attempt, AttemptErrorClass, Timings};
     use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, WebhookId};
-    use tenterhook_store::settle::Then;
+    use tenterhook_store::settle::Action;
 
     pub fn settlement(words: Option<&str>, body: Option<&str>) -> Settlement {
         let at: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
@@ -86,7 +86,7 @@ pub(super) mod tests {
             created_at: at,
             token: 3,
             attempt: Some(Box::new(attempt)),
-            then: Then::Retry(at),
+            action: Action::Retry(at),
         }
     }
 

@@ -30,7 +30,7 @@ impl Subscription {
         let (action, object) = (input.event_action.into(), input.event_object.0.as_str());
         catalogued(services, action, object, input.version(), &mut problems);
         if let Some(name) = &input.name {
-            problems.check(&at("name"), limits::text(name, limits::NAME_CHARS));
+            problems.check(&at("name"), input_limits::text(name, input_limits::NAME_CHARS));
         }
         let given = |text: &Option<String>| MaybeUndefined::from(text.clone().map(Some));
         let credentials = Credentials::check(
@@ -67,7 +67,7 @@ impl Change {
             None => None,
         };
         if let MaybeUndefined::Value(name) = &input.name {
-            problems.check(&at("name"), limits::text(name, limits::NAME_CHARS));
+            problems.check(&at("name"), input_limits::text(name, input_limits::NAME_CHARS));
         }
         let change = Self {
             url,
@@ -146,10 +146,10 @@ impl Credentials {
         problems: &mut Problems,
     ) -> Self {
         if let MaybeUndefined::Value(user) = &user {
-            problems.check(&at("httpAuthUser"), limits::auth_user(user));
+            problems.check(&at("httpAuthUser"), input_limits::auth_user(user));
         }
         if let MaybeUndefined::Value(password) = &password {
-            problems.check(&at("httpAuthPassword"), limits::auth_password(password));
+            problems.check(&at("httpAuthPassword"), input_limits::auth_password(password));
         }
         Self {
             user,
