@@ -5,6 +5,7 @@
 //! single step is left out. The order of events within one instant of simulated time is not defined, so two runs of a
 //! seed may differ there. The checks accept every such order.
 
+mod answered;
 mod coverage;
 mod mirror;
 mod plan;

@@ -25,6 +25,7 @@
 pub mod attacks;
 mod citus;
 pub mod client;
+mod connection;
 pub mod database;
 pub mod dice;
 pub mod durable;

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::answered::Answered;
 use super::coverage::Coverage;
-use super::mirror::{Answered, Mirror};
+use super::mirror::Mirror;
 use super::plan::{APPS, Behaviour, Plan, Step, USERS, Who};
 use crate::client::{Client, NewEvent, NewWebhook};
 use crate::model::{Numbers, RemoveReason, Standing};

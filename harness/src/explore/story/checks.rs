@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::Story;
 use crate::client::{Client, Delivery, Refusal, WebhookList};
-use crate::explore::mirror::{Answered, Mirror, agrees};
+use crate::explore::answered::Answered;
+use crate::explore::mirror::{Mirror, agrees};
 use crate::explore::plan::{APPS, USERS, Who};
 use crate::model::{self, Standing, retry_at};
 use crate::scenario::{Play, holds, same};
