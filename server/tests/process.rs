@@ -25,10 +25,10 @@ use tenterhook_embedded_postgres::EmbeddedPostgres;
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::keys::SEALING_KEY;
-use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Answer, Script};
 use tenterhook_harness::wire::{Conduct, Cue};
+use tenterhook_lab::process::Program;
 
 use process::cast::{
     Callers, PASSWORD, SECRET, create, deal_changed, deliveries, development, folder, production, program,

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use tenterhook_harness::fill;
-use tenterhook_harness::reads::{self, Plan};
+use tenterhook_lab::fill;
+use tenterhook_lab::reads::{self, Plan};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_question_is_answered_of_what_was_filled_in() {

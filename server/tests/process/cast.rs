@@ -9,7 +9,6 @@ use serde_json::json;
 use tempfile::TempDir;
 use tenterhook_harness::client::{Client, Delivery, NewEvent, NewWebhook};
 use tenterhook_harness::keys::{self, SEALING_KEY};
-use tenterhook_harness::process::{Process, Program};
 use tenterhook_harness::realtime;
 use tenterhook_harness::receiver::Receiver;
 use tenterhook_harness::reply::Script;
@@ -18,6 +17,7 @@ use tenterhook_harness::timekeeper::RealTime;
 use tenterhook_harness::token::{Claims, TokenKey};
 use tenterhook_harness::wire::{Conduct, Listen, WireReceiver};
 use tenterhook_harness::world::Tally;
+use tenterhook_lab::process::{Process, Program};
 
 pub const SECRET: &str = "the secret of the process tests, long enough";
 pub const PASSWORD: &str = "a password that no log may show";

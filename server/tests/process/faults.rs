@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
 use tenterhook_harness::client::raw::GRAPHQL_RESPONSE;
 use tenterhook_harness::database::Cluster;
-use tenterhook_harness::process::Process;
 use tenterhook_harness::realtime;
+use tenterhook_lab::process::Process;
 
 use super::cast::{Callers, SECRET, folder, production};
 

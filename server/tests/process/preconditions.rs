@@ -8,9 +8,9 @@ use serde_json::json;
 use tempfile::TempDir;
 use tenterhook_embedded_postgres::EmbeddedPostgres;
 use tenterhook_harness::client::{Client, NewWebhook};
-use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::Claims;
+use tenterhook_lab::process::Program;
 use tenterhook_store::Conn;
 
 use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};

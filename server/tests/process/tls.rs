@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
-use tenterhook_harness::durable::Cluster;
 use tenterhook_harness::realtime;
+use tenterhook_lab::durable::Cluster;
 use tenterhook_store::{Conn, Protection};
 
 use super::cast::{folder, production};
