@@ -1,5 +1,10 @@
 //! Tests that need a real process: a kill loses nothing, a signal drains it, a process that was stopped too long does
-//! no harm, and invalid settings are refused at start.
+//! no harm, and invalid settings are refused at start. The short runs of the laboratory are in the same program, because each
+//! program links the whole server.
+
+mod faults;
+mod load;
+mod reads;
 
 mod process {
     mod absence;
