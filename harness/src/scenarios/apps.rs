@@ -311,6 +311,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     for id in [general, application] {
                         expect_removed(world, &id, "USER_REMOVED").await?;
                     }
+                    let published = company.publish().await?;
+                    same("deliveries of the next event", published.delivery_count, 1)?;
                     let stays = company.user(8).webhook(&other).await?;
                     same(
                         "another user's",

@@ -279,6 +279,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                             ("BANNED", 10, Some(world.now() + BAN)),
                         )?;
                     }
+                    for server in [0, 1] {
+                        world.company(1).at(server).publish().await?;
+                    }
+                    world.settle().await;
+                    same("requests when both have published in the ban", receiver.journal().len(), 12)?;
                     world.stop(0).await;
                     world.advance("PT30M").await;
                     receiver.behave(500);
@@ -331,6 +336,38 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             },
         )
         .needing(Need::Restart),
+        Scenario::new(
+            "a-ban-ends-while-no-server-runs",
+            "A ban that ends while no server runs has ended when one starts; what was due in it stays lost.",
+            &["B7", "B4", "D6"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(500).await;
+                    let user = world.company(1).user(7);
+                    let id = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook.id;
+                    for _ in 0..10 {
+                        world.company(1).publish().await?;
+                        world.settle().await;
+                    }
+                    world.stop(0).await;
+                    world.advance(BAN).await;
+                    world.launch().await;
+                    world.settle().await;
+                    let user = world.company(1).user(7);
+                    let health = user.health(&id).await?;
+                    same(
+                        "state and counter after the restart",
+                        (health.state.as_str(), health.ban_counter),
+                        ("ACTIVE", 0),
+                    )?;
+                    same("lost of ten", count(&user.deliveries(&id).await?, "LOST"), 10)?;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    same("requests, one of them after the ban", receiver.journal().len(), 11)
+                })
+            },
+        )
+        .needing(Need::OwnServers),
     ];
     all.extend([9, 10, 11].map(failures));
     all.extend(AROUND.map(|(word, offset)| ban_end(word, offset)));
@@ -441,5 +478,6 @@ async fn late(world: &crate::world::World, status: u16) -> crate::scenario::Play
         same("failingSince", health.failing_since, None)?;
     }
     world.advance_to(until).await;
+    same("requests until the ban's end", receiver.journal().len(), 11)?;
     scene.expect_health("at the ban's end", "ACTIVE", 0).await
 }

@@ -86,7 +86,11 @@ impl Cast {
             found.extend(caller.webhooks(list).await?);
         }
         let is_there = |webhook: &Webhook| found.iter().any(|seen| seen.id == webhook.id);
-        let names = self.of(kind).filter(|(_, webhook)| is_there(webhook));
+        // A filtered list has no webhook of the other type.
+        let names = self
+            .webhooks
+            .iter()
+            .filter(|(_, webhook)| (filtered || webhook.kind == kind) && is_there(webhook));
         Ok(names.map(|(name, _)| *name).collect())
     }
 

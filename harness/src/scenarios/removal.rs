@@ -3,9 +3,9 @@
 use jiff::SignedDuration;
 
 use super::scene::{AROUND, Scene, WINDOW, count};
-use crate::client::WebhookList;
+use crate::client::{NewWebhook, WebhookList};
 use crate::reply::Script;
-use crate::scenario::{Scenario, same};
+use crate::scenario::{Need, Scenario, same};
 use crate::wire::Conduct;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -61,7 +61,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     scene.expect_window("after failed retries", Some(since)).await?;
                     receiver.answer_with(200);
                     world.advance("PT3S").await;
-                    scene.expect_window("after a retry that succeeded", None).await
+                    scene.expect_window("after a retry that succeeded", None).await?;
+                    world.advance("P30D").await;
+                    scene.expect_health("thirty days later", "ACTIVE", 1).await
                 })
             },
         ),
@@ -259,6 +261,35 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 })
             },
         ),
+        Scenario::new(
+            "removal-while-no-server-runs",
+            "A window that ends while no server runs removes the webhook at its end; nothing that was due is sent.",
+            &["R1", "R3", "D6", "T3"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(500).await;
+                    let user = world.company(1).user(7);
+                    let id = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook.id;
+                    let due = world.now() + WINDOW;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    world.stop(0).await;
+                    world.advance("P4D").await;
+                    world.launch().await;
+                    world.settle().await;
+                    let user = world.company(1).user(7);
+                    same(
+                        "removedAt and removeReason",
+                        user.webhook(&id).await?.map(|webhook| (webhook.removed_at, webhook.remove_reason)),
+                        Some((Some(due), Some("NO_SUCCESSFUL_DELIVERY".to_owned()))),
+                    )?;
+                    let last = user.last_delivery(&id).await?;
+                    same("the delivery", last.status.as_str(), "CANCELLED")?;
+                    same("requests", receiver.journal().len(), 1)
+                })
+            },
+        )
+        .needing(Need::OwnServers),
     ];
     all.extend(AROUND.map(|(word, offset)| window_end(word, offset)));
     all.extend(AROUND.map(|(word, offset)| success_near_the_end(word, offset)));

@@ -109,10 +109,13 @@ fn times_out(
                 world.advance(MILLISECOND).await;
                 scene.expect_health("at ten seconds", "ACTIVE", 1).await?;
                 let retry = end + SignedDuration::from_secs(3);
+                let delivery = scene.last_delivery().await?;
+                same("nextAttemptAt", delivery.next_attempt_at, Some(retry))?;
+                let first = delivery.attempts.first();
                 same(
-                    "nextAttemptAt",
-                    scene.last_delivery().await?.next_attempt_at,
-                    Some(retry),
+                    "error class, status, start and end of the attempt",
+                    first.map(|a| (a.error_class.as_deref(), a.http_status, a.started_at, a.ended_at)),
+                    Some((Some("TIMEOUT"), None, end - DEADLINE, end)),
                 )
             })
         },

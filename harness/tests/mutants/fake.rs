@@ -141,6 +141,7 @@ impl Fake {
             return Err(Refused::new("UNAUTHENTICATED", "the user is gone"));
         }
         state.users.insert((caller.company.clone(), caller.user.clone()));
+        let caller = &caller.with_bent_scopes(state.bend);
         let input = &arguments["input"];
         match field {
             "viewer" => {
