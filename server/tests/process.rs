@@ -32,7 +32,7 @@ use tenterhook_harness::database::Cluster;
 use tenterhook_harness::keys::SEALING_KEY;
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Answer, Script};
-use tenterhook_harness::wire::{Conduct, Cue};
+use tenterhook_harness::wire::{Behaviour, ReleaseSignal};
 use tenterhook_lab::process::Program;
 
 use process::cast::{
@@ -175,9 +175,9 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
-    let cue = Cue::default();
-    let held = cue.clone();
-    let receiver = wire(move |_| Conduct::ReplyOnCue(held.clone(), 200.into())).await;
+    let signal = ReleaseSignal::default();
+    let held = signal.clone();
+    let receiver = wire(move |_| Behaviour::ReplyOnRelease(held.clone(), 200.into())).await;
     let mut process = program.serve().await.unwrap();
     let callers = Callers::new(&process, SECRET);
     let created = callers
@@ -194,7 +194,7 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
         refused.is_some_and(|refusal| refusal.code() == "UNAVAILABLE")
     })
     .await;
-    cue.give();
+    signal.release();
     assert_eq!(process.ended().await.unwrap().code(), Some(0));
 
     let printed = process.printed();
@@ -224,11 +224,11 @@ async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
-    let cue = Cue::default();
-    let held = cue.clone();
+    let signal = ReleaseSignal::default();
+    let held = signal.clone();
     let receiver = wire(move |connection| match connection {
         0 => 200.into(),
-        _ => Conduct::ReplyOnCue(held.clone(), 200.into()),
+        _ => Behaviour::ReplyOnRelease(held.clone(), 200.into()),
     })
     .await;
     let mut process = program
@@ -264,7 +264,7 @@ async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
         refused.is_some_and(|refusal| refusal.code() == "UNAVAILABLE")
     })
     .await;
-    cue.give();
+    signal.release();
     assert_eq!(process.ended().await.unwrap().code(), Some(0));
     let printed = process.printed();
     assert!(printed.contains("SIGTERM: not ready any more"), "{printed}");
@@ -295,10 +295,10 @@ async fn woken_after_its_lease_it_moves_nothing() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
-    let cue = Cue::default();
-    let held = cue.clone();
+    let signal = ReleaseSignal::default();
+    let held = signal.clone();
     let receiver = wire(move |connection| match connection {
-        0..EVENTS => Conduct::ReplyOnCue(held.clone(), 200.into()),
+        0..EVENTS => Behaviour::ReplyOnRelease(held.clone(), 200.into()),
         _ => 500.into(),
     })
     .await;
@@ -327,7 +327,7 @@ async fn woken_after_its_lease_it_moves_nothing() {
     let health = of_other.user().health(&webhook).await.unwrap();
     assert_eq!(health.ban_counter as usize, EVENTS);
 
-    cue.give();
+    signal.release();
     frozen.resume().await.unwrap();
     // It has read all changes when it delivers again.
     realtime::eventually("the woken one works", async || {

@@ -116,12 +116,12 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     let process = stage.process.id().context("the server has ended")?;
     let memory = MemoryWatch::start(process);
     // In production the flooding callers and receivers run on other machines. Here they use only idle CPU.
-    let (callers, receivers) = (
+    let (caller_thread, receiver_thread) = (
         OwnThread::start_behind_all("flooders")?,
         OwnThread::start_behind_all("flooded")?,
     );
     let crowd = Crowd::start().await?;
-    let fast = receivers.spawn(Crowd::start()).await??;
+    let fast = receiver_thread.spawn(Crowd::start()).await??;
     let mut figures = Figures {
         webhooks: plan.webhooks,
         memory_bound: plan.memory_bound,
@@ -148,7 +148,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
         calls: u32::MAX,
     };
     let platform = stage.platform()?;
-    let flooded = callers.spawn(async move { flood.run(&platform).await });
+    let flooded = caller_thread.spawn(async move { flood.run(&platform).await });
     let (beside, flooded) = tokio::join!(quiet(plan, &stage), flooded);
     (figures.beside_flood, figures.flood) = (beside?, flooded?);
     figures.memory.flood = memory.lap();

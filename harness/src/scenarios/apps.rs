@@ -7,7 +7,7 @@ use super::cast::silent;
 use crate::client::{Client, NewWebhook, Webhook, WebhookList};
 use crate::receiver::Receiver;
 use crate::scenario::{Failure, Play, Scenario, refused, same};
-use crate::wire::{Conduct, Cue};
+use crate::wire::{Behaviour, ReleaseSignal};
 use crate::world::World;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -138,15 +138,17 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["W8", "D7"],
             |world| {
                 Box::pin(async move {
-                    let cue = Cue::default();
-                    let receiver = world.wire(Conduct::ReplyOnCue(cue.clone(), 500.into())).await;
+                    let signal = ReleaseSignal::default();
+                    let receiver = world
+                        .wire(Behaviour::ReplyOnRelease(signal.clone(), 500.into()))
+                        .await;
                     let crm = world.company(1).app("crm");
                     let new = NewWebhook::to(&receiver.url());
                     let webhook = crm.install(7).await?.create_webhook(new).await?.webhook;
                     world.company(1).publish().await?;
                     receiver.journal().wait_for(1).await;
                     same("webhooks that went", crm.uninstall(7).await?, 1)?;
-                    cue.give();
+                    signal.release();
                     world.advance("PT1H").await;
                     same("requests", receiver.journal().len(), 1)?;
                     let delivery = world.operator().last_delivery(&webhook.id).await?;

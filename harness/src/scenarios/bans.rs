@@ -8,7 +8,7 @@ use super::scene::{AROUND, BAN, MILLISECOND, Scene, count};
 use crate::client::NewWebhook;
 use crate::reply::{Answer, Reply, Script};
 use crate::scenario::{Need, Scenario, holds, same};
-use crate::wire::{Conduct, Cue, Fault};
+use crate::wire::{Behaviour, Fault, ReleaseSignal};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
@@ -259,8 +259,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["B6", "D6"],
             |world| {
                 Box::pin(async move {
-                    let cue = Cue::default();
-                    let receiver = world.wire(Conduct::ReplyOnCue(cue.clone(), 500.into())).await;
+                    let signal = ReleaseSignal::default();
+                    let receiver = world.wire(Behaviour::ReplyOnRelease(signal.clone(), 500.into())).await;
                     let user = world.company(1).user(7);
                     let webhook = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook;
                     for server in [0, 1] {
@@ -269,7 +269,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         }
                     }
                     receiver.journal().wait_for(12).await;
-                    cue.give();
+                    signal.release();
                     world.settle().await;
                     for server in [0, 1] {
                         let health = world.company(1).at(server).user(7).health(&webhook.id).await?;
@@ -444,8 +444,8 @@ fn ban_end(word: &str, offset: SignedDuration) -> Scenario {
 
 /// Lets ten first tries fail while one more attempt is in flight. That one then ends with `status`.
 async fn late(world: &crate::world::World, status: u16) -> crate::scenario::Play {
-    let cue = Cue::default();
-    let held = Conduct::ReplyOnCue(cue.clone(), status.into());
+    let signal = ReleaseSignal::default();
+    let held = Behaviour::ReplyOnRelease(signal.clone(), status.into());
     let receiver = world
         .wire_by_connection(Arc::new(move |connection| match connection {
             0 => held.clone(),
@@ -459,7 +459,7 @@ async fn late(world: &crate::world::World, status: u16) -> crate::scenario::Play
     let until = world.now() + BAN;
     scene.expect_health("after ten failures", "BANNED", 10).await?;
     world.advance("PT5S").await;
-    cue.give();
+    signal.release();
     world.settle().await;
     scene
         .expect_health("after the late one has ended", "BANNED", 10)

@@ -6,7 +6,7 @@ use super::scene::{AROUND, Scene, WINDOW, count};
 use crate::client::{NewWebhook, WebhookList};
 use crate::reply::Script;
 use crate::scenario::{Need, Scenario, same};
-use crate::wire::Conduct;
+use crate::wire::Behaviour;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
@@ -113,15 +113,15 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["R2", "B4", "B5"],
             |world| {
                 Box::pin(async move {
-                    let cue = crate::wire::Cue::default();
-                    let held = Conduct::ReplyOnCue(cue.clone(), 200.into());
-                    let conducts = move |connection| if connection == 0 { held.clone() } else { 500.into() };
-                    let receiver = world.wire_by_connection(std::sync::Arc::new(conducts)).await;
+                    let signal = crate::wire::ReleaseSignal::default();
+                    let held = Behaviour::ReplyOnRelease(signal.clone(), 200.into());
+                    let behaviours = move |connection| if connection == 0 { held.clone() } else { 500.into() };
+                    let receiver = world.wire_by_connection(std::sync::Arc::new(behaviours)).await;
                     let scene = Scene::leading_to(world, &receiver.url()).await?;
                     scene.company().publish().await?;
                     receiver.journal().wait_for(1).await;
                     scene.deliver_times(10).await?;
-                    cue.give();
+                    signal.release();
                     world.settle().await;
                     scene.expect_window("after a late success", None).await?;
                     world.advance("PT1M").await;
@@ -349,7 +349,7 @@ fn success_near_the_end(word: &str, offset: SignedDuration) -> Scenario {
                 let (scene, receiver) = Scene::on_wire(world, 500).await?;
                 scene.deliver().await?;
                 world.advance(WINDOW - SignedDuration::from_secs(5)).await;
-                receiver.behave(Conduct::ReplyAfter(
+                receiver.behave(Behaviour::ReplyAfter(
                     SignedDuration::from_secs(5) + offset,
                     200.into(),
                 ));

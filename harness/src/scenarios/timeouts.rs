@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::scene::{AROUND, MILLISECOND, Scene};
 use crate::scenario::{Need, Scenario, same};
-use crate::wire::{Conduct, Fault, WireReceiver};
+use crate::wire::{Behaviour, Fault, WireReceiver};
 use crate::world::World;
 
 /// D2's deadline.
@@ -135,8 +135,8 @@ fn answers(word: &str, offset: SignedDuration) -> Scenario {
         &["D2", "T2"],
         move |world| {
             Box::pin(async move {
-                let conduct = Conduct::ReplyAfter(DEADLINE + offset, 200.into());
-                let (scene, _receiver) = Scene::on_wire(world, conduct).await?;
+                let behaviour = Behaviour::ReplyAfter(DEADLINE + offset, 200.into());
+                let (scene, _receiver) = Scene::on_wire(world, behaviour).await?;
                 let start = world.now();
                 scene.deliver().await?;
                 world.advance(SignedDuration::from_secs(11)).await;

@@ -15,7 +15,7 @@ use tenterhook_harness::reply::Script;
 use tenterhook_harness::signature::Keyring;
 use tenterhook_harness::timekeeper::RealTime;
 use tenterhook_harness::token::{Claims, TokenKey};
-use tenterhook_harness::wire::{Conduct, Listen, WireReceiver};
+use tenterhook_harness::wire::{Behaviour, Listen, WireReceiver};
 use tenterhook_harness::world::Tally;
 use tenterhook_lab::process::{Process, Program};
 
@@ -111,9 +111,9 @@ pub async fn receiver(script: impl Into<Script>) -> Receiver {
     Receiver::start(Arc::new(RealTime), Keyring::default(), script).await
 }
 
-pub async fn wire(conducts: impl Fn(usize) -> Conduct + Send + Sync + 'static) -> WireReceiver {
+pub async fn wire(behaviours: impl Fn(usize) -> Behaviour + Send + Sync + 'static) -> WireReceiver {
     let (time, keyring) = (Arc::new(RealTime), Keyring::default());
-    WireReceiver::start(Listen::default(), time, keyring, Arc::new(conducts))
+    WireReceiver::start(Listen::default(), time, keyring, Arc::new(behaviours))
         .await
         .expect("it can listen")
 }

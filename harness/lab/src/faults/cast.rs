@@ -15,7 +15,7 @@ use tenterhook_harness::refusal::{self, MARK};
 use tenterhook_harness::reply::{Answer, Reply, Script};
 use tenterhook_harness::timekeeper::RealTime;
 use tenterhook_harness::token::Claims;
-use tenterhook_harness::wire::{Conduct, Conducts, Fault, Listen, WireReceiver};
+use tenterhook_harness::wire::{Behaviour, Behaviours, Fault, Listen, WireReceiver};
 
 use super::fleet::Callers;
 use super::kind::Kind;
@@ -201,12 +201,12 @@ fn script(part: Part, seed: u64) -> Script {
     }
 }
 
-fn hostile(seed: u64) -> Conducts {
+fn hostile(seed: u64) -> Behaviours {
     Arc::new(move |connection| {
         let mut dice = Dice::new(seed.wrapping_add(connection as u64));
         match dice.below(4) {
-            0 => Conduct::Fault(Fault::all()[dice.below(Fault::all().len())]),
-            _ => Conduct::ok(),
+            0 => Behaviour::Fault(Fault::all()[dice.below(Fault::all().len())]),
+            _ => Behaviour::ok(),
         }
     })
 }

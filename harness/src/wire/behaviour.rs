@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 
-use super::cue::Cue;
 use super::fault::Fault;
+use super::release_signal::ReleaseSignal;
 use crate::journal::Arrival;
 use crate::reply::Reply;
 
 /// The behaviour of one connection.
 #[derive(Debug, Clone)]
-pub enum Conduct {
+pub enum Behaviour {
     /// Reads the request and responds.
     Reply(Reply),
     /// Reads the request, and responds after this span of the world's time.
     ReplyAfter(SignedDuration, Reply),
-    /// Reads the request, and responds when the test releases the cue.
-    ReplyOnCue(Cue, Reply),
+    /// Reads the request, and responds when the test releases the signal.
+    ReplyOnRelease(ReleaseSignal, Reply),
     /// Has this fault.
     Fault(Fault),
     /// Reads the request, and behaves as chosen for it. A fault that belongs before the request follows right after it.
@@ -27,15 +27,15 @@ pub enum Conduct {
 }
 
 /// The behaviour of each connection, by its number from 0.
-pub type Conducts = Arc<dyn Fn(usize) -> Conduct + Send + Sync>;
+pub type Behaviours = Arc<dyn Fn(usize) -> Behaviour + Send + Sync>;
 
-/// Chooses the conduct of each request. Clones share their counters.
+/// Chooses the behaviour of each request. Clones share their counters.
 #[derive(Clone)]
 pub struct Choice(Arc<Choose>);
 
-type Choose = dyn Fn(&Arrival) -> Conduct + Send + Sync;
+type Choose = dyn Fn(&Arrival) -> Behaviour + Send + Sync;
 
-impl Conduct {
+impl Behaviour {
     /// Responds with 200.
     pub fn ok() -> Self {
         200.into()
@@ -46,12 +46,12 @@ impl Conduct {
         Self::ReplyAfter(wait, reply.into())
     }
 
-    /// Chooses the conduct by the request.
+    /// Chooses the behaviour by the request.
     pub fn chosen(choose: impl Fn(&Arrival) -> Self + Send + Sync + 'static) -> Self {
         Self::Chosen(Choice(Arc::new(choose)))
     }
 
-    /// By attempt number: the first conduct for the first try, and so on, then always `rest`. Each delivery counts on
+    /// By attempt number: the first behaviour for the first try, and so on, then always `rest`. Each delivery counts on
     /// its own.
     pub fn by_attempt<C: Into<Self>>(first: impl IntoIterator<Item = C>, rest: impl Into<Self>) -> Self {
         let (first, rest) = listed(first, rest);
@@ -61,7 +61,7 @@ impl Conduct {
         })
     }
 
-    /// By the number of requests under this conduct: each of `first` once, then always `rest`.
+    /// By the number of requests under this behaviour: each of `first` once, then always `rest`.
     pub fn in_turn<C: Into<Self>>(first: impl IntoIterator<Item = C>, rest: impl Into<Self>) -> Self {
         let (first, rest) = listed(first, rest);
         let count = AtomicUsize::new(0);
@@ -71,40 +71,40 @@ impl Conduct {
         })
     }
 
-    /// The same conduct for every connection.
-    pub(super) fn for_all(self) -> Conducts {
+    /// The same behaviour for every connection.
+    pub(super) fn for_all(self) -> Behaviours {
         Arc::new(move |_| self.clone())
     }
 }
 
-fn listed<C: Into<Conduct>>(
+fn listed<C: Into<Behaviour>>(
     first: impl IntoIterator<Item = C>,
-    rest: impl Into<Conduct>,
-) -> (Vec<Conduct>, Conduct) {
+    rest: impl Into<Behaviour>,
+) -> (Vec<Behaviour>, Behaviour) {
     (first.into_iter().map(Into::into).collect(), rest.into())
 }
 
-impl From<Fault> for Conduct {
+impl From<Fault> for Behaviour {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-impl From<Reply> for Conduct {
+impl From<Reply> for Behaviour {
     fn from(reply: Reply) -> Self {
         Self::Reply(reply)
     }
 }
 
-impl From<u16> for Conduct {
+impl From<u16> for Behaviour {
     fn from(status: u16) -> Self {
         Self::Reply(status.into())
     }
 }
 
 impl Choice {
-    /// The conduct for this request.
-    pub(super) fn of(&self, arrival: &Arrival) -> Conduct {
+    /// The behaviour for this request.
+    pub(super) fn of(&self, arrival: &Arrival) -> Behaviour {
         (self.0)(arrival)
     }
 }
@@ -115,13 +115,13 @@ impl fmt::Debug for Choice {
     }
 }
 
-impl fmt::Display for Conduct {
+impl fmt::Display for Behaviour {
     /// Text for people, as in "the request was …".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(reply) => write!(f, "answered {}", reply.status),
             Self::ReplyAfter(wait, reply) => write!(f, "answered {} after {wait:#}", reply.status),
-            Self::ReplyOnCue(_, reply) => write!(f, "answered {} on cue", reply.status),
+            Self::ReplyOnRelease(_, reply) => write!(f, "answered {} on signal", reply.status),
             Self::Fault(fault) => write!(f, "met with {fault}"),
             Self::Chosen(_) => f.write_str("treated by choice"),
         }

@@ -1,4 +1,4 @@
-//! A cue: responses wait until a test releases them.
+//! A signal: responses wait until a test releases them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,17 +8,17 @@ use crate::timekeeper::{AttemptName, Time};
 
 /// Holds responses back until the test releases them. Meanwhile time may move.
 #[derive(Clone, Default)]
-pub struct Cue(Arc<CueState>);
+pub struct ReleaseSignal(Arc<SignalState>);
 
 #[derive(Default)]
-struct CueState {
+struct SignalState {
     given: watch::Sender<bool>,
     waiting: Mutex<Vec<(Time, AttemptName)>>,
 }
 
-impl Cue {
+impl ReleaseSignal {
     /// Releases all waiting and later responses. Time stands still until they have arrived.
-    pub fn give(&self) {
+    pub fn release(&self) {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for (time, attempt) in waiting.drain(..) {
             time.resume(&attempt);
@@ -35,13 +35,13 @@ impl Cue {
             time.stall(&attempt);
             waiting.push((Arc::clone(time), attempt));
         }
-        // An error means that the cue was dropped, so that nothing can release it any more.
+        // An error means that the signal was dropped, so that nothing can release it any more.
         let _ = self.0.given.subscribe().wait_for(|given| *given).await;
     }
 }
 
-impl std::fmt::Debug for Cue {
+impl std::fmt::Debug for ReleaseSignal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Cue(given: {})", *self.0.given.borrow())
+        write!(f, "ReleaseSignal(given: {})", *self.0.given.borrow())
     }
 }
