@@ -19,7 +19,7 @@ use tokio_postgres::{Client, Config};
 use crate::citus::Citus;
 use crate::connection::{connect, host, url};
 use crate::launch::Postgres;
-use crate::meter::Upstream;
+use crate::statement_counter::Upstream;
 
 const TEMPLATE: &str = "world";
 
@@ -272,7 +272,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::Meter;
+    use crate::statement_counter::StatementCounter;
 
     async fn connect(url: &str) -> Client {
         crate::connection::connect(&url.parse().unwrap()).await.unwrap()
@@ -309,9 +309,9 @@ mod tests {
     #[tokio::test]
     async fn the_meter_counts_statements_and_changes_nothing() {
         let database = Cluster::shared().await.unwrap().database().await.unwrap();
-        let meter = Meter::start(database.upstream()).await.unwrap();
-        let client = connect(&database.url(Some(meter.address()))).await;
-        assert_eq!(meter.statements(), 0);
+        let counter = StatementCounter::start(database.upstream()).await.unwrap();
+        let client = connect(&database.url(Some(counter.address()))).await;
+        assert_eq!(counter.statements(), 0);
         client.batch_execute("select 1").await.unwrap();
         let statement = client.prepare("select $1::bigint").await.unwrap();
         for n in 0..3_i64 {
@@ -324,6 +324,6 @@ mod tests {
                 n
             );
         }
-        assert_eq!(meter.statements(), 4);
+        assert_eq!(counter.statements(), 4);
     }
 }

@@ -4,7 +4,7 @@
 //! - [`receiver::Receiver`] is a scripted web server for webhooks, [`wire::WireReceiver`] one with faults below HTTP.
 //!   Both keep a [`journal::Journal`] of requests and check their [`signature`] and [`payload`].
 //! - [`hostile`] is a table of URLs that disguise their target.
-//! - [`names::NameServer`] is a DNS server that a test controls.
+//! - [`dns_server::NameServer`] is a DNS server that a test controls.
 //! - [`json`] reads JSON from outside, whatever its keys.
 //! - [`client::Client`] is a client of the server's GraphQL API; [`token`] signs its tokens.
 //! - [`attacks`] are requests made to do damage, with the refusal that each must get.
@@ -24,28 +24,28 @@ pub mod client;
 pub mod command_line;
 mod connection;
 pub mod database;
-pub mod dice;
+pub mod dns_server;
 pub mod explore;
 pub mod hostile;
 pub mod journal;
 pub mod json;
 pub mod keys;
 pub mod launch;
-pub mod meter;
 pub mod model;
-pub mod names;
 pub mod payload;
 pub mod realtime;
 pub mod receiver;
 pub mod refusal;
 pub mod reply;
 pub mod report;
+pub mod rng;
 pub mod rules;
 pub mod run;
 pub mod runner;
 pub mod scenario;
 pub mod scenarios;
 pub mod signature;
+pub mod statement_counter;
 pub mod timekeeper;
 pub mod timeline;
 pub mod token;

@@ -33,13 +33,13 @@ use self::pace::Pace;
 pub use self::tally::Tally;
 use crate::client::{CallLog, Client};
 use crate::database::Database;
+use crate::dns_server::NameServer;
 use crate::journal::Journal;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
-use crate::meter::Meter;
-use crate::names::NameServer;
 use crate::realtime;
 use crate::receiver::Receiver;
 use crate::signature::Keyring;
+use crate::statement_counter::StatementCounter;
 use crate::token::{Claims, TokenKey};
 use crate::wire::Authority;
 
@@ -64,7 +64,7 @@ enum Home {
 /// Servers of this process, and what they depend on.
 struct Household {
     servers: Vec<Server>,
-    meter: Option<Meter>,
+    counter: Option<StatementCounter>,
     options: ServerOptions,
     database_url: String,
     time: SimulatedTime,
@@ -386,7 +386,7 @@ impl World {
     /// Number of SQL statements that the servers have sent. 0 if the world is not metered.
     pub fn statements(&self) -> u64 {
         match &self.home {
-            Home::Here(household) => household.meter.as_ref().map_or(0, Meter::statements),
+            Home::Here(household) => household.counter.as_ref().map_or(0, StatementCounter::statements),
             Home::There(_) => 0,
         }
     }
@@ -394,7 +394,11 @@ impl World {
     /// Number of executions of each SQL statement, by its text. Empty if the world is not metered.
     pub fn statements_by_text(&self) -> BTreeMap<String, u64> {
         match &self.home {
-            Home::Here(household) => household.meter.as_ref().map(Meter::by_text).unwrap_or_default(),
+            Home::Here(household) => household
+                .counter
+                .as_ref()
+                .map(StatementCounter::by_text)
+                .unwrap_or_default(),
             Home::There(_) => BTreeMap::new(),
         }
     }

@@ -5,11 +5,11 @@
 //! - [`overload`] gives a real server more than it can handle.
 //! - [`faults`] causes faults around real servers, and checks whether anything is lost.
 //! - [`process::Process`] is the server as a process that a test can kill.
-//! - [`durable::Cluster`] is a durable Postgres; [`system`] reads from the machine what its processes use.
+//! - [`durable_postgres::DurablePostgres`] is a durable Postgres; [`system`] reads from the machine what its processes use.
 //!
 //! It uses the harness's clients, receivers and databases, and shares no code with the server either.
 
-pub mod durable;
+pub mod durable_postgres;
 pub mod faults;
 pub mod fill;
 pub mod load;

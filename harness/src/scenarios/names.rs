@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::scene::{MILLISECOND, Scene, USER};
 use crate::client::{Delivery, NewWebhook};
+use crate::dns_server::Answer;
 use crate::model::{Numbers, put_back_until};
-use crate::names::Answer;
 use crate::receiver::Receiver;
 use crate::reply::{Reply, Script};
 use crate::scenario::{Failure, Need, Play, Scenario, holds, same};

@@ -8,12 +8,12 @@ use super::pace::Pace;
 use super::{Home, Household, Place, Trust, World};
 use crate::client::CallLog;
 use crate::database::Cluster;
+use crate::dns_server::NameServer;
 use crate::keys;
 use crate::launch::{NoticeOptions, Server, ServerOptions, SimulatedTime};
-use crate::meter::Meter;
-use crate::names::NameServer;
 use crate::receiver::Receiver;
 use crate::signature::Keyring;
+use crate::statement_counter::StatementCounter;
 use crate::token::TokenKey;
 
 /// The initial time of every world: an ordinary moment, far from midnight.
@@ -137,12 +137,12 @@ impl WorldBuilder {
     /// If there is no Postgres, or a server does not start.
     pub async fn try_start(mut self) -> anyhow::Result<World> {
         let database = Cluster::shared().await?.database_at(self.beginning).await?;
-        let meter = if self.metered {
-            Some(Meter::start(database.upstream()).await?)
+        let counter = if self.metered {
+            Some(StatementCounter::start(database.upstream()).await?)
         } else {
             None
         };
-        let url = database.url(meter.as_ref().map(Meter::address));
+        let url = database.url(counter.as_ref().map(StatementCounter::address));
         let trust = if self.trusting { Some(Trust::new()?) } else { None };
         self.options.extra_ca_file = trust.as_ref().map(|trust| trust.file.path().to_owned());
         let time = SimulatedTime::starting_at(self.beginning)?;
@@ -177,7 +177,7 @@ impl WorldBuilder {
             place: Place::whole(),
             home: Home::Here(Box::new(Household {
                 servers,
-                meter,
+                counter,
                 options: self.options,
                 database_url: url,
                 time,

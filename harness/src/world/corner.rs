@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::remote::RemoteTime;
 use super::{Home, World};
 use crate::client::{CallLog, Client};
-use crate::names::NameServer;
+use crate::dns_server::NameServer;
 use crate::realtime;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};

@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use tenterhook_harness::database::Cluster;
-use tenterhook_harness::names::{Answer, NameServer};
+use tenterhook_harness::dns_server::{Answer, NameServer};
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Reply, Script};
 

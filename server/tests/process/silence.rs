@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
 use tenterhook_harness::database::{Cluster, Database};
-use tenterhook_harness::meter::Upstream;
 use tenterhook_harness::realtime;
+use tenterhook_harness::statement_counter::Upstream;
 use tenterhook_lab::process::{Process, Program};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};

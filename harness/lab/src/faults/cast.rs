@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use tenterhook_harness::client::{Client, NewWebhook, Webhook};
-use tenterhook_harness::dice::Dice;
 use tenterhook_harness::journal::Journal;
 use tenterhook_harness::receiver::Receiver;
 use tenterhook_harness::refusal::{self, MARK};
 use tenterhook_harness::reply::{Answer, Reply, Script};
+use tenterhook_harness::rng::Rng;
 use tenterhook_harness::timekeeper::RealTime;
 use tenterhook_harness::token::Claims;
 use tenterhook_harness::wire::{Behaviour, Behaviours, Fault, Listen, WireReceiver};
@@ -181,9 +181,9 @@ fn script(part: Part, seed: u64) -> Script {
     match part {
         Part::Failing => Script::always(503),
         Part::Flaky => Script::new(move |arrival, place| -> Answer {
-            let mut dice = Dice::new(seed ^ place as u64 ^ u64::from(arrival.attempt()));
-            match dice.below(10) {
-                0 => FAILURES[dice.below(FAILURES.len())].into(),
+            let mut rng = Rng::new(seed ^ place as u64 ^ u64::from(arrival.attempt()));
+            match rng.below(10) {
+                0 => FAILURES[rng.below(FAILURES.len())].into(),
                 _ => 200.into(),
             }
         }),
@@ -203,9 +203,9 @@ fn script(part: Part, seed: u64) -> Script {
 
 fn hostile(seed: u64) -> Behaviours {
     Arc::new(move |connection| {
-        let mut dice = Dice::new(seed.wrapping_add(connection as u64));
-        match dice.below(4) {
-            0 => Behaviour::Fault(Fault::all()[dice.below(Fault::all().len())]),
+        let mut rng = Rng::new(seed.wrapping_add(connection as u64));
+        match rng.below(4) {
+            0 => Behaviour::Fault(Fault::all()[rng.below(Fault::all().len())]),
             _ => Behaviour::ok(),
         }
     })

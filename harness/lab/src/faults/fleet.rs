@@ -21,7 +21,7 @@ use tenterhook_harness::token::{Claims, TokenKey};
 use super::machine::WallClock;
 use super::names::Names;
 use super::proxy::{Proxy, Weather};
-use crate::durable::Cluster;
+use crate::durable_postgres::DurablePostgres;
 use crate::process::{Process, Program};
 use crate::system;
 
@@ -109,7 +109,7 @@ impl Fleet {
         count: usize,
         binary: &Path,
         home: &Path,
-        cluster: &Cluster,
+        postgres: &DurablePostgres,
         names: Option<&Names>,
         clocks: &[WallClock],
     ) -> anyhow::Result<Self> {
@@ -131,7 +131,7 @@ impl Fleet {
         }
         let mut servers = Vec::new();
         for number in 0..count {
-            let proxy = Proxy::start(cluster.socket(), number as u64).await?;
+            let proxy = Proxy::start(postgres.socket(), number as u64).await?;
             let mut program = match names {
                 Some(names) => {
                     let wrapped = names.wrapped(binary).into_iter();
@@ -139,7 +139,7 @@ impl Fleet {
                 }
                 None => Program::new(binary),
             };
-            program = program.setting("DATABASE_URL", Cluster::url_through(proxy.address()));
+            program = program.setting("DATABASE_URL", DurablePostgres::url_through(proxy.address()));
             let clock = clocks.get(number).cloned();
             let environment = clock.iter().flat_map(WallClock::environment);
             for (name, value) in settings

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use tenterhook_harness::dice::Dice;
+use tenterhook_harness::rng::Rng;
 
 use super::kind::Kind;
 
@@ -96,16 +96,16 @@ impl Plan {
     fn round(&self, number: u32, possible: &[Kind]) -> Round {
         let mut faults = Vec::new();
         let place = number as usize;
-        let seed = Dice::new(self.seed ^ u64::from(number).rotate_left(32)).roll();
-        let mut dice = Dice::new(seed);
+        let seed = Rng::new(self.seed ^ u64::from(number).rotate_left(32)).roll();
+        let mut rng = Rng::new(seed);
         if !possible.is_empty() {
             // Each cycle has all kinds, in a different order.
             let cycle = (place / possible.len()) as u64;
             let mut order = possible.to_vec();
-            Dice::new(self.seed.wrapping_add(cycle)).shuffle(&mut order);
+            Rng::new(self.seed.wrapping_add(cycle)).shuffle(&mut order);
             faults.push(order[place % order.len()]);
-            let second = possible[dice.below(possible.len())];
-            if dice.below(SECOND_IN) == 0 && !faults.contains(&second) {
+            let second = possible[rng.below(possible.len())];
+            if rng.below(SECOND_IN) == 0 && !faults.contains(&second) {
                 faults.push(second);
             }
         }
@@ -115,8 +115,8 @@ impl Plan {
             number,
             seed,
             faults,
-            after: millis(dice.below(PUBLISHING.as_millis() as usize)),
-            hold: millis(least + dice.below(most - least)),
+            after: millis(rng.below(PUBLISHING.as_millis() as usize)),
+            hold: millis(least + rng.below(most - least)),
         }
     }
 }

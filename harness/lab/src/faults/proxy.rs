@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use tenterhook_harness::dice::Dice;
 use tenterhook_harness::realtime;
+use tenterhook_harness::rng::Rng;
 
 /// One read in `ONE_IN` is hit by a fault, while there is one.
 const ONE_IN: usize = 12;
@@ -117,7 +117,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let weather = watch::Sender::new(Weather::Fair);
-        let (outlook, dice) = (weather.subscribe(), Arc::new(Mutex::new(Dice::new(seed))));
+        let (outlook, rng) = (weather.subscribe(), Arc::new(Mutex::new(Rng::new(seed))));
         let silence = watch::Sender::new(Silence::default());
         let (quiet, accepted) = (silence.subscribe(), Arc::new(AtomicU64::new(0)));
         let count = Arc::clone(&accepted);
@@ -128,8 +128,8 @@ impl Proxy {
                     number: count.fetch_add(1, Ordering::SeqCst),
                     silence: quiet.clone(),
                 };
-                let (socket, outlook, dice) = (socket.clone(), outlook.clone(), dice.clone());
-                connections.spawn(relay(frontend, socket, outlook, line, dice));
+                let (socket, outlook, rng) = (socket.clone(), outlook.clone(), rng.clone());
+                connections.spawn(relay(frontend, socket, outlook, line, rng));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -183,15 +183,15 @@ async fn relay(
     socket: PathBuf,
     weather: watch::Receiver<Weather>,
     line: Line,
-    dice: Arc<Mutex<Dice>>,
+    rng: Arc<Mutex<Rng>>,
 ) -> io::Result<()> {
     frontend.set_nodelay(true)?;
     let mut backend = UnixStream::connect(socket).await?;
     let (from_frontend, to_frontend) = frontend.split();
     let (from_backend, to_backend) = backend.split();
     tokio::select! {
-        ended = pass(from_frontend, to_backend, Way::ToPostgres, weather.clone(), line.clone(), &dice) => ended,
-        ended = pass(from_backend, to_frontend, Way::ToServer, weather, line, &dice) => ended,
+        ended = pass(from_frontend, to_backend, Way::ToPostgres, weather.clone(), line.clone(), &rng) => ended,
+        ended = pass(from_backend, to_frontend, Way::ToServer, weather, line, &rng) => ended,
     }
 }
 
@@ -201,7 +201,7 @@ async fn pass(
     way: Way,
     mut weather: watch::Receiver<Weather>,
     mut line: Line,
-    dice: &Mutex<Dice>,
+    rng: &Mutex<Rng>,
 ) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
     loop {
@@ -226,7 +226,7 @@ async fn pass(
             Err(_) => return Ok(()),
         };
         if let Some(through) = now.strikes(way, length)
-            && dice.lock().unwrap_or_else(PoisonError::into_inner).below(ONE_IN) == 0
+            && rng.lock().unwrap_or_else(PoisonError::into_inner).below(ONE_IN) == 0
         {
             to.write_all(&block[..through]).await?;
             to.flush().await?;

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use tenterhook_harness::client::{NewEvent, Publication, Refusal};
-use tenterhook_harness::dice::Dice;
 use tenterhook_harness::realtime::{self, Stopwatch};
 use tenterhook_harness::refusal::{MARK, STATES};
+use tenterhook_harness::rng::Rng;
 use tenterhook_harness::token::Claims;
 
 use super::breach::{Breach, Wrong};
@@ -69,10 +69,10 @@ pub async fn publish(cast: &Cast, events: u32, seed: u64, callers: &Callers) -> 
     let batches: Vec<&[u32]> = numbers.chunks(BATCH).collect();
     let pause = PUBLISHING * LANES as u32 / u32::try_from(batches.len().max(1))?;
     let lane = async |lane: usize| {
-        let mut dice = Dice::new(seed.wrapping_add(lane as u64));
+        let mut rng = Rng::new(seed.wrapping_add(lane as u64));
         let mut published = Published::default();
         for batch in batches.iter().skip(lane).step_by(LANES) {
-            let accepted = call(cast.company, batch, &mut dice, callers, &mut published.refused).await?;
+            let accepted = call(cast.company, batch, &mut rng, callers, &mut published.refused).await?;
             published.accepted.extend(accepted);
             realtime::pause(pause).await;
         }
@@ -96,13 +96,13 @@ pub async fn publish_marked(round: &Round, callers: &Callers) -> anyhow::Result<
     }
     let lane = async |lane: u64| {
         let company = FIRST_MARKED + u64::from(round.number) * MARKED_LANES + lane;
-        let mut dice = Dice::new(round.seed.wrapping_sub(lane));
+        let mut rng = Rng::new(round.seed.wrapping_sub(lane));
         let mut accepted = Vec::new();
         let watch = Stopwatch::start();
         while watch.seconds() < PUBLISHING.as_secs_f64() {
-            let data = json!({"text": format!("{MARK}{}", STATES[dice.below(STATES.len())])});
+            let data = json!({"text": format!("{MARK}{}", STATES[rng.below(STATES.len())])});
             let event = NewEvent::new(company, "CHANGE", "deal", "1").with("data", data);
-            let platform = callers.of(dice.below(usize::MAX), &Claims::of_scope("platform"));
+            let platform = callers.of(rng.below(usize::MAX), &Claims::of_scope("platform"));
             let answer = realtime::within(MARKED_LIMIT, platform.publish(std::slice::from_ref(&event))).await;
             if let Some(Ok(publication)) = answer {
                 accepted.push(Breach {
@@ -122,7 +122,7 @@ pub async fn publish_marked(round: &Round, callers: &Callers) -> anyhow::Result<
 async fn call(
     company: u64,
     batch: &[u32],
-    dice: &mut Dice,
+    rng: &mut Rng,
     callers: &Callers,
     refused: &mut Vec<Breach>,
 ) -> anyhow::Result<Vec<Accepted>> {
@@ -136,7 +136,7 @@ async fn call(
         .collect();
     let mut last = None;
     for _ in 0..TRIES {
-        let platform = callers.of(dice.below(usize::MAX), &Claims::of_scope("platform"));
+        let platform = callers.of(rng.below(usize::MAX), &Claims::of_scope("platform"));
         match platform.publish(&events).await {
             Ok(publication) => return answered(batch, &publication, key),
             Err(refusal @ Refusal::User(_)) => return Err(refusal.into()),
@@ -192,9 +192,9 @@ pub async fn delete(
         return Ok(None);
     };
     realtime::pause(after).await;
-    let mut dice = Dice::new(seed);
+    let mut rng = Rng::new(seed);
     for _ in 0..TRIES {
-        let owner = callers.of(dice.below(usize::MAX), &cast.owner());
+        let owner = callers.of(rng.below(usize::MAX), &cast.owner());
         match owner.delete_webhook(&doomed.webhook.id).await {
             Ok(_) => return Ok(Some(realtime::now())),
             Err(refusal @ Refusal::User(_)) if matches!(refusal.code(), "NOT_FOUND" | "INVALID_STATE") => {

@@ -13,7 +13,7 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-use tenterhook_harness::dice::Dice;
+use tenterhook_harness::rng::Rng;
 use tenterhook_harness::{realtime, refusal};
 
 use super::fleet::{Fleet, Server, can_limit_descriptors};
@@ -22,7 +22,7 @@ use super::machine::{Disk, WallClock};
 use super::names::{Manner, Names};
 use super::plan::Plan;
 use super::proxy::Weather;
-use crate::durable::Cluster;
+use crate::durable_postgres::DurablePostgres;
 
 /// The WAL is limited because the disk is small.
 ///
@@ -45,7 +45,7 @@ const SLOW_MS: (usize, usize) = (200, 2_500);
 pub struct Stage {
     // The order in which the fields are dropped: servers first, and the disk on which they run last.
     fleet: Fleet,
-    cluster: Cluster,
+    postgres: DurablePostgres,
     names: Option<Names>,
     disk: Option<Disk>,
     home: TempDir,
@@ -56,7 +56,7 @@ pub struct Stage {
     /// The time in which name servers are or were silent, by the machine's clock.
     silence: Option<Range<Timestamp>>,
     unavailable: Vec<(Kind, String)>,
-    dice: Dice,
+    rng: Rng,
     /// Servers that ended with an error, or without being asked to, since the last look.
     died: Vec<String>,
     /// Servers that were asked to end and not waited for yet.
@@ -109,22 +109,22 @@ impl Stage {
             lend(&[Kind::ExhaustDescriptors], error);
         }
         let environment = shared_clock.iter().flat_map(WallClock::environment).collect();
-        let cluster = Cluster::create(home.path(), &folder, environment, POSTGRES_SETTINGS).await?;
+        let postgres = DurablePostgres::create(home.path(), &folder, environment, POSTGRES_SETTINGS).await?;
         let fleet = Fleet::start(
             plan.servers,
             binary,
             home.path(),
-            &cluster,
+            &postgres,
             names.as_ref(),
             &clocks,
         )
         .await?;
         if wanted(&[Kind::PoisonedAnswer, Kind::PoisonedEvent]) {
-            cluster.look().await?.batch_execute(refusal::TRIGGERS).await?;
+            postgres.look().await?.batch_execute(refusal::TRIGGERS).await?;
         }
         Ok(Self {
             fleet,
-            cluster,
+            postgres,
             names,
             disk,
             home,
@@ -133,7 +133,7 @@ impl Stage {
             still_until: Timestamp::MIN,
             silence: None,
             unavailable,
-            dice: Dice::new(plan.seed),
+            rng: Rng::new(plan.seed),
             died: Vec::new(),
             ending: Vec::new(),
             postgres_ending: false,
@@ -152,7 +152,7 @@ impl Stage {
 
     /// A read-only connection to the database that uses no relay.
     pub async fn look(&self) -> anyhow::Result<tokio_postgres::Client> {
-        self.cluster.look().await
+        self.postgres.look().await
     }
 
     /// Whether receivers can have host names.
@@ -184,8 +184,8 @@ impl Stage {
         for server in self.fleet.servers() {
             server.kill().await?;
         }
-        self.cluster.stop()?;
-        self.cluster.ended().await
+        self.postgres.stop()?;
+        self.postgres.ended().await
     }
 
     /// Keeps everything for inspection. Returns the folder.
@@ -199,12 +199,12 @@ impl Stage {
 
     /// Sets the seed of the random choices of this round.
     pub fn reseed(&mut self, seed: u64) {
-        self.dice = Dice::new(seed);
+        self.rng = Rng::new(seed);
     }
 
     /// Starts a fault.
     pub async fn begin(&mut self, kind: Kind) -> anyhow::Result<()> {
-        let number = self.dice.below(self.fleet.count());
+        let number = self.rng.below(self.fleet.count());
         match kind {
             Kind::KillServer => self.fleet.server(number).kill().await,
             Kind::TerminateServer => {
@@ -214,11 +214,11 @@ impl Stage {
             Kind::FreezeServer => self.fleet.server(number).freeze().await,
             Kind::StopPostgres => {
                 self.postgres_ending = true;
-                self.cluster.stop()
+                self.postgres.stop()
             }
             Kind::KillPostgres => {
                 self.postgres_ending = true;
-                self.cluster.kill()
+                self.postgres.kill()
             }
             Kind::CutConnections => self.weather(Weather::Cutting, number),
             Kind::CutStatements => self.weather(Weather::CuttingStatements, number),
@@ -226,14 +226,14 @@ impl Stage {
             Kind::StallConnections => self.weather(Weather::Stalled, number),
             Kind::FillDisk => self.disk.as_ref().map_or(Ok(()), Disk::fill),
             Kind::StepServerClock => {
-                let step = self.dice.below(2 * SERVER_STEP + 1) as i64 - SERVER_STEP as i64;
+                let step = self.rng.below(2 * SERVER_STEP + 1) as i64 - SERVER_STEP as i64;
                 self.fleet.server(number).set_clock(self.shared_offset + step)
             }
             Kind::StepSharedClock => self.step_shared_clock(),
             Kind::ExhaustDescriptors => self.fleet.server(number).exhaust_descriptors(),
             Kind::SlowNames => {
                 let (least, most) = SLOW_MS;
-                let delay = Duration::from_millis((least + self.dice.below(most - least)) as u64);
+                let delay = Duration::from_millis((least + self.rng.below(most - least)) as u64);
                 self.set_names(|manner| manner.delay = delay);
                 Ok(())
             }
@@ -244,7 +244,7 @@ impl Stage {
                 Ok(())
             }
             Kind::SilenceDatabase => {
-                let for_good = self.dice.below(2) == 0;
+                let for_good = self.rng.below(2) == 0;
                 for server in self.some_servers(number) {
                     server.silence(for_good);
                 }
@@ -265,9 +265,9 @@ impl Stage {
             silence.end = realtime::now();
         }
         if std::mem::take(&mut self.postgres_ending) {
-            self.cluster.ended().await?;
+            self.postgres.ended().await?;
         }
-        self.cluster.ensure_running().await.context("after the fault")?;
+        self.postgres.ensure_running().await.context("after the fault")?;
         for server in self.fleet.servers() {
             server.heal().await?;
             server.set_clock(self.shared_offset)?;
@@ -303,7 +303,7 @@ impl Stage {
 
     /// One server, whose number wraps around, or all of them.
     fn some_servers(&mut self, number: usize) -> &[Server] {
-        let all = self.dice.below(2) == 0;
+        let all = self.rng.below(2) == 0;
         let one = number % self.fleet.count();
         let servers = self.fleet.servers();
         if all { servers } else { &servers[one..=one] }
@@ -311,10 +311,10 @@ impl Stage {
 
     fn step_shared_clock(&mut self) -> anyhow::Result<()> {
         let (forwards, backwards) = SHARED_STEP;
-        let back = self.dice.below(2) == 0 || self.shared_offset > SHARED_LIMIT - forwards as i64;
+        let back = self.rng.below(2) == 0 || self.shared_offset > SHARED_LIMIT - forwards as i64;
         let step = match back {
-            true => -(1 + self.dice.below(backwards) as i64),
-            false => 1 + self.dice.below(forwards) as i64,
+            true => -(1 + self.rng.below(backwards) as i64),
+            false => 1 + self.rng.below(forwards) as i64,
         };
         self.shared_offset += step;
         if step < 0 {

@@ -5,8 +5,8 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 
-use tenterhook_harness::dice::Dice;
 use tenterhook_harness::keys;
+use tenterhook_harness::rng::Rng;
 
 const FORMAT: u8 = 1;
 /// The kind of the sealed bytes: a signing secret.
@@ -16,7 +16,7 @@ const FIELD: u8 = 2;
 /// anyway.
 pub struct Sealer {
     key: [u8; 32],
-    dice: Dice,
+    rng: Rng,
 }
 
 impl Sealer {
@@ -25,7 +25,7 @@ impl Sealer {
         let digit = |at: usize| u8::from_str_radix(&keys::SEALING_KEY[2 * at..2 * at + 2], 16);
         Self {
             key: std::array::from_fn(|at| digit(at).expect("the key is hexadecimal")),
-            dice: Dice::new(seed),
+            rng: Rng::new(seed),
         }
     }
 
@@ -47,6 +47,6 @@ impl Sealer {
     }
 
     fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        std::array::from_fn(|_| self.dice.roll().to_le_bytes()[0])
+        std::array::from_fn(|_| self.rng.roll().to_le_bytes()[0])
     }
 }

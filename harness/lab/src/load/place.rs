@@ -23,7 +23,7 @@ use tenterhook_harness::token::TokenKey;
 use tenterhook_harness::world::{Tally, Target};
 
 use super::costs::Statistics;
-use crate::durable::{self, Cluster};
+use crate::durable_postgres::{self, DurablePostgres};
 use crate::process::{Process, Program};
 
 const SECRET: &str = "of a server that exists only for a load";
@@ -110,7 +110,7 @@ pub struct Place {
     program: Option<Program>,
     count: u32,
     processes: Vec<Process>,
-    cluster: Option<Cluster>,
+    postgres: Option<DurablePostgres>,
     home: Option<TempDir>,
     own: Option<(Server, Database)>,
 }
@@ -146,7 +146,7 @@ impl Place {
             program: None,
             count: 0,
             processes: Vec::new(),
-            cluster: None,
+            postgres: None,
             home: None,
             own: None,
         }
@@ -176,12 +176,12 @@ impl Place {
         // Postgres may run as another user.
         let open = Permissions::from_mode(0o711);
         let home = tempfile::Builder::new().permissions(open).tempdir()?;
-        let (cluster, database) = match &programs.database {
+        let (postgres, database) = match &programs.database {
             Some(given) => (None, given.clone()),
             None => {
-                let cluster = cluster(home.path(), &programs.postgres_settings).await?;
-                let url = cluster.url(durable::DATABASE);
-                (Some(cluster), url)
+                let postgres = postgres(home.path(), &programs.postgres_settings).await?;
+                let url = postgres.url(durable_postgres::DATABASE);
+                (Some(postgres), url)
             }
         };
         let jwt = keys::file(home.path(), "jwt.key", SECRET)?;
@@ -202,7 +202,7 @@ impl Place {
             database: Some(database),
             program: Some(program),
             count: programs.count,
-            cluster,
+            postgres,
             home: Some(home),
             ..Self::empty(key("tenterhook"))
         };
@@ -267,9 +267,9 @@ impl Place {
     ///
     /// If it cannot be reached.
     pub async fn statistics(&self) -> anyhow::Result<Option<Statistics>> {
-        match (&self.cluster, &self.database) {
+        match (&self.postgres, &self.database) {
             // Through another database, so that reading is not counted.
-            (Some(cluster), _) => Statistics::look(&cluster.url("postgres"), durable::DATABASE)
+            (Some(postgres), _) => Statistics::look(&postgres.url("postgres"), durable_postgres::DATABASE)
                 .await
                 .map(Some),
             (None, Some(url)) => {
@@ -301,7 +301,7 @@ impl Place {
     ///
     /// If the page cannot be written.
     pub fn sync_millis(&self) -> anyhow::Result<Option<f64>> {
-        let (Some(home), Some(_)) = (&self.home, &self.cluster) else {
+        let (Some(home), Some(_)) = (&self.home, &self.postgres) else {
             return Ok(None);
         };
         let mut file = File::create(home.path().join("page"))?;
@@ -331,9 +331,9 @@ impl Place {
         if let Some((server, _database)) = self.own.take() {
             server.stop().await?;
         }
-        if let Some(mut cluster) = self.cluster.take() {
-            cluster.kill()?;
-            cluster.ended().await?;
+        if let Some(mut postgres) = self.postgres.take() {
+            postgres.kill()?;
+            postgres.ended().await?;
         }
         Ok(())
     }
@@ -348,7 +348,7 @@ fn key(name: &str) -> TokenKey {
 }
 
 /// A durable Postgres that counts statements, if it has the library for it.
-async fn cluster(home: &Path, settings: &[String]) -> anyhow::Result<Cluster> {
+async fn postgres(home: &Path, settings: &[String]) -> anyhow::Result<DurablePostgres> {
     let programs = tenterhook_harness::launch::postgres_programs().await?;
     let counts = LIBRARIES
         .iter()
@@ -359,15 +359,15 @@ async fn cluster(home: &Path, settings: &[String]) -> anyhow::Result<Cluster> {
         .chain(counts.then_some(preload.as_str()))
         .chain(settings.iter().map(String::as_str))
         .collect();
-    let cluster = Cluster::create(home, home, Vec::new(), &settings).await?;
+    let postgres = DurablePostgres::create(home, home, Vec::new(), &settings).await?;
     if counts {
-        let (client, connection) = tokio_postgres::connect(&cluster.url("postgres"), NoTls).await?;
+        let (client, connection) = tokio_postgres::connect(&postgres.url("postgres"), NoTls).await?;
         realtime::spawn(async move { drop(connection.await) });
         client
             .batch_execute(&format!("create extension {COUNTER}"))
             .await?;
     }
-    Ok(cluster)
+    Ok(postgres)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub const DATABASE: &str = "tenterhook";
 
 /// A Postgres and its data.
-pub struct Cluster {
+pub struct DurablePostgres {
     programs: PathBuf,
     data: PathBuf,
     socket: PathBuf,
@@ -57,7 +57,7 @@ struct Running {
     _lifeline: Option<ChildStdin>,
 }
 
-impl Cluster {
+impl DurablePostgres {
     /// Creates a Postgres in `home` with its data in `disk`, and starts it with settings such as `max_wal_size=1GB`. A
     /// later setting overrides an earlier one. The user of Postgres must have access to both folders.
     pub async fn create(
@@ -66,7 +66,7 @@ impl Cluster {
         environment: Vec<(&'static str, OsString)>,
         settings: &[impl AsRef<str>],
     ) -> anyhow::Result<Self> {
-        let mut cluster = Self {
+        let mut postgres = Self {
             programs: launch::postgres_programs().await?,
             data: disk.join("data"),
             socket: home.join("socket"),
@@ -79,13 +79,13 @@ impl Cluster {
                 .collect(),
             running: None,
         };
-        for folder in [&cluster.data, &cluster.socket] {
+        for folder in [&postgres.data, &postgres.socket] {
             fs::create_dir(folder)?;
-            if let Some((user, group)) = cluster.user {
+            if let Some((user, group)) = postgres.user {
                 std::os::unix::fs::chown(folder, Some(user), Some(group))?;
             }
         }
-        let data = cluster.data.display().to_string();
+        let data = postgres.data.display().to_string();
         let arguments = [
             "-D",
             &data,
@@ -98,15 +98,15 @@ impl Cluster {
             "--locale=C",
             "--no-sync",
         ];
-        let mut initdb = cluster.spawn("initdb", &arguments)?;
+        let mut initdb = postgres.spawn("initdb", &arguments)?;
         let status = initdb.shell.wait().await?;
-        ensure!(status.success(), "initdb failed; see {}", cluster.log.display());
-        cluster.ensure_running().await?;
-        let admin = cluster.connect("postgres").await?;
+        ensure!(status.success(), "initdb failed; see {}", postgres.log.display());
+        postgres.ensure_running().await?;
+        let admin = postgres.connect("postgres").await?;
         admin
             .batch_execute(&format!("create database {DATABASE}"))
             .await?;
-        Ok(cluster)
+        Ok(postgres)
     }
 
     /// The Unix socket on which it listens.
@@ -171,7 +171,7 @@ impl Cluster {
         running.with_context(|| format!("Postgres does not come back; see {}", self.log.display()))?
     }
 
-    /// Waits until it has ended, after [`Cluster::stop`] or [`Cluster::kill`].
+    /// Waits until it has ended, after [`DurablePostgres::stop`] or [`DurablePostgres::kill`].
     pub async fn ended(&mut self) -> anyhow::Result<()> {
         if let Some(running) = &mut self.running {
             let ended = realtime::within(PATIENCE, running.shell.wait()).await;

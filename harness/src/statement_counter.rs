@@ -31,13 +31,13 @@ pub enum Upstream {
 }
 
 /// A running proxy; dropping it closes its connections.
-pub struct Meter {
+pub struct StatementCounter {
     address: SocketAddr,
     statements: Arc<Counts>,
     work: JoinHandle<()>,
 }
 
-impl Meter {
+impl StatementCounter {
     /// Starts a proxy to the Postgres at this address.
     pub async fn start(upstream: Upstream) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -77,7 +77,7 @@ impl Meter {
     }
 }
 
-impl Drop for Meter {
+impl Drop for StatementCounter {
     fn drop(&mut self) {
         self.work.abort();
     }

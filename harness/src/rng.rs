@@ -4,9 +4,9 @@
 
 /// SplitMix64: small, well distributed, and stable.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -42,8 +42,8 @@ mod tests {
     /// The published first outputs of SplitMix64 for the seed 1234567: printed seeds must repeat in every release.
     #[test]
     fn the_dice_are_those_of_the_literature() {
-        let mut dice = Dice::new(1_234_567);
-        let rolled: Vec<u64> = (0..3).map(|_| dice.roll()).collect();
+        let mut rng = Rng::new(1_234_567);
+        let rolled: Vec<u64> = (0..3).map(|_| rng.roll()).collect();
         assert_eq!(
             rolled,
             [
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn shuffling_keeps_everything_and_changes_the_order() {
         let mut things: Vec<usize> = (0..20).collect();
-        Dice::new(1).shuffle(&mut things);
+        Rng::new(1).shuffle(&mut things);
         assert_ne!(things, (0..20).collect::<Vec<_>>());
         things.sort_unstable();
         assert_eq!(things, (0..20).collect::<Vec<_>>());
