@@ -10,11 +10,12 @@
 
 mod actors;
 mod builder;
-mod corner;
-mod pace;
 mod receivers;
 mod remote;
 mod tally;
+mod target;
+mod tenancy;
+mod time;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -28,9 +29,10 @@ use tempfile::NamedTempFile;
 
 pub use self::actors::{App, Company};
 pub use self::builder::WorldBuilder;
-pub use self::corner::{Place, Restart, Target};
-use self::pace::Pace;
 pub use self::tally::Tally;
+pub use self::target::{Restart, Target};
+use self::tenancy::IdRange;
+use self::time::TimeDriver;
 use crate::client::{CallLog, Client};
 use crate::database::Database;
 use crate::dns_server::NameServer;
@@ -45,13 +47,13 @@ use crate::wire::Authority;
 
 /// Servers and their time, with everything that calls them and is called by them.
 pub struct World {
-    pace: Pace,
+    driver: TimeDriver,
     began: Timestamp,
     key: TokenKey,
     keyring: Keyring,
     log: CallLog,
     journals: Mutex<Vec<Journal>>,
-    place: Place,
+    ids: IdRange,
     home: Home,
 }
 
@@ -130,7 +132,7 @@ impl World {
 
     /// The time on the world's clock.
     pub fn now(&self) -> Timestamp {
-        self.pace.now()
+        self.driver.now()
     }
 
     /// Moves time by this span. Everything that is due on the way happens at its moment.
@@ -140,7 +142,7 @@ impl World {
     /// If a server stays busy. The message names the task.
     pub async fn advance(&self, by: impl Span) {
         let by = by.span();
-        self.pace
+        self.driver
             .advance(by)
             .await
             .unwrap_or_else(|error| panic!("could not advance by {by:#}: {error}"));
@@ -152,7 +154,7 @@ impl World {
     ///
     /// As [`World::advance`], and for a moment that has passed.
     pub async fn advance_to(&self, at: Timestamp) {
-        self.pace
+        self.driver
             .advance_to(at)
             .await
             .unwrap_or_else(|error| panic!("could not advance to {at}: {error}"));
@@ -164,7 +166,7 @@ impl World {
     ///
     /// As [`World::advance`].
     pub async fn advance_to_next(&self) -> Timestamp {
-        self.pace
+        self.driver
             .advance_to_next()
             .await
             .unwrap_or_else(|error| panic!("could not advance: {error}"))
@@ -176,9 +178,9 @@ impl World {
     ///
     /// As [`World::advance`].
     pub async fn settle(&self) {
-        match &self.pace {
-            Pace::Real => self.settle_really().await,
-            Pace::Here(_) | Pace::There(_) => self.advance(SignedDuration::ZERO).await,
+        match &self.driver {
+            TimeDriver::Real => self.settle_really().await,
+            TimeDriver::Here(_) | TimeDriver::There(_) => self.advance(SignedDuration::ZERO).await,
         }
     }
 
@@ -322,7 +324,7 @@ impl World {
     /// A company, as the source of its callers. Worlds on one server have different ids for the same number: see
     /// [`Company::id`].
     pub fn company(&self, number: u64) -> Company<'_> {
-        Company::new(self, self.place.company(number))
+        Company::new(self, self.ids.company(number))
     }
 
     /// A client with the platform's token.
@@ -419,12 +421,12 @@ impl World {
     /// Tells the clock that nothing responds at this host and port, written as in a URL. Time then does not wait for
     /// attempts to that target.
     pub fn stall(&self, target: &str) {
-        self.pace.time().stall_target(target);
+        self.driver.time().stall_target(target);
     }
 
     /// Undoes a [`World::stall`].
     pub fn resume(&self, target: &str) {
-        self.pace.time().resume_target(target);
+        self.driver.time().resume_target(target);
     }
 
     /// The database of the servers, if they run in this process.

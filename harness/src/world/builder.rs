@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 
-use super::pace::Pace;
-use super::{Home, Household, Place, Trust, World};
+use super::time::TimeDriver;
+use super::{Home, Household, IdRange, Trust, World};
 use crate::client::CallLog;
 use crate::database::Cluster;
 use crate::dns_server::NameServer;
@@ -146,7 +146,7 @@ impl WorldBuilder {
         let trust = if self.trusting { Some(Trust::new()?) } else { None };
         self.options.extra_ca_file = trust.as_ref().map(|trust| trust.file.path().to_owned());
         let time = SimulatedTime::starting_at(self.beginning)?;
-        let pace = Pace::Here(time.clone());
+        let driver = TimeDriver::Here(time.clone());
         let mut names = None;
         if self.named {
             let server = NameServer::start().await;
@@ -156,7 +156,7 @@ impl WorldBuilder {
         let mut notice_endpoint = None;
         if let Some(secrets) = self.notice_secrets {
             // An own keyring, because no webhook's secret may sign a notice.
-            let endpoint = Receiver::start(pace.time(), Keyring::default(), 200).await;
+            let endpoint = Receiver::start(driver.time(), Keyring::default(), 200).await;
             self.options.notices = Some(NoticeOptions {
                 url: endpoint.url(),
                 secrets,
@@ -168,13 +168,13 @@ impl WorldBuilder {
             servers.push(Server::start(&self.options, &url, &time, number == 0).await?);
         }
         Ok(World {
-            began: pace.now(),
-            log: CallLog::new(pace.time()),
-            pace,
+            began: driver.now(),
+            log: CallLog::new(driver.time()),
+            driver,
             key: self.options.key.clone(),
             keyring: Keyring::default(),
             journals: Mutex::default(),
-            place: Place::whole(),
+            ids: IdRange::whole(),
             home: Home::Here(Box::new(Household {
                 servers,
                 counter,

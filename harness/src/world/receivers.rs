@@ -105,7 +105,7 @@ impl World {
     }
 
     fn shared_time(&self) -> Time {
-        self.pace.time()
+        self.driver.time()
     }
 
     fn keep(&self, journal: &Journal) {

@@ -12,7 +12,7 @@ use crate::timekeeper::{RealTime, Time, Timekeeper};
 
 /// A world's time, and how to move it.
 #[derive(Clone)]
-pub(super) enum Pace {
+pub(super) enum TimeDriver {
     /// One clock for servers in this process.
     Here(SimulatedTime),
     /// The clock of a remote server, moved over `/sim/…`.
@@ -21,7 +21,7 @@ pub(super) enum Pace {
     Real,
 }
 
-impl Pace {
+impl TimeDriver {
     pub(super) fn now(&self) -> Timestamp {
         match self {
             Self::Here(time) => time.now(),

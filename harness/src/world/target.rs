@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
@@ -14,21 +13,15 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::json;
 
-use super::pace::Pace;
 use super::remote::RemoteTime;
+use super::tenancy::IdRange;
+use super::time::TimeDriver;
 use super::{Home, World};
 use crate::client::{CallLog, Client};
 use crate::dns_server::NameServer;
 use crate::realtime;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
-
-/// Number of company ids that each world has.
-const COMPANIES: u64 = 100;
-/// First company id of worlds on a shared server: above ids that people choose by hand, below 2^53.
-const FIRST: u64 = 1_000_000_000_000;
-/// Number of different id ranges, from which each world takes one.
-const WORLDS: u64 = 1_000_000_000;
 
 /// A remote server.
 #[derive(Debug, Clone)]
@@ -66,41 +59,6 @@ impl fmt::Debug for Restart {
     }
 }
 
-/// The range of company ids and the app names that belong to one world.
-#[derive(Debug, Clone)]
-pub struct Place {
-    first: u64,
-}
-
-impl Place {
-    /// All ids, for a world with its own database.
-    pub(super) fn whole() -> Self {
-        Self { first: 0 }
-    }
-
-    /// A range that no other world has. It depends on the time of day, because the server still has data of earlier
-    /// runs.
-    fn part() -> Self {
-        static WORLD: AtomicU64 = AtomicU64::new(0);
-        let millis = u64::try_from(realtime::now().as_millisecond()).unwrap_or(0);
-        let world = (millis + WORLD.fetch_add(1, Ordering::Relaxed)) % WORLDS;
-        Self {
-            first: FIRST + world * COMPANIES,
-        }
-    }
-
-    pub(super) fn company(&self, number: u64) -> u64 {
-        self.first + number
-    }
-
-    pub(super) fn app(&self, id: &str) -> String {
-        match self.first {
-            0 => id.to_owned(),
-            first => format!("{id}-{first}"),
-        }
-    }
-}
-
 impl World {
     /// A world on a remote server.
     ///
@@ -122,25 +80,25 @@ impl World {
         let operator = nobody.with_token(Some(token));
         let viewer = operator.query("{ viewer { scopes } }", json!({})).await;
         viewer.with_context(|| format!("the server at {} does not accept the key's tokens", target.url))?;
-        let pace = if target.real_time {
+        let driver = if target.real_time {
             let (status, _) = operator.call(Method::GET, "/sim/clock", None).await?;
             ensure!(
                 status != 200,
                 "the server at {} runs on a simulated clock, where time stands still until it is moved",
                 target.url
             );
-            Pace::Real
+            TimeDriver::Real
         } else {
-            Pace::There(RemoteTime::of(operator).await?)
+            TimeDriver::There(RemoteTime::of(operator).await?)
         };
         Ok(Self {
-            began: pace.now(),
-            log: CallLog::new(pace.time()),
-            pace,
+            began: driver.now(),
+            log: CallLog::new(driver.time()),
+            driver,
             key: target.key.clone(),
             keyring,
             journals: Mutex::default(),
-            place: Place::part(),
+            ids: IdRange::part(),
             home: Home::There(Box::new(target.clone())),
         })
     }
