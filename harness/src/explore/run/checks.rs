@@ -9,50 +9,50 @@ use std::sync::PoisonError;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::Story;
+use super::Run;
 use crate::client::{Client, Delivery, Refusal, WebhookList};
 use crate::explore::answered::Answered;
-use crate::explore::mirror::{Mirror, agrees};
 use crate::explore::plan::{APPS, USERS, Who};
+use crate::explore::shadow::{Shadow, agrees};
 use crate::model::{self, Standing, retry_at};
 use crate::scenario::{Play, holds, same};
 
 const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
-impl Story<'_> {
+impl Run<'_> {
     /// Reads the requests that receivers got since the last call. Checks each against the state that its webhook had
     /// then.
     pub(super) fn listen(&mut self) -> Play {
         let new: Vec<Answered> = {
-            let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-            stage.answered[self.heard..].to_vec()
+            let receiver_state = self.receiver_state.lock().unwrap_or_else(PoisonError::into_inner);
+            receiver_state.answered[self.heard..].to_vec()
         };
         self.heard += new.len();
         for answered in new {
             let known = self
-                .mirrors
+                .shadows
                 .iter_mut()
-                .find(|mirror| mirror.made.number == answered.webhook);
-            let Some(mirror) = known else {
+                .find(|shadow| shadow.made.number == answered.webhook);
+            let Some(shadow) = known else {
                 return holds("a request", "to a webhook that exists", false, &answered);
             };
-            mirror.advance(answered.at - MICROSECOND, &self.numbers, &mut self.coverage);
+            shadow.advance(answered.at - MICROSECOND, &self.numbers, &mut self.coverage);
             self.coverage.rule("B4");
             holds(
                 "a request, by the state of its webhook",
                 "nothing is sent in a ban, in a pause or after removal (B4, W13, R3, W8)",
-                mirror.may_be_called(answered.at, &self.numbers),
-                &(&answered, &mirror.states),
+                shadow.may_be_called(answered.at, &self.numbers),
+                &(&answered, &shadow.states),
             )?;
             self.coverage.rule("E3");
             holds(
                 "a request's event",
                 "owed to this webhook since its publication (E2)",
-                mirror.owed.contains_key(&answered.event),
+                shadow.owed.contains_key(&answered.event),
                 &answered,
             )?;
-            let due = match mirror.ended.get(&answered.event) {
-                None => (1, mirror.owed.get(&answered.event).copied()),
+            let due = match shadow.ended.get(&answered.event) {
+                None => (1, shadow.owed.get(&answered.event).copied()),
                 Some((number, end, false)) => (number + 1, retry_at(*number, *end, &self.numbers)),
                 Some((number, _, true)) => (*number, None),
             };
@@ -63,7 +63,7 @@ impl Story<'_> {
                 answered.number == due.0 && due.1.is_some_and(|due| due <= answered.at),
                 &answered,
             )?;
-            mirror
+            shadow
                 .on_the_wire
                 .insert((answered.event.clone(), answered.number), answered);
         }
@@ -81,9 +81,9 @@ impl Story<'_> {
             ..WebhookList::default()
         };
         let shown = self.world.operator().glances(all).await?;
-        for mirror in &mut self.mirrors {
-            mirror.advance(now, &self.numbers, &mut self.coverage);
-            let Some(shown) = shown.iter().find(|webhook| webhook.id == mirror.made.id) else {
+        for shadow in &mut self.shadows {
+            shadow.advance(now, &self.numbers, &mut self.coverage);
+            let Some(shown) = shown.iter().find(|webhook| webhook.id == shadow.made.id) else {
                 let kept = |state: &model::Webhook| match state.standing {
                     Standing::Removed { at, .. } => now < at + self.numbers.removed_retention,
                     Standing::Live | Standing::Paused => true,
@@ -91,27 +91,27 @@ impl Story<'_> {
                 holds(
                     "a webhook that is not shown",
                     "removed thirty days ago (W12)",
-                    !mirror.states.iter().any(kept),
-                    &mirror.states,
+                    !shadow.states.iter().any(kept),
+                    &shadow.states,
                 )?;
                 continue;
             };
             self.coverage.rule("R5");
             self.coverage.rule("R2");
-            let fits = mirror.narrow(|state| agrees(state, shown, now, &self.numbers));
+            let fits = shadow.narrow(|state| agrees(state, shown, now, &self.numbers));
             holds(
-                format!("webhook {} at {now}", mirror.made.number),
-                &format!("one of {:#?}", mirror.states),
+                format!("webhook {} at {now}", shadow.made.number),
+                &format!("one of {:#?}", shadow.states),
                 fits,
                 &(&shown.health, shown.removed_at, &shown.remove_reason),
             )?;
-            let overdue = mirror.overdue(now, &self.numbers);
+            let overdue = shadow.overdue(now, &self.numbers);
             same(
-                format!("retries to webhook {} that are overdue", mirror.made.number),
+                format!("retries to webhook {} that are overdue", shadow.made.number),
                 overdue,
                 None,
             )?;
-            mirror.note_calm(now, &self.numbers);
+            shadow.note_calm(now, &self.numbers);
         }
         if lists { self.look_at_lists().await } else { Ok(()) }
     }
@@ -127,9 +127,9 @@ impl Story<'_> {
             &tally,
         )?;
         for user in USERS {
-            let general = |mirror: &&Mirror| mirror.is_live() && mirror.who == Who::User(user);
+            let general = |shadow: &&Shadow| shadow.is_live() && shadow.who == Who::User(user);
             let mine: BTreeSet<String> = self
-                .mirrors
+                .shadows
                 .iter()
                 .filter(general)
                 .map(|m| m.made.id.clone())
@@ -147,13 +147,13 @@ impl Story<'_> {
                 if !self.installed.contains(&(user, app)) {
                     continue;
                 }
-                let own = |mirror: &&Mirror| mirror.is_live() && mirror.who == Who::App(user, app);
+                let own = |shadow: &&Shadow| shadow.is_live() && shadow.who == Who::App(user, app);
                 let mut visible = mine.clone();
                 visible.extend(
-                    self.mirrors
+                    self.shadows
                         .iter()
                         .filter(own)
-                        .map(|mirror| mirror.made.id.clone()),
+                        .map(|shadow| shadow.made.id.clone()),
                 );
                 let caller = self.world.company(1).app(name).acting_for(user);
                 self.sees(&format!("{name} for user {user}"), &caller, &visible)
@@ -174,8 +174,8 @@ impl Story<'_> {
     pub(super) async fn account(&mut self) -> Play {
         self.look(true).await?;
         let operator = self.world.operator();
-        for mirror in &self.mirrors {
-            let deliveries = match operator.deliveries(&mirror.made.id).await {
+        for shadow in &self.shadows {
+            let deliveries = match operator.deliveries(&shadow.made.id).await {
                 Err(refusal @ Refusal::Transport(_)) => return Err(refusal.into()),
                 answer => answer?,
             };
@@ -188,7 +188,7 @@ impl Story<'_> {
             let young = |at: &Timestamp| {
                 now.duration_since(*at) < self.numbers.removed_retention - SignedDuration::from_hours(48)
             };
-            for (event, at) in mirror.owed.iter().filter(|(_, at)| young(at)) {
+            for (event, at) in shadow.owed.iter().filter(|(_, at)| young(at)) {
                 let of: Vec<&Delivery> = deliveries
                     .iter()
                     .filter(|delivery| delivery.event.event_id == *event)
@@ -197,8 +197,8 @@ impl Story<'_> {
                 holds(
                     format!("deliveries of the event published at {at}"),
                     "one, which agrees with what its receiver saw",
-                    of.len() == 1 && of.iter().all(|delivery| is_accounted_for(delivery, mirror)),
-                    &(of, mirror.ended.get(event), mirror.counted.get(event)),
+                    of.len() == 1 && of.iter().all(|delivery| is_accounted_for(delivery, shadow)),
+                    &(of, shadow.ended.get(event), shadow.counted.get(event)),
                 )?;
             }
         }
@@ -210,27 +210,27 @@ impl Story<'_> {
 
 /// Whether the delivery's status and attempts agree with what the receiver saw and with the possible states of the
 /// webhook.
-fn is_accounted_for(delivery: &Delivery, mirror: &Mirror) -> bool {
+fn is_accounted_for(delivery: &Delivery, shadow: &Shadow) -> bool {
     let event = &delivery.event.event_id;
-    let counted = mirror.counted.get(event).copied().unwrap_or(0);
-    let last = mirror.ended.get(event).map(|(_, _, succeeded)| *succeeded);
-    let removed = mirror
+    let counted = shadow.counted.get(event).copied().unwrap_or(0);
+    let last = shadow.ended.get(event).map(|(_, _, succeeded)| *succeeded);
+    let removed = shadow
         .states
         .iter()
         .any(|state| matches!(state.standing, Standing::Removed { .. }));
     let recorded = delivery.attempts.len() == usize::from(counted)
         // The attempt had its response when all servers crashed, and failures of other attempts began a ban. It is not
         // repeated (D6, B4).
-        || (mirror.cut_off.contains(&(event.clone(), counted))
+        || (shadow.cut_off.contains(&(event.clone(), counted))
             && delivery.attempts.len() + 1 == usize::from(counted)
             && delivery.reason.as_deref() == Some("BANNED")
-            && delivery.finished_at == mirror.ended.get(event).map(|(_, at, _)| *at));
+            && delivery.finished_at == shadow.ended.get(event).map(|(_, at, _)| *at));
     let ended = match delivery.status.as_str() {
         "SUCCEEDED" => last == Some(true),
         "FAILED" => counted == 4 && last == Some(false),
         "LOST" => last != Some(true) && matches!(delivery.reason.as_deref(), Some("BANNED" | "PAUSED")),
         // Restoring a webhook cancels the deliveries that were pending before.
-        "CANCELLED" => last != Some(true) && (removed || mirror.calm_since > mirror.made.created_at),
+        "CANCELLED" => last != Some(true) && (removed || shadow.calm_since > shadow.made.created_at),
         "PENDING" => last != Some(true) && !removed,
         _ => false,
     };

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::answered::Answered;
 use super::coverage::Coverage;
-use super::mirror::Mirror;
 use super::plan::{APPS, Behaviour, Plan, Step, USERS, Who};
+use super::shadow::Shadow;
 use crate::client::{Client, NewEvent, NewWebhook};
 use crate::model::{Numbers, RemoveReason, Standing};
 use crate::receiver::Receiver;
@@ -28,13 +28,13 @@ const WEBHOOKS: usize = 6;
 const LISTS_EVERY: usize = 40;
 
 /// A history that is being played.
-pub struct Story<'w> {
+pub struct Run<'w> {
     world: &'w mut World,
     numbers: Numbers,
     receiver: Receiver,
-    stage: Arc<Mutex<Stage>>,
+    receiver_state: Arc<Mutex<ReceiverState>>,
     heard: usize,
-    mirrors: Vec<Mirror>,
+    shadows: Vec<Shadow>,
     installed: BTreeSet<(u64, usize)>,
     published: u64,
     /// The transitions and rules that were exercised.
@@ -43,20 +43,20 @@ pub struct Story<'w> {
 
 /// How the receiver behaves, and the requests that it got.
 #[derive(Default)]
-struct Stage {
+struct ReceiverState {
     behaviours: HashMap<String, Behaviour>,
     answered: Vec<Answered>,
 }
 
-impl<'w> Story<'w> {
+impl<'w> Run<'w> {
     /// Starts a history in an empty company.
     pub async fn open(world: &'w mut World) -> Result<Self, Failure> {
-        let stage: Arc<Mutex<Stage>> = Arc::default();
-        let acting = Arc::clone(&stage);
+        let receiver_state: Arc<Mutex<ReceiverState>> = Arc::default();
+        let acting = Arc::clone(&receiver_state);
         let receiver = world
             .receiver(Script::new(move |arrival, _| {
-                let mut stage = acting.lock().unwrap_or_else(PoisonError::into_inner);
-                let behaviour = stage.behaviours.get(arrival.webhook()).copied();
+                let mut receiver_state = acting.lock().unwrap_or_else(PoisonError::into_inner);
+                let behaviour = receiver_state.behaviours.get(arrival.webhook()).copied();
                 let status = match behaviour.unwrap_or(Behaviour::Succeed) {
                     Behaviour::Succeed => Some(200),
                     Behaviour::Fail(status) => Some(status),
@@ -64,7 +64,7 @@ impl<'w> Story<'w> {
                     Behaviour::FailFirstTries => Some(if arrival.attempt() == 1 { 500 } else { 200 }),
                     Behaviour::FailRetries => Some(if arrival.attempt() == 1 { 200 } else { 500 }),
                 };
-                stage.answered.push(Answered {
+                receiver_state.answered.push(Answered {
                     at: arrival.at,
                     webhook: arrival.webhook().to_owned(),
                     event: arrival.event().to_owned(),
@@ -81,9 +81,9 @@ impl<'w> Story<'w> {
             world,
             numbers: Numbers::default(),
             receiver,
-            stage,
+            receiver_state,
             heard: 0,
-            mirrors: Vec::new(),
+            shadows: Vec::new(),
             installed: (0..APPS.len()).map(|app| (USERS[0], app)).collect(),
             published: 0,
             coverage: Coverage::default(),
@@ -109,15 +109,15 @@ impl<'w> Story<'w> {
     /// The requests of the history, without ids and sorted within an instant. Equal for equal histories.
     pub fn digest(&self) -> Vec<String> {
         let name = |number: &str| {
-            self.mirrors
+            self.shadows
                 .iter()
-                .position(|mirror| mirror.made.number == number)
+                .position(|shadow| shadow.made.number == number)
         };
         let mut events: BTreeMap<&str, usize> = BTreeMap::new();
-        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver_state = self.receiver_state.lock().unwrap_or_else(PoisonError::into_inner);
         let began = self.world.now() - self.world.age();
         let mut lines: Vec<(Timestamp, String)> = Vec::new();
-        for answered in &stage.answered {
+        for answered in &receiver_state.answered {
             let next = events.len();
             let event = *events.entry(&answered.event).or_insert(next);
             let line = format!(
@@ -177,15 +177,15 @@ impl<'w> Story<'w> {
     }
 
     /// The nth webhook among those that satisfy a condition, wrapping around.
-    fn pick(&self, number: usize, fits: impl Fn(&Mirror) -> bool) -> Option<usize> {
-        let fitting: Vec<usize> = (0..self.mirrors.len())
-            .filter(|place| fits(&self.mirrors[*place]))
+    fn pick(&self, number: usize, fits: impl Fn(&Shadow) -> bool) -> Option<usize> {
+        let fitting: Vec<usize> = (0..self.shadows.len())
+            .filter(|place| fits(&self.shadows[*place]))
             .collect();
         fitting.get(number.checked_rem(fitting.len())?).copied()
     }
 
     async fn create(&mut self, who: Who) -> Play {
-        if self.mirrors.iter().filter(|mirror| mirror.is_live()).count() >= WEBHOOKS {
+        if self.shadows.iter().filter(|shadow| shadow.is_live()).count() >= WEBHOOKS {
             return Ok(());
         }
         let created = self
@@ -210,15 +210,15 @@ impl<'w> Story<'w> {
         };
         self.coverage.rule("W1");
         same("the type of a new webhook", made.kind.as_str(), kind)?;
-        self.mirrors.push(Mirror::new(made, who));
+        self.shadows.push(Shadow::new(made, who));
         Ok(())
     }
 
     async fn delete(&mut self, webhook: usize) -> Play {
-        let Some(place) = self.pick(webhook, Mirror::is_live) else {
+        let Some(place) = self.pick(webhook, Shadow::is_live) else {
             return Ok(());
         };
-        let (who, id) = (self.mirrors[place].who, self.mirrors[place].made.id.clone());
+        let (who, id) = (self.shadows[place].who, self.shadows[place].made.id.clone());
         self.caller(who).delete_webhook(&id).await?;
         let reason = match who {
             Who::User(_) => RemoveReason::DeletedByUser,
@@ -232,36 +232,36 @@ impl<'w> Story<'w> {
     fn remove(&mut self, place: usize, reason: RemoveReason) -> Play {
         self.listen()?;
         let (now, numbers) = (self.world.now(), self.numbers.clone());
-        let mirror = &mut self.mirrors[place];
-        mirror.advance(now, &numbers, &mut self.coverage);
-        mirror.act(|state| {
+        let shadow = &mut self.shadows[place];
+        shadow.advance(now, &numbers, &mut self.coverage);
+        shadow.act(|state| {
             state.remove(now, reason, &numbers);
         });
-        mirror.silent = true;
+        shadow.silent = true;
         Ok(())
     }
 
     async fn pause(&mut self, webhook: usize) -> Play {
-        let live = |mirror: &Mirror| mirror.is_live() && !mirror.silent;
+        let live = |shadow: &Shadow| shadow.is_live() && !shadow.silent;
         let Some(place) = self.pick(webhook, live) else {
             return Ok(());
         };
         self.change(place, "pauseWebhook").await?;
         let (now, numbers) = (self.world.now(), self.numbers.clone());
-        let mirror = &mut self.mirrors[place];
-        mirror.advance(now, &numbers, &mut self.coverage);
-        mirror.act(|state| {
+        let shadow = &mut self.shadows[place];
+        shadow.advance(now, &numbers, &mut self.coverage);
+        shadow.act(|state| {
             state.pause(now, &numbers);
         });
-        mirror.silent = true;
+        shadow.silent = true;
         self.coverage.transition("paused");
         self.coverage.rule("W13");
         Ok(())
     }
 
     async fn resume(&mut self, webhook: usize) -> Play {
-        let paused = |mirror: &Mirror| {
-            mirror
+        let paused = |shadow: &Shadow| {
+            shadow
                 .states
                 .iter()
                 .all(|state| state.standing == Standing::Paused)
@@ -271,26 +271,26 @@ impl<'w> Story<'w> {
         };
         self.change(place, "resumeWebhook").await?;
         let (now, numbers) = (self.world.now(), self.numbers.clone());
-        let mirror = &mut self.mirrors[place];
-        mirror.advance(now, &numbers, &mut self.coverage);
-        mirror.act(|state| {
+        let shadow = &mut self.shadows[place];
+        shadow.advance(now, &numbers, &mut self.coverage);
+        shadow.act(|state| {
             state.resume(now, &numbers);
         });
-        mirror.silent = false;
-        mirror.calm_since = now;
+        shadow.silent = false;
+        shadow.calm_since = now;
         self.coverage.transition("resumed");
         Ok(())
     }
 
     async fn restore(&mut self, webhook: usize) -> Play {
         let (now, numbers) = (self.world.now(), self.numbers.clone());
-        let restorable = |mirror: &Mirror| {
-            mirror.on_the_wire.is_empty()
-                && mirror
+        let restorable = |shadow: &Shadow| {
+            shadow.on_the_wire.is_empty()
+                && shadow
                     .states
                     .iter()
                     .all(|state| state.clone().restore(now, &numbers))
-                && match mirror.who {
+                && match shadow.who {
                     Who::User(_) => true,
                     Who::App(user, app) => self.installed.contains(&(user, app)),
                 }
@@ -299,22 +299,22 @@ impl<'w> Story<'w> {
             return Ok(());
         };
         self.change(place, "restoreWebhook").await?;
-        let mirror = &mut self.mirrors[place];
-        mirror.act(|state| {
+        let shadow = &mut self.shadows[place];
+        shadow.act(|state| {
             state.restore(now, &numbers);
         });
-        mirror.silent = false;
-        mirror.calm_since = now;
-        mirror.restored_at = Some(now);
+        shadow.silent = false;
+        shadow.calm_since = now;
+        shadow.restored_at = Some(now);
         self.coverage.transition("restored");
         self.coverage.rule("W12");
         Ok(())
     }
 
     async fn change(&mut self, place: usize, mutation: &str) -> Play {
-        let mirror = &self.mirrors[place];
-        let input = json!({"id": mirror.made.id});
-        self.caller(mirror.who)
+        let shadow = &self.shadows[place];
+        let input = json!({"id": shadow.made.id});
+        self.caller(shadow.who)
             .mutate(mutation, input, "webhook { id }")
             .await?;
         self.listen()
@@ -324,9 +324,9 @@ impl<'w> Story<'w> {
         let Some(place) = self.pick(webhook, |_| true) else {
             return Ok(());
         };
-        let number = self.mirrors[place].made.number.clone();
-        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-        stage.behaviours.insert(number, behaviour);
+        let number = self.shadows[place].made.number.clone();
+        let mut receiver_state = self.receiver_state.lock().unwrap_or_else(PoisonError::into_inner);
+        receiver_state.behaviours.insert(number, behaviour);
         Ok(())
     }
 
@@ -352,12 +352,12 @@ impl<'w> Story<'w> {
         let publication = platform.publish(&events).await?;
         self.published += count as u64;
         let owed =
-            |mirror: &&mut Mirror| mirror.is_live() && audience.is_none_or(|user| mirror.user() == user);
+            |shadow: &&mut Shadow| shadow.is_live() && audience.is_none_or(|user| shadow.user() == user);
         let mut owing = 0;
-        for mirror in self.mirrors.iter_mut().filter(owed) {
+        for shadow in self.shadows.iter_mut().filter(owed) {
             owing += 1;
             for published in &publication.events {
-                mirror.owed.insert(published.event.event_id.clone(), now);
+                shadow.owed.insert(published.event.event_id.clone(), now);
             }
         }
         self.coverage.rule("E2");
@@ -373,9 +373,9 @@ impl<'w> Story<'w> {
         if !self.installed.remove(&(user, app)) {
             return Ok(());
         }
-        let of_app = |mirror: &Mirror| mirror.is_live() && mirror.who == Who::App(user, app);
-        let gone: Vec<usize> = (0..self.mirrors.len())
-            .filter(|place| of_app(&self.mirrors[*place]))
+        let of_app = |shadow: &Shadow| shadow.is_live() && shadow.who == Who::App(user, app);
+        let gone: Vec<usize> = (0..self.shadows.len())
+            .filter(|place| of_app(&self.shadows[*place]))
             .collect();
         let removed = self.world.company(1).app(APPS[app]).uninstall(user).await?;
         same("webhooks removed with the app", removed, gone.len() as u64)?;
@@ -398,11 +398,11 @@ impl<'w> Story<'w> {
         // sent them.
         self.receiver.until_hung_up().await;
         self.listen()?;
-        for mirror in &mut self.mirrors {
+        for shadow in &mut self.shadows {
             // Attempts with a response at this moment stay: either their result was stored, or they are repeated. Both
             // ways they end now.
-            mirror.on_the_wire.retain(|_, attempt| attempt.status.is_some());
-            mirror.cut_off.extend(mirror.on_the_wire.keys().cloned());
+            shadow.on_the_wire.retain(|_, attempt| attempt.status.is_some());
+            shadow.cut_off.extend(shadow.on_the_wire.keys().cloned());
         }
         self.world.advance(down).await;
         for _ in 0..servers {

@@ -1,7 +1,7 @@
 //! The expected state of every webhook in a history, computed with the reference model from what receivers responded.
 //!
 //! A webhook's expected health depends on two things only: when its receiver responded with what, and what its user
-//! did. If the order of responses within one instant is not defined, the mirror keeps every state that the policy
+//! did. If the order of responses within one instant is not defined, the shadow keeps every state that the policy
 //! allows. It never asks a server.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use crate::client;
 use crate::model::{Numbers, Standing, State, Webhook, retry_at};
 
 /// A webhook with all states that it may have.
-pub struct Mirror {
+pub struct Shadow {
     /// The webhook as it was when created.
     pub made: client::Webhook,
     /// Its creator.
@@ -51,7 +51,7 @@ struct Instant {
     attempts: Vec<Answered>,
 }
 
-impl Mirror {
+impl Shadow {
     /// A webhook that was just created.
     pub fn new(made: client::Webhook, who: Who) -> Self {
         let calm_since = made.created_at;
