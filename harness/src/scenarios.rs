@@ -8,7 +8,7 @@ mod apps;
 mod attempt_log;
 mod bans;
 mod batches;
-mod cast;
+mod callers;
 mod credentials;
 mod deliveries;
 mod events;

@@ -8,7 +8,7 @@ mod reads;
 
 mod process {
     mod absence;
-    pub mod cast;
+    pub mod callers;
     mod distribute;
     mod faults;
     #[cfg(target_os = "linux")]
@@ -35,7 +35,7 @@ use tenterhook_harness::reply::{Answer, Script};
 use tenterhook_harness::wire::{Behaviour, ReleaseSignal};
 use tenterhook_lab::process::Program;
 
-use process::cast::{
+use process::callers::{
     Callers, PASSWORD, SECRET, create, deal_changed, deliveries, development, folder, production, program,
     receiver, wire,
 };

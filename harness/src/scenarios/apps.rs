@@ -3,7 +3,7 @@
 use futures_util::future::{join, join_all};
 use serde_json::json;
 
-use super::cast::silent;
+use super::callers::silent;
 use crate::client::{Client, NewWebhook, Webhook, WebhookList};
 use crate::receiver::Receiver;
 use crate::scenario::{Failure, Play, Scenario, refused, same};

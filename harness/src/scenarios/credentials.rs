@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cast::silent;
+use super::callers::silent;
 use crate::client::NewWebhook;
 use crate::scenario::{Scenario, holds, same};
 

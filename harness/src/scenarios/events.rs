@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cast::silent;
+use super::callers::silent;
 use super::scene::Scene;
 use crate::client::{NewEvent, NewWebhook, Refusal};
 use crate::scenario::{Need, Play, Scenario, refused, same};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::cast::{TYPES, silent};
+use super::callers::{TYPES, silent};
 use crate::client::{Client, NewWebhook, Refusal, WebhookList};
 use crate::scenario::{Failure, Play, Scenario, holds, refused, same};
 use crate::world::World;

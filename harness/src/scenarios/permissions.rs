@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cast::{Cast, silent};
+use super::callers::{Callers, silent};
 use crate::client::Client;
 use crate::scenario::{Scenario, refused, same};
 use crate::token::Claims;
@@ -211,9 +211,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["W4", "W6", "W7"],
             |world| {
                 Box::pin(async move {
-                    let cast = Cast::new(world).await?;
+                    let callers = Callers::new(world).await?;
                     for attempt in DELETIONS {
-                        let id = &cast.webhook(attempt.webhook)?.id;
+                        let id = &callers.webhook(attempt.webhook)?.id;
                         let caller = (attempt.caller)(world);
                         let renamed = caller.update_webhook(id, json!({"name": attempt.name})).await;
                         match attempt.outcome {
@@ -251,8 +251,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 fn deletion(attempt: &'static Attempt) -> Scenario {
     Scenario::new(attempt.name, attempt.sentence, attempt.rule, move |world| {
         Box::pin(async move {
-            let cast = Cast::new(world).await?;
-            let id = &cast.webhook(attempt.webhook)?.id;
+            let callers = Callers::new(world).await?;
+            let id = &callers.webhook(attempt.webhook)?.id;
             let deleted = (attempt.caller)(world).delete_webhook(id).await;
             let after = world.operator().webhook(id).await?;
             let reason = after.and_then(|webhook| webhook.remove_reason);

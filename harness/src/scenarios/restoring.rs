@@ -1,6 +1,6 @@
 //! Anyone who may create a webhook can restore it in time after the policy removed it (W12).
 
-use super::cast::silent;
+use super::callers::silent;
 use super::scene::{Scene, WINDOW};
 use crate::client::WebhookList;
 use crate::scenario::{Failure, Need, Scenario, refused, same};

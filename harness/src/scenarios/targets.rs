@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cast::{DEAD, silent};
+use super::callers::{DEAD, silent};
 use crate::client::{NewWebhook, Refusal};
 use crate::scenario::{Need, Scenario, refused, same};
 

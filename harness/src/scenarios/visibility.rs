@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cast::{Cast, TYPES, silent};
+use super::callers::{Callers, TYPES, silent};
 use crate::client::{Client, WebhookList};
 use crate::scenario::{Need, Scenario, refused, same};
 use crate::token::Claims;
@@ -91,9 +91,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["W5"],
             |world| {
                 Box::pin(async move {
-                    let cast = Cast::new(world).await?;
+                    let callers = Callers::new(world).await?;
                     let platform = world.platform();
-                    let id = &cast.webhook("user 7's")?.id;
+                    let id = &callers.webhook("user 7's")?.id;
                     refused("a webhook by its id", platform.webhook(id).await, "FORBIDDEN")?;
                     let list = platform.webhooks(WebhookList::default()).await;
                     refused("a list of webhooks", list, "FORBIDDEN")
@@ -144,14 +144,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["W2"],
             |world| {
                 Box::pin(async move {
-                    let cast = Cast::new(world).await?;
+                    let callers = Callers::new(world).await?;
                     let company = world.company(1);
                     let claims = Claims::user(company.id(), 7, "regular")
                         .through_app(company.app("crm").id())
                         .with_scope("webhooks:read webhooks:write");
                     let caller = world.caller(0, &claims);
                     for name in ["user 7's", "crm's for user 7"] {
-                        let answer = caller.webhook(&cast.webhook(name)?.id).await;
+                        let answer = caller.webhook(&callers.webhook(name)?.id).await;
                         refused(format!("{name} webhook"), answer, "FORBIDDEN")?;
                     }
                     let list = caller.webhooks(WebhookList::default()).await;
@@ -186,11 +186,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["W4", "W5"],
             |world| {
                 Box::pin(async move {
-                    let cast = Cast::new(world).await?;
+                    let callers = Callers::new(world).await?;
                     let document = "query($id: ID!) { node(id: $id) { id } }";
                     for (name, shown) in [("user 7's", true), ("user 8's", false), ("crm's for user 7", false)]
                     {
-                        let id = &cast.webhook(name)?.id;
+                        let id = &callers.webhook(name)?.id;
                         let data = world.company(1).user(7).query(document, json!({"id": id})).await?;
                         same(format!("whether node shows {name}"), !data["node"].is_null(), shown)?;
                     }
@@ -220,16 +220,16 @@ fn sees(view: &'static View, kind: &'static str) -> Scenario {
         rules,
         move |world| {
             Box::pin(async move {
-                let cast = Cast::new(world).await?;
+                let callers = Callers::new(world).await?;
                 let caller = (view.caller)(world);
-                let by_id = cast.seen_by_id(&caller, kind).await?;
+                let by_id = callers.seen_by_id(&caller, kind).await?;
                 same(
                     format!("{type_in_words} webhooks by id"),
                     by_id,
                     expected.to_vec(),
                 )?;
                 for filtered in [true, false] {
-                    let listed = cast.listed(&caller, kind, filtered).await?;
+                    let listed = callers.listed(&caller, kind, filtered).await?;
                     let how = if filtered {
                         "filtered by it"
                     } else {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::cast::{TYPES, silent};
+use super::callers::{TYPES, silent};
 use super::scene::AROUND;
 use crate::client::{Client, NewWebhook, WebhookList};
 use crate::scenario::{Need, Play, Scenario, holds, refused, same};

@@ -5,7 +5,7 @@ use tenterhook_harness::client::Client;
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::token::Claims;
 
-use super::cast::{Callers, SECRET, deal_changed, folder, production};
+use super::callers::{Callers, SECRET, deal_changed, folder, production};
 
 /// Number of rounds until everything that is kept for reuse exists: threads, connections, the allocator's memory.
 const WARM_UP: usize = 10;

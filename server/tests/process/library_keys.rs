@@ -10,7 +10,7 @@ use tenterhook_harness::keys::{self, SEALING_KEY};
 use tenterhook_harness::reply::{Reply, Script};
 use tenterhook_lab::process::Program;
 
-use super::cast::{folder, program, receiver};
+use super::callers::{folder, program, receiver};
 
 /// The public half of an Ed25519 key. The tests do not need the private half.
 const KEY: &str =

@@ -13,7 +13,7 @@ use tenterhook_harness::token::Claims;
 use tenterhook_lab::process::Program;
 use tenterhook_store::Conn;
 
-use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
+use super::callers::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 

@@ -13,7 +13,7 @@ use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Reply, Script};
 use tenterhook_lab::process::{Process, Program};
 
-use super::cast::{
+use super::callers::{
     Callers, PASSWORD, SECRET, deal_changed, deliveries, folder, production, program, receiver,
 };
 

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
-use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
+use super::callers::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 
 /// A proxy between servers and Postgres. On request it stops forwarding on its connections, without closing them.
 struct Relay {

@@ -14,7 +14,7 @@ use tenterhook_harness::realtime;
 use tenterhook_lab::durable_postgres::DurablePostgres;
 use tenterhook_store::{Conn, Protection};
 
-use super::cast::{folder, production};
+use super::callers::{folder, production};
 
 const PASSWORD: &str = "a password of the database";
 /// The name in the server's certificate, which does not have its address.

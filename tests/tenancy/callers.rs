@@ -7,8 +7,8 @@ use tenterhook_harness::client::Client;
 use tenterhook_harness::token::{Claims, TokenKey};
 use tenterhook_harness::world::World;
 
-use super::estate::{BOSS, COMPANY, CRM, ELSEWHERE, ERP, GHOST, NEIGHBOUR, STRANGER, UNINSTALLED, USER};
-use super::judge::Group::{self, App, Application, Company, General, Open, Secret};
+use super::assertions::Group::{self, App, Application, Company, General, Open, Secret};
+use super::fixture::{BOSS, COMPANY, CRM, ELSEWHERE, ERP, GHOST, NEIGHBOUR, STRANGER, UNINSTALLED, USER};
 
 /// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tenterhook_harness::receiver::Receiver;
 use tenterhook_harness::reply::Reply;
 use tenterhook_harness::world::World;
 
-use super::judge::{Group, Mark};
+use super::assertions::{Group, Mark};
 
 pub const COMPANY: u64 = 421_000_730_101;
 /// A company in the same lane, whose rows are next to the others.
@@ -33,7 +33,7 @@ const BANNING: usize = 10;
 type Names = BTreeMap<&'static str, (String, String)>;
 
 /// The company with all its data.
-pub struct Estate {
+pub struct Fixture {
     pub world: World,
     pub marks: Vec<Mark>,
     names: Names,
@@ -42,7 +42,7 @@ pub struct Estate {
     pub receivers: [Receiver; 4],
 }
 
-impl Estate {
+impl Fixture {
     pub async fn new() -> Self {
         let world = World::builder()
             .allowed_targets(&["127.0.0.0/8", "::1/128"])
@@ -61,14 +61,14 @@ impl Estate {
                 .receiver(Reply::status(500).body("mark-general-error"))
                 .await,
         ];
-        let mut estate = Self {
+        let mut fixture = Self {
             world,
             marks: Vec::new(),
             names: Names::new(),
             receivers,
         };
-        estate.build().await;
-        estate
+        fixture.build().await;
+        fixture
     }
 
     /// Creates every user and app, and an object of every kind in every state.

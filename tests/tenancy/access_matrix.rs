@@ -3,10 +3,10 @@
 //! A root field, mutation or type without a row fails the test, and so does a row without its element. `<names>` are
 //! values of the fixture. A row is one line, however long, because a table is read by columns.
 
-use super::cast::{Identity, Kind};
-use super::estate::USER;
-use super::judge::Expected;
-use super::judge::Group::{self, App, Application, General, Open, Secret};
+use super::assertions::Expected;
+use super::assertions::Group::{self, App, Application, General, Open, Secret};
+use super::callers::{Identity, Kind};
+use super::fixture::USER;
 
 /// Whose tokens are accepted. Others get the top-level error `FORBIDDEN`, whatever they query.
 #[derive(Debug, Clone, Copy)]
@@ -192,7 +192,7 @@ use Duty::{Creates, Manages, Replays};
 /// A mutation, its input, who may use it, the caller who finally uses it, and the rule.
 pub type Act = (&'static str, &'static str, Duty, &'static str, &'static str);
 
-use super::cast::{ITS_APP, OPERATOR, OWNER, PLATFORM};
+use super::callers::{ITS_APP, OPERATOR, OWNER, PLATFORM};
 
 /// In an order in which all of them can succeed.
 #[rustfmt::skip]
@@ -283,7 +283,7 @@ pub fn refusal_of(who: &Identity, duty: Duty) -> Option<Expected> {
         Some(_) => None,
         None if users => None,
         None if who.app.is_some() || !who.admin => Some("FORBIDDEN"),
-        None if who.company != super::estate::COMPANY => Some("NOT_FOUND"),
+        None if who.company != super::fixture::COMPANY => Some("NOT_FOUND"),
         None => None,
     };
     told.map(Expected::Told)

@@ -20,11 +20,11 @@ pub fn silent() -> NewWebhook {
 pub const TYPES: [&str; 2] = ["GENERAL", "APPLICATION"];
 
 /// The webhooks of all callers, each with its name in the scenarios.
-pub struct Cast {
+pub struct Callers {
     webhooks: Vec<(&'static str, Webhook)>,
 }
 
-impl Cast {
+impl Callers {
     /// Creates all callers, each with one webhook.
     pub async fn new(world: &World) -> Result<Self, Failure> {
         let company = world.company(1);
@@ -54,7 +54,7 @@ impl Cast {
     pub fn webhook(&self, name: &str) -> Result<&Webhook, Failure> {
         let found = self.webhooks.iter().find(|(given, _)| *given == name);
         let (_, webhook) =
-            found.ok_or_else(|| Failure::CouldNotRun(format!("the cast has no webhook {name:?}")))?;
+            found.ok_or_else(|| Failure::CouldNotRun(format!("the callers has no webhook {name:?}")))?;
         Ok(webhook)
     }
 
