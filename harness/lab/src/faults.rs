@@ -8,33 +8,33 @@
 //! The campaign runs in real time with shortened numbers of the policy. It undoes all that it did to the machine, and
 //! every wait is bounded. A seed does not repeat a round to the instant.
 
-mod breach;
-mod cast;
+mod checker;
+mod dns_server;
+mod environment;
 mod figures;
 mod fleet;
-mod history;
 mod kind;
 mod machine;
-mod names;
 mod plan;
 mod proxy;
 mod publishing;
+mod receivers;
 mod round;
 mod silence;
-mod stage;
+mod violation;
 
 use std::path::Path;
 
-pub use self::breach::{Breach, Wrong};
-pub use self::cast::Part;
 pub use self::figures::{Broken, Figures};
 pub use self::kind::Kind;
 pub use self::plan::{MAX_EVENTS, MAX_ROUNDS, MAX_SERVERS, Plan, Round};
+pub use self::receivers::Part;
 pub use self::round::Ending;
+pub use self::violation::{Violation, Wrong};
 use tenterhook_harness::realtime::Stopwatch;
 
+use self::environment::Environment;
 use self::round::Sums;
-use self::stage::Stage;
 
 /// Runs a campaign against servers of `binary` until a promise is broken. Reports each round to `progress`. Stops after
 /// `seconds`, if given, at the end of a round.
@@ -51,16 +51,16 @@ pub async fn run(
 ) -> anyhow::Result<Figures> {
     plan.check()?;
     let watch = Stopwatch::start();
-    let mut stage = Stage::build(plan, binary).await?;
-    let mut figures = Figures::new(plan, stage.unavailable());
+    let mut environment = Environment::build(plan, binary).await?;
+    let mut figures = Figures::new(plan, environment.unavailable());
     let possible = |kind: &&Kind| !figures.not_exercised.contains_key(*kind);
     let possible: Vec<Kind> = plan.kinds.iter().filter(possible).copied().collect();
     let mut sums = Sums::default();
     for round in plan.rounds(&possible) {
-        let ending = match round::play(&round, plan.events, &mut stage, &mut sums).await {
+        let ending = match round::play(&round, plan.events, &mut environment, &mut sums).await {
             Ok(ending) => ending,
             Err(error) => {
-                let kept = stage.keep()?;
+                let kept = environment.keep()?;
                 let faults: Vec<String> = round.faults.iter().map(|kind| kind.name()).collect();
                 return Err(error.context(format!(
                     "round {} with {} could not be played; everything is kept in {}",
@@ -79,9 +79,9 @@ pub async fn run(
     }
     figures.seconds = watch.seconds();
     if plan.keep || !figures.held() {
-        figures.kept = Some(stage.keep()?.display().to_string());
+        figures.kept = Some(environment.keep()?.display().to_string());
     } else {
-        stage.end().await?;
+        environment.end().await?;
     }
     Ok(figures)
 }

@@ -1,7 +1,7 @@
 //! Measures real servers, and disturbs them.
 //!
 //! - [`load`] publishes at a chosen rate, and measures deliveries and costs.
-//! - [`fill`] fills a database as a server leaves it after a month, [`reads`] measures queries on it.
+//! - [`seed_database`] fills a database as a server leaves it after a month, [`read_latency`] measures queries on it.
 //! - [`overload`] gives a real server more than it can handle.
 //! - [`faults`] causes faults around real servers, and checks whether anything is lost.
 //! - [`process::Process`] is the server as a process that a test can kill.
@@ -11,9 +11,9 @@
 
 pub mod durable_postgres;
 pub mod faults;
-pub mod fill;
 pub mod load;
 pub mod overload;
 pub mod process;
-pub mod reads;
+pub mod read_latency;
+pub mod seed_database;
 pub mod system;

@@ -14,12 +14,12 @@
 mod caller;
 mod costs;
 mod figures;
-mod place;
 mod plan;
 mod publishing;
 mod receiver;
 mod subscribers;
 mod table;
+mod target;
 pub(crate) mod threads;
 
 use std::sync::Arc;
@@ -34,12 +34,12 @@ pub use self::costs::{Costly, Costs, Cpu, Memory, Statement};
 use self::costs::{Count, Statistics};
 use self::figures::{Arrivals, Span};
 pub use self::figures::{Figures, Latencies, Percentiles};
-use self::place::Place;
-pub use self::place::{Against, MAX_SERVERS, POSTGRES_SETTINGS, Programs, SETTINGS};
 pub use self::plan::{MAX_DELIVERIES, Plan, Work};
 use self::publishing::{Ledger, Publisher};
 use self::receiver::{Arrival, DatingReceiver};
 use self::subscribers::Subscribers;
+use self::target::LoadTarget;
+pub use self::target::{Against, MAX_SERVERS, POSTGRES_SETTINGS, Programs, SETTINGS};
 use self::threads::OwnThread;
 use crate::overload::backlog;
 
@@ -79,7 +79,7 @@ pub async fn run(plan: &Plan, against: &Against, progress: impl Fn(Progress)) ->
         starts || (plan.failing == 0 && plan.hanging == 0),
         "--failing and --hanging need --server: a server of its own, which does not ban them"
     );
-    let place = Place::prepare(against, plan.hosts == 1).await?;
+    let place = LoadTarget::prepare(against, plan.hosts == 1).await?;
     let watch = Stopwatch::start();
     let receiver = Arc::new(DatingReceiver::start(watch, plan.hosts > 1).await?);
     let subscribers = Subscribers::new(plan);
@@ -128,7 +128,7 @@ pub async fn run(plan: &Plan, against: &Against, progress: impl Fn(Progress)) ->
 /// A run, once everything is started.
 struct Run<'a> {
     plan: &'a Plan,
-    place: Place,
+    place: LoadTarget,
     statistics: Option<Statistics>,
     receiver: Arc<DatingReceiver>,
     subscribers: Subscribers,

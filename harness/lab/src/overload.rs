@@ -8,11 +8,11 @@
 //! meaningful, rates are valid for this machine only.
 
 pub(crate) mod backlog;
-mod crowd;
+mod environment;
 mod figures;
 mod flood;
 mod memory;
-mod stage;
+mod receivers;
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use anyhow::{Context, ensure};
 
 use tenterhook_harness::realtime::{self, Stopwatch};
 
-use self::crowd::Crowd;
-pub use self::crowd::Most;
+use self::environment::{Environment, FIRST_COMPANY};
 pub use self::figures::{Figures, Memory, Pace, Quiet};
 use self::flood::Flood;
 pub use self::flood::Flooded;
 use self::memory::MemoryWatch;
-use self::stage::{FIRST_COMPANY, Stage};
+pub use self::receivers::Most;
+use self::receivers::Receivers;
 use crate::load::threads::OwnThread;
 use crate::load::{self, Against, Work};
 
@@ -112,16 +112,16 @@ impl Plan {
 /// If the plan is out of bounds, the server does not start or ends, or the webhooks cannot be created.
 pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow::Result<Figures> {
     plan.check()?;
-    let stage = Stage::start(server).await?;
-    let process = stage.process.id().context("the server has ended")?;
+    let environment = Environment::start(server).await?;
+    let process = environment.process.id().context("the server has ended")?;
     let memory = MemoryWatch::start(process);
     // In production the flooding callers and receivers run on other machines. Here they use only idle CPU.
     let (caller_thread, receiver_thread) = (
         OwnThread::start_behind_all("flooders")?,
         OwnThread::start_behind_all("flooded")?,
     );
-    let crowd = Crowd::start().await?;
-    let fast = receiver_thread.spawn(Crowd::start()).await??;
+    let receivers = Receivers::start().await?;
+    let fast = receiver_thread.spawn(Receivers::start()).await??;
     let mut figures = Figures {
         webhooks: plan.webhooks,
         memory_bound: plan.memory_bound,
@@ -129,12 +129,14 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     };
 
     progress("creating webhooks");
-    stage.subscribe(&crowd, FIRST_COMPANY, plan.webhooks).await?;
-    let flooding = stage.subscribe(&fast, FLOODING_COMPANY, 1).await?;
+    environment
+        .subscribe(&receivers, FIRST_COMPANY, plan.webhooks)
+        .await?;
+    let flooding = environment.subscribe(&fast, FLOODING_COMPANY, 1).await?;
     let _since_the_start = memory.lap();
 
     progress("a quiet company alone");
-    figures.alone = quiet(plan, &stage).await?;
+    figures.alone = quiet(plan, &environment).await?;
     figures.memory.idle = memory.lap();
 
     progress("a quiet company beside one that floods");
@@ -147,9 +149,9 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
         seconds: f64::from(plan.seconds),
         calls: u32::MAX,
     };
-    let platform = stage.platform()?;
+    let platform = environment.platform()?;
     let flooded = caller_thread.spawn(async move { flood.run(&platform).await });
-    let (beside, flooded) = tokio::join!(quiet(plan, &stage), flooded);
+    let (beside, flooded) = tokio::join!(quiet(plan, &environment), flooded);
     (figures.beside_flood, figures.flood) = (beside?, flooded?);
     figures.memory.flood = memory.lap();
 
@@ -164,36 +166,36 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
         seconds: f64::from(plan.seconds),
         calls: plan.large_calls,
     };
-    figures.large = large.run(&stage.platform()?).await;
+    figures.large = large.run(&environment.platform()?).await;
     figures.memory.large = memory.lap();
-    drained(&stage, 0, plan.drain).await?;
+    drained(&environment, 0, plan.drain).await?;
     memory.lap();
 
     progress("a backlog, with half of the receivers hanging");
-    let address = crowd.url(0);
+    let address = receivers.url(0);
     let prefix = address.trim_end_matches('0');
     figures.backlog = backlog::fill(
-        &stage.database.url(None),
+        &environment.database.url(None),
         prefix,
         plan.events_of_company(),
         backlog::PAYLOAD,
     )
     .await?;
-    let (pace, beside) = tokio::join!(watched(plan, &crowd), quiet(plan, &stage));
+    let (pace, beside) = tokio::join!(watched(plan, &receivers), quiet(plan, &environment));
     (figures.hanging, figures.beside_backlog) = (pace, beside?);
     figures.memory.backlog = memory.lap();
 
     progress("they answer again");
-    crowd.release();
-    figures.recovery = watched(plan, &crowd).await;
-    drained(&stage, 0, plan.drain).await?;
-    let most = crowd.lap();
+    receivers.release();
+    figures.recovery = watched(plan, &receivers).await;
+    drained(&environment, 0, plan.drain).await?;
+    let most = receivers.lap();
     figures.recovery.most_in_second = figures.recovery.most_in_second.max(most.in_second);
     figures.recovery.most_at_once = figures.recovery.most_at_once.max(most.at_once);
     figures.memory.recovery = memory.lap();
     figures.memory.peak = memory.peak()?;
 
-    let tally = stage.tally().await?;
+    let tally = environment.tally().await?;
     let ended = tally.succeeded + tally.failed + tally.lost + tally.cancelled;
     figures.accepted = tally.accepted;
     figures.made = figures.backlog
@@ -206,20 +208,20 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     figures.unaccounted = i64::try_from(tally.accepted)? - i64::try_from(ended + tally.open)?;
     figures.open = tally.open;
     figures.unsuccessful = tally.failed + tally.lost + tally.cancelled;
-    figures.answered = *crowd.answered().borrow() + *fast.answered().borrow();
-    stage.process.kill().await?;
+    figures.answered = *receivers.answered().borrow() + *fast.answered().borrow();
+    environment.process.kill().await?;
     Ok(figures)
 }
 
 /// Publishes the quiet company's events, and measures the latency of their deliveries.
-async fn quiet(plan: &Plan, stage: &Stage) -> anyhow::Result<Quiet> {
+async fn quiet(plan: &Plan, environment: &Environment) -> anyhow::Result<Quiet> {
     let load = load::Plan {
         work: Work::Rate(plan.quiet_rate.into()),
         seconds: plan.seconds,
         grace: 60,
         ..load::Plan::default()
     };
-    let figures = load::run(&load, &Against::Target(stage.target()), |_| ()).await?;
+    let figures = load::run(&load, &Against::Target(environment.target()), |_| ()).await?;
     Ok(Quiet {
         expected: figures.deliveries_expected,
         missing: figures.deliveries_missing + figures.events_planned - figures.events_published,
@@ -228,13 +230,13 @@ async fn quiet(plan: &Plan, stage: &Stage) -> anyhow::Result<Quiet> {
 }
 
 /// Counts the responses of receivers during one part.
-async fn watched(plan: &Plan, crowd: &Crowd) -> Pace {
-    let answered = crowd.answered();
-    crowd.lap();
+async fn watched(plan: &Plan, receivers: &Receivers) -> Pace {
+    let answered = receivers.answered();
+    receivers.lap();
     let (watch, before) = (Stopwatch::start(), *answered.borrow());
     realtime::pause(Duration::from_secs(plan.seconds.into())).await;
     let (seconds, after) = (watch.seconds(), *answered.borrow());
-    let Most { at_once, in_second } = crowd.lap();
+    let Most { at_once, in_second } = receivers.lap();
     Pace {
         seconds,
         answered_per_second: (after - before) as f64 / seconds,
@@ -244,9 +246,9 @@ async fn watched(plan: &Plan, crowd: &Crowd) -> Pace {
 }
 
 /// Waits until at most `open` deliveries are open, or until the time is over. The figures show how many are left.
-async fn drained(stage: &Stage, open: u64, seconds: u32) -> anyhow::Result<()> {
+async fn drained(environment: &Environment, open: u64, seconds: u32) -> anyhow::Result<()> {
     let empty = async {
-        while stage.tally().await?.open > open {
+        while environment.tally().await?.open > open {
             realtime::pause(LOOK_EVERY).await;
         }
         anyhow::Ok(())

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Args;
 
-use tenterhook_lab::fill::{self, Plan, Progress};
+use tenterhook_lab::seed_database::{self, Plan, Progress};
 
 /// Fill a migrated database with webhooks, a history by days and open deliveries.
 ///
@@ -66,7 +66,7 @@ impl Fill {
             .database
             .parse()
             .context("--database is no URL of a database")?;
-        let filled = fill::run(&self.plan.plan(), &database, report).await?;
+        let filled = seed_database::run(&self.plan.plan(), &database, report).await?;
         super::print(&if self.json {
             format!("{}\n", serde_json::to_string_pretty(&filled)?)
         } else {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use tenterhook_lab::reads::{self, Answers, Plan};
+use tenterhook_lab::read_latency::{self, Answers, Plan};
 
 use super::fill::{PlanArgs, report};
 
@@ -59,9 +59,9 @@ impl Reads {
             Some(url) => {
                 let url_is_one = url.parse::<tokio_postgres::Config>();
                 url_is_one.context("--database is no URL of a database")?;
-                reads::run(&plan, &server, url, told).await?
+                read_latency::run(&plan, &server, url, told).await?
             }
-            None => reads::run_filled(&plan, &server, &self.fill.plan(), report, told).await?,
+            None => read_latency::run_filled(&plan, &server, &self.fill.plan(), report, told).await?,
         };
         super::print(&if self.json {
             format!("{}\n", serde_json::to_string_pretty(&figures)?)

@@ -5,10 +5,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::breach::{Breach, Wrong};
 use super::kind::Kind;
 use super::plan::{Plan, Round};
 use super::round::Ending;
+use super::violation::{Violation, Wrong};
 
 /// Number of breaches whose evidence is printed for people. The JSON has all of them.
 const SHOWN: usize = 5;
@@ -53,7 +53,7 @@ pub struct Broken {
     /// The faults in that round.
     pub faults: Vec<Kind>,
     /// The breaches.
-    pub breaches: Vec<Breach>,
+    pub breaches: Vec<Violation>,
     /// The command that repeats the round.
     pub repeat: String,
 }
@@ -93,7 +93,7 @@ impl Figures {
             ending
                 .breaches
                 .iter()
-                .filter(|breach| kinds.contains(&breach.what))
+                .filter(|violation| kinds.contains(&violation.what))
                 .count()
         };
         self.lost += breaches(&[Wrong::Lost, Wrong::Unfinished]) as u64;
@@ -181,8 +181,8 @@ impl fmt::Display for Figures {
             broken.breaches.len(),
             faults.join(" and ")
         )?;
-        for breach in broken.breaches.iter().take(SHOWN) {
-            writeln!(f, "{breach}\n")?;
+        for violation in broken.breaches.iter().take(SHOWN) {
+            writeln!(f, "{violation}\n")?;
         }
         writeln!(f, "Repeat it with:\n  {}", broken.repeat)
     }

@@ -18,8 +18,8 @@ use tenterhook_harness::realtime::{self, PATIENCE};
 use tenterhook_harness::signature::Keyring;
 use tenterhook_harness::token::{Claims, TokenKey};
 
+use super::dns_server::Names;
 use super::machine::WallClock;
-use super::names::Names;
 use super::proxy::{Proxy, Weather};
 use crate::durable_postgres::DurablePostgres;
 use crate::process::{Process, Program};

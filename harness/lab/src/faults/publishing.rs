@@ -14,11 +14,11 @@ use tenterhook_harness::refusal::{MARK, STATES};
 use tenterhook_harness::rng::Rng;
 use tenterhook_harness::token::Claims;
 
-use super::breach::{Breach, Wrong};
-use super::cast::Cast;
 use super::fleet::Callers;
 use super::kind::Kind;
 use super::plan::{PUBLISHING, Round};
+use super::receivers::Receivers;
+use super::violation::{Violation, Wrong};
 
 /// Events per call. Few, so that a fault hits many calls.
 const BATCH: usize = 25;
@@ -56,7 +56,7 @@ pub struct Published {
     /// Every event whose publication got a response.
     pub accepted: Vec<Accepted>,
     /// Calls that were refused with an internal error and not because something was unavailable. They were repeated.
-    pub refused: Vec<Breach>,
+    pub refused: Vec<Violation>,
 }
 
 /// Publishes the round's events during [`PUBLISHING`], through any server that responds.
@@ -64,7 +64,12 @@ pub struct Published {
 /// # Errors
 ///
 /// If a call never gets a response, or gets one that is not a publication.
-pub async fn publish(cast: &Cast, events: u32, seed: u64, callers: &Callers) -> anyhow::Result<Published> {
+pub async fn publish(
+    receivers: &Receivers,
+    events: u32,
+    seed: u64,
+    callers: &Callers,
+) -> anyhow::Result<Published> {
     let numbers: Vec<u32> = (0..events).collect();
     let batches: Vec<&[u32]> = numbers.chunks(BATCH).collect();
     let pause = PUBLISHING * LANES as u32 / u32::try_from(batches.len().max(1))?;
@@ -72,7 +77,14 @@ pub async fn publish(cast: &Cast, events: u32, seed: u64, callers: &Callers) -> 
         let mut rng = Rng::new(seed.wrapping_add(lane as u64));
         let mut published = Published::default();
         for batch in batches.iter().skip(lane).step_by(LANES) {
-            let accepted = call(cast.company, batch, &mut rng, callers, &mut published.refused).await?;
+            let accepted = call(
+                receivers.company,
+                batch,
+                &mut rng,
+                callers,
+                &mut published.refused,
+            )
+            .await?;
             published.accepted.extend(accepted);
             realtime::pause(pause).await;
         }
@@ -90,7 +102,7 @@ pub async fn publish(cast: &Cast, events: u32, seed: u64, callers: &Callers) -> 
 /// # Errors
 ///
 /// If a call cannot be made.
-pub async fn publish_marked(round: &Round, callers: &Callers) -> anyhow::Result<Vec<Breach>> {
+pub async fn publish_marked(round: &Round, callers: &Callers) -> anyhow::Result<Vec<Violation>> {
     if !round.faults.contains(&Kind::PoisonedEvent) {
         return Ok(Vec::new());
     }
@@ -105,7 +117,7 @@ pub async fn publish_marked(round: &Round, callers: &Callers) -> anyhow::Result<
             let platform = callers.of(rng.below(usize::MAX), &Claims::of_scope("platform"));
             let answer = realtime::within(MARKED_LIMIT, platform.publish(std::slice::from_ref(&event))).await;
             if let Some(Ok(publication)) = answer {
-                accepted.push(Breach {
+                accepted.push(Violation {
                     what: Wrong::Lost,
                     part: None,
                     evidence: format!("Postgres refuses an event, and it was answered with {publication:?}"),
@@ -124,7 +136,7 @@ async fn call(
     batch: &[u32],
     rng: &mut Rng,
     callers: &Callers,
-    refused: &mut Vec<Breach>,
+    refused: &mut Vec<Violation>,
 ) -> anyhow::Result<Vec<Accepted>> {
     let key = |number: &u32| format!("{company}-{number}");
     let events: Vec<NewEvent> = batch
@@ -142,7 +154,7 @@ async fn call(
             Err(refusal @ Refusal::User(_)) => return Err(refusal.into()),
             Err(refusal) => {
                 if refusal.code() == "INTERNAL" {
-                    refused.push(Breach {
+                    refused.push(Violation {
                         what: Wrong::Refused,
                         part: None,
                         evidence: format!("a call with nothing wrong in it: {refusal}"),
@@ -183,18 +195,18 @@ fn answered(
 /// Deletes the doomed webhook after a while. Returns the time of the response; `None` if the response was lost and a
 /// repeated call said that the webhook is gone.
 pub async fn delete(
-    cast: &Cast,
+    receivers: &Receivers,
     after: Duration,
     seed: u64,
     callers: &Callers,
 ) -> anyhow::Result<Option<Timestamp>> {
-    let Some(doomed) = cast.doomed() else {
+    let Some(doomed) = receivers.doomed() else {
         return Ok(None);
     };
     realtime::pause(after).await;
     let mut rng = Rng::new(seed);
     for _ in 0..TRIES {
-        let owner = callers.of(rng.below(usize::MAX), &cast.owner());
+        let owner = callers.of(rng.below(usize::MAX), &receivers.owner());
         match owner.delete_webhook(&doomed.webhook.id).await {
             Ok(_) => return Ok(Some(realtime::now())),
             Err(refusal @ Refusal::User(_)) if matches!(refusal.code(), "NOT_FOUND" | "INVALID_STATE") => {

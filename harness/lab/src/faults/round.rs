@@ -11,15 +11,15 @@ use tenterhook_harness::realtime::{self, Stopwatch};
 use tenterhook_harness::token::Claims;
 use tenterhook_harness::world::Tally;
 
-use super::breach::{Breach, Wrong};
-use super::cast::{Cast, Member, Part};
+use super::checker::{self, Came, Numbers, Told};
+use super::environment::{Environment, SHARED_STEP};
 use super::fleet::Callers;
-use super::history::{self, Came, Numbers, Told};
 use super::kind::Kind;
 use super::plan::Round;
 use super::publishing::{self, Accepted};
+use super::receivers::{Member, Part, Receivers};
 use super::silence;
-use super::stage::{SHARED_STEP, Stage};
+use super::violation::{Violation, Wrong};
 
 /// How long the deliveries of a round may take to end after the faults. Well above the lease time: a delivery may have
 /// to wait for it if its process never learned that it got the lease.
@@ -65,7 +65,7 @@ pub struct Ending {
     /// Seconds from the end of the faults until all deliveries had ended.
     pub stall: f64,
     /// The breaches.
-    pub breaches: Vec<Breach>,
+    pub breaches: Vec<Violation>,
 }
 
 /// Sums over all rounds so far, from the API. The servers' metrics must agree with them (D7).
@@ -80,26 +80,31 @@ pub struct Sums {
 /// # Errors
 ///
 /// If the round could not be played. What a server does wrong is not an error: it is in the ending.
-pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums) -> anyhow::Result<Ending> {
-    stage.reseed(round.seed);
-    stage.until_time_moves().await;
-    let callers = stage.fleet().callers().clone();
-    let cast = Cast::gather(round, &callers, stage.has_names()).await?;
+pub async fn play(
+    round: &Round,
+    events: u32,
+    environment: &mut Environment,
+    sums: &mut Sums,
+) -> anyhow::Result<Ending> {
+    environment.reseed(round.seed);
+    environment.until_time_moves().await;
+    let callers = environment.fleet().callers().clone();
+    let receivers = Receivers::gather(round, &callers, environment.has_names()).await?;
     let fail = async {
         realtime::pause(round.after).await;
         for kind in &round.faults {
-            stage.begin(*kind).await?;
+            environment.begin(*kind).await?;
         }
         realtime::pause(round.hold).await;
-        stage.heal().await
+        environment.heal().await
     };
     let (published, deleted, refused, ()) = tokio::try_join!(
-        publishing::publish(&cast, events, round.seed, &callers),
-        publishing::delete(&cast, DELETED_AFTER, round.seed, &callers),
+        publishing::publish(&receivers, events, round.seed, &callers),
+        publishing::delete(&receivers, DELETED_AFTER, round.seed, &callers),
         publishing::publish_marked(round, &callers),
         fail,
     )?;
-    let silence = stage.take_silence();
+    let silence = environment.take_silence();
     let accepted = published.accepted;
     let mut ending = Ending::default();
     let watch = Stopwatch::start();
@@ -109,18 +114,18 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
     let stepped = round.faults.contains(&Kind::StepSharedClock);
     let unnamed = round.faults.contains(&Kind::SlowNames);
     let mut told = Vec::new();
-    for member in &cast.members {
+    for member in &receivers.members {
         let deleted = deleted.filter(|_| member.part == Part::Doomed && !stepped);
         told.push(Told {
             deleted,
             well: member.part != Part::Hostile
                 && !(unnamed && matches!(member.part, Part::Named | Part::Twofold)),
-            ..ask(member, &cast, &callers, stepped).await?
+            ..ask(member, &receivers, &callers, stepped).await?
         });
     }
     count(&mut ending, &accepted, &told);
     let numbers = Numbers {
-        ahead: SignedDuration::from_secs(stage.furthest_ahead()),
+        ahead: SignedDuration::from_secs(environment.furthest_ahead()),
         apart: if stepped {
             COMMIT + SignedDuration::from_secs(SHARED_STEP.0 as i64)
         } else {
@@ -135,14 +140,16 @@ pub async fn play(round: &Round, events: u32, stage: &mut Stage, sums: &mut Sums
         if let Some(silence) = &silence {
             ending
                 .breaches
-                .extend(silence::blamed(silence, stage.fleet().count(), &told));
+                .extend(silence::blamed(silence, environment.fleet().count(), &told));
         }
     }
     ending.breaches.extend(sums.add(&ending, tally));
-    ending.breaches.extend(doubles(stage, cast.company).await?);
     ending
         .breaches
-        .extend(stage.take_died().into_iter().map(|evidence| Breach {
+        .extend(doubles(environment, receivers.company).await?);
+    ending
+        .breaches
+        .extend(environment.take_died().into_iter().map(|evidence| Violation {
             what: Wrong::Died,
             part: None,
             evidence,
@@ -169,9 +176,14 @@ async fn until_quiet(callers: &Callers, watch: &Stopwatch) -> Option<Tally> {
 }
 
 /// Reads everything that the API and the journal have about a webhook.
-async fn ask(member: &Member, cast: &Cast, callers: &Callers, stepped: bool) -> anyhow::Result<Told> {
+async fn ask(
+    member: &Member,
+    receivers: &Receivers,
+    callers: &Callers,
+    stepped: bool,
+) -> anyhow::Result<Told> {
     let id = &member.webhook.id;
-    let owner = cast.owner();
+    let owner = receivers.owner();
     let deliveries = patiently(callers, &owner, async |caller| Ok(caller.deliveries(id).await?)).await?;
     let notices = patiently(callers, &owner, async |caller| Ok(caller.notices(id).await?)).await?;
     let look = async || patiently(callers, &owner, async |caller| Ok(caller.health(id).await?)).await;
@@ -255,7 +267,7 @@ fn place(delivery: &Delivery) -> Option<usize> {
 
 impl Sums {
     /// Adds a round, and compares the sums with the servers' metrics (D7).
-    fn add(&mut self, ending: &Ending, tally: Option<Tally>) -> Option<Breach> {
+    fn add(&mut self, ending: &Ending, tally: Option<Tally>) -> Option<Violation> {
         for (sum, count) in self.ended.iter_mut().zip(ending.deliveries) {
             *sum += count;
             self.accepted += count;
@@ -269,7 +281,7 @@ impl Sums {
             cancelled,
             open: 0,
         };
-        (tally != Some(told)).then(|| Breach {
+        (tally != Some(told)).then(|| Violation {
             what: Wrong::Sums,
             part: None,
             evidence: format!("the deliveries come to {told:?}, the metrics say {tally:?}"),
@@ -279,7 +291,7 @@ impl Sums {
 
 /// Looks in the database for what the API cannot show: a delivery that ended twice, or an attempt that was recorded
 /// twice.
-async fn doubles(stage: &Stage, company: u64) -> anyhow::Result<Option<Breach>> {
+async fn doubles(environment: &Environment, company: u64) -> anyhow::Result<Option<Violation>> {
     const DOUBLES: &str = "\
         select 'ended twice: ' || webhook || ' ' || event from ( \
             select webhook, event, generation from attempts where company = $1 and ending is not null \
@@ -288,10 +300,10 @@ async fn doubles(stage: &Stage, company: u64) -> anyhow::Result<Option<Breach>> 
         union all \
         select 'attempt ' || number || ' recorded twice: ' || webhook || ' ' || event \
         from attempts where company = $1 group by webhook, event, generation, number having count(*) > 1";
-    let look = stage.look().await?;
+    let look = environment.look().await?;
     let rows = look.query(DOUBLES, &[&i64::try_from(company)?]).await?;
     let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok((!lines.is_empty()).then(|| Breach {
+    Ok((!lines.is_empty()).then(|| Violation {
         what: Wrong::Doubled,
         part: None,
         evidence: lines.join("\n  "),

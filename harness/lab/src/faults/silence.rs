@@ -24,23 +24,23 @@ use jiff::Timestamp;
 
 use tenterhook_harness::client::Attempt;
 
-use super::breach::{Breach, Wrong};
-use super::cast::Part;
+use super::checker::Told;
 use super::fleet::{DNS_SILENCE, IN_FLIGHT_PER_WEBHOOK};
-use super::history::Told;
+use super::receivers::Part;
+use super::violation::{Violation, Wrong};
 
 /// Attempts that may time out in a round because the machine is busy: far fewer than are in flight at once.
 const SPURIOUS: usize = 8;
 
 /// Receivers with host names to which a silence was attributed. The times are those of the servers' clock.
-pub(super) fn blamed(silence: &Range<Timestamp>, servers: usize, told: &[Told]) -> Vec<Breach> {
+pub(super) fn blamed(silence: &Range<Timestamp>, servers: usize, told: &[Told]) -> Vec<Violation> {
     let named = told
         .iter()
         .filter(|webhook| webhook.well && matches!(webhook.part, Part::Named | Part::Twofold));
     named
         .filter_map(|webhook| {
             let failures = Failures::of(webhook, silence);
-            failures.are_too_many(servers).then(|| Breach {
+            failures.are_too_many(servers).then(|| Violation {
                 what: Wrong::Blamed,
                 part: Some(webhook.part),
                 evidence: format!(

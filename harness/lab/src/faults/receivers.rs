@@ -17,9 +17,9 @@ use tenterhook_harness::timekeeper::RealTime;
 use tenterhook_harness::token::Claims;
 use tenterhook_harness::wire::{Behaviour, Behaviours, Fault, Listen, WireReceiver};
 
+use super::dns_server;
 use super::fleet::Callers;
 use super::kind::Kind;
-use super::names;
 use super::plan::Round;
 
 /// First company id of campaigns: different from those of worlds, load tests and people, and below 2^53.
@@ -87,14 +87,14 @@ impl Member {
 }
 
 /// The company, webhooks and receivers of a round.
-pub struct Cast {
+pub struct Receivers {
     /// The company.
     pub company: u64,
     /// The webhooks with their receivers.
     pub members: Vec<Member>,
 }
 
-impl Cast {
+impl Receivers {
     /// Creates the company of a round, while all servers run.
     pub async fn gather(round: &Round, callers: &Callers, named: bool) -> anyhow::Result<Self> {
         let company = FIRST_COMPANY + u64::from(round.number);
@@ -147,7 +147,7 @@ async fn member(part: Part, seed: u64, callers: &Callers, owner: &Client) -> any
         }
         Part::Twofold => {
             let receiver = Receiver::start(time.clone(), keyring.clone(), script(part, seed)).await;
-            let dead = SocketAddr::from((names::DEAD, receiver.address().port()));
+            let dead = SocketAddr::from((dns_server::DEAD, receiver.address().port()));
             let dead = WireReceiver::deaf_at(dead, time, keyring).await?;
             let url = receiver.url();
             (
@@ -165,8 +165,8 @@ async fn member(part: Part, seed: u64, callers: &Callers, owner: &Client) -> any
         }
     };
     let url = match part {
-        Part::Named => url.replace("127.0.0.1", names::NAME),
-        Part::Twofold => url.replace("127.0.0.1", names::TWOFOLD),
+        Part::Named => url.replace("127.0.0.1", dns_server::NAME),
+        Part::Twofold => url.replace("127.0.0.1", dns_server::TWOFOLD),
         _ => url,
     };
     let webhook = owner.create_webhook(NewWebhook::to(&url)).await?.webhook;

@@ -1,6 +1,6 @@
 //! The environment of a campaign: resources of the machine, Postgres and the servers. Starts and ends each fault.
 //!
-//! After [`Stage::heal`] everything runs again, whatever the fault was. The faults that this machine cannot play are
+//! After [`Environment::heal`] everything runs again, whatever the fault was. The faults that this machine cannot play are
 //! known before the first round, with the reason.
 
 use std::fs::{self, Permissions};
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use tenterhook_harness::rng::Rng;
 use tenterhook_harness::{realtime, refusal};
 
+use super::dns_server::{Manner, Names};
 use super::fleet::{Fleet, Server, can_limit_descriptors};
 use super::kind::Kind;
 use super::machine::{Disk, WallClock};
-use super::names::{Manner, Names};
 use super::plan::Plan;
 use super::proxy::Weather;
 use crate::durable_postgres::DurablePostgres;
@@ -42,7 +42,7 @@ const SHARED_LIMIT: i64 = 120;
 const SLOW_MS: (usize, usize) = (200, 2_500);
 
 /// Everything in a campaign except its plan and its receivers.
-pub struct Stage {
+pub struct Environment {
     // The order in which the fields are dropped: servers first, and the disk on which they run last.
     fleet: Fleet,
     postgres: DurablePostgres,
@@ -64,7 +64,7 @@ pub struct Stage {
     postgres_ending: bool,
 }
 
-impl Stage {
+impl Environment {
     /// Builds the environment: a Postgres, and the plan's servers of `binary`.
     pub async fn build(plan: &Plan, binary: &Path) -> anyhow::Result<Self> {
         // If this process is root, Postgres runs as another user.

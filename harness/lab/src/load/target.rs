@@ -98,7 +98,7 @@ impl Programs {
 }
 
 /// The servers of a load, with everything that was started for them.
-pub struct Place {
+pub struct LoadTarget {
     /// The servers' base addresses.
     pub urls: Vec<String>,
     /// The key that signs tokens for the servers.
@@ -115,7 +115,7 @@ pub struct Place {
     own: Option<(Server, Database)>,
 }
 
-impl Place {
+impl LoadTarget {
     /// Starts what is needed, and waits until it is ready.
     ///
     /// # Errors

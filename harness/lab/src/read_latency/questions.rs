@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use super::stage::{Asker, Subject};
+use super::environment::{Asker, Subject};
 
 /// One question.
 pub struct Question {

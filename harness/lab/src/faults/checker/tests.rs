@@ -99,7 +99,7 @@ fn failing(at: &[i64]) -> (Vec<Accepted>, Told) {
 fn wrong(accepted: &[Accepted], told: &[Told]) -> Vec<Wrong> {
     let mut found: Vec<Wrong> = breaches(accepted, told, &NUMBERS)
         .iter()
-        .map(|breach| breach.what)
+        .map(|violation| violation.what)
         .collect();
     found.dedup();
     found

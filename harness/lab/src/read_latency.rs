@@ -5,8 +5,8 @@
 //! can serve at once is not measured. Each query is sent about webhooks with few rows, of many different companies, and
 //! about those of the company with a tenth of all events.
 
+mod environment;
 mod questions;
-mod stage;
 
 use std::fmt;
 use std::path::Path;
@@ -17,10 +17,10 @@ use serde::Serialize;
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::realtime::Stopwatch;
 
+use self::environment::{Environment, Subject};
 use self::questions::{QUESTIONS, Question};
-use self::stage::{Stage, Subject};
-use crate::fill;
 use crate::load::{Latencies, Percentiles};
+use crate::seed_database;
 
 /// Allowed numbers of samples per query.
 pub const SAMPLES: std::ops::RangeInclusive<u32> = 10..=100_000;
@@ -89,14 +89,14 @@ impl Plan {
 pub async fn run_filled(
     plan: &Plan,
     server: &Path,
-    fill: &fill::Plan,
-    progress: impl Fn(fill::Progress),
+    fill: &seed_database::Plan,
+    progress: impl Fn(seed_database::Progress),
     answered: impl Fn(&Answers),
 ) -> anyhow::Result<Figures> {
     plan.check()?;
     let database = Cluster::shared().await?.database().await?;
     let url = database.url(None);
-    fill::run(fill, &url.parse()?, progress).await?;
+    seed_database::run(fill, &url.parse()?, progress).await?;
     run(plan, server, &url, answered).await
 }
 
@@ -112,15 +112,15 @@ pub async fn run(
     answered: impl Fn(&Answers),
 ) -> anyhow::Result<Figures> {
     plan.check()?;
-    let stage = Stage::start(server, database).await?;
-    let (few, many) = (stage.few().await?, stage.many().await?);
+    let environment = Environment::start(server, database).await?;
+    let (few, many) = (environment.few().await?, environment.many().await?);
     let mut answers = Vec::new();
     for question in &QUESTIONS {
         let asked = ask(question, plan, &few, &many).await?;
         answered(&asked);
         answers.push(asked);
     }
-    stage.stop().await?;
+    environment.stop().await?;
     Ok(Figures {
         bound: plan.bound,
         answers,

@@ -4,20 +4,20 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::cast::Part;
+use super::receivers::Part;
 
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Breach {
-    /// The kind of breach.
+pub struct Violation {
+    /// The kind of violation.
     pub what: Wrong,
-    /// The webhook, if the breach concerns one.
+    /// The webhook, if the violation concerns one.
     pub part: Option<Part>,
     /// The evidence: deliveries as the API shows them, and the receiver's journal.
     pub evidence: String,
 }
 
-/// The kinds of breach.
+/// The kinds of violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wrong {
@@ -56,7 +56,7 @@ pub enum Wrong {
     Died,
 }
 
-impl fmt::Display for Breach {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.what)?;
         if let Some(part) = self.part {

@@ -13,8 +13,8 @@ use tenterhook_harness::keys;
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::{Claims, TokenKey};
 
-use crate::fill::{FIRST_COMPANY, USER, WEBHOOKS, WEBHOOKS_OF_COMPANY};
 use crate::process::{Process, Program};
+use crate::seed_database::{FIRST_COMPANY, USER, WEBHOOKS, WEBHOOKS_OF_COMPANY};
 
 const SECRET: &str = "of a server that exists only to be read from";
 /// Number of companies with few rows: more than fit into any cache of a connection.
@@ -30,7 +30,7 @@ pub enum Asker {
 }
 
 /// The server.
-pub struct Stage {
+pub struct Environment {
     process: Process,
     key: TokenKey,
     companies: i64,
@@ -56,7 +56,7 @@ impl Subject {
     }
 }
 
-impl Stage {
+impl Environment {
     /// Starts the server, with a ban threshold and limits on calls that are never reached.
     pub async fn start(server: &Path, database: &str) -> anyhow::Result<Self> {
         let (companies, begins) = filled(database).await?;

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use tenterhook_harness::realtime::{self, Stopwatch};
 
 /// Running receivers. They end when dropped.
-pub struct Crowd {
+pub struct Receivers {
     address: SocketAddr,
     members: Arc<Members>,
     serving: JoinHandle<()>,
@@ -64,7 +64,7 @@ struct Visit {
     webhook: u32,
 }
 
-impl Crowd {
+impl Receivers {
     /// Listens on a free port of loopback. Webhooks with an odd number hang.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl Crowd {
     }
 }
 
-impl Drop for Crowd {
+impl Drop for Receivers {
     fn drop(&mut self) {
         self.serving.abort();
     }

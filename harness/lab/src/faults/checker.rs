@@ -15,9 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use tenterhook_harness::client::Delivery;
 use tenterhook_harness::refusal::{self, MARK, PLAIN};
 
-use super::breach::{Breach, Wrong};
-use super::cast::Part;
 use super::publishing::Accepted;
+use super::receivers::Part;
+use super::violation::{Violation, Wrong};
 
 /// The settings of the servers.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +77,7 @@ const SLACK: SignedDuration = SignedDuration::from_secs(1);
 const UNREAD: SignedDuration = SignedDuration::from_secs(5);
 
 /// All breaches of a round.
-pub fn breaches(accepted: &[Accepted], told: &[Told], numbers: &Numbers) -> Vec<Breach> {
+pub fn breaches(accepted: &[Accepted], told: &[Told], numbers: &Numbers) -> Vec<Violation> {
     let mut found = accounts(accepted, told);
     for webhook in told {
         for delivery in &webhook.deliveries {
@@ -105,7 +105,7 @@ pub fn repeated(told: &[Told]) -> u64 {
     told.iter().map(|webhook| repeats(webhook) as u64).sum()
 }
 
-fn breach(webhook: &Told, what: Wrong, event: &str, why: impl fmt::Display) -> Breach {
+fn violation(webhook: &Told, what: Wrong, event: &str, why: impl fmt::Display) -> Violation {
     let deliveries = webhook
         .deliveries
         .iter()
@@ -130,7 +130,7 @@ fn breach(webhook: &Told, what: Wrong, event: &str, why: impl fmt::Display) -> B
     for came in webhook.came.iter().filter(|came| came.event == event) {
         evidence += &format!("\n  received {}: attempt {}", came.at, came.attempt);
     }
-    Breach {
+    Violation {
         what,
         part: Some(webhook.part),
         evidence,
@@ -138,7 +138,7 @@ fn breach(webhook: &Told, what: Wrong, event: &str, why: impl fmt::Display) -> B
 }
 
 /// Checks that every accepted event exists exactly once, and no other (E1, E3, D7).
-fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
+fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut counted: HashMap<&str, u32> = HashMap::new();
     for webhook in told {
@@ -147,7 +147,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
             let event = delivery.event.event_id.as_str();
             *counted.entry(event).or_default() += 1;
             if !seen.insert(event) {
-                found.push(breach(
+                found.push(violation(
                     webhook,
                     Wrong::Doubled,
                     event,
@@ -160,7 +160,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
                 .iter()
                 .filter(|event| !seen.contains(event.event.as_str()));
             found.extend(missing.map(|event| {
-                breach(
+                violation(
                     webhook,
                     Wrong::Lost,
                     &event.event,
@@ -179,7 +179,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
             _ if made > event.deliveries => Wrong::Doubled,
             _ => continue,
         };
-        found.push(Breach {
+        found.push(Violation {
             what,
             part: None,
             evidence: format!(
@@ -188,7 +188,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
             ),
         });
     }
-    found.extend(counted.into_keys().map(|event| Breach {
+    found.extend(counted.into_keys().map(|event| Violation {
         what: Wrong::PublishedTwice,
         part: None,
         evidence: format!("event {event} has deliveries, and no publication was answered with it"),
@@ -197,7 +197,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Breach> {
 }
 
 /// Checks that the status of a delivery agrees with its attempts (D1, D4, D7, B4).
-fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach> {
+fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Violation> {
     let event = delivery.event.event_id.as_str();
     let mut found = Vec::new();
     let attempts = &delivery.attempts;
@@ -206,7 +206,7 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach>
         .zip(1..)
         .all(|(attempt, number)| attempt.number == number);
     if !in_order {
-        found.push(breach(
+        found.push(violation(
             webhook,
             Wrong::Numbering,
             event,
@@ -233,13 +233,13 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach>
         ("LOST", Some("BANNED")) => attempts.len() < numbers.attempts && !last_won && in_a_ban(),
         ("CANCELLED", Some("WEBHOOK_REMOVED")) => webhook.part == Part::Doomed && !last_won,
         ("PENDING", _) => {
-            found.push(breach(webhook, Wrong::Unfinished, event, "it has not ended"));
+            found.push(violation(webhook, Wrong::Unfinished, event, "it has not ended"));
             return found;
         }
         _ => false,
     };
     if !agrees || !before_failed || delivery.finished_at.is_none() {
-        found.push(breach(
+        found.push(violation(
             webhook,
             Wrong::Ending,
             event,
@@ -250,7 +250,7 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Breach>
 }
 
 /// Checks that every response in the log belongs to a request that arrived, and every request to a delivery (E7, D6).
-fn wire(webhook: &Told) -> Vec<Breach> {
+fn wire(webhook: &Told) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut came: BTreeSet<(&str, u8)> = BTreeSet::new();
     let recorded: HashMap<&str, usize> = webhook
@@ -262,14 +262,14 @@ fn wire(webhook: &Told) -> Vec<Breach> {
         let event = arrival.event.as_str();
         came.insert((event, arrival.attempt));
         if let Some(complaint) = arrival.complaints.first() {
-            found.push(breach(webhook, Wrong::Request, event, complaint));
+            found.push(violation(webhook, Wrong::Request, event, complaint));
         }
         // One more than the log has: the server may have ended before it recorded the attempt.
         let known = recorded
             .get(event)
             .is_some_and(|attempts| usize::from(arrival.attempt) <= attempts + 1);
         if !known {
-            found.push(breach(
+            found.push(violation(
                 webhook,
                 Wrong::Wire,
                 event,
@@ -288,7 +288,7 @@ fn wire(webhook: &Told) -> Vec<Breach> {
             .find(|number| !came.contains(&(event, *number)));
         if let Some(number) = unseen {
             let why = format!("attempt {number} was answered and never received");
-            found.push(breach(webhook, Wrong::Wire, event, why));
+            found.push(violation(webhook, Wrong::Wire, event, why));
         }
     }
     found
@@ -296,7 +296,7 @@ fn wire(webhook: &Told) -> Vec<Breach> {
 
 /// Checks a receiver that responds to every request: it may fail only by its responses, or by a time-out while a server
 /// was stopped.
-fn blamed(webhook: &Told) -> Vec<Breach> {
+fn blamed(webhook: &Told) -> Vec<Violation> {
     if !webhook.well {
         return Vec::new();
     }
@@ -304,7 +304,7 @@ fn blamed(webhook: &Told) -> Vec<Breach> {
     if webhook.part.always_succeeds() {
         // A server that was stopped for a moment does not explain the number of time-outs that a ban or a failed
         // delivery takes.
-        found.extend(webhook.bans.iter().map(|start| Breach {
+        found.extend(webhook.bans.iter().map(|start| Violation {
             what: Wrong::Blamed,
             part: Some(webhook.part),
             evidence: format!("banned at {start}, and its receiver never failed"),
@@ -315,7 +315,7 @@ fn blamed(webhook: &Told) -> Vec<Breach> {
             .filter(|delivery| delivery.status == "FAILED");
         found.extend(failed.map(|delivery| {
             let event = &delivery.event.event_id;
-            breach(
+            violation(
                 webhook,
                 Wrong::Blamed,
                 event,
@@ -333,14 +333,14 @@ fn blamed(webhook: &Told) -> Vec<Breach> {
         })
         .map(|(delivery, attempt)| {
             let why = format!("attempt {} is called {:?}", attempt.number, attempt.error_message);
-            breach(webhook, Wrong::Blamed, &delivery.event.event_id, why)
+            violation(webhook, Wrong::Blamed, &delivery.event.event_id, why)
         });
     found.extend(unreached);
     found
 }
 
 /// Checks the log of a receiver for which Postgres refuses some responses: the others must be recorded unchanged (D10).
-fn log(webhook: &Told) -> Vec<Breach> {
+fn log(webhook: &Told) -> Vec<Violation> {
     if webhook.part != Part::Poisonous {
         return Vec::new();
     }
@@ -356,7 +356,7 @@ fn log(webhook: &Told) -> Vec<Breach> {
             };
             if !agrees {
                 let why = format!("attempt {} has the answer {body:?} on record", attempt.number);
-                found.push(breach(webhook, Wrong::Log, event, why));
+                found.push(violation(webhook, Wrong::Log, event, why));
             }
         }
     }
@@ -368,7 +368,7 @@ fn log(webhook: &Told) -> Vec<Breach> {
 /// A ban begins with the last end of the failures that caused it, in whatever order they were settled. So at least as
 /// many failures as the threshold had ended by then. The log does not say which other failures the counter includes.
 /// Without a ban no tolerance is needed.
-fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
+fn health(webhook: &Told, numbers: &Numbers) -> Vec<Violation> {
     let failed: Vec<Timestamp> = webhook
         .deliveries
         .iter()
@@ -385,7 +385,7 @@ fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
             failed.len(),
             webhook.counter
         );
-        found.push(Breach {
+        found.push(Violation {
             what,
             part: Some(webhook.part),
             evidence,
@@ -429,7 +429,7 @@ fn health(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
 }
 
 /// Checks that no attempt starts after the response to the deletion (W8). Attempts in flight may end.
-fn after_deletion(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
+fn after_deletion(webhook: &Told, numbers: &Numbers) -> Vec<Violation> {
     let Some(deleted) = webhook.deleted else {
         return Vec::new();
     };
@@ -450,7 +450,7 @@ fn after_deletion(webhook: &Told, numbers: &Numbers) -> Vec<Breach> {
         .filter(|(_, at, allowed)| *at > after(deleted, *allowed))
         .map(|(event, at, _)| {
             let why = format!("sent at {at}; its deletion had been answered at {deleted}");
-            breach(webhook, Wrong::AfterDeletion, event, why)
+            violation(webhook, Wrong::AfterDeletion, event, why)
         })
         .collect()
 }

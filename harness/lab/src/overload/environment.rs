@@ -13,7 +13,7 @@ use tenterhook_harness::realtime;
 use tenterhook_harness::token::{Claims, TokenKey};
 use tenterhook_harness::world::{Tally, Target};
 
-use super::crowd::Crowd;
+use super::receivers::Receivers;
 use crate::process::{Process, Program};
 
 /// Webhooks of each company, which has one user here.
@@ -26,7 +26,7 @@ pub const FIRST_COMPANY: u64 = 4_000_000_000_000;
 const SECRET: &str = "of a server that exists only to be overloaded";
 
 /// The server and its database.
-pub struct Stage {
+pub struct Environment {
     /// The server.
     pub process: Process,
     /// Its database.
@@ -35,7 +35,7 @@ pub struct Stage {
     _keys: TempDir,
 }
 
-impl Stage {
+impl Environment {
     /// Starts Postgres and the server. The ban threshold is so high that failures may go on forever.
     pub async fn start(server: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
@@ -89,10 +89,10 @@ impl Stage {
         self.process.caller(Some(self.key.sign(claims, realtime::now())))
     }
 
-    /// Creates webhooks with URLs of `crowd`, numbered from `first`. Returns their companies.
+    /// Creates webhooks with URLs of `receivers`, numbered from `first`. Returns their companies.
     pub async fn subscribe(
         &self,
-        crowd: &Crowd,
+        receivers: &Receivers,
         first_company: u64,
         webhooks: u32,
     ) -> anyhow::Result<Vec<u64>> {
@@ -105,7 +105,11 @@ impl Stage {
         }
         let create = |webhook: u32| {
             let owner = &owners[(webhook / WEBHOOKS_OF_COMPANY) as usize];
-            async move { owner.create_webhook(NewWebhook::to(&crowd.url(webhook))).await }
+            async move {
+                owner
+                    .create_webhook(NewWebhook::to(&receivers.url(webhook)))
+                    .await
+            }
         };
         stream::iter((0..webhooks).map(create))
             .buffer_unordered(CREATED_AT_ONCE)
