@@ -576,7 +576,7 @@ async fn restore(from: &str, to: &EmbeddedPostgres) {
         .setting("PATH", path)
         .run()
         .await
-        .expect("pg_dump and psql are beside Postgres, or on the PATH");
+        .expect("pg_dump and psql are in the folder of Postgres, or on the PATH");
     assert!(
         restored.status.success(),
         "{}",

@@ -139,7 +139,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     figures.alone = quiet(plan, &environment).await?;
     figures.memory.idle = memory.lap();
 
-    progress("a quiet company beside one that floods");
+    progress("a quiet company while another floods");
     let flood = Flood {
         callers: plan.flooders,
         companies: flooding,

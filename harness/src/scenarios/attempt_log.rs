@@ -39,7 +39,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
         Scenario::new(
             "each-attempt-is-logged-as-it-was",
-            "Number, start, request body, status and what the receiver said are as they went over the wire.",
+            "Number, start, request body, status and response are logged as they were sent and received.",
             &["D10"],
             |world| {
                 Box::pin(async move {
@@ -140,7 +140,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "of-a-success-one-kib-is-kept",
-            "Of a success the log keeps 1 KiB of the body and says that it is cut; text that is cut stays text.",
+            "For a success the log keeps 1 KiB of the body and says that it is cut; cut text stays valid text.",
             &["D10"],
             |world| {
                 Box::pin(async move {
@@ -152,7 +152,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "of-an-endless-body-one-kib-is-kept",
-            "Of a success whose body never ends the log keeps 1 KiB and says that it is cut.",
+            "For a success whose body never ends the log keeps 1 KiB and says that it is cut.",
             &["D10", "D2"],
             |world| {
                 Box::pin(async move {
@@ -173,7 +173,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Wire),
         Scenario::new(
             "of-a-failure-16-kib-are-kept",
-            "Of a failure the log keeps 16 KiB of the body, however long it is.",
+            "For a failure the log keeps 16 KiB of the body, however long it is.",
             &["D10", "D2"],
             |world| {
                 Box::pin(async move {

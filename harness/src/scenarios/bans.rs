@@ -93,7 +93,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "events-in-a-ban-are-lost",
-            "What is published in a ban is recorded as lost, and neither sent then nor afterwards.",
+            "An event that is published during a ban is recorded as lost, and never sent.",
             &["B4", "D7"],
             |world| {
                 Box::pin(async move {
@@ -116,7 +116,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "retries-due-in-a-ban-are-lost",
-            "Retries that come due in a ban are lost when they come due, and never sent.",
+            "A retry that is due during a ban is lost at that moment, and never sent.",
             &["B4", "D4"],
             |world| {
                 Box::pin(async move {
@@ -137,7 +137,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "losses-are-counted",
-            "The health says how many deliveries the current or last ban has cost.",
+            "The health has the number of deliveries that were lost in the current or last ban.",
             &["B4", "R5"],
             |world| {
                 Box::pin(async move {
@@ -153,13 +153,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-late-success-does-not-lift-the-ban",
-            "A success of an attempt on the wire counts, closes the window, and lifts nothing.",
+            "The success of an attempt in flight counts and closes the window, but does not end the ban.",
             &["B5"],
             |world| Box::pin(late(world, 200)),
         ),
         Scenario::new(
             "a-late-failure-does-not-prolong-the-ban",
-            "A failure of an attempt on the wire does not raise the counter past ten and does not move the ban's end.",
+            "The failure of an attempt in flight does not raise the counter above ten, and does not move the ban's end.",
             &["B5"],
             |world| Box::pin(late(world, 500)),
         ),
@@ -235,7 +235,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-ban-ends-without-a-request",
-            "Nobody asks, nothing is published: the ban ends by time alone, and the next transition said when.",
+            "A ban ends by time alone, without any request; the next transition says when.",
             &["B7", "R5", "T2"],
             |world| {
                 Box::pin(async move {
@@ -255,7 +255,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "two-servers-make-one-ban",
-            "Failures in one instant on two servers make one ban, known to both; what one leaves, the other takes over.",
+            "Failures in one instant on two servers make one ban that both know; one server takes over the deliveries of the other.",
             &["B6", "D6"],
             |world| {
                 Box::pin(async move {
@@ -338,7 +338,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Restart),
         Scenario::new(
             "a-ban-ends-while-no-server-runs",
-            "A ban that ends while no server runs has ended when one starts; what was due in it stays lost.",
+            "A ban that ends while no server runs has ended when one starts; deliveries that were due in it stay lost.",
             &["B7", "B4", "D6"],
             |world| {
                 Box::pin(async move {

@@ -104,7 +104,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "the-password-is-never-returned",
-            "What is answered says that there is a password and nowhere what it is.",
+            "Responses say that there is a password, and never show it.",
             &["W11"],
             |world| {
                 Box::pin(async move {

@@ -216,7 +216,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "what-the-platform-leaves-out-has-a-default",
-            "Without `occurredAt` the moment of acceptance stands in the payload; the source is the app, for everyone.",
+            "Without `occurredAt` the payload has the time of acceptance; without a source it has the app.",
             &["E4", "E5"],
             |world| {
                 Box::pin(async move {

@@ -109,7 +109,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "losses-open-no-window",
-            "What is lost in a ban opens no window: after a success in the ban the webhook lives on in silence.",
+            "A lost delivery opens no window: after a success during the ban the webhook stays.",
             &["R2", "B4", "B5"],
             |world| {
                 Box::pin(async move {
@@ -240,7 +240,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "three-days-of-failure-in-one-story",
-            "A receiver that never succeeds: bans come and go, and after exactly 72 hours it is over.",
+            "A receiver that never succeeds is banned again and again, and removed after exactly 72 hours.",
             &["R1", "B2", "B3", "T1", "T3"],
             |world| {
                 Box::pin(async move {

@@ -96,7 +96,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "gone-changes-nothing",
-            "410 Gone is a failure like any other: retried, and the webhook lives on.",
+            "410 Gone is a failure like any other: it is retried, and the webhook stays.",
             &["D4"],
             |world| {
                 Box::pin(async move {
@@ -129,7 +129,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-reset-is-one-request",
-            "A receiver that resets the connection gets one request per attempt: no client of ours resends it.",
+            "A receiver that resets the connection gets one request per attempt; the HTTP client does not repeat it.",
             &["D5"],
             |world| {
                 Box::pin(async move {

@@ -113,7 +113,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend([
         Scenario::new(
             "only-http-and-https-urls",
-            "Other schemes and what is no full URL are refused, naming the field.",
+            "Other schemes and incomplete URLs are refused with the name of the field.",
             &["W10"],
             |world| {
                 Box::pin(async move {
@@ -187,7 +187,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Vetting),
         Scenario::new(
             "an-allowed-network-is-allowed-in-every-spelling",
-            "What an operator allows may be written as one likes, and is called.",
+            "A network that the operator allows is called, however its address is written.",
             &["W10"],
             |world| {
                 Box::pin(async move {

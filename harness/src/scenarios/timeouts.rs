@@ -39,7 +39,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Wire),
         Scenario::new(
             "a-body-that-never-ends-is-a-success",
-            "The status decides: a 200 whose body never ends is a success, and nobody waits for the rest.",
+            "The status decides: a 200 whose body never ends is a success, and the rest is not read.",
             &["D2", "D1"],
             |world| {
                 Box::pin(async move {

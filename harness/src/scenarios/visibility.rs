@@ -87,7 +87,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend([
         Scenario::new(
             "the-platform-reads-no-webhooks",
-            "The platform's own token is refused webhooks, one by one and in lists.",
+            "The platform's token cannot read webhooks, neither one nor a list.",
             &["W5"],
             |world| {
                 Box::pin(async move {
@@ -102,7 +102,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "nobody-without-a-token-sees-webhooks",
-            "Without a token, or with a forged one, nothing is read.",
+            "Without a token, or with a forged one, nothing can be read.",
             &["W4"],
             |world| {
                 Box::pin(async move {
@@ -140,7 +140,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-app-without-the-admin-scope-sees-nothing",
-            "Through an app, reading needs the admin scope besides webhooks:read.",
+            "Through an app, reading needs the admin scope in addition to webhooks:read.",
             &["W2"],
             |world| {
                 Box::pin(async move {
@@ -161,7 +161,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-owner-who-is-not-the-user-sees-nothing",
-            "A webhook is its user's. Whoever created it for them has no rights by that once no admin any more.",
+            "A webhook belongs to its user. An admin who created it has no rights to it after losing the role.",
             &["W4", "W7"],
             |world| {
                 Box::pin(async move {
@@ -182,7 +182,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "node-hides-what-webhook-hides",
-            "The global id opens nothing that the webhook query would not show.",
+            "The query `node` shows no webhook that the query `webhook` does not show.",
             &["W4", "W5"],
             |world| {
                 Box::pin(async move {

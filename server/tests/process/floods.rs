@@ -45,7 +45,7 @@ async fn a_flood_of_attacks_takes_no_memory_that_stays() {
     let after = process.peak_memory().unwrap();
     assert!(
         after - before <= MOST_GROWTH,
-        "from {before} to {after} bytes at the most"
+        "grew from {before} to {after} bytes"
     );
     callers.platform().publish_one(deal_changed()).await.unwrap();
 }

@@ -394,7 +394,7 @@ async fn a_database_whose_clock_is_off_is_told_of() {
     assert!(!process.printed().contains(APART), "within the tolerance");
 
     run(&url, "update skew set ahead = '10 min'").await;
-    realtime::eventually("it is told of", async || process.printed().contains(APART)).await;
+    realtime::eventually("the log names it", async || process.printed().contains(APART)).await;
     assert!(
         process
             .printed()

@@ -89,7 +89,7 @@ impl Latencies {
 
     /// Adds a duration in seconds. Less than a microsecond counts as one.
     pub fn record(&mut self, seconds: f64) {
-        // The cast saturates, and so does the histogram.
+        // The conversion saturates, and so does the histogram.
         self.0.saturating_record(((seconds * 1e6) as u64).max(1));
     }
 

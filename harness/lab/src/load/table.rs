@@ -87,7 +87,7 @@ impl fmt::Display for Figures {
         if self.hanging_expected > 0 {
             writeln!(
                 f,
-                "              {} more to receivers that hang, of which {} came",
+                "              {} more to receivers that hang; {} of them arrived",
                 self.hanging_expected, self.hanging_arrived
             )?;
         }

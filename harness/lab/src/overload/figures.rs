@@ -145,7 +145,7 @@ impl fmt::Display for Figures {
         )?;
         writeln!(
             f,
-            "memory      {:.0} MiB at the most, {:.0} allowed: idle {:.0}, flood {:.0}, large publications {:.0}, backlog {:.0}, \
+            "memory      {:.0} MiB at most, {:.0} allowed: idle {:.0}, flood {:.0}, large publications {:.0}, backlog {:.0}, \
              recovery {:.0}",
             m.peak, self.memory_bound, m.idle, m.flood, m.large, m.backlog, m.recovery
         )?;
@@ -183,8 +183,8 @@ impl fmt::Display for Figures {
         )?;
         for (name, quiet) in [
             ("alone", self.alone),
-            ("beside the flood", self.beside_flood),
-            ("beside the backlog", self.beside_backlog),
+            ("during the flood", self.beside_flood),
+            ("during the backlog", self.beside_backlog),
         ] {
             let p = quiet.latency;
             writeln!(
