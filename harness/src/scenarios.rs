@@ -7,6 +7,7 @@
 mod apps;
 mod attempt_log;
 mod bans;
+mod bans_in_motion;
 mod batches;
 mod callers;
 mod credentials;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Scenario> {
         deliveries::scenarios(),
         attempt_log::scenarios(),
         bans::scenarios(),
+        bans_in_motion::scenarios(),
         retries::scenarios(),
         removal::scenarios(),
         restoring::scenarios(),

@@ -99,12 +99,10 @@ impl Environment {
                 .ok(),
             false => None,
         };
-        let clocks: Vec<WallClock> = match &shared_clock {
-            Some(_) => (0..plan.servers)
-                .map(|number| clock(format!("server-{number}.clock")))
-                .collect::<Result<_, _>>()?,
-            None => Vec::new(),
-        };
+        let with_clocks = if shared_clock.is_some() { plan.servers } else { 0 };
+        let clocks: Vec<WallClock> = (0..with_clocks)
+            .map(|number| clock(format!("server-{number}.clock")))
+            .collect::<Result<_, _>>()?;
         if let Err(error) = can_limit_descriptors() {
             lend(&[Kind::ExhaustDescriptors], error);
         }
