@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use tenterhook_harness::realtime::{self, Stopwatch};
+use tenterhook_harness::world::Tally;
 
 use self::environment::{Environment, FIRST_COMPANY};
 pub use self::figures::{Figures, Memory, Pace, Quiet};
@@ -140,19 +141,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     figures.memory.idle = memory.lap();
 
     progress("a quiet company while another floods");
-    let flood = Flood {
-        callers: plan.flooders,
-        companies: flooding,
-        batch: 100,
-        bytes: BYTES,
-        // Until the quiet company has published its last event.
-        seconds: f64::from(plan.seconds),
-        calls: u32::MAX,
-    };
-    let platform = environment.platform()?;
-    let flooded = caller_thread.spawn(async move { flood.run(&platform).await });
-    let (beside, flooded) = tokio::join!(quiet(plan, &environment), flooded);
-    (figures.beside_flood, figures.flood) = (beside?, flooded?);
+    (figures.beside_flood, figures.flood) = flood(plan, &environment, flooding, &caller_thread).await?;
     figures.memory.flood = memory.lap();
 
     progress("large publications");
@@ -196,6 +185,36 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     figures.memory.peak = memory.peak()?;
 
     let tally = environment.tally().await?;
+    account(&mut figures, &tally)?;
+    figures.answered = *receivers.answered().borrow() + *fast.answered().borrow();
+    environment.process.kill().await?;
+    Ok(figures)
+}
+
+/// Floods the server for these companies while the quiet company publishes. Returns what both saw.
+async fn flood(
+    plan: &Plan,
+    environment: &Environment,
+    companies: Vec<u64>,
+    thread: &OwnThread,
+) -> anyhow::Result<(Quiet, Flooded)> {
+    let flood = Flood {
+        callers: plan.flooders,
+        companies,
+        batch: 100,
+        bytes: BYTES,
+        // Until the quiet company has published its last event.
+        seconds: f64::from(plan.seconds),
+        calls: u32::MAX,
+    };
+    let platform = environment.platform()?;
+    let flooded = thread.spawn(async move { flood.run(&platform).await });
+    let (beside, flooded) = tokio::join!(quiet(plan, environment), flooded);
+    Ok((beside?, flooded?))
+}
+
+/// Compares what the server counted with what the callers were told.
+fn account(figures: &mut Figures, tally: &Tally) -> anyhow::Result<()> {
     let ended = tally.succeeded + tally.failed + tally.lost + tally.cancelled;
     figures.accepted = tally.accepted;
     figures.made = figures.backlog
@@ -208,9 +227,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     figures.unaccounted = i64::try_from(tally.accepted)? - i64::try_from(ended + tally.open)?;
     figures.open = tally.open;
     figures.unsuccessful = tally.failed + tally.lost + tally.cancelled;
-    figures.answered = *receivers.answered().borrow() + *fast.answered().borrow();
-    environment.process.kill().await?;
-    Ok(figures)
+    Ok(())
 }
 
 /// Publishes the quiet company's events, and measures the latency of their deliveries.

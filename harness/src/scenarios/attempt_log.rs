@@ -214,7 +214,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "STATUS",
         ),
         failure("a-refused-connection", None, "CONNECT", |world| {
-            Box::pin(async { world.refusing() })
+            Box::pin(async move { world.refusing() })
         }),
         failure("a-self-signed-certificate", None, "TLS", |world| {
             Box::pin(world.wire_tls(200))
@@ -273,7 +273,7 @@ fn failure(
         move |world| {
             let receiver = Arc::clone(&receiver);
             Box::pin(async move {
-                let receiver = receiver(world).await;
+                let receiver = receiver(&*world).await;
                 let scene = Scene::leading_to(world, &receiver.url()).await?;
                 scene.deliver().await?;
                 world.advance("PT10S").await;

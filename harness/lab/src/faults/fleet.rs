@@ -90,6 +90,20 @@ pub struct Callers {
 }
 
 impl Callers {
+    /// Without clients, until servers run.
+    fn new() -> Self {
+        let name = || "tenterhook".to_owned();
+        Self {
+            key: TokenKey {
+                secret: SECRET.to_owned(),
+                issuer: name(),
+                audience: name(),
+            },
+            keyring: Keyring::default(),
+            clients: Arc::default(),
+        }
+    }
+
     /// The signing keys of all webhooks that were created through these clients, for the receivers.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
@@ -166,18 +180,9 @@ impl Fleet {
             "the database cannot be migrated: {}",
             String::from_utf8_lossy(&migration.stderr)
         );
-        let name = || "tenterhook".to_owned();
         let mut fleet = Self {
             servers,
-            callers: Callers {
-                key: TokenKey {
-                    secret: SECRET.to_owned(),
-                    issuer: name(),
-                    audience: name(),
-                },
-                keyring: Keyring::default(),
-                clients: Arc::default(),
-            },
+            callers: Callers::new(),
         };
         fleet.ensure_running().await?;
         Ok(fleet)

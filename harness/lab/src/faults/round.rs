@@ -124,16 +124,8 @@ pub async fn play(
         });
     }
     count(&mut ending, &accepted, &told);
-    let numbers = Numbers {
-        ahead: SignedDuration::from_secs(environment.furthest_ahead()),
-        apart: if stepped {
-            COMMIT + SignedDuration::from_secs(SHARED_STEP.0 as i64)
-        } else {
-            COMMIT
-        },
-        ..NUMBERS
-    };
-    ending.breaches = history::breaches(&accepted, &told, &numbers);
+    let numbers = numbers(environment, stepped);
+    ending.breaches = checker::breaches(&accepted, &told, &numbers);
     ending.breaches.extend(refused);
     if round.faults.iter().all(|kind| kind.spares_calls()) {
         ending.breaches.extend(published.refused);
@@ -155,6 +147,20 @@ pub async fn play(
             evidence,
         }));
     Ok(ending)
+}
+
+/// The settings of the servers, and how far clocks may be apart in this round.
+fn numbers(environment: &Environment, stepped: bool) -> Numbers {
+    let step = if stepped {
+        SignedDuration::from_secs(SHARED_STEP.0 as i64)
+    } else {
+        SignedDuration::ZERO
+    };
+    Numbers {
+        ahead: SignedDuration::from_secs(environment.furthest_ahead()),
+        apart: COMMIT + step,
+        ..NUMBERS
+    }
 }
 
 /// Waits until no delivery is open. Returns the last tally that was read.
@@ -247,7 +253,7 @@ async fn patiently<T>(
 fn count(ending: &mut Ending, accepted: &[Accepted], told: &[Told]) {
     ending.events = accepted.len() as u64;
     ending.repeated_publications = accepted.iter().filter(|event| event.before).count() as u64;
-    ending.duplicates = history::repeated(told);
+    ending.duplicates = checker::repeated(told);
     for webhook in told {
         ending.bans += webhook.bans.len() as u64;
         for delivery in &webhook.deliveries {

@@ -9,8 +9,9 @@ use super::plan::Work;
 /// Most characters of a statement's text in the table.
 const TEXT: usize = 100;
 
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Figures {
+    /// Writes what was done. Returns whether that publishes events.
+    fn write_work(&self, f: &mut fmt::Formatter<'_>) -> Result<bool, fmt::Error> {
         let plan = &self.plan;
         let publishes = match plan.work {
             Work::Rate(rate) => {
@@ -57,6 +58,14 @@ impl fmt::Display for Figures {
             plan.hosts,
             self.servers
         )?;
+        Ok(publishes)
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = &self.plan;
+        let publishes = self.write_work(f)?;
         if publishes {
             writeln!(
                 f,

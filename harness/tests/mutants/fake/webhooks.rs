@@ -235,12 +235,12 @@ impl State {
 
     /// The error in the given fields, if any.
     fn wrong_fields(&self, input: &Value, v1: bool) -> Option<Complaint> {
-        let passes = |code| match self.bend {
+        let passes = |code: &str| match self.bend {
             Some(Bend::EverythingIsInTheCatalogue) => code == "NOT_IN_CATALOG",
             Some(Bend::EveryUrlIsTaken) => code == "INVALID_URL",
             _ => false,
         };
-        wrong_fields(input, v1).filter(|(code, _)| !passes(*code))
+        wrong_fields(input, v1).filter(|(code, _)| !passes(code))
     }
 
     /// `updateWebhook`, `deleteWebhook`, `pauseWebhook`, `resumeWebhook` and `restoreWebhook`.
