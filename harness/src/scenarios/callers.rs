@@ -54,7 +54,7 @@ impl Callers {
     pub fn webhook(&self, name: &str) -> Result<&Webhook, Failure> {
         let found = self.webhooks.iter().find(|(given, _)| *given == name);
         let (_, webhook) =
-            found.ok_or_else(|| Failure::CouldNotRun(format!("the callers has no webhook {name:?}")))?;
+            found.ok_or_else(|| Failure::CouldNotRun(format!("no caller has the webhook {name:?}")))?;
         Ok(webhook)
     }
 

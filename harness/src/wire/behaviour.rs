@@ -121,7 +121,7 @@ impl fmt::Display for Behaviour {
         match self {
             Self::Reply(reply) => write!(f, "answered {}", reply.status),
             Self::ReplyAfter(wait, reply) => write!(f, "answered {} after {wait:#}", reply.status),
-            Self::ReplyOnRelease(_, reply) => write!(f, "answered {} on signal", reply.status),
+            Self::ReplyOnRelease(_, reply) => write!(f, "answered {} when released", reply.status),
             Self::Fault(fault) => write!(f, "met with {fault}"),
             Self::Chosen(_) => f.write_str("treated by choice"),
         }

@@ -12,7 +12,7 @@ pub struct ReleaseSignal(Arc<SignalState>);
 
 #[derive(Default)]
 struct SignalState {
-    given: watch::Sender<bool>,
+    released: watch::Sender<bool>,
     waiting: Mutex<Vec<(Time, AttemptName)>>,
 }
 
@@ -23,25 +23,25 @@ impl ReleaseSignal {
         for (time, attempt) in waiting.drain(..) {
             time.resume(&attempt);
         }
-        self.0.given.send_replace(true);
+        self.0.released.send_replace(true);
     }
 
     pub(super) async fn wait(&self, time: &Time, attempt: AttemptName) {
         {
             let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if *self.0.given.borrow() {
+            if *self.0.released.borrow() {
                 return;
             }
             time.stall(&attempt);
             waiting.push((Arc::clone(time), attempt));
         }
         // An error means that the signal was dropped, so that nothing can release it any more.
-        let _ = self.0.given.subscribe().wait_for(|given| *given).await;
+        let _ = self.0.released.subscribe().wait_for(|released| *released).await;
     }
 }
 
 impl std::fmt::Debug for ReleaseSignal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ReleaseSignal(given: {})", *self.0.given.borrow())
+        write!(f, "ReleaseSignal(released: {})", *self.0.released.borrow())
     }
 }

@@ -109,7 +109,7 @@ async fn a_cue_lets_a_held_answer_go() {
     assert_eq!(
         post(&receiver).await.unwrap().status(),
         200,
-        "a signal given stays given"
+        "a released signal stays released"
     );
 }
 
