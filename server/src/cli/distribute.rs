@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use secrecy::ExposeSecret;
 
-use tenterhook_engine::tempo::Tempo;
+use tenterhook_engine::Tempo;
 use tenterhook_model::ids::{LANES, NodeId};
 use tenterhook_settings::Settings;
 use tenterhook_store::distribution::{self, Plan};

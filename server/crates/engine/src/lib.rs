@@ -17,38 +17,22 @@
 //!  live: messages to the API's subscribers    notifier: notices to the platform's own endpoint
 //! ```
 
-mod attempt;
-mod calendar;
-mod claimer;
-mod committer;
-mod database_clock;
-mod door;
-mod feed;
-pub mod handles;
-mod housekeeping;
-mod leases;
+mod api_handles;
+mod backoff;
+mod bisection;
+mod cluster;
+mod deliver;
 pub mod live;
+mod maintenance;
 mod metrics;
-mod node;
 mod notifier;
-mod parts;
-mod pause;
-mod postponed;
-pub mod publisher;
-// Public only for its benchmark; nothing outside the engine uses it.
-#[doc(hidden)]
-pub mod queue;
-mod registry;
-mod replays;
-pub mod resealing;
-mod settler;
-mod shared;
-mod sweeper;
-pub mod tempo;
+mod publish;
+mod replay;
+pub mod reseal;
+mod settle;
+mod state;
 mod test_delivery;
-mod transitions;
 pub mod transport;
-mod unsettled;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,20 +41,27 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
-pub use door::Share;
-pub use handles::{Gauges, Prober, Propagation, Replayer};
+pub use api_handles::{Gauges, Prober, Propagation, Replayer};
+pub use cluster::timings::Tempo;
+// Public only for its benchmark; nothing outside the engine uses it.
+#[doc(hidden)]
+pub use deliver::scheduler;
+pub use deliver::scheduler::Places;
 pub use live::Live;
 pub use notifier::NoticeEndpoint;
-pub use publisher::{PublishError, Published, Publisher};
-pub use queue::Places;
-pub use replays::{REPLAYS_SHOWN, Replayed};
+pub use publish::intake::Share;
+pub use publish::publisher::{PublishError, Published, Publisher};
+pub use replay::{REPLAYS_SHOWN, Replayed};
 pub use test_delivery::{NotTested, Tested};
 
-use self::door::Door;
-use self::feed::Feed;
-use self::registry::Registry;
-use self::shared::{Foundations, Shared};
-use self::tempo::Tempo;
+use self::cluster::change_feed::{self, Feed};
+use self::cluster::membership;
+use self::cluster::webhook_cache::Registry;
+use self::deliver::{claimer, lease_renewal};
+use self::publish::intake::Door;
+use self::publish::{COMMITTERS, group_commit};
+use self::settle::{settler, sweeper};
+use self::state::{Foundations, Shared};
 use self::transport::Transport;
 use tenterhook_clock::{self as clock, Clock};
 use tenterhook_policy::sealing::Keyring;
@@ -78,9 +69,6 @@ use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::settle::Then;
 use tenterhook_store::{Store, StoreError, changes, nodes, partitions};
 
-/// Tasks that store publications. Three: one company keeps at most two busy, one committing while the other collects.
-/// The third is free for all others.
-const COMMITTERS: usize = 3;
 /// Tasks that settle, each for its own webhooks.
 const SETTLERS: usize = 2;
 /// How much longer than one statement the last steps of a stop may take: settling the remaining results and
@@ -164,17 +152,17 @@ impl Engine {
             settlers,
         });
         shared.database_clock.note(ahead, clock.monotonic());
-        housekeeping::ensure_partitions(&shared, partitions::day(clock.now())).await?;
-        node::beat(&shared).await?;
+        maintenance::ensure_partitions(&shared, partitions::day(clock.now())).await?;
+        membership::beat(&shared).await?;
         if alone {
-            node::bury(&shared, Duration::ZERO).await?;
+            membership::bury(&shared, Duration::ZERO).await?;
         }
         let door = Arc::new(Door::new(share, clock.clone()));
         let publisher = Publisher::new(door.clone(), shared.metrics.clone());
         let ids = Arc::default();
         let committers = (0..COMMITTERS)
             .map(|_| {
-                let run = committer::run(shared.clone(), door.clone(), Arc::clone(&ids));
+                let run = group_commit::run(shared.clone(), door.clone(), Arc::clone(&ids));
                 clock.spawn("committer", run)
             })
             .collect();
@@ -187,14 +175,14 @@ impl Engine {
             clock.spawn("notifier", run)
         });
         let others = vec![
-            clock.spawn("feed", feed::run(shared.clone())),
-            clock.spawn("node", node::run(shared.clone())),
+            clock.spawn("feed", change_feed::run(shared.clone())),
+            clock.spawn("node", membership::run(shared.clone())),
             clock.spawn("claimer", claimer::run(shared.clone())),
-            clock.spawn("leases", leases::run(shared.clone())),
+            clock.spawn("leases", lease_renewal::run(shared.clone())),
             clock.spawn("sweeper", sweeper::run(shared.clone())),
-            clock.spawn("daily", housekeeping::run_daily(shared.clone())),
+            clock.spawn("daily", maintenance::run_daily(shared.clone())),
             clock.spawn("attempt watch", live::watch(shared.clone())),
-            clock.spawn("tidy", housekeeping::run_tidy(shared.clone())),
+            clock.spawn("tidy", maintenance::run_tidy(shared.clone())),
         ];
         Ok(Self {
             shared,

@@ -30,9 +30,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
-pub(super) use self::announcements::tell;
-pub(super) use self::attempts::watch;
-use super::shared::Shared;
+pub(crate) use self::announcements::tell;
+pub(crate) use self::attempts::watch;
+use crate::state::Shared;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use tenterhook_model::notice::Notice;
@@ -138,7 +138,7 @@ impl<T: Clone> Channel<T> {
 
 /// The channels from a process to its listeners.
 #[derive(Debug, Default)]
-pub(super) struct Hub {
+pub(crate) struct Hub {
     changes: Channel<()>,
     notices: Channel<Arc<Notice>>,
     attempts: Channel<AttemptPlace>,
@@ -173,7 +173,7 @@ struct Interests {
 
 impl Hub {
     /// Tells all listeners that something was missed.
-    pub(super) fn missed_everything(&self) {
+    pub(crate) fn missed_everything(&self) {
         self.changes.say(Word::Lost(Whose::All));
         self.notices.say(Word::Lost(Whose::All));
         self.attempts.say(Word::Lost(Whose::All));
@@ -219,7 +219,7 @@ fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 /// Creates listeners for the API. Cheap to clone.
 #[derive(Clone)]
-pub struct Live(pub(super) Arc<Shared>);
+pub struct Live(pub(crate) Arc<Shared>);
 
 /// A listener, from its creation until it is dropped.
 pub struct Listener<T: Clone> {

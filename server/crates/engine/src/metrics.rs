@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::handles::Reading;
+use crate::api_handles::Reading;
 use tenterhook_model::attempt::{AttemptErrorClass, Outcome};
 use tenterhook_policy::postponement::Lack;
 use tenterhook_store::tallies::Tally;
@@ -94,41 +94,41 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub(super) fn attempt(&self, outcome: &Outcome, took: Duration) {
+    pub(crate) fn attempt(&self, outcome: &Outcome, took: Duration) {
         let result = AttemptResult(outcome.error_class);
         self.attempts.get_or_create(&AttemptLabels { result }).inc();
         self.attempt_seconds.observe(took.as_secs_f64());
     }
 
     /// Counts a request that could not be made because this machine lacked a resource. It is not an attempt (D13).
-    pub(super) fn postponed(&self, lack: Lack) {
+    pub(crate) fn postponed(&self, lack: Lack) {
         let lack = PostponedFor(lack);
         self.attempts_postponed
             .get_or_create(&PostponedLabels { lack })
             .inc();
     }
 
-    pub(super) fn settled(&self, results: usize, lost: usize) {
+    pub(crate) fn settled(&self, results: usize, lost: usize) {
         self.settled_results.observe(results as f64);
         self.lost_leases.inc_by(lost as u64);
     }
 
-    pub(super) fn publication_refused(&self) {
+    pub(crate) fn publication_refused(&self) {
         self.refused_publications.inc();
     }
 
-    pub(super) fn grouped(&self, events: usize) {
+    pub(crate) fn grouped(&self, events: usize) {
         self.grouped_events.observe(events as f64);
     }
 
-    pub(super) fn notice(&self, outcome: &Outcome) {
+    pub(crate) fn notice(&self, outcome: &Outcome) {
         let result = AttemptResult(outcome.error_class);
         self.notice_attempts
             .get_or_create(&AttemptLabels { result })
             .inc();
     }
 
-    pub(super) fn notice_given_up(&self) {
+    pub(crate) fn notice_given_up(&self) {
         self.notices_given_up.inc();
     }
 

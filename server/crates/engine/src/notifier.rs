@@ -21,11 +21,11 @@ use diesel_async::AsyncConnection;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
-use super::attempt::signed;
-use super::parts::{FIRST_TIME_OUT, Parts, TIME_OUTS};
-use super::pause::SetBack;
-use super::shared::Shared;
-use super::transport::Transport;
+use crate::backoff::SetBack;
+use crate::bisection::{FIRST_TIME_OUT, Parts, TIME_OUTS};
+use crate::deliver::attempt::signed;
+use crate::state::Shared;
+use crate::transport::Transport;
 use tenterhook_model::ids::WebhookId;
 use tenterhook_policy::notice;
 use tenterhook_policy::signing::{RequestFacts, SigningSecret};
@@ -55,7 +55,7 @@ pub struct NoticeEndpoint {
 }
 
 /// Delivers notices until the process stops.
-pub(super) async fn run(shared: Arc<Shared>, endpoint: Arc<NoticeEndpoint>) {
+pub(crate) async fn run(shared: Arc<Shared>, endpoint: Arc<NoticeEndpoint>) {
     let mut set_back = SetBack::up_to(REFUSED_AGAIN);
     while !shared.is_stopping() {
         match round(&shared, &endpoint, &mut set_back).await {

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::attempt::{request, send};
-use super::shared::Shared;
+use crate::deliver::attempt::{request, send};
+use crate::state::Shared;
 use tenterhook_model::attempt::Attempt;
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::event::{ChangeSource, Event};
@@ -17,7 +17,7 @@ use tenterhook_settings::policy::Catalog;
 use tenterhook_store::StoreError;
 
 /// At most this number of test deliveries run in one process, because they share its sockets with real deliveries.
-pub(super) const AT_ONCE: usize = 32;
+pub(crate) const AT_ONCE: usize = 32;
 
 /// A test delivery: its made-up event and its only attempt.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub enum NotTested {
 }
 
 /// Makes the request and waits for its end. It runs in its own task, so that simulated time waits for it.
-pub(super) async fn run(shared: &Arc<Shared>, webhook: (Lane, WebhookId)) -> Result<Tested, NotTested> {
+pub(crate) async fn run(shared: &Arc<Shared>, webhook: (Lane, WebhookId)) -> Result<Tested, NotTested> {
     let work = attempt(shared.clone(), webhook);
     let task = shared.clock.spawn("test delivery", work);
     task.await.map_err(|_| NotTested::Stopping)?

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{MOST_NOTICES, NOTICE_OVERLAP, Whose, Word, before, crowded, past};
-use crate::parts::{FIRST_TIME_OUT, Parts};
-use crate::shared::Shared;
+use crate::bisection::{FIRST_TIME_OUT, Parts};
+use crate::state::Shared;
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_model::notice::Notice;
 use tenterhook_store::sql::Rows;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Channel, Interest, Missed, OVERLAP, Whose, Word, before, crowded, past};
-use crate::parts::{FIRST_TIME_OUT, Parts};
-use crate::shared::Shared;
+use crate::bisection::{FIRST_TIME_OUT, Parts};
+use crate::state::Shared;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_model::webhook::Belonging;

@@ -1,0 +1,6 @@
+//! Settling: results become rows, and webhooks change by results and by time.
+
+pub(crate) mod in_flight_attempts;
+pub(crate) mod notice_writer;
+pub(crate) mod settler;
+pub(crate) mod sweeper;
