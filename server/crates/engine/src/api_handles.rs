@@ -23,8 +23,8 @@ pub struct Propagation(pub(crate) Arc<Shared>);
 impl Propagation {
     /// Waits until every live process knows of the change or has stopped starting attempts by itself, at most six
     /// seconds.
-    pub async fn everywhere(&self, mark: Mark) {
-        self.0.feed.everywhere(&self.0, &mark).await;
+    pub async fn propagate_to_all(&self, mark: Mark) {
+        self.0.feed.propagate_to_all(&self.0, &mark).await;
     }
 }
 

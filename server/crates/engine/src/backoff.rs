@@ -11,12 +11,12 @@ const FIRST: Duration = Duration::from_millis(200);
 
 /// A pause that doubles up to a bound.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pause {
+pub(crate) struct Backoff {
     next: Duration,
     most: Duration,
 }
 
-impl Pause {
+impl Backoff {
     /// From [`FIRST`] up to `most`.
     pub fn up_to(most: Duration) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl Pause {
     }
 
     /// How long to wait now. The next pause is twice as long.
-    pub fn grow(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let now = self.next;
         self.next = (now * 2).min(self.most);
         now
@@ -40,12 +40,12 @@ impl Pause {
 
 /// Webhooks whose work failed, and when each is tried again.
 #[derive(Debug)]
-pub(crate) struct SetBack {
+pub(crate) struct WebhookBackoffs {
     longest: Duration,
-    webhooks: HashMap<WebhookId, (Instant, Pause)>,
+    webhooks: HashMap<WebhookId, (Instant, Backoff)>,
 }
 
-impl SetBack {
+impl WebhookBackoffs {
     /// Empty. Each webhook is tried again after a pause that grows up to `longest`.
     pub fn up_to(longest: Duration) -> Self {
         Self {
@@ -57,9 +57,9 @@ impl SetBack {
     /// Sets a webhook back. Returns whether it was not set back before.
     pub fn add(&mut self, webhook: WebhookId, now: Instant) -> bool {
         let is_new = !self.webhooks.contains_key(&webhook);
-        let fresh = || (now, Pause::up_to(self.longest));
+        let fresh = || (now, Backoff::up_to(self.longest));
         let (again_at, pause) = self.webhooks.entry(webhook).or_insert_with(fresh);
-        *again_at = now + pause.grow();
+        *again_at = now + pause.next_wait();
         is_new
     }
 
@@ -93,21 +93,28 @@ mod tests {
 
     #[test]
     fn a_pause_doubles_up_to_its_bound_and_stays_there() {
-        let mut pause = Pause::up_to(Duration::from_millis(1_000));
+        let mut pause = Backoff::up_to(Duration::from_millis(1_000));
         assert!(!pause.is_longest());
-        let pauses = [0; 5].map(|_| pause.grow().as_millis());
+        let pauses = [0; 5].map(|_| pause.next_wait().as_millis());
         assert_eq!(pauses, [200, 400, 800, 1_000, 1_000]);
         assert!(pause.is_longest());
-        assert_eq!(Pause::up_to(Duration::from_millis(50)).grow().as_millis(), 50);
+        assert_eq!(
+            Backoff::up_to(Duration::from_millis(50)).next_wait().as_millis(),
+            50
+        );
     }
 
     #[test]
     fn a_webhook_is_set_back_for_longer_each_time_and_no_other_is() {
         let at = "2026-11-23T00:00:00Z".parse().unwrap();
         let (one, other) = (WebhookId::new(at), WebhookId::new(at));
-        let (mut set_back, now) = (SetBack::up_to(Duration::from_secs(60)), clock::monotonic());
+        let (mut set_back, now) = (
+            WebhookBackoffs::up_to(Duration::from_secs(60)),
+            clock::monotonic(),
+        );
         assert!(set_back.add(one, now));
-        let due = |set_back: &SetBack, after| set_back.is_due(one, now + Duration::from_millis(after));
+        let due =
+            |set_back: &WebhookBackoffs, after| set_back.is_due(one, now + Duration::from_millis(after));
         assert!(!due(&set_back, 199) && due(&set_back, 200));
         assert!(set_back.is_due(other, now) && !set_back.has(other));
         assert!(!set_back.add(one, now), "the log has named it");

@@ -5,17 +5,17 @@
 //! if all are bad. A part that meets a deadlock is tried [`TRIES`] times before it is halved. While the database is away
 //! nothing is divided, because any part would fail.
 //!
-//! How to use it: try each [next](Parts::next) part and pass its result to [`Parts::done`], until no part is left.
-//! [`Parts::refused`] then contains the items that failed.
+//! How to use it: try each [next](Bisection::next) part and pass its result to [`Bisection::done`], until no part is left.
+//! [`Bisection::refused`] then contains the items that failed.
 //!
 //! The meaning of a time-out depends on the batch, because a slow database and a locked row look alike
-//! ([`Parts::apart_when_late`]). Once a time-out has divided a batch, each part waits for a lock at most [`LOCK_WAIT`].
+//! ([`Bisection::split_when_late`]). Once a time-out has divided a batch, each part waits for a lock at most [`LOCK_WAIT`].
 //! Otherwise halving would take longer than a lease.
 
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::backoff::Pause;
+use crate::backoff::Backoff;
 use tenterhook_clock::Clock;
 use tenterhook_store::{Store, StoreError};
 
@@ -56,7 +56,7 @@ struct Late<'a> {
 }
 
 /// The parts still to be tried, as ranges of the batch's indexes.
-pub(crate) struct Parts<'a> {
+pub(crate) struct Bisection<'a> {
     left: Vec<Range<usize>>,
     late: Option<Late<'a>>,
     /// For each item, the end of its group; empty if items are not grouped.
@@ -65,13 +65,13 @@ pub(crate) struct Parts<'a> {
     time_outs: usize,
     /// The part being tried, and how many deadlocks it has met.
     tried: Range<usize>,
-    crossed: usize,
-    away: Pause,
+    deadlocks: usize,
+    away: Backoff,
     /// The items that could not be written.
     pub refused: Vec<Refused>,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> Bisection<'a> {
     /// Starts with the whole batch of `len` items, or without a part if it is empty. A time-out counts as an absent
     /// database.
     pub fn of(len: usize) -> Self {
@@ -83,14 +83,14 @@ impl<'a> Parts<'a> {
             hurried: false,
             time_outs: 0,
             tried: 0..0,
-            crossed: 0,
-            away: Pause::up_to(AWAY),
+            deadlocks: 0,
+            away: Backoff::up_to(AWAY),
             refused: Vec::new(),
         }
     }
 
     /// The batch is divided after this number of time-outs, if the database responds to other statements.
-    pub fn apart_when_late(mut self, after: usize, store: &'a Store) -> Self {
+    pub fn split_when_late(mut self, after: usize, store: &'a Store) -> Self {
         self.late = Some(Late {
             after,
             slow: true,
@@ -99,9 +99,9 @@ impl<'a> Parts<'a> {
         self
     }
 
-    /// Like [`apart_when_late`](Self::apart_when_late), but only to find items that wait for a lock. A part that is late
+    /// Like [`split_when_late`](Self::split_when_late), but only to find items that wait for a lock. A part that is late
     /// without one counts as an absent database.
-    pub fn apart_when_locked(mut self, after: usize, store: &'a Store) -> Self {
+    pub fn split_when_locked(mut self, after: usize, store: &'a Store) -> Self {
         self.late = Some(Late {
             after,
             slow: false,
@@ -119,7 +119,7 @@ impl<'a> Parts<'a> {
 
     /// Groups items: if one is late alone, later items of its group would be late as well and are not tried. `ends` says
     /// for each item where its group ends.
-    pub fn together(mut self, ends: Vec<usize>) -> Self {
+    pub fn grouped(mut self, ends: Vec<usize>) -> Self {
         self.ends = ends;
         self
     }
@@ -159,7 +159,7 @@ impl<'a> Parts<'a> {
                 if !self.away.is_longest() {
                     tracing::error!(%error, what, "cannot be written; trying again");
                 }
-                clock.linger(self.away.grow()).await;
+                clock.linger(self.away.next_wait()).await;
                 None
             }
         }
@@ -168,8 +168,8 @@ impl<'a> Parts<'a> {
     /// Decides what happens to a part that failed.
     fn failed(&mut self, part: &Range<usize>, error: &StoreError, is_silent: bool) -> Next {
         if error.is_transient() {
-            self.crossed += 1;
-            if self.crossed < TRIES {
+            self.deadlocks += 1;
+            if self.deadlocks < TRIES {
                 self.left.push(part.clone());
                 return Next::Again;
             }
@@ -189,12 +189,12 @@ impl<'a> Parts<'a> {
                 }
             }
         }
-        self.take_apart(part, error.is_timed_out())
+        self.split(part, error.is_timed_out())
     }
 
     /// Replaces a part by its halves. A single item leaves the batch; if it is late, the rest of its group leaves with
     /// it.
-    fn take_apart(&mut self, part: &Range<usize>, is_late: bool) -> Next {
+    fn split(&mut self, part: &Range<usize>, is_late: bool) -> Next {
         if part.len() < 2 {
             let end = self.ends.get(part.start).filter(|_| is_late);
             let end = end.copied().unwrap_or(part.end).max(part.end);
@@ -211,15 +211,15 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The part to try next, and how long it may wait for a lock. Its result must be passed to [`done`](Parts::done).
-impl Iterator for Parts<'_> {
+/// The part to try next, and how long it may wait for a lock. Its result must be passed to [`done`](Bisection::done).
+impl Iterator for Bisection<'_> {
     type Item = (Range<usize>, Option<Duration>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let part = self.left.pop()?;
         if part != self.tried {
             self.tried = part.clone();
-            self.crossed = 0;
+            self.deadlocks = 0;
         }
         Some((part, self.hurried.then_some(LOCK_WAIT)))
     }
@@ -240,7 +240,7 @@ mod tests {
 
     /// Which items succeeded, in order, which failed alone, and how many parts were tried.
     fn tried(
-        mut parts: Parts<'_>,
+        mut parts: Bisection<'_>,
         fails: impl Fn(&Range<usize>) -> Option<StoreError>,
     ) -> (Vec<usize>, Vec<usize>, usize) {
         let (mut done, mut tries) = (Vec::new(), 0);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn refused(len: usize, is_bad: impl Fn(usize) -> bool) -> (Vec<usize>, Vec<usize>, usize) {
-        tried(Parts::of(len), |part| part.clone().any(&is_bad).then(refusal))
+        tried(Bisection::of(len), |part| part.clone().any(&is_bad).then(refusal))
     }
 
     #[test]
@@ -277,15 +277,15 @@ mod tests {
 
     #[test]
     fn a_deadlock_is_met_five_times_and_a_refusal_once() {
-        let crossed = |part: &Range<usize>| part.contains(&1).then(|| error_of(*b"40P01"));
-        let (done, alone, tries) = tried(Parts::of(2), crossed);
+        let deadlocks = |part: &Range<usize>| part.contains(&1).then(|| error_of(*b"40P01"));
+        let (done, alone, tries) = tried(Bisection::of(2), deadlocks);
         assert_eq!((done, alone), (vec![0], vec![1]));
         assert_eq!(tries, TRIES + 1 + TRIES);
         assert_eq!(refused(1, |_| true).2, 1);
     }
 
     /// Decisions about a batch of four when the whole batch meets these errors one after the other.
-    fn decisions(mut parts: Parts<'_>, codes: &[&[u8; 5]], is_silent: bool) -> (Next, bool) {
+    fn decisions(mut parts: Bisection<'_>, codes: &[&[u8; 5]], is_silent: bool) -> (Next, bool) {
         let mut last = Next::Again;
         for code in codes {
             assert_eq!((last, parts.left.pop()), (Next::Again, Some(0..4)));
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn only_a_time_out_takes_a_batch_apart_while_the_database_does_not_refuse_it_and_only_where_asked() {
         let store = &store();
-        let late = |after| Parts::of(4).apart_when_late(after, store);
+        let late = |after| Bisection::of(4).split_when_late(after, store);
         let (late_once, late_twice): (&[_], &[_]) = (&[b"57014"], &[b"57014", b"57014"]);
         assert_eq!(decisions(late(2), late_once, false), (Next::Again, false));
         assert_eq!(decisions(late(2), late_twice, false), (Next::Again, true));
@@ -311,11 +311,11 @@ mod tests {
             decisions(late(1).hurried(true), &[b"55P03"], false),
             (Next::Again, true)
         );
-        assert_eq!(decisions(Parts::of(4), late_once, false), (Next::Away, false));
+        assert_eq!(decisions(Bisection::of(4), late_once, false), (Next::Away, false));
         for code in [b"57P01", b"08006", b"25006"] {
             assert_eq!(decisions(late(1), &[code], false), (Next::Away, false));
         }
-        let locked = || Parts::of(4).apart_when_locked(1, store);
+        let locked = || Bisection::of(4).split_when_locked(1, store);
         assert_eq!(decisions(locked(), late_once, false), (Next::Again, true));
         let slow = decisions(locked().hurried(true), late_once, false);
         assert_eq!(slow, (Next::Away, false), "it did not wait for a lock");
@@ -331,7 +331,7 @@ mod tests {
         let store = store();
         let ends = vec![2, 2, 3, 7, 7, 7, 7, 8];
         let locked = 4..6;
-        let mut parts = Parts::of(8).apart_when_late(2, &store).together(ends);
+        let mut parts = Bisection::of(8).split_when_late(2, &store).grouped(ends);
         let (mut done, mut waits) = (Vec::new(), Vec::new());
         while let Some((part, wait)) = parts.next() {
             let result = if locked.clone().any(|item| part.contains(&item)) {
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_batch_goes_on_where_it_was_when_the_database_is_back() {
-        let mut parts = Parts::of(4);
+        let mut parts = Bisection::of(4);
         assert_eq!(parts.next().unwrap().0, 0..4);
         assert!(parts.done::<()>(Err(refusal())).unwrap().is_none());
         assert_eq!(parts.next().unwrap().0, 0..2);

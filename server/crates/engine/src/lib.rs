@@ -42,11 +42,11 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use api_handles::{Gauges, Prober, Propagation, Replayer};
-pub use cluster::timings::Tempo;
+pub use cluster::timings::LeaseTimings;
 // Public only for its benchmark; nothing outside the engine uses it.
 #[doc(hidden)]
 pub use deliver::scheduler;
-pub use deliver::scheduler::Places;
+pub use deliver::scheduler::RequestLimits;
 pub use live::Live;
 pub use notifier::NoticeEndpoint;
 pub use publish::intake::Share;
@@ -54,11 +54,11 @@ pub use publish::publisher::{PublishError, Published, Publisher};
 pub use replay::{REPLAYS_SHOWN, Replayed};
 pub use test_delivery::{NotTested, Tested};
 
-use self::cluster::change_feed::{self, Feed};
+use self::cluster::change_feed::{self, Freshness};
 use self::cluster::membership;
-use self::cluster::webhook_cache::Registry;
+use self::cluster::webhook_cache::WebhookCache;
 use self::deliver::{claimer, lease_renewal};
-use self::publish::intake::Door;
+use self::publish::intake::IntakeQueue;
 use self::publish::{COMMITTERS, group_commit};
 use self::settle::{settler, sweeper};
 use self::state::{Foundations, Shared};
@@ -88,7 +88,7 @@ pub struct Parts {
     /// Makes the requests.
     pub transport: Transport,
     /// Limits on requests in flight.
-    pub places: Places,
+    pub places: RequestLimits,
     /// How much of one company may wait to be stored.
     pub share: Share,
     /// The platform's endpoint for notices, if it has one (R4).
@@ -103,7 +103,7 @@ pub struct Parts {
 pub struct Engine {
     shared: Arc<Shared>,
     publisher: Publisher,
-    door: Arc<Door>,
+    intake: Arc<IntakeQueue>,
     committers: Vec<JoinHandle<()>>,
     settlers: Vec<JoinHandle<()>>,
     notifier: Option<JoinHandle<()>>,
@@ -137,11 +137,11 @@ impl Engine {
             )
         };
         let (settlers, results): (Vec<_>, Vec<_>) = (0..SETTLERS).map(|_| mpsc::unbounded_channel()).unzip();
-        let tempo = Tempo::of(lease);
+        let tempo = LeaseTimings::of(lease);
         let shared = Shared::new(Foundations {
-            feed: Feed::new(&clock, from, tempo),
+            feed: Freshness::new(&clock, from, tempo),
             tempo,
-            registry: Registry::new(sealing),
+            registry: WebhookCache::new(sealing),
             store,
             clock: clock.clone(),
             policy,
@@ -155,14 +155,14 @@ impl Engine {
         maintenance::ensure_partitions(&shared, partitions::day(clock.now())).await?;
         membership::beat(&shared).await?;
         if alone {
-            membership::bury(&shared, Duration::ZERO).await?;
+            membership::evict_dead(&shared, Duration::ZERO).await?;
         }
-        let door = Arc::new(Door::new(share, clock.clone()));
-        let publisher = Publisher::new(door.clone(), shared.metrics.clone());
+        let intake = Arc::new(IntakeQueue::new(share, clock.clone()));
+        let publisher = Publisher::new(intake.clone(), shared.metrics.clone());
         let ids = Arc::default();
         let committers = (0..COMMITTERS)
             .map(|_| {
-                let run = group_commit::run(shared.clone(), door.clone(), Arc::clone(&ids));
+                let run = group_commit::run(shared.clone(), intake.clone(), Arc::clone(&ids));
                 clock.spawn("committer", run)
             })
             .collect();
@@ -187,7 +187,7 @@ impl Engine {
         Ok(Self {
             shared,
             publisher,
-            door,
+            intake,
             committers,
             settlers,
             notifier,
@@ -233,14 +233,14 @@ impl Engine {
         let Self {
             shared,
             publisher: _,
-            door,
+            intake,
             committers,
             settlers,
             mut notifier,
             others,
         } = self;
         shared.stopping.store(true, Ordering::Release);
-        door.close();
+        intake.close();
         let now = shared.clock.now();
         for held in shared.take_all() {
             shared.let_go(&held, Then::Release(now));
@@ -299,7 +299,7 @@ async fn give_back(shared: &Shared) -> Result<(), StoreError> {
     tenterhook_store::leases::release_of(&mut conn, &[shared.node()], now).await?;
     let mark = changes::ask(&mut conn, now).await?;
     drop(conn);
-    shared.feed.everywhere(shared, &mark).await;
+    shared.feed.propagate_to_all(shared, &mark).await;
     Ok(())
 }
 

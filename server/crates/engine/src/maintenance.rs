@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::{Span, Timestamp};
 
-use crate::backoff::Pause;
+use crate::backoff::Backoff;
 use crate::state::Shared;
 use tenterhook_store::{StoreError, changes, facts, partitions, tallies};
 
@@ -23,15 +23,15 @@ const AGAIN_AT_LAST: Duration = Duration::from_secs(300);
 
 /// Makes partitions and drops old ones, at the start of every day.
 pub(crate) async fn run_daily(shared: Arc<Shared>) {
-    let mut pause = Pause::up_to(AGAIN_AT_LAST);
+    let mut pause = Backoff::up_to(AGAIN_AT_LAST);
     loop {
         let today = partitions::day(shared.clock.now());
         if daily(&shared, today).await {
-            pause = Pause::up_to(AGAIN_AT_LAST);
+            pause = Backoff::up_to(AGAIN_AT_LAST);
             let tomorrow = partitions::start_of(days_after(today, 1));
             shared.clock.sleep_until(tomorrow).await;
         } else {
-            shared.clock.real_sleep(pause.grow()).await;
+            shared.clock.real_sleep(pause.next_wait()).await;
         }
     }
 }

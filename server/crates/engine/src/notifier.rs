@@ -21,8 +21,8 @@ use diesel_async::AsyncConnection;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
-use crate::backoff::SetBack;
-use crate::bisection::{FIRST_TIME_OUT, Parts, TIME_OUTS};
+use crate::backoff::WebhookBackoffs;
+use crate::bisection::{Bisection, FIRST_TIME_OUT, TIME_OUTS};
 use crate::deliver::attempt::signed;
 use crate::state::Shared;
 use crate::transport::Transport;
@@ -56,7 +56,7 @@ pub struct NoticeEndpoint {
 
 /// Delivers notices until the process stops.
 pub(crate) async fn run(shared: Arc<Shared>, endpoint: Arc<NoticeEndpoint>) {
-    let mut set_back = SetBack::up_to(REFUSED_AGAIN);
+    let mut set_back = WebhookBackoffs::up_to(REFUSED_AGAIN);
     while !shared.is_stopping() {
         match round(&shared, &endpoint, &mut set_back).await {
             Ok(Round::More) => {}
@@ -83,7 +83,7 @@ enum Round {
 async fn round(
     shared: &Arc<Shared>,
     endpoint: &Arc<NoticeEndpoint>,
-    set_back: &mut SetBack,
+    set_back: &mut WebhookBackoffs,
 ) -> Result<Round, StoreError> {
     let now = shared.clock.now();
     let claimed = {
@@ -132,7 +132,7 @@ async fn claim(
     shared: &Shared,
     conn: &mut Conn,
     now: Timestamp,
-    set_back: &mut SetBack,
+    set_back: &mut WebhookBackoffs,
 ) -> Result<Option<Rows<Claimed, Head>>, StoreError> {
     let lease = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
     let lease_until = now.saturating_add(lease.saturating_add(LEASE_MARGIN));
@@ -149,7 +149,7 @@ async fn claim(
         return Ok(None);
     }
     let mut claimed = Rows::from_iter([]);
-    let mut parts = Parts::of(due.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    let mut parts = Bisection::of(due.len()).split_when_late(FIRST_TIME_OUT, &shared.store);
     while let Some((part, _)) = parts.next() {
         let some = notice_queues::claim(conn, &due[part], now, lease_until).await;
         if let Some(some) = parts.done(some)? {
@@ -239,7 +239,7 @@ async fn deliver(
 /// Tries for as long as the database is away, so that the endpoint does not get the same notices again. If the database
 /// refuses a row, or it is locked for too long, it stays as it is until its lease ends.
 async fn settle(shared: &Shared, batch: &[Settlement]) {
-    let mut parts = Parts::of(batch.len()).apart_when_late(TIME_OUTS, &shared.store);
+    let mut parts = Bisection::of(batch.len()).split_when_late(TIME_OUTS, &shared.store);
     while let Some((part, lock_wait)) = parts.next() {
         let settled = settle_some(shared, &batch[part], lock_wait).await;
         parts.done_in_time(settled, &shared.clock, "notices").await;

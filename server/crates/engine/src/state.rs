@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use crate::cluster::change_feed::Feed;
+use crate::cluster::change_feed::Freshness;
 use crate::cluster::database_clock::DatabaseClock;
-use crate::cluster::timings::Tempo;
-use crate::cluster::webhook_cache::{Registry, Target};
+use crate::cluster::timings::LeaseTimings;
+use crate::cluster::webhook_cache::{CachedWebhook, WebhookCache};
 use crate::deliver::attempt;
 use crate::deliver::postponed::Postponed;
-use crate::deliver::scheduler::{Held, Places, Queue};
-use crate::deliver::wake_schedule::Calendar;
+use crate::deliver::scheduler::{HeldDelivery, RequestLimits, Scheduler};
+use crate::deliver::wake_schedule::WakeSchedule;
 use crate::live::Hub;
 use crate::metrics::Metrics;
-use crate::settle::in_flight_attempts::Unsettled;
+use crate::settle::in_flight_attempts::InFlightAttempts;
 use crate::settle::settler;
 use crate::settle::settler::Result as AttemptResult;
 use crate::test_delivery;
@@ -34,11 +34,11 @@ pub struct Shared {
     pub(crate) clock: Clock,
     pub(crate) policy: Arc<PolicySettings>,
     pub(crate) transport: Transport,
-    pub(crate) registry: Registry,
-    pub(crate) feed: Feed,
-    pub(crate) tempo: Tempo,
+    pub(crate) registry: WebhookCache,
+    pub(crate) feed: Freshness,
+    pub(crate) tempo: LeaseTimings,
     pub(crate) live: Hub,
-    pub(crate) unsettled: Unsettled,
+    pub(crate) unsettled: InFlightAttempts,
     pub(crate) metrics: Metrics,
     pub(crate) database_clock: DatabaseClock,
     pub(crate) postponed: Postponed,
@@ -60,10 +60,10 @@ pub struct Shared {
     /// One permit for each running test delivery.
     pub(crate) tests: Semaphore,
     node: AtomicI64,
-    queue: Mutex<Queue>,
-    calendar: Mutex<Calendar>,
+    queue: Mutex<Scheduler>,
+    calendar: Mutex<WakeSchedule>,
     /// Deliveries of webhooks whose removal is due but not written. Nothing starts until the sweeper has decided.
-    undecided: Mutex<Vec<Held>>,
+    undecided: Mutex<Vec<HeldDelivery>>,
     settlers: Mutex<Vec<mpsc::UnboundedSender<AttemptResult>>>,
 }
 
@@ -73,11 +73,11 @@ pub(crate) struct Foundations {
     pub clock: Clock,
     pub policy: Arc<PolicySettings>,
     pub transport: Transport,
-    pub registry: Registry,
-    pub feed: Feed,
-    pub tempo: Tempo,
+    pub registry: WebhookCache,
+    pub feed: Freshness,
+    pub tempo: LeaseTimings,
     pub node: NodeId,
-    pub places: Places,
+    pub places: RequestLimits,
     pub sends_notices: bool,
     pub settlers: Vec<mpsc::UnboundedSender<AttemptResult>>,
 }
@@ -106,7 +106,7 @@ impl Shared {
             feed,
             tempo,
             live: Hub::default(),
-            unsettled: Unsettled::new(places.total),
+            unsettled: InFlightAttempts::new(places.total),
             metrics: Metrics::default(),
             database_clock: DatabaseClock::default(),
             postponed: Postponed::default(),
@@ -120,7 +120,7 @@ impl Shared {
             finished: Notify::new(),
             tests: Semaphore::new(test_delivery::AT_ONCE),
             node: AtomicI64::new(node.0),
-            queue: Mutex::new(Queue::new(places)),
+            queue: Mutex::new(Scheduler::new(places)),
             calendar: Mutex::default(),
             undecided: Mutex::default(),
             settlers: Mutex::new(settlers),
@@ -140,11 +140,11 @@ impl Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
-    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Scheduler> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn calendar(&self) -> MutexGuard<'_, Calendar> {
+    pub(crate) fn calendar(&self) -> MutexGuard<'_, WakeSchedule> {
         self.calendar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -154,7 +154,7 @@ impl Shared {
         {
             let mut calendar = self.calendar();
             for (lane, webhook, at) in hints {
-                calendar.note(lane, webhook, at);
+                calendar.schedule(lane, webhook, at);
                 noted = true;
             }
         }
@@ -164,7 +164,7 @@ impl Shared {
     }
 
     /// Adds deliveries to the queue and starts as many attempts as possible.
-    pub(crate) fn take_in(self: &Arc<Self>, deliveries: Vec<Held>) {
+    pub(crate) fn take_in(self: &Arc<Self>, deliveries: Vec<HeldDelivery>) {
         if deliveries.is_empty() {
             return;
         }
@@ -206,7 +206,7 @@ impl Shared {
     }
 
     /// Gives up a delivery without an attempt.
-    pub(crate) fn let_go(&self, held: &Held, then: Then) {
+    pub(crate) fn let_go(&self, held: &HeldDelivery, then: Then) {
         self.settle(settler::Result {
             settlement: without_attempt(held, then),
             started: None,
@@ -214,7 +214,7 @@ impl Shared {
     }
 
     /// Keeps a delivery until the sweeper has decided about its webhook.
-    pub(crate) fn keep_undecided(&self, held: Held) {
+    pub(crate) fn keep_undecided(&self, held: HeldDelivery) {
         self.undecided
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -223,7 +223,7 @@ impl Shared {
     }
 
     /// Takes out all waiting deliveries, when the server stops.
-    pub(crate) fn take_all(&self) -> Vec<Held> {
+    pub(crate) fn take_all(&self) -> Vec<HeldDelivery> {
         let mut all = self.queue().take_all();
         all.append(&mut self.undecided.lock().unwrap_or_else(PoisonError::into_inner));
         all
@@ -239,7 +239,7 @@ impl Shared {
         Ok(())
     }
 
-    fn act_on(self: &Arc<Self>, targets: &[Arc<Target>]) {
+    fn act_on(self: &Arc<Self>, targets: &[Arc<CachedWebhook>]) {
         let now = self.clock.now();
         let mut decided = Vec::new();
         for target in targets {
@@ -265,7 +265,7 @@ impl Shared {
     }
 
     /// How a delivery ends that may not be attempted now. `None` if it may be attempted, or if that is not decided.
-    fn unsent(&self, held: &Held) -> Option<Then> {
+    fn unsent(&self, held: &HeldDelivery) -> Option<Then> {
         let now = self.clock.now();
         let target = self.registry.get(held.leased.key.webhook)?;
         drop_as(target.verdict(held.leased.due_at, now, &self.policy), now)
@@ -297,7 +297,7 @@ pub(crate) fn drop_as(verdict: Verdict, now: Timestamp) -> Option<Then> {
 }
 
 /// The settlement of a delivery without a request.
-pub(crate) fn without_attempt(held: &Held, then: Then) -> Settlement {
+pub(crate) fn without_attempt(held: &HeldDelivery, then: Then) -> Settlement {
     Settlement {
         key: held.leased.key,
         company: held.leased.company,
@@ -308,5 +308,5 @@ pub(crate) fn without_attempt(held: &Held, then: Then) -> Settlement {
     }
 }
 
-/// The start of an attempt and its delivery, for [`Unsettled`].
+/// The start of an attempt and its delivery, for [`InFlightAttempts`].
 pub(crate) type Started = (Timestamp, DeliveryKey);

@@ -2,9 +2,9 @@
 //!
 //! Guarantees:
 //!
-//! - This process never acts on knowledge older than [`Tempo::stale`]. If a read or heartbeat is overdue, no attempt
+//! - This process never acts on knowledge older than [`LeaseTimings::stale`]. If a read or heartbeat is overdue, no attempt
 //!   starts until both have succeeded again.
-//! - [`Feed::everywhere`] returns only when every live process knows of a change or has stopped starting attempts by
+//! - [`Freshness::propagate_to_all`] returns only when every live process knows of a change or has stopped starting attempts by
 //!   itself (W8, B6).
 
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use crate::cluster::timings::Tempo;
+use crate::cluster::timings::LeaseTimings;
 use crate::live;
 use crate::state::Shared;
 use tenterhook_clock::Clock;
@@ -27,7 +27,7 @@ const READ_EVERY: Duration = Duration::from_millis(100);
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// How far this process has read the feed.
-pub struct Feed {
+pub struct Freshness {
     /// Start of the last successful read.
     read_at: Mutex<Instant>,
     /// Start of the last successful heartbeat.
@@ -35,12 +35,12 @@ pub struct Feed {
     current: Notify,
     wanted: Notify,
     seen: watch::Sender<Snapshot>,
-    tempo: Tempo,
+    tempo: LeaseTimings,
 }
 
-impl Feed {
+impl Freshness {
     /// Reads from this snapshot on.
-    pub fn new(clock: &Clock, from: Snapshot, tempo: Tempo) -> Self {
+    pub fn new(clock: &Clock, from: Snapshot, tempo: LeaseTimings) -> Self {
         let now = clock.monotonic();
         Self {
             read_at: Mutex::new(now),
@@ -63,7 +63,7 @@ impl Feed {
         let age =
             |at: &Mutex<Instant>| now.duration_since(*at.lock().unwrap_or_else(PoisonError::into_inner));
         age(&self.read_at) < self.tempo.stale()
-            && age(&self.beat_at) < self.tempo.lapse() - self.tempo.stale()
+            && age(&self.beat_at) < self.tempo.dead_after() - self.tempo.stale()
     }
 
     /// Waits until [`is_current`](Self::is_current) holds.
@@ -83,16 +83,16 @@ impl Feed {
     }
 
     /// Waits until every live process knows of the change.
-    pub(crate) async fn everywhere(&self, shared: &Shared, mark: &Mark) {
+    pub(crate) async fn propagate_to_all(&self, shared: &Shared, mark: &Mark) {
         let since = shared.clock.monotonic();
         let mut seen = self.seen.subscribe();
         self.wanted.notify_one();
         let here = seen.wait_for(|snapshot| snapshot.shows(mark));
         tokio::select! {
             _ = here => {}
-            () = shared.clock.linger(shared.tempo.silent()) => return,
+            () = shared.clock.linger(shared.tempo.propagation_limit()) => return,
         }
-        while shared.clock.monotonic().duration_since(since) < shared.tempo.silent() {
+        while shared.clock.monotonic().duration_since(since) < shared.tempo.propagation_limit() {
             match unaware(shared, mark).await {
                 Ok(0) => return,
                 Ok(_) => {}
@@ -105,7 +105,13 @@ impl Feed {
 
 async fn unaware(shared: &Shared, mark: &Mark) -> Result<i64, StoreError> {
     let mut conn = shared.store.conn().await?;
-    nodes::unaware(&mut conn, shared.node(), shared.tempo.lapse().as_secs_f64(), mark).await
+    nodes::unaware(
+        &mut conn,
+        shared.node(),
+        shared.tempo.dead_after().as_secs_f64(),
+        mark,
+    )
+    .await
 }
 
 /// Reads the feed until the process ends.

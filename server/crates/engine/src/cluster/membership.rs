@@ -1,7 +1,7 @@
 //! This process among the others: heartbeats, the database's time, and the leases of dead processes.
 //!
 //! Guarantees: a process that was declared dead holds nothing any more before it starts an attempt. It notices at its
-//! next heartbeat, and without a recent heartbeat nothing starts (see [`crate::cluster::change_feed::Feed::is_current`]).
+//! next heartbeat, and without a recent heartbeat nothing starts (see [`crate::cluster::change_feed::Freshness::is_current`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             continue;
         }
         beats_until_heartbeat = 0;
-        if let Err(error) = beat_and_bury(&shared).await {
+        if let Err(error) = beat_and_evict(&shared).await {
             tracing::warn!(%error, "no heartbeat could be written");
         }
     }
@@ -77,16 +77,16 @@ pub(crate) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn beat_and_bury(shared: &Arc<Shared>) -> Result<(), StoreError> {
+async fn beat_and_evict(shared: &Arc<Shared>) -> Result<(), StoreError> {
     beat(shared).await?;
-    if bury(shared, shared.tempo.lapse()).await? {
+    if evict_dead(shared, shared.tempo.dead_after()).await? {
         claimer::search(shared).await?;
     }
     Ok(())
 }
 
-/// Deletes processes that were silent for `lapse` and releases their leases. Returns whether there were any.
-pub(crate) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, StoreError> {
+/// Deletes processes that were silent for `dead_after` and releases their leases. Returns whether there were any.
+pub(crate) async fn evict_dead(shared: &Shared, dead_after: Duration) -> Result<bool, StoreError> {
     let now = shared.clock.now();
     let node = shared.node();
     let mut conn = shared.store.conn().await?;
@@ -94,7 +94,7 @@ pub(crate) async fn bury(shared: &Shared, lapse: Duration) -> Result<bool, Store
     let (dead, freed) = loop {
         let released = conn
             .transaction(async |conn| {
-                let dead = nodes::bury_in_tx(conn, node, lapse.as_secs_f64()).await?;
+                let dead = nodes::bury_in_tx(conn, node, dead_after.as_secs_f64()).await?;
                 let freed = match dead.as_slice() {
                     [] => 0,
                     dead if freeing => leases::release_of(conn, dead, now).await?,

@@ -8,11 +8,11 @@ use jiff::SignedDuration;
 
 /// The times that follow from the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tempo {
+pub struct LeaseTimings {
     lease: Duration,
 }
 
-impl Tempo {
+impl LeaseTimings {
     /// The limits for this lease.
     pub fn of(lease: Duration) -> Self {
         Self { lease }
@@ -31,7 +31,7 @@ impl Tempo {
     }
 
     /// After this time without a heartbeat a process counts as dead, and other processes take its deliveries.
-    pub fn lapse(self) -> Duration {
+    pub fn dead_after(self) -> Duration {
         self.lease / 6
     }
 
@@ -47,7 +47,7 @@ impl Tempo {
 
     /// After this time a process that has not responded has stopped starting attempts: [`stale`](Self::stale), and one
     /// second of tolerance for the clocks.
-    pub fn silent(self) -> Duration {
+    pub fn propagation_limit(self) -> Duration {
         self.stale() + Duration::from_secs(1)
     }
 }
@@ -64,11 +64,16 @@ mod tests {
 
     #[test]
     fn the_default_is_what_the_design_says() {
-        let tempo = Tempo::of(Settings::default().lease);
+        let tempo = LeaseTimings::of(Settings::default().lease);
         assert_eq!(tempo.lease(), SignedDuration::from_secs(90));
         assert_eq!(tempo.margin(), SignedDuration::from_secs(15));
-        let seconds =
-            [tempo.lapse(), tempo.heartbeat(), tempo.stale(), tempo.silent()].map(|time| time.as_secs());
+        let seconds = [
+            tempo.dead_after(),
+            tempo.heartbeat(),
+            tempo.stale(),
+            tempo.propagation_limit(),
+        ]
+        .map(|time| time.as_secs());
         assert_eq!(seconds, [15, 5, 5, 6]);
     }
 }

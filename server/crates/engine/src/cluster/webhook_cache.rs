@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use url::Url;
 
-use crate::bisection::Parts;
+use crate::bisection::Bisection;
 use crate::deliver::scheduler::Host;
 use tenterhook_model::health::Health;
 use tenterhook_model::ids::{Lane, WebhookId};
@@ -33,7 +33,7 @@ const MAX_KNOWN: usize = 50_000;
 
 /// A webhook as an attempt needs it (D9).
 #[derive(Debug)]
-pub struct Target {
+pub struct CachedWebhook {
     /// Its row.
     pub webhook: Webhook,
     /// Its health as last read.
@@ -68,7 +68,7 @@ pub enum Unusable {
     Url(#[from] url::ParseError),
 }
 
-impl Target {
+impl CachedWebhook {
     fn open((webhook, health): (Webhook, Health), sealing: &Keyring) -> Self {
         let opened = Opened::of(&webhook, sealing);
         Self {
@@ -137,27 +137,27 @@ impl Opened {
 
 /// What is known of one webhook.
 enum Known {
-    Target(Arc<Target>),
+    CachedWebhook(Arc<CachedWebhook>),
     Unreadable(Unread),
 }
 
 impl Known {
-    fn target(&self) -> Option<&Arc<Target>> {
+    fn target(&self) -> Option<&Arc<CachedWebhook>> {
         match self {
-            Self::Target(target) => Some(target),
+            Self::CachedWebhook(target) => Some(target),
             Self::Unreadable(_) => None,
         }
     }
 }
 
 /// The webhooks this process knows.
-pub struct Registry {
+pub struct WebhookCache {
     known: Mutex<HashMap<WebhookId, Known>>,
     reading: tokio::sync::Mutex<()>,
     sealing: Arc<Keyring>,
 }
 
-impl Registry {
+impl WebhookCache {
     /// Knows no webhook yet.
     pub fn new(sealing: Arc<Keyring>) -> Self {
         Self {
@@ -168,7 +168,7 @@ impl Registry {
     }
 
     /// The webhook, if it is known and readable.
-    pub fn get(&self, webhook: WebhookId) -> Option<Arc<Target>> {
+    pub fn get(&self, webhook: WebhookId) -> Option<Arc<CachedWebhook>> {
         self.known().get(&webhook).and_then(Known::target).cloned()
     }
 
@@ -180,7 +180,7 @@ impl Registry {
     /// What is still known of a webhook that exists but cannot be read.
     pub fn unread(&self, webhook: WebhookId) -> Option<Unread> {
         match self.known().get(&webhook)? {
-            Known::Target(_) => None,
+            Known::CachedWebhook(_) => None,
             Known::Unreadable(unread) => Some(*unread),
         }
     }
@@ -225,17 +225,17 @@ impl Registry {
         &self,
         conn: &mut Conn,
         webhooks: &[(Lane, WebhookId)],
-    ) -> Result<Vec<Arc<Target>>, StoreError> {
+    ) -> Result<Vec<Arc<CachedWebhook>>, StoreError> {
         let _one_at_a_time = self.reading.lock().await;
         let (mut targets, mut unreadable) = (Vec::new(), Vec::new());
         // The statement reads single rows by their keys, so if it takes too long, no single row is the cause.
-        let mut parts = Parts::of(webhooks.len());
+        let mut parts = Bisection::of(webhooks.len());
         while let Some((part, _)) = parts.next() {
             let Some(rows) = parts.done(health::read_each(conn, &webhooks[part]).await)? else {
                 continue;
             };
             let good = rows.good.into_iter();
-            targets.extend(good.map(|state| Arc::new(Target::open(state, &self.sealing))));
+            targets.extend(good.map(|state| Arc::new(CachedWebhook::open(state, &self.sealing))));
             unreadable.extend(rows.bad);
         }
         let damaged = parts.refused.into_iter();
@@ -251,7 +251,7 @@ impl Registry {
             known.clear();
         }
         let readable = targets.iter();
-        known.extend(readable.map(|target| (target.webhook.id, Known::Target(target.clone()))));
+        known.extend(readable.map(|target| (target.webhook.id, Known::CachedWebhook(target.clone()))));
         let unreadable = unreadable.into_iter();
         known.extend(unreadable.map(|(unread, _)| (unread.webhook, Known::Unreadable(unread))));
         Ok(targets)

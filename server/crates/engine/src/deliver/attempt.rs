@@ -10,8 +10,8 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
-use crate::cluster::webhook_cache::{Opened, Target};
-use crate::deliver::scheduler::{Held, Pace};
+use crate::cluster::webhook_cache::{CachedWebhook, Opened};
+use crate::deliver::scheduler::{AttemptSpeed, HeldDelivery};
 use crate::settle::settler;
 use crate::state::{Shared, drop_as, without_attempt};
 use crate::transport::{ExcerptLimits, Request, Sent};
@@ -31,10 +31,10 @@ use tenterhook_store::settle::{Settlement, Then};
 pub(crate) const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
 /// Works on one delivery from the queue and frees its place.
-pub(crate) async fn run(shared: Arc<Shared>, held: Held) {
+pub(crate) async fn run(shared: Arc<Shared>, held: HeldDelivery) {
     let (webhook, bytes) = (held.leased.key.webhook, held.bytes());
-    let pace = work(&shared, held).await;
-    shared.queue().finish(webhook, bytes, pace);
+    let speed = work(&shared, held).await;
+    shared.queue().finish(webhook, bytes, speed);
     shared.finished.notify_waiters();
     if shared.calendar().waits_for_room() {
         shared.look.notify_one();
@@ -42,16 +42,16 @@ pub(crate) async fn run(shared: Arc<Shared>, held: Held) {
     shared.pump();
 }
 
-async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
+async fn work(shared: &Arc<Shared>, held: HeldDelivery) -> AttemptSpeed {
     shared.feed.until_current(&shared.clock).await;
     if held.node != shared.node() {
         // This process was declared dead after it took the delivery. The lease is released if it is still valid.
         shared.let_go(&held, Then::Release(shared.clock.now()));
-        return Pace::Unsent;
+        return AttemptSpeed::Unsent;
     }
     let key = held.leased.key;
     let Some(target) = known(shared, &held).await else {
-        return Pace::Unsent;
+        return AttemptSpeed::Unsent;
     };
     let now = shared.clock.now();
     let timeout = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
@@ -63,24 +63,24 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
         // The lease ends too soon to start. It is released if it is still valid, and any process with room claims the
         // delivery again.
         shared.let_go(&held, Then::Release(now));
-        return Pace::Unsent;
+        return AttemptSpeed::Unsent;
     }
     match target.verdict(held.leased.due_at, now, &shared.policy) {
         Verdict::Attempt => {}
         Verdict::AwaitRemoval => {
             shared.keep_undecided(held);
-            return Pace::Unsent;
+            return AttemptSpeed::Unsent;
         }
         other => {
             if let Some(then) = drop_as(other, now) {
                 shared.let_go(&held, then);
             }
-            return Pace::Unsent;
+            return AttemptSpeed::Unsent;
         }
     }
     let Some(request) = request(shared, &held.event, &target, held.leased.attempt, now) else {
         shared.let_go(&held, Then::Release(later(now, UNUSABLE_WAIT)));
-        return Pace::Unsent;
+        return AttemptSpeed::Unsent;
     };
     let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
     let url = target.webhook.url.clone();
@@ -96,20 +96,20 @@ async fn work(shared: &Arc<Shared>, held: Held) -> Pace {
             settlement: without_attempt(&held, Then::Release(due_at)),
             started: Some((now, key)),
         });
-        return Pace::Unsent;
+        return AttemptSpeed::Unsent;
     }
     shared.postponed.forget(key);
     let took = Duration::from_micros(u64::try_from(sent.duration_us).unwrap_or(0));
     shared.metrics.attempt(&sent.outcome, took);
-    let pace = match sent.outcome.error_class {
-        Some(AttemptErrorClass::Timeout) => Pace::TimedOut,
-        _ => Pace::Took(took),
+    let speed = match sent.outcome.error_class {
+        Some(AttemptErrorClass::Timeout) => AttemptSpeed::TimedOut,
+        _ => AttemptSpeed::Took(took),
     };
     shared.settle(settler::Result {
         settlement: judge(shared, &held, sent, now, url, auth_sent),
         started: Some((now, key)),
     });
-    pace
+    speed
 }
 
 pub(crate) fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
@@ -117,7 +117,7 @@ pub(crate) fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
 }
 
 /// The webhook. It is read now if the registry has forgotten it.
-async fn known(shared: &Arc<Shared>, held: &Held) -> Option<Arc<Target>> {
+async fn known(shared: &Arc<Shared>, held: &HeldDelivery) -> Option<Arc<CachedWebhook>> {
     let key = held.leased.key;
     if let Some(target) = shared.registry.get(key.webhook) {
         return Some(target);
@@ -148,7 +148,7 @@ async fn known(shared: &Arc<Shared>, held: &Held) -> Option<Arc<Target>> {
 pub(crate) fn request(
     shared: &Shared,
     event: &Event,
-    target: &Target,
+    target: &CachedWebhook,
     number: u8,
     now: Timestamp,
 ) -> Option<Request> {
@@ -211,7 +211,7 @@ pub(crate) fn signed(
 }
 
 /// Makes the request. Credentials that the receiver repeats in its response are removed here (W11).
-pub(crate) async fn send(shared: &Shared, target: &Target, request: Request) -> Sent {
+pub(crate) async fn send(shared: &Shared, target: &CachedWebhook, request: Request) -> Sent {
     let mut sent = shared.transport.send(request).await;
     if let Ok(Opened { auth: Some(auth), .. }) = &target.opened {
         echoes::hide(auth, &mut sent.outcome);
@@ -222,7 +222,7 @@ pub(crate) async fn send(shared: &Shared, target: &Target, request: Request) -> 
 /// Decides what happens to the delivery after this attempt (D1, D4).
 fn judge(
     shared: &Shared,
-    held: &Held,
+    held: &HeldDelivery,
     sent: Sent,
     started_at: Timestamp,
     url: String,

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::bisection::{FIRST_TIME_OUT, Parts};
+use crate::bisection::{Bisection, FIRST_TIME_OUT};
 use crate::deliver::attempt::{UNUSABLE_WAIT, later};
-use crate::deliver::scheduler::Held;
-use crate::deliver::wake_schedule::MOST_NOTED;
+use crate::deliver::scheduler::HeldDelivery;
+use crate::deliver::wake_schedule::MAX_SCHEDULED;
 use crate::state::{Shared, drop_as};
 use tenterhook_model::delivery::Leased;
 use tenterhook_model::event::Event;
@@ -86,7 +86,7 @@ fn pause_after(took: Duration) -> Duration {
 /// Finds every webhook with open deliveries, of all processes.
 pub(crate) async fn search(shared: &Shared) -> Result<(), StoreError> {
     let mut conn = shared.store.conn().await?;
-    let open = claim::discover(&mut conn, MOST_NOTED as i64).await?;
+    let open = claim::discover(&mut conn, MAX_SCHEDULED as i64).await?;
     drop(conn);
     shared.hint(open);
     Ok(())
@@ -185,7 +185,7 @@ async fn claim_each(
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Vec<(WebhookId, Timestamp)>, StoreError> {
-    let mut parts = Parts::of(webhooks.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    let mut parts = Bisection::of(webhooks.len()).split_when_late(FIRST_TIME_OUT, &shared.store);
     while let Some((part, _)) = parts.next() {
         let claimed = claim_some(shared, conn, lane, &webhooks[part], now, lease_until).await;
         parts.done(claimed)?;
@@ -233,7 +233,7 @@ fn hold(shared: &Arc<Shared>, node: NodeId, claimed: Rows<(Leased, Event), Deliv
             "deliveries cannot be read; they are left alone until their lease ends"
         );
     }
-    let hold = |(leased, event)| Held {
+    let hold = |(leased, event)| HeldDelivery {
         leased,
         event: Arc::new(event),
         node,

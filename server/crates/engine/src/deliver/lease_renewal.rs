@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::bisection::Parts;
+use crate::bisection::Bisection;
 use crate::state::Shared;
 use tenterhook_store::{StoreError, leases};
 
@@ -44,7 +44,7 @@ async fn extend(shared: &Shared) -> Result<(), StoreError> {
     let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
     let mut conn = shared.store.conn().await?;
     // The statement waits for no row, so if it takes too long, no single row is the cause.
-    let mut parts = Parts::of(ending.len());
+    let mut parts = Bisection::of(ending.len());
     while let Some((part, _)) = parts.next() {
         let some = &ending[part];
         if let Some(kept) = parts.done(leases::extend(&mut conn, some, until).await)? {

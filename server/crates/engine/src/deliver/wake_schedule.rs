@@ -1,7 +1,7 @@
 //! When to look for due deliveries, per webhook. These are hints.
 //!
 //! A superfluous hint costs an empty claim. If a hint is missing, the next search finds the deliveries. So nothing
-//! depends on a complete calendar.
+//! depends on a complete schedule.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -11,20 +11,20 @@ use tenterhook_model::ids::{Lane, WebhookId};
 
 /// Bound on the webhooks with a hint. Above it, the hint with the latest time is dropped, and the next search finds that
 /// webhook.
-pub const MOST_NOTED: usize = 100_000;
+pub const MAX_SCHEDULED: usize = 100_000;
 
 /// The earliest known due time of each webhook that has one.
 #[derive(Debug, Default)]
-pub struct Calendar {
+pub struct WakeSchedule {
     by_time: BTreeSet<(Timestamp, WebhookId)>,
     by_webhook: HashMap<WebhookId, (Lane, Timestamp)>,
     /// Webhooks with due deliveries but without room. They are looked at again when there is room, not when time passes.
     full: HashSet<WebhookId>,
 }
 
-impl Calendar {
+impl WakeSchedule {
     /// Notes that the webhook has a delivery due at `at`. An earlier hint stays.
-    pub fn note(&mut self, lane: Lane, webhook: WebhookId, at: Timestamp) {
+    pub fn schedule(&mut self, lane: Lane, webhook: WebhookId, at: Timestamp) {
         if let Some((_, known)) = self.by_webhook.get(&webhook) {
             if *known <= at {
                 return;
@@ -35,7 +35,7 @@ impl Calendar {
         if !self.full.contains(&webhook) {
             self.by_time.insert((at, webhook));
         }
-        if self.by_webhook.len() > MOST_NOTED
+        if self.by_webhook.len() > MAX_SCHEDULED
             && let Some((_, last)) = self.by_time.pop_last()
         {
             self.by_webhook.remove(&last);
@@ -98,47 +98,47 @@ mod tests {
 
     #[test]
     fn the_earlier_hint_stays() {
-        let mut calendar = Calendar::default();
+        let mut schedule = WakeSchedule::default();
         let webhook = WebhookId::new(at(0));
-        calendar.note(Lane(3), webhook, at(5));
-        calendar.note(Lane(3), webhook, at(9));
-        assert_eq!(calendar.next(), Some(at(5)));
-        calendar.note(Lane(3), webhook, at(2));
-        assert_eq!(calendar.next(), Some(at(2)));
-        assert!(calendar.take_due(at(1), 10, |_| 7).is_empty());
-        assert_eq!(calendar.take_due(at(2), 10, |_| 7), [(Lane(3), webhook, 7)]);
-        assert_eq!(calendar.next(), None);
+        schedule.schedule(Lane(3), webhook, at(5));
+        schedule.schedule(Lane(3), webhook, at(9));
+        assert_eq!(schedule.next(), Some(at(5)));
+        schedule.schedule(Lane(3), webhook, at(2));
+        assert_eq!(schedule.next(), Some(at(2)));
+        assert!(schedule.take_due(at(1), 10, |_| 7).is_empty());
+        assert_eq!(schedule.take_due(at(2), 10, |_| 7), [(Lane(3), webhook, 7)]);
+        assert_eq!(schedule.next(), None);
     }
 
     #[test]
     fn so_many_webhooks_are_noted_and_past_it_the_last_is_forgotten() {
-        let mut calendar = Calendar::default();
-        for second in 0..=MOST_NOTED as i64 {
-            calendar.note(Lane(1), WebhookId::new(at(second)), at(second));
+        let mut schedule = WakeSchedule::default();
+        for second in 0..=MAX_SCHEDULED as i64 {
+            schedule.schedule(Lane(1), WebhookId::new(at(second)), at(second));
         }
-        let all = calendar.take_due(at(MOST_NOTED as i64), MOST_NOTED + 1, |_| 1);
-        assert_eq!(all.len(), MOST_NOTED);
+        let all = schedule.take_due(at(MAX_SCHEDULED as i64), MAX_SCHEDULED + 1, |_| 1);
+        assert_eq!(all.len(), MAX_SCHEDULED);
         let last = all.last().map(|(_, webhook, _)| webhook.0.get_timestamp());
         let second = |at: Timestamp| at.as_second() as u64;
         assert_eq!(
             last.flatten().map(|at| at.to_unix().0),
-            Some(second(at(MOST_NOTED as i64 - 1)))
+            Some(second(at(MAX_SCHEDULED as i64 - 1)))
         );
     }
 
     #[test]
     fn a_webhook_without_room_waits_for_room_and_not_for_time() {
-        let mut calendar = Calendar::default();
+        let mut schedule = WakeSchedule::default();
         let (full, free) = (WebhookId::new(at(0)), WebhookId::new(at(0)));
-        calendar.note(Lane(1), full, at(1));
-        calendar.note(Lane(1), free, at(2));
+        schedule.schedule(Lane(1), full, at(1));
+        schedule.schedule(Lane(1), free, at(2));
         let room = |webhook| usize::from(webhook == free);
-        assert_eq!(calendar.take_due(at(3), 10, room), [(Lane(1), free, 1)]);
-        assert_eq!(calendar.next(), None);
-        assert!(calendar.waits_for_room());
-        calendar.note(Lane(1), full, at(0));
-        assert_eq!(calendar.next(), None);
-        assert_eq!(calendar.take_due(at(3), 10, |_| 2), [(Lane(1), full, 2)]);
-        assert!(!calendar.waits_for_room());
+        assert_eq!(schedule.take_due(at(3), 10, room), [(Lane(1), free, 1)]);
+        assert_eq!(schedule.next(), None);
+        assert!(schedule.waits_for_room());
+        schedule.schedule(Lane(1), full, at(0));
+        assert_eq!(schedule.next(), None);
+        assert_eq!(schedule.take_due(at(3), 10, |_| 2), [(Lane(1), full, 2)]);
+        assert!(!schedule.waits_for_room());
     }
 }

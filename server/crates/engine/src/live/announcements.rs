@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{MOST_NOTICES, NOTICE_OVERLAP, Whose, Word, before, crowded, past};
-use crate::bisection::{FIRST_TIME_OUT, Parts};
+use crate::bisection::{Bisection, FIRST_TIME_OUT};
 use crate::state::Shared;
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_model::notice::Notice;
@@ -61,7 +61,7 @@ async fn new_notices(
     let (mut good, mut bad, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     if !webhooks.is_empty() {
         let mut conn = shared.store.conn().await?;
-        let mut parts = Parts::of(webhooks.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+        let mut parts = Bisection::of(webhooks.len()).split_when_late(FIRST_TIME_OUT, &shared.store);
         while let Some((part, _)) = parts.next() {
             let most = past(MOST_NOTICES);
             let read = notices::last_of_each(&mut conn, &webhooks[part], since, most).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Channel, Interest, Missed, OVERLAP, Whose, Word, before, crowded, past};
-use crate::bisection::{FIRST_TIME_OUT, Parts};
+use crate::bisection::{Bisection, FIRST_TIME_OUT};
 use crate::state::Shared;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{Lane, WebhookId};
@@ -87,7 +87,7 @@ async fn ended(
         return Ok(ended);
     }
     let mut conn = shared.store.conn().await?;
-    let mut parts = Parts::of(keys.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    let mut parts = Bisection::of(keys.len()).split_when_late(FIRST_TIME_OUT, &shared.store);
     while let Some((part, _)) = parts.next() {
         let (of_each, in_all) = (past(MOST_OF_WEBHOOK), past(MOST_IN_ALL));
         let read = live::ended_since(&mut conn, &keys[part], since, of_each, in_all).await;
@@ -126,7 +126,7 @@ async fn watched(
     }
     let mut found = Vec::new();
     let mut conn = shared.store.conn().await?;
-    let mut parts = Parts::of(scopes.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    let mut parts = Bisection::of(scopes.len()).split_when_late(FIRST_TIME_OUT, &shared.store);
     while let Some((part, _)) = parts.next() {
         let read = live::of_scopes(&mut conn, &scopes[part], since, past(MOST_WATCHED)).await;
         found.extend(parts.done(read)?.into_iter().flat_map(readable));
@@ -136,7 +136,7 @@ async fn watched(
         tracing::error!(%error, "webhooks that a subscriber may see cannot be read");
         missed.extend(sharing(interests, scopes[items.start].1).map(|number| (number, Missed::Lost)));
     }
-    let mut parts = Parts::of(named.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
+    let mut parts = Bisection::of(named.len()).split_when_late(FIRST_TIME_OUT, &shared.store);
     while let Some((part, _)) = parts.next() {
         let read = live::named(&mut conn, &named[part]).await;
         found.extend(parts.done(read)?.into_iter().flat_map(readable));

@@ -49,12 +49,12 @@ impl<'a> Candidate<'a> {
 }
 
 /// Drafts that are stored together.
-pub(crate) struct Group<'a> {
-    plans: Vec<Plan<'a>>,
+pub(crate) struct Batch<'a> {
+    drafts: Vec<BatchedDraft<'a>>,
 }
 
 /// A draft in its group.
-struct Plan<'a> {
+struct BatchedDraft<'a> {
     candidate: &'a Candidate<'a>,
     /// The earlier draft of the same group with the same key.
     same_as: Option<usize>,
@@ -63,28 +63,28 @@ struct Plan<'a> {
 /// Number of deliveries per draft. A merge counts the deliveries of both events.
 pub(crate) type Counts = HashMap<usize, u32>;
 
-impl<'a> Group<'a> {
+impl<'a> Batch<'a> {
     /// A group of these drafts, in this order.
     pub fn of(candidates: impl Iterator<Item = &'a Candidate<'a>>) -> Self {
         let mut first_with: HashMap<(CompanyId, &str), usize> = HashMap::new();
-        let mut plans = Vec::new();
+        let mut drafts = Vec::new();
         for (index, candidate) in candidates.enumerate() {
             let company = candidate.event.company;
             let key = candidate.key();
             let first = key.map(|key| *first_with.entry((company, key)).or_insert(index));
-            plans.push(Plan {
+            drafts.push(BatchedDraft {
                 candidate,
                 same_as: first.filter(|first| *first != index),
             });
         }
-        Self { plans }
+        Self { drafts }
     }
 
     /// The keys of the group, each once.
     pub fn claims(&self) -> Vec<Claim> {
-        let claim = |plan: &Plan<'_>| {
-            let candidate = plan.candidate;
-            let key = candidate.key().filter(|_| plan.same_as.is_none())?;
+        let claim = |draft: &BatchedDraft<'_>| {
+            let candidate = draft.candidate;
+            let key = candidate.key().filter(|_| draft.same_as.is_none())?;
             Some(Claim {
                 company: candidate.event.company,
                 key: key.to_owned(),
@@ -92,20 +92,20 @@ impl<'a> Group<'a> {
                 request_hash: candidate.hash.clone(),
             })
         };
-        self.plans.iter().filter_map(claim).collect()
+        self.drafts.iter().filter_map(claim).collect()
     }
 
     /// The drafts to store: all except those whose key was taken, before or within the group.
     pub fn fresh(&self, taken: &Takens) -> Vec<usize> {
-        let is_fresh = |plan: &Plan<'_>| plan.same_as.is_none() && plan.taken(taken).is_none();
-        (0..self.plans.len())
-            .filter(|index| is_fresh(&self.plans[*index]))
+        let is_fresh = |draft: &BatchedDraft<'_>| draft.same_as.is_none() && draft.taken(taken).is_none();
+        (0..self.drafts.len())
+            .filter(|index| is_fresh(&self.drafts[*index]))
             .collect()
     }
 
     /// The events of these drafts, with the fields that subscribers match.
     pub fn publications(&self, fresh: &[usize], catalog: &Catalog) -> Vec<Publication<'_>> {
-        let events = fresh.iter().flat_map(|index| self.plans[*index].events());
+        let events = fresh.iter().flat_map(|index| self.drafts[*index].events());
         events
             .map(|event| {
                 let seen = selector(event, catalog);
@@ -123,7 +123,7 @@ impl<'a> Group<'a> {
     pub fn counts(&self, fresh: &[usize], made: &[u32]) -> Counts {
         let draft_of = fresh
             .iter()
-            .flat_map(|index| self.plans[*index].events().map(move |_| *index));
+            .flat_map(|index| self.drafts[*index].events().map(move |_| *index));
         let mut counts: Counts = fresh.iter().map(|index| (*index, 0)).collect();
         for (draft, made) in draft_of.zip(made) {
             *counts.entry(draft).or_default() += made;
@@ -134,7 +134,7 @@ impl<'a> Group<'a> {
     /// The counts of drafts with a key. A later duplicate returns them.
     pub fn keyed(&self, counts: &Counts) -> Vec<(CompanyId, String, u32)> {
         let keyed = |(index, count): (&usize, &u32)| {
-            let candidate = self.plans[*index].candidate;
+            let candidate = self.drafts[*index].candidate;
             Some((candidate.event.company, candidate.key()?.to_owned(), *count))
         };
         counts.iter().filter_map(keyed).collect()
@@ -147,20 +147,20 @@ impl<'a> Group<'a> {
         taken: &Takens,
         firsts: &HashMap<EventId, Event>,
     ) -> Result<Vec<Published>, StoreError> {
-        let answer = |(index, plan): (usize, &Plan<'_>)| match plan.taken(taken) {
-            Some(first) => plan.repeated(first, firsts),
-            None => Ok(self.stored(index, plan, counts)),
+        let answer = |(index, draft): (usize, &BatchedDraft<'_>)| match draft.taken(taken) {
+            Some(first) => draft.repeated(first, firsts),
+            None => Ok(self.stored(index, draft, counts)),
         };
-        self.plans.iter().enumerate().map(answer).collect()
+        self.drafts.iter().enumerate().map(answer).collect()
     }
 
-    fn stored(&self, index: usize, plan: &Plan<'_>, counts: &Counts) -> Published {
-        let first = plan.same_as.unwrap_or(index);
-        let event = self.plans[first].candidate.event.clone();
+    fn stored(&self, index: usize, draft: &BatchedDraft<'_>, counts: &Counts) -> Published {
+        let first = draft.same_as.unwrap_or(index);
+        let event = self.drafts[first].candidate.event.clone();
         let deliveries = counts.get(&first).copied().unwrap_or(0);
-        match plan.same_as {
+        match draft.same_as {
             None => Published::New { event, deliveries },
-            Some(first) if self.plans[first].candidate.hash == plan.candidate.hash => {
+            Some(first) if self.drafts[first].candidate.hash == draft.candidate.hash => {
                 Published::Duplicate { event, deliveries }
             }
             Some(_) => Published::Conflict,
@@ -168,7 +168,7 @@ impl<'a> Group<'a> {
     }
 }
 
-impl Plan<'_> {
+impl BatchedDraft<'_> {
     fn events(&self) -> impl Iterator<Item = &Event> {
         std::iter::once(&self.candidate.event).chain(self.candidate.other.as_ref())
     }

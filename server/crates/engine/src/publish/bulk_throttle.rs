@@ -1,8 +1,8 @@
 //! Limits a bulk publisher's share of the time while other companies publish a little.
 //!
 //! A company that publishes in bulk at such a time has groups of its own, one at a time, of [`BULK`] events or one call.
-//! So no other call waits for its events to be stored. After each group it pauses for [`REST`] times as long as the
-//! group took. Its committer stores the group in portions, with short pauses in between, which count as time that the
+//! So no other call waits for its events to be stored. After each group it pauses for [`PAUSE_FACTOR`] times as long as the
+//! group took. Its committer stores the group in chunks, with short pauses in between, which count as time that the
 //! group took. So a bulk publisher uses at most a quarter of one committer's time. With a small fan-out that is mostly
 //! pauses between bursts of about a millisecond, which leaves the processors free for others. If only bulk publishers
 //! are active, none pauses.
@@ -16,25 +16,25 @@ use std::time::{Duration, Instant};
 use tenterhook_model::ids::CompanyId;
 
 /// A company pauses after its group for this multiple of the group's time.
-pub(crate) const REST: u32 = 3;
+pub(crate) const PAUSE_FACTOR: u32 = 3;
 /// A company publishes in bulk if at least this number of its events waits. Its separate group has no second call beyond
 /// this number.
 pub(crate) const BULK: usize = 64;
 /// How long other companies count as active after a small call.
-pub(crate) const BESIDE: Duration = Duration::from_secs(1);
+pub(crate) const OTHERS_ACTIVE_FOR: Duration = Duration::from_secs(1);
 
 /// When small calls came, and until when companies pause.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct BulkThrottle {
     /// The last small call, and the time of the last one by any other company.
     latest: Option<(CompanyId, Instant)>,
     before: Option<Instant>,
-    rests: HashMap<CompanyId, Instant>,
+    paused_until: HashMap<CompanyId, Instant>,
 }
 
-impl Pace {
+impl BulkThrottle {
     /// Notes a company's call; `waiting` is the number of its events that now wait.
-    pub fn came(&mut self, company: CompanyId, waiting: usize, now: Instant) {
+    pub fn call_arrived(&mut self, company: CompanyId, waiting: usize, now: Instant) {
         if waiting >= BULK {
             return;
         }
@@ -47,33 +47,33 @@ impl Pace {
     }
 
     /// Whether a company with this number of waiting events has its groups alone.
-    pub fn is_apart(&self, company: CompanyId, waiting: usize, now: Instant) -> bool {
-        waiting >= BULK && self.is_beside_others(company, now)
+    pub fn is_separate(&self, company: CompanyId, waiting: usize, now: Instant) -> bool {
+        waiting >= BULK && self.others_are_active(company, now)
     }
 
     /// Notes that a company's separate group is done.
-    pub fn worked(&mut self, company: CompanyId, took: Duration, now: Instant) {
-        self.rests.retain(|_, until| *until > now);
-        let until = self.rests.entry(company).or_insert(now);
-        *until = (*until).max(now) + took * REST;
+    pub fn group_done(&mut self, company: CompanyId, took: Duration, now: Instant) {
+        self.paused_until.retain(|_, until| *until > now);
+        let until = self.paused_until.entry(company).or_insert(now);
+        *until = (*until).max(now) + took * PAUSE_FACTOR;
     }
 
     /// Until when a company pauses, if it pauses at this moment.
-    pub fn rests(&mut self, company: CompanyId, now: Instant) -> Option<Instant> {
-        let until = *self.rests.get(&company)?;
-        if until <= now || !self.is_beside_others(company, now) {
-            self.rests.remove(&company);
+    pub fn paused_until(&mut self, company: CompanyId, now: Instant) -> Option<Instant> {
+        let until = *self.paused_until.get(&company)?;
+        if until <= now || !self.others_are_active(company, now) {
+            self.paused_until.remove(&company);
             return None;
         }
         Some(until)
     }
 
-    fn is_beside_others(&self, company: CompanyId, now: Instant) -> bool {
+    fn others_are_active(&self, company: CompanyId, now: Instant) -> bool {
         let other = match self.latest {
             Some((last, at)) if last != company => Some(at),
             _ => self.before,
         };
-        other.is_some_and(|at| now.saturating_duration_since(at) < BESIDE)
+        other.is_some_and(|at| now.saturating_duration_since(at) < OTHERS_ACTIVE_FOR)
     }
 }
 
@@ -91,35 +91,35 @@ mod tests {
 
     #[test]
     fn bulk_is_apart_beside_others_with_little_that_came_within_a_second() {
-        let (mut pace, start) = (Pace::default(), Clock::system().monotonic());
-        pace.came(company(1), 1, start);
-        assert!(!pace.is_apart(company(1), BULK, start), "nobody else");
-        pace.came(company(2), BULK, start);
-        assert!(!pace.is_apart(company(1), BULK, start), "only bulk");
-        pace.came(company(2), BULK - 1, start);
-        pace.came(company(1), 1, start);
-        assert!(pace.is_apart(company(1), BULK, start));
-        assert!(!pace.is_apart(company(1), BULK - 1, start), "little");
-        assert!(pace.is_apart(company(1), BULK, start + BESIDE - MOMENT));
-        assert!(!pace.is_apart(company(1), BULK, start + BESIDE));
+        let (mut throttle, start) = (BulkThrottle::default(), Clock::system().monotonic());
+        throttle.call_arrived(company(1), 1, start);
+        assert!(!throttle.is_separate(company(1), BULK, start), "nobody else");
+        throttle.call_arrived(company(2), BULK, start);
+        assert!(!throttle.is_separate(company(1), BULK, start), "only bulk");
+        throttle.call_arrived(company(2), BULK - 1, start);
+        throttle.call_arrived(company(1), 1, start);
+        assert!(throttle.is_separate(company(1), BULK, start));
+        assert!(!throttle.is_separate(company(1), BULK - 1, start), "little");
+        assert!(throttle.is_separate(company(1), BULK, start + OTHERS_ACTIVE_FOR - MOMENT));
+        assert!(!throttle.is_separate(company(1), BULK, start + OTHERS_ACTIVE_FOR));
         assert!(
-            pace.is_apart(company(2), BULK, start),
+            throttle.is_separate(company(2), BULK, start),
             "they are beside each other"
         );
     }
 
     #[test]
     fn rests_of_groups_add_up_and_end_with_their_time_or_with_the_others() {
-        let (mut pace, now) = (Pace::default(), Clock::system().monotonic());
-        pace.came(company(2), 1, now);
+        let (mut throttle, now) = (BulkThrottle::default(), Clock::system().monotonic());
+        throttle.call_arrived(company(2), 1, now);
         for _ in 0..2 {
-            pace.worked(company(1), TOOK, now);
+            throttle.group_done(company(1), TOOK, now);
         }
-        let until = now + TOOK * REST * 2;
-        assert_eq!(pace.rests(company(1), until - MOMENT), Some(until));
-        assert_eq!(pace.rests(company(1), until), None);
-        assert_eq!(pace.rests(company(2), now), None);
-        pace.worked(company(1), Duration::from_hours(1), now);
-        assert_eq!(pace.rests(company(1), now + BESIDE), None);
+        let until = now + TOOK * PAUSE_FACTOR * 2;
+        assert_eq!(throttle.paused_until(company(1), until - MOMENT), Some(until));
+        assert_eq!(throttle.paused_until(company(1), until), None);
+        assert_eq!(throttle.paused_until(company(2), now), None);
+        throttle.group_done(company(1), Duration::from_hours(1), now);
+        assert_eq!(throttle.paused_until(company(1), now + OTHERS_ACTIVE_FOR), None);
     }
 }

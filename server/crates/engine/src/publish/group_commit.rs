@@ -1,6 +1,6 @@
 //! Group commit: waiting calls are stored together, and their leased deliveries go directly into the queue (E3).
 //!
-//! A group is the calls that wait at the [`Door`] when a committer is free, so no call waits for a timer.
+//! A group is the calls that wait at the [`IntakeQueue`] when a committer is free, so no call waits for a timer.
 //!
 //! Guarantees:
 //!
@@ -24,10 +24,10 @@ use std::time::Duration;
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
-use super::batch::{Candidate, Group, first_events};
-use crate::bisection::{FIRST_TIME_OUT, Parts};
-use crate::deliver::scheduler::{Held, MAX_HELD_PER_WEBHOOK};
-use crate::publish::intake::Door;
+use super::batch::{Batch, Candidate, first_events};
+use crate::bisection::{Bisection, FIRST_TIME_OUT};
+use crate::deliver::scheduler::{HeldDelivery, MAX_HELD_PER_WEBHOOK};
+use crate::publish::intake::IntakeQueue;
 use crate::publish::publisher::{Call, PublishError, Published};
 use crate::state::Shared;
 use tenterhook_model::delivery::{Lease, Leased};
@@ -42,15 +42,15 @@ const PER_WEBHOOK: usize = MAX_HELD_PER_WEBHOOK / 2;
 /// Events per statement for the separate group of a bulk publisher, and the pause between two statements. The database
 /// then frees its processor about every millisecond, so other calls do not wait for the whole group. The bulk
 /// publisher's group takes several times as long, in the same single transaction.
-const PORTION: usize = 8;
-const BREATH: Duration = Duration::from_millis(2);
+const CHUNK: usize = 8;
+const CHUNK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Stores groups of calls until no more calls are accepted and none waits.
-pub(crate) async fn run(shared: Arc<Shared>, door: Arc<Door>, ids: Arc<std::sync::Mutex<EventIds>>) {
-    while let Some(mut group) = shared.clock.park(door.next()).await {
-        let portion = group.is_apart().then_some(PORTION);
+pub(crate) async fn run(shared: Arc<Shared>, intake: Arc<IntakeQueue>, ids: Arc<std::sync::Mutex<EventIds>>) {
+    while let Some(mut group) = shared.clock.park(intake.next()).await {
+        let chunk = group.is_separate().then_some(CHUNK);
         // The group is kept until all of it is stored, because dropping it marks its companies as no longer at work.
-        store_each(&shared, mem::take(&mut group.calls), portion, &ids).await;
+        store_each(&shared, mem::take(&mut group.calls), chunk, &ids).await;
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn run(shared: Arc<Shared>, door: Arc<Door>, ids: Arc<std::sync
 async fn store_each(
     shared: &Arc<Shared>,
     calls: Vec<Call>,
-    portion: Option<usize>,
+    chunk: Option<usize>,
     ids: &std::sync::Mutex<EventIds>,
 ) {
     let (drafts, answers): (Vec<Vec<Draft>>, Vec<_>) =
@@ -75,10 +75,10 @@ async fn store_each(
         calls
     };
     let mut answers: Vec<_> = answers.into_iter().map(Some).collect();
-    let mut parts = Parts::of(calls.len()).apart_when_locked(FIRST_TIME_OUT, &shared.store);
+    let mut parts = Bisection::of(calls.len()).split_when_locked(FIRST_TIME_OUT, &shared.store);
     while let Some((part, lock_wait)) = parts.next() {
         let some = &calls[part.clone()];
-        match parts.done(store(shared, some, portion, lock_wait).await) {
+        match parts.done(store(shared, some, chunk, lock_wait).await) {
             Ok(None) => {}
             Ok(Some(mut published)) => {
                 for (call, answer) in some.iter().zip(&mut answers[part]) {
@@ -105,20 +105,20 @@ async fn store_each(
 /// The result of a group's transaction.
 struct Stored {
     published: Vec<Published>,
-    held: Vec<Held>,
+    held: Vec<HeldDelivery>,
     overflow: BTreeSet<(Lane, WebhookId)>,
 }
 
 async fn store(
     shared: &Arc<Shared>,
     calls: &[Vec<Candidate<'_>>],
-    portion: Option<usize>,
+    chunk: Option<usize>,
     lock_wait: Option<Duration>,
 ) -> Result<Vec<Published>, StoreError> {
     // Read as late as possible: leases start at this time, and dividing a group takes time.
     let now = shared.clock.now();
-    let group = Group::of(calls.iter().flatten());
-    let stored = try_store(shared, &group, portion, lock_wait, now).await?;
+    let batch = Batch::of(calls.iter().flatten());
+    let stored = try_store(shared, &batch, chunk, lock_wait, now).await?;
     shared.tallied.fetch_add(1, Ordering::Relaxed);
     shared.take_in(stored.held);
     shared.hint(
@@ -132,8 +132,8 @@ async fn store(
 
 async fn try_store(
     shared: &Arc<Shared>,
-    group: &Group<'_>,
-    portion: Option<usize>,
+    batch: &Batch<'_>,
+    chunk: Option<usize>,
     lock_wait: Option<Duration>,
     now: Timestamp,
 ) -> Result<Stored, StoreError> {
@@ -150,14 +150,12 @@ async fn try_store(
         per_webhook: PER_WEBHOOK as i64,
         full: &full,
     };
-    let claims = group.claims();
+    let claims = batch.claims();
     let expires_at = now
         .saturating_add(shared.policy.idempotency_window)
         .unwrap_or(Timestamp::MAX);
     let at_once = match claims.as_slice() {
-        [] if portion.is_none() && lock_wait.is_none() => {
-            at_once(shared, &mut conn, group, now, &room).await?
-        }
+        [] if chunk.is_none() && lock_wait.is_none() => at_once(shared, &mut conn, batch, now, &room).await?,
         _ => None,
     };
     let stored = match at_once {
@@ -166,7 +164,7 @@ async fn try_store(
             let claims = (claims.as_slice(), expires_at);
             conn.transaction(async |conn| {
                 limit_lock_waits_in_tx(conn, lock_wait).await?;
-                in_tx(shared, conn, group, portion, claims, now, &room).await
+                in_tx(shared, conn, batch, chunk, claims, now, &room).await
             })
             .await?
         }
@@ -190,31 +188,31 @@ async fn try_store(
 async fn at_once(
     shared: &Shared,
     conn: &mut Conn,
-    group: &Group<'_>,
+    batch: &Batch<'_>,
     now: Timestamp,
     room: &Room<'_>,
 ) -> Result<Option<Stored>, StoreError> {
     let (taken, firsts) = (HashMap::new(), HashMap::new());
-    let fresh = group.fresh(&taken);
-    let publications = group.publications(&fresh, &shared.policy.catalog);
-    let mut harvest = Harvest::of(publications.len());
+    let fresh = batch.fresh(&taken);
+    let publications = batch.publications(&fresh, &shared.policy.catalog);
+    let mut summary = PublishSummary::of(publications.len());
     if !publications.is_empty()
-        && !publish::insert(conn, &publications, now, room, |made| harvest.take(made)).await?
+        && !publish::insert(conn, &publications, now, room, |made| summary.take(made)).await?
     {
         return Ok(None);
     }
-    let counts = group.counts(&fresh, &harvest.counts);
-    let published = group.answers(&counts, &taken, &firsts)?;
-    Ok(Some(harvest.stored(published, &publications, now, room)))
+    let counts = batch.counts(&fresh, &summary.counts);
+    let published = batch.answers(&counts, &taken, &firsts)?;
+    Ok(Some(summary.stored(published, &publications, now, room)))
 }
 
-/// Stores a group of any size with its idempotency keys, which expire at `expires_at`. Stores it in portions if
-/// `portion` is set.
+/// Stores a group of any size with its idempotency keys, which expire at `expires_at`. Stores it in chunks if
+/// `chunk` is set.
 async fn in_tx(
     shared: &Shared,
     conn: &mut Conn,
-    group: &Group<'_>,
-    portion: Option<usize>,
+    batch: &Batch<'_>,
+    chunk: Option<usize>,
     (claims, expires_at): (&[Claim], Timestamp),
     now: Timestamp,
     room: &Room<'_>,
@@ -223,26 +221,26 @@ async fn in_tx(
         [] => HashMap::new(),
         claims => idempotency::claim_in_tx(conn, claims, now, expires_at).await?,
     };
-    let fresh = group.fresh(&taken);
-    let publications = group.publications(&fresh, &shared.policy.catalog);
-    let mut harvest = Harvest::of(publications.len());
-    let portion = portion.unwrap_or(usize::MAX);
-    for (index, part) in publications.chunks(portion).enumerate() {
+    let fresh = batch.fresh(&taken);
+    let publications = batch.publications(&fresh, &shared.policy.catalog);
+    let mut summary = PublishSummary::of(publications.len());
+    let chunk = chunk.unwrap_or(usize::MAX);
+    for (index, part) in publications.chunks(chunk).enumerate() {
         if index > 0 {
-            shared.clock.real_sleep(BREATH).await;
+            shared.clock.real_sleep(CHUNK_PAUSE).await;
         }
-        let before = index.saturating_mul(portion);
-        let left = room.after(harvest.leased.len(), before);
+        let before = index.saturating_mul(chunk);
+        let left = room.after(summary.leased.len(), before);
         publish::insert_in_tx(conn, part, now, &left, |made| {
-            harvest.take(Made {
+            summary.take(Made {
                 event: before + made.event,
                 ..made
             });
         })
         .await?;
     }
-    let counts = group.counts(&fresh, &harvest.counts);
-    let keyed = group.keyed(&counts);
+    let counts = batch.counts(&fresh, &summary.counts);
+    let keyed = batch.keyed(&counts);
     if !keyed.is_empty() {
         idempotency::count_in_tx(conn, &keyed).await?;
     }
@@ -250,14 +248,14 @@ async fn in_tx(
         [] => HashMap::new(),
         some => idempotency::events(conn, some).await?,
     };
-    let published = group.answers(&counts, &taken, &firsts)?;
-    Ok(harvest.stored(published, &publications, now, room))
+    let published = batch.answers(&counts, &taken, &firsts)?;
+    Ok(summary.stored(published, &publications, now, room))
 }
 
 /// What this process needs to know of a group's new deliveries. Its size is bounded by the queue's room and the number
 /// of webhooks, not by the number of deliveries.
 #[derive(Default)]
-struct Harvest {
+struct PublishSummary {
     /// Deliveries per publication.
     counts: Vec<u32>,
     /// Deliveries leased to this process, with the index of their publication.
@@ -266,7 +264,7 @@ struct Harvest {
     queued: BTreeSet<(Lane, WebhookId)>,
 }
 
-impl Harvest {
+impl PublishSummary {
     fn of(publications: usize) -> Self {
         Self {
             counts: vec![0; publications],
@@ -301,7 +299,7 @@ impl Harvest {
     }
 
     /// The leased deliveries, ready for the queue. Deliveries of one event share it.
-    fn hold(self, publications: &[Publication<'_>], now: Timestamp, room: &Room<'_>) -> Vec<Held> {
+    fn hold(self, publications: &[Publication<'_>], now: Timestamp, room: &Room<'_>) -> Vec<HeldDelivery> {
         let mut events: HashMap<usize, Arc<Event>> = HashMap::new();
         let hold = |(index, key): (usize, DeliveryKey)| {
             let event = events
@@ -319,7 +317,7 @@ impl Harvest {
                     until: room.lease_until,
                 },
             };
-            Held {
+            HeldDelivery {
                 leased,
                 event,
                 node: room.node,

@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::COMMITTERS;
-use super::batch_window::Gate;
-use super::bulk_throttle::{BULK, Pace};
+use super::batch_window::BatchWindow;
+use super::bulk_throttle::{BULK, BulkThrottle};
 use crate::publish::publisher::{Call, PublishError};
 use tenterhook_clock::Clock;
 use tenterhook_model::ids::CompanyId;
@@ -45,24 +45,24 @@ pub struct Share {
 }
 
 /// The waiting calls.
-pub(crate) struct Door {
+pub(crate) struct IntakeQueue {
     share: Share,
     clock: Clock,
-    inside: Mutex<Inside>,
+    state: Mutex<State>,
     /// Notified when a call is accepted or a group is done.
     moved: Notify,
     closed: CancellationToken,
 }
 
 #[derive(Default)]
-struct Inside {
+struct State {
     calls: usize,
     waiting: HashMap<CompanyId, Waiting>,
     /// The companies of `waiting`, in the order of their turns.
     turns: VecDeque<CompanyId>,
-    at_work: HashMap<CompanyId, usize>,
-    gate: Gate,
-    pace: Pace,
+    storing: HashMap<CompanyId, usize>,
+    window: BatchWindow,
+    throttle: BulkThrottle,
 }
 
 #[derive(Default)]
@@ -76,24 +76,24 @@ pub(crate) struct Group {
     pub calls: Vec<Call>,
     companies: BTreeSet<CompanyId>,
     /// The company that has this group alone, and when the group was taken.
-    apart: Option<(CompanyId, Instant)>,
-    door: Arc<Door>,
+    separate: Option<(CompanyId, Instant)>,
+    intake: Arc<IntakeQueue>,
 }
 
 impl Group {
     /// Whether the group is the separate one of a bulk publisher.
-    pub fn is_apart(&self) -> bool {
-        self.apart.is_some()
+    pub fn is_separate(&self) -> bool {
+        self.separate.is_some()
     }
 }
 
-impl Door {
+impl IntakeQueue {
     /// Accepts calls; none waits yet.
     pub fn new(share: Share, clock: Clock) -> Self {
         Self {
             share,
             clock,
-            inside: Mutex::default(),
+            state: Mutex::default(),
             moved: Notify::new(),
             closed: CancellationToken::new(),
         }
@@ -105,31 +105,31 @@ impl Door {
     }
 
     /// Accepts a call, or returns why not.
-    pub fn enter(&self, company: CompanyId, call: Call) -> Result<(), PublishError> {
-        let mut inside = self.inside();
+    pub fn enqueue(&self, company: CompanyId, call: Call) -> Result<(), PublishError> {
+        let mut state = self.state();
         // Checked under the lock: a committer that sees `closed` and no waiting call stops.
         if self.closed.is_cancelled() {
             return Err(PublishError::Stopping);
         }
-        inside.check(company, call.drafts.len(), self.share)?;
-        let inside = &mut *inside;
-        let waiting = inside.waiting.entry(company).or_default();
+        state.check(company, call.drafts.len(), self.share)?;
+        let state = &mut *state;
+        let waiting = state.waiting.entry(company).or_default();
         if waiting.calls.is_empty() {
-            inside.turns.push_back(company);
+            state.turns.push_back(company);
         }
         waiting.events += call.drafts.len();
         waiting.calls.push_back(call);
         let now = self.clock.monotonic();
-        inside.gate.came(now);
-        inside.pace.came(company, waiting.events, now);
-        inside.calls += 1;
+        state.window.call_arrived(now);
+        state.throttle.call_arrived(company, waiting.events, now);
+        state.calls += 1;
         self.moved.notify_waiters();
         Ok(())
     }
 
     /// Whether a call with this number of events would be accepted now, or why not.
     pub fn room_for(&self, company: CompanyId, events: usize) -> Result<(), PublishError> {
-        self.inside().check(company, events, self.share)
+        self.state().check(company, events, self.share)
     }
 
     /// The next group. `None` once no more calls are accepted and none waits.
@@ -141,17 +141,17 @@ impl Door {
             // No pauses in simulated time, and none while the server stops.
             let paced = !closed && self.clock.simulation().is_none();
             let again_at = {
-                let mut inside = self.inside();
-                let taken = inside.take(paced.then_some(since));
+                let mut state = self.state();
+                let taken = state.take(paced.then_some(since));
                 if !taken.calls.is_empty() {
                     return Some(Group {
                         calls: taken.calls,
                         companies: taken.companies,
-                        apart: taken.apart.map(|company| (company, since)),
-                        door: self.clone(),
+                        separate: taken.separate.map(|company| (company, since)),
+                        intake: self.clone(),
                     });
                 }
-                if closed && inside.calls == 0 {
+                if closed && state.calls == 0 {
                     return None;
                 }
                 taken.again_at
@@ -165,12 +165,12 @@ impl Door {
         }
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inside {
+impl State {
     /// A company without waiting calls is always accepted within the total bound, even with a large call.
     fn check(&self, company: CompanyId, events: usize, share: Share) -> Result<(), PublishError> {
         if self.calls >= WAITING_CALLS {
@@ -189,7 +189,7 @@ impl Inside {
     /// and no separate groups.
     fn take(&mut self, now: Option<Instant>) -> Taken {
         let (mut taken, mut events) = (Taken::default(), 0);
-        let gathers_until = now.and_then(|now| self.gate.gathers_until(self.calls, now));
+        let gathers_until = now.and_then(|now| self.window.gathers_until(self.calls, now));
         taken.again_at = gathers_until;
         let mut passed_over = Vec::new();
         while taken.calls.len() < CALLS
@@ -197,15 +197,15 @@ impl Inside {
         {
             let turn = self.turn(company, now);
             let joins = match turn {
-                Turn::Together => taken.apart.is_none() && gathers_until.is_none(),
-                Turn::Apart => taken.calls.is_empty() || taken.apart == Some(company),
-                Turn::Rests(until) => {
+                Admission::Shared => taken.separate.is_none() && gathers_until.is_none(),
+                Admission::Separate => taken.calls.is_empty() || taken.separate == Some(company),
+                Admission::PausedUntil(until) => {
                     taken.again_at = Some(taken.again_at.map_or(until, |first| first.min(until)));
                     false
                 }
-                Turn::Busy => false,
+                Admission::Busy => false,
             };
-            let most = if turn == Turn::Apart { BULK } else { EVENTS };
+            let most = if turn == Admission::Separate { BULK } else { EVENTS };
             let fits = |call: &Call| taken.calls.is_empty() || events + call.drafts.len() <= most;
             let call = self.waiting.get_mut(&company).and_then(|waiting| {
                 let call = joins.then(|| waiting.calls.pop_front_if(|call| fits(call)))??;
@@ -218,7 +218,7 @@ impl Inside {
             };
             events += call.drafts.len();
             taken.companies.insert(company);
-            taken.apart = (turn == Turn::Apart).then_some(company);
+            taken.separate = (turn == Admission::Separate).then_some(company);
             taken.calls.push(call);
             if self
                 .waiting
@@ -235,44 +235,44 @@ impl Inside {
             .rev()
             .for_each(|company| self.turns.push_front(company));
         self.calls -= taken.calls.len();
-        if taken.apart.is_none() && !taken.calls.is_empty() {
-            self.gate.took(self.calls, now);
+        if taken.separate.is_none() && !taken.calls.is_empty() {
+            self.window.group_taken(self.calls, now);
         }
         for company in &taken.companies {
-            *self.at_work.entry(*company).or_default() += 1;
+            *self.storing.entry(*company).or_default() += 1;
         }
         taken
     }
 
-    fn turn(&mut self, company: CompanyId, now: Option<Instant>) -> Turn {
-        let groups = self.at_work.get(&company).copied();
+    fn turn(&mut self, company: CompanyId, now: Option<Instant>) -> Admission {
+        let groups = self.storing.get(&company).copied();
         if groups.is_some_and(|groups| groups >= GROUPS_OF_COMPANY) {
-            return Turn::Busy;
+            return Admission::Busy;
         }
         let Some(now) = now else {
-            return Turn::Together;
+            return Admission::Shared;
         };
-        if let Some(until) = self.pace.rests(company, now) {
-            return Turn::Rests(until);
+        if let Some(until) = self.throttle.paused_until(company, now) {
+            return Admission::PausedUntil(until);
         }
         let waiting = self.waiting.get(&company).map_or(0, |waiting| waiting.events);
-        match self.pace.is_apart(company, waiting, now) {
-            true if groups.is_some() => Turn::Busy,
-            true => Turn::Apart,
-            false => Turn::Together,
+        match self.throttle.is_separate(company, waiting, now) {
+            true if groups.is_some() => Admission::Busy,
+            true => Admission::Separate,
+            false => Admission::Shared,
         }
     }
 }
 
 /// What a company may do in its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Admission {
     /// Join a group with others.
-    Together,
+    Shared,
     /// Have a group of its own.
-    Apart,
+    Separate,
     /// Nothing until this time: it pauses.
-    Rests(Instant),
+    PausedUntil(Instant),
     /// Nothing until one of its groups is done.
     Busy,
 }
@@ -283,32 +283,32 @@ struct Taken {
     calls: Vec<Call>,
     companies: BTreeSet<CompanyId>,
     /// The company that has this group alone, if any.
-    apart: Option<CompanyId>,
+    separate: Option<CompanyId>,
     again_at: Option<Instant>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let now = self.door.clock.monotonic();
-        let mut guard = self.door.inside();
-        let inside = &mut *guard;
-        if let Some((company, since)) = self.apart {
-            inside
-                .pace
-                .worked(company, now.saturating_duration_since(since), now);
+        let now = self.intake.clock.monotonic();
+        let mut guard = self.intake.state();
+        let state = &mut *guard;
+        if let Some((company, since)) = self.separate {
+            state
+                .throttle
+                .group_done(company, now.saturating_duration_since(since), now);
         } else {
-            inside.gate.done();
+            state.window.group_done();
         }
         for company in &self.companies {
-            if let Some(groups) = inside.at_work.get_mut(company) {
+            if let Some(groups) = state.storing.get_mut(company) {
                 *groups -= 1;
                 if *groups == 0 {
-                    inside.at_work.remove(company);
+                    state.storing.remove(company);
                 }
             }
         }
         drop(guard);
-        self.door.moved.notify_waiters();
+        self.intake.moved.notify_waiters();
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
-use crate::publish::intake::Door;
+use crate::publish::intake::IntakeQueue;
 use tenterhook_model::event::{Draft, Event};
 use tenterhook_model::ids::{CompanyId, ObjectId};
 use tenterhook_store::StoreError;
@@ -89,13 +89,13 @@ pub(crate) struct Call {
 /// The API's handle. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    door: Arc<Door>,
+    intake: Arc<IntakeQueue>,
     metrics: Metrics,
 }
 
 impl Publisher {
-    pub(crate) fn new(door: Arc<Door>, metrics: Metrics) -> Self {
-        Self { door, metrics }
+    pub(crate) fn new(intake: Arc<IntakeQueue>, metrics: Metrics) -> Self {
+        Self { intake, metrics }
     }
 
     /// Counts a publication that was refused before it came here, because there was no room for it.
@@ -106,7 +106,7 @@ impl Publisher {
     /// Whether this number of events of a company would be accepted now. If not, returns the error that
     /// [`publish`](Self::publish) would return.
     pub fn room_for(&self, company: CompanyId, events: usize) -> Result<(), PublishError> {
-        self.door.room_for(company, events)
+        self.intake.room_for(company, events)
     }
 
     /// Stores every draft with its deliveries, or none of them. The results have the order of the drafts.
@@ -118,11 +118,11 @@ impl Publisher {
             return Ok(Vec::new());
         };
         let (answer, answered) = oneshot::channel();
-        let entered = self.door.enter(company, Call { drafts, answer });
-        if matches!(entered, Err(PublishError::Full | PublishError::Crowded)) {
+        let enqueued = self.intake.enqueue(company, Call { drafts, answer });
+        if matches!(enqueued, Err(PublishError::Full | PublishError::Crowded)) {
             self.note_refused();
         }
-        entered?;
+        enqueued?;
         answered.await.map_err(|_| PublishError::Stopping)?
     }
 }

@@ -21,7 +21,7 @@ const ENDED: usize = 2_048;
 
 /// This process's attempts between their start and the commit of their result.
 #[derive(Debug)]
-pub struct Unsettled {
+pub struct InFlightAttempts {
     most: usize,
     attempts: Mutex<Attempts>,
     settled: Notify,
@@ -33,7 +33,7 @@ struct Attempts {
     aside: usize,
 }
 
-impl Unsettled {
+impl InFlightAttempts {
     /// No attempts yet. `places` is the number of requests that may be in flight.
     pub fn new(places: usize) -> Self {
         Self {
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn so_many_are_unsettled_and_no_other_starts_until_one_is_settled() {
         let at = "2026-11-23T00:00:00Z".parse().unwrap();
-        let unsettled = Unsettled::new(2);
+        let unsettled = InFlightAttempts::new(2);
         let started: Vec<_> = (0..2 + ENDED)
             .map(|_| {
                 assert!(!unsettled.is_full());
@@ -135,7 +135,7 @@ mod tests {
     fn one_that_is_set_aside_takes_a_place_and_nobody_waits_for_it() {
         let at: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
         let later = at + jiff::SignedDuration::from_secs(1);
-        let unsettled = Unsettled::new(2);
+        let unsettled = InFlightAttempts::new(2);
         let started: Vec<_> = (0..2 + ENDED).map(|_| (at, key(at))).collect();
         for (at, key) in &started {
             unsettled.start(*at, *key);

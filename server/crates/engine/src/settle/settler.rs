@@ -30,8 +30,8 @@ use tokio::sync::mpsc;
 
 use self::judgement::{heal, results_of};
 use self::record::{Recorded, write};
-use self::set_aside::Aside;
-use crate::bisection::{Parts, Refused, TIME_OUTS};
+use self::set_aside::SetAside;
+use crate::bisection::{Bisection, Refused, TIME_OUTS};
 use crate::state::{Shared, Started};
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_store::settle::{Settlement, Then};
@@ -53,7 +53,7 @@ pub(crate) struct Result {
 /// Settles results until no more can arrive.
 pub(crate) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceiver<Result>) {
     let mut batch: Vec<Result> = Vec::with_capacity(BATCH);
-    let mut aside = Aside::of(&shared);
+    let mut aside = SetAside::of(&shared);
     loop {
         let came = tokio::select! {
             came = shared.clock.park(results.recv_many(&mut batch, BATCH)) => came,
@@ -116,9 +116,9 @@ fn group_ends(batch: &[Settlement]) -> Vec<usize> {
 /// Settles the results together, or in parts if the database refuses or is late. Returns the results that are refused or
 /// late alone, with the rest of a late one's group. If `hurried`, none of them waits long for a lock.
 async fn settle_each(shared: &Arc<Shared>, batch: &[Settlement], hurried: bool) -> Vec<Refused> {
-    let parts = Parts::of(batch.len())
-        .apart_when_late(TIME_OUTS, &shared.store)
-        .together(group_ends(batch))
+    let parts = Bisection::of(batch.len())
+        .split_when_late(TIME_OUTS, &shared.store)
+        .grouped(group_ends(batch))
         .hurried(hurried);
     let (mut refused, mut lessened) = (Vec::new(), Vec::new());
     for (items, error) in record(shared, batch, parts).await {
@@ -146,7 +146,7 @@ async fn settle_each(shared: &Arc<Shared>, batch: &[Settlement], hurried: bool) 
 async fn record_less(shared: &Arc<Shared>, settlement: &Settlement) -> bool {
     for less in reduced::of(settlement) {
         let one = slice::from_ref(&less);
-        let parts = Parts::of(1).apart_when_late(TIME_OUTS, &shared.store);
+        let parts = Bisection::of(1).split_when_late(TIME_OUTS, &shared.store);
         if record(shared, one, parts).await.is_empty() {
             return true;
         }
@@ -156,7 +156,7 @@ async fn record_less(shared: &Arc<Shared>, settlement: &Settlement) -> bool {
 
 /// Records a batch in these parts and does what follows from it. Returns the results that cannot be recorded. Tries as
 /// long as the database is away, because the attempts have been made, and the lease tokens make a second try harmless.
-async fn record(shared: &Arc<Shared>, batch: &[Settlement], mut parts: Parts<'_>) -> Vec<Refused> {
+async fn record(shared: &Arc<Shared>, batch: &[Settlement], mut parts: Bisection<'_>) -> Vec<Refused> {
     while let Some((part, lock_wait)) = parts.next() {
         let some = &batch[part];
         let written = write(shared, some, lock_wait).await;
@@ -194,7 +194,7 @@ async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded, 
     }
     if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
         // Simulated time may move as soon as this process is idle: other processes must know of the change by then (B6).
-        shared.feed.everywhere(shared, &mark).await;
+        shared.feed.propagate_to_all(shared, &mark).await;
     }
     shared.hint(batch.iter().filter_map(|settlement| match settlement.then {
         Then::Retry(at) | Then::Release(at) => Some((settlement.key.lane, settlement.key.webhook, at)),

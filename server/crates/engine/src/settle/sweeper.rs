@@ -15,8 +15,8 @@ use std::time::Duration;
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
-use crate::backoff::SetBack;
-use crate::bisection::{Parts, TIME_OUTS};
+use crate::backoff::WebhookBackoffs;
+use crate::bisection::{Bisection, TIME_OUTS};
 use crate::settle::notice_writer;
 use crate::state::Shared;
 use tenterhook_model::ids::{Lane, WebhookId};
@@ -53,7 +53,7 @@ enum Round {
 /// Sweeps until the process ends.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut lingered = 0;
-    let mut set_back = SetBack::up_to(REFUSED_AGAIN);
+    let mut set_back = WebhookBackoffs::up_to(REFUSED_AGAIN);
     loop {
         match round(&shared, &mut set_back).await {
             Ok(Round::More) => lingered = 0,
@@ -85,7 +85,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn round(shared: &Arc<Shared>, set_back: &mut SetBack) -> Result<Round, StoreError> {
+async fn round(shared: &Arc<Shared>, set_back: &mut WebhookBackoffs) -> Result<Round, StoreError> {
     let now = shared.clock.now();
     let mut conn = shared.store.conn().await?;
     // Webhooks that are set back have been due longest, so they come first. More rows are read, so that they do not
@@ -117,7 +117,7 @@ async fn round(shared: &Arc<Shared>, set_back: &mut SetBack) -> Result<Round, St
     shared.refresh(&ready).await?;
     if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
         // As in the settler: simulated time may move as soon as this process is idle.
-        shared.feed.everywhere(shared, &mark).await;
+        shared.feed.propagate_to_all(shared, &mark).await;
     }
     Ok(Round::More)
 }
@@ -129,11 +129,11 @@ async fn sweep_each(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId)],
     now: Timestamp,
-    set_back: &mut SetBack,
+    set_back: &mut WebhookBackoffs,
 ) -> Result<Option<changes::Mark>, StoreError> {
     let mut mark = None;
-    let mut parts = Parts::of(webhooks.len())
-        .apart_when_late(TIME_OUTS, &shared.store)
+    let mut parts = Bisection::of(webhooks.len())
+        .split_when_late(TIME_OUTS, &shared.store)
         // A webhook that was set back may still be locked.
         .hurried(webhooks.iter().any(|(_, webhook)| set_back.has(*webhook)));
     while let Some((part, lock_wait)) = parts.next() {
@@ -163,8 +163,8 @@ async fn sweep_each(
 /// Whether no other live process can have an unsettled result from before `now`. If that is not known, asks the others
 /// to report.
 async fn others_have_settled(shared: &Shared, conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
-    let lapse = shared.tempo.lapse().as_secs_f64();
-    if nodes::behind(conn, shared.node(), lapse, now).await? == 0 {
+    let dead_after = shared.tempo.dead_after().as_secs_f64();
+    if nodes::behind(conn, shared.node(), dead_after, now).await? == 0 {
         return Ok(true);
     }
     changes::ask(conn, now).await?;

@@ -1,28 +1,28 @@
-//! What is known of receivers' pace, and how many deliveries are held for receivers that are not proven.
+//! What is known of receivers' speed, and how many deliveries are held for receivers that are not known to be fast.
 //!
-//! Slow and unknown receivers have separate shares of memory. The queue decides whose turn it is.
+//! Slow and unknown receivers have separate shares of memory. The scheduler decides whose turn it is.
 
 use super::{MAX_HELD, MAX_UNPROVEN_HELD};
 
-/// What is known of a receiver's pace.
+/// What is known of a receiver's speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Speed {
     /// It has not been called, or not recently.
     Unknown,
     /// It timed out, or took [`SLOW`](super::SLOW) or longer.
     Slow,
     /// It responded or failed in less time.
-    Proven,
+    Fast,
 }
 
-/// Which ring a webhook waits in. `First` is served before `Later`.
+/// Which round-robin list a webhook waits in. `Untried` is served before `Slow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rank {
-    Proven,
+pub(super) enum Tier {
+    Fast,
     /// Unknown, with nothing in flight.
-    First,
+    Untried,
     /// Unknown with requests in flight, or slow.
-    Later,
+    Slow,
 }
 
 /// Deliveries held for unknown and for slow webhooks.
@@ -33,32 +33,32 @@ pub(super) struct UnprovenHeld {
 }
 
 impl UnprovenHeld {
-    fn of(&mut self, standing: Standing) -> Option<&mut usize> {
-        match standing {
-            Standing::Unknown => Some(&mut self.unknown),
-            Standing::Slow => Some(&mut self.slow),
-            Standing::Proven => None,
+    fn of(&mut self, speed: Speed) -> Option<&mut usize> {
+        match speed {
+            Speed::Unknown => Some(&mut self.unknown),
+            Speed::Slow => Some(&mut self.slow),
+            Speed::Fast => None,
         }
     }
 
-    pub(super) fn add(&mut self, standing: Standing, deliveries: usize) {
-        if let Some(held) = self.of(standing) {
+    pub(super) fn add(&mut self, speed: Speed, deliveries: usize) {
+        if let Some(held) = self.of(speed) {
             *held += deliveries;
         }
     }
 
-    pub(super) fn remove(&mut self, standing: Standing, deliveries: usize) {
-        if let Some(held) = self.of(standing) {
+    pub(super) fn remove(&mut self, speed: Speed, deliveries: usize) {
+        if let Some(held) = self.of(speed) {
             *held = held.saturating_sub(deliveries);
         }
     }
 
-    /// How many more may be claimed for webhooks of this standing.
-    pub(super) fn room(&self, standing: Standing) -> usize {
-        match standing {
-            Standing::Unknown => MAX_UNPROVEN_HELD.saturating_sub(self.unknown),
-            Standing::Slow => MAX_UNPROVEN_HELD.saturating_sub(self.slow),
-            Standing::Proven => MAX_HELD,
+    /// How many more may be claimed for webhooks of this speed.
+    pub(super) fn room(&self, speed: Speed) -> usize {
+        match speed {
+            Speed::Unknown => MAX_UNPROVEN_HELD.saturating_sub(self.unknown),
+            Speed::Slow => MAX_UNPROVEN_HELD.saturating_sub(self.slow),
+            Speed::Fast => MAX_HELD,
         }
     }
 }

@@ -6,12 +6,12 @@ use tenterhook_model::ids::{CompanyId, WebhookId};
 
 /// Webhooks that may start an attempt, company by company.
 #[derive(Debug, Default)]
-pub(super) struct Ring {
+pub(super) struct RoundRobin {
     companies: VecDeque<CompanyId>,
     webhooks: HashMap<CompanyId, VecDeque<WebhookId>>,
 }
 
-impl Ring {
+impl RoundRobin {
     pub(super) fn push(&mut self, company: CompanyId, webhook: WebhookId) {
         let webhooks = self.webhooks.entry(company).or_default();
         if webhooks.is_empty() {

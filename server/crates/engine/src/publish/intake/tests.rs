@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::publish::batch_window::ENOUGH;
+use crate::publish::batch_window::MIN_BATCH;
 use tenterhook_model::event::{ChangeSource, Draft};
 use tenterhook_model::ids::UserId;
 use tenterhook_model::webhook::EventAction;
@@ -17,8 +17,8 @@ const SHARE: Share = Share {
 };
 
 /// Calls are accepted and no company pauses, because simulated time has no such pauses.
-fn open() -> Door {
-    Door::new(SHARE, Clock::simulated(Timestamp::UNIX_EPOCH))
+fn open() -> IntakeQueue {
+    IntakeQueue::new(SHARE, Clock::simulated(Timestamp::UNIX_EPOCH))
 }
 
 fn company(number: i64) -> CompanyId {
@@ -49,13 +49,13 @@ fn call(number: i64, events: usize) -> Call {
     }
 }
 
-fn enter(door: &Door, number: i64, events: usize) -> Result<(), PublishError> {
-    door.enter(company(number), call(number, events))
+fn enqueue(intake: &IntakeQueue, number: i64, events: usize) -> Result<(), PublishError> {
+    intake.enqueue(company(number), call(number, events))
 }
 
 /// Company and number of events of each call of the next group, if there is one now.
-fn group(door: &Arc<Door>) -> Option<(Group, Vec<(i64, usize)>)> {
-    let group = door.next().now_or_never()??;
+fn group(intake: &Arc<IntakeQueue>) -> Option<(Group, Vec<(i64, usize)>)> {
+    let group = intake.next().now_or_never()??;
     let of = |call: &Call| (call.drafts[0].company.get(), call.drafts.len());
     let calls = group.calls.iter().map(of).collect();
     Some((group, calls))
@@ -63,151 +63,151 @@ fn group(door: &Arc<Door>) -> Option<(Group, Vec<(i64, usize)>)> {
 
 #[test]
 fn a_company_has_its_share_of_what_waits_and_one_event_past_it_is_refused() {
-    let door = open();
-    enter(&door, 1, OF_COMPANY - 1).unwrap();
-    enter(&door, 1, 1).unwrap();
-    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Crowded)));
-    enter(&door, 2, 1).unwrap();
-    let door = Arc::new(door);
-    let (_first, calls) = group(&door).unwrap();
+    let intake = open();
+    enqueue(&intake, 1, OF_COMPANY - 1).unwrap();
+    enqueue(&intake, 1, 1).unwrap();
+    assert!(matches!(enqueue(&intake, 1, 1), Err(PublishError::Crowded)));
+    enqueue(&intake, 2, 1).unwrap();
+    let intake = Arc::new(intake);
+    let (_first, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(1, OF_COMPANY - 1)]);
-    enter(&door, 1, OF_COMPANY - 1).unwrap();
-    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Crowded)));
+    enqueue(&intake, 1, OF_COMPANY - 1).unwrap();
+    assert!(matches!(enqueue(&intake, 1, 1), Err(PublishError::Crowded)));
 }
 
 #[test]
 fn a_company_has_its_share_of_calls_and_one_past_it_is_refused() {
-    let door = open();
+    let intake = open();
     for _ in 0..SHARE.calls {
-        enter(&door, 1, 1).unwrap();
+        enqueue(&intake, 1, 1).unwrap();
     }
-    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Crowded)));
-    enter(&door, 2, 1).unwrap();
+    assert!(matches!(enqueue(&intake, 1, 1), Err(PublishError::Crowded)));
+    enqueue(&intake, 2, 1).unwrap();
 }
 
 #[test]
 fn so_many_calls_wait_and_one_more_is_refused() {
-    let door = open();
+    let intake = open();
     for number in 1..=WAITING_CALLS {
-        enter(&door, number as i64, 1).unwrap();
+        enqueue(&intake, number as i64, 1).unwrap();
     }
-    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Full)));
+    assert!(matches!(enqueue(&intake, 1, 1), Err(PublishError::Full)));
 }
 
 #[test]
 fn companies_take_turns_call_by_call_as_far_as_they_fit() {
-    let door = Arc::new(open());
+    let intake = Arc::new(open());
     for events in [100, 100, 100] {
-        enter(&door, 1, events).unwrap();
+        enqueue(&intake, 1, events).unwrap();
     }
-    enter(&door, 2, 56).unwrap();
-    enter(&door, 3, 1).unwrap();
-    let (_first, calls) = group(&door).unwrap();
+    enqueue(&intake, 2, 56).unwrap();
+    enqueue(&intake, 3, 1).unwrap();
+    let (_first, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(1, 100), (2, 56), (3, 1)], "257 would be one too many");
-    let (_second, calls) = group(&door).unwrap();
+    let (_second, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(1, 100), (1, 100)]);
-    assert!(group(&door).is_none());
+    assert!(group(&intake).is_none());
 }
 
 #[test]
 fn a_group_has_so_many_calls_and_a_large_call_is_one_by_itself() {
-    let door = Arc::new(open());
+    let intake = Arc::new(open());
     for _ in 0..CALLS + 1 {
-        enter(&door, 1, 1).unwrap();
+        enqueue(&intake, 1, 1).unwrap();
     }
-    enter(&door, 2, EVENTS).unwrap();
+    enqueue(&intake, 2, EVENTS).unwrap();
     let sizes: Vec<usize> = (0..3)
-        .map(|_| group(&door).map_or(0, |(_, calls)| calls.len()))
+        .map(|_| group(&intake).map_or(0, |(_, calls)| calls.len()))
         .collect();
     assert_eq!(sizes, [CALLS, 1, 1]);
 }
 
 #[test]
 fn a_flood_leaves_a_committer_to_the_others() {
-    let door = Arc::new(open());
+    let intake = Arc::new(open());
     for _ in 0..COMMITTERS {
-        enter(&door, 1, EVENTS).unwrap();
+        enqueue(&intake, 1, EVENTS).unwrap();
     }
-    let mut at_work: Vec<Group> = Vec::new();
-    while let Some((group, calls)) = group(&door) {
+    let mut storing: Vec<Group> = Vec::new();
+    while let Some((group, calls)) = group(&intake) {
         assert_eq!(calls, [(1, EVENTS)]);
-        at_work.push(group);
+        storing.push(group);
     }
-    assert_eq!(at_work.len(), COMMITTERS - 1);
-    enter(&door, 2, 1).unwrap();
-    let (_other, calls) = group(&door).unwrap();
+    assert_eq!(storing.len(), COMMITTERS - 1);
+    enqueue(&intake, 2, 1).unwrap();
+    let (_other, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(2, 1)]);
-    assert!(group(&door).is_none());
-    at_work.pop();
-    let (_last, calls) = group(&door).unwrap();
+    assert!(group(&intake).is_none());
+    storing.pop();
+    let (_last, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(1, EVENTS)]);
 }
 
 #[tokio::test]
 async fn who_waits_when_the_door_closes_is_stored_and_nobody_comes_in_any_more() {
-    let door = Arc::new(open());
-    enter(&door, 1, 1).unwrap();
-    door.close();
-    assert!(matches!(enter(&door, 1, 1), Err(PublishError::Stopping)));
-    assert!(door.next().await.is_some());
-    assert!(door.next().await.is_none());
+    let intake = Arc::new(open());
+    enqueue(&intake, 1, 1).unwrap();
+    intake.close();
+    assert!(matches!(enqueue(&intake, 1, 1), Err(PublishError::Stopping)));
+    assert!(intake.next().await.is_some());
+    assert!(intake.next().await.is_none());
 }
 
 /// A call of company 1, which pauses as after a group that took `took`, and one of company 2.
-fn with_one_at_rest(took: Duration) -> Arc<Door> {
-    let door = Door::new(SHARE, Clock::system());
-    enter(&door, 1, EVENTS).unwrap();
-    enter(&door, 2, 1).unwrap();
-    let now = door.clock.monotonic();
-    door.inside().pace.worked(company(1), took, now);
-    Arc::new(door)
+fn with_one_at_rest(took: Duration) -> Arc<IntakeQueue> {
+    let intake = IntakeQueue::new(SHARE, Clock::system());
+    enqueue(&intake, 1, EVENTS).unwrap();
+    enqueue(&intake, 2, 1).unwrap();
+    let now = intake.clock.monotonic();
+    intake.state().throttle.group_done(company(1), took, now);
+    Arc::new(intake)
 }
 
 #[tokio::test]
 async fn a_company_that_rests_is_passed_over_until_it_has_rested_or_the_door_closes() {
-    let door = with_one_at_rest(Duration::from_hours(1));
-    let (_other, calls) = group(&door).unwrap();
+    let intake = with_one_at_rest(Duration::from_hours(1));
+    let (_other, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(2, 1)]);
-    assert!(group(&door).is_none());
-    door.close();
-    assert_eq!(group(&door).unwrap().1, [(1, EVENTS)]);
+    assert!(group(&intake).is_none());
+    intake.close();
+    assert_eq!(group(&intake).unwrap().1, [(1, EVENTS)]);
 
-    let door = with_one_at_rest(Duration::from_millis(1));
-    let of = async || door.next().await.unwrap().calls[0].drafts.len();
+    let intake = with_one_at_rest(Duration::from_millis(1));
+    let of = async || intake.next().await.unwrap().calls[0].drafts.len();
     assert_eq!(of().await + of().await, EVENTS + 1);
 }
 
 #[tokio::test]
 async fn beside_little_bulk_has_groups_of_its_own_one_at_a_time_of_so_many_events() {
-    let door = Arc::new(Door::new(SHARE, Clock::system()));
-    enter(&door, 2, 1).unwrap();
+    let intake = Arc::new(IntakeQueue::new(SHARE, Clock::system()));
+    enqueue(&intake, 2, 1).unwrap();
     for events in [BULK - 1, 1, 1] {
-        enter(&door, 1, events).unwrap();
+        enqueue(&intake, 1, events).unwrap();
     }
-    enter(&door, 3, 1).unwrap();
-    let (_others, calls) = group(&door).unwrap();
+    enqueue(&intake, 3, 1).unwrap();
+    let (_others, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(2, 1), (3, 1)]);
-    let (bulk, calls) = group(&door).unwrap();
+    let (bulk, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(1, BULK - 1)]);
-    assert!(group(&door).is_none());
+    assert!(group(&intake).is_none());
     drop(bulk);
-    assert_eq!(door.next().await.unwrap().calls.len(), 2);
+    assert_eq!(intake.next().await.unwrap().calls.len(), 2);
 }
 
 #[test]
 fn calls_gather_beside_a_group_until_there_are_enough() {
-    let door = Arc::new(Door::new(SHARE, Clock::system()));
-    enter(&door, 1, 1).unwrap();
-    let (at_work, _) = group(&door).unwrap();
+    let intake = Arc::new(IntakeQueue::new(SHARE, Clock::system()));
+    enqueue(&intake, 1, 1).unwrap();
+    let (storing, _) = group(&intake).unwrap();
     // At this moment no call has waited long, however long the test takes.
-    let moment = door.clock.monotonic();
-    for number in 1..=ENOUGH {
-        assert!(door.inside().take(Some(moment)).calls.is_empty());
-        enter(&door, number as i64, 1).unwrap();
+    let moment = intake.clock.monotonic();
+    for number in 1..=MIN_BATCH {
+        assert!(intake.state().take(Some(moment)).calls.is_empty());
+        enqueue(&intake, number as i64, 1).unwrap();
     }
-    let (enough, calls) = group(&door).unwrap();
-    assert_eq!(calls.len(), ENOUGH);
-    enter(&door, 1, 1).unwrap();
-    drop((at_work, enough));
-    assert_eq!(group(&door).unwrap().1.len(), 1);
+    let (enough, calls) = group(&intake).unwrap();
+    assert_eq!(calls.len(), MIN_BATCH);
+    enqueue(&intake, 1, 1).unwrap();
+    drop((storing, enough));
+    assert_eq!(group(&intake).unwrap().1.len(), 1);
 }

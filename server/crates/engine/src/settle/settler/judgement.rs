@@ -7,7 +7,7 @@ use std::time::Duration;
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
-use crate::bisection::{Parts, TIME_OUTS};
+use crate::bisection::{Bisection, TIME_OUTS};
 use crate::settle::notice_writer;
 use crate::state::Shared;
 use tenterhook_model::delivery::DeliveryStatus;
@@ -47,8 +47,8 @@ pub(super) async fn heal(
     lock_wait: Option<Duration>,
 ) -> Moved {
     let mut healed = Moved::default();
-    let mut parts = Parts::of(webhooks.len())
-        .apart_when_late(TIME_OUTS, &shared.store)
+    let mut parts = Bisection::of(webhooks.len())
+        .split_when_late(TIME_OUTS, &shared.store)
         .hurried(lock_wait.is_some());
     while let Some((part, lock_wait)) = parts.next() {
         let some = &webhooks[part];

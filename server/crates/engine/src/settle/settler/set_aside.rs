@@ -9,7 +9,7 @@
 //! - They are tried again with a growing pause.
 //! - The log names a delivery once, when it is set aside.
 //!
-//! If the database is late with a webhook's results, later results of that webhook [join](Aside::join) them without
+//! If the database is late with a webhook's results, later results of that webhook [join](SetAside::join) them without
 //! being tried, because each batch with one of them would be late. They are tried in small numbers, with a short limit
 //! on lock waits, so that the settler has time for other results.
 //!
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::{BATCH, Result, done, settle_each};
-use crate::backoff::Pause;
+use crate::backoff::Backoff;
 use crate::bisection::Refused;
 use crate::state::{Shared, Started};
 use tenterhook_clock::Clock;
@@ -49,12 +49,12 @@ const FEW: usize = 8;
 
 /// The results that one settler has set aside. The next ones to try come first.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct SetAside {
     kept: VecDeque<Kept>,
     /// How many are tried at once.
     at_once: usize,
     longest: Duration,
-    pause: Pause,
+    pause: Backoff,
     again_at: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ impl Kept {
     }
 }
 
-impl Aside {
+impl SetAside {
     /// No result yet.
     pub fn of(shared: &Shared) -> Self {
         let lease = Duration::try_from(shared.tempo.lease()).unwrap_or(LONGEST);
@@ -82,7 +82,7 @@ impl Aside {
             kept: VecDeque::new(),
             at_once: BATCH,
             longest,
-            pause: Pause::up_to(longest),
+            pause: Backoff::up_to(longest),
             again_at: None,
         }
     }
@@ -173,7 +173,7 @@ impl Aside {
         self.settle(shared, self.at_once).await;
         self.extend(shared).await;
         if self.kept.len() < before {
-            self.pause = Pause::up_to(self.longest);
+            self.pause = Backoff::up_to(self.longest);
         }
         if self.kept.is_empty() {
             self.again_at = None;
@@ -260,7 +260,7 @@ impl Aside {
     }
 
     fn wait(&mut self, clock: &Clock) {
-        self.again_at = Some(clock.monotonic() + self.pause.grow());
+        self.again_at = Some(clock.monotonic() + self.pause.next_wait());
     }
 }
 
