@@ -22,6 +22,7 @@ mod backoff;
 mod bisection;
 mod cluster;
 mod deliver;
+mod dispatcher;
 pub mod live;
 mod maintenance;
 mod metrics;
@@ -177,6 +178,7 @@ impl Engine {
         let others = vec![
             clock.spawn("feed", change_feed::run(shared.clone())),
             clock.spawn("node", membership::run(shared.clone())),
+            clock.spawn("dispatcher", dispatcher::run(shared.clone())),
             clock.spawn("claimer", claimer::run(shared.clone())),
             clock.spawn("leases", lease_renewal::run(shared.clone())),
             clock.spawn("sweeper", sweeper::run(shared.clone())),
@@ -243,7 +245,7 @@ impl Engine {
         intake.close();
         let now = shared.clock.now();
         for held in shared.take_all() {
-            shared.let_go(&held, Then::Release(now));
+            shared.release(&held, Then::Release(now));
         }
         shared.owed.notify_one();
         let quiet = async {
@@ -268,7 +270,7 @@ impl Engine {
                 let _ = shared.clock.park(committer).await;
             }
             for held in shared.take_all() {
-                shared.let_go(&held, Then::Release(now));
+                shared.release(&held, Then::Release(now));
             }
             shared.close_settlers();
             for settler in settlers {

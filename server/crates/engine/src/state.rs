@@ -10,9 +10,8 @@ use crate::cluster::change_feed::Freshness;
 use crate::cluster::database_clock::DatabaseClock;
 use crate::cluster::timings::LeaseTimings;
 use crate::cluster::webhook_cache::{CachedWebhook, WebhookCache};
-use crate::deliver::attempt;
 use crate::deliver::postponed::Postponed;
-use crate::deliver::scheduler::{HeldDelivery, RequestLimits, Scheduler};
+use crate::deliver::scheduler::{AttemptSpeed, HeldDelivery, RequestLimits, Scheduler};
 use crate::deliver::wake_schedule::WakeSchedule;
 use crate::live::Hub;
 use crate::metrics::Metrics;
@@ -45,6 +44,8 @@ pub struct Shared {
     pub(crate) stopping: AtomicBool,
     /// Transactions that appended a tally since the last fold.
     pub(crate) tallied: AtomicU64,
+    /// Wakes the dispatcher: a place is free, a result is settled, or a delivery waits.
+    pub(crate) capacity: Notify,
     /// Wakes the claimer: there is a new hint, or room.
     pub(crate) look: Notify,
     /// Wakes the task that extends leases: a delivery waits.
@@ -112,6 +113,7 @@ impl Shared {
             postponed: Postponed::default(),
             stopping: AtomicBool::new(false),
             tallied: AtomicU64::new(0),
+            capacity: Notify::new(),
             look: Notify::new(),
             waiting: Notify::new(),
             moved: Notify::new(),
@@ -163,8 +165,8 @@ impl Shared {
         }
     }
 
-    /// Adds deliveries to the queue and starts as many attempts as possible.
-    pub(crate) fn take_in(self: &Arc<Self>, deliveries: Vec<HeldDelivery>) {
+    /// Adds deliveries to the scheduler.
+    pub(crate) fn accept(&self, deliveries: Vec<HeldDelivery>) {
         if deliveries.is_empty() {
             return;
         }
@@ -175,16 +177,8 @@ impl Shared {
                 queue.push(held, host);
             }
         }
-        self.pump();
+        self.capacity.notify_one();
         self.waiting.notify_one();
-    }
-
-    /// Starts attempts while there are free places and the number of unsettled results is within its bound.
-    pub(crate) fn pump(self: &Arc<Self>) {
-        while !self.is_stopping() && !self.unsettled.is_full() {
-            let Some(held) = self.queue().pop() else { break };
-            drop(self.clock.spawn("attempt", attempt::run(self.clone(), held)));
-        }
     }
 
     /// Passes a result to its webhook's settler. There is one settler per webhook, so that results keep their order.
@@ -206,7 +200,7 @@ impl Shared {
     }
 
     /// Gives up a delivery without an attempt.
-    pub(crate) fn let_go(&self, held: &HeldDelivery, then: Then) {
+    pub(crate) fn release(&self, held: &HeldDelivery, then: Then) {
         self.settle(settler::Result {
             settlement: without_attempt(held, then),
             started: None,
@@ -230,16 +224,16 @@ impl Shared {
     }
 
     /// Reads webhooks again and acts on the changes: waiting deliveries of a webhook that may get nothing are given up.
-    pub(crate) async fn refresh(self: &Arc<Self>, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
+    pub(crate) async fn refresh(&self, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
         let mut conn = self.store.conn().await?;
         for some in webhooks.chunks(500) {
             let targets = self.registry.refresh(&mut conn, some).await?;
-            self.act_on(&targets);
+            self.apply_changes(&targets);
         }
         Ok(())
     }
 
-    fn act_on(self: &Arc<Self>, targets: &[Arc<CachedWebhook>]) {
+    fn apply_changes(&self, targets: &[Arc<CachedWebhook>]) {
         let now = self.clock.now();
         let mut decided = Vec::new();
         for target in targets {
@@ -257,8 +251,8 @@ impl Shared {
         }
         for held in decided {
             match self.unsent(&held) {
-                Some(then) => self.let_go(&held, then),
-                None => self.take_in(vec![held]),
+                Some(then) => self.release(&held, then),
+                None => self.accept(vec![held]),
             }
         }
         self.moved.notify_one();
@@ -269,6 +263,40 @@ impl Shared {
         let now = self.clock.now();
         let target = self.registry.get(held.leased.key.webhook)?;
         drop_as(target.verdict(held.leased.due_at, now, &self.policy), now)
+    }
+}
+
+/// The place of one attempt by the limits on requests. When it is dropped the place is free again, and the dispatcher
+/// is notified.
+pub(crate) struct Permit {
+    shared: Arc<Shared>,
+    webhook: WebhookId,
+    bytes: usize,
+    /// How fast the receiver was; tells the scheduler when the place is freed.
+    pub speed: AttemptSpeed,
+}
+
+impl Permit {
+    /// The place that a delivery took when it was [popped](Scheduler::pop).
+    pub fn new(shared: &Arc<Shared>, held: &HeldDelivery) -> Self {
+        Self {
+            shared: shared.clone(),
+            webhook: held.leased.key.webhook,
+            bytes: held.bytes(),
+            speed: AttemptSpeed::Unsent,
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        shared.queue().finish(self.webhook, self.bytes, self.speed);
+        shared.finished.notify_waiters();
+        if shared.calendar().waits_for_room() {
+            shared.look.notify_one();
+        }
+        shared.capacity.notify_one();
     }
 }
 

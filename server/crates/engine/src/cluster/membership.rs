@@ -72,7 +72,7 @@ pub(crate) async fn beat(shared: &Arc<Shared>) -> Result<(), StoreError> {
     // Other processes have released this process's leases. They do not know of leases taken after that.
     let now = shared.clock.now();
     for held in shared.take_all() {
-        shared.let_go(&held, Then::Release(now));
+        shared.release(&held, Then::Release(now));
     }
     Ok(())
 }

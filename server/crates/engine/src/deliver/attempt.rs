@@ -13,7 +13,7 @@ use url::Url;
 use crate::cluster::webhook_cache::{CachedWebhook, Opened};
 use crate::deliver::scheduler::{AttemptSpeed, HeldDelivery};
 use crate::settle::settler;
-use crate::state::{Shared, drop_as, without_attempt};
+use crate::state::{Permit, Shared, drop_as, without_attempt};
 use crate::transport::{ExcerptLimits, Request, Sent};
 use tenterhook_clock::RequestInFlight;
 use tenterhook_model::attempt::{Attempt, AttemptErrorClass};
@@ -30,23 +30,16 @@ use tenterhook_store::settle::{Settlement, Then};
 /// How long a delivery waits if its webhook's row cannot be used. An operator has to repair the row.
 pub(crate) const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// Works on one delivery from the queue and frees its place.
-pub(crate) async fn run(shared: Arc<Shared>, held: HeldDelivery) {
-    let (webhook, bytes) = (held.leased.key.webhook, held.bytes());
-    let speed = work(&shared, held).await;
-    shared.queue().finish(webhook, bytes, speed);
-    shared.finished.notify_waiters();
-    if shared.calendar().waits_for_room() {
-        shared.look.notify_one();
-    }
-    shared.pump();
+/// Works on one delivery from the scheduler. Its place is free when the permit is dropped.
+pub(crate) async fn run(shared: Arc<Shared>, held: HeldDelivery, mut permit: Permit) {
+    permit.speed = work(&shared, held).await;
 }
 
 async fn work(shared: &Arc<Shared>, held: HeldDelivery) -> AttemptSpeed {
     shared.feed.until_current(&shared.clock).await;
     if held.node != shared.node() {
         // This process was declared dead after it took the delivery. The lease is released if it is still valid.
-        shared.let_go(&held, Then::Release(shared.clock.now()));
+        shared.release(&held, Then::Release(shared.clock.now()));
         return AttemptSpeed::Unsent;
     }
     let key = held.leased.key;
@@ -62,7 +55,7 @@ async fn work(shared: &Arc<Shared>, held: HeldDelivery) -> AttemptSpeed {
     {
         // The lease ends too soon to start. It is released if it is still valid, and any process with room claims the
         // delivery again.
-        shared.let_go(&held, Then::Release(now));
+        shared.release(&held, Then::Release(now));
         return AttemptSpeed::Unsent;
     }
     match target.verdict(held.leased.due_at, now, &shared.policy) {
@@ -73,13 +66,13 @@ async fn work(shared: &Arc<Shared>, held: HeldDelivery) -> AttemptSpeed {
         }
         other => {
             if let Some(then) = drop_as(other, now) {
-                shared.let_go(&held, then);
+                shared.release(&held, then);
             }
             return AttemptSpeed::Unsent;
         }
     }
     let Some(request) = request(shared, &held.event, &target, held.leased.attempt, now) else {
-        shared.let_go(&held, Then::Release(later(now, UNUSABLE_WAIT)));
+        shared.release(&held, Then::Release(later(now, UNUSABLE_WAIT)));
         return AttemptSpeed::Unsent;
     };
     let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
@@ -131,15 +124,15 @@ async fn known(shared: &Arc<Shared>, held: &HeldDelivery) -> Option<Arc<CachedWe
     };
     if let Err(error) = read.await {
         tracing::warn!(%error, webhook = %key.webhook, "a webhook could not be read; its delivery is put back");
-        shared.let_go(held, Then::Release(shared.clock.now()));
+        shared.release(held, Then::Release(shared.clock.now()));
         return None;
     }
     let target = shared.registry.get(key.webhook);
     if target.is_none() && shared.registry.is_unreadable(key.webhook) {
-        shared.let_go(held, Then::Release(later(shared.clock.now(), UNUSABLE_WAIT)));
+        shared.release(held, Then::Release(later(shared.clock.now(), UNUSABLE_WAIT)));
     } else if target.is_none() {
         // The row is gone: the webhook was removed so long ago that it was deleted (W12).
-        shared.let_go(held, drop_as(Verdict::Cancel, shared.clock.now())?);
+        shared.release(held, drop_as(Verdict::Cancel, shared.clock.now())?);
     }
     target
 }

@@ -238,7 +238,7 @@ fn hold(shared: &Arc<Shared>, node: NodeId, claimed: Rows<(Leased, Event), Deliv
         event: Arc::new(event),
         node,
     };
-    shared.take_in(claimed.good.into_iter().map(hold).collect());
+    shared.accept(claimed.good.into_iter().map(hold).collect());
 }
 
 /// Claims a webhook's deliveries one by one, because one of them cannot be claimed, and puts that one back. Returns

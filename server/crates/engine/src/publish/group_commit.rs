@@ -120,7 +120,7 @@ async fn store(
     let batch = Batch::of(calls.iter().flatten());
     let stored = try_store(shared, &batch, chunk, lock_wait, now).await?;
     shared.tallied.fetch_add(1, Ordering::Relaxed);
-    shared.take_in(stored.held);
+    shared.accept(stored.held);
     shared.hint(
         stored
             .overflow

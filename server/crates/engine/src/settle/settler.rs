@@ -92,7 +92,7 @@ fn done(shared: &Arc<Shared>, attempts: impl Iterator<Item = Started>) {
         attempts.iter().for_each(|(_, key)| queue.settle(key.webhook));
     }
     shared.unsettled.settle(attempts.into_iter());
-    shared.pump();
+    shared.capacity.notify_one();
 }
 
 /// The group of a result: results with the same value wait for the same health row. Results without an attempt wait for
