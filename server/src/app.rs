@@ -166,7 +166,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
         transport: transport(settings, targets.clone(), resolver, extra_ca_pem.clone(), clock)?,
-        places: RequestLimits {
+        limits: RequestLimits {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
             per_host: usize::try_from(settings.in_flight_per_host)?,

@@ -139,7 +139,7 @@ impl World {
             policy: Arc::new(settings.policy.clone()),
             sealing: sealing.clone(),
             transport: transport.clone(),
-            places: RequestLimits {
+            limits: RequestLimits {
                 total: 64,
                 per_webhook: 8,
                 per_host: 64,

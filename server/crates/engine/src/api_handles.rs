@@ -1,99 +1,63 @@
-//! The engine's interface for the API, together with [`crate::publish::publisher::Publisher`].
+//! The engine's interface for the API, together with [`Publisher`](crate::publish::publisher::Publisher),
+//! [`Propagation`](crate::cluster::propagation::Propagation), [`Replayer`](crate::replay::Replayer) and
+//! [`Live`](crate::live::Live).
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 use url::Url;
 
-use crate::cluster::database_clock;
-use crate::replay::{self, Replayed};
-use crate::state::Shared;
-use crate::test_delivery::{self, NotTested, Tested};
-use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
+use crate::cluster::database_clock::{self, DatabaseClock};
+use crate::cluster::freshness::Freshness;
+use crate::cluster::process::ProcessState;
+use crate::deliver::held_deliveries::HeldDeliveries;
+use crate::metrics::{Metrics, Reading};
+use crate::test_delivery::{NotTested, TestDeliveries, Tested};
+use tenterhook_clock::Clock;
+use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_policy::target::Blocked;
-use tenterhook_store::changes::Mark;
-use tenterhook_store::replay_keys::ReplayKey;
-use tenterhook_store::tallies::{self, Tally};
-use tenterhook_store::{StoreError, notice_queues, partitions};
+use tenterhook_store::{Store, StoreError, notice_queues, partitions, tallies};
 
-/// Makes sure that every process knows of a change before the API responds (W8, D9).
+/// Checks URLs and makes test deliveries. Cheap to clone.
 #[derive(Clone)]
-pub struct Propagation(pub(crate) Arc<Shared>);
-
-impl Propagation {
-    /// Waits until every live process knows of the change or has stopped starting attempts by itself, at most six
-    /// seconds.
-    pub async fn propagate_to_all(&self, mark: Mark) {
-        self.0.feed.propagate_to_all(&self.0, &mark).await;
-    }
-}
-
-/// Checks URLs and makes test deliveries.
-#[derive(Clone)]
-pub struct Prober(pub(crate) Arc<Shared>);
+pub struct Prober(pub(crate) Arc<TestDeliveries>);
 
 impl Prober {
     /// Resolves the URL's host and refuses it if any address is blocked.
     ///
     /// A name that does not resolve is not refused: it may resolve later, and every attempt resolves it again.
     pub async fn vet(&self, url: &Url) -> Result<(), Blocked> {
-        self.0.transport.vet_host(url).await
+        self.0.vet(url).await
     }
 
     /// Makes a test delivery and returns its result (D12).
     pub async fn test(&self, webhook: (Lane, WebhookId)) -> Result<Tested, NotTested> {
-        test_delivery::run(&self.0, webhook).await
+        self.0.run(webhook).await
     }
 }
 
-/// Makes new deliveries of old events (D12).
+/// Figures of the engine, for metrics and readiness. Cheap to clone.
 #[derive(Clone)]
-pub struct Replayer(pub(crate) Arc<Shared>);
-
-impl Replayer {
-    /// Makes one new delivery per event and webhook of these deliveries, or none at all. A key makes them only once.
-    pub async fn replay(
-        &self,
-        deliveries: &[DeliveryKey],
-        key: Option<&ReplayKey>,
-    ) -> Result<Replayed, StoreError> {
-        replay::replay(&self.0, deliveries, key).await
-    }
-}
-
-/// Figures of the engine, for metrics and readiness.
-#[derive(Clone)]
-pub struct Gauges(pub(crate) Arc<Shared>);
-
-/// The engine's figures at one moment.
-#[derive(Debug, Clone, Copy)]
-pub struct Reading {
-    /// D7's identity over all processes.
-    pub all: Tally,
-    /// D7's counts of this process.
-    pub here: Tally,
-    /// Deliveries that wait in this process.
-    pub waiting: usize,
-    /// Requests in flight from this process.
-    pub in_flight: usize,
-    /// Number of days after today that have partitions.
-    pub days_ahead: usize,
-    /// Notices not yet delivered to the platform's endpoint (R4).
-    pub notices_waiting: i64,
-    /// By how much the database's clock is ahead of this machine's.
-    pub database_ahead: SignedDuration,
+pub struct Gauges {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) process: Arc<ProcessState>,
+    pub(crate) held: Arc<HeldDeliveries>,
+    pub(crate) metrics: Metrics,
+    pub(crate) database_clock: Arc<DatabaseClock>,
+    pub(crate) freshness: Arc<Freshness>,
 }
 
 impl Gauges {
     /// Reads the figures, mostly from the database.
     pub async fn read(&self) -> Result<Reading, StoreError> {
-        let mut conn = self.0.store.conn().await?;
+        let mut conn = self.store.conn().await?;
         let all = tallies::all(&mut conn).await?;
-        let here = tallies::of(&mut conn, self.0.node()).await?;
-        let today = partitions::day(self.0.clock.now());
+        let here = tallies::of(&mut conn, self.process.node()).await?;
+        let today = partitions::day(self.clock.now());
         let days_ahead = partitions::days_ahead(&mut conn, today).await?;
         let notices_waiting = notice_queues::waiting(&mut conn).await?;
-        let (waiting, in_flight) = self.0.queue().sizes();
+        let (waiting, in_flight) = self.held.scheduler().sizes();
         Ok(Reading {
             all,
             here,
@@ -101,7 +65,7 @@ impl Gauges {
             in_flight,
             days_ahead,
             notices_waiting,
-            database_ahead: self.0.database_clock.ahead(),
+            database_ahead: self.database_clock.ahead(),
         })
     }
 
@@ -113,17 +77,17 @@ impl Gauges {
     pub async fn page(&self) -> Result<String, StoreError> {
         let reading = self.read().await?;
         // Writing into memory cannot fail.
-        Ok(self.0.metrics.page(&reading).unwrap_or_default())
+        Ok(self.metrics.page(&reading).unwrap_or_default())
     }
 
     /// By how much the database's clock is ahead of this machine's, negative if it is behind. `None` if that is within
     /// the tolerance.
     pub fn clocks_apart(&self) -> Option<SignedDuration> {
-        Some(self.0.database_clock.ahead()).filter(|ahead| database_clock::is_apart(*ahead))
+        Some(self.database_clock.ahead()).filter(|ahead| database_clock::is_apart(*ahead))
     }
 
     /// Whether the process takes work: it is not stopping, and it is current with other processes' changes.
     pub fn takes_work(&self) -> bool {
-        !self.0.is_stopping() && self.0.feed.is_current(&self.0.clock)
+        !self.process.is_stopping() && self.freshness.is_current()
     }
 }

@@ -7,26 +7,38 @@
 
 use std::sync::Arc;
 
-use crate::deliver::attempt;
-use crate::state::{Permit, Shared};
+use crate::cluster::process::ProcessState;
+use crate::deliver::attempt::Attempts;
+use crate::deliver::held_deliveries::HeldDeliveries;
+use crate::settle::in_flight_attempts::InFlightAttempts;
+use tenterhook_clock::Clock;
 
-/// Starts attempts until the process ends.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    loop {
-        dispatch(&shared);
-        shared.clock.park(shared.capacity.notified()).await;
-    }
+/// Starts attempts.
+pub(crate) struct Dispatcher {
+    pub clock: Clock,
+    pub process: Arc<ProcessState>,
+    pub held: Arc<HeldDeliveries>,
+    pub in_flight: Arc<InFlightAttempts>,
+    pub attempts: Arc<Attempts>,
 }
 
-/// Starts as many attempts as there is capacity for; none while the server stops.
-fn dispatch(shared: &Arc<Shared>) {
-    while !shared.is_stopping() && !shared.unsettled.is_full() {
-        let Some(held) = shared.queue().pop() else { break };
-        let permit = Permit::new(shared, &held);
-        drop(
-            shared
-                .clock
-                .spawn("attempt", attempt::run(shared.clone(), held, permit)),
-        );
+impl Dispatcher {
+    /// Starts attempts until the process ends.
+    pub async fn run(self) {
+        loop {
+            self.dispatch();
+            self.clock.park(self.held.capacity()).await;
+        }
+    }
+
+    /// Starts as many attempts as there is capacity for; none while the server stops.
+    fn dispatch(&self) {
+        while !self.process.is_stopping() && !self.in_flight.is_full() {
+            let Some((held, permit)) = self.held.next() else {
+                break;
+            };
+            let attempt = self.attempts.clone().run(held, permit);
+            drop(self.clock.spawn("attempt", attempt));
+        }
     }
 }

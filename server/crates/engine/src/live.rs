@@ -9,7 +9,7 @@
 //! - A process sends each message once.
 //!
 //! The changes feed names webhooks. Each one's new notices are read with it, because they are written in the announcing
-//! transaction. Attempts are not announced, because that would lower the queue's rate: [`watch`] polls for them.
+//! transaction. Attempts are not announced, because that would lower the queue's rate: [`AttemptWatch`] polls for them.
 //!
 //! Not guaranteed:
 //!
@@ -30,9 +30,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
-pub(crate) use self::announcements::tell;
-pub(crate) use self::attempts::watch;
-use crate::state::Shared;
+pub(crate) use self::announcements::Announcer;
+pub(crate) use self::attempts::AttemptWatch;
+use crate::cluster::webhook_cache::WebhookCache;
+use tenterhook_clock::Clock;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use tenterhook_model::notice::Notice;
@@ -99,11 +100,10 @@ impl Whose {
     }
 
     /// For a webhook that the feed names. `None` if the webhook no longer exists, so that no one sees it.
-    fn of(shared: &Shared, webhook: WebhookId) -> Option<Self> {
-        let registry = &shared.registry;
-        match registry.get(webhook) {
-            Some(target) => Some(Self::Webhook(target.webhook.belonging())),
-            None => registry.unread(webhook).map(Self::unread),
+    fn of(webhooks: &WebhookCache, webhook: WebhookId) -> Option<Self> {
+        match webhooks.get(webhook) {
+            Some(cached) => Some(Self::Webhook(cached.webhook.belonging())),
+            None => webhooks.unread(webhook).map(Self::unread),
         }
     }
 }
@@ -219,7 +219,10 @@ fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 /// Creates listeners for the API. Cheap to clone.
 #[derive(Clone)]
-pub struct Live(pub(crate) Arc<Shared>);
+pub struct Live {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Clock,
+}
 
 /// A listener, from its creation until it is dropped.
 pub struct Listener<T: Clone> {
@@ -228,18 +231,18 @@ pub struct Listener<T: Clone> {
     scope: WebhookScope,
     only: Option<(Lane, WebhookId)>,
     began: Timestamp,
-    interest: Option<Held>,
+    interest: Option<Registration>,
 }
 
 /// An interest that is watched while this value exists.
-struct Held {
-    shared: Arc<Shared>,
+struct Registration {
+    hub: Arc<Hub>,
     number: u64,
 }
 
-impl Drop for Held {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared.live.interests().all.remove(&self.number);
+        self.hub.interests().all.remove(&self.number);
     }
 }
 
@@ -247,41 +250,36 @@ impl Live {
     /// Listens for webhooks within the scope that change from now on.
     pub fn changes(&self, interest: Interest) -> Listener<()> {
         let Interest { scope, webhook } = interest;
-        Listener::new(&self.0.live.changes, scope, webhook, self.0.clock.now())
+        Listener::new(&self.hub.changes, scope, webhook, self.clock.now())
     }
 
     /// Listens for notices about webhooks within the scope, of transitions from now on.
     pub fn notices(&self, scope: WebhookScope) -> Listener<Arc<Notice>> {
-        let now = self.0.clock.now();
-        let mut posted = self.0.live.posted();
+        let now = self.clock.now();
+        let mut posted = self.hub.posted();
         posted.get_or_insert_with(|| Posted {
             since: now,
             told: HashMap::new(),
         });
-        Listener::new(&self.0.live.notices, scope, None, now)
+        Listener::new(&self.hub.notices, scope, None, now)
     }
 
     /// Listens for attempts that end from now on.
     pub fn attempts(&self, interest: Interest) -> Listener<AttemptPlace> {
-        let now = self.0.clock.now();
-        let mut listener = Listener::new(
-            &self.0.live.attempts,
-            interest.scope.clone(),
-            interest.webhook,
-            now,
-        );
+        let now = self.clock.now();
+        let mut listener = Listener::new(&self.hub.attempts, interest.scope.clone(), interest.webhook, now);
         let number = {
-            let mut interests = self.0.live.interests();
+            let mut interests = self.hub.interests();
             interests.last += 1;
             let number = interests.last;
             interests.all.insert(number, (interest, now));
             number
         };
-        listener.interest = Some(Held {
-            shared: self.0.clone(),
+        listener.interest = Some(Registration {
+            hub: self.hub.clone(),
             number,
         });
-        self.0.live.wanted.notify_one();
+        self.hub.wanted.notify_one();
         listener
     }
 }

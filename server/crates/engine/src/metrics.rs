@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -13,10 +14,28 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::api_handles::Reading;
 use tenterhook_model::attempt::{AttemptErrorClass, Outcome};
 use tenterhook_policy::postponement::Lack;
 use tenterhook_store::tallies::Tally;
+
+/// The engine's figures at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// D7's identity over all processes.
+    pub all: Tally,
+    /// D7's counts of this process.
+    pub here: Tally,
+    /// Deliveries that wait in this process.
+    pub waiting: usize,
+    /// Requests in flight from this process.
+    pub in_flight: usize,
+    /// Number of days after today that have partitions.
+    pub days_ahead: usize,
+    /// Notices not yet delivered to the platform's endpoint (R4).
+    pub notices_waiting: i64,
+    /// By how much the database's clock is ahead of this machine's.
+    pub database_ahead: SignedDuration,
+}
 
 /// Counters and histograms of this server.
 #[derive(Debug, Clone)]
@@ -253,8 +272,6 @@ fn register_tally(registry: &mut Registry, tally: &Tally) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
 
     #[test]

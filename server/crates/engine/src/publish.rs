@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod batch_window;
 pub(crate) mod bulk_throttle;
+pub(crate) mod call;
 pub(crate) mod group_commit;
 pub(crate) mod intake;
 pub(crate) mod publisher;

@@ -6,259 +6,227 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use url::Url;
+use tokio::sync::Notify;
+use tracing::{Instrument, debug_span};
 
-use crate::cluster::webhook_cache::{CachedWebhook, Opened};
+use crate::cluster::freshness::Freshness;
+use crate::cluster::process::ProcessState;
+use crate::cluster::timings::LeaseTimings;
+use crate::cluster::webhook_cache::{CachedWebhook, WebhookCache};
+use crate::deliver::held_deliveries::{HeldDeliveries, Permit};
+use crate::deliver::postponed::Postponed;
+use crate::deliver::request::Requests;
 use crate::deliver::scheduler::{AttemptSpeed, HeldDelivery};
-use crate::settle::settler;
-use crate::state::{Permit, Shared, drop_as, without_attempt};
-use crate::transport::{ExcerptLimits, Request, Sent};
-use tenterhook_clock::RequestInFlight;
+use crate::metrics::Metrics;
+use crate::settle::in_flight_attempts::InFlightAttempts;
+use crate::settle::settlement::{AttemptResult, ResultQueue, end_by, without_attempt};
+use crate::transport::{Request, Sent};
+use tenterhook_clock::Clock;
 use tenterhook_model::attempt::{Attempt, AttemptErrorClass};
 use tenterhook_model::delivery::DeliveryStatus;
-use tenterhook_model::event::Event;
 use tenterhook_policy::health::Verdict;
 use tenterhook_policy::retry::next_attempt;
-use tenterhook_policy::sealing::BasicAuth;
-use tenterhook_policy::signing::{Purpose, RequestFacts, SigningSecret, headers};
-use tenterhook_policy::{echoes, payload};
 use tenterhook_settings::policy::PolicySettings;
+use tenterhook_store::Store;
 use tenterhook_store::settle::{Settlement, Then};
 
 /// How long a delivery waits if its webhook's row cannot be used. An operator has to repair the row.
 pub(crate) const UNUSABLE_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// Works on one delivery from the scheduler. Its place is free when the permit is dropped.
-pub(crate) async fn run(shared: Arc<Shared>, held: HeldDelivery, mut permit: Permit) {
-    permit.speed = work(&shared, held).await;
+/// Makes attempts.
+pub(crate) struct Attempts {
+    pub store: Store,
+    pub clock: Clock,
+    pub policy: Arc<PolicySettings>,
+    pub timings: LeaseTimings,
+    pub process: Arc<ProcessState>,
+    pub freshness: Arc<Freshness>,
+    pub webhooks: Arc<WebhookCache>,
+    pub requests: Requests,
+    pub held: Arc<HeldDeliveries>,
+    pub results: Arc<ResultQueue>,
+    pub in_flight: Arc<InFlightAttempts>,
+    pub postponed: Postponed,
+    pub metrics: Metrics,
+    /// Wakes the sweeper.
+    pub sweep: Arc<Notify>,
 }
 
-async fn work(shared: &Arc<Shared>, held: HeldDelivery) -> AttemptSpeed {
-    shared.feed.until_current(&shared.clock).await;
-    if held.node != shared.node() {
-        // This process was declared dead after it took the delivery. The lease is released if it is still valid.
-        shared.release(&held, Then::Release(shared.clock.now()));
-        return AttemptSpeed::Unsent;
+impl Attempts {
+    /// Works on one delivery from the scheduler. Its place is free when the permit is dropped.
+    pub async fn run(self: Arc<Self>, held: HeldDelivery, mut permit: Permit) {
+        let key = held.leased.key;
+        let span = debug_span!(
+            "attempt",
+            webhook = %key.webhook,
+            event = %key.event,
+            attempt = held.leased.attempt,
+        );
+        permit.speed = self.work(held).instrument(span).await;
     }
-    let key = held.leased.key;
-    let Some(target) = known(shared, &held).await else {
-        return AttemptSpeed::Unsent;
-    };
-    let now = shared.clock.now();
-    let timeout = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
-    if held.leased.lease.until
-        < now
-            .saturating_add(timeout + shared.tempo.margin())
-            .unwrap_or(Timestamp::MAX)
-    {
-        // The lease ends too soon to start. It is released if it is still valid, and any process with room claims the
-        // delivery again.
-        shared.release(&held, Then::Release(now));
-        return AttemptSpeed::Unsent;
-    }
-    match target.verdict(held.leased.due_at, now, &shared.policy) {
-        Verdict::Attempt => {}
-        Verdict::AwaitRemoval => {
-            shared.keep_undecided(held);
-            return AttemptSpeed::Unsent;
-        }
-        other => {
-            if let Some(then) = drop_as(other, now) {
-                shared.release(&held, then);
-            }
-            return AttemptSpeed::Unsent;
-        }
-    }
-    let Some(request) = request(shared, &held.event, &target, held.leased.attempt, now) else {
-        shared.release(&held, Then::Release(later(now, UNUSABLE_WAIT)));
-        return AttemptSpeed::Unsent;
-    };
-    let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
-    let url = target.webhook.url.clone();
 
-    shared.unsettled.start(now, key);
-    shared.queue().begin(key.webhook);
-    let sent = send(shared, &target, request).await;
-    if let Some(lack) = sent.lack {
-        shared.metrics.postponed(lack);
-        let monotonic = shared.clock.monotonic();
-        let due_at = shared.postponed.put_back(key, lack, sent.ended_at, monotonic);
-        shared.settle(settler::Result {
-            settlement: without_attempt(&held, Then::Release(due_at)),
+    async fn work(&self, held: HeldDelivery) -> AttemptSpeed {
+        self.freshness.until_current().await;
+        let Some((webhook, request, now)) = self.prepare(&held).await else {
+            return AttemptSpeed::Unsent;
+        };
+        let auth_sent = webhook.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
+        let url = webhook.webhook.url.clone();
+        let key = held.leased.key;
+
+        self.in_flight.start(now, key);
+        self.held.scheduler().begin(key.webhook);
+        let sent = self.requests.send(&webhook, request).await;
+        if let Some(lack) = sent.lack {
+            self.metrics.postponed(lack);
+            let monotonic = self.clock.monotonic();
+            let due_at = self.postponed.put_back(key, lack, sent.ended_at, monotonic);
+            self.results.send(AttemptResult {
+                settlement: without_attempt(&held, Then::Release(due_at)),
+                started: Some((now, key)),
+            });
+            return AttemptSpeed::Unsent;
+        }
+        self.postponed.forget(key);
+        let took = Duration::from_micros(u64::try_from(sent.duration_us).unwrap_or(0));
+        self.metrics.attempt(&sent.outcome, took);
+        let speed = match sent.outcome.error_class {
+            Some(AttemptErrorClass::Timeout) => AttemptSpeed::TimedOut,
+            _ => AttemptSpeed::Took(took),
+        };
+        self.results.send(AttemptResult {
+            settlement: self.judge(&held, sent, now, url, auth_sent),
             started: Some((now, key)),
         });
-        return AttemptSpeed::Unsent;
+        speed
     }
-    shared.postponed.forget(key);
-    let took = Duration::from_micros(u64::try_from(sent.duration_us).unwrap_or(0));
-    shared.metrics.attempt(&sent.outcome, took);
-    let speed = match sent.outcome.error_class {
-        Some(AttemptErrorClass::Timeout) => AttemptSpeed::TimedOut,
-        _ => AttemptSpeed::Took(took),
-    };
-    shared.settle(settler::Result {
-        settlement: judge(shared, &held, sent, now, url, auth_sent),
-        started: Some((now, key)),
-    });
-    speed
-}
 
-pub(crate) fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
-    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
-}
-
-/// The webhook. It is read now if the registry has forgotten it.
-async fn known(shared: &Arc<Shared>, held: &HeldDelivery) -> Option<Arc<CachedWebhook>> {
-    let key = held.leased.key;
-    if let Some(target) = shared.registry.get(key.webhook) {
-        return Some(target);
-    }
-    let read = async {
-        let mut conn = shared.store.conn().await?;
-        shared
-            .registry
-            .ensure(&mut conn, &[(key.lane, key.webhook)])
-            .await
-    };
-    if let Err(error) = read.await {
-        tracing::warn!(%error, webhook = %key.webhook, "a webhook could not be read; its delivery is put back");
-        shared.release(held, Then::Release(shared.clock.now()));
-        return None;
-    }
-    let target = shared.registry.get(key.webhook);
-    if target.is_none() && shared.registry.is_unreadable(key.webhook) {
-        shared.release(held, Then::Release(later(shared.clock.now(), UNUSABLE_WAIT)));
-    } else if target.is_none() {
-        // The row is gone: the webhook was removed so long ago that it was deleted (W12).
-        shared.release(held, drop_as(Verdict::Cancel, shared.clock.now())?);
-    }
-    target
-}
-
-/// The request of attempt `number`, with the webhook's current settings (D9). `None` if its row cannot be used.
-pub(crate) fn request(
-    shared: &Shared,
-    event: &Event,
-    target: &CachedWebhook,
-    number: u8,
-    now: Timestamp,
-) -> Option<Request> {
-    let opened = match &target.opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            tracing::error!(%error, webhook = %target.webhook.number, "no attempt can be made");
+    /// The request, its webhook and the attempt's start, if the attempt may start now. Otherwise the delivery is released,
+    /// ended or kept for the sweeper's decision.
+    async fn prepare(&self, held: &HeldDelivery) -> Option<(Arc<CachedWebhook>, Request, Timestamp)> {
+        if held.node != self.process.node() {
+            // This process was declared dead after it took the delivery. The lease is released if it is still valid.
+            self.results.release(held, Then::Release(self.clock.now()));
             return None;
         }
-    };
-    let body = payload::render(event, &target.recipient(), number, &shared.policy);
-    let facts = RequestFacts {
-        message: event.id.0,
-        webhook: target.webhook.number,
-        attempt: number,
-        started_at: now,
-    };
-    let (secrets, auth) = (opened.secrets(now), opened.auth.as_ref());
-    Some(signed(&shared.policy, &facts, &opened.url, body, &secrets, auth))
-}
-
-/// Builds and signs the request (E7).
-pub(crate) fn signed(
-    policy: &PolicySettings,
-    facts: &RequestFacts,
-    url: &Url,
-    body: Vec<u8>,
-    secrets: &[SigningSecret],
-    auth: Option<&BasicAuth>,
-) -> Request {
-    let purpose = Purpose::Send {
-        secrets,
-        body: &body,
-        auth,
-    };
-    let headers = headers(facts, purpose)
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-    let authority = url.host_str().zip(url.port_or_known_default());
-    Request {
-        url: url.clone(),
-        headers,
-        body: Bytes::from(body),
-        deadline: facts
-            .started_at
-            .saturating_add(policy.attempt_timeout)
-            .unwrap_or(Timestamp::MAX),
-        excerpt_limits: ExcerptLimits {
-            failed: policy.response_excerpt,
-            success: policy.success_excerpt,
-        },
-        in_flight: RequestInFlight {
-            message: facts.message,
-            webhook: facts.webhook.get(),
-            attempt: facts.attempt,
-            target: authority.map(|(host, port)| format!("{host}:{port}")),
-        },
-    }
-}
-
-/// Makes the request. Credentials that the receiver repeats in its response are removed here (W11).
-pub(crate) async fn send(shared: &Shared, target: &CachedWebhook, request: Request) -> Sent {
-    let mut sent = shared.transport.send(request).await;
-    if let Ok(Opened { auth: Some(auth), .. }) = &target.opened {
-        echoes::hide(auth, &mut sent.outcome);
-    }
-    sent
-}
-
-/// Decides what happens to the delivery after this attempt (D1, D4).
-fn judge(
-    shared: &Shared,
-    held: &HeldDelivery,
-    sent: Sent,
-    started_at: Timestamp,
-    url: String,
-    auth_sent: bool,
-) -> Settlement {
-    let number = held.leased.attempt;
-    let then = if sent.outcome.succeeded() {
-        Then::End(DeliveryStatus::Succeeded)
-    } else {
-        match next_attempt(number, sent.ended_at, &shared.policy) {
-            Some((_, due_at)) => Then::Retry(due_at),
-            None => Then::End(DeliveryStatus::Failed),
+        let webhook = self.webhook(held).await?;
+        let now = self.clock.now();
+        let timeout = SignedDuration::try_from(self.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
+        if held.leased.lease.until
+            < now
+                .saturating_add(timeout + self.timings.margin())
+                .unwrap_or(Timestamp::MAX)
+        {
+            // The lease ends too soon to start. It is released if it is still valid, and any process with room claims
+            // the delivery again.
+            self.results.release(held, Then::Release(now));
+            return None;
         }
-    };
-    // A removed webhook gets no retry: the delivery ends, and this attempt stays on record (W8, R3).
-    let removed = shared
-        .registry
-        .get(held.leased.key.webhook)
-        .is_some_and(|target| target.webhook.removed.is_some());
-    let then = match then {
-        Then::Retry(_) if removed => drop_as(Verdict::Cancel, sent.ended_at).unwrap_or(then),
-        then => then,
-    };
-    let attempt = Attempt {
-        delivery: held.leased.key,
-        number,
-        started_at,
-        ended_at: sent.ended_at,
-        duration_us: sent.duration_us,
-        url,
-        auth_sent,
-        ending: match then {
-            Then::End(status) => Some(status),
-            _ => None,
-        },
-        outcome: sent.outcome,
-    };
-    Settlement {
-        key: held.leased.key,
-        company: held.leased.company,
-        created_at: held.leased.created_at,
-        token: held.leased.lease.token,
-        attempt: Some(Box::new(attempt)),
-        then,
+        match webhook.verdict(held.leased.due_at, now, &self.policy) {
+            Verdict::Attempt => {}
+            Verdict::AwaitRemoval => {
+                self.held.keep_undecided(held.clone());
+                self.sweep.notify_one();
+                return None;
+            }
+            other => {
+                if let Some(then) = end_by(other, now) {
+                    self.results.release(held, then);
+                }
+                return None;
+            }
+        }
+        let request = self
+            .requests
+            .build(&held.event, &webhook, held.leased.attempt, now);
+        if request.is_none() {
+            self.results
+                .release(held, Then::Release(later(now, UNUSABLE_WAIT)));
+        }
+        Some((webhook, request?, now))
     }
+
+    /// The webhook. It is read now if the cache has forgotten it.
+    async fn webhook(&self, held: &HeldDelivery) -> Option<Arc<CachedWebhook>> {
+        let key = held.leased.key;
+        if let Some(webhook) = self.webhooks.get(key.webhook) {
+            return Some(webhook);
+        }
+        let read = async {
+            let mut conn = self.store.conn().await?;
+            self.webhooks.ensure(&mut conn, &[(key.lane, key.webhook)]).await
+        };
+        if let Err(error) = read.await {
+            tracing::warn!(%error, webhook = %key.webhook, "a webhook could not be read; its delivery is put back");
+            self.results.release(held, Then::Release(self.clock.now()));
+            return None;
+        }
+        let webhook = self.webhooks.get(key.webhook);
+        if webhook.is_none() && self.webhooks.is_unreadable(key.webhook) {
+            let at = later(self.clock.now(), UNUSABLE_WAIT);
+            self.results.release(held, Then::Release(at));
+        } else if webhook.is_none() {
+            // The row is gone: the webhook was removed so long ago that it was deleted (W12).
+            self.results
+                .release(held, end_by(Verdict::Cancel, self.clock.now())?);
+        }
+        webhook
+    }
+
+    /// Decides what happens to the delivery after this attempt (D1, D4).
+    fn judge(
+        &self,
+        held: &HeldDelivery,
+        sent: Sent,
+        started_at: Timestamp,
+        url: String,
+        auth_sent: bool,
+    ) -> Settlement {
+        let number = held.leased.attempt;
+        let then = if sent.outcome.succeeded() {
+            Then::End(DeliveryStatus::Succeeded)
+        } else {
+            match next_attempt(number, sent.ended_at, &self.policy) {
+                Some((_, due_at)) => Then::Retry(due_at),
+                None => Then::End(DeliveryStatus::Failed),
+            }
+        };
+        // A removed webhook gets no retry: the delivery ends, and this attempt stays on record (W8, R3).
+        let removed = self
+            .webhooks
+            .get(held.leased.key.webhook)
+            .is_some_and(|cached| cached.webhook.removed.is_some());
+        let then = match then {
+            Then::Retry(_) if removed => end_by(Verdict::Cancel, sent.ended_at).unwrap_or(then),
+            then => then,
+        };
+        let attempt = Attempt {
+            delivery: held.leased.key,
+            number,
+            started_at,
+            ended_at: sent.ended_at,
+            duration_us: sent.duration_us,
+            url,
+            auth_sent,
+            ending: match then {
+                Then::End(status) => Some(status),
+                _ => None,
+            },
+            outcome: sent.outcome,
+        };
+        Settlement {
+            key: held.leased.key,
+            company: held.leased.company,
+            created_at: held.leased.created_at,
+            token: held.leased.lease.token,
+            attempt: Some(Box::new(attempt)),
+            then,
+        }
+    }
+}
+
+/// `wait` after `at`.
+pub(crate) fn later(at: Timestamp, wait: SignedDuration) -> Timestamp {
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }

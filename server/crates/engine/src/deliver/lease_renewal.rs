@@ -8,53 +8,65 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::bisection::Bisection;
-use crate::state::Shared;
-use tenterhook_store::{StoreError, leases};
+use crate::cluster::timings::LeaseTimings;
+use crate::deliver::held_deliveries::HeldDeliveries;
+use tenterhook_clock::Clock;
+use tenterhook_store::{Store, StoreError, leases};
 
 /// How long to wait after a database error. Half of the lease is left then.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Extends leases until the process ends.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    loop {
-        let first = shared.queue().first_lease_end();
-        let Some(first) = first else {
-            shared.clock.park(shared.waiting.notified()).await;
-            continue;
-        };
-        shared
-            .clock
-            .sleep_until(first.saturating_sub(shared.tempo.lease() / 2).unwrap_or(first))
-            .await;
-        if let Err(error) = extend(&shared).await {
-            tracing::warn!(%error, "leases could not be extended; trying again");
-            shared.clock.linger(RETRY_AFTER).await;
-        }
-    }
+/// Extends the leases of waiting deliveries.
+pub(crate) struct LeaseRenewal {
+    pub store: Store,
+    pub clock: Clock,
+    pub timings: LeaseTimings,
+    pub held: Arc<HeldDeliveries>,
 }
 
-async fn extend(shared: &Shared) -> Result<(), StoreError> {
-    let (now, lease) = (shared.clock.now(), shared.tempo.lease());
-    let ending = shared
-        .queue()
-        .ending_before(now.saturating_add(lease * 3 / 4).unwrap_or(Timestamp::MAX));
-    if ending.is_empty() {
-        return Ok(());
-    }
-    let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
-    let mut conn = shared.store.conn().await?;
-    // The statement waits for no row, so if it takes too long, no single row is the cause.
-    let mut parts = Bisection::of(ending.len());
-    while let Some((part, _)) = parts.next() {
-        let some = &ending[part];
-        if let Some(kept) = parts.done(leases::extend(&mut conn, some, until).await)? {
-            shared.queue().extended(some, &kept, until);
+impl LeaseRenewal {
+    /// Extends leases until the process ends.
+    pub async fn run(self) {
+        loop {
+            let first = self.held.scheduler().first_lease_end();
+            let Some(first) = first else {
+                self.clock.park(self.held.added()).await;
+                continue;
+            };
+            self.clock
+                .sleep_until(first.saturating_sub(self.timings.lease() / 2).unwrap_or(first))
+                .await;
+            if let Err(error) = self.extend().await {
+                tracing::warn!(%error, "leases could not be extended; trying again");
+                self.clock.linger(RETRY_AFTER).await;
+            }
         }
     }
-    for (items, error) in parts.refused {
-        let (webhook, event) = (ending[items.start].0.webhook, ending[items.start].0.event);
-        tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is dropped here");
-        shared.queue().extended(&ending[items], &[], until);
+
+    async fn extend(&self) -> Result<(), StoreError> {
+        let (now, lease) = (self.clock.now(), self.timings.lease());
+        let ending = self
+            .held
+            .scheduler()
+            .ending_before(now.saturating_add(lease * 3 / 4).unwrap_or(Timestamp::MAX));
+        if ending.is_empty() {
+            return Ok(());
+        }
+        let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
+        let mut conn = self.store.conn().await?;
+        // The statement waits for no row, so if it takes too long, no single row is the cause.
+        let mut parts = Bisection::of(ending.len());
+        while let Some((part, _)) = parts.next() {
+            let some = &ending[part];
+            if let Some(kept) = parts.done(leases::extend(&mut conn, some, until).await)? {
+                self.held.scheduler().extended(some, &kept, until);
+            }
+        }
+        for (items, error) in parts.refused {
+            let (webhook, event) = (ending[items.start].0.webhook, ending[items.start].0.event);
+            tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is dropped here");
+            self.held.scheduler().extended(&ending[items], &[], until);
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -4,8 +4,10 @@
 //! depends on a complete schedule.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use tenterhook_model::ids::{Lane, WebhookId};
 
@@ -13,18 +15,74 @@ use tenterhook_model::ids::{Lane, WebhookId};
 /// webhook.
 pub const MAX_SCHEDULED: usize = 100_000;
 
+/// The schedule, as tasks share it, and the claimer's wake-up.
+#[derive(Debug, Default)]
+pub(crate) struct WakeSchedule {
+    times: Mutex<DueTimes>,
+    /// There is a new hint, or room.
+    changed: Notify,
+}
+
+impl WakeSchedule {
+    /// Notes when deliveries of webhooks become visible, and wakes the claimer.
+    pub fn schedule(&self, hints: impl IntoIterator<Item = (Lane, WebhookId, Timestamp)>) {
+        let mut noted = false;
+        {
+            let mut times = self.times();
+            for (lane, webhook, at) in hints {
+                times.schedule(lane, webhook, at);
+                noted = true;
+            }
+        }
+        if noted {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes up to `limit` webhooks that are due at `now` and have room by `room`.
+    pub fn take_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        room: impl Fn(WebhookId) -> usize,
+    ) -> Vec<(Lane, WebhookId, usize)> {
+        self.times().take_due(now, limit, room)
+    }
+
+    /// When to look next. Webhooks without room do not count.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.times().next()
+    }
+
+    /// Notes that there may be more room for deliveries. Wakes the claimer if a webhook waits for it.
+    pub fn note_room(&self) {
+        if self.times().waits_for_room() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until there is a new hint or room.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn times(&self) -> MutexGuard<'_, DueTimes> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The earliest known due time of each webhook that has one.
 #[derive(Debug, Default)]
-pub struct WakeSchedule {
+struct DueTimes {
     by_time: BTreeSet<(Timestamp, WebhookId)>,
     by_webhook: HashMap<WebhookId, (Lane, Timestamp)>,
     /// Webhooks with due deliveries but without room. They are looked at again when there is room, not when time passes.
     full: HashSet<WebhookId>,
 }
 
-impl WakeSchedule {
+impl DueTimes {
     /// Notes that the webhook has a delivery due at `at`. An earlier hint stays.
-    pub fn schedule(&mut self, lane: Lane, webhook: WebhookId, at: Timestamp) {
+    fn schedule(&mut self, lane: Lane, webhook: WebhookId, at: Timestamp) {
         if let Some((_, known)) = self.by_webhook.get(&webhook) {
             if *known <= at {
                 return;
@@ -43,7 +101,7 @@ impl WakeSchedule {
     }
 
     /// Takes up to `limit` webhooks that are due at `now` and have room by `room`.
-    pub fn take_due(
+    fn take_due(
         &mut self,
         now: Timestamp,
         limit: usize,
@@ -78,12 +136,12 @@ impl WakeSchedule {
     }
 
     /// When to look next. Webhooks without room do not count.
-    pub fn next(&self) -> Option<Timestamp> {
+    fn next(&self) -> Option<Timestamp> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
     /// Whether any webhook waits for room.
-    pub fn waits_for_room(&self) -> bool {
+    fn waits_for_room(&self) -> bool {
         !self.full.is_empty()
     }
 }
@@ -98,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_earlier_hint_stays() {
-        let mut schedule = WakeSchedule::default();
+        let mut schedule = DueTimes::default();
         let webhook = WebhookId::new(at(0));
         schedule.schedule(Lane(3), webhook, at(5));
         schedule.schedule(Lane(3), webhook, at(9));
@@ -112,7 +170,7 @@ mod tests {
 
     #[test]
     fn so_many_webhooks_are_noted_and_past_it_the_last_is_forgotten() {
-        let mut schedule = WakeSchedule::default();
+        let mut schedule = DueTimes::default();
         for second in 0..=MAX_SCHEDULED as i64 {
             schedule.schedule(Lane(1), WebhookId::new(at(second)), at(second));
         }
@@ -128,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_webhook_without_room_waits_for_room_and_not_for_time() {
-        let mut schedule = WakeSchedule::default();
+        let mut schedule = DueTimes::default();
         let (full, free) = (WebhookId::new(at(0)), WebhookId::new(at(0)));
         schedule.schedule(Lane(1), full, at(1));
         schedule.schedule(Lane(1), free, at(2));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::publish::publisher::Published;
+use crate::publish::call::Published;
 use tenterhook_model::event::{Draft, Event};
 use tenterhook_model::ids::{CompanyId, EventId, EventIds, Lane};
 use tenterhook_policy::matching::selector;

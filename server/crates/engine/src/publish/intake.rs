@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::COMMITTERS;
 use super::batch_window::BatchWindow;
 use super::bulk_throttle::{BULK, BulkThrottle};
-use crate::publish::publisher::{Call, PublishError};
+use crate::publish::call::{Call, PublishError};
 use tenterhook_clock::Clock;
 use tenterhook_model::ids::CompanyId;
 

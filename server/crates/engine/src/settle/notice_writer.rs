@@ -1,23 +1,56 @@
 //! Notices about transitions (R4).
 
-use jiff::Timestamp;
+use std::sync::Arc;
 
-use crate::state::Shared;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use tenterhook_clock::Clock;
 use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use tenterhook_model::notice::{Notice, NoticeKind};
 use tenterhook_policy::health::Transition;
 use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::{Conn, StoreError, health};
 
-/// Writes the notices of these transitions, also for the platform's endpoint if there is one. Returns whether there are
-/// any for it. After the commit, the notifier must be woken.
-pub(crate) async fn notify_in_tx(
-    shared: &Shared,
-    conn: &mut Conn,
-    taken: &[(Lane, WebhookId, CompanyId, Transition)],
-) -> Result<bool, StoreError> {
-    let owed_from = shared.sends_notices.then(|| shared.clock.now());
-    health::notify_in_tx(conn, &notices(taken, &shared.policy), owed_from).await
+/// Writes notices, and wakes the notifier for those that the platform's endpoint gets.
+pub(crate) struct NoticeWriter {
+    clock: Clock,
+    policy: Arc<PolicySettings>,
+    has_endpoint: bool,
+    queued: Notify,
+}
+
+impl NoticeWriter {
+    /// Writes notices for people, and for the platform's endpoint if it has one.
+    pub fn new(clock: Clock, policy: Arc<PolicySettings>, has_endpoint: bool) -> Self {
+        Self {
+            clock,
+            policy,
+            has_endpoint,
+            queued: Notify::new(),
+        }
+    }
+
+    /// Writes the notices of these transitions, also for the platform's endpoint if there is one. Returns whether there
+    /// are any for it. After the commit, the caller [wakes the notifier](Self::wake_notifier).
+    pub async fn write_in_tx(
+        &self,
+        conn: &mut Conn,
+        taken: &[(Lane, WebhookId, CompanyId, Transition)],
+    ) -> Result<bool, StoreError> {
+        let owed_from = self.has_endpoint.then(|| self.clock.now());
+        health::notify_in_tx(conn, &notices(taken, &self.policy), owed_from).await
+    }
+
+    /// Tells the notifier that there may be a notice for the platform's endpoint.
+    pub fn wake_notifier(&self) {
+        self.queued.notify_one();
+    }
+
+    /// Waits until there may be a notice for the platform's endpoint.
+    pub async fn queued(&self) {
+        self.queued.notified().await;
+    }
 }
 
 /// The notices of these transitions. Some transitions have none.

@@ -23,17 +23,31 @@ mod set_aside;
 
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::{Instrument, debug_span};
 
-use self::judgement::{heal, results_of};
-use self::record::{Recorded, write};
+pub(crate) use self::judgement::Judge;
+use self::judgement::results_of;
+use self::record::Recorded;
+pub(crate) use self::record::Recorder;
 use self::set_aside::SetAside;
 use crate::bisection::{Bisection, Refused, TIME_OUTS};
-use crate::state::{Shared, Started};
+use crate::cluster::apply_changes::ChangeApplier;
+use crate::cluster::process::ProcessState;
+use crate::cluster::propagation::Propagation;
+use crate::cluster::timings::LeaseTimings;
+use crate::deliver::held_deliveries::HeldDeliveries;
+use crate::deliver::wake_schedule::WakeSchedule;
+use crate::metrics::Metrics;
+use crate::settle::counter_activity::CounterActivity;
+use crate::settle::in_flight_attempts::InFlightAttempts;
+use crate::settle::notice_writer::NoticeWriter;
+use crate::settle::settlement::{AttemptResult, Started};
+use tenterhook_clock::Clock;
 use tenterhook_model::ids::{Lane, WebhookId};
+use tenterhook_store::Store;
 use tenterhook_store::settle::{Settlement, Then};
 
 /// At most this number of results in one transaction.
@@ -43,56 +57,176 @@ const BATCH: usize = 400;
 /// are made again (D6).
 const GATHER: Duration = Duration::from_millis(15);
 
-/// One result on its way to be settled.
-pub(crate) struct Result {
-    pub settlement: Settlement,
-    /// The attempt, if one was made.
-    pub started: Option<Started>,
+/// Settles results. One task runs for each inbox of the [`ResultQueue`](super::settlement::ResultQueue).
+pub(crate) struct Settler {
+    pub store: Store,
+    pub clock: Clock,
+    pub timings: LeaseTimings,
+    pub process: Arc<ProcessState>,
+    pub recorder: Recorder,
+    pub held: Arc<HeldDeliveries>,
+    pub in_flight: Arc<InFlightAttempts>,
+    pub counters: Arc<CounterActivity>,
+    pub changes: Arc<ChangeApplier>,
+    pub propagation: Propagation,
+    pub notices: Arc<NoticeWriter>,
+    pub wakes: Arc<WakeSchedule>,
+    pub metrics: Metrics,
 }
 
-/// Settles results until no more can arrive.
-pub(crate) async fn run(shared: Arc<Shared>, mut results: mpsc::UnboundedReceiver<Result>) {
-    let mut batch: Vec<Result> = Vec::with_capacity(BATCH);
-    let mut aside = SetAside::of(&shared);
-    loop {
-        let came = tokio::select! {
-            came = shared.clock.park(results.recv_many(&mut batch, BATCH)) => came,
-            () = aside.due(&shared.clock) => {
-                aside.settle_again(&shared).await;
-                continue;
+impl Settler {
+    /// Settles results until no more can arrive.
+    pub async fn run(self: Arc<Self>, mut results: mpsc::UnboundedReceiver<AttemptResult>) {
+        let mut batch: Vec<AttemptResult> = Vec::with_capacity(BATCH);
+        let mut aside = SetAside::for_lease(self.timings.lease());
+        loop {
+            let came = tokio::select! {
+                came = self.clock.park(results.recv_many(&mut batch, BATCH)) => came,
+                () = aside.due(&self.clock) => {
+                    aside.settle_again(&self).await;
+                    continue;
+                }
+            };
+            if came == 0 {
+                break;
             }
-        };
-        if came == 0 {
-            break;
+            aside.join(&self.in_flight, &mut batch);
+            // Results of one webhook are next to each other: if one is late, all of them are.
+            batch.sort_by_key(|result| group(&result.settlement));
+            let (settlements, mut started): (Vec<_>, Vec<_>) = batch
+                .drain(..)
+                .map(|result| (result.settlement, result.started))
+                .unzip();
+            // If something is known to be locked, or the process stops, there is no time for long lock waits.
+            let hurried = aside.has_late() || self.process.is_stopping();
+            let span = debug_span!("settle batch", results = settlements.len());
+            let refused = self.settle_each(&settlements, hurried).instrument(span).await;
+            aside.add(&self, settlements, &mut started, refused);
+            self.done(started.into_iter().flatten());
+            if (2..BATCH).contains(&came) {
+                self.clock.gather(GATHER).await;
+            }
         }
-        aside.join(&shared, &mut batch);
-        // Results of one webhook are next to each other: if one is late, all of them are.
-        batch.sort_by_key(|result| group(&result.settlement));
-        let (settlements, mut started): (Vec<_>, Vec<_>) = batch
-            .drain(..)
-            .map(|result| (result.settlement, result.started))
-            .unzip();
-        // If something is known to be locked, or the process stops, there is no time for long lock waits.
-        let hurried = aside.has_late() || shared.is_stopping();
-        let refused = settle_each(&shared, &settlements, hurried).await;
-        aside.add(&shared, settlements, &mut started, refused);
-        done(&shared, started.into_iter().flatten());
-        if (2..BATCH).contains(&came) {
-            shared.clock.gather(GATHER).await;
-        }
+        aside.end(&self).await;
     }
-    aside.end(&shared).await;
-}
 
-/// Frees the places of settled attempts, so that others can start.
-fn done(shared: &Arc<Shared>, attempts: impl Iterator<Item = Started>) {
-    let attempts: Vec<Started> = attempts.collect();
-    {
-        let mut queue = shared.queue();
-        attempts.iter().for_each(|(_, key)| queue.settle(key.webhook));
+    /// Frees the places of settled attempts, so that others can start.
+    fn done(&self, attempts: impl Iterator<Item = Started>) {
+        let attempts: Vec<Started> = attempts.collect();
+        {
+            let mut scheduler = self.held.scheduler();
+            attempts.iter().for_each(|(_, key)| scheduler.settle(key.webhook));
+        }
+        self.in_flight.settle(attempts.into_iter());
+        self.held.notify_capacity();
     }
-    shared.unsettled.settle(attempts.into_iter());
-    shared.capacity.notify_one();
+
+    /// Settles the results together, or in parts if the database refuses or is late. Returns the results that are refused or
+    /// late alone, with the rest of a late one's group. If `hurried`, none of them waits long for a lock.
+    async fn settle_each(&self, batch: &[Settlement], hurried: bool) -> Vec<Refused> {
+        let parts = Bisection::of(batch.len())
+            .split_when_late(TIME_OUTS, &self.store)
+            .grouped(group_ends(batch))
+            .hurried(hurried);
+        let (mut refused, mut lessened) = (Vec::new(), Vec::new());
+        for (items, error) in self.record(batch, parts).await {
+            if error.is_timed_out() {
+                refused.push((items, error));
+            } else if self.record_less(&batch[items.start]).await {
+                lessened.push((items.start, error));
+            } else {
+                refused.push((items, error));
+            }
+        }
+        if let Some((first, error)) = lessened.first() {
+            tracing::error!(
+                %error,
+                deliveries = lessened.len(),
+                webhook = %batch[*first].key.webhook,
+                event = %batch[*first].key.event,
+                "the database refused what a receiver had answered; the attempt is recorded without it"
+            );
+        }
+        refused
+    }
+
+    /// Records one result with less and less of its receiver's response. Returns whether it is recorded.
+    async fn record_less(&self, settlement: &Settlement) -> bool {
+        for less in reduced::of(settlement) {
+            let one = slice::from_ref(&less);
+            let parts = Bisection::of(1).split_when_late(TIME_OUTS, &self.store);
+            if self.record(one, parts).await.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Records a batch in these parts and does what follows from it. Returns the results that cannot be recorded. Tries as
+    /// long as the database is away, because the attempts have been made, and the lease tokens make a second try harmless.
+    async fn record(&self, batch: &[Settlement], mut parts: Bisection<'_>) -> Vec<Refused> {
+        while let Some((part, lock_wait)) = parts.next() {
+            let some = &batch[part];
+            let written = self.recorder.write(some, lock_wait).await;
+            if let Some(recorded) = parts.done_in_time(written, &self.clock, "results").await {
+                self.follow(some, recorded, lock_wait).await;
+            }
+        }
+        parts.refused
+    }
+
+    /// Does what follows from a recorded batch. No error here may cause the batch to be recorded again.
+    async fn follow(&self, batch: &[Settlement], recorded: Recorded, lock_wait: Option<Duration>) {
+        self.note(batch.len(), recorded.won.len());
+        self.counters.note();
+        let Recorded {
+            won,
+            mut moved,
+            to_recover,
+            to_reconcile,
+        } = recorded;
+        if !to_recover.is_empty() {
+            let won = won.iter().filter_map(|index| batch.get(*index));
+            moved.and(
+                self.recorder
+                    .judge
+                    .heal(&to_recover, Some(&results_of(won)), lock_wait)
+                    .await,
+            );
+        }
+        moved.and(self.recorder.judge.heal(&to_reconcile, None, lock_wait).await);
+        let mark = moved.mark;
+        if moved.has_notices {
+            self.notices.wake_notifier();
+        }
+        if !moved.webhooks.is_empty()
+            && let Err(error) = self.changes.apply(&moved.webhooks).await
+        {
+            // The changes feed names these webhooks too.
+            tracing::warn!(%error, "webhooks could not be read after their health moved");
+        }
+        if let Some(mark) = mark.filter(|_| self.clock.simulation().is_some()) {
+            // Simulated time may move as soon as this process is idle: other processes must know of the change by then (B6).
+            self.propagation.propagate_to_all(&mark).await;
+        }
+        self.wakes
+            .schedule(batch.iter().filter_map(|settlement| match settlement.then {
+                Then::Retry(at) | Then::Release(at) => {
+                    Some((settlement.key.lane, settlement.key.webhook, at))
+                }
+                Then::End(_) | Then::Drop { .. } => None,
+            }));
+    }
+
+    fn note(&self, asked: usize, won: usize) {
+        self.metrics.settled(asked, asked - won);
+        if won < asked {
+            tracing::warn!(
+                lost = asked - won,
+                "results came after their lease was lost and were dropped"
+            );
+        }
+    }
 }
 
 /// The group of a result: results with the same value wait for the same health row. Results without an attempt wait for
@@ -111,103 +245,4 @@ fn group_ends(batch: &[Settlement]) -> Vec<usize> {
         }
     }
     ends
-}
-
-/// Settles the results together, or in parts if the database refuses or is late. Returns the results that are refused or
-/// late alone, with the rest of a late one's group. If `hurried`, none of them waits long for a lock.
-async fn settle_each(shared: &Arc<Shared>, batch: &[Settlement], hurried: bool) -> Vec<Refused> {
-    let parts = Bisection::of(batch.len())
-        .split_when_late(TIME_OUTS, &shared.store)
-        .grouped(group_ends(batch))
-        .hurried(hurried);
-    let (mut refused, mut lessened) = (Vec::new(), Vec::new());
-    for (items, error) in record(shared, batch, parts).await {
-        if error.is_timed_out() {
-            refused.push((items, error));
-        } else if record_less(shared, &batch[items.start]).await {
-            lessened.push((items.start, error));
-        } else {
-            refused.push((items, error));
-        }
-    }
-    if let Some((first, error)) = lessened.first() {
-        tracing::error!(
-            %error,
-            deliveries = lessened.len(),
-            webhook = %batch[*first].key.webhook,
-            event = %batch[*first].key.event,
-            "the database refused what a receiver had answered; the attempt is recorded without it"
-        );
-    }
-    refused
-}
-
-/// Records one result with less and less of its receiver's response. Returns whether it is recorded.
-async fn record_less(shared: &Arc<Shared>, settlement: &Settlement) -> bool {
-    for less in reduced::of(settlement) {
-        let one = slice::from_ref(&less);
-        let parts = Bisection::of(1).split_when_late(TIME_OUTS, &shared.store);
-        if record(shared, one, parts).await.is_empty() {
-            return true;
-        }
-    }
-    false
-}
-
-/// Records a batch in these parts and does what follows from it. Returns the results that cannot be recorded. Tries as
-/// long as the database is away, because the attempts have been made, and the lease tokens make a second try harmless.
-async fn record(shared: &Arc<Shared>, batch: &[Settlement], mut parts: Bisection<'_>) -> Vec<Refused> {
-    while let Some((part, lock_wait)) = parts.next() {
-        let some = &batch[part];
-        let written = write(shared, some, lock_wait).await;
-        if let Some(recorded) = parts.done_in_time(written, &shared.clock, "results").await {
-            follow(shared, some, recorded, lock_wait).await;
-        }
-    }
-    parts.refused
-}
-
-/// Does what follows from a recorded batch. No error here may cause the batch to be recorded again.
-async fn follow(shared: &Arc<Shared>, batch: &[Settlement], recorded: Recorded, lock_wait: Option<Duration>) {
-    note(shared, batch.len(), recorded.won.len());
-    shared.tallied.fetch_add(1, Ordering::Relaxed);
-    let Recorded {
-        won,
-        mut moved,
-        to_recover,
-        to_reconcile,
-    } = recorded;
-    if !to_recover.is_empty() {
-        let won = won.iter().filter_map(|index| batch.get(*index));
-        moved.and(heal(shared, &to_recover, Some(&results_of(won)), lock_wait).await);
-    }
-    moved.and(heal(shared, &to_reconcile, None, lock_wait).await);
-    let mark = moved.mark;
-    if moved.owes {
-        shared.owed.notify_one();
-    }
-    if !moved.webhooks.is_empty()
-        && let Err(error) = shared.refresh(&moved.webhooks).await
-    {
-        // The changes feed names these webhooks too.
-        tracing::warn!(%error, "webhooks could not be read after their health moved");
-    }
-    if let Some(mark) = mark.filter(|_| shared.clock.simulation().is_some()) {
-        // Simulated time may move as soon as this process is idle: other processes must know of the change by then (B6).
-        shared.feed.propagate_to_all(shared, &mark).await;
-    }
-    shared.hint(batch.iter().filter_map(|settlement| match settlement.then {
-        Then::Retry(at) | Then::Release(at) => Some((settlement.key.lane, settlement.key.webhook, at)),
-        Then::End(_) | Then::Drop { .. } => None,
-    }));
-}
-
-fn note(shared: &Shared, asked: usize, won: usize) {
-    shared.metrics.settled(asked, asked - won);
-    if won < asked {
-        tracing::warn!(
-            lost = asked - won,
-            "results came after their lease was lost and were dropped"
-        );
-    }
 }

@@ -2,110 +2,168 @@
 //! successes end.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel_async::AsyncConnection;
 use jiff::Timestamp;
 
 use crate::bisection::{Bisection, TIME_OUTS};
-use crate::settle::notice_writer;
-use crate::state::Shared;
+use crate::settle::notice_writer::NoticeWriter;
+use tenterhook_clock::Clock;
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_policy::health::{Judged, due, record};
+use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::health::{Locked, last_successes, lock_in_tx, write_in_tx};
 use tenterhook_store::settle::Settlement;
-use tenterhook_store::{Conn, StoreError, changes, limit_lock_waits_in_tx};
+use tenterhook_store::{Conn, Store, StoreError, changes, limit_lock_waits_in_tx};
 
 /// Webhooks whose health a transaction changed, and the mark of the transaction, if it announced them.
 #[derive(Default)]
-pub(super) struct Moved {
+pub(super) struct HealthChanges {
     pub webhooks: Vec<(Lane, WebhookId)>,
     /// Those whose failure window it opened.
     pub opened: Vec<(Lane, WebhookId)>,
     /// Whether there is a notice for the platform's endpoint.
-    pub owes: bool,
+    pub has_notices: bool,
     pub mark: Option<changes::Mark>,
 }
 
-impl Moved {
+impl HealthChanges {
     /// Adds the changes of a later transaction.
     pub fn and(&mut self, later: Self) {
         self.webhooks.extend(later.webhooks);
-        self.owes |= later.owes;
+        self.has_notices |= later.has_notices;
         self.mark = later.mark.or(self.mark.take());
     }
 }
 
-/// Ends failure windows and ban counters. With `results`, those that these successes end; without, those that the
-/// attempt log shows as ended. All webhooks are handled together, or in parts if the database refuses. A webhook that it
-/// refuses alone keeps its window; the sweeper reads the attempt log before it removes the webhook.
-pub(super) async fn heal(
-    shared: &Shared,
-    webhooks: &[(Lane, WebhookId)],
-    results: Option<&HashMap<WebhookId, Vec<Judged>>>,
-    lock_wait: Option<Duration>,
-) -> Moved {
-    let mut healed = Moved::default();
-    let mut parts = Bisection::of(webhooks.len())
-        .split_when_late(TIME_OUTS, &shared.store)
-        .hurried(lock_wait.is_some());
-    while let Some((part, lock_wait)) = parts.next() {
-        let some = &webhooks[part];
-        let ended = match results {
-            Some(results) => recovered(shared, some, results, lock_wait).await,
-            None => reconciled(shared, some, lock_wait).await,
-        };
-        let moved = parts.done_in_time(ended, &shared.clock, "windows").await;
-        healed.and(moved.unwrap_or_default());
-    }
-    for (items, error) in parts.refused {
-        let webhook = webhooks[items.start].1;
-        tracing::error!(%error, %webhook, "a success could not end a window or counter; the next one may");
-    }
-    healed
+/// Judges results by the policy, and writes what they change.
+pub(crate) struct Judge {
+    pub store: Store,
+    pub clock: Clock,
+    pub policy: Arc<PolicySettings>,
+    pub notices: Arc<NoticeWriter>,
 }
 
-/// Ends the windows and counters that these successes end.
-async fn recovered(
-    shared: &Shared,
-    webhooks: &[(Lane, WebhookId)],
-    results: &HashMap<WebhookId, Vec<Judged>>,
-    lock_wait: Option<Duration>,
-) -> Result<Moved, StoreError> {
-    let mut conn = shared.store.conn().await?;
-    conn.transaction(async |conn| {
-        limit_lock_waits_in_tx(conn, lock_wait).await?;
-        let rows = lock_in_tx(conn, webhooks).await?;
-        judge(shared, conn, rows, results.clone()).await
-    })
-    .await
-}
+impl Judge {
+    /// Ends failure windows and ban counters. With `results`, those that these successes end; without, those that the
+    /// attempt log shows as ended. All webhooks are handled together, or in parts if the database refuses. A webhook that it
+    /// refuses alone keeps its window; the sweeper reads the attempt log before it removes the webhook.
+    pub(super) async fn heal(
+        &self,
+        webhooks: &[(Lane, WebhookId)],
+        results: Option<&HashMap<WebhookId, Vec<Judged>>>,
+        lock_wait: Option<Duration>,
+    ) -> HealthChanges {
+        let mut healed = HealthChanges::default();
+        let mut parts = Bisection::of(webhooks.len())
+            .split_when_late(TIME_OUTS, &self.store)
+            .hurried(lock_wait.is_some());
+        while let Some((part, lock_wait)) = parts.next() {
+            let some = &webhooks[part];
+            let ended = match results {
+                Some(results) => self.recovered(some, results, lock_wait).await,
+                None => self.reconciled(some, lock_wait).await,
+            };
+            let moved = parts.done_in_time(ended, &self.clock, "windows").await;
+            healed.and(moved.unwrap_or_default());
+        }
+        for (items, error) in parts.refused {
+            let webhook = webhooks[items.start].1;
+            tracing::error!(%error, %webhook, "a success could not end a window or counter; the next one may");
+        }
+        healed
+    }
 
-/// Ends windows that a concurrent success should have ended. If a success and the failure that opens a window are
-/// recorded at the same time, neither transaction sees the other, because a batch of successes locks no health row. Both
-/// look again after their commit, and the later one sees both.
-async fn reconciled(
-    shared: &Shared,
-    webhooks: &[(Lane, WebhookId)],
-    lock_wait: Option<Duration>,
-) -> Result<Moved, StoreError> {
-    let mut conn = shared.store.conn().await?;
-    conn.transaction(async |conn| {
-        limit_lock_waits_in_tx(conn, lock_wait).await?;
-        let rows = lock_in_tx(conn, webhooks).await?;
-        let windows: Vec<_> = rows
-            .iter()
-            .filter_map(|row| Some((row.lane, row.webhook, row.health.failing_since?, Timestamp::MAX)))
-            .collect();
-        let successes = last_successes(conn, &windows).await?;
-        let results = successes
-            .into_iter()
-            .map(|(webhook, at)| (webhook, vec![success_at(at)]))
-            .collect();
-        judge(shared, conn, rows, results).await
-    })
-    .await
+    /// Ends the windows and counters that these successes end.
+    async fn recovered(
+        &self,
+        webhooks: &[(Lane, WebhookId)],
+        results: &HashMap<WebhookId, Vec<Judged>>,
+        lock_wait: Option<Duration>,
+    ) -> Result<HealthChanges, StoreError> {
+        let mut conn = self.store.conn().await?;
+        conn.transaction(async |conn| {
+            limit_lock_waits_in_tx(conn, lock_wait).await?;
+            let rows = lock_in_tx(conn, webhooks).await?;
+            self.judge_in_tx(conn, rows, results.clone()).await
+        })
+        .await
+    }
+
+    /// Ends windows that a concurrent success should have ended. If a success and the failure that opens a window are
+    /// recorded at the same time, neither transaction sees the other, because a batch of successes locks no health row. Both
+    /// look again after their commit, and the later one sees both.
+    async fn reconciled(
+        &self,
+        webhooks: &[(Lane, WebhookId)],
+        lock_wait: Option<Duration>,
+    ) -> Result<HealthChanges, StoreError> {
+        let mut conn = self.store.conn().await?;
+        conn.transaction(async |conn| {
+            limit_lock_waits_in_tx(conn, lock_wait).await?;
+            let rows = lock_in_tx(conn, webhooks).await?;
+            let windows: Vec<_> = rows
+                .iter()
+                .filter_map(|row| Some((row.lane, row.webhook, row.health.failing_since?, Timestamp::MAX)))
+                .collect();
+            let successes = last_successes(conn, &windows).await?;
+            let results = successes
+                .into_iter()
+                .map(|(webhook, at)| (webhook, vec![success_at(at)]))
+                .collect();
+            self.judge_in_tx(conn, rows, results).await
+        })
+        .await
+    }
+
+    /// Judges each webhook's results in the order in which their attempts ended, and writes the changes.
+    pub(super) async fn judge_in_tx(
+        &self,
+        conn: &mut Conn,
+        rows: Vec<Locked>,
+        mut results: HashMap<WebhookId, Vec<Judged>>,
+    ) -> Result<HealthChanges, StoreError> {
+        add_later_successes(conn, &rows, &mut results).await?;
+        let (mut written, mut opened, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        for mut row in rows {
+            let Some(mut judged) = results.remove(&row.webhook) else {
+                continue;
+            };
+            // In a tie the success comes last, in the webhook's favour: R1 does not say.
+            judged.sort_by_key(|result| (result.ended_at, result.succeeded, result.number));
+            let before = row.health.clone();
+            for result in &judged {
+                let steps = record(&mut row.health, result, &self.policy);
+                taken.extend(
+                    steps
+                        .into_iter()
+                        .map(|step| (row.lane, row.webhook, row.company, step)),
+                );
+            }
+            if row.health.failing_since.is_some() && row.health.failing_since != before.failing_since {
+                opened.push((row.lane, row.webhook));
+            }
+            if row.health != before {
+                let next = due(&row.health, &self.policy);
+                written.push((row, next));
+            }
+        }
+        let now = self.clock.now();
+        let webhooks: Vec<(Lane, WebhookId)> =
+            written.iter().map(|(row, _)| (row.lane, row.webhook)).collect();
+        write_in_tx(conn, &written).await?;
+        let has_notices = self.notices.write_in_tx(conn, &taken).await?;
+        let mark = changes::announce_in_tx(conn, now, &webhooks).await?;
+        Ok(HealthChanges {
+            webhooks,
+            opened,
+            has_notices,
+            mark,
+        })
+    }
 }
 
 /// A success for the policy. Which attempt it was does not matter.
@@ -115,51 +173,6 @@ fn success_at(ended_at: Timestamp) -> Judged {
         number: 1,
         succeeded: true,
     }
-}
-
-/// Judges each webhook's results in the order in which their attempts ended, and writes the changes.
-pub(super) async fn judge(
-    shared: &Shared,
-    conn: &mut Conn,
-    rows: Vec<Locked>,
-    mut results: HashMap<WebhookId, Vec<Judged>>,
-) -> Result<Moved, StoreError> {
-    add_later_successes(conn, &rows, &mut results).await?;
-    let (mut written, mut opened, mut taken) = (Vec::new(), Vec::new(), Vec::new());
-    for mut row in rows {
-        let Some(mut judged) = results.remove(&row.webhook) else {
-            continue;
-        };
-        // In a tie the success comes last, in the webhook's favour: R1 does not say.
-        judged.sort_by_key(|result| (result.ended_at, result.succeeded, result.number));
-        let before = row.health.clone();
-        for result in &judged {
-            let steps = record(&mut row.health, result, &shared.policy);
-            taken.extend(
-                steps
-                    .into_iter()
-                    .map(|step| (row.lane, row.webhook, row.company, step)),
-            );
-        }
-        if row.health.failing_since.is_some() && row.health.failing_since != before.failing_since {
-            opened.push((row.lane, row.webhook));
-        }
-        if row.health != before {
-            let next = due(&row.health, &shared.policy);
-            written.push((row, next));
-        }
-    }
-    let now = shared.clock.now();
-    let webhooks: Vec<(Lane, WebhookId)> = written.iter().map(|(row, _)| (row.lane, row.webhook)).collect();
-    write_in_tx(conn, &written).await?;
-    let owes = notice_writer::notify_in_tx(shared, conn, &taken).await?;
-    let mark = changes::announce_in_tx(conn, now, &webhooks).await?;
-    Ok(Moved {
-        webhooks,
-        opened,
-        owes,
-        mark,
-    })
 }
 
 /// Adds successes from the attempt log. A success that another settler recorded first, without changing health, may be

@@ -25,15 +25,15 @@
 //! A delivery that was released without an attempt is not kept: it is claimed again when its lease ends.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{BATCH, Result, done, settle_each};
+use super::{BATCH, Settler};
 use crate::backoff::Backoff;
 use crate::bisection::Refused;
-use crate::state::{Shared, Started};
+use crate::settle::in_flight_attempts::InFlightAttempts;
+use crate::settle::settlement::{AttemptResult, Started};
 use tenterhook_clock::Clock;
 use tenterhook_model::ids::{DeliveryKey, WebhookId};
 use tenterhook_store::leases;
@@ -74,9 +74,9 @@ impl Kept {
 }
 
 impl SetAside {
-    /// No result yet.
-    pub fn of(shared: &Shared) -> Self {
-        let lease = Duration::try_from(shared.tempo.lease()).unwrap_or(LONGEST);
+    /// No result yet. While there are some, their leases of this length are extended.
+    pub fn for_lease(lease: SignedDuration) -> Self {
+        let lease = Duration::try_from(lease).unwrap_or(LONGEST);
         let longest = LONGEST.min(lease / TRIES_IN_LEASE);
         Self {
             kept: VecDeque::new(),
@@ -105,7 +105,7 @@ impl SetAside {
     }
 
     /// Moves results out of a batch if the database is late with their webhooks.
-    pub fn join(&mut self, shared: &Shared, batch: &mut Vec<Result>) {
+    pub fn join(&mut self, in_flight: &InFlightAttempts, batch: &mut Vec<AttemptResult>) {
         let late: HashSet<WebhookId> = self
             .kept
             .iter()
@@ -116,11 +116,11 @@ impl SetAside {
             return;
         }
         for index in (0..batch.len()).rev() {
-            let Result { settlement, started } = &batch[index];
+            let AttemptResult { settlement, started } = &batch[index];
             if let (Some(started), Some(_)) = (*started, &settlement.attempt)
                 && late.contains(&settlement.key.webhook)
             {
-                shared.unsettled.set_aside(started);
+                in_flight.set_aside(started);
                 self.kept.push_back(Kept {
                     settlement: batch.swap_remove(index).settlement,
                     started,
@@ -133,7 +133,7 @@ impl SetAside {
     /// Takes the refused results of a batch out of `started`, keeps them and logs them.
     pub fn add(
         &mut self,
-        shared: &Shared,
+        settler: &Settler,
         batch: Vec<Settlement>,
         started: &mut [Option<Started>],
         refused: Vec<Refused>,
@@ -160,18 +160,18 @@ impl SetAside {
         let taken = take(batch, started, refused);
         taken
             .iter()
-            .for_each(|kept| shared.unsettled.set_aside(kept.started));
+            .for_each(|kept| settler.in_flight.set_aside(kept.started));
         self.keep_on(taken);
         if self.again_at.is_none() && !self.kept.is_empty() {
-            self.wait(&shared.clock);
+            self.wait(&settler.clock);
         }
     }
 
     /// Tries the next ones again.
-    pub async fn settle_again(&mut self, shared: &Arc<Shared>) {
+    pub async fn settle_again(&mut self, settler: &Settler) {
         let before = self.kept.len();
-        self.settle(shared, self.at_once).await;
-        self.extend(shared).await;
+        self.settle(settler, self.at_once).await;
+        self.extend(settler).await;
         if self.kept.len() < before {
             self.pause = Backoff::up_to(self.longest);
         }
@@ -179,13 +179,13 @@ impl SetAside {
             self.again_at = None;
             tracing::info!(results = before, "no result is set aside any more");
         } else {
-            self.wait(&shared.clock);
+            self.wait(&settler.clock);
         }
     }
 
     /// Tries all of them once more before the process stops. Other processes repeat the attempts of the rest.
-    pub async fn end(mut self, shared: &Arc<Shared>) {
-        self.settle(shared, usize::MAX).await;
+    pub async fn end(mut self, settler: &Settler) {
+        self.settle(settler, usize::MAX).await;
         if let Some(first) = self.kept.front() {
             tracing::error!(
                 results = self.kept.len(),
@@ -197,15 +197,15 @@ impl SetAside {
     }
 
     /// Tries up to `most` of them.
-    async fn settle(&mut self, shared: &Arc<Shared>, most: usize) {
+    async fn settle(&mut self, settler: &Settler, most: usize) {
         let tried = self.kept.drain(..most.min(self.kept.len()));
         let (batch, mut started): (Vec<_>, Vec<_>) =
             tried.map(|kept| (kept.settlement, Some(kept.started))).unzip();
-        let refused = settle_each(shared, &batch, true).await;
+        let refused = settler.settle_each(&batch, true).await;
         self.at_once = BATCH.min(self.at_once * 2);
         self.keep_on(take(batch, &mut started, refused));
         let gone = started.into_iter().flatten().collect();
-        let_go(shared, gone);
+        free(settler, gone);
     }
 
     /// Keeps these behind the others. If the database is late with one of them, only a few are tried at once from then
@@ -219,7 +219,7 @@ impl SetAside {
 
     /// Extends the leases, and forgets the deliveries that another process holds by now. If a delivery's own row is
     /// locked, its lease cannot be extended, but no other process can take it either.
-    async fn extend(&mut self, shared: &Arc<Shared>) {
+    async fn extend(&mut self, settler: &Settler) {
         if self.kept.is_empty() {
             return;
         }
@@ -228,10 +228,10 @@ impl SetAside {
             .iter()
             .map(|kept| (kept.settlement.key, kept.settlement.token))
             .collect();
-        let until = shared.clock.now().saturating_add(shared.tempo.lease());
+        let until = settler.clock.now().saturating_add(settler.timings.lease());
         let until = until.unwrap_or(Timestamp::MAX);
         let extended = async {
-            let mut conn = shared.store.conn().await?;
+            let mut conn = settler.store.conn().await?;
             let extended = leases::extend(&mut conn, &held, until).await?;
             if extended.len() == held.len() {
                 return Ok(extended);
@@ -239,13 +239,13 @@ impl SetAside {
             leases::still_held(&mut conn, &held).await
         };
         match extended.await {
-            Ok(still_held) => self.forget_others(shared, &still_held),
+            Ok(still_held) => self.forget_others(settler, &still_held),
             Err(error) => tracing::debug!(%error, "leases of results set aside could not be extended"),
         }
     }
 
     /// Keeps only the results at these indexes.
-    fn forget_others(&mut self, shared: &Arc<Shared>, indexes: &[usize]) {
+    fn forget_others(&mut self, settler: &Settler, indexes: &[usize]) {
         let indexes: HashSet<usize> = indexes.iter().copied().collect();
         let mut all = 0..self.kept.len();
         let mut gone = Vec::new();
@@ -256,7 +256,7 @@ impl SetAside {
             }
             stays
         });
-        let_go(shared, gone);
+        free(settler, gone);
     }
 
     fn wait(&mut self, clock: &Clock) {
@@ -288,9 +288,9 @@ fn take(batch: Vec<Settlement>, started: &mut [Option<Started>], refused: Vec<Re
 }
 
 /// Frees the places of these attempts: their results are settled, or never will be.
-fn let_go(shared: &Arc<Shared>, attempts: Vec<Started>) {
-    shared.unsettled.bring_back(attempts.len());
-    done(shared, attempts.into_iter());
+fn free(settler: &Settler, attempts: Vec<Started>) {
+    settler.in_flight.bring_back(attempts.len());
+    settler.done(attempts.into_iter());
 }
 
 #[cfg(test)]
