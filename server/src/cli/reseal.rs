@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
-use tenterhook_engine::reseal::{self, BATCH, Progress};
+use tenterhook_engine::reseal::{self, BATCH, ResealProgress};
 use tenterhook_model::ids::LANES;
 use tenterhook_policy::sealing::{KeyId, Keyring, OpenError, PREFIX_LENGTH, key_of};
 use tenterhook_settings::{Settings, keys};
@@ -41,7 +41,7 @@ pub(super) fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {
     Keyring::parse(keys.expose_secret()).context("the sealing keys cannot be used")
 }
 
-fn tell(progress: Progress) {
+fn tell(progress: ResealProgress) {
     if progress.webhooks > 0 {
         eprintln!(
             "{} of {LANES} lanes: {} webhooks sealed anew",

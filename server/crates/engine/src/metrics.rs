@@ -162,7 +162,7 @@ impl Metrics {
         register_tally(registry.sub_registry_with_prefix("server"), &reading.here);
         let open = "Deliveries that have not ended, in the database";
         registry.register("deliveries_open", open, ConstGauge::new(reading.all.open));
-        let waiting = "Notices that the platform's endpoint has yet to get, in the database";
+        let waiting = "Notices not yet delivered to the platform's endpoint, in the database";
         registry.register(
             "notices_waiting",
             waiting,
@@ -178,17 +178,17 @@ impl Metrics {
         let held = [
             (
                 "server_deliveries_waiting",
-                "Deliveries this server holds that wait for a place",
+                "Deliveries that this server has leased and not started to send",
                 reading.waiting,
             ),
             (
                 "server_requests_in_flight",
-                "Requests on the wire from this server",
+                "Requests of this server in flight",
                 reading.in_flight,
             ),
             (
                 "partition_days_ahead",
-                "Days after today for which events and history have a place: at zero nothing is accepted from midnight on",
+                "Days after today that have partitions for events and history; at zero, publishing fails from midnight on",
                 reading.days_ahead,
             ),
         ];
@@ -201,23 +201,23 @@ impl Metrics {
         }
         registry.register(
             "server_attempts",
-            "Attempts of this server by how they ended",
+            "Attempts of this server, by result",
             self.attempts.clone(),
         );
         let seconds = "Seconds from the start of an attempt to its result";
         registry.register("server_attempt_seconds", seconds, self.attempt_seconds.clone());
         registry.register(
             "attempts_postponed",
-            "Attempts that this server could not make for lack of descriptors, memory or answers from name servers",
+            "Attempts that this server postponed because it had no file descriptor or memory left, or no name server responded",
             self.attempts_postponed.clone(),
         );
         let settled = "Results settled in one transaction";
         registry.register("server_settled_results", settled, self.settled_results.clone());
         let grouped = "Events published in one transaction";
         registry.register("server_grouped_events", grouped, self.grouped_events.clone());
-        let lost = "Results that came after their lease was lost";
+        let lost = "Results that were dropped because their lease had ended";
         registry.register("server_lost_leases", lost, self.lost_leases.clone());
-        let refused = "Calls of publishEvents that were refused because there was no room for them";
+        let refused = "Calls of publishEvents that were refused because too many waited or memory was short";
         registry.register(
             "server_refused_publications",
             refused,
@@ -225,10 +225,10 @@ impl Metrics {
         );
         registry.register(
             "server_notice_attempts",
-            "Attempts of this server to deliver a notice, by how they ended",
+            "Attempts of this server to deliver a notice, by result",
             self.notice_attempts.clone(),
         );
-        let given_up = "Notices that this server has given up to deliver";
+        let given_up = "Notices that this server gave up";
         registry.register("server_notices_given_up", given_up, self.notices_given_up.clone());
         let mut page = String::new();
         encode(&mut page, &registry)?;
@@ -241,12 +241,12 @@ fn register_tally(registry: &mut Registry, tally: &Tally) {
     let sides = [
         (
             "deliveries_accepted",
-            "Deliveries made, lost ones included",
+            "Deliveries created, including lost ones",
             tally.accepted,
         ),
         (
             "deliveries_succeeded",
-            "Deliveries that ended with a 2xx",
+            "Deliveries that ended with a 2xx response",
             tally.succeeded,
         ),
         (
@@ -256,7 +256,7 @@ fn register_tally(registry: &mut Registry, tally: &Tally) {
         ),
         (
             "deliveries_lost",
-            "Deliveries that came due in a ban or pause",
+            "Deliveries that were due during a ban or pause",
             tally.lost,
         ),
         (

@@ -231,7 +231,7 @@ impl Notifier {
                     kind = notice::name(notice.kind),
                     webhook = %webhook.number,
                     attempts = number,
-                    "a notice is given up: the platform's endpoint did not take it for too long"
+                    "a notice is given up: the platform's endpoint did not accept it for too long"
                 );
                 None
             }),
@@ -254,7 +254,7 @@ impl Notifier {
         }
         for (items, error) in parts.refused {
             let webhook = batch[items.start].webhook.1;
-            tracing::error!(%error, %webhook, "the end of a notice cannot be written; it comes again");
+            tracing::error!(%error, %webhook, "the result of a notice cannot be written; the notice is sent again");
         }
     }
 

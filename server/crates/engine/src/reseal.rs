@@ -20,7 +20,7 @@ pub const BATCH: i64 = 200;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ResealProgress {
     /// Lanes that are done.
     pub lanes: usize,
     /// Webhooks with at least one value sealed again.
@@ -42,9 +42,9 @@ pub async fn run(
     store: &Store,
     keyring: &Keyring,
     batch: i64,
-    mut tell: impl FnMut(Progress),
-) -> Result<Progress, StoreError> {
-    let mut progress = Progress::default();
+    mut tell: impl FnMut(ResealProgress),
+) -> Result<ResealProgress, StoreError> {
+    let mut progress = ResealProgress::default();
     for lane in Lane::all() {
         let mut after = Some(WebhookId(uuid::Uuid::nil()));
         while let Some(last) = after {
@@ -75,19 +75,19 @@ async fn reseal(
                 sealed: 0,
                 unopened: 0,
             };
-            let mut anew = Vec::new();
+            let mut resealed = Vec::new();
             for row in rows {
                 match of_row(keyring, row) {
-                    Ok(row) => anew.push(row),
+                    Ok(row) => resealed.push(row),
                     Err((webhook, error)) => {
-                        tracing::warn!(%error, %webhook, "left as it is");
+                        tracing::warn!(%error, %webhook, "a webhook's values cannot be opened and are not sealed again");
                         done.unopened += 1;
                     }
                 }
             }
-            done.sealed = anew.len() as u64;
-            if !anew.is_empty() {
-                sealed::write_in_tx(conn, lane, &anew).await?;
+            done.sealed = resealed.len() as u64;
+            if !resealed.is_empty() {
+                sealed::write_in_tx(conn, lane, &resealed).await?;
             }
             Ok(done)
         })
@@ -103,9 +103,9 @@ fn of_row(keyring: &Keyring, mut row: SealedRow) -> Result<SealedRow, (WebhookId
     ];
     for (field, value) in fields {
         let Some(value) = value else { continue };
-        let anew = keyring.reseal(row.webhook, field, value);
-        if let Some(anew) = anew.map_err(|error| (row.webhook, error))? {
-            *value = anew;
+        let resealed = keyring.reseal(row.webhook, field, value);
+        if let Some(resealed) = resealed.map_err(|error| (row.webhook, error))? {
+            *value = resealed;
         }
     }
     Ok(row)

@@ -1,4 +1,4 @@
-//! What follows from a changed webhook: it is read again, and its waiting deliveries are decided anew.
+//! Applies changes of webhooks: reads the webhook again, and decides again about its waiting deliveries.
 
 use std::sync::Arc;
 

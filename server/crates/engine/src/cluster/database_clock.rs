@@ -17,10 +17,10 @@ const REPEAT_EVERY: Duration = Duration::from_secs(60);
 
 /// The last measured difference, and when it was logged.
 #[derive(Debug, Default)]
-pub(crate) struct DatabaseClock(Mutex<Seen>);
+pub(crate) struct DatabaseClock(Mutex<Offset>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Offset {
     ahead: SignedDuration,
     /// When the warning was last logged; `None` while the difference is tolerated.
     warned: Option<Instant>,
@@ -28,26 +28,26 @@ struct Seen {
 
 /// What to log.
 #[derive(Debug, PartialEq, Eq)]
-enum Say {
+enum Report {
     Nothing,
-    Apart,
-    Over,
+    Differ,
+    Agree,
 }
 
-impl Seen {
-    fn note(&mut self, ahead: SignedDuration, now: Instant) -> Say {
+impl Offset {
+    fn note(&mut self, ahead: SignedDuration, now: Instant) -> Report {
         self.ahead = ahead;
         match self.warned {
             None if is_apart(ahead) => self.warned = Some(now),
-            None => return Say::Nothing,
+            None => return Report::Nothing,
             Some(_) if !is_apart(ahead) => {
                 self.warned = None;
-                return Say::Over;
+                return Report::Agree;
             }
             Some(last) if now.saturating_duration_since(last) >= REPEAT_EVERY => self.warned = Some(now),
-            Some(_) => return Say::Nothing,
+            Some(_) => return Report::Nothing,
         }
-        Say::Apart
+        Report::Differ
     }
 }
 
@@ -55,29 +55,29 @@ impl DatabaseClock {
     /// Notes by how much the database's clock was ahead at `now`. Logs when the difference exceeds the tolerance, every
     /// minute while it does, and when it ends.
     pub(crate) fn note(&self, ahead: SignedDuration, now: Instant) {
-        let say = self.seen(|seen| seen.note(ahead, now));
+        let report = self.offset(|offset| offset.note(ahead, now));
         let ahead_seconds = ahead.as_secs_f64();
-        match say {
-            Say::Nothing => {}
-            Say::Apart => tracing::warn!(
+        match report {
+            Report::Nothing => {}
+            Report::Differ => tracing::warn!(
                 ahead_seconds,
                 "the database's clock and this machine's differ, and requests are signed with the database's time: \
-                 receivers refuse what is minutes off. Set the clock that is wrong"
+                 receivers refuse signatures that are minutes off. Correct the clock that is wrong"
             ),
-            Say::Over => tracing::info!(
+            Report::Agree => tracing::info!(
                 ahead_seconds,
-                "the database's clock and this machine's tell the same time again"
+                "the database's clock and this machine's agree again"
             ),
         }
     }
 
     /// By how much the database's clock was ahead at the last reading; negative if it was behind.
     pub(crate) fn ahead(&self) -> SignedDuration {
-        self.seen(|seen| seen.ahead)
+        self.offset(|offset| offset.ahead)
     }
 
     /// A panic while the lock is held leaves nothing half done: each change is one assignment.
-    fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+    fn offset<T>(&self, look: impl FnOnce(&mut Offset) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -94,21 +94,21 @@ mod tests {
 
     #[test]
     fn it_is_said_when_it_begins_each_minute_and_when_it_is_over() {
-        let (mut seen, start) = (Seen::default(), Clock::system().monotonic());
+        let (mut seen, start) = (Offset::default(), Clock::system().monotonic());
         let mut note = |ahead: i64, at: u64| {
             seen.note(SignedDuration::from_secs(ahead), start + Duration::from_secs(at))
         };
-        assert_eq!(note(30, 0), Say::Nothing, "at the tolerance");
-        assert_eq!(note(-30, 1), Say::Nothing);
-        assert_eq!(note(31, 2), Say::Apart, "past it");
-        assert_eq!(note(600, 3), Say::Nothing);
-        assert_eq!(note(600, 61), Say::Nothing);
-        assert_eq!(note(600, 62), Say::Apart, "a minute later");
-        assert_eq!(note(600, 121), Say::Nothing);
-        assert_eq!(note(-31, 122), Say::Apart);
-        assert_eq!(note(0, 123), Say::Over);
-        assert_eq!(note(0, 124), Say::Nothing);
-        assert_eq!(note(-31, 125), Say::Apart, "again");
+        assert_eq!(note(30, 0), Report::Nothing, "at the tolerance");
+        assert_eq!(note(-30, 1), Report::Nothing);
+        assert_eq!(note(31, 2), Report::Differ, "past it");
+        assert_eq!(note(600, 3), Report::Nothing);
+        assert_eq!(note(600, 61), Report::Nothing);
+        assert_eq!(note(600, 62), Report::Differ, "a minute later");
+        assert_eq!(note(600, 121), Report::Nothing);
+        assert_eq!(note(-31, 122), Report::Differ);
+        assert_eq!(note(0, 123), Report::Agree);
+        assert_eq!(note(0, 124), Report::Nothing);
+        assert_eq!(note(-31, 125), Report::Differ, "again");
         assert_eq!(seen.ahead, SignedDuration::from_secs(-31));
     }
 }

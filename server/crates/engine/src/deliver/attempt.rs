@@ -158,7 +158,7 @@ impl Attempts {
             self.webhooks.ensure(&mut conn, &[(key.lane, key.webhook)]).await
         };
         if let Err(error) = read.await {
-            tracing::warn!(%error, webhook = %key.webhook, "a webhook could not be read; its delivery is put back");
+            tracing::warn!(%error, webhook = %key.webhook, "a webhook could not be read; its delivery is released");
             self.results.release(held, Then::Release(self.clock.now()));
             return None;
         }

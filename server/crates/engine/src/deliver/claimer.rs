@@ -39,7 +39,7 @@ use tenterhook_store::{Conn, Store, StoreError};
 /// Webhooks per round.
 const WEBHOOKS: usize = 16;
 /// Deliveries claimed per round, divided equally among its webhooks. This bounds how many deliveries a round reads into
-/// memory. The queue's room in bytes bounds their size.
+/// memory. The scheduler's room in bytes bounds their size.
 const DELIVERIES: usize = 2_048;
 /// Deliveries ended without a request in one statement.
 const UNSENT: i64 = 1_000;
@@ -50,7 +50,7 @@ const SEARCH_EVERY: Duration = Duration::from_secs(5);
 /// the time.
 const SEARCH_SHARE: u32 = 50;
 /// How long a webhook waits after a conflict with another transaction or a statement that took too long.
-const CROSSED_WAIT: SignedDuration = SignedDuration::from_secs(1);
+const CONFLICT_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// How long to wait after a database error.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -166,7 +166,7 @@ impl Claimer {
             // The statement does not say which webhook was too slow. So all are looked at again after a short wait.
             Err(error) if error.is_timed_out() => webhooks
                 .iter()
-                .map(|(_, id)| (*id, later(now, CROSSED_WAIT)))
+                .map(|(_, id)| (*id, later(now, CONFLICT_WAIT)))
                 .collect(),
             next => next?,
         };
@@ -245,7 +245,7 @@ impl Claimer {
                 deliveries = claimed.bad.len(),
                 webhook = %first.webhook,
                 event = %first.event,
-                "deliveries cannot be read; they are left alone until their lease ends"
+                "deliveries cannot be read; they are not attempted until their lease ends"
             );
         }
         let hold = |(leased, event)| HeldDelivery {
@@ -283,7 +283,7 @@ impl Claimer {
             let until = wait_after(&error, now);
             refused += 1;
             if refused == 1 {
-                tracing::error!(%error, %webhook, event = %key.event, "a delivery cannot be taken; it is put back");
+                tracing::error!(%error, %webhook, event = %key.event, "a delivery cannot be claimed; it is tried again later");
             }
             match claim::put_back(conn, &key, now, until).await {
                 Ok(()) => {}
@@ -291,7 +291,7 @@ impl Claimer {
                 Err(_) => stuck = Some(until),
             }
             if error.is_timed_out() {
-                return Ok(stuck.or(Some(later(now, CROSSED_WAIT))));
+                return Ok(stuck.or(Some(later(now, CONFLICT_WAIT))));
             }
         }
         Ok(stuck)
@@ -347,7 +347,7 @@ fn pause_after(took: Duration) -> Duration {
 /// Until when a webhook waits after this error.
 fn wait_after(error: &StoreError, now: Timestamp) -> Timestamp {
     let wait = if error.is_transient() {
-        CROSSED_WAIT
+        CONFLICT_WAIT
     } else {
         UNUSABLE_WAIT
     };

@@ -64,7 +64,7 @@ impl LeaseRenewal {
         }
         for (items, error) in parts.refused {
             let (webhook, event) = (ending[items.start].0.webhook, ending[items.start].0.event);
-            tracing::error!(%error, %webhook, %event, "a lease cannot be extended; its delivery is dropped here");
+            tracing::error!(%error, %webhook, %event, "a lease cannot be extended; this process gives up its delivery");
             self.held.scheduler().extended(&ending[items], &[], until);
         }
         Ok(())

@@ -18,7 +18,7 @@ const REMEMBERED: usize = 100_000;
 /// How long, in real time, a put-back delivery is remembered: longer than until the end of its next attempt.
 const REMEMBERED_FOR: Duration = Duration::from_secs(120);
 /// How long, in real time, nothing more is logged after a line.
-const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(30);
+const LOG_EVERY: Duration = Duration::from_secs(30);
 
 /// Deliveries that this process put back.
 #[derive(Debug, Default)]
@@ -27,29 +27,29 @@ pub(crate) struct Postponed(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     deliveries: HashMap<DeliveryKey, Instant>,
-    means: Telling,
-    name_servers: Telling,
+    means: LogThrottle,
+    name_servers: LogThrottle,
 }
 
 /// What was logged about one missing resource.
 #[derive(Debug, Default)]
-struct Telling {
-    told_at: Option<Instant>,
-    untold: u64,
+struct LogThrottle {
+    logged_at: Option<Instant>,
+    unlogged: u64,
 }
 
-impl Telling {
+impl LogThrottle {
     /// Counts one more postponed attempt. Returns the number to log, if it is time to log.
     fn more(&mut self, now: Instant) -> Option<u64> {
-        self.untold += 1;
-        let told = self
-            .told_at
-            .is_some_and(|at| now.saturating_duration_since(at) < TOLD_AGAIN_AFTER);
-        if told {
+        self.unlogged += 1;
+        let is_quiet = self
+            .logged_at
+            .is_some_and(|at| now.saturating_duration_since(at) < LOG_EVERY);
+        if is_quiet {
             return None;
         }
-        self.told_at = Some(now);
-        Some(std::mem::take(&mut self.untold))
+        self.logged_at = Some(now);
+        Some(std::mem::take(&mut self.unlogged))
     }
 }
 
@@ -68,8 +68,8 @@ impl Postponed {
                 if let Some(postponed) = known.means.more(now) {
                     tracing::warn!(
                         postponed,
-                        "no file descriptor or memory was left to call a receiver; attempts are postponed and count for \
-                         nothing"
+                        "no file descriptor or memory was left to call a receiver; attempts are postponed and not \
+                         counted"
                     );
                 }
             }
@@ -77,7 +77,7 @@ impl Postponed {
                 if let Some(postponed) = known.name_servers.more(now) {
                     tracing::warn!(
                         postponed,
-                        "no name server answers; attempts are postponed and count for nothing"
+                        "no name server answers; attempts are postponed and not counted"
                     );
                 }
             }
@@ -175,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_told_at_most_every_thirty_seconds() {
+    fn the_log_is_logged_at_most_every_thirty_seconds() {
         let (postponed, now) = (Postponed::default(), Clock::system().monotonic());
         for after in [0, 1, 29] {
             wait(&postponed, key(0), now + Duration::from_secs(after));
         }
-        assert_eq!(postponed.known().name_servers.untold, 2);
-        wait(&postponed, key(0), now + TOLD_AGAIN_AFTER);
-        assert_eq!(postponed.known().name_servers.untold, 0);
+        assert_eq!(postponed.known().name_servers.unlogged, 2);
+        wait(&postponed, key(0), now + LOG_EVERY);
+        assert_eq!(postponed.known().name_servers.unlogged, 0);
     }
 }

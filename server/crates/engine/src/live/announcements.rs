@@ -36,7 +36,7 @@ impl Announcer {
         if hub.is_posting() {
             let read = self.new_notices(webhooks, now).await?;
             for (webhook, error) in read.bad {
-                tracing::error!(%error, %webhook, "a notice cannot be read");
+                tracing::error!(%error, %webhook, "a notice cannot be read for live subscribers");
                 hub.notices.lost(Whose::of(&self.webhooks, webhook));
             }
             posted = read.good;

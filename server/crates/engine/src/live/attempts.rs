@@ -59,7 +59,7 @@ impl AttemptWatch {
             }
             // If a poll fails, the next one reads its attempts too: its window is longer.
             if let Err(error) = self.poll(&mut progress).await {
-                tracing::warn!(%error, "attempts could not be looked for");
+                tracing::warn!(%error, "attempts for live subscribers could not be read; trying again");
             }
             self.clock.real_sleep(POLL_EVERY).await;
         }
@@ -107,7 +107,7 @@ impl AttemptWatch {
         let refused = parts.refused.into_iter();
         lost.extend(refused.map(|(items, error)| (keys[items.start], error)));
         for (key, error) in lost {
-            tracing::error!(%error, webhook = %key.1, "attempts of a webhook cannot be read to be told");
+            tracing::error!(%error, webhook = %key.1, "attempts of a webhook cannot be read for its live subscribers");
             let belonging = watched.get(&key).cloned();
             self.hub.attempts.lost(belonging.map(Whose::Webhook));
         }
@@ -141,7 +141,7 @@ impl AttemptWatch {
         }
         let mut missed = Vec::new();
         for (items, error) in parts.refused {
-            tracing::error!(%error, "webhooks that a subscriber may see cannot be read");
+            tracing::error!(%error, "webhooks that a live subscriber may see cannot be read");
             missed.extend(sharing(interests, scopes[items.start].1).map(|number| (number, Missed::Lost)));
         }
         let mut parts = Bisection::of(named.len()).split_when_late(FIRST_TIME_OUT, &self.store);
@@ -151,7 +151,7 @@ impl AttemptWatch {
         }
         for (items, error) in parts.refused {
             let (at, (_, webhook)) = named[items.start];
-            tracing::error!(%error, %webhook, "a webhook cannot be read to be watched");
+            tracing::error!(%error, %webhook, "a webhook cannot be read for its live subscribers");
             missed.push((interests[at].0, Missed::Lost));
         }
         for (at, scope) in scopes {
@@ -181,7 +181,7 @@ fn sharing(interests: &[Listening], scope: &WebhookScope) -> impl Iterator<Item 
 /// them.
 fn readable<T>(rows: Rows<T, WebhookId>) -> Vec<T> {
     if let Some((webhook, error)) = rows.bad.first() {
-        tracing::warn!(%error, %webhook, webhooks = rows.bad.len(), "webhooks cannot be read to be watched");
+        tracing::warn!(%error, %webhook, webhooks = rows.bad.len(), "webhooks cannot be read for live subscribers");
     }
     rows.good
 }

@@ -104,7 +104,7 @@ mod tests {
         assert!(!throttle.is_separate(company(1), BULK, start + OTHERS_ACTIVE_FOR));
         assert!(
             throttle.is_separate(company(2), BULK, start),
-            "they are beside each other"
+            "each is active while the other is"
         );
     }
 

@@ -1,4 +1,4 @@
-//! What becomes of a delivery, and the way of results to the settlers.
+//! How deliveries end, and the queue of results for the settlers.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -144,7 +144,7 @@ impl Settler {
                 deliveries = lessened.len(),
                 webhook = %batch[*first].key.webhook,
                 event = %batch[*first].key.event,
-                "the database refused what a receiver had answered; the attempt is recorded without it"
+                "the database refused a receiver's response; the attempt is recorded without it"
             );
         }
         refused
@@ -203,7 +203,7 @@ impl Settler {
             && let Err(error) = self.changes.apply(&moved.webhooks).await
         {
             // The changes feed names these webhooks too.
-            tracing::warn!(%error, "webhooks could not be read after their health moved");
+            tracing::warn!(%error, "webhooks could not be read after their health changed");
         }
         if let Some(mark) = mark.filter(|_| self.clock.simulation().is_some()) {
             // Simulated time may move as soon as this process is idle: other processes must know of the change by then (B6).
@@ -223,7 +223,7 @@ impl Settler {
         if won < asked {
             tracing::warn!(
                 lost = asked - won,
-                "results came after their lease was lost and were dropped"
+                "results were dropped because their lease had ended"
             );
         }
     }

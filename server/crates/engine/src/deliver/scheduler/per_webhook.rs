@@ -25,7 +25,7 @@ pub(super) struct PerWebhook {
 }
 
 impl PerWebhook {
-    /// A webhook of which nothing is held or known; `cap` of its requests may be in flight.
+    /// A webhook without deliveries, whose receiver is untried; `cap` of its requests may be in flight.
     pub(super) fn new(company: CompanyId, cap: usize) -> Self {
         Self {
             company,

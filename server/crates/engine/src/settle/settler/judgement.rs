@@ -67,12 +67,12 @@ impl Judge {
                 Some(results) => self.recovered(some, results, lock_wait).await,
                 None => self.reconciled(some, lock_wait).await,
             };
-            let moved = parts.done_in_time(ended, &self.clock, "windows").await;
+            let moved = parts.done_in_time(ended, &self.clock, "failure windows").await;
             healed.and(moved.unwrap_or_default());
         }
         for (items, error) in parts.refused {
             let webhook = webhooks[items.start].1;
-            tracing::error!(%error, %webhook, "a success could not end a window or counter; the next one may");
+            tracing::error!(%error, %webhook, "a success could not end a failure window or ban counter; the next success may");
         }
         healed
     }

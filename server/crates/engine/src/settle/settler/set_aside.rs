@@ -143,13 +143,13 @@ impl SetAside {
             let (webhook, event) = (first.webhook, first.event);
             if started[items.start].is_none() || batch[items.start].attempt.is_none() {
                 tracing::error!(
-                    %error, %webhook, %event, "a delivery cannot be put back; it is taken again when its lease ends"
+                    %error, %webhook, %event, "a delivery cannot be released; it is claimed again when its lease ends"
                 );
             } else if error.is_timed_out() {
                 tracing::error!(
                     %error, %webhook, %event, results,
-                    "the database is late with results of a webhook, of which a row may be locked; they are set aside and \
-                     tried again"
+                    "results of a webhook could not be written in time, perhaps because another transaction has locked a \
+                     row; they are set aside and tried again"
                 );
             } else {
                 tracing::error!(
@@ -177,7 +177,7 @@ impl SetAside {
         }
         if self.kept.is_empty() {
             self.again_at = None;
-            tracing::info!(results = before, "no result is set aside any more");
+            tracing::info!(results = before, "all results that were set aside are written");
         } else {
             self.wait(&settler.clock);
         }
@@ -191,7 +191,8 @@ impl SetAside {
                 results = self.kept.len(),
                 webhook = %first.webhook(),
                 event = %first.settlement.key.event,
-                "results cannot be written before this process stops; whoever takes their deliveries sends them again"
+                "results cannot be written before this process stops; the processes that claim their deliveries repeat the \
+                 attempts"
             );
         }
     }
@@ -341,7 +342,7 @@ mod tests {
         assert_eq!(kept.iter().map(of).collect::<Vec<_>>(), expected);
         assert!(
             started.iter().all(Option::is_none),
-            "nobody starts in their place"
+            "no attempt starts in their place"
         );
     }
 }
