@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_logged_at_most_every_thirty_seconds() {
+    fn a_line_is_logged_at_most_every_thirty_seconds() {
         let (postponed, now) = (Postponed::default(), Clock::system().monotonic());
         for after in [0, 1, 29] {
             wait(&postponed, key(0), now + Duration::from_secs(after));
