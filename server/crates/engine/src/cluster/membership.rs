@@ -96,7 +96,7 @@ impl Membership {
         );
         self.webhooks.forget();
         // Rows of the feed may have been pruned before they were read.
-        self.live.missed_everything();
+        self.live.report_gap_to_all();
         let node = nodes::register(&mut conn, settled).await?;
         self.process.set_node(node);
         self.freshness.note_beat(began);

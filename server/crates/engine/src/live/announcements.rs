@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Hub, MOST_NOTICES, NOTICE_OVERLAP, Whose, Word, before, crowded, past};
+use super::{Audience, Hub, MAX_NOTICES, NOTICE_OVERLAP, Signal, before, past, with_more_than};
 use crate::bisection::{Bisection, FIRST_TIME_OUT};
 use crate::cluster::webhook_cache::WebhookCache;
 use tenterhook_clock::Clock;
@@ -32,30 +32,32 @@ impl Announcer {
         let hub = &self.hub;
         let now = self.clock.now();
         let belonging = |id: WebhookId| self.webhooks.get(id).map(|target| target.webhook.belonging());
-        let mut posted = Vec::new();
-        if hub.is_posting() {
+        let mut sent_notices = Vec::new();
+        if hub.wants_notices() {
             let read = self.new_notices(webhooks, now).await?;
             for (webhook, error) in read.bad {
                 tracing::error!(%error, %webhook, "a notice cannot be read for live subscribers");
-                hub.notices.lost(Whose::of(&self.webhooks, webhook));
+                hub.notices.report_gap(Audience::of(&self.webhooks, webhook));
             }
-            posted = read.good;
+            sent_notices = read.good;
         }
         if hub.changes.has_listeners() {
             for (_, id) in webhooks {
                 if let Some(belonging) = belonging(*id) {
-                    hub.changes.say(Word::Told((belonging, ())));
+                    hub.changes.send(Signal::Message((belonging, ())));
                 }
             }
         }
-        for id in crowded(posted.iter().map(|notice| notice.webhook), MOST_NOTICES) {
-            hub.notices.lost(Whose::of(&self.webhooks, id));
+        for id in with_more_than(sent_notices.iter().map(|notice| notice.webhook), MAX_NOTICES) {
+            hub.notices.report_gap(Audience::of(&self.webhooks, id));
         }
-        for notice in posted {
+        for notice in sent_notices {
             match belonging(notice.webhook) {
-                Some(belonging) => hub.notices.say(Word::Told((belonging, Arc::new(notice)))),
+                Some(belonging) => hub.notices.send(Signal::Message((belonging, Arc::new(notice)))),
                 // The notice can be read but its webhook cannot, so it is not known who may see it.
-                None => hub.notices.lost(Whose::of(&self.webhooks, notice.webhook)),
+                None => hub
+                    .notices
+                    .report_gap(Audience::of(&self.webhooks, notice.webhook)),
             }
         }
         Ok(())
@@ -67,13 +69,17 @@ impl Announcer {
         webhooks: &[(Lane, WebhookId)],
         now: Timestamp,
     ) -> Result<Rows<Notice, WebhookId>, StoreError> {
-        let since = self.hub.posted().as_ref().map_or(now, |posted| posted.since);
+        let since = self
+            .hub
+            .sent_notices()
+            .as_ref()
+            .map_or(now, |sent_notices| sent_notices.since);
         let (mut good, mut bad, mut unread) = (Vec::new(), Vec::new(), Vec::new());
         if !webhooks.is_empty() {
             let mut conn = self.store.conn().await?;
             let mut parts = Bisection::of(webhooks.len()).split_when_late(FIRST_TIME_OUT, &self.store);
             while let Some((part, _)) = parts.next() {
-                let most = past(MOST_NOTICES);
+                let most = past(MAX_NOTICES);
                 let read = notices::last_of_each(&mut conn, &webhooks[part], since, most).await;
                 if let Some(read) = parts.done(read)? {
                     good.extend(read.good);
@@ -83,16 +89,16 @@ impl Announcer {
             let refused = parts.refused.into_iter();
             bad.extend(refused.map(|(items, error)| (webhooks[items.start].1, error)));
         }
-        let mut posted = self.hub.posted();
-        if let Some(posted) = posted.as_mut() {
-            let mut is_new = |id, at| posted.told.insert(id, at).is_none();
+        let mut sent_notices = self.hub.sent_notices();
+        if let Some(sent_notices) = sent_notices.as_mut() {
+            let mut is_new = |id, at| sent_notices.sent.insert(id, at).is_none();
             good.retain(|notice: &Notice| is_new(notice.id, notice.at));
             unread.retain(|((_, id, at), _)| is_new(*id, *at));
             // Simulated time may have advanced far since the last read. The next read starts from this one's time, less the
             // overlap.
-            posted.since = posted.since.max(before(now, NOTICE_OVERLAP));
-            let since = posted.since;
-            posted.told.retain(|_, at| *at >= since);
+            sent_notices.since = sent_notices.since.max(before(now, NOTICE_OVERLAP));
+            let since = sent_notices.since;
+            sent_notices.sent.retain(|_, at| *at >= since);
         }
         let unread = unread.into_iter();
         bad.extend(unread.map(|(((_, webhook), _, _), error)| (webhook, error)));

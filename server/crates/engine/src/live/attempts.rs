@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Channel, Hub, Interest, Missed, OVERLAP, Whose, Word, before, crowded, past};
+use super::{Audience, Channel, Hub, Interest, Missed, OVERLAP, Signal, before, past, with_more_than};
 use crate::bisection::{Bisection, FIRST_TIME_OUT};
 use tenterhook_clock::Clock;
 use tenterhook_model::access::WebhookScope;
@@ -23,18 +23,18 @@ use tenterhook_store::{Store, StoreError};
 /// How often to poll, in real time: well within the second in which a subscriber must hear of an attempt.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Webhooks that are watched for one listener. A listener who may see more must name one.
-pub const MOST_WATCHED: usize = 1_000;
+pub const MAX_WATCHED: usize = 1_000;
 /// Attempts of one webhook per poll. A poll covers five seconds, so this is about two hundred a second.
-pub const MOST_OF_WEBHOOK: usize = 1_000;
+pub const MAX_OF_WEBHOOK: usize = 1_000;
 /// Attempts per poll in all.
-pub const MOST_IN_ALL: usize = 20_000;
+pub const MAX_IN_ALL: usize = 20_000;
 
 /// State of the polls.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct PollProgress {
     /// The time of the last poll.
     last: Option<Timestamp>,
-    told: HashSet<AttemptPlace>,
+    sent: HashSet<AttemptPlace>,
 }
 
 /// A listener's number, its interest, and when it started to listen.
@@ -50,10 +50,10 @@ pub(crate) struct AttemptWatch {
 impl AttemptWatch {
     /// Polls for attempts until the process ends.
     pub async fn run(self) {
-        let mut progress = Progress::default();
+        let mut progress = PollProgress::default();
         loop {
             if self.hub.interests().all.is_empty() {
-                progress = Progress::default();
+                progress = PollProgress::default();
                 self.clock.park(self.hub.wanted.notified()).await;
                 continue;
             }
@@ -65,7 +65,7 @@ impl AttemptWatch {
         }
     }
 
-    async fn poll(&self, progress: &mut Progress) -> Result<(), StoreError> {
+    async fn poll(&self, progress: &mut PollProgress) -> Result<(), StoreError> {
         let interests: Vec<Listening> = {
             let interests = self.hub.interests();
             let all = interests.all.iter();
@@ -77,7 +77,7 @@ impl AttemptWatch {
         let since = progress.last.map_or(earliest, |last| before(last, OVERLAP));
         let watched = self.watched(&interests, since).await?;
         let ended = self.ended(&watched, since).await?;
-        progress.tell(&self.hub.attempts, &watched, ended);
+        progress.announce(&self.hub.attempts, &watched, ended);
         progress.reach(now);
         Ok(())
     }
@@ -97,7 +97,7 @@ impl AttemptWatch {
         let mut conn = self.store.conn().await?;
         let mut parts = Bisection::of(keys.len()).split_when_late(FIRST_TIME_OUT, &self.store);
         while let Some((part, _)) = parts.next() {
-            let (of_each, in_all) = (past(MOST_OF_WEBHOOK), past(MOST_IN_ALL));
+            let (of_each, in_all) = (past(MAX_OF_WEBHOOK), past(MAX_IN_ALL));
             let read = live::ended_since(&mut conn, &keys[part], since, of_each, in_all).await;
             if let Some(read) = parts.done(read)? {
                 ended.extend(read.good);
@@ -109,7 +109,7 @@ impl AttemptWatch {
         for (key, error) in lost {
             tracing::error!(%error, webhook = %key.1, "attempts of a webhook cannot be read for its live subscribers");
             let belonging = watched.get(&key).cloned();
-            self.hub.attempts.lost(belonging.map(Whose::Webhook));
+            self.hub.attempts.report_gap(belonging.map(Audience::Webhook));
         }
         Ok(ended)
     }
@@ -136,7 +136,7 @@ impl AttemptWatch {
         let mut conn = self.store.conn().await?;
         let mut parts = Bisection::of(scopes.len()).split_when_late(FIRST_TIME_OUT, &self.store);
         while let Some((part, _)) = parts.next() {
-            let read = live::of_scopes(&mut conn, &scopes[part], since, past(MOST_WATCHED)).await;
+            let read = live::of_scopes(&mut conn, &scopes[part], since, past(MAX_WATCHED)).await;
             found.extend(parts.done(read)?.into_iter().flat_map(readable));
         }
         let mut missed = Vec::new();
@@ -160,7 +160,7 @@ impl AttemptWatch {
             }
         }
         for (number, missed) in missed {
-            self.hub.attempts.say(Word::Alone(number, missed));
+            self.hub.attempts.send(Signal::ToOne(number, missed));
         }
         Ok(found
             .into_iter()
@@ -188,40 +188,43 @@ fn readable<T>(rows: Rows<T, WebhookId>) -> Vec<T> {
 
 /// Whether one listener can have this number of webhooks watched.
 pub(super) fn is_watchable(webhooks: usize) -> bool {
-    webhooks <= MOST_WATCHED
+    webhooks <= MAX_WATCHED
 }
 
-impl Progress {
+impl PollProgress {
     /// Notes that a poll at `now` has sent its attempts. Forgets those that no later poll can read again.
     pub(super) fn reach(&mut self, now: Timestamp) {
         self.last = Some(now);
         let next = before(now, OVERLAP);
-        self.told.retain(|attempt| attempt.ended_at >= next);
+        self.sent.retain(|attempt| attempt.ended_at >= next);
     }
 
     /// Sends the new attempts in `ended`, and reports gaps.
-    pub(super) fn tell(
+    pub(super) fn announce(
         &mut self,
         channel: &Channel<AttemptPlace>,
         watched: &HashMap<(Lane, WebhookId), Belonging>,
         ended: Vec<AttemptPlace>,
     ) {
-        let is_all = ended.len() <= MOST_IN_ALL;
+        let is_all = ended.len() <= MAX_IN_ALL;
         let of = |attempt: &AttemptPlace| attempt.delivery.key.webhook;
-        let crowded = crowded(ended.iter().map(of), MOST_OF_WEBHOOK);
+        let with_more_than = with_more_than(ended.iter().map(of), MAX_OF_WEBHOOK);
         for attempt in ended {
             let key = attempt.delivery.key;
             if let Some(belonging) = watched.get(&(key.lane, key.webhook))
-                && self.told.insert(attempt)
+                && self.sent.insert(attempt)
             {
-                channel.say(Word::Told((belonging.clone(), attempt)));
+                channel.send(Signal::Message((belonging.clone(), attempt)));
             }
         }
-        for belonging in watched.values().filter(|one| crowded.contains(&one.webhook)) {
-            channel.say(Word::Lost(Whose::Webhook(belonging.clone())));
+        for belonging in watched
+            .values()
+            .filter(|one| with_more_than.contains(&one.webhook))
+        {
+            channel.send(Signal::Gap(Audience::Webhook(belonging.clone())));
         }
         if !is_all {
-            channel.say(Word::Lost(Whose::All));
+            channel.send(Signal::Gap(Audience::All));
         }
     }
 }
