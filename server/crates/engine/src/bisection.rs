@@ -5,12 +5,12 @@
 //! if all are bad. A part that meets a deadlock is tried [`TRIES`] times before it is halved. While the database is away
 //! nothing is divided, because any part would fail.
 //!
-//! How to use it: try each [next](Bisection::next) part and pass its result to [`Bisection::done`], until no part is left.
-//! [`Bisection::refused`] then contains the items that failed.
+//! How to use it: try each [next](Bisection::next) part and pass its result to [`Bisection::done`], until no part is
+//! left. [`Bisection::refused`] then contains the items that failed.
 //!
 //! The meaning of a time-out depends on the batch, because a slow database and a locked row look alike
-//! ([`Bisection::split_when_late`]). Once a time-out has divided a batch, each part waits for a lock at most [`LOCK_WAIT`].
-//! Otherwise halving would take longer than a lease.
+//! ([`Bisection::split_when_late`]). Once a time-out has divided a batch, each part waits for a lock at most
+//! [`LOCK_WAIT`]. Otherwise halving would take longer than a lease.
 
 use std::ops::Range;
 use std::time::Duration;

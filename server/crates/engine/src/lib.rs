@@ -2,13 +2,15 @@
 //!
 //! Guarantees:
 //!
-//! - At-least-once delivery of every accepted event (D6). A delivery is a row from the commit that accepts it to the commit
-//!   that ends it. A process works on a row only under a lease, and settles a result only if its lease's token is still
-//!   valid. So a process that crashes, hangs or is late at worst repeats an attempt; no change of state is made twice.
+//! - At-least-once delivery of every accepted event (D6). A delivery is a row from the commit that accepts it to the
+//!   commit that ends it. A process works on a row only under a lease, and settles a result only if its lease's token
+//!   is still valid. So a process that crashes, hangs or is late at worst repeats an attempt; no change of state is
+//!   made twice.
 //! - No connection and no transaction is held while a receiver works.
 //! - Once the API has confirmed a change, no process starts an attempt that the change forbids (W8).
 //!
-//! Not guaranteed: any order of deliveries (D11). The engine decides nothing about webhooks: that is [`tenterhook_policy`].
+//! Not guaranteed: any order of deliveries (D11). The engine decides nothing about webhooks: that is
+//! [`tenterhook_policy`].
 //!
 //! ```text
 //!  intake ─▶ committer ──leased rows──▶ scheduler ─▶ dispatcher ─▶ attempt ─▶ settler ─▶ (rows, health, notices)
@@ -18,7 +20,7 @@
 //!  notifier: notices to the platform's own endpoint
 //! ```
 //!
-//! [`state`] is the data that tasks share, and [`wiring`] says which task gets which part of it.
+//! `state.rs` is the data that tasks share, and `wiring.rs` says which task gets which part of it.
 
 mod api_handles;
 mod backoff;
@@ -293,7 +295,10 @@ impl Engine {
         match clock::within(state.store.patience() + BEYOND_STATEMENT, settled).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "deregistration failed; other servers will declare this process dead when its heartbeats are missing");
+                tracing::warn!(
+                    %error,
+                    "deregistration failed; other servers will declare this process dead when its heartbeats are missing"
+                );
             }
             Err(_) => tracing::warn!(
                 "the last results could not be written in time: their attempts will be repeated, and other servers will \

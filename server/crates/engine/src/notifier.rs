@@ -138,8 +138,8 @@ impl Notifier {
         Ok(Round::More)
     }
 
-    /// Claims due notices, together or in parts if the database refuses. A webhook that it refuses alone is set back. `None`
-    /// if nothing is due.
+    /// Claims due notices, together or in parts if the database refuses. A webhook that it refuses alone is set back.
+    /// `None` if nothing is due.
     async fn claim(
         &self,
         conn: &mut Conn,
@@ -244,8 +244,8 @@ impl Notifier {
         (settlement, error)
     }
 
-    /// Tries for as long as the database is away, so that the endpoint does not get the same notices again. If the database
-    /// refuses a row, or it is locked for too long, it stays as it is until its lease ends.
+    /// Tries for as long as the database is away, so that the endpoint does not get the same notices again. If the
+    /// database refuses a row, or it is locked for too long, it stays as it is until its lease ends.
     async fn settle(&self, batch: &[Settlement]) {
         let mut parts = Bisection::of(batch.len()).split_when_late(TIME_OUTS, &self.store);
         while let Some((part, lock_wait)) = parts.next() {

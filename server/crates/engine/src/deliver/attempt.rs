@@ -102,8 +102,8 @@ impl Attempts {
         speed
     }
 
-    /// The request, its webhook and the attempt's start, if the attempt may start now. Otherwise the delivery is released,
-    /// ended or kept for the sweeper's decision.
+    /// The request, its webhook and the attempt's start, if the attempt may start now. Otherwise the delivery is
+    /// released, ended or kept for the sweeper's decision.
     async fn prepare(&self, held: &HeldDelivery) -> Option<(Arc<CachedWebhook>, Request, Timestamp)> {
         if held.node != self.process.node() {
             // This process was declared dead after it took the delivery. The lease is released if it is still valid.

@@ -4,8 +4,8 @@
 //! If a webhook may get nothing, its due deliveries are ended in bulk, without a lease (B4, W8, W13).
 //!
 //! Guarantees: a webhook, delivery or event that the database cannot read or write, or not in time, delays no other. A
-//! refused claim is [divided](crate::bisection), down to single deliveries. A delivery that cannot be claimed is tried again
-//! after [`UNUSABLE_WAIT`]. Rows that another transaction has locked are skipped.
+//! refused claim is [divided](crate::bisection), down to single deliveries. A delivery that cannot be claimed is tried
+//! again after [`UNUSABLE_WAIT`]. Rows that another transaction has locked are skipped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -185,8 +185,8 @@ impl Claimer {
         Ok(())
     }
 
-    /// Claims deliveries of these webhooks of one lane, together or in parts if the database refuses. Returns the webhooks
-    /// that cannot be worked on, and until when.
+    /// Claims deliveries of these webhooks of one lane, together or in parts if the database refuses. Returns the
+    /// webhooks that cannot be worked on, and until when.
     async fn claim_each(
         &self,
         conn: &mut Conn,
@@ -257,8 +257,8 @@ impl Claimer {
     }
 
     /// Claims a webhook's deliveries one by one, because one of them cannot be claimed, and puts that one back. Returns
-    /// until when the webhook must wait, if a delivery cannot be put back either or took as long as a statement may. In that
-    /// case other webhooks go first.
+    /// until when the webhook must wait, if a delivery cannot be put back either or took as long as a statement may. In
+    /// that case other webhooks go first.
     async fn claim_around(
         &self,
         conn: &mut Conn,

@@ -94,8 +94,8 @@ impl Announcer {
             let mut is_new = |id, at| sent_notices.sent.insert(id, at).is_none();
             good.retain(|notice: &Notice| is_new(notice.id, notice.at));
             unread.retain(|((_, id, at), _)| is_new(*id, *at));
-            // Simulated time may have advanced far since the last read. The next read starts from this one's time, less the
-            // overlap.
+            // Simulated time may have advanced far since the last read. The next read starts from this one's time, less
+            // the overlap.
             sent_notices.since = sent_notices.since.max(before(now, NOTICE_OVERLAP));
             let since = sent_notices.since;
             sent_notices.sent.retain(|_, at| *at >= since);

@@ -82,8 +82,8 @@ impl AttemptWatch {
         Ok(())
     }
 
-    /// Attempts of these webhooks that have ended. If those of a webhook cannot be read, the listeners who may see it get a
-    /// [`Missed`].
+    /// Attempts of these webhooks that have ended. If those of a webhook cannot be read, the listeners who may see it
+    /// get a [`Missed`].
     async fn ended(
         &self,
         watched: &HashMap<(Lane, WebhookId), Belonging>,

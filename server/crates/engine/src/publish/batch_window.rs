@@ -1,9 +1,9 @@
 //! When another group may be stored while one is being stored.
 //!
-//! A call that finds no group being stored waits for nothing. Otherwise calls gather until there are [`MIN_BATCH`], because
-//! a group's statement costs nearly as much for one call as for ten. They never gather longer than [`MAX_WAIT`], because
-//! the current group may be large. Calls that a group has no room for start to gather again. The separate groups of bulk
-//! publishers ([`super::bulk_throttle`]) do not count.
+//! A call that finds no group being stored waits for nothing. Otherwise calls gather until there are [`MIN_BATCH`],
+//! because a group's statement costs nearly as much for one call as for ten. They never gather longer than
+//! [`MAX_WAIT`], because the current group may be large. Calls that a group has no room for start to gather again. The
+//! separate groups of bulk publishers ([`super::bulk_throttle`]) do not count.
 
 use std::time::{Duration, Instant};
 

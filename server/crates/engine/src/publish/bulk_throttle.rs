@@ -1,11 +1,11 @@
 //! Limits a bulk publisher's share of the time while other companies publish a little.
 //!
-//! A company that publishes in bulk at such a time has groups of its own, one at a time, of [`BULK`] events or one call.
-//! So no other call waits for its events to be stored. After each group it pauses for [`PAUSE_FACTOR`] times as long as the
-//! group took. Its committer stores the group in chunks, with short pauses in between, which count as time that the
-//! group took. So a bulk publisher uses at most a quarter of one committer's time. With a small fan-out that is mostly
-//! pauses between bursts of about a millisecond, which leaves the processors free for others. If only bulk publishers
-//! are active, none pauses.
+//! A company that publishes in bulk at such a time has groups of its own, one at a time, of [`BULK`] events or one
+//! call. So no other call waits for its events to be stored. After each group it pauses for [`PAUSE_FACTOR`] times as
+//! long as the group took. Its committer stores the group in chunks, with short pauses in between, which count as time
+//! that the group took. So a bulk publisher uses at most a quarter of one committer's time. With a small fan-out that
+//! is mostly pauses between bursts of about a millisecond, which leaves the processors free for others. If only bulk
+//! publishers are active, none pauses.
 //!
 //! The limit is on time, not on the number of events: a slower database or a larger fan-out slows a bulk publisher by
 //! itself. Deliveries of events already published are not limited here; the queue does that.

@@ -6,8 +6,8 @@
 //!
 //! - A call gets its result only after its commit.
 //! - A call is stored completely or not at all.
-//! - A group that the database refuses is [divided](crate::bisection) until the refused call is alone. That call gets the
-//!   error, the others are stored.
+//! - A group that the database refuses is [divided](crate::bisection) until the refused call is alone. That call gets
+//!   the error, the others are stored.
 //! - A group that the database ends because it takes too long is divided too: a call in it may wait for a row that
 //!   another transaction has locked. Nothing of it is committed.
 //!

@@ -7,7 +7,8 @@
 //! - Companies take turns, call by call.
 //! - A company is in at most [`GROUPS_OF_COMPANY`] groups at a time, one fewer than there are committers. So one
 //!   committer is always free for other companies.
-//! - A company that publishes in bulk while others publish has groups of its own, with pauses between them ([`bulk_throttle`](super::bulk_throttle)).
+//! - A company that publishes in bulk while others publish has groups of its own, with pauses between them
+//!   ([`bulk_throttle`](super::bulk_throttle)).
 //! - Calls gather for a moment while another group is being stored ([`batch_window`](super::batch_window)).
 //!
 //! A call counts for the company of its first event. The order of storage is not guaranteed.

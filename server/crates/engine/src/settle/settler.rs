@@ -9,9 +9,9 @@
 //! Guarantees:
 //!
 //! - Each recorded attempt is judged once, in the transaction that records it.
-//! - A batch that the database refuses, or does not write in time, is [divided](crate::bisection) until the bad result is
-//!   alone. A refused result is recorded with less of its response ([`reduced`]) or set [aside](set_aside). A late result is
-//!   set aside; for example, another transaction may have a row of its webhook locked.
+//! - A batch that the database refuses, or does not write in time, is [divided](crate::bisection) until the bad result
+//!   is alone. A refused result is recorded with less of its response ([`reduced`]) or set [aside](set_aside). A late
+//!   result is set aside; for example, another transaction may have a row of its webhook locked.
 //!
 //! Not guaranteed: that a result is recorded. If its lease was lost, it is dropped, because another process holds the
 //! delivery.
@@ -121,8 +121,8 @@ impl Settler {
         self.held.notify_capacity();
     }
 
-    /// Settles the results together, or in parts if the database refuses or is late. Returns the results that are refused or
-    /// late alone, with the rest of a late one's group. If `hurried`, none of them waits long for a lock.
+    /// Settles the results together, or in parts if the database refuses or is late. Returns the results that are
+    /// refused or late alone, with the rest of a late one's group. If `hurried`, none of them waits long for a lock.
     async fn settle_each(&self, batch: &[Settlement], hurried: bool) -> Vec<Refused> {
         let parts = Bisection::of(batch.len())
             .split_when_late(TIME_OUTS, &self.store)
@@ -162,8 +162,9 @@ impl Settler {
         false
     }
 
-    /// Records a batch in these parts and does what follows from it. Returns the results that cannot be recorded. Tries as
-    /// long as the database is away, because the attempts have been made, and the lease tokens make a second try harmless.
+    /// Records a batch in these parts and does what follows from it. Returns the results that cannot be recorded. Tries
+    /// as long as the database is away, because the attempts have been made, and the lease tokens make a second try
+    /// harmless.
     async fn record(&self, batch: &[Settlement], mut parts: Bisection<'_>) -> Vec<Refused> {
         while let Some((part, lock_wait)) = parts.next() {
             let some = &batch[part];
@@ -206,7 +207,8 @@ impl Settler {
             tracing::warn!(%error, "webhooks could not be read after their health changed");
         }
         if let Some(mark) = mark.filter(|_| self.clock.simulation().is_some()) {
-            // Simulated time may move as soon as this process is idle: other processes must know of the change by then (B6).
+            // Simulated time may move as soon as this process is idle: other processes must know of the change by then
+            // (B6).
             self.propagation.propagate_to_all(&mark).await;
         }
         self.wakes

@@ -5,8 +5,8 @@
 //! it removes a webhook, it searches the attempt log for a success that the row does not contain.
 //!
 //! Guarantees: a webhook whose transition the database refuses, or whose row another transaction has locked, delays no
-//! other. The batch is [divided](crate::bisection), and that webhook is tried again with a growing pause. Meanwhile readers
-//! see its right state (T3), but its notice is late.
+//! other. The batch is [divided](crate::bisection), and that webhook is tried again with a growing pause. Meanwhile
+//! readers see its right state (T3), but its notice is late.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -80,9 +80,9 @@ impl Sweeper {
         loop {
             match self.round(&mut set_back).await {
                 Ok(Round::More) => lingered = 0,
-                // Not idle: an advance of simulated time returns only when the transitions due on the way are written. The
-                // number of tries is bounded, because another process's attempt in flight may need time to move before it
-                // ends.
+                // Not idle: an advance of simulated time returns only when the transitions due on the way are written.
+                // The number of tries is bounded, because another process's attempt in flight may need time to move
+                // before it ends.
                 Ok(Round::WaitsForOthers) if self.clock.simulation().is_some() && lingered < LINGERS => {
                     lingered += 1;
                     self.clock.linger(LOOK_AGAIN).await;
@@ -145,8 +145,8 @@ impl Sweeper {
         Ok(Round::More)
     }
 
-    /// Sweeps these webhooks together or in parts, and sets back those that the database refuses alone. Returns the mark of
-    /// the changes.
+    /// Sweeps these webhooks together or in parts, and sets back those that the database refuses alone. Returns the
+    /// mark of the changes.
     async fn sweep_each(
         &self,
         conn: &mut Conn,
@@ -183,8 +183,8 @@ impl Sweeper {
         Ok(mark)
     }
 
-    /// Whether no other live process can have an unsettled result from before `now`. If that is not known, asks the others
-    /// to report.
+    /// Whether no other live process can have an unsettled result from before `now`. If that is not known, asks the
+    /// others to report.
     async fn others_have_settled(&self, conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
         let dead_after = self.timings.dead_after().as_secs_f64();
         if nodes::behind(conn, self.process.node(), dead_after, now).await? == 0 {

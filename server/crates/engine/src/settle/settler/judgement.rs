@@ -49,8 +49,8 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// Ends failure windows and ban counters. With `results`, those that these successes end; without, those that the
-    /// attempt log shows as ended. All webhooks are handled together, or in parts if the database refuses. A webhook that it
-    /// refuses alone keeps its window; the sweeper reads the attempt log before it removes the webhook.
+    /// attempt log shows as ended. All webhooks are handled together, or in parts if the database refuses. A webhook
+    /// that it refuses alone keeps its window; the sweeper reads the attempt log before it removes the webhook.
     pub(super) async fn heal(
         &self,
         webhooks: &[(Lane, WebhookId)],
@@ -94,8 +94,8 @@ impl Judge {
     }
 
     /// Ends windows that a concurrent success should have ended. If a success and the failure that opens a window are
-    /// recorded at the same time, neither transaction sees the other, because a batch of successes locks no health row. Both
-    /// look again after their commit, and the later one sees both.
+    /// recorded at the same time, neither transaction sees the other, because a batch of successes locks no health row.
+    /// Both look again after their commit, and the later one sees both.
     async fn reconciled(
         &self,
         webhooks: &[(Lane, WebhookId)],

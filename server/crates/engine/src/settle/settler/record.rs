@@ -76,10 +76,11 @@ impl Recorder {
 
     /// Settles a batch of successes and ends the windows that were open when they were recorded.
     ///
-    /// This takes one transaction if a window or counter is known that a success may end. Otherwise, if the process ended
-    /// between two transactions, the window would stay open until the sweeper looks. It also takes one transaction if lock
-    /// waits are limited. In all other cases it is one statement. A window that the changes feed has not reported yet, or
-    /// that opens at the same moment, is ended after it. If the process ends in between, a counter stays (B3's setting).
+    /// This takes one transaction if a window or counter is known that a success may end. Otherwise, if the process
+    /// ended between two transactions, the window would stay open until the sweeper looks. It also takes one
+    /// transaction if lock waits are limited. In all other cases it is one statement. A window that the changes feed
+    /// has not reported yet, or that opens at the same moment, is ended after it. If the process ends in between, a
+    /// counter stays (B3's setting).
     async fn succeeded(
         &self,
         conn: &mut Conn,
