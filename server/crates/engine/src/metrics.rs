@@ -158,47 +158,15 @@ impl Metrics {
     /// Never: it is written into memory.
     pub fn page(&self, reading: &Reading) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("tenterhook");
-        register_tally(&mut registry, &reading.all);
-        register_tally(registry.sub_registry_with_prefix("server"), &reading.here);
-        let open = "Deliveries that have not ended, in the database";
-        registry.register("deliveries_open", open, ConstGauge::new(reading.all.open));
-        let waiting = "Notices not yet delivered to the platform's endpoint, in the database";
-        registry.register(
-            "notices_waiting",
-            waiting,
-            ConstGauge::new(reading.notices_waiting),
-        );
-        let ahead =
-            "Seconds by which the database's clock is ahead of this server's; negative if it is behind";
-        registry.register(
-            "database_clock_offset_seconds",
-            ahead,
-            ConstGauge::new(reading.database_ahead.as_secs_f64()),
-        );
-        let held = [
-            (
-                "server_deliveries_waiting",
-                "Deliveries that this server has leased and not started to send",
-                reading.waiting,
-            ),
-            (
-                "server_requests_in_flight",
-                "Requests of this server in flight",
-                reading.in_flight,
-            ),
-            (
-                "partition_days_ahead",
-                "Days after today that have partitions for events and history; at zero, publishing fails from midnight on",
-                reading.days_ahead,
-            ),
-        ];
-        for (name, help, value) in held {
-            registry.register(
-                name,
-                help,
-                ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)),
-            );
-        }
+        register_reading(&mut registry, reading);
+        self.register(&mut registry);
+        let mut page = String::new();
+        encode(&mut page, &registry)?;
+        Ok(page)
+    }
+
+    /// Registers what this server measures itself.
+    fn register(&self, registry: &mut Registry) {
         registry.register(
             "server_attempts",
             "Attempts of this server, by result",
@@ -230,9 +198,50 @@ impl Metrics {
         );
         let given_up = "Notices that this server gave up";
         registry.register("server_notices_given_up", given_up, self.notices_given_up.clone());
-        let mut page = String::new();
-        encode(&mut page, &registry)?;
-        Ok(page)
+    }
+}
+
+/// Registers the figures from the database, and what this server holds.
+fn register_reading(registry: &mut Registry, reading: &Reading) {
+    register_tally(registry, &reading.all);
+    register_tally(registry.sub_registry_with_prefix("server"), &reading.here);
+    let open = "Deliveries that have not ended, in the database";
+    registry.register("deliveries_open", open, ConstGauge::new(reading.all.open));
+    let waiting = "Notices not yet delivered to the platform's endpoint, in the database";
+    registry.register(
+        "notices_waiting",
+        waiting,
+        ConstGauge::new(reading.notices_waiting),
+    );
+    let ahead = "Seconds by which the database's clock is ahead of this server's; negative if it is behind";
+    registry.register(
+        "database_clock_offset_seconds",
+        ahead,
+        ConstGauge::new(reading.database_ahead.as_secs_f64()),
+    );
+    let held = [
+        (
+            "server_deliveries_waiting",
+            "Deliveries that this server has leased and not started to send",
+            reading.waiting,
+        ),
+        (
+            "server_requests_in_flight",
+            "Requests of this server in flight",
+            reading.in_flight,
+        ),
+        (
+            "partition_days_ahead",
+            "Days after today that have partitions for events and history; at zero, publishing fails from midnight on",
+            reading.days_ahead,
+        ),
+    ];
+    for (name, help, value) in held {
+        registry.register(
+            name,
+            help,
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)),
+        );
     }
 }
 
