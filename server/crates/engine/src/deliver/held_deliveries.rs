@@ -140,3 +140,6 @@ impl Drop for Permit {
         held.capacity.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,8 @@ fn at() -> Timestamp {
     "2026-11-23T00:00:00Z".parse().unwrap()
 }
 
-fn held(company: i64, webhook: WebhookId) -> HeldDelivery {
+/// A delivery of this company for this webhook.
+pub(crate) fn held(company: i64, webhook: WebhookId) -> HeldDelivery {
     let company = CompanyId::new(company).unwrap();
     let event = Event {
         lane: Lane::of(company),
