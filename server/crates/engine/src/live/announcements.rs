@@ -22,7 +22,7 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
-    /// Announces these webhooks, which the feed names and the registry has just read, and their new notices. If a notice
+    /// Announces these webhooks, which the feed names and the cache has just read, and their new notices. If a notice
     /// cannot be read, only listeners who may see its webhook get a [`super::Missed`].
     ///
     /// # Errors
