@@ -24,7 +24,7 @@ use tenterhook_api::token::{KeySet, Verifier};
 use tenterhook_api::{self as api, Services, Sockets};
 use tenterhook_clock::Clock;
 use tenterhook_engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
-use tenterhook_engine::{Engine, NoticeEndpoint, Parts, Places, Share};
+use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
 use tenterhook_model::ids::LANES;
 use tenterhook_policy::postponement::Patience;
 use tenterhook_policy::sealing::Keyring;
@@ -151,7 +151,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
         transport: transport(settings, targets.clone(), resolver, extra_ca_pem.clone(), clock)?,
-        places: Places {
+        limits: RequestLimits {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
             per_host: usize::try_from(settings.in_flight_per_host)?,

@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use secrecy::ExposeSecret;
 
-use tenterhook_engine::tempo::Tempo;
+use tenterhook_engine::LeaseTimings;
 use tenterhook_model::ids::{LANES, NodeId};
 use tenterhook_settings::Settings;
 use tenterhook_store::distribution::{self, Plan};
@@ -92,8 +92,8 @@ async fn obstacle(
         pending == 0,
         "{pending} migration(s) pending: run `tenterhook migrate` first"
     );
-    let lapse = Tempo::of(settings.lease).lapse().as_secs_f64();
-    let alive = nodes::others(conn, NOBODY, lapse).await?.len();
+    let dead_after = LeaseTimings::of(settings.lease).dead_after().as_secs_f64();
+    let alive = nodes::others(conn, NOBODY, dead_after).await?.len();
     ensure!(
         alive == 0,
         "{alive} server(s) are running: stop them first, because every table is locked meanwhile"

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
-use tenterhook_engine::resealing::{self, BATCH, Progress};
+use tenterhook_engine::reseal::{self, BATCH, ResealProgress};
 use tenterhook_model::ids::LANES;
 use tenterhook_policy::sealing::{KeyId, Keyring, OpenError, PREFIX_LENGTH, key_of};
 use tenterhook_settings::{Settings, keys};
@@ -17,7 +17,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let url = url.context("DATABASE_URL is not set: it says in which database to reseal")?;
     let keyring = keyring(settings)?;
     let store = Store::single(url.expose_secret(), settings.database_timeout)?;
-    let progress = resealing::run(&store, &keyring, BATCH, tell).await?;
+    let progress = reseal::run(&store, &keyring, BATCH, tell).await?;
     let standing = Standing::of(&store, &keyring).await?;
     store.close();
     super::write_stdout(&standing.told())?;
@@ -41,7 +41,7 @@ pub(super) fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {
     Keyring::parse(keys.expose_secret()).context("the sealing keys cannot be used")
 }
 
-fn tell(progress: Progress) {
+fn tell(progress: ResealProgress) {
     if progress.webhooks > 0 {
         eprintln!(
             "{} of {LANES} lanes: {} webhooks resealed",

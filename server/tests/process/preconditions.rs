@@ -382,7 +382,7 @@ async fn offset(caller: &Client) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_whose_clock_is_off_is_told_of() {
     const APART: &str = "the database's clock and this machine's differ";
-    const OVER: &str = "the database's clock and this machine's tell the same time again";
+    const OVER: &str = "the database's clock and this machine's agree again";
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
     let url = with_a_clock_of_its_own(&postgres, "29 s").await;
     let migrated = command("migrate", &keys, &url).run().await.unwrap();

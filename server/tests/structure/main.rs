@@ -53,29 +53,6 @@ const NOT_OPENED: &[(&str, &[&str])] = &[
             "json::read",
         ],
     ),
-    (
-        "server/crates/engine",
-        &[
-            "attempt",
-            "claimer",
-            "feed",
-            "handles",
-            "live",
-            "live::announcements",
-            "live::attempts",
-            "metrics",
-            "node",
-            "replays",
-            "settler",
-            "settler::aside",
-            "settler::judgement",
-            "settler::record",
-            "shared",
-            "test_delivery",
-            "transitions",
-        ],
-    ),
-    ("server/crates/engine", &["door", "publisher"]),
 ];
 
 fn root() -> PathBuf {

@@ -59,7 +59,7 @@ use super::token::{KeySet, Verifier};
 use super::{Services, Sockets, router};
 use tenterhook_clock::Clock;
 use tenterhook_engine::transport::{DnsResolver, Transport, TransportSettings};
-use tenterhook_engine::{Engine, NoticeEndpoint, Parts, Places, Share};
+use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
 use tenterhook_policy::postponement::Patience;
 use tenterhook_policy::sealing::Keyring;
 use tenterhook_policy::target::TargetPolicy;
@@ -139,7 +139,7 @@ impl World {
             policy: Arc::new(settings.policy.clone()),
             sealing: sealing.clone(),
             transport: transport.clone(),
-            places: Places {
+            limits: RequestLimits {
                 total: 64,
                 per_webhook: 8,
                 per_host: 64,
