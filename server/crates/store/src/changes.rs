@@ -4,7 +4,7 @@
 //! sequence: a reader that remembers the `xmin` of its snapshot and reads rows at or after it misses none, however long a
 //! writer takes to commit.
 
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 

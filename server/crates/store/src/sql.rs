@@ -71,7 +71,7 @@ impl Statement {
     }
 
     /// Binds one array per column, from `$1`.
-    pub(crate) fn arrays<A: Arrays>(self, arrays: &A) -> BoundArrays<'_, Self, A> {
+    pub(crate) fn arrays<B: Arrays>(self, arrays: &B) -> BoundArrays<'_, Self, B> {
         BoundArrays { query: self, arrays }
     }
 }
@@ -87,7 +87,7 @@ impl<Q, V, ST> Bound<Q, V, ST> {
     }
 
     /// Binds one array per column, from the next `$n`.
-    pub(crate) fn arrays<A: Arrays>(self, arrays: &A) -> BoundArrays<'_, Self, A> {
+    pub(crate) fn arrays<B: Arrays>(self, arrays: &B) -> BoundArrays<'_, Self, B> {
         BoundArrays { query: self, arrays }
     }
 }
@@ -103,7 +103,7 @@ impl<Q, A> BoundArrays<'_, Q, A> {
     }
 
     /// Binds one array per column, from the next `$n`.
-    pub(crate) fn arrays<A: Arrays>(self, arrays: &A) -> BoundArrays<'_, Self, A> {
+    pub(crate) fn arrays<B: Arrays>(self, arrays: &B) -> BoundArrays<'_, Self, B> {
         BoundArrays { query: self, arrays }
     }
 }

@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Nullable, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
 use super::sql::unnest::WebhookKeys;
 use super::sql::{At, Ats, statement, time, unknown};
 use super::{Conn, StoreError};
-use tenterhook_model::ids::{EventId, Lane, WebhookId, WebhookKey};
+use tenterhook_model::ids::{EventId, WebhookId, WebhookKey};
 
 /// The numbers of one period.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

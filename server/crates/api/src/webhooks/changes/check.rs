@@ -12,7 +12,7 @@ use tenterhook_model::webhook::{EventAction, PayloadVersion, Webhook};
 use tenterhook_policy::matching::NotInCatalog;
 use tenterhook_policy::sealing::BasicAuth;
 use tenterhook_policy::target::UrlRefusal;
-use tenterhook_policy::{limits, matching};
+use tenterhook_policy::{input_limits, matching};
 use tenterhook_store::StoreError;
 
 /// The settings of a new webhook that are not stored as they came.
