@@ -109,7 +109,7 @@ impl Figures {
                 faults: round.faults.clone(),
                 breaches: ending.breaches,
                 repeat: format!(
-                    "tenterhook-harness faults --seed {} --rounds {} --servers {} --events {}{} --round {}",
+                    "tenterhook-lab faults --seed {} --rounds {} --servers {} --events {}{} --round {}",
                     plan.seed,
                     plan.rounds,
                     plan.servers,

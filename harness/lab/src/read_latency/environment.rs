@@ -163,6 +163,6 @@ async fn filled(database: &str) -> anyhow::Result<(i64, Timestamp)> {
     let end = FIRST_COMPANY + i64::from(*WEBHOOKS.end() / WEBHOOKS_OF_COMPANY);
     let row = client.query_one(made, &[&FIRST_COMPANY, &end]).await?;
     let begins: Option<String> = row.get(1);
-    let begins = begins.context("the database was not filled: see `tenterhook-harness fill`")?;
+    let begins = begins.context("the database was not filled: see `tenterhook-lab fill`")?;
     Ok((row.get(0), begins.parse()?))
 }
