@@ -15,7 +15,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid}
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
-use self::creation_keys::{self, CreationKey, Remembered};
+use self::creation_keys::{CreationKey, Remembered};
 use self::row::{StateRow, state_columns};
 use self::visibility::{Cutoffs, readable, within};
 use super::installations::{self, Installation};
