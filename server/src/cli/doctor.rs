@@ -18,11 +18,10 @@ use crate::app;
 use tenterhook_api::persisted::Documents;
 use tenterhook_clock::{Clock, RequestInFlight};
 use tenterhook_embedded_postgres as embedded;
-use tenterhook_engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
+use tenterhook_engine::outbound;
 use tenterhook_model::ids::LANES;
-use tenterhook_policy::postponement::Patience;
+use tenterhook_outbound_http::{DnsResolver, ExcerptLimits, Request, Transport, TransportConfig};
 use tenterhook_policy::signing;
-use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
 use tenterhook_store::{Store, StoreError, facts, migrations, nodes, partitions, preconditions};
 
@@ -221,15 +220,15 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
 
 /// Sends a request in the same way as an attempt: names, address checks, certificate authorities.
 async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
-    let targets = TargetPolicy::of(settings);
+    let targets = outbound::target_policy(settings);
     let transport = Transport::new(
         clock.clone(),
-        TransportSettings {
+        TransportConfig {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
             resolver: Arc::new(DnsResolver::new(clock, &settings.dns_servers)?),
             extra_ca_pem: extra_ca_pem(settings)?,
             user_agent: "tenterhook-doctor".to_owned(),
-            patience: Patience::of(&settings.policy),
+            patience: outbound::patience(&settings.policy),
         },
     )?;
     let request = Request {

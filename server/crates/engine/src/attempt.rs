@@ -10,15 +10,16 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
+use super::outbound::{self, Sent};
 use super::queue::{Held, Pace};
 use super::registry::{Opened, Target};
 use super::settler;
 use super::shared::{Shared, drop_as, without_attempt};
-use super::transport::{ExcerptLimits, Request, Sent};
 use tenterhook_clock::RequestInFlight;
 use tenterhook_model::attempt::{Attempt, AttemptErrorClass};
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::event::Event;
+use tenterhook_outbound_http::Request;
 use tenterhook_policy::health::Verdict;
 use tenterhook_policy::retry::next_attempt;
 use tenterhook_policy::sealing::BasicAuth;
@@ -197,10 +198,7 @@ pub(super) fn signed(
             .started_at
             .saturating_add(policy.attempt_timeout)
             .unwrap_or(Timestamp::MAX),
-        excerpt_limits: ExcerptLimits {
-            failed: policy.response_excerpt,
-            success: policy.success_excerpt,
-        },
+        excerpt_limits: outbound::excerpt_limits(policy),
         in_flight: RequestInFlight {
             message: facts.message,
             webhook: facts.webhook.get(),
@@ -212,7 +210,7 @@ pub(super) fn signed(
 
 /// Makes the request. Credentials that the receiver repeats in its response are removed here (W11).
 pub(super) async fn send(shared: &Shared, target: &Target, request: Request) -> Sent {
-    let mut sent = shared.transport.send(request).await;
+    let mut sent = Sent::from(shared.transport.send(request).await);
     if let Ok(Opened { auth: Some(auth), .. }) = &target.opened {
         echoes::hide(auth, &mut sent.outcome);
     }

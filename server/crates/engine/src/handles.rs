@@ -10,7 +10,7 @@ use super::replays::{self, Replayed};
 use super::shared::Shared;
 use super::test_delivery::{self, NotTested, Tested};
 use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
-use tenterhook_policy::target::Blocked;
+use tenterhook_outbound_http::target::Blocked;
 use tenterhook_store::changes::Mark;
 use tenterhook_store::replay_keys::ReplayKey;
 use tenterhook_store::tallies::{self, Tally};

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::handles::Reading;
 use tenterhook_model::attempt::{AttemptErrorClass, Outcome};
-use tenterhook_policy::postponement::Lack;
+use tenterhook_outbound_http::Lack;
 use tenterhook_store::tallies::Tally;
 
 /// Counters and histograms of this server.

@@ -22,11 +22,12 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::attempt::signed;
+use super::outbound::Sent;
 use super::parts::{FIRST_TIME_OUT, Parts, TIME_OUTS};
 use super::pause::SetBack;
 use super::shared::Shared;
-use super::transport::Transport;
 use tenterhook_model::ids::WebhookId;
+use tenterhook_outbound_http::Transport;
 use tenterhook_policy::notice;
 use tenterhook_policy::signing::{RequestFacts, SigningSecret};
 use tenterhook_store::notice_queues::{self, Claimed, Head, Settlement};
@@ -210,7 +211,7 @@ async fn deliver(
         &endpoint.secrets,
         None,
     );
-    let sent = endpoint.transport.send(request).await;
+    let sent = Sent::from(endpoint.transport.send(request).await);
     shared.metrics.notice(&sent.outcome);
     let error = sent.outcome.error_message;
     let again_at = match &error {

@@ -20,7 +20,6 @@ pub mod sameness;
 mod samples;
 pub mod sealing;
 pub mod signing;
-pub mod target;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //! Guarantees:
 //!
 //! - A name is looked up once per connection, and nothing is sent to an address before all of them are vetted.
-//! - Every address gets its chance within the attempt's time. The next one is tried as soon as one fails, and after
+//! - Every address gets its chance within the request's time. The next one is tried as soon as one fails, and after
 //!   [`NEXT_ADDRESS_AFTER`] in any case, while earlier ones continue (RFC 8305).
 //! - Only the first connection is kept. The others are closed without a byte sent. The layer above starts TLS on the
 //!   kept one.
@@ -24,18 +24,18 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::classify::is_exhaustion;
-use super::phases;
-use super::resolve::{ResolveError, Vetted};
+use crate::classify::is_exhaustion;
+use crate::phases;
+use crate::resolve::{ResolveError, Vetted};
 use tenterhook_clock::Clock;
 
-/// How long an address has before the next one is tried as well. Shorter if the attempt has less time than this for each
+/// How long an address has before the next one is tried as well. Shorter if the request has less time than this for each
 /// address.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     /// The host has no address that may be called.
     #[error("the host could not be resolved")]
     Resolve(#[from] ResolveError),
@@ -47,13 +47,13 @@ pub(super) enum ConnectError {
 
 /// Makes connections for an HTTP client, without TLS.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     names: Vetted,
     clock: Clock,
 }
 
 impl Connector {
-    pub(super) fn new(names: Vetted, clock: Clock) -> Self {
+    pub(crate) fn new(names: Vetted, clock: Clock) -> Self {
         Self { names, clock }
     }
 
@@ -127,7 +127,7 @@ async fn first_connection(
     }
 }
 
-/// How long each of these addresses has before the next one is tried, from the time that the attempt has left.
+/// How long each of these addresses has before the next one is tried, from the time that the request has left.
 fn wait_for_each(addresses: usize, left: Option<Duration>) -> Duration {
     let each = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
     left.map_or(NEXT_ADDRESS_AFTER, |left| NEXT_ADDRESS_AFTER.min(left / each))

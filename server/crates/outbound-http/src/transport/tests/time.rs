@@ -1,12 +1,12 @@
 //! The deadline, on simulated time (D2, T2).
 
-use AttemptErrorClass::Timeout;
+use ErrorClass::Timeout;
 use rstest::rstest;
 
 use super::receiver::{Receiver, Seen};
 use super::*;
+use crate::Timings;
 use tenterhook_clock::SimClock;
-use tenterhook_model::attempt::Timings;
 
 const MICRO: SignedDuration = SignedDuration::from_micros(1);
 
@@ -70,15 +70,18 @@ async fn silent(simulation: SimClock) -> Receiver {
 /// O3: the recorded duration is the time between start and end, and no phase is longer.
 #[track_caller]
 fn assert_lasted_the_limit(sent: &Sent) {
-    let limit = i32::try_from(LIMIT.as_micros()).unwrap();
-    assert_eq!(sent.duration_us, limit, "{sent:?}");
+    let limit = LIMIT.unsigned_abs();
+    assert_eq!(sent.duration, limit, "{sent:?}");
     let Timings {
-        dns_us,
-        connect_us,
-        first_byte_us,
+        dns,
+        connect,
+        first_byte,
     } = sent.outcome.timings;
-    assert_eq!(first_byte_us, None);
-    assert!(dns_us.unwrap_or(0) + connect_us.unwrap_or(0) <= limit, "{sent:?}");
+    assert_eq!(first_byte, None);
+    assert!(
+        dns.unwrap_or_default() + connect.unwrap_or_default() <= limit,
+        "{sent:?}"
+    );
 }
 
 /// O3: the phase in which time moved has that duration. A phase that ended earlier keeps its own.
@@ -101,16 +104,14 @@ async fn the_phase_in_which_simulated_time_moved_took_it(#[case] url: &str, #[ca
     world.simulation().advance(LIMIT).await.unwrap();
     let sent = attempt.await.unwrap();
     assert_lasted_the_limit(&sent);
-    let Timings {
-        dns_us, connect_us, ..
-    } = sent.outcome.timings;
-    let limit = i32::try_from(LIMIT.as_micros()).unwrap();
+    let Timings { dns, connect, .. } = sent.outcome.timings;
+    let limit = LIMIT.unsigned_abs();
     if resolving {
         // Except the moment before it started.
-        assert!(dns_us.unwrap() > limit / 2, "{sent:?}");
-        assert_eq!(connect_us, None);
+        assert!(dns.unwrap() > limit / 2, "{sent:?}");
+        assert_eq!(connect, None);
     } else {
-        let (dns, connect) = (dns_us.unwrap(), connect_us.unwrap());
+        let (dns, connect) = (dns.unwrap(), connect.unwrap());
         assert!(dns < limit / 2 && connect > limit / 2, "{sent:?}");
     }
     drop(connection);
@@ -147,9 +148,9 @@ async fn an_answer_after_simulated_seconds_took_them() {
     let sent = attempt.await.unwrap();
     assert_succeeded(&sent);
     assert_eq!(sent.ended_at, world.start + LIMIT / 2);
-    assert_eq!(sent.duration_us, 5_000_000);
-    assert_eq!(sent.outcome.timings.first_byte_us, Some(5_000_000));
-    assert!(sent.outcome.timings.connect_us.unwrap() < 5_000_000);
+    assert_eq!(sent.duration, LIMIT.unsigned_abs() / 2);
+    assert_eq!(sent.outcome.timings.first_byte, Some(sent.duration));
+    assert!(sent.outcome.timings.connect.unwrap() < sent.duration);
 }
 
 #[tokio::test]

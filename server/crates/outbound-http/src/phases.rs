@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::outcome::Timings;
 use tenterhook_clock::Clock;
-use tenterhook_model::attempt::Timings;
 
 tokio::task_local! {
     static ATTEMPT: Phases;
@@ -22,7 +22,7 @@ tokio::task_local! {
 
 /// What an attempt waits for before its request can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     Resolving,
     /// The connection with its TLS handshake. Name resolution is a part of it.
     Connecting,
@@ -69,7 +69,7 @@ struct Marks {
 
 /// The phases of one attempt. Clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct Phases {
+pub(crate) struct Phases {
     clock: Clock,
     started: Instant,
     deadline: Timestamp,
@@ -78,7 +78,7 @@ pub(super) struct Phases {
 
 impl Phases {
     /// For an attempt that starts now and has until `deadline`.
-    pub(super) fn new(clock: Clock, deadline: Timestamp) -> Self {
+    pub(crate) fn new(clock: Clock, deadline: Timestamp) -> Self {
         let started = clock.monotonic();
         Self {
             clock,
@@ -89,12 +89,12 @@ impl Phases {
     }
 
     /// Runs the request. The resolver's and connector's work for it is measured here.
-    pub(super) async fn of<F: Future>(&self, request: F) -> F::Output {
+    pub(crate) async fn of<F: Future>(&self, request: F) -> F::Output {
         ATTEMPT.scope(self.clone(), request).await
     }
 
     /// The current phase; `None` once the attempt has a connection.
-    pub(super) fn current(&self) -> Option<Phase> {
+    pub(crate) fn current(&self) -> Option<Phase> {
         let marks = self.marks();
         match (marks.resolving, marks.connecting) {
             (Mark::Began(_), _) => Some(Phase::Resolving),
@@ -104,20 +104,19 @@ impl Phases {
     }
 
     /// Whether this machine lacked a resource for one of its connections.
-    pub(super) fn lacked_means(&self) -> bool {
+    pub(crate) fn lacked_means(&self) -> bool {
         self.marks().lacked_means
     }
 
     /// Called when the attempt's result is known; `answered` says whether there are response headers. Returns the
-    /// durations of the phases, and the duration of the attempt in microseconds. `simulated` is the simulated time since
-    /// its start.
-    pub(super) fn end(&self, answered: bool, simulated: Option<Duration>) -> (Timings, i32) {
+    /// durations of the phases, and the duration of the attempt. `simulated` is the simulated time since its start.
+    pub(crate) fn end(&self, answered: bool, simulated: Option<Duration>) -> (Timings, Duration) {
         let now = match simulated {
             Some(passed) if !passed.is_zero() => self.started + passed,
             _ => self.clock.monotonic(),
         };
-        let all_us = micros(now.saturating_duration_since(self.started));
-        let first_byte_us = answered.then_some(all_us);
+        let all = now.saturating_duration_since(self.started);
+        let first_byte = answered.then_some(all);
         let Marks {
             resolving,
             connecting,
@@ -127,10 +126,10 @@ impl Phases {
             // The attempt got another attempt's free connection, perhaps while its own was still being made.
             return (
                 Timings {
-                    first_byte_us,
+                    first_byte,
                     ..Timings::default()
                 },
-                all_us,
+                all,
             );
         }
         let dns = resolving.took(now);
@@ -142,11 +141,11 @@ impl Phases {
         };
         (
             Timings {
-                dns_us: dns.map(micros),
-                connect_us: connect.map(micros),
-                first_byte_us,
+                dns,
+                connect,
+                first_byte,
             },
-            all_us,
+            all,
         )
     }
 
@@ -165,7 +164,7 @@ impl Phases {
 }
 
 /// Does `work` and measures it as `phase` of the current attempt, if there is one.
-pub(super) async fn measured<T, E>(phase: Phase, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+pub(crate) async fn measured<T, E>(phase: Phase, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     // A second connection for the same attempt (D5: the first was found closed) replaces the times of the first.
     let _ = ATTEMPT.try_with(|attempt| attempt.mark(phase, |mark, now| *mark = Mark::Began(now)));
     let result = work.await;
@@ -174,17 +173,12 @@ pub(super) async fn measured<T, E>(phase: Phase, work: impl Future<Output = Resu
 }
 
 /// Notes for the current attempt that this machine lacks a resource for a connection.
-pub(super) fn lack_means() {
+pub(crate) fn lack_means() {
     let _ = ATTEMPT.try_with(|attempt| attempt.marks().lacked_means = true);
 }
 
 /// The time that the current attempt has left; `None` outside an attempt.
-pub(super) fn time_left() -> Option<Duration> {
+pub(crate) fn time_left() -> Option<Duration> {
     let left = ATTEMPT.try_with(|attempt| attempt.deadline.duration_since(attempt.clock.now()));
     left.ok().map(|left| Duration::try_from(left).unwrap_or_default())
-}
-
-/// Whole microseconds, capped at the largest `i32`, about 35 minutes.
-fn micros(duration: Duration) -> i32 {
-    i32::try_from(duration.as_micros()).unwrap_or(i32::MAX)
 }

@@ -1,6 +1,6 @@
 //! TLS: what is trusted, and the outcome of a failed handshake.
 
-use AttemptErrorClass::{Reset, Tls};
+use ErrorClass::{Reset, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rstest::rstest;
 use rustls::pki_types::PrivateKeyDer;
@@ -87,10 +87,7 @@ async fn an_extra_authority_is_trusted() {
     let sent = authority.send(&receiver).await;
     assert_succeeded(&sent);
     let timings = sent.outcome.timings;
-    assert!(
-        timings.dns_us.is_some() && timings.connect_us.is_some(),
-        "{timings:?}"
-    );
+    assert!(timings.dns.is_some() && timings.connect.is_some(), "{timings:?}");
     assert_eq!(receiver.counts(), (1, 1));
 }
 
@@ -309,20 +306,20 @@ async fn a_receiver_that_hangs_up_after_the_handshake_resets() {
 #[test]
 fn extra_authorities_must_be_certificates() {
     let new = |pem: &str| {
-        let settings = TransportSettings {
+        let config = TransportConfig {
             targets: Arc::new(targets(&[])),
             resolver: Names::known(&[]),
             extra_ca_pem: Some(pem.into()),
             user_agent: String::new(),
-            patience: Patience::of(&PolicySettings::default()),
+            patience: Patience::OF_TESTS,
         };
-        Transport::new(Clock::system(), settings).err()
+        match Transport::new(Clock::system(), config).err() {
+            Some(TransportError::Authority(error)) => error,
+            other => panic!("{other:?}"),
+        }
     };
-    assert!(matches!(new(""), Some(TransportError::NoExtraCa)));
+    assert!(matches!(new(""), BadAuthority::Empty));
     let pem = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
-    assert!(matches!(new(&pem("?")), Some(TransportError::ExtraCa(_))));
-    assert!(matches!(
-        new(&pem("AAAA")),
-        Some(TransportError::NoCertificate(_))
-    ));
+    assert!(matches!(new(&pem("?")), BadAuthority::NotPem(_)));
+    assert!(matches!(new(&pem("AAAA")), BadAuthority::NoCertificate(_)));
 }

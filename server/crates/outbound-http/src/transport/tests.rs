@@ -15,17 +15,13 @@ mod tls;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::*;
-use tenterhook_model::attempt::AttemptErrorClass;
-use tenterhook_settings::policy::PolicySettings;
+use crate::target::TargetConfig;
+use crate::{DnsResolver, ErrorClass, Lack, LookupError, MAX_ADDRESSES, MAX_HEADER_BYTES, MAX_HEADERS};
 
 const LIMIT: SignedDuration = SignedDuration::from_secs(10);
 const LIMITS: ExcerptLimits = ExcerptLimits {
@@ -90,18 +86,22 @@ fn transport_with(
     allowed: &[&str],
     extra_ca_pem: Option<String>,
 ) -> Transport {
-    let settings = TransportSettings {
+    let config = TransportConfig {
         targets: Arc::new(targets(allowed)),
         resolver,
         extra_ca_pem: extra_ca_pem.map(String::into_bytes),
         user_agent: "tenterhook-test".to_owned(),
-        patience: Patience::of(&PolicySettings::default()),
+        patience: Patience::OF_TESTS,
     };
-    Transport::new(clock.clone(), settings).unwrap()
+    Transport::new(clock.clone(), config).unwrap()
 }
 
 fn targets(allowed: &[&str]) -> TargetPolicy {
-    TargetPolicy::new(allowed.iter().map(|net| net.parse().unwrap()).collect(), &[]).unwrap()
+    TargetPolicy::new(TargetConfig {
+        allowed: allowed.iter().map(|net| net.parse().unwrap()).collect(),
+        ..TargetConfig::default()
+    })
+    .unwrap()
 }
 
 /// The first attempt at `url`, with a deadline in 10 s.
@@ -134,7 +134,7 @@ async fn send(url: &str) -> Sent {
 }
 
 #[track_caller]
-fn assert_failed(sent: &Sent, class: AttemptErrorClass) {
+fn assert_failed(sent: &Sent, class: ErrorClass) {
     let Outcome {
         status,
         error_class,
@@ -142,7 +142,7 @@ fn assert_failed(sent: &Sent, class: AttemptErrorClass) {
         ..
     } = &sent.outcome;
     assert_eq!(*error_class, Some(class), "{sent:?}");
-    assert_eq!(status.is_some(), class == AttemptErrorClass::Status, "{sent:?}");
+    assert_eq!(status.is_some(), class == ErrorClass::Status, "{sent:?}");
     assert!(error_message.is_some(), "{sent:?}");
     assert_eq!(sent.lack, None, "it is the receiver's: {sent:?}");
 }

@@ -1,6 +1,6 @@
 //! The outcome for each response, or the lack of one (D1, D3, D10).
 
-use AttemptErrorClass::{Connect, Dns, Protocol, Reset, Status};
+use ErrorClass::{Connect, Dns, Protocol, Reset, Status};
 use rstest::rstest;
 
 use super::receiver::Receiver;
@@ -193,9 +193,9 @@ async fn a_refused_connection_is_a_connect_failure() {
         sent.outcome.error_message.as_deref(),
         Some("The receiver refused the connection")
     );
-    assert_eq!(sent.outcome.timings.dns_us, None);
-    assert!(sent.outcome.timings.connect_us.is_some());
-    assert_eq!(sent.outcome.timings.first_byte_us, None);
+    assert_eq!(sent.outcome.timings.dns, None);
+    assert!(sent.outcome.timings.connect.is_some());
+    assert_eq!(sent.outcome.timings.first_byte, None);
 }
 
 #[tokio::test]
@@ -211,8 +211,8 @@ async fn a_machine_without_descriptors_is_not_the_receivers_fault() {
 async fn a_name_that_does_not_exist_is_a_dns_failure() {
     let sent = send("http://nowhere.test/").await;
     assert_failed(&sent, Dns);
-    assert!(sent.outcome.timings.dns_us.is_some());
-    assert_eq!(sent.outcome.timings.connect_us, None);
+    assert!(sent.outcome.timings.dns.is_some());
+    assert_eq!(sent.outcome.timings.connect, None);
 }
 
 #[tokio::test]

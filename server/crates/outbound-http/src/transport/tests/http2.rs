@@ -1,6 +1,6 @@
 //! HTTP/2, if the receiver offers it.
 
-use AttemptErrorClass::{Protocol, Reset};
+use ErrorClass::{Protocol, Reset};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use hyper::Version;
@@ -63,7 +63,7 @@ async fn one_connection_serves_many_attempts() {
     let (second, third) = tokio::join!(send(), send());
     assert_succeeded(&second);
     assert_succeeded(&third);
-    assert_eq!(second.outcome.timings.connect_us, None);
+    assert_eq!(second.outcome.timings.connect, None);
     assert_eq!(attempts.load(Ordering::SeqCst), 3);
     assert_eq!(receiver.counts(), (1, 0));
 }

@@ -1,4 +1,4 @@
-//! Where a webhook may point (W10): which URLs are accepted, and which addresses a connection may go to.
+//! Which targets may be called (W10): which URLs are accepted, and which addresses a connection may go to.
 //!
 //! Guarantees: an address that is not public is refused in every spelling. [`TargetPolicy::vet_url`] refuses literals,
 //! because a resolver never sees them. [`TargetPolicy::vet_address`] checks every address that a name resolves to at the
@@ -12,24 +12,26 @@ mod name;
 mod tests;
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use hyper::Uri;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
 use self::name::Locality;
-use super::limits::URL_CHARS;
-use tenterhook_settings::{PortRange, Settings};
+
+/// Characters of a URL, as given and as normalised.
+pub const URL_CHARS: usize = 2048;
 
 /// Why an address may not be called: the name of its special-purpose range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the address is not public ({0})")]
 pub struct Blocked(pub &'static str);
 
-/// The name of the range that an operator has denied.
+/// The name of the ranges in [`TargetConfig::denied`].
 pub const DENIED: &str = "denied by the operator";
 
-/// Why a subscription URL is refused. The sentences are for people.
+/// Why a URL is refused. The sentences are for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefusal {
     /// Longer than [`URL_CHARS`], as given or after normalisation.
@@ -41,8 +43,8 @@ pub enum UrlRefusal {
     /// A scheme other than `http` and `https`.
     #[error("only http and https URLs can be called")]
     Scheme,
-    /// Credentials belong in the fields that are stored encrypted (W11).
-    #[error("credentials must not stand in the URL: give them as httpAuthUser and httpAuthPassword")]
+    /// Credentials belong in a header, and are stored apart from the URL (W11).
+    #[error("credentials must not stand in the URL")]
     Credentials,
     /// A host that cannot be looked up: a label is empty or too long, has other characters, or begins with a hyphen.
     #[error(
@@ -53,12 +55,12 @@ pub enum UrlRefusal {
     /// A URL that the HTTP client cannot read, or reads differently: it has its own parser.
     #[error("no request can be made of this URL")]
     Unsendable,
-    /// Port 0, or a port that the operator has not allowed.
+    /// Port 0, or a port that is not in [`TargetConfig::ports`].
     #[error("port {0} cannot be called")]
     Port(u16),
-    /// The platform's own API: a webhook there would make the platform call itself.
-    #[error("the platform's own hosts cannot be called")]
-    PlatformHost,
+    /// A host of [`TargetConfig::own_hosts`].
+    #[error("the caller's own hosts cannot be called")]
+    OwnHost,
     /// A name for this machine, or for something inside its network.
     #[error("a name of the local machine or network is not publicly reachable")]
     LocalName,
@@ -72,59 +74,59 @@ impl UrlRefusal {
     pub fn is_about_the_address(&self) -> bool {
         matches!(
             self,
-            Self::Port(_) | Self::PlatformHost | Self::LocalName | Self::Blocked(_)
+            Self::Port(_) | Self::OwnHost | Self::LocalName | Self::Blocked(_)
         )
     }
 }
 
-/// Which targets an operator allows webhooks to have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetPolicy {
-    allowed: Vec<IpNet>,
-    denied: Vec<IpNet>,
-    ports: Vec<PortRange>,
-    platform_hosts: Vec<String>,
+/// What decides about targets. Without any entry: every public address, at every port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetConfig {
+    /// Exempts exactly its addresses from the refusal of addresses that are not public.
+    pub allowed: Vec<IpNet>,
+    /// Addresses that are never called, whatever is allowed.
+    pub denied: Vec<IpNet>,
+    /// The only ports that may be called; all if empty.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Hosts that strangers must not make the caller call, because they are its own: exact host names or literals, in any
+    /// spelling.
+    pub own_hosts: Vec<String>,
 }
 
+/// Decides which targets may be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetPolicy(TargetConfig);
+
 impl TargetPolicy {
-    /// `allowed` exempts exactly its addresses from the refusal of addresses that are not public. `platform_hosts` are exact
-    /// host names or literals, in any spelling. An invalid host there is an error in the settings.
-    pub fn new(allowed: Vec<IpNet>, platform_hosts: &[String]) -> Result<Self, url::ParseError> {
-        let platform_hosts: Result<_, _> = platform_hosts
+    /// A policy by `config`.
+    ///
+    /// # Errors
+    ///
+    /// If an own host is not a host.
+    pub fn new(config: TargetConfig) -> Result<Self, url::ParseError> {
+        let own_hosts: Result<_, _> = config
+            .own_hosts
             .iter()
             .map(|host| Host::parse(host.trim()).map(|host| one_spelling(&host)))
             .collect();
-        Ok(Self {
-            allowed,
-            denied: Vec::new(),
-            ports: Vec::new(),
-            platform_hosts: platform_hosts?,
-        })
+        Ok(Self(TargetConfig {
+            own_hosts: own_hosts?,
+            ..config
+        }))
     }
 
-    /// Any address and any host, for a target that an operator has chosen, not a tenant.
+    /// Any address and any host, for a target that the operator has chosen, not a stranger (R4).
     ///
-    /// The platform's endpoint for notices is the platform's own host, and often on a private network. W10 keeps tenants
-    /// away from both; the author of the settings could call them anyway.
+    /// Such a target is often on a private network, or a host of the operator's own. W10 keeps strangers away from both;
+    /// the operator could call them anyway.
     pub fn anywhere() -> Self {
-        Self {
+        Self(TargetConfig {
             allowed: vec![Ipv4Net::default().into(), Ipv6Net::default().into()],
-            denied: Vec::new(),
-            ports: Vec::new(),
-            platform_hosts: Vec::new(),
-        }
-    }
-
-    /// The targets of a server with these settings.
-    pub fn of(settings: &Settings) -> Result<Self, url::ParseError> {
-        Ok(Self {
-            denied: settings.denied_targets.clone(),
-            ports: settings.target_ports.clone(),
-            ..Self::new(settings.allowed_targets.clone(), &settings.platform_hosts)?
+            ..TargetConfig::default()
         })
     }
 
-    /// Checks a subscription URL without resolving its host. Returns the normalised URL: only that one was checked, so only
+    /// Checks a URL without resolving its host. Returns the normalised URL: only that one was checked, so only
     /// that one may be stored and called.
     pub fn vet_url(&self, text: &str) -> Result<Url, UrlRefusal> {
         if text.chars().count() > URL_CHARS {
@@ -160,10 +162,10 @@ impl TargetPolicy {
     pub fn vet_address(&self, address: IpAddr) -> Result<(), Blocked> {
         let address = address.to_canonical();
         let lies_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
-        if lies_in(&self.denied) {
+        if lies_in(&self.0.denied) {
             return Err(Blocked(DENIED));
         }
-        if !lies_in(&self.allowed)
+        if !lies_in(&self.0.allowed)
             && let Some(range) = address::special_range(address)
         {
             return Err(Blocked(range));
@@ -175,8 +177,8 @@ impl TargetPolicy {
 
     fn vet_host(&self, host: &Host) -> Result<(), UrlRefusal> {
         let name = one_spelling(host);
-        if self.platform_hosts.contains(&name) {
-            return Err(UrlRefusal::PlatformHost);
+        if self.0.own_hosts.contains(&name) {
+            return Err(UrlRefusal::OwnHost);
         }
         match host {
             Host::Ipv4(address) => Ok(self.vet_address(IpAddr::V4(*address))?),
@@ -192,14 +194,14 @@ impl TargetPolicy {
     fn knows(&self, locality: Locality) -> bool {
         match locality {
             Locality::Anywhere => true,
-            Locality::Network => !self.allowed.is_empty(),
+            Locality::Network => !self.0.allowed.is_empty(),
             Locality::At(addresses) => addresses.iter().any(|address| self.vet_address(*address).is_ok()),
         }
     }
 
     fn vet_port(&self, url: &Url) -> Result<(), UrlRefusal> {
         let port = url.port_or_known_default().unwrap_or(0);
-        let chosen = self.ports.is_empty() || self.ports.iter().any(|range| range.contains(port));
+        let chosen = self.0.ports.is_empty() || self.0.ports.iter().any(|range| range.contains(&port));
         if port != 0 && chosen {
             Ok(())
         } else {

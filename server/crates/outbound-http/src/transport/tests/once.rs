@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicBool;
 
-use AttemptErrorClass::Reset;
+use ErrorClass::Reset;
 use tokio::sync::Notify;
 
 use super::receiver::{Receiver, Seen};
@@ -21,17 +21,14 @@ async fn a_connection_is_used_again_and_costs_nothing() {
     let first = transport.send(request(&clock, &url)).await;
     assert_succeeded(&first);
     let timings = first.outcome.timings;
-    assert!(
-        timings.dns_us.is_some() && timings.connect_us.is_some(),
-        "{timings:?}"
-    );
-    assert!(timings.first_byte_us <= Some(first.duration_us) && timings.connect_us <= timings.first_byte_us);
+    assert!(timings.dns.is_some() && timings.connect.is_some(), "{timings:?}");
+    assert!(timings.first_byte <= Some(first.duration) && timings.connect <= timings.first_byte);
 
     let second = transport.send(request(&clock, &url)).await;
     assert_succeeded(&second);
     let timings = second.outcome.timings;
-    assert_eq!((timings.dns_us, timings.connect_us), (None, None));
-    assert!(timings.first_byte_us.is_some());
+    assert_eq!((timings.dns, timings.connect), (None, None));
+    assert!(timings.first_byte.is_some());
     assert_eq!(receiver.counts(), (1, 2));
 }
 
@@ -70,7 +67,7 @@ async fn an_attempt_that_gets_a_connection_while_it_is_still_resolving_owes_it_n
     assert_succeeded(&first);
     assert_succeeded(&second);
     assert_eq!(
-        (second.outcome.timings.dns_us, second.outcome.timings.connect_us),
+        (second.outcome.timings.dns, second.outcome.timings.connect),
         (None, None)
     );
 }
@@ -143,7 +140,7 @@ async fn unavailable_with_retry_after_is_not_tried_again() {
     let answer = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
     let mut receiver =
         Receiver::start(move |mut connection| async move { connection.answer_all(answer).await }).await;
-    assert_failed(&send(&receiver.url()).await, AttemptErrorClass::Status);
+    assert_failed(&send(&receiver.url()).await, ErrorClass::Status);
     assert_eq!(receiver.counts(), (1, 1));
 }
 

@@ -22,9 +22,9 @@ use futures_util::io::{AsyncRead, AsyncWrite};
 use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
 
 use super::silence::Silence;
-use crate::transport::classify::is_exhaustion;
+use crate::classify::is_exhaustion;
+use crate::name_servers::{Patience, Standing};
 use tenterhook_clock::Clock;
-use tenterhook_policy::postponement::{Patience, Standing};
 
 /// Longer than a lookup without any response takes, with all its repetitions.
 const SPARED: Duration = Duration::from_secs(15);
@@ -102,13 +102,13 @@ impl Sockets {
         &self.log.clock
     }
 
-    /// Whether silent name servers are to blame for an attempt that ends now without a response to its lookup (D13).
+    /// Whether silent name servers are to blame for a request that ends now without a response to its lookup (D13).
     /// Logs changes.
     pub fn standing(&self, patience: Patience) -> Standing {
         self.log.standing(patience)
     }
 
-    /// Notes that an attempt waits for a lookup that is not cached: the resolver is about to send it.
+    /// Notes that a request waits for a lookup that is not cached: the resolver is about to send it.
     pub fn asked(&self) {
         self.log.asked();
     }

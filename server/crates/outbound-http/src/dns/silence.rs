@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tenterhook_policy::postponement::{Lookups, Patience, Standing};
+use crate::name_servers::{Lookups, Patience, Standing};
 
 /// Queries and responses, and the current silence.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl News {
         match self {
             Self::GivenUp(after) => tracing::warn!(
                 seconds = seconds(after),
-                "no name server has answered for longer than policy.dns_give_up: attempts whose names cannot be looked up now \
+                "no name server has answered for longer than they may be silent: requests whose names cannot be looked up now \
                  count as failures of their receivers"
             ),
             Self::AnswersAgain(after) => {
@@ -73,7 +73,6 @@ impl News {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenterhook_settings::policy::PolicySettings;
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -81,11 +80,10 @@ mod tests {
 
     /// An attempt queries at each of these moments, and no server responds within ten seconds.
     fn attempts(silence: &mut Silence, at: impl IntoIterator<Item = u64>) -> Vec<(Standing, Option<News>)> {
-        let patience = Patience::of(&PolicySettings::default());
         at.into_iter()
             .map(|at| {
                 silence.asked(seconds(at));
-                silence.standing(seconds(at + 10), patience)
+                silence.standing(seconds(at + 10), Patience::OF_TESTS)
             })
             .collect()
     }

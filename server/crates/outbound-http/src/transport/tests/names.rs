@@ -1,6 +1,6 @@
 //! Real DNS behaviour: chains, failures, silence, and changing responses (W10).
 
-use AttemptErrorClass::{BlockedAddress, Dns, Timeout};
+use ErrorClass::{BlockedAddress, Dns, Timeout};
 use rstest::rstest;
 use tenterhook_harness::names::{Answer, NameServer};
 

@@ -9,8 +9,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn policy(allowed: &[&str], hosts: &[&str]) -> TargetPolicy {
-    let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
-    TargetPolicy::new(allowed.iter().map(|net| net.parse().unwrap()).collect(), &hosts).unwrap()
+    TargetPolicy::new(TargetConfig {
+        allowed: allowed.iter().map(|net| net.parse().unwrap()).collect(),
+        own_hosts: hosts.iter().map(ToString::to_string).collect(),
+        ..TargetConfig::default()
+    })
+    .unwrap()
 }
 
 fn strict() -> TargetPolicy {
@@ -28,7 +32,7 @@ fn refusal(policy: &TargetPolicy, url: &str) -> &'static str {
         Err(UrlRefusal::NoName) => "no name",
         Err(UrlRefusal::Unsendable) => "unsendable",
         Err(UrlRefusal::Port(_)) => "port",
-        Err(UrlRefusal::PlatformHost) => "platform",
+        Err(UrlRefusal::OwnHost) => "platform",
         Err(UrlRefusal::LocalName) => "local",
         Err(UrlRefusal::Blocked(Blocked(range))) => range,
     }
@@ -295,10 +299,10 @@ fn w10_an_address_that_carries_another_needs_both_to_be_allowed() {
 
 #[test]
 fn w10_what_is_denied_stays_denied_whatever_is_allowed() {
-    let policy = TargetPolicy::of(&Settings {
-        allowed_targets: vec!["0.0.0.0/0".parse().unwrap(), "64:ff9b::/96".parse().unwrap()],
-        denied_targets: vec!["93.184.215.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
-        ..Settings::default()
+    let policy = TargetPolicy::new(TargetConfig {
+        allowed: vec!["0.0.0.0/0".parse().unwrap(), "64:ff9b::/96".parse().unwrap()],
+        denied: vec!["93.184.215.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
+        ..TargetConfig::default()
     })
     .unwrap();
     for url in [
@@ -321,13 +325,9 @@ fn w10_what_is_denied_stays_denied_whatever_is_allowed() {
 
 #[test]
 fn w10_only_the_chosen_ports_are_called() {
-    let policy = TargetPolicy::of(&Settings {
-        target_ports: vec![
-            "80".parse().unwrap(),
-            "443".parse().unwrap(),
-            "8000-8999".parse().unwrap(),
-        ],
-        ..Settings::default()
+    let policy = TargetPolicy::new(TargetConfig {
+        ports: vec![80..=80, 443..=443, 8000..=8999],
+        ..TargetConfig::default()
     })
     .unwrap();
     for (port, expected) in [
@@ -386,7 +386,11 @@ fn w10_the_platforms_hosts_may_be_addresses_and_an_allowed_cidr_does_not_free_th
     ] {
         assert_eq!(refusal(&policy, url), "platform", "{url}");
     }
-    assert!(TargetPolicy::new(vec![], &["https://api.example/".to_owned()]).is_err());
+    let config = TargetConfig {
+        own_hosts: vec!["https://api.example/".to_owned()],
+        ..TargetConfig::default()
+    };
+    assert!(TargetPolicy::new(config).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use AttemptErrorClass::{Connect, Timeout};
+use ErrorClass::{Connect, Timeout};
 use rstest::rstest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -63,11 +63,8 @@ async fn an_address_that_swallows_packets_keeps_no_other_from_its_chance(#[case]
     let sent = sent_to(port, addresses).await;
     assert_succeeded(&sent);
     let timings = sent.outcome.timings;
-    assert!(
-        timings.dns_us.is_some() && timings.connect_us.is_some(),
-        "{timings:?}"
-    );
-    assert!(timings.connect_us <= timings.first_byte_us, "{timings:?}");
+    assert!(timings.dns.is_some() && timings.connect.is_some(), "{timings:?}");
+    assert!(timings.connect <= timings.first_byte, "{timings:?}");
     assert_eq!(receiver.counts(), (1, 1), "one wire request (D5)");
 }
 

@@ -1,11 +1,11 @@
-//! The server's own DNS resolver.
+//! A DNS resolver of our own.
 //!
-//! A lookup ends when no attempt waits for it any more. The operating system's resolver would hold a thread until it
+//! A lookup ends when no request waits for it any more. The operating system's resolver would hold a thread until it
 //! gives up, and a few hundred names with silent servers would block every other name. Names are used as they are, never
-//! completed from a search list, so that `redis` does not become a host in the server's own network. The hosts file is
+//! completed from a search list, so that `redis` does not become a host in the network of this machine. The hosts file is
 //! read once, at the start.
 //!
-//! Not supported: other sources of names on a machine (mDNS, LDAP). Vetting is done by [`super::resolve`] in every
+//! Not supported: other sources of names on a machine (mDNS, LDAP). Vetting is done by [`crate::resolve`] in every
 //! lookup, also for cached addresses.
 
 mod families;
@@ -27,13 +27,13 @@ use hickory_resolver::{Resolver as Hickory, ResolverBuilder};
 use self::families::Families;
 use self::sockets::Sockets;
 use self::together::Together;
-use super::resolve::{LookupError, Resolver};
+use crate::name_servers::{Patience, Standing};
+use crate::resolve::{LookupError, Resolver};
 use tenterhook_clock::Clock;
-use tenterhook_policy::postponement::{Patience, Standing};
 
 /// How long a server may take before it, or another one, is queried again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// How many times a query is repeated. A silent server is given up before an attempt's deadline.
+/// How many times a query is repeated. A silent server is given up before a request's deadline.
 const ASK_AGAIN: usize = 2;
 /// Queries in flight at once over one TCP connection, for responses too long for UDP. Queries over UDP have no bound.
 const ASKED_AT_ONCE: usize = 1_000;
@@ -41,7 +41,7 @@ const ASKED_AT_ONCE: usize = 1_000;
 const CACHED: u64 = 10_000;
 /// The longest time that a response is cached, whatever its TTL.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// How long a missing name is cached: less than the delay of the first retry (D4).
+/// How long a missing name is cached: less than the delay of a caller's first retry (D4).
 const MISSING_REMEMBERED: Duration = Duration::from_secs(2);
 /// The server used if none is configured, as the operating system's resolver does.
 const UNCONFIGURED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
@@ -164,7 +164,7 @@ impl Resolver for DnsResolver {
             match poll!(&mut lookup) {
                 // From the cache or the hosts file.
                 Poll::Ready(found) => found,
-                // An attempt that joins another's lookup also counts as a query, because the response may take long.
+                // A request that joins another's lookup also counts as a query, because the response may take long.
                 Poll::Pending => {
                     self.sockets.asked();
                     lookup.await
@@ -189,15 +189,13 @@ mod tests {
     use tokio::net::UdpSocket;
 
     use super::*;
-    use tenterhook_settings::policy::PolicySettings;
 
     fn sockets() -> Sockets {
         Sockets::new(Clock::system())
     }
 
     fn are_silent(resolver: &DnsResolver) -> bool {
-        let patience = Patience::of(&PolicySettings::default());
-        resolver.standing(patience) == Standing::Silent
+        resolver.standing(Patience::OF_TESTS) == Standing::Silent
     }
 
     /// F17: a name server that does not exist, whatever error the operating system reports, and one that does not

@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use super::receiver::Receiver;
 use super::*;
-use tenterhook_model::attempt::AttemptErrorClass::BlockedAddress;
+use crate::ErrorClass::BlockedAddress;
 
 /// A transport that allows no private address.
 fn strict(clock: &Clock, names: Arc<Names>) -> Transport {

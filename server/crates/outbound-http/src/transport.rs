@@ -14,12 +14,6 @@
 //! Not done here: deciding when to send or what a failure leads to, rendering, signing, and logging. Connections and
 //! certificates use real time, whatever the clock: how long a connection is kept, and whether a certificate has expired.
 
-mod classify;
-mod connector;
-mod dns;
-mod phases;
-mod resolve;
-mod response;
 #[cfg(test)]
 mod tests;
 
@@ -37,25 +31,21 @@ use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use jiff::{SignedDuration, Timestamp};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tower::util::{BoxCloneSyncService, MapFutureLayer};
 use tower::{BoxError, Layer};
 use url::{Host, Url};
 
-use self::classify::Failure;
-use self::connector::Connector;
-pub use self::dns::{DnsResolver, NoResolver};
-use self::phases::{Phase, Phases, measured};
-pub use self::resolve::{LookupError, MAX_ADDRESSES, Resolver};
-use self::resolve::{ResolveError, Vetted};
-pub use self::response::{ExcerptLimits, MAX_HEADER_BYTES, MAX_HEADERS};
+use crate::classify::{self, Failure};
+use crate::connector::Connector;
+use crate::name_servers::Patience;
+use crate::outcome::{Outcome, Sent};
+use crate::phases::{Phase, Phases, measured};
+use crate::resolve::{ResolveError, Resolver, Vetted};
+use crate::response::{self, ExcerptLimits};
+use crate::target::{Blocked, TargetPolicy, UrlRefusal};
+use crate::tls::{self, BadAuthority};
 use tenterhook_clock::{Clock, RequestInFlight};
-use tenterhook_model::attempt::Outcome;
-use tenterhook_policy::postponement::{Lack, Patience};
-use tenterhook_policy::target::{Blocked, TargetPolicy, UrlRefusal};
 
 /// How long an unused connection is kept. Below the 5 s after which common servers close it, so that this side closes
 /// first.
@@ -76,11 +66,11 @@ const MOST_HTTP2_HEADER_BYTES: u32 = 16 * 1024;
 /// because only an excerpt is ever read, and unread data is held in this process's memory.
 const HTTP2_STREAM_WINDOW: u32 = 65_535;
 const HTTP2_CONNECTION_WINDOW: u32 = 256 * 1024;
-/// How long the lookup of a name may take when a webhook is created.
+/// How long the lookup of a name may take in [`Transport::vet_host`].
 const VET_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// The parts of a [`Transport`].
-pub struct TransportSettings {
+/// What a [`Transport`] is made of.
+pub struct TransportConfig {
     /// Which addresses may be called (W10).
     pub targets: Arc<TargetPolicy>,
     /// Looks names up: a [`DnsResolver`], except in tests.
@@ -89,22 +79,16 @@ pub struct TransportSettings {
     pub extra_ca_pem: Option<Vec<u8>>,
     /// The `user-agent` of every request.
     pub user_agent: String,
-    /// When an attempt does not count because name servers are silent (D13).
+    /// When a failed lookup is not blamed on its name, because name servers are silent (D13).
     pub patience: Patience,
 }
 
 /// Why a transport could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// The extra authorities are not PEM.
-    #[error("the extra CA file is not PEM")]
-    ExtraCa(#[source] pem::Error),
-    /// The extra authorities contain no certificate.
-    #[error("the extra CA file has no certificate in it")]
-    NoExtraCa,
-    /// An extra authority is PEM, but not a valid certificate.
-    #[error("the extra CA file has something in it that is not a certificate")]
-    NoCertificate(#[source] rustls::Error),
+    /// The extra authorities cannot be used.
+    #[error(transparent)]
+    Authority(#[from] BadAuthority),
     /// The user agent is not a valid header value.
     #[error("the user agent cannot be sent")]
     UserAgent,
@@ -143,21 +127,6 @@ impl fmt::Debug for Request {
     }
 }
 
-/// The result of an attempt.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sent {
-    /// The outcome for the log.
-    pub outcome: Outcome,
-    /// When it started.
-    pub started_at: Timestamp,
-    /// When its result was known: headers, error or time-out. Reading the body may have taken longer.
-    pub ended_at: Timestamp,
-    /// Microseconds from start to result, in real time, or in simulated time if that has moved in between.
-    pub duration_us: i32,
-    /// The resource that this machine lacked, so that no request was made. In that case it is not an attempt (D13).
-    pub lack: Option<Lack>,
-}
-
 /// A connection, with or without TLS.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type Connecting = BoxFuture<'static, Result<Stream, BoxError>>;
@@ -180,14 +149,14 @@ impl Transport {
     /// # Errors
     ///
     /// If the extra authorities cannot be read or the user agent is not valid.
-    pub fn new(clock: Clock, settings: TransportSettings) -> Result<Self, TransportError> {
-        let TransportSettings {
+    pub fn new(clock: Clock, config: TransportConfig) -> Result<Self, TransportError> {
+        let TransportConfig {
             targets,
             resolver,
             extra_ca_pem,
             user_agent,
             patience,
-        } = settings;
+        } = config;
         let names = Vetted::new(resolver, targets.clone());
         let headers = HeaderMap::from_iter([
             (ACCEPT, HeaderValue::from_static("*/*")),
@@ -200,7 +169,7 @@ impl Transport {
             ),
         ]);
         let tcp = Connector::new(names.clone(), clock.clone());
-        let https = HttpsConnector::from((tcp, tls(extra_ca_pem.as_deref())?));
+        let https = HttpsConnector::from((tcp, tls::client(extra_ca_pem.as_deref())?));
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -255,7 +224,7 @@ impl Transport {
             let passed = ended_at.duration_since(started_at);
             passed.try_into().unwrap_or_default()
         });
-        let (timings, duration_us) = phases.end(answer.is_ok(), simulated);
+        let (timings, duration) = phases.end(answer.is_ok(), simulated);
         let lack = answer.as_ref().err().and_then(|failure| failure.lack);
         let outcome = match answer {
             Err(failure) => Outcome {
@@ -292,15 +261,15 @@ impl Transport {
             outcome,
             started_at,
             ended_at,
-            duration_us,
+            duration,
             lack,
         }
     }
 
-    /// Whether every current address of the URL's host may be called (W10). Called when a webhook is created, after
-    /// [`TargetPolicy::vet_url`].
+    /// Whether every current address of the URL's host may be called (W10). For a URL that is
+    /// going to be stored, after [`TargetPolicy::vet_url`].
     ///
-    /// A name that does not resolve, or not in time, is not refused: each attempt vets the addresses it connects to.
+    /// A name that does not resolve, or not in time, is not refused: each request vets the addresses it connects to.
     ///
     /// # Errors
     ///
@@ -338,7 +307,7 @@ impl Transport {
             .targets
             .vet_url(url.as_str())
             .map_err(|refusal| match refusal {
-                // A webhook older than the rule against such names: its attempts still fail as unresolvable.
+                // Of a URL that was stored before this rule: its requests still fail as unresolvable.
                 UrlRefusal::NoName => Failure::unresolvable(),
                 _ => Failure::blocked(),
             })?;
@@ -381,40 +350,6 @@ fn connecting(work: impl Future<Output = Result<Stream, BoxError>> + Send + 'sta
             .await
             .map_err(classify::tag_handshake)
     })
-}
-
-/// TLS 1.2 or later, HTTP/2 if the receiver supports it, and only these authorities.
-fn tls(extra_ca_pem: Option<&[u8]>) -> Result<ClientConfig, TransportError> {
-    // An error means that another part of the process has already installed one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut roots = RootCertStore::empty();
-    for authority in authorities(extra_ca_pem)? {
-        roots.add(authority).map_err(TransportError::NoCertificate)?;
-    }
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-/// The built-in authorities and the extra ones. The machine's own store is not used, because it may be empty or missing.
-///
-/// # Errors
-///
-/// If the extra ones are not PEM, or contain no certificate.
-pub fn authorities(extra_pem: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>, TransportError> {
-    let mut all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec();
-    if let Some(pem) = extra_pem {
-        let extra = CertificateDer::pem_slice_iter(pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(TransportError::ExtraCa)?;
-        if extra.is_empty() {
-            return Err(TransportError::NoExtraCa);
-        }
-        all.extend(extra);
-    }
-    Ok(all)
 }
 
 /// Converts headers for the client. Credentials are marked as sensitive, so that neither a log nor a compression table

@@ -2,16 +2,16 @@
 //!
 //! A connection goes only to an address that was vetted in the same lookup. There is no second lookup that could return
 //! another address. A name with *any* forbidden address is refused completely, because its publisher wants something
-//! other than deliveries. IP literals are vetted here too.
+//! other than requests. IP literals are vetted here too.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::phases::{Phase, measured};
-use tenterhook_policy::postponement::{Patience, Standing};
-use tenterhook_policy::target::{Blocked, TargetPolicy};
+use crate::name_servers::{Patience, Standing};
+use crate::phases::{Phase, measured};
+use crate::target::{Blocked, TargetPolicy};
 
 /// Looks host names up. Tests and the harness use their own implementation.
 pub trait Resolver: Send + Sync + 'static {
@@ -22,7 +22,7 @@ pub trait Resolver: Send + Sync + 'static {
     /// If the name does not exist, no name server responded, or none could be queried.
     fn lookup<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, LookupError>>;
 
-    /// Whether silent name servers are to blame for an attempt that ends now without a response to its lookup (D13).
+    /// Whether silent name servers are to blame for a request that ends now without a response to its lookup (D13).
     /// They count as responding unless the resolver queries name servers itself.
     fn standing(&self, _patience: Patience) -> Standing {
         Standing::Answering
@@ -43,13 +43,13 @@ pub enum LookupError {
     NoMeans,
 }
 
-/// The most addresses of a name that one attempt tries to connect to. Without it, a name with thousands of addresses
+/// The most addresses of a name that one request tries to connect to. Without it, a name with thousands of addresses
 /// would make the server call thousands of machines. All addresses are vetted in any case.
 pub const MAX_ADDRESSES: usize = 8;
 
 /// Why a name gives no usable address.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ResolveError {
+pub(crate) enum ResolveError {
     /// The lookup failed.
     #[error("the name could not be resolved")]
     Lookup(#[source] LookupError),
@@ -63,31 +63,31 @@ pub(super) enum ResolveError {
 
 /// A resolver that returns only vetted addresses.
 #[derive(Clone)]
-pub(super) struct Vetted {
+pub(crate) struct Vetted {
     resolver: Arc<dyn Resolver>,
     targets: Arc<TargetPolicy>,
 }
 
 impl Vetted {
-    pub(super) fn new(resolver: Arc<dyn Resolver>, targets: Arc<TargetPolicy>) -> Self {
+    pub(crate) fn new(resolver: Arc<dyn Resolver>, targets: Arc<TargetPolicy>) -> Self {
         Self { resolver, targets }
     }
 
-    /// Whether an attempt that ends now without a response to its lookup does not count, because the name servers are
+    /// Whether a request that ends now without a response to its lookup does not count, because the name servers are
     /// silent (D13).
-    pub(super) fn lacks_name_servers(&self, patience: Patience) -> bool {
+    pub(crate) fn lacks_name_servers(&self, patience: Patience) -> bool {
         self.resolver.standing(patience) == Standing::Silent
     }
 
     /// All addresses of `host`, if each of them may be called.
-    pub(super) async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    pub(crate) async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let addresses = self.resolver.lookup(host).await.map_err(ResolveError::Lookup)?;
         if addresses.is_empty() {
             return Err(ResolveError::Empty);
         }
         for &address in &addresses {
             self.targets.vet_address(address).map_err(|blocked| {
-                // For the operator only: the address may reveal a network that the webhook's owner cannot see.
+                // For the operator only: the address may reveal a network that whoever chose the name cannot see.
                 tracing::debug!(host, %address, %blocked, "a name leads to a forbidden address");
                 ResolveError::Forbidden(blocked)
             })?;
@@ -96,7 +96,7 @@ impl Vetted {
     }
 
     /// The addresses to connect to for `host`, a name or an IP literal, in the order in which to try them.
-    pub(super) async fn to_try(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    pub(crate) async fn to_try(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         if let Ok(address) = literal.unwrap_or(host).parse() {
             self.targets

@@ -1,6 +1,6 @@
 //! Receivers that send slowly, without end, or less than announced: their cost is bounded, in bytes and in time (D2).
 
-use AttemptErrorClass::{Protocol, Timeout};
+use ErrorClass::{Protocol, Timeout};
 use rstest::rstest;
 use tokio::sync::Semaphore;
 

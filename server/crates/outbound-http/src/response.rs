@@ -30,23 +30,23 @@ const MOST_LAYERS: usize = 2;
 /// How much of the decoded body is kept, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExcerptLimits {
-    /// Of a failed attempt's response (D2).
+    /// Of a failed request's response (D2).
     pub failed: usize,
-    /// Of a successful attempt's response (D10).
+    /// Of a successful request's response (D10).
     pub success: usize,
 }
 
 /// The start of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Excerpt {
+pub(crate) struct Excerpt {
     /// `None` if no byte was received.
-    pub(super) text: Option<String>,
+    pub(crate) text: Option<String>,
     /// Whether there was, or may have been, more.
-    pub(super) truncated: bool,
+    pub(crate) truncated: bool,
 }
 
 /// The first headers, within the bounds. Invalid UTF-8 is replaced.
-pub(super) fn headers(all: &HeaderMap) -> Vec<(String, String)> {
+pub(crate) fn headers(all: &HeaderMap) -> Vec<(String, String)> {
     let mut room = MAX_HEADER_BYTES;
     all.iter()
         .take(MAX_HEADERS)
@@ -66,9 +66,9 @@ pub(super) fn headers(all: &HeaderMap) -> Vec<(String, String)> {
 
 /// Reads the body until `deadline` at the latest and keeps `keep` bytes of it.
 ///
-/// It always reads up to the larger limit: after a body is read to its end, the next attempt can use the connection.
+/// It always reads up to the larger limit: after a body is read to its end, the next request can use the connection.
 /// Otherwise the connection is lost.
-pub(super) async fn excerpt(
+pub(crate) async fn excerpt(
     response: Response<Incoming>,
     keep: usize,
     limits: ExcerptLimits,
@@ -140,8 +140,8 @@ fn unpack(bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
     (unpacked, all)
 }
 
-/// At most `keep` bytes of text, and whether something was cut. NUL is replaced like invalid UTF-8, because Postgres
-/// stores neither.
+/// At most `keep` bytes of text, and whether something was cut. NUL is replaced like invalid UTF-8, because a
+/// database such as Postgres stores neither.
 fn text(bytes: &[u8], keep: usize) -> (String, bool) {
     let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(keep)]).replace('\0', "\u{FFFD}");
     let cut = bytes.len() > keep || text.len() > keep;

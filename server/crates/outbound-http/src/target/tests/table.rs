@@ -21,7 +21,7 @@ fn verdict(url: &str) -> (&'static str, &'static str) {
         UrlRefusal::NoName => "no name",
         UrlRefusal::Unsendable => "unsendable",
         UrlRefusal::Port(_) => "port",
-        UrlRefusal::PlatformHost => "platform host",
+        UrlRefusal::OwnHost => "platform host",
         UrlRefusal::LocalName => "local name",
         UrlRefusal::Blocked(Blocked(range)) => range,
     };

@@ -1,11 +1,11 @@
-//! Classifies the failure of an attempt: an error class and a sentence for people (D10).
+//! Classifies the failure of a request: an error class and a sentence for people (D10).
 //!
 //! The classification uses the *types* in an error's chain of causes, not its text. The sentence contains nothing that
-//! the webhook's owner may not know: no address, no URL, no credentials, and no text of a library. Only one sentence
+//! whoever chose the URL may not know: no address, no URL, no credentials, and no text of a library. Only one sentence
 //! depends on an error's text, because hyper does not report otherwise which part of a response is malformed. It never
 //! affects the class.
 //!
-//! What follows from a failure is decided in [`tenterhook_policy`].
+//! What follows from a failure is the caller's business.
 
 use std::error::Error;
 use std::io;
@@ -18,22 +18,21 @@ use rustls::CertificateError;
 use rustls::pki_types::InvalidDnsNameError;
 use tower::BoxError;
 
-use super::phases::Phase;
-use super::resolve::{LookupError, ResolveError};
-use tenterhook_model::attempt::AttemptErrorClass;
-use tenterhook_policy::postponement::Lack;
+use crate::outcome::{ErrorClass, Lack};
+use crate::phases::Phase;
+use crate::resolve::{LookupError, ResolveError};
 
-/// A failed attempt's class and message.
+/// A failed request's class and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) class: AttemptErrorClass,
-    pub(super) message: String,
+pub(crate) struct Failure {
+    pub(crate) class: ErrorClass,
+    pub(crate) message: String,
     /// The resource that this machine lacked, if any: nothing was sent, and the receiver is not to blame (D13).
-    pub(super) lack: Option<Lack>,
+    pub(crate) lack: Option<Lack>,
 }
 
 impl Failure {
-    fn new(class: AttemptErrorClass, message: impl Into<String>) -> Self {
+    fn new(class: ErrorClass, message: impl Into<String>) -> Self {
         Self {
             class,
             message: message.into(),
@@ -42,24 +41,24 @@ impl Failure {
     }
 
     /// The URL itself leads to an address that may not be called (W10).
-    pub(super) fn blocked() -> Self {
+    pub(crate) fn blocked() -> Self {
         Self::new(
-            AttemptErrorClass::BlockedAddress,
+            ErrorClass::BlockedAddress,
             "The URL leads to an address that may not be called",
         )
     }
 
     /// An error on this side: the URL or a header cannot be written as HTTP.
-    pub(super) fn unsendable() -> Self {
+    pub(crate) fn unsendable() -> Self {
         Self::new(
-            AttemptErrorClass::Protocol,
+            ErrorClass::Protocol,
             "No request can be made of this URL and these headers",
         )
     }
 
     /// The deadline was reached in `phase`, `millis` after the start. `None`: the request was made, but no response came
     /// (D2).
-    pub(super) fn timeout(phase: Option<Phase>, millis: i64) -> Self {
+    pub(crate) fn timeout(phase: Option<Phase>, millis: i64) -> Self {
         let doing = match phase {
             Some(Phase::Resolving) => "resolving the host name",
             Some(Phase::Connecting) => "connecting",
@@ -72,14 +71,11 @@ impl Failure {
         } else {
             format!("{}.{}", seconds / 10, seconds % 10)
         };
-        Self::new(
-            AttemptErrorClass::Timeout,
-            format!("Timed out after {limit} s {doing}"),
-        )
+        Self::new(ErrorClass::Timeout, format!("Timed out after {limit} s {doing}"))
     }
 
     /// The failure for a final status; `None` for 2xx (D1, D3).
-    pub(super) fn of_status(status: StatusCode) -> Option<Self> {
+    pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
         if status.is_success() {
             return None;
         }
@@ -92,31 +88,31 @@ impl Failure {
             ""
         };
         let message = format!("The receiver answered {}{name}{rule}", status.as_u16());
-        Some(Self::new(AttemptErrorClass::Status, message))
+        Some(Self::new(ErrorClass::Status, message))
     }
 
     /// This machine has no file descriptor or memory left for a connection.
-    pub(super) fn exhausted() -> Self {
+    pub(crate) fn exhausted() -> Self {
         Self {
             lack: Some(Lack::Means),
             ..Self::new(
-                AttemptErrorClass::Connect,
+                ErrorClass::Connect,
                 "This server could not open a connection; the receiver was not called",
             )
         }
     }
 
     /// The name cannot be looked up, or does not exist.
-    pub(super) fn unresolvable() -> Self {
-        Self::new(AttemptErrorClass::Dns, "The host name could not be resolved")
+    pub(crate) fn unresolvable() -> Self {
+        Self::new(ErrorClass::Dns, "The host name could not be resolved")
     }
 
     /// No name server responds to any query.
-    pub(super) fn without_name_servers() -> Self {
+    pub(crate) fn without_name_servers() -> Self {
         Self {
             lack: Some(Lack::NameServers),
             ..Self::new(
-                AttemptErrorClass::Dns,
+                ErrorClass::Dns,
                 "No name server answered this server; the receiver was not called",
             )
         }
@@ -124,25 +120,22 @@ impl Failure {
 
     fn broken() -> Self {
         let message = "The connection was closed before the response headers were complete";
-        Self::new(AttemptErrorClass::Reset, message)
+        Self::new(ErrorClass::Reset, message)
     }
 
     /// The failure for an error of the HTTP client.
-    pub(super) fn of_error(error: &ClientError) -> Self {
+    pub(crate) fn of_error(error: &ClientError) -> Self {
         if let Some(error) = find::<ResolveError>(error) {
             return of_resolution(error);
         }
         if let Some(error) = find::<rustls::Error>(error) {
-            return Self::new(AttemptErrorClass::Tls, tls_message(error));
+            return Self::new(ErrorClass::Tls, tls_message(error));
         }
         if find::<InvalidDnsNameError>(error).is_some() {
-            return Self::new(
-                AttemptErrorClass::Tls,
-                "No certificate can be valid for this host name",
-            );
+            return Self::new(ErrorClass::Tls, "No certificate can be valid for this host name");
         }
         if find::<HandshakeFailed>(error).is_some() {
-            return Self::new(AttemptErrorClass::Tls, "The receiver broke off the TLS handshake");
+            return Self::new(ErrorClass::Tls, "The receiver broke off the TLS handshake");
         }
         if error.is_connect() {
             let cause = find::<io::Error>(error);
@@ -154,7 +147,7 @@ impl Failure {
             if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
                 return Self::broken();
             }
-            return Self::new(AttemptErrorClass::Connect, connect_message(cause));
+            return Self::new(ErrorClass::Connect, connect_message(cause));
         }
         of_exchange(error)
     }
@@ -170,7 +163,7 @@ struct HandshakeFailed(#[source] BoxError);
 ///
 /// A TCP or DNS error has its own type there (`ConnectError`). A handshake error is a bare [`io::Error`] that contains
 /// the TLS error, or nothing if the receiver just closed the connection.
-pub(super) fn tag_handshake(error: BoxError) -> BoxError {
+pub(crate) fn tag_handshake(error: BoxError) -> BoxError {
     if error.is::<io::Error>() {
         HandshakeFailed(error).into()
     } else {
@@ -178,8 +171,8 @@ pub(super) fn tag_handshake(error: BoxError) -> BoxError {
     }
 }
 
-/// Whether no name server responded to the attempt's lookup.
-pub(super) fn is_unanswered(error: &ClientError) -> bool {
+/// Whether no name server responded to the request's lookup.
+pub(crate) fn is_unanswered(error: &ClientError) -> bool {
     matches!(
         find::<ResolveError>(error),
         Some(ResolveError::Lookup(LookupError::Unanswered(_)))
@@ -191,10 +184,10 @@ fn of_resolution(error: &ResolveError) -> Failure {
         ResolveError::Lookup(LookupError::NoMeans) => Failure::exhausted(),
         ResolveError::Lookup(LookupError::Answered(_)) => Failure::unresolvable(),
         ResolveError::Lookup(LookupError::Unanswered(_)) => Failure::new(
-            AttemptErrorClass::Dns,
+            ErrorClass::Dns,
             "The host name could not be resolved: no name server answered",
         ),
-        ResolveError::Empty => Failure::new(AttemptErrorClass::Dns, "The host name has no address"),
+        ResolveError::Empty => Failure::new(ErrorClass::Dns, "The host name has no address"),
         ResolveError::Forbidden(_) => Failure::blocked(),
     }
 }
@@ -202,7 +195,7 @@ fn of_resolution(error: &ResolveError) -> Failure {
 /// Whether this process or the machine may not open more files (EMFILE, ENFILE), or has no memory (ENOMEM, ENOBUFS). A
 /// lack of local ports or addresses (EADDRNOTAVAIL) does not count: a machine without IPv6 gives that error for every
 /// receiver that has only IPv6 addresses.
-pub(super) fn is_exhaustion(error: &io::Error) -> bool {
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(
         code,
@@ -229,7 +222,7 @@ fn of_exchange(error: &ClientError) -> Failure {
         Failure::broken()
     } else {
         let message = innermost::<hyper::Error>(error).map_or(NOT_HTTP, unreadable);
-        Failure::new(AttemptErrorClass::Protocol, message)
+        Failure::new(ErrorClass::Protocol, message)
     }
 }
 
