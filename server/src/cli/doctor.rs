@@ -10,13 +10,12 @@ use clap::Args;
 use jiff::{SignedDuration, ToSpan};
 use secrecy::ExposeSecret;
 use url::Url;
-use uuid::Uuid;
 
 use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::app;
 use tenterhook_api::persisted::Documents;
-use tenterhook_clock::{Clock, RequestInFlight};
+use tenterhook_clock::Clock;
 use tenterhook_embedded_postgres as embedded;
 use tenterhook_engine::outbound;
 use tenterhook_model::ids::LANES;
@@ -240,12 +239,7 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
             failed: 0,
             success: 0,
         },
-        in_flight: RequestInFlight {
-            message: Uuid::nil(),
-            webhook: 0,
-            attempt: 1,
-            target: None,
-        },
+        name: "probe".to_owned(),
     };
     let outcome = transport.send(request).await.outcome;
     match (outcome.status, outcome.error_message) {

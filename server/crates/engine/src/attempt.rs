@@ -15,8 +15,7 @@ use super::queue::{Held, Pace};
 use super::registry::{Opened, Target};
 use super::settler;
 use super::shared::{Shared, drop_as, without_attempt};
-use tenterhook_clock::RequestInFlight;
-use tenterhook_model::attempt::{Attempt, AttemptErrorClass};
+use tenterhook_model::attempt::{Attempt, AttemptErrorClass, request_name};
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::event::Event;
 use tenterhook_outbound_http::Request;
@@ -189,7 +188,6 @@ pub(super) fn signed(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    let authority = url.host_str().zip(url.port_or_known_default());
     Request {
         url: url.clone(),
         headers,
@@ -199,12 +197,7 @@ pub(super) fn signed(
             .saturating_add(policy.attempt_timeout)
             .unwrap_or(Timestamp::MAX),
         excerpt_limits: outbound::excerpt_limits(policy),
-        in_flight: RequestInFlight {
-            message: facts.message,
-            webhook: facts.webhook.get(),
-            attempt: facts.attempt,
-            target: authority.map(|(host, port)| format!("{host}:{port}")),
-        },
+        name: request_name(facts.message, facts.webhook.get(), facts.attempt),
     }
 }
 

@@ -106,21 +106,18 @@ pub struct Request {
     pub deadline: Timestamp,
     /// How much of the response is kept.
     pub excerpt_limits: ExcerptLimits,
-    /// Identifies the request for simulated time.
-    pub in_flight: RequestInFlight,
+    /// Names the request for simulated time: see [`RequestInFlight::name`].
+    pub name: String,
 }
 
 impl fmt::Debug for Request {
     /// Shows neither header values nor the URL, because both can contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            deadline,
-            body,
-            in_flight,
-            ..
+            deadline, body, name, ..
         } = self;
         f.debug_struct("Request")
-            .field("in_flight", in_flight)
+            .field("name", name)
             .field("body_bytes", &body.len())
             .field("deadline", deadline)
             .finish_non_exhaustive()
@@ -209,11 +206,15 @@ impl Transport {
             body,
             deadline,
             excerpt_limits,
-            in_flight,
+            name,
         } = request;
         let started_at = self.clock.now();
         let phases = Phases::new(self.clock.clone(), deadline);
-        let _in_flight = self.clock.external(in_flight);
+        let authority = url.host_str().zip(url.port_or_known_default());
+        let _in_flight = self.clock.external(RequestInFlight {
+            name,
+            target: authority.map(|(host, port)| format!("{host}:{port}")),
+        });
 
         let answer = self
             .exchange(url, headers, body, deadline, started_at, &phases)

@@ -17,12 +17,12 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use uuid::Uuid;
-
 use super::*;
 use crate::target::TargetConfig;
 use crate::{DnsResolver, ErrorClass, Lack, LookupError, MAX_ADDRESSES, MAX_HEADER_BYTES, MAX_HEADERS};
 
+/// The name of every request, for simulated time.
+const NAME: &str = "request";
 const LIMIT: SignedDuration = SignedDuration::from_secs(10);
 const LIMITS: ExcerptLimits = ExcerptLimits {
     failed: 16 * 1024,
@@ -106,24 +106,13 @@ fn targets(allowed: &[&str]) -> TargetPolicy {
 
 /// The first attempt at `url`, with a deadline in 10 s.
 fn request(clock: &Clock, url: &str) -> Request {
-    let url: Url = url.parse().unwrap();
-    let target = format!(
-        "{}:{}",
-        url.host_str().unwrap(),
-        url.port_or_known_default().unwrap()
-    );
     Request {
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: Bytes::from_static(b"{\"event\":1}"),
         deadline: clock.now() + LIMIT,
         excerpt_limits: LIMITS,
-        in_flight: RequestInFlight {
-            message: Uuid::nil(),
-            webhook: 1,
-            attempt: 1,
-            target: Some(target),
-        },
-        url,
+        name: NAME.to_owned(),
+        url: url.parse().unwrap(),
     }
 }
 

@@ -23,7 +23,7 @@ async fn dripping(answer: &'static str) -> (Clock, Arc<Semaphore>, tokio::task::
         let (simulation, tap) = (simulation.clone(), tap.clone());
         async move {
             connection.request().await;
-            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            simulation.stall_request(NAME);
             for byte in answer.bytes() {
                 tap.acquire().await.unwrap().forget();
                 if !connection.write([byte]).await {

@@ -60,7 +60,7 @@ async fn silent(simulation: SimClock) -> Receiver {
         let simulation = simulation.clone();
         async move {
             connection.request().await;
-            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            simulation.stall_request(NAME);
             connection.request().await;
         }
     })
@@ -132,9 +132,9 @@ async fn an_answer_after_simulated_seconds_took_them() {
             // A task that the clock tracks, so that time waits between its wake-up and its action.
             let woken = clock.spawn("answer", async move {
                 waker.sleep_until(until).await;
-                resume.resume_attempt(Uuid::nil(), 1, 1);
+                resume.resume_request(NAME);
             });
-            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            simulation.stall_request(NAME);
             woken.await.unwrap();
             connection
                 .write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
@@ -199,7 +199,7 @@ async fn interim_answers_do_not_move_the_deadline() {
             connection
                 .write("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(10))
                 .await;
-            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            simulation.stall_request(NAME);
             connection.request().await;
         }
     })
@@ -223,7 +223,7 @@ async fn a_body_that_stalls_costs_the_rest_of_the_deadline_and_nothing_else() {
                 .await;
             // More than any socket buffers: once this is written, the headers have been read.
             connection.write(vec![b'x'; 32 << 20]).await;
-            simulation.stall_attempt(Uuid::nil(), 1, 1);
+            simulation.stall_request(NAME);
             connection.request().await;
         }
     })
