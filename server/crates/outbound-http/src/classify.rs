@@ -19,8 +19,8 @@ use rustls::pki_types::InvalidDnsNameError;
 use tower::BoxError;
 
 use crate::outcome::{ErrorClass, Lack};
-use crate::phases::Phase;
 use crate::resolve::{LookupError, ResolveError};
+use crate::timing::Phase;
 
 /// A failed request's class and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,7 +181,7 @@ pub(crate) fn is_unanswered(error: &ClientError) -> bool {
 
 fn of_resolution(error: &ResolveError) -> Failure {
     match error {
-        ResolveError::Lookup(LookupError::NoMeans) => Failure::exhausted(),
+        ResolveError::Lookup(LookupError::Exhausted) => Failure::exhausted(),
         ResolveError::Lookup(LookupError::Answered(_)) => Failure::unresolvable(),
         ResolveError::Lookup(LookupError::Unanswered(_)) => Failure::new(
             ErrorClass::Dns,

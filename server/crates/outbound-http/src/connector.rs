@@ -25,8 +25,8 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use crate::classify::is_exhaustion;
-use crate::phases;
 use crate::resolve::{ResolveError, Vetted};
+use crate::timing;
 use tenterhook_clock::Clock;
 
 /// How long an address has before the next one is tried as well. Shorter if the request has less time than this for each
@@ -67,7 +67,7 @@ impl Connector {
             .into_iter()
             .map(|address| SocketAddr::new(address, port))
             .collect();
-        let wait = wait_for_each(addresses.len(), phases::time_left());
+        let wait = wait_for_each(addresses.len(), timing::time_left());
         let stream = first_connection(addresses, wait, &self.clock)
             .await
             .map_err(ConnectError::Tcp)?;
@@ -116,7 +116,7 @@ async fn first_connection(
             Some(Err(error)) => {
                 let lacks = is_exhaustion(&error);
                 if lacks {
-                    phases::lack_means();
+                    timing::note_exhaustion();
                 }
                 if failure.is_none() || lacks {
                     failure = Some(error);

@@ -9,9 +9,10 @@
 //! lookup, also for cached addresses.
 
 mod families;
+mod fd_guard;
 mod silence;
+mod single_flight;
 mod sockets;
-mod together;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::task::Poll;
@@ -25,9 +26,9 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Resolver as Hickory, ResolverBuilder};
 
 use self::families::Families;
+use self::single_flight::SingleFlight;
 use self::sockets::Sockets;
-use self::together::Together;
-use crate::name_servers::{Patience, Standing};
+use crate::name_servers::{NameServers, Patience};
 use crate::resolve::{LookupError, Resolver};
 use tenterhook_clock::Clock;
 
@@ -52,7 +53,7 @@ pub struct DnsResolver {
     resolver: Hickory<Sockets>,
     sockets: Sockets,
     families: Families,
-    together: Together<Result<Vec<IpAddr>, LookupError>>,
+    single_flight: SingleFlight<Result<Vec<IpAddr>, LookupError>>,
     clock: Clock,
 }
 
@@ -99,7 +100,7 @@ impl DnsResolver {
         Ok(Self {
             resolver,
             families: Families::default(),
-            together: Together::default(),
+            single_flight: SingleFlight::default(),
             clock: sockets.clock().clone(),
             sockets,
         })
@@ -118,10 +119,10 @@ impl DnsResolver {
         // Always both families, because addresses that are not tried are vetted too.
         let found = self.families.both(name, &self.clock, ask).await;
         found.map_err(|error| {
-            if !self.sockets.suffice() {
+            if self.sockets.recently_exhausted() {
                 // Without a socket, the resolver reports only that no server responded. If it could query for only one
                 // family, it may report that there are no addresses.
-                LookupError::NoMeans
+                LookupError::Exhausted
             } else if is_answer(&error) {
                 LookupError::Answered(error.to_string())
             } else {
@@ -160,7 +161,7 @@ impl Resolver for DnsResolver {
                 Name::from_ascii(host).map_err(|error| LookupError::Answered(error.to_string()))?;
             name.set_fqdn(true);
             let lookup = self.clone().addresses(name.clone());
-            let mut lookup = self.together.join(name, lookup);
+            let mut lookup = self.single_flight.join(name, lookup);
             match poll!(&mut lookup) {
                 // From the cache or the hosts file.
                 Poll::Ready(found) => found,
@@ -173,8 +174,8 @@ impl Resolver for DnsResolver {
         })
     }
 
-    fn standing(&self, patience: Patience) -> Standing {
-        self.sockets.standing(patience)
+    fn name_servers(&self, patience: Patience) -> NameServers {
+        self.sockets.name_servers(patience)
     }
 }
 
@@ -195,7 +196,7 @@ mod tests {
     }
 
     fn are_silent(resolver: &DnsResolver) -> bool {
-        resolver.standing(Patience::OF_TESTS) == Standing::Silent
+        resolver.name_servers(Patience::OF_TESTS) == NameServers::Silent
     }
 
     /// F17: a name server that does not exist, whatever error the operating system reports, and one that does not
@@ -298,7 +299,7 @@ mod tests {
                     assert_eq!(addresses, [address.parse::<IpAddr>().unwrap()]);
                     found += 1;
                 }
-                Err(error) => assert!(matches!(error, LookupError::NoMeans), "{name}: {error:?}"),
+                Err(error) => assert!(matches!(error, LookupError::Exhausted), "{name}: {error:?}"),
             }
             assert_eq!(names.asked(name), 1, "{name}");
         }

@@ -5,15 +5,15 @@ mod connector;
 mod dns;
 mod name_servers;
 mod outcome;
-mod phases;
 mod resolve;
 mod response;
 pub mod target;
+mod timing;
 mod tls;
 mod transport;
 
 pub use dns::{DnsResolver, NoResolver};
-pub use name_servers::{Patience, Standing};
+pub use name_servers::{NameServers, Patience};
 pub use outcome::{ErrorClass, Lack, Outcome, Sent, Timings};
 pub use resolve::{LookupError, MAX_ADDRESSES, Resolver};
 pub use response::{ExcerptLimits, MAX_HEADER_BYTES, MAX_HEADERS};

@@ -30,7 +30,7 @@ impl Patience {
 
 /// The state of the name servers, for a request whose own lookup got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum NameServers {
     /// They answer, or there was no query: the name is at fault.
     Answering,
     /// They do not answer: this process lacks name servers.
@@ -77,7 +77,7 @@ impl Lookups {
     /// silence has lasted too long.
     ///
     /// A query at exactly the beginning of that time counts; an answer at that moment does not (T2).
-    pub fn standing(&self, now: Duration, patience: Patience) -> Standing {
+    pub fn name_servers(&self, now: Duration, patience: Patience) -> NameServers {
         let since = |at: Duration| now.saturating_sub(at);
         let asked = self.asked_at.is_some_and(|at| since(at) <= patience.silence);
         let answered = self.answered_at.is_some_and(|at| since(at) < patience.silence);
@@ -85,9 +85,9 @@ impl Lookups {
             .unanswered_since
             .is_some_and(|at| since(at) >= patience.give_up);
         match (asked && !answered, given_up) {
-            (false, _) => Standing::Answering,
-            (true, false) => Standing::Silent,
-            (true, true) => Standing::GivenUp,
+            (false, _) => NameServers::Answering,
+            (true, false) => NameServers::Silent,
+            (true, true) => NameServers::GivenUp,
         }
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn is_lack(lookups: &Lookups, now: Duration) -> bool {
-        lookups.standing(now, Patience::OF_TESTS) == Standing::Silent
+        lookups.name_servers(now, Patience::OF_TESTS) == NameServers::Silent
     }
 
     #[rstest]
@@ -162,15 +162,15 @@ mod tests {
         };
         assert!(is_lack(&silent(900), seconds(900) - MILLISECOND));
         assert_eq!(
-            silent(900).standing(seconds(900), Patience::OF_TESTS),
-            Standing::GivenUp
+            silent(900).name_servers(seconds(900), Patience::OF_TESTS),
+            NameServers::GivenUp
         );
         assert!(!is_lack(&silent(1200), seconds(1200)));
         let mut answered = silent(1200);
         answered.answered(seconds(1210));
         assert_eq!(
-            answered.standing(seconds(1210), Patience::OF_TESTS),
-            Standing::Answering
+            answered.name_servers(seconds(1210), Patience::OF_TESTS),
+            NameServers::Answering
         );
         answered.asked(seconds(1221));
         assert!(is_lack(&answered, seconds(1221)));

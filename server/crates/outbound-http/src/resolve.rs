@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::name_servers::{Patience, Standing};
-use crate::phases::{Phase, measured};
+use crate::name_servers::{NameServers, Patience};
 use crate::target::{Blocked, TargetPolicy};
+use crate::timing::{Phase, measured};
 
 /// Looks host names up. Tests and the harness use their own implementation.
 pub trait Resolver: Send + Sync + 'static {
@@ -24,8 +24,8 @@ pub trait Resolver: Send + Sync + 'static {
 
     /// Whether silent name servers are to blame for a request that ends now without a response to its lookup (D13).
     /// They count as responding unless the resolver queries name servers itself.
-    fn standing(&self, _patience: Patience) -> Standing {
-        Standing::Answering
+    fn name_servers(&self, _patience: Patience) -> NameServers {
+        NameServers::Answering
     }
 }
 
@@ -39,8 +39,8 @@ pub enum LookupError {
     #[error("no name server answered: {0}")]
     Unanswered(String),
     /// This machine had no file descriptor or memory left for a query.
-    #[error("there was no means to ask a name server")]
-    NoMeans,
+    #[error("no file descriptor or memory was left to query a name server")]
+    Exhausted,
 }
 
 /// The most addresses of a name that one request tries to connect to. Without it, a name with thousands of addresses
@@ -76,7 +76,7 @@ impl Vetted {
     /// Whether a request that ends now without a response to its lookup does not count, because the name servers are
     /// silent (D13).
     pub(crate) fn lacks_name_servers(&self, patience: Patience) -> bool {
-        self.resolver.standing(patience) == Standing::Silent
+        self.resolver.name_servers(patience) == NameServers::Silent
     }
 
     /// All addresses of `host`, if each of them may be called.

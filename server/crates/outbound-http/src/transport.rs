@@ -3,7 +3,7 @@
 //! Guarantees:
 //!
 //! - Every behaviour of the receiver becomes an [`Outcome`], within the deadline (D2).
-//! - One attempt is one HTTP request, never repeated and never redirected (D3, D5).
+//! - A [`Request`] is sent once, never repeated and never redirected (D3, D5).
 //! - Connections go only to vetted addresses (W10). For `https` URLs they use TLS 1.2 or later, with a checked
 //!   certificate. Revocation is not checked: no list is consulted.
 //! - Only a bounded part of a response is held in memory.
@@ -40,10 +40,10 @@ use crate::classify::{self, Failure};
 use crate::connector::Connector;
 use crate::name_servers::Patience;
 use crate::outcome::{Outcome, Sent};
-use crate::phases::{Phase, Phases, measured};
 use crate::resolve::{ResolveError, Resolver, Vetted};
 use crate::response::{self, ExcerptLimits};
 use crate::target::{Blocked, TargetPolicy, UrlRefusal};
+use crate::timing::{Phase, Phases, measured};
 use crate::tls::{self, BadAuthority};
 use tenterhook_clock::{Clock, RequestInFlight};
 
@@ -52,9 +52,9 @@ use tenterhook_clock::{Clock, RequestInFlight};
 const KEPT_IDLE: Duration = Duration::from_secs(4);
 /// How long an HTTP/2 connection with requests on it may be silent before it gets a ping.
 ///
-/// Without the ping, a dead connection would keep taking attempts, and each of them would time out.
+/// Without the ping, a dead connection would keep taking requests, and each of them would time out.
 const PING_AFTER: Duration = Duration::from_secs(5);
-/// How long the receiver may take to return the ping. This is long, because closing the connection fails the attempts on
+/// How long the receiver may take to return the ping. This is long, because closing the connection fails the requests on
 /// it. A receiver that is busy for a while and then responds in time must not be cut off.
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// The most response headers that are accepted; a response with more counts as invalid HTTP. Their size in HTTP/1 is
@@ -73,7 +73,7 @@ const VET_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 pub struct TransportConfig {
     /// Which addresses may be called (W10).
     pub targets: Arc<TargetPolicy>,
-    /// Looks names up: a [`DnsResolver`], except in tests.
+    /// Looks names up: a [`DnsResolver`](crate::DnsResolver), except in tests.
     pub resolver: Arc<dyn Resolver>,
     /// Authorities to trust in addition to the built-in ones, as PEM.
     pub extra_ca_pem: Option<Vec<u8>>,
@@ -94,7 +94,7 @@ pub enum TransportError {
     UserAgent,
 }
 
-/// One attempt's request, ready to be sent: a POST.
+/// One request, ready to be sent: a POST.
 pub struct Request {
     /// The target URL.
     pub url: Url,
@@ -330,7 +330,7 @@ impl Transport {
                 Err(Failure::without_name_servers())
             }
             // An address may have been skipped that would have accepted the connection.
-            Err(_) if phases.current() == Some(Phase::Connecting) && phases.lacked_means() => {
+            Err(_) if phases.current() == Some(Phase::Connecting) && phases.exhausted() => {
                 Err(Failure::exhausted())
             }
             Err(_) => {

@@ -23,7 +23,7 @@ const OTHER_WITHIN: Duration = Duration::from_millis(800);
 const SILENT_WITHIN: Duration = Duration::from_millis(50);
 /// How long it is remembered that a family of a name is silent.
 const SILENCE_REMEMBERED: Duration = Duration::from_secs(600);
-/// Bound on remembered families of names. Above it, each attempt to another such name waits for [`OTHER_WITHIN`].
+/// Bound on remembered families of names. Above it, each request to another such name waits for [`OTHER_WITHIN`].
 const MOST_REMEMBERED: usize = 10_000;
 
 /// The families that were silent. Clones share them.

@@ -1,27 +1,27 @@
-//! Silent name servers: the effect on attempts (D13), and the log lines about it.
+//! Silent name servers: the effect on requests (D13), and the log lines about it.
 //!
-//! Each silence in which an attempt could not be made gets two log lines, however many attempts there are: a warning
-//! when attempts start to count as failures anyway, and a line when a name server responds again. Postponed attempts are
+//! Each silence in which a request could not be made gets two log lines, however many requests there are: a warning
+//! when requests start to count as failures anyway, and a line when a name server responds again. Postponed requests are
 //! logged elsewhere.
 
 use std::time::Duration;
 
-use crate::name_servers::{Lookups, Patience, Standing};
+use crate::name_servers::{Lookups, NameServers, Patience};
 
 /// Queries and responses, and the current silence.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     lookups: Lookups,
-    /// Start of the silence in which an attempt could not be made.
+    /// Start of the silence in which a request could not be made.
     noticed: Option<Duration>,
-    /// Whether the log says that attempts count as failures.
+    /// Whether the log says that requests count as failures.
     given_up: bool,
 }
 
 /// A log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
-    /// Attempts count as failures from now on, after this time without a response.
+    /// Requests count as failures from now on, after this time without a response.
     GivenUp(Duration),
     /// A name server responds again, after this time.
     AnswersAgain(Duration),
@@ -39,18 +39,18 @@ impl Silence {
         Some(News::AnswersAgain(now.saturating_sub(since)))
     }
 
-    /// Like [`Lookups::standing`].
-    pub fn standing(&mut self, now: Duration, patience: Patience) -> (Standing, Option<News>) {
-        let standing = self.lookups.standing(now, patience);
-        if standing == Standing::Answering {
-            return (standing, None);
+    /// Like [`Lookups::name_servers`].
+    pub fn name_servers(&mut self, now: Duration, patience: Patience) -> (NameServers, Option<News>) {
+        let servers = self.lookups.name_servers(now, patience);
+        if servers == NameServers::Answering {
+            return (servers, None);
         }
         let since = self.lookups.unanswered_since().unwrap_or(now);
         self.noticed.get_or_insert(since);
-        // After a while without queries, attempts are postponed again.
-        let told = std::mem::replace(&mut self.given_up, standing == Standing::GivenUp);
+        // After a while without queries, requests are postponed again.
+        let told = std::mem::replace(&mut self.given_up, servers == NameServers::GivenUp);
         let news = self.given_up && !told;
-        (standing, news.then_some(News::GivenUp(now.saturating_sub(since))))
+        (servers, news.then_some(News::GivenUp(now.saturating_sub(since))))
     }
 }
 
@@ -60,7 +60,7 @@ impl News {
         match self {
             Self::GivenUp(after) => tracing::warn!(
                 seconds = seconds(after),
-                "no name server has answered for longer than they may be silent: requests whose names cannot be looked up now \
+                "no name server has answered for too long: requests whose names cannot be looked up now \
                  count as failures of their receivers"
             ),
             Self::AnswersAgain(after) => {
@@ -78,12 +78,15 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    /// An attempt queries at each of these moments, and no server responds within ten seconds.
-    fn attempts(silence: &mut Silence, at: impl IntoIterator<Item = u64>) -> Vec<(Standing, Option<News>)> {
+    /// A request queries at each of these moments, and no server responds within ten seconds.
+    fn attempts(
+        silence: &mut Silence,
+        at: impl IntoIterator<Item = u64>,
+    ) -> Vec<(NameServers, Option<News>)> {
         at.into_iter()
             .map(|at| {
                 silence.asked(seconds(at));
-                silence.standing(seconds(at + 10), Patience::OF_TESTS)
+                silence.name_servers(seconds(at + 10), Patience::OF_TESTS)
             })
             .collect()
     }
@@ -98,13 +101,18 @@ mod tests {
         );
         let postponed = attempts(&mut silence, (100..970).step_by(30));
         assert!(
-            postponed.iter().all(|seen| *seen == (Standing::Silent, None)),
+            postponed.iter().all(|seen| *seen == (NameServers::Silent, None)),
             "{postponed:?}"
         );
         let judged = attempts(&mut silence, (990..1200).step_by(30));
-        assert_eq!(judged[0], (Standing::GivenUp, Some(News::GivenUp(seconds(900)))));
+        assert_eq!(
+            judged[0],
+            (NameServers::GivenUp, Some(News::GivenUp(seconds(900))))
+        );
         assert!(
-            judged[1..].iter().all(|seen| *seen == (Standing::GivenUp, None)),
+            judged[1..]
+                .iter()
+                .all(|seen| *seen == (NameServers::GivenUp, None)),
             "{judged:?}"
         );
         let lasted = News::AnswersAgain(seconds(1100));
@@ -116,11 +124,11 @@ mod tests {
     fn d13_a_slow_answer_is_no_silence_and_the_next_silence_is_told_of_again() {
         let mut silence = Silence::default();
         silence.asked(seconds(1));
-        assert_eq!(silence.answered(seconds(9)), None, "every attempt was made");
+        assert_eq!(silence.answered(seconds(9)), None, "every request was made");
         for begin in [100, 2000] {
             assert_eq!(
                 attempts(&mut silence, [begin]),
-                [(Standing::Silent, None)],
+                [(NameServers::Silent, None)],
                 "{begin}"
             );
             let again = silence.answered(seconds(begin + 40));

@@ -2,13 +2,7 @@
 //!
 //! They record when a query was last sent and when a name server last responded, independently of the resolver
 //! ([`Silence`], D13). An ICMP message that no one listens on a port does not count as a response.
-//!
-//! They also tell whether a failed lookup may have failed because this process or the machine had no descriptor left.
-//! The resolver reports such a lookup like one without a response, so the receiver would be blamed for it. This concerns
-//! not only the lookup that could not open a socket. Another lookup of the same name may get its result. The resolver
-//! also counts the error against the server that it could not query, and tries other servers and protocols that cannot
-//! work. So for [`SPARED`] after a lack of descriptors, no failure counts. In that time a name that does not exist is
-//! postponed like one that exists.
+//! If a socket cannot be opened, [`FdGuard`] gets the error.
 
 use std::future::Future;
 use std::io;
@@ -16,18 +10,16 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::io::{AsyncRead, AsyncWrite};
 use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
 
+use super::fd_guard::FdGuard;
 use super::silence::Silence;
-use crate::classify::is_exhaustion;
-use crate::name_servers::{Patience, Standing};
+use crate::name_servers::{NameServers, Patience};
 use tenterhook_clock::Clock;
 
-/// Longer than a lookup without any response takes, with all its repetitions.
-const SPARED: Duration = Duration::from_secs(15);
 /// The minimum length of a DNS message: its header. The first bit of its third byte marks a response (RFC 1035, 4.1.1).
 const HEADER_BYTES: usize = 12;
 const ANSWER_BIT: u8 = 0x80;
@@ -40,8 +32,7 @@ type Opening<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
 pub(super) struct Sockets {
     runtime: Runtime,
     log: Log,
-    /// When a socket last could not be opened because there was no descriptor or no memory.
-    lacked_at: Arc<Mutex<Option<Instant>>>,
+    fd_guard: FdGuard,
     /// How many descriptors are left, if a test limits them.
     #[cfg(test)]
     left: Option<Arc<std::sync::atomic::AtomicU64>>,
@@ -73,13 +64,13 @@ impl Log {
         }
     }
 
-    fn standing(&self, patience: Patience) -> Standing {
+    fn name_servers(&self, patience: Patience) -> NameServers {
         let now = self.clock.elapsed();
-        let (standing, news) = self.silence().standing(now, patience);
+        let (servers, news) = self.silence().name_servers(now, patience);
         if let Some(news) = news {
             news.log();
         }
-        standing
+        servers
     }
 }
 
@@ -92,7 +83,7 @@ impl Sockets {
                 clock,
                 silence: Arc::default(),
             },
-            lacked_at: Arc::default(),
+            fd_guard: FdGuard::default(),
             #[cfg(test)]
             left: None,
         }
@@ -104,8 +95,8 @@ impl Sockets {
 
     /// Whether silent name servers are to blame for a request that ends now without a response to its lookup (D13).
     /// Logs changes.
-    pub fn standing(&self, patience: Patience) -> Standing {
-        self.log.standing(patience)
+    pub fn name_servers(&self, patience: Patience) -> NameServers {
+        self.log.name_servers(patience)
     }
 
     /// Notes that a request waits for a lookup that is not cached: the resolver is about to send it.
@@ -113,14 +104,9 @@ impl Sockets {
         self.log.asked();
     }
 
-    /// Whether a lookup that fails now does not fail because of missing descriptors.
-    pub fn suffice(&self) -> bool {
-        self.suffice_at(self.log.clock.monotonic())
-    }
-
-    fn suffice_at(&self, now: Instant) -> bool {
-        let lacked_at = *self.lacked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        lacked_at.is_none_or(|at| now.saturating_duration_since(at) >= SPARED)
+    /// Whether a lookup that fails now may fail because there was no descriptor for it.
+    pub fn recently_exhausted(&self) -> bool {
+        self.fd_guard.recently_exhausted(self.log.clock.monotonic())
     }
 
     /// As on a machine that has this number of descriptors left.
@@ -134,17 +120,14 @@ impl Sockets {
 
     /// Opens a socket whose traffic is noted.
     fn watched<T: 'static + Send>(&self, server: SocketAddr, opening: Opening<T>) -> Opening<Watched<T>> {
-        let (lacked_at, log) = (Arc::clone(&self.lacked_at), self.log.clone());
+        let (fd_guard, log) = (self.fd_guard.clone(), self.log.clone());
         #[cfg(test)]
         let opening = self.while_left(opening);
         Box::pin(async move {
             match opening.await {
                 Ok(socket) => Ok(Watched { socket, server, log }),
                 Err(error) => {
-                    if is_exhaustion(&error) {
-                        let now = log.clock.monotonic();
-                        *lacked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-                    }
+                    fd_guard.failed(&error, log.clock.monotonic());
                     Err(error)
                 }
             }
@@ -281,27 +264,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lack_of_descriptors_spares_every_lookup_for_a_while_and_no_other_error_does() {
-        for (error, spares) in [
-            (Errno::CONNREFUSED, false),
-            (Errno::MFILE, true),
-            (Errno::NFILE, true),
-            (Errno::NOMEM, true),
-            (Errno::NOBUFS, true),
-        ] {
+    async fn exhaustion_while_a_socket_is_opened_is_remembered_by_all_clones() {
+        for (error, spares) in [(Errno::CONNREFUSED, false), (Errno::MFILE, true)] {
             let sockets = self::sockets();
             let opening: Opening<()> = Box::pin(async move { Err(error.into()) });
             assert!(sockets.clone().watched(SERVER, opening).await.is_err());
-            assert_eq!(sockets.suffice(), !spares, "{error}");
-            let lacked_at = *sockets.lacked_at.lock().unwrap();
-            if let Some(at) = lacked_at {
-                assert!(!sockets.suffice_at(at + SPARED - Duration::from_nanos(1)));
-                assert!(sockets.suffice_at(at + SPARED));
-            }
+            assert_eq!(sockets.recently_exhausted(), spares, "{error}");
         }
         let sockets = self::sockets();
         let opening: Opening<()> = Box::pin(async { Ok(()) });
         assert!(sockets.watched(SERVER, opening).await.is_ok());
-        assert!(sockets.suffice());
+        assert!(!sockets.recently_exhausted());
     }
 }

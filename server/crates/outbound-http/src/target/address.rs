@@ -1,4 +1,4 @@
-//! The special-purpose address ranges of IANA's registries that a webhook must not reach (W10).
+//! The special-purpose address ranges of IANA's registries that a stranger's URL must not reach (W10).
 //!
 //! When in doubt, an address is refused: in IPv6 only 2000::/3 is public, without its ranges that stand for another address
 //! (6to4, Teredo) or for no host. Ranges that a tunnel or translator would turn into an IPv4 address are refused completely.

@@ -60,7 +60,7 @@ impl Resolver for Names {
                 std::future::pending::<()>().await;
             }
             if host == "exhausted.test" {
-                return Err(LookupError::NoMeans);
+                return Err(LookupError::Exhausted);
             }
             self.known
                 .get(host)

@@ -1,11 +1,11 @@
-//! Measures the phases of an attempt (D10).
+//! Measures the phases of a request (D10).
 //!
-//! The resolver and the connector belong to the HTTP client, not to the attempt. But the client polls them inside the
-//! request's own future, so a task-local value tells them which attempt they work for. If the pool finishes a connection
-//! in the background after the attempt got another one, it is not measured.
+//! The resolver and the connector belong to the HTTP client, not to the request. But the client polls them inside the
+//! request's own future, so a task-local value tells them which request they work for. If the pool finishes a connection
+//! in the background after the request got another one, it is not measured.
 //!
-//! Durations are real and monotonic. If simulated time moves during an attempt, the attempt as a whole and the phase in
-//! which it moved have that duration. A kept-alive connection is not measured, because it cost the attempt no time.
+//! Durations are real and monotonic. If simulated time moves during a request, the request as a whole and the phase in
+//! which it moved have that duration. A kept-alive connection is not measured, because it cost the request no time.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +17,10 @@ use crate::outcome::Timings;
 use tenterhook_clock::Clock;
 
 tokio::task_local! {
-    static ATTEMPT: Phases;
+    static REQUEST: Phases;
 }
 
-/// What an attempt waits for before its request can be written.
+/// What a request waits for before its request can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Resolving,
@@ -63,11 +63,11 @@ impl Mark {
 struct Marks {
     resolving: Mark,
     connecting: Mark,
-    /// Whether this machine lacked a resource for a connection.
-    lacked_means: bool,
+    /// Whether this machine had no descriptor or memory left for a connection.
+    exhausted: bool,
 }
 
-/// The phases of one attempt. Clones share them.
+/// The phases of one request. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Phases {
     clock: Clock,
@@ -77,7 +77,7 @@ pub(crate) struct Phases {
 }
 
 impl Phases {
-    /// For an attempt that starts now and has until `deadline`.
+    /// For a request that starts now and has until `deadline`.
     pub(crate) fn new(clock: Clock, deadline: Timestamp) -> Self {
         let started = clock.monotonic();
         Self {
@@ -90,10 +90,10 @@ impl Phases {
 
     /// Runs the request. The resolver's and connector's work for it is measured here.
     pub(crate) async fn of<F: Future>(&self, request: F) -> F::Output {
-        ATTEMPT.scope(self.clone(), request).await
+        REQUEST.scope(self.clone(), request).await
     }
 
-    /// The current phase; `None` once the attempt has a connection.
+    /// The current phase; `None` once the request has a connection.
     pub(crate) fn current(&self) -> Option<Phase> {
         let marks = self.marks();
         match (marks.resolving, marks.connecting) {
@@ -103,13 +103,13 @@ impl Phases {
         }
     }
 
-    /// Whether this machine lacked a resource for one of its connections.
-    pub(crate) fn lacked_means(&self) -> bool {
-        self.marks().lacked_means
+    /// Whether this machine had no descriptor or memory left for one of its connections.
+    pub(crate) fn exhausted(&self) -> bool {
+        self.marks().exhausted
     }
 
-    /// Called when the attempt's result is known; `answered` says whether there are response headers. Returns the
-    /// durations of the phases, and the duration of the attempt. `simulated` is the simulated time since its start.
+    /// Called when the request's result is known; `answered` says whether there are response headers. Returns the
+    /// durations of the phases, and the duration of the request. `simulated` is the simulated time since its start.
     pub(crate) fn end(&self, answered: bool, simulated: Option<Duration>) -> (Timings, Duration) {
         let now = match simulated {
             Some(passed) if !passed.is_zero() => self.started + passed,
@@ -123,7 +123,7 @@ impl Phases {
             ..
         } = *self.marks();
         if answered && !matches!(connecting, Mark::Done(..)) {
-            // The attempt got another attempt's free connection, perhaps while its own was still being made.
+            // The request got another request's free connection, perhaps while its own was still being made.
             return (
                 Timings {
                     first_byte,
@@ -163,22 +163,22 @@ impl Phases {
     }
 }
 
-/// Does `work` and measures it as `phase` of the current attempt, if there is one.
+/// Does `work` and measures it as `phase` of the current request, if there is one.
 pub(crate) async fn measured<T, E>(phase: Phase, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    // A second connection for the same attempt (D5: the first was found closed) replaces the times of the first.
-    let _ = ATTEMPT.try_with(|attempt| attempt.mark(phase, |mark, now| *mark = Mark::Began(now)));
+    // A second connection for the same request (D5: the first was found closed) replaces the times of the first.
+    let _ = REQUEST.try_with(|request| request.mark(phase, |mark, now| *mark = Mark::Began(now)));
     let result = work.await;
-    let _ = ATTEMPT.try_with(|attempt| attempt.mark(phase, |mark, now| mark.end(now, result.is_ok())));
+    let _ = REQUEST.try_with(|request| request.mark(phase, |mark, now| mark.end(now, result.is_ok())));
     result
 }
 
-/// Notes for the current attempt that this machine lacks a resource for a connection.
-pub(crate) fn lack_means() {
-    let _ = ATTEMPT.try_with(|attempt| attempt.marks().lacked_means = true);
+/// Notes for the current request that this machine has no descriptor or memory left for a connection.
+pub(crate) fn note_exhaustion() {
+    let _ = REQUEST.try_with(|request| request.marks().exhausted = true);
 }
 
-/// The time that the current attempt has left; `None` outside an attempt.
+/// The time that the current request has left; `None` outside a request.
 pub(crate) fn time_left() -> Option<Duration> {
-    let left = ATTEMPT.try_with(|attempt| attempt.deadline.duration_since(attempt.clock.now()));
+    let left = REQUEST.try_with(|request| request.deadline.duration_since(request.clock.now()));
     left.ok().map(|left| Duration::try_from(left).unwrap_or_default())
 }

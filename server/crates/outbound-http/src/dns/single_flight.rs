@@ -1,12 +1,12 @@
-//! Shares one lookup between all attempts that wait for the same name.
+//! Shares one lookup between all requests that wait for the same name.
 //!
-//! An attempt that needs a name while it is being looked up gets that lookup's result. A lookup ends when no attempt
+//! A request that needs a name while it is being looked up gets that lookup's result. A lookup ends when no request
 //! waits for it any more.
 //!
-//! The resolver would join equal queries too. But if a response is lost, an attempt that joined gets the error before
+//! The resolver would join equal queries too. But if a response is lost, a request that joined gets the error before
 //! the lookup leaves the resolver's table. It queries again, joins the same lookup, and has used up its tries in an
 //! instant. A lost response, or a process that was suspended for longer than one try, would then count as the receiver's
-//! failure. Here only one attempt queries the resolver.
+//! failure. Here only one request queries the resolver.
 //!
 //! Two names that are aliases of the same third name are not joined.
 
@@ -17,12 +17,12 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hickory_resolver::proto::rr::Name;
 
-/// A lookup with the result `T`. It runs as long as an attempt waits for it.
+/// A lookup with the result `T`. It runs as long as a request waits for it.
 type Lookup<T> = BoxFuture<'static, T>;
 
 /// The running lookups. Clones share them.
 #[derive(Clone)]
-pub(super) struct Together<T: Clone> {
+pub(super) struct SingleFlight<T: Clone> {
     under_way: Arc<Mutex<UnderWay<T>>>,
 }
 
@@ -31,7 +31,7 @@ struct UnderWay<T: Clone> {
     lookups: HashMap<Name, (u64, WeakShared<Lookup<T>>)>,
 }
 
-impl<T: 'static + Clone + Send + Sync> Together<T> {
+impl<T: 'static + Clone + Send + Sync> SingleFlight<T> {
     /// The running lookup of `name`. If there is none, starts `begin`.
     pub fn join(&self, name: Name, begin: impl Future<Output = T> + Send + 'static) -> Shared<Lookup<T>> {
         let mut under_way = lock(&self.under_way);
@@ -59,7 +59,7 @@ impl<T: 'static + Clone + Send + Sync> Together<T> {
     }
 }
 
-impl<T: Clone> Default for Together<T> {
+impl<T: Clone> Default for SingleFlight<T> {
     fn default() -> Self {
         let under_way = UnderWay {
             begun: 0,
@@ -71,7 +71,7 @@ impl<T: Clone> Default for Together<T> {
     }
 }
 
-/// Removes a lookup from the table when it has ended or no attempt waits for it.
+/// Removes a lookup from the table when it has ended or no request waits for it.
 struct Ended<T: Clone> {
     number: u64,
     name: Name,
@@ -81,7 +81,7 @@ struct Ended<T: Clone> {
 impl<T: Clone> Drop for Ended<T> {
     fn drop(&mut self) {
         let mut under_way = lock(&self.under_way);
-        // Another lookup may have started since the last waiting attempt left.
+        // Another lookup may have started since the last waiting request left.
         if under_way
             .lookups
             .get(&self.name)
@@ -106,36 +106,36 @@ mod tests {
         Name::from_ascii(name).unwrap()
     }
 
-    fn asking(together: &Together<u8>, name: Name) -> (oneshot::Sender<u8>, Shared<Lookup<u8>>) {
+    fn asking(flights: &SingleFlight<u8>, name: Name) -> (oneshot::Sender<u8>, Shared<Lookup<u8>>) {
         let (answer, answered) = oneshot::channel();
-        (answer, together.join(name, async { answered.await.unwrap() }))
+        (answer, flights.join(name, async { answered.await.unwrap() }))
     }
 
     #[tokio::test]
-    async fn who_asks_meanwhile_gets_the_same_answer_and_who_comes_later_another() {
-        let together = Together::default();
-        let (answer, first) = asking(&together, name("a.test."));
-        let (unused, second) = asking(&together, name("A.test."));
-        let (other, third) = asking(&together, name("b.test."));
+    async fn concurrent_lookups_share_one_answer_and_a_later_one_queries_again() {
+        let flights = SingleFlight::default();
+        let (answer, first) = asking(&flights, name("a.test."));
+        let (unused, second) = asking(&flights, name("A.test."));
+        let (other, third) = asking(&flights, name("b.test."));
         assert!(unused.is_closed(), "the second asks nobody");
         answer.send(1).unwrap();
         other.send(2).unwrap();
         assert_eq!((second.await, first.await, third.await), (1, 1, 2));
-        assert!(lock(&together.under_way).lookups.is_empty());
-        let (answer, late) = asking(&together, name("a.test."));
+        assert!(lock(&flights.under_way).lookups.is_empty());
+        let (answer, late) = asking(&flights, name("a.test."));
         answer.send(3).unwrap();
         assert_eq!(late.await, 3);
     }
 
     #[tokio::test]
-    async fn a_lookup_ends_with_the_last_who_waits() {
-        let together = Together::default();
-        let (answer, first) = asking(&together, name("a.test."));
-        let (_, second) = asking(&together, name("a.test."));
+    async fn a_lookup_ends_when_its_last_waiter_leaves() {
+        let flights = SingleFlight::default();
+        let (answer, first) = asking(&flights, name("a.test."));
+        let (_, second) = asking(&flights, name("a.test."));
         drop(first);
         assert!(!answer.is_closed());
         drop(second);
         assert!(answer.is_closed());
-        assert!(lock(&together.under_way).lookups.is_empty());
+        assert!(lock(&flights.under_way).lookups.is_empty());
     }
 }
