@@ -31,6 +31,8 @@ use crate::token::TokenKey;
 
 /// Few, because worlds run concurrently.
 const SERVER_THREADS: usize = 2;
+/// Few as well: each new session of Postgres costs it 60 ms of CPU until it knows the tables.
+const CONNECTIONS: u16 = 6;
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Number of future days for which a server creates partitions. It creates missing ones when it starts.
 const DAYS_AHEAD: i32 = 3;
@@ -335,6 +337,7 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         extra_ca_file: options.extra_ca_file.clone(),
         notice_url: notice_url.transpose()?,
         allowed_targets: targets.collect::<Result<_, _>>()?,
+        database_connections: CONNECTIONS,
         ..Settings::default()
     })
 }

@@ -24,7 +24,7 @@ use tenterhook_api::token::{KeySet, Verifier};
 use tenterhook_api::{self as api, Services, Sockets};
 use tenterhook_clock::Clock;
 use tenterhook_engine::outbound;
-use tenterhook_engine::{Engine, NoticeEndpoint, Parts, Places, Share};
+use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
 use tenterhook_model::ids::LANES;
 use tenterhook_outbound_http::target::TargetPolicy;
 use tenterhook_outbound_http::{DnsResolver, Transport, TransportConfig, TransportError, authorities};
@@ -32,7 +32,7 @@ use tenterhook_policy::sealing::Keyring;
 use tenterhook_policy::signing;
 use tenterhook_settings::files;
 use tenterhook_settings::{JwksSource, Keys, Settings, TokenKeys};
-use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, facts};
+use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, StoreError, kv_settings};
 
 /// How long attempts in progress may take to end: the longest attempt, and time to settle it.
 const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -133,13 +133,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     let sealing = Arc::new(sealing);
     let targets = outbound::target_policy(settings)
         .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
-    let extra_ca_pem = match &settings.extra_ca_file {
-        Some(file) => Some(
-            files::read(file)
-                .with_context(|| format!("cannot read TENTERHOOK_EXTRA_CA_FILE {}", file.display()))?,
-        ),
-        None => None,
-    };
+    let extra_ca_pem = extra_ca_pem(settings)?;
     let resolver = Arc::new(DnsResolver::new(clock, &settings.dns_servers)?);
     let notices = notice_endpoint(settings, keys, resolver.clone(), extra_ca_pem.clone(), clock)?;
     let tokens = Verifier::new(
@@ -147,16 +141,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         &settings.jwt_issuer,
         &settings.jwt_audience,
     );
-    // Two pools, so that a flood of reads does not take the engine's connections.
-    let connections = usize::from(settings.database_connections);
-    let pulse = Arc::<Pulse>::default();
-    let pool = |connections, reads| {
-        let limits = StatementLimits::of(settings.database_timeout);
-        let sessions = Sessions { limits, reads };
-        Store::open(url.expose_secret(), connections, sessions, pulse.clone())
-    };
-    let store = pool(connections.div_ceil(2), false)?;
-    let for_reads = pool((connections / 2).max(1), true)?;
+    let (store, for_reads) = pools(settings, url.expose_secret())?;
     check_lanes(&store).await?;
     let simulated_time = Arc::new(store.clone());
     write_down_simulated_time(clock, &simulated_time);
@@ -166,7 +151,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
         transport: transport(settings, targets.clone(), resolver, extra_ca_pem.clone(), clock)?,
-        places: Places {
+        limits: RequestLimits {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
             per_host: usize::try_from(settings.in_flight_per_host)?,
@@ -206,6 +191,34 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         sockets,
         _simulated_time: simulated_time,
     })
+}
+
+/// The pool of the engine, and the one that reads for callers. They are two, so that a flood of reads does not take the
+/// engine's connections.
+fn pools(settings: &Settings, url: &str) -> Result<(Store, Store), StoreError> {
+    let connections = usize::from(settings.database_connections);
+    let pulse = Arc::<Pulse>::default();
+    let pool = |connections, reads| {
+        let limits = StatementLimits::of(settings.database_timeout);
+        let sessions = Sessions { limits, reads };
+        Store::open(url, connections, sessions, pulse.clone())
+    };
+    Ok((
+        pool(connections.div_ceil(2), false)?,
+        pool((connections / 2).max(1), true)?,
+    ))
+}
+
+/// The certificates of additional authorities, if a file is set.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub(crate) fn extra_ca_pem(settings: &Settings) -> anyhow::Result<Option<Vec<u8>>> {
+    let pem = settings.extra_ca_file.as_ref().map(|file| {
+        files::read(file).with_context(|| format!("cannot read TENTERHOOK_EXTRA_CA_FILE {}", file.display()))
+    });
+    pem.transpose()
 }
 
 /// The keys that verify tokens. A key set is read from its file or fetched from its URL.
@@ -293,7 +306,7 @@ fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
 /// Rows are stored under the lanes of their time of writing: with another number of lanes they would not be found.
 async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     let mut conn = store.conn().await.context("the database cannot be reached")?;
-    let pinned = facts::get(&mut conn, facts::LANES)
+    let pinned = kv_settings::get(&mut conn, kv_settings::LANES)
         .await
         .context("the settings in the database cannot be read")?;
     anyhow::ensure!(
@@ -316,10 +329,10 @@ fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
             let Some(store) = store else { return };
             let written = async {
                 let mut conn = store.conn().await?;
-                facts::put(&mut conn, facts::SIMULATED_NOW, &now.to_string()).await
+                kv_settings::put(&mut conn, kv_settings::SIMULATED_NOW, &now.to_string()).await
             };
             if let Err(error) = written.await {
-                tracing::error!(%error, "simulated time could not be written down");
+                tracing::error!(%error, "simulated time could not be stored");
             }
         })
     });

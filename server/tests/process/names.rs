@@ -3,11 +3,11 @@
 use std::net::UdpSocket;
 
 use tenterhook_harness::database::Cluster;
-use tenterhook_harness::names::{Answer, NameServer};
+use tenterhook_harness::dns_server::{Answer, NameServer};
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Reply, Script};
 
-use super::cast::{Callers, SECRET, create, deal_changed, deliveries, folder, production, receiver};
+use super::callers::{Callers, SECRET, create, deal_changed, deliveries, folder, production, receiver};
 
 /// F17, D13: on a real machine, where nothing listens at the port, and no other name shows whether the name servers
 /// work.

@@ -9,11 +9,11 @@ use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::journal::Arrival;
 use tenterhook_harness::keys::{self, SEALING_KEY};
-use tenterhook_harness::process::{Process, Program};
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Reply, Script};
+use tenterhook_lab::process::{Process, Program};
 
-use super::cast::{
+use super::callers::{
     Callers, PASSWORD, SECRET, deal_changed, deliveries, folder, production, program, receiver,
 };
 

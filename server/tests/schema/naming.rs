@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use async_graphql::Positioned;
 use async_graphql::parser::types::{FieldDefinition, TypeKind};
 
-use crate::document::{Document, Kind, Part, elements, fields, implements, innermost, words};
-use crate::rules::Rule;
+use super::document::{Document, Kind, Part, elements, fields, implements, innermost, words};
+use super::rules::Rule;
 
 /// API.md: "`JSON` any JSON value". Everywhere else an initialism counts as one word.
 const CASE_OF_API_MD: [&str; 1] = ["JSON"];

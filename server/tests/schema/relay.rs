@@ -3,8 +3,8 @@
 use async_graphql::Positioned;
 use async_graphql::parser::types::{FieldDefinition, TypeKind};
 
-use crate::document::{Document, fields, implements, innermost};
-use crate::rules::Rule;
+use super::document::{Document, fields, implements, innermost};
+use super::rules::Rule;
 
 /// `name: Type` of each field of Relay's `PageInfo`.
 const PAGE_INFO: [&str; 4] = [

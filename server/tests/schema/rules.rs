@@ -3,10 +3,10 @@
 //! A rule is a requirement on the schema; it reports the coordinates that break it. If API.md, Relay or the language
 //! itself decides otherwise, the rule's module lists the exceptions.
 
-use crate::descriptions;
-use crate::document::Document;
-use crate::naming;
-use crate::relay;
+use super::descriptions;
+use super::document::Document;
+use super::naming;
+use super::relay;
 
 /// A requirement on the schema.
 pub struct Rule {

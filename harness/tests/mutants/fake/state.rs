@@ -80,6 +80,8 @@ pub struct Delivery {
     pub hook: usize,
     /// The index of its event.
     pub event: usize,
+    /// The webhook's URL when the delivery was made, for the bend that keeps to it.
+    pub url: String,
     pub status: &'static str,
     pub reason: Option<&'static str>,
     pub created: Timestamp,

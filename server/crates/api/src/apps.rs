@@ -13,7 +13,7 @@ use super::user_error::{Path, Problems, UserError, UserErrorCode};
 use tenterhook_model as model;
 use tenterhook_model::access::Caller;
 use tenterhook_model::ids::AppId;
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
 use tenterhook_store::apps::{self, AppKey, Registration};
 use tenterhook_store::installations::{self, Installation, Installed};
 use tenterhook_store::removal::Leaving;
@@ -295,7 +295,7 @@ async fn register(ctx: &Context<'_>, input: &RegisterAppInput) -> Answer<model::
     let id: Option<AppId> = problems.check(&at, input.app_id.parse());
     problems.check(
         &Path::input().field("name"),
-        limits::text(&input.name, limits::APP_NAME_CHARS),
+        input_limits::text(&input.name, input_limits::APP_NAME_CHARS),
     );
     let Some(id) = id.filter(|_| problems.is_empty()) else {
         return Ok(Err(problems));

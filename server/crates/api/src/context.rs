@@ -17,7 +17,7 @@ use tenterhook_policy::access;
 use tenterhook_policy::sealing::Keyring;
 use tenterhook_settings::{PolicySettings, Settings};
 use tenterhook_store::Store;
-use tenterhook_store::reach::Cutoffs;
+use tenterhook_store::webhooks::visibility::Cutoffs;
 
 /// The services that the API uses; `app` puts them together.
 pub struct Services {

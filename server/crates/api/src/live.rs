@@ -25,12 +25,12 @@ use super::global_id::GlobalId;
 use super::notices::Notice;
 use super::operation::Source;
 use super::webhooks::Webhook;
-use tenterhook_engine::live::{Interest, Listener, Missed, Told};
+use tenterhook_engine::live::{Interest, Listener, Message, Missed};
 use tenterhook_model as model;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
 use tenterhook_store::live::AttemptPlace;
-use tenterhook_store::reach::Cutoffs;
+use tenterhook_store::webhooks::visibility::Cutoffs;
 use tenterhook_store::{attempts, deliveries, notices, webhooks};
 
 /// The root type of subscriptions.
@@ -133,7 +133,7 @@ impl Follower {
     fn follow<H, T>(
         self,
         listener: Listener<H>,
-        see: fn(Sight, Vec<Told<H>>) -> Seen<T>,
+        see: fn(Sight, Vec<Message<H>>) -> Seen<T>,
     ) -> impl Stream<Item = Result<T>> + Send + use<H, T>
     where
         H: Clone + Send + Sync + 'static,
@@ -174,7 +174,7 @@ impl Sight {
         self.services.cutoffs(self.now)
     }
 
-    async fn webhooks(self, told: Vec<Told<()>>) -> Result<Vec<Webhook>> {
+    async fn webhooks(self, told: Vec<Message<()>>) -> Result<Vec<Webhook>> {
         let mut keys: Vec<(Lane, WebhookId)> = told.iter().map(|(of, ())| (of.lane, of.webhook)).collect();
         let mut seen = HashSet::new();
         keys.retain(|key| seen.insert(*key));
@@ -187,7 +187,7 @@ impl Sight {
             .collect())
     }
 
-    async fn notices(self, told: Vec<Told<Arc<model::notice::Notice>>>) -> Result<Vec<Notice>> {
+    async fn notices(self, told: Vec<Message<Arc<model::notice::Notice>>>) -> Result<Vec<Notice>> {
         let keys: Vec<_> = told
             .iter()
             .filter(|(_, notice)| notice.at >= self.began)
@@ -203,7 +203,7 @@ impl Sight {
         Ok(in_order.map(Notice::from).collect())
     }
 
-    async fn attempts(self, told: Vec<Told<AttemptPlace>>) -> Result<Vec<Attempt>> {
+    async fn attempts(self, told: Vec<Message<AttemptPlace>>) -> Result<Vec<Attempt>> {
         let places: Vec<AttemptPlace> = told
             .into_iter()
             .map(|(_, place)| place)

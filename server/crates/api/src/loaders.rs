@@ -24,9 +24,9 @@ use tenterhook_model::health::Health;
 use tenterhook_model::ids::{AppId, DeliveryKey, EventId, Lane, WebhookId};
 use tenterhook_model::webhook::Webhook;
 use tenterhook_store::deliveries::{self, DeliveryPlace, DeliveryQuery};
+use tenterhook_store::health::history::{self, History};
 use tenterhook_store::page::{Slice, Window};
 use tenterhook_store::stats::{self, Figures};
-use tenterhook_store::vitals::{self, Vitals};
 use tenterhook_store::{StoreError, apps, attempts, events, health};
 
 /// A webhook with its health.
@@ -35,7 +35,7 @@ pub struct WebhookRef(pub Lane, pub WebhookId);
 
 /// The health history of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VitalsRef(pub Lane, pub WebhookId);
+pub struct HistoryRef(pub Lane, pub WebhookId);
 
 /// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,14 +116,14 @@ impl Loader<WebhookRef> for Batches {
     }
 }
 
-impl Loader<VitalsRef> for Batches {
-    type Value = Vitals;
+impl Loader<HistoryRef> for Batches {
+    type Value = History;
     type Error = Arc<StoreError>;
 
-    async fn load(&self, keys: &[VitalsRef]) -> Loaded<VitalsRef, Vitals> {
+    async fn load(&self, keys: &[HistoryRef]) -> Loaded<HistoryRef, History> {
         let webhooks: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
         let since = self.0.cutoffs(self.0.clock.now()).accepted;
-        let mut read = vitals::read(&mut *self.0.store.conn().await?, &webhooks, since).await?;
+        let mut read = history::read(&mut *self.0.store.conn().await?, &webhooks, since).await?;
         Ok(keys
             .iter()
             .filter_map(|key| Some((*key, read.remove(&key.1)?)))

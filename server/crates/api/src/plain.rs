@@ -45,7 +45,7 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
             format!("ready, but with partitions for {days} day ahead only\n").into_response()
         }
         Ok(Found::Partitions { .. }) => match services.gauges.clocks_apart() {
-            // No reason to report the server as not ready: see engine/database_clock.rs.
+            // No reason to report the server as not ready: see engine/cluster/database_clock.rs.
             Some(ahead) => format!(
                 "ready, but the database's clock and this machine's are {:.0} s apart\n",
                 ahead.abs().as_secs_f64()

@@ -21,10 +21,10 @@ use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
 use tenterhook_model::webhook::WebhookState;
 use tenterhook_policy::access::{self, Denial};
 use tenterhook_policy::health::view;
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
+use tenterhook_store::deliveries::replay_idempotency::{self, Remembered, ReplayKey};
 use tenterhook_store::deliveries::{self, DeliveryPlace, DeliveryQuery, Owners};
 use tenterhook_store::page::Window;
-use tenterhook_store::replay_keys::{self, Remembered, ReplayKey};
 use tenterhook_store::webhooks;
 
 /// Number of deliveries of a webhook that one statement reads.
@@ -113,7 +113,8 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
     };
     if let Some(key) = &key {
         // Before any check whose result may have changed since the first call.
-        let before = replay_keys::find(&mut *ctx.services().store.conn().await?, key, ctx.now()).await?;
+        let before =
+            replay_idempotency::find(&mut *ctx.services().store.conn().await?, key, ctx.now()).await?;
         if let Some(before) = before {
             return repeated(ctx, key, before).await;
         }
@@ -177,7 +178,7 @@ fn keyed(caller: &Caller, input: &ReplayDeliveriesInput) -> Checked<Option<Repla
     let Some(key) = &input.idempotency_key else {
         return Ok(None);
     };
-    limits::text(key, limits::IDEMPOTENCY_KEY_CHARS)
+    input_limits::text(key, input_limits::IDEMPOTENCY_KEY_CHARS)
         .map_err(|problem| Problems::one(problem.code(), key_path(), problem))?;
     let ids: Option<Vec<&str>> = input
         .delivery_ids
@@ -253,7 +254,7 @@ fn answer(count: usize, deliveries: Vec<Delivery>) -> ReplayDeliveriesPayload {
 /// The deliveries with these ids, if each can be replayed.
 async fn by_ids(ctx: &Context<'_>, ids: &[ID]) -> Result<Checked<Vec<DeliveryKey>>> {
     let at = Path::input().field("deliveryIds");
-    if let Err(problem) = limits::entries(ids.len(), limits::REPLAYED) {
+    if let Err(problem) = input_limits::entries(ids.len(), input_limits::REPLAYED) {
         return Ok(Err(Problems::one(problem.code(), at, problem)));
     }
     let asked: Vec<Option<DeliveryPlace>> = ids
@@ -354,8 +355,8 @@ async fn by_webhook(
         let page = deliveries::page(&mut conn, &owners, &query, &window).await?;
         window.after = page.rows.last().map(DeliveryPlace::of);
         named.extend(page.rows.into_iter().map(|delivery| delivery.key));
-        if named.len() > limits::REPLAYED_OF_WEBHOOK {
-            let most = limits::REPLAYED_OF_WEBHOOK;
+        if named.len() > input_limits::REPLAYED_OF_WEBHOOK {
+            let most = input_limits::REPLAYED_OF_WEBHOOK;
             let why = format!("at most {most} deliveries of a webhook can be replayed at once");
             return Ok(Err(Problems::one(UserErrorCode::TooMany, Path::input(), why)));
         }

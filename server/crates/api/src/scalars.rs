@@ -3,7 +3,7 @@
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
 
 /// The fault of a value that is not a [`DateTime`], as the end of a sentence that begins with the value's path.
 const NO_MOMENT: &str =
@@ -117,7 +117,7 @@ pub fn unfit(scalar: &str, text: &str) -> Option<&'static str> {
 }
 
 fn moment(text: &str) -> Option<Timestamp> {
-    text.parse().ok().and_then(|at| limits::moment(at).ok())
+    text.parse().ok().and_then(|at| input_limits::moment(at).ok())
 }
 
 fn length(text: &str) -> Option<SignedDuration> {
@@ -174,8 +174,8 @@ mod tests {
             assert!(parse(beyond).is_err(), "{beyond}");
             assert_eq!(unfit("DateTime", beyond), Some(NO_MOMENT));
         }
-        assert!(NO_MOMENT.contains(&limits::FIRST_MOMENT.to_string()));
-        assert!(NO_MOMENT.contains(&format!("{:.3}", limits::LAST_MOMENT)));
+        assert!(NO_MOMENT.contains(&input_limits::FIRST_MOMENT.to_string()));
+        assert!(NO_MOMENT.contains(&format!("{:.3}", input_limits::LAST_MOMENT)));
     }
 
     #[test]

@@ -59,7 +59,7 @@ use super::token::{KeySet, Verifier};
 use super::{Services, Sockets, router};
 use tenterhook_clock::Clock;
 use tenterhook_engine::outbound;
-use tenterhook_engine::{Engine, NoticeEndpoint, Parts, Places, Share};
+use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
 use tenterhook_outbound_http::{DnsResolver, Transport, TransportConfig};
 use tenterhook_policy::sealing::Keyring;
 use tenterhook_settings::Settings;
@@ -138,7 +138,7 @@ impl World {
             policy: Arc::new(settings.policy.clone()),
             sealing: sealing.clone(),
             transport: transport.clone(),
-            places: Places {
+            limits: RequestLimits {
                 total: 64,
                 per_webhook: 8,
                 per_host: 64,

@@ -6,7 +6,7 @@ use super::error::{ApiError, Result};
 use super::webhooks::WebhookType;
 use tenterhook_model::ids::InvalidId;
 use tenterhook_policy::access::Denial;
-use tenterhook_policy::limits::OutOfBounds;
+use tenterhook_policy::input_limits::OutOfBounds;
 use tenterhook_policy::matching::NotInCatalog;
 
 /// The kind of fault in an input. Codes are stable; new ones may be added.

@@ -7,7 +7,7 @@ use super::error::Result;
 use super::removal::remove_all;
 use super::user_error::{Path, Problems, UserError};
 use super::viewer::UserRole;
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
 use tenterhook_store::removal::Leaving;
 use tenterhook_store::users::{self, UserEntry};
 
@@ -120,7 +120,10 @@ impl UserMutations {
 
 fn entries(input: &UpsertUsersInput, problems: &mut Problems) -> Vec<UserEntry> {
     let list = Path::input().field("users");
-    problems.check(&list, limits::entries(input.users.len(), limits::USERS));
+    problems.check(
+        &list,
+        input_limits::entries(input.users.len(), input_limits::USERS),
+    );
     if !problems.is_empty() {
         return Vec::new();
     }

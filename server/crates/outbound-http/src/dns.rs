@@ -185,7 +185,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::SeqCst;
 
-    use tenterhook_harness::names::{Answer, NameServer};
+    use tenterhook_harness::dns_server::{Answer, NameServer};
     use tenterhook_harness::realtime;
     use tokio::net::UdpSocket;
 

@@ -9,7 +9,7 @@ use crate::user_error::{Path, Problems, UserErrorCode};
 use tenterhook_model::event::Draft;
 use tenterhook_model::ids::ObjectId;
 use tenterhook_model::webhook::EventAction;
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
 use tenterhook_policy::matching::{self, NotInCatalog};
 use tenterhook_settings::policy::Catalog;
 
@@ -17,7 +17,7 @@ use tenterhook_settings::policy::Catalog;
 pub(super) fn check(events: Vec<EventInput>, catalog: &Catalog) -> Result<Vec<Draft>, Problems> {
     let list = Path::input().field("events");
     let mut problems = Problems::none();
-    problems.check(&list, limits::entries(events.len(), limits::EVENTS));
+    problems.check(&list, input_limits::entries(events.len(), input_limits::EVENTS));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -41,7 +41,10 @@ fn draft(event: EventInput, at: &Path, catalog: &Catalog, problems: &mut Problem
     let user = problems.check(&at.field("userId"), event.user_id.parse());
     let permitted = event.permitted_user_ids.map(|ids| {
         let list = at.field("permittedUserIds");
-        problems.check(&list, limits::entries(ids.len(), limits::PERMITTED_USERS));
+        problems.check(
+            &list,
+            input_limits::entries(ids.len(), input_limits::PERMITTED_USERS),
+        );
         let users = ids
             .iter()
             .enumerate()
@@ -68,17 +71,17 @@ fn draft(event: EventInput, at: &Path, catalog: &Catalog, problems: &mut Problem
         (
             "correlationId",
             event.correlation_id.as_ref().map(|id| id.as_str()),
-            limits::CORRELATION_ID_CHARS,
+            input_limits::CORRELATION_ID_CHARS,
         ),
-        ("host", event.host.as_deref(), limits::HOST_CHARS),
+        ("host", event.host.as_deref(), input_limits::HOST_CHARS),
         (
             "idempotencyKey",
             event.idempotency_key.as_deref(),
-            limits::IDEMPOTENCY_KEY_CHARS,
+            input_limits::IDEMPOTENCY_KEY_CHARS,
         ),
     ] {
         if let Some(text) = text {
-            problems.check(&at.field(name), limits::text(text, limit));
+            problems.check(&at.field(name), input_limits::text(text, limit));
         }
     }
     Some(Draft {
@@ -157,7 +160,7 @@ fn merged(
 /// A JSON value as the text to store; null is `None`.
 fn json(value: Option<Json>, at: &Path, problems: &mut Problems) -> Option<Arc<str>> {
     let text = Text(&value?.0).to_string();
-    problems.check(at, limits::object(&text))?;
+    problems.check(at, input_limits::object(&text))?;
     Some(text.into())
 }
 
@@ -220,13 +223,13 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_too_long() {
-        let large = "x".repeat(limits::OBJECT_BYTES);
+        let large = "x".repeat(input_limits::OBJECT_BYTES);
         assert_eq!(errors(value!({ "data": large })), ["TooLong input.events.1.data"]);
     }
 
     #[test]
     fn a_thousand_events_are_enough() {
-        let events = (0..=limits::EVENTS).map(|_| event(value!({}))).collect();
+        let events = (0..=input_limits::EVENTS).map(|_| event(value!({}))).collect();
         let found: Vec<_> = check(events, &Catalog::default()).unwrap_err().into_errors();
         assert_eq!(
             found.iter().map(UserError::line).collect::<Vec<_>>(),

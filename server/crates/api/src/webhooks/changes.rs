@@ -329,7 +329,7 @@ async fn update(ctx: &Context<'_>, input: UpdateWebhookInput) -> Result<Checked<
         Err(problems) => return Ok(Err(problems)),
     };
     if let Some(mark) = mark {
-        services.propagation.everywhere(mark).await;
+        services.propagation.propagate_to_all(&mark).await;
     }
     Ok(Ok(Webhook::new(ctx, (webhook, health))))
 }
@@ -349,7 +349,7 @@ async fn delete(ctx: &Context<'_>, input: &DeleteWebhookInput) -> Result<Checked
         return Ok(Err(removed_already()));
     }
     if let Some(mark) = removed.mark {
-        services.propagation.everywhere(mark).await;
+        services.propagation.propagate_to_all(&mark).await;
     }
     let webhook = by_key(ctx, keys[0]).await?;
     Ok(webhook

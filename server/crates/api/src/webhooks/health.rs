@@ -4,12 +4,12 @@ use async_graphql::{Context, Enum, Object, SimpleObject};
 
 use super::WebhookState;
 use crate::error::Result;
-use crate::loaders::{VitalsRef, one};
+use crate::loaders::{HistoryRef, one};
 use crate::scalars::DateTime;
 use tenterhook_model::attempt;
 use tenterhook_model::ids::{Lane, WebhookId};
 use tenterhook_policy::health::View;
-use tenterhook_store::vitals::Vitals;
+use tenterhook_store::health::history::History;
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -56,8 +56,8 @@ impl WebhookHealth {
         Self { webhook, view }
     }
 
-    async fn vitals(&self, ctx: &Context<'_>) -> Result<Vitals> {
-        Ok(one(ctx, VitalsRef(self.webhook.0, self.webhook.1))
+    async fn history(&self, ctx: &Context<'_>) -> Result<History> {
+        Ok(one(ctx, HistoryRef(self.webhook.0, self.webhook.1))
             .await?
             .unwrap_or_default())
     }
@@ -98,27 +98,27 @@ impl WebhookHealth {
 
     /// When the last successful attempt ended; null if there is none.
     async fn last_success_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>> {
-        Ok(self.vitals(ctx).await?.last_success_at.map(DateTime))
+        Ok(self.history(ctx).await?.last_success_at.map(DateTime))
     }
 
     /// When the last attempt ended; null if there is none.
     async fn last_attempt_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime>> {
-        Ok(self.vitals(ctx).await?.last_attempt_at.map(DateTime))
+        Ok(self.history(ctx).await?.last_attempt_at.map(DateTime))
     }
 
     /// HTTP status of the last attempt; null if it got no response or there is none.
     async fn last_http_status(&self, ctx: &Context<'_>) -> Result<Option<i32>> {
-        Ok(self.vitals(ctx).await?.last_status.map(i32::from))
+        Ok(self.history(ctx).await?.last_status.map(i32::from))
     }
 
     /// Why the last attempt failed; null if it succeeded or there is none.
     async fn last_error_class(&self, ctx: &Context<'_>) -> Result<Option<AttemptErrorClass>> {
-        Ok(self.vitals(ctx).await?.last_error.map(Into::into))
+        Ok(self.history(ctx).await?.last_error.map(Into::into))
     }
 
     /// Number of deliveries lost in the current or last ban. `deliveries` lists them.
     async fn lost_count(&self, ctx: &Context<'_>) -> Result<i32> {
-        Ok(i32::try_from(self.vitals(ctx).await?.lost).unwrap_or(i32::MAX))
+        Ok(i32::try_from(self.history(ctx).await?.lost).unwrap_or(i32::MAX))
     }
 
     /// The next change of state that happens by time alone; null if none is due.

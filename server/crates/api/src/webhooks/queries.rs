@@ -13,8 +13,8 @@ use crate::scalars::EventObject;
 use tenterhook_model::access::{Caller, UserRole};
 use tenterhook_model::ids::InvalidId;
 use tenterhook_model::webhook;
-use tenterhook_policy::limits;
-use tenterhook_store::webhook_list::{self, WebhookKey, WebhookQuery};
+use tenterhook_policy::input_limits;
+use tenterhook_store::webhook_list::{self, WebhookCursor, WebhookQuery};
 use tenterhook_store::webhooks::{self, Account};
 
 /// Which webhooks to list. All given conditions must hold.
@@ -120,7 +120,7 @@ impl WebhookQueries {
         Ok(Connection::new(
             slice,
             Counted::Webhooks(Box::new(query)),
-            |(webhook, _)| cursor::encode_webhook(&WebhookKey::of(webhook, order)),
+            |(webhook, _)| cursor::encode_webhook(&WebhookCursor::of(webhook, order)),
             |state| Webhook::new(ctx, state),
         ))
     }
@@ -194,7 +194,7 @@ fn query(ctx: &Context<'_>, kind: Option<WebhookType>, filter: WebhookFilter) ->
 
 /// A text to search for, if the database can compare with it.
 fn searched(name: &str, text: Option<String>) -> Result<Option<String>> {
-    if let Some(Err(why)) = text.as_deref().map(limits::searched) {
+    if let Some(Err(why)) = text.as_deref().map(input_limits::searched) {
         return Err(ApiError::bad_input(format!("`{name}` {why}.")));
     }
     Ok(text)

@@ -106,7 +106,7 @@ async fn rotate(ctx: &Context<'_>, id: &ID) -> Result<Checked<Rotated>> {
         Err(problems) => return Ok(Err(problems)),
     };
     if let Some(mark) = mark {
-        services.propagation.everywhere(mark).await;
+        services.propagation.propagate_to_all(&mark).await;
     }
     Ok(Ok(Rotated {
         webhook: Webhook::new(ctx, (webhook, health)),

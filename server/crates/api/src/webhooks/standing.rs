@@ -266,7 +266,7 @@ async fn finish(ctx: &Context<'_>, written: std::result::Result<Written, Vec<Use
         Err(errors) => return Ok(Err(errors)),
     };
     if let Some(mark) = mark {
-        ctx.services().propagation.everywhere(mark).await;
+        ctx.services().propagation.propagate_to_all(&mark).await;
     }
     Ok(Ok(Webhook::new(ctx, (webhook, health))))
 }

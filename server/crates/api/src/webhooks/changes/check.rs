@@ -14,7 +14,7 @@ use tenterhook_model::webhook::{EventAction, PayloadVersion, Webhook};
 use tenterhook_outbound_http::target::UrlRefusal;
 use tenterhook_policy::matching::NotInCatalog;
 use tenterhook_policy::sealing::BasicAuth;
-use tenterhook_policy::{limits, matching};
+use tenterhook_policy::{input_limits, matching};
 use tenterhook_store::StoreError;
 
 /// The settings of a new webhook that are not stored as they came.
@@ -32,7 +32,7 @@ impl Subscription {
         let (action, object) = (input.event_action.into(), input.event_object.0.as_str());
         catalogued(services, action, object, input.version(), &mut problems);
         if let Some(name) = &input.name {
-            problems.check(&at("name"), limits::text(name, limits::NAME_CHARS));
+            problems.check(&at("name"), input_limits::text(name, input_limits::NAME_CHARS));
         }
         let given = |text: &Option<String>| MaybeUndefined::from(text.clone().map(Some));
         let credentials = Credentials::check(
@@ -69,7 +69,7 @@ impl Change {
             None => None,
         };
         if let MaybeUndefined::Value(name) = &input.name {
-            problems.check(&at("name"), limits::text(name, limits::NAME_CHARS));
+            problems.check(&at("name"), input_limits::text(name, input_limits::NAME_CHARS));
         }
         let change = Self {
             url,
@@ -148,10 +148,10 @@ impl Credentials {
         problems: &mut Problems,
     ) -> Self {
         if let MaybeUndefined::Value(user) = &user {
-            problems.check(&at("httpAuthUser"), limits::auth_user(user));
+            problems.check(&at("httpAuthUser"), input_limits::auth_user(user));
         }
         if let MaybeUndefined::Value(password) = &password {
-            problems.check(&at("httpAuthPassword"), limits::auth_password(password));
+            problems.check(&at("httpAuthPassword"), input_limits::auth_password(password));
         }
         Self {
             user,
@@ -205,7 +205,7 @@ impl fmt::Display for RefusedUrl {
                 "credentials must not stand in the URL: give them as httpAuthUser and httpAuthPassword",
             ),
             UrlRefusal::OwnHost => f.write_str("the platform's own hosts cannot be called"),
-            refusal => refusal.fmt(f),
+            refusal => fmt::Display::fmt(refusal, f),
         }
     }
 }

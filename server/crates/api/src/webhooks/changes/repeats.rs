@@ -13,7 +13,7 @@ use crate::webhooks::Webhook;
 use crate::webhooks::managed::Checked;
 use tenterhook_model::access::UserCaller;
 use tenterhook_policy::access::NewOwnership;
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
 use tenterhook_store::creation_keys::{Asked, CreationKey, Remembered};
 use tenterhook_store::webhooks;
 
@@ -27,7 +27,7 @@ pub(super) fn keyed(
     let Some(key) = &input.idempotency_key else {
         return Ok(None);
     };
-    limits::text(key, limits::IDEMPOTENCY_KEY_CHARS)
+    input_limits::text(key, input_limits::IDEMPOTENCY_KEY_CHARS)
         .map_err(|problem| Problems::one(problem.code(), key_path(), problem))?;
     let services = ctx.services();
     let window = services.policy().idempotency_window;

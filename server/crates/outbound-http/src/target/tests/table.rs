@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use tenterhook_harness::dns_server::Answer;
 use tenterhook_harness::hostile::{Hostile, names, urls};
-use tenterhook_harness::names::Answer;
 
 use super::*;
 

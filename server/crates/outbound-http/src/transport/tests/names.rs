@@ -2,7 +2,7 @@
 
 use ErrorClass::{BlockedAddress, Dns, Timeout};
 use rstest::rstest;
-use tenterhook_harness::names::{Answer, NameServer};
+use tenterhook_harness::dns_server::{Answer, NameServer};
 
 use super::receiver::Receiver;
 use super::*;
