@@ -23,13 +23,13 @@ use tenterhook_api::sockets::Caps;
 use tenterhook_api::token::{KeySet, Verifier};
 use tenterhook_api::{self as api, Services, Sockets};
 use tenterhook_clock::Clock;
-use tenterhook_engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
+use tenterhook_engine::outbound;
 use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
 use tenterhook_model::ids::LANES;
-use tenterhook_policy::postponement::Patience;
+use tenterhook_outbound_http::target::TargetPolicy;
+use tenterhook_outbound_http::{DnsResolver, Transport, TransportConfig, TransportError, authorities};
 use tenterhook_policy::sealing::Keyring;
 use tenterhook_policy::signing;
-use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::files;
 use tenterhook_settings::{JwksSource, Keys, Settings, TokenKeys};
 use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, StoreError, kv_settings};
@@ -131,8 +131,8 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     let keys = settings.keys.as_ref().context("there are no keys to run with")?;
     let sealing = Keyring::parse(keys.sealing.expose_secret()).context("the sealing keys cannot be used")?;
     let sealing = Arc::new(sealing);
-    let targets =
-        TargetPolicy::of(settings).context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
+    let targets = outbound::target_policy(settings)
+        .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
     let extra_ca_pem = extra_ca_pem(settings)?;
     let resolver = Arc::new(DnsResolver::new(clock, &settings.dns_servers)?);
     let notices = notice_endpoint(settings, keys, resolver.clone(), extra_ca_pem.clone(), clock)?;
@@ -278,14 +278,14 @@ fn transport(
     extra_ca_pem: Option<Vec<u8>>,
     clock: &Clock,
 ) -> Result<Transport, TransportError> {
-    let settings = TransportSettings {
+    let config = TransportConfig {
         targets: Arc::new(targets),
         resolver,
         extra_ca_pem,
         user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
-        patience: Patience::of(&settings.policy),
+        patience: outbound::patience(&settings.policy),
     };
-    Transport::new(clock.clone(), settings)
+    Transport::new(clock.clone(), config)
 }
 
 /// Key sets are the operator's own choice: their addresses are not checked as a webhook's are.

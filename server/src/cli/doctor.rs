@@ -10,19 +10,17 @@ use clap::Args;
 use jiff::{SignedDuration, ToSpan};
 use secrecy::ExposeSecret;
 use url::Url;
-use uuid::Uuid;
 
 use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::app;
 use tenterhook_api::persisted::Documents;
-use tenterhook_clock::{Clock, RequestInFlight};
+use tenterhook_clock::Clock;
 use tenterhook_embedded_postgres as embedded;
-use tenterhook_engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
+use tenterhook_engine::outbound;
 use tenterhook_model::ids::LANES;
-use tenterhook_policy::postponement::Patience;
+use tenterhook_outbound_http::{DnsResolver, ExcerptLimits, Request, Transport, TransportConfig};
 use tenterhook_policy::signing;
-use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys};
 use tenterhook_store::{Store, StoreError, kv_settings, migrations, nodes, partitions, preconditions};
 
@@ -214,15 +212,15 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
 
 /// Sends a request in the same way as an attempt: names, address checks, certificate authorities.
 async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
-    let targets = TargetPolicy::of(settings);
+    let targets = outbound::target_policy(settings);
     let transport = Transport::new(
         clock.clone(),
-        TransportSettings {
+        TransportConfig {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
             resolver: Arc::new(DnsResolver::new(clock, &settings.dns_servers)?),
             extra_ca_pem: app::extra_ca_pem(settings)?,
             user_agent: "tenterhook-doctor".to_owned(),
-            patience: Patience::of(&settings.policy),
+            patience: outbound::patience(&settings.policy),
         },
     )?;
     let request = Request {
@@ -234,12 +232,7 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
             failed: 0,
             success: 0,
         },
-        in_flight: RequestInFlight {
-            message: Uuid::nil(),
-            webhook: 0,
-            attempt: 1,
-            target: None,
-        },
+        name: "probe".to_owned(),
     };
     let outcome = transport.send(request).await.outcome;
     match (outcome.status, outcome.error_message) {

@@ -58,11 +58,10 @@ use super::sockets::Caps;
 use super::token::{KeySet, Verifier};
 use super::{Services, Sockets, router};
 use tenterhook_clock::Clock;
-use tenterhook_engine::transport::{DnsResolver, Transport, TransportSettings};
+use tenterhook_engine::outbound;
 use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
-use tenterhook_policy::postponement::Patience;
+use tenterhook_outbound_http::{DnsResolver, Transport, TransportConfig};
 use tenterhook_policy::sealing::Keyring;
-use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::Settings;
 use tenterhook_store::{Limits as StatementLimits, Store, testing};
 
@@ -120,16 +119,16 @@ impl World {
         let days = date(2026, 11, 22)..=date(2026, 12, 5);
         let (store, url) = testing::database_within(limits, days).await;
         let clock = Clock::simulated(start);
-        let targets = TargetPolicy::of(&settings).unwrap();
+        let targets = outbound::target_policy(&settings).unwrap();
         let sealing = Arc::new(Keyring::parse(SEALING_KEY).unwrap());
         let transport = Transport::new(
             clock.clone(),
-            TransportSettings {
+            TransportConfig {
                 targets: Arc::new(targets.clone()),
                 resolver: Arc::new(DnsResolver::new(&clock, &settings.dns_servers).unwrap()),
                 extra_ca_pem: None,
                 user_agent: "test".to_owned(),
-                patience: Patience::of(&settings.policy),
+                patience: outbound::patience(&settings.policy),
             },
         )
         .unwrap();

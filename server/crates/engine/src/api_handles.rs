@@ -15,7 +15,7 @@ use crate::metrics::{Metrics, Reading};
 use crate::test_delivery::{NotTested, TestDeliveries, Tested};
 use tenterhook_clock::Clock;
 use tenterhook_model::ids::{Lane, WebhookId};
-use tenterhook_policy::target::Blocked;
+use tenterhook_outbound_http::target::Blocked;
 use tenterhook_store::{Store, StoreError, delivery_counters, notice_queues, partitions};
 
 /// Checks URLs and makes test deliveries. Cheap to clone.

@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use tenterhook_model::attempt::{AttemptErrorClass, Outcome};
-use tenterhook_policy::postponement::Lack;
+use tenterhook_outbound_http::Lack;
 use tenterhook_store::delivery_counters::Tally;
 
 /// The engine's figures at one moment.

@@ -26,10 +26,11 @@ use crate::bisection::{Bisection, FIRST_TIME_OUT, TIME_OUTS};
 use crate::cluster::process::ProcessState;
 use crate::deliver::request::signed;
 use crate::metrics::Metrics;
+use crate::outbound::Sent;
 use crate::settle::notice_writer::NoticeWriter;
-use crate::transport::Transport;
 use tenterhook_clock::Clock;
 use tenterhook_model::ids::WebhookId;
+use tenterhook_outbound_http::Transport;
 use tenterhook_policy::notice;
 use tenterhook_policy::signing::{RequestFacts, SigningSecret};
 use tenterhook_settings::policy::PolicySettings;
@@ -218,7 +219,7 @@ impl Notifier {
             &self.endpoint.secrets,
             None,
         );
-        let sent = self.endpoint.transport.send(request).await;
+        let sent = Sent::from(self.endpoint.transport.send(request).await);
         self.metrics.notice(&sent.outcome);
         let error = sent.outcome.error_message;
         let again_at = match &error {

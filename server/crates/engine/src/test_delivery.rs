@@ -18,7 +18,7 @@ use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::event::{ChangeSource, Event};
 use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 use tenterhook_model::webhook::{EventAction, PayloadVersion, Webhook};
-use tenterhook_policy::target::Blocked;
+use tenterhook_outbound_http::target::Blocked;
 use tenterhook_settings::policy::Catalog;
 use tenterhook_store::{Store, StoreError};
 

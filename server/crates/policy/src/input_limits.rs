@@ -1,14 +1,12 @@
 //! Limits of what a caller may send: lengths, counts, and the characters of a text.
 //!
 //! Guarantees: a value that passes fits into the database, an HTTP header and a payload. Limits that a rule of the policy
-//! sets (W3) are in the settings; [`super::target`] checks where a URL may point.
+//! sets (W3) are in the settings. A URL is checked by `outbound-http`.
 
 use jiff::Timestamp;
 
 /// Characters of a webhook's name.
 pub const NAME_CHARS: usize = 255;
-/// Characters of a subscription URL, as given and as normalised.
-pub const URL_CHARS: usize = 2048;
 /// Characters of a basic user name, and of a password (W11).
 pub(crate) const CREDENTIAL_CHARS: usize = 255;
 /// Characters of an app's name.

@@ -21,6 +21,5 @@ pub mod sameness;
 mod samples;
 pub mod sealing;
 pub mod signing;
-pub mod target;
 
 pub use tenterhook_model::time::after;

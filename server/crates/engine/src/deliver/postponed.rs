@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use tenterhook_model::ids::DeliveryKey;
-use tenterhook_policy::postponement::{Lack, put_back};
+use tenterhook_outbound_http::Lack;
+use tenterhook_policy::postponement::put_back;
 
 /// Bound on remembered deliveries. If there is no room for another one, it counts as put back before.
 const REMEMBERED: usize = 100_000;

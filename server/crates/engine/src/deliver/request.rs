@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use url::Url;
 
 use crate::cluster::webhook_cache::{CachedWebhook, Opened};
-use crate::transport::{ExcerptLimits, Request, Sent, Transport};
-use tenterhook_clock::RequestInFlight;
+use crate::outbound::{self, Sent};
+use tenterhook_model::attempt::request_name;
 use tenterhook_model::event::Event;
+use tenterhook_outbound_http::{Request, Transport};
 use tenterhook_policy::sealing::BasicAuth;
 use tenterhook_policy::signing::{Purpose, RequestFacts, SigningSecret, headers};
 use tenterhook_policy::{payload, redaction};
@@ -51,7 +52,7 @@ impl Requests {
 
     /// Makes the request. Credentials that the receiver repeats in its response are removed here (W11).
     pub async fn send(&self, webhook: &CachedWebhook, request: Request) -> Sent {
-        let mut sent = self.transport.send(request).await;
+        let mut sent = Sent::from(self.transport.send(request).await);
         if let Ok(Opened { auth: Some(auth), .. }) = &webhook.opened {
             redaction::hide(auth, &mut sent.outcome);
         }
@@ -77,7 +78,6 @@ pub(crate) fn signed(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    let authority = url.host_str().zip(url.port_or_known_default());
     Request {
         url: url.clone(),
         headers,
@@ -86,15 +86,7 @@ pub(crate) fn signed(
             .started_at
             .saturating_add(policy.attempt_timeout)
             .unwrap_or(Timestamp::MAX),
-        excerpt_limits: ExcerptLimits {
-            failed: policy.response_excerpt,
-            success: policy.success_excerpt,
-        },
-        in_flight: RequestInFlight {
-            message: facts.message,
-            webhook: facts.webhook.get(),
-            attempt: facts.attempt,
-            target: authority.map(|(host, port)| format!("{host}:{port}")),
-        },
+        excerpt_limits: outbound::excerpt_limits(policy),
+        name: request_name(facts.message, facts.webhook.get(), facts.attempt),
     }
 }

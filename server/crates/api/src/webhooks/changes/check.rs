@@ -1,5 +1,7 @@
 //! Checks a webhook's settings before they are stored, all of them together.
 
+use std::fmt;
+
 use async_graphql::{Context, MaybeUndefined};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -9,9 +11,9 @@ use super::{CreateWebhookInput, UpdateWebhookInput};
 use crate::context::{Ask, Services};
 use crate::user_error::{Path, Problem, Problems, UserErrorCode};
 use tenterhook_model::webhook::{EventAction, PayloadVersion, Webhook};
+use tenterhook_outbound_http::target::UrlRefusal;
 use tenterhook_policy::matching::NotInCatalog;
 use tenterhook_policy::sealing::BasicAuth;
-use tenterhook_policy::target::UrlRefusal;
 use tenterhook_policy::{input_limits, matching};
 use tenterhook_store::StoreError;
 
@@ -193,10 +195,25 @@ impl Problems {
     }
 }
 
-impl Problem for UrlRefusal {
+/// Why a subscription URL is refused, in the words of this API.
+struct RefusedUrl(UrlRefusal);
+
+impl fmt::Display for RefusedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            UrlRefusal::Credentials => f.write_str(
+                "credentials must not stand in the URL: give them as httpAuthUser and httpAuthPassword",
+            ),
+            UrlRefusal::OwnHost => f.write_str("the platform's own hosts cannot be called"),
+            refusal => fmt::Display::fmt(refusal, f),
+        }
+    }
+}
+
+impl Problem for RefusedUrl {
     fn code(&self) -> UserErrorCode {
-        match self {
-            Self::TooLong => UserErrorCode::TooLong,
+        match &self.0 {
+            UrlRefusal::TooLong => UserErrorCode::TooLong,
             refusal if refusal.is_about_the_address() => UserErrorCode::ForbiddenAddress,
             _ => UserErrorCode::InvalidUrl,
         }
@@ -206,10 +223,10 @@ impl Problem for UrlRefusal {
 /// Checks a subscription URL: first its text, then the addresses that its host name resolves to (W10).
 async fn target(services: &Services, text: &str, problems: &mut Problems) -> Option<Url> {
     let path = at("subscriptionUrl");
-    let url = problems.check(&path, services.targets.vet_url(text))?;
+    let url = problems.check(&path, services.targets.vet_url(text).map_err(RefusedUrl))?;
     match services.prober.vet(&url).await {
         Ok(()) => Some(url),
-        Err(blocked) => problems.check(&path, Err(UrlRefusal::from(blocked))),
+        Err(blocked) => problems.check(&path, Err(RefusedUrl(blocked.into()))),
     }
 }
 
