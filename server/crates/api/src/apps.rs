@@ -80,13 +80,13 @@ pub struct AppQueries;
 impl AppQueries {
     /// All apps, newest first, including removed ones. For the platform and operators.
     ///
-    /// Costs 1, and what is selected of the page for each element that it can have.
+    /// Cost: 1 + page size × cost of the selected fields.
     #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
     async fn apps(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "So many, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
-        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Page size, 1 to 100. Default: 20.")] first: Option<i32>,
+        #[graphql(desc = "Only elements after this cursor.")] after: Option<String>,
     ) -> Result<Connection<App>> {
         if !matches!(ctx.session().caller, Caller::Platform | Caller::Operator) {
             return Err(ApiError::forbidden());
@@ -240,7 +240,7 @@ impl AppMutations {
     async fn install_app(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which app for which user.")] input: InstallAppInput,
+        #[graphql(desc = "The app and the user.")] input: InstallAppInput,
     ) -> Result<InstallAppPayload> {
         ctx.session().platform()?;
         Ok(match install(ctx, &input).await? {
@@ -260,7 +260,7 @@ impl AppMutations {
     async fn uninstall_app(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which app for which user.")] input: UninstallAppInput,
+        #[graphql(desc = "The app and the user.")] input: UninstallAppInput,
     ) -> Result<UninstallAppPayload> {
         ctx.session().platform()?;
         Ok(match uninstall(ctx, &input).await? {

@@ -31,11 +31,11 @@ const LARGEST_SIZE: i32 = 100;
 pub struct PageArguments {
     /// Number of elements from the start.
     pub first: Option<i32>,
-    /// Only after this cursor.
+    /// Only elements after this cursor.
     pub after: Option<String>,
     /// Number of elements from the end.
     pub last: Option<i32>,
-    /// Only before this cursor.
+    /// Only elements before this cursor.
     pub before: Option<String>,
 }
 

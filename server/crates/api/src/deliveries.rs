@@ -178,7 +178,7 @@ impl Delivery {
 
     /// Its attempts, oldest first: at most four, unless the operator has set another number of retries.
     ///
-    /// Costs 1, and what is selected of an attempt for each that it can have.
+    /// Cost: 1 + number of possible attempts × cost of the selected fields.
     #[graphql(complexity = "cost_of(Outlook::current().attempts.into(), child_complexity)")]
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<Attempt>> {
         if let Some(tested) = &self.tested {
@@ -217,16 +217,18 @@ pub struct DeliveryQueries;
 impl DeliveryQueries {
     /// The deliveries to all webhooks that the caller may see, newest first.
     ///
-    /// Costs 1, and what is selected of the page for each element that it can have.
+    /// Cost: 1 + page size × cost of the selected fields.
     #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
     async fn deliveries(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which ones.")] filter: Option<DeliveryFilter>,
-        #[graphql(desc = "So many from the start, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
-        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end, 1 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Which deliveries to list. Default: all that the caller may see.")] filter: Option<
+            DeliveryFilter,
+        >,
+        #[graphql(desc = "Page size from the start of the list, 1 to 100. Default: 20.")] first: Option<i32>,
+        #[graphql(desc = "Only elements after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Page size from the end of the list, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only elements before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Delivery>> {
         ctx.session().reader()?;
         let page = PageArguments {

@@ -103,13 +103,13 @@ impl Event {
 
     /// Its deliveries to webhooks that the caller may see, newest first.
     ///
-    /// Costs 1, and what is selected of the page for each element that it can have.
+    /// Cost: 1 + page size × cost of the selected fields.
     #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
     async fn deliveries(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "So many, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
-        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Page size, 1 to 100. Default: 20.")] first: Option<i32>,
+        #[graphql(desc = "Only elements after this cursor.")] after: Option<String>,
     ) -> Result<Connection<Delivery>> {
         let page = PageArguments {
             first,

@@ -46,7 +46,7 @@ impl Subscription {
     async fn webhook_changed(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only this webhook: a global id.")] id: Option<ID>,
+        #[graphql(desc = "Only this webhook, given by its global id.")] id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Webhook>> + use<>> {
         let follower = Follower::begin(ctx)?;
         let interest = follower.interest(ctx, id)?;
@@ -60,7 +60,7 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Only to this webhook: a global id. An operator must name one, and whoever sees more than a thousand."
+            desc = "Only attempts for this webhook, given by its global id. Required for operators and for callers who can see more than 1000 webhooks."
         )]
         webhook_id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Attempt>> + use<>> {

@@ -55,12 +55,12 @@ impl NodeQueries {
     /// The objects with these global ids, in the same order; null for each id without an object that the caller may
     /// see.
     ///
-    /// Costs 1, and what is selected of a node for each id.
+    /// Cost: 1 + number of ids × cost of the selected fields.
     #[graphql(complexity = "cost_of(ids.len(), child_complexity)")]
     async fn nodes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The global ids, up to 100.")] ids: Vec<ID>,
+        #[graphql(desc = "The global ids, at most 100.")] ids: Vec<ID>,
     ) -> Result<Vec<Option<Node>>> {
         if ids.len() > MOST_IDS {
             return Err(ApiError::bad_input(format!(

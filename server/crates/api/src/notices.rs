@@ -119,14 +119,16 @@ pub struct NoticeQueries;
 impl NoticeQueries {
     /// The notices about webhooks that the caller may see, newest first.
     ///
-    /// Costs 1, and what is selected of the page for each element that it can have.
+    /// Cost: 1 + page size × cost of the selected fields.
     #[graphql(complexity = "cost_of(page_cost(first, None), child_complexity)")]
     async fn notices(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which ones.")] filter: Option<NoticeFilter>,
-        #[graphql(desc = "So many from the start, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
-        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Which notices to list. Default: all that the caller may see.")] filter: Option<
+            NoticeFilter,
+        >,
+        #[graphql(desc = "Page size from the start of the list, 1 to 100. Default: 20.")] first: Option<i32>,
+        #[graphql(desc = "Only elements after this cursor.")] after: Option<String>,
     ) -> Result<Connection<Notice>> {
         ctx.session().reader()?;
         let page = PageArguments {

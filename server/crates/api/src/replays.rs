@@ -64,7 +64,7 @@ pub struct ReplayDeliveriesPayload {
     count: i32,
     /// The first 100 of them.
     ///
-    /// Costs 1, and what is selected of a delivery for each of a hundred.
+    /// Cost: 1 + 100 × cost of the selected fields.
     #[graphql(complexity = "cost_of(REPLAYS_SHOWN, child_complexity)")]
     deliveries: Vec<Delivery>,
     /// Errors in the input; empty on success.
@@ -82,7 +82,7 @@ impl ReplayMutations {
     async fn replay_deliveries(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which deliveries.")] input: ReplayDeliveriesInput,
+        #[graphql(desc = "Which deliveries to replay.")] input: ReplayDeliveriesInput,
     ) -> Result<ReplayDeliveriesPayload> {
         Ok(match replay(ctx, input).await? {
             Ok(payload) => payload,

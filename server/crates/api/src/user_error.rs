@@ -43,12 +43,20 @@ pub enum UserErrorCode {
 /// A fault in an input.
 #[derive(Debug, Clone, PartialEq, Eq, Interface)]
 #[graphql(
-    field(name = "code", ty = "&UserErrorCode", desc = "What was wrong, for programs."),
-    field(name = "message", ty = "&String", desc = "What was wrong, for people."),
+    field(
+        name = "code",
+        ty = "&UserErrorCode",
+        desc = "The kind of fault, for programs."
+    ),
+    field(
+        name = "message",
+        ty = "&String",
+        desc = "The fault, in a sentence for people."
+    ),
     field(
         name = "path",
         ty = "&Vec<String>",
-        desc = "Where, from `input` on; positions in a list are numbers from 0."
+        desc = "Path of the faulty value, beginning with `input`; positions in a list are numbers from 0."
     )
 )]
 pub enum UserError {

@@ -241,15 +241,15 @@ impl Webhook {
 
     /// Its deliveries, newest first.
     ///
-    /// Costs 1, and what is selected of the page for each element that it can have.
+    /// Cost: 1 + page size × cost of the selected fields.
     #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
     async fn deliveries(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "So many from the start, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
-        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end, 1 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Page size from the start of the list, 1 to 100. Default: 20.")] first: Option<i32>,
+        #[graphql(desc = "Only elements after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Page size from the end of the list, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only elements before this cursor.")] before: Option<String>,
         #[graphql(desc = "Only in these states.")] status: Option<Vec<DeliveryStatus>>,
     ) -> Result<Connection<Delivery>> {
         ctx.session().reader()?;
@@ -295,17 +295,17 @@ impl Webhook {
     /// included. A delivery or an attempt counts in the bucket in which it ended. Those past their retention are not
     /// counted.
     ///
-    /// Costs 1, and what is selected of an entry for each that there is.
+    /// Cost: 1 + number of buckets × cost of the selected fields.
     #[graphql(complexity = "cost_of(stats_cost(since, until, bucket), child_complexity)")]
     async fn stats(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "When the first stretch begins.")] since: DateTime,
-        #[graphql(desc = "When the last stretch ends, itself outside; now unless asked otherwise.")]
+        #[graphql(desc = "When the first bucket begins.")] since: DateTime,
+        #[graphql(desc = "When the last bucket ends; this time itself is not included. Default: now.")]
         until: Option<DateTime>,
         #[graphql(
-            desc = "How long a stretch is: at least a second, and so that there are at most 288 of them. Unless asked \
-                    otherwise a round length that makes up to 50."
+            desc = "Length of a bucket: at least one second, and long enough for at most 288 buckets. Default: a round \
+                    length that makes at most 50."
         )]
         bucket: Option<Duration>,
     ) -> Result<Vec<DeliveryStats>> {

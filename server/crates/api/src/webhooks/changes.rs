@@ -148,7 +148,7 @@ impl WebhookMutations {
     async fn update_webhook(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What to change.")] input: UpdateWebhookInput,
+        #[graphql(desc = "The webhook, and the fields to change.")] input: UpdateWebhookInput,
     ) -> Result<UpdateWebhookPayload> {
         Ok(match update(ctx, input).await? {
             Ok(webhook) => UpdateWebhookPayload {

@@ -20,7 +20,7 @@ use tenterhook_store::webhooks::{self, Account};
 /// Which webhooks to list. All given conditions must hold.
 #[derive(InputObject, Default)]
 pub struct WebhookFilter {
-    /// Only in these states. Including `REMOVED` lists removed webhooks.
+    /// Only webhooks in these states. Including `REMOVED` lists removed webhooks.
     state: Option<Vec<WebhookState>>,
     /// Only with exactly this action; `ANY` selects those that subscribe to any action.
     event_action: Option<EventAction>,
@@ -89,21 +89,21 @@ impl WebhookQueries {
 
     /// The webhooks that the caller may see.
     ///
-    /// Costs 1, and what is selected of the page for each element that it can have.
+    /// Cost: 1 + page size × cost of the selected fields.
     #[graphql(complexity = "cost_of(page_cost(first, last), child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "the arguments of a Relay connection")]
     async fn webhooks(
         &self,
         ctx: &Context<'_>,
-        #[graphql(name = "type", desc = "Only of this type.")] kind: Option<WebhookType>,
-        #[graphql(desc = "Which ones.")] filter: Option<WebhookFilter>,
-        #[graphql(desc = "In which order; newest first unless asked otherwise.")] order_by: Option<
-            WebhookOrder,
+        #[graphql(name = "type", desc = "Only webhooks of this type.")] kind: Option<WebhookType>,
+        #[graphql(desc = "Which webhooks to list. Default: all that the caller may see.")] filter: Option<
+            WebhookFilter,
         >,
-        #[graphql(desc = "So many from the start, 1 to 100; 20 unless asked otherwise.")] first: Option<i32>,
-        #[graphql(desc = "Only after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end, 1 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Order of the list. Default: newest first.")] order_by: Option<WebhookOrder>,
+        #[graphql(desc = "Page size from the start of the list, 1 to 100. Default: 20.")] first: Option<i32>,
+        #[graphql(desc = "Only elements after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Page size from the end of the list, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only elements before this cursor.")] before: Option<String>,
     ) -> Result<Connection<Webhook>> {
         ctx.session().reader()?;
         let order = order_by.unwrap_or(WebhookOrder::CreatedDescending).into();
@@ -132,10 +132,10 @@ impl WebhookQueries {
         ctx: &Context<'_>,
         #[graphql(
             name = "type",
-            desc = "General ones, or those of the app that the token acts through."
+            desc = "Which kind to count: the user's general webhooks, or those of the app that the token acts through."
         )]
         kind: WebhookType,
-        #[graphql(desc = "The user; the caller unless asked otherwise.")] user_id: Option<ID>,
+        #[graphql(desc = "The id of the user. Default: the caller.")] user_id: Option<ID>,
     ) -> Result<WebhookQuota> {
         ctx.session().reader()?;
         let account = account(&ctx.session().caller, kind.into(), user_id.as_ref())?;
