@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::app;
-use tenterhook_api::persisted::Documents;
+use tenterhook_api::{self as api, Documents};
 use tenterhook_clock::{Clock, RequestInFlight};
 use tenterhook_embedded_postgres as embedded;
 use tenterhook_engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
@@ -122,7 +122,7 @@ fn extra_ca_pem(settings: &Settings) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 fn allow_list(settings: &Settings) -> Finding {
-    match Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")? {
+    match api::documents(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")? {
         Documents::Allowed(documents) => Ok(format!("{} documents", documents.len())),
         Documents::Sent | Documents::Automatic(_) => Ok("none".to_owned()),
     }

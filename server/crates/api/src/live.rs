@@ -16,15 +16,16 @@ use async_graphql::{Context, ID, Subscription};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
+use tenterhook_graphql_http::SubscriptionStart;
 
-use super::attempts::Attempt;
-use super::auth;
-use super::context::{Ask, Services, Session};
-use super::error::{ApiError, ErrorCode, Result};
-use super::global_id::GlobalId;
-use super::notices::Notice;
-use super::operation::Source;
-use super::webhooks::Webhook;
+use crate::auth;
+use crate::context::{Ask, Services};
+use crate::error::{ApiError, ErrorCode, Result};
+use crate::global_id::GlobalId;
+use crate::session::Session;
+use crate::types::attempt::Attempt;
+use crate::types::notice::Notice;
+use crate::types::webhook::Webhook;
 use tenterhook_engine::live::{Interest, Listener, Missed, Told};
 use tenterhook_model as model;
 use tenterhook_model::access::WebhookScope;
@@ -86,7 +87,7 @@ impl Subscription {
 
 /// Marks the subscription as refused: it does not begin.
 fn refused(ctx: &Context<'_>, error: ApiError) -> ApiError {
-    ctx.data_unchecked::<Source>().refuse();
+    ctx.data_unchecked::<SubscriptionStart>().refuse();
     error
 }
 

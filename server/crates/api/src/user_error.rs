@@ -2,8 +2,8 @@
 
 use async_graphql::{Enum, Interface, SimpleObject};
 
-use super::error::{ApiError, Result};
-use super::webhooks::WebhookType;
+use crate::error::{ApiError, Result};
+use crate::types::enums::WebhookType;
 use tenterhook_model::ids::InvalidId;
 use tenterhook_policy::access::Denial;
 use tenterhook_policy::limits::OutOfBounds;
