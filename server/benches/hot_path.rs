@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion};
 use jiff::{SignedDuration, Timestamp};
-use tenterhook_api::document;
 use tenterhook_engine::scheduler::{AttemptSpeed, HeldDelivery, Host, RequestLimits, Scheduler};
+use tenterhook_graphql_http::document;
 use tenterhook_model::delivery::{Lease, Leased};
 use tenterhook_model::event::{ChangeSource, Event};
 use tenterhook_model::health::Health;

@@ -17,11 +17,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use tenterhook_api::connections::{self, Limits};
-use tenterhook_api::persisted::Documents;
-use tenterhook_api::sockets::Caps;
+use tenterhook_api::http_server::{self, Limits};
 use tenterhook_api::token::{KeySet, Verifier};
-use tenterhook_api::{self as api, Services, Sockets};
+use tenterhook_api::{self as api, ConnectionCaps, ConnectionLimits, Services};
 use tenterhook_clock::Clock;
 use tenterhook_engine::outbound;
 use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
@@ -72,7 +70,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let ready: Arc<OnceLock<Router>> = Arc::default();
     let http_stop = CancellationToken::new();
-    let http = connections::serve(
+    let http = http_server::serve(
         listener,
         front(ready.clone(), stop.leaving.clone()),
         Limits::new(settings.api.head_within),
@@ -93,7 +91,7 @@ pub async fn run(
         let Started {
             engine,
             router,
-            sockets,
+            connections,
             _simulated_time,
         } = start(&settings, &clock).await?;
         // No other code sets it.
@@ -103,7 +101,7 @@ pub async fn run(
         tracing::info!("draining");
         // At the same time, so that connected clients can switch to another server at once.
         tokio::join!(
-            sockets.close(&clock),
+            connections.close(&clock),
             engine.stop(settings.policy.attempt_timeout + GRACE_BEYOND_TIMEOUT)
         );
         anyhow::Ok(())
@@ -118,7 +116,7 @@ pub async fn run(
 struct Started {
     engine: Engine,
     router: Router,
-    sockets: Arc<Sockets>,
+    connections: Arc<ConnectionLimits>,
     /// Keeps writing simulated time to the database while the server runs.
     _simulated_time: Arc<Store>,
 }
@@ -166,8 +164,8 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     })
     .await
     .context("the engine cannot start on this database")?;
-    let sockets = Sockets::new(Caps::default());
-    let documents = Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")?;
+    let connection_limits = ConnectionLimits::new(ConnectionCaps::default());
+    let documents = api::documents(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")?;
     let services = Services {
         store: for_reads,
         clock: clock.clone(),
@@ -181,14 +179,14 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         prober: engine.prober(),
         replayer: engine.replayer(),
         live: engine.live(),
-        sockets: sockets.clone(),
+        connections: connection_limits.clone(),
         gauges: engine.gauges(),
     };
     let router = api::router(Arc::new(services));
     Ok(Started {
         engine,
         router,
-        sockets,
+        connections: connection_limits,
         _simulated_time: simulated_time,
     })
 }

@@ -14,7 +14,7 @@ use url::Url;
 use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::app;
-use tenterhook_api::persisted::Documents;
+use tenterhook_api::{self as api, Documents};
 use tenterhook_clock::Clock;
 use tenterhook_embedded_postgres as embedded;
 use tenterhook_engine::outbound;
@@ -113,7 +113,7 @@ async fn key_set(settings: &Settings, source: &JwksSource, clock: &Clock) -> Fin
 }
 
 fn allow_list(settings: &Settings) -> Finding {
-    match Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")? {
+    match api::documents(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")? {
         Documents::Allowed(documents) => Ok(format!("{} documents", documents.len())),
         Documents::Sent | Documents::Automatic(_) => Ok("none".to_owned()),
     }

@@ -16,15 +16,16 @@ use async_graphql::{Context, ID, Subscription};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
+use tenterhook_graphql_http::SubscriptionStart;
 
-use super::attempts::Attempt;
-use super::auth;
-use super::context::{Ask, Services, Session};
-use super::error::{ApiError, ErrorCode, Result};
-use super::global_id::GlobalId;
-use super::notices::Notice;
-use super::operation::Source;
-use super::webhooks::Webhook;
+use crate::auth;
+use crate::context::{Ask, Services};
+use crate::error::{ApiError, ErrorCode, Result};
+use crate::global_id::GlobalId;
+use crate::session::Session;
+use crate::types::attempt::Attempt;
+use crate::types::notice::Notice;
+use crate::types::webhook::Webhook;
 use tenterhook_engine::live::{Interest, Listener, Message, Missed};
 use tenterhook_model as model;
 use tenterhook_model::access::WebhookScope;
@@ -46,7 +47,7 @@ impl Subscription {
     async fn webhook_changed(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only this webhook: a global id.")] id: Option<ID>,
+        #[graphql(desc = "Only this webhook, given by its global id.")] id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Webhook>> + use<>> {
         let follower = Follower::begin(ctx)?;
         let interest = follower.interest(ctx, id)?;
@@ -60,7 +61,7 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Only to this webhook: a global id. An operator must name one, and whoever sees more than a thousand."
+            desc = "Only attempts for this webhook, given by its global id. Required for operators and for callers who can see more than 1000 webhooks."
         )]
         webhook_id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Attempt>> + use<>> {
@@ -86,7 +87,7 @@ impl Subscription {
 
 /// Marks the subscription as refused: it does not begin.
 fn refused(ctx: &Context<'_>, error: ApiError) -> ApiError {
-    ctx.data_unchecked::<Source>().refuse();
+    ctx.data_unchecked::<SubscriptionStart>().refuse();
     error
 }
 

@@ -1,7 +1,7 @@
 //! Removes many webhooks at once (W8), in batches.
 
-use super::context::Services;
-use super::error::{ApiError, Result};
+use crate::context::Services;
+use crate::error::{ApiError, Result};
 use tenterhook_store::removal::{self, Leaving, Pace, Refusal};
 
 /// Removes all webhooks and installations of a removed app or user. Returns how many webhooks this call removed, once

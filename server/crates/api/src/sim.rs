@@ -17,8 +17,9 @@ use jiff::{SignedDuration, Span, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::auth::authenticate;
-use super::context::{Services, Session};
+use crate::auth::authenticate;
+use crate::context::Services;
+use crate::session::Session;
 use tenterhook_clock::{AdvanceError, SimClock};
 use tenterhook_model::access::Caller;
 use tenterhook_model::attempt::request_name;

@@ -1,4 +1,4 @@
-//! The API in one process: a real database and engine, simulated time, and no sockets except the receivers'.
+//! The API in one process: a real database and engine, simulated time, and no connections except the receivers'.
 
 mod access;
 mod attacks;
@@ -52,11 +52,9 @@ use tower::ServiceExt;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::connections::{self, Limits};
-use super::persisted::Documents;
-use super::sockets::Caps;
+use super::http_server::{self, Limits};
 use super::token::{KeySet, Verifier};
-use super::{Services, Sockets, router};
+use super::{ConnectionCaps, ConnectionLimits, Services, documents, router};
 use tenterhook_clock::Clock;
 use tenterhook_engine::outbound;
 use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
@@ -75,7 +73,7 @@ struct World {
     engine: Engine,
     store: Store,
     url: String,
-    sockets: Arc<Sockets>,
+    connections: Arc<ConnectionLimits>,
 }
 
 /// An encoded token.
@@ -88,16 +86,16 @@ impl World {
     }
 
     async fn with(settings: Settings) -> Self {
-        Self::built(settings, Caps::default()).await
+        Self::built(settings, ConnectionCaps::default()).await
     }
 
-    async fn built(settings: Settings, caps: Caps) -> Self {
+    async fn built(settings: Settings, caps: ConnectionCaps) -> Self {
         Self::made(settings, caps, None::<fn(Transport) -> NoticeEndpoint>).await
     }
 
     async fn made(
         settings: Settings,
-        caps: Caps,
+        caps: ConnectionCaps,
         notices: Option<impl FnOnce(Transport) -> NoticeEndpoint>,
     ) -> Self {
         Self::within(testing::AMPLE, settings, caps, notices).await
@@ -107,7 +105,7 @@ impl World {
     async fn within(
         limits: StatementLimits,
         settings: Settings,
-        caps: Caps,
+        caps: ConnectionCaps,
         notices: Option<impl FnOnce(Transport) -> NoticeEndpoint>,
     ) -> Self {
         // The cause of an INTERNAL error is only in the log; a failing test prints it.
@@ -153,13 +151,13 @@ impl World {
         })
         .await
         .unwrap();
-        let sockets = Sockets::new(caps);
+        let connections = ConnectionLimits::new(caps);
         let keys = KeySet::shared_secret(&SECRET.into());
         let services = Arc::new(Services {
             store: store.clone(),
             clock: clock.clone(),
             tokens: Verifier::new(keys, &settings.jwt_issuer, &settings.jwt_audience),
-            documents: Documents::new(&settings.api).unwrap(),
+            documents: documents(&settings.api).unwrap(),
             settings: Arc::new(settings),
             targets,
             sealing,
@@ -168,7 +166,7 @@ impl World {
             prober: engine.prober(),
             replayer: engine.replayer(),
             live: engine.live(),
-            sockets: sockets.clone(),
+            connections: connections.clone(),
             gauges: engine.gauges(),
         });
         Self {
@@ -177,7 +175,7 @@ impl World {
             engine,
             store,
             url,
-            sockets,
+            connections,
         }
     }
 
@@ -192,7 +190,7 @@ impl World {
             stalled_for: realtime::PATIENCE * 2,
         };
         // Simulated time does not know of this task, as in a real server.
-        drop(realtime::spawn(connections::serve(
+        drop(realtime::spawn(http_server::serve(
             listener,
             router,
             limits,

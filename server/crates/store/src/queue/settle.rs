@@ -20,9 +20,9 @@ use tenterhook_model::ids::{CompanyId, DeliveryKey, NodeId, WebhookKey};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// The attempt ended it: succeeded or failed.
-    End(DeliveryStatus),
+    Finish(DeliveryStatus),
     /// It ended without a final attempt: lost or cancelled.
-    Drop {
+    Discard {
         /// `Lost` or `Cancelled`.
         status: DeliveryStatus,
         /// The reason.
