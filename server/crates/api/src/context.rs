@@ -12,6 +12,7 @@ use crate::session::Session;
 use crate::token::Verifier;
 use tenterhook_clock::Clock;
 use tenterhook_engine::{Gauges, Live, Prober, Propagation, Publisher, Replayer};
+use tenterhook_outbound_http::target::TargetPolicy;
 use tenterhook_policy::sealing::Keyring;
 use tenterhook_settings::{PolicySettings, Settings};
 use tenterhook_store::Store;

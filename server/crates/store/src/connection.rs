@@ -222,7 +222,7 @@ impl AsyncConnection for Conn {
 
 impl PoolableConnection for Conn {
     fn is_broken(&mut self) -> bool {
-        self.line.is_given_up() || self.line.is_suspect() || self.inner.is_broken()
+        self.is_given_up() || self.line.is_suspect() || self.inner.is_broken()
     }
 }
 

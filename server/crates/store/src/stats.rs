@@ -127,6 +127,7 @@ mod tests {
 
     use super::*;
     use crate::testing;
+    use tenterhook_model::ids::Lane;
 
     const LANE: Lane = Lane(13);
 
