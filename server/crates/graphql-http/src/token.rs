@@ -120,3 +120,6 @@ impl Verifier {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
