@@ -89,7 +89,7 @@ async fn the_log_says_when_silent_name_servers_are_given_up_and_when_they_answer
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let (given_up, again) = (
-        "attempts whose names cannot be looked up now count as failures",
+        "requests whose names cannot be looked up now count as failures",
         "name servers answer again",
     );
     for round in 1..=2 {
