@@ -180,7 +180,7 @@ const FAULTS: &[(&str, &[[&str; 3]])] = &[
             ["): ThingConnection!", "): ThingConnection", "Query.things"],
             [
                 "ids: [ID!]!): [Node]!",
-                "ids: [ID!]!, \"So many.\" first: Int): [Node]!",
+                "ids: [ID!]!, \"Maximum number.\" first: Int): [Node]!",
                 "Query.nodes",
             ],
         ],
