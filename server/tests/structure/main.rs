@@ -1,12 +1,13 @@
 //! Checks the structure of the source that Cargo does not enforce.
 //!
-//! Cargo enforces the direction between crates. These tests check that no crate has a circle of modules, and that
-//! only one file of the harness uses the server.
+//! Cargo refuses circles of crates, but not a new dependency that makes no circle. These tests check that each crate
+//! uses only those that it may, that no crate has a circle of modules, and that only one file of the harness uses the server.
 
 mod circles;
 mod documents;
 mod source;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::circles::circles;
@@ -30,8 +31,78 @@ const BY_DESIGN: &[(&str, &[&str], &str)] = &[(
      attempts, each with its delivery",
 )];
 
+/// The crates of this workspace that each crate of the server may use, apart from its tests. Those that it may not know,
+/// such as the product in `graphql-http`, are missing on purpose.
+const USES: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("clock", &[]),
+    ("settings", &[]),
+    ("embedded-postgres", &[]),
+    ("policy", &["model", "settings"]),
+    ("store", &["clock", "embedded-postgres", "model"]),
+    ("outbound-http", &["clock"]),
+    ("graphql-http", &["clock"]),
+    (
+        "engine",
+        &["clock", "model", "outbound-http", "policy", "settings", "store"],
+    ),
+    (
+        "api",
+        &[
+            "clock",
+            "engine",
+            "graphql-http",
+            "model",
+            "outbound-http",
+            "policy",
+            "settings",
+            "store",
+        ],
+    ),
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The crates of this workspace among the dependencies of a manifest, without those of its tests. Sorted.
+fn used(manifest: &str) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().expect("a manifest is TOML");
+    let dependencies = manifest["dependencies"].as_table().expect("a table");
+    let names = dependencies.keys();
+    let mut used: Vec<String> = names
+        .filter_map(|name| name.strip_prefix("tenterhook-"))
+        .map(str::to_owned)
+        .collect();
+    used.sort();
+    used
+}
+
+#[test]
+fn each_crate_uses_only_those_that_it_may() {
+    let folders = crates(&root());
+    let of_the_server = folders
+        .iter()
+        .filter(|folder| folder.starts_with(root().join("server/crates")));
+    let mut seen = 0;
+    for folder in of_the_server {
+        let name = folder.file_name().and_then(|name| name.to_str()).expect("a name");
+        let (_, may) = USES
+            .iter()
+            .find(|(listed, _)| *listed == name)
+            .unwrap_or_else(|| panic!("list the crate {name} in USES"));
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("a crate has a manifest");
+        assert_eq!(used(&manifest), *may, "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, USES.len(), "a crate of USES is gone");
+}
+
+#[test]
+fn a_use_is_found() {
+    let manifest = "[dependencies]\ntenterhook-store = {}\nserde = {}\ntenterhook-clock.workspace = true\n\
+                    [dev-dependencies]\ntenterhook-api = {}";
+    assert_eq!(used(manifest), ["clock", "store"]);
 }
 
 #[test]
