@@ -262,10 +262,6 @@ const NOTICED_BY: &[(Bend, &str)] = &[
         "switching-protocols-is-a-failure",
     ),
     (
-        Bend::FollowsRedirects,
-        "a-redirect-to-a-metadata-address-is-a-failure-at-once",
-    ),
-    (
         Bend::RefusedConnectionsDoNotCount,
         "a-refused-connection-is-a-failure",
     ),
