@@ -29,7 +29,7 @@ async fn the_platforms_own_hosts_are_refused() {
     world.verify().await;
 }
 
-/// W10: an operator allows exact CIDRs, and no address outside of them.
+/// W10: addresses outside the CIDRs that the operator allows are refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_allowed_networks_are_allowed() {
     let world = World::builder()
@@ -90,7 +90,7 @@ async fn an_address_that_is_forbidden_by_then_is_never_contacted() {
     world.verify().await;
 }
 
-/// W10: a name that resolves to an allowed address is called.
+/// W10: a webhook whose host name resolves to an allowed address gets requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_leads_to_an_allowed_address_is_called() {
     let world = World::builder()

@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// Whoever still calls a command by its old name is told the new one, whatever the arguments.
+    /// The old name of a moved command prints its new name, whatever the arguments.
     #[test]
     fn a_command_that_has_moved_names_its_new_place() {
         for (name, rest) in [

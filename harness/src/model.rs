@@ -21,7 +21,7 @@ pub use self::numbers::Numbers;
 
 /// A webhook's state in the API. W13 says which state takes precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the words of API.md")]
+#[expect(missing_docs, reason = "the values of the GraphQL enum")]
 pub enum State {
     Active,
     Banned,
@@ -43,7 +43,7 @@ impl State {
 
 /// Why a webhook was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the words of API.md")]
+#[expect(missing_docs, reason = "the values of the GraphQL enum")]
 pub enum RemoveReason {
     DeletedByUser,
     DeletedByAdmin,
@@ -347,7 +347,7 @@ impl Names {
     }
 }
 
-/// When a delivery is due that was put back at `ended`, after `before` earlier times (D13).
+/// When a delivery is due that was postponed at `ended`, after `before` earlier times (D13).
 pub fn put_back_until(before: usize, ended: Timestamp, numbers: &Numbers) -> Timestamp {
     let [first, rest] = numbers.put_back;
     ended + if before == 0 { first } else { rest }

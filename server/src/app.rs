@@ -1,6 +1,6 @@
 //! The composition root: starts and stops everything that runs in a server.
 //!
-//! The server listens before it works: a request during start or drain gets a clear 503, never a hanging connection.
+//! The server listens before it is ready, so a request during start or drain gets a 503 at once.
 //! It stops in order: it accepts nothing new, attempts in progress may finish, and other deliveries are released.
 
 mod front;
@@ -30,12 +30,12 @@ use tenterhook_settings::files;
 use tenterhook_settings::{JwksSource, Keys, Settings, TokenKeys};
 use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, StoreError, kv_settings};
 
-/// How long attempts in progress may take to end: the longest attempt, and time to settle it.
+/// How much longer than `attempt_timeout` attempts in progress may take when the server stops: time to settle them.
 const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long open HTTP connections may take to end after that.
+/// How long open HTTP connections may take to end after the engine has stopped.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 
-/// Stops a server, in one step or two. Clones stop the same server.
+/// Stops a server: `drain` directly, or `leave` first. Clones stop the same server.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     leaving: CancellationToken,
@@ -115,7 +115,7 @@ struct Started {
     engine: Engine,
     router: Router,
     connections: Arc<ConnectionLimits>,
-    /// Keeps writing simulated time to the database while the server runs.
+    /// Held because the writer of simulated time has only a weak reference to it.
     _simulated_time: Arc<Store>,
 }
 
@@ -189,8 +189,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     })
 }
 
-/// The pool of the engine, and the one that reads for callers. They are two, so that a flood of reads does not take the
-/// engine's connections.
+/// Two pools: one for the engine, one for reads of the API, so that many reads cannot take the engine's connections.
 fn pools(settings: &Settings, url: &str) -> Result<(Store, Store), StoreError> {
     let connections = usize::from(settings.database_connections);
     let pulse = Arc::<Pulse>::default();
@@ -284,7 +283,7 @@ fn transport(
     Transport::new(clock.clone(), config)
 }
 
-/// Key sets are the operator's own choice: their addresses are not checked as a webhook's are.
+/// The HTTP client for key sets. The operator chooses their addresses, so they are not checked as a webhook's are.
 fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
     // The client uses the process's provider, and panics if there is none. An error: one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -299,7 +298,7 @@ fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
     Ok(client.build()?)
 }
 
-/// Rows are stored under the lanes of their time of writing: with another number of lanes they would not be found.
+/// Checks the number of lanes: rows are stored by lane, so a server with another number would not find them.
 async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     let mut conn = store.conn().await.context("the database cannot be reached")?;
     let pinned = kv_settings::get(&mut conn, kv_settings::LANES)
@@ -313,7 +312,7 @@ async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes a restart with a simulated clock continue at the last time.
+/// Stores simulated time whenever it moves, so that a restart continues there.
 fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
     let Some(simulation) = clock.simulation() else {
         return;

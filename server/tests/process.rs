@@ -116,7 +116,7 @@ async fn killed_in_the_middle_of_a_thousand_deliveries_it_loses_none() {
     );
 }
 
-/// DESIGN 3: after a restart it has its earlier data and its earlier time.
+/// After a restart it has its earlier data and its earlier time.
 #[tokio::test(flavor = "multi_thread")]
 async fn ended_and_started_again_it_knows_what_it_knew() {
     let data = folder();
@@ -361,7 +361,7 @@ async fn woken_after_its_lease_it_moves_nothing() {
     assert!(tally.is_conserved() && tally.open == 0, "{tally:?}");
 }
 
-/// DESIGN 4: settings that are unknown, out of bounds, missing or contradictory are refused at start, by name.
+/// Settings that are unknown, out of bounds, missing or contradictory are refused at start, by name.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_make_no_sense_are_refused_by_name() {
     let keys = folder();
@@ -479,7 +479,7 @@ async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
     assert_eq!(said.matches("is not a setting").count(), 1, "{said}");
 }
 
-/// DESIGN 4: `tenterhook token` prints a token and nothing else, and the token works.
+/// `tenterhook token` prints a token and nothing else, and the token works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_printed_token_works() {
     let data = folder();

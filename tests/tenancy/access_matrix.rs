@@ -48,7 +48,7 @@ const EVENTS: &[Group] = &[Secret, Open];
 
 #[rustfmt::skip]
 pub const QUERIES: &[Ask] = &[
-    ("viewer", "", Everyone, Own, "API.md, Tokens"),
+    ("viewer", "", Everyone, Own, "schema.graphql"),
     ("node", "id: <general>", Readers, Named(&[General]), "W4"),
     ("node", "id: <application>", Readers, Named(&[Application]), "W5"),
     ("node", "id: <delivery>", Readers, Named(&[General]), "W4"),
@@ -56,12 +56,12 @@ pub const QUERIES: &[Ask] = &[
     ("node", "id: <notice>", Readers, Named(&[General]), "W4, R4"),
     ("node", "id: <event>", ReadersAndPlatform, Named(&[Secret]), "E2"),
     ("node", "id: <open event>", ReadersAndPlatform, Named(&[Open]), "E2"),
-    ("node", "id: <app>", Everyone, Named(&[App]), "API.md, Tokens"),
+    ("node", "id: <app>", Everyone, Named(&[App]), "schema.graphql"),
     ("nodes", "ids: <all webhooks>", Readers, Named(WEBHOOKS), "W4, W5"),
     ("nodes", "ids: <all deliveries>", Readers, Named(&[General]), "W4"),
     ("nodes", "ids: <all notices>", Readers, Named(&[General]), "W4, R4"),
     ("nodes", "ids: <all events>", ReadersAndPlatform, Named(EVENTS), "E2"),
-    ("nodes", "ids: <all apps>", Everyone, Named(&[App]), "API.md, Tokens"),
+    ("nodes", "ids: <all apps>", Everyone, Named(&[App]), "schema.graphql"),
     ("webhook", "id: <general>", Readers, Named(&[General]), "W4"),
     ("webhook", "id: <application>", Readers, Named(&[Application]), "W5"),
     ("webhook", "id: <fallen>", Readers, Named(&[General]), "W12"),
@@ -91,8 +91,8 @@ pub const QUERIES: &[Ask] = &[
     ("notices", "filter: {webhookId: <fallen>}", Readers, Named(&[General]), "R4"),
     ("notices", "filter: {webhookId: <application>}", Readers, Listed(&[]), "W5, R4"),
     ("notices", "after: <notice cursor>", Readers, Listed(&[]), "R4"),
-    ("apps", "", PlatformAndOperator, Listed(&[App]), "API.md, Tokens"),
-    ("apps", "after: <app cursor>", PlatformAndOperator, Listed(&[]), "API.md, Tokens"),
+    ("apps", "", PlatformAndOperator, Listed(&[App]), "schema.graphql"),
+    ("apps", "after: <app cursor>", PlatformAndOperator, Listed(&[]), "schema.graphql"),
 ];
 
 #[rustfmt::skip]
@@ -127,14 +127,14 @@ pub const TYPES: &[(&str, Entry, &str)] = &[
     ("Delivery", Entry::Ask("nodes(ids: <all deliveries>)", Readers, Named(&[General])), "W4"),
     ("Notice", Entry::Ask("nodes(ids: <all notices>)", Readers, Named(&[General])), "R4"),
     ("Event", Entry::Ask("nodes(ids: <all events>)", ReadersAndPlatform, Named(EVENTS)), "E2"),
-    ("App", Entry::Ask("nodes(ids: <all apps>)", Everyone, Named(&[App])), "API.md, Tokens"),
-    ("Viewer", Entry::Ask("viewer", Everyone, Own), "API.md, Tokens"),
+    ("App", Entry::Ask("nodes(ids: <all apps>)", Everyone, Named(&[App])), "schema.graphql"),
+    ("Viewer", Entry::Ask("viewer", Everyone, Own), "schema.graphql"),
     ("WebhookQuota", Entry::Ask("webhookQuota(type: GENERAL, userId: <user>)", Account, Own), "W3"),
     ("EventCatalog", Entry::Ask("eventCatalog", Everyone, Own), "W9: nobody's"),
     ("WebhookConnection", Entry::Ask("webhooks(first: 1, filter: {userId: <user>, includeRemoved: true})", Readers, Named(WEBHOOKS)), "W4, W5"),
     ("DeliveryConnection", Entry::Ask("deliveries(filter: {webhookId: <general>})", Readers, Named(&[General])), "W4"),
     ("NoticeConnection", Entry::Ask("notices(filter: {webhookId: <fallen>})", Readers, Named(&[General])), "R4"),
-    ("AppConnection", Entry::Ask("apps", PlatformAndOperator, Listed(&[App])), "API.md, Tokens"),
+    ("AppConnection", Entry::Ask("apps", PlatformAndOperator, Listed(&[App])), "schema.graphql"),
     ("WebhookEdge", Within, "as its list"),
     ("DeliveryEdge", Within, "as its list"),
     ("NoticeEdge", Within, "as its list"),
@@ -157,14 +157,14 @@ pub const TYPES: &[(&str, Entry, &str)] = &[
     ("ReplayDeliveriesPayload", Payload, "D12"),
     ("PublishEventsPayload", Payload, "E1"),
     ("PublishedEvent", Payload, "E1"),
-    ("RegisterAppPayload", Payload, "API.md, Tokens"),
+    ("RegisterAppPayload", Payload, "schema.graphql"),
     ("RemoveAppPayload", Payload, "W8"),
     ("InstallAppPayload", Payload, "W8"),
     ("UninstallAppPayload", Payload, "W8"),
-    ("UpsertUsersPayload", Payload, "API.md, Tokens"),
-    ("RemoveUserPayload", Payload, "API.md, Tokens"),
-    ("UserError", Complaint, "API.md, Conventions"),
-    ("InputError", Complaint, "API.md, Conventions"),
+    ("UpsertUsersPayload", Payload, "schema.graphql"),
+    ("RemoveUserPayload", Payload, "schema.graphql"),
+    ("UserError", Complaint, "docs/graphql.md, Errors"),
+    ("InputError", Complaint, "docs/graphql.md, Errors"),
     ("LimitReachedError", Complaint, "W3"),
 ];
 
@@ -216,12 +216,12 @@ pub const MUTATIONS: &[Act] = &[
     ("deleteWebhook", "id: <application>", Manages(Application), ITS_APP, "W6"),
     ("restoreWebhook", "id: <fallen>", Manages(General), OWNER, "W12"),
     ("publishEvents", "events: [{companyId: <company>, action: CREATE, object: \"deal\", objectId: \"9\", userId: <user>}]", Duty::Platform, PLATFORM, "E1"),
-    ("registerApp", "appId: \"another\", name: \"Another\"", Duty::Platform, PLATFORM, "API.md, Tokens"),
+    ("registerApp", "appId: \"another\", name: \"Another\"", Duty::Platform, PLATFORM, "schema.graphql"),
     ("installApp", "appId: <app id>, companyId: <company>, userId: \"731057700806\"", Duty::Platform, PLATFORM, "W8"),
     ("uninstallApp", "appId: <app id>, companyId: <company>, userId: <user>", Duty::Platform, PLATFORM, "W8"),
     ("removeApp", "appId: <app id>", Duty::Platform, PLATFORM, "W8"),
-    ("upsertUsers", "users: [{companyId: <company>, userId: <user>, role: ADMIN}]", Duty::Platform, PLATFORM, "API.md, Tokens"),
-    ("removeUser", "companyId: <company>, userId: <user>", Duty::Platform, PLATFORM, "API.md, Tokens"),
+    ("upsertUsers", "users: [{companyId: <company>, userId: <user>, role: ADMIN}]", Duty::Platform, PLATFORM, "schema.graphql"),
+    ("removeUser", "companyId: <company>, userId: <user>", Duty::Platform, PLATFORM, "schema.graphql"),
 ];
 
 /// The code of the top-level error for a caller whose token is not accepted here.

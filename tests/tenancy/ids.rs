@@ -1,4 +1,4 @@
-//! Indirect ways to another's data: counts, cursors, keys, and numbers that occur in two companies.
+//! Indirect ways to another caller's data: counts, cursors, keys, and numbers that occur in two companies.
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::NewEvent;
@@ -49,7 +49,7 @@ async fn a_count_counts_what_its_reader_sees() {
     assert!(counted > 0, "somebody may count");
 }
 
-/// A cursor from another's list is a position in the caller's own list, and shows nothing of its origin.
+/// A cursor from another caller's list is a position in the caller's own list, and reveals nothing about the other list.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_of_anothers_list_leads_through_ones_own() {
     let fixture = Fixture::new().await;
@@ -134,7 +134,7 @@ async fn a_key_of_anothers_replay_means_nothing() {
     assert_ne!(ids(&again), ids(&own));
 }
 
-/// O5: each caller has separate keys for creations. With another's key a caller creates a new webhook.
+/// O5: each caller has separate keys for creations. With another caller's key, a caller creates a new webhook.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_anothers_creation_means_nothing() {
     let fixture = Fixture::new().await;
@@ -190,7 +190,7 @@ async fn a_key_of_a_publication_is_its_companys() {
     fixture.world.settle().await;
 }
 
-/// W4, W7: the token decides. Another's number in an input gives no access.
+/// W4, W7: the token decides. The number of another company's user in an input gives no access.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_for_anothers_number_is_ones_own() {
     let fixture = Fixture::new().await;

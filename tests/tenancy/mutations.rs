@@ -1,4 +1,4 @@
-//! Mutations: refused without effect for callers without the right, and successful for the others.
+//! Mutations are refused without effect for callers without the right, and succeed for the others.
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
@@ -32,8 +32,7 @@ async fn state(schema: &Schema, fixture: &Fixture, operator: &Client) -> Vec<Val
     state
 }
 
-/// What is missing in the payload of a successful mutation: it must have every field, also in types that only payloads
-/// have.
+/// The fields that a successful mutation's payload lacks, also in types that only payloads have.
 fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
     let of_payloads = |field: &Field| {
         let entry = TYPES.iter().find(|(name, ..)| *name == field.kind);

@@ -25,12 +25,12 @@ pub struct Numbers {
     pub secret_overlap: SignedDuration,
     /// How long a removed webhook stays readable (W12).
     pub removed_retention: SignedDuration,
-    /// Time before the end of an attempt in which no name server may have responded, if the attempt is to count as put
-    /// back and not as failed (D13).
+    /// If lookups got no response for this long before an attempt ended, the delivery is postponed, and the attempt does
+    /// not count as failed (D13).
     pub dns_silence: SignedDuration,
-    /// Length of a silence after which attempts are judged in spite of it (D13).
+    /// After a silence of this length, attempts count as failures even if no name server responds (D13).
     pub dns_give_up: SignedDuration,
-    /// How long a put-back delivery waits: the first time, and from the second time on (D13).
+    /// Delays of a postponed delivery: the first, and every later one (D13).
     pub put_back: [SignedDuration; 2],
 }
 

@@ -1,7 +1,7 @@
-//! A world on a remote server: its own companies and apps, on a clock and a database that others also use.
+//! A world on a remote server, with companies and apps of its own. Others may use the same clock and database.
 //!
-//! Its names are used by no other world, and [`World::leave`] deletes its webhooks. It uses the server's GraphQL API,
-//! its metrics and, unless the server runs in real time, `/sim/…`.
+//! No other world uses its company and app ids, and [`World::leave`] deletes its webhooks. It uses the server's GraphQL
+//! API, its metrics and, unless the server runs in real time, `/sim/…`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,7 +34,7 @@ pub struct Target {
     pub real_time: bool,
     /// How to restart it, if the caller knows a way.
     pub restart: Option<Restart>,
-    /// The name server that it asks, if it belongs to the caller.
+    /// The server's name server, if the test controls it.
     pub names: Option<Arc<NameServer>>,
 }
 
@@ -103,7 +103,7 @@ impl World {
         })
     }
 
-    /// Removes what the world created from a remote server: every user that got a webhook.
+    /// Removes from the remote server what this world created: every user that got a webhook.
     ///
     /// # Errors
     ///

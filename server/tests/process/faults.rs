@@ -36,7 +36,7 @@ async fn logged(process: &Process, id: &str) -> String {
     line().expect("just seen")
 }
 
-/// Issue 4, item 4: nothing internal leaks, and the id leads to the log line with the cause.
+/// Nothing internal leaks, and the id leads to the log line with the cause.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_is_told_by_an_id_that_leads_to_the_log() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

@@ -166,8 +166,8 @@ async fn delivered(process: &Process, receiver: &tenterhook_harness::receiver::R
     arrivals[so_far].header("authorization").map(str::to_owned)
 }
 
-/// DESIGN 4: first both keys are set, the new one first; then all values are resealed while a server runs; then the
-/// old key is removed.
+/// First both keys are set, the new one first; then all values are resealed while a server runs; then the old key is
+/// removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealing_key_is_replaced_while_it_serves() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());

@@ -1,7 +1,7 @@
 //! The list of all rules.
 //!
-//! A rule is a requirement on the schema; it reports the coordinates that break it. If API.md, Relay or the language
-//! itself decides otherwise, the rule's module lists the exceptions.
+//! A rule is a requirement on the schema; it reports the coordinates that break it. If docs/graphql.md, Relay or
+//! GraphQL itself needs an exception, the rule's module lists it.
 
 use super::descriptions;
 use super::document::Document;

@@ -51,7 +51,7 @@ pub(super) const SETTINGS: [(&str, &str); 10] = [
 /// Most concurrent attempts of one webhook in one server (D8): `TENTERHOOK_IN_FLIGHT_PER_WEBHOOK`.
 pub(super) const IN_FLIGHT_PER_WEBHOOK: usize = 32;
 
-/// How long name servers must be silent before the servers put deliveries back (D13): `TENTERHOOK_POLICY_DNS_SILENCE`.
+/// How long name servers must be silent before the servers postpone deliveries (D13): `TENTERHOOK_POLICY_DNS_SILENCE`.
 pub(super) const DNS_SILENCE: SignedDuration = SignedDuration::from_millis(800);
 
 /// Settings for binaries that have them. Name servers count as silent shortly before an attempt times out (D13), and a

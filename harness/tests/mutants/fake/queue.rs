@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// Puts back a delivery whose attempt failed because no name server responds (D13).
+    /// Postpones a delivery whose attempt failed because no name server responds (D13).
     fn put_back(&mut self, place: usize) {
         let delivery = &mut self.deliveries[place];
         delivery.due = put_back_until(delivery.put_back, self.now, &self.numbers);

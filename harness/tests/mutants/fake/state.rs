@@ -89,7 +89,7 @@ pub struct Delivery {
     /// When the next attempt is due, while the delivery is pending.
     pub due: Timestamp,
     pub number: u8,
-    /// How often it was put back (D13).
+    /// How often it was postponed (D13).
     pub put_back: usize,
     pub attempts: Vec<Tried>,
 }

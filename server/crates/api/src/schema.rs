@@ -56,7 +56,7 @@ pub struct Mutation(
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;
 
 /// Builds the schema with its limits. Each request brings the data that resolvers need. [`ValidationMode::Fast`]
-/// skips the rules that depend on a document's text alone: for a document that was validated before.
+/// skips the rules that depend on a document's text alone. Use it only for a document that was validated before.
 pub fn build(settings: &ApiSettings, validation: ValidationMode) -> ApiSchema {
     let limits = SchemaLimits {
         depth: DEEPEST,

@@ -6,8 +6,8 @@
 //!   count as removed, because that would cancel its deliveries. Its earlier content is no longer used either.
 //! - Older content never replaces newer content: reading and remembering happen under one lock.
 //!
-//! Not guaranteed: that the content is current. The changes feed refreshes it, and a process whose feed is old starts
-//! nothing (see [`crate::cluster::change_feed`]).
+//! Not guaranteed: that the content is current. The changes feed refreshes it, and a process that has not read the feed
+//! recently starts no attempt (see [`crate::cluster::change_feed`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +39,7 @@ pub struct CachedWebhook {
     pub webhook: Webhook,
     /// Its health as last read.
     pub health: Health,
-    /// The opened content of its row. An error prevents attempts with only half of it.
+    /// The decrypted and parsed parts of its row. If one part fails, no attempt is made.
     pub opened: Result<Opened, Unusable>,
 }
 
@@ -91,7 +91,7 @@ impl CachedWebhook {
         )
     }
 
-    /// What payloads say about the webhook.
+    /// The webhook's fields that payloads contain.
     pub fn recipient(&self) -> Recipient {
         Recipient {
             number: self.webhook.number,
@@ -159,7 +159,7 @@ pub struct WebhookCache {
 }
 
 impl WebhookCache {
-    /// Knows no webhook yet.
+    /// Creates an empty cache.
     pub fn new(sealing: Arc<Keyring>) -> Self {
         Self {
             known: Mutex::default(),
@@ -186,8 +186,8 @@ impl WebhookCache {
         }
     }
 
-    /// Whether the webhook is known to have nothing that a success would end: no failure window and, if its ban counter
-    /// `counts`, a counter of zero.
+    /// Whether a success would change nothing: the webhook is in the cache and has no failure window and, if successes
+    /// reset the ban counter (`counts`), a counter of zero.
     pub fn is_well(&self, webhook: WebhookId, counts: bool) -> bool {
         let known = self.known();
         let target = known.get(&webhook).and_then(Known::target);
@@ -221,7 +221,7 @@ impl WebhookCache {
     ///
     /// # Errors
     ///
-    /// Only if the database is away.
+    /// Only if the database is unavailable.
     pub async fn refresh(
         &self,
         conn: &mut Conn,

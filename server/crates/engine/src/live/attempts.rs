@@ -1,8 +1,8 @@
 //! The watch for attempts: one poll for all listeners of a process.
 //!
 //! Guarantees: no statement is sent while no one listens. Simulated time waits for a running poll, but never for the
-//! next one. A poll reads the attempts that ended since the previous one, less [`OVERLAP`], however far simulated time
-//! has advanced in between. It sends each attempt once.
+//! next one. A poll reads the attempts that ended since [`OVERLAP`] before the previous poll, however far simulated
+//! time has advanced in between. It sends each attempt once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,9 +22,10 @@ use tenterhook_store::{Store, StoreError};
 
 /// How often to poll, in real time: well within the second in which a subscriber must hear of an attempt.
 const POLL_EVERY: Duration = Duration::from_millis(250);
-/// Webhooks that are watched for one listener. A listener who may see more must name one.
+/// Maximum number of webhooks watched for one listener. A listener who may see more must name one webhook.
 pub const MAX_WATCHED: usize = 1_000;
-/// Attempts of one webhook per poll. A poll covers five seconds, so this is about two hundred a second.
+/// Maximum number of attempts of one webhook per poll. A poll covers five seconds, so this is about two hundred a
+/// second.
 pub const MAX_OF_WEBHOOK: usize = 1_000;
 /// Attempts per poll in all.
 pub const MAX_IN_ALL: usize = 20_000;
@@ -82,8 +83,8 @@ impl AttemptWatch {
         Ok(())
     }
 
-    /// Attempts of these webhooks that have ended. If those of a webhook cannot be read, the listeners who may see it
-    /// get a [`Missed`].
+    /// The ended attempts of these webhooks. If a webhook's attempts cannot be read, the listeners who may see that
+    /// webhook get a [`Missed`].
     async fn ended(
         &self,
         watched: &HashMap<(Lane, WebhookId), WebhookOwner>,

@@ -1,4 +1,4 @@
-//! One call of the API: its drafts, their results, and why it may be refused.
+//! One call of `publishEvents`: its drafts, their results, and why it may be refused.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub enum PublishError {
     /// The company's allowed number of events already waits to be stored; nothing of this call is stored.
     #[error("as many events of this company as allowed wait to be stored")]
     Crowded,
-    /// The database was not reachable, or not for long enough.
+    /// The database was unavailable, or became so before the call was stored.
     #[error(transparent)]
     Store(Arc<StoreError>),
     /// The database is available but refuses this call; nothing of it is stored.
@@ -63,7 +63,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Why the drafts of one call could not be stored alone.
+    /// The error of one call whose drafts could not be stored even separately from other calls.
     pub(crate) fn of(drafts: &[Draft], error: Arc<StoreError>) -> Self {
         match drafts.first() {
             Some(first) if !error.is_unavailable() => Self::Refused {

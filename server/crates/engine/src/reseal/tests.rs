@@ -21,7 +21,7 @@ fn ring(keys: &[&str]) -> Keyring {
     Keyring::parse(&keys.join(" ")).unwrap()
 }
 
-/// A webhook's sealed values.
+/// A stored webhook, with its secrets in plain text.
 struct Planted {
     id: WebhookId,
     lane: Lane,
