@@ -95,6 +95,6 @@ async fn a_hundred_webhooks_take_the_same_statements_as_ten() {
     assert_eq!(limits_aside(&ten), limits_aside(&hundred));
     let all: u64 = hundred.values().sum();
     assert!(all <= MOST, "{all} statements: {hundred:#?}");
-    assert!(all >= 10, "the meter sees the query: {hundred:#?}");
+    assert!(all >= 10, "the query is counted: {hundred:#?}");
     world.verify().await;
 }

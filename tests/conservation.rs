@@ -62,3 +62,31 @@ async fn accepted_is_succeeded_failed_lost_cancelled_and_open_at_every_moment() 
     }
     world.verify().await;
 }
+
+/// D10, D7: after thirty days attempts and events are deleted. Counters keep them.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_thirty_days_history_is_dropped_and_still_counted() {
+    let world = World::start().await;
+    let receiver = world.receiver(200).await;
+    let user = world.company(1).user(7);
+    let webhook = user
+        .create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap()
+        .webhook;
+    world.company(1).publish().await.unwrap();
+    world.advance("PT719H59M59.999S").await;
+    assert_eq!(
+        user.deliveries(&webhook.id).await.unwrap().len(),
+        1,
+        "kept for thirty days"
+    );
+    world.advance("PT0.001S").await;
+    assert_eq!(user.deliveries(&webhook.id).await.unwrap(), []);
+    let tally = world.tally().await;
+    assert_eq!((tally.accepted, tally.succeeded), (1, 1));
+    world.company(1).publish().await.unwrap();
+    world.settle().await;
+    assert_eq!(receiver.journal().len(), 2);
+    world.verify().await;
+}

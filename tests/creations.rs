@@ -180,7 +180,7 @@ async fn o5_two_hundred_simultaneous_creations_with_one_key_make_one_webhook() {
             let user = world.company(1).user(7);
             user.create_webhook(NewWebhook::to(URL)).await.unwrap();
         }
-        let key = format!("at once, beside {taken}");
+        let key = format!("at once, {taken} taken");
         let create = async |n: usize| {
             let user = world.company(1).at(n % 2).user(7);
             made(&user, keyed(&key)).await
@@ -188,7 +188,7 @@ async fn o5_two_hundred_simultaneous_creations_with_one_key_make_one_webhook() {
         let all = join_all((0..200).map(create)).await;
         let ids: BTreeSet<&String> = all.iter().map(|(id, _)| id).collect();
         let secrets = all.iter().filter(|(_, shown)| *shown).count();
-        assert_eq!((ids.len(), secrets), (1, 1), "beside {taken}");
+        assert_eq!((ids.len(), secrets), (1, 1), "{taken} taken");
     }
     assert_eq!(used(&world.company(1).user(7)).await, 40);
     world.verify().await;

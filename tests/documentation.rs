@@ -1,8 +1,8 @@
 //! `docs/graphql.md` is correct: this test runs its operations as written, in order.
 //!
-//! A block marked `graphql` and with the caller is an operation. A block marked `json` after it has the variables, in
-//! which `<Operation.path>` stands for a value from the response to an earlier operation. An HTML comment is an
-//! instruction: what happens between two operations.
+//! A code block marked `graphql CALLER` is an operation; a `json` block after it has its variables. In variables,
+//! `<Operation.path>` stands for a value from the response to an earlier operation. An HTML comment says what happens
+//! between two operations.
 
 use std::collections::BTreeMap;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::dns_server::NameServer;
 use tenterhook_harness::hostile::{self, Hostile};
-use tenterhook_harness::names::NameServer;
 use tenterhook_harness::realtime::{eventually, spawn};
 use tenterhook_harness::world::World;
 use tokio::net::{TcpListener, TcpStream};

@@ -22,7 +22,7 @@ async fn seventy_two_idle_hours_cost_under_200_statements() {
     assert_eq!(receiver.journal().len(), 3);
 
     let before = world.statements();
-    assert!(before > 0, "the meter sees the server");
+    assert!(before > 0, "the server's statements are counted");
     world.advance("PT72H").await;
     let cost = world.statements() - before;
     assert!(cost < 200, "72 idle hours cost {cost} statements");

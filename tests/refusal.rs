@@ -19,7 +19,7 @@ async fn refusing() -> World {
     world
 }
 
-/// A response that Postgres refuses to store is settled without its excerpt, with its retries and its count. Others
+/// If Postgres refuses to store a response, the attempt is recorded without it and counted and retried as usual. Others
 /// that are settled at the same time are not affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_postgres_refuses_is_settled_without_it_and_all_others_as_always() {

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::json;
-use tenterhook_harness::client::NewWebhook;
+use tenterhook_harness::client::{NewWebhook, WebhookList};
 use tenterhook_harness::reply::Answer;
+use tenterhook_harness::token::Claims;
 use tenterhook_harness::world::World;
+
+use crate::scene::Scene;
 
 const EVENTS: usize = 10_000;
 const BATCH: usize = 250;
@@ -146,4 +149,152 @@ async fn subscribers_on_four_servers_hear_of_what_each_records() {
         assert_eq!(live.rest(id).await.unwrap(), Vec::<serde_json::Value>::new());
     }
     world.verify().await;
+}
+
+/// W3: two hundred simultaneous creations on two servers leave exactly forty webhooks. Each refusal has the limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_simultaneous_creations_leave_exactly_forty() {
+    let world = World::builder().servers(2).start().await;
+    let create = async |n: usize| {
+        let user = world.company(1).at(n % 2).user(7);
+        user.create_webhook(NewWebhook::to("http://127.0.0.1:9/hook"))
+            .await
+            .map(drop)
+    };
+    let results = join_all((0..200).map(create)).await;
+
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 40);
+    for refusal in results.into_iter().filter_map(Result::err) {
+        let error = refusal
+            .user_error()
+            .unwrap_or_else(|| panic!("{refusal}"))
+            .clone();
+        assert_eq!(
+            (error.code.as_str(), error.kind.as_str()),
+            ("LIMIT_REACHED", "LimitReachedError")
+        );
+        assert_eq!((error.limit, error.scope.as_deref()), (Some(40), Some("GENERAL")));
+        assert_eq!(error.used, Some(40));
+    }
+    assert_eq!(
+        world
+            .company(1)
+            .user(7)
+            .webhooks(WebhookList::default())
+            .await
+            .unwrap()
+            .len(),
+        40
+    );
+    world.verify().await;
+}
+
+/// W8: removing an app from the marketplace removes all its webhooks, of all users and companies.
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_an_app_removes_its_webhooks_on_every_server() {
+    let world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(500).await;
+    for (company, user) in [(1, 7), (1, 8), (2, 7)] {
+        let crm = world.company(company).app("crm").install(user).await.unwrap();
+        crm.create_webhook(NewWebhook::to(&receiver.url())).await.unwrap();
+    }
+    let erp = world.company(1).app("erp").install(7).await.unwrap();
+    let kept = erp
+        .create_webhook(NewWebhook::to(&receiver.url()).on("CREATE", "user"))
+        .await
+        .unwrap()
+        .webhook;
+    for company in [1, 2] {
+        for server in [0, 1] {
+            world.company(company).at(server).publish().await.unwrap();
+        }
+    }
+    world.settle().await;
+    let sent = receiver.journal().len();
+    assert_eq!(sent, 6);
+
+    assert_eq!(world.platform().remove_app("crm").await.unwrap(), 3);
+    world.advance("P1D").await;
+
+    assert_eq!(receiver.journal().len(), sent);
+    let live = world.operator().webhooks(WebhookList::default()).await.unwrap();
+    assert_eq!(
+        live.into_iter().map(|webhook| webhook.id).collect::<Vec<_>>(),
+        [kept.id]
+    );
+    assert_eq!(world.company(1).publish().await.unwrap().delivery_count, 0);
+    let crm = world.company(1).app("crm").acting_for(7);
+    let refusal = crm
+        .create_webhook(NewWebhook::to(&receiver.url()))
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.code(), "APP_NOT_INSTALLED");
+    let tally = world.tally().await;
+    assert_eq!((tally.cancelled, tally.open), (6, 0));
+    world.verify().await;
+}
+
+/// W8: creation and uninstallation exclude each other. In either order no orphan is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn creations_on_two_servers_racing_an_uninstallation_leave_no_orphan() {
+    let world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(Answer::Reply(200.into())).await;
+    let crm = world.company(1).app("crm");
+    for round in 0..5 {
+        crm.install(7).await.unwrap();
+        let create = async |n: usize| {
+            let crm = world.company(1).at(n % 2).app("crm").acting_for(7);
+            crm.create_webhook(NewWebhook::to(&receiver.url())).await
+        };
+        let (results, removed) = join(join_all((0..20).map(create)), crm.uninstall(7)).await;
+
+        let made = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(
+            removed.unwrap(),
+            made as u64,
+            "round {round}: all that were made went"
+        );
+        for refusal in results.into_iter().filter_map(Result::err) {
+            assert_eq!(refusal.code(), "APP_NOT_INSTALLED", "round {round}");
+        }
+        assert_eq!(
+            world.company(1).publish().await.unwrap().delivery_count,
+            0,
+            "round {round}"
+        );
+    }
+    world.settle().await;
+    assert!(receiver.journal().is_empty());
+    world.verify().await;
+}
+
+/// E1: simultaneous publications with the same key, in one call and in several, still publish once.
+#[tokio::test(flavor = "multi_thread")]
+async fn publications_under_one_key_on_two_servers_make_one_event() {
+    let world = World::builder().servers(2).start().await;
+    let receiver = world.receiver(200).await;
+    let scene = Scene::leading_to(world, &receiver.url()).await;
+    let event = scene
+        .world
+        .company(1)
+        .deal_changed()
+        .with("idempotencyKey", "once");
+    let publish = async |n: usize| {
+        let claims = Claims::of_scope("platform");
+        scene
+            .world
+            .caller(n % 2, &claims)
+            .publish(&[event.clone(), event.clone()])
+            .await
+    };
+    let results = join_all((0..20).map(publish)).await;
+    let mut published = Vec::new();
+    for result in results {
+        published.extend(result.unwrap().events);
+    }
+    assert_eq!(published.iter().filter(|event| !event.duplicate).count(), 1);
+    assert!(published.iter().all(|event| event.event == published[0].event));
+    scene.world.settle().await;
+    assert_eq!(receiver.journal().len(), 1);
+    scene.world.verify().await;
 }

@@ -1,93 +1,9 @@
 //! Which addresses a webhook may have.
 
-use serde_json::json;
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::world::World;
 
 use crate::scene::Scene;
-
-/// Every spelling of an address that is not public.
-const PRIVATE: &[&str] = &[
-    "http://localhost/",
-    "http://localhost./",
-    "http://127.0.0.1/",
-    "http://127.0.0.1./",
-    "http://127.1/",
-    "http://2130706433/",
-    "http://0x7f000001/",
-    "http://0x7f.1/",
-    "http://017700000001/",
-    "http://0/",
-    "http://10.0.0.1/",
-    "http://172.16.0.1/",
-    "http://172.31.255.255/",
-    "http://192.168.1.1/",
-    "http://169.254.169.254/latest/meta-data/",
-    "http://100.64.0.1/",
-    "http://192.0.2.1/",
-    "http://198.18.0.1/",
-    "http://198.51.100.1/",
-    "http://203.0.113.1/",
-    "http://224.0.0.1/",
-    "http://240.0.0.1/",
-    "http://255.255.255.255/",
-    "http://[::]/",
-    "http://[::1]/",
-    "http://[::ffff:10.0.0.1]/",
-    "http://[::ffff:7f00:1]/",
-    "http://[64:ff9b::7f00:1]/",
-    "http://[2002:7f00:1::]/",
-    "http://[fc00::1]/",
-    "http://[fe80::1]/",
-    "http://[ff02::1]/",
-    "http://[2001:db8::1]/",
-];
-
-/// W10: targets that are not public are refused in every spelling, when a webhook is created and when it is changed.
-#[tokio::test(flavor = "multi_thread")]
-async fn addresses_that_are_not_public_are_refused_in_every_spelling() {
-    let world = World::builder().allowed_targets(&[]).start().await;
-    let user = world.company(1).user(7);
-    for url in PRIVATE {
-        let refusal = user.create_webhook(NewWebhook::to(url)).await.unwrap_err();
-        assert_eq!(refusal.code(), "FORBIDDEN_ADDRESS", "{url}: {refusal}");
-        let error = refusal.user_error().unwrap();
-        assert_eq!(error.path, ["input", "subscriptionUrl"]);
-    }
-    let public = user
-        .create_webhook(NewWebhook::to("http://93.184.215.14/"))
-        .await
-        .unwrap()
-        .webhook;
-    let change = json!({"subscriptionUrl": "http://2130706433/"});
-    let refusal = user.update_webhook(&public.id, change).await.unwrap_err();
-    assert_eq!(refusal.code(), "FORBIDDEN_ADDRESS");
-    world.verify().await;
-}
-
-/// W10: anything but a full `http(s)` URL without credentials is refused.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_plain_http_url_is_refused() {
-    let world = World::start().await;
-    let user = world.company(1).user(7);
-    let long = format!("http://127.0.0.1/{}", "x".repeat(2048));
-    for (url, code) in [
-        ("", "INVALID_URL"),
-        ("deals", "INVALID_URL"),
-        ("//example.com/hook", "INVALID_URL"),
-        ("http://", "INVALID_URL"),
-        ("ftp://127.0.0.1/", "INVALID_URL"),
-        ("file:///etc/passwd", "INVALID_URL"),
-        ("javascript:alert(1)", "INVALID_URL"),
-        ("http://user:password@127.0.0.1/", "INVALID_URL"),
-        ("http://user@127.0.0.1/", "INVALID_URL"),
-        (&long, "TOO_LONG"),
-    ] {
-        let refusal = user.create_webhook(NewWebhook::to(url)).await.unwrap_err();
-        assert_eq!(refusal.code(), code, "{url:?}: {refusal}");
-    }
-    world.verify().await;
-}
 
 /// W10: the platform's own hosts are refused in every spelling, also if their address is allowed.
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +29,7 @@ async fn the_platforms_own_hosts_are_refused() {
     world.verify().await;
 }
 
-/// W10: an operator allows exact CIDRs, and no address outside of them.
+/// W10: addresses outside the CIDRs that the operator allows are refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_allowed_networks_are_allowed() {
     let world = World::builder()
@@ -174,7 +90,7 @@ async fn an_address_that_is_forbidden_by_then_is_never_contacted() {
     world.verify().await;
 }
 
-/// W10: a name that resolves to an allowed address is called.
+/// W10: a webhook whose host name resolves to an allowed address gets requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_leads_to_an_allowed_address_is_called() {
     let world = World::builder()

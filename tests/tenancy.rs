@@ -3,14 +3,14 @@
 //! The queries are generated from the committed schema. A new element is queried by every caller at once, and fails the
 //! test until it has a verdict and the fixture has a value for it.
 
-mod cast;
-mod estate;
+mod access_matrix;
+mod assertions;
+mod callers;
+mod fixture;
 mod ids;
-mod judge;
 mod mutations;
 mod schema;
 mod subscriptions;
-mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +18,13 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
 
-use self::cast::{ITS_APP, Identity, OPERATOR, OWNER, everybody, find};
-use self::estate::Estate;
-use self::judge::{Expected, judge};
-use self::schema::Schema;
-use self::verdicts::{
+use self::access_matrix::{
     Duty, Entry, Gate, MUTATIONS, QUERIES, REQUIRED, SUBSCRIPTIONS, Shows, TYPES, answer_to,
 };
+use self::assertions::{Expected, judge};
+use self::callers::{ITS_APP, Identity, OPERATOR, OWNER, everybody, find};
+use self::fixture::Fixture;
+use self::schema::Schema;
 
 /// Levels of objects that a query about a root field selects.
 const FAR: usize = 2;
@@ -56,16 +56,16 @@ fn schema() -> Schema {
 
 /// Sends a query as every caller. Returns the callers whose response differs from `expected`, with the difference.
 async fn faults(
-    estate: &Estate,
+    fixture: &Fixture,
     everybody: &[Identity],
     question: &str,
     expected: impl Fn(&Identity) -> Option<Expected>,
 ) -> Vec<String> {
-    let (own, twin) = (estate.fill(question), estate.fill_with_twins(question));
+    let (own, twin) = (fixture.fill(question), fixture.fill_with_twins(question));
     let asked = everybody.iter().map(async |who| {
         let expected = expected(who)?;
         let answer = ask(&who.client, &own).await;
-        let mut fault = judge(&answer, &expected, &estate.marks, &who.sees()).err();
+        let mut fault = judge(&answer, &expected, &fixture.marks, &who.sees()).err();
         if matches!(expected, Expected::Nothing | Expected::Told("NOT_FOUND")) {
             let of_twin = ask(&who.client, &twin).await;
             if said(&answer) != said(&of_twin) {
@@ -247,8 +247,8 @@ fn an_element_that_nobody_has_judged_is_named() {
 /// Each query with each argument that names an object, sent by every caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_shows_each_caller_what_is_theirs() {
-    let (schema, estate) = (schema(), Estate::new().await);
-    let everybody = everybody(&estate.world);
+    let (schema, fixture) = (schema(), Fixture::new().await);
+    let everybody = everybody(&fixture.world);
     let mut found = Vec::new();
     for (field, arguments, gate, shows, _) in QUERIES {
         let kind = &schema.field("Query", field).expect("checked by name").kind;
@@ -258,14 +258,14 @@ async fn every_query_shows_each_caller_what_is_theirs() {
             schema.everything(kind, FAR)
         );
         found.extend(
-            faults(&estate, &everybody, &question, |who| {
+            faults(&fixture, &everybody, &question, |who| {
                 Some(answer_to(who, *gate, *shows))
             })
             .await,
         );
     }
     none(&found);
-    estate.world.verify().await;
+    fixture.world.verify().await;
 }
 
 /// Where to query the fields of a type: the call of a root field, and the path from there.
@@ -321,8 +321,8 @@ fn has_value(data: &Value) -> bool {
 /// most rights gets a value of each field. Otherwise it would prove nothing that others get none.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_field_shows_each_caller_what_is_theirs() {
-    let (schema, estate) = (schema(), Estate::new().await);
-    let everybody = everybody(&estate.world);
+    let (schema, fixture) = (schema(), Fixture::new().await);
+    let everybody = everybody(&fixture.world);
     let places = places(&schema);
     let (mut found, mut asked) = (Vec::new(), 0);
     for (of, entry, _) in TYPES {
@@ -342,10 +342,10 @@ async fn every_field_shows_each_caller_what_is_theirs() {
                     other => other,
                 })
             };
-            found.extend(faults(&estate, &everybody, &question, expected).await);
+            found.extend(faults(&fixture, &everybody, &question, expected).await);
             let mut values = 0;
             for witness in [ITS_APP, OPERATOR, OWNER] {
-                let answer = ask(&find(&everybody, witness).client, &estate.fill(&question)).await;
+                let answer = ask(&find(&everybody, witness).client, &fixture.fill(&question)).await;
                 values += usize::from(has_value(&answer["data"]));
             }
             if values == 0 {
@@ -360,7 +360,7 @@ async fn every_field_shows_each_caller_what_is_theirs() {
         .filter(|(_, entry, _)| !matches!(entry, Entry::Payload | Entry::Complaint));
     let fields: usize = readable.map(|(of, ..)| schema.fields(of).len()).sum();
     assert_eq!(asked, fields);
-    estate.world.verify().await;
+    fixture.world.verify().await;
 }
 
 fn mutation(schema: &Schema, name: &str, input: &str) -> String {

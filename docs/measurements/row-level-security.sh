@@ -41,7 +41,7 @@ grant select, update on all tables in schema public to tenant, engine;
 vacuum (freeze, analyze);
 SQL
 
-# The statement of server/crates/store/src/webhook_list.rs, for an admin.
+# The statement of server/crates/store/src/webhooks/list.rs, for an admin.
 cat >list.sql <<'SQL'
 \set company random(1, 640)
 \set lane :company % 64
@@ -58,7 +58,7 @@ SQL
     sed -n '3,$p' list.sql
     echo "commit;"
 } >list-of-tenant.sql
-# The statement of server/crates/store/src/claim.rs. Claimed rows stay visible, so that each transaction finds the same rows.
+# The statement of server/crates/store/src/queue/claim.rs. Claimed rows stay visible, so that each transaction finds the same rows.
 cat >claim.sql <<'SQL'
 \set company random(1, 640)
 \set lane :company % 64

@@ -12,9 +12,8 @@ use async_graphql::Value;
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{Directive, ExecutableDocument, Selection, SelectionSet};
 use async_graphql::{Name, Positioned};
-use tenterhook_api::document::{
-    MAX_ALIASES, MAX_DIRECTIVES, MAX_NESTING, MAX_SPREADS, check as scan, faulty_escape, readable,
-};
+use tenterhook_graphql_http::document::{check as scan, faulty_escape, readable};
+use tenterhook_graphql_http::limits::{MAX_ALIASES, MAX_DIRECTIVES, MAX_NESTING, MAX_SPREADS};
 
 /// Scans the text, and parses it if it is accepted.
 pub fn check(data: &[u8]) {

@@ -6,7 +6,8 @@
 
 use async_graphql::Value;
 use serde_json::Value as Plain;
-use tenterhook_api::json::{MAX_JSON_NESTING, Text, Unread, read};
+use tenterhook_graphql_http::json::{Text, Unread, read};
+use tenterhook_graphql_http::limits::MAX_JSON_NESTING;
 use tenterhook_settings::files::without_mark;
 
 /// Few, so that inputs reach the bound.

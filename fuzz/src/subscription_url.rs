@@ -8,13 +8,17 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::LazyLock;
 
 use axum::http::Uri;
-use tenterhook_policy::target::TargetPolicy;
+use tenterhook_outbound_http::target::{TargetConfig, TargetPolicy};
 use url::{Host, Url};
 
 const PLATFORM: &str = "api.platform.example";
 
 static POLICY: LazyLock<TargetPolicy> = LazyLock::new(|| {
-    TargetPolicy::new(Vec::new(), &[PLATFORM.to_owned()]).expect("the platform's host is a name")
+    let config = TargetConfig {
+        own_hosts: vec![PLATFORM.to_owned()],
+        ..TargetConfig::default()
+    };
+    TargetPolicy::new(config).expect("the platform's host is a name")
 });
 
 /// Checks the text.

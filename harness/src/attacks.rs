@@ -162,19 +162,23 @@ impl Door {
                 )
             }
             Self::Token => {
-                let key = world.token_key();
-                let (iss, aud) = (json!(key.issuer), json!(key.audience));
-                let (iat, exp) = (world.now().as_second(), world.now().as_second() + 600);
-                let claims = format!(
-                    r#"{{"sub":"7","company_id":"1","role":"regular","scope":"webhooks:read","iss":{iss},"aud":{aud},"iat":{iat},"exp":{exp},"a":{value}}}"#
-                );
-                let token = key.seal(r#"{"alg":"HS256","typ":"JWT"}"#, claims);
-                let caller = user.with_token(Some(token));
+                let caller = user.with_token(Some(token_with(value, world)));
                 let body = Some(format!(r#"{{"query":{query}}}"#));
                 ordinary(caller.send_raw(Method::POST, "/graphql", body).await?)
             }
         }
     }
+}
+
+/// A valid token with this value as a claim.
+fn token_with(value: &str, world: &World) -> String {
+    let key = world.token_key();
+    let (iss, aud) = (json!(key.issuer), json!(key.audience));
+    let (iat, exp) = (world.now().as_second(), world.now().as_second() + 600);
+    let claims = format!(
+        r#"{{"sub":"7","company_id":"1","role":"regular","scope":"webhooks:read","iss":{iss},"aud":{aud},"iat":{iat},"exp":{exp},"a":{value}}}"#
+    );
+    key.seal(r#"{"alg":"HS256","typ":"JWT"}"#, claims)
 }
 
 fn subscribe(payload: &str) -> String {

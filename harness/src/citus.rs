@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use tokio_postgres::{Client, Config};
 
-use crate::database::{connect, url};
+use crate::connection::{connect, host, url};
 use crate::launch;
 
 /// The variable with the coordinator's address and a user who may create databases. Its database has the extension and
@@ -96,6 +96,6 @@ impl Citus {
 }
 
 fn address(machine: &Config) -> (String, i32) {
-    let (host, port) = crate::database::host(machine);
+    let (host, port) = host(machine);
     (host, i32::from(port))
 }

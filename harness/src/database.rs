@@ -14,12 +14,12 @@ use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use crate::citus::Citus;
+use crate::connection::{connect, host, url};
 use crate::launch::Postgres;
-use crate::meter::Upstream;
-use crate::realtime;
+use crate::statement_counter::Upstream;
 
 const TEMPLATE: &str = "world";
 
@@ -153,35 +153,6 @@ impl Drop for Database {
     }
 }
 
-/// A connection string, direct or through a proxy at this address.
-pub(crate) fn url(config: &Config, through: Option<SocketAddr>) -> String {
-    let (host, port) = match through {
-        Some(proxy) => (proxy.ip().to_string(), proxy.port()),
-        None => host(config),
-    };
-    let user = config.get_user().unwrap_or("postgres");
-    let password = config.get_password().map(String::from_utf8_lossy);
-    let password = password.map_or_else(String::new, |password| format!(" password='{password}'"));
-    let name = config.get_dbname().unwrap_or_default();
-    format!("host='{host}' port={port} user={user}{password} dbname={name}")
-}
-
-/// The host, or the folder of its Unix socket, and the port.
-pub(crate) fn host(config: &Config) -> (String, u16) {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        Some(Host::Unix(folder)) => folder.display().to_string(),
-        None => "localhost".to_owned(),
-    };
-    (host, config.get_ports().first().copied().unwrap_or(5432))
-}
-
-pub(crate) async fn connect(config: &Config) -> anyhow::Result<Client> {
-    let (client, connection) = config.connect(NoTls).await?;
-    realtime::spawn(async move { drop(connection.await) });
-    Ok(client)
-}
-
 /// The thread's main function: starts Postgres, creates the template, and then executes orders one by one.
 fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyhow::Result<()>>) {
     let work = async move {
@@ -301,10 +272,10 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::Meter;
+    use crate::statement_counter::StatementCounter;
 
     async fn connect(url: &str) -> Client {
-        super::connect(&url.parse().unwrap()).await.unwrap()
+        crate::connection::connect(&url.parse().unwrap()).await.unwrap()
     }
 
     #[tokio::test]
@@ -338,9 +309,9 @@ mod tests {
     #[tokio::test]
     async fn the_meter_counts_statements_and_changes_nothing() {
         let database = Cluster::shared().await.unwrap().database().await.unwrap();
-        let meter = Meter::start(database.upstream()).await.unwrap();
-        let client = connect(&database.url(Some(meter.address()))).await;
-        assert_eq!(meter.statements(), 0);
+        let counter = StatementCounter::start(database.upstream()).await.unwrap();
+        let client = connect(&database.url(Some(counter.address()))).await;
+        assert_eq!(counter.statements(), 0);
         client.batch_execute("select 1").await.unwrap();
         let statement = client.prepare("select $1::bigint").await.unwrap();
         for n in 0..3_i64 {
@@ -353,6 +324,6 @@ mod tests {
                 n
             );
         }
-        assert_eq!(meter.statements(), 4);
+        assert_eq!(counter.statements(), 4);
     }
 }

@@ -5,10 +5,11 @@
 //! single step is left out. The order of events within one instant of simulated time is not defined, so two runs of a
 //! seed may differ there. The checks accept every such order.
 
+mod answered;
 mod coverage;
-mod mirror;
 mod plan;
-mod story;
+mod run;
+mod shadow;
 
 use std::panic::AssertUnwindSafe;
 
@@ -16,7 +17,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 pub use self::coverage::Coverage;
 pub use self::plan::{Plan, Step};
-use self::story::Story;
+use self::run::Run;
 use crate::run::Breach;
 use crate::scenario::{Failure, message};
 use crate::world::{Target, World};
@@ -77,13 +78,13 @@ pub async fn play(plan: &Plan, target: Option<&Target>) -> Ending {
         Err(error) => return Ending::CouldNotRun(format!("{error:#}")),
     };
     let played = async {
-        let mut story = match Story::open(&mut world).await {
-            Ok(story) => story,
+        let mut run = match Run::open(&mut world).await {
+            Ok(run) => run,
             Err(failure) => return Err((0, failure, Vec::new())),
         };
-        match story.play(plan).await {
-            Ok(()) => Ok((story.coverage.clone(), story.digest())),
-            Err((at, failure)) => Err((at, failure, story.digest())),
+        match run.play(plan).await {
+            Ok(()) => Ok((run.coverage.clone(), run.digest())),
+            Err((at, failure)) => Err((at, failure, run.digest())),
         }
     };
     let played = AssertUnwindSafe(played).catch_unwind().await;

@@ -3,7 +3,7 @@
 //! The table is data, in `hostile/urls.tsv` and `hostile/names.tsv`, which people can read and extend. This module
 //! reads it.
 
-use crate::names::{Answer, NameServer};
+use crate::dns_server::{Answer, NameServer};
 
 const URLS: &str = include_str!("hostile/urls.tsv");
 const NAMES: &str = include_str!("hostile/names.tsv");

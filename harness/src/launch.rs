@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tenterhook::app::{self, Stop};
 use tenterhook_clock::{Clock, SimClock};
 use tenterhook_embedded_postgres::{self as embedded, EmbeddedPostgres};
+use tenterhook_model::attempt::request_name;
 use tenterhook_settings::{ClockKind, Keys, Settings, TokenKeys};
 use tenterhook_store::distribution::{self, Plan};
 use tenterhook_store::{Limits, Sessions, Store, migrations, partitions};
@@ -30,6 +31,8 @@ use crate::token::TokenKey;
 
 /// Few, because worlds run concurrently.
 const SERVER_THREADS: usize = 2;
+/// Few as well: each new session of Postgres costs it 60 ms of CPU until it knows the tables.
+const CONNECTIONS: u16 = 6;
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Number of future days for which a server creates partitions. It creates missing ones when it starts.
 const DAYS_AHEAD: i32 = 3;
@@ -141,14 +144,14 @@ impl Timekeeper for SimulatedTime {
     }
 
     fn stall(&self, attempt: &AttemptName) {
-        if let Some((event, webhook)) = parsed(attempt) {
-            self.handle.stall_attempt(event, webhook, attempt.attempt);
+        if let Some(name) = named(attempt) {
+            self.handle.stall_request(&name);
         }
     }
 
     fn resume(&self, attempt: &AttemptName) {
-        if let Some((event, webhook)) = parsed(attempt) {
-            self.handle.resume_attempt(event, webhook, attempt.attempt);
+        if let Some(name) = named(attempt) {
+            self.handle.resume_request(&name);
         }
     }
 
@@ -179,9 +182,11 @@ impl Timekeeper for SimulatedTime {
     }
 }
 
-/// The ids of an attempt. A request without valid ids cannot be stalled: it stops time, and the watchdog reports it.
-fn parsed(attempt: &AttemptName) -> Option<(uuid::Uuid, i64)> {
-    Some((attempt.event.parse().ok()?, attempt.webhook.parse().ok()?))
+/// The server's name for an attempt's request. A request without valid ids cannot be stalled: it stops time, and the
+/// watchdog reports it.
+fn named(attempt: &AttemptName) -> Option<String> {
+    let (event, webhook) = (attempt.event.parse().ok()?, attempt.webhook.parse().ok()?);
+    Some(request_name(event, webhook, attempt.attempt))
 }
 
 /// The settings of a server that a world chooses.
@@ -332,6 +337,7 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         extra_ca_file: options.extra_ca_file.clone(),
         notice_url: notice_url.transpose()?,
         allowed_targets: targets.collect::<Result<_, _>>()?,
+        database_connections: CONNECTIONS,
         ..Settings::default()
     })
 }

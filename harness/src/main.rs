@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::moved::Moved;
+
 /// See a webhook policy at work, and prove it: scenarios, random histories, receivers that misbehave.
 #[derive(Parser)]
 #[command(
@@ -24,13 +26,18 @@ enum Command {
     List(commands::list::List),
     Run(commands::run::Run),
     Explore(commands::explore::Explore),
-    Faults(commands::faults::Faults),
-    Fill(commands::fill::Fill),
-    Load(commands::load::Load),
-    Overload(commands::overload::Overload),
-    Reads(commands::reads::Reads),
     Receive(commands::receive::Receive),
     Explain(commands::explain::Explain),
+    #[command(hide = true)]
+    Faults(Moved),
+    #[command(hide = true)]
+    Fill(Moved),
+    #[command(hide = true)]
+    Load(Moved),
+    #[command(hide = true)]
+    Overload(Moved),
+    #[command(hide = true)]
+    Reads(Moved),
 }
 
 #[tokio::main]
@@ -39,13 +46,13 @@ async fn main() -> ExitCode {
         Command::List(list) => list.run(),
         Command::Run(run) => run.run().await,
         Command::Explore(explore) => explore.run().await,
-        Command::Faults(faults) => faults.run().await,
         Command::Explain(explain) => explain.run().map(|()| 0),
-        Command::Fill(fill) => fill.run().await,
-        Command::Load(load) => load.run().await,
-        Command::Overload(overload) => overload.run().await,
-        Command::Reads(reads) => reads.run().await,
         Command::Receive(receive) => receive.run().await.map(|()| 0),
+        Command::Faults(moved) => moved.run("faults"),
+        Command::Fill(moved) => moved.run("fill"),
+        Command::Load(moved) => moved.run("load"),
+        Command::Overload(moved) => moved.run("overload"),
+        Command::Reads(moved) => moved.run("reads"),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -58,7 +65,7 @@ async fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     /// By O4 the help fits on one screen.
     #[test]
@@ -81,7 +88,7 @@ mod tests {
                 .get_subcommands_mut()
                 .map(|command| command.render_long_help().to_string()),
         );
-        assert!(helps.len() > 8, "{helps:?}");
+        assert!(helps.len() > 5, "{helps:?}");
         for text in helps {
             let words: Vec<&str> = text
                 .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
@@ -91,6 +98,35 @@ mod tests {
                 .filter(|pair| pair[0] != "--rule" && RULES.iter().any(|(rule, _)| *rule == pair[1]));
             assert_eq!(cited.count(), 0, "{text}");
         }
+    }
+
+    /// The old name of a moved command prints its new name, whatever the arguments.
+    #[test]
+    fn a_command_that_has_moved_names_its_new_place() {
+        for (name, rest) in [
+            ("load", "--rate 5"),
+            ("reads", ""),
+            ("overload", "--help"),
+            ("fill", "--database=postgres://localhost/x --json"),
+            ("faults", "-- --rounds 1"),
+        ] {
+            let words = ["tenterhook-harness", name]
+                .into_iter()
+                .chain(rest.split_whitespace());
+            let parsed = super::Arguments::try_parse_from(words).unwrap();
+            let told = match parsed.command {
+                super::Command::Faults(moved) => moved.run("faults"),
+                super::Command::Fill(moved) => moved.run("fill"),
+                super::Command::Load(moved) => moved.run("load"),
+                super::Command::Overload(moved) => moved.run("overload"),
+                super::Command::Reads(moved) => moved.run("reads"),
+                _ => panic!("{name} is another command"),
+            };
+            let told = told.unwrap_err().to_string();
+            assert!(told.contains(&format!("run `tenterhook-lab {name}")), "{told}");
+        }
+        let help = super::Arguments::command().render_long_help().to_string();
+        assert!(!help.contains("overload") && !help.contains("faults"), "{help}");
     }
 
     #[test]

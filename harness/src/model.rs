@@ -11,66 +11,17 @@
 //! Callers report what happened in order of time. A report with an earlier time is accepted, but the model does not go
 //! back for it. The model knows one webhook. It does not know deliveries, limits and permissions.
 
+mod numbers;
 #[cfg(test)]
 mod tests;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-/// The bold numbers of docs/policy.md, and the retry delays of D4. The default has the values of the policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Numbers {
-    /// Number of failed first tries that cause a ban (B2).
-    pub ban_threshold: u32,
-    /// Duration of a ban, from the end of the failed first try that caused it (B2).
-    pub ban: SignedDuration,
-    /// Longest window without a success (R1).
-    pub window: SignedDuration,
-    /// Times of the warnings, from the beginning of the window, in ascending order (R4).
-    pub warnings: [SignedDuration; 3],
-    /// The waits between the end of an attempt and the start of the next (D4).
-    pub retry_delays: Vec<SignedDuration>,
-    /// The deadline of an attempt, from its start (D2).
-    pub timeout: SignedDuration,
-    /// Most webhooks of one type that a user may have. Application webhooks count per app (W3).
-    pub webhook_limit: u32,
-    /// How long an idempotency key is remembered (E1).
-    pub idempotency: SignedDuration,
-    /// How long the previous secret still signs after a rotation (E7).
-    pub secret_overlap: SignedDuration,
-    /// How long a removed webhook stays readable (W12).
-    pub removed_retention: SignedDuration,
-    /// Time before the end of an attempt in which no name server may have responded, if the attempt is to count as put
-    /// back and not as failed (D13).
-    pub dns_silence: SignedDuration,
-    /// Length of a silence after which attempts are judged in spite of it (D13).
-    pub dns_give_up: SignedDuration,
-    /// How long a put-back delivery waits: the first time, and from the second time on (D13).
-    pub put_back: [SignedDuration; 2],
-}
-
-impl Default for Numbers {
-    fn default() -> Self {
-        Self {
-            ban_threshold: 10,
-            ban: SignedDuration::from_mins(30),
-            window: SignedDuration::from_hours(72),
-            warnings: [24, 48, 71].map(SignedDuration::from_hours),
-            retry_delays: [3, 30, 150].map(SignedDuration::from_secs).to_vec(),
-            timeout: SignedDuration::from_secs(10),
-            webhook_limit: 40,
-            idempotency: SignedDuration::from_hours(24),
-            secret_overlap: SignedDuration::from_hours(24),
-            removed_retention: SignedDuration::from_hours(30 * 24),
-            dns_silence: SignedDuration::from_secs(10),
-            dns_give_up: SignedDuration::from_mins(15),
-            put_back: [5, 30].map(SignedDuration::from_secs),
-        }
-    }
-}
+pub use self::numbers::Numbers;
 
 /// A webhook's state in the API. W13 says which state takes precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the words of API.md")]
+#[expect(missing_docs, reason = "the values of the GraphQL enum")]
 pub enum State {
     Active,
     Banned,
@@ -92,7 +43,7 @@ impl State {
 
 /// Why a webhook was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the words of API.md")]
+#[expect(missing_docs, reason = "the values of the GraphQL enum")]
 pub enum RemoveReason {
     DeletedByUser,
     DeletedByAdmin,
@@ -396,7 +347,7 @@ impl Names {
     }
 }
 
-/// When a delivery is due that was put back at `ended`, after `before` earlier times (D13).
+/// When a delivery is due that was postponed at `ended`, after `before` earlier times (D13).
 pub fn put_back_until(before: usize, ended: Timestamp, numbers: &Numbers) -> Timestamp {
     let [first, rest] = numbers.put_back;
     ended + if before == 0 { first } else { rest }

@@ -4,7 +4,7 @@
 //! A marked value is refused with the SQLSTATE that follows the mark, and nothing else is refused. It represents any
 //! value that a database may refuse although the server did not expect that.
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// The mark in refused values. The five characters of a SQLSTATE follow it.
 pub const MARK: &str = "tenterhook-refuse ";
@@ -37,8 +37,8 @@ pub fn of(event: &str, attempt: u8) -> Option<(&'static str, u16)> {
     let seed = event.bytes().fold(u64::from(attempt), |seed, byte| {
         seed.rotate_left(8) ^ seed.wrapping_mul(31) ^ u64::from(byte)
     });
-    let mut dice = Dice::new(seed);
-    (dice.below(ONE_IN) == 0).then(|| (STATES[dice.below(STATES.len())], [200, 500][dice.below(2)]))
+    let mut rng = Rng::new(seed);
+    (rng.below(ONE_IN) == 0).then(|| (STATES[rng.below(STATES.len())], [200, 500][rng.below(2)]))
 }
 
 #[cfg(test)]

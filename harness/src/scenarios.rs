@@ -7,8 +7,9 @@
 mod apps;
 mod attempt_log;
 mod bans;
+mod bans_in_motion;
 mod batches;
-mod cast;
+mod callers;
 mod credentials;
 mod deliveries;
 mod events;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Scenario> {
         deliveries::scenarios(),
         attempt_log::scenarios(),
         bans::scenarios(),
+        bans_in_motion::scenarios(),
         retries::scenarios(),
         removal::scenarios(),
         restoring::scenarios(),

@@ -1,14 +1,14 @@
 //! A receiver on raw sockets, for behaviour that no web server has. Each connection has one request and a scripted
-//! [`Conduct`].
+//! [`Behaviour`].
 //!
-//! A connection does exactly what its [`Conduct`] says, over plain TCP or TLS with a good or bad [`Certificate`]. The
+//! A connection does exactly what its [`Behaviour`] says, over plain TCP or TLS with a good or bad [`Certificate`]. The
 //! receiver does not keep connections alive, and uses HTTP/2 only for faults of HTTP/2.
 
+mod behaviour;
 mod certificate;
-mod conduct;
 mod connection;
-mod cue;
 mod fault;
+mod release_signal;
 pub mod script;
 
 use std::io;
@@ -18,11 +18,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+pub use self::behaviour::{Behaviour, Behaviours, Choice};
 pub use self::certificate::{Authority, Certificate, Tls};
-pub use self::conduct::{Choice, Conduct, Conducts};
 use self::connection::{Connection, Silence, Socket};
-pub use self::cue::Cue;
 pub use self::fault::{ACCEPT_AFTER, Fault};
+pub use self::release_signal::ReleaseSignal;
 pub use self::script::Script;
 use crate::journal::{Arrival, Journal};
 use crate::realtime;
@@ -35,7 +35,7 @@ pub struct WireReceiver {
     scheme: &'static str,
     journal: Journal,
     time: Time,
-    conducts: Arc<Mutex<Conducts>>,
+    behaviours: Arc<Mutex<Behaviours>>,
     work: Option<JoinHandle<()>>,
     /// Sockets that keep the port as it is: one that does not listen, or connections that fill the backlog.
     held: Vec<Held>,
@@ -67,11 +67,16 @@ impl Default for Listen {
 }
 
 impl WireReceiver {
-    /// Starts a receiver whose connections do what `conducts` says.
-    pub async fn start(listen: Listen, time: Time, keyring: Keyring, conducts: Conducts) -> io::Result<Self> {
+    /// Starts a receiver whose connections do what `behaviours` says.
+    pub async fn start(
+        listen: Listen,
+        time: Time,
+        keyring: Keyring,
+        behaviours: Behaviours,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen.address).await?;
         let scheme = if listen.tls.is_some() { "https" } else { "http" };
-        let mut receiver = Self::at(listener.local_addr()?, scheme, time, keyring, conducts);
+        let mut receiver = Self::at(listener.local_addr()?, scheme, time, keyring, behaviours);
         receiver.work = Some(realtime::spawn(receiver.acceptor(listener, listen.tls)));
         Ok(receiver)
     }
@@ -123,16 +128,16 @@ impl WireReceiver {
         scheme: &'static str,
         time: Time,
         keyring: Keyring,
-        conducts: Conducts,
+        behaviours: Behaviours,
     ) -> Self {
         let journal = Journal::new(Arc::clone(&time), keyring);
-        let conducts = Arc::new(Mutex::new(conducts));
+        let behaviours = Arc::new(Mutex::new(behaviours));
         Self {
             address,
             scheme,
             journal,
             time,
-            conducts,
+            behaviours,
             work: None,
             held: Vec::new(),
         }
@@ -154,16 +159,16 @@ impl WireReceiver {
     }
 
     /// Sets the behaviour from the next connection on.
-    pub fn behave(&self, conduct: impl Into<Conduct>) {
-        let conduct = conduct.into();
-        *self.conducts.lock().unwrap_or_else(PoisonError::into_inner) = conduct.for_all();
+    pub fn behave(&self, behaviour: impl Into<Behaviour>) {
+        let behaviour = behaviour.into();
+        *self.behaviours.lock().unwrap_or_else(PoisonError::into_inner) = behaviour.for_all();
     }
 
     fn acceptor(&self, listener: TcpListener, tls: Option<Tls>) -> impl Future<Output = ()> + use<> {
-        let (time, journal, conducts) = (
+        let (time, journal, behaviours) = (
             Arc::clone(&self.time),
             self.journal.clone(),
-            Arc::clone(&self.conducts),
+            Arc::clone(&self.behaviours),
         );
         let silence = Silence::new(Arc::clone(&time), self.address);
         async move {
@@ -173,7 +178,7 @@ impl WireReceiver {
                 let Ok((stream, _)) = listener.accept().await else {
                     return;
                 };
-                let conduct = conducts.lock().unwrap_or_else(PoisonError::into_inner)(number);
+                let behaviour = behaviours.lock().unwrap_or_else(PoisonError::into_inner)(number);
                 let (time, journal, noted) = (Arc::clone(&time), journal.clone(), Arc::clone(&silence));
                 let connected = move |stream| Connection {
                     number,
@@ -185,7 +190,7 @@ impl WireReceiver {
                 connections.spawn(serve(
                     stream,
                     tls.clone(),
-                    conduct,
+                    behaviour,
                     Arc::clone(&silence),
                     connected,
                 ));
@@ -209,12 +214,12 @@ impl Drop for WireReceiver {
 async fn serve(
     stream: TcpStream,
     tls: Option<Tls>,
-    conduct: Conduct,
+    behaviour: Behaviour,
     silence: Arc<Silence>,
     connected: impl FnOnce(Box<dyn Socket>) -> Connection,
 ) -> io::Result<()> {
-    let fault = match &conduct {
-        Conduct::Fault(fault) => Some(*fault),
+    let fault = match &behaviour {
+        Behaviour::Fault(fault) => Some(*fault),
         _ => None,
     };
     if let Some(fault) = fault.filter(|fault| fault.comes_before_tls()) {
@@ -231,32 +236,32 @@ async fn serve(
         ),
         None => Box::new(stream),
     });
-    match conduct {
-        Conduct::Fault(Fault::SlowAccept) => {
+    match behaviour {
+        Behaviour::Fault(Fault::SlowAccept) => {
             connection.receive().await?;
             connection.send(&200.into()).await
         }
-        Conduct::Fault(fault) => fault.commit(connection).await,
-        conduct => {
+        Behaviour::Fault(fault) => fault.commit(connection).await,
+        behaviour => {
             let arrival = connection.receive().await?;
-            act(conduct, connection, &arrival).await
+            act(behaviour, connection, &arrival).await
         }
     }
 }
 
 /// Responds to a request that has been read.
-async fn act(mut conduct: Conduct, mut connection: Connection, arrival: &Arrival) -> io::Result<()> {
+async fn act(mut behaviour: Behaviour, mut connection: Connection, arrival: &Arrival) -> io::Result<()> {
     let reply = loop {
-        match conduct {
-            Conduct::Chosen(choice) => conduct = choice.of(arrival),
-            Conduct::Fault(fault) => return fault.commit_after(connection, arrival).await,
-            Conduct::Reply(reply) => break reply,
-            Conduct::ReplyAfter(wait, reply) => {
+        match behaviour {
+            Behaviour::Chosen(choice) => behaviour = choice.of(arrival),
+            Behaviour::Fault(fault) => return fault.commit_after(connection, arrival).await,
+            Behaviour::Reply(reply) => break reply,
+            Behaviour::ReplyAfter(wait, reply) => {
                 connection.time.delay(&arrival.name(), wait).await;
                 break reply;
             }
-            Conduct::ReplyOnCue(cue, reply) => {
-                cue.wait(&connection.time, arrival.name()).await;
+            Behaviour::ReplyOnRelease(signal, reply) => {
+                signal.wait(&connection.time, arrival.name()).await;
                 break reply;
             }
         }

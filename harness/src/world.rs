@@ -10,48 +10,48 @@
 
 mod actors;
 mod builder;
-mod corner;
-mod pace;
 mod receivers;
 mod remote;
+mod servers;
 mod tally;
+mod target;
+mod tenancy;
+mod time;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Context as _;
-use futures_util::future::join_all;
 use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 use tempfile::NamedTempFile;
 
 pub use self::actors::{App, Company};
 pub use self::builder::WorldBuilder;
-pub use self::corner::{Place, Restart, Target};
-use self::pace::Pace;
 pub use self::tally::Tally;
+pub use self::target::{Restart, Target};
+use self::tenancy::IdRange;
+use self::time::TimeDriver;
 use crate::client::{CallLog, Client};
 use crate::database::Database;
+use crate::dns_server::NameServer;
 use crate::journal::Journal;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
-use crate::meter::Meter;
-use crate::names::NameServer;
-use crate::realtime;
 use crate::receiver::Receiver;
 use crate::signature::Keyring;
+use crate::statement_counter::StatementCounter;
 use crate::token::{Claims, TokenKey};
 use crate::wire::Authority;
 
 /// Servers and their time, with everything that calls them and is called by them.
 pub struct World {
-    pace: Pace,
+    driver: TimeDriver,
     began: Timestamp,
     key: TokenKey,
     keyring: Keyring,
     log: CallLog,
     journals: Mutex<Vec<Journal>>,
-    place: Place,
+    ids: IdRange,
     home: Home,
 }
 
@@ -64,7 +64,7 @@ enum Home {
 /// Servers of this process, and what they depend on.
 struct Household {
     servers: Vec<Server>,
-    meter: Option<Meter>,
+    counter: Option<StatementCounter>,
     options: ServerOptions,
     database_url: String,
     time: SimulatedTime,
@@ -130,7 +130,7 @@ impl World {
 
     /// The time on the world's clock.
     pub fn now(&self) -> Timestamp {
-        self.pace.now()
+        self.driver.now()
     }
 
     /// Moves time by this span. Everything that is due on the way happens at its moment.
@@ -140,7 +140,7 @@ impl World {
     /// If a server stays busy. The message names the task.
     pub async fn advance(&self, by: impl Span) {
         let by = by.span();
-        self.pace
+        self.driver
             .advance(by)
             .await
             .unwrap_or_else(|error| panic!("could not advance by {by:#}: {error}"));
@@ -152,7 +152,7 @@ impl World {
     ///
     /// As [`World::advance`], and for a moment that has passed.
     pub async fn advance_to(&self, at: Timestamp) {
-        self.pace
+        self.driver
             .advance_to(at)
             .await
             .unwrap_or_else(|error| panic!("could not advance to {at}: {error}"));
@@ -164,7 +164,7 @@ impl World {
     ///
     /// As [`World::advance`].
     pub async fn advance_to_next(&self) -> Timestamp {
-        self.pace
+        self.driver
             .advance_to_next()
             .await
             .unwrap_or_else(|error| panic!("could not advance: {error}"))
@@ -176,9 +176,9 @@ impl World {
     ///
     /// As [`World::advance`].
     pub async fn settle(&self) {
-        match &self.pace {
-            Pace::Real => self.settle_really().await,
-            Pace::Here(_) | Pace::There(_) => self.advance(SignedDuration::ZERO).await,
+        match &self.driver {
+            TimeDriver::Real => self.settle_really().await,
+            TimeDriver::Here(_) | TimeDriver::There(_) => self.advance(SignedDuration::ZERO).await,
         }
     }
 
@@ -187,142 +187,12 @@ impl World {
         self.now().duration_since(self.began)
     }
 
-    // Servers of this process
-
-    /// How many servers there are.
-    pub fn servers(&self) -> usize {
-        match &self.home {
-            Home::Here(household) => household.servers.len(),
-            Home::There(_) => 1,
-        }
-    }
-
-    /// Whether the world can start, stop and crash its servers.
-    pub fn owns_servers(&self) -> bool {
-        matches!(self.home, Home::Here(_))
-    }
-
-    /// Stops a server as SIGTERM does. The indices of the servers after it decrease by one.
-    ///
-    /// # Panics
-    ///
-    /// If the server does not stop, or the world does not own its servers.
-    pub async fn stop(&mut self, server: usize) {
-        let stopped = self.household().servers.remove(server).stop().await;
-        stopped.unwrap_or_else(|error| panic!("the server did not stop: {error:#}"));
-    }
-
-    /// Crashes all servers at once, as a power cut would.
-    ///
-    /// # Panics
-    ///
-    /// If the world does not own its servers.
-    pub async fn crash(&mut self) {
-        let servers = self.household().servers.drain(..).map(Server::crash);
-        join_all(servers).await;
-    }
-
-    /// Crashes one server. The indices of the servers after it decrease by one.
-    ///
-    /// # Panics
-    ///
-    /// If the world does not own its servers.
-    pub async fn crash_one(&mut self, server: usize) {
-        self.household().servers.remove(server).crash().await;
-    }
-
-    /// Starts one more server on the same database: webhooks, events and everything else still exist.
-    ///
-    /// # Panics
-    ///
-    /// If it does not start, or the world does not own its servers.
-    pub async fn launch(&mut self) {
-        let household = self.household();
-        // The first server after all others are gone need not wait until they count as dead.
-        let alone = household.servers.is_empty();
-        let started = Server::start(
-            &household.options,
-            &household.database_url,
-            &household.time,
-            alone,
-        )
-        .await;
-        let started = started.unwrap_or_else(|error| panic!("the server did not start: {error:#}"));
-        household.servers.push(started);
-    }
-
-    /// Crashes all servers, and starts the same number again.
-    ///
-    /// # Errors
-    ///
-    /// If the server is remote and the caller gave no way to restart it, or if it does not become ready.
-    ///
-    /// # Panics
-    ///
-    /// As [`World::launch`].
-    pub async fn restart(&mut self) -> anyhow::Result<()> {
-        match &self.home {
-            Home::Here(household) => {
-                let servers = household.servers.len();
-                self.crash().await;
-                for _ in 0..servers {
-                    self.launch().await;
-                }
-                Ok(())
-            }
-            Home::There(target) => {
-                let restart = target.restart.as_ref();
-                let restart = restart.context("nobody said how the server is restarted")?;
-                restart.run().await?;
-                let nobody = Client::new(&target.url, None, Keyring::default())?;
-                // The server refuses connections until it listens again.
-                realtime::eventually("the server is back", async || nobody.until_ready().await.is_ok()).await;
-                Ok(())
-            }
-        }
-    }
-
-    /// Sets the targets that servers allow if they start from now on, see [`WorldBuilder::allowed_targets`].
-    ///
-    /// # Panics
-    ///
-    /// If the world does not own its servers.
-    pub fn allow_targets(&mut self, cidrs: &[&str]) {
-        self.household().options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
-    }
-
-    /// The authority that the servers trust; see [`WorldBuilder::trusting`].
-    ///
-    /// # Panics
-    ///
-    /// If the world was built without one.
-    pub fn authority(&self) -> &Authority {
-        let trust = match &self.home {
-            Home::Here(household) => household.trust.as_ref(),
-            Home::There(_) => None,
-        };
-        trust.map_or_else(
-            || panic!("no server here trusts an authority of the world's own"),
-            |trust| &trust.authority,
-        )
-    }
-
-    fn household(&mut self) -> &mut Household {
-        match &mut self.home {
-            Home::Here(household) => household,
-            Home::There(target) => panic!(
-                "the server at {} is not this world's to start, stop or set up",
-                target.url
-            ),
-        }
-    }
-
     // Who calls the servers
 
     /// A company, as the source of its callers. Worlds on one server have different ids for the same number: see
     /// [`Company::id`].
     pub fn company(&self, number: u64) -> Company<'_> {
-        Company::new(self, self.place.company(number))
+        Company::new(self, self.ids.company(number))
     }
 
     /// A client with the platform's token.
@@ -386,7 +256,7 @@ impl World {
     /// Number of SQL statements that the servers have sent. 0 if the world is not metered.
     pub fn statements(&self) -> u64 {
         match &self.home {
-            Home::Here(household) => household.meter.as_ref().map_or(0, Meter::statements),
+            Home::Here(household) => household.counter.as_ref().map_or(0, StatementCounter::statements),
             Home::There(_) => 0,
         }
     }
@@ -394,7 +264,11 @@ impl World {
     /// Number of executions of each SQL statement, by its text. Empty if the world is not metered.
     pub fn statements_by_text(&self) -> BTreeMap<String, u64> {
         match &self.home {
-            Home::Here(household) => household.meter.as_ref().map(Meter::by_text).unwrap_or_default(),
+            Home::Here(household) => household
+                .counter
+                .as_ref()
+                .map(StatementCounter::by_text)
+                .unwrap_or_default(),
             Home::There(_) => BTreeMap::new(),
         }
     }
@@ -415,12 +289,12 @@ impl World {
     /// Tells the clock that nothing responds at this host and port, written as in a URL. Time then does not wait for
     /// attempts to that target.
     pub fn stall(&self, target: &str) {
-        self.pace.time().stall_target(target);
+        self.driver.time().stall_target(target);
     }
 
     /// Undoes a [`World::stall`].
     pub fn resume(&self, target: &str) {
-        self.pace.time().resume_target(target);
+        self.driver.time().resume_target(target);
     }
 
     /// The database of the servers, if they run in this process.

@@ -1,6 +1,6 @@
--- The notices that the platform's own endpoint has yet to get (R4), one row per webhook that ever had any: a queue in the
--- order of writing, of which only the head is on its way. `vis_at` is when a process may take it: when the head is due, or
--- the end of a lease. The row stays when the queue is empty: an append and the last notice's end cannot miss each other.
+-- The notices that the platform's own endpoint has not received yet (R4), one row per webhook that ever had any: a queue in
+-- the order of writing. Only its head is being sent. `vis_at` is when a process may take it: when the head is due, or the
+-- end of a lease. The row stays when the queue is empty: an append and the last notice's end cannot miss each other.
 create table notice_queues (
     lane     integer not null,
     webhook  uuid not null,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion};
 use jiff::{SignedDuration, Timestamp};
-use tenterhook_api::document;
-use tenterhook_engine::queue::{Held, Host, Pace, Places, Queue};
+use tenterhook_engine::scheduler::{AttemptSpeed, HeldDelivery, Host, RequestLimits, Scheduler};
+use tenterhook_graphql_http::document;
 use tenterhook_model::delivery::{Lease, Leased};
 use tenterhook_model::event::{ChangeSource, Event};
 use tenterhook_model::health::Health;
@@ -164,7 +164,7 @@ fn documents(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn held(webhook: (CompanyId, WebhookId), event: &Arc<Event>) -> Held {
+fn held(webhook: (CompanyId, WebhookId), event: &Arc<Event>) -> HeldDelivery {
     let (company, webhook) = webhook;
     let lease = Lease {
         token: 1,
@@ -176,7 +176,7 @@ fn held(webhook: (CompanyId, WebhookId), event: &Arc<Event>) -> Held {
         event: event.id,
         generation: 0,
     };
-    Held {
+    HeldDelivery {
         leased: Leased {
             key,
             company,
@@ -196,12 +196,12 @@ fn scheduler(criterion: &mut Criterion) {
         .map(|place| (company(place / 4), WebhookId::new(at(0))))
         .collect();
     let event = Arc::new(event(company(0)));
-    let places = Places {
+    let places = RequestLimits {
         total: 512,
         per_webhook: 8,
         per_host: 64,
     };
-    let mut queue = Queue::new(places);
+    let mut queue = Scheduler::new(places);
     let host =
         |place: usize| -> Option<Host> { Some(format!("receiver-{}.example:443", place % 100).into()) };
     // All have answered before, so that none is held back as unproven.
@@ -211,7 +211,7 @@ fn scheduler(criterion: &mut Criterion) {
         queue.finish(
             picked.leased.key.webhook,
             picked.bytes(),
-            Pace::Took(Duration::from_millis(5)),
+            AttemptSpeed::Took(Duration::from_millis(5)),
         );
     }
     let hosts: Vec<_> = (0..WEBHOOKS).map(host).collect();
@@ -228,7 +228,7 @@ fn scheduler(criterion: &mut Criterion) {
             queue.finish(
                 picked.leased.key.webhook,
                 picked.bytes(),
-                Pace::Took(Duration::from_millis(5)),
+                AttemptSpeed::Took(Duration::from_millis(5)),
             );
         });
     });

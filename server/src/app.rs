@@ -1,45 +1,41 @@
 //! The composition root: starts and stops everything that runs in a server.
 //!
-//! The server listens before it works: a request during start or drain gets a clear 503, never a hanging connection.
+//! The server listens before it is ready, so a request during start or drain gets a 503 at once.
 //! It stops in order: it accepts nothing new, attempts in progress may finish, and other deliveries are released.
+
+mod front;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-use tenterhook_api::connections::{self, Limits};
-use tenterhook_api::persisted::Documents;
-use tenterhook_api::sockets::Caps;
+use self::front::front;
+use tenterhook_api::http_server::{self, Limits};
 use tenterhook_api::token::{KeySet, Verifier};
-use tenterhook_api::{self as api, Services, Sockets};
+use tenterhook_api::{self as api, ConnectionCaps, ConnectionLimits, Services};
 use tenterhook_clock::Clock;
-use tenterhook_engine::transport::{DnsResolver, Transport, TransportError, TransportSettings, authorities};
-use tenterhook_engine::{Engine, NoticeEndpoint, Parts, Places, Share};
+use tenterhook_engine::outbound;
+use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
 use tenterhook_model::ids::LANES;
-use tenterhook_policy::postponement::Patience;
+use tenterhook_outbound_http::target::TargetPolicy;
+use tenterhook_outbound_http::{DnsResolver, Transport, TransportConfig, TransportError, authorities};
 use tenterhook_policy::sealing::Keyring;
 use tenterhook_policy::signing;
-use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::files;
 use tenterhook_settings::{JwksSource, Keys, Settings, TokenKeys};
-use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, facts};
+use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, StoreError, kv_settings};
 
-/// How long attempts in progress may take to end: the longest attempt, and time to settle it.
+/// How much longer than `attempt_timeout` attempts in progress may take when the server stops: time to settle them.
 const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long open HTTP connections may take to end after that.
+/// How long open HTTP connections may take to end after the engine has stopped.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 
-/// Stops a server, in one step or two. Clones stop the same server.
+/// Stops a server: `drain` directly, or `leave` first. Clones stop the same server.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     leaving: CancellationToken,
@@ -72,7 +68,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let ready: Arc<OnceLock<Router>> = Arc::default();
     let http_stop = CancellationToken::new();
-    let http = connections::serve(
+    let http = http_server::serve(
         listener,
         front(ready.clone(), stop.leaving.clone()),
         Limits::new(settings.api.head_within),
@@ -93,7 +89,7 @@ pub async fn run(
         let Started {
             engine,
             router,
-            sockets,
+            connections,
             _simulated_time,
         } = start(&settings, &clock).await?;
         // No other code sets it.
@@ -103,7 +99,7 @@ pub async fn run(
         tracing::info!("draining");
         // At the same time, so that connected clients can switch to another server at once.
         tokio::join!(
-            sockets.close(&clock),
+            connections.close(&clock),
             engine.stop(settings.policy.attempt_timeout + GRACE_BEYOND_TIMEOUT)
         );
         anyhow::Ok(())
@@ -118,8 +114,8 @@ pub async fn run(
 struct Started {
     engine: Engine,
     router: Router,
-    sockets: Arc<Sockets>,
-    /// Keeps writing simulated time to the database while the server runs.
+    connections: Arc<ConnectionLimits>,
+    /// Held because the writer of simulated time has only a weak reference to it.
     _simulated_time: Arc<Store>,
 }
 
@@ -131,15 +127,9 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     let keys = settings.keys.as_ref().context("there are no keys to run with")?;
     let sealing = Keyring::parse(keys.sealing.expose_secret()).context("the sealing keys cannot be used")?;
     let sealing = Arc::new(sealing);
-    let targets =
-        TargetPolicy::of(settings).context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
-    let extra_ca_pem = match &settings.extra_ca_file {
-        Some(file) => Some(
-            files::read(file)
-                .with_context(|| format!("cannot read TENTERHOOK_EXTRA_CA_FILE {}", file.display()))?,
-        ),
-        None => None,
-    };
+    let targets = outbound::target_policy(settings)
+        .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
+    let extra_ca_pem = extra_ca_pem(settings)?;
     let resolver = Arc::new(DnsResolver::new(clock, &settings.dns_servers)?);
     let notices = notice_endpoint(settings, keys, resolver.clone(), extra_ca_pem.clone(), clock)?;
     let tokens = Verifier::new(
@@ -147,16 +137,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         &settings.jwt_issuer,
         &settings.jwt_audience,
     );
-    // Two pools, so that a flood of reads does not take the engine's connections.
-    let connections = usize::from(settings.database_connections);
-    let pulse = Arc::<Pulse>::default();
-    let pool = |connections, reads| {
-        let limits = StatementLimits::of(settings.database_timeout);
-        let sessions = Sessions { limits, reads };
-        Store::open(url.expose_secret(), connections, sessions, pulse.clone())
-    };
-    let store = pool(connections.div_ceil(2), false)?;
-    let for_reads = pool((connections / 2).max(1), true)?;
+    let (store, for_reads) = pools(settings, url.expose_secret())?;
     check_lanes(&store).await?;
     let simulated_time = Arc::new(store.clone());
     write_down_simulated_time(clock, &simulated_time);
@@ -166,7 +147,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         policy: Arc::new(settings.policy.clone()),
         sealing: sealing.clone(),
         transport: transport(settings, targets.clone(), resolver, extra_ca_pem.clone(), clock)?,
-        places: Places {
+        limits: RequestLimits {
             total: usize::try_from(settings.in_flight)?,
             per_webhook: usize::try_from(settings.in_flight_per_webhook)?,
             per_host: usize::try_from(settings.in_flight_per_host)?,
@@ -181,8 +162,8 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
     })
     .await
     .context("the engine cannot start on this database")?;
-    let sockets = Sockets::new(Caps::default());
-    let documents = Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")?;
+    let connection_limits = ConnectionLimits::new(ConnectionCaps::default());
+    let documents = api::documents(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")?;
     let services = Services {
         store: for_reads,
         clock: clock.clone(),
@@ -196,16 +177,43 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         prober: engine.prober(),
         replayer: engine.replayer(),
         live: engine.live(),
-        sockets: sockets.clone(),
+        connections: connection_limits.clone(),
         gauges: engine.gauges(),
     };
     let router = api::router(Arc::new(services));
     Ok(Started {
         engine,
         router,
-        sockets,
+        connections: connection_limits,
         _simulated_time: simulated_time,
     })
+}
+
+/// Two pools: one for the engine, one for reads of the API, so that many reads cannot take the engine's connections.
+fn pools(settings: &Settings, url: &str) -> Result<(Store, Store), StoreError> {
+    let connections = usize::from(settings.database_connections);
+    let pulse = Arc::<Pulse>::default();
+    let pool = |connections, reads| {
+        let limits = StatementLimits::of(settings.database_timeout);
+        let sessions = Sessions { limits, reads };
+        Store::open(url, connections, sessions, pulse.clone())
+    };
+    Ok((
+        pool(connections.div_ceil(2), false)?,
+        pool((connections / 2).max(1), true)?,
+    ))
+}
+
+/// The certificates of additional authorities, if a file is set.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub(crate) fn extra_ca_pem(settings: &Settings) -> anyhow::Result<Option<Vec<u8>>> {
+    let pem = settings.extra_ca_file.as_ref().map(|file| {
+        files::read(file).with_context(|| format!("cannot read TENTERHOOK_EXTRA_CA_FILE {}", file.display()))
+    });
+    pem.transpose()
 }
 
 /// The keys that verify tokens. A key set is read from its file or fetched from its URL.
@@ -265,17 +273,17 @@ fn transport(
     extra_ca_pem: Option<Vec<u8>>,
     clock: &Clock,
 ) -> Result<Transport, TransportError> {
-    let settings = TransportSettings {
+    let config = TransportConfig {
         targets: Arc::new(targets),
         resolver,
         extra_ca_pem,
         user_agent: concat!("Tenterhook/", env!("CARGO_PKG_VERSION")).to_owned(),
-        patience: Patience::of(&settings.policy),
+        patience: outbound::patience(&settings.policy),
     };
-    Transport::new(clock.clone(), settings)
+    Transport::new(clock.clone(), config)
 }
 
-/// Key sets are the operator's own choice: their addresses are not checked as a webhook's are.
+/// The HTTP client for key sets. The operator chooses their addresses, so they are not checked as a webhook's are.
 fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
     // The client uses the process's provider, and panics if there is none. An error: one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -290,10 +298,10 @@ fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
     Ok(client.build()?)
 }
 
-/// Rows are stored under the lanes of their time of writing: with another number of lanes they would not be found.
+/// Checks the number of lanes: rows are stored by lane, so a server with another number would not find them.
 async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     let mut conn = store.conn().await.context("the database cannot be reached")?;
-    let pinned = facts::get(&mut conn, facts::LANES)
+    let pinned = kv_settings::get(&mut conn, kv_settings::LANES)
         .await
         .context("the settings in the database cannot be read")?;
     anyhow::ensure!(
@@ -304,7 +312,7 @@ async fn check_lanes(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes a restart with a simulated clock continue at the last time.
+/// Stores simulated time whenever it moves, so that a restart continues there.
 fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
     let Some(simulation) = clock.simulation() else {
         return;
@@ -316,84 +324,11 @@ fn write_down_simulated_time(clock: &Clock, store: &Arc<Store>) {
             let Some(store) = store else { return };
             let written = async {
                 let mut conn = store.conn().await?;
-                facts::put(&mut conn, facts::SIMULATED_NOW, &now.to_string()).await
+                kv_settings::put(&mut conn, kv_settings::SIMULATED_NOW, &now.to_string()).await
             };
             if let Err(error) = written.await {
-                tracing::error!(%error, "simulated time could not be written down");
+                tracing::error!(%error, "simulated time could not be stored");
             }
         })
     });
-}
-
-/// Alive from the beginning, ready when everything else is, and not ready any more once it is to stop.
-fn front(ready: Arc<OnceLock<Router>>, leaving: CancellationToken) -> Router {
-    let alive = get(|| async { "alive" });
-    Router::new()
-        .route("/livez", alive)
-        .fallback(move |request: Request| {
-            let router = ready.get().cloned();
-            let left = leaving.is_cancelled() && request.uri().path() == "/readyz";
-            async move {
-                if left {
-                    (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
-                } else {
-                    forward(router, request).await
-                }
-            }
-        })
-}
-
-async fn forward(router: Option<Router>, request: Request) -> Response {
-    match router {
-        Some(router) => router.oneshot(request).await.into_response(),
-        None if request.uri().path() == "/graphql" => api::not_started(),
-        None => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            [("retry-after", "1")],
-            "starting",
-        )
-            .into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::{Body, to_bytes};
-    use axum::http::Method;
-
-    use super::*;
-
-    async fn ask(method: Method, path: &str) -> (u16, String, String) {
-        let request = Request::builder().method(method).uri(path).body(Body::empty());
-        let front = front(Arc::default(), CancellationToken::new());
-        let response = front.oneshot(request.unwrap()).await.unwrap();
-        let (head, body) = response.into_parts();
-        let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap());
-        let headers = format!("{} {}", header("content-type"), header("retry-after"));
-        let body = to_bytes(body, usize::MAX).await.unwrap();
-        (
-            head.status.as_u16(),
-            headers,
-            String::from_utf8(body.to_vec()).unwrap(),
-        )
-    }
-
-    #[tokio::test]
-    async fn who_asks_before_it_has_started_is_told_when_to_come_again() {
-        for method in [Method::GET, Method::POST] {
-            let (status, headers, body) = ask(method, "/graphql").await;
-            assert_eq!(
-                (status, headers.as_str()),
-                (503, "application/json; charset=utf-8 1")
-            );
-            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-            assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE");
-        }
-        let (status, headers, body) = ask(Method::GET, "/readyz").await;
-        assert_eq!(
-            (status, headers.as_str(), body.as_str()),
-            (503, "text/plain; charset=utf-8 1", "starting")
-        );
-        assert_eq!(ask(Method::GET, "/livez").await.0, 200);
-    }
 }

@@ -3,15 +3,15 @@
 //! Standard output has only the result (a token, a schema, the settings). An error message says what to do. Settings
 //! are read once, here.
 
+mod core_dumps;
 mod descriptors;
 mod dev;
 mod distribute;
 mod doctor;
-mod dumps;
 mod flags;
-mod lifetime;
 mod reseal;
 mod serve;
+mod serve_until_signal;
 mod settings;
 mod token;
 
@@ -94,13 +94,13 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dev => {
             let settings = with_log(common.load(Settings::development())?)?;
-            dumps::forbid()?;
+            core_dumps::forbid()?;
             descriptors::raise(settings.in_flight);
             in_runtime(dev::run(settings))?;
         }
         Command::Serve => {
             let settings = with_log(common.load(Settings::default())?)?;
-            dumps::forbid()?;
+            core_dumps::forbid()?;
             descriptors::raise(settings.in_flight);
             in_runtime(serve::run(settings))?;
         }
@@ -110,18 +110,18 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Token(arguments) => {
             let settings = common.load(Settings::development())?.settings;
-            answer(&format!("{}\n", token::print(&settings, &arguments)?))?;
+            write_stdout(&format!("{}\n", token::print(&settings, &arguments)?))?;
         }
         Command::Reseal => {
             let settings = with_log(common.load(Settings::default())?)?;
-            dumps::forbid()?;
+            core_dumps::forbid()?;
             return in_runtime(reseal::run(&settings));
         }
         Command::Distribute(arguments) => {
             let settings = with_log(common.load(Settings::default())?)?;
             return in_runtime(distribute::run(&settings, &arguments));
         }
-        Command::Schema => answer(&schema::sdl())?,
+        Command::Schema => write_stdout(&schema::sdl())?,
         Command::Doctor(arguments) => {
             let settings = common.load(Settings::default())?.settings;
             return in_runtime(doctor::run(&settings, &arguments));
@@ -131,7 +131,7 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             for line in passed_over(&loaded).iter().chain(&loaded.retired) {
                 eprintln!("{line}");
             }
-            answer(&settings::print(&loaded, &arguments))?
+            write_stdout(&settings::print(&loaded, &arguments))?
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -153,8 +153,8 @@ fn with_log(loaded: Loaded) -> anyhow::Result<Settings> {
 fn passed_over(loaded: &Loaded) -> Option<String> {
     let names = loaded.service_links.join(", ");
     let line = format!(
-        "not settings, but service links of Kubernetes, and so passed over: {names} (`enableServiceLinks: false` in the \
-         pod keeps them out)"
+        "ignored, because they are service links of Kubernetes and not settings: {names} (`enableServiceLinks: false` in \
+         the pod prevents them)"
     );
     (!names.is_empty()).then_some(line)
 }
@@ -175,7 +175,7 @@ impl Common {
             let secrets: Vec<_> = loaded.secrets_of_file().collect();
             if !secrets.is_empty() && keys::is_open_to_everybody(path)? {
                 bail!(
-                    "{} has secrets in it ({}), and everybody on this machine can read or change it: `chmod o-rw` it",
+                    "{} contains secrets ({}), and everybody on this machine can read or change it: run `chmod o-rw` on it",
                     path.display(),
                     secrets.join(", ")
                 );
@@ -190,7 +190,7 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let url =
         url.context("DATABASE_URL is not set: it says which database to migrate (`dev` migrates its own)")?;
     let done = migrations::run_pending_within(url.expose_secret(), settings.database_long_timeout).await?;
-    answer(
+    write_stdout(
         &done
             .iter()
             .map(|migration| format!("{migration}\n"))
@@ -236,11 +236,11 @@ fn data_dir(settings: &Settings) -> anyhow::Result<PathBuf> {
 }
 
 /// Writes to standard output. It is not an error if the reader closes it early (`| head`).
-fn answer(text: &str) -> anyhow::Result<()> {
+fn write_stdout(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("can't write the answer")
+            Err(error).context("can't write to standard output")
         }
         _ => Ok(()),
     }

@@ -1,11 +1,11 @@
 //! A short fault campaign against the real binary: no accepted event is lost, whatever fails.
 //!
-//! It has few rounds and events, and repairs each fault within seconds; the long campaign is `tenterhook-harness
+//! It has few rounds and events, and repairs each fault within seconds; the long campaign is `tenterhook-lab
 //! faults`.
 
 use std::path::Path;
 
-use tenterhook_harness::faults::{self, Kind, Plan};
+use tenterhook_lab::faults::{self, Kind, Plan};
 
 /// D6, D7, E1, B1: a server is killed, Postgres is killed, connections are cut in the middle of statements, and a
 /// server has no file descriptors left.

@@ -1,8 +1,8 @@
 //! A short load of each kind on the real binary: all deliveries arrive, and their cost is measured.
-//! `tenterhook-harness load` has sizes whose results mean something.
+//! `tenterhook-lab load` has sizes whose results mean something.
 
 use tenterhook_harness::database::{Cluster, Database};
-use tenterhook_harness::load::{self, Against, Figures, Plan, Programs, Work};
+use tenterhook_lab::load::{self, Against, Figures, Plan, Programs, Work};
 
 async fn database() -> Database {
     let cluster = Cluster::shared().await.expect("a Postgres starts");

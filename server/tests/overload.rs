@@ -1,9 +1,9 @@
 //! A small overload of the real binary: calls over a limit are refused with the time to wait, and no accepted event
-//! is lost. `tenterhook-harness overload` has sizes at which an effect shows.
+//! is lost. `tenterhook-lab overload` has sizes at which an effect shows.
 
 use std::path::Path;
 
-use tenterhook_harness::overload::{self, Plan};
+use tenterhook_lab::overload::{self, Plan};
 
 /// D6, D7, E3: a company floods the server, large publications arrive, and half of the receivers hang for a time.
 #[tokio::test(flavor = "multi_thread")]

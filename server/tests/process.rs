@@ -1,9 +1,14 @@
 //! Tests that need a real process: a kill loses nothing, a signal drains it, a process that was stopped too long does
-//! no harm, and invalid settings are refused at start.
+//! no harm, and invalid settings are refused at start. The short runs of the laboratory are in the same program, because each
+//! program links the whole server.
+
+mod faults;
+mod load;
+mod reads;
 
 mod process {
     mod absence;
-    pub mod cast;
+    pub mod callers;
     mod distribute;
     mod faults;
     #[cfg(target_os = "linux")]
@@ -25,12 +30,12 @@ use tenterhook_embedded_postgres::EmbeddedPostgres;
 use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::keys::SEALING_KEY;
-use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Answer, Script};
-use tenterhook_harness::wire::{Conduct, Cue};
+use tenterhook_harness::wire::{Behaviour, ReleaseSignal};
+use tenterhook_lab::process::Program;
 
-use process::cast::{
+use process::callers::{
     Callers, PASSWORD, SECRET, create, deal_changed, deliveries, development, folder, production, program,
     receiver, wire,
 };
@@ -111,7 +116,7 @@ async fn killed_in_the_middle_of_a_thousand_deliveries_it_loses_none() {
     );
 }
 
-/// DESIGN 3: after a restart it has its earlier data and its earlier time.
+/// After a restart it has its earlier data and its earlier time.
 #[tokio::test(flavor = "multi_thread")]
 async fn ended_and_started_again_it_knows_what_it_knew() {
     let data = folder();
@@ -170,9 +175,9 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
-    let cue = Cue::default();
-    let held = cue.clone();
-    let receiver = wire(move |_| Conduct::ReplyOnCue(held.clone(), 200.into())).await;
+    let signal = ReleaseSignal::default();
+    let held = signal.clone();
+    let receiver = wire(move |_| Behaviour::ReplyOnRelease(held.clone(), 200.into())).await;
     let mut process = program.serve().await.unwrap();
     let callers = Callers::new(&process, SECRET);
     let created = callers
@@ -189,7 +194,7 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
         refused.is_some_and(|refusal| refusal.code() == "UNAVAILABLE")
     })
     .await;
-    cue.give();
+    signal.release();
     assert_eq!(process.ended().await.unwrap().code(), Some(0));
 
     let printed = process.printed();
@@ -219,11 +224,11 @@ async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
-    let cue = Cue::default();
-    let held = cue.clone();
+    let signal = ReleaseSignal::default();
+    let held = signal.clone();
     let receiver = wire(move |connection| match connection {
         0 => 200.into(),
-        _ => Conduct::ReplyOnCue(held.clone(), 200.into()),
+        _ => Behaviour::ReplyOnRelease(held.clone(), 200.into()),
     })
     .await;
     let mut process = program
@@ -259,7 +264,7 @@ async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
         refused.is_some_and(|refusal| refusal.code() == "UNAVAILABLE")
     })
     .await;
-    cue.give();
+    signal.release();
     assert_eq!(process.ended().await.unwrap().code(), Some(0));
     let printed = process.printed();
     assert!(printed.contains("SIGTERM: not ready any more"), "{printed}");
@@ -290,10 +295,10 @@ async fn woken_after_its_lease_it_moves_nothing() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
-    let cue = Cue::default();
-    let held = cue.clone();
+    let signal = ReleaseSignal::default();
+    let held = signal.clone();
     let receiver = wire(move |connection| match connection {
-        0..EVENTS => Conduct::ReplyOnCue(held.clone(), 200.into()),
+        0..EVENTS => Behaviour::ReplyOnRelease(held.clone(), 200.into()),
         _ => 500.into(),
     })
     .await;
@@ -322,7 +327,7 @@ async fn woken_after_its_lease_it_moves_nothing() {
     let health = of_other.user().health(&webhook).await.unwrap();
     assert_eq!(health.ban_counter as usize, EVENTS);
 
-    cue.give();
+    signal.release();
     frozen.resume().await.unwrap();
     // It has read all changes when it delivers again.
     realtime::eventually("the woken one works", async || {
@@ -356,7 +361,7 @@ async fn woken_after_its_lease_it_moves_nothing() {
     assert!(tally.is_conserved() && tally.open == 0, "{tally:?}");
 }
 
-/// DESIGN 4: settings that are unknown, out of bounds, missing or contradictory are refused at start, by name.
+/// Settings that are unknown, out of bounds, missing or contradictory are refused at start, by name.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_make_no_sense_are_refused_by_name() {
     let keys = folder();
@@ -474,7 +479,7 @@ async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
     assert_eq!(said.matches("is not a setting").count(), 1, "{said}");
 }
 
-/// DESIGN 4: `tenterhook token` prints a token and nothing else, and the token works.
+/// `tenterhook token` prints a token and nothing else, and the token works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_printed_token_works() {
     let data = folder();
@@ -571,7 +576,7 @@ async fn restore(from: &str, to: &EmbeddedPostgres) {
         .setting("PATH", path)
         .run()
         .await
-        .expect("pg_dump and psql are beside Postgres, or on the PATH");
+        .expect("pg_dump and psql are in the folder of Postgres, or on the PATH");
     assert!(
         restored.status.success(),
         "{}",

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use tenterhook_harness::fill;
-use tenterhook_harness::reads::{self, Plan};
+use tenterhook_lab::read_latency::{self, Plan};
+use tenterhook_lab::seed_database;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_question_is_answered_of_what_was_filled_in() {
-    let fill = fill::Plan {
+    let fill = seed_database::Plan {
         webhooks: 48,
         open: 480,
         attempts: 24_000,
@@ -20,7 +20,7 @@ async fn every_question_is_answered_of_what_was_filled_in() {
         bound: f64::MAX,
     };
     let server = Path::new(env!("CARGO_BIN_EXE_tenterhook"));
-    let figures = reads::run_filled(&plan, server, &fill, |_| (), |_| ())
+    let figures = read_latency::run_filled(&plan, server, &fill, |_| (), |_| ())
         .await
         .unwrap();
     assert!(figures.kept(), "{figures}");

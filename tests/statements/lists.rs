@@ -17,15 +17,16 @@ pub enum Rule {
 
 use Rule::{AcrossLanes, Clock, Global, NotPlayed};
 
-const DAILY: &str = "once a day, whatever is old";
+const DAILY: &str = "deletes old rows once a day";
 const BATCH: &str = "the rows of a batch, locked together";
-const LIVENESS: &str = "who is alive is told by one clock for all; `nodes` stays on the coordinator";
+const LIVENESS: &str =
+    "one clock decides for all processes which of them live; `nodes` stays on the coordinator";
 const NOTICES: &str = "the platform's endpoint gets the notices of all companies, from few tasks";
-const SUBSCRIBERS: &str = "for the subscribers of a server, whoever they are, once in a while";
-const COMMAND: &str = "of a command, not of a server";
-const IN_TESTS: &str = "contract tests send it, in a scene of their own";
-const STORE_TEST: &str = "tested beside the store";
-const REFUSED: &str = "only where the database refuses to give out a delivery with others";
+const SUBSCRIBERS: &str = "reads for all subscribers of a server, seldom";
+const COMMAND: &str = "a command sends it, not a server";
+const IN_TESTS: &str = "contract tests send it, in worlds of their own";
+const STORE_TEST: &str = "tests of the store send it";
+const REFUSED: &str = "sent only if the database refuses to lease a delivery together with others";
 
 /// Each entry has words that occur in no other statement, or the name of the constant.
 pub const LISTED: &[(Rule, &str, &str)] = &[
@@ -178,12 +179,12 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (NotPlayed, "notice_queues::SETTLE", IN_TESTS),
     (NotPlayed, "notices::LAST_OF_EACH", IN_TESTS),
     (NotPlayed, "preconditions::READ", COMMAND),
-    (NotPlayed, "replay_keys::CLAIM", STORE_TEST),
-    (NotPlayed, "replay_keys::READ", STORE_TEST),
-    (NotPlayed, "replay_keys::REMEMBER", STORE_TEST),
+    (NotPlayed, "replay_idempotency::CLAIM", STORE_TEST),
+    (NotPlayed, "replay_idempotency::READ", STORE_TEST),
+    (NotPlayed, "replay_idempotency::REMEMBER", STORE_TEST),
     (NotPlayed, "sealed::COUNT", COMMAND),
     (NotPlayed, "sealed::LOCK_OTHERS", COMMAND),
     (NotPlayed, "sealed::WRITE", COMMAND),
     (NotPlayed, "stats::READ", STORE_TEST),
-    (NotPlayed, "tallies::FOLD", STORE_TEST),
+    (NotPlayed, "delivery_counters::FOLD", STORE_TEST),
 ];

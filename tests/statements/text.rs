@@ -201,55 +201,78 @@ const ENDS: [&str; 15] = [
 ];
 const SIGNS: [&str; 4] = ["(", ")", ",", ";"];
 
-#[cfg(test)]
-mod tests {
+/// The checks of this file, which run as tests of their own.
+pub mod checks {
     use super::*;
 
     fn tables() -> BTreeSet<String> {
         ["webhooks", "deliveries"].map(str::to_owned).into()
     }
 
-    #[test]
-    fn a_table_is_bound_by_its_own_lane() {
-        let bound = |text: &str| {
-            let statement = Statement::new(text);
-            let uses = statement.uses(&tables());
-            assert!(!uses.is_empty(), "{text}");
-            statement.unbound(&uses).is_empty()
-        };
-        assert!(bound("select * from webhooks w where w.lane = $1"));
-        assert!(bound(
-            "SELECT * FROM \"webhooks\" WHERE \"webhooks\".\"lane\" = $1"
-        ));
-        assert!(bound("insert into webhooks as w (lane, id) select 1, 2"));
-        assert!(bound("delete from deliveries d using x where d.lane = x.lane"));
-        assert!(!bound("select lane from webhooks w where id = $1"));
-        assert!(!bound(
-            "select * from webhooks w join deliveries d on d.webhook = w.id where w.lane = $1"
-        ));
-        assert!(bound(
-            "select * from webhooks w join deliveries d on d.lane = w.lane where w.lane = $1"
-        ));
-        assert!(!bound(
-            "select * from webhooks w join deliveries d on d.lane = w.lane where true"
-        ));
-        assert!(!bound("insert into webhooks (id) values ('lane')"));
+    /// The statements that are not judged as expected.
+    fn misjudged(cases: &[(bool, String)], judged: impl Fn(&str) -> bool) -> Vec<String> {
+        let wrong = cases.iter().filter(|(expected, text)| judged(text) != *expected);
+        wrong
+            .map(|(expected, text)| format!("not {expected}: {text}"))
+            .collect()
     }
 
-    #[test]
-    fn a_subquery_with_a_limit_may_not_ask_for_a_parameter_s_lane() {
-        let asks = |text: &str| Statement::new(text).correlates_with_parameters();
+    /// A table is bound by its own lane.
+    pub fn bound() -> Vec<String> {
+        let cases = [
+            (true, "select * from webhooks w where w.lane = $1"),
+            (
+                true,
+                "SELECT * FROM \"webhooks\" WHERE \"webhooks\".\"lane\" = $1",
+            ),
+            (true, "insert into webhooks as w (lane, id) select 1, 2"),
+            (true, "delete from deliveries d using x where d.lane = x.lane"),
+            (false, "select lane from webhooks w where id = $1"),
+            (
+                false,
+                "select * from webhooks w join deliveries d on d.webhook = w.id where w.lane = $1",
+            ),
+            (
+                true,
+                "select * from webhooks w join deliveries d on d.lane = w.lane where w.lane = $1",
+            ),
+            (
+                false,
+                "select * from webhooks w join deliveries d on d.lane = w.lane where true",
+            ),
+            (false, "insert into webhooks (id) values ('lane')"),
+        ];
+        misjudged(
+            &cases.map(|(expected, text)| (expected, text.to_owned())),
+            |text| {
+                let statement = Statement::new(text);
+                let uses = statement.uses(&tables());
+                !uses.is_empty() && statement.unbound(&uses).is_empty()
+            },
+        )
+    }
+
+    /// A subquery with a limit may not ask for the lane of a parameter.
+    pub fn correlated() -> Vec<String> {
         let limited = "(select 1 from deliveries d where d.lane = k.lane limit 1)";
         let unnest = "unnest($1::int[]) with ordinality as k(lane, n)";
-        assert!(asks(&format!("select {limited} as x from {unnest}")));
-        assert!(asks(&format!(
-            "select * from {unnest} cross join lateral {limited} d"
-        )));
-        assert!(!asks(&format!(
-            "select * from {unnest} join deliveries d on d.lane = k.lane limit 1"
-        )));
-        assert!(!asks(&format!(
-            "select * from {unnest} cross join lateral (select * from deliveries d where d.lane = k.lane) d"
-        )));
+        let cases = [
+            (true, format!("select {limited} as x from {unnest}")),
+            (
+                true,
+                format!("select * from {unnest} cross join lateral {limited} d"),
+            ),
+            (
+                false,
+                format!("select * from {unnest} join deliveries d on d.lane = k.lane limit 1"),
+            ),
+            (
+                false,
+                format!(
+                    "select * from {unnest} cross join lateral (select * from deliveries d where d.lane = k.lane) d"
+                ),
+            ),
+        ];
+        misjudged(&cases, |text| Statement::new(text).correlates_with_parameters())
     }
 }

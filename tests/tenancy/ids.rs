@@ -1,11 +1,11 @@
-//! Indirect ways to another's data: counts, cursors, keys, and numbers that occur in two companies.
+//! Indirect ways to another caller's data: counts, cursors, keys, and numbers that occur in two companies.
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::NewEvent;
 
-use super::cast::{self, ITS_APP, Identity, OWNER, PLATFORM, STRANGERS, everybody};
-use super::estate::{COMPANY, ELSEWHERE, Estate, USER};
-use super::judge::{Expected, judge};
+use super::assertions::{Expected, judge};
+use super::callers::{self, ITS_APP, Identity, OWNER, PLATFORM, STRANGERS, everybody};
+use super::fixture::{COMPANY, ELSEWHERE, Fixture, USER};
 use super::{ask, none, said};
 
 /// The arguments that return a whole list.
@@ -14,15 +14,15 @@ const WHOLE: &str = "first: 100";
 const LISTS: [&str; 5] = ["webhooks", "deliveries", "notices", "event", "apps"];
 
 fn find<'a>(everybody: &'a [Identity], name: &str) -> &'a Identity {
-    cast::find(everybody, name)
+    callers::find(everybody, name)
 }
 
 /// A count shows no more than its list, for every caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_count_counts_what_its_reader_sees() {
-    let estate = Estate::new().await;
+    let fixture = Fixture::new().await;
     let (mut found, mut counted) = (Vec::new(), 0);
-    for who in &everybody(&estate.world) {
+    for who in &everybody(&fixture.world) {
         for list in LISTS {
             let counts = "{ totalCount edges { cursor } pageInfo { hasNextPage } }";
             let question = match list {
@@ -30,7 +30,7 @@ async fn a_count_counts_what_its_reader_sees() {
                 "webhooks" => format!("{{ webhooks({WHOLE}, filter: {{includeRemoved: true}}) {counts} }}"),
                 _ => format!("{{ {list}({WHOLE}) {counts} }}"),
             };
-            let answer = ask(&who.client, &estate.fill(&question)).await;
+            let answer = ask(&who.client, &fixture.fill(&question)).await;
             let page = match list {
                 "event" => &answer["data"]["event"]["deliveries"],
                 _ => &answer["data"][list],
@@ -49,11 +49,11 @@ async fn a_count_counts_what_its_reader_sees() {
     assert!(counted > 0, "somebody may count");
 }
 
-/// A cursor from another's list is a position in the caller's own list, and shows nothing of its origin.
+/// A cursor from another caller's list is a position in the caller's own list, and reveals nothing about the other list.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_of_anothers_list_leads_through_ones_own() {
-    let estate = Estate::new().await;
-    let everybody = everybody(&estate.world);
+    let fixture = Fixture::new().await;
+    let everybody = everybody(&fixture.world);
     let mut found = Vec::new();
     for name in STRANGERS {
         let who = find(&everybody, name);
@@ -66,8 +66,8 @@ async fn a_cursor_of_anothers_list_leads_through_ones_own() {
                  pageInfo {{ startCursor endCursor }} }}"
             );
             let question = format!("{{ webhook(id: {own}) {{ {page} }} }}");
-            let answer = ask(&who.client, &estate.fill(&question)).await;
-            found.extend(judge(&answer, &Expected::Own, &estate.marks, &who.sees()).err());
+            let answer = ask(&who.client, &fixture.fill(&question)).await;
+            found.extend(judge(&answer, &Expected::Own, &fixture.marks, &who.sees()).err());
         }
     }
     none(&found);
@@ -76,10 +76,10 @@ async fn a_cursor_of_anothers_list_leads_through_ones_own() {
 /// W3: the same user number in two companies means two users.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_is_of_the_callers_company() {
-    let estate = Estate::new().await;
-    let everybody = everybody(&estate.world);
+    let fixture = Fixture::new().await;
+    let everybody = everybody(&fixture.world);
     let used = async |name: &str| {
-        let question = estate.fill("{ webhookQuota(type: GENERAL, userId: <user>) { used } }");
+        let question = fixture.fill("{ webhookQuota(type: GENERAL, userId: <user>) { used } }");
         let answer = ask(&find(&everybody, name).client, &question).await;
         answer["data"]["webhookQuota"]["used"].clone()
     };
@@ -94,14 +94,14 @@ async fn a_quota_is_of_the_callers_company() {
 /// D12: each caller has separate keys for replays. Another caller does not even learn that a key was used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_anothers_replay_means_nothing() {
-    let estate = Estate::new().await;
-    let everybody = everybody(&estate.world);
+    let fixture = Fixture::new().await;
+    let everybody = everybody(&fixture.world);
     let replay = async |name: &str, which: &str, key: &str| {
         let question = format!(
             "mutation {{ replayDeliveries(input: {{{which}, idempotencyKey: {key:?}}}) \
              {{ count deliveries {{ id }} userErrors {{ code message path }} }} }}"
         );
-        ask(&find(&everybody, name).client, &estate.fill(&question)).await
+        ask(&find(&everybody, name).client, &fixture.fill(&question)).await
     };
     let own = replay(OWNER, "deliveryIds: [<delivery>]", "taken").await;
     assert_eq!(own["data"]["replayDeliveries"]["count"], 1, "{own}");
@@ -118,7 +118,7 @@ async fn a_key_of_anothers_replay_means_nothing() {
             let taken = replay(name, which, "taken").await;
             let told = Expected::Told(code);
             let who = find(&everybody, name);
-            found.extend(judge(&taken, &told, &estate.marks, &who.sees()).err());
+            found.extend(judge(&taken, &told, &fixture.marks, &who.sees()).err());
             assert_eq!(
                 said(&taken),
                 said(&replay(name, which, "never used").await),
@@ -134,11 +134,11 @@ async fn a_key_of_anothers_replay_means_nothing() {
     assert_ne!(ids(&again), ids(&own));
 }
 
-/// O5: each caller has separate keys for creations. With another's key a caller creates a new webhook.
+/// O5: each caller has separate keys for creations. With another caller's key, a caller creates a new webhook.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_anothers_creation_means_nothing() {
-    let estate = Estate::new().await;
-    let everybody = everybody(&estate.world);
+    let fixture = Fixture::new().await;
+    let everybody = everybody(&fixture.world);
     let create = async |name: &str| {
         let question = "mutation { createWebhook(input: {subscriptionUrl: \"http://127.0.0.1:9/\", eventAction: ANY, \
             eventObject: \"*\", idempotencyKey: \"taken\"}) { webhook { id } signingSecret userErrors { code } } }";
@@ -158,7 +158,7 @@ async fn a_key_of_anothers_creation_means_nothing() {
     ] {
         let answer = create(name).await;
         let who = find(&everybody, name);
-        found.extend(judge(&answer, &Expected::Own, &estate.marks, &who.sees()).err());
+        found.extend(judge(&answer, &Expected::Own, &fixture.marks, &who.sees()).err());
         let payload = &answer["data"]["createWebhook"];
         assert!(payload["signingSecret"].is_string(), "{name}: {answer}");
         assert!(!made.contains(&payload["webhook"]["id"]), "{name}: {answer}");
@@ -174,8 +174,8 @@ async fn a_key_of_anothers_creation_means_nothing() {
 /// E1: a key publishes once in each company.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_a_publication_is_its_companys() {
-    let estate = Estate::new().await;
-    let everybody = everybody(&estate.world);
+    let fixture = Fixture::new().await;
+    let everybody = everybody(&fixture.world);
     let platform = &find(&everybody, PLATFORM).client;
     let event = |company: u64| {
         NewEvent::new(company, "CREATE", "deal", "1")
@@ -187,31 +187,31 @@ async fn a_key_of_a_publication_is_its_companys() {
     assert!(!first.duplicate && !other.duplicate);
     assert_ne!(first.event.id, other.event.id);
     assert!(platform.publish_one(event(COMPANY)).await.unwrap().duplicate);
-    estate.world.settle().await;
+    fixture.world.settle().await;
 }
 
-/// W4, W7: the token decides. Another's number in an input gives no access.
+/// W4, W7: the token decides. The number of another company's user in an input gives no access.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_for_anothers_number_is_ones_own() {
-    let estate = Estate::new().await;
-    let everybody = everybody(&estate.world);
+    let fixture = Fixture::new().await;
+    let everybody = everybody(&fixture.world);
     let namesake = find(&everybody, "a namesake in another company");
     let create = "mutation { createWebhook(input: {subscriptionUrl: \"http://127.0.0.1:9/\", eventAction: ANY, \
         eventObject: \"*\", userId: <user>}) { webhook { companyId userId ownerId } userErrors { code } } }";
-    let answer = ask(&namesake.client, &estate.fill(create)).await;
+    let answer = ask(&namesake.client, &fixture.fill(create)).await;
     let made = json!({
         "companyId": ELSEWHERE.to_string(), "userId": USER.to_string(), "ownerId": USER.to_string()
     });
     assert_eq!(answer["data"]["createWebhook"]["webhook"], made, "{answer}");
-    let secret = estate
+    let secret = fixture
         .world
         .platform()
-        .publish_one(super::estate::secret())
+        .publish_one(super::fixture::secret())
         .await
         .unwrap();
     assert_eq!(
         secret.delivery_count, 4,
         "to the user's webhooks, and not to the namesake's"
     );
-    estate.world.settle().await;
+    fixture.world.settle().await;
 }

@@ -1,16 +1,16 @@
-//! Mutations: refused without effect for callers without the right, and successful for the others.
+//! Mutations are refused without effect for callers without the right, and succeed for the others.
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
 
-use super::cast::{OPERATOR, everybody, find};
-use super::estate::Estate;
+use super::access_matrix::{Entry, MUTATIONS, QUERIES, TYPES, refusal_of};
+use super::callers::{OPERATOR, everybody, find};
+use super::fixture::Fixture;
 use super::schema::{Field, Schema};
-use super::verdicts::{Entry, MUTATIONS, QUERIES, TYPES, refusal_of};
 use super::{FAR, ask, called, faults, has_value, mutation, none, schema};
 
 /// Everything that an operator can read, and the requests that receivers got.
-async fn state(schema: &Schema, estate: &Estate, operator: &Client) -> Vec<Value> {
+async fn state(schema: &Schema, fixture: &Fixture, operator: &Client) -> Vec<Value> {
     let mut state = Vec::new();
     for (field, arguments, ..) in QUERIES.iter().filter(|(field, ..)| *field != "webhookQuota") {
         let kind = &schema.field("Query", field).expect("checked by name").kind;
@@ -19,12 +19,12 @@ async fn state(schema: &Schema, estate: &Estate, operator: &Client) -> Vec<Value
             called(field, arguments),
             schema.everything(kind, FAR)
         );
-        let answer = ask(operator, &estate.fill(&question)).await;
+        let answer = ask(operator, &fixture.fill(&question)).await;
         assert!(answer["errors"].is_null(), "an operator can read it: {answer}");
         state.push(answer["data"].clone());
     }
     state.extend(
-        estate
+        fixture
             .receivers
             .iter()
             .map(|receiver| json!(receiver.journal().len())),
@@ -32,8 +32,7 @@ async fn state(schema: &Schema, estate: &Estate, operator: &Client) -> Vec<Value
     state
 }
 
-/// What is missing in the payload of a successful mutation: it must have every field, also in types that only payloads
-/// have.
+/// The fields that a successful mutation's payload lacks, also in types that only payloads have.
 fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
     let of_payloads = |field: &Field| {
         let entry = TYPES.iter().find(|(name, ..)| *name == field.kind);
@@ -59,26 +58,26 @@ fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
 /// the right succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mutation_obeys_whom_it_should() {
-    let (schema, estate) = (schema(), Estate::new().await);
-    let everybody = everybody(&estate.world);
+    let (schema, fixture) = (schema(), Fixture::new().await);
+    let everybody = everybody(&fixture.world);
     let operator = &find(&everybody, OPERATOR).client;
-    let before = state(&schema, &estate, operator).await;
+    let before = state(&schema, &fixture, operator).await;
     let mut found = Vec::new();
     for (name, input, duty, ..) in MUTATIONS {
         let question = mutation(&schema, name, input);
-        found.extend(faults(&estate, &everybody, &question, |who| refusal_of(who, *duty)).await);
+        found.extend(faults(&fixture, &everybody, &question, |who| refusal_of(who, *duty)).await);
     }
     none(&found);
-    estate.world.settle().await;
-    let after = state(&schema, &estate, operator).await;
+    fixture.world.settle().await;
+    let after = state(&schema, &fixture, operator).await;
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before, after, "whoever is refused changes nothing");
     }
 
     for (name, input, _, by, _) in MUTATIONS.iter().filter(|(.., by, _)| !by.is_empty()) {
-        let question = estate.fill(&mutation(&schema, name, input));
+        let question = fixture.fill(&mutation(&schema, name, input));
         let answer = ask(&find(&everybody, by).client, &question).await;
-        estate.world.settle().await;
+        fixture.world.settle().await;
         let payload = &answer["data"][*name];
         let kind = &schema.field("Mutation", name).expect("checked by name").kind;
         let lacking = lacking(&schema, kind, payload);
@@ -87,5 +86,5 @@ async fn every_mutation_obeys_whom_it_should() {
         }
     }
     none(&found);
-    estate.world.verify().await;
+    fixture.world.verify().await;
 }

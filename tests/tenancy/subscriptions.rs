@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::cast::{Kind, OWNER, STRANGERS, everybody, find};
-use super::estate::{self, Estate};
-use super::judge::{Expected, judge};
-use super::verdicts::{SUBSCRIPTIONS, answer_to};
+use super::access_matrix::{SUBSCRIPTIONS, answer_to};
+use super::assertions::{Expected, judge};
+use super::callers::{Kind, OWNER, STRANGERS, everybody, find};
+use super::fixture::{self, Fixture};
 use super::{FAR, ask, called, mutation, none, schema};
 
 /// Number of published events. Every second one is visible to everyone in the company. Ten failures ban the failing
@@ -18,8 +18,8 @@ const MOST_EVENTS: usize = 500;
 /// them, and get the events of their own webhooks.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscription_tells_each_follower_what_is_theirs() {
-    let (schema, estate) = (schema(), Estate::new().await);
-    let everybody = everybody(&estate.world);
+    let (schema, fixture) = (schema(), Fixture::new().await);
+    let everybody = everybody(&fixture.world);
     let mut followers = Vec::new();
     for who in &everybody {
         let Ok(mut live) = who.client.live().await else {
@@ -31,7 +31,7 @@ async fn every_subscription_tells_each_follower_what_is_theirs() {
         for row in SUBSCRIPTIONS {
             let (field, arguments, ..) = row;
             let kind = &schema.field("Subscription", field).expect("checked by name").kind;
-            let call = estate.fill(&called(field, arguments));
+            let call = fixture.fill(&called(field, arguments));
             let document = format!("subscription {{ {call} {{ {} }} }}", schema.everything(kind, FAR));
             let id = live
                 .subscribe(&document, json!({}))
@@ -41,19 +41,19 @@ async fn every_subscription_tells_each_follower_what_is_theirs() {
         }
         followers.push((who, live, followed));
     }
-    for event in [estate::secret(), estate::open()].iter().cycle().take(EVENTS) {
-        let platform = estate.world.platform();
+    for event in [fixture::secret(), fixture::open()].iter().cycle().take(EVENTS) {
+        let platform = fixture.world.platform();
         platform
             .publish_one(event.clone())
             .await
             .expect("the platform may publish");
-        let elsewhere = estate.world.company(estate::ELSEWHERE).publish().await;
+        let elsewhere = fixture.world.company(fixture::ELSEWHERE).publish().await;
         elsewhere.expect("the platform may publish");
-        estate.world.settle().await;
+        fixture.world.settle().await;
     }
     let owner = &find(&everybody, OWNER).client;
     let change = mutation(&schema, "updateWebhook", "id: <general>, eventAction: CHANGE");
-    ask(owner, &estate.fill(&change)).await;
+    ask(owner, &fixture.fill(&change)).await;
     let mut found = Vec::new();
     for (who, live, followed) in &mut followers {
         if STRANGERS.contains(&who.name) {
@@ -66,7 +66,7 @@ async fn every_subscription_tells_each_follower_what_is_theirs() {
                 let event = live.event(id).await;
                 let event = event.unwrap_or_else(|error| panic!("{}: {error}", who.name));
                 let answer = json!({"data": event});
-                found.extend(judge(&answer, &Expected::Own, &estate.marks, &who.sees()).err());
+                found.extend(judge(&answer, &Expected::Own, &fixture.marks, &who.sees()).err());
             }
         }
         for ((field, arguments, gate, shows, _), id) in followed {
@@ -82,7 +82,7 @@ async fn every_subscription_tells_each_follower_what_is_theirs() {
                     (Expected::Refused(_), [errors]) => json!({"errors": errors}),
                     _ => json!({"data": told}),
                 };
-                let lacks = judge(&answer, &expected, &estate.marks, &who.sees()).is_err();
+                let lacks = judge(&answer, &expected, &fixture.marks, &who.sees()).is_err();
                 if !lacks || !matches!(expected, Expected::Shown(_)) || told.len() > MOST_EVENTS {
                     break answer;
                 }
@@ -92,10 +92,10 @@ async fn every_subscription_tells_each_follower_what_is_theirs() {
                     event.unwrap_or_else(|error| panic!("{}: {field}({arguments}): {error}", who.name));
                 told.push(event["payload"].take());
             };
-            let fault = judge(&answer, &expected, &estate.marks, &who.sees()).err();
+            let fault = judge(&answer, &expected, &fixture.marks, &who.sees()).err();
             found.extend(fault.map(|fault| format!("{}: {field}({arguments})\n    {fault}", who.name)));
         }
     }
     none(&found);
-    estate.world.verify().await;
+    fixture.world.verify().await;
 }

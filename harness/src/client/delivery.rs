@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Client, Refusal};
 
-/// Without request bodies. Documents that need them select them.
+/// The fields selected from every attempt. Request bodies are not among them; queries that need them add them.
 pub(super) const ATTEMPT: &str = "number startedAt endedAt httpStatus errorClass errorMessage responseBody \
     responseTruncated requestHeaders { name value }";
 
@@ -20,7 +20,7 @@ pub(super) fn document() -> String {
 /// A delivery with its attempts, oldest first.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+#[expect(missing_docs, reason = "the fields of the GraphQL type, under their names")]
 pub struct Delivery {
     pub id: String,
     pub status: String,
@@ -43,7 +43,7 @@ pub struct DeliveredEvent {
 /// One recorded attempt.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+#[expect(missing_docs, reason = "the fields of the GraphQL type, under their names")]
 pub struct Attempt {
     pub number: u8,
     pub started_at: Timestamp,

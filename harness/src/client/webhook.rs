@@ -105,7 +105,7 @@ pub struct Created {
 /// A webhook. Enum values are strings as in the contract.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+#[expect(missing_docs, reason = "the fields of the GraphQL type, under their names")]
 pub struct Webhook {
     pub id: String,
     pub number: String,
@@ -140,7 +140,7 @@ pub struct WebhookApp {
 /// A webhook's health (R5).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+#[expect(missing_docs, reason = "the fields of the GraphQL type, under their names")]
 pub struct Health {
     pub state: String,
     pub ban_counter: u32,
@@ -170,7 +170,7 @@ pub struct Transition {
 /// The part of a webhook that the policy determines, without its log: cheap enough to read after every step.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+#[expect(missing_docs, reason = "the fields of the GraphQL type, under their names")]
 pub struct Glance {
     pub id: String,
     pub removed_at: Option<Timestamp>,
@@ -181,7 +181,7 @@ pub struct Glance {
 /// The health of a [`Glance`].
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+#[expect(missing_docs, reason = "the fields of the GraphQL type, under their names")]
 pub struct GlancedHealth {
     pub state: String,
     pub ban_counter: u32,
@@ -192,7 +192,7 @@ pub struct GlancedHealth {
 
 /// The limit of webhooks of one type, and its use (W3).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[expect(missing_docs, reason = "the fields of API.md, under their names there")]
+#[expect(missing_docs, reason = "the fields of the GraphQL type, under their names")]
 pub struct Quota {
     #[serde(rename = "type")]
     pub kind: String,

@@ -8,7 +8,7 @@ use clap::Args;
 use tenterhook_harness::explore::{self, Coverage, Ending, Found, Plan, STEPS};
 use tenterhook_harness::realtime::Stopwatch;
 
-use super::target::TargetArgs;
+use tenterhook_harness::command_line::TargetArgs;
 
 /// Most seeds of one exploration, and most steps of a history.
 const MAX_SEEDS: u64 = 1_000_000;

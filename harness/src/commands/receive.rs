@@ -12,7 +12,7 @@ use tenterhook_harness::journal::Arrival;
 use tenterhook_harness::reply::Reply;
 use tenterhook_harness::signature::{Keyring, Secret};
 use tenterhook_harness::timekeeper::RealTime;
-use tenterhook_harness::wire::{Conduct, Fault, Listen, Script, WireReceiver};
+use tenterhook_harness::wire::{Behaviour, Fault, Listen, Script, WireReceiver};
 
 /// Listen for webhooks, respond as configured, and print each request with its errors.
 ///
@@ -72,8 +72,8 @@ impl Receive {
         loop {
             for arrival in receiver.journal().all().into_iter().skip(printed) {
                 printed += 1;
-                let conduct = arrival.connection.map(|connection| me.conduct(connection));
-                print(&describe(&arrival, conduct.as_ref(), quiet))?;
+                let behaviour = arrival.connection.map(|connection| me.behaviour(connection));
+                print(&describe(&arrival, behaviour.as_ref(), quiet))?;
             }
             count.changed().await?;
         }
@@ -86,33 +86,33 @@ impl Receive {
         }
         let address = SocketAddr::new(self.host, self.port);
         let listen = Listen { address, tls: None };
-        let conducts = Arc::new(move |connection| self.conduct(connection));
-        WireReceiver::start(listen, Arc::new(RealTime), keyring, conducts)
+        let behaviours = Arc::new(move |connection| self.behaviour(connection));
+        WireReceiver::start(listen, Arc::new(RealTime), keyring, behaviours)
             .await
             .with_context(|| format!("cannot listen on {address}; is another receiver running?"))
     }
 
     /// The behaviour of the connection with this number.
-    fn conduct(&self, connection: usize) -> Conduct {
+    fn behaviour(&self, connection: usize) -> Behaviour {
         if let Some(script) = &self.script {
-            return script.conduct(connection).clone();
+            return script.behaviour(connection).clone();
         }
         let failing = connection < self.fail_first;
         let reply = match self.fault {
-            Some(fault) if failing || self.fail_first == 0 => return Conduct::Fault(fault),
+            Some(fault) if failing || self.fail_first == 0 => return Behaviour::Fault(fault),
             None if failing => Reply::status(500),
             _ => Reply::status(self.status).body(self.body.as_str()),
         };
         match self.delay {
-            Some(delay) => Conduct::ReplyAfter(delay, reply),
-            None => Conduct::Reply(reply),
+            Some(delay) => Behaviour::ReplyAfter(delay, reply),
+            None => Behaviour::Reply(reply),
         }
     }
 }
 
 /// Describes one request for people.
-fn describe(arrival: &Arrival, conduct: Option<&Conduct>, quiet: bool) -> String {
-    let answered = conduct.map(ToString::to_string).unwrap_or_default();
+fn describe(arrival: &Arrival, behaviour: Option<&Behaviour>, quiet: bool) -> String {
+    let answered = behaviour.map(ToString::to_string).unwrap_or_default();
     let at = arrival.real.strftime("%H:%M:%S%.3f");
     let mut text = format!(
         "{at}  attempt {} of event {} to webhook {}, {answered}, signature {}\n",

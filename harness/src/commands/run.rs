@@ -12,7 +12,7 @@ use tenterhook_harness::runner::Runner;
 use tenterhook_harness::scenario::Scenario;
 use tenterhook_harness::scenarios;
 
-use super::target::TargetArgs;
+use tenterhook_harness::command_line::TargetArgs;
 
 /// Play scenarios against the policy and report which promises held.
 ///

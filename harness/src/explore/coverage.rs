@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::mirror::Answered;
+use super::answered::Answered;
 use crate::model::Step;
 
 /// Counts by name.

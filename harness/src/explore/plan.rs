@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::SignedDuration;
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// The steps of one history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +84,8 @@ pub const APPS: [&str; 2] = ["crm", "mail"];
 impl Plan {
     /// Chooses `length` steps from a seed.
     pub fn new(seed: u64, length: usize) -> Self {
-        let mut dice = Dice::new(seed);
-        let servers = if dice.below(4) == 0 { 2 } else { 1 };
+        let mut rng = Rng::new(seed);
+        let servers = if rng.below(4) == 0 { 2 } else { 1 };
         let opening = [
             Step::Create(Who::User(USERS[0])),
             Step::Create(Who::App(USERS[0], 0)),
@@ -93,7 +93,7 @@ impl Plan {
         ];
         let steps = opening
             .into_iter()
-            .chain(std::iter::from_fn(|| Some(step(&mut dice))));
+            .chain(std::iter::from_fn(|| Some(step(&mut rng))));
         Self {
             seed,
             servers,
@@ -131,12 +131,12 @@ impl Plan {
     }
 }
 
-fn step(dice: &mut Dice) -> Step {
-    let webhook = dice.below(64);
-    let user = USERS[dice.below(USERS.len())];
-    let app = dice.below(APPS.len());
-    match dice.below(100) {
-        0..=3 => Step::Create(if dice.below(3) == 0 {
+fn step(rng: &mut Rng) -> Step {
+    let webhook = rng.below(64);
+    let user = USERS[rng.below(USERS.len())];
+    let app = rng.below(APPS.len());
+    match rng.below(100) {
+        0..=3 => Step::Create(if rng.below(3) == 0 {
             Who::App(user, app)
         } else {
             Who::User(user)
@@ -146,23 +146,23 @@ fn step(dice: &mut Dice) -> Step {
         6..=8 => Step::Resume(webhook),
         9..=10 => Step::Restore(webhook),
         11..=44 => {
-            let audience = (dice.below(4) == 0).then_some(user);
-            Step::Publish(1 + dice.below(4), audience)
+            let audience = (rng.below(4) == 0).then_some(user);
+            Step::Publish(1 + rng.below(4), audience)
         }
-        45..=56 => Step::Behave(webhook, behaviour(dice)),
-        57..=82 => Step::Advance(span(dice)),
+        45..=56 => Step::Behave(webhook, behaviour(rng)),
+        57..=82 => Step::Advance(span(rng)),
         83..=94 => Step::Next,
         95 => Step::Uninstall(user, app),
         96..=98 => Step::Install(user, app),
-        _ if dice.below(2) == 0 => Step::Crash(span(dice)),
-        _ => Step::PublishAndCrash(1 + dice.below(3)),
+        _ if rng.below(2) == 0 => Step::Crash(span(rng)),
+        _ => Step::PublishAndCrash(1 + rng.below(3)),
     }
 }
 
-fn behaviour(dice: &mut Dice) -> Behaviour {
-    match dice.below(12) {
+fn behaviour(rng: &mut Rng) -> Behaviour {
+    match rng.below(12) {
         0..=2 => Behaviour::Succeed,
-        3..=7 => Behaviour::Fail([500, 404, 410, 302, 429][dice.below(5)]),
+        3..=7 => Behaviour::Fail([500, 404, 410, 302, 429][rng.below(5)]),
         8 => Behaviour::Hang,
         9..=10 => Behaviour::FailFirstTries,
         _ => Behaviour::FailRetries,
@@ -170,11 +170,11 @@ fn behaviour(dice: &mut Dice) -> Behaviour {
 }
 
 /// A span of the policy, exact or a millisecond less or more, or one in between.
-fn span(dice: &mut Dice) -> SignedDuration {
+fn span(rng: &mut Rng) -> SignedDuration {
     let seconds = [1, 3, 10, 30, 150, 60, 600, 1_800, 3_600, 14_400, 43_200, 86_400];
     let millis = [-1, 0, 0, 0, 1, 137];
-    let span = SignedDuration::from_secs(seconds[dice.below(seconds.len())]);
-    span + SignedDuration::from_millis(millis[dice.below(millis.len())])
+    let span = SignedDuration::from_secs(seconds[rng.below(seconds.len())]);
+    span + SignedDuration::from_millis(millis[rng.below(millis.len())])
 }
 
 impl fmt::Display for Step {

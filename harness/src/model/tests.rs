@@ -1,3 +1,5 @@
+use jiff::SignedDuration;
+
 use super::*;
 
 const DAY: i64 = 24 * 3600;

@@ -37,7 +37,8 @@ pub fn draw(run: &Run) -> String {
     xml
 }
 
-/// Without a start time, because scenarios overlap and a run does not record when each began.
+/// One scenario as a `<testcase>`, without a start time because scenarios overlap and a run does not record when each
+/// began.
 fn case(outcome: &Outcome) -> String {
     let mut xml = format!(
         "    <testcase classname=\"scenarios\" name=\"{}\" time=\"{:.3}\">\n      <properties>\n",
@@ -99,7 +100,7 @@ fn drawn(outcome: &Outcome) -> String {
         .collect()
 }
 
-/// ISO 8601 with seconds, in UTC and without a zone, because some viewers refuse more.
+/// ISO 8601 with seconds, in UTC and without a zone, because some viewers reject anything longer.
 fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S").to_string()
 }

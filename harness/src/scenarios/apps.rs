@@ -3,18 +3,18 @@
 use futures_util::future::{join, join_all};
 use serde_json::json;
 
-use super::cast::silent;
+use super::callers::silent;
 use crate::client::{Client, NewWebhook, Webhook, WebhookList};
 use crate::receiver::Receiver;
 use crate::scenario::{Failure, Play, Scenario, refused, same};
-use crate::wire::{Conduct, Cue};
+use crate::wire::{Behaviour, ReleaseSignal};
 use crate::world::World;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::new(
             "an-app-that-is-not-installed-cannot-create",
-            "Through an app webhooks are created only while the user has it installed.",
+            "An app can create webhooks only while the user has it installed.",
             &["W2"],
             |world| {
                 Box::pin(async move {
@@ -32,7 +32,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "uninstalling-removes-the-apps-webhooks-at-once",
-            "All webhooks of the app for that user are gone when the call has answered, and it says how many.",
+            "When the call returns, all webhooks of the app for that user are removed; the response has their number.",
             &["W8"],
             |world| {
                 Box::pin(async move {
@@ -56,7 +56,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "uninstalling-leaves-everything-else",
-            "Other users' webhooks of the app, other apps' and the user's general ones live on.",
+            "Webhooks of the app for other users, of other apps, and general webhooks stay.",
             &["W8"],
             |world| {
                 Box::pin(async move {
@@ -84,7 +84,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .also_in_real_time(),
         Scenario::new(
             "uninstalling-cancels-what-is-pending",
-            "A delivery with a retry ahead is cancelled, and the retry is never sent.",
+            "A delivery that waits for a retry is cancelled, and the retry is never sent.",
             &["W8", "D7"],
             |world| {
                 Box::pin(async move {
@@ -134,19 +134,21 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-attempt-on-the-wire-may-end-after-uninstalling",
-            "What is on the wire when the app goes may end; it is not retried, and its delivery ends once.",
+            "An attempt in flight at the uninstallation may end; it is not retried, and its delivery ends once.",
             &["W8", "D7"],
             |world| {
                 Box::pin(async move {
-                    let cue = Cue::default();
-                    let receiver = world.wire(Conduct::ReplyOnCue(cue.clone(), 500.into())).await;
+                    let signal = ReleaseSignal::default();
+                    let receiver = world
+                        .wire(Behaviour::ReplyOnRelease(signal.clone(), 500.into()))
+                        .await;
                     let crm = world.company(1).app("crm");
                     let new = NewWebhook::to(&receiver.url());
                     let webhook = crm.install(7).await?.create_webhook(new).await?.webhook;
                     world.company(1).publish().await?;
                     receiver.journal().wait_for(1).await;
                     same("webhooks that went", crm.uninstall(7).await?, 1)?;
-                    cue.give();
+                    signal.release();
                     world.advance("PT1H").await;
                     same("requests", receiver.journal().len(), 1)?;
                     let delivery = world.operator().last_delivery(&webhook.id).await?;
@@ -156,7 +158,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-app-removed-from-the-marketplace-takes-all-its-webhooks",
-            "All webhooks of the app go, of all users and companies; pending ones are cancelled, other apps stay.",
+            "All webhooks of the app are removed, for all users and companies; pending deliveries are cancelled; other apps stay.",
             &["W8"],
             |world| {
                 Box::pin(async move {
@@ -206,7 +208,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-app-removed-from-the-marketplace-creates-nothing",
-            "After an app has left the marketplace its token creates no webhook for anybody.",
+            "After an app is removed from the marketplace, its token cannot create a webhook.",
             &["W8", "W2"],
             |world| {
                 Box::pin(async move {
@@ -223,7 +225,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "creations-racing-an-uninstallation-leave-no-orphan",
-            "Whichever of them comes first: every webhook that was made goes, and every other was refused.",
+            "In any order of the calls, each webhook that was created is removed, and each other creation is refused.",
             &["W8"],
             |world| {
                 Box::pin(async move {
@@ -271,7 +273,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-reinstalled-app-sees-what-was-removed",
-            "Uninstalled, the app sees nothing; reinstalled, it reads the removed webhook and starts from none.",
+            "An uninstalled app sees nothing; after it is installed again it can read the removed webhook, and none is restored.",
             &["W12", "W8"],
             |world| {
                 Box::pin(async move {
@@ -294,7 +296,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-removed-user-takes-their-webhooks-along",
-            "A user who is removed takes general and application webhooks along; the others' stay.",
+            "Removing a user removes their general and application webhooks; those of others stay.",
             &["W8", "W3"],
             |world| {
                 Box::pin(async move {
@@ -311,6 +313,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     for id in [general, application] {
                         expect_removed(world, &id, "USER_REMOVED").await?;
                     }
+                    let published = company.publish().await?;
+                    same("deliveries of the next event", published.delivery_count, 1)?;
                     let stays = company.user(8).webhook(&other).await?;
                     same(
                         "another user's",

@@ -1,12 +1,16 @@
 //! The log shows each attempt as it happened, for the promised time (D10).
 
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::scene::{AROUND, Scene};
 use crate::reply::{Reply, Script};
 use crate::scenario::{Failure, Need, Play, Scenario, holds, same};
-use crate::wire::Fault;
+use crate::wire::{Fault, WireReceiver};
+use crate::world::World;
 
 /// D10's retention.
 const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -35,7 +39,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
         Scenario::new(
             "each-attempt-is-logged-as-it-was",
-            "Number, start, request body, status and what the receiver said are as they went over the wire.",
+            "Number, start, request body, status and response are logged as they were sent and received.",
             &["D10"],
             |world| {
                 Box::pin(async move {
@@ -63,6 +67,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         for name in [
                             "webhook-id",
                             "webhook-timestamp",
+                            "tenterhook-webhook",
                             "tenterhook-attempt",
                             "content-type",
                         ] {
@@ -77,7 +82,22 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                             header(&attempt["responseHeaders"], "x-receiver"),
                             Some("seven"),
                         )?;
-                        same("responseBody", attempt["responseBody"].clone(), json!("thanks"))?;
+                        same(
+                            "responseBody and responseTruncated",
+                            [
+                                attempt["responseBody"].clone(),
+                                attempt["responseTruncated"].clone(),
+                            ],
+                            [json!("thanks"), json!(false)],
+                        )?;
+                        let times = [&attempt["durationMs"], &attempt["timings"]["firstByteMs"]];
+                        let times = times.map(Value::as_f64);
+                        holds(
+                            "durationMs and firstByteMs",
+                            "the first byte no later than the end",
+                            matches!(times, [Some(whole), Some(first)] if whole >= first),
+                            &times,
+                        )?;
                     }
                     let ends: Vec<_> = logged
                         .iter()
@@ -120,7 +140,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "of-a-success-one-kib-is-kept",
-            "Of a success the log keeps 1 KiB of the body and says that it is cut; text that is cut stays text.",
+            "For a success the log keeps 1 KiB of the body and says that it is cut; cut text stays valid text.",
             &["D10"],
             |world| {
                 Box::pin(async move {
@@ -131,8 +151,29 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             },
         ),
         Scenario::new(
+            "of-an-endless-body-one-kib-is-kept",
+            "For a success whose body never ends the log keeps 1 KiB and says that it is cut.",
+            &["D10", "D2"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, _receiver) = Scene::on_wire(world, Fault::EndlessBody).await?;
+                    scene.deliver().await?;
+                    let delivery = scene.last_delivery().await?;
+                    let first = delivery.attempts.first();
+                    let kept =
+                        first.map(|a| (a.response_body.as_ref().map(String::len), a.response_truncated));
+                    same(
+                        "bytes kept, and whether they are cut",
+                        kept,
+                        Some((Some(1024), true)),
+                    )
+                })
+            },
+        )
+        .needing(Need::Wire),
+        Scenario::new(
             "of-a-failure-16-kib-are-kept",
-            "Of a failure the log keeps 16 KiB of the body, however long it is.",
+            "For a failure the log keeps 16 KiB of the body, however long it is.",
             &["D10", "D2"],
             |world| {
                 Box::pin(async move {
@@ -156,15 +197,29 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
     ];
     all.extend([
-        failure("a-reset", Fault::ResetAfterRequest, None, "RESET"),
-        failure("a-time-out", Fault::HangBeforeHeaders, None, "TIMEOUT"),
-        failure("garbage", Fault::Garbage, None, "PROTOCOL"),
-        failure(
+        fault("a-reset", Fault::ResetAfterRequest, None, "RESET"),
+        fault("a-reset-before-the-request", Fault::ResetAtOnce, None, "RESET"),
+        fault(
+            "a-close-without-an-answer",
+            Fault::CloseWithoutAnswer,
+            None,
+            "RESET",
+        ),
+        fault("a-time-out", Fault::HangBeforeHeaders, None, "TIMEOUT"),
+        fault("garbage", Fault::Garbage, None, "PROTOCOL"),
+        fault(
             "switching-protocols",
             Fault::SwitchingProtocols,
             Some(101),
             "STATUS",
         ),
+        failure("a-refused-connection", None, "CONNECT", |world| {
+            Box::pin(async move { world.refusing() })
+        }),
+        failure("a-self-signed-certificate", None, "TLS", |world| {
+            Box::pin(world.wire_tls(200))
+        })
+        .needing(Need::Tls),
     ]);
     all.extend(AROUND.map(|(word, offset)| retention(word, offset)));
     all.into_iter()
@@ -195,8 +250,19 @@ fn bomb() -> Vec<u8> {
     [&head[..], &[0; 63], &checksum_and_length].concat()
 }
 
+/// A scenario for the error class that the log gives to a fault of the receiver.
+fn fault(word: &str, fault: Fault, status: Option<u16>, class: &'static str) -> Scenario {
+    failure(word, status, class, move |world| Box::pin(world.wire(fault)))
+}
+
 /// A scenario for the error class that the log gives to a failure.
-fn failure(word: &str, fault: Fault, status: Option<u16>, class: &'static str) -> Scenario {
+fn failure(
+    word: &str,
+    status: Option<u16>,
+    class: &'static str,
+    receiver: impl for<'w> Fn(&'w World) -> LocalBoxFuture<'w, WireReceiver> + Send + Sync + 'static,
+) -> Scenario {
+    let receiver = Arc::new(receiver);
     Scenario::new(
         format!("the-log-names-{word}"),
         format!(
@@ -205,8 +271,10 @@ fn failure(word: &str, fault: Fault, status: Option<u16>, class: &'static str) -
         ),
         &["D10"],
         move |world| {
+            let receiver = Arc::clone(&receiver);
             Box::pin(async move {
-                let (scene, _receiver) = Scene::on_wire(world, fault).await?;
+                let receiver = receiver(&*world).await;
+                let scene = Scene::leading_to(world, &receiver.url()).await?;
                 scene.deliver().await?;
                 world.advance("PT10S").await;
                 let delivery = scene.last_delivery().await?;

@@ -56,7 +56,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-bad-event-refuses-its-call-with-its-place",
-            "An event with a moment out of bounds refuses its call and says where it stands; nothing of the call is stored.",
+            "A call with an event whose time is out of bounds is refused with the event's place, and nothing of it is stored.",
             &["E3"],
             |world| {
                 Box::pin(async move {

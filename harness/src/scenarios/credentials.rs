@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cast::silent;
+use super::callers::silent;
 use crate::client::NewWebhook;
 use crate::scenario::{Scenario, holds, same};
 
@@ -10,6 +10,8 @@ use crate::scenario::{Scenario, holds, same};
 const AUTHORIZATION: &str = "Basic dXNlcjpww6Rzcw==";
 /// `:päss`, a password without a user name.
 const WITHOUT_USER: &str = "Basic OnDDpHNz";
+/// `:`, neither.
+const WITHOUT_BOTH: &str = "Basic Og==";
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -40,23 +42,43 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-empty-user-name-is-sent",
-            "Basic credentials may have an empty user name: the password goes after the colon.",
+            "A user name may be empty, from the start, alone, and in place of another: the password goes after the colon.",
             &["W11"],
             |world| {
                 Box::pin(async move {
-                    let receiver = world.receiver(200).await;
+                    let receiver = world.receiver(500).await;
                     let user = world.company(1).user(7);
                     let new = NewWebhook::to(&receiver.url()).basic_auth("", "päss");
                     let made = user.create_webhook(new).await?.webhook;
-                    same("user name", made.http_auth_user.as_deref(), Some(""))?;
+                    same(
+                        "user name, and whether there is a password",
+                        (made.http_auth_user.as_deref(), made.has_http_auth_password),
+                        (Some(""), true),
+                    )?;
                     world.company(1).publish().await?;
                     world.settle().await;
+                    user.update_webhook(&made.id, json!({"httpAuthPassword": null}))
+                        .await?;
+                    world.advance("PT3S").await;
+                    let named = json!({"httpAuthUser": "user", "httpAuthPassword": "päss"});
+                    user.update_webhook(&made.id, named).await?;
+                    let emptied = user.update_webhook(&made.id, json!({"httpAuthUser": ""})).await?;
+                    same(
+                        "the user name in place of another",
+                        emptied.http_auth_user.as_deref(),
+                        Some(""),
+                    )?;
+                    world.advance("PT30S").await;
                     let sent = receiver.journal().all();
                     let headers: Vec<_> = sent
                         .iter()
                         .map(|arrival| arrival.header("authorization"))
                         .collect();
-                    same("Authorization of each request", headers, vec![Some(WITHOUT_USER)])
+                    same(
+                        "Authorization of each request",
+                        headers,
+                        [WITHOUT_USER, WITHOUT_BOTH, WITHOUT_USER].map(Some).to_vec(),
+                    )
                 })
             },
         ),
@@ -82,7 +104,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "the-password-is-never-returned",
-            "What is answered says that there is a password and nowhere what it is.",
+            "Responses say that there is a password, and never show it.",
             &["W11"],
             |world| {
                 Box::pin(async move {

@@ -15,7 +15,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::new(
             "in-calm-every-event-arrives-exactly-once",
-            "Where nothing fails nothing is repeated: two hundred events arrive once each.",
+            "If nothing fails, nothing is repeated: two hundred events arrive once each.",
             &["D6", "D7"],
             |world| {
                 Box::pin(async move {
@@ -42,7 +42,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "the-sum-holds-from-second-to-second",
-            "Accepted is succeeded, failed, lost, cancelled and open at every moment of a story with retries and a ban.",
+            "At every moment the accepted deliveries are those that succeeded, failed, were lost, were cancelled or are open.",
             &["D7"],
             |world| {
                 Box::pin(async move {
@@ -173,7 +173,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "evidence-survives-success",
-            "A delivery that has succeeded can still be looked at weeks later, with when it began and ended.",
+            "A delivery that succeeded can be read weeks later, with its start and end.",
             &["D7", "D10"],
             |world| {
                 Box::pin(async move {

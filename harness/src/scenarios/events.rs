@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cast::silent;
+use super::callers::silent;
 use super::scene::Scene;
 use crate::client::{NewEvent, NewWebhook, Refusal};
 use crate::scenario::{Need, Play, Scenario, refused, same};
@@ -83,7 +83,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "only-permitted-users-get-an-event",
-            "Where the event lists who may see the object, only their webhooks get it, an app's for its user.",
+            "If the event lists who may see the object, only the webhooks of these users get it; an application webhook counts for its user.",
             &["E2"],
             |world| {
                 Box::pin(async move {
@@ -97,13 +97,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-event-for-everyone-goes-to-every-user",
-            "An event that lists nobody is everyone's; being an admin needs no permission and gives none.",
+            "An event without such a list goes to all users; admins are treated like other users.",
             &["E2"],
             |world| Box::pin(async move { permitted(world, &[(Value::Null, 4)]).await }),
         ),
         Scenario::new(
             "a-later-webhook-gets-no-earlier-event",
-            "Who gets an event is settled at publication: a webhook made between two attempts does not.",
+            "The recipients of an event are fixed at publication: a webhook that is created between two attempts gets nothing.",
             &["E3"],
             |world| {
                 Box::pin(async move {
@@ -125,7 +125,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-changed-subscription-keeps-what-was-owed",
-            "A webhook that turns to other objects still gets the retries of what it was owed, and no further event.",
+            "After its object is changed, a webhook still gets the retries of earlier events, and no further event.",
             &["E3"],
             |world| {
                 Box::pin(async move {
@@ -257,7 +257,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-event-without-a-match-leaves-a-trace",
-            "An event that no webhook wants is stored all the same and can be looked up.",
+            "An event that matches no webhook is stored, and can be read.",
             &["E3"],
             |world| {
                 Box::pin(async move {

@@ -92,7 +92,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Verbatim),
         Scenario::new(
             "without-a-key-the-same-event-is-published-twice",
-            "Events without a key are never taken for one another.",
+            "Events without a key are never treated as duplicates.",
             &["E1"],
             |world| {
                 Box::pin(async move {

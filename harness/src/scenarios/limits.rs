@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::cast::{TYPES, silent};
+use super::callers::{TYPES, silent};
 use crate::client::{Client, NewWebhook, Refusal, WebhookList};
 use crate::scenario::{Failure, Play, Scenario, holds, refused, same};
 use crate::world::World;
@@ -21,7 +21,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend([
         Scenario::new(
             "each-user-and-each-app-has-its-own-limit",
-            "A full user leaves room to other users and to apps, a full app to other apps and to other users of it.",
+            "A user at the limit takes no place of other users or of apps; an app at the limit takes none of other apps or users.",
             &["W3"],
             |world| {
                 Box::pin(async move {
@@ -84,7 +84,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "the-refusal-says-limit-and-use",
-            "Whoever runs into the limit is told how many there may be, how many there are, and of which type.",
+            "The refusal at the limit has the limit, the number in use and the type of webhook.",
             &["W3"],
             |world| {
                 Box::pin(async move {
@@ -100,7 +100,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-admins-webhook-for-a-user-takes-that-users-place",
-            "What an admin makes for another user counts for that user, also when both create at once.",
+            "A webhook that an admin creates for another user counts for that user, also when both create at once.",
             &["W3", "W7"],
             |world| {
                 Box::pin(async move {

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::scene::{MILLISECOND, Scene, USER};
 use crate::client::{Delivery, NewWebhook};
+use crate::dns_server::Answer;
 use crate::model::{Numbers, put_back_until};
-use crate::names::Answer;
 use crate::receiver::Receiver;
 use crate::reply::{Reply, Script};
 use crate::scenario::{Failure, Need, Play, Scenario, holds, same};
@@ -161,7 +161,7 @@ fn silent_name_servers() -> Scenario {
 fn silent_about_one_name() -> Scenario {
     Scenario::new(
         "a-name-server-that-is-silent-about-one-name",
-        "Where name servers answer for another name, one that they keep silent about is a failure of its receiver.",
+        "If name servers answer for other names, a name for which they do not answer is a failure of its receiver.",
         &["D13", "D1"],
         |world| {
             Box::pin(async move {
@@ -193,7 +193,7 @@ fn silent_about_one_name() -> Scenario {
 fn silent_too_long() -> Scenario {
     Scenario::new(
         "fifteen-minutes-without-a-name-server",
-        "What cannot be looked up for fifteen minutes is judged as a failure all the same, and not before.",
+        "A name that cannot be looked up for fifteen minutes is then judged as a failure, and not before.",
         &["D13", "D1"],
         |world| {
             Box::pin(async move {
@@ -267,7 +267,7 @@ fn test_delivery() -> Scenario {
 fn last_address() -> Scenario {
     Scenario::new(
         "of-eight-addresses-the-last-one-is-found",
-        "Seven of a name's addresses swallow every packet and the eighth answers: the attempt succeeds.",
+        "If seven of a name's addresses do not respond and the eighth does, the attempt succeeds.",
         &["D2"],
         |world| {
             Box::pin(async move {

@@ -12,7 +12,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
         Scenario::new(
             "a-ban-is-told-at-its-start-and-its-end",
-            "A ban's start and end are told once each, dated at the boundary, however late anybody looks.",
+            "The start and the end of a ban have one notice each, with the time of the boundary, however late it is read.",
             &["R4", "T3"],
             |world| {
                 Box::pin(async move {
@@ -35,7 +35,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-window-to-its-end-is-told-step-by-step",
-            "A window that runs to its end is told at 24, 48 and 71 hours and at the removal, once each.",
+            "A window that reaches its end has one notice each at 24, 48 and 71 hours and at the removal.",
             &["R4", "R1"],
             |world| {
                 Box::pin(async move {
@@ -53,7 +53,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-recovery-is-told-to-whoever-was-warned",
-            "A success after a warning is told; one that nobody was warned before is not.",
+            "A success after a warning has a notice; a success without a warning has none.",
             &["R4"],
             |world| {
                 Box::pin(async move {

@@ -122,7 +122,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Wire),
         Scenario::new(
             "a-refused-connection-is-a-failure",
-            "Where nobody listens the attempt has failed at once, and is retried.",
+            "A refused connection fails the attempt at once; it is retried.",
             &["D1"],
             |world| {
                 Box::pin(async move {
@@ -135,7 +135,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-self-signed-certificate-is-a-failure",
-            "A certificate that nobody vouches for is not accepted, and no request is sent to its holder.",
+            "A self-signed certificate is not accepted, and no request is sent.",
             &["D1"],
             |world| {
                 Box::pin(async move {

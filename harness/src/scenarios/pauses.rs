@@ -9,7 +9,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let all = [
         Scenario::new(
             "published-in-a-pause-is-lost",
-            "What is published for a paused webhook is lost for that reason and never sent; after resuming, events arrive.",
+            "An event for a paused webhook is lost for that reason and never sent; after resuming, events arrive.",
             &["W13", "D7"],
             |world| {
                 Box::pin(async move {
@@ -31,7 +31,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-retry-due-in-a-pause-is-lost",
-            "A retry that comes due in a pause is lost for that reason and not sent, then or later.",
+            "A retry that is due during a pause is lost for that reason, and never sent.",
             &["W13"],
             |world| {
                 Box::pin(async move {
@@ -70,7 +70,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-ban-ends-in-a-pause",
-            "A ban runs on in a pause: its end passes, and the webhook resumes active with counter zero.",
+            "A ban continues during a pause; if it ends there, the webhook resumes active with counter zero.",
             &["W13", "B3", "B7"],
             |world| {
                 Box::pin(async move {
@@ -166,7 +166,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "failures-before-a-pause-count-after-it",
-            "The counter runs on over a pause: nine failures before it and one after it make a ban.",
+            "A pause does not change the counter: nine failures before it and one after it make a ban.",
             &["W13", "B1", "B2"],
             |world| {
                 Box::pin(async move {

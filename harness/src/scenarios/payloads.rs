@@ -216,7 +216,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "what-the-platform-leaves-out-has-a-default",
-            "Without `occurredAt` the moment of acceptance stands in the payload; the source is the app, for everyone.",
+            "Without `occurredAt` the payload has the time of acceptance; without a source it has the app.",
             &["E4", "E5"],
             |world| {
                 Box::pin(async move {
@@ -280,8 +280,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let both = Both::new(world).await?;
-                    let (_, bodies) = both.bodies(both.merge()).await?;
+                    let published = both.publish(both.merge()).await?;
+                    same("deliveryCount", published.delivery_count, 4)?;
+                    let arrivals = both.v2.0.journal().wait_for(2).await;
+                    let bodies: Vec<Value> = arrivals.iter().map(|arrival| arrival.json()).collect();
                     let change = only(&bodies, "/meta/action", "change")?;
+                    same("the event that the call names", &change["meta"]["id"], &json!(published.event.event_id))?;
                     let delete = only(&bodies, "/meta/action", "delete")?;
                     let ids = |body: &Value| {
                         ["entity_id", "merged_from_id", "merged_to_id"].map(|key| body["meta"][key].clone())

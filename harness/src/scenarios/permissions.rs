@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cast::{Cast, silent};
+use super::callers::{Callers, silent};
 use crate::client::Client;
 use crate::scenario::{Scenario, refused, same};
 use crate::token::Claims;
@@ -62,7 +62,7 @@ const DELETIONS: &[Attempt] = &[
     },
     Attempt {
         name: "an-app-that-is-not-installed-cannot-delete",
-        sentence: "An app that the user has not installed is told so when it deletes.",
+        sentence: "A deletion by an app that the user has not installed is refused as such.",
         rule: &["W2"],
         webhook: "crm's for user 7",
         caller: |world| world.company(1).app("crm").acting_for(8),
@@ -94,7 +94,7 @@ const DELETIONS: &[Attempt] = &[
     },
     Attempt {
         name: "an-app-cannot-delete-a-general-webhook",
-        sentence: "Through an app general webhooks are seen, and not deleted.",
+        sentence: "An app can read general webhooks, and not delete them.",
         rule: &["W4"],
         webhook: "user 7's",
         caller: |world| world.company(1).app("crm").acting_for(7),
@@ -102,7 +102,7 @@ const DELETIONS: &[Attempt] = &[
     },
     Attempt {
         name: "an-app-for-an-admin-cannot-delete-a-general-webhook",
-        sentence: "Through an app even the admin only reads general webhooks.",
+        sentence: "An app that acts for an admin can only read general webhooks.",
         rule: &["W4"],
         webhook: "user 7's",
         caller: |world| world.company(1).app("crm").acting_for_admin(9),
@@ -123,7 +123,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend([
         Scenario::new(
             "an-admin-creates-for-another-user",
-            "An admin may make a webhook another user's; that user has it and may delete it.",
+            "An admin may create a webhook for another user; that user may delete it.",
             &["W7"],
             |world| {
                 Box::pin(async move {
@@ -171,7 +171,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-admin-cannot-create-for-an-unknown-user",
-            "A user whom nobody has named yet cannot be given a webhook.",
+            "Nobody can create a webhook for a user that the server does not know.",
             &["W7"],
             |world| {
                 Box::pin(async move {
@@ -186,7 +186,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-application-webhook-is-the-tokens-own-users",
-            "Through an app not even an admin makes a webhook for another user.",
+            "Through an app, not even an admin can create a webhook for another user.",
             &["W7", "W1"],
             |world| {
                 Box::pin(async move {
@@ -207,13 +207,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "changes-follow-the-same-rights-as-deletions",
-            "Who may not delete a webhook may not rename it either, and is told the same.",
+            "A caller that may not delete a webhook may not rename it, with the same error.",
             &["W4", "W6", "W7"],
             |world| {
                 Box::pin(async move {
-                    let cast = Cast::new(world).await?;
+                    let callers = Callers::new(world).await?;
                     for attempt in DELETIONS {
-                        let id = &cast.webhook(attempt.webhook)?.id;
+                        let id = &callers.webhook(attempt.webhook)?.id;
                         let caller = (attempt.caller)(world);
                         let renamed = caller.update_webhook(id, json!({"name": attempt.name})).await;
                         match attempt.outcome {
@@ -227,7 +227,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-app-without-the-admin-scope-writes-nothing",
-            "Through an app creating and deleting need the admin scope besides webhooks:write.",
+            "Through an app, creating and deleting need the admin scope in addition to webhooks:write.",
             &["W2"],
             |world| {
                 Box::pin(async move {
@@ -251,8 +251,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 fn deletion(attempt: &'static Attempt) -> Scenario {
     Scenario::new(attempt.name, attempt.sentence, attempt.rule, move |world| {
         Box::pin(async move {
-            let cast = Cast::new(world).await?;
-            let id = &cast.webhook(attempt.webhook)?.id;
+            let callers = Callers::new(world).await?;
+            let id = &callers.webhook(attempt.webhook)?.id;
             let deleted = (attempt.caller)(world).delete_webhook(id).await;
             let after = world.operator().webhook(id).await?;
             let reason = after.and_then(|webhook| webhook.remove_reason);

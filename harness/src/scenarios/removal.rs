@@ -3,10 +3,10 @@
 use jiff::SignedDuration;
 
 use super::scene::{AROUND, Scene, WINDOW, count};
-use crate::client::WebhookList;
+use crate::client::{NewWebhook, WebhookList};
 use crate::reply::Script;
-use crate::scenario::{Scenario, same};
-use crate::wire::Conduct;
+use crate::scenario::{Need, Scenario, same};
+use crate::wire::Behaviour;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
@@ -61,7 +61,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     scene.expect_window("after failed retries", Some(since)).await?;
                     receiver.answer_with(200);
                     world.advance("PT3S").await;
-                    scene.expect_window("after a retry that succeeded", None).await
+                    scene.expect_window("after a retry that succeeded", None).await?;
+                    world.advance("P30D").await;
+                    scene.expect_health("thirty days later", "ACTIVE", 1).await
                 })
             },
         ),
@@ -107,19 +109,19 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "losses-open-no-window",
-            "What is lost in a ban opens no window: after a success in the ban the webhook lives on in silence.",
+            "A lost delivery opens no window: after a success during the ban the webhook stays.",
             &["R2", "B4", "B5"],
             |world| {
                 Box::pin(async move {
-                    let cue = crate::wire::Cue::default();
-                    let held = Conduct::ReplyOnCue(cue.clone(), 200.into());
-                    let conducts = move |connection| if connection == 0 { held.clone() } else { 500.into() };
-                    let receiver = world.wire_by_connection(std::sync::Arc::new(conducts)).await;
+                    let signal = crate::wire::ReleaseSignal::default();
+                    let held = Behaviour::ReplyOnRelease(signal.clone(), 200.into());
+                    let behaviours = move |connection| if connection == 0 { held.clone() } else { 500.into() };
+                    let receiver = world.wire_by_connection(std::sync::Arc::new(behaviours)).await;
                     let scene = Scene::leading_to(world, &receiver.url()).await?;
                     scene.company().publish().await?;
                     receiver.journal().wait_for(1).await;
                     scene.deliver_times(10).await?;
-                    cue.give();
+                    signal.release();
                     world.settle().await;
                     scene.expect_window("after a late success", None).await?;
                     world.advance("PT1M").await;
@@ -238,7 +240,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "three-days-of-failure-in-one-story",
-            "A receiver that never succeeds: bans come and go, and after exactly 72 hours it is over.",
+            "A receiver that never succeeds is banned again and again, and removed after exactly 72 hours.",
             &["R1", "B2", "B3", "T1", "T3"],
             |world| {
                 Box::pin(async move {
@@ -259,6 +261,35 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 })
             },
         ),
+        Scenario::new(
+            "removal-while-no-server-runs",
+            "A window that ends while no server runs removes the webhook at its end; nothing that was due is sent.",
+            &["R1", "R3", "D6", "T3"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(500).await;
+                    let user = world.company(1).user(7);
+                    let id = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook.id;
+                    let due = world.now() + WINDOW;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    world.stop(0).await;
+                    world.advance("P4D").await;
+                    world.launch().await;
+                    world.settle().await;
+                    let user = world.company(1).user(7);
+                    same(
+                        "removedAt and removeReason",
+                        user.webhook(&id).await?.map(|webhook| (webhook.removed_at, webhook.remove_reason)),
+                        Some((Some(due), Some("NO_SUCCESSFUL_DELIVERY".to_owned()))),
+                    )?;
+                    let last = user.last_delivery(&id).await?;
+                    same("the delivery", last.status.as_str(), "CANCELLED")?;
+                    same("requests", receiver.journal().len(), 1)
+                })
+            },
+        )
+        .needing(Need::OwnServers),
     ];
     all.extend(AROUND.map(|(word, offset)| window_end(word, offset)));
     all.extend(AROUND.map(|(word, offset)| success_near_the_end(word, offset)));
@@ -318,7 +349,7 @@ fn success_near_the_end(word: &str, offset: SignedDuration) -> Scenario {
                 let (scene, receiver) = Scene::on_wire(world, 500).await?;
                 scene.deliver().await?;
                 world.advance(WINDOW - SignedDuration::from_secs(5)).await;
-                receiver.behave(Conduct::ReplyAfter(
+                receiver.behave(Behaviour::ReplyAfter(
                     SignedDuration::from_secs(5) + offset,
                     200.into(),
                 ));

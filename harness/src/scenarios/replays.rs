@@ -67,7 +67,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "what-a-ban-lost-can-be-replayed-after-it",
-            "A replay is refused in the ban; after it, what was lost is sent by a replay, and stays on record as lost.",
+            "A replay is refused during a ban; after it a replay sends a lost event, whose first delivery stays lost.",
             &["D12", "B4"],
             |world| {
                 Box::pin(async move {
@@ -106,7 +106,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "no-replay-while-paused-or-removed",
-            "A replay for a paused webhook is refused, and for a removed one; nothing is made.",
+            "A replay for a paused or removed webhook is refused, and creates nothing.",
             &["D12"],
             |world| {
                 Box::pin(async move {
@@ -134,7 +134,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Pause),
         Scenario::new(
             "a-dry-run-makes-nothing",
-            "A dry run says how many deliveries a replay would make, and makes none.",
+            "A dry run returns the number of deliveries that a replay would create, and creates none.",
             &["D12"],
             |world| {
                 Box::pin(async move {

@@ -1,6 +1,6 @@
 //! Anyone who may create a webhook can restore it in time after the policy removed it (W12).
 
-use super::cast::silent;
+use super::callers::silent;
 use super::scene::{Scene, WINDOW};
 use crate::client::WebhookList;
 use crate::scenario::{Failure, Need, Scenario, refused, same};
@@ -79,7 +79,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-restoration-needs-a-place",
-            "With forty others there, a removed webhook is restored only once there is a place.",
+            "At the limit a removed webhook can be restored only after a place becomes free.",
             &["W12", "W3"],
             |world| {
                 Box::pin(async move {

@@ -4,8 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::scene::{AROUND, MILLISECOND, Scene};
+use crate::client::NewWebhook;
 use crate::reply::{Reply, Script};
-use crate::scenario::{Scenario, same};
+use crate::scenario::{Need, Scenario, same};
 use crate::wire::Fault;
 
 /// D4's delays, in seconds.
@@ -43,7 +44,10 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                             Some("EXHAUSTED"),
                             Some(start + SignedDuration::from_secs(183)),
                         ),
-                    )
+                    )?;
+                    same("nextAttemptAt", delivery.next_attempt_at, None)?;
+                    let numbers: Vec<u8> = delivery.attempts.iter().map(|attempt| attempt.number).collect();
+                    same("attempt numbers on record", numbers, vec![1, 2, 3, 4])
                 })
             },
         ),
@@ -92,7 +96,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "gone-changes-nothing",
-            "410 Gone is a failure like any other: retried, and the webhook lives on.",
+            "410 Gone is a failure like any other: it is retried, and the webhook stays.",
             &["D4"],
             |world| {
                 Box::pin(async move {
@@ -125,7 +129,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-reset-is-one-request",
-            "A receiver that resets the connection gets one request per attempt: no client of ours resends it.",
+            "A receiver that resets the connection gets one request per attempt; the HTTP client does not repeat it.",
             &["D5"],
             |world| {
                 Box::pin(async move {
@@ -182,6 +186,41 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             },
         )
         .also_in_real_time(),
+        Scenario::new(
+            "a-retry-due-while-no-server-ran",
+            "A retry that was due while no server ran is made when one starts, under its own number.",
+            &["D6", "D4"],
+            |world| {
+                Box::pin(async move {
+                    let receiver = world.receiver(Script::by_attempt([500], 200)).await;
+                    let user = world.company(1).user(7);
+                    let id = user
+                        .create_webhook(NewWebhook::to(&receiver.url()))
+                        .await?
+                        .webhook
+                        .id;
+                    world.company(1).publish().await?;
+                    world.settle().await;
+                    world.stop(0).await;
+                    world.advance("PT1H").await;
+                    world.launch().await;
+                    world.settle().await;
+                    let arrivals = receiver.journal().all();
+                    let seen: Vec<_> = arrivals
+                        .iter()
+                        .map(|arrival| (arrival.attempt(), arrival.at))
+                        .collect();
+                    same(
+                        "attempts and times after the first",
+                        seen.get(1..),
+                        Some(&[(2, world.now())][..]),
+                    )?;
+                    let last = world.company(1).user(7).last_delivery(&id).await?;
+                    same("the delivery", last.status.as_str(), "SUCCEEDED")
+                })
+            },
+        )
+        .needing(Need::OwnServers),
     ];
     all.extend((2..=4).map(succeeds_at));
     for retry in 1..=3 {

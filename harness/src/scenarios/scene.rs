@@ -6,7 +6,7 @@ use crate::client::{Client, Delivery, Health, NewWebhook, Published, Webhook};
 use crate::receiver::Receiver;
 use crate::reply::Script;
 use crate::scenario::{Failure, Play, same};
-use crate::wire::{Conduct, WireReceiver};
+use crate::wire::{Behaviour, WireReceiver};
 use crate::world::{Company, World};
 
 /// The user of every scene.
@@ -29,9 +29,9 @@ impl<'w> Scene<'w> {
     /// Creates the webhook for a raw socket that treats all connections alike.
     pub async fn on_wire(
         world: &'w World,
-        conduct: impl Into<Conduct>,
+        behaviour: impl Into<Behaviour>,
     ) -> Result<(Self, WireReceiver), Failure> {
-        let receiver = world.wire(conduct).await;
+        let receiver = world.wire(behaviour).await;
         Ok((Self::leading_to(world, &receiver.url()).await?, receiver))
     }
 

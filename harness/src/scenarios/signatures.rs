@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::cast::silent;
+use super::callers::silent;
 use super::scene::{MILLISECOND, Scene};
 use crate::client::NewWebhook;
 use crate::journal::Arrival;

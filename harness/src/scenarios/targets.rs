@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cast::{DEAD, silent};
+use super::callers::{DEAD, silent};
 use crate::client::{NewWebhook, Refusal};
 use crate::scenario::{Need, Scenario, refused, same};
 
@@ -91,12 +91,29 @@ const PRIVATE: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
+/// The server's own machine, in all spellings.
+const LOOPBACK: &[&str] = &[
+    "http://localhost/",
+    "http://localhost./",
+    "http://127.0.0.1/",
+    "http://127.0.0.1./",
+    "http://127.1/",
+    "http://2130706433/",
+    "http://0x7f000001/",
+    "http://0x7f.1/",
+    "http://017700000001/",
+    "http://[::1]/",
+    "http://[::ffff:7f00:1]/",
+    "http://[64:ff9b::7f00:1]/",
+    "http://[2002:7f00:1::]/",
+];
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all: Vec<Scenario> = PRIVATE.iter().map(private).collect();
     all.extend([
         Scenario::new(
             "only-http-and-https-urls",
-            "Other schemes and what is no full URL are refused, naming the field.",
+            "Other schemes and incomplete URLs are refused with the name of the field.",
             &["W10"],
             |world| {
                 Box::pin(async move {
@@ -170,7 +187,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Vetting),
         Scenario::new(
             "an-allowed-network-is-allowed-in-every-spelling",
-            "What an operator allows may be written as one likes, and is called.",
+            "A network that the operator allows is called, however its address is written.",
             &["W10"],
             |world| {
                 Box::pin(async move {
@@ -193,6 +210,24 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             },
         )
         .needing(Need::Vetting),
+        Scenario::new(
+            "loopback-addresses-are-refused",
+            "Unless the operator allows it, no webhook leads to the server's own machine, however it is written.",
+            &["W10"],
+            |world| {
+                Box::pin(async move {
+                    let user = world.company(1).user(7);
+                    for url in LOOPBACK {
+                        let created = user.create_webhook(NewWebhook::to(url)).await;
+                        refused(*url, created, "FORBIDDEN_ADDRESS")?;
+                    }
+                    user.create_webhook(NewWebhook::to("http://93.184.215.14/")).await?;
+                    Ok(())
+                })
+            },
+        )
+        .needing(Need::Vetting)
+        .in_world(|builder| builder.allowed_targets(&[])),
     ]);
     all.extend([2047, 2048, 2049].map(url_length));
     all.extend([254, 255, 256].map(name_length));

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::scene::{AROUND, MILLISECOND, Scene};
 use crate::scenario::{Need, Scenario, same};
-use crate::wire::{Conduct, Fault, WireReceiver};
+use crate::wire::{Behaviour, Fault, WireReceiver};
 use crate::world::World;
 
 /// D2's deadline.
@@ -39,7 +39,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Wire),
         Scenario::new(
             "a-body-that-never-ends-is-a-success",
-            "The status decides: a 200 whose body never ends is a success, and nobody waits for the rest.",
+            "The status decides: a 200 whose body never ends is a success, and the rest is not read.",
             &["D2", "D1"],
             |world| {
                 Box::pin(async move {
@@ -109,10 +109,13 @@ fn times_out(
                 world.advance(MILLISECOND).await;
                 scene.expect_health("at ten seconds", "ACTIVE", 1).await?;
                 let retry = end + SignedDuration::from_secs(3);
+                let delivery = scene.last_delivery().await?;
+                same("nextAttemptAt", delivery.next_attempt_at, Some(retry))?;
+                let first = delivery.attempts.first();
                 same(
-                    "nextAttemptAt",
-                    scene.last_delivery().await?.next_attempt_at,
-                    Some(retry),
+                    "error class, status, start and end of the attempt",
+                    first.map(|a| (a.error_class.as_deref(), a.http_status, a.started_at, a.ended_at)),
+                    Some((Some("TIMEOUT"), None, end - DEADLINE, end)),
                 )
             })
         },
@@ -132,8 +135,8 @@ fn answers(word: &str, offset: SignedDuration) -> Scenario {
         &["D2", "T2"],
         move |world| {
             Box::pin(async move {
-                let conduct = Conduct::ReplyAfter(DEADLINE + offset, 200.into());
-                let (scene, _receiver) = Scene::on_wire(world, conduct).await?;
+                let behaviour = Behaviour::ReplyAfter(DEADLINE + offset, 200.into());
+                let (scene, _receiver) = Scene::on_wire(world, behaviour).await?;
                 let start = world.now();
                 scene.deliver().await?;
                 world.advance(SignedDuration::from_secs(11)).await;

@@ -23,7 +23,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let all = vec![
         Scenario::new(
             "digits-arrive-as-published",
-            "Numbers beyond a float arrive with all their digits, in both versions and in what has changed.",
+            "Numbers beyond a float arrive with all their digits, in both versions and in `previous`.",
             &["E4", "E5"],
             |world| {
                 Box::pin(async move {
@@ -37,7 +37,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "keys-of-a-json-library-mean-nothing",
-            "A key that a JSON library uses for itself arrives as any other, with whatever stands behind it.",
+            "A key that a JSON library uses itself arrives like any other, with its value.",
             &["E4", "E5"],
             |world| {
                 Box::pin(async move {

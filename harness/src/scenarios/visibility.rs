@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::cast::{Cast, TYPES, silent};
+use super::callers::{Callers, TYPES, silent};
 use crate::client::{Client, WebhookList};
 use crate::scenario::{Need, Scenario, refused, same};
 use crate::token::Claims;
@@ -87,13 +87,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend([
         Scenario::new(
             "the-platform-reads-no-webhooks",
-            "The platform's own token is refused webhooks, one by one and in lists.",
+            "The platform's token cannot read webhooks, neither one nor a list.",
             &["W5"],
             |world| {
                 Box::pin(async move {
-                    let cast = Cast::new(world).await?;
+                    let callers = Callers::new(world).await?;
                     let platform = world.platform();
-                    let id = &cast.webhook("user 7's")?.id;
+                    let id = &callers.webhook("user 7's")?.id;
                     refused("a webhook by its id", platform.webhook(id).await, "FORBIDDEN")?;
                     let list = platform.webhooks(WebhookList::default()).await;
                     refused("a list of webhooks", list, "FORBIDDEN")
@@ -102,7 +102,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "nobody-without-a-token-sees-webhooks",
-            "Without a token, or with a forged one, nothing is read.",
+            "Without a token, or with a forged one, nothing can be read.",
             &["W4"],
             |world| {
                 Box::pin(async move {
@@ -140,18 +140,18 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-app-without-the-admin-scope-sees-nothing",
-            "Through an app, reading needs the admin scope besides webhooks:read.",
+            "Through an app, reading needs the admin scope in addition to webhooks:read.",
             &["W2"],
             |world| {
                 Box::pin(async move {
-                    let cast = Cast::new(world).await?;
+                    let callers = Callers::new(world).await?;
                     let company = world.company(1);
                     let claims = Claims::user(company.id(), 7, "regular")
                         .through_app(company.app("crm").id())
                         .with_scope("webhooks:read webhooks:write");
                     let caller = world.caller(0, &claims);
                     for name in ["user 7's", "crm's for user 7"] {
-                        let answer = caller.webhook(&cast.webhook(name)?.id).await;
+                        let answer = caller.webhook(&callers.webhook(name)?.id).await;
                         refused(format!("{name} webhook"), answer, "FORBIDDEN")?;
                     }
                     let list = caller.webhooks(WebhookList::default()).await;
@@ -161,7 +161,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-owner-who-is-not-the-user-sees-nothing",
-            "A webhook is its user's. Whoever created it for them has no rights by that once no admin any more.",
+            "A webhook belongs to its user. An admin who created it has no rights to it after losing the role.",
             &["W4", "W7"],
             |world| {
                 Box::pin(async move {
@@ -182,15 +182,15 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "node-hides-what-webhook-hides",
-            "The global id opens nothing that the webhook query would not show.",
+            "The query `node` shows no webhook that the query `webhook` does not show.",
             &["W4", "W5"],
             |world| {
                 Box::pin(async move {
-                    let cast = Cast::new(world).await?;
+                    let callers = Callers::new(world).await?;
                     let document = "query($id: ID!) { node(id: $id) { id } }";
                     for (name, shown) in [("user 7's", true), ("user 8's", false), ("crm's for user 7", false)]
                     {
-                        let id = &cast.webhook(name)?.id;
+                        let id = &callers.webhook(name)?.id;
                         let data = world.company(1).user(7).query(document, json!({"id": id})).await?;
                         same(format!("whether node shows {name}"), !data["node"].is_null(), shown)?;
                     }
@@ -220,16 +220,16 @@ fn sees(view: &'static View, kind: &'static str) -> Scenario {
         rules,
         move |world| {
             Box::pin(async move {
-                let cast = Cast::new(world).await?;
+                let callers = Callers::new(world).await?;
                 let caller = (view.caller)(world);
-                let by_id = cast.seen_by_id(&caller, kind).await?;
+                let by_id = callers.seen_by_id(&caller, kind).await?;
                 same(
                     format!("{type_in_words} webhooks by id"),
                     by_id,
                     expected.to_vec(),
                 )?;
                 for filtered in [true, false] {
-                    let listed = cast.listed(&caller, kind, filtered).await?;
+                    let listed = callers.listed(&caller, kind, filtered).await?;
                     let how = if filtered {
                         "filtered by it"
                     } else {

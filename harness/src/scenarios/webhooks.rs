@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::cast::{TYPES, silent};
+use super::callers::{TYPES, silent};
 use super::scene::AROUND;
 use crate::client::{Client, NewWebhook, WebhookList};
 use crate::scenario::{Need, Play, Scenario, holds, refused, same};
@@ -66,7 +66,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .also_in_real_time(),
         Scenario::new(
             "the-type-is-no-input",
-            "A caller that asks for a type is told that there is no such input, and nothing is created.",
+            "A creation with a type as input is refused, and nothing is created.",
             &["W1"],
             |world| {
                 Box::pin(async move {
@@ -93,7 +93,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "version-2-is-the-default",
-            "Who asks for no version gets version 2.",
+            "The default version is 2.",
             &["W9"],
             |world| {
                 Box::pin(async move {
@@ -166,7 +166,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "lists-leave-out-what-was-removed",
-            "A removed webhook is in no list unless asked for, and can still be read by its id.",
+            "Lists have a removed webhook only on request; it can be read by its id.",
             &["W12"],
             |world| {
                 Box::pin(async move {
@@ -215,7 +215,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-removed-webhook-cannot-be-changed",
-            "What was removed is neither changed nor deleted again.",
+            "A removed webhook cannot be changed or deleted.",
             &["W12"],
             |world| {
                 Box::pin(async move {
@@ -234,7 +234,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "the-catalogue-can-be-read",
-            "Both versions' objects are readable, as they are checked.",
+            "The API returns the objects of both versions, the same as it checks.",
             &["W9"],
             |world| {
                 Box::pin(async move {

@@ -1,4 +1,4 @@
-//! Conducts as text: `fail:3,hang,ok` means 500 three times, one request without a response, then always 200.
+//! Behaviours as text: `fail:3,hang,ok` means 500 three times, one request without a response, then always 200.
 //!
 //! A script with an unknown entry or a count of zero is refused, with the position and a correction. Statuses are not
 //! checked against HTTP: any from 200 to 999 is accepted.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use jiff::SignedDuration;
 
-use super::conduct::{Conduct, Conducts};
+use super::behaviour::{Behaviour, Behaviours};
 use super::fault::Fault;
 
 /// Most entries in a script.
@@ -22,11 +22,11 @@ pub const MAX_TIMES: u32 = 1_000_000;
 pub const SYNTAX: &str = "Entries, separated by commas, each for one request or, with `:N`, for N of them; the last goes on \
 for ever. An entry is `ok` (200), `fail` (500), a status, `delay:2s` (200 after that time), or the name of a fault.";
 
-/// A sequence of conducts. The last one is repeated forever.
+/// A sequence of behaviours. The last one is repeated forever.
 #[derive(Debug, Clone)]
 pub struct Script {
-    entries: Vec<(Conduct, u32)>,
-    last: Conduct,
+    entries: Vec<(Behaviour, u32)>,
+    last: Behaviour,
 }
 
 /// Why a text is not a valid script.
@@ -39,20 +39,20 @@ pub struct ScriptError {
 }
 
 impl Script {
-    /// Repeats each entry as often as given, and then the last conduct forever.
-    pub fn new(entries: Vec<(Conduct, u32)>, last: impl Into<Conduct>) -> Self {
+    /// Repeats each entry as often as given, and then the last behaviour forever.
+    pub fn new(entries: Vec<(Behaviour, u32)>, last: impl Into<Behaviour>) -> Self {
         Self {
             entries,
             last: last.into(),
         }
     }
 
-    /// The conduct of the request, attempt or connection at this position, counted from 0.
-    pub fn conduct(&self, mut place: usize) -> &Conduct {
-        for (conduct, times) in &self.entries {
+    /// The behaviour of the request, attempt or connection at this position, counted from 0.
+    pub fn behaviour(&self, mut place: usize) -> &Behaviour {
+        for (behaviour, times) in &self.entries {
             let times = usize::try_from(*times).unwrap_or(usize::MAX);
             if place < times {
-                return conduct;
+                return behaviour;
             }
             place -= times;
         }
@@ -60,24 +60,24 @@ impl Script {
     }
 
     /// Counts connections, so that faults before a request can be scripted too.
-    pub fn by_connection(self) -> Conducts {
-        Arc::new(move |number| self.conduct(number).clone())
+    pub fn by_connection(self) -> Behaviours {
+        Arc::new(move |number| self.behaviour(number).clone())
     }
 
     /// Counts the attempts of each delivery on its own. A fault that belongs before a request follows right after it,
     /// because only the request shows the attempt's number.
-    pub fn by_attempt(self) -> Conduct {
-        Conduct::chosen(move |arrival| {
-            self.conduct(usize::from(arrival.attempt()).saturating_sub(1))
+    pub fn by_attempt(self) -> Behaviour {
+        Behaviour::chosen(move |arrival| {
+            self.behaviour(usize::from(arrival.attempt()).saturating_sub(1))
                 .clone()
         })
     }
 
-    /// Every conduct of the script, once for each entry, in order.
-    pub fn conducts(&self) -> impl Iterator<Item = &Conduct> {
+    /// Every behaviour of the script, once for each entry, in order.
+    pub fn behaviours(&self) -> impl Iterator<Item = &Behaviour> {
         self.entries
             .iter()
-            .map(|(conduct, _)| conduct)
+            .map(|(behaviour, _)| behaviour)
             .chain([&self.last])
     }
 }
@@ -105,37 +105,37 @@ impl FromStr for Script {
         }
         // Ignores the count of the last entry, which is repeated forever.
         let last = match entries.pop() {
-            Some((conduct, _)) => conduct,
-            None => Conduct::ok(),
+            Some((behaviour, _)) => behaviour,
+            None => Behaviour::ok(),
         };
         Ok(Self { entries, last })
     }
 }
 
-/// Parses one entry: a conduct, and its number of repetitions.
-fn parse(entry: &str) -> Result<(Conduct, u32), String> {
+/// Parses one entry: a behaviour, and its number of repetitions.
+fn parse(entry: &str) -> Result<(Behaviour, u32), String> {
     let mut parts = entry.split(':');
     let name = parts.next().unwrap_or_default();
-    let conduct = match name {
+    let behaviour = match name {
         "" => return Err("an entry is empty; take the comma away, or write `ok`".to_owned()),
-        "ok" => Conduct::ok(),
+        "ok" => Behaviour::ok(),
         "fail" => 500.into(),
         "delay" => {
             let wait = parts
                 .next()
                 .ok_or("`delay` needs a time, as in `delay:2s`")
                 .map_err(str::to_owned)?;
-            Conduct::after(duration(wait)?, 200)
+            Behaviour::after(duration(wait)?, 200)
         }
         _ if name.starts_with(|first: char| first.is_ascii_digit()) => status(name)?.into(),
-        _ => Conduct::Fault(fault(name)?),
+        _ => Behaviour::Fault(fault(name)?),
     };
     let times = match parts.next() {
         None => 1,
         Some(times) => count(times)?,
     };
     match parts.next() {
-        None => Ok((conduct, times)),
+        None => Ok((behaviour, times)),
         Some(more) => Err(format!("nothing can follow the count, but `:{more}` does")),
     }
 }

@@ -11,17 +11,17 @@ use crate::launch::SimulatedTime;
 use crate::reply::Reply;
 use crate::timekeeper::{RealTime, Timekeeper as _};
 
-async fn receiver(conduct: impl Into<Conduct>) -> WireReceiver {
-    receiver_with(None, conduct).await
+async fn receiver(behaviour: impl Into<Behaviour>) -> WireReceiver {
+    receiver_with(None, behaviour).await
 }
 
-async fn receiver_with(tls: Option<Tls>, conduct: impl Into<Conduct>) -> WireReceiver {
+async fn receiver_with(tls: Option<Tls>, behaviour: impl Into<Behaviour>) -> WireReceiver {
     let listen = Listen {
         tls,
         ..Listen::default()
     };
     let (time, keyring) = (Arc::new(RealTime), Keyring::default());
-    WireReceiver::start(listen, time, keyring, conduct.into().for_all())
+    WireReceiver::start(listen, time, keyring, behaviour.into().for_all())
         .await
         .unwrap()
 }
@@ -58,7 +58,7 @@ async fn stays_silent(receiver: &WireReceiver) -> bool {
 
 #[tokio::test]
 async fn a_reply_is_sent_and_the_request_journalled() {
-    let receiver = receiver(Conduct::Reply(
+    let receiver = receiver(Behaviour::Reply(
         Reply::status(418).header("x-tea", "pot").body("short"),
     ))
     .await;
@@ -85,9 +85,9 @@ async fn a_reply_is_sent_and_the_request_journalled() {
 
 #[tokio::test]
 async fn connections_may_behave_one_by_one() {
-    let conducts: Conducts = Arc::new(|number| if number == 0 { 500.into() } else { 204.into() });
+    let behaviours: Behaviours = Arc::new(|number| if number == 0 { 500.into() } else { 204.into() });
     let (time, keyring) = (Arc::new(RealTime), Keyring::default());
-    let receiver = WireReceiver::start(Listen::default(), time, keyring, conducts)
+    let receiver = WireReceiver::start(Listen::default(), time, keyring, behaviours)
         .await
         .unwrap();
     assert_eq!(post(&receiver).await.unwrap().status(), 500);
@@ -98,18 +98,18 @@ async fn connections_may_behave_one_by_one() {
 
 #[tokio::test]
 async fn a_cue_lets_a_held_answer_go() {
-    let cue = Cue::default();
-    let receiver = receiver(Conduct::ReplyOnCue(cue.clone(), 200.into())).await;
+    let signal = ReleaseSignal::default();
+    let receiver = receiver(Behaviour::ReplyOnRelease(signal.clone(), 200.into())).await;
     let answer = async {
         receiver.journal().wait_for(1).await;
-        cue.give();
+        signal.release();
     };
     let (response, ()) = tokio::join!(post(&receiver), answer);
     assert_eq!(response.unwrap().status(), 200);
     assert_eq!(
         post(&receiver).await.unwrap().status(),
         200,
-        "a cue given stays given"
+        "a released signal stays released"
     );
 }
 

@@ -50,7 +50,7 @@ impl<'w> Company<'w> {
     pub fn app(&self, id: &str) -> App<'w> {
         App {
             company: *self,
-            id: self.world.place.app(id),
+            id: self.world.ids.app(id),
         }
     }
 

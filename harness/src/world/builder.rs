@@ -4,16 +4,16 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 
-use super::pace::Pace;
-use super::{Home, Household, Place, Trust, World};
+use super::time::TimeDriver;
+use super::{Home, Household, IdRange, Trust, World};
 use crate::client::CallLog;
 use crate::database::Cluster;
+use crate::dns_server::NameServer;
 use crate::keys;
 use crate::launch::{NoticeOptions, Server, ServerOptions, SimulatedTime};
-use crate::meter::Meter;
-use crate::names::NameServer;
 use crate::receiver::Receiver;
 use crate::signature::Keyring;
+use crate::statement_counter::StatementCounter;
 use crate::token::TokenKey;
 
 /// The initial time of every world: an ordinary moment, far from midnight.
@@ -137,16 +137,16 @@ impl WorldBuilder {
     /// If there is no Postgres, or a server does not start.
     pub async fn try_start(mut self) -> anyhow::Result<World> {
         let database = Cluster::shared().await?.database_at(self.beginning).await?;
-        let meter = if self.metered {
-            Some(Meter::start(database.upstream()).await?)
+        let counter = if self.metered {
+            Some(StatementCounter::start(database.upstream()).await?)
         } else {
             None
         };
-        let url = database.url(meter.as_ref().map(Meter::address));
+        let url = database.url(counter.as_ref().map(StatementCounter::address));
         let trust = if self.trusting { Some(Trust::new()?) } else { None };
         self.options.extra_ca_file = trust.as_ref().map(|trust| trust.file.path().to_owned());
         let time = SimulatedTime::starting_at(self.beginning)?;
-        let pace = Pace::Here(time.clone());
+        let driver = TimeDriver::Here(time.clone());
         let mut names = None;
         if self.named {
             let server = NameServer::start().await;
@@ -156,7 +156,7 @@ impl WorldBuilder {
         let mut notice_endpoint = None;
         if let Some(secrets) = self.notice_secrets {
             // An own keyring, because no webhook's secret may sign a notice.
-            let endpoint = Receiver::start(pace.time(), Keyring::default(), 200).await;
+            let endpoint = Receiver::start(driver.time(), Keyring::default(), 200).await;
             self.options.notices = Some(NoticeOptions {
                 url: endpoint.url(),
                 secrets,
@@ -168,16 +168,16 @@ impl WorldBuilder {
             servers.push(Server::start(&self.options, &url, &time, number == 0).await?);
         }
         Ok(World {
-            began: pace.now(),
-            log: CallLog::new(pace.time()),
-            pace,
+            began: driver.now(),
+            log: CallLog::new(driver.time()),
+            driver,
             key: self.options.key.clone(),
             keyring: Keyring::default(),
             journals: Mutex::default(),
-            place: Place::whole(),
+            ids: IdRange::whole(),
             home: Home::Here(Box::new(Household {
                 servers,
-                meter,
+                counter,
                 options: self.options,
                 database_url: url,
                 time,

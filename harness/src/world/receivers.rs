@@ -7,7 +7,7 @@ use crate::journal::Journal;
 use crate::receiver::Receiver;
 use crate::reply::Script;
 use crate::timekeeper::Time;
-use crate::wire::{Authority, Certificate, Conduct, Conducts, Listen, Tls, WireReceiver};
+use crate::wire::{Authority, Behaviour, Behaviours, Certificate, Listen, Tls, WireReceiver};
 
 impl World {
     /// A web server that responds according to `script`.
@@ -22,9 +22,9 @@ impl World {
     /// # Panics
     ///
     /// If this machine has no free port.
-    pub async fn wire(&self, conduct: impl Into<Conduct>) -> WireReceiver {
-        let conduct = conduct.into();
-        self.listen(Listen::default(), Arc::new(move |_| conduct.clone()))
+    pub async fn wire(&self, behaviour: impl Into<Behaviour>) -> WireReceiver {
+        let behaviour = behaviour.into();
+        self.listen(Listen::default(), Arc::new(move |_| behaviour.clone()))
             .await
     }
 
@@ -33,8 +33,8 @@ impl World {
     /// # Panics
     ///
     /// As [`World::wire`].
-    pub async fn wire_by_connection(&self, conducts: Conducts) -> WireReceiver {
-        self.listen(Listen::default(), conducts).await
+    pub async fn wire_by_connection(&self, behaviours: Behaviours) -> WireReceiver {
+        self.listen(Listen::default(), behaviours).await
     }
 
     /// As [`World::wire`], over TLS with a self-signed certificate that servers do not trust.
@@ -42,10 +42,10 @@ impl World {
     /// # Panics
     ///
     /// As [`World::wire`].
-    pub async fn wire_tls(&self, conduct: impl Into<Conduct>) -> WireReceiver {
+    pub async fn wire_tls(&self, behaviour: impl Into<Behaviour>) -> WireReceiver {
         let tls = Authority::new().and_then(|authority| Certificate::SelfSigned.tls(&authority));
         let tls = tls.unwrap_or_else(|error| panic!("no certificate: {error:#}"));
-        self.wire_over(tls, conduct).await
+        self.wire_over(tls, behaviour).await
     }
 
     /// As [`World::wire`], over TLS with this certificate: see [`Certificate::tls`].
@@ -53,13 +53,13 @@ impl World {
     /// # Panics
     ///
     /// As [`World::wire`].
-    pub async fn wire_over(&self, tls: Tls, conduct: impl Into<Conduct>) -> WireReceiver {
-        let conduct = conduct.into();
+    pub async fn wire_over(&self, tls: Tls, behaviour: impl Into<Behaviour>) -> WireReceiver {
+        let behaviour = behaviour.into();
         let listen = Listen {
             tls: Some(tls),
             ..Listen::default()
         };
-        self.listen(listen, Arc::new(move |_| conduct.clone())).await
+        self.listen(listen, Arc::new(move |_| behaviour.clone())).await
     }
 
     /// A port that refuses connections.
@@ -96,15 +96,16 @@ impl World {
         endpoint.unwrap_or_else(|| panic!("no server here has an endpoint for notices"))
     }
 
-    async fn listen(&self, listen: Listen, conducts: Conducts) -> WireReceiver {
-        let receiver = WireReceiver::start(listen, self.shared_time(), self.keyring.clone(), conducts).await;
+    async fn listen(&self, listen: Listen, behaviours: Behaviours) -> WireReceiver {
+        let receiver =
+            WireReceiver::start(listen, self.shared_time(), self.keyring.clone(), behaviours).await;
         let receiver = receiver.unwrap_or_else(|error| panic!("cannot listen: {error}"));
         self.keep(receiver.journal());
         receiver
     }
 
     fn shared_time(&self) -> Time {
-        self.pace.time()
+        self.driver.time()
     }
 
     fn keep(&self, journal: &Journal) {

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tenterhook_harness::names::NameServer;
+use tenterhook_harness::dns_server::NameServer;
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::TokenKey;
 use tenterhook_harness::world::Restart;
@@ -141,6 +141,7 @@ impl Fake {
             return Err(Refused::new("UNAUTHENTICATED", "the user is gone"));
         }
         state.users.insert((caller.company.clone(), caller.user.clone()));
+        let caller = &caller.with_bent_scopes(state.bend);
         let input = &arguments["input"];
         match field {
             "viewer" => {

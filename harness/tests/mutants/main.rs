@@ -1,6 +1,8 @@
 //! Proves that scenarios can fail: each is played on a correct fake server, and on fakes that each break one rule.
+//! What no fake can play is played on real servers that something makes break a rule ([`real`]).
 
 mod fake;
+mod real;
 
 use tenterhook_harness::explore::{self, Plan};
 use tenterhook_harness::run::Verdict;
@@ -21,7 +23,7 @@ const OFFERED: [Need; 6] = [
 ];
 
 /// Each changed rule, with a scenario that must notice it.
-const NOTICED_BY: [(Bend, &str); 70] = [
+const NOTICED_BY: &[(Bend, &str)] = &[
     (Bend::BansAtNine, "failures-9"),
     (Bend::BansAtEleven, "failures-10"),
     (Bend::BanOfTwentyNineMinutes, "ban-end-just-before"),
@@ -137,6 +139,142 @@ const NOTICED_BY: [(Bend, &str); 70] = [
         "a-client-closes-after-the-acknowledgement",
     ),
     (Bend::OnlyGeneralWebhooksAreBanned, "both-types-are-judged-alike"),
+    (
+        Bend::AnybodyChanges,
+        "the-admin-cannot-delete-an-application-webhook",
+    ),
+    (
+        Bend::AnybodyChanges,
+        "another-user-cannot-delete-a-general-webhook",
+    ),
+    (
+        Bend::AnybodyChanges,
+        "changes-follow-the-same-rights-as-deletions",
+    ),
+    (
+        Bend::AppsChangeGeneralWebhooks,
+        "an-app-cannot-delete-a-general-webhook",
+    ),
+    (
+        Bend::RegularUsersCreateForOthers,
+        "a-regular-user-cannot-create-for-another",
+    ),
+    (
+        Bend::RegularUsersCreateForOthers,
+        "an-application-webhook-is-the-tokens-own-users",
+    ),
+    (
+        Bend::AdminScopeIsNotNeeded,
+        "an-app-without-the-admin-scope-writes-nothing",
+    ),
+    (
+        Bend::ScopesMeanNothing,
+        "a-reader-may-not-write-nor-a-writer-read",
+    ),
+    (Bend::ScopesMeanNothing, "the-platform-reads-no-webhooks"),
+    (Bend::ScopesMeanNothing, "only-the-platform-publishes"),
+    (
+        Bend::AppsNeedNoInstallation,
+        "an-app-that-is-not-installed-cannot-create",
+    ),
+    (
+        Bend::AppsNeedNoInstallation,
+        "a-reinstalled-app-sees-what-was-removed",
+    ),
+    (
+        Bend::EverythingIsInTheCatalogue,
+        "what-is-not-in-the-catalogue-is-refused",
+    ),
+    (Bend::EveryUrlIsTaken, "only-http-and-https-urls"),
+    (Bend::EveryUrlIsTaken, "no-credentials-in-the-url"),
+    (Bend::TypeIsAnInput, "the-type-is-no-input"),
+    (Bend::ListsIgnoreTheType, "what-an-app-sees-of-general-webhooks"),
+    (
+        Bend::OneLimitForAUserAndTheirApps,
+        "each-user-and-each-app-has-its-own-limit",
+    ),
+    (
+        Bend::LimitCountsTheCreator,
+        "an-admins-webhook-for-a-user-takes-that-users-place",
+    ),
+    (Bend::RemovalFreesNoPlace, "a-removed-webhook-frees-its-place"),
+    (
+        Bend::RemovedAreReadableForTwentyNineDays,
+        "removed-general-webhook-just-before-30-days",
+    ),
+    (Bend::OneSecretForAll, "each-webhook-has-its-own-secret"),
+    (Bend::IdsAreStringsInVersion1, "a-change-in-version-1"),
+    (Bend::EveryChangeHasBothStates, "a-creation-has-nothing-before-it"),
+    (Bend::EveryChangeHasBothStates, "a-deletion-has-nothing-after-it"),
+    (Bend::OccurredAtIsIgnored, "a-change-in-version-2"),
+    (
+        Bend::MergedIsUpdatedInVersion1,
+        "each-half-of-a-merge-is-matched-on-its-own",
+    ),
+    (
+        Bend::MatchesEveryObject,
+        "an-event-goes-to-every-webhook-that-matches",
+    ),
+    (
+        Bend::LaterWebhooksGetEarlierEvents,
+        "a-later-webhook-gets-no-earlier-event",
+    ),
+    (
+        Bend::KeysHoldForTwelveHours,
+        "idempotency-key-just-before-24-hours",
+    ),
+    (
+        Bend::KeysIgnoreTheContent,
+        "a-key-with-other-content-is-a-conflict",
+    ),
+    (
+        Bend::AcceptsTheRestOfABadCall,
+        "an-invalid-event-refuses-the-whole-call",
+    ),
+    (Bend::RetriesGoToTheOldUrl, "a-retry-goes-to-the-new-url"),
+    (Bend::RetriesASuccess, "success-at-attempt-2"),
+    (
+        Bend::RetriesAfterUninstalling,
+        "an-attempt-on-the-wire-may-end-after-uninstalling",
+    ),
+    (
+        Bend::NoCredentialsOnRetries,
+        "basic-credentials-go-with-every-attempt",
+    ),
+    (Bend::EmptyUserSendsNoCredentials, "an-empty-user-name-is-sent"),
+    (Bend::NullLeavesTheCredentials, "credentials-are-cleared-by-null"),
+    (
+        Bend::MarketplaceRemovalIsForOneCompany,
+        "an-app-removed-from-the-marketplace-takes-all-its-webhooks",
+    ),
+    (
+        Bend::UninstallingTakesOtherApps,
+        "uninstalling-leaves-everything-else",
+    ),
+    (
+        Bend::RemovedUserKeepsWebhooks,
+        "a-removed-user-takes-their-webhooks-along",
+    ),
+    (Bend::ResendsAfterAClose, "closing-without-an-answer-is-a-failure"),
+    (Bend::GarbageIsASuccess, "an-answer-that-is-not-http-is-a-failure"),
+    (
+        Bend::SwitchingProtocolsIsASuccess,
+        "switching-protocols-is-a-failure",
+    ),
+    (
+        Bend::RefusedConnectionsDoNotCount,
+        "a-refused-connection-is-a-failure",
+    ),
+    (
+        Bend::TimesOutAtElevenSeconds,
+        "a-connection-never-accepted-times-out",
+    ),
+    (
+        Bend::TimesOutAtElevenSeconds,
+        "a-request-without-answer-times-out",
+    ),
+    (Bend::TimesOutAtElevenSeconds, "headers-that-never-end-time-out"),
+    (Bend::RetriesFromTheStart, "each-retry-has-its-own-ten-seconds"),
 ];
 
 fn playable(scenario: &Scenario) -> bool {
@@ -175,7 +313,7 @@ async fn a_server_that_keeps_every_promise_passes_every_scenario() {
 async fn every_bent_rule_is_noticed_by_its_scenario() {
     let all = scenarios::all();
     let mut survivors = Vec::new();
-    for (bend, name) in NOTICED_BY {
+    for &(bend, name) in NOTICED_BY {
         let scenario = all.iter().find(|scenario| scenario.name == name);
         let Some(scenario) = scenario.filter(|scenario| playable(scenario)) else {
             survivors.push(format!(

@@ -1,7 +1,7 @@
 //! Open files: each attempt in progress has one, as has each client of the API and each connection to the database.
 //!
 //! Raises the process's limit to its hard limit, and warns if that is too low for `in_flight`. When no file is
-//! available, attempts and lookups wait and nothing is lost. The number of clients is not limited here.
+//! available, attempts are postponed (D13) and nothing is lost. The number of clients is not limited here.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -10,7 +10,7 @@ use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
-use super::lifetime::{self, Signals};
+use super::serve_until_signal::{self, Signals};
 use super::token::{Claims, Role};
 use tenterhook_clock::Clock;
 use tenterhook_embedded_postgres::{Durability, EmbeddedPostgres, Options};
@@ -27,8 +27,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let Some(ready) = signals.unless_stopped(prepare(settings)).await? else {
         return Ok(());
     };
-    super::answer(&ready.welcome)?;
-    let ended = lifetime::run(ready.settings, ready.listener, ready.clock, signals).await;
+    super::write_stdout(&ready.welcome)?;
+    let ended = serve_until_signal::run(ready.settings, ready.listener, ready.clock, signals).await;
     let stopped = match ready.postgres {
         Some(postgres) => postgres.stop().await,
         None => Ok(()),
@@ -47,7 +47,7 @@ struct Ready {
 
 async fn prepare(mut settings: Settings) -> anyhow::Result<Ready> {
     let data_dir = super::data_dir(&settings)?;
-    let listener = lifetime::listen(settings.listen).await?;
+    let listener = serve_until_signal::listen(settings.listen).await?;
     let postgres = match settings.database_url {
         Some(_) => None,
         None => Some(start_postgres(&settings, &data_dir).await?),
@@ -67,7 +67,7 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<Ready> {
         tracing::info!(count = done.len(), "migrated the database");
     }
     let welcome = welcome(&settings, listener.local_addr()?, &data_dir, postgres.as_ref())?;
-    let clock = lifetime::clock(&settings).await?;
+    let clock = serve_until_signal::clock(&settings).await?;
     Ok(Ready {
         settings,
         listener,
@@ -97,11 +97,11 @@ fn welcome(
     let server = format!("http://{}", reachable(address));
     let database = match postgres {
         Some(postgres) => format!(
-            "Postgres {} of our own, {}",
+            "a Postgres {} that `dev` started, {}",
             postgres.version(),
             postgres.binaries().display()
         ),
-        None => "the one of DATABASE_URL".to_owned(),
+        None => "the one that DATABASE_URL names".to_owned(),
     };
     let mut text = format!(
         "\nTenterhook is starting.\n\n  \

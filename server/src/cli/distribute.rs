@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use secrecy::ExposeSecret;
 
-use tenterhook_engine::tempo::Tempo;
+use tenterhook_engine::LeaseTimings;
 use tenterhook_model::ids::{LANES, NodeId};
 use tenterhook_settings::Settings;
 use tenterhook_store::distribution::{self, Plan};
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let url = settings.database_url.as_ref();
-    let url = url.context("DATABASE_URL is not set: it says which coordinator to distribute from")?;
+    let url = url.context("DATABASE_URL is not set: it says which Citus coordinator to use")?;
     let sessions = Sessions {
         limits: Limits::long(settings.database_long_timeout),
         reads: false,
@@ -54,7 +54,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     };
     let plan = Plan::new(&placed, arguments.shards);
     if arguments.dry_run {
-        super::answer(&told(&plan))?;
+        super::write_stdout(&told(&plan))?;
         eprintln!(
             "nothing was changed{}",
             obstacle.map_or_else(String::new, |why| format!("; and could not be: {why:#}"))
@@ -65,12 +65,12 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
         return Err(why.context("nothing was changed"));
     }
     if plan.is_empty() {
-        eprintln!("nothing to do: every table is where it belongs");
+        eprintln!("nothing to do: every table is distributed already");
         return Ok(ExitCode::SUCCESS);
     }
     distribution::carry_out(&mut conn, &plan).await?;
-    super::answer(&told(&plan))?;
-    eprintln!("done: the tables lie on the cluster");
+    super::write_stdout(&told(&plan))?;
+    eprintln!("done: the tables are distributed over the cluster");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,18 +90,18 @@ async fn obstacle(
     let pending = migrations::pending(url, settings.database_timeout).await?;
     ensure!(
         pending == 0,
-        "{pending} migration(s) are to run: `tenterhook migrate`"
+        "{pending} migration(s) pending: run `tenterhook migrate` first"
     );
-    let lapse = Tempo::of(settings.lease).lapse().as_secs_f64();
-    let alive = nodes::others(conn, NOBODY, lapse).await?.len();
+    let dead_after = LeaseTimings::of(settings.lease).dead_after().as_secs_f64();
+    let alive = nodes::others(conn, NOBODY, dead_after).await?.len();
     ensure!(
         alive == 0,
-        "{alive} server(s) are alive: every table is locked meanwhile, so stop them first"
+        "{alive} server(s) are running: stop them first, because every table is locked meanwhile"
     );
     ensure!(
         arguments.experimental,
-        "servers of this release cannot serve a distributed database yet, and nothing brings the tables back: to try it \
-         out, on a copy, say --experimental"
+        "servers of this release cannot use a distributed database yet, and nothing moves the tables back: to try it on a \
+         copy, pass --experimental"
     );
     Ok(())
 }

@@ -10,21 +10,19 @@ use clap::Args;
 use jiff::{SignedDuration, ToSpan};
 use secrecy::ExposeSecret;
 use url::Url;
-use uuid::Uuid;
 
 use super::descriptors;
 use super::reseal::{self, Standing};
 use crate::app;
-use tenterhook_api::persisted::Documents;
-use tenterhook_clock::{Clock, RequestInFlight};
+use tenterhook_api::{self as api, Documents};
+use tenterhook_clock::Clock;
 use tenterhook_embedded_postgres as embedded;
-use tenterhook_engine::transport::{DnsResolver, ExcerptLimits, Request, Transport, TransportSettings};
+use tenterhook_engine::outbound;
 use tenterhook_model::ids::LANES;
-use tenterhook_policy::postponement::Patience;
+use tenterhook_outbound_http::{DnsResolver, ExcerptLimits, Request, Transport, TransportConfig};
 use tenterhook_policy::signing;
-use tenterhook_policy::target::TargetPolicy;
-use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys, files};
-use tenterhook_store::{Store, StoreError, facts, migrations, nodes, partitions, preconditions};
+use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys};
+use tenterhook_store::{Store, StoreError, kv_settings, migrations, nodes, partitions, preconditions};
 
 /// Above this difference the machine's clock should be corrected, although the server follows the database's.
 const SKEW: SignedDuration = SignedDuration::from_secs(1);
@@ -51,7 +49,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     ];
     match &settings.database_url {
         None => {
-            let missing = "no DATABASE_URL: fine for `dev`, too little for `serve`";
+            let missing = "no DATABASE_URL: `dev` needs none, `serve` needs one";
             findings.push(("mode", Ok(missing.to_owned())));
             findings.push(("Postgres for `dev`", programs(settings).await));
         }
@@ -79,7 +77,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
         Ok(line) => format!("ok    {name}: {line}\n"),
         Err(error) => format!("FAIL  {name}: {error:#}\n"),
     });
-    super::answer(&lines.collect::<String>())?;
+    super::write_stdout(&lines.collect::<String>())?;
     Ok(if all_good {
         ExitCode::SUCCESS
     } else {
@@ -103,26 +101,19 @@ fn keys(settings: &Settings) -> Finding {
         signing::listed(secrets.expose_secret()).context("TENTERHOOK_NOTICE_SECRET_FILE")?;
     }
     Ok(format!(
-        "there, and none that can be guessed; {sealing} for sealing"
+        "present, and none can be guessed; sealing keys: {sealing}"
     ))
 }
 
 /// Reads or fetches it as `serve` does.
 async fn key_set(settings: &Settings, source: &JwksSource, clock: &Clock) -> Finding {
     let tokens = TokenKeys::Jwks(source.clone());
-    let keys = app::key_set(&tokens, extra_ca_pem(settings)?.as_deref(), clock).await?;
+    let keys = app::key_set(&tokens, app::extra_ca_pem(settings)?.as_deref(), clock).await?;
     Ok(format!("usable, with {} key(s) for signatures", keys.count()))
 }
 
-fn extra_ca_pem(settings: &Settings) -> anyhow::Result<Option<Vec<u8>>> {
-    let pem = settings.extra_ca_file.as_ref().map(|path| {
-        files::read(path).with_context(|| format!("can't read TENTERHOOK_EXTRA_CA_FILE {}", path.display()))
-    });
-    pem.transpose()
-}
-
 fn allow_list(settings: &Settings) -> Finding {
-    match Documents::new(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")? {
+    match api::documents(&settings.api).context("TENTERHOOK_API_DOCUMENT_ALLOW_LIST")? {
         Documents::Allowed(documents) => Ok(format!("{} documents", documents.len())),
         Documents::Sent | Documents::Automatic(_) => Ok("none".to_owned()),
     }
@@ -164,24 +155,24 @@ async fn skew(store: &Store, clock: &Clock) -> Finding {
     let ahead = theirs.duration_since(clock.now());
     ensure!(
         ahead.abs() < SKEW,
-        "its clock and this machine's differ by {ahead:#}: mend the one that is wrong"
+        "its clock and this machine's differ by {ahead:#}: correct the wrong one"
     );
     Ok(format!(
-        "reached, its clock {} ms from ours",
+        "reachable, and its clock differs by {} ms",
         ahead.as_millis().abs()
     ))
 }
 
 async fn usable(store: &Store) -> Finding {
     preconditions::check(&mut *store.conn().await?).await?;
-    Ok("UTF8, and changes are taken".to_owned())
+    Ok("UTF8, and it accepts writes".to_owned())
 }
 
 async fn lanes(store: &Store) -> Finding {
-    let stored = facts::get(&mut *store.conn().await?, "lanes").await?;
+    let stored = kv_settings::get(&mut *store.conn().await?, "lanes").await?;
     ensure!(
         stored == Some(LANES.to_string()),
-        "the database has {stored:?}, this release {LANES}: they can't work together"
+        "the database has {stored:?}, and this release needs {LANES}: they are not compatible"
     );
     Ok(LANES.to_string())
 }
@@ -192,19 +183,19 @@ async fn sealed(store: &Store, settings: &Settings) -> Finding {
     let lost = standing.lost();
     ensure!(
         lost == 0,
-        "{lost} are sealed with a key that is not there: their webhooks can't be delivered to. Put that key behind the \
+        "{lost} are sealed with a key that is not configured, so their webhooks get no deliveries: add that key after the \
          others"
     );
     Ok(match standing.others() {
-        0 => "all under the first key".to_owned(),
-        others => format!("{others} under an older key: `tenterhook reseal` seals them anew"),
+        0 => "all sealed with the first key".to_owned(),
+        others => format!("{others} sealed with an older key: run `tenterhook reseal`"),
     })
 }
 
 /// Checks the partitions for today and tomorrow, by the clock that the server will use.
 async fn partitioned(store: &Store, settings: &Settings) -> Finding {
     if settings.clock == ClockKind::Simulated {
-        return Ok("made as simulated time goes".to_owned());
+        return Ok("created as simulated time advances".to_owned());
     }
     let mut conn = store.conn().await?;
     let today = partitions::day(nodes::database_time(&mut conn).await?);
@@ -212,24 +203,24 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
         let missing = partitions::missing(&mut conn, day).await?;
         ensure!(
             missing.is_empty(),
-            "{} missing: a running server makes them, is one running?",
+            "{} missing: a running server creates them. Is one running?",
             missing.join(", ")
         );
     }
-    Ok("there for today and tomorrow".to_owned())
+    Ok("present for today and tomorrow".to_owned())
 }
 
 /// Sends a request in the same way as an attempt: names, address checks, certificate authorities.
 async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
-    let targets = TargetPolicy::of(settings);
+    let targets = outbound::target_policy(settings);
     let transport = Transport::new(
         clock.clone(),
-        TransportSettings {
+        TransportConfig {
             targets: Arc::new(targets.context("TENTERHOOK_PLATFORM_HOSTS")?),
             resolver: Arc::new(DnsResolver::new(clock, &settings.dns_servers)?),
-            extra_ca_pem: extra_ca_pem(settings)?,
+            extra_ca_pem: app::extra_ca_pem(settings)?,
             user_agent: "tenterhook-doctor".to_owned(),
-            patience: Patience::of(&settings.policy),
+            patience: outbound::patience(&settings.policy),
         },
     )?;
     let request = Request {
@@ -241,19 +232,14 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
             failed: 0,
             success: 0,
         },
-        in_flight: RequestInFlight {
-            message: Uuid::nil(),
-            webhook: 0,
-            attempt: 1,
-            target: None,
-        },
+        name: "probe".to_owned(),
     };
     let outcome = transport.send(request).await.outcome;
     match (outcome.status, outcome.error_message) {
-        (Some(status), _) => Ok(format!("{probe} answered {status}")),
+        (Some(status), _) => Ok(format!("{probe} responded with {status}")),
         (None, message) => bail!(
             "{probe}: {}. Is there a firewall? (--probe tries another address)",
-            message.unwrap_or_else(|| "no answer".to_owned())
+            message.unwrap_or_else(|| "no response".to_owned())
         ),
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
-use tenterhook_engine::resealing::{self, BATCH, Progress};
+use tenterhook_engine::reseal::{self, BATCH, ResealProgress};
 use tenterhook_model::ids::LANES;
 use tenterhook_policy::sealing::{KeyId, Keyring, OpenError, PREFIX_LENGTH, key_of};
 use tenterhook_settings::{Settings, keys};
@@ -14,24 +14,24 @@ use tenterhook_store::{Store, sealed};
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let url = settings.database_url.as_ref();
-    let url = url.context("DATABASE_URL is not set: it says which database to seal anew")?;
+    let url = url.context("DATABASE_URL is not set: it says in which database to reseal")?;
     let keyring = keyring(settings)?;
     let store = Store::single(url.expose_secret(), settings.database_timeout)?;
-    let progress = resealing::run(&store, &keyring, BATCH, tell).await?;
+    let progress = reseal::run(&store, &keyring, BATCH, tell).await?;
     let standing = Standing::of(&store, &keyring).await?;
     store.close();
-    super::answer(&standing.told())?;
+    super::write_stdout(&standing.told())?;
     if progress.unopened > 0 {
         eprintln!(
-            "{} webhooks are left as they were: they are sealed with a key that is not there, or damaged",
+            "{} webhooks were not changed: they are sealed with a key that is not configured, or damaged",
             progress.unopened
         );
     }
     if standing.others() > 0 {
-        eprintln!("not done: once every server has the new key first, run this again");
+        eprintln!("not finished: run this again when the new key is the first on every server");
         return Ok(ExitCode::FAILURE);
     }
-    eprintln!("done: keys behind the first are not needed any more");
+    eprintln!("done: only the first key is needed now");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -41,10 +41,10 @@ pub(super) fn keyring(settings: &Settings) -> anyhow::Result<Keyring> {
     Keyring::parse(keys.expose_secret()).context("the sealing keys cannot be used")
 }
 
-fn tell(progress: Progress) {
+fn tell(progress: ResealProgress) {
     if progress.webhooks > 0 {
         eprintln!(
-            "{} of {LANES} lanes: {} webhooks sealed anew",
+            "{} of {LANES} lanes: {} webhooks resealed",
             progress.lanes, progress.webhooks
         );
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 
-use super::lifetime::{self, Signals};
+use super::serve_until_signal::{self, Signals};
 use tenterhook_clock::Clock;
 use tenterhook_settings::{Keys, Settings};
 use tenterhook_store::{Store, StoreError, migrations, preconditions};
@@ -17,7 +17,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
         return Ok(());
     };
     tracing::info!(address = %listener.local_addr()?, "listening");
-    lifetime::run(settings, listener, clock, signals).await
+    serve_until_signal::run(settings, listener, clock, signals).await
 }
 
 async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListener, Clock)> {
@@ -32,14 +32,14 @@ async fn prepare(mut settings: Settings) -> anyhow::Result<(Settings, TcpListene
     let statement = settings.database_timeout;
     usable(url.expose_secret(), statement)
         .await
-        .context("this database cannot be served from")?;
+        .context("the server cannot use this database")?;
     let pending = migrations::pending(url.expose_secret(), statement).await;
-    let pending = pending.context("can't look at the schema")?;
+    let pending = pending.context("can't read the schema's version")?;
     if pending > 0 {
         bail!("the database lacks {pending} migration(s) of this release: run `tenterhook migrate` first");
     }
-    let listener = lifetime::listen(settings.listen).await?;
-    let clock = lifetime::clock(&settings).await?;
+    let listener = serve_until_signal::listen(settings.listen).await?;
+    let clock = serve_until_signal::clock(&settings).await?;
     Ok((settings, listener, clock))
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// A token of the platform's back end, which publishes events and manages users and apps.
     #[arg(long)]
     platform: bool,
-    /// A token of an operator, who sees everything and moves simulated time.
+    /// A token of an operator, who sees everything and advances simulated time.
     #[arg(long)]
     operator: bool,
     /// How long it is valid, such as P30D or 12h [default: P365D for the development key, else PT1H].
@@ -55,7 +55,7 @@ pub(super) enum Role {
     Admin,
 }
 
-/// The claims of a token (API.md, "Tokens").
+/// The claims of a token.
 #[derive(Debug, Serialize)]
 pub(super) struct Claims {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,7 +137,7 @@ impl Claims {
 pub(super) fn print(settings: &Settings, arguments: &Arguments) -> anyhow::Result<String> {
     if settings.jwks.is_some() {
         bail!(
-            "tokens are signed with the keys of TENTERHOOK_JWKS, whose private half is not here: ask the platform"
+            "tokens are signed with the keys of TENTERHOOK_JWKS, whose private keys the platform has: ask the platform for a token"
         );
     }
     let (secret, default_ttl) = match keys::token_secret(settings)? {

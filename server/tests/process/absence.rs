@@ -7,7 +7,7 @@ use tenterhook_harness::database::{Cluster, Database};
 use tenterhook_harness::realtime;
 use tokio_postgres::NoTls;
 
-use super::cast::{Callers, SECRET, folder, production};
+use super::callers::{Callers, SECRET, folder, production};
 
 /// Sets whether the database accepts writes, for new connections; terminates existing ones.
 async fn take_writes(database: &Database, writes: bool) {

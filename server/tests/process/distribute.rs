@@ -4,7 +4,7 @@ use std::process::Output;
 
 use tenterhook_harness::database::{Cluster, Database};
 
-use super::cast::program;
+use super::callers::program;
 
 /// Number of tables to distribute that are not distributed.
 const TABLES: &str =

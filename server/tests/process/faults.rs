@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
 use tenterhook_harness::client::raw::GRAPHQL_RESPONSE;
 use tenterhook_harness::database::Cluster;
-use tenterhook_harness::process::Process;
 use tenterhook_harness::realtime;
+use tenterhook_lab::process::Process;
 
-use super::cast::{Callers, SECRET, folder, production};
+use super::callers::{Callers, SECRET, folder, production};
 
 /// The code and request id that the caller gets. Checks that the response has no internals.
 async fn told(caller: &Client, document: &str, secrets: &[&str]) -> (String, String) {
@@ -36,7 +36,7 @@ async fn logged(process: &Process, id: &str) -> String {
     line().expect("just seen")
 }
 
-/// Issue 4, item 4: nothing internal leaks, and the id leads to the log line with the cause.
+/// Nothing internal leaks, and the id leads to the log line with the cause.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_is_told_by_an_id_that_leads_to_the_log() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

@@ -7,10 +7,10 @@ use std::path::Path;
 use tenterhook_harness::attacks::{INNER_KEYS, nested_key};
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::keys::{self, SEALING_KEY};
-use tenterhook_harness::process::Program;
 use tenterhook_harness::reply::{Reply, Script};
+use tenterhook_lab::process::Program;
 
-use super::cast::{folder, program, receiver};
+use super::callers::{folder, program, receiver};
 
 /// The public half of an Ed25519 key. The tests do not need the private half.
 const KEY: &str =

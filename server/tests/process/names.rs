@@ -3,11 +3,11 @@
 use std::net::UdpSocket;
 
 use tenterhook_harness::database::Cluster;
-use tenterhook_harness::names::{Answer, NameServer};
+use tenterhook_harness::dns_server::{Answer, NameServer};
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Reply, Script};
 
-use super::cast::{Callers, SECRET, create, deal_changed, deliveries, folder, production, receiver};
+use super::callers::{Callers, SECRET, create, deal_changed, deliveries, folder, production, receiver};
 
 /// F17, D13: on a real machine, where nothing listens at the port, and no other name shows whether the name servers
 /// work.
@@ -89,7 +89,7 @@ async fn the_log_says_when_silent_name_servers_are_given_up_and_when_they_answer
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let (given_up, again) = (
-        "attempts whose names cannot be looked up now count as failures",
+        "requests whose names cannot be looked up now count as failures",
         "name servers answer again",
     );
     for round in 1..=2 {

@@ -8,12 +8,12 @@ use serde_json::json;
 use tempfile::TempDir;
 use tenterhook_embedded_postgres::EmbeddedPostgres;
 use tenterhook_harness::client::{Client, NewWebhook};
-use tenterhook_harness::process::Program;
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::Claims;
+use tenterhook_lab::process::Program;
 use tenterhook_store::Conn;
 
-use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
+use super::callers::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
@@ -382,7 +382,7 @@ async fn offset(caller: &Client) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_whose_clock_is_off_is_told_of() {
     const APART: &str = "the database's clock and this machine's differ";
-    const OVER: &str = "the database's clock and this machine's tell the same time again";
+    const OVER: &str = "the database's clock and this machine's agree again";
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
     let url = with_a_clock_of_its_own(&postgres, "29 s").await;
     let migrated = command("migrate", &keys, &url).run().await.unwrap();
@@ -394,7 +394,7 @@ async fn a_database_whose_clock_is_off_is_told_of() {
     assert!(!process.printed().contains(APART), "within the tolerance");
 
     run(&url, "update skew set ahead = '10 min'").await;
-    realtime::eventually("it is told of", async || process.printed().contains(APART)).await;
+    realtime::eventually("the log names it", async || process.printed().contains(APART)).await;
     assert!(
         process
             .printed()

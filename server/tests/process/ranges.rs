@@ -18,7 +18,7 @@ use tenterhook_harness::database::Cluster;
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::{Claims, TokenKey};
 
-use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
+use super::callers::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 
 const SDL: &str = include_str!("../../../schema.graphql");
 

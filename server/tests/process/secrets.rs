@@ -9,11 +9,11 @@ use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::database::Cluster;
 use tenterhook_harness::journal::Arrival;
 use tenterhook_harness::keys::{self, SEALING_KEY};
-use tenterhook_harness::process::{Process, Program};
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Reply, Script};
+use tenterhook_lab::process::{Process, Program};
 
-use super::cast::{
+use super::callers::{
     Callers, PASSWORD, SECRET, deal_changed, deliveries, folder, production, program, receiver,
 };
 
@@ -166,8 +166,8 @@ async fn delivered(process: &Process, receiver: &tenterhook_harness::receiver::R
     arrivals[so_far].header("authorization").map(str::to_owned)
 }
 
-/// DESIGN 4: first both keys are set, the new one first; then all values are resealed while a server runs; then the
-/// old key is removed.
+/// First both keys are set, the new one first; then all values are resealed while a server runs; then the old key is
+/// removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealing_key_is_replaced_while_it_serves() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
 use tenterhook_harness::database::{Cluster, Database};
-use tenterhook_harness::meter::Upstream;
-use tenterhook_harness::process::{Process, Program};
 use tenterhook_harness::realtime;
+use tenterhook_harness::statement_counter::Upstream;
+use tenterhook_lab::process::{Process, Program};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
-use super::cast::{Callers, SECRET, create, deal_changed, folder, production, receiver};
+use super::callers::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 
 /// A proxy between servers and Postgres. On request it stops forwarding on its connections, without closing them.
 struct Relay {

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
-use tenterhook_harness::durable::Cluster;
 use tenterhook_harness::realtime;
+use tenterhook_lab::durable_postgres::DurablePostgres;
 use tenterhook_store::{Conn, Protection};
 
-use super::cast::{folder, production};
+use super::callers::{folder, production};
 
 const PASSWORD: &str = "a password of the database";
 /// The name in the server's certificate, which does not have its address.
@@ -62,7 +62,7 @@ impl Authority {
 
 /// A Postgres with TLS on an address of its own. Its `pg_hba.conf` decides who may connect.
 struct Server {
-    cluster: Cluster,
+    postgres: DurablePostgres,
     at: Ipv4Addr,
     home: TempDir,
     authority: Authority,
@@ -76,7 +76,7 @@ impl Server {
         // The port is fixed, so each server needs its own address; loopback has enough of them.
         let [a, b, c]: [u8; 3] = rand::random();
         let at = Ipv4Addr::new(127, a, b, c.clamp(1, 254));
-        let cluster = Cluster::create(
+        let postgres = DurablePostgres::create(
             home.path(),
             home.path(),
             Vec::new(),
@@ -87,7 +87,7 @@ impl Server {
         let authority = Authority::new(home.path(), "authority");
         let (certificate, key) = authority.sign(names, common);
         let server = Self {
-            cluster,
+            postgres,
             at,
             home,
             authority,
@@ -110,7 +110,7 @@ impl Server {
         server
     }
 
-    /// Writes a file into the cluster's data folder.
+    /// Writes a file into the postgres's data folder.
     fn keep(&self, name: &str, text: &str) {
         let data = self.home.path().join("data");
         let owner = fs::metadata(&data).expect("what the test stands on can be made");
@@ -123,7 +123,7 @@ impl Server {
 
     async fn tell(&self, sql: &str) {
         let client = self
-            .cluster
+            .postgres
             .look()
             .await
             .expect("what the test stands on can be made");
@@ -149,7 +149,7 @@ impl Server {
         .await;
         realtime::eventually("the server has read its configuration", async || {
             let client = self
-                .cluster
+                .postgres
                 .look()
                 .await
                 .expect("what the test stands on can be made");
@@ -190,7 +190,7 @@ fn encrypted(connected: Result<Protection, String>) -> (String, &'static str) {
     }
 }
 
-/// F2: a cluster with only `hostssl` lines, in every mode.
+/// F2: a postgres with only `hostssl` lines, in every mode.
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_each_sslmode_does_what_libpq_does() {
     let server = Server::start(&[HOST], None).await;

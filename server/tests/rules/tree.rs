@@ -108,7 +108,7 @@ fn tests_and_scenarios_prove_and_nothing_else() {
         "tests/bans.rs",
         "server/crates/policy/src/health/tests/bans.rs",
         "server/crates/policy/src/access/tests.rs",
-        "server/crates/store/src/queue_tests/upkeep.rs",
+        "server/crates/store/src/tests/queue/upkeep.rs",
         "harness/src/scenarios/bans.rs",
         "harness/tests/mutants/main.rs",
     ] {

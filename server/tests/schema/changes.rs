@@ -14,7 +14,7 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, Positioned};
 
-use crate::document::{Document, fields, implements};
+use super::document::{Document, fields, implements};
 
 /// One difference: its place and its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! Compares the declarations in docs/schema-changes.md with the actual changes.
 
-use crate::changes::Change;
+use super::changes::Change;
 
 /// The heading above the declarations, which end at the next heading.
 const HEADING: &str = "## Since the baseline";

@@ -4,8 +4,8 @@ use async_graphql::Value;
 use async_graphql::parser::types::ConstDirective;
 use jiff::civil::Date;
 
-use crate::document::words;
-use crate::rules::Rule;
+use super::document::words;
+use super::rules::Rule;
 
 /// Maximum number of characters of a description: the length of a tooltip, and what GraphiQL shows without scrolling.
 const LONGEST: usize = 400;

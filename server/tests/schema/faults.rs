@@ -1,7 +1,7 @@
 //! Proves that each rule catches something: faults in an otherwise good schema.
 
-use crate::document::Document;
-use crate::rules::{all, broken};
+use super::document::Document;
+use super::rules::{all, broken};
 
 /// Keeps every rule. Each fault below is one change of it.
 const GOOD: &str = include_str!("good.graphql");
@@ -180,7 +180,7 @@ const FAULTS: &[(&str, &[[&str; 3]])] = &[
             ["): ThingConnection!", "): ThingConnection", "Query.things"],
             [
                 "ids: [ID!]!): [Node]!",
-                "ids: [ID!]!, \"So many.\" first: Int): [Node]!",
+                "ids: [ID!]!, \"Maximum number.\" first: Int): [Node]!",
                 "Query.nodes",
             ],
         ],

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use async_graphql::Positioned;
 use async_graphql::parser::types::{FieldDefinition, TypeKind};
 
-use crate::document::{Document, Kind, Part, elements, fields, implements, innermost, words};
-use crate::rules::Rule;
+use super::document::{Document, Kind, Part, elements, fields, implements, innermost, words};
+use super::rules::Rule;
 
-/// API.md: "`JSON` any JSON value". Everywhere else an initialism counts as one word.
-const CASE_OF_API_MD: [&str; 1] = ["JSON"];
+/// `JSON` is the scalar for any JSON value. Everywhere else an initialism counts as one word.
+const IN_CAPITALS: [&str; 1] = ["JSON"];
 /// The first words of mutations. Before adding a verb, check whether one of these fits.
 const VERBS: [&str; 15] = [
     "create",
@@ -34,8 +34,8 @@ const ABBREVIATIONS: [&str; 33] = [
     "evt", "idx", "info", "init", "len", "max", "min", "msg", "num", "obj", "org", "param", "prev", "pwd",
     "req", "res", "sub", "tmp", "val",
 ];
-/// Exceptions that API.md has; `PageInfo` is Relay's.
-const SHORT_IN_API_MD: [&str; 8] = [
+/// Allowed abbreviations; `PageInfo` is Relay's.
+const ALLOWED_SHORT: [&str; 8] = [
     "CREATED_ASC",
     "CREATED_DESC",
     "NAME_ASC",
@@ -47,8 +47,8 @@ const SHORT_IN_API_MD: [&str; 8] = [
 ];
 /// Last words of names of times: `createdAt`, `failingSince`, `bannedUntil`, and `from` and `to` of a time bucket.
 const OF_MOMENTS: [&str; 5] = ["at", "since", "until", "from", "to"];
-/// API.md: a filter has the name of the field that it filters by, and a path is one object with many steps.
-const SINGULAR_LISTS_OF_API_MD: [&str; 3] = ["state", "kind", "path"];
+/// A filter has the name of the field that it filters by, and a path is one object with many steps.
+const SINGULAR_LISTS: [&str; 3] = ["state", "kind", "path"];
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -86,7 +86,7 @@ pub const RULES: &[Rule] = &[
         broken_by: |document| {
             document.breaches(|part| {
                 let short = |word: &String| ABBREVIATIONS.contains(&word.as_str());
-                words(part.name).iter().any(short) && !SHORT_IN_API_MD.contains(&part.name)
+                words(part.name).iter().any(short) && !ALLOWED_SHORT.contains(&part.name)
             })
         },
     },
@@ -116,7 +116,7 @@ pub const RULES: &[Rule] = &[
         broken_by: |document| {
             document.breaches(|part| {
                 let is_list = part.ty.is_some_and(|ty| elements(ty).is_some());
-                is_list && !part.name.ends_with('s') && !SINGULAR_LISTS_OF_API_MD.contains(&part.name)
+                is_list && !part.name.ends_with('s') && !SINGULAR_LISTS.contains(&part.name)
             })
         },
     },
@@ -128,7 +128,7 @@ pub const RULES: &[Rule] = &[
                     .ty
                     .and_then(elements)
                     .is_some_and(|elements| elements.nullable);
-                // API.md: `nodes(ids: [ID!]!): [Node]!` has a null for an object that the caller may not see.
+                // `nodes(ids: [ID!]!): [Node]!` has a null for an object that the caller may not see.
                 nullable && part.at != "Query.nodes"
             })
         },
@@ -183,7 +183,7 @@ fn is_in_case(kind: Kind, name: &str) -> bool {
             && !letters.windows(2).any(two_capitals)
     };
     match kind {
-        Kind::Type => is_word(name, char::is_ascii_uppercase) || CASE_OF_API_MD.contains(&name),
+        Kind::Type => is_word(name, char::is_ascii_uppercase) || IN_CAPITALS.contains(&name),
         Kind::Field | Kind::Argument | Kind::InputField | Kind::Directive => {
             is_word(name, char::is_ascii_lowercase)
         }

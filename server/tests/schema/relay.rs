@@ -1,10 +1,10 @@
-//! Rules for Relay's types, and for payloads according to API.md: clients' caches and paging rely on them.
+//! Rules for Relay's types, and for payloads: clients' caches and paging rely on them.
 
 use async_graphql::Positioned;
 use async_graphql::parser::types::{FieldDefinition, TypeKind};
 
-use crate::document::{Document, fields, implements, innermost};
-use crate::rules::Rule;
+use super::document::{Document, fields, implements, innermost};
+use super::rules::Rule;
 
 /// `name: Type` of each field of Relay's `PageInfo`.
 const PAGE_INFO: [&str; 4] = [
@@ -140,7 +140,7 @@ fn is_whole(name: &str, kind: &TypeKind) -> bool {
     }
 }
 
-/// API.md: some lists can be read only forwards; none only backwards.
+/// Some lists can be read only forwards; none only backwards.
 fn is_paged_rightly(field: &FieldDefinition) -> bool {
     let is_paging = |argument: &String| {
         let name = argument.split(':').next();
@@ -154,7 +154,7 @@ fn is_paged_rightly(field: &FieldDefinition) -> bool {
     }
 }
 
-/// API.md: on success the payload has its object. On an error it is null; counts are 0 and lists are empty.
+/// On success the payload has its object. On an error it is null; counts are 0 and lists are empty.
 fn is_absent_if_wrong(field: &Positioned<FieldDefinition>) -> bool {
     let ty = field.node.ty.node.to_string();
     field.node.ty.node.nullable || ty == "Int!" || ty.starts_with('[')

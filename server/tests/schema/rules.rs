@@ -1,12 +1,12 @@
 //! The list of all rules.
 //!
-//! A rule is a requirement on the schema; it reports the coordinates that break it. If API.md, Relay or the language
-//! itself decides otherwise, the rule's module lists the exceptions.
+//! A rule is a requirement on the schema; it reports the coordinates that break it. If docs/graphql.md, Relay or
+//! GraphQL itself needs an exception, the rule's module lists it.
 
-use crate::descriptions;
-use crate::document::Document;
-use crate::naming;
-use crate::relay;
+use super::descriptions;
+use super::document::Document;
+use super::naming;
+use super::relay;
 
 /// A requirement on the schema.
 pub struct Rule {

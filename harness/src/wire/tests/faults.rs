@@ -170,8 +170,8 @@ async fn a_gzip_bomb_is_gzip_and_expands_a_thousandfold() {
 #[tokio::test]
 async fn a_slow_accept_answers_when_its_time_has_come() {
     let time = SimulatedTime::starting_at("2026-02-03T10:00:00Z".parse().unwrap()).unwrap();
-    let (keyring, conducts) = (Keyring::default(), Conduct::from(Fault::SlowAccept).for_all());
-    let receiver = WireReceiver::start(Listen::default(), Arc::new(time.clone()), keyring, conducts)
+    let (keyring, behaviours) = (Keyring::default(), Behaviour::from(Fault::SlowAccept).for_all());
+    let receiver = WireReceiver::start(Listen::default(), Arc::new(time.clone()), keyring, behaviours)
         .await
         .unwrap();
     let advance = async {
@@ -190,8 +190,8 @@ async fn a_slow_accept_answers_when_its_time_has_come() {
 async fn a_drip_is_one_byte_a_second() {
     let beginning = "2026-02-03T10:00:00Z".parse().unwrap();
     let time = SimulatedTime::starting_at(beginning).unwrap();
-    let (keyring, conducts) = (Keyring::default(), Conduct::from(Fault::DripHeaders).for_all());
-    let receiver = WireReceiver::start(Listen::default(), Arc::new(time.clone()), keyring, conducts)
+    let (keyring, behaviours) = (Keyring::default(), Behaviour::from(Fault::DripHeaders).for_all());
+    let receiver = WireReceiver::start(Listen::default(), Arc::new(time.clone()), keyring, behaviours)
         .await
         .unwrap();
     let mut seconds = 0;

@@ -1,4 +1,4 @@
-//! Scripts as text and as conducts.
+//! Scripts as text and as behaviours.
 
 use super::script::{MAX_ENTRIES, MAX_TIMES};
 use super::*;
@@ -6,7 +6,7 @@ use super::*;
 fn first(script: &str, count: usize) -> Vec<String> {
     let script: Script = script.parse().unwrap();
     (0..count)
-        .map(|place| script.conduct(place).to_string())
+        .map(|place| script.behaviour(place).to_string())
         .collect()
 }
 
@@ -119,13 +119,13 @@ async fn requests_or_connections_are_counted_in_turn() {
     for status in [0, 503, 200, 200] {
         assert_eq!(attempt(&scripted, "e", 1).await, status);
     }
-    by_connection.behave(Conduct::in_turn(
-        [Conduct::from(404), Fault::HalfClose.into()],
+    by_connection.behave(Behaviour::in_turn(
+        [Behaviour::from(404), Fault::HalfClose.into()],
         201,
     ));
     for status in [404, 0, 201, 201] {
         assert_eq!(attempt(&by_connection, "e", 1).await, status);
     }
-    by_connection.behave(Conduct::by_attempt([500, 502], 200));
+    by_connection.behave(Behaviour::by_attempt([500, 502], 200));
     assert_eq!(attempt(&by_connection, "e", 2).await, 502);
 }

@@ -77,6 +77,41 @@ pub enum Bend {
     SilentNameServersAreAFailure,
     OneBadCallRefusesItsNeighbours,
     DropsSocketsWithoutACloseFrame,
+    AnybodyChanges,
+    AppsChangeGeneralWebhooks,
+    RegularUsersCreateForOthers,
+    AdminScopeIsNotNeeded,
+    ScopesMeanNothing,
+    AppsNeedNoInstallation,
+    EverythingIsInTheCatalogue,
+    EveryUrlIsTaken,
+    TypeIsAnInput,
+    ListsIgnoreTheType,
+    OneLimitForAUserAndTheirApps,
+    LimitCountsTheCreator,
+    RemovedAreReadableForTwentyNineDays,
+    OneSecretForAll,
+    IdsAreStringsInVersion1,
+    EveryChangeHasBothStates,
+    OccurredAtIsIgnored,
+    MergedIsUpdatedInVersion1,
+    MatchesEveryObject,
+    LaterWebhooksGetEarlierEvents,
+    KeysHoldForTwelveHours,
+    KeysIgnoreTheContent,
+    AcceptsTheRestOfABadCall,
+    RetriesGoToTheOldUrl,
+    RetriesASuccess,
+    RetriesAfterUninstalling,
+    NoCredentialsOnRetries,
+    EmptyUserSendsNoCredentials,
+    NullLeavesTheCredentials,
+    MarketplaceRemovalIsForOneCompany,
+    UninstallingTakesOtherApps,
+    RemovedUserKeepsWebhooks,
+    ResendsAfterAClose,
+    GarbageIsASuccess,
+    SwitchingProtocolsIsASuccess,
 }
 
 impl Bend {
@@ -98,6 +133,10 @@ impl Bend {
             Some(Self::TimesOutAtNineSeconds) => numbers.timeout = SignedDuration::from_secs(9),
             Some(Self::TimesOutAtElevenSeconds) => numbers.timeout = SignedDuration::from_secs(11),
             Some(Self::AllowsFortyOneWebhooks) => numbers.webhook_limit = 41,
+            Some(Self::KeysHoldForTwelveHours) => numbers.idempotency = SignedDuration::from_hours(12),
+            Some(Self::RemovedAreReadableForTwentyNineDays) => {
+                numbers.removed_retention = SignedDuration::from_hours(29 * 24);
+            }
             _ => {}
         }
         numbers

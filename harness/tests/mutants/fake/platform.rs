@@ -22,15 +22,22 @@ impl State {
             self.spoilt -= 1;
             return Err(Refused::new("INTERNAL", "the call before it was bad"));
         }
+        let mut left_out = Vec::new();
         for (index, input) in inputs.iter().enumerate() {
             if let Some((code, field)) = wrong_with(input) {
                 self.spoilt = usize::from(self.bends(Bend::OneBadCallRefusesItsNeighbours));
                 let mut error = user_error(code, field);
                 error["path"] = json!(["input", "events", index.to_string(), field]);
+                if self.bends(Bend::AcceptsTheRestOfABadCall) {
+                    errors.push(error);
+                    left_out.push(index);
+                    continue;
+                }
                 return Ok(json!({"events": [], "userErrors": [error]}));
             }
         }
-        for (index, input) in inputs.into_iter().enumerate() {
+        let good = inputs.into_iter().enumerate();
+        for (index, input) in good.filter(|(index, _)| !left_out.contains(index)) {
             match self.accept(index, input) {
                 Ok(published) => events.push(published),
                 Err(error) => errors.push(error),
@@ -53,7 +60,7 @@ impl State {
         }
         if keyed {
             match self.keys.get(&key).filter(|(_, _, until)| self.now < *until) {
-                Some((known, first, _)) if *known == content => {
+                Some((known, first, _)) if *known == content || self.bends(Bend::KeysIgnoreTheContent) => {
                     let first = *first;
                     let count = self
                         .deliveries
@@ -98,10 +105,13 @@ impl State {
     /// Stores an event with its deliveries. Returns the number of deliveries.
     fn store(
         &mut self,
-        input: Value,
+        mut input: Value,
         actions: (&'static str, &'static str),
         merge: Option<(&'static str, String)>,
     ) -> usize {
+        if self.bends(Bend::OccurredAtIsIgnored) {
+            input["occurredAt"] = Value::Null;
+        }
         let place = self.events.len();
         let id = format!("00000000-0000-7000-8000-{place:012x}");
         let partner = self
@@ -124,25 +134,31 @@ impl State {
             .filter(|hook| self.wants(*hook, &event))
             .collect();
         for hook in &hooks {
-            self.deliveries.push(Delivery {
-                hook: *hook,
-                event: place,
-                status: "PENDING",
-                reason: None,
-                created: self.now,
-                finished: None,
-                due: self.now,
-                number: 1,
-                put_back: 0,
-                attempts: Vec::new(),
-            });
+            self.owe(*hook, place);
         }
         self.events.push(event);
         hooks.len()
     }
 
+    /// Makes a delivery of this event for this webhook.
+    pub fn owe(&mut self, hook: usize, event: usize) {
+        self.deliveries.push(Delivery {
+            hook,
+            event,
+            url: self.hooks[hook].url.clone(),
+            status: "PENDING",
+            reason: None,
+            created: self.now,
+            finished: None,
+            due: self.now,
+            number: 1,
+            put_back: 0,
+            attempts: Vec::new(),
+        });
+    }
+
     /// Whether the webhook subscribes to the event (E2).
-    fn wants(&self, place: usize, event: &Event) -> bool {
+    pub fn wants(&self, place: usize, event: &Event) -> bool {
         let hook = &self.hooks[place];
         let uninstalled = matches!(
             hook.model.standing,
@@ -158,11 +174,17 @@ impl State {
             || self.bends(Bend::EverybodyGetsTheEvent);
         let banned = hook.model.ban.is_some() && self.bends(Bend::ForgetsWhatIsLost);
         let object = event.input["object"].as_str().unwrap_or_default();
+        let word = match word(hook, event) {
+            "MERGE" if self.bends(Bend::MergedIsUpdatedInVersion1) => "CHANGE",
+            word => word,
+        };
         live && may_see
             && !banned
             && event.input["companyId"] == hook.company.as_str()
-            && (hook.action == "ANY" || hook.action == word(hook, event))
-            && (hook.object == object || hook.object == "*" && in_catalogue(hook.v1, object))
+            && (hook.action == "ANY" || hook.action == word)
+            && (hook.object == object
+                || hook.object == "*" && in_catalogue(hook.v1, object)
+                || self.bends(Bend::MatchesEveryObject))
     }
 
     pub fn keep_users_and_apps(
@@ -194,7 +216,8 @@ impl State {
                 self.users.extend(words);
             }
             "removeUser" => {
-                let own = |hook: &Hook| hook.company == company && hook.user == user;
+                let keeps = self.bends(Bend::RemovedUserKeepsWebhooks);
+                let own = |hook: &Hook| hook.company == company && hook.user == user && !keeps;
                 answer["removedWebhookCount"] = json!(self.remove_all(own, RemoveReason::UserRemoved));
                 self.gone.insert((company, user));
             }
@@ -207,14 +230,22 @@ impl State {
                 {
                     return refused("NOT_FOUND");
                 }
+                let every_app = self.bends(Bend::UninstallingTakesOtherApps);
                 let own = |hook: &Hook| {
-                    hook.app.as_ref() == Some(&app) && hook.company == company && hook.user == user
+                    let of_app = hook.app.as_ref() == Some(&app) || every_app && hook.app.is_some();
+                    of_app && hook.company == company && hook.user == user
                 };
                 answer["removedWebhookCount"] = json!(self.remove_all(own, RemoveReason::AppUninstalled));
             }
             _ => {
                 self.installed.retain(|(held, _, _)| *held != app);
-                let own = |hook: &Hook| hook.app.as_ref() == Some(&app);
+                let first = self.hooks.iter().find(|hook| hook.app.as_ref() == Some(&app));
+                let only = first
+                    .map(|hook| hook.company.clone())
+                    .filter(|_| self.bends(Bend::MarketplaceRemovalIsForOneCompany));
+                let own = |hook: &Hook| {
+                    hook.app.as_ref() == Some(&app) && only.as_ref().is_none_or(|only| hook.company == *only)
+                };
                 answer["removedWebhookCount"] = json!(self.remove_all(own, RemoveReason::AppRemoved));
             }
         }

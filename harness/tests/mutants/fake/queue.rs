@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// Puts back a delivery whose attempt failed because no name server responds (D13).
+    /// Postpones a delivery whose attempt failed because no name server responds (D13).
     fn put_back(&mut self, place: usize) {
         let delivery = &mut self.deliveries[place];
         delivery.due = put_back_until(delivery.put_back, self.now, &self.numbers);
@@ -221,8 +221,11 @@ impl State {
         } else {
             300
         };
-        let succeeded =
-            ending.class.is_none() && ending.status.is_some_and(|status| (200..best).contains(&status));
+        let is_good = |status: u16| {
+            (200..best).contains(&status)
+                || status == 101 && self.bend == Some(Bend::SwitchingProtocolsIsASuccess)
+        };
+        let succeeded = ending.class.is_none() && ending.status.is_some_and(is_good);
         let class = if succeeded {
             None
         } else {
@@ -245,8 +248,10 @@ impl State {
         let gone = removed(&self.hooks[hook].model.standing);
         let retry = self.retry(place, started, ending);
         match retry {
-            _ if succeeded => self.finish(place, "SUCCEEDED", None),
-            _ if gone => self.finish(place, "CANCELLED", Some("WEBHOOK_REMOVED")),
+            _ if succeeded && !self.bends(Bend::RetriesASuccess) => self.finish(place, "SUCCEEDED", None),
+            _ if gone && !self.bends(Bend::RetriesAfterUninstalling) => {
+                self.finish(place, "CANCELLED", Some("WEBHOOK_REMOVED"))
+            }
             Some(due) => {
                 let delivery = &mut self.deliveries[place];
                 (delivery.due, delivery.number) = (due, number + 1);

@@ -39,7 +39,7 @@ impl Fake {
             id = format!("{id}-{number}");
         }
         let body = if hook.v1 {
-            v1(hook, event, shown)
+            v1(hook, event, shown, state.bend)
         } else {
             v2(hook, event, &id, shown, state.bend)
         }
@@ -53,9 +53,14 @@ impl Fake {
         let mut mac = Hmac::<Sha256>::new_from_slice(&hook.secret).expect("HMAC takes a key of any length");
         mac.update(format!("{id}.{stamp}.{signed}").as_bytes());
         let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        let url = if state.bends(Bend::RetriesGoToTheOldUrl) {
+            delivery.url.clone()
+        } else {
+            hook.url.clone()
+        };
         let mut request = self
             .client
-            .post(&hook.url)
+            .post(&url)
             .header("content-type", "application/json")
             .header("webhook-id", &id)
             .header("webhook-timestamp", stamp.to_string())
@@ -63,11 +68,17 @@ impl Fake {
             .header("tenterhook-webhook", hook.number.to_string())
             .header("tenterhook-attempt", shown.to_string())
             .body(body);
-        if let Some(user) = hook.auth_user.as_str() {
+        let leaves_out = |user: &str| match state.bend {
+            Some(Bend::NoCredentialsOnRetries) => number > 1,
+            Some(Bend::EmptyUserSendsNoCredentials) => user.is_empty(),
+            _ => false,
+        };
+        if let Some(user) = hook.auth_user.as_str()
+            && !leaves_out(user)
+        {
             request = request.basic_auth(user, hook.auth_password.as_str());
         }
         let (bend, fake) = (state.bend, Arc::clone(self));
-        let url = hook.url.clone();
         let named = named_host(&url);
         if named.is_some() {
             state.names.asked(state.now);
@@ -195,8 +206,24 @@ fn target(url: &str) -> String {
 }
 
 async fn exchange(request: reqwest::RequestBuilder, bend: Option<Bend>) -> Ending {
-    let mut answer = match request.send().await {
+    let again = request
+        .try_clone()
+        .filter(|_| bend == Some(Bend::ResendsAfterAClose));
+    let mut sent = request.send().await;
+    if let Some(again) = again
+        && sent.as_ref().is_err_and(|error| !error.is_connect())
+    {
+        sent = again.send().await;
+    }
+    let mut answer = match sent {
         Ok(answer) => answer,
+        Err(error) if bend == Some(Bend::GarbageIsASuccess) && !error.is_connect() => {
+            return Ending {
+                status: Some(200),
+                class: None,
+                retry_after: None,
+            };
+        }
         Err(error) => return Ending::failed(if error.is_connect() { "CONNECT" } else { "RESET" }),
     };
     let status = Some(answer.status().as_u16());
@@ -229,6 +256,8 @@ fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8, bend: Option<Bend>) -> 
     let (action, _) = event.actions;
     let last = &input["previous"];
     let (data, previous) = match action {
+        "create" if bend == Some(Bend::EveryChangeHasBothStates) => (input["data"].clone(), json!({})),
+        "delete" if bend == Some(Bend::EveryChangeHasBothStates) => (json!({}), last.clone()),
         "create" => (input["data"].clone(), Value::Null),
         "delete" => (Value::Null, last.clone()),
         _ if bend == Some(Bend::PreviousIsWhole) => (input["data"].clone(), last.clone()),
@@ -250,15 +279,20 @@ fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8, bend: Option<Bend>) -> 
 }
 
 /// The body in version 1 (E5).
-fn v1(hook: &Hook, event: &Event, attempt: u8) -> Value {
+fn v1(hook: &Hook, event: &Event, attempt: u8, bend: Option<Bend>) -> Value {
     let input = &event.input;
+    let object_id = if bend == Some(Bend::IdsAreStringsInVersion1) {
+        input["objectId"].clone()
+    } else {
+        number(&input["objectId"])
+    };
     let (_, action) = event.actions;
     let object = input["object"].as_str().unwrap_or_default();
     let permitted = input["permittedUserIds"].as_array();
     json!({
         "v": 1, "matches_filters": null,
         "meta": {
-            "v": 1, "action": action, "object": object, "id": number(&input["objectId"]),
+            "v": 1, "action": action, "object": object, "id": object_id,
             "company_id": number(&input["companyId"]), "user_id": number(&input["userId"]), "host": host(input),
             "timestamp": occurred(event).as_second(), "timestamp_micro": occurred(event).as_microsecond(),
             "permitted_user_ids": permitted.map(|ids| ids.iter().map(number).collect::<Vec<_>>()),

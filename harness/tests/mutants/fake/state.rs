@@ -80,6 +80,8 @@ pub struct Delivery {
     pub hook: usize,
     /// The index of its event.
     pub event: usize,
+    /// The webhook's URL when the delivery was made, for the bend that keeps to it.
+    pub url: String,
     pub status: &'static str,
     pub reason: Option<&'static str>,
     pub created: Timestamp,
@@ -87,7 +89,7 @@ pub struct Delivery {
     /// When the next attempt is due, while the delivery is pending.
     pub due: Timestamp,
     pub number: u8,
-    /// How often it was put back (D13).
+    /// How often it was postponed (D13).
     pub put_back: usize,
     pub attempts: Vec<Tried>,
 }

@@ -1,8 +1,9 @@
 //! Authentication of a request: verifies the token and reads its user from the store.
 
-use super::context::{Services, Session};
-use super::error::{ApiError, ErrorCode, Result};
-use super::token::{Refusal, Verified};
+use crate::context::Services;
+use crate::error::{ApiError, ErrorCode, Result};
+use crate::session::Session;
+use crate::token::{Refusal, Verified};
 use tenterhook_model::access::Caller;
 use tenterhook_store::users::{self, UserEntry};
 

@@ -1,23 +1,22 @@
-//! The context of a resolver: the services of the server, and the session of the caller.
+//! The context of a resolver: the services of the server, and access to them and to the session of the caller.
 
 use std::sync::Arc;
 
 use async_graphql::Context;
 use jiff::Timestamp;
 
-use super::error::{ApiError, Result};
-use super::persisted::Documents;
-use super::sockets::Sockets;
-use super::token::{TokenName, Verifier};
+use tenterhook_graphql_http::connection_limits::ConnectionLimits;
+use tenterhook_graphql_http::persisted::Documents;
+
+use crate::session::Session;
+use crate::token::Verifier;
 use tenterhook_clock::Clock;
 use tenterhook_engine::{Gauges, Live, Prober, Propagation, Publisher, Replayer};
-use tenterhook_model::access::{Caller, WebhookScope};
-use tenterhook_policy::access;
+use tenterhook_outbound_http::target::TargetPolicy;
 use tenterhook_policy::sealing::Keyring;
-use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::{PolicySettings, Settings};
 use tenterhook_store::Store;
-use tenterhook_store::reach::Cutoffs;
+use tenterhook_store::webhooks::visibility::Cutoffs;
 
 /// The services that the API uses; `app` puts them together.
 pub struct Services {
@@ -46,7 +45,7 @@ pub struct Services {
     /// Sends live events to subscribers.
     pub live: Live,
     /// The connections that carry subscriptions.
-    pub sockets: Arc<Sockets>,
+    pub connections: Arc<ConnectionLimits>,
     /// The engine's metrics, for `/readyz` and `/metrics`.
     pub gauges: Gauges,
 }
@@ -65,45 +64,6 @@ impl Services {
             window_opened: before(self.policy().removal_window),
             removed: before(self.policy().removed_retention),
             accepted: before(self.policy().history_retention),
-        }
-    }
-}
-
-/// Identity and rights of the caller: one session per request.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// The holder of the token.
-    pub caller: Caller,
-    /// The name of the token among those of its holder, if it has one.
-    pub token: TokenName,
-    /// Whether the token's user has the token's app installed.
-    pub app_installed: bool,
-    /// When the token expires (T2).
-    pub expires_at: Timestamp,
-}
-
-impl Session {
-    /// The most that the caller may ever see with its token: [`scope`](Self::scope) as if the app were installed.
-    pub fn reach(&self) -> WebhookScope {
-        access::scope(&self.caller, true)
-    }
-
-    /// The webhooks that the caller may see.
-    pub fn scope(&self) -> WebhookScope {
-        access::scope(&self.caller, self.app_installed)
-    }
-
-    /// Refuses a token that may not read webhooks.
-    pub fn reader(&self) -> Result<()> {
-        access::read(&self.caller).map_err(|_| ApiError::forbidden())
-    }
-
-    /// Refuses every token but the platform's.
-    pub fn platform(&self) -> Result<()> {
-        if self.caller == Caller::Platform {
-            Ok(())
-        } else {
-            Err(ApiError::forbidden())
         }
     }
 }

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use tenterhook_model::ids::{DeliveryKey, EventId, LANES, Lane, NoticeId, WebhookId};
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
 use tenterhook_store::apps::AppKey;
 use tenterhook_store::deliveries::DeliveryPlace;
 use tenterhook_store::notices::NoticePlace;
-use tenterhook_store::webhook_list::{WebhookKey, WebhookOrder};
+use tenterhook_store::webhook_list::{WebhookCursor, WebhookOrder};
 
 /// The first byte of a cursor is a tag for its list and order.
 const BY_CREATION: u8 = b'c';
@@ -20,15 +20,15 @@ const OF_APP: u8 = b'a';
 const OF_NOTICE: u8 = b'o';
 
 /// Encodes a webhook's cursor.
-pub fn encode_webhook(key: &WebhookKey) -> Vec<u8> {
+pub fn encode_webhook(key: &WebhookCursor) -> Vec<u8> {
     let mut bytes = Vec::new();
     match key {
-        WebhookKey::Created(at, id) => {
+        WebhookCursor::Created(at, id) => {
             bytes.push(BY_CREATION);
             bytes.extend(at.as_microsecond().to_be_bytes());
             bytes.extend(id.0.as_bytes());
         }
-        WebhookKey::Name(name, id) => {
+        WebhookCursor::Name(name, id) => {
             bytes.push(BY_NAME);
             bytes.extend(id.0.as_bytes());
             bytes.push(u8::from(name.is_some()));
@@ -39,24 +39,24 @@ pub fn encode_webhook(key: &WebhookKey) -> Vec<u8> {
 }
 
 /// Decodes a webhook's cursor, if it is one of this order.
-pub fn decode_webhook(order: WebhookOrder) -> impl Fn(&[u8]) -> Option<WebhookKey> {
+pub fn decode_webhook(order: WebhookOrder) -> impl Fn(&[u8]) -> Option<WebhookCursor> {
     move |bytes| match (order, bytes.split_first()?) {
         (WebhookOrder::CreatedAscending | WebhookOrder::CreatedDescending, (&BY_CREATION, rest)) => {
             let (at, id) = moment(rest)?;
-            Some(WebhookKey::Created(at, WebhookId(Uuid::from_slice(id).ok()?)))
+            Some(WebhookCursor::Created(at, WebhookId(Uuid::from_slice(id).ok()?)))
         }
         (WebhookOrder::NameAscending, (&BY_NAME, rest)) => {
             let (id, rest) = rest.split_first_chunk::<16>()?;
             let (named, name) = rest.split_first()?;
             let name = std::str::from_utf8(name)
                 .ok()
-                .filter(|name| limits::searched(name).is_ok())?;
+                .filter(|name| input_limits::searched(name).is_ok())?;
             let name = match (named, name) {
                 (0, "") => None,
                 (1, name) => Some(name.to_owned()),
                 _ => return None,
             };
-            Some(WebhookKey::Name(name, WebhookId(Uuid::from_bytes(*id))))
+            Some(WebhookCursor::Name(name, WebhookId(Uuid::from_bytes(*id))))
         }
         _ => None,
     }
@@ -125,7 +125,7 @@ pub fn decode_notice(bytes: &[u8]) -> Option<NoticePlace> {
 fn moment(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (micros, rest) = bytes.split_first_chunk::<8>()?;
     let at = Timestamp::from_microsecond(i64::from_be_bytes(*micros)).ok()?;
-    Some((limits::moment(at).ok()?, rest))
+    Some((input_limits::moment(at).ok()?, rest))
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn cursors_read_back_in_their_own_list_only() {
         let webhook = WebhookId::new(at());
-        let by_creation = WebhookKey::Created(at(), webhook);
+        let by_creation = WebhookCursor::Created(at(), webhook);
         let key = DeliveryKey {
             lane: Lane(5),
             webhook,
@@ -162,11 +162,11 @@ mod tests {
         assert_eq!(created(&encode_webhook(&by_creation)), Some(by_creation.clone()));
         assert_eq!(named(&encode_webhook(&by_creation)), None);
         for name in [None, Some(String::new()), Some("Näme".to_owned())] {
-            let by_name = WebhookKey::Name(name, webhook);
+            let by_name = WebhookCursor::Name(name, webhook);
             assert_eq!(named(&encode_webhook(&by_name)), Some(by_name.clone()));
             assert_eq!(created(&encode_webhook(&by_name)), None);
         }
-        let mut nameless = encode_webhook(&WebhookKey::Name(None, webhook));
+        let mut nameless = encode_webhook(&WebhookCursor::Name(None, webhook));
         nameless.extend(b"name");
         assert_eq!(named(&nameless), None, "a second spelling");
         assert_eq!(decode_delivery(&encode_delivery(&place)), Some(place));
@@ -189,14 +189,14 @@ mod tests {
             app: "crm".parse().unwrap(),
         };
         let created = decode_webhook(WebhookOrder::CreatedAscending);
-        let first = limits::FIRST_MOMENT;
+        let first = input_limits::FIRST_MOMENT;
         assert_eq!(decode_app(&encode_app(&app(first))), Some(app(first)));
         for beyond in [first - SignedDuration::from_micros(1), Timestamp::MIN] {
             let notice = NoticePlace {
                 at: beyond,
                 id: NoticeId::new(at()),
             };
-            let webhook = WebhookKey::Created(beyond, WebhookId::new(at()));
+            let webhook = WebhookCursor::Created(beyond, WebhookId::new(at()));
             assert_eq!(decode_app(&encode_app(&app(beyond))), None);
             assert_eq!(decode_notice(&encode_notice(&notice)), None);
             assert_eq!(created(&encode_webhook(&webhook)), None);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use tenterhook_model::ids::{AppId, DeliveryKey, EventId, LANES, Lane, NoticeId, WebhookId};
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
 use tenterhook_store::deliveries::DeliveryPlace;
 
 /// The object that a global id names. It contains the lane, so that an operator, who has no company, finds the object
@@ -120,7 +120,7 @@ fn delivery(lane: Lane, bytes: &[u8]) -> Option<DeliveryPlace> {
     let (generation, rest) = rest.split_first_chunk::<4>()?;
     let created = i64::from_be_bytes(rest.try_into().ok()?);
     Some(DeliveryPlace {
-        created_at: limits::moment(Timestamp::from_microsecond(created).ok()?).ok()?,
+        created_at: input_limits::moment(Timestamp::from_microsecond(created).ok()?).ok()?,
         key: DeliveryKey {
             lane,
             webhook: WebhookId(Uuid::from_bytes(*webhook)),
@@ -195,10 +195,10 @@ mod tests {
             };
             GlobalId::Delivery(DeliveryPlace { created_at, key })
         };
-        let first = made(limits::FIRST_MOMENT);
+        let first = made(input_limits::FIRST_MOMENT);
         assert_eq!(GlobalId::parse(&first.to_id()), Some(first));
         for beyond in [
-            limits::FIRST_MOMENT - SignedDuration::from_micros(1),
+            input_limits::FIRST_MOMENT - SignedDuration::from_micros(1),
             Timestamp::MIN,
         ] {
             assert_eq!(GlobalId::parse(&made(beyond).to_id()), None, "{beyond}");

@@ -16,21 +16,22 @@ use async_graphql::{Context, ID, Subscription};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
+use tenterhook_graphql_http::SubscriptionStart;
 
-use super::attempts::Attempt;
-use super::auth;
-use super::context::{Ask, Services, Session};
-use super::error::{ApiError, ErrorCode, Result};
-use super::global_id::GlobalId;
-use super::notices::Notice;
-use super::operation::Source;
-use super::webhooks::Webhook;
-use tenterhook_engine::live::{Interest, Listener, Missed, Told};
+use crate::auth;
+use crate::context::{Ask, Services};
+use crate::error::{ApiError, ErrorCode, Result};
+use crate::global_id::GlobalId;
+use crate::session::Session;
+use crate::types::attempt::Attempt;
+use crate::types::notice::Notice;
+use crate::types::webhook::Webhook;
+use tenterhook_engine::live::{Interest, Listener, Message, Missed};
 use tenterhook_model as model;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
 use tenterhook_store::live::AttemptPlace;
-use tenterhook_store::reach::Cutoffs;
+use tenterhook_store::webhooks::visibility::Cutoffs;
 use tenterhook_store::{attempts, deliveries, notices, webhooks};
 
 /// The root type of subscriptions.
@@ -46,7 +47,7 @@ impl Subscription {
     async fn webhook_changed(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only this webhook: a global id.")] id: Option<ID>,
+        #[graphql(desc = "Only this webhook, given by its global id.")] id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Webhook>> + use<>> {
         let follower = Follower::begin(ctx)?;
         let interest = follower.interest(ctx, id)?;
@@ -60,7 +61,7 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Only to this webhook: a global id. An operator must name one, and whoever sees more than a thousand."
+            desc = "Only attempts for this webhook, given by its global id. Required for operators and for callers who can see more than 1000 webhooks."
         )]
         webhook_id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Attempt>> + use<>> {
@@ -86,7 +87,7 @@ impl Subscription {
 
 /// Marks the subscription as refused: it does not begin.
 fn refused(ctx: &Context<'_>, error: ApiError) -> ApiError {
-    ctx.data_unchecked::<Source>().refuse();
+    ctx.data_unchecked::<SubscriptionStart>().refuse();
     error
 }
 
@@ -133,7 +134,7 @@ impl Follower {
     fn follow<H, T>(
         self,
         listener: Listener<H>,
-        see: fn(Sight, Vec<Told<H>>) -> Seen<T>,
+        see: fn(Sight, Vec<Message<H>>) -> Seen<T>,
     ) -> impl Stream<Item = Result<T>> + Send + use<H, T>
     where
         H: Clone + Send + Sync + 'static,
@@ -174,7 +175,7 @@ impl Sight {
         self.services.cutoffs(self.now)
     }
 
-    async fn webhooks(self, told: Vec<Told<()>>) -> Result<Vec<Webhook>> {
+    async fn webhooks(self, told: Vec<Message<()>>) -> Result<Vec<Webhook>> {
         let mut keys: Vec<(Lane, WebhookId)> = told.iter().map(|(of, ())| (of.lane, of.webhook)).collect();
         let mut seen = HashSet::new();
         keys.retain(|key| seen.insert(*key));
@@ -187,7 +188,7 @@ impl Sight {
             .collect())
     }
 
-    async fn notices(self, told: Vec<Told<Arc<model::notice::Notice>>>) -> Result<Vec<Notice>> {
+    async fn notices(self, told: Vec<Message<Arc<model::notice::Notice>>>) -> Result<Vec<Notice>> {
         let keys: Vec<_> = told
             .iter()
             .filter(|(_, notice)| notice.at >= self.began)
@@ -203,7 +204,7 @@ impl Sight {
         Ok(in_order.map(Notice::from).collect())
     }
 
-    async fn attempts(self, told: Vec<Told<AttemptPlace>>) -> Result<Vec<Attempt>> {
+    async fn attempts(self, told: Vec<Message<AttemptPlace>>) -> Result<Vec<Attempt>> {
         let places: Vec<AttemptPlace> = told
             .into_iter()
             .map(|(_, place)| place)

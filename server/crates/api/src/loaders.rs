@@ -2,7 +2,7 @@
 //!
 //! Guarantees one statement per kind and level of a query, however long the list. A kind needs more than one
 //! statement if the requests differ in more than the key, for example in their filters. For batching and what is not
-//! cached, see [`Gathering`].
+//! cached, see [`RequestLoader`].
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,11 +11,11 @@ use std::sync::Arc;
 use async_graphql::Context;
 use async_graphql::dataloader::Loader;
 use jiff::Timestamp;
+use tenterhook_graphql_http::dataloader::RequestLoader;
 
-use super::context::Services;
-use super::error::Result;
-use super::gathering::Gathering;
-use super::webhooks::{Chart, Stretches};
+use crate::context::Services;
+use crate::error::Result;
+use crate::types::webhook::chart::{Buckets, Chart};
 use tenterhook_model::app::App;
 use tenterhook_model::attempt::Attempt;
 use tenterhook_model::delivery::Delivery;
@@ -24,9 +24,9 @@ use tenterhook_model::health::Health;
 use tenterhook_model::ids::{AppId, DeliveryKey, EventId, Lane, WebhookId};
 use tenterhook_model::webhook::Webhook;
 use tenterhook_store::deliveries::{self, DeliveryPlace, DeliveryQuery};
+use tenterhook_store::health::history::{self, History};
 use tenterhook_store::page::{Slice, Window};
 use tenterhook_store::stats::{self, Figures};
-use tenterhook_store::vitals::{self, Vitals};
 use tenterhook_store::{StoreError, apps, attempts, events, health};
 
 /// A webhook with its health.
@@ -35,7 +35,7 @@ pub struct WebhookRef(pub Lane, pub WebhookId);
 
 /// The health history of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VitalsRef(pub Lane, pub WebhookId);
+pub struct HistoryRef(pub Lane, pub WebhookId);
 
 /// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,9 +86,11 @@ pub struct ChartOf {
 /// The loader of a request.
 pub struct Batches(Arc<Services>);
 
-/// Makes the loader of a request.
-pub fn gathering(services: &Arc<Services>) -> Arc<Gathering<Batches>> {
-    Gathering::new(Batches(services.clone()))
+impl Batches {
+    /// A loader that reads with these services.
+    pub fn new(services: Arc<Services>) -> Self {
+        Self(services)
+    }
 }
 
 /// Reads one value, together with those that other fields request at the same time.
@@ -97,7 +99,10 @@ where
     K: Send + Sync + Hash + Eq + Clone + 'static,
     Batches: Loader<K, Error = Arc<StoreError>>,
 {
-    Ok(ctx.data_unchecked::<Arc<Gathering<Batches>>>().one(key).await?)
+    Ok(ctx
+        .data_unchecked::<Arc<RequestLoader<Batches>>>()
+        .one(key)
+        .await?)
 }
 
 type Loaded<K, V> = std::result::Result<HashMap<K, V>, Arc<StoreError>>;
@@ -116,14 +121,14 @@ impl Loader<WebhookRef> for Batches {
     }
 }
 
-impl Loader<VitalsRef> for Batches {
-    type Value = Vitals;
+impl Loader<HistoryRef> for Batches {
+    type Value = History;
     type Error = Arc<StoreError>;
 
-    async fn load(&self, keys: &[VitalsRef]) -> Loaded<VitalsRef, Vitals> {
+    async fn load(&self, keys: &[HistoryRef]) -> Loaded<HistoryRef, History> {
         let webhooks: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
         let since = self.0.cutoffs(self.0.clock.now()).accepted;
-        let mut read = vitals::read(&mut *self.0.store.conn().await?, &webhooks, since).await?;
+        let mut read = history::read(&mut *self.0.store.conn().await?, &webhooks, since).await?;
         Ok(keys
             .iter()
             .filter_map(|key| Some((*key, read.remove(&key.1)?)))
@@ -243,7 +248,7 @@ impl Loader<DeliveryCountKey> for Batches {
 }
 
 impl Loader<ChartOf> for Batches {
-    type Value = (Arc<Stretches>, Vec<Figures>);
+    type Value = (Arc<Buckets>, Vec<Figures>);
     type Error = Arc<StoreError>;
 
     async fn load(&self, keys: &[ChartOf]) -> Loaded<ChartOf, Self::Value> {
@@ -255,17 +260,17 @@ impl Loader<ChartOf> for Batches {
         }
         let mut charts = HashMap::new();
         for (chart, webhooks) in alike {
-            let stretches = Arc::new(chart.stretches(now));
-            let mut read = if stretches.from.is_empty() {
+            let buckets = Arc::new(chart.buckets(now));
+            let mut read = if buckets.from.is_empty() {
                 HashMap::new()
             } else {
                 let mut conn = self.0.store.conn().await?;
-                stats::read(&mut conn, &webhooks, &stretches.from, stretches.until, accepted).await?
+                stats::read(&mut conn, &webhooks, &buckets.from, buckets.until, accepted).await?
             };
             charts.extend(webhooks.into_iter().map(|webhook| {
-                let nothing = || vec![Figures::default(); stretches.from.len()];
+                let nothing = || vec![Figures::default(); buckets.from.len()];
                 let figures = read.remove(&webhook.1).unwrap_or_else(nothing);
-                (ChartOf { webhook, chart }, (stretches.clone(), figures))
+                (ChartOf { webhook, chart }, (buckets.clone(), figures))
             }));
         }
         Ok(charts)

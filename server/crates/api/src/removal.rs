@@ -1,7 +1,7 @@
 //! Removes many webhooks at once (W8), in batches.
 
-use super::context::Services;
-use super::error::{ApiError, Result};
+use crate::context::Services;
+use crate::error::{ApiError, Result};
 use tenterhook_store::removal::{self, Leaving, Pace, Refusal};
 
 /// Removes all webhooks and installations of a removed app or user. Returns how many webhooks this call removed, once
@@ -36,7 +36,7 @@ pub async fn remove_all(services: &Services, leaving: &Leaving) -> Result<i32> {
     };
     // A process that has read a transaction has read all that were committed before it began.
     if let Some(mark) = mark {
-        services.propagation.everywhere(mark).await;
+        services.propagation.propagate_to_all(&mark).await;
     }
     if let Some(Refusal { webhook, why, .. }) = refused.first() {
         let more = refused.len() - 1;

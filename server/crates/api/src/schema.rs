@@ -1,30 +1,28 @@
 //! The schema: its root types, its limits, and its text.
 
 use async_graphql::{MergedObject, Schema, ValidationMode};
+use tenterhook_graphql_http::extension::{RequestGuard, SchemaLimits};
 
-use super::apps::{AppMutations, AppQueries};
-use super::catalog::CatalogQueries;
-use super::deliveries::DeliveryQueries;
-use super::events::EventQueries;
-use super::live::Subscription;
-use super::node::NodeQueries;
-use super::notices::NoticeQueries;
-use super::publishing::PublishingMutations;
-use super::replays::ReplayMutations;
-use super::stages::Stages;
-use super::users::UserMutations;
-use super::viewer::ViewerQueries;
-use super::webhooks::{SecretMutations, StandingMutations, TestMutations, WebhookMutations, WebhookQueries};
+use crate::limits::{COSTLIEST, DEEPEST, DEEPEST_INTROSPECTION};
+use crate::live::Subscription;
+use crate::schema_rules::Rules;
+use crate::types::app::{AppMutations, AppQueries};
+use crate::types::catalog::CatalogQueries;
+use crate::types::delivery::DeliveryQueries;
+use crate::types::delivery::replay::ReplayMutations;
+use crate::types::event::EventQueries;
+use crate::types::event::publish::PublishingMutations;
+use crate::types::node::NodeQueries;
+use crate::types::notice::NoticeQueries;
+use crate::types::user::UserMutations;
+use crate::types::viewer::ViewerQueries;
+use crate::types::webhook::mutations::WebhookMutations;
+use crate::types::webhook::pause_restore::PauseMutations;
+use crate::types::webhook::queries::WebhookQueries;
+use crate::types::webhook::secrets::SecretMutations;
+use crate::types::webhook::test_delivery::TestMutations;
 use tenterhook_settings::ApiSettings;
 
-/// Maximum depth of fields outside of `__schema` and `__type`.
-pub const DEEPEST: usize = 15;
-/// Maximum depth of fields under `__schema` or `__type`. The introspection query of common tools has 15, with types
-/// nested in nine brackets; some tools go to twelve.
-pub const DEEPEST_INTROSPECTION: usize = 20;
-/// Maximum cost of a query: one for each field, times the number of elements it may be read for. A hundred webhooks
-/// with health, app and their last five deliveries with attempts cost about 35,000.
-pub const COSTLIEST: usize = 50_000;
 /// Maximum number of directives on one field.
 const MOST_DIRECTIVES: usize = 10;
 
@@ -45,7 +43,7 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     WebhookMutations,
-    StandingMutations,
+    PauseMutations,
     SecretMutations,
     TestMutations,
     ReplayMutations,
@@ -58,8 +56,12 @@ pub struct Mutation(
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;
 
 /// Builds the schema with its limits. Each request brings the data that resolvers need. [`ValidationMode::Fast`]
-/// skips the rules that depend on a document's text alone: for a document that was validated before.
+/// skips the rules that depend on a document's text alone. Use it only for a document that was validated before.
 pub fn build(settings: &ApiSettings, validation: ValidationMode) -> ApiSchema {
+    let limits = SchemaLimits {
+        depth: DEEPEST,
+        cost: COSTLIEST,
+    };
     let mut schema = Schema::build(Query::default(), Mutation::default(), Subscription);
     if !settings.introspection {
         schema = schema.disable_introspection();
@@ -72,7 +74,7 @@ pub fn build(settings: &ApiSettings, validation: ValidationMode) -> ApiSchema {
         .limit_depth(DEEPEST_INTROSPECTION)
         .limit_complexity(COSTLIEST)
         .limit_directives(MOST_DIRECTIVES)
-        .extension(Stages)
+        .extension(RequestGuard::new(Rules, limits))
         .finish()
 }
 

@@ -17,10 +17,12 @@ use jiff::{SignedDuration, Span, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::auth::authenticate;
-use super::context::{Services, Session};
+use crate::auth::authenticate;
+use crate::context::Services;
+use crate::session::Session;
 use tenterhook_clock::{AdvanceError, SimClock};
 use tenterhook_model::access::Caller;
+use tenterhook_model::attempt::request_name;
 use tenterhook_settings::files::without_mark;
 
 /// The routes; `None` with the system clock.
@@ -115,7 +117,7 @@ async fn settle(State(clock): State<SimClock>) -> Response {
 
 async fn stalled(State(clock): State<SimClock>, body: String) -> Response {
     match Stall::read(&body) {
-        Ok(Stall::Attempt(message, webhook, attempt)) => clock.stall_attempt(message, webhook, attempt),
+        Ok(Stall::Request(name)) => clock.stall_request(&name),
         Ok(Stall::Target(target)) => clock.stall_target(&target),
         Err(why) => return refusal(StatusCode::BAD_REQUEST, why),
     }
@@ -129,16 +131,16 @@ async fn not_stalled(State(clock): State<SimClock>, body: String) -> Response {
         return moment(&clock);
     }
     match Stall::read(&body) {
-        Ok(Stall::Attempt(message, webhook, attempt)) => clock.resume_attempt(message, webhook, attempt),
+        Ok(Stall::Request(name)) => clock.resume_request(&name),
         Ok(Stall::Target(target)) => clock.resume_target(&target),
         Err(why) => return refusal(StatusCode::BAD_REQUEST, why),
     }
     moment(&clock)
 }
 
-/// What stalls: one attempt of an event to a webhook, or all requests to a host and port.
+/// What stalls: the request of one attempt, by its name, or all requests to a host and port.
 enum Stall {
-    Attempt(uuid::Uuid, i64, u8),
+    Request(String),
     Target(String),
 }
 
@@ -152,7 +154,7 @@ impl Stall {
                 attempt: attempt @ 1..,
             }) => {
                 let number = webhook.get().ok_or("`webhook` must be the webhook's number")?;
-                Ok(Self::Attempt(message_id, number, attempt))
+                Ok(Self::Request(request_name(message_id, number, attempt)))
             }
             Ok(Stalled::Target { target }) => Ok(Self::Target(target)),
             Ok(Stalled::Attempt { .. }) | Err(_) => Err(USAGE),

@@ -1,4 +1,4 @@
-//! The API in one process: a real database and engine, simulated time, and no sockets except the receivers'.
+//! The API in one process: a real database and engine, simulated time, and no connections except the receivers'.
 
 mod access;
 mod attacks;
@@ -52,17 +52,14 @@ use tower::ServiceExt;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::connections::{self, Limits};
-use super::persisted::Documents;
-use super::sockets::Caps;
+use super::http_server::{self, Limits};
 use super::token::{KeySet, Verifier};
-use super::{Services, Sockets, router};
+use super::{ConnectionCaps, ConnectionLimits, Services, documents, router};
 use tenterhook_clock::Clock;
-use tenterhook_engine::transport::{DnsResolver, Transport, TransportSettings};
-use tenterhook_engine::{Engine, NoticeEndpoint, Parts, Places, Share};
-use tenterhook_policy::postponement::Patience;
+use tenterhook_engine::outbound;
+use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
+use tenterhook_outbound_http::{DnsResolver, Transport, TransportConfig};
 use tenterhook_policy::sealing::Keyring;
-use tenterhook_policy::target::TargetPolicy;
 use tenterhook_settings::Settings;
 use tenterhook_store::{Limits as StatementLimits, Store, testing};
 
@@ -76,7 +73,7 @@ struct World {
     engine: Engine,
     store: Store,
     url: String,
-    sockets: Arc<Sockets>,
+    connections: Arc<ConnectionLimits>,
 }
 
 /// An encoded token.
@@ -89,16 +86,16 @@ impl World {
     }
 
     async fn with(settings: Settings) -> Self {
-        Self::built(settings, Caps::default()).await
+        Self::built(settings, ConnectionCaps::default()).await
     }
 
-    async fn built(settings: Settings, caps: Caps) -> Self {
+    async fn built(settings: Settings, caps: ConnectionCaps) -> Self {
         Self::made(settings, caps, None::<fn(Transport) -> NoticeEndpoint>).await
     }
 
     async fn made(
         settings: Settings,
-        caps: Caps,
+        caps: ConnectionCaps,
         notices: Option<impl FnOnce(Transport) -> NoticeEndpoint>,
     ) -> Self {
         Self::within(testing::AMPLE, settings, caps, notices).await
@@ -108,7 +105,7 @@ impl World {
     async fn within(
         limits: StatementLimits,
         settings: Settings,
-        caps: Caps,
+        caps: ConnectionCaps,
         notices: Option<impl FnOnce(Transport) -> NoticeEndpoint>,
     ) -> Self {
         // The cause of an INTERNAL error is only in the log; a failing test prints it.
@@ -120,16 +117,16 @@ impl World {
         let days = date(2026, 11, 22)..=date(2026, 12, 5);
         let (store, url) = testing::database_within(limits, days).await;
         let clock = Clock::simulated(start);
-        let targets = TargetPolicy::of(&settings).unwrap();
+        let targets = outbound::target_policy(&settings).unwrap();
         let sealing = Arc::new(Keyring::parse(SEALING_KEY).unwrap());
         let transport = Transport::new(
             clock.clone(),
-            TransportSettings {
+            TransportConfig {
                 targets: Arc::new(targets.clone()),
                 resolver: Arc::new(DnsResolver::new(&clock, &settings.dns_servers).unwrap()),
                 extra_ca_pem: None,
                 user_agent: "test".to_owned(),
-                patience: Patience::of(&settings.policy),
+                patience: outbound::patience(&settings.policy),
             },
         )
         .unwrap();
@@ -139,7 +136,7 @@ impl World {
             policy: Arc::new(settings.policy.clone()),
             sealing: sealing.clone(),
             transport: transport.clone(),
-            places: Places {
+            limits: RequestLimits {
                 total: 64,
                 per_webhook: 8,
                 per_host: 64,
@@ -154,13 +151,13 @@ impl World {
         })
         .await
         .unwrap();
-        let sockets = Sockets::new(caps);
+        let connections = ConnectionLimits::new(caps);
         let keys = KeySet::shared_secret(&SECRET.into());
         let services = Arc::new(Services {
             store: store.clone(),
             clock: clock.clone(),
             tokens: Verifier::new(keys, &settings.jwt_issuer, &settings.jwt_audience),
-            documents: Documents::new(&settings.api).unwrap(),
+            documents: documents(&settings.api).unwrap(),
             settings: Arc::new(settings),
             targets,
             sealing,
@@ -169,7 +166,7 @@ impl World {
             prober: engine.prober(),
             replayer: engine.replayer(),
             live: engine.live(),
-            sockets: sockets.clone(),
+            connections: connections.clone(),
             gauges: engine.gauges(),
         });
         Self {
@@ -178,7 +175,7 @@ impl World {
             engine,
             store,
             url,
-            sockets,
+            connections,
         }
     }
 
@@ -193,7 +190,7 @@ impl World {
             stalled_for: realtime::PATIENCE * 2,
         };
         // Simulated time does not know of this task, as in a real server.
-        drop(realtime::spawn(connections::serve(
+        drop(realtime::spawn(http_server::serve(
             listener,
             router,
             limits,

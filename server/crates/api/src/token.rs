@@ -8,38 +8,15 @@
 //! because it only says when a token was made and gives no right.
 
 mod claims;
-mod keys;
-
-use std::sync::Arc;
 
 use jiff::Timestamp;
-use jsonwebtoken::{Header, Validation, decode, decode_header};
 use sha2::{Digest, Sha256};
+use tenterhook_graphql_http::token;
 
 use claims::Claims;
-pub use keys::{InvalidKeys, KeySet};
+pub use tenterhook_graphql_http::token::{InvalidKeys, KeySet, LONGEST_TOKEN, Refusal};
 
 use tenterhook_model::access::Caller;
-
-/// Maximum length of a token in bytes: the size of a header that common HTTP servers accept.
-pub const LONGEST_TOKEN: usize = 8 * 1024;
-
-/// Why a token is refused. The messages are for the holder of the token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Not signed with one of our keys, not for us, or not a token: one message, so that it reveals nothing.
-    #[error("The token is not valid.")]
-    Invalid,
-    /// It has expired (T2).
-    #[error("The token has expired.")]
-    Expired,
-    /// It is not valid yet.
-    #[error("The token is not valid yet.")]
-    Early,
-    /// The signature is valid, but the claims do not identify a caller.
-    #[error("The token does not say who holds it.")]
-    Nobody,
-}
 
 /// Identifies a token: by its subject, otherwise its own id (`jti`), otherwise the id of its key. Hashed, because the
 /// length of these claims is not limited.
@@ -66,59 +43,24 @@ impl TokenName {
 
 /// Verifies tokens. Cheap to clone.
 #[derive(Clone)]
-pub struct Verifier {
-    keys: Arc<KeySet>,
-    issuer: String,
-    audience: String,
-}
+pub struct Verifier(token::Verifier);
 
 impl Verifier {
     /// Accepts tokens signed with these keys, from `issuer`, for `audience`.
     pub fn new(keys: KeySet, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
-        Self {
-            keys: Arc::new(keys),
-            issuer: issuer.into(),
-            audience: audience.into(),
-        }
+        Self(token::Verifier::new(keys, issuer, audience))
     }
 
     /// Verifies the token at `now` and returns its holder.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, Refusal> {
-        if token.len() > LONGEST_TOKEN {
-            return Err(Refusal::Invalid);
-        }
-        let header: Header = decode_header(token).map_err(|_| Refusal::Invalid)?;
-        // `crit` means that the token must be refused by a server that does not support the listed extensions, and we
-        // support none (RFC 7515, 4.1.11). The library does not check it.
-        if header.crit.is_some() {
-            return Err(Refusal::Invalid);
-        }
-        let key = self.keys.key_for(&header).await.ok_or(Refusal::Invalid)?;
-        let mut validation = Validation::new(header.alg);
-        validation.algorithms = key.algorithms.clone();
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // The library uses a clock of its own; ours decides below.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        let claims = decode::<Claims>(token, &key.key, &validation)
-            .map_err(|_| Refusal::Invalid)?
-            .claims;
-        let now = now.as_microsecond() as f64 / 1e6;
-        if claims.nbf.is_some_and(|nbf| now < nbf) {
-            return Err(Refusal::Early);
-        }
-        // Written so that NaN counts as expired.
-        let Some(exp) = claims.exp.filter(|exp| now < *exp) else {
-            return Err(Refusal::Expired);
-        };
-        // A double of this size is exact to whole microseconds. An expiry after the last possible time becomes that
-        // time.
-        let expires_at = Timestamp::from_microsecond((exp * 1e6).ceil() as i64).unwrap_or(Timestamp::MAX);
+        let token::Verified::<Claims> {
+            claims,
+            key_id,
+            expires_at,
+        } = self.0.verify(token, now).await?;
         Ok(Verified {
             caller: claims.caller().ok_or(Refusal::Nobody)?,
-            name: TokenName::of(claims.name().or(header.kid.as_deref()).unwrap_or_default()),
+            name: TokenName::of(claims.name().or(key_id.as_deref()).unwrap_or_default()),
             expires_at,
         })
     }

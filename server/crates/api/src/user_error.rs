@@ -2,11 +2,11 @@
 
 use async_graphql::{Enum, Interface, SimpleObject};
 
-use super::error::{ApiError, Result};
-use super::webhooks::WebhookType;
+use crate::error::{ApiError, Result};
+use crate::types::enums::WebhookType;
 use tenterhook_model::ids::InvalidId;
 use tenterhook_policy::access::Denial;
-use tenterhook_policy::limits::OutOfBounds;
+use tenterhook_policy::input_limits::OutOfBounds;
 use tenterhook_policy::matching::NotInCatalog;
 
 /// The kind of fault in an input. Codes are stable; new ones may be added.
@@ -43,12 +43,20 @@ pub enum UserErrorCode {
 /// A fault in an input.
 #[derive(Debug, Clone, PartialEq, Eq, Interface)]
 #[graphql(
-    field(name = "code", ty = "&UserErrorCode", desc = "What was wrong, for programs."),
-    field(name = "message", ty = "&String", desc = "What was wrong, for people."),
+    field(
+        name = "code",
+        ty = "&UserErrorCode",
+        desc = "The kind of fault, for programs."
+    ),
+    field(
+        name = "message",
+        ty = "&String",
+        desc = "The fault, in a sentence for people."
+    ),
     field(
         name = "path",
         ty = "&Vec<String>",
-        desc = "Where, from `input` on; positions in a list are numbers from 0."
+        desc = "Path of the faulty value, beginning with `input`; positions in a list are numbers from 0."
     )
 )]
 pub enum UserError {

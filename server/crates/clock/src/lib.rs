@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 pub use simulated::{AdvanceError, Busy, LAST_SIMULATED, SimClock};
 use system::SystemClock;
@@ -33,15 +32,11 @@ enum Kind {
 #[error("the deadline was reached")]
 pub struct DeadlineElapsed;
 
-/// One attempt's request, as a stalling receiver would name it.
+/// One request, as its receiver would name it if it stalls.
 #[derive(Debug, Clone)]
 pub struct RequestInFlight {
-    /// The event's id, which the receiver sees as `webhook-id` (E7).
-    pub message: Uuid,
-    /// The webhook's number, which the receiver sees as `tenterhook-webhook` (E7).
-    pub webhook: i64,
-    /// 1–4, which the receiver sees as `tenterhook-attempt` (E7).
-    pub attempt: u8,
+    /// A name that the receiver can make from the request. [`SimClock::stall_request`] is compared with it.
+    pub name: String,
     /// The URL's host and port, such as `127.0.0.1:9000`. [`SimClock::stall_target`] is compared with it.
     pub target: Option<String>,
 }
@@ -181,7 +176,7 @@ impl Clock {
     }
 
     /// Notes that the calling task has a request in flight to a receiver. While the receiver has reported that it stalls
-    /// ([`SimClock::stall_attempt`], [`SimClock::stall_target`]), the task is idle. No effect on the system clock.
+    /// ([`SimClock::stall_request`], [`SimClock::stall_target`]), the task is idle. No effect on the system clock.
     pub fn external(&self, request: RequestInFlight) -> External {
         External {
             _held: self.simulation().and_then(|clock| clock.external(request)),

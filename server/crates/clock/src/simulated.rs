@@ -27,7 +27,6 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 use self::alarm::Alarm;
 use self::state::{Request, State};
@@ -134,19 +133,19 @@ impl SimClock {
         self.with(|state| state.next_due_at())
     }
 
-    /// A receiver reports that it will not respond to this attempt before time moves. The report may come before or
-    /// after the request is [in flight](super::Clock::external). It holds until the request ends or the receiver
-    /// [resumes](Self::resume_attempt).
-    pub fn stall_attempt(&self, message: Uuid, webhook: i64, attempt: u8) {
-        self.with(|state| state.stall((message, webhook, attempt)));
+    /// A receiver reports that it will not respond to the request of this name (as in [`RequestInFlight::name`]) before
+    /// time moves. The report may come before or after the request is [in flight](super::Clock::external). It holds
+    /// until the request ends or the receiver [resumes](Self::resume_request).
+    pub fn stall_request(&self, name: &str) {
+        self.with(|state| state.stall(name));
     }
 
-    /// A receiver reports that it is about to respond to an attempt that it had stalled: time waits for the response
+    /// A receiver reports that it is about to respond to a request that it had stalled: time waits for the response
     /// again.
     ///
     /// Call it from a tracked task that slept on the clock. Otherwise time may move on before the call.
-    pub fn resume_attempt(&self, message: Uuid, webhook: i64, attempt: u8) {
-        self.with(|state| state.resume((message, webhook, attempt)));
+    pub fn resume_request(&self, name: &str) {
+        self.with(|state| state.resume(name));
     }
 
     /// Nothing at `target` (host and port as in [`RequestInFlight::target`]) will respond.
@@ -217,8 +216,7 @@ impl SimClock {
     }
 
     pub(super) fn external(&self, request: RequestInFlight) -> Option<InFlight> {
-        let attempt = (request.message, request.webhook, request.attempt);
-        InFlight::new(self, Request::new(attempt, request.target))
+        InFlight::new(self, Request::new(request.name, request.target))
     }
 
     /// Every read and every change of the state. Inside, no task is woken and no waker dropped, because both may call

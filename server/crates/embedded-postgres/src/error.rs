@@ -78,7 +78,7 @@ pub enum EmbeddedError {
         log: String,
     },
     /// Postgres was asked to stop and did not.
-    #[error("Postgres did not stop within {seconds} s; it goes on stopping by itself")]
+    #[error("Postgres did not stop within {seconds} s; it is still stopping")]
     StillStopping {
         /// How long the server waited.
         seconds: u64,

@@ -126,7 +126,7 @@ impl Folder {
         if !self.incomplete_mark().exists() {
             return Ok(());
         }
-        info!(folder = %self.path.display(), "an earlier start was cut short: beginning again");
+        info!(folder = %self.path.display(), "an earlier start did not finish: starting over");
         let data = self.data();
         match fs::remove_dir_all(&data) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

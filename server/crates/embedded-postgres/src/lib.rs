@@ -123,7 +123,7 @@ impl EmbeddedPostgres {
             options: &options,
         };
         if written_by.is_none() {
-            info!(folder = %folder.path.display(), postgres = %binaries.version, "making a new Postgres cluster");
+            info!(folder = %folder.path.display(), postgres = %binaries.version, "creating a new Postgres cluster");
             cluster.initialise().await?;
         }
         let running = cluster.start().await?;

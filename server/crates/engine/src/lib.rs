@@ -2,85 +2,80 @@
 //!
 //! Guarantees:
 //!
-//! - At-least-once delivery of every accepted event (D6). A delivery is a row from the commit that accepts it to the commit
-//!   that ends it. A process works on a row only under a lease, and settles a result only if its lease's token is still
-//!   valid. So a process that crashes, hangs or is late at worst repeats an attempt; no change of state is made twice.
+//! - At-least-once delivery of every accepted event (D6). A delivery is a row from the commit that accepts it to the
+//!   commit that ends it. A process works on a row only under a lease, and settles a result only if its lease's token
+//!   is still valid. So a process that crashes, hangs or is late at worst repeats an attempt; no change of state is
+//!   made twice.
 //! - No connection and no transaction is held while a receiver works.
 //! - Once the API has confirmed a change, no process starts an attempt that the change forbids (W8).
 //!
-//! Not guaranteed: any order of deliveries (D11). The engine decides nothing about webhooks: that is [`tenterhook_policy`].
+//! Not guaranteed: any order of deliveries (D11). The engine decides nothing about webhooks: that is
+//! [`tenterhook_policy`].
 //!
 //! ```text
-//!  publish ─▶ committer ──leased rows──▶ queue ─▶ attempt ─▶ settler ─▶ (rows, health, notices)
-//!                  └──overflow──▶ calendar ─▶ claimer ─┘            └──retries──▶ calendar
-//!  feed: other processes' changes     sweeper: changes by time alone     node: live processes     leases: extension
-//!  live: messages to the API's subscribers    notifier: notices to the platform's own endpoint
+//!  intake ─▶ committer ──leased rows──▶ scheduler ─▶ dispatcher ─▶ attempt ─▶ settler ─▶ (rows, health, notices)
+//!                └──overflow──▶ wake schedule ─▶ claimer ─┘                      └──retries──▶ wake schedule
+//!  change feed: other processes' changes    sweeper: changes by time alone    membership: live processes
+//!  lease renewal: waiting deliveries    live: messages to the API's subscribers
+//!  notifier: notices to the platform's own endpoint
 //! ```
+//!
+//! `state.rs` is the data that tasks share, and `wiring.rs` says which task gets which part of it.
 
-mod attempt;
-mod calendar;
-mod claimer;
-mod committer;
-mod database_clock;
-mod door;
-mod feed;
-pub mod handles;
-mod housekeeping;
-mod leases;
+mod api_handles;
+mod backoff;
+mod bisection;
+mod cluster;
+mod deliver;
+mod dispatcher;
 pub mod live;
+mod maintenance;
 mod metrics;
-mod node;
 mod notifier;
-mod parts;
-mod pause;
-mod postponed;
-pub mod publisher;
-// Public only for its benchmark; nothing outside the engine uses it.
-#[doc(hidden)]
-pub mod queue;
-mod registry;
-mod replays;
-pub mod resealing;
-mod settler;
-mod shared;
-mod sweeper;
-pub mod tempo;
+pub mod outbound;
+mod publish;
+mod replay;
+pub mod reseal;
+mod settle;
+mod state;
 mod test_delivery;
-mod transitions;
-pub mod transport;
-mod unsettled;
+mod wiring;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
-pub use door::Share;
-pub use handles::{Gauges, Prober, Propagation, Replayer};
+pub use api_handles::{Gauges, Prober};
+pub use cluster::propagation::Propagation;
+pub use cluster::timings::LeaseTimings;
+// Public only for its benchmark; nothing outside the engine uses it.
+#[doc(hidden)]
+pub use deliver::scheduler;
+pub use deliver::scheduler::RequestLimits;
 pub use live::Live;
 pub use notifier::NoticeEndpoint;
-pub use publisher::{PublishError, Published, Publisher};
-pub use queue::Places;
-pub use replays::{REPLAYS_SHOWN, Replayed};
+pub use publish::call::{PublishError, Published};
+pub use publish::intake::Share;
+pub use publish::publisher::Publisher;
+pub use replay::{REPLAYS_SHOWN, Replayed, Replayer};
 pub use test_delivery::{NotTested, Tested};
 
-use self::door::Door;
-use self::feed::Feed;
-use self::registry::Registry;
-use self::shared::{Foundations, Shared};
-use self::tempo::Tempo;
-use self::transport::Transport;
+use self::cluster::membership::Membership;
+use self::publish::COMMITTERS;
+use self::publish::intake::IntakeQueue;
+use self::settle::settlement::AttemptResult;
+use self::state::{EngineState, Foundations};
+use self::test_delivery::TestDeliveries;
 use tenterhook_clock::{self as clock, Clock};
+use tenterhook_outbound_http::Transport;
 use tenterhook_policy::sealing::Keyring;
 use tenterhook_settings::policy::PolicySettings;
-use tenterhook_store::settle::Then;
-use tenterhook_store::{Store, StoreError, changes, nodes, partitions};
+use tenterhook_store::settle::Action;
+use tenterhook_store::{Store, StoreError, changes, leases, nodes, partitions};
 
-/// Tasks that store publications. Three: one company keeps at most two busy, one committing while the other collects.
-/// The third is free for all others.
-const COMMITTERS: usize = 3;
 /// Tasks that settle, each for its own webhooks.
 const SETTLERS: usize = 2;
 /// How much longer than one statement the last steps of a stop may take: settling the remaining results and
@@ -100,7 +95,7 @@ pub struct Parts {
     /// Makes the requests.
     pub transport: Transport,
     /// Limits on requests in flight.
-    pub places: Places,
+    pub limits: RequestLimits,
     /// How much of one company may wait to be stored.
     pub share: Share,
     /// The platform's endpoint for notices, if it has one (R4).
@@ -113,9 +108,10 @@ pub struct Parts {
 
 /// A running engine.
 pub struct Engine {
-    shared: Arc<Shared>,
+    state: EngineState,
     publisher: Publisher,
-    door: Arc<Door>,
+    test_deliveries: Arc<TestDeliveries>,
+    intake: Arc<IntakeQueue>,
     committers: Vec<JoinHandle<()>>,
     settlers: Vec<JoinHandle<()>>,
     notifier: Option<JoinHandle<()>>,
@@ -131,7 +127,7 @@ impl Engine {
             policy,
             sealing,
             transport,
-            places,
+            limits,
             share,
             notices,
             lease,
@@ -148,63 +144,72 @@ impl Engine {
                 nodes::register(&mut conn, clock.now()).await?,
             )
         };
-        let (settlers, results): (Vec<_>, Vec<_>) = (0..SETTLERS).map(|_| mpsc::unbounded_channel()).unzip();
-        let tempo = Tempo::of(lease);
-        let shared = Shared::new(Foundations {
-            feed: Feed::new(&clock, from, tempo),
-            tempo,
-            registry: Registry::new(sealing),
+        let (settlers, inboxes): (Vec<_>, Vec<_>) = (0..SETTLERS).map(|_| mpsc::unbounded_channel()).unzip();
+        let state = EngineState::new(Foundations {
             store,
             clock: clock.clone(),
             policy,
             transport,
+            sealing,
+            timings: LeaseTimings::of(lease),
+            from,
             node,
-            places,
+            limits,
             sends_notices: notices.is_some(),
             settlers,
         });
-        shared.database_clock.note(ahead, clock.monotonic());
-        housekeeping::ensure_partitions(&shared, partitions::day(clock.now())).await?;
-        node::beat(&shared).await?;
+        state.database_clock.note(ahead, clock.monotonic());
+        maintenance::ensure_partitions(&state.store, partitions::day(clock.now())).await?;
+        let membership = Arc::new(state.membership());
+        membership.beat().await?;
         if alone {
-            node::bury(&shared, Duration::ZERO).await?;
+            membership.evict_dead(Duration::ZERO).await?;
         }
-        let door = Arc::new(Door::new(share, clock.clone()));
-        let publisher = Publisher::new(door.clone(), shared.metrics.clone());
-        let ids = Arc::default();
-        let committers = (0..COMMITTERS)
-            .map(|_| {
-                let run = committer::run(shared.clone(), door.clone(), Arc::clone(&ids));
-                clock.spawn("committer", run)
-            })
-            .collect();
-        let settlers = results
-            .into_iter()
-            .map(|results| clock.spawn("settler", settler::run(shared.clone(), results)))
-            .collect();
-        let notifier = notices.map(|endpoint| {
-            let run = notifier::run(shared.clone(), Arc::new(endpoint));
-            clock.spawn("notifier", run)
-        });
-        let others = vec![
-            clock.spawn("feed", feed::run(shared.clone())),
-            clock.spawn("node", node::run(shared.clone())),
-            clock.spawn("claimer", claimer::run(shared.clone())),
-            clock.spawn("leases", leases::run(shared.clone())),
-            clock.spawn("sweeper", sweeper::run(shared.clone())),
-            clock.spawn("daily", housekeeping::run_daily(shared.clone())),
-            clock.spawn("attempt watch", live::watch(shared.clone())),
-            clock.spawn("tidy", housekeeping::run_tidy(shared.clone())),
-        ];
-        Ok(Self {
-            shared,
-            publisher,
-            door,
-            committers,
-            settlers,
-            notifier,
-            others,
-        })
+        let intake = Arc::new(IntakeQueue::new(share, clock));
+        Ok(Self::spawn(state, &membership, intake, notices, inboxes))
+    }
+
+    /// Starts the tasks. Each gets the parts of the state that it uses.
+    fn spawn(
+        state: EngineState,
+        membership: &Arc<Membership>,
+        intake: Arc<IntakeQueue>,
+        notices: Option<NoticeEndpoint>,
+        inboxes: Vec<mpsc::UnboundedReceiver<AttemptResult>>,
+    ) -> Self {
+        let clock = &state.clock;
+        let changes = Arc::new(state.change_applier());
+        let committer = Arc::new(state.committer(&intake));
+        let settler = Arc::new(state.settler(&changes));
+        let tidy = maintenance::run_tidy(state.store.clone(), clock.clone(), state.counters.clone());
+        Self {
+            committers: (0..COMMITTERS)
+                .map(|_| clock.spawn("committer", committer.clone().run()))
+                .collect(),
+            settlers: inboxes
+                .into_iter()
+                .map(|results| clock.spawn("settler", settler.clone().run(results)))
+                .collect(),
+            notifier: notices.map(|endpoint| {
+                let notifier = Arc::new(state.notifier(endpoint));
+                clock.spawn("notifier", notifier.run())
+            }),
+            others: vec![
+                clock.spawn("feed", state.change_feed(membership, &changes).run()),
+                clock.spawn("node", membership.clone().run()),
+                clock.spawn("dispatcher", state.dispatcher().run()),
+                clock.spawn("claimer", state.claimer().run()),
+                clock.spawn("leases", state.lease_renewal().run()),
+                clock.spawn("sweeper", state.sweeper(&changes).run()),
+                clock.spawn("daily", state.daily_maintenance().run()),
+                clock.spawn("attempt watch", state.attempt_watch().run()),
+                clock.spawn("tidy", tidy),
+            ],
+            publisher: Publisher::new(intake.clone(), state.metrics.clone()),
+            test_deliveries: Arc::new(state.test_deliveries()),
+            intake,
+            state,
+        }
     }
 
     /// Publishes events.
@@ -214,27 +219,27 @@ impl Engine {
 
     /// Waits until every process knows of a change.
     pub fn propagation(&self) -> Propagation {
-        Propagation(self.shared.clone())
+        self.state.propagation.clone()
     }
 
     /// Checks subscription URLs and makes test deliveries.
     pub fn prober(&self) -> Prober {
-        Prober(self.shared.clone())
+        Prober(self.test_deliveries.clone())
     }
 
     /// Makes new deliveries of old events.
     pub fn replayer(&self) -> Replayer {
-        Replayer(self.shared.clone())
+        self.state.replayer()
     }
 
     /// Informs subscribers about changes.
     pub fn live(&self) -> Live {
-        Live(self.shared.clone())
+        self.state.live()
     }
 
     /// Figures for metrics and readiness.
     pub fn gauges(&self) -> Gauges {
-        Gauges(self.shared.clone())
+        self.state.gauges()
     }
 
     /// Stops: takes no new work, waits up to `grace` for requests in flight, and releases the other leases.
@@ -243,29 +248,28 @@ impl Engine {
     /// whose results the database does not take within the time of one statement after that.
     pub async fn stop(self, grace: Duration) {
         let Self {
-            shared,
+            state,
             publisher: _,
-            door,
+            test_deliveries: _,
+            intake,
             committers,
             settlers,
             mut notifier,
             others,
         } = self;
-        shared.stopping.store(true, Ordering::Release);
-        door.close();
-        let now = shared.clock.now();
-        for held in shared.take_all() {
-            shared.let_go(&held, Then::Release(now));
-        }
-        shared.owed.notify_one();
+        state.process.stop();
+        intake.close();
+        let now = state.clock.now();
+        state.release_all(now);
+        state.notices.wake_notifier();
         let quiet = async {
-            until_quiet(&shared).await;
+            state.held.until_idle().await;
             if let Some(notifier) = &mut notifier {
-                let _ = shared.clock.park(notifier).await;
+                let _ = state.clock.park(notifier).await;
             }
         };
         tokio::select! {
-            () = shared.clock.real_sleep(grace) => tracing::warn!("requests are still on the wire after the grace time"),
+            () = state.clock.real_sleep(grace) => tracing::warn!("requests are still in flight after the grace time"),
             () = quiet => {}
         }
         let tasks: Vec<AbortHandle> = committers
@@ -277,55 +281,55 @@ impl Engine {
             .collect();
         let settled = async {
             for committer in committers {
-                let _ = shared.clock.park(committer).await;
+                let _ = state.clock.park(committer).await;
             }
-            for held in shared.take_all() {
-                shared.let_go(&held, Then::Release(now));
-            }
-            shared.close_settlers();
+            state.release_all(now);
+            state.results.close();
             for settler in settlers {
-                let _ = shared.clock.park(settler).await;
+                let _ = state.clock.park(settler).await;
             }
-            give_back(&shared).await?;
+            state.release_leases().await?;
             others.iter().chain(&notifier).for_each(JoinHandle::abort);
-            sign_off(&shared).await
+            state.deregister().await
         };
-        match clock::within(shared.store.patience() + BEYOND_STATEMENT, settled).await {
+        match clock::within(state.store.patience() + BEYOND_STATEMENT, settled).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "could not sign off; others will notice by the missing heartbeat");
+                tracing::warn!(
+                    %error,
+                    "deregistration failed; other servers will declare this process dead when its heartbeats are missing"
+                );
             }
             Err(_) => tracing::warn!(
-                "the database has not taken the last results in time: their attempts will be repeated, and others will \
-                 notice by the missing heartbeat"
+                "the last results could not be written in time: their attempts will be repeated, and other servers will \
+                 declare this process dead when its heartbeats are missing"
             ),
         }
         tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
-/// Releases this process's remaining leases, and waits until the other processes have looked for them.
-async fn give_back(shared: &Shared) -> Result<(), StoreError> {
-    let now = shared.clock.now();
-    let mut conn = shared.store.conn().await?;
-    tenterhook_store::leases::release_of(&mut conn, &[shared.node()], now).await?;
-    let mark = changes::ask(&mut conn, now).await?;
-    drop(conn);
-    shared.feed.everywhere(shared, &mark).await;
-    Ok(())
-}
-
-async fn sign_off(shared: &Shared) -> Result<(), StoreError> {
-    let mut conn = shared.store.conn().await?;
-    nodes::leave(&mut conn, shared.node()).await
-}
-
-async fn until_quiet(shared: &Shared) {
-    loop {
-        let finished = shared.finished.notified();
-        if shared.queue().is_quiet() {
-            return;
+impl EngineState {
+    /// Releases the deliveries that wait in this process.
+    fn release_all(&self, now: Timestamp) {
+        for held in self.held.take_all() {
+            self.results.release(&held, Action::Release(now));
         }
-        finished.await;
+    }
+
+    /// Releases this process's remaining leases, and waits until the other processes have looked for them.
+    async fn release_leases(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut conn = self.store.conn().await?;
+        leases::release_of(&mut conn, &[self.process.node()], now).await?;
+        let mark = changes::ask(&mut conn, now).await?;
+        drop(conn);
+        self.propagation.propagate_to_all(&mark).await;
+        Ok(())
+    }
+
+    async fn deregister(&self) -> Result<(), StoreError> {
+        let mut conn = self.store.conn().await?;
+        nodes::leave(&mut conn, self.process.node()).await
     }
 }

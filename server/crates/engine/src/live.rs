@@ -3,13 +3,13 @@
 //! Guarantees:
 //!
 //! - Every process informs its subscribers within a second. Nothing waits for a slow subscriber.
-//! - A subscriber that falls more than [`MOST_UNHEARD`] behind gets [`Missed`] instead of a silent gap. So does one for
+//! - A subscriber that falls more than [`MAX_UNREAD`] behind gets [`Missed`] instead of a silent gap. So does one for
 //!   which something could not be read.
 //! - Without subscribers there is no cost: notices are read and attempts looked for only while someone listens.
 //! - A process sends each message once.
 //!
 //! The changes feed names webhooks. Each one's new notices are read with it, because they are written in the announcing
-//! transaction. Attempts are not announced, because that would lower the queue's rate: [`watch`] polls for them.
+//! transaction. Attempts are not announced, because that would lower the queue's rate: [`AttemptWatch`] polls for them.
 //!
 //! Not guaranteed:
 //!
@@ -30,27 +30,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
-pub(super) use self::announcements::tell;
-pub(super) use self::attempts::watch;
-use super::shared::Shared;
+pub(crate) use self::announcements::Announcer;
+pub(crate) use self::attempts::AttemptWatch;
+use crate::cluster::webhook_cache::WebhookCache;
+use tenterhook_clock::Clock;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId};
 use tenterhook_model::notice::Notice;
-use tenterhook_model::webhook::Belonging;
+use tenterhook_model::webhook::WebhookOwner;
 use tenterhook_policy::access;
-use tenterhook_store::health::Unread;
 use tenterhook_store::live::AttemptPlace;
+use tenterhook_store::webhook_row::Unread;
 
 /// How far a listener may fall behind. It is a power of two, because the channel would round any other number up.
-pub const MOST_UNHEARD: usize = 4_096;
+pub const MAX_UNREAD: usize = 4_096;
 /// Bound on the messages that a listener takes at once, so that one read serves all of them.
-pub const MOST_AT_ONCE: usize = 64;
+pub const MAX_MESSAGES: usize = 64;
 /// How long after its end an attempt may be recorded and still be sent: allows for a settlement and a busy database.
 pub const OVERLAP: SignedDuration = SignedDuration::from_secs(5);
 /// How long after its transition a notice may be written and still be sent, if the feed was read in between.
 pub const NOTICE_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 /// Bound on notices of one webhook per read. If simulated time advances by weeks, there can be more.
-const MOST_NOTICES: usize = 100;
+const MAX_NOTICES: usize = 100;
 
 /// A listener has missed something: it must read again by itself, and may listen again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,72 +63,71 @@ pub enum Missed {
     #[error("the server could not follow what happened")]
     Lost,
     /// There are more webhooks than are watched for one listener.
-    #[error("there are more than {} webhooks to watch", attempts::MOST_WATCHED)]
+    #[error("there are more than {} webhooks to watch", attempts::MAX_WATCHED)]
     TooMany,
 }
 
 /// A message: whose webhook it is about, and the content.
-pub type Told<T> = (Belonging, T);
+pub type Message<T> = (WebhookOwner, T);
 
 #[derive(Debug, Clone)]
-enum Word<T> {
+enum Signal<T> {
     /// For all listeners.
-    Told(Told<T>),
+    Message(Message<T>),
     /// For the listeners that may have missed something.
-    Lost(Whose),
+    Gap(Audience),
     /// For one listener, by number.
-    Alone(u64, Missed),
+    ToOne(u64, Missed),
 }
 
 /// The listeners that a gap concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Whose {
+enum Audience {
     /// All.
     All,
     /// Those who may see the webhook.
-    Webhook(Belonging),
+    Webhook(WebhookOwner),
     /// Those who may see any webhook of the company: no more is known of this one.
     Company(CompanyId),
     /// Those who may see any webhook of a company in the lane.
     Lane(Lane),
 }
 
-impl Whose {
+impl Audience {
     /// For a webhook that cannot be read.
     fn unread(webhook: Unread) -> Self {
         webhook.company.map_or(Self::Lane(webhook.lane), Self::Company)
     }
 
     /// For a webhook that the feed names. `None` if the webhook no longer exists, so that no one sees it.
-    fn of(shared: &Shared, webhook: WebhookId) -> Option<Self> {
-        let registry = &shared.registry;
-        match registry.get(webhook) {
-            Some(target) => Some(Self::Webhook(target.webhook.belonging())),
-            None => registry.unread(webhook).map(Self::unread),
+    fn of(webhooks: &WebhookCache, webhook: WebhookId) -> Option<Self> {
+        match webhooks.get(webhook) {
+            Some(cached) => Some(Self::Webhook(cached.webhook.webhook_owner())),
+            None => webhooks.unread(webhook).map(Self::unread),
         }
     }
 }
 
 /// One channel, and how its listeners join it.
 #[derive(Debug)]
-struct Channel<T>(broadcast::Sender<Word<T>>);
+struct Channel<T>(broadcast::Sender<Signal<T>>);
 
 impl<T: Clone> Default for Channel<T> {
     fn default() -> Self {
-        Self(broadcast::Sender::new(MOST_UNHEARD))
+        Self(broadcast::Sender::new(MAX_UNREAD))
     }
 }
 
 impl<T: Clone> Channel<T> {
-    fn say(&self, word: Word<T>) {
+    fn send(&self, signal: Signal<T>) {
         // There may be no listener.
-        let _ = self.0.send(word);
+        let _ = self.0.send(signal);
     }
 
     /// Sends the gap to the listeners that it concerns, if there are any.
-    fn lost(&self, whose: Option<Whose>) {
-        if let Some(whose) = whose {
-            self.say(Word::Lost(whose));
+    fn report_gap(&self, audience: Option<Audience>) {
+        if let Some(audience) = audience {
+            self.send(Signal::Gap(audience));
         }
     }
 
@@ -138,22 +138,22 @@ impl<T: Clone> Channel<T> {
 
 /// The channels from a process to its listeners.
 #[derive(Debug, Default)]
-pub(super) struct Hub {
+pub(crate) struct Hub {
     changes: Channel<()>,
     notices: Channel<Arc<Notice>>,
     attempts: Channel<AttemptPlace>,
     /// Notices already sent; `None` while no one listens.
-    posted: Mutex<Option<Posted>>,
+    sent_notices: Mutex<Option<SentNotices>>,
     interests: Mutex<Interests>,
     /// Wakes the watch: someone listens for attempts.
     wanted: Notify,
 }
 
 #[derive(Debug)]
-struct Posted {
+struct SentNotices {
     /// Where the next read starts.
     since: Timestamp,
-    told: HashMap<NoticeId, Timestamp>,
+    sent: HashMap<NoticeId, Timestamp>,
 }
 
 /// What a listener wants to hear.
@@ -173,24 +173,24 @@ struct Interests {
 
 impl Hub {
     /// Tells all listeners that something was missed.
-    pub(super) fn missed_everything(&self) {
-        self.changes.say(Word::Lost(Whose::All));
-        self.notices.say(Word::Lost(Whose::All));
-        self.attempts.say(Word::Lost(Whose::All));
+    pub(crate) fn report_gap_to_all(&self) {
+        self.changes.send(Signal::Gap(Audience::All));
+        self.notices.send(Signal::Gap(Audience::All));
+        self.attempts.send(Signal::Gap(Audience::All));
     }
 
     /// Whether anyone listens for notices. Forgets the sent ones if not, under the same lock under which a listener
     /// starts.
-    fn is_posting(&self) -> bool {
-        let mut posted = self.posted();
+    fn wants_notices(&self) -> bool {
+        let mut sent_notices = self.sent_notices();
         if !self.notices.has_listeners() {
-            *posted = None;
+            *sent_notices = None;
         }
-        posted.is_some()
+        sent_notices.is_some()
     }
 
-    fn posted(&self) -> MutexGuard<'_, Option<Posted>> {
-        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sent_notices(&self) -> MutexGuard<'_, Option<SentNotices>> {
+        self.sent_notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn interests(&self) -> MutexGuard<'_, Interests> {
@@ -204,13 +204,13 @@ fn past(limit: usize) -> i64 {
 }
 
 /// The webhooks that occur more than `most` times.
-fn crowded(webhooks: impl Iterator<Item = WebhookId>, most: usize) -> HashSet<WebhookId> {
+fn with_more_than(webhooks: impl Iterator<Item = WebhookId>, most: usize) -> HashSet<WebhookId> {
     let mut counts: HashMap<WebhookId, usize> = HashMap::new();
     for webhook in webhooks {
         *counts.entry(webhook).or_default() += 1;
     }
-    let crowded = counts.into_iter().filter(|(_, count)| *count > most);
-    crowded.map(|(webhook, _)| webhook).collect()
+    let with_more_than = counts.into_iter().filter(|(_, count)| *count > most);
+    with_more_than.map(|(webhook, _)| webhook).collect()
 }
 
 fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
@@ -219,27 +219,30 @@ fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 /// Creates listeners for the API. Cheap to clone.
 #[derive(Clone)]
-pub struct Live(pub(super) Arc<Shared>);
+pub struct Live {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Clock,
+}
 
 /// A listener, from its creation until it is dropped.
 pub struct Listener<T: Clone> {
-    heard: broadcast::Receiver<Word<T>>,
+    receiver: broadcast::Receiver<Signal<T>>,
     /// All that its caller might see. Other messages are skipped without asking the store.
     scope: WebhookScope,
     only: Option<(Lane, WebhookId)>,
     began: Timestamp,
-    interest: Option<Held>,
+    interest: Option<Registration>,
 }
 
 /// An interest that is watched while this value exists.
-struct Held {
-    shared: Arc<Shared>,
+struct Registration {
+    hub: Arc<Hub>,
     number: u64,
 }
 
-impl Drop for Held {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared.live.interests().all.remove(&self.number);
+        self.hub.interests().all.remove(&self.number);
     }
 }
 
@@ -247,41 +250,36 @@ impl Live {
     /// Listens for webhooks within the scope that change from now on.
     pub fn changes(&self, interest: Interest) -> Listener<()> {
         let Interest { scope, webhook } = interest;
-        Listener::new(&self.0.live.changes, scope, webhook, self.0.clock.now())
+        Listener::new(&self.hub.changes, scope, webhook, self.clock.now())
     }
 
     /// Listens for notices about webhooks within the scope, of transitions from now on.
     pub fn notices(&self, scope: WebhookScope) -> Listener<Arc<Notice>> {
-        let now = self.0.clock.now();
-        let mut posted = self.0.live.posted();
-        posted.get_or_insert_with(|| Posted {
+        let now = self.clock.now();
+        let mut sent_notices = self.hub.sent_notices();
+        sent_notices.get_or_insert_with(|| SentNotices {
             since: now,
-            told: HashMap::new(),
+            sent: HashMap::new(),
         });
-        Listener::new(&self.0.live.notices, scope, None, now)
+        Listener::new(&self.hub.notices, scope, None, now)
     }
 
     /// Listens for attempts that end from now on.
     pub fn attempts(&self, interest: Interest) -> Listener<AttemptPlace> {
-        let now = self.0.clock.now();
-        let mut listener = Listener::new(
-            &self.0.live.attempts,
-            interest.scope.clone(),
-            interest.webhook,
-            now,
-        );
+        let now = self.clock.now();
+        let mut listener = Listener::new(&self.hub.attempts, interest.scope.clone(), interest.webhook, now);
         let number = {
-            let mut interests = self.0.live.interests();
+            let mut interests = self.hub.interests();
             interests.last += 1;
             let number = interests.last;
             interests.all.insert(number, (interest, now));
             number
         };
-        listener.interest = Some(Held {
-            shared: self.0.clone(),
+        listener.interest = Some(Registration {
+            hub: self.hub.clone(),
             number,
         });
-        self.0.live.wanted.notify_one();
+        self.hub.wanted.notify_one();
         listener
     }
 }
@@ -294,7 +292,7 @@ impl<T: Clone> Listener<T> {
         began: Timestamp,
     ) -> Self {
         Self {
-            heard: channel.0.subscribe(),
+            receiver: channel.0.subscribe(),
             scope,
             only,
             began,
@@ -307,63 +305,63 @@ impl<T: Clone> Listener<T> {
         self.began
     }
 
-    fn concerns(&self, webhook: &Belonging) -> bool {
+    fn concerns(&self, webhook: &WebhookOwner) -> bool {
         self.only
             .is_none_or(|only| only == (webhook.lane, webhook.webhook))
             && access::reaches(&self.scope, webhook)
     }
 
-    fn may_have_missed(&self, whose: &Whose) -> bool {
+    fn may_miss(&self, audience: &Audience) -> bool {
         let sees_some_of = |holds: &dyn Fn(CompanyId) -> bool| match &self.scope {
             WebhookScope::Everything => true,
             WebhookScope::Company { company, .. } => holds(*company),
             WebhookScope::Nothing => false,
         };
-        match whose {
-            Whose::All => true,
-            Whose::Webhook(webhook) => self.concerns(webhook),
-            Whose::Company(company) => sees_some_of(&|of| of == *company),
-            Whose::Lane(lane) => sees_some_of(&|of| Lane::of(of) == *lane),
+        match audience {
+            Audience::All => true,
+            Audience::Webhook(webhook) => self.concerns(webhook),
+            Audience::Company(company) => sees_some_of(&|of| of == *company),
+            Audience::Lane(lane) => sees_some_of(&|of| Lane::of(of) == *lane),
         }
     }
 
-    /// Waits for messages and takes up to [`MOST_AT_ONCE`]; never an empty list.
+    /// Waits for messages and takes up to [`MAX_MESSAGES`]; never an empty list.
     ///
     /// # Errors
     ///
     /// [`Missed`]: there is a gap. It is final.
-    pub async fn next(&mut self) -> Result<Vec<Told<T>>, Missed> {
+    pub async fn next(&mut self) -> Result<Vec<Message<T>>, Missed> {
         let mut all = Vec::new();
         loop {
-            let word = if all.is_empty() {
-                match self.heard.recv().await {
-                    Ok(word) => word,
+            let signal = if all.is_empty() {
+                match self.receiver.recv().await {
+                    Ok(signal) => signal,
                     Err(broadcast::error::RecvError::Lagged(_)) => return Err(Missed::Behind),
                     Err(broadcast::error::RecvError::Closed) => return Err(Missed::Lost),
                 }
             } else {
                 // If there is a gap behind the messages taken, the channel remembers it and reports it at the next call.
-                match self.heard.try_recv() {
-                    Ok(word) => word,
+                match self.receiver.try_recv() {
+                    Ok(signal) => signal,
                     Err(broadcast::error::TryRecvError::Lagged(_)) => return Err(Missed::Behind),
                     Err(_) => return Ok(all),
                 }
             };
-            match word {
-                Word::Told(told) if self.concerns(&told.0) => all.push(told),
-                Word::Told(_) => {}
-                Word::Lost(whose) => {
-                    if self.may_have_missed(&whose) {
+            match signal {
+                Signal::Message(sent) if self.concerns(&sent.0) => all.push(sent),
+                Signal::Message(_) => {}
+                Signal::Gap(audience) => {
+                    if self.may_miss(&audience) {
                         return Err(Missed::Lost);
                     }
                 }
-                Word::Alone(number, missed) => {
+                Signal::ToOne(number, missed) => {
                     if self.interest.as_ref().is_some_and(|held| held.number == number) {
                         return Err(missed);
                     }
                 }
             }
-            if all.len() == MOST_AT_ONCE {
+            if all.len() == MAX_MESSAGES {
                 return Ok(all);
             }
         }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -13,10 +14,28 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::handles::Reading;
 use tenterhook_model::attempt::{AttemptErrorClass, Outcome};
-use tenterhook_policy::postponement::Lack;
-use tenterhook_store::tallies::Tally;
+use tenterhook_outbound_http::Lack;
+use tenterhook_store::delivery_counters::Tally;
+
+/// The engine's figures at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// D7's identity over all processes.
+    pub all: Tally,
+    /// D7's counts of this process.
+    pub here: Tally,
+    /// Deliveries that wait in this process.
+    pub waiting: usize,
+    /// Requests in flight from this process.
+    pub in_flight: usize,
+    /// Number of days after today that have partitions.
+    pub days_ahead: usize,
+    /// Notices not yet delivered to the platform's endpoint (R4).
+    pub notices_waiting: i64,
+    /// By how much the database's clock is ahead of this machine's.
+    pub database_ahead: SignedDuration,
+}
 
 /// Counters and histograms of this server.
 #[derive(Debug, Clone)]
@@ -94,41 +113,41 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub(super) fn attempt(&self, outcome: &Outcome, took: Duration) {
+    pub(crate) fn attempt(&self, outcome: &Outcome, took: Duration) {
         let result = AttemptResult(outcome.error_class);
         self.attempts.get_or_create(&AttemptLabels { result }).inc();
         self.attempt_seconds.observe(took.as_secs_f64());
     }
 
     /// Counts a request that could not be made because this machine lacked a resource. It is not an attempt (D13).
-    pub(super) fn postponed(&self, lack: Lack) {
+    pub(crate) fn postponed(&self, lack: Lack) {
         let lack = PostponedFor(lack);
         self.attempts_postponed
             .get_or_create(&PostponedLabels { lack })
             .inc();
     }
 
-    pub(super) fn settled(&self, results: usize, lost: usize) {
+    pub(crate) fn settled(&self, results: usize, lost: usize) {
         self.settled_results.observe(results as f64);
         self.lost_leases.inc_by(lost as u64);
     }
 
-    pub(super) fn publication_refused(&self) {
+    pub(crate) fn publication_refused(&self) {
         self.refused_publications.inc();
     }
 
-    pub(super) fn grouped(&self, events: usize) {
+    pub(crate) fn grouped(&self, events: usize) {
         self.grouped_events.observe(events as f64);
     }
 
-    pub(super) fn notice(&self, outcome: &Outcome) {
+    pub(crate) fn notice(&self, outcome: &Outcome) {
         let result = AttemptResult(outcome.error_class);
         self.notice_attempts
             .get_or_create(&AttemptLabels { result })
             .inc();
     }
 
-    pub(super) fn notice_given_up(&self) {
+    pub(crate) fn notice_given_up(&self) {
         self.notices_given_up.inc();
     }
 
@@ -139,66 +158,34 @@ impl Metrics {
     /// Never: it is written into memory.
     pub fn page(&self, reading: &Reading) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("tenterhook");
-        register_tally(&mut registry, &reading.all);
-        register_tally(registry.sub_registry_with_prefix("server"), &reading.here);
-        let open = "Deliveries that have not ended, in the database";
-        registry.register("deliveries_open", open, ConstGauge::new(reading.all.open));
-        let waiting = "Notices that the platform's endpoint has yet to get, in the database";
-        registry.register(
-            "notices_waiting",
-            waiting,
-            ConstGauge::new(reading.notices_waiting),
-        );
-        let ahead =
-            "Seconds by which the database's clock is ahead of this server's; negative if it is behind";
-        registry.register(
-            "database_clock_offset_seconds",
-            ahead,
-            ConstGauge::new(reading.database_ahead.as_secs_f64()),
-        );
-        let held = [
-            (
-                "server_deliveries_waiting",
-                "Deliveries this server holds that wait for a place",
-                reading.waiting,
-            ),
-            (
-                "server_requests_in_flight",
-                "Requests on the wire from this server",
-                reading.in_flight,
-            ),
-            (
-                "partition_days_ahead",
-                "Days after today for which events and history have a place: at zero nothing is accepted from midnight on",
-                reading.days_ahead,
-            ),
-        ];
-        for (name, help, value) in held {
-            registry.register(
-                name,
-                help,
-                ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)),
-            );
-        }
+        register_reading(&mut registry, reading);
+        self.register(&mut registry);
+        let mut page = String::new();
+        encode(&mut page, &registry)?;
+        Ok(page)
+    }
+
+    /// Registers what this server measures itself.
+    fn register(&self, registry: &mut Registry) {
         registry.register(
             "server_attempts",
-            "Attempts of this server by how they ended",
+            "Attempts of this server, by result",
             self.attempts.clone(),
         );
         let seconds = "Seconds from the start of an attempt to its result";
         registry.register("server_attempt_seconds", seconds, self.attempt_seconds.clone());
         registry.register(
             "attempts_postponed",
-            "Attempts that this server could not make for lack of descriptors, memory or answers from name servers",
+            "Attempts that this server postponed because it had no file descriptor or memory left, or no name server responded",
             self.attempts_postponed.clone(),
         );
         let settled = "Results settled in one transaction";
         registry.register("server_settled_results", settled, self.settled_results.clone());
         let grouped = "Events published in one transaction";
         registry.register("server_grouped_events", grouped, self.grouped_events.clone());
-        let lost = "Results that came after their lease was lost";
+        let lost = "Results that were dropped because their lease had ended";
         registry.register("server_lost_leases", lost, self.lost_leases.clone());
-        let refused = "Calls of publishEvents that were refused because there was no room for them";
+        let refused = "Calls of publishEvents that were refused because too many waited or memory was short";
         registry.register(
             "server_refused_publications",
             refused,
@@ -206,14 +193,55 @@ impl Metrics {
         );
         registry.register(
             "server_notice_attempts",
-            "Attempts of this server to deliver a notice, by how they ended",
+            "Attempts of this server to deliver a notice, by result",
             self.notice_attempts.clone(),
         );
-        let given_up = "Notices that this server has given up to deliver";
+        let given_up = "Notices that this server gave up";
         registry.register("server_notices_given_up", given_up, self.notices_given_up.clone());
-        let mut page = String::new();
-        encode(&mut page, &registry)?;
-        Ok(page)
+    }
+}
+
+/// Registers the figures from the database, and what this server holds.
+fn register_reading(registry: &mut Registry, reading: &Reading) {
+    register_tally(registry, &reading.all);
+    register_tally(registry.sub_registry_with_prefix("server"), &reading.here);
+    let open = "Deliveries that have not ended, in the database";
+    registry.register("deliveries_open", open, ConstGauge::new(reading.all.open));
+    let waiting = "Notices not yet delivered to the platform's endpoint, in the database";
+    registry.register(
+        "notices_waiting",
+        waiting,
+        ConstGauge::new(reading.notices_waiting),
+    );
+    let ahead = "Seconds by which the database's clock is ahead of this server's; negative if it is behind";
+    registry.register(
+        "database_clock_offset_seconds",
+        ahead,
+        ConstGauge::new(reading.database_ahead.as_secs_f64()),
+    );
+    let held = [
+        (
+            "server_deliveries_waiting",
+            "Deliveries that this server has leased and not started to send",
+            reading.waiting,
+        ),
+        (
+            "server_requests_in_flight",
+            "Requests of this server in flight",
+            reading.in_flight,
+        ),
+        (
+            "partition_days_ahead",
+            "Days after today that have partitions for events and history; at zero, publishing fails from midnight on",
+            reading.days_ahead,
+        ),
+    ];
+    for (name, help, value) in held {
+        registry.register(
+            name,
+            help,
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)),
+        );
     }
 }
 
@@ -222,12 +250,12 @@ fn register_tally(registry: &mut Registry, tally: &Tally) {
     let sides = [
         (
             "deliveries_accepted",
-            "Deliveries made, lost ones included",
+            "Deliveries created, including lost ones",
             tally.accepted,
         ),
         (
             "deliveries_succeeded",
-            "Deliveries that ended with a 2xx",
+            "Deliveries that ended with a 2xx response",
             tally.succeeded,
         ),
         (
@@ -237,7 +265,7 @@ fn register_tally(registry: &mut Registry, tally: &Tally) {
         ),
         (
             "deliveries_lost",
-            "Deliveries that came due in a ban or pause",
+            "Deliveries that were due during a ban or pause",
             tally.lost,
         ),
         (
@@ -253,8 +281,6 @@ fn register_tally(registry: &mut Registry, tally: &Tally) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
 
     #[test]

@@ -21,17 +21,22 @@ use diesel_async::AsyncConnection;
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
-use super::attempt::signed;
-use super::parts::{FIRST_TIME_OUT, Parts, TIME_OUTS};
-use super::pause::SetBack;
-use super::shared::Shared;
-use super::transport::Transport;
+use crate::backoff::WebhookBackoffs;
+use crate::bisection::{Bisection, FIRST_TIME_OUT, TIME_OUTS};
+use crate::cluster::process::ProcessState;
+use crate::deliver::request::signed;
+use crate::metrics::Metrics;
+use crate::outbound::Sent;
+use crate::settle::notice_writer::NoticeWriter;
+use tenterhook_clock::Clock;
 use tenterhook_model::ids::WebhookId;
+use tenterhook_outbound_http::Transport;
 use tenterhook_policy::notice;
 use tenterhook_policy::signing::{RequestFacts, SigningSecret};
+use tenterhook_settings::policy::PolicySettings;
 use tenterhook_store::notice_queues::{self, Claimed, Head, Settlement};
 use tenterhook_store::sql::Rows;
-use tenterhook_store::{Conn, StoreError, limit_lock_waits_in_tx};
+use tenterhook_store::{Conn, Store, StoreError, limit_lock_waits_in_tx};
 
 /// Notices in flight at once from one process: enough for any platform's notices, few enough for any endpoint.
 const AT_ONCE: i64 = 16;
@@ -54,25 +59,6 @@ pub struct NoticeEndpoint {
     pub transport: Transport,
 }
 
-/// Delivers notices until the process stops.
-pub(super) async fn run(shared: Arc<Shared>, endpoint: Arc<NoticeEndpoint>) {
-    let mut set_back = SetBack::up_to(REFUSED_AGAIN);
-    while !shared.is_stopping() {
-        match round(&shared, &endpoint, &mut set_back).await {
-            Ok(Round::More) => {}
-            Ok(Round::Until(next)) => tokio::select! {
-                () = shared.clock.park(shared.owed.notified()) => {}
-                () = shared.clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
-                () = shared.clock.real_sleep(LOOK_EVERY) => {}
-            },
-            Err(error) => {
-                tracing::warn!(%error, "notices could not be claimed; trying again");
-                shared.clock.linger(RETRY_AFTER).await;
-            }
-        }
-    }
-}
-
 /// What to do after a round.
 enum Round {
     More,
@@ -80,186 +66,210 @@ enum Round {
     Until(Option<Timestamp>),
 }
 
-async fn round(
-    shared: &Arc<Shared>,
-    endpoint: &Arc<NoticeEndpoint>,
-    set_back: &mut SetBack,
-) -> Result<Round, StoreError> {
-    let now = shared.clock.now();
-    let claimed = {
-        let mut conn = shared.store.conn().await?;
-        match claim(shared, &mut conn, now, set_back).await? {
-            None => return Ok(Round::Until(notice_queues::next_due(&mut conn, now).await?)),
-            Some(claimed) => claimed,
-        }
-    };
-    let (mut batch, mut errors) = (Vec::new(), Vec::new());
-    for (head, error) in claimed.bad {
-        batch.push(unreadable(shared, &head, &error));
-        errors.push(error.to_string());
-    }
-    // A task for each, so that simulated time knows which of them is stalled.
-    let requests: Vec<_> = claimed
-        .good
-        .into_iter()
-        .map(|claimed| {
-            let work = deliver(shared.clone(), endpoint.clone(), claimed);
-            shared.clock.spawn("notice", work)
-        })
-        .collect();
-    for request in requests {
-        // If a task panicked, its notice waits for the lease's end.
-        if let Ok((settlement, error)) = shared.clock.park(request).await {
-            batch.push(settlement);
-            errors.extend(error);
-        }
-    }
-    if let Some(error) = errors.first() {
-        tracing::warn!(
-            error,
-            failed = errors.len(),
-            of = batch.len(),
-            "notices were not delivered to the platform's endpoint; they are tried again"
-        );
-    }
-    settle(shared, &batch).await;
-    Ok(Round::More)
+/// Delivers notices to the platform's endpoint.
+pub(crate) struct Notifier {
+    pub store: Store,
+    pub clock: Clock,
+    pub policy: Arc<PolicySettings>,
+    pub process: Arc<ProcessState>,
+    pub notices: Arc<NoticeWriter>,
+    pub metrics: Metrics,
+    pub endpoint: NoticeEndpoint,
 }
 
-/// Claims due notices, together or in parts if the database refuses. A webhook that it refuses alone is set back. `None`
-/// if nothing is due.
-async fn claim(
-    shared: &Shared,
-    conn: &mut Conn,
-    now: Timestamp,
-    set_back: &mut SetBack,
-) -> Result<Option<Rows<Claimed, Head>>, StoreError> {
-    let lease = SignedDuration::try_from(shared.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
-    let lease_until = now.saturating_add(lease.saturating_add(LEASE_MARGIN));
-    let lease_until = lease_until.unwrap_or(Timestamp::MAX);
-    // Webhooks that are set back are still due. More rows are read, so that they do not displace others.
-    let most = AT_ONCE.saturating_add(i64::try_from(set_back.len()).unwrap_or(i64::MAX));
-    let mut due = notice_queues::due(conn, now, most).await?;
-    let all: HashSet<WebhookId> = due.iter().map(|(_, webhook)| *webhook).collect();
-    set_back.retain(|webhook| all.contains(&webhook));
-    let real_now = shared.clock.monotonic();
-    due.retain(|(_, webhook)| set_back.is_due(*webhook, real_now));
-    due.truncate(usize::try_from(AT_ONCE).unwrap_or(usize::MAX));
-    if due.is_empty() {
-        return Ok(None);
-    }
-    let mut claimed = Rows::from_iter([]);
-    let mut parts = Parts::of(due.len()).apart_when_late(FIRST_TIME_OUT, &shared.store);
-    while let Some((part, _)) = parts.next() {
-        let some = notice_queues::claim(conn, &due[part], now, lease_until).await;
-        if let Some(some) = parts.done(some)? {
-            claimed.good.extend(some.good);
-            claimed.bad.extend(some.bad);
+impl Notifier {
+    /// Delivers notices until the process stops.
+    pub async fn run(self: Arc<Self>) {
+        let mut set_back = WebhookBackoffs::up_to(REFUSED_AGAIN);
+        while !self.process.is_stopping() {
+            match self.round(&mut set_back).await {
+                Ok(Round::More) => {}
+                Ok(Round::Until(next)) => tokio::select! {
+                    () = self.clock.park(self.notices.queued()) => {}
+                    () = self.clock.sleep_until(next.unwrap_or(Timestamp::MAX)), if next.is_some() => {}
+                    () = self.clock.real_sleep(LOOK_EVERY) => {}
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "notices could not be claimed; trying again");
+                    self.clock.linger(RETRY_AFTER).await;
+                }
+            }
         }
     }
-    for (items, error) in parts.refused {
-        let webhook = due[items.start].1;
-        if set_back.add(webhook, real_now) {
-            tracing::error!(%error, %webhook, "a webhook's next notice cannot be claimed; it is tried again");
+
+    async fn round(self: &Arc<Self>, set_back: &mut WebhookBackoffs) -> Result<Round, StoreError> {
+        let now = self.clock.now();
+        let claimed = {
+            let mut conn = self.store.conn().await?;
+            match self.claim(&mut conn, now, set_back).await? {
+                None => return Ok(Round::Until(notice_queues::next_due(&mut conn, now).await?)),
+                Some(claimed) => claimed,
+            }
+        };
+        let (mut batch, mut errors) = (Vec::new(), Vec::new());
+        for (head, error) in claimed.bad {
+            batch.push(self.unreadable(&head, &error));
+            errors.push(error.to_string());
         }
-    }
-    Ok(Some(claimed))
-}
-
-/// Counts a notice that cannot be read as a failed attempt: it is tried again later, or given up.
-fn unreadable(shared: &Shared, head: &Head, error: &StoreError) -> Settlement {
-    let number = head.attempts.saturating_add(1);
-    let again_at = notice::next_attempt(number, head.at, shared.clock.now());
-    if again_at.is_none() {
-        shared.metrics.notice_given_up();
-        let (notice, webhook) = (head.notice, head.webhook.1);
-        tracing::error!(%error, %notice, %webhook, "a notice is given up: it could not be read for too long");
-    }
-    Settlement {
-        webhook: head.webhook,
-        token: head.token,
-        again_at,
-    }
-}
-
-/// One attempt. Returns its result for the notice, and the error message if it failed.
-async fn deliver(
-    shared: Arc<Shared>,
-    endpoint: Arc<NoticeEndpoint>,
-    claimed: Claimed,
-) -> (Settlement, Option<String>) {
-    let Claimed {
-        notice,
-        webhook,
-        attempts,
-        token,
-    } = claimed;
-    let number = attempts.saturating_add(1);
-    let facts = RequestFacts {
-        message: notice.id.0,
-        webhook: webhook.number,
-        attempt: u8::try_from(number).unwrap_or(u8::MAX),
-        started_at: shared.clock.now(),
-    };
-    let body = notice::render(&notice, &webhook);
-    let request = signed(
-        &shared.policy,
-        &facts,
-        &endpoint.url,
-        body,
-        &endpoint.secrets,
-        None,
-    );
-    let sent = endpoint.transport.send(request).await;
-    shared.metrics.notice(&sent.outcome);
-    let error = sent.outcome.error_message;
-    let again_at = match &error {
-        None => None,
-        Some(error) => notice::next_attempt(number, notice.at, sent.ended_at).or_else(|| {
-            shared.metrics.notice_given_up();
-            tracing::error!(
+        // A task for each, so that simulated time knows which of them is stalled.
+        let requests: Vec<_> = claimed
+            .good
+            .into_iter()
+            .map(|claimed| {
+                let work = self.clone().deliver(claimed);
+                self.clock.spawn("notice", work)
+            })
+            .collect();
+        for request in requests {
+            // If a task panicked, its notice waits for the lease's end.
+            if let Ok((settlement, error)) = self.clock.park(request).await {
+                batch.push(settlement);
+                errors.extend(error);
+            }
+        }
+        if let Some(error) = errors.first() {
+            tracing::warn!(
                 error,
-                notice = %notice.id,
-                kind = notice::name(notice.kind),
-                webhook = %webhook.number,
-                attempts = number,
-                "a notice is given up: the platform's endpoint did not take it for too long"
+                failed = errors.len(),
+                of = batch.len(),
+                "notices were not delivered to the platform's endpoint; they are tried again"
             );
-            None
-        }),
-    };
-    let settlement = Settlement {
-        webhook: (webhook.lane, webhook.id),
-        token,
-        again_at,
-    };
-    (settlement, error)
-}
-
-/// Tries for as long as the database is away, so that the endpoint does not get the same notices again. If the database
-/// refuses a row, or it is locked for too long, it stays as it is until its lease ends.
-async fn settle(shared: &Shared, batch: &[Settlement]) {
-    let mut parts = Parts::of(batch.len()).apart_when_late(TIME_OUTS, &shared.store);
-    while let Some((part, lock_wait)) = parts.next() {
-        let settled = settle_some(shared, &batch[part], lock_wait).await;
-        parts.done_in_time(settled, &shared.clock, "notices").await;
+        }
+        self.settle(&batch).await;
+        Ok(Round::More)
     }
-    for (items, error) in parts.refused {
-        let webhook = batch[items.start].webhook.1;
-        tracing::error!(%error, %webhook, "the end of a notice cannot be written; it comes again");
-    }
-}
 
-/// All of these or none.
-async fn settle_some(
-    shared: &Shared,
-    some: &[Settlement],
-    lock_wait: Option<Duration>,
-) -> Result<usize, StoreError> {
-    let mut conn = shared.store.conn().await?;
-    conn.transaction(async |conn| {
-        limit_lock_waits_in_tx(conn, lock_wait).await?;
-        notice_queues::settle(conn, some, shared.clock.now()).await
-    })
-    .await
+    /// Claims due notices, together or in parts if the database refuses. A webhook that it refuses alone is set back.
+    /// `None` if nothing is due.
+    async fn claim(
+        &self,
+        conn: &mut Conn,
+        now: Timestamp,
+        set_back: &mut WebhookBackoffs,
+    ) -> Result<Option<Rows<Claimed, Head>>, StoreError> {
+        let lease = SignedDuration::try_from(self.policy.attempt_timeout).unwrap_or(SignedDuration::MAX);
+        let lease_until = now.saturating_add(lease.saturating_add(LEASE_MARGIN));
+        let lease_until = lease_until.unwrap_or(Timestamp::MAX);
+        // Webhooks that are set back are still due. More rows are read, so that they do not displace others.
+        let most = AT_ONCE.saturating_add(i64::try_from(set_back.len()).unwrap_or(i64::MAX));
+        let mut due = notice_queues::due(conn, now, most).await?;
+        let all: HashSet<WebhookId> = due.iter().map(|(_, webhook)| *webhook).collect();
+        set_back.retain(|webhook| all.contains(&webhook));
+        let real_now = self.clock.monotonic();
+        due.retain(|(_, webhook)| set_back.is_due(*webhook, real_now));
+        due.truncate(usize::try_from(AT_ONCE).unwrap_or(usize::MAX));
+        if due.is_empty() {
+            return Ok(None);
+        }
+        let mut claimed = Rows::from_iter([]);
+        let mut parts = Bisection::of(due.len()).split_when_late(FIRST_TIME_OUT, &self.store);
+        while let Some((part, _)) = parts.next() {
+            let some = notice_queues::claim(conn, &due[part], now, lease_until).await;
+            if let Some(some) = parts.done(some)? {
+                claimed.good.extend(some.good);
+                claimed.bad.extend(some.bad);
+            }
+        }
+        for (items, error) in parts.refused {
+            let webhook = due[items.start].1;
+            if set_back.add(webhook, real_now) {
+                tracing::error!(%error, %webhook, "a webhook's next notice cannot be claimed; it is tried again");
+            }
+        }
+        Ok(Some(claimed))
+    }
+
+    /// Counts a notice that cannot be read as a failed attempt: it is tried again later, or given up.
+    fn unreadable(&self, head: &Head, error: &StoreError) -> Settlement {
+        let number = head.attempts.saturating_add(1);
+        let again_at = notice::next_attempt(number, head.at, self.clock.now());
+        if again_at.is_none() {
+            self.metrics.notice_given_up();
+            let (notice, webhook) = (head.notice, head.webhook.1);
+            tracing::error!(%error, %notice, %webhook, "a notice is given up: it could not be read for too long");
+        }
+        Settlement {
+            webhook: head.webhook,
+            token: head.token,
+            again_at,
+        }
+    }
+
+    /// One attempt. Returns its result for the notice, and the error message if it failed.
+    async fn deliver(self: Arc<Self>, claimed: Claimed) -> (Settlement, Option<String>) {
+        let Claimed {
+            notice,
+            webhook,
+            attempts,
+            token,
+        } = claimed;
+        let number = attempts.saturating_add(1);
+        let facts = RequestFacts {
+            message: notice.id.0,
+            webhook: webhook.number,
+            attempt: u8::try_from(number).unwrap_or(u8::MAX),
+            started_at: self.clock.now(),
+        };
+        let body = notice::render(&notice, &webhook);
+        let request = signed(
+            &self.policy,
+            &facts,
+            &self.endpoint.url,
+            body,
+            &self.endpoint.secrets,
+            None,
+        );
+        let sent = Sent::from(self.endpoint.transport.send(request).await);
+        self.metrics.notice(&sent.outcome);
+        let error = sent.outcome.error_message;
+        let again_at = match &error {
+            None => None,
+            Some(error) => notice::next_attempt(number, notice.at, sent.ended_at).or_else(|| {
+                self.metrics.notice_given_up();
+                tracing::error!(
+                    error,
+                    notice = %notice.id,
+                    kind = notice::name(notice.kind),
+                    webhook = %webhook.number,
+                    attempts = number,
+                    "a notice is given up: the platform's endpoint did not accept it for too long"
+                );
+                None
+            }),
+        };
+        let settlement = Settlement {
+            webhook: (webhook.lane, webhook.id),
+            token,
+            again_at,
+        };
+        (settlement, error)
+    }
+
+    /// Tries for as long as the database is away, so that the endpoint does not get the same notices again. If the
+    /// database refuses a row, or it is locked for too long, it stays as it is until its lease ends.
+    async fn settle(&self, batch: &[Settlement]) {
+        let mut parts = Bisection::of(batch.len()).split_when_late(TIME_OUTS, &self.store);
+        while let Some((part, lock_wait)) = parts.next() {
+            let settled = self.settle_some(&batch[part], lock_wait).await;
+            parts.done_in_time(settled, &self.clock, "notices").await;
+        }
+        for (items, error) in parts.refused {
+            let webhook = batch[items.start].webhook.1;
+            tracing::error!(%error, %webhook, "the result of a notice cannot be written; the notice is sent again");
+        }
+    }
+
+    /// All of these or none.
+    async fn settle_some(
+        &self,
+        some: &[Settlement],
+        lock_wait: Option<Duration>,
+    ) -> Result<usize, StoreError> {
+        let mut conn = self.store.conn().await?;
+        conn.transaction(async |conn| {
+            limit_lock_waits_in_tx(conn, lock_wait).await?;
+            notice_queues::settle(conn, some, self.clock.now()).await
+        })
+        .await
+    }
 }

@@ -6,18 +6,24 @@
 
 use std::sync::Arc;
 
-use super::attempt::{request, send};
-use super::shared::Shared;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::cluster::process::ProcessState;
+use crate::cluster::webhook_cache::WebhookCache;
+use crate::deliver::request::Requests;
+use tenterhook_clock::Clock;
 use tenterhook_model::attempt::Attempt;
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::event::{ChangeSource, Event};
 use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 use tenterhook_model::webhook::{EventAction, PayloadVersion, Webhook};
+use tenterhook_outbound_http::target::Blocked;
 use tenterhook_settings::policy::Catalog;
-use tenterhook_store::StoreError;
+use tenterhook_store::{Store, StoreError};
 
 /// At most this number of test deliveries run in one process, because they share its sockets with real deliveries.
-pub(super) const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 32;
 
 /// A test delivery: its made-up event and its only attempt.
 #[derive(Debug, Clone)]
@@ -48,56 +54,92 @@ pub enum NotTested {
     Store(#[from] StoreError),
 }
 
-/// Makes the request and waits for its end. It runs in its own task, so that simulated time waits for it.
-pub(super) async fn run(shared: &Arc<Shared>, webhook: (Lane, WebhookId)) -> Result<Tested, NotTested> {
-    let work = attempt(shared.clone(), webhook);
-    let task = shared.clock.spawn("test delivery", work);
-    task.await.map_err(|_| NotTested::Stopping)?
+/// Makes test deliveries.
+pub(crate) struct TestDeliveries {
+    store: Store,
+    clock: Clock,
+    process: Arc<ProcessState>,
+    webhooks: Arc<WebhookCache>,
+    requests: Requests,
+    /// One permit for each running test delivery.
+    permits: Semaphore,
 }
 
-async fn attempt(shared: Arc<Shared>, key: (Lane, WebhookId)) -> Result<Tested, NotTested> {
-    let _place = shared.tests.try_acquire().map_err(|_| NotTested::TooMany)?;
-    if shared.is_stopping() {
-        return Err(NotTested::Stopping);
-    }
-    let target = {
-        let mut conn = shared.store.conn().await?;
-        let read = shared.registry.refresh(&mut conn, &[key]).await?;
-        if shared.registry.is_unreadable(key.1) {
-            return Err(NotTested::Unusable);
+impl TestDeliveries {
+    /// None runs yet.
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        process: Arc<ProcessState>,
+        webhooks: Arc<WebhookCache>,
+        requests: Requests,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            process,
+            webhooks,
+            requests,
+            permits: Semaphore::new(AT_ONCE),
         }
-        read.into_iter().next().ok_or(NotTested::Gone)?
-    };
-    let webhook = &target.webhook;
-    let now = shared.clock.now();
-    let event = made_up(webhook, EventId::new(now), &shared.policy.catalog);
-    let Some(request) = request(&shared, &event, &target, 1, now) else {
-        return Err(NotTested::Unusable);
-    };
-    let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
-    let sent = send(&shared, &target, request).await;
-    let ending = if sent.outcome.succeeded() {
-        DeliveryStatus::Succeeded
-    } else {
-        DeliveryStatus::Failed
-    };
-    let attempt = Attempt {
-        delivery: DeliveryKey {
-            lane: webhook.lane,
-            webhook: webhook.id,
-            event: event.id,
-            generation: 0,
-        },
-        number: 1,
-        started_at: now,
-        ended_at: sent.ended_at,
-        duration_us: sent.duration_us,
-        url: webhook.url.clone(),
-        auth_sent,
-        outcome: sent.outcome,
-        ending: Some(ending),
-    };
-    Ok(Tested { event, attempt })
+    }
+
+    /// Checks the addresses of a URL's host.
+    pub async fn vet(&self, url: &Url) -> Result<(), Blocked> {
+        self.requests.transport.vet_host(url).await
+    }
+
+    /// Makes the request and waits for its end. It runs in its own task, so that simulated time waits for it.
+    pub async fn run(self: &Arc<Self>, webhook: (Lane, WebhookId)) -> Result<Tested, NotTested> {
+        let work = self.clone().attempt(webhook);
+        let task = self.clock.spawn("test delivery", work);
+        task.await.map_err(|_| NotTested::Stopping)?
+    }
+
+    async fn attempt(self: Arc<Self>, key: (Lane, WebhookId)) -> Result<Tested, NotTested> {
+        let _permit = self.permits.try_acquire().map_err(|_| NotTested::TooMany)?;
+        if self.process.is_stopping() {
+            return Err(NotTested::Stopping);
+        }
+        let target = {
+            let mut conn = self.store.conn().await?;
+            let read = self.webhooks.refresh(&mut conn, &[key]).await?;
+            if self.webhooks.is_unreadable(key.1) {
+                return Err(NotTested::Unusable);
+            }
+            read.into_iter().next().ok_or(NotTested::Gone)?
+        };
+        let webhook = &target.webhook;
+        let now = self.clock.now();
+        let event = made_up(webhook, EventId::new(now), &self.requests.policy.catalog);
+        let Some(request) = self.requests.build(&event, &target, 1, now) else {
+            return Err(NotTested::Unusable);
+        };
+        let auth_sent = target.opened.as_ref().is_ok_and(|opened| opened.auth.is_some());
+        let sent = self.requests.send(&target, request).await;
+        let ending = if sent.outcome.succeeded() {
+            DeliveryStatus::Succeeded
+        } else {
+            DeliveryStatus::Failed
+        };
+        let attempt = Attempt {
+            delivery: DeliveryKey {
+                lane: webhook.lane,
+                webhook: webhook.id,
+                event: event.id,
+                generation: 0,
+            },
+            number: 1,
+            started_at: now,
+            ended_at: sent.ended_at,
+            duration_us: sent.duration_us,
+            url: webhook.url.clone(),
+            auth_sent,
+            outcome: sent.outcome,
+            ending: Some(ending),
+        };
+        Ok(Tested { event, attempt })
+    }
 }
 
 /// The id of the event's object; no real object has it.

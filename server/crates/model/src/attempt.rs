@@ -1,6 +1,7 @@
 //! An attempt: one HTTP request of a delivery, and everything about how it ended.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::delivery::DeliveryStatus;
 use super::ids::DeliveryKey;
@@ -64,6 +65,12 @@ impl Outcome {
     pub fn succeeded(&self) -> bool {
         self.error_class.is_none()
     }
+}
+
+/// The name of an attempt's request in simulated time. A receiver makes the same name from what it sees of the request:
+/// the event's id (`webhook-id`), the webhook's number (`tenterhook-webhook`) and the attempt's (`tenterhook-attempt`, E7).
+pub fn request_name(message: Uuid, webhook: i64, attempt: u8) -> String {
+    format!("{message}/{webhook}/{attempt}")
 }
 
 /// A recorded attempt.

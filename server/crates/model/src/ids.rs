@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// The largest decimal id: 2^53−1, so that a JSON number holds it exactly.
 pub const MAX_DECIMAL_ID: i64 = (1 << 53) - 1;
 /// The longest app or object id, in characters.
-pub const MAX_NAME_ID: usize = 64;
+pub(crate) const MAX_NAME_ID: usize = 64;
 /// The number of lanes. Fixed for the life of a database: the `settings` table stores it.
 pub const LANES: i32 = 64;
 
@@ -209,6 +209,9 @@ impl Lane {
         (0..LANES).map(Self)
     }
 }
+
+/// The key of a webhook in every table: its company's lane, and its id.
+pub type WebhookKey = (Lane, WebhookId);
 
 /// The key of a delivery: one event for one webhook. Replays increase the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,6 @@
 //! The types of the domain: ids, webhooks, events, deliveries, attempts, health, and callers.
 //!
-//! These are plain values without IO. The database stores the numbers of `code()`, which never change meaning. Decisions are
+//! These are plain values without IO, and arithmetic on times. The database stores the numbers of `code()`, which never change meaning. Decisions are
 //! made in `tenterhook_policy`.
 
 pub mod access;
@@ -11,6 +11,8 @@ pub mod event;
 pub mod health;
 pub mod ids;
 pub mod notice;
+pub mod secret;
+pub mod time;
 pub mod webhook;
 
 /// Declares an enum that the database stores as a `smallint`, with the conversions in both directions.

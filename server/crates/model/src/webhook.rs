@@ -146,7 +146,7 @@ pub struct Webhook {
 
 /// Whose a webhook is: everything that decides who sees it (W4–W6).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Belonging {
+pub struct WebhookOwner {
     /// The company's lane.
     pub lane: Lane,
     /// The webhook.
@@ -161,8 +161,8 @@ pub struct Belonging {
 
 impl Webhook {
     /// The part of the webhook that decides who sees it.
-    pub fn belonging(&self) -> Belonging {
-        Belonging {
+    pub fn webhook_owner(&self) -> WebhookOwner {
+        WebhookOwner {
             lane: self.lane,
             webhook: self.id,
             company: self.company,

@@ -10,7 +10,7 @@ mod tests;
 use tenterhook_model::access::{Caller, UserCaller, UserRole, WebhookScope};
 use tenterhook_model::event::Event;
 use tenterhook_model::ids::{AppId, UserId};
-use tenterhook_model::webhook::{Belonging, RemoveReason, Webhook};
+use tenterhook_model::webhook::{RemoveReason, Webhook, WebhookOwner};
 
 /// Why a caller may not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -70,11 +70,11 @@ pub fn scope(caller: &Caller, app_installed: bool) -> WebhookScope {
 
 /// Whether a webhook is within a scope. The store checks the same in SQL.
 pub fn sees(scope: &WebhookScope, webhook: &Webhook) -> bool {
-    reaches(scope, &webhook.belonging())
+    reaches(scope, &webhook.webhook_owner())
 }
 
 /// Like [`sees`], for callers that know only whose the webhook is.
-pub fn reaches(scope: &WebhookScope, webhook: &Belonging) -> bool {
+pub fn reaches(scope: &WebhookScope, webhook: &WebhookOwner) -> bool {
     match scope {
         WebhookScope::Everything => true,
         WebhookScope::Nothing => false,

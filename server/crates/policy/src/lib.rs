@@ -6,27 +6,20 @@
 //! this module guarantees neither.
 
 pub mod access;
-pub mod echoes;
+
 pub mod health;
-pub mod limits;
+pub mod input_limits;
 pub mod matching;
-pub mod merging;
+pub mod merge_events;
 pub mod notice;
 pub mod payload;
 pub mod postponement;
+pub mod redaction;
 pub mod retry;
 pub mod sameness;
 #[cfg(test)]
 mod samples;
 pub mod sealing;
 pub mod signing;
-pub mod target;
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
-/// `at` plus `wait`, but at most [`Timestamp::MAX`]: a boundary that is never reached is correct there, and a panic is not.
-pub fn after(at: Timestamp, wait: Duration) -> Timestamp {
-    at.checked_add(wait).unwrap_or(Timestamp::MAX)
-}
+pub use tenterhook_model::time::after;

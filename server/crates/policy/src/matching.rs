@@ -13,7 +13,7 @@ use tenterhook_model::webhook::{EventAction, PayloadVersion};
 use tenterhook_settings::policy::Catalog;
 
 /// The object of a subscription to all objects of its version.
-pub const ANY_OBJECT: &str = "*";
+pub(crate) const ANY_OBJECT: &str = "*";
 
 /// The action that webhooks of each version see in an event. `None` if the version's catalogue does not have the event's
 /// object: no webhook of that version gets the event then, not even one for `*`.

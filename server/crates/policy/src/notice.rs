@@ -15,12 +15,12 @@ use tenterhook_model::notice::{Notice, NoticeKind};
 use tenterhook_model::webhook::{Webhook, WebhookType};
 
 /// The version of the body. A new key keeps the version; a key with another meaning needs a new version.
-pub const VERSION: &str = "1";
+pub(crate) const VERSION: &str = "1";
 /// The delay from the end of the first failed attempt to the next attempt. Each later delay is twice as long.
-pub const FIRST_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// The longest delay, and so the longest time that a notice is late once the endpoint works again. There is no jitter: a
 /// process has only a few notices in flight, however many are due.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// A notice is given up if its next attempt would be due this long after the transition or later. Longer than an outage over
 /// holidays, but short enough that one notice which always fails does not delay those behind it for ever.
 pub const KEEP_TRYING: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -54,20 +54,20 @@ pub fn name(kind: NoticeKind) -> &'static str {
 pub fn message(kind: NoticeKind) -> &'static str {
     match kind {
         NoticeKind::Banned => {
-            "Too many first tries failed: the webhook is banned, and what comes due in the ban is lost."
+            "Too many first tries failed: the webhook is banned, and deliveries that are due during the ban are lost."
         }
         NoticeKind::BanEnded => "The ban is over: events are delivered again.",
         NoticeKind::Failing24h => {
-            "The first warning: no delivery has succeeded, and the webhook will be removed if that goes on."
+            "First warning: no delivery has succeeded. The webhook will be removed if this continues."
         }
         NoticeKind::Failing48h => {
-            "The second warning: no delivery has succeeded, and the webhook will be removed if that goes on."
+            "Second warning: no delivery has succeeded. The webhook will be removed if this continues."
         }
         NoticeKind::Failing71h => {
-            "The last warning: no delivery has succeeded, and the webhook is about to be removed."
+            "Last warning: no delivery has succeeded. The webhook is about to be removed."
         }
         NoticeKind::Removed => {
-            "The webhook was removed, because no delivery had succeeded. It can be restored for a while."
+            "The webhook was removed because no delivery succeeded. It can be restored for a limited time."
         }
         NoticeKind::Recovered => "A delivery has succeeded: the webhook will not be removed.",
     }

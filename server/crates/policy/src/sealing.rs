@@ -22,18 +22,18 @@ use std::fmt;
 use secrecy::zeroize::Zeroizing;
 use subtle::ConstantTimeEq;
 
-pub use self::credentials::BasicAuth;
 pub use self::key::InvalidKey;
 use self::key::SealingKey;
-use super::signing::SigningSecret;
 use tenterhook_model::ids::WebhookId;
+pub use tenterhook_model::secret::BasicAuth;
+use tenterhook_model::secret::SigningSecret;
 use tenterhook_model::webhook::Sealed;
 
 const FORMAT: u8 = 1;
 /// The number of bytes at the start of a sealed value that say how to open it: the format and the key's id.
 pub const PREFIX_LENGTH: usize = 5;
 /// The maximum number of keys. A rotation needs two.
-pub const MOST_KEYS: usize = 8;
+pub(crate) const MOST_KEYS: usize = 8;
 
 /// The keys that stored secrets are sealed with. Never shown, never logged.
 pub struct Keyring {
@@ -124,12 +124,12 @@ impl Keyring {
 
     /// Seals a webhook's credentials.
     pub fn seal_auth(&self, webhook: WebhookId, auth: &BasicAuth) -> Sealed {
-        self.seal(webhook, Field::BasicAuth, &auth.to_bytes())
+        self.seal(webhook, Field::BasicAuth, &credentials::to_bytes(auth))
     }
 
     /// Opens a webhook's credentials.
     pub fn open_auth(&self, webhook: WebhookId, sealed: &Sealed) -> Result<BasicAuth, OpenError> {
-        BasicAuth::from_bytes(&self.open(webhook, Field::BasicAuth, sealed)?).ok_or(OpenError::Damaged)
+        credentials::from_bytes(&self.open(webhook, Field::BasicAuth, sealed)?).ok_or(OpenError::Damaged)
     }
 
     /// Seals a webhook's signing secret.

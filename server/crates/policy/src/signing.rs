@@ -1,7 +1,7 @@
 //! Signatures after the Standard Webhooks specification, and the headers of a request (E7, W11, D10).
 //!
 //! Guarantees: the headers that are sent and those that are shown later come from one function, [`headers`]. So a shown
-//! request is the one that was sent, except for its secrets. Secrets are stored by [`super::sealing`], not here.
+//! request is the one that was sent, except for its secrets. [`sealing`](crate::sealing) encrypts stored secrets.
 
 #[cfg(test)]
 mod tests;
@@ -10,34 +10,18 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use secrecy::zeroize::Zeroizing;
-use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use super::sealing::BasicAuth;
 use tenterhook_model::ids::WebhookNumber;
+use tenterhook_model::secret::BasicAuth;
+pub use tenterhook_model::secret::{InvalidSecret, SigningSecret};
 
 /// The maximum number of secrets that an operator may list. A rotation needs two; nobody rotates faster than every receiver
 /// follows.
-pub const MOST_LISTED: usize = 4;
-/// The prefix of every secret's text form.
-const PREFIX: &str = "whsec_";
-/// The lengths in bytes that the specification allows.
-const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
-/// Length in bytes of generated secrets.
-const NEW_LENGTH: usize = 32;
+pub(crate) const MOST_LISTED: usize = 4;
 /// Shown in place of a header's secret part.
 const REDACTED: &str = "[redacted]";
-
-/// A webhook's signing secret.
-#[derive(Debug, Clone)]
-pub struct SigningSecret(SecretSlice<u8>);
-
-/// The text is not a signing secret. The error does not contain the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a signing secret is \"whsec_\" and 24 to 64 bytes in base64")]
-pub struct InvalidSecret;
 
 /// Why a text is not a list of signing secrets. The error does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,38 +53,6 @@ pub fn listed(text: &str) -> Result<Vec<SigningSecret>, InvalidList> {
     match secrets.len() {
         1..=MOST_LISTED => Ok(secrets),
         count => Err(InvalidList::Count(count)),
-    }
-}
-
-impl SigningSecret {
-    /// A new secret of 32 random bytes.
-    pub fn generate() -> Self {
-        Self(SecretSlice::from(rand::random::<[u8; NEW_LENGTH]>().to_vec()))
-    }
-
-    /// Reads the text form.
-    pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
-        let encoded = text.strip_prefix(PREFIX).ok_or(InvalidSecret)?;
-        Self::from_bytes(BASE64_STANDARD.decode(encoded).map_err(|_| InvalidSecret)?)
-    }
-
-    pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<Self, InvalidSecret> {
-        let secret = Self(SecretSlice::from(bytes));
-        if LENGTHS.contains(&secret.bytes().len()) {
-            Ok(secret)
-        } else {
-            Err(InvalidSecret)
-        }
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.0.expose_secret()
-    }
-
-    /// The text form. It is shown only once.
-    pub fn reveal(&self) -> SecretString {
-        let encoded = Zeroizing::new(BASE64_STANDARD.encode(self.bytes()));
-        SecretString::from(format!("{PREFIX}{}", *encoded))
     }
 }
 

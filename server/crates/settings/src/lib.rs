@@ -173,8 +173,8 @@ impl Settings {
         let rules = [
             (
                 self.clock == ClockKind::Simulated && !self.listen.ip().is_loopback(),
-                "clock=simulated needs a listen address of this machine (such as 127.0.0.1:8080): whoever reaches \
-                 it could move time",
+                "clock=simulated needs a loopback listen address (such as 127.0.0.1:8080): everybody who can connect \
+                 could advance the time",
             ),
             (
                 (self.jwt_secret.is_some() || self.jwt_secret_file.is_some()) && self.jwks.is_some(),
@@ -195,17 +195,17 @@ impl Settings {
             ),
             (
                 self.in_flight_per_webhook > self.in_flight,
-                "in_flight_per_webhook is above in_flight: one webhook can't have more attempts than all",
+                "in_flight_per_webhook is above in_flight: one webhook can't have more attempts than all webhooks",
             ),
             (
                 self.in_flight_per_webhook > self.in_flight_per_host,
-                "in_flight_per_webhook is above in_flight_per_host: one webhook can't have more attempts than all \
-                 that lead where it does",
+                "in_flight_per_webhook is above in_flight_per_host: one webhook can't have more attempts than its host \
+                 may get",
             ),
             (
                 policy.attempt_timeout > self.lease / 3,
-                "policy.attempt_timeout is above a third of lease: a delivery is given back before its attempt could \
-                 be over and recorded",
+                "policy.attempt_timeout is above a third of lease: the lease could end before the attempt has ended \
+                 and is recorded",
             ),
             (
                 self.api.rate_per_token > self.api.rate_per_company,
@@ -213,12 +213,12 @@ impl Settings {
             ),
             (
                 policy.success_excerpt > policy.response_excerpt,
-                "policy.success_excerpt is above policy.response_excerpt: no more is read than that",
+                "policy.success_excerpt is above policy.response_excerpt: no more than that is read",
             ),
             (
                 policy.idempotency_window > policy.history_retention,
-                "policy.idempotency_window is above policy.history_retention: the first event must still be there \
-                 to answer with",
+                "policy.idempotency_window is above policy.history_retention: the response to a repeated key needs the \
+                 first event",
             ),
             (
                 !policy.removal_warnings.is_sorted_by(|a, b| a < b),
@@ -244,11 +244,11 @@ impl Settings {
         let needed = [
             (
                 self.database_url.is_none(),
-                "DATABASE_URL: the Postgres to keep everything in",
+                "DATABASE_URL: the connection string of the Postgres database",
             ),
             (
                 self.jwt_secret.is_none() && self.jwt_secret_file.is_none() && self.jwks.is_none(),
-                "TENTERHOOK_JWT_SECRET_FILE or TENTERHOOK_JWKS: what tokens are signed with",
+                "TENTERHOOK_JWT_SECRET_FILE or TENTERHOOK_JWKS: the key or keys that tokens are signed with",
             ),
             (
                 self.sealing_key.is_none() && self.sealing_key_file.is_none(),

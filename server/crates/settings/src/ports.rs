@@ -1,6 +1,7 @@
 //! Ports in settings.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// One port or a range of ports, written `443` or `8000-8999`. Never 0, because no connection to port 0 is possible.
@@ -16,9 +17,9 @@ pub struct PortRange {
 pub struct NotPorts;
 
 impl PortRange {
-    /// Whether the range includes the port.
-    pub fn contains(self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
+    /// All ports of the range.
+    pub fn ports(self) -> RangeInclusive<u16> {
+        self.first..=self.last
     }
 }
 
@@ -54,10 +55,10 @@ mod tests {
     #[test]
     fn a_range_holds_its_ends_and_nothing_past_them() {
         let range: PortRange = "8000 - 8999".parse().unwrap();
-        assert!([8000, 8999].into_iter().all(|port| range.contains(port)));
-        assert!(![7999, 9000].into_iter().any(|port| range.contains(port)));
+        assert!([8000, 8999].into_iter().all(|port| range.ports().contains(&port)));
+        assert!(![7999, 9000].into_iter().any(|port| range.ports().contains(&port)));
         let one: PortRange = "443".parse().unwrap();
-        assert!(one.contains(443) && !one.contains(442) && !one.contains(444));
+        assert_eq!(one.ports(), 443..=443);
         assert_eq!([range.to_string(), one.to_string()], ["8000-8999", "443"]);
     }
 

@@ -207,7 +207,7 @@ impl Layers {
             .filter(|entry| distance(entry) <= core(name).len() / 3);
         let hint = match nearest {
             Some(entry) => format!("did you mean {}?", spell(entry)),
-            None => "`tenterhook settings` lists those there are".to_owned(),
+            None => "`tenterhook settings` lists all settings".to_owned(),
         };
         self.problems
             .push(format!("{name}{place} is not a setting: {hint}"));

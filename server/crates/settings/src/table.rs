@@ -188,8 +188,8 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         clock,
-        "system or simulated. Simulated time stands still until an operator moves it; only on a loopback \
-         address."
+        "system or simulated. Simulated time stands still until an operator advances it; it is possible only on a \
+         loopback address."
     ),
     setting!(
         log,
@@ -197,22 +197,21 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         database_url,
-        "The Postgres to keep everything in. Without it `dev` starts its own; `serve` needs it. Others on the machine \
-         can read a command line: a password in it belongs in the environment or the file. With sslmode and what belongs to \
-         it as `psql` takes it: docs/operations.md."
+        "The connection string of the Postgres database. Without it `dev` starts its own; `serve` needs it. Other \
+         users of the machine can read a command line, so put a password into the environment or the file. Its \
+         parameters, such as sslmode, are those of `psql`: docs/operations.md."
     ),
     setting!(database_connections, from 4..=1000,
-        "Connections to the database that one process holds at most."),
+        "Maximum number of database connections of one process."),
     setting!(database_timeout, from milliseconds(1000)..=milliseconds(60_000),
-        "How long a statement may take in the database. One that is not answered two seconds later ends its connection: \
-         then the database or the way to it is silent."),
+        "Time limit of a statement in the database. If nothing arrives within two more seconds, the connection is \
+         closed: the database or the network does not respond."),
     setting!(database_long_timeout, from milliseconds(1000)..=hours(24),
-        "The same for what may take long, the statements of `migrate` and `distribute`: how long one of them may be \
-         without an answer."),
+        "How long the client waits for a statement of `migrate` or `distribute`; the database has no limit for these."),
     setting!(
         data_dir,
-        "Where development keeps its database and keys. Without it: /var/lib/tenterhook for root, else \
-         tenterhook in the user's data folder (~/.local/share)."
+        "Where development keeps its database and keys. Default: /var/lib/tenterhook for root, otherwise tenterhook \
+         in the user's data folder (~/.local/share)."
     ),
     setting!(
         pg_bin_dir,
@@ -220,16 +219,16 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         jwt_secret,
-        "The secret that tokens are signed with (HS256), at least 32 bytes. A file is better: its rights are checked, and \
-         no child process inherits it."
+        "The secret that tokens are signed with (HS256), at least 32 bytes. A file is better: the server checks its \
+         permissions, and no child process inherits it."
     ),
     setting!(
         jwt_secret_file,
-        "A file with that secret, closed to everybody but its owner and group. Development makes its own."
+        "A file with that secret, which only its owner and group can read or change. Development creates its own."
     ),
     setting!(
         jwks,
-        "Instead: a file or URL with the public keys that tokens are signed with (RS, ES, EdDSA)."
+        "Instead of a secret: a file or URL with the public keys that tokens are signed with (RS, ES, EdDSA)."
     ),
     setting!(jwt_issuer, if short,
         "The `iss` that tokens must have."),
@@ -237,32 +236,31 @@ pub static TABLE: &[Entry] = &[
         "The `aud` that tokens must have."),
     setting!(
         sealing_key,
-        "The keys under which credentials and signing secrets are stored, at most 8, separated by white space or commas: \
-         32 random bytes each, in hexadecimal or base64. The first seals, all open; see docs/security.md on \
-         replacing one."
+        "The keys that encrypt stored credentials and signing secrets, at most 8, separated by white space or commas: \
+         32 random bytes each, in hexadecimal or base64. The first key encrypts, all keys decrypt; docs/security.md \
+         says how to replace one."
     ),
     setting!(
         sealing_key_file,
-        "A file with those keys, closed to everybody but its owner and group. Development makes its own."
+        "A file with those keys, which only its owner and group can read or change. Development creates its own."
     ),
     setting!(
         allowed_targets,
-        "Networks that webhooks may call although they are not public, separated by commas. Development \
-         allows loopback unless this is set, even to nothing."
+        "Networks that webhooks may call although they are not public, separated by commas. If it is not set, \
+         development allows loopback; an empty value allows none."
     ),
     setting!(
         denied_targets,
         "Networks that webhooks may not call although they are public, separated by commas: the platform's own, or \
-         the NAT64 prefix of this network. Stronger than allowed_targets."
+         the NAT64 prefix of this network. It takes precedence over allowed_targets."
     ),
     setting!(
         target_ports,
-        "Ports that webhooks may call, such as 80,443,8000-8999. Without it all."
+        "Ports that webhooks may call, such as 80,443,8000-8999. Default: all."
     ),
     setting!(
         dns_servers,
-        "DNS servers that the hosts of webhooks are looked up at, such as 10.0.0.2:53. Without it those of \
-         /etc/resolv.conf."
+        "DNS servers that resolve the hosts of webhooks, such as 10.0.0.2:53. Default: those of /etc/resolv.conf."
     ),
     setting!(
         platform_hosts,
@@ -270,33 +268,33 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         extra_ca_file,
-        "Certificates (PEM) of authorities that receivers are trusted by, besides the public ones."
+        "Certificates (PEM) of additional authorities to trust for receivers."
     ),
     setting!(
         notice_url,
-        "The platform's own endpoint, to which notices are delivered besides the API: docs/notices.md. It may be on \
-         any network."
+        "The platform's own endpoint for notices, in addition to the API: docs/notices.md. It may be on any network."
     ),
     setting!(
         notice_secret_file,
-        "A file with the secrets that sign notices, whsec_ and base64, one on a line, at most 4: all of them sign."
+        "A file with the secrets that sign notices, whsec_ and base64, one per line, at most 4. All of them sign."
     ),
     setting!(in_flight, from 1..=100_000,
-        "Attempts in flight at once in one process, of which slow receivers, and those that have not answered yet, \
-         have at most half. Each needs an open file."),
+        "Maximum number of attempts in flight in one process. Slow receivers, and receivers that have not responded \
+         yet, get at most half. Each attempt needs an open file."),
     setting!(in_flight_per_webhook, from 1..=1000,
-        "Attempts in flight at once to one webhook from one process."),
+        "Maximum number of attempts in flight to one webhook from one process."),
     setting!(in_flight_per_host, from 1..=100_000,
-        "Attempts in flight at once to one host and port from one process, of all webhooks together."),
+        "Maximum number of attempts in flight to one host and port from one process, for all webhooks together."),
     setting!(drain_delay, from milliseconds(0)..=milliseconds(60_000),
-        "How long a server goes on accepting and serving after SIGTERM or SIGINT, while /readyz answers 503; then it \
-         drains. Behind a load balancer 5s is recommended, or the time it takes to notice; a second signal ends the wait."),
+        "How long a server continues to accept and serve requests after SIGTERM or SIGINT, while /readyz returns 503; \
+         then it drains. Behind a load balancer use 5s, or the time that it needs to notice. A second signal ends the \
+         wait."),
     setting!(lease, from milliseconds(18_000)..=hours(1),
-        "How long a delivery is one process's without a word from it; what a process held that died is taken over \
-         after a sixth of that. The same in every process of a database."),
+        "How long a process keeps a delivery without renewing its lease. Other processes take over the deliveries of \
+         a dead process after a sixth of this time. It must be the same in every process of a database."),
     setting!(
         api.introspection,
-        "Whether the schema may be asked for through GraphQL. /schema.graphql tells it in any case."
+        "Whether the schema can be queried through GraphQL. /schema.graphql shows it in any case."
     ),
     setting!(
         api.suggestions,
@@ -308,44 +306,49 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         api.document_allow_list,
-        "A JSON file of SHA-256 (hexadecimal) to document. With it nothing else is executed, whoever asks."
+        "A JSON file of SHA-256 (hexadecimal) to document. With it no other document is executed, whoever the caller \
+         is."
     ),
     setting!(api.cors_origins, if cors::origins,
-        "Origins whose pages may call the API from a browser, such as https://app.example.com, to the letter as a browser \
-         sends them; * means all."),
+        "Origins whose pages may call the API from a browser, such as https://app.example.com, spelled exactly as a \
+         browser sends them; * means all."),
     setting!(api.cors_headers, if cors::headers,
-        "Request headers that pages of these origins may send, besides those that GraphQL clients, error trackers and \
-         tracing are known to send (docs/graphql.md lists them); * means all."),
+        "Request headers that pages of these origins may send, in addition to those that GraphQL clients, error \
+         trackers and tracing are known to send (docs/graphql.md lists them); * means all."),
     setting!(api.rate_per_token, from RATES,
-        "Requests per second of one user's token, through one app or none, to one process."),
+        "Requests per second with one user's token, with or without an app, to one process."),
     setting!(api.rate_per_company, from RATES,
-        "Requests per second of all tokens of a company to one process."),
+        "Requests per second with all tokens of a company, to one process."),
     setting!(api.rate_per_platform_token, from RATES,
-        "Requests per second of one of the platform's tokens to one process, other than publishing. Tokens of the \
-         same subject (`sub`) are one; without it those of the same `jti`, without that those of the same key (`kid`)."),
+        "Requests per second with one of the platform's tokens to one process, other than publishing. Tokens with the \
+         same subject (`sub`) count as one; tokens without a subject by their `jti`, and tokens without either by \
+         their key (`kid`)."),
     setting!(api.rate_per_publishing_token, from RATES,
-        "Calls of publishEvents per second with one of the platform's tokens to one process, of up to 1000 events each."),
+        "Calls of publishEvents per second with one of the platform's tokens to one process, each with up to 1000 \
+         events."),
     setting!(api.rate_of_platform, from RATES,
-        "Requests per second of all of the platform's tokens to one process, other than publishing."),
+        "Requests per second with all of the platform's tokens to one process, other than publishing."),
     setting!(api.rate_of_publishing, from RATES,
-        "Calls of publishEvents per second with all of the platform's tokens to one process, of up to 1000 events each."),
+        "Calls of publishEvents per second with all of the platform's tokens to one process, each with up to 1000 \
+         events."),
     setting!(api.publishing_calls, from 1..=10_000,
-        "Calls of publishEvents under way at once in one process, of which half may wait for one company. One more is \
-         answered UNAVAILABLE, with Retry-After."),
+        "Maximum number of publishEvents calls in progress in one process; half of them may wait for one company. \
+         Further calls get UNAVAILABLE, with Retry-After."),
     setting!(api.publishing_memory, from LARGEST_PUBLICATION..=MOST_PUBLISHING_MEMORY,
-        "Memory that publications under way in one process may take, by a reckoning of bytes and JSON values. What \
-         would take more is answered UNAVAILABLE, with Retry-After."),
+        "Memory for publications in progress in one process, estimated from bytes and JSON values. Calls that would \
+         exceed it get UNAVAILABLE, with Retry-After."),
     setting!(api.publishing_of_company, from 1000..=1_000_000,
-        "Events of one company that wait to be stored by one process. A call past it is answered RATE_LIMITED, with \
-         Retry-After."),
+        "Maximum number of events of one company that wait to be stored in one process. Calls that would exceed it \
+         get RATE_LIMITED, with Retry-After."),
     setting!(api.rate_burst, from milliseconds(1000)..=hours(1),
-        "How long a limit on requests saves up: so many at once as its rate makes in this time. Limits are counted by \
-         each process for itself: behind N processes that share the load a caller may ask N times as often."),
+        "How long an unused rate limit accumulates: a caller may send at once as many requests as its rate allows in \
+         this time. Each process counts for itself: behind N processes that share the load, a caller may send N times \
+         as many."),
     setting!(api.head_within, from SOCKET_TIMES,
-        "How long a connection may take to send a request's head, and so may stay without one: more than a proxy in \
-         front keeps it."),
+        "How long a connection may take to send a request's head, and so how long it may stay idle. Set it longer \
+         than a proxy in front keeps idle connections."),
     setting!(api.body_within, from SOCKET_TIMES,
-        "How long a request's body may take to come; answered with 408 then."),
+        "How long a request's body may take to arrive; after that the response is 408."),
     setting!(policy.webhook_limit, from 1..=10_000,
         "General webhooks per user, and application webhooks per app and user."),
     setting!(policy.removed_retention, from hours(1)..=days(3650),
@@ -353,35 +356,35 @@ pub static TABLE: &[Entry] = &[
     setting!(policy.idempotency_window, from hours(1)..=days(30),
         "How long an idempotency key is remembered."),
     setting!(policy.secret_overlap, from milliseconds(0)..=days(30),
-        "How long the old secret signs too after a rotation."),
+        "How long the old secret also signs after a rotation."),
     setting!(policy.attempt_timeout, from milliseconds(100)..=milliseconds(300_000),
-        "The time-out of an attempt: one deadline over DNS, connection, TLS, request and response headers."),
+        "The timeout of an attempt: one deadline for DNS, connection, TLS, request and response headers."),
     setting!(policy.retry_delays, if retry_delays,
-        "From the end of a failed attempt to the next, one entry per retry, at most 10."),
+        "Delays from the end of a failed attempt to the next, one entry per retry, at most 10."),
     setting!(policy.dns_silence, from milliseconds(500)..=hours(1),
-        "How long no name server must have answered, whatever was asked, for an attempt whose lookup was not answered \
-         to count for nothing and be postponed."),
+        "How long all name servers must have been silent before an attempt whose lookup got no response is postponed \
+         and not counted."),
     setting!(policy.dns_give_up, from milliseconds(0)..=days(1),
-        "How long name servers may be silent before such attempts count as failures all the same."),
+        "How long name servers may be silent before such attempts count as failures after all."),
     setting!(policy.response_excerpt, from 0..=1024 * 1024,
-        "How much of a response body is read, and kept of a failed attempt."),
+        "How much of a response body is read, and stored for a failed attempt."),
     setting!(policy.success_excerpt, from 0..=1024 * 1024,
-        "How much of a response body is kept of a successful attempt."),
+        "How much of a response body is stored for a successful attempt."),
     setting!(policy.history_retention, from days(1)..=days(3650),
         "How long events and attempts are kept."),
     setting!(policy.ban_threshold, from 1..=1_000_000,
-        "How many failed first tries lead to a ban."),
+        "Number of failed first tries that lead to a ban."),
     setting!(policy.ban_duration, from milliseconds(1000)..=days(30),
         "How long a ban lasts."),
     setting!(
         policy.success_resets_counter,
-        "Whether a success sets the ban counter back to zero."
+        "Whether a success resets the ban counter to zero."
     ),
     setting!(policy.removal_window, from hours(1)..=days(365),
-        "How long without a successful delivery until a webhook is removed."),
+        "Time without a successful delivery after which a webhook is removed."),
     setting!(
         policy.removal_warnings,
-        "After how much of that time people are warned: three durations, ascending."
+        "When people are warned, counted from the beginning of that time: three durations, ascending."
     ),
     setting!(policy.catalog.v1, if objects,
         "The objects that version 1 knows."),
@@ -390,7 +393,7 @@ pub static TABLE: &[Entry] = &[
     setting!(policy.v1_service_key, if short,
         "The key in payloads of version 1 whose value is always false."),
     setting!(policy.default_host, if short,
-        "The `host` in payloads of events that name none."),
+        "The `host` in payloads of events that have none."),
 ];
 
 /// Settings that nothing reads any more. They are accepted for one release, with a warning: a server that still has one starts.

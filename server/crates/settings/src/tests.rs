@@ -139,7 +139,7 @@ fn unknown_names_are_refused_with_the_nearest() {
             "TENTERHOOK_LISTN is not a setting: did you mean TENTERHOOK_LISTEN?",
             "TENTERHOOK_DATABASE_URL is not a setting: did you mean DATABASE_URL?",
             "TENTERHOOK_POLICY_BAN_TRESHOLD is not a setting: did you mean TENTERHOOK_POLICY_BAN_THRESHOLD?",
-            "TENTERHOOK_SOMETHING_ELSE_ALTOGETHER is not a setting: `tenterhook settings` lists those there are",
+            "TENTERHOOK_SOMETHING_ELSE_ALTOGETHER is not a setting: `tenterhook settings` lists all settings",
         ]
     );
     assert_eq!(
@@ -203,7 +203,7 @@ fn f23_service_links_are_passed_over_and_named_and_what_resembles_them_is_refuse
         problems(&environment(&given)),
         [
             "TENTERHOOK_TARGET_PORT is not a setting: did you mean TENTERHOOK_TARGET_PORTS?",
-            "TENTERHOOK_SERVICE_HOSTS is not a setting: `tenterhook settings` lists those there are",
+            "TENTERHOOK_SERVICE_HOSTS is not a setting: `tenterhook settings` lists all settings",
         ]
     );
 }

@@ -7,9 +7,9 @@ use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
-use super::compose::Composed;
-use super::page::{Direction, Slice, Window};
 use super::schema::{apps, installations};
+use super::sql::page::{Direction, Slice, Window};
+use super::sql::query_builder::QueryBuilder;
 use super::sql::{At, MaybeAt, Time, maybe_timestamp, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::app::App;
@@ -146,7 +146,7 @@ pub async fn hold_in_tx(conn: &mut Conn, id: &AppId) -> Result<Option<App>, Stor
 pub async fn page(conn: &mut Conn, window: &Window<AppKey>) -> Result<Slice<App>, StoreError> {
     let direction = Direction::Descending;
     let queried = direction.queried(window);
-    let bounded = |statement: Composed, compare: &str, key: &Option<AppKey>| match key {
+    let bounded = |statement: QueryBuilder, compare: &str, key: &Option<AppKey>| match key {
         Some(key) => statement
             .sql(format!(" and (created_at, id) {compare} ("))
             .value::<At, _>(time(key.created_at))
@@ -155,7 +155,7 @@ pub async fn page(conn: &mut Conn, window: &Window<AppKey>) -> Result<Slice<App>
             .sql(")"),
         None => statement,
     };
-    let rows: Vec<AppRow> = Composed::new("select id, name, created_at, removed_at from apps where true")
+    let rows: Vec<AppRow> = QueryBuilder::new("select id, name, created_at, removed_at from apps where true")
         .with(|statement| bounded(statement, direction.beyond(), &window.after))
         .with(|statement| bounded(statement, direction.short_of(), &window.before))
         .sql(format!(

@@ -4,13 +4,14 @@
 //! sequence: a reader that remembers the `xmin` of its snapshot and reads rows at or after it misses none, however long a
 //! writer takes to commit.
 
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
+use super::sql::unnest::WebhookKeys;
 use super::sql::{At, statement, time, unknown};
 use super::{Conn, StoreError};
-use tenterhook_model::ids::{Lane, WebhookId};
+use tenterhook_model::ids::{Lane, WebhookId, WebhookKey};
 
 /// The transaction that announced a change. A process knows of the change if its snapshot shows this transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,17 +34,14 @@ struct XidRow {
 pub async fn announce_in_tx(
     conn: &mut Conn,
     now: Timestamp,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
 ) -> Result<Option<Mark>, StoreError> {
     if webhooks.is_empty() {
         return Ok(None);
     }
-    let lanes: Vec<i32> = webhooks.iter().map(|(lane, _)| lane.0).collect();
-    let ids: Vec<uuid::Uuid> = webhooks.iter().map(|(_, id)| id.0).collect();
     let rows: Vec<XidRow> = statement(ANNOUNCE)
         .bind::<At, _>(time(now))
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .load(conn)
         .await?;
     Ok(rows.into_iter().next().map(|row| Mark(row.xid)))
@@ -98,7 +96,7 @@ pub struct Change {
     /// Identifies the row, to recognise one that was read before.
     pub seq: i64,
     /// The webhook that changed; `None` asks every process to report and to look for work, see [`ask`].
-    pub webhook: Option<(Lane, WebhookId)>,
+    pub webhook: Option<WebhookKey>,
 }
 
 /// The snapshot is returned even if nothing has changed.

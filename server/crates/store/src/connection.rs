@@ -6,6 +6,7 @@
 //!
 //! Wraps Diesel's connection, which has neither time limits nor codes.
 
+pub(crate) mod dial;
 mod line;
 mod pulse;
 pub mod sqlstate;
@@ -26,14 +27,13 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-pub(super) use self::line::Line;
+use self::line::Line;
 pub use self::pulse::Pulse;
-pub(super) use self::wire::{Socket, Wire};
 use super::address::Address;
 use tenterhook_clock as clock;
 
 /// The time limit for a statement in the database, unless a pool sets another.
-pub const STATEMENT: Duration = Duration::from_secs(10);
+pub(crate) const STATEMENT: Duration = Duration::from_secs(10);
 /// How much longer than the database the client waits, so that the database's time-out message can arrive.
 const BEYOND: Duration = Duration::from_secs(2);
 
@@ -120,7 +120,7 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(inner: AsyncPgConnection, line: Arc<Line>, protection: Protection) -> Self {
+    fn new(inner: AsyncPgConnection, line: Arc<Line>, protection: Protection) -> Self {
         Self {
             inner,
             line,
@@ -130,7 +130,7 @@ impl Conn {
 
     /// Connects and sets the time limits of the session.
     pub async fn open(address: &Address, limits: Limits, pulse: Arc<Pulse>) -> ConnectionResult<Self> {
-        let mut conn = super::dial::dial(address, limits.ours, pulse).await?;
+        let mut conn = dial::dial(address, limits.ours, pulse).await?;
         conn.batch_execute(&limits.statements())
             .await
             .map_err(ConnectionError::CouldntSetupConfiguration)?;
@@ -143,7 +143,7 @@ impl Conn {
     }
 
     /// Whether the connection will not be used again.
-    pub fn is_given_up(&self) -> bool {
+    pub(crate) fn is_given_up(&self) -> bool {
         self.line.is_given_up()
     }
 }
@@ -222,7 +222,7 @@ impl AsyncConnection for Conn {
 
 impl PoolableConnection for Conn {
     fn is_broken(&mut self) -> bool {
-        self.line.is_given_up() || self.line.is_suspect() || self.inner.is_broken()
+        self.is_given_up() || self.line.is_suspect() || self.inner.is_broken()
     }
 }
 

@@ -4,23 +4,28 @@
 //! on in exactly one of the two histories. Lists are read webhook by webhook along an index, so that a webhook with millions
 //! of deliveries does not hide one with few. They are newest first: by the time when a delivery was created, then by event.
 
+pub mod attempts;
+pub mod replay;
+pub mod replay_idempotency;
 mod sources;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::{SignedDuration, Timestamp};
 
-use super::compose::Composed;
-use super::page::{Direction, Slice, Window};
-use super::reach::{Cutoffs, readable, within};
+use super::sql::page::{Direction, Slice, Window};
+use super::sql::query_builder::QueryBuilder;
 use super::sql::{At, Ats, MaybeAt, Time, maybe_timestamp, time, timestamp, unknown};
+use super::webhooks::visibility::{Cutoffs, readable, within};
 use super::{Conn, StoreError};
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::delivery::{Delivery, DeliveryReason, DeliveryStatus};
-use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, WebhookId};
+use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, WebhookId, WebhookKey};
+use tenterhook_model::time::after;
 
 /// Which deliveries of the selected webhooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -43,7 +48,7 @@ pub struct Owners {
     /// The time of reading, and the limits that follow from it.
     pub cutoffs: Cutoffs,
     /// Only of this webhook.
-    pub webhook: Option<(Lane, WebhookId)>,
+    pub webhook: Option<WebhookKey>,
 }
 
 /// The position of a delivery in the list.
@@ -124,7 +129,7 @@ impl TryFrom<DeliveryRow> for Delivery {
 /// partitions. For a webhook with few deliveries a second query searches all of them.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
 /// By how much an attempt may seem to end before its delivery was created, because the clocks of two processes differ.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(1);
+const CLOCKS_APART: Duration = Duration::from_secs(60 * 60);
 
 /// The earliest end of deliveries that the first search for a page includes; `None` if that would gain nothing.
 fn recent(query: &DeliveryQuery, cutoffs: &Cutoffs, window: &Window<DeliveryPlace>) -> Option<Timestamp> {
@@ -142,7 +147,7 @@ fn recent(query: &DeliveryQuery, cutoffs: &Cutoffs, window: &Window<DeliveryPlac
 /// Whether no older row belongs to the window: it is full, and anything that ended before `since` was created before its
 /// last row.
 fn are_whole(rows: &[DeliveryRow], window: &Window<DeliveryPlace>, since: Timestamp) -> bool {
-    let made_by = since.saturating_add(CLOCKS_APART).unwrap_or(Timestamp::MAX);
+    let made_by = after(since, CLOCKS_APART);
     let is_full = rows.len() as i64 == window.limit();
     is_full
         && rows
@@ -158,7 +163,7 @@ pub async fn page(
     window: &Window<DeliveryPlace>,
 ) -> Result<Slice<Delivery>, StoreError> {
     let ended_since = |since: Option<Timestamp>| {
-        Composed::new("select x.* from webhooks w cross join lateral (")
+        QueryBuilder::new("select x.* from webhooks w cross join lateral (")
             .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, since, Some(window)))
             .sql(") x where ")
             .with(|statement| owned(statement, owners))
@@ -183,7 +188,7 @@ pub async fn page(
 
 /// The number of these deliveries.
 pub async fn count(conn: &mut Conn, owners: &Owners, query: &DeliveryQuery) -> Result<i64, StoreError> {
-    let statement = Composed::new("select count(*) as count from webhooks w cross join lateral (")
+    let statement = QueryBuilder::new("select count(*) as count from webhooks w cross join lateral (")
         .with(|statement| sources::of_webhook(statement, query, &owners.cutoffs, None, None))
         .sql(") x where ")
         .with(|statement| owned(statement, owners));
@@ -193,7 +198,7 @@ pub async fn count(conn: &mut Conn, owners: &Owners, query: &DeliveryQuery) -> R
 /// The same page for each of these webhooks.
 pub async fn page_of_each(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     query: &DeliveryQuery,
     cutoffs: &Cutoffs,
     window: &Window<DeliveryPlace>,
@@ -220,7 +225,7 @@ pub async fn page_of_each(
 
 async fn rows_of_each(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     query: &DeliveryQuery,
     cutoffs: &Cutoffs,
     ended_since: Option<Timestamp>,
@@ -242,7 +247,7 @@ async fn rows_of_each(
 /// The number of deliveries of each of these webhooks; a webhook without any is missing.
 pub async fn count_of_each(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     query: &DeliveryQuery,
     cutoffs: &Cutoffs,
 ) -> Result<HashMap<WebhookId, i64>, StoreError> {
@@ -271,7 +276,7 @@ pub async fn find(
     scope: &WebhookScope,
     cutoffs: &Cutoffs,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let statement = Composed::new("select x.* from unnest(")
+    let statement = QueryBuilder::new("select x.* from unnest(")
         .value::<Array<Integer>, _>(places.iter().map(|place| place.key.lane.0).collect::<Vec<_>>())
         .sql("::int[], ")
         .value::<Array<SqlUuid>, _>(places.iter().map(|place| place.key.webhook.0).collect::<Vec<_>>())
@@ -309,7 +314,7 @@ pub async fn find(
     rows.into_iter().map(Delivery::try_from).collect()
 }
 
-fn owned(statement: Composed, owners: &Owners) -> Composed {
+fn owned(statement: QueryBuilder, owners: &Owners) -> QueryBuilder {
     let statement = within(statement, &owners.scope).sql(" and ");
     let statement = readable(statement, &owners.cutoffs);
     match owners.webhook {
@@ -322,16 +327,16 @@ fn owned(statement: Composed, owners: &Owners) -> Composed {
     }
 }
 
-fn of_each(select: &str, webhooks: &[(Lane, WebhookId)]) -> Composed {
+fn of_each(select: &str, webhooks: &[WebhookKey]) -> QueryBuilder {
     let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
-    Composed::new(format!("{select} from unnest("))
+    QueryBuilder::new(format!("{select} from unnest("))
         .value::<Array<Integer>, _>(lanes)
         .sql("::int[], ")
         .value::<Array<SqlUuid>, _>(ids)
         .sql("::uuid[]) as w(lane, id) cross join lateral (")
 }
 
-fn ordered(statement: Composed, window: &Window<DeliveryPlace>) -> Composed {
+fn ordered(statement: QueryBuilder, window: &Window<DeliveryPlace>) -> QueryBuilder {
     let keyword = Direction::Descending.queried(window).keyword();
     statement.sql(format!(
         " order by x.created_at {keyword}, x.event {keyword}, x.webhook {keyword}, x.generation {keyword}"

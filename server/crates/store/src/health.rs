@@ -3,86 +3,30 @@
 //! Guarantees: rows are always locked in id order, so that batches never deadlock. A transition, its notice and its row in
 //! the changes feed are written together or not at all (R4).
 
-use std::collections::HashMap;
+pub mod history;
+pub(crate) mod row;
+mod transitions;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, SmallInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::sql::{
-    At, Ats, MaybeAt, Rows, Time, maybe_time, maybe_timestamp, statement, time, timestamp, unknown,
-};
-use super::webhook_row::{WebhookRow, webhook_columns};
+use self::row::{HealthRow, health_columns};
+pub use self::transitions::{due, failing, last_successes, next_due};
+use super::sql::unnest::{Arrays, WebhookKeys, sql_text, unnest};
+use super::sql::{MaybeAt, Rows, Time, maybe_time, statement, time, unknown};
+use super::webhooks::row::{StateRow, Unread, state_columns};
 use super::{Conn, StoreError};
-use tenterhook_model::health::{Health, Standing};
-use tenterhook_model::ids::{CompanyId, Lane, WebhookId};
+use tenterhook_model::health::Health;
+use tenterhook_model::ids::{CompanyId, Lane, WebhookId, WebhookKey};
 use tenterhook_model::notice::Notice;
 use tenterhook_model::webhook::{RemoveReason, Webhook};
 
-/// The columns that [`HealthRow`] reads, from a table or alias `h`.
-macro_rules! health_columns {
-    () => {
-        "h.ban_counter, h.last_counted_at, h.ban_episode, h.ban_started_at, h.banned_until, h.ban_open, \
-         h.failing_since, h.window_episode, h.warnings_given, h.window_floor"
-    };
-}
-pub(crate) use health_columns;
-
-/// A row of `webhook_health` under the names of `health_columns!`.
-#[derive(Debug, QueryableByName)]
-pub struct HealthRow {
-    #[diesel(sql_type = Integer)]
-    ban_counter: i32,
-    #[diesel(sql_type = MaybeAt)]
-    last_counted_at: Option<Time>,
-    #[diesel(sql_type = Integer)]
-    ban_episode: i32,
-    #[diesel(sql_type = MaybeAt)]
-    ban_started_at: Option<Time>,
-    #[diesel(sql_type = MaybeAt)]
-    banned_until: Option<Time>,
-    #[diesel(sql_type = Bool)]
-    ban_open: bool,
-    #[diesel(sql_type = MaybeAt)]
-    failing_since: Option<Time>,
-    #[diesel(sql_type = Integer)]
-    window_episode: i32,
-    #[diesel(sql_type = SmallInt)]
-    warnings_given: i16,
-    #[diesel(sql_type = MaybeAt)]
-    window_floor: Option<Time>,
-}
-
-impl HealthRow {
-    /// The health; `standing` follows from the webhook's own row.
-    pub fn into_health(self, paused: bool, removed: bool) -> Health {
-        Health {
-            standing: match (removed, paused) {
-                (true, _) => Standing::Removed,
-                (false, true) => Standing::Paused,
-                (false, false) => Standing::Live,
-            },
-            ban_counter: self.ban_counter,
-            last_counted_at: maybe_timestamp(self.last_counted_at),
-            ban_episode: self.ban_episode,
-            ban_started_at: maybe_timestamp(self.ban_started_at),
-            banned_until: maybe_timestamp(self.banned_until),
-            ban_open: self.ban_open,
-            failing_since: maybe_timestamp(self.failing_since),
-            window_episode: self.window_episode,
-            warnings_given: self.warnings_given,
-            window_floor: maybe_timestamp(self.window_floor),
-        }
-    }
-}
-
 const READ: &str = concat!(
     "select ",
-    webhook_columns!(),
-    ", ",
-    health_columns!(),
+    state_columns!(),
     " from unnest($1::int[], $2::uuid[]) as k(lane, id)
       join webhooks w on w.lane = k.lane and w.id = k.id
       join webhook_health h on h.lane = w.lane and h.webhook = w.id"
@@ -107,26 +51,77 @@ const LOCKED: &str = concat!(
       order by k.n"
 );
 
-const WRITE: &str = "\
+unnest! {
+    from 1;
+    /// A health row to write back.
+    struct WrittenRow in Written {
+        lane: i32,
+        webhook: Uuid,
+        ban_counter: i32,
+        ban_episode: i32,
+        ban_started_at: Option<Time>,
+        banned_until: Option<Time>,
+        ban_open: bool,
+        failing_since: Option<Time>,
+        window_episode: i32,
+        warnings_given: i16,
+        window_floor: Option<Time>,
+        next_at: Option<Time>,
+        last_counted_at: Option<Time>,
+    }
+}
+
+unnest! {
+    from 1;
+    /// A notice, under the names of its table.
+    struct NoticeRow<'a> in Notices {
+        lane: i32,
+        id: Uuid,
+        company: i64,
+        webhook: Uuid,
+        kind: i16,
+        episode: i32,
+        at: Time,
+        data: &'a str,
+    }
+}
+
+unnest! {
+    from 1;
+    /// A webhook to mark as removed, and since when.
+    struct RemovalRow in Removals {
+        lane: i32,
+        id: Uuid,
+        at: Time,
+    }
+}
+
+const WRITE: &str = sql_text!(
+    "\
 update webhook_health as h
 set ban_counter = u.ban_counter, ban_episode = u.ban_episode, ban_started_at = u.ban_started_at,
     banned_until = u.banned_until, ban_open = u.ban_open, failing_since = u.failing_since,
     window_episode = u.window_episode, warnings_given = u.warnings_given, window_floor = u.window_floor,
     next_transition_at = u.next_at, last_counted_at = u.last_counted_at
-from unnest($1::int[], $2::uuid[], $3::int[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::boolean[],
-            $8::timestamptz[], $9::int[], $10::smallint[], $11::timestamptz[], $12::timestamptz[],
-            $13::timestamptz[])
-     as u(lane, webhook, ban_counter, ban_episode, ban_started_at, banned_until, ban_open, failing_since,
-          window_episode, warnings_given, window_floor, next_at, last_counted_at)
-where h.lane = u.lane and h.webhook = u.webhook";
+from unnest(",
+    Written::ARRAYS,
+    ") as u(",
+    Written::NAMES,
+    ")
+where h.lane = u.lane and h.webhook = u.webhook"
+);
 
 /// A notice that already exists was written for this same transition. `$9` is null if there is no endpoint for notices. A
 /// queue that is already in progress keeps its time.
-const NOTICES: &str = "\
+const NOTICES: &str = sql_text!(
+    "\
 with written as (
-    insert into notices as n (lane, id, company, webhook, kind, episode, at, data)
-    select * from unnest($1::int[], $2::uuid[], $3::bigint[], $4::uuid[], $5::smallint[], $6::int[], $7::timestamptz[],
-                         $8::text[])
+    insert into notices as n (",
+    Notices::NAMES,
+    ")
+    select * from unnest(",
+    Notices::ARRAYS,
+    ")
     on conflict (lane, webhook, kind, episode) do nothing
     returning n.lane, n.webhook, n.id
 )
@@ -134,41 +129,20 @@ insert into notice_queues as q (lane, webhook, notices, attempts, vis_at, token)
 select lane, webhook, array_agg(id order by id), 0, $9::timestamptz, 0 from written where $9::timestamptz is not null
 group by lane, webhook order by lane, webhook
 on conflict (lane, webhook) do update
-set notices = q.notices || excluded.notices, vis_at = coalesce(q.vis_at, excluded.vis_at)";
+set notices = q.notices || excluded.notices, vis_at = coalesce(q.vis_at, excluded.vis_at)"
+);
 
-const REMOVE: &str = "\
+const REMOVE: &str = sql_text!(
+    "\
 update webhooks as w set removed_at = u.at, remove_reason = $4, updated_at = greatest(w.updated_at, u.at)
-from unnest($1::int[], $2::uuid[], $3::timestamptz[]) as u(lane, id, at)
+from unnest(",
+    Removals::ARRAYS,
+    ") as u(",
+    Removals::NAMES,
+    ")
 where w.lane = u.lane and w.id = u.id and w.removed_at is null
-returning w.lane, w.id as webhook";
-
-const DUE: &str = "\
-select lane, webhook, next_transition_at as at from webhook_health
-where next_transition_at <= $1 order by next_transition_at limit $2";
-
-const NEXT_DUE: &str =
-    "select min(next_transition_at) as at from webhook_health where next_transition_at > $1";
-
-/// The last success of each webhook between two times. The history has successes that were not written to the health row.
-const LAST_SUCCESS: &str = "\
-select u.webhook, (select max(a.ended_at) from attempts a
-                   where a.lane = u.lane and a.webhook = u.webhook and a.ended_at >= u.since and a.ended_at < u.before
-                     and a.ending = 1) as at
-from unnest($1::int[], $2::uuid[], $3::timestamptz[], $4::timestamptz[]) as u(lane, webhook, since, before)";
-
-/// The webhooks among these that have an open window.
-const FAILING: &str = "\
-select h.lane, h.webhook from unnest($1::int[], $2::uuid[]) as k(lane, id)
-join webhook_health h on h.lane = k.lane and h.webhook = k.id
-where h.failing_since is not null";
-
-#[derive(QueryableByName)]
-struct StateRow {
-    #[diesel(embed)]
-    webhook: WebhookRow,
-    #[diesel(embed)]
-    health: HealthRow,
-}
+returning w.lane, w.id as webhook"
+);
 
 #[derive(QueryableByName)]
 struct LockedRow {
@@ -187,35 +161,11 @@ struct LockedRow {
 }
 
 #[derive(QueryableByName)]
-struct DueRow {
-    #[diesel(sql_type = Integer)]
-    lane: i32,
-    #[diesel(sql_type = SqlUuid)]
-    webhook: Uuid,
-    #[diesel(sql_type = At)]
-    at: Time,
-}
-
-#[derive(QueryableByName)]
 struct MovedRow {
     #[diesel(sql_type = Integer)]
     lane: i32,
     #[diesel(sql_type = SqlUuid)]
     webhook: Uuid,
-}
-
-#[derive(QueryableByName)]
-struct NextRow {
-    #[diesel(sql_type = MaybeAt)]
-    at: Option<Time>,
-}
-
-#[derive(QueryableByName)]
-struct SuccessRow {
-    #[diesel(sql_type = SqlUuid)]
-    webhook: Uuid,
-    #[diesel(sql_type = MaybeAt)]
-    at: Option<Time>,
 }
 
 /// A locked health row.
@@ -232,10 +182,7 @@ pub struct Locked {
 }
 
 /// The webhooks with their health, as committed; missing webhooks are left out. If one cannot be read, all fail.
-pub async fn read(
-    conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
-) -> Result<Vec<(Webhook, Health)>, StoreError> {
+pub async fn read(conn: &mut Conn, webhooks: &[WebhookKey]) -> Result<Vec<(Webhook, Health)>, StoreError> {
     let rows = read_each(conn, webhooks).await?;
     match rows.bad.into_iter().next() {
         Some((_, error)) => Err(error),
@@ -243,67 +190,26 @@ pub async fn read(
     }
 }
 
-/// A webhook that cannot be read, with what is known of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unread {
-    /// The company's lane.
-    pub lane: Lane,
-    /// The webhook.
-    pub webhook: WebhookId,
-    /// The tenant, if that can be read.
-    pub company: Option<CompanyId>,
-}
-
-impl Unread {
-    /// A webhook that cannot be read at all; only its key is known.
-    pub fn of((lane, webhook): (Lane, WebhookId)) -> Self {
-        Self {
-            lane,
-            webhook,
-            company: None,
-        }
-    }
-}
-
 /// Like [`read`], but returns all others together with those that cannot be read.
 pub async fn read_each(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
 ) -> Result<Rows<(Webhook, Health), Unread>, StoreError> {
-    let (lanes, ids) = keys(webhooks);
     let rows: Vec<StateRow> = statement(READ)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .load(conn)
         .await?;
-    let state = |row: StateRow| {
-        let webhook = Webhook::try_from(row.webhook)?;
-        let health = row
-            .health
-            .into_health(webhook.paused_at.is_some(), webhook.removed.is_some());
-        Ok((webhook, health))
-    };
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.webhook.unread(), state(row)))
-        .collect())
+    let rows = rows.into_iter();
+    Ok(rows.map(|row| (row.unread(), row.into_state())).collect())
 }
 
 /// Locks the health rows of these webhooks, in id order, until the transaction ends.
-pub async fn lock_in_tx(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Result<Vec<Locked>, StoreError> {
+pub async fn lock_in_tx(conn: &mut Conn, webhooks: &[WebhookKey]) -> Result<Vec<Locked>, StoreError> {
     let mut webhooks = webhooks.to_vec();
     webhooks.sort_unstable();
-    let (lanes, ids) = keys(&webhooks);
-    statement(LOCK)
-        .bind::<Array<Integer>, _>(&lanes)
-        .bind::<Array<SqlUuid>, _>(&ids)
-        .execute(conn)
-        .await?;
-    let rows: Vec<LockedRow> = statement(LOCKED)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
-        .load(conn)
-        .await?;
+    let keys = WebhookKeys::new(&webhooks);
+    statement(LOCK).arrays(&keys).execute(conn).await?;
+    let rows: Vec<LockedRow> = statement(LOCKED).arrays(&keys).load(conn).await?;
     rows.into_iter()
         .map(|row| {
             Ok(Locked {
@@ -322,47 +228,22 @@ pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) 
     if rows.is_empty() {
         return Ok(());
     }
-    let of = |pick: fn(&Health) -> Option<Timestamp>| -> Vec<Option<Time>> {
-        rows.iter()
-            .map(|(row, _)| maybe_time(pick(&row.health)))
-            .collect()
-    };
-    statement(WRITE)
-        .bind::<Array<Integer>, _>(rows.iter().map(|(row, _)| row.lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(rows.iter().map(|(row, _)| row.webhook.0).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.ban_counter)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<Integer>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.ban_episode)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<MaybeAt>, _>(of(|health| health.ban_started_at))
-        .bind::<Array<MaybeAt>, _>(of(|health| health.banned_until))
-        .bind::<Array<Bool>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.ban_open)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<MaybeAt>, _>(of(|health| health.failing_since))
-        .bind::<Array<Integer>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.window_episode)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<SmallInt>, _>(
-            rows.iter()
-                .map(|(row, _)| row.health.warnings_given)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<MaybeAt>, _>(of(|health| health.window_floor))
-        .bind::<Array<MaybeAt>, _>(rows.iter().map(|(_, next)| maybe_time(*next)).collect::<Vec<_>>())
-        .bind::<Array<MaybeAt>, _>(of(|health| health.last_counted_at))
-        .execute(conn)
-        .await?;
+    let rows = rows.iter().map(|(row, next)| WrittenRow {
+        lane: row.lane.0,
+        webhook: row.webhook.0,
+        ban_counter: row.health.ban_counter,
+        ban_episode: row.health.ban_episode,
+        ban_started_at: maybe_time(row.health.ban_started_at),
+        banned_until: maybe_time(row.health.banned_until),
+        ban_open: row.health.ban_open,
+        failing_since: maybe_time(row.health.failing_since),
+        window_episode: row.health.window_episode,
+        warnings_given: row.health.warnings_given,
+        window_floor: maybe_time(row.health.window_floor),
+        next_at: maybe_time(*next),
+        last_counted_at: maybe_time(row.health.last_counted_at),
+    });
+    statement(WRITE).arrays(&Written::of(rows)).execute(conn).await?;
     Ok(())
 }
 
@@ -376,15 +257,18 @@ pub async fn notify_in_tx(
     if notices.is_empty() {
         return Ok(false);
     }
+    let notices = notices.iter().map(|notice| NoticeRow {
+        lane: notice.lane.0,
+        id: notice.id.0,
+        company: notice.company.get(),
+        webhook: notice.webhook.0,
+        kind: notice.kind.code(),
+        episode: notice.episode,
+        at: time(notice.at),
+        data: &notice.data,
+    });
     let queues = statement(NOTICES)
-        .bind::<Array<Integer>, _>(notices.iter().map(|n| n.lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(notices.iter().map(|n| n.id.0).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(notices.iter().map(|n| n.company.get()).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(notices.iter().map(|n| n.webhook.0).collect::<Vec<_>>())
-        .bind::<Array<SmallInt>, _>(notices.iter().map(|n| n.kind.code()).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(notices.iter().map(|n| n.episode).collect::<Vec<_>>())
-        .bind::<Ats, _>(notices.iter().map(|n| time(n.at)).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(notices.iter().map(|n| n.data.as_str()).collect::<Vec<_>>())
+        .arrays(&Notices::of(notices))
         .bind::<MaybeAt, _>(maybe_time(owed_from))
         .execute(conn)
         .await?;
@@ -397,14 +281,17 @@ pub async fn remove_in_tx(
     conn: &mut Conn,
     webhooks: &[(Lane, WebhookId, Timestamp)],
     reason: RemoveReason,
-) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
+) -> Result<Vec<WebhookKey>, StoreError> {
     if webhooks.is_empty() {
         return Ok(Vec::new());
     }
+    let removals = webhooks.iter().map(|(lane, webhook, at)| RemovalRow {
+        lane: lane.0,
+        id: webhook.0,
+        at: time(*at),
+    });
     let rows: Vec<MovedRow> = statement(REMOVE)
-        .bind::<Array<Integer>, _>(webhooks.iter().map(|w| w.0.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|w| w.1.0).collect::<Vec<_>>())
-        .bind::<Ats, _>(webhooks.iter().map(|w| time(w.2)).collect::<Vec<_>>())
+        .arrays(&Removals::of(removals))
         .bind::<SmallInt, _>(reason.code())
         .load(conn)
         .await?;
@@ -412,69 +299,4 @@ pub async fn remove_in_tx(
         .into_iter()
         .map(|row| (Lane(row.lane), WebhookId(row.webhook)))
         .collect())
-}
-
-/// Webhooks whose next transition by time is due at `now`, earliest first, with its time.
-pub async fn due(
-    conn: &mut Conn,
-    now: Timestamp,
-    limit: i64,
-) -> Result<Vec<(Lane, WebhookId, Timestamp)>, StoreError> {
-    let rows: Vec<DueRow> = statement(DUE)
-        .bind::<At, _>(time(now))
-        .bind::<BigInt, _>(limit)
-        .load(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (Lane(row.lane), WebhookId(row.webhook), timestamp(row.at)))
-        .collect())
-}
-
-/// The next time after `now` at which a transition by time is due, for all webhooks.
-pub async fn next_due(conn: &mut Conn, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    let next = statement(NEXT_DUE).bind::<At, _>(time(now));
-    Ok(maybe_timestamp(next.get_result::<NextRow>(conn).await?.at))
-}
-
-/// The webhooks among these that have an open window, as committed.
-pub async fn failing(
-    conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
-) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
-    let (lanes, ids) = keys(webhooks);
-    let rows: Vec<MovedRow> = statement(FAILING)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
-        .load(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (Lane(row.lane), WebhookId(row.webhook)))
-        .collect())
-}
-
-/// The last recorded success of each webhook from the first time until before the second. Webhooks without one are missing.
-pub async fn last_successes(
-    conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId, Timestamp, Timestamp)],
-) -> Result<HashMap<WebhookId, Timestamp>, StoreError> {
-    if webhooks.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<SuccessRow> = statement(LAST_SUCCESS)
-        .bind::<Array<Integer>, _>(webhooks.iter().map(|w| w.0.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|w| w.1.0).collect::<Vec<_>>())
-        .bind::<Ats, _>(webhooks.iter().map(|w| time(w.2)).collect::<Vec<_>>())
-        .bind::<Ats, _>(webhooks.iter().map(|w| time(w.3)).collect::<Vec<_>>())
-        .load(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| Some((WebhookId(row.webhook), maybe_timestamp(row.at)?)))
-        .collect())
-}
-
-fn keys(webhooks: &[(Lane, WebhookId)]) -> (Vec<i32>, Vec<Uuid>) {
-    webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip()
 }

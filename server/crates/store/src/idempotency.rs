@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use diesel::sql_types::{Array, BigInt, Bytea, Integer, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bytea, Integer, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::event_row::{EventRow, event_columns};
+use super::sql::unnest::{Arrays, sql_text, unnest};
 use super::sql::{At, Time, statement, time};
 use super::{Conn, StoreError};
 use tenterhook_model::event::Event;
@@ -36,37 +38,102 @@ pub struct Taken {
     pub deliveries: u32,
 }
 
+unnest! {
+    from 1;
+    /// A key to store, with its event.
+    struct ClaimRow<'a> in Claims {
+        lane: i32,
+        company: i64,
+        key: &'a str,
+        event: Uuid,
+        request_hash: &'a [u8],
+    }
+}
+
+unnest! {
+    from 1;
+    /// A key to read.
+    struct KeyRow<'a> in Keys {
+        lane: i32,
+        company: i64,
+        key: &'a str,
+    }
+}
+
+unnest! {
+    from 1;
+    /// The number of deliveries of a key's event.
+    struct CountRow<'a> in Counts {
+        lane: i32,
+        company: i64,
+        key: &'a str,
+        deliveries: i32,
+    }
+}
+
+unnest! {
+    from 1;
+    /// An event to read.
+    struct EventKeyRow in EventKeys {
+        lane: i32,
+        id: Uuid,
+        at: Time,
+    }
+}
+
 /// Keys are inserted in sorted order, so that two callers never deadlock. An expired key is replaced.
-const CLAIM: &str = "\
+const CLAIM: &str = sql_text!(
+    "\
 insert into idempotency as i (lane, company, key, event, request_hash, deliveries, expires_at)
 select k.lane, k.company, k.key, k.event, k.request_hash, 0, $6
-from unnest($1::int[], $2::bigint[], $3::text[], $4::uuid[], $5::bytea[]) as k(lane, company, key, event, request_hash)
+from unnest(",
+    Claims::ARRAYS,
+    ") as k(",
+    Claims::NAMES,
+    ")
 order by k.lane, k.company, k.key
 on conflict (lane, company, key) do update
     set event = excluded.event, request_hash = excluded.request_hash, deliveries = 0, expires_at = excluded.expires_at
     where i.expires_at <= $7
-returning i.company, i.key";
+returning i.company, i.key"
+);
 
 /// A separate statement, so that its snapshot shows the row of the transaction that the insert waited for.
-const READ: &str = "\
+const READ: &str = sql_text!(
+    "\
 select i.company, i.key, i.event, i.request_hash, i.deliveries
-from unnest($1::int[], $2::bigint[], $3::text[]) as k(lane, company, key)
-join idempotency i on i.lane = k.lane and i.company = k.company and i.key = k.key";
+from unnest(",
+    Keys::ARRAYS,
+    ") as k(",
+    Keys::NAMES,
+    ")
+join idempotency i on i.lane = k.lane and i.company = k.company and i.key = k.key"
+);
 
-const COUNT: &str = "\
+const COUNT: &str = sql_text!(
+    "\
 update idempotency as i set deliveries = k.deliveries
-from unnest($1::int[], $2::bigint[], $3::text[], $4::int[]) as k(lane, company, key, deliveries)
-where i.lane = k.lane and i.company = k.company and i.key = k.key";
+from unnest(",
+    Counts::ARRAYS,
+    ") as k(",
+    Counts::NAMES,
+    ")
+where i.lane = k.lane and i.company = k.company and i.key = k.key"
+);
 
-const EVENTS: &str = concat!(
+const EVENTS: &str = sql_text!(
     "select ",
     event_columns!(),
-    " from unnest($1::int[], $2::uuid[], $3::timestamptz[]) as k(lane, id, at)
+    " from unnest(",
+    EventKeys::ARRAYS,
+    ") as k(",
+    EventKeys::NAMES,
+    ")
       join events e on e.lane = k.lane and e.id = k.id and e.accepted_at = k.at"
 );
 
 #[derive(diesel::QueryableByName)]
-struct KeyRow {
+struct FreshRow {
     #[diesel(sql_type = BigInt)]
     company: i64,
     #[diesel(sql_type = Text)]
@@ -80,7 +147,7 @@ struct TakenRow {
     #[diesel(sql_type = Text)]
     key: String,
     #[diesel(sql_type = SqlUuid)]
-    event: uuid::Uuid,
+    event: Uuid,
     #[diesel(sql_type = Bytea)]
     request_hash: Vec<u8>,
     #[diesel(sql_type = Integer)]
@@ -96,20 +163,15 @@ pub async fn claim_in_tx(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Result<HashMap<(CompanyId, String), Taken>, StoreError> {
-    let lanes: Vec<i32> = claims.iter().map(|c| Lane::of(c.company).0).collect();
-    let companies: Vec<i64> = claims.iter().map(|c| c.company.get()).collect();
-    let keys: Vec<&str> = claims.iter().map(|c| c.key.as_str()).collect();
-    let fresh: Vec<KeyRow> = statement(CLAIM)
-        .bind::<Array<Integer>, _>(&lanes)
-        .bind::<Array<BigInt>, _>(&companies)
-        .bind::<Array<Text>, _>(&keys)
-        .bind::<Array<SqlUuid>, _>(claims.iter().map(|c| c.event.0).collect::<Vec<_>>())
-        .bind::<Array<Bytea>, _>(
-            claims
-                .iter()
-                .map(|c| c.request_hash.as_slice())
-                .collect::<Vec<_>>(),
-        )
+    let new = claims.iter().map(|claim| ClaimRow {
+        lane: Lane::of(claim.company).0,
+        company: claim.company.get(),
+        key: &claim.key,
+        event: claim.event.0,
+        request_hash: &claim.request_hash,
+    });
+    let fresh: Vec<FreshRow> = statement(CLAIM)
+        .arrays(&Claims::of(new))
         .bind::<At, _>(time(expires_at))
         .bind::<At, _>(time(now))
         .load(conn)
@@ -117,12 +179,12 @@ pub async fn claim_in_tx(
     if fresh.len() == claims.len() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<TakenRow> = statement(READ)
-        .bind::<Array<Integer>, _>(&lanes)
-        .bind::<Array<BigInt>, _>(&companies)
-        .bind::<Array<Text>, _>(&keys)
-        .load(conn)
-        .await?;
+    let keys = claims.iter().map(|claim| KeyRow {
+        lane: Lane::of(claim.company).0,
+        company: claim.company.get(),
+        key: &claim.key,
+    });
+    let rows: Vec<TakenRow> = statement(READ).arrays(&Keys::of(keys)).load(conn).await?;
     let mut taken: HashMap<(i64, String), Taken> = rows
         .into_iter()
         .map(|row| {
@@ -151,30 +213,24 @@ pub async fn claim_in_tx(
 
 /// Stores the number of deliveries of the events with keys, for the response to a duplicate.
 pub async fn count_in_tx(conn: &mut Conn, counts: &[(CompanyId, String, u32)]) -> Result<(), StoreError> {
-    statement(COUNT)
-        .bind::<Array<Integer>, _>(counts.iter().map(|c| Lane::of(c.0).0).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(counts.iter().map(|c| c.0.get()).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(counts.iter().map(|c| c.1.as_str()).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(
-            counts
-                .iter()
-                .map(|c| i32::try_from(c.2).unwrap_or(i32::MAX))
-                .collect::<Vec<_>>(),
-        )
-        .execute(conn)
-        .await?;
+    let counts = counts.iter().map(|(company, key, deliveries)| CountRow {
+        lane: Lane::of(*company).0,
+        company: company.get(),
+        key,
+        deliveries: i32::try_from(*deliveries).unwrap_or(i32::MAX),
+    });
+    statement(COUNT).arrays(&Counts::of(counts)).execute(conn).await?;
     Ok(())
 }
 
 /// The events of these ids, by id; events that retention has dropped are missing.
 pub async fn events(conn: &mut Conn, ids: &[(Lane, EventId)]) -> Result<HashMap<EventId, Event>, StoreError> {
-    let at: Vec<Time> = ids.iter().map(|(_, id)| time(id.accepted_at())).collect();
-    let rows: Vec<EventRow> = statement(EVENTS)
-        .bind::<Array<Integer>, _>(ids.iter().map(|(lane, _)| lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(ids.iter().map(|(_, id)| id.0).collect::<Vec<_>>())
-        .bind::<Array<At>, _>(at)
-        .load(conn)
-        .await?;
+    let keys = ids.iter().map(|(lane, id)| EventKeyRow {
+        lane: lane.0,
+        id: id.0,
+        at: time(id.accepted_at()),
+    });
+    let rows: Vec<EventRow> = statement(EVENTS).arrays(&EventKeys::of(keys)).load(conn).await?;
     rows.into_iter()
         .map(|row| Event::try_from(row).map(|event| (event.id, event)))
         .collect()

@@ -79,7 +79,7 @@ pub async fn lock_in_tx(conn: &mut Conn, installation: &Installation) -> Result<
 }
 
 /// Locks an installation until the transaction ends, even if its app is removed. Returns whether it exists.
-pub async fn lock_row_in_tx(conn: &mut Conn, installation: &Installation) -> Result<bool, StoreError> {
+pub(crate) async fn lock_row_in_tx(conn: &mut Conn, installation: &Installation) -> Result<bool, StoreError> {
     let row: Option<String> = installations::table
         .find(key(installation))
         .select(installations::app)

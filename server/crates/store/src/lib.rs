@@ -7,55 +7,38 @@
 //!
 //! `diesel_async::RunQueryDsl` is imported only below this module: its blanket `execute` would shadow that of async-graphql.
 
-pub mod address;
+pub(crate) mod address;
 pub mod apps;
-pub mod attempts;
 pub mod changes;
-pub mod claim;
-pub mod compose;
-pub mod connection;
-pub mod creation_keys;
+pub(crate) mod connection;
 pub mod deliveries;
-mod dial;
+pub mod delivery_counters;
 pub mod distribution;
-pub mod event_row;
+pub(crate) mod event_row;
 pub mod events;
-pub mod facts;
 pub mod health;
 pub mod idempotency;
 pub mod installations;
-pub mod leases;
+pub mod kv_settings;
 pub mod live;
 pub mod migrations;
 pub mod nodes;
 pub mod notice_queues;
 pub mod notices;
-pub mod page;
 pub mod partitions;
 pub mod preconditions;
-pub mod publish;
-#[cfg(test)]
-mod queue_tests;
-pub mod reach;
-pub mod removal;
-pub mod replay;
-pub mod replay_keys;
+mod queue;
+pub mod retention;
 mod schema;
-pub mod sealed;
-pub mod settle;
 pub mod sql;
 pub mod stats;
-pub mod tallies;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-mod tls;
 #[cfg(test)]
-mod touch_tests;
+mod tests;
+mod tls;
 mod transaction;
 pub mod users;
-pub mod vitals;
-pub mod webhook_list;
-pub mod webhook_row;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -69,7 +52,11 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use self::address::Address;
 use self::connection::sqlstate::{self, Meaning};
 pub use self::connection::{Conn, Limits, Protection, Pulse};
+pub use self::deliveries::{attempts, replay};
+pub use self::queue::{claim, leases, publish, settle};
+pub use self::sql::page;
 pub use self::transaction::limit_lock_waits_in_tx;
+pub use self::webhooks::{creation_keys, list as webhook_list, removal, row as webhook_row, sealed};
 use tenterhook_clock as clock;
 
 /// Why the store failed.
@@ -85,7 +72,7 @@ pub enum StoreError {
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
     /// Another transaction took the same thing first. A new run of this transaction sees that.
-    #[error("another transaction was quicker")]
+    #[error("another transaction stored the same first")]
     Overtaken,
     /// The database cannot be used: it has another encoding, or accepts no writes.
     #[error(transparent)]
@@ -253,7 +240,7 @@ impl Store {
         let address = Arc::new(Address::parse(url)?);
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
-        let connecting = dial::altogether(&address, sessions.limits.ours);
+        let connecting = connection::dial::altogether(&address, sessions.limits.ours);
         let checkout = connecting.max(sessions.limits.ours) + CHECKOUT;
         let (there, shared) = (address.clone(), pulse.clone());
         config.custom_setup = Box::new(move |_| {

@@ -5,16 +5,18 @@
 //! overlaps the next one.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::deliveries::DeliveryPlace;
+use super::sql::unnest::{Arrays, WebhookKeys, sql_text, unnest};
 use super::sql::{At, Rows, Time, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
 use tenterhook_model::access::WebhookScope;
-use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, UserId, WebhookId};
-use tenterhook_model::webhook::Belonging;
+use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, UserId, WebhookId, WebhookKey};
+use tenterhook_model::webhook::WebhookOwner;
 
 /// The place of a recorded attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,24 +29,58 @@ pub struct AttemptPlace {
     pub ended_at: Timestamp,
 }
 
+unnest! {
+    from 1;
+    /// A scope of one company, and its place among the scopes of a call.
+    struct ScopeRow in Scopes {
+        place: i32,
+        lane: i32,
+        company: i64,
+        general_of: Option<i64>,
+        app: Option<String>,
+        app_user: Option<i64>,
+    }
+}
+
+unnest! {
+    from 1;
+    /// A webhook, and its place among those of a call.
+    struct PlaceRow in Places {
+        place: i32,
+        lane: i32,
+        id: Uuid,
+    }
+}
+
 /// Includes webhooks removed since `$7`, because an attempt in flight may have ended after the removal. Newest first; one
 /// row past the limit shows that there are more.
-const OF_SCOPES: &str = "\
+const OF_SCOPES: &str = sql_text!(
+    "\
 select k.place, w.lane, w.id, w.company, w.user_id, w.app
-from unnest($1::int[], $2::int[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[])
-     as k(place, lane, company, general_of, app, app_user)
+from unnest(",
+    Scopes::ARRAYS,
+    ") as k(",
+    Scopes::NAMES,
+    ")
 cross join lateral (
     select w.lane, w.id, w.company, w.user_id, w.app from webhooks w
     where w.lane = k.lane and w.company = k.company and (w.removed_at is null or w.removed_at >= $7)
       and ((w.app is null and (k.general_of is null or w.user_id = k.general_of))
            or (w.app = k.app and w.user_id = k.app_user))
     order by w.id desc limit $8
-) w";
+) w"
+);
 
-const NAMED: &str = "\
+const NAMED: &str = sql_text!(
+    "\
 select k.place, w.lane, w.id, w.company, w.user_id, w.app
-from unnest($1::int[], $2::int[], $3::uuid[]) as k(place, lane, id)
-join webhooks w on w.lane = k.lane and w.id = k.id";
+from unnest(",
+    Places::ARRAYS,
+    ") as k(",
+    Places::NAMES,
+    ")
+join webhooks w on w.lane = k.lane and w.id = k.id"
+);
 
 /// Newest first, for each webhook and in total: rows past a limit are the oldest, and the number of rows shows that some are
 /// missing.
@@ -65,7 +101,7 @@ struct OwnerRow {
     #[diesel(sql_type = Integer)]
     lane: i32,
     #[diesel(sql_type = SqlUuid)]
-    id: uuid::Uuid,
+    id: Uuid,
     #[diesel(sql_type = BigInt)]
     company: i64,
     #[diesel(sql_type = BigInt)]
@@ -79,9 +115,9 @@ struct EndedRow {
     #[diesel(sql_type = Integer)]
     lane: i32,
     #[diesel(sql_type = SqlUuid)]
-    webhook: uuid::Uuid,
+    webhook: Uuid,
     #[diesel(sql_type = SqlUuid)]
-    event: uuid::Uuid,
+    event: Uuid,
     #[diesel(sql_type = Integer)]
     generation: i32,
     #[diesel(sql_type = At)]
@@ -111,18 +147,17 @@ impl EndedRow {
 }
 
 impl OwnerRow {
-    /// The belonging of each row, with the place of its scope.
-    fn read(rows: Vec<Self>) -> Rows<(usize, Belonging), WebhookId> {
+    /// The owner of each row's webhook, with the place of its scope.
+    fn read(rows: Vec<Self>) -> Rows<(usize, WebhookOwner), WebhookId> {
         let rows = rows.into_iter();
-        rows.map(|row| (WebhookId(row.id), row.into_belonging()))
-            .collect()
+        rows.map(|row| (WebhookId(row.id), row.into_owner())).collect()
     }
 
-    fn into_belonging(self) -> Result<(usize, Belonging), StoreError> {
+    fn into_owner(self) -> Result<(usize, WebhookOwner), StoreError> {
         let app = self
             .app
             .map(|app| app.parse().map_err(|_| unknown("webhooks", "app", &app)));
-        let belonging = Belonging {
+        let owner = WebhookOwner {
             lane: Lane(self.lane),
             webhook: WebhookId(self.id),
             company: CompanyId::new(self.company)
@@ -131,7 +166,7 @@ impl OwnerRow {
             app: app.transpose()?,
         };
         let place = usize::try_from(self.place).map_err(|_| unknown("webhooks", "place", self.place))?;
-        Ok((place, belonging))
+        Ok((place, owner))
     }
 }
 
@@ -142,31 +177,24 @@ pub async fn of_scopes(
     scopes: &[(usize, &WebhookScope)],
     removed_since: Timestamp,
     most: i64,
-) -> Result<Rows<(usize, Belonging), WebhookId>, StoreError> {
-    let (mut places, mut lanes, mut companies) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut users, mut apps, mut app_users) = (Vec::new(), Vec::new(), Vec::new());
-    for (place, scope) in scopes {
-        if let WebhookScope::Company {
+) -> Result<Rows<(usize, WebhookOwner), WebhookId>, StoreError> {
+    let scopes = scopes.iter().filter_map(|(place, scope)| match scope {
+        WebhookScope::Company {
             company,
             general_of,
             application_of,
-        } = scope
-        {
-            places.push(i32::try_from(*place).unwrap_or(i32::MAX));
-            lanes.push(Lane::of(*company).0);
-            companies.push(company.get());
-            users.push(general_of.map(UserId::get));
-            apps.push(application_of.as_ref().map(|(app, _)| app.to_string()));
-            app_users.push(application_of.as_ref().map(|(_, user)| user.get()));
-        }
-    }
+        } => Some(ScopeRow {
+            place: i32::try_from(*place).unwrap_or(i32::MAX),
+            lane: Lane::of(*company).0,
+            company: company.get(),
+            general_of: general_of.map(UserId::get),
+            app: application_of.as_ref().map(|(app, _)| app.to_string()),
+            app_user: application_of.as_ref().map(|(_, user)| user.get()),
+        }),
+        WebhookScope::Everything | WebhookScope::Nothing => None,
+    });
     let rows: Vec<OwnerRow> = statement(OF_SCOPES)
-        .bind::<Array<Integer>, _>(places)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<BigInt>, _>(companies)
-        .bind::<Array<Nullable<BigInt>>, _>(users)
-        .bind::<Array<Nullable<Text>>, _>(apps)
-        .bind::<Array<Nullable<BigInt>>, _>(app_users)
+        .arrays(&Scopes::of(scopes))
         .bind::<At, _>(time(removed_since))
         .bind::<BigInt, _>(most)
         .load(conn)
@@ -177,15 +205,14 @@ pub async fn of_scopes(
 /// The webhooks with these ids, each with its place.
 pub async fn named(
     conn: &mut Conn,
-    webhooks: &[(usize, (Lane, WebhookId))],
-) -> Result<Rows<(usize, Belonging), WebhookId>, StoreError> {
-    let place = |place: &usize| i32::try_from(*place).unwrap_or(i32::MAX);
-    let rows: Vec<OwnerRow> = statement(NAMED)
-        .bind::<Array<Integer>, _>(webhooks.iter().map(|(at, _)| place(at)).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(webhooks.iter().map(|(_, key)| key.0.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(_, key)| key.1.0).collect::<Vec<_>>())
-        .load(conn)
-        .await?;
+    webhooks: &[(usize, WebhookKey)],
+) -> Result<Rows<(usize, WebhookOwner), WebhookId>, StoreError> {
+    let webhooks = webhooks.iter().map(|(place, (lane, webhook))| PlaceRow {
+        place: i32::try_from(*place).unwrap_or(i32::MAX),
+        lane: lane.0,
+        id: webhook.0,
+    });
+    let rows: Vec<OwnerRow> = statement(NAMED).arrays(&Places::of(webhooks)).load(conn).await?;
     Ok(OwnerRow::read(rows))
 }
 
@@ -193,15 +220,13 @@ pub async fn named(
 /// `most` in total. For an attempt that cannot be read its webhook is returned.
 pub async fn ended_since(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     since: Timestamp,
     most_of_each: i64,
     most: i64,
-) -> Result<Rows<AttemptPlace, (Lane, WebhookId)>, StoreError> {
-    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
+) -> Result<Rows<AttemptPlace, WebhookKey>, StoreError> {
     let rows: Vec<EndedRow> = statement(ENDED)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .bind::<At, _>(time(since))
         .bind::<BigInt, _>(most_of_each)
         .bind::<BigInt, _>(most)

@@ -30,7 +30,7 @@ const OTHERS: &str = "\
 select id from nodes where id <> $1 and heartbeat_at > clock_timestamp() - make_interval(secs => $2)";
 
 /// A process's row is deleted and its deliveries are freed in one transaction.
-const BURY: &str = "\
+const EVICT_DEAD: &str = "\
 delete from nodes where id <> $1 and heartbeat_at <= clock_timestamp() - make_interval(secs => $2) returning id";
 
 const LEAVE: &str = "delete from nodes where id = $1";
@@ -111,13 +111,13 @@ pub async fn others(conn: &mut Conn, node: NodeId, lapse_seconds: f64) -> Result
 
 /// Deletes the processes whose heartbeat has lapsed, and returns them.
 ///
-/// The caller frees their deliveries with [`super::leases::release_of`], in the same transaction.
-pub async fn bury_in_tx(
+/// The caller frees their deliveries with [`super::queue::leases::release_of`], in the same transaction.
+pub async fn evict_dead_in_tx(
     conn: &mut Conn,
     node: NodeId,
     lapse_seconds: f64,
 ) -> Result<Vec<NodeId>, StoreError> {
-    let rows: Vec<IdRow> = statement(BURY)
+    let rows: Vec<IdRow> = statement(EVICT_DEAD)
         .bind::<BigInt, _>(node.0)
         .bind::<Double, _>(lapse_seconds)
         .load(conn)

@@ -6,15 +6,17 @@
 //! that a notice is claimed only once. When a lease ends, the notice can be claimed again.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::notices::NoticeRow;
+use super::sql::unnest::{Arrays, WebhookKeys, sql_text, unnest};
 use super::sql::{At, MaybeAt, Rows, Time, maybe_time, maybe_timestamp, statement, time};
-use super::webhook_row::{WebhookRow, webhook_columns};
+use super::webhooks::row::{WebhookRow, webhook_columns};
 use super::{Conn, StoreError};
-use tenterhook_model::ids::{Lane, NoticeId, WebhookId};
+use tenterhook_model::ids::{Lane, NoticeId, WebhookId, WebhookKey};
 use tenterhook_model::notice::Notice;
 use tenterhook_model::webhook::Webhook;
 
@@ -42,11 +44,27 @@ join notices n on n.lane = t.lane and n.id = t.head
 join webhooks w on w.lane = n.lane and w.id = n.webhook"
 );
 
+unnest! {
+    from 1;
+    /// The result of a claimed notice.
+    struct SettlementRow in Settlements {
+        lane: i32,
+        webhook: Uuid,
+        token: i64,
+        again_at: Option<Time>,
+    }
+}
+
 /// Locked in key order, as [`super::health`] appends to them. The token grows when the queue advances, so that writing the
 /// same settlement again has no effect.
-const SETTLE: &str = "\
+const SETTLE: &str = sql_text!(
+    "\
 with item as (
-    select * from unnest($1::int[], $2::uuid[], $3::bigint[], $4::timestamptz[]) as i(lane, webhook, token, again_at)
+    select * from unnest(",
+    Settlements::ARRAYS,
+    ") as i(",
+    Settlements::NAMES,
+    ")
 ), locked as (
     select q.lane, q.webhook, i.again_at from item i
     join notice_queues q on q.lane = i.lane and q.webhook = i.webhook and q.token = i.token
@@ -57,7 +75,8 @@ set notices = case when l.again_at is null then q.notices[2:] else q.notices end
     attempts = case when l.again_at is null then 0 else q.attempts + 1 end,
     vis_at = case when l.again_at is not null then l.again_at when cardinality(q.notices) > 1 then $5 end,
     token = q.token + 1
-from locked l where q.lane = l.lane and q.webhook = l.webhook";
+from locked l where q.lane = l.lane and q.webhook = l.webhook"
+);
 
 const NEXT: &str = "select min(vis_at) as at from notice_queues where vis_at > $1";
 
@@ -81,7 +100,7 @@ pub struct Claimed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// The webhook whose queue it is.
-    pub webhook: (Lane, WebhookId),
+    pub webhook: WebhookKey,
     /// The notice.
     pub notice: NoticeId,
     /// When its transition happened.
@@ -96,7 +115,7 @@ pub struct Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
     /// The webhook whose queue has it at its head.
-    pub webhook: (Lane, WebhookId),
+    pub webhook: WebhookKey,
     /// The token of the lease under which it was claimed.
     pub token: i64,
     /// When it is tried again. `None` removes it, and the next notice is due.
@@ -120,7 +139,7 @@ struct DueRow {
     #[diesel(sql_type = Integer)]
     lane: i32,
     #[diesel(sql_type = SqlUuid)]
-    webhook: uuid::Uuid,
+    webhook: Uuid,
 }
 
 #[derive(QueryableByName)]
@@ -158,7 +177,7 @@ impl ClaimedRow {
 }
 
 /// The webhooks of up to `limit` queues that are due at `now` and not locked, those due longest first.
-pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<(Lane, WebhookId)>, StoreError> {
+pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<WebhookKey>, StoreError> {
     let rows: Vec<DueRow> = statement(DUE)
         .bind::<At, _>(time(now))
         .bind::<BigInt, _>(limit)
@@ -171,13 +190,12 @@ pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<(Lan
 /// Claims the heads of these webhooks' queues that are due at `now`, until `lease_until`.
 pub async fn claim(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Rows<Claimed, Head>, StoreError> {
     let rows: Vec<ClaimedRow> = statement(CLAIM)
-        .bind::<Array<Integer>, _>(webhooks.iter().map(|(lane, _)| lane.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(webhooks.iter().map(|(_, id)| id.0).collect::<Vec<_>>())
+        .arrays(&WebhookKeys::new(webhooks))
         .bind::<At, _>(time(now))
         .bind::<At, _>(time(lease_until))
         .load(conn)
@@ -191,11 +209,14 @@ pub async fn claim(
 
 /// Advances the queues whose lease is still valid; returns how many.
 pub async fn settle(conn: &mut Conn, batch: &[Settlement], now: Timestamp) -> Result<usize, StoreError> {
+    let settlements = batch.iter().map(|settlement| SettlementRow {
+        lane: settlement.webhook.0.0,
+        webhook: settlement.webhook.1.0,
+        token: settlement.token,
+        again_at: maybe_time(settlement.again_at),
+    });
     Ok(statement(SETTLE)
-        .bind::<Array<Integer>, _>(batch.iter().map(|s| s.webhook.0.0).collect::<Vec<_>>())
-        .bind::<Array<SqlUuid>, _>(batch.iter().map(|s| s.webhook.1.0).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(batch.iter().map(|s| s.token).collect::<Vec<_>>())
-        .bind::<Array<MaybeAt>, _>(batch.iter().map(|s| maybe_time(s.again_at)).collect::<Vec<_>>())
+        .arrays(&Settlements::of(settlements))
         .bind::<At, _>(time(now))
         .execute(conn)
         .await?)

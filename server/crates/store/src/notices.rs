@@ -9,13 +9,14 @@ use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::compose::Composed;
-use super::page::{Direction, Slice, Window};
-use super::reach::{Cutoffs, readable, within};
+use super::sql::page::{Direction, Slice, Window};
+use super::sql::query_builder::QueryBuilder;
+use super::sql::unnest::WebhookKeys;
 use super::sql::{At, Rows, Time, statement, time, timestamp, unknown};
+use super::webhooks::visibility::{Cutoffs, readable, within};
 use super::{Conn, StoreError};
 use tenterhook_model::access::WebhookScope;
-use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId};
+use tenterhook_model::ids::{CompanyId, Lane, NoticeId, WebhookId, WebhookKey};
 use tenterhook_model::notice::{Notice, NoticeKind};
 
 /// Which notices to read.
@@ -26,7 +27,7 @@ pub struct NoticeQuery {
     /// The time of reading, and the limits that follow from it.
     pub cutoffs: Cutoffs,
     /// Only about this webhook.
-    pub webhook: Option<(Lane, WebhookId)>,
+    pub webhook: Option<WebhookKey>,
     /// Only of these kinds; `None` means all.
     pub kinds: Option<Vec<NoticeKind>>,
     /// Only of transitions at or after this time.
@@ -113,7 +114,7 @@ pub async fn page(
 ) -> Result<Slice<Notice>, StoreError> {
     let direction = Direction::Descending;
     let keyword = direction.queried(window).keyword();
-    let bounded = |statement: Composed, compare: &str, place: Option<NoticePlace>| match place {
+    let bounded = |statement: QueryBuilder, compare: &str, place: Option<NoticePlace>| match place {
         Some(place) => statement
             .sql(format!(" and (n.at, n.id) {compare} ("))
             .value::<At, _>(time(place.at))
@@ -122,7 +123,7 @@ pub async fn page(
             .sql(")"),
         None => statement,
     };
-    let rows: Vec<NoticeRow> = matching(Composed::new(COLUMNS), query)
+    let rows: Vec<NoticeRow> = matching(QueryBuilder::new(COLUMNS), query)
         .with(|statement| bounded(statement, direction.beyond(), window.after))
         .with(|statement| bounded(statement, direction.short_of(), window.before))
         .sql(format!(
@@ -137,25 +138,23 @@ pub async fn page(
 
 /// The number of notices that match the query.
 pub async fn count(conn: &mut Conn, query: &NoticeQuery) -> Result<i64, StoreError> {
-    let statement = matching(Composed::new("select count(*) as count"), query);
+    let statement = matching(QueryBuilder::new("select count(*) as count"), query);
     Ok(statement.query().get_result::<CountRow>(conn).await?.count)
 }
 
 /// The webhook, the notice, and when its transition happened.
-pub type NoticeKey = ((Lane, WebhookId), NoticeId, Timestamp);
+pub type NoticeKey = (WebhookKey, NoticeId, Timestamp);
 
 /// The last notices of each of these webhooks whose transition happened at or after `since`; oldest first. Notices that
 /// cannot be read are returned separately.
 pub async fn last_of_each(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     since: Timestamp,
     most: i64,
 ) -> Result<Rows<Notice, NoticeKey>, StoreError> {
-    let (lanes, ids): (Vec<i32>, Vec<Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     let rows: Vec<NoticeRow> = statement(LAST_OF_EACH)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .bind::<At, _>(time(since))
         .bind::<BigInt, _>(most)
         .load(conn)
@@ -172,7 +171,7 @@ pub async fn find(
     cutoffs: &Cutoffs,
 ) -> Result<Vec<Notice>, StoreError> {
     let (lanes, ids): (Vec<i32>, Vec<Uuid>) = keys.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
-    let rows: Vec<NoticeRow> = Composed::new(COLUMNS)
+    let rows: Vec<NoticeRow> = QueryBuilder::new(COLUMNS)
         .sql(" from unnest(")
         .value::<Array<Integer>, _>(lanes)
         .sql("::int[], ")
@@ -188,7 +187,7 @@ pub async fn find(
     rows.into_iter().map(Notice::try_from).collect()
 }
 
-fn matching(statement: Composed, query: &NoticeQuery) -> Composed {
+fn matching(statement: QueryBuilder, query: &NoticeQuery) -> QueryBuilder {
     let mut statement = statement
         .sql(" from notices n ")
         .sql(JOINED)

@@ -31,13 +31,13 @@ pub enum Unusable {
     Encoding(String),
     /// Texts would be converted in transit. The driver requests UTF-8, so a pooler in between has changed the encoding.
     #[error(
-        "the connection's client_encoding is {0} and must be {ENCODING}: a pooler between must pass on what a client asks for"
+        "the connection's client_encoding is {0} and must be {ENCODING}: a connection pooler must pass on the client's setting"
     )]
     ClientEncoding(String),
     /// A standby accepts no changes.
     #[error(
-        "the database is a standby, which takes no changes: let DATABASE_URL lead to the primary (where it names several \
-         hosts, with target_session_attrs=read-write)"
+        "the database is a standby, which accepts no changes: DATABASE_URL must name the primary (if it names several hosts, \
+         add target_session_attrs=read-write)"
     )]
     Standby,
     /// `default_transaction_read_only` is on.

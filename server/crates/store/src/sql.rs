@@ -1,5 +1,9 @@
 //! Shared by all statements: prepared text with bound values, and the conversion of times.
 
+pub mod page;
+pub(crate) mod query_builder;
+pub(crate) mod unnest;
+
 use std::marker::PhantomData;
 
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -11,6 +15,7 @@ use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::{Array, HasSqlType, Nullable, Timestamptz, Untyped};
 use jiff::{SignedDuration, Timestamp};
 
+use self::unnest::Arrays;
 use super::StoreError;
 
 /// A time as the database stores it, exact to the microsecond.
@@ -24,9 +29,9 @@ pub struct Time(Timestamp);
 /// The SQL type of a time.
 pub type At = Timestamptz;
 /// The SQL type of an array of times.
-pub type Ats = Array<Timestamptz>;
+pub(crate) type Ats = Array<Timestamptz>;
 /// The SQL type of a time that may be missing.
-pub type MaybeAt = Nullable<Timestamptz>;
+pub(crate) type MaybeAt = Nullable<Timestamptz>;
 
 /// A whole statement as a named constant; results are read by column name.
 ///
@@ -43,6 +48,13 @@ pub struct Bound<Q, V, ST> {
     kind: PhantomData<fn() -> ST>,
 }
 
+/// A statement with the arrays of an [`unnest!`](unnest::unnest) bound, one parameter for each column.
+#[derive(Debug)]
+pub(crate) struct BoundArrays<'a, Q, A> {
+    query: Q,
+    arrays: &'a A,
+}
+
 /// A statement that values can be bound to.
 pub fn statement(text: &'static str) -> Statement {
     Statement(text)
@@ -57,6 +69,11 @@ impl Statement {
             kind: PhantomData,
         }
     }
+
+    /// Binds one array per column, from `$1`.
+    pub(crate) fn arrays<B: Arrays>(self, arrays: &B) -> BoundArrays<'_, Self, B> {
+        BoundArrays { query: self, arrays }
+    }
 }
 
 impl<Q, V, ST> Bound<Q, V, ST> {
@@ -67,6 +84,27 @@ impl<Q, V, ST> Bound<Q, V, ST> {
             value,
             kind: PhantomData,
         }
+    }
+
+    /// Binds one array per column, from the next `$n`.
+    pub(crate) fn arrays<B: Arrays>(self, arrays: &B) -> BoundArrays<'_, Self, B> {
+        BoundArrays { query: self, arrays }
+    }
+}
+
+impl<Q, A> BoundArrays<'_, Q, A> {
+    /// Binds the next `$n`.
+    pub fn bind<ST, V>(self, value: V) -> Bound<Self, V, ST> {
+        Bound {
+            query: self,
+            value,
+            kind: PhantomData,
+        }
+    }
+
+    /// Binds one array per column, from the next `$n`.
+    pub(crate) fn arrays<B: Arrays>(self, arrays: &B) -> BoundArrays<'_, Self, B> {
+        BoundArrays { query: self, arrays }
     }
 }
 
@@ -107,6 +145,26 @@ where
     }
 }
 
+impl<Q, A> Query for BoundArrays<'_, Q, A> {
+    type SqlType = Untyped;
+}
+
+impl<Q, A> QueryId for BoundArrays<'_, Q, A> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q, A> QueryFragment<Pg> for BoundArrays<'_, Q, A>
+where
+    Q: QueryFragment<Pg>,
+    A: Arrays,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> diesel::QueryResult<()> {
+        self.query.walk_ast(out.reborrow())?;
+        self.arrays.bind(out)
+    }
+}
+
 impl ToSql<Timestamptz, Pg> for Time {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         let at = jiff_diesel::Timestamp::from(self.0);
@@ -137,7 +195,7 @@ pub fn time(at: Timestamp) -> Time {
 }
 
 /// Converts a time that may be missing for the database.
-pub fn maybe_time(at: Option<Timestamp>) -> Option<Time> {
+pub(crate) fn maybe_time(at: Option<Timestamp>) -> Option<Time> {
     at.map(Time)
 }
 
@@ -147,7 +205,7 @@ pub fn timestamp(at: Time) -> Timestamp {
 }
 
 /// Converts a time that may be missing from the database.
-pub fn maybe_timestamp(at: Option<Time>) -> Option<Timestamp> {
+pub(crate) fn maybe_timestamp(at: Option<Time>) -> Option<Timestamp> {
     at.map(timestamp)
 }
 

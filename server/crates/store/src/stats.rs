@@ -7,13 +7,14 @@
 use std::collections::HashMap;
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Nullable, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
+use super::sql::unnest::WebhookKeys;
 use super::sql::{At, Ats, statement, time, unknown};
 use super::{Conn, StoreError};
-use tenterhook_model::ids::{EventId, Lane, WebhookId};
+use tenterhook_model::ids::{EventId, WebhookId, WebhookKey};
 
 /// The numbers of one period.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,15 +87,13 @@ struct FiguresRow {
 /// until `until`. Events that were accepted at or before `accepted` are past their retention.
 pub async fn read(
     conn: &mut Conn,
-    webhooks: &[(Lane, WebhookId)],
+    webhooks: &[WebhookKey],
     from: &[Timestamp],
     until: Timestamp,
     accepted: Timestamp,
 ) -> Result<HashMap<WebhookId, Vec<Figures>>, StoreError> {
-    let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = webhooks.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
     let rows: Vec<FiguresRow> = statement(READ)
-        .bind::<Array<Integer>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(ids)
+        .arrays(&WebhookKeys::new(webhooks))
         .bind::<Ats, _>(from.iter().copied().map(time).collect::<Vec<_>>())
         .bind::<At, _>(time(until))
         .bind::<SqlUuid, _>(EventId::last_of(accepted).0)
@@ -128,6 +127,7 @@ mod tests {
 
     use super::*;
     use crate::testing;
+    use tenterhook_model::ids::Lane;
 
     const LANE: Lane = Lane(13);
 

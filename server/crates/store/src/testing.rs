@@ -101,7 +101,7 @@ async fn url_of(name: &str) -> String {
 
 /// The error of a statement that Postgres ends with this code.
 pub fn error_of(code: Code) -> StoreError {
-    sqlstate::told(code, Box::new("an error of a test".to_owned())).into()
+    sqlstate::coded(code, Box::new("an error of a test".to_owned())).into()
 }
 
 /// The name of a new database, a copy of this one.

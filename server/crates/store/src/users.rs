@@ -4,12 +4,13 @@
 //! adds the user again.
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
 use super::schema::users;
+use super::sql::unnest::{Arrays, sql_text, unnest};
 use super::sql::{At, statement, time};
 use super::{Conn, StoreError};
 use tenterhook_model::access::UserRole;
@@ -44,13 +45,29 @@ select u.id is not null as known, u.removed_at is not null as removed,
                where i.lane = $1 and i.company = $2 and i.user_id = $3 and i.app = $4) as app_installed
 from (select 1) one left join users u on u.lane = $1 and u.company = $2 and u.id = $3";
 
+unnest! {
+    from 1;
+    /// A user with its role.
+    struct EntryRow in Entries {
+        lane: i32,
+        company: i64,
+        id: i64,
+        role: i16,
+    }
+}
+
 /// Each user once; a removed user is restored.
-const UPSERT: &str = "\
+const UPSERT: &str = sql_text!(
+    "\
 insert into users as u (lane, company, id, role, created_at)
-select n.lane, n.company, n.id, n.role, $5 from unnest($1::int[], $2::bigint[], $3::bigint[], $4::smallint[])
-     as n(lane, company, id, role)
+select n.lane, n.company, n.id, n.role, $5 from unnest(",
+    Entries::ARRAYS,
+    ") as n(",
+    Entries::NAMES,
+    ")
 order by n.lane, n.company, n.id
-on conflict (lane, company, id) do update set role = excluded.role, removed_at = null";
+on conflict (lane, company, id) do update set role = excluded.role, removed_at = null"
+);
 
 #[derive(diesel::QueryableByName)]
 struct PresenceRow {
@@ -105,22 +122,14 @@ pub async fn upsert(conn: &mut Conn, now: Timestamp, entries: &[UserEntry]) -> R
         .iter()
         .map(|entry| ((entry.company, entry.user), entry))
         .collect();
-    let column = |pick: fn(&UserEntry) -> i64| distinct.values().map(|entry| pick(entry)).collect::<Vec<_>>();
+    let rows = distinct.values().map(|entry| EntryRow {
+        lane: Lane::of(entry.company).0,
+        company: entry.company.get(),
+        id: entry.user.get(),
+        role: entry.role.code(),
+    });
     statement(UPSERT)
-        .bind::<Array<Integer>, _>(
-            distinct
-                .values()
-                .map(|entry| Lane::of(entry.company).0)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<BigInt>, _>(column(|entry| entry.company.get()))
-        .bind::<Array<BigInt>, _>(column(|entry| entry.user.get()))
-        .bind::<Array<SmallInt>, _>(
-            distinct
-                .values()
-                .map(|entry| entry.role.code())
-                .collect::<Vec<_>>(),
-        )
+        .arrays(&Entries::of(rows))
         .bind::<At, _>(time(now))
         .execute(conn)
         .await?;

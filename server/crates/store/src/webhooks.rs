@@ -1,25 +1,31 @@
-//! Single webhooks: find, create, change. For lists see [`super::webhook_list`], for removal [`super::removal`].
+//! Single webhooks: find, create, change. For lists see [`list`], for removal [`removal`].
 //!
 //! Guarantees: creations for one user, or for one app and user, never exceed the limit, however many run at once (W3): each
 //! locks the row of its user or installation before it counts. Restorations do the same.
+
+pub mod creation_keys;
+pub mod list;
+pub mod removal;
+pub mod row;
+pub mod sealed;
+pub mod visibility;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
-use super::compose::Composed;
-use super::creation_keys::{self, CreationKey, Remembered};
-use super::health::HealthRow;
+use self::creation_keys::{CreationKey, Remembered};
+use self::row::{StateRow, state_columns};
+use self::visibility::{Cutoffs, readable, within};
 use super::installations::{self, Installation};
-use super::reach::{Cutoffs, readable, within};
 use super::schema::{webhook_health, webhooks};
+use super::sql::query_builder::QueryBuilder;
 use super::sql::{At, maybe_time, statement, time, unknown};
-use super::webhook_row::WebhookRow;
 use super::{Conn, StoreError, users};
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::health::Health;
-use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId, WebhookNumber};
+use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId, WebhookKey, WebhookNumber};
 use tenterhook_model::webhook::{EventAction, PayloadVersion, Sealed, SigningSecrets, Webhook, WebhookType};
 
 /// A webhook to create; the database assigns its number.
@@ -147,38 +153,6 @@ impl Account {
     }
 }
 
-/// The columns that [`StateRow`] reads, from webhooks `w` and health `h`.
-macro_rules! state_columns {
-    () => {
-        concat!(
-            crate::webhook_row::webhook_columns!(),
-            ", ",
-            crate::health::health_columns!()
-        )
-    };
-}
-pub(crate) use state_columns;
-
-/// A webhook with its health.
-#[derive(QueryableByName)]
-pub struct StateRow {
-    #[diesel(embed)]
-    webhook: WebhookRow,
-    #[diesel(embed)]
-    health: HealthRow,
-}
-
-impl StateRow {
-    /// Converts both to model types.
-    pub fn into_state(self) -> Result<(Webhook, Health), StoreError> {
-        let webhook = Webhook::try_from(self.webhook)?;
-        let health = self
-            .health
-            .into_health(webhook.paused_at.is_some(), webhook.removed.is_some());
-        Ok((webhook, health))
-    }
-}
-
 /// Paused and banned webhooks count. Removed ones do not, whether the removal is written or not (R3).
 const USED: &str = "\
 select count(*) as count from webhooks w join webhook_health h on h.lane = w.lane and h.webhook = w.id
@@ -201,12 +175,12 @@ struct CountRow {
 /// The webhooks with these ids that are within the scope.
 pub async fn find(
     conn: &mut Conn,
-    keys: &[(Lane, WebhookId)],
+    keys: &[WebhookKey],
     scope: &WebhookScope,
     cutoffs: &Cutoffs,
 ) -> Result<Vec<(Webhook, Health)>, StoreError> {
     let (lanes, ids): (Vec<i32>, Vec<uuid::Uuid>) = keys.iter().map(|(lane, id)| (lane.0, id.0)).unzip();
-    let rows: Vec<StateRow> = Composed::new(concat!("select ", state_columns!(), " from unnest("))
+    let rows: Vec<StateRow> = QueryBuilder::new(concat!("select ", state_columns!(), " from unnest("))
         .value::<Array<Integer>, _>(lanes)
         .sql("::int[], ")
         .value::<Array<SqlUuid>, _>(ids)

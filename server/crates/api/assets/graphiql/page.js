@@ -6,7 +6,7 @@
 
 (() => {
   const KEPT_AS = 'tenterhook:token';
-  // Beside this page, so that it works under another path too.
+  // Relative to this page, so that it works under another path too.
   const endpoint = new URL('graphql', document.baseURI);
   const socket = new URL('graphql/ws', document.baseURI);
   socket.protocol = socket.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -35,7 +35,7 @@
     }
   }
 
-  /** Shows GraphiQL for a token, anew: the schema is asked for once there is one to ask with. */
+  /** Shows GraphiQL for this token. The schema is requested again, if there is a token to request it with. */
   function show(token, examples) {
     standing.value = described(token);
     client?.dispose();

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::super::document::{MAX_ALIASES, MAX_TOKENS, MAX_VARIABLES};
-use super::super::http::{BODY_LIMIT, PUBLISHING_LIMIT};
-use super::super::json::{MAX_JSON_NESTING, MAX_JSON_VALUES, MAX_PUBLISHED_VALUES};
-use super::super::stages::{LONGEST_MESSAGE, MOST_ERRORS};
+use tenterhook_graphql_http::extension::{LONGEST_MESSAGE, MOST_ERRORS};
+use tenterhook_graphql_http::limits::{
+    BODY_LIMIT, MAX_ALIASES, MAX_JSON_NESTING, MAX_JSON_VALUES, MAX_TOKENS, MAX_VARIABLES,
+};
+
 use super::*;
+use crate::limits::{MAX_PUBLISHED_VALUES, PUBLISHING_LIMIT};
 
 fn nested(open: &str, inner: &str, close: &str, levels: usize) -> String {
     format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))

@@ -172,9 +172,9 @@ impl Stage {
 
 /// A world in which clients may take long to close.
 async fn patient() -> World {
-    let caps = Caps {
+    let caps = ConnectionCaps {
         leave_within: realtime::PATIENCE,
-        ..Caps::default()
+        ..ConnectionCaps::default()
     };
     World::built(Settings::development(), caps).await
 }
@@ -264,10 +264,10 @@ async fn the_servers_close_code_arrives_however_much_is_on_its_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_close_code_of_the_server_arrives_and_the_connection_ends_in_order() {
-    let caps = Caps {
+    let caps = ConnectionCaps {
         init_within: Duration::from_millis(500),
         leave_within: realtime::PATIENCE,
-        ..Caps::default()
+        ..ConnectionCaps::default()
     };
     let world = World::built(Settings::development(), caps).await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
@@ -297,7 +297,7 @@ async fn every_close_code_of_the_server_arrives_and_the_connection_ends_in_order
         assert_eq!(raw.close_code().await, code);
     }
     let following = Raw::ready(&url, &ann).await;
-    let ((), code) = tokio::join!(world.sockets.close(&world.clock), following.close_code());
+    let ((), code) = tokio::join!(world.connections.close(&world.clock), following.close_code());
     assert_eq!(code, 1001);
 }
 
@@ -309,7 +309,7 @@ async fn a_server_that_has_stopped_has_told_every_socket() {
     for _ in 0..50 {
         raws.push(Raw::ready(&url, &ann).await);
     }
-    world.sockets.close(&world.clock).await;
+    world.connections.close(&world.clock).await;
     for mut raw in raws {
         let (first, close) = raw.next().await;
         assert_eq!((first, code_of(&close)), (CLOSE, 1001));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cors::KNOWN_HEADERS;
+use tenterhook_graphql_http::cors::KNOWN_HEADERS;
 
 const PAGE: &str = "https://app.example.com";
 

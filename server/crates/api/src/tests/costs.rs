@@ -80,10 +80,10 @@ fn priced() -> BTreeMap<String, String> {
             let at = format!("{ty}.{name}");
             let paragraphs = field.description.iter().flat_map(|text| text.split("\n\n"));
             let said: Vec<&str> = paragraphs
-                .filter_map(|paragraph| paragraph.strip_prefix("Costs "))
+                .filter_map(|paragraph| paragraph.strip_prefix("Cost: "))
                 .collect();
             let has_price = field.compute_complexity.is_some();
-            assert_eq!(said.len(), usize::from(has_price), "{at} says what it costs");
+            assert_eq!(said.len(), usize::from(has_price), "{at} must say its cost");
             let inner = registry.types.get(field.ty.trim_matches(['[', ']', '!']));
             let is_many = field.ty.contains('[') && inner.is_some_and(|ty| !ty.is_leaf())
                 || field.ty.ends_with("Connection!");
@@ -92,7 +92,7 @@ fn priced() -> BTreeMap<String, String> {
                 has_price,
                 // A connection is multiplied at the field that returns it.
                 is_many && !is_free && !ty.ends_with("Connection"),
-                "{at} costs what it can return"
+                "{at} must have a cost exactly if it can return a list"
             );
             priced.extend(said.first().map(|said| (at, said.replace('\n', " "))));
         }
@@ -101,7 +101,7 @@ fn priced() -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_field_costs_what_it_can_return_and_says_so() {
+async fn a_field_costs_what_it_can_return_and_its_description_says_so() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for (field, query, cost) in PRICES {
@@ -113,7 +113,7 @@ async fn a_field_costs_what_it_can_return_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attempts_cost_as_many_as_the_operator_has_chosen() {
+async fn the_cost_of_attempts_follows_the_number_of_retries_in_the_settings() {
     let mut settings = Settings::development();
     settings.policy.retry_delays = vec![std::time::Duration::from_secs(1); 10];
     let world = World::with(settings).await;
@@ -123,10 +123,10 @@ async fn attempts_cost_as_many_as_the_operator_has_chosen() {
 }
 
 #[test]
-fn the_page_lists_what_costs_more() {
+fn the_page_lists_every_field_with_a_cost_of_its_own() {
     let line = |(at, said): (String, String)| format!("| `{at}` | {} |", said.trim_end_matches('.'));
     let table: Vec<String> = priced().into_iter().map(line).collect();
-    let table = format!("| Field | Costs |\n| --- | --- |\n{}\n", table.join("\n"));
+    let table = format!("| Field | Cost |\n| --- | --- |\n{}\n", table.join("\n"));
     assert!(
         PAGE.contains(&format!("\n{table}\n")),
         "docs/graphql.md must have:\n{table}"

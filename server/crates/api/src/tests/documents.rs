@@ -1,7 +1,7 @@
 //! Faults that the library's validation accepts and ours refuses; and the cost of a document.
 
-use super::super::schema::COSTLIEST;
 use super::*;
+use crate::limits::COSTLIEST;
 
 /// The only error's code. Checks that nothing was executed.
 async fn refused(world: &World, query: &str, variables: Json) -> String {

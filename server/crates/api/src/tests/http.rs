@@ -334,8 +334,8 @@ async fn other_methods_and_batches_and_compressed_bodies_are_refused() {
 async fn every_answer_has_a_request_id() {
     let world = World::new().await;
     let ann = world.user(1, 7);
-    let longest = "i".repeat(super::super::request_id::LONGEST);
-    let too_long = "i".repeat(super::super::request_id::LONGEST + 1);
+    let longest = "i".repeat(tenterhook_graphql_http::request_id::LONGEST);
+    let too_long = "i".repeat(tenterhook_graphql_http::request_id::LONGEST + 1);
     for (sent, kept) in [
         ("abc-1.2_3", true),
         (longest.as_str(), true),
@@ -370,9 +370,9 @@ async fn every_answer_has_a_request_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_wrong_inside_is_found_by_the_request_id() {
     use crate::error::ApiError;
-    use crate::request_id;
+    use tenterhook_graphql_http::{RequestError, request_id};
     let id = |error: ApiError| {
-        let error = serde_json::to_value(error.into_server_error()).unwrap();
+        let error = serde_json::to_value(RequestError::from(error).into_server_error()).unwrap();
         error["extensions"]["requestId"]
             .as_str()
             .unwrap_or_default()

@@ -1,7 +1,7 @@
 //! Introspection queries, of tools and of attackers.
 
 use super::*;
-use crate::schema::{COSTLIEST, DEEPEST, DEEPEST_INTROSPECTION};
+use crate::limits::{COSTLIEST, DEEPEST, DEEPEST_INTROSPECTION};
 
 /// The query that `getIntrospectionQuery` of graphql-js writes with every option on and this number of levels of
 /// `ofType`: GraphiQL, Apollo's tools, the Relay compiler and GraphQL Code Generator send parts of it.

@@ -128,11 +128,12 @@ async fn w8_a_removed_users_subscription_ends_and_its_next_operation_closes_the_
 fn a_gap_is_told_with_a_code() {
     use crate::error::{ApiError, ErrorCode};
     use tenterhook_engine::live::Missed;
+    use tenterhook_graphql_http::RequestError;
     for (missed, code) in [
         (Missed::Behind, ErrorCode::Unavailable),
         (Missed::Lost, ErrorCode::Unavailable),
         (Missed::TooMany, ErrorCode::TooComplex),
     ] {
-        assert_eq!(ApiError::from(missed).code(), code);
+        assert_eq!(RequestError::from(ApiError::from(missed)).code(), code);
     }
 }

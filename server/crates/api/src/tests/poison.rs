@@ -28,7 +28,7 @@ impl World {
 
     /// Checks D7 on the tables.
     async fn assert_conserved(&self) {
-        let tally = tenterhook_store::tallies::all(&mut self.store.conn().await.unwrap())
+        let tally = tenterhook_store::delivery_counters::all(&mut self.store.conn().await.unwrap())
             .await
             .unwrap();
         let ended = tally.succeeded + tally.failed + tally.lost + tally.cancelled;

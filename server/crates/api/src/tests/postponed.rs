@@ -1,6 +1,6 @@
 //! D13: a failure for a reason on our side is not an attempt.
 
-use tenterhook_harness::names::{Answer, NameServer};
+use tenterhook_harness::dns_server::{Answer, NameServer};
 
 use super::*;
 

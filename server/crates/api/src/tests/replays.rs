@@ -3,7 +3,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::*;
 use crate::global_id::GlobalId;
 use tenterhook_model::ids::EventId;
-use tenterhook_policy::limits;
+use tenterhook_policy::input_limits;
 
 const MADE: &str = "count deliveries { id status createdAt event { id } replayOf { id } }";
 
@@ -270,7 +270,7 @@ async fn fifty_thousand_deliveries_of_a_webhook_are_replayed_at_once_and_no_more
     let world = World::new().await;
     let ann = world.user(1, 7);
     let id = world.webhook(&ann, json!({})).await;
-    lose(&world, &id, limits::REPLAYED_OF_WEBHOOK).await;
+    lose(&world, &id, input_limits::REPLAYED_OF_WEBHOOK).await;
     let lost =
         |dry_run| json!({ "webhookId": id, "status": ["LOST"], "dryRun": dry_run, "idempotencyKey": "all" });
     for dry_run in [true, false, false] {
@@ -278,13 +278,13 @@ async fn fifty_thousand_deliveries_of_a_webhook_are_replayed_at_once_and_no_more
             .done(&ann, "replayDeliveries", lost(dry_run), "count deliveries { id }")
             .await;
         let shown = if dry_run { 0 } else { 100 };
-        assert_eq!(payload["count"], limits::REPLAYED_OF_WEBHOOK);
+        assert_eq!(payload["count"], input_limits::REPLAYED_OF_WEBHOOK);
         assert_eq!(payload["deliveries"].as_array().unwrap().len(), shown);
     }
     let tally = world.engine.gauges().read().await.unwrap().all;
     assert_eq!(tally.accepted, 50_000, "made once");
     let another = world.webhook(&ann, json!({})).await;
-    lose(&world, &another, limits::REPLAYED_OF_WEBHOOK + 1).await;
+    lose(&world, &another, input_limits::REPLAYED_OF_WEBHOOK + 1).await;
     for dry_run in [true, false] {
         let input = json!({ "webhookId": another, "dryRun": dry_run });
         assert_eq!(

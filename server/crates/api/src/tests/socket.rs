@@ -3,8 +3,8 @@ use std::time::Duration;
 use tenterhook_harness::client::live::{Frame, PROTOCOL, RawSocket};
 
 use super::*;
-use crate::sockets::{
-    LEAVE_WITHIN, MOST_ID_BYTES, MOST_OF_COMPANY, MOST_OPERATIONS, MOST_SOCKETS, SEND_WITHIN,
+use tenterhook_graphql_http::connection_limits::{
+    LEAVE_WITHIN, MOST_CONNECTIONS, MOST_ID_BYTES, MOST_OF_GROUP, MOST_OPERATIONS, SEND_WITHIN,
 };
 
 const VIEWER: &str = "{ viewer { userId } }";
@@ -132,12 +132,12 @@ async fn who_shows_no_valid_token_is_closed_with_4403_and_the_reason() {
 }
 
 /// A world whose sockets have these limits.
-async fn timed(init_within: u64, keep_alive: u64, sockets: usize) -> World {
-    let caps = Caps {
+async fn timed(init_within: u64, keep_alive: u64, connections: usize) -> World {
+    let caps = ConnectionCaps {
         init_within: Duration::from_millis(init_within),
         keep_alive: Duration::from_millis(keep_alive),
-        sockets,
-        ..Caps::default()
+        connections,
+        ..ConnectionCaps::default()
     };
     World::built(Settings::development(), caps).await
 }
@@ -260,9 +260,9 @@ async fn pings_are_answered_with_their_payload_and_a_completed_id_is_free() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_has_so_many_bytes_and_no_more() {
-    let caps = Caps {
+    let caps = ConnectionCaps {
         message_bytes: 1_000,
-        ..Caps::default()
+        ..ConnectionCaps::default()
     };
     let world = World::built(Settings::development(), caps).await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
@@ -283,9 +283,9 @@ async fn a_message_has_so_many_bytes_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_has_so_many_operations_and_no_more() {
-    let caps = Caps {
+    let caps = ConnectionCaps {
         operations: 2,
-        ..Caps::default()
+        ..ConnectionCaps::default()
     };
     let world = World::built(Settings::development(), caps).await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
@@ -308,10 +308,10 @@ async fn a_socket_has_so_many_operations_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_company_has_so_many_sockets_and_a_server_so_many_in_all() {
-    let caps = Caps {
-        sockets: 4,
-        of_company: 2,
-        ..Caps::default()
+    let caps = ConnectionCaps {
+        connections: 4,
+        of_group: 2,
+        ..ConnectionCaps::default()
     };
     let world = World::built(Settings::development(), caps).await;
     let url = world.serve().await;
@@ -348,10 +348,10 @@ async fn a_company_has_so_many_sockets_and_a_server_so_many_in_all() {
 
 #[test]
 fn the_caps_are_those_that_are_named() {
-    let caps = Caps::default();
+    let caps = ConnectionCaps::default();
     assert_eq!(
-        (caps.sockets, caps.of_company, caps.operations),
-        (MOST_SOCKETS, MOST_OF_COMPANY, MOST_OPERATIONS)
+        (caps.connections, caps.of_group, caps.operations),
+        (MOST_CONNECTIONS, MOST_OF_GROUP, MOST_OPERATIONS)
     );
     assert_eq!((caps.send_within, caps.leave_within), (SEND_WITHIN, LEAVE_WITHIN));
 }
@@ -381,12 +381,12 @@ async fn a_socket_that_does_not_answer_is_let_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_stops_reading_is_let_go() {
-    let caps = Caps {
-        sockets: 1,
+    let caps = ConnectionCaps {
+        connections: 1,
         send_within: Duration::from_millis(50),
         // Longer than the test waits, so that keep-alives do not close the socket.
         keep_alive: realtime::PATIENCE * 2,
-        ..Caps::default()
+        ..ConnectionCaps::default()
     };
     let world = World::built(Settings::development(), caps).await;
     let url = world.serve().await;
@@ -438,7 +438,7 @@ async fn a_server_that_stops_closes_its_sockets_with_1001_and_takes_no_more() {
             following.closed().await.unwrap().0,
         )
     };
-    let ((), codes) = tokio::join!(world.sockets.close(&world.clock), closed);
+    let ((), codes) = tokio::join!(world.connections.close(&world.clock), closed);
     assert_eq!(codes, (1001, 1001));
     let late = RawSocket::connect(&url, Some(PROTOCOL)).await.err().unwrap();
     assert_eq!(late.to_string(), "refused with HTTP 503");
@@ -451,7 +451,7 @@ async fn a_server_that_stops_does_not_wait_for_who_does_not_leave() {
     // Never read, so it does not reply to the close frame.
     let _silent = ready(&url, &world.user(1, 7)).await;
     let began = realtime::Stopwatch::start();
-    world.sockets.close(&world.clock).await;
+    world.connections.close(&world.clock).await;
     let bound = LEAVE_WITHIN.as_secs_f64() * 2.0;
     assert!(began.seconds() < bound + 1.0, "{} s", began.seconds());
 }

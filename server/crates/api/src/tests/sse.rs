@@ -118,7 +118,7 @@ async fn a_subscription_goes_on_until_its_token_or_its_server_ends() {
 
     let ann = world.user(1, 7);
     let mut events = follow(&world, &ann, CHANGED).await;
-    let (end, ()) = tokio::join!(events.next(), world.sockets.close(&world.clock));
+    let (end, ()) = tokio::join!(events.next(), world.connections.close(&world.clock));
     assert_eq!(end, None, "without a complete: the client tries again");
     drop(events);
     let body = json!({ "query": CHANGED }).to_string();
@@ -161,11 +161,11 @@ async fn what_is_no_request_is_refused_with_a_status() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_kept_alive_and_count_as_connections() {
-    let caps = Caps {
-        sockets: 2,
-        of_company: 1,
+    let caps = ConnectionCaps {
+        connections: 2,
+        of_group: 1,
         keep_alive: Duration::from_millis(20),
-        ..Caps::default()
+        ..ConnectionCaps::default()
     };
     let world = World::built(Settings::development(), caps).await;
     let ann = world.user(1, 7);

@@ -1,6 +1,7 @@
 //! The claims of a token, and the caller that they identify.
 
 use serde::{Deserialize, Deserializer};
+use tenterhook_graphql_http::token;
 
 use tenterhook_model::access::{Caller, UserCaller, UserRole};
 
@@ -21,8 +22,18 @@ pub(super) struct Claims {
     #[serde(default, deserialize_with = "text")]
     jti: Option<String>,
     /// Seconds since 1970, like `exp`.
-    pub(super) nbf: Option<f64>,
-    pub(super) exp: Option<f64>,
+    nbf: Option<f64>,
+    exp: Option<f64>,
+}
+
+impl token::Claims for Claims {
+    fn not_before(&self) -> Option<f64> {
+        self.nbf
+    }
+
+    fn expires_at(&self) -> Option<f64> {
+        self.exp
+    }
 }
 
 impl Claims {

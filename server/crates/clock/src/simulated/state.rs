@@ -8,14 +8,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
-/// How many stalls are remembered for attempts that are not in flight yet; the oldest is dropped first. There are never
-/// more attempts than this between the receiver's report and the sender's.
+/// How many stalls are remembered for requests that are not in flight yet; the oldest is dropped first. There are never
+/// more requests than this between the receiver's report and the sender's.
 const UNCLAIMED_STALLS: usize = 4096;
 
-/// Event, webhook number, attempt number.
-pub(super) type Attempt = (Uuid, i64, u8);
 pub(super) type TaskId = u64;
 /// Time and order of registration.
 pub(super) type WaiterKey = (Timestamp, u64);
@@ -28,7 +25,7 @@ pub(super) struct State {
     waiters: BTreeMap<WaiterKey, Waiter>,
     tasks: BTreeMap<TaskId, Task>,
     busy: usize,
-    unclaimed_stalls: VecDeque<Attempt>,
+    unclaimed_stalls: VecDeque<String>,
     stalled_targets: BTreeSet<String>,
     tickets: u64,
 }
@@ -52,15 +49,15 @@ pub(super) struct Task {
 }
 
 pub(super) struct Request {
-    attempt: Attempt,
+    name: String,
     target: Option<String>,
     stalled: bool,
 }
 
 impl Request {
-    pub(super) fn new(attempt: Attempt, target: Option<String>) -> Self {
+    pub(super) fn new(name: String, target: Option<String>) -> Self {
         Self {
-            attempt,
+            name,
             target: target.map(|target| target.to_ascii_lowercase()),
             stalled: false,
         }
@@ -207,7 +204,7 @@ impl State {
         if let Some(at) = self
             .unclaimed_stalls
             .iter()
-            .position(|attempt| *attempt == request.attempt)
+            .position(|name| *name == request.name)
         {
             self.unclaimed_stalls.remove(at);
             request.stalled = true;
@@ -224,28 +221,28 @@ impl State {
         });
     }
 
-    pub(super) fn stall(&mut self, attempt: Attempt) {
-        if !self.mark(attempt, true) && !self.unclaimed_stalls.contains(&attempt) {
+    pub(super) fn stall(&mut self, name: &str) {
+        if !self.mark(name, true) && !self.unclaimed_stalls.iter().any(|unclaimed| unclaimed == name) {
             if self.unclaimed_stalls.len() == UNCLAIMED_STALLS {
                 self.unclaimed_stalls.pop_front();
             }
-            self.unclaimed_stalls.push_back(attempt);
+            self.unclaimed_stalls.push_back(name.to_owned());
         }
     }
 
-    pub(super) fn resume(&mut self, attempt: Attempt) {
-        self.mark(attempt, false);
-        self.unclaimed_stalls.retain(|unclaimed| *unclaimed != attempt);
+    pub(super) fn resume(&mut self, name: &str) {
+        self.mark(name, false);
+        self.unclaimed_stalls.retain(|unclaimed| unclaimed != name);
     }
 
-    /// Marks the requests of `attempt` that are in flight. Returns whether there are any.
-    fn mark(&mut self, attempt: Attempt, stalled: bool) -> bool {
+    /// Marks the requests of this name that are in flight. Returns whether there are any.
+    fn mark(&mut self, name: &str, stalled: bool) -> bool {
         let mut found = false;
         let requests = self
             .tasks
             .values_mut()
             .flat_map(|task| task.requests.values_mut());
-        for request in requests.filter(|request| request.attempt == attempt) {
+        for request in requests.filter(|request| request.name == name) {
             request.stalled = stalled;
             found = true;
         }

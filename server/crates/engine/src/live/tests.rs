@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::attempts::{MOST_IN_ALL, MOST_OF_WEBHOOK, MOST_WATCHED, Progress, is_watchable};
+use super::attempts::{MAX_IN_ALL, MAX_OF_WEBHOOK, MAX_WATCHED, PollProgress, is_watchable};
 use super::*;
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, UserId};
 use tenterhook_store::deliveries::DeliveryPlace;
@@ -9,9 +9,9 @@ fn now() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()
 }
 
-fn belonging(company: i64) -> Belonging {
+fn belonging(company: i64) -> WebhookOwner {
     let company = CompanyId::new(company).unwrap();
-    Belonging {
+    WebhookOwner {
         lane: Lane::of(company),
         webhook: WebhookId::new(now()),
         company,
@@ -32,7 +32,7 @@ fn listener<T: Clone>(channel: &Channel<T>, scope: WebhookScope) -> Listener<T> 
     Listener::new(channel, scope, None, now())
 }
 
-fn attempt(of: &Belonging, ended_at: Timestamp) -> AttemptPlace {
+fn attempt(of: &WebhookOwner, ended_at: Timestamp) -> AttemptPlace {
     AttemptPlace {
         delivery: DeliveryPlace {
             created_at: ended_at,
@@ -51,15 +51,15 @@ fn attempt(of: &Belonging, ended_at: Timestamp) -> AttemptPlace {
 #[tokio::test]
 async fn a_listener_may_be_so_far_behind_and_no_further() {
     for (said, expected) in [
-        (MOST_UNHEARD, Ok(MOST_AT_ONCE)),
-        (MOST_UNHEARD + 1, Err(Missed::Behind)),
+        (MAX_UNREAD, Ok(MAX_MESSAGES)),
+        (MAX_UNREAD + 1, Err(Missed::Behind)),
     ] {
         let channel = Channel::<()>::default();
         let mut listener = listener(&channel, company(1));
         for _ in 0..said {
-            channel.say(Word::Told((belonging(1), ())));
+            channel.send(Signal::Message((belonging(1), ())));
         }
-        assert_eq!(listener.next().await.map(|told| told.len()), expected, "{said}");
+        assert_eq!(listener.next().await.map(|sent| sent.len()), expected, "{said}");
     }
 }
 
@@ -70,35 +70,35 @@ async fn what_is_not_for_a_listener_is_passed_over() {
     let (one, two) = (belonging(1), belonging(2));
     let mut of_one_webhook = Listener::new(&channel, company(2), Some((two.lane, two.webhook)), now());
     for belonging in [&one, &two, &one] {
-        channel.say(Word::Told((belonging.clone(), ())));
+        channel.send(Signal::Message((belonging.clone(), ())));
     }
-    channel.say(Word::Lost(Whose::Webhook(one)));
-    channel.say(Word::Told((belonging(2), ())));
+    channel.send(Signal::Gap(Audience::Webhook(one)));
+    channel.send(Signal::Message((belonging(2), ())));
     assert_eq!(of_two.next().await.unwrap().len(), 2);
     assert_eq!(of_one_webhook.next().await.unwrap().len(), 1);
-    channel.say(Word::Lost(Whose::Webhook(two)));
+    channel.send(Signal::Gap(Audience::Webhook(two)));
     assert_eq!(of_two.next().await, Err(Missed::Lost));
     assert_eq!(of_one_webhook.next().await, Err(Missed::Lost));
 }
 
 /// How many of this number of attempts per webhook are sent, and whether some were missed.
-async fn told(attempts: usize, webhooks: usize) -> (usize, bool) {
+async fn sent(attempts: usize, webhooks: usize) -> (usize, bool) {
     let channel = Channel::default();
-    let all: Vec<Belonging> = (0..webhooks).map(|_| belonging(1)).collect();
+    let all: Vec<WebhookOwner> = (0..webhooks).map(|_| belonging(1)).collect();
     let watched: HashMap<_, _> = all
         .iter()
         .map(|one| ((one.lane, one.webhook), one.clone()))
         .collect();
-    let mut heard = channel.0.subscribe();
+    let mut receiver = channel.0.subscribe();
     let (mut count, mut lost) = (0, false);
-    let mut progress = Progress::default();
+    let mut progress = PollProgress::default();
     let ended: Vec<_> = (0..attempts)
         .map(|n| attempt(&all[n % webhooks], now()))
         .collect();
-    progress.tell(&channel, &watched, ended);
+    progress.announce(&channel, &watched, ended);
     loop {
-        match heard.try_recv() {
-            Ok(Word::Told(_)) => count += 1,
+        match receiver.try_recv() {
+            Ok(Signal::Message(_)) => count += 1,
             Ok(_) => lost = true,
             Err(broadcast::error::TryRecvError::Lagged(_)) => {}
             Err(_) => return (count, lost),
@@ -108,20 +108,20 @@ async fn told(attempts: usize, webhooks: usize) -> (usize, bool) {
 
 #[tokio::test]
 async fn one_poll_brings_so_much_and_says_when_there_was_more() {
-    assert_eq!(told(MOST_OF_WEBHOOK, 1).await, (MOST_OF_WEBHOOK, false));
-    assert!(told(MOST_OF_WEBHOOK + 1, 1).await.1);
+    assert_eq!(sent(MAX_OF_WEBHOOK, 1).await, (MAX_OF_WEBHOOK, false));
+    assert!(sent(MAX_OF_WEBHOOK + 1, 1).await.1);
     // The channel cannot hold them all: a listener that does not read falls behind.
-    let many = MOST_IN_ALL / MOST_OF_WEBHOOK;
-    assert_eq!(told(MOST_IN_ALL, many).await, (MOST_UNHEARD, false));
-    assert!(told(MOST_IN_ALL + 1, many + 1).await.1);
-    assert!(is_watchable(MOST_WATCHED) && !is_watchable(MOST_WATCHED + 1));
+    let many = MAX_IN_ALL / MAX_OF_WEBHOOK;
+    assert_eq!(sent(MAX_IN_ALL, many).await, (MAX_UNREAD, false));
+    assert!(sent(MAX_IN_ALL + 1, many + 1).await.1);
+    assert!(is_watchable(MAX_WATCHED) && !is_watchable(MAX_WATCHED + 1));
 }
 
 #[test]
 fn a_webhook_may_stand_there_so_often_and_no_more() {
     let one = WebhookId::new(now());
-    assert!(crowded(std::iter::repeat_n(one, MOST_NOTICES), MOST_NOTICES).is_empty());
-    let past = crowded(std::iter::repeat_n(one, MOST_NOTICES + 1), MOST_NOTICES);
+    assert!(with_more_than(std::iter::repeat_n(one, MAX_NOTICES), MAX_NOTICES).is_empty());
+    let past = with_more_than(std::iter::repeat_n(one, MAX_NOTICES + 1), MAX_NOTICES);
     assert_eq!(past, HashSet::from([one]));
 }
 
@@ -131,15 +131,15 @@ async fn an_attempt_is_told_once_however_often_it_is_read() {
     let one = belonging(1);
     let watched = HashMap::from([((one.lane, one.webhook), one.clone())]);
     let mut listener = listener(&channel, company(1));
-    let mut progress = Progress::default();
+    let mut progress = PollProgress::default();
     let (first, second) = (attempt(&one, now()), attempt(&one, now()));
-    progress.tell(&channel, &watched, vec![first]);
+    progress.announce(&channel, &watched, vec![first]);
     progress.reach(now() + OVERLAP);
-    progress.tell(&channel, &watched, vec![first, second]);
-    progress.tell(&channel, &watched, vec![first, second]);
-    let told = listener.next().await.unwrap();
+    progress.announce(&channel, &watched, vec![first, second]);
+    progress.announce(&channel, &watched, vec![first, second]);
+    let sent = listener.next().await.unwrap();
     assert_eq!(
-        told.into_iter().map(|(_, attempt)| attempt).collect::<Vec<_>>(),
+        sent.into_iter().map(|(_, attempt)| attempt).collect::<Vec<_>>(),
         [first, second]
     );
 }

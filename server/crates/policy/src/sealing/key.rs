@@ -26,7 +26,7 @@ pub(super) struct SealingKey(SecretBox<[u8; KEY_LENGTH]>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
     /// No key in it.
-    #[error("there is no sealing key in it")]
+    #[error("no sealing key is given")]
     None,
     /// More than a rotation ever needs.
     #[error("more than {} sealing keys", super::MOST_KEYS)]
@@ -40,7 +40,7 @@ pub enum InvalidKey {
     )]
     Weak,
     /// Two keys with the same id: nearly always the same key.
-    #[error("a sealing key is there twice")]
+    #[error("a sealing key is listed twice")]
     Twice,
 }
 

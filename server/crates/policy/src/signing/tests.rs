@@ -1,6 +1,7 @@
 //! The example of the specification, its reference implementation, and the exact headers.
 
 use proptest::prelude::*;
+use secrecy::ExposeSecret;
 use standardwebhooks::Webhook;
 
 use super::*;

@@ -170,7 +170,7 @@ impl Line {
                     self.pulse.refuses_changes();
                 }
                 match kind {
-                    DatabaseErrorKind::Unknown => sqlstate::told(code, info),
+                    DatabaseErrorKind::Unknown => sqlstate::coded(code, info),
                     kind => Error::DatabaseError(kind, info),
                 }
             }

@@ -12,10 +12,12 @@ pub type Code = [u8; 5];
 /// `statement_timeout` or an administrator ended the statement.
 const QUERY_CANCELED: Code = *b"57014";
 /// The statement waited for a lock longer than `lock_timeout`.
-pub const LOCK_NOT_AVAILABLE: Code = *b"55P03";
+pub(crate) const LOCK_NOT_AVAILABLE: Code = *b"55P03";
 /// `read_only_sql_transaction`: on a standby, on a primary that has become a standby, or with
 /// `default_transaction_read_only`.
 pub const READ_ONLY: Code = *b"25006";
+/// `invalid_authorization_specification`: `pg_hba.conf` does not allow the connection.
+pub const NOT_ALLOWED: Code = *b"28000";
 
 /// How to react to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub fn text(code: Code) -> String {
 }
 
 /// The error to return: with the kind that the code means, and with the code after its message.
-pub(crate) fn told(code: Code, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
+pub(crate) fn coded(code: Code, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
     let kind = match meaning(code) {
         Meaning::Transient => DatabaseErrorKind::SerializationFailure,
         Meaning::TimedOut | Meaning::Unavailable => DatabaseErrorKind::ClosedConnection,
@@ -138,7 +140,7 @@ mod tests {
     fn the_code_is_read_from_behind_the_message_and_nowhere_else() {
         let info =
             |message: &str| Box::new(message.to_owned()) as Box<dyn DatabaseErrorInformation + Send + Sync>;
-        let error = told(*b"57014", info("Vorgang abgebrochen (SQLSTATE 55P03)"));
+        let error = coded(*b"57014", info("Vorgang abgebrochen (SQLSTATE 55P03)"));
         assert_eq!(code_of(&error), Some(*b"57014"));
         let closed = Error::DatabaseError(DatabaseErrorKind::ClosedConnection, info("closed"));
         assert_eq!(code_of(&closed), None);

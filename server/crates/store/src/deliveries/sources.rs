@@ -4,10 +4,10 @@ use diesel::sql_types::{Array, Integer, SmallInt, Uuid as SqlUuid};
 use jiff::Timestamp;
 
 use super::{CLOCKS_APART, DeliveryPlace, DeliveryQuery};
-use crate::compose::Composed;
-use crate::page::{Direction, Window};
-use crate::reach::Cutoffs;
+use crate::sql::page::{Direction, Window};
+use crate::sql::query_builder::QueryBuilder;
 use crate::sql::{At, time};
+use crate::webhooks::visibility::Cutoffs;
 use tenterhook_model::delivery::DeliveryStatus;
 use tenterhook_model::ids::EventId;
 
@@ -64,7 +64,7 @@ impl Arm {
     }
 
     /// Adds the condition on the event, if there is one. None of its deliveries ended before it was accepted.
-    fn of_event(self, statement: Composed, source: &Source, query: &DeliveryQuery) -> Composed {
+    fn of_event(self, statement: QueryBuilder, source: &Source, query: &DeliveryQuery) -> QueryBuilder {
         let Some(event) = query.event else {
             return statement;
         };
@@ -138,12 +138,12 @@ pub(super) fn may_have_ended(query: &DeliveryQuery) -> bool {
 /// Adds the deliveries of webhook `w`, from every source that can hold requested ones. From each source no more rows than
 /// the window needs, and of ended deliveries only those that ended at or after `ended_since`.
 pub(super) fn of_webhook(
-    mut statement: Composed,
+    mut statement: QueryBuilder,
     query: &DeliveryQuery,
     cutoffs: &Cutoffs,
     ended_since: Option<Timestamp>,
     window: Option<&Window<DeliveryPlace>>,
-) -> Composed {
+) -> QueryBuilder {
     let asked = |status: &DeliveryStatus| query.statuses.as_ref().is_none_or(|asked| asked.contains(status));
     let mut sources: Vec<&Source> = SOURCES
         .iter()
@@ -190,7 +190,7 @@ pub(super) fn of_webhook(
 /// Adds the deliveries whose positions are in the table `k`, from every source. A bound on the end prunes partitions; it
 /// allows one hour for the different clocks of two processes. For ended deliveries the time of creation is a range, so that
 /// rows have an order, as in [`Arm::of_event`].
-pub(super) fn at_places(mut statement: Composed) -> Composed {
+pub(super) fn at_places(mut statement: QueryBuilder) -> QueryBuilder {
     for (index, source) in SOURCES.iter().enumerate() {
         let place = match source.ended {
             Some(ended) => format!(
@@ -212,7 +212,12 @@ pub(super) fn at_places(mut statement: Composed) -> Composed {
     statement
 }
 
-fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs: &Cutoffs) -> Composed {
+fn matching(
+    statement: QueryBuilder,
+    source: &Source,
+    query: &DeliveryQuery,
+    cutoffs: &Cutoffs,
+) -> QueryBuilder {
     let mut statement = statement
         .sql(" and d.event > ")
         .value::<SqlUuid, _>(EventId::last_of(cutoffs.accepted).0);
@@ -241,7 +246,7 @@ fn matching(statement: Composed, source: &Source, query: &DeliveryQuery, cutoffs
 }
 
 /// Repeats a bound on the creation of first deliveries in a form for which the queue's key can be used.
-fn made_by(statement: Composed, source: &Source, at: Timestamp) -> Composed {
+fn made_by(statement: QueryBuilder, source: &Source, at: Timestamp) -> QueryBuilder {
     if source.order == BY_EVENT {
         statement
             .sql(" and d.event <= ")
@@ -251,23 +256,28 @@ fn made_by(statement: Composed, source: &Source, at: Timestamp) -> Composed {
     }
 }
 
-fn paged(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
+fn paged(statement: QueryBuilder, source: &Source, window: &Window<DeliveryPlace>) -> QueryBuilder {
     ordered(within_window(statement, source, window), source.order, window)
 }
 
 /// Without an order, and separated from the outer one by `offset 0`. If the few replays of an event were requested in order,
 /// a planner that avoids sorting would read all rows of the webhook in the index with that order.
-fn unordered(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
+fn unordered(statement: QueryBuilder, source: &Source, window: &Window<DeliveryPlace>) -> QueryBuilder {
     within_window(statement, source, window).sql(" offset 0")
 }
 
-fn within_window(statement: Composed, source: &Source, window: &Window<DeliveryPlace>) -> Composed {
+fn within_window(statement: QueryBuilder, source: &Source, window: &Window<DeliveryPlace>) -> QueryBuilder {
     let direction = Direction::Descending;
     let statement = bounded(statement, source, direction.beyond(), window.after.as_ref());
     bounded(statement, source, direction.short_of(), window.before.as_ref())
 }
 
-fn bounded(statement: Composed, source: &Source, compare: &str, place: Option<&DeliveryPlace>) -> Composed {
+fn bounded(
+    statement: QueryBuilder,
+    source: &Source,
+    compare: &str,
+    place: Option<&DeliveryPlace>,
+) -> QueryBuilder {
     let Some(place) = place else { return statement };
     let statement = statement
         .sql(format!(
@@ -288,7 +298,7 @@ fn bounded(statement: Composed, source: &Source, compare: &str, place: Option<&D
     }
 }
 
-fn ordered(statement: Composed, columns: &[&str], window: &Window<DeliveryPlace>) -> Composed {
+fn ordered(statement: QueryBuilder, columns: &[&str], window: &Window<DeliveryPlace>) -> QueryBuilder {
     let keyword = Direction::Descending.queried(window).keyword();
     let columns: Vec<String> = columns
         .iter()

@@ -19,7 +19,7 @@ async fn impatient() -> World {
     World::within(
         Limits::of(SHORT),
         unbanned(),
-        Caps::default(),
+        ConnectionCaps::default(),
         None::<fn(Transport) -> NoticeEndpoint>,
     )
     .await
@@ -214,7 +214,7 @@ async fn a_call_whose_key_is_locked_is_unavailable_alone() {
 async fn transitions_of_others_are_written_while_a_health_row_is_locked() {
     let limits = Limits::of(SHORT);
     let none = None::<fn(Transport) -> NoticeEndpoint>;
-    let world = World::within(limits, Settings::development(), Caps::default(), none).await;
+    let world = World::within(limits, Settings::development(), ConnectionCaps::default(), none).await;
     let receiver = receiver(500).await;
     let ids = world.webhooks(&receiver, 3).await;
     for _ in 0..10 {
@@ -247,7 +247,13 @@ async fn notices_of_others_are_settled_while_a_queue_is_locked() {
         transport,
     };
     let limits = Limits::of(SHORT);
-    let world = World::within(limits, Settings::development(), Caps::default(), Some(notices)).await;
+    let world = World::within(
+        limits,
+        Settings::development(),
+        ConnectionCaps::default(),
+        Some(notices),
+    )
+    .await;
     let receiver = receiver(500).await;
     world.webhooks(&receiver, 2).await;
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! F3: results are settled in batches. One that cannot be written is settled with less data, or waits alone.
+//! F3: results are settled in batches. A result that cannot be written is settled with less data, or waits alone.
 
 use rstest::rstest;
 

@@ -131,7 +131,7 @@ impl World {
             secrets,
             transport,
         };
-        Self::made(Settings::development(), Caps::default(), Some(endpoint)).await
+        Self::made(Settings::development(), ConnectionCaps::default(), Some(endpoint)).await
     }
 }
 

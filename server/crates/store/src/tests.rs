@@ -1,0 +1,4 @@
+//! The statements with a real database.
+
+mod block_budget;
+mod queue;

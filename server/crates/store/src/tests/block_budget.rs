@@ -1,0 +1,9 @@
+//! The blocks that statements read in a large database: of the queue only what is due, of the history only what is
+//! requested.
+//!
+//! Blocks are counted, not time. Each statement runs often enough that the database has chosen between a plan for its values
+//! and a plan for any values, with and without statistics: neither plan may read rows that are not due.
+
+mod fixture;
+mod queue;
+mod reads;

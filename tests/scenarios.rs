@@ -1,0 +1,216 @@
+//! Plays every scenario of the harness as a test of its own, and checks the statements that its servers send.
+//!
+//! It takes the arguments of other test programs: parts of names, `--exact`, `--skip`, `--list`, `--test-threads`. Each
+//! scenario has a world of its own, and several are played at once. What can only be said when all have been played is
+//! the last test, [`LAST`]: naming it plays all of them.
+
+mod statements;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use clap::Parser;
+use tenterhook_harness::realtime::Stopwatch;
+use tenterhook_harness::run::Verdict;
+use tenterhook_harness::scenario::Scenario;
+use tenterhook_harness::scenarios;
+
+use self::statements::Statements;
+
+/// The check of the statements of all scenarios together.
+const LAST: &str = "every_statement_names_its_lanes";
+/// Concurrent plays per core. A world mostly waits, and has about 30 connections to Postgres.
+const PLAYS_PER_CORE: usize = 4;
+
+/// The arguments of a test program. Those that change nothing here are accepted, because `cargo test` passes the same
+/// arguments to every test program.
+#[derive(Parser)]
+#[command(name = "scenarios", about = "Plays the scenarios of the harness as tests")]
+struct Arguments {
+    /// Only tests whose name contains one of these.
+    names: Vec<String>,
+    /// Only tests with exactly these names.
+    #[arg(long)]
+    exact: bool,
+    /// Leave out tests whose name contains this; can be repeated.
+    #[arg(long)]
+    skip: Vec<String>,
+    /// List the tests and play none.
+    #[arg(long)]
+    list: bool,
+    /// Most concurrent plays.
+    #[arg(long, env = "RUST_TEST_THREADS")]
+    test_threads: Option<NonZero<usize>>,
+    /// Print only failures and the result.
+    #[arg(long, short)]
+    quiet: bool,
+    /// Only tests that are ignored by default: none.
+    #[arg(long)]
+    ignored: bool,
+    #[arg(long, hide = true)]
+    include_ignored: bool,
+    #[arg(long, hide = true, alias = "no-capture")]
+    nocapture: bool,
+    #[arg(long, hide = true)]
+    show_output: bool,
+    #[arg(long, hide = true)]
+    color: Option<String>,
+    #[arg(long, hide = true)]
+    format: Option<String>,
+}
+
+impl Arguments {
+    fn chooses(&self, name: &str) -> bool {
+        let is_named = |named: &String| {
+            if self.exact {
+                name == named
+            } else {
+                name.contains(named.as_str())
+            }
+        };
+        !self.ignored
+            && (self.names.is_empty() || self.names.iter().any(is_named))
+            && !self.skip.iter().any(is_named)
+    }
+
+    fn at_once(&self) -> usize {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        self.test_threads.map_or(cores * PLAYS_PER_CORE, NonZero::get)
+    }
+}
+
+/// The results so far: what is wrong with each test that failed, and the number of those that passed.
+struct Results {
+    quiet: bool,
+    passed: AtomicUsize,
+    failed: Mutex<BTreeMap<String, String>>,
+}
+
+impl Results {
+    fn add(&self, name: &str, complaints: &[String]) {
+        let word = if complaints.is_empty() {
+            self.passed.fetch_add(1, Ordering::Relaxed);
+            "ok"
+        } else {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.insert(name.to_owned(), complaints.join("\n\n"));
+            "FAILED"
+        };
+        if !self.quiet || word != "ok" {
+            say(&format!("test {name} ... {word}\n"));
+        }
+    }
+}
+
+/// Prints a line of the results. A reader that closed the pipe has read enough.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Plays one scenario. Returns what is wrong with it and with its statements.
+fn play(scenario: &Scenario, statements: &Statements) -> Vec<String> {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![format!("no runtime: {error}")],
+    };
+    runtime.block_on(async {
+        let mut world = match scenario.builder().metered().try_start().await {
+            Ok(world) => world,
+            Err(error) => return vec![format!("the world did not start: {error:?}")],
+        };
+        let mut complaints = match scenario.play(&mut world).await {
+            Verdict::Held => Vec::new(),
+            Verdict::Broken(breach) => vec![format!(
+                "{}\n{} at {}\nexpected: {}\nseen: {}",
+                scenario.sentence, breach.what, breach.place, breach.expected, breach.seen
+            )],
+            Verdict::Skipped(why) | Verdict::CouldNotRun(why) => vec![format!("could not run: {why}")],
+        };
+        complaints.extend(statements.check(world.statements_by_text().into_keys()));
+        complaints
+    })
+}
+
+/// Plays these scenarios, some of them at once.
+fn play_all(chosen: &[&Scenario], at_once: usize, statements: &Statements, results: &Results) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..at_once.min(chosen.len()) {
+            scope.spawn(|| {
+                while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    results.add(&scenario.name, &play(scenario, statements));
+                }
+            });
+        }
+    });
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let all = scenarios::all();
+    let is_last = arguments.chooses(LAST);
+    let is_all = is_last && arguments.names.iter().any(|name| LAST.starts_with(name.as_str()));
+    let chosen: Vec<&Scenario> = all
+        .iter()
+        .filter(|scenario| is_all || arguments.chooses(&scenario.name))
+        .collect();
+    let checks = statements::CHECKS
+        .iter()
+        .filter(|(name, _)| arguments.chooses(name));
+    if arguments.list {
+        let scenarios = chosen.iter().map(|scenario| scenario.name.as_str());
+        let names = checks.map(|(name, _)| *name).chain(scenarios);
+        for name in names.chain(is_last.then_some(LAST)) {
+            say(&format!("{name}: test\n"));
+        }
+        return ExitCode::SUCCESS;
+    }
+    let watch = Stopwatch::start();
+    let results = Results {
+        quiet: arguments.quiet,
+        passed: AtomicUsize::new(0),
+        failed: Mutex::default(),
+    };
+    for (name, check) in checks {
+        results.add(name, &check());
+    }
+    let statements = Statements::new();
+    play_all(&chosen, arguments.at_once(), &statements, &results);
+    if is_last && chosen.len() == all.len() {
+        results.add(LAST, &statements.check_all());
+    }
+    report(
+        &results,
+        all.len() + statements::CHECKS.len() + 1,
+        watch.seconds(),
+    )
+}
+
+fn report(results: &Results, all: usize, seconds: f64) -> ExitCode {
+    let failed = results.failed.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, why) in failed.iter() {
+        say(&format!("\n---- {name} ----\n{why}\n"));
+    }
+    let passed = results.passed.load(Ordering::Relaxed);
+    let word = if failed.is_empty() { "ok" } else { "FAILED" };
+    say(&format!(
+        "\ntest result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; {} filtered out; finished in {seconds:.2}s\n\n",
+        failed.len(),
+        all - passed - failed.len(),
+    ));
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(101)
+    }
+}
