@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tenterhook_harness::client::{Client, NewWebhook};
 use tenterhook_harness::world::World;
 
-/// Selects the fields of each webhook that the most expensive reasonable page shows.
+/// Every field of a webhook that a list may show: the most expensive selection that a client has reason to make.
 const WORST: &str = "query($first: Int!) { webhooks(first: $first) { totalCount nodes {
     id name subscriptionUrl app { appId name } health { state lastSuccessAt lastHttpStatus lostCount nextTransition { at } }
     stats(since: \"2026-02-03T00:00:00Z\", until: \"2026-02-04T00:00:00Z\", bucket: \"PT12H\") { succeeded p99Ms }

@@ -51,7 +51,7 @@ mod tests {
     use clap::CommandFactory;
     use tenterhook_harness::rules::RULES;
 
-    /// By O4 the help fits on one screen.
+    /// The help fits on one screen, so that nobody has to scroll to find a command.
     #[test]
     fn the_help_fits_on_a_screen() {
         let text = super::Arguments::command().render_long_help().to_string();
