@@ -363,6 +363,39 @@ fn lists_are_bounded_too() {
     assert!(host("").is_err());
 }
 
+/// W4: both words are taken from every source, and no other word.
+#[test]
+fn what_an_app_sees_is_one_of_two_words() {
+    let set = |value: &str| {
+        load(
+            Settings::default(),
+            &environment(&[("TENTERHOOK_POLICY_APP_SEES", value)]),
+        )
+    };
+    let chosen = |loaded: Loaded| loaded.settings.policy.app_sees;
+    assert_eq!(PolicySettings::default().app_sees, AppSees::Application);
+    assert_eq!(set("application").map(chosen).unwrap(), AppSees::Application);
+    assert_eq!(set(" own_general ").map(chosen).unwrap(), AppSees::OwnGeneral);
+    for bad in ["", "APPLICATION", "own-general", "general", "true"] {
+        assert_eq!(
+            set(bad).unwrap_err().0,
+            [format!(
+                "TENTERHOOK_POLICY_APP_SEES is {bad:?}, but must be application or own_general"
+            )]
+        );
+    }
+    let in_file = load(Settings::default(), &file("[policy]\napp_sees = 'own_general'\n"));
+    assert_eq!(in_file.map(chosen).unwrap(), AppSees::OwnGeneral);
+    let flag = Sources {
+        flags: vec![("policy.app_sees", "own_general".to_owned())],
+        ..Sources::default()
+    };
+    assert_eq!(
+        load(Settings::default(), &flag).map(chosen).unwrap(),
+        AppSees::OwnGeneral
+    );
+}
+
 #[test]
 fn contradictions_name_both_settings() {
     let simulated = ("TENTERHOOK_CLOCK", "simulated");
