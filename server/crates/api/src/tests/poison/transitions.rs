@@ -175,7 +175,7 @@ async fn a_webhook_that_cannot_be_removed_keeps_no_other() {
 /// missed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_that_cannot_be_read_leaves_subscribers_the_others() {
-    use tenterhook_model::access::WebhookScope;
+    use tenterhook_model::access::{GeneralScope, WebhookScope};
     use tenterhook_model::ids::CompanyId;
 
     let world = World::new().await;
@@ -191,7 +191,7 @@ async fn a_notice_that_cannot_be_read_leaves_subscribers_the_others() {
         .await;
     let of_company = |company: i64| WebhookScope::Company {
         company: CompanyId::new(company).unwrap(),
-        general_of: None,
+        general: GeneralScope::All,
         application_of: None,
     };
     let live = world.engine.live();
