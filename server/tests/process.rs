@@ -479,6 +479,35 @@ async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
     assert_eq!(said.matches("is not a setting").count(), 1, "{said}");
 }
 
+/// A retired setting is accepted for one release. `doctor` warns of it in the words of the log of `serve`, so that nobody has
+/// to wait for the release that refuses it. A warning does not make `doctor` fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_warns_of_a_retired_setting_as_serve_does() {
+    const WARNING: &str = "TENTERHOOK_POLICY_BAN_PROPAGATION is retired, has no effect and will be refused by the next \
+                           release: every server reads the feed of changes each 100 ms";
+    // Nothing listens there: that is the only check that fails.
+    let doctor = "doctor --probe https://127.0.0.1:1/";
+    let said = async |command: &str, retired: bool| {
+        let mut program = command.split(' ').fold(program(), Program::argument);
+        if retired {
+            program = program.setting("TENTERHOOK_POLICY_BAN_PROPAGATION", "1s");
+        }
+        let output = program.run().await.unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    // Without a database `serve` ends after it has logged the warning.
+    let served = said("serve", true).await;
+    assert!(served.contains(WARNING), "{served}");
+    let (before, after) = (said(doctor, false).await, said(doctor, true).await);
+    assert!(after.contains(&format!("warn  settings: {WARNING}")), "{after}");
+    assert!(!before.contains("warn  "), "{before}");
+    assert_eq!(
+        after.matches("FAIL").count(),
+        before.matches("FAIL").count(),
+        "{after}"
+    );
+}
+
 /// `tenterhook token` prints a token and nothing else, and the token works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_printed_token_works() {
