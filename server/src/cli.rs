@@ -123,8 +123,8 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Schema => write_stdout(&schema::sdl())?,
         Command::Doctor(arguments) => {
-            let settings = common.load(Settings::default())?.settings;
-            return in_runtime(doctor::run(&settings, &arguments));
+            let loaded = common.load(Settings::default())?;
+            return in_runtime(doctor::run(&loaded, &arguments));
         }
         Command::Settings(arguments) => {
             let loaded = common.load(Settings::default())?;

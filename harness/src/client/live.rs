@@ -219,11 +219,6 @@ impl LiveClient {
         Ok(self.waiting.remove(id).unwrap_or_default().into())
     }
 
-    /// Ends an operation.
-    pub async fn complete(&mut self, id: &str) -> anyhow::Result<()> {
-        self.socket.send(&json!({"type": "complete", "id": id})).await
-    }
-
     /// Reads until the server closes the connection. Returns code and reason.
     pub async fn closed(&mut self) -> anyhow::Result<(u16, String)> {
         self.socket.closed().await

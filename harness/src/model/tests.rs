@@ -289,7 +289,7 @@ fn what_is_put_back_waits_five_seconds_and_then_thirty() {
     let numbers = Numbers::default();
     let now = Timestamp::UNIX_EPOCH;
     let waits = [0, 1, 2, 20].map(|before| {
-        put_back_until(before, now, &numbers)
+        postponed_until(before, now, &numbers)
             .duration_since(now)
             .as_secs()
     });

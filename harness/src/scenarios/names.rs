@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::scene::{MILLISECOND, Scene, USER};
 use crate::client::{Delivery, NewWebhook};
 use crate::dns_server::Answer;
-use crate::model::{Numbers, put_back_until};
+use crate::model::{Numbers, postponed_until};
 use crate::receiver::Receiver;
 use crate::reply::{Reply, Script};
 use crate::scenario::{Failure, Need, Play, Scenario, holds, same};
@@ -102,7 +102,7 @@ impl<'w> Named<'w> {
     }
 
     /// Checks that nothing was counted, and that every delivery is pending with its next attempt at `again`.
-    async fn expect_put_back(&self, when: &str, again: Timestamp) -> Play {
+    async fn expect_postponed(&self, when: &str, again: Timestamp) -> Play {
         self.scene.expect_health(when, "ACTIVE", 0).await?;
         self.scene.expect_window(when, None).await?;
         let deliveries = self.scene.deliveries().await?;
@@ -130,13 +130,13 @@ fn silent_name_servers() -> Scenario {
                 named.publish_in_silence(EVENTS).await?;
                 world.advance(TIME_OUT).await;
                 let numbers = Numbers::default();
-                let again = put_back_until(0, world.now(), &numbers);
+                let again = postponed_until(0, world.now(), &numbers);
                 named
-                    .expect_put_back("after ten seconds of silence", again)
+                    .expect_postponed("after ten seconds of silence", again)
                     .await?;
                 named.attempt_in_silence(again).await?;
-                let again = put_back_until(1, world.now(), &numbers);
-                named.expect_put_back("after the second time", again).await?;
+                let again = postponed_until(1, world.now(), &numbers);
+                named.expect_postponed("after the second time", again).await?;
 
                 world.names().fall_silent(false);
                 world.resume(&named.target);
@@ -209,7 +209,7 @@ fn silent_too_long() -> Scenario {
                     if !delivery.attempts.is_empty() || world.now() > latest {
                         break delivery;
                     }
-                    let again = put_back_until(before, world.now(), &numbers);
+                    let again = postponed_until(before, world.now(), &numbers);
                     named.attempt_in_silence(again).await?;
                     before += 1;
                 };
@@ -232,7 +232,7 @@ fn silent_too_long() -> Scenario {
 fn test_delivery() -> Scenario {
     Scenario::new(
         "a-test-delivery-says-that-name-servers-are-silent",
-        "A test delivery is not put back: it ends with class DNS and says that no name server answered.",
+        "A test delivery is not postponed: it ends with class DNS and says that no name server answered.",
         &["D13", "D12"],
         |world| {
             Box::pin(async move {

@@ -18,10 +18,6 @@ pub const MAX_ENTRIES: usize = 100;
 /// Most repetitions of an entry. An entry to be repeated forever comes last.
 pub const MAX_TIMES: u32 = 1_000_000;
 
-/// The syntax of scripts, for help texts.
-pub const SYNTAX: &str = "Entries, separated by commas, each for one request or, with `:N`, for N of them; the last goes on \
-for ever. An entry is `ok` (200), `fail` (500), a status, `delay:2s` (200 after that time), or the name of a fault.";
-
 /// A sequence of behaviours. The last one is repeated forever.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -71,14 +67,6 @@ impl Script {
             self.behaviour(usize::from(arrival.attempt()).saturating_sub(1))
                 .clone()
         })
-    }
-
-    /// Every behaviour of the script, once for each entry, in order.
-    pub fn behaviours(&self) -> impl Iterator<Item = &Behaviour> {
-        self.entries
-            .iter()
-            .map(|(behaviour, _)| behaviour)
-            .chain([&self.last])
     }
 }
 

@@ -1,4 +1,5 @@
-//! `tenterhook doctor`: checks what the server will need, one line each, and says how to fix what fails.
+//! `tenterhook doctor`: checks what the server will need, one line each, and says how to fix what fails. It also warns of
+//! settings that have no effect any more.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tenterhook_engine::outbound;
 use tenterhook_model::ids::LANES;
 use tenterhook_outbound_http::{DnsResolver, ExcerptLimits, Request, Transport, TransportConfig};
 use tenterhook_policy::signing;
-use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys};
+use tenterhook_settings::{ClockKind, JwksSource, Keys, Loaded, Settings, TokenKeys};
 use tenterhook_store::{Store, StoreError, kv_settings, migrations, nodes, partitions, preconditions};
 
 /// Above this difference the machine's clock should be corrected, although the server follows the database's.
@@ -38,7 +39,8 @@ pub(super) struct Arguments {
 /// The result of a check: a line for people, or an error with what to do.
 type Finding = anyhow::Result<String>;
 
-pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(loaded: &Loaded, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let settings = &loaded.settings;
     let clock = Clock::system();
     let mut findings: Vec<(&str, Finding)> = vec![
         ("settings", Ok("no contradictions".to_owned())),
@@ -73,11 +75,15 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     }
     findings.push(("outgoing TLS", outgoing(settings, &clock, &arguments.probe).await));
     let all_good = findings.iter().all(|(_, finding)| finding.is_ok());
+    let warnings = loaded
+        .retired
+        .iter()
+        .map(|line| format!("warn  settings: {line}\n"));
     let lines = findings.into_iter().map(|(name, finding)| match finding {
         Ok(line) => format!("ok    {name}: {line}\n"),
         Err(error) => format!("FAIL  {name}: {error:#}\n"),
     });
-    super::write_stdout(&lines.collect::<String>())?;
+    super::write_stdout(&warnings.chain(lines).collect::<String>())?;
     Ok(if all_good {
         ExitCode::SUCCESS
     } else {

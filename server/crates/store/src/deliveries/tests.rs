@@ -250,7 +250,7 @@ async fn an_attempt_that_seems_to_have_ended_before_its_delivery_was_made_is_rea
     assert_eq!(attempts.len(), 1);
 }
 
-/// F17: a delivery that a process has put back (D13) is tried again at its new time. If a process holds it, `vis_at` is the
+/// F17: a delivery that a process has postponed (D13) is tried again at its new time. If a process holds it, `vis_at` is the
 /// end of the lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_put_back_shows_when_it_is_tried_again() {

@@ -305,6 +305,53 @@ fn a_webhook_that_leads_elsewhere_now_gives_its_places_back_where_it_took_them()
 }
 
 #[test]
+fn a_webhook_that_moves_does_not_wait_for_the_host_that_deferred_it() {
+    let mut scheduler = Scheduler::new(LIMITS);
+    for _ in 0..LIMITS.per_host / 2 {
+        scheduler.push(held(1, WebhookId::new(at())), host("old:443"));
+    }
+    let hanging = start(&mut scheduler);
+    assert_eq!(hanging.len(), LIMITS.per_host / 2);
+    // As many as a host readmits when a place is free, and one more.
+    let moving: Vec<WebhookId> = (0..4).map(|_| WebhookId::new(at())).collect();
+    let staying = WebhookId::new(at());
+    for webhook in moving.iter().chain([&staying]) {
+        scheduler.push(held(2, *webhook), host("old:443"));
+        assert!(start(&mut scheduler).is_empty());
+    }
+    for (n, webhook) in moving.iter().enumerate() {
+        scheduler.push(held(2, *webhook), host(&format!("new-{n}:443")));
+        assert_eq!(start(&mut scheduler), [*webhook; 2]);
+    }
+    // The host that they have left does not readmit them in place of others.
+    scheduler.finish(hanging[0], 0, AttemptSpeed::TimedOut);
+    assert_eq!(start(&mut scheduler), [staying]);
+}
+
+#[test]
+fn a_webhook_that_moves_has_an_untried_receiver() {
+    let mut scheduler = Scheduler::new(LIMITS);
+    let webhook = WebhookId::new(at());
+    scheduler.push(held(1, webhook), host("old:443"));
+    assert_eq!(start(&mut scheduler), [webhook]);
+    scheduler.finish(webhook, 0, AttemptSpeed::TimedOut);
+    let seen = |scheduler: &Scheduler| {
+        let held = &scheduler.unproven_held;
+        (held.unknown, held.slow, scheduler.room_for(webhook))
+    };
+    scheduler.push(held(1, webhook), host("old:443"));
+    assert_eq!(seen(&scheduler), (0, 1, LIMITS.per_webhook / 2 - 1));
+    scheduler.push(held(1, webhook), host("new:443"));
+    assert_eq!(seen(&scheduler), (2, 0, LIMITS.per_webhook - 2));
+    // An unknown host says nothing about the receiver.
+    scheduler.push(held(1, webhook), None);
+    assert_eq!(start(&mut scheduler), [webhook; 3]);
+    (0..3).for_each(|_| scheduler.finish(webhook, 0, AttemptSpeed::TimedOut));
+    scheduler.push(held(1, webhook), host("new:443"));
+    assert_eq!(seen(&scheduler), (0, 1, 0));
+}
+
+#[test]
 fn a_lease_that_was_not_extended_is_let_go() {
     let mut scheduler = Scheduler::new(LIMITS);
     let webhook = WebhookId::new(at());
