@@ -78,7 +78,7 @@ mod tests {
 
     /// Only `--rule` takes a rule code, so only its examples may have one.
     #[test]
-    fn no_help_cites_a_rule_but_as_a_value_of_rule() {
+    fn help_cites_rules_only_as_values_of_the_option_rule() {
         use tenterhook_harness::rules::RULES;
         let mut command = super::Arguments::command();
         command.build();
