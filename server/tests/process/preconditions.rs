@@ -212,7 +212,7 @@ async fn a_role_with_rights_on_rows_alone_serves() {
 
 /// F22: the functions that make partitions cannot be used for anything else.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
+async fn the_owners_functions_can_only_make_and_drop_partitions() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
     let (by_administrator, by_owner) = documented();
     for statement in by_administrator {
@@ -380,7 +380,7 @@ async fn offset(caller: &Client) -> f64 {
 /// F16: the server reports a database whose clock is wrong at start, while it lasts, and when it is over. Times in
 /// requests are the database's.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_whose_clock_is_off_is_told_of() {
+async fn a_database_with_a_wrong_clock_is_reported() {
     const APART: &str = "the database's clock and this machine's differ";
     const OVER: &str = "the database's clock and this machine's agree again";
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
@@ -440,7 +440,7 @@ async fn a_database_whose_clock_is_off_is_told_of() {
 
 /// F21: `i` and `I` are the same letter of a URL, whatever the locale of the database.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_does_not_go_by_the_databases_locale() {
+async fn a_search_does_not_depend_on_the_databases_locale() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
     let made =
         "create database turkish encoding 'UTF8' template template0 locale_provider icu icu_locale 'tr-TR'";
