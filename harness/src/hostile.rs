@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_large_and_says_nothing_twice() {
+    fn the_table_is_large_and_has_no_duplicates() {
         let all = urls(&[8080]);
         assert!(all.len() >= 200, "{}", all.len());
         for (index, hostile) in all.iter().enumerate() {

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bent_part_is_named() {
+    fn every_wrong_part_is_named() {
         let bend = |mut body: Value, place: &str, value: Value| {
             *body.pointer_mut(place).unwrap() = value;
             complaints(&body, EXPECTED)

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_is_noticed() {
+    fn any_change_makes_the_signature_invalid() {
         let other: Secret = "whsec_AAAA".parse().unwrap();
         let now = at(1_614_265_330);
         assert_eq!(vector().verify(&[other], now), Verdict::Invalid(Flaw::Mismatch));

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_settings_and_stand_anywhere() {
+    fn flags_are_settings_and_may_be_anywhere() {
         let Arguments { common, command } = Arguments::try_parse_from([
             "tenterhook",
             "--listen",
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn o4_what_the_help_leaves_out_is_found_in_the_settings() {
+    fn o4_the_settings_command_lists_options_that_help_leaves_out() {
         let loaded = sources::load(Settings::default(), &Sources::default()).unwrap();
         let text = settings::print(&loaded, &settings::Arguments { markdown: false });
         for entry in TABLE {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settings_file_with_secrets_is_closed_to_everybody() {
+    fn a_settings_file_with_secrets_must_not_be_public() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.toml");

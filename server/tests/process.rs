@@ -6,7 +6,6 @@ mod load;
 mod reads;
 
 mod process {
-    mod absence;
     pub mod callers;
     mod distribute;
     mod faults;
@@ -21,6 +20,7 @@ mod process {
     mod settings;
     mod silence;
     mod tls;
+    mod unavailable;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ use process::callers::{
 
 /// D6, D7: killed in the middle of a thousand deliveries and restarted, the server ends all of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_in_the_middle_of_a_thousand_deliveries_it_loses_none() {
+async fn a_killed_server_loses_none_of_a_thousand_deliveries() {
     let data = folder();
     let program = development(data.path()).setting("TENTERHOOK_CLOCK", "simulated");
     // Half of the thousand get a response; of the others some are in progress and some wait at the time of the kill.
@@ -118,7 +118,7 @@ async fn killed_in_the_middle_of_a_thousand_deliveries_it_loses_none() {
 
 /// After a restart it has its earlier data and its earlier time.
 #[tokio::test(flavor = "multi_thread")]
-async fn ended_and_started_again_it_knows_what_it_knew() {
+async fn data_and_time_survive_a_restart() {
     let data = folder();
     let program = development(data.path()).setting("TENTERHOOK_CLOCK", "simulated");
     let receiver = receiver(500).await;
@@ -147,7 +147,7 @@ async fn ended_and_started_again_it_knows_what_it_knew() {
 /// After a kill no Postgres process is left, and the server starts again in the same folder with the same key. After
 /// a clean stop its Postgres has stopped too.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_it_leaves_no_postgres_and_starts_again_in_the_same_folder() {
+async fn a_killed_server_leaves_no_postgres_and_starts_again() {
     let data = folder();
     let key = || fs::read(data.path().join("jwt.key")).unwrap();
     let postgres_is_down = || !data.path().join("postgres/postmaster.pid").exists();
@@ -171,7 +171,7 @@ async fn killed_it_leaves_no_postgres_and_starts_again_in_the_same_folder() {
 /// SIGTERM: attempts in progress end and are recorded, nothing new is accepted, and the exit code is 0. No log line
 /// has a secret, even with all details on.
 #[tokio::test(flavor = "multi_thread")]
-async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
+async fn sigterm_lets_attempts_in_flight_end() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
@@ -220,7 +220,7 @@ async fn asked_to_end_it_lets_what_is_on_the_wire_end() {
 /// O5: with a delay the server still serves after SIGTERM and reports that it is not ready, so that a load balancer
 /// can remove it first. A second signal ends the delay but not the drain.
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
+async fn during_a_drain_delay_the_server_serves_but_is_not_ready() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
@@ -290,7 +290,7 @@ async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
 /// D6: a process that was stopped until others took over its work changes nothing when it continues: the results of
 /// the others stay, and the counter agrees with them.
 #[tokio::test(flavor = "multi_thread")]
-async fn woken_after_its_lease_it_moves_nothing() {
+async fn a_process_that_resumes_after_its_lease_changes_nothing() {
     const EVENTS: usize = 8;
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();

@@ -57,7 +57,7 @@ fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
 /// Each mutation on the user's data: every caller without the right is refused, and nothing changes. Then a caller with
 /// the right succeeds.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mutation_obeys_whom_it_should() {
+async fn every_mutation_obeys_only_callers_with_the_right() {
     let (schema, fixture) = (schema(), Fixture::new().await);
     let everybody = everybody(&fixture.world);
     let operator = &find(&everybody, OPERATOR).client;

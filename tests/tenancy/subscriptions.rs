@@ -17,7 +17,7 @@ const MOST_EVENTS: usize = 500;
 /// Each subscription as every caller, while the user's webhooks change. Callers who cannot see them get nothing about
 /// them, and get the events of their own webhooks.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_subscription_tells_each_follower_what_is_theirs() {
+async fn every_subscription_sends_callers_only_their_own_events() {
     let (schema, fixture) = (schema(), Fixture::new().await);
     let everybody = everybody(&fixture.world);
     let mut followers = Vec::new();

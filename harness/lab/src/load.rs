@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_needs_a_server_of_its_own_is_refused_without_one() {
+    async fn plans_that_need_their_own_server_are_refused_without_one() {
         for plan in [
             Plan {
                 work: Work::Idle,

@@ -281,7 +281,7 @@ mod tests {
     type Change = fn(&mut Plan);
 
     #[test]
-    fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
+    fn out_of_bounds_arguments_are_refused_by_name() {
         let plan = Plan {
             webhooks: 2,
             deliveries: 2,

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_refused_with_a_hint() {
+    fn unknown_scenarios_and_rules_are_refused_with_a_hint() {
         let refused = |names: &[&str], rules: &[&str]| {
             let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
             choose(&own(names), &own(rules))

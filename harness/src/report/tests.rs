@@ -116,7 +116,7 @@ fn json_is_read_back_the_same() {
 }
 
 #[test]
-fn what_is_no_run_is_refused_with_a_hint() {
+fn a_file_that_is_not_a_report_is_refused_with_a_hint() {
     for text in ["", "{}", "<html>", "[1]"] {
         let error = format!("{:#}", read(text).unwrap_err());
         assert!(error.contains("--format json"), "{text:?}: {error}");
@@ -182,7 +182,7 @@ fn the_exit_code_follows_the_worst_verdict() {
 }
 
 #[test]
-fn a_life_is_told_in_order_with_alike_attempts_in_one_line() {
+fn a_timeline_is_in_order_and_merges_similar_attempts() {
     let told = timeline::draw(&life());
     let lines: Vec<String> = told
         .lines()

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_enough_for_all_attempts_and_what_is_beside_them() {
+    fn the_limit_on_files_must_cover_all_attempts_and_a_reserve() {
         assert_eq!(enough(Some(4_608), 4_096).unwrap(), "4608");
         let too_few = enough(Some(4_607), 4_096).unwrap_err();
         assert!(too_few.starts_with("4607 open files at most"), "{too_few}");

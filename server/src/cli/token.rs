@@ -234,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn platform_and_operator_are_nobody_in_particular() {
+    fn platform_and_operator_tokens_name_no_user() {
         assert_eq!(payload("--platform"), json!({"scope": "platform"}));
         assert_eq!(payload("--operator"), json!({"scope": "operator"}));
     }
 
     #[test]
-    fn what_does_not_go_together_is_refused() {
+    fn contradictory_options_are_refused() {
         for line in [
             "",
             "--company 1",

@@ -144,7 +144,7 @@ async fn offset(caller: &Client) -> f64 {
 /// F16: the server reports a database whose clock is wrong at start, while it lasts, and when it is over. Times in
 /// requests are the database's.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_whose_clock_is_off_is_told_of() {
+async fn a_database_with_a_wrong_clock_is_reported() {
     const APART: &str = "the database's clock and this machine's differ";
     const OVER: &str = "the database's clock and this machine's agree again";
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
@@ -204,7 +204,7 @@ async fn a_database_whose_clock_is_off_is_told_of() {
 
 /// F21: `i` and `I` are the same letter of a URL, whatever the locale of the database.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_does_not_go_by_the_databases_locale() {
+async fn a_search_does_not_depend_on_the_databases_locale() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
     let made =
         "create database turkish encoding 'UTF8' template template0 locale_provider icu icu_locale 'tr-TR'";

@@ -163,7 +163,7 @@ fn errors(log: &str) -> Vec<&str> {
 
 /// F7: the database never has to refuse an input, and no input is a fault of the server.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_argument_takes_what_the_database_cannot_hold() {
+async fn arguments_refuse_values_that_the_database_cannot_store() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let process = production(keys.path(), &database.url(None))

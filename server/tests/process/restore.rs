@@ -10,7 +10,7 @@ use super::callers::{Callers, SECRET, create, deal_changed, folder, production, 
 /// A dump restored into another cluster, whose transaction ids start from the beginning: a server on it makes the
 /// retries that were due, opens the secrets with the same key, has the counter, and continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn restored_into_another_cluster_it_carries_on() {
+async fn a_server_continues_on_a_dump_restored_into_another_cluster() {
     const EVENTS: usize = 9;
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();

@@ -61,7 +61,7 @@ async fn settings_that_make_no_sense_are_refused_by_name() {
 /// F23: in Kubernetes, a Service named `tenterhook` puts variables with our prefix into the pod. Every command runs
 /// all the same; the log names them once.
 #[tokio::test(flavor = "multi_thread")]
-async fn service_links_of_kubernetes_are_passed_over_by_every_command() {
+async fn every_command_ignores_service_links_of_kubernetes() {
     let links = [
         ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
         ("TENTERHOOK_SERVICE_PORT", "8080"),

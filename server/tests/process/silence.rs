@@ -138,7 +138,7 @@ async fn says(process: &Process, what: &str) {
 
 /// F5: two servers under load, whose connections all go silent at once while new ones work.
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_connections_that_go_silent_are_replaced_and_everything_accepted_ends() {
+async fn f5_silent_connections_are_replaced_and_all_deliveries_end() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let relay = Relay::before(&database).await;
@@ -203,7 +203,7 @@ async fn f5_connections_that_go_silent_are_replaced_and_everything_accepted_ends
 
 /// F5: no connection works any more. The server reports this, still responds, and stops when asked to.
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_a_database_that_is_silent_for_good_is_told_and_does_not_keep_a_server_from_ending() {
+async fn f5_a_silent_database_is_reported_and_the_server_can_stop() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let relay = Relay::before(&database).await;
@@ -246,7 +246,7 @@ async fn f5_a_database_that_is_silent_for_good_is_told_and_does_not_keep_a_serve
 
 /// F5: commands end with an error message, whether the database is silent from the beginning or later.
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_commands_end_with_a_sentence() {
+async fn f5_commands_end_with_an_error_message() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let relay = Relay::before(&database).await;

@@ -147,7 +147,7 @@ fn a_circle_is_found() {
 }
 
 #[test]
-fn a_module_may_use_the_one_around_it() {
+fn a_module_may_use_its_parent() {
     let planted = [
         read("a", "pub struct X; use self::b::f;"),
         read("a::b", "use super::X; pub fn f() {}"),
@@ -157,7 +157,7 @@ fn a_module_may_use_the_one_around_it() {
 }
 
 #[test]
-fn tests_are_no_part_of_a_circle() {
+fn tests_are_not_part_of_a_circle() {
     let planted = [
         read("a", "pub fn f() {} #[cfg(test)] mod tests { use crate::b::g; }"),
         read("b", "use crate::a::f; pub fn g() {}"),
@@ -166,7 +166,7 @@ fn tests_are_no_part_of_a_circle() {
 }
 
 #[test]
-fn of_the_harness_and_the_contract_tests_only_launch_knows_the_server() {
+fn only_launch_uses_crates_of_the_server() {
     let mut knowing: Vec<PathBuf> = Vec::new();
     for folder in ["harness", "tests"] {
         let known = |source: &Source| source.crates.iter().any(|name| is_the_servers(name));

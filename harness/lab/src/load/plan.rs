@@ -170,7 +170,7 @@ mod tests {
     type Change = fn(&mut Plan);
 
     #[test]
-    fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
+    fn out_of_bounds_arguments_are_refused_by_name() {
         let most = Plan {
             work: Work::Callers(1_000),
             seconds: 3_600,
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_has_something_for_each_webhook_and_receivers_that_answer() {
+    fn a_backlog_needs_events_for_each_webhook_and_no_failing_one() {
         let plan = Plan {
             work: Work::Backlog(20),
             fan_out: 2,

@@ -15,7 +15,7 @@ fn complaint(script: &str) -> String {
 }
 
 #[test]
-fn entries_come_in_their_order_and_the_last_goes_on() {
+fn entries_apply_in_order_and_the_last_one_repeats() {
     assert_eq!(
         first("fail:3, hang,ok", 6),
         [
@@ -47,7 +47,7 @@ fn every_fault_can_be_scripted_by_its_name() {
 }
 
 #[test]
-fn what_is_no_script_is_refused_with_the_place_and_the_cure() {
+fn an_invalid_script_is_refused_with_its_place_and_a_remedy() {
     for (script, expected) in [
         ("", "entry 1: an entry is empty"),
         ("ok,,fail", "entry 2: an entry is empty"),
@@ -105,7 +105,7 @@ async fn attempts_of_each_delivery_are_counted_on_their_own() {
 }
 
 #[tokio::test]
-async fn requests_or_connections_are_counted_in_turn() {
+async fn a_script_can_count_connections_or_requests() {
     let by_connection = receiver(200).await;
     let script: Script = "reset-at-once,503,ok".parse().unwrap();
     let scripted = WireReceiver::start(

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_bytes_are_refused() {
+    fn a_download_with_another_hash_is_refused() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(check(b"", empty), Ok(()));
         assert!(check(b"x", empty).unwrap_err().contains("not used"));

@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_carries_the_identity_under_its_names() {
+    fn the_page_has_every_term_of_the_delivery_identity() {
         let all = Tally {
             accepted: 10,
             succeeded: 4,

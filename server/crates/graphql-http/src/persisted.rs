@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_registered_is_bounded_in_number_and_the_least_recently_used_goes() {
+    fn registrations_are_bounded_and_the_least_recent_is_dropped() {
         let mut registered = Registered::default();
         let text: Arc<str> = "{a}".into();
         let hash = |n: usize| digest(&n.to_string());
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_registered_is_bounded_in_bytes() {
+    fn registrations_are_bounded_in_bytes() {
         let mut registered = Registered::default();
         let hash = |n: usize| digest(&n.to_string());
         let largest: Arc<str> = "a".repeat(LARGEST).into();
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn without_either_a_hash_is_not_supported() {
+    fn a_hash_alone_needs_registration_or_an_allow_list() {
         let documents = Documents::sent();
         let hash = shown(&digest("{a}"));
         assert_eq!(

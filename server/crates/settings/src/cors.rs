@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_browser_sends_is_an_origin() {
+    fn origins_are_accepted_as_browsers_send_them() {
         let long = format!("https://{}.example", "a".repeat(63));
         for good in [
             "*",
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_could_never_match_is_refused_and_told_why() {
+    fn an_origin_that_can_never_match_is_refused_with_a_reason() {
         for pattern in [
             "https://*.example.com",
             "https://*",
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_at_fault_is_named_among_others() {
+    fn the_error_names_the_invalid_entry() {
         let list = ["https://a.example", "https://b.example/", "https://c.example"].map(str::to_owned);
         assert!(
             origins(&list)

@@ -36,7 +36,7 @@ fn problems(sources: &Sources) -> Vec<String> {
 }
 
 #[test]
-fn nothing_chosen_gives_the_defaults() {
+fn without_any_source_the_defaults_apply() {
     let loaded = load(
         Settings::default(),
         &environment(&[("PATH", "/bin"), ("TENTERHOOK_CONFIG", "x.toml")]),
@@ -49,7 +49,7 @@ fn nothing_chosen_gives_the_defaults() {
 }
 
 #[test]
-fn the_later_source_is_the_stronger() {
+fn later_sources_override_earlier_ones() {
     let mut sources = environment(&[
         ("TENTERHOOK_LISTEN", "127.0.0.1:2"),
         ("TENTERHOOK_POLICY_BAN_THRESHOLD", "2"),
@@ -178,7 +178,7 @@ fn a_retired_setting_is_accepted_with_a_warning_from_every_source() {
 }
 
 #[test]
-fn f23_service_links_are_passed_over_and_named_and_what_resembles_them_is_refused() {
+fn f23_service_links_are_ignored_and_similar_names_refused() {
     let links = [
         ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
         ("TENTERHOOK_PORT", "tcp://10.96.0.5:8080"),
@@ -312,7 +312,7 @@ fn production_needs_a_database_and_keys() {
 }
 
 #[test]
-fn secrets_are_not_shown_wherever_they_are() {
+fn secrets_are_never_shown() {
     for url in [
         "https://me:hunter2@example.com/k",
         "ftp://hunter2@h",
@@ -342,7 +342,7 @@ fn secrets_are_not_shown_wherever_they_are() {
 }
 
 #[test]
-fn every_default_is_shown_as_it_can_be_read() {
+fn every_default_can_be_read_back() {
     for base in [Settings::default(), Settings::development()] {
         let mut read = Settings::default();
         for entry in TABLE {
@@ -359,7 +359,7 @@ fn every_default_is_shown_as_it_can_be_read() {
 }
 
 #[test]
-fn names_are_told_apart() {
+fn names_of_variables_are_unique() {
     let variables: std::collections::BTreeSet<String> = TABLE.iter().map(|entry| entry.variable()).collect();
     assert_eq!(variables.len(), TABLE.len());
     assert!(variables.contains("TENTERHOOK_POLICY_CATALOG_V1") && variables.contains("PG_BIN_DIR"));

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn only_what_can_be_written_in_utf8_is_usable() {
+    async fn only_a_writable_utf8_database_is_usable() {
         let conn = &mut Conn::establish(&testing::empty_database().await).await.unwrap();
         assert_eq!(judged(conn).await, None);
         conn.batch_execute("set client_encoding = 'LATIN1'")

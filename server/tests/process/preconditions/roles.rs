@@ -116,7 +116,7 @@ async fn a_role_with_rights_on_rows_alone_serves() {
 
 /// F22: the functions that make partitions cannot be used for anything else.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
+async fn the_owners_functions_can_only_make_and_drop_partitions() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
     let (by_administrator, by_owner) = documented();
     for statement in by_administrator {

@@ -124,7 +124,7 @@ async fn a_token_without_the_scope_is_forbidden() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w4_to_w7_who_sees_and_manages_what() {
+async fn w4_to_w7_callers_see_and_manage_only_permitted_webhooks() {
     let world = World::new().await;
     world.install("crm", 1, 7).await;
     world.install("erp", 1, 7).await;
@@ -246,7 +246,7 @@ async fn w2_an_app_that_is_not_installed_can_do_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quotas_are_the_callers_own_or_for_an_admin() {
+async fn only_admins_may_read_the_quota_of_another_user() {
     let world = World::new().await;
     let quota =
         "query Q($type: WebhookType!, $user: ID) { webhookQuota(type: $type, userId: $user) { used } }";

@@ -29,7 +29,7 @@ async fn days_ahead(world: &World) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_that_are_made_no_more_show_days_before_they_are_missing() {
+async fn readyz_reports_days_before_that_partitions_will_be_missing() {
     let world = World::new().await;
     {
         let mut conn = world.store.conn().await.unwrap();

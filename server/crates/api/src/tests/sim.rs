@@ -21,7 +21,7 @@ async fn moves(world: &World) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stalls_is_taken_back_by_one_or_all_at_once() {
+async fn stalls_can_be_ended_one_by_one_or_together() {
     let world = World::new().await;
     let receiver = MockServer::start().await;
     Mock::given(any())

@@ -359,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_search_is_followed_by_fifty_times_its_length_or_five_seconds() {
+    fn the_pause_is_50_times_the_search_and_at_least_5_seconds() {
         let pause = |took| pause_after(Duration::from_millis(took)).as_millis();
         assert_eq!([pause(0), pause(100), pause(101)], [5_000, 5_000, 5_050]);
         assert_eq!([pause(5_000), pause(60_000)], [250_000, 250_000]);

@@ -234,7 +234,7 @@ mod tests {
 
     /// The parser's positions of values are the reference.
     #[test]
-    fn the_value_that_a_number_is_in_begins_where_the_parser_says() {
+    fn positions_of_values_agree_with_the_parser() {
         let text = "query Q($a: [JSON!] = [1.50], $b: Int @d(x: 2.50) = 1e2) @e(y: {z: 3.50}) {\r\n  f(g: \"\", h: 4.50) \
                     { k(l: { m: [{ n: 5.50, o: 1 }, 6.50] }) } }";
         let document = parse_query(text).unwrap();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn other_numbers_and_what_is_none_pass() {
+    fn exact_numbers_and_text_that_is_not_a_number_pass() {
         for text in [
             "{ a(b: [0, -7, 1.5, 18446744073709551615]) }",
             "{ a(b: \"1.50\") } # 1.50",

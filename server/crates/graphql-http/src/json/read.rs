@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_written_alike() {
+    fn json_that_is_read_is_written_unchanged() {
         for text in [
             "null",
             "true",
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_named_by_line_column_and_path() {
+    fn invalid_json_is_reported_with_line_column_and_path() {
         let event = "{\"v\":\n {\"e\":[{\"t\":\"a\"},{\"t\":\"\\ud83d\"}]}}";
         assert_eq!(
             refused(event.as_bytes()),

@@ -119,7 +119,7 @@ fn row(cell: impl Fn(&Webhook) -> char) -> String {
 
 /// Columns: my general, a colleague's general, mine of A, mine of B, a colleague's of A, another company's.
 #[test]
-fn w4_w5_who_sees_what() {
+fn w4_w5_callers_see_only_permitted_webhooks() {
     let expected = [
         ("regular", "x....."),
         ("admin", "xx...."),
@@ -149,7 +149,7 @@ fn w4_w5_who_sees_what() {
 
 /// The same columns. U, A, P: deleted by user, admin, app. F forbidden, n not found, s lacks the scope, i app not installed.
 #[test]
-fn w2_w6_w7_who_deletes_what() {
+fn w2_w6_w7_callers_delete_only_permitted_webhooks() {
     let expected = [
         ("regular", "Unnnnn"),
         ("admin", "UAnnnn"),
@@ -187,7 +187,7 @@ fn w2_w6_w7_who_deletes_what() {
 }
 
 #[test]
-fn who_may_delete_may_change_and_replay_and_an_operator_may_replay_everything() {
+fn change_and_replay_follow_delete_but_operators_may_replay() {
     for (name, caller, installed) in callers() {
         for webhook in webhooks() {
             let deletes = delete(&caller, &webhook, installed).map(|_| ());
@@ -203,7 +203,7 @@ fn who_may_delete_may_change_and_replay_and_an_operator_may_replay_everything() 
 }
 
 #[test]
-fn what_is_forbidden_is_seen_and_what_is_not_found_is_not() {
+fn forbidden_webhooks_are_visible_and_not_found_ones_are_not() {
     for (name, caller, installed) in callers() {
         let scope = scope(&caller, installed);
         for webhook in webhooks() {
@@ -233,7 +233,7 @@ fn w2_without_the_scopes_a_token_does_not_read_at_all() {
 }
 
 #[test]
-fn w1_the_type_follows_from_who_creates() {
+fn w1_the_creator_decides_the_type() {
     let own = |app| NewOwnership {
         owner: user(ME),
         user: user(ME),
@@ -291,7 +291,7 @@ fn w2_creation_needs_the_scope_then_the_installation() {
 }
 
 #[test]
-fn e2_w2_an_event_is_seen_by_whom_it_permits_and_through_an_app_only_while_that_is_installed() {
+fn e2_w2_permitted_users_and_installed_apps_see_an_event() {
     use UserRole::{Admin, Regular};
     let of = |company: i64, permitted: Option<&[i64]>| Event {
         company: CompanyId::new(company).unwrap(),

@@ -114,7 +114,7 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
     "the value of `password` has no closing quotation mark"
 )]
 #[case("postgres://h/d?sslmode", "has no `=`")]
-fn f22_what_cannot_be_used_is_named(#[case] text: &str, #[case] said: &str) {
+fn f22_unusable_parameters_are_named(#[case] text: &str, #[case] said: &str) {
     let why = refused(text);
     assert!(why.contains(said), "{why}");
 }
@@ -169,7 +169,7 @@ fn f5_the_socket_has_defaults_of_seconds() {
 }
 
 #[test]
-fn the_mode_follows_from_what_is_said() {
+fn the_tls_mode_follows_from_the_parameters() {
     let mode = |text: &str| read(text).map(|address| address.tls.mode);
     assert_eq!(mode("host=h"), Ok(Mode::Prefer));
     assert_eq!(mode("host=h sslrootcert=system"), Ok(Mode::VerifyFull));
@@ -185,7 +185,7 @@ fn the_mode_follows_from_what_is_said() {
 #[case("host=h password='hunter2")]
 #[case("postgres://u:hunter2?x=1")]
 #[case("host=h password=a hunter2=b!")]
-fn no_secret_stands_in_a_message(#[case] text: &str) {
+fn no_message_has_a_secret(#[case] text: &str) {
     let why = match Address::parse(text) {
         Err(error) => error.to_string(),
         Ok(_) => return,

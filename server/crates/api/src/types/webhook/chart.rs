@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_stretch_ends_with_the_time_asked_for() {
+    fn the_last_bucket_ends_at_the_requested_time() {
         let made = |until| lengths(&chart(until, 60).buckets(at(7)));
         assert_eq!(made(120), [60, 60]);
         assert_eq!(made(121), [60, 60, 1]);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_chart_is_readable_over_any_time() {
+    fn default_buckets_suit_any_period() {
         let usual = |until| Chart {
             since: Timestamp::MIN,
             until: Some(until),

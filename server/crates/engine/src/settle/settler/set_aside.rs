@@ -316,14 +316,14 @@ mod tests {
     }
 
     #[test]
-    fn results_with_an_attempt_of_one_webhook_that_stand_together_go_together() {
+    fn adjacent_attempts_of_one_webhook_form_a_group() {
         let (batch, _) = batch(&[(0, true), (0, true), (0, false), (1, true), (0, true)]);
         assert_eq!(group_ends(&batch), [2, 2, 3, 4, 5]);
         assert!(group_ends(&[]).is_empty());
     }
 
     #[test]
-    fn of_late_results_that_one_comes_last_which_was_tried_and_what_was_released_is_not_kept() {
+    fn the_tried_late_result_is_last_and_releases_are_dropped() {
         let (results, mut started) = batch(&[(0, true), (0, true), (0, true), (1, true), (2, false)]);
         let events: Vec<_> = results.iter().map(|result| result.key.event).collect();
         let refused = vec![

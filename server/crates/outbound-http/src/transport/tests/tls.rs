@@ -157,7 +157,7 @@ async fn a_certificate_that_is_not_valid_yet_is_not_accepted() {
 
 /// A certificate from a trusted authority does not make its owner an authority.
 #[tokio::test]
-async fn a_certificate_signed_by_another_receivers_is_not_accepted() {
+async fn the_certificate_of_a_receiver_cannot_sign_others() {
     let authority = Authority::new();
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["evil.test".to_owned()]).unwrap();
