@@ -121,7 +121,7 @@ impl Follower {
     /// like one to which nothing happens.
     fn interest(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<Interest> {
         let webhook = match id.map(|id| GlobalId::webhook(&id)) {
-            Some(None) => return Err(refused(ctx, ApiError::bad_input("That is no webhook's id."))),
+            Some(None) => return Err(refused(ctx, ApiError::bad_input("That is not a webhook's id."))),
             known => known.flatten(),
         };
         Ok(Interest {
@@ -241,12 +241,12 @@ impl From<Missed> for ApiError {
             Missed::Behind | Missed::Lost => Self::new(
                 ErrorCode::Unavailable,
                 format!(
-                    "The subscription has a gap and ends: {missed}. Read what is new, and subscribe again."
+                    "The subscription ends, because {missed}. Query what you missed, and subscribe again."
                 ),
             ),
             Missed::TooMany => Self::new(
                 ErrorCode::TooComplex,
-                format!("The subscription ends: {missed}. Name a webhook."),
+                format!("The subscription ends, because {missed}. Subscribe to one webhook."),
             ),
         }
     }

@@ -305,7 +305,7 @@ async fn register(ctx: &Context<'_>, input: &RegisterAppInput) -> Answer<model::
         Registration::AlreadyExists => Err(Problems::one(
             UserErrorCode::AlreadyExists,
             at,
-            "an app of this id is registered already",
+            "an app with this id is already registered",
         )),
         Registration::RemovalUnfinished => Err(Problems::one(
             UserErrorCode::InvalidState,

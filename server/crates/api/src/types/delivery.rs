@@ -103,7 +103,7 @@ impl Delivery {
 
 /// The error if a row passed its retention between two reads of one query.
 pub fn expired() -> ApiError {
-    ApiError::unavailable("a webhook or an event was dropped while it was read")
+    ApiError::unavailable("a webhook or an event was deleted while the query read it")
 }
 
 /// One event for one webhook.

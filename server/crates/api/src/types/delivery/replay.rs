@@ -120,7 +120,9 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
         }
         Replayed::Repeated(before) => match &key {
             Some(key) => repeated(ctx, key, before).await,
-            None => Err(ApiError::internal("a replay without a key was taken for another")),
+            None => Err(ApiError::internal(
+                "a replay without a key was treated as a repetition",
+            )),
         },
         Replayed::NotActive(_) => Ok(Err(not_active(Path::input()))),
     }
@@ -160,7 +162,7 @@ async fn repeated(
     before: Remembered,
 ) -> Result<Checked<ReplayDeliveriesPayload>> {
     if !key.is_of(&before) {
-        let why = "this key was used before, for another replay";
+        let why = "this key was used before, with another input";
         return Ok(Err(Problems::one(
             UserErrorCode::IdempotencyConflict,
             key_path(),

@@ -129,10 +129,10 @@ impl From<PublishError> for ApiError {
         match error {
             PublishError::Stopping => Self::unavailable(error),
             PublishError::Full => {
-                Self::overloaded("As many publications as allowed wait to be stored. Try again.")
+                Self::overloaded("Too many publications are waiting to be stored. Try again.")
             }
             PublishError::Crowded => {
-                Self::crowded("As many events of this company as allowed wait to be stored. Try again.")
+                Self::crowded("Too many events of this company are waiting to be stored. Try again.")
             }
             PublishError::Store(error) => error.into(),
             PublishError::Refused { .. } => Self::internal(error),
@@ -151,7 +151,7 @@ fn answer(published: Vec<Published>) -> PublishEventsPayload {
                 problems.add(
                     UserErrorCode::IdempotencyConflict,
                     Path::input().field("events").index(index).field("idempotencyKey"),
-                    "this key was used before, for another content",
+                    "this key was used before, with another input",
                 );
                 continue;
             }

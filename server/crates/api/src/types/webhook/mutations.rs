@@ -239,7 +239,7 @@ async fn create(
             Some(key) => without_secret(repeated(ctx, key, &input, before).await?),
             None => {
                 return Err(ApiError::internal(
-                    "a creation without a key was taken for another",
+                    "a creation without a key was treated as a repetition",
                 ));
             }
         },

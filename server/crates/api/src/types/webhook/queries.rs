@@ -209,7 +209,7 @@ fn bad_id(name: &str) -> impl Fn(InvalidId) -> ApiError {
 fn account(caller: &Caller, kind: webhook::WebhookType, user: Option<&ID>) -> Result<Account> {
     let Caller::User(caller) = caller else {
         return Err(ApiError::bad_input(
-            "Only users have webhooks, and this token is no user's.",
+            "Only users have webhooks, and this is not a user's token.",
         ));
     };
     let user = user
@@ -222,14 +222,14 @@ fn account(caller: &Caller, kind: webhook::WebhookType, user: Option<&ID>) -> Re
         webhook::WebhookType::Application => Some(caller.app.clone().ok_or_else(|| {
             ApiError::new(
                 ErrorCode::Forbidden,
-                "Only a token through an app knows of application webhooks.",
+                "Application webhooks are counted only for a token that acts through an app.",
             )
         })?),
     };
     if user != caller.user && (caller.role != UserRole::Admin || app.is_some()) {
         return Err(ApiError::new(
             ErrorCode::Forbidden,
-            "This is for the user and for admins only.",
+            "Only the user and, for general webhooks, an admin may read this.",
         ));
     }
     Ok(Account {
