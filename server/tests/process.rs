@@ -267,7 +267,7 @@ async fn with_a_drain_delay_it_serves_on_while_it_says_that_it_is_not_ready() {
     signal.release();
     assert_eq!(process.ended().await.unwrap().code(), Some(0));
     let printed = process.printed();
-    assert!(printed.contains("SIGTERM: not ready any more"), "{printed}");
+    assert!(printed.contains("SIGTERM: /readyz now returns 503"), "{printed}");
     assert!(
         printed.contains("SIGINT: stopping"),
         "the delay ran out: {printed}"

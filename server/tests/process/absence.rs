@@ -76,7 +76,7 @@ async fn f4_a_database_that_takes_no_writes_is_unavailable_and_said_to_be_one() 
     let printed = process.printed();
     for told in [
         "the database is read-only: it refuses changes (SQLSTATE 25006)",
-        "the database takes changes again",
+        "the database accepts changes again",
     ] {
         assert_eq!(printed.matches(told).count(), 1, "{told}:\n{printed}");
     }
