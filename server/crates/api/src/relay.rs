@@ -194,7 +194,7 @@ impl<T: OutputType> TypeName for Edge<T> {
 /// An element of a list with its cursor.
 #[Object(name_type)]
 impl<T: OutputType> Edge<T> {
-    /// Position of the element: pass it as `after` or `before` to continue the list there. Opaque.
+    /// Position of the element in the list: pass it as `after` or `before` to continue there. Opaque.
     async fn cursor(&self) -> &str {
         &self.cursor
     }

@@ -19,7 +19,7 @@ use tenterhook_store::apps::{self, AppKey, Registration};
 use tenterhook_store::installations::{self, Installation, Installed};
 use tenterhook_store::removal::Leaving;
 
-/// An app of the marketplace.
+/// An app from the platform's marketplace.
 #[derive(Clone)]
 pub struct App(model::app::App);
 
@@ -29,7 +29,7 @@ impl From<model::app::App> for App {
     }
 }
 
-/// An app of the marketplace.
+/// An app from the platform's marketplace.
 #[Object]
 impl App {
     /// The app's global id.
