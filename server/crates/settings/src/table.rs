@@ -402,7 +402,7 @@ pub static TABLE: &[Entry] = &[
 /// The meaning of each says why it has no effect.
 pub const RETIRED: &[Entry] = &[retired(
     "policy.ban_propagation",
-    "every server reads the feed of changes each 100 ms, whatever this says",
+    "every server reads the changes feed every 100 ms, whatever the value",
 )];
 
 const fn retired(key: &'static str, meaning: &'static str) -> Entry {
