@@ -18,7 +18,7 @@ pub struct TargetArgs {
     /// The base address of a remote server, such as http://127.0.0.1:8080.
     #[arg(long, value_name = "URL", requires = "jwt_key")]
     target: Option<String>,
-    /// The file with the secret that signs its tokens; in development `jwt.key` in its data folder.
+    /// The file with the secret that signs the server's tokens; in development `jwt.key` in its data folder.
     #[arg(long, value_name = "FILE", requires = "target")]
     jwt_key: Option<PathBuf>,
     /// A shell command that kills the server and starts it again on the same database and clock, such as `systemctl

@@ -149,7 +149,7 @@ impl Check<'_> {
         for id in ["id", "company_id", "user_id"] {
             self.is(
                 &format!("/meta/{id}"),
-                "a number if decimal, else a string",
+                "a number if it is decimal, otherwise a string",
                 is_id,
             );
         }

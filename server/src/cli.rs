@@ -232,7 +232,7 @@ fn data_dir(settings: &Settings) -> anyhow::Result<PathBuf> {
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map(|folder| folder.join("tenterhook"))
-        .context("neither XDG_DATA_HOME nor HOME says where to keep data: set TENTERHOOK_DATA_DIR")
+        .context("neither XDG_DATA_HOME nor HOME is set to an absolute path: set TENTERHOOK_DATA_DIR")
 }
 
 /// Writes to standard output. It is not an error if the reader closes it early (`| head`).

@@ -267,7 +267,7 @@ async fn during_a_drain_delay_the_server_serves_but_is_not_ready() {
     signal.release();
     assert_eq!(process.ended().await.unwrap().code(), Some(0));
     let printed = process.printed();
-    assert!(printed.contains("SIGTERM: not ready any more"), "{printed}");
+    assert!(printed.contains("SIGTERM: /readyz now returns 503"), "{printed}");
     assert!(
         printed.contains("SIGINT: stopping"),
         "the delay ran out: {printed}"

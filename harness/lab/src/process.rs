@@ -91,7 +91,7 @@ impl Program {
             _ = async { (stdout.await, stderr.await) } => false,
         };
         let text = printed.borrow().clone();
-        ensure!(named, "it did not say where it listens:\n{text}");
+        ensure!(named, "it did not print its address:\n{text}");
         let process = Process {
             child,
             address: address(&text).context("just seen")?.to_owned(),

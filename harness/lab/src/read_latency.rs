@@ -181,8 +181,8 @@ impl fmt::Display for Figures {
         )?;
         for answers in &self.answers {
             let mark = match (answers.kept(self.bound), answers.bounded) {
-                (false, _) => "  over",
-                (true, false) => "  not bounded",
+                (false, _) => "  over the bound",
+                (true, false) => "  no bound",
                 (true, true) => "",
             };
             writeln!(
@@ -191,7 +191,7 @@ impl fmt::Display for Figures {
                 answers.question, answers.few.p50, answers.few.p99, answers.many.p50, answers.many.p99
             )?;
             if let Some(failure) = &answers.first_failure {
-                writeln!(f, "    {} failed, the first: {failure}", answers.failures)?;
+                writeln!(f, "    {} failed; first failure: {failure}", answers.failures)?;
             }
         }
         writeln!(f, "\nThe bound is {} ms for p99.", self.bound)

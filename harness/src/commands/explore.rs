@@ -25,13 +25,13 @@ const LOGGED_EVERY: u64 = 20;
 ///
 /// A history has creations, events, receivers that change their behaviour, jumps in time, pauses, uninstalls and
 /// crashes. A failure is shrunk to a few steps, and the command that repeats it is printed. Exit code: 0 everything
-/// held, 1 a promise was broken or, over 200 seeds, something was never exercised, 2 it could not run.
+/// held, 1 a promise was broken or, with 200 seeds or more, a rule or transition was never exercised, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   explore --seeds 200              seeds 0 to 199, 200 steps each
   explore --from 200 --seeds 25    seeds 200 to 224
   explore --seed 42                one history
-  explore --seed 42 --only 0,2,17  only these of its steps, as a failure prints them")]
+  explore --seed 42 --only 0,2,17  only these steps of it, as a failure prints them")]
 pub struct Explore {
     /// Number of seeds to play.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MAX_SEEDS))]
@@ -148,7 +148,7 @@ impl Explore {
     fn describe(&self, seed: u64, found: &Found) -> String {
         let breach = &found.breach;
         let mut text = format!(
-            "\nA promise was broken in {} steps.\n\nlooked at: {}\nexpected:\n{}\nseen:\n{}\nchecked at {}\n\nsteps:\n",
+            "\nA promise was broken in {} steps.\n\nchecked: {}\nexpected:\n{}\nfound:\n{}\nplace in the code: {}\n\nsteps:\n",
             found.plan.steps.len(),
             breach.what,
             indented(&breach.expected),
@@ -160,7 +160,7 @@ impl Explore {
         }
         if !found.heard.is_empty() {
             text.push_str(&format!(
-                "\nthe last that receivers heard:\n{}\n",
+                "\nthe last requests that receivers got:\n{}\n",
                 indented(&found.heard.join("\n"))
             ));
         }

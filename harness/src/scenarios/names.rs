@@ -91,7 +91,7 @@ impl<'w> Named<'w> {
         let asked = world.names().questions();
         world.advance_to(at - MILLISECOND).await;
         same(
-            "questions for names a millisecond before the next attempt",
+            "queries for names a millisecond before the next attempt",
             world.names().questions(),
             asked,
         )?;
@@ -121,8 +121,8 @@ impl<'w> Named<'w> {
 fn silent_name_servers() -> Scenario {
     Scenario::new(
         "silent-name-servers-are-no-failure",
-        "While no name server answers nothing is counted and nobody is banned: deliveries wait 5 s, then 30 s, and are made \
-         once the name servers answer.",
+        "While no name server responds, nothing is counted and no webhook is banned: deliveries wait 5 s, then 30 s, and \
+         are attempted once name servers respond.",
         &["D13"],
         |world| {
             Box::pin(async move {
@@ -161,7 +161,7 @@ fn silent_name_servers() -> Scenario {
 fn silent_about_one_name() -> Scenario {
     Scenario::new(
         "a-name-server-that-is-silent-about-one-name",
-        "If name servers answer for other names, a name for which they do not answer is a failure of its receiver.",
+        "If name servers respond for other names, a name for which they do not respond is a failure of its receiver.",
         &["D13", "D1"],
         |world| {
             Box::pin(async move {
@@ -232,7 +232,7 @@ fn silent_too_long() -> Scenario {
 fn test_delivery() -> Scenario {
     Scenario::new(
         "a-test-delivery-says-that-name-servers-are-silent",
-        "A test delivery is not postponed: it ends with class DNS and says that no name server answered.",
+        "A test delivery is not postponed: it ends with class DNS and says that no name server responded.",
         &["D13", "D12"],
         |world| {
             Box::pin(async move {
@@ -296,8 +296,8 @@ fn last_address() -> Scenario {
 fn silent_about_ipv6() -> Scenario {
     Scenario::new(
         "a-name-server-that-is-silent-about-ipv6",
-        "A name server answers for IPv4 and never for IPv6: the attempt succeeds, and little time goes into asking for what does \
-         not come.",
+        "A name server responds for IPv4 and never for IPv6: the attempt succeeds, and waits at most a second for the \
+         missing response.",
         &["D2"],
         |world| {
             Box::pin(async move {
@@ -312,7 +312,7 @@ fn silent_about_ipv6() -> Scenario {
                 expect_successes(&scene, &receiver, DELIVERIES).await?;
                 let asked = world.names().asked(HOST) - before;
                 holds(
-                    "questions for the name",
+                    "queries for the name",
                     "for each delivery at least one, and no more than are sent within a second",
                     (DELIVERIES..=QUESTIONS * DELIVERIES).contains(&asked),
                     &asked,

@@ -51,7 +51,7 @@ pub(super) async fn run(loaded: &Loaded, arguments: &Arguments) -> anyhow::Resul
     ];
     match &settings.database_url {
         None => {
-            let missing = "no DATABASE_URL: `dev` needs none, `serve` needs one";
+            let missing = "DATABASE_URL is not set: `serve` needs it, `dev` does not";
             findings.push(("mode", Ok(missing.to_owned())));
             findings.push(("Postgres for `dev`", programs(settings).await));
         }
@@ -107,7 +107,7 @@ fn keys(settings: &Settings) -> Finding {
         signing::listed(secrets.expose_secret()).context("TENTERHOOK_NOTICE_SECRET_FILE")?;
     }
     Ok(format!(
-        "present, and none can be guessed; sealing keys: {sealing}"
+        "all present, and none is easy to guess; number of sealing keys: {sealing}"
     ))
 }
 
@@ -127,8 +127,8 @@ fn allow_list(settings: &Settings) -> Finding {
 
 async fn migrated(url: &str, statement: Duration) -> Finding {
     let pending = migrations::pending(url, statement).await?;
-    ensure!(pending == 0, "{pending} to run: `tenterhook migrate`");
-    Ok("all run".to_owned())
+    ensure!(pending == 0, "{pending} pending: run `tenterhook migrate`");
+    Ok("none pending".to_owned())
 }
 
 /// The database if it can be reached, and how the connection is protected.
@@ -164,21 +164,22 @@ async fn skew(store: &Store, clock: &Clock) -> Finding {
         "its clock and this machine's differ by {ahead:#}: correct the wrong one"
     );
     Ok(format!(
-        "reachable, and its clock differs by {} ms",
+        "reachable; its clock and this machine's differ by {} ms",
         ahead.as_millis().abs()
     ))
 }
 
 async fn usable(store: &Store) -> Finding {
     preconditions::check(&mut *store.conn().await?).await?;
-    Ok("UTF8, and it accepts writes".to_owned())
+    Ok("UTF8; the database accepts writes".to_owned())
 }
 
 async fn lanes(store: &Store) -> Finding {
     let stored = kv_settings::get(&mut *store.conn().await?, "lanes").await?;
     ensure!(
         stored == Some(LANES.to_string()),
-        "the database has {stored:?}, and this release needs {LANES}: they are not compatible"
+        "the database has {}, and this release needs {LANES}: they are not compatible",
+        stored.as_deref().unwrap_or("none")
     );
     Ok(LANES.to_string())
 }
@@ -189,12 +190,12 @@ async fn sealed(store: &Store, settings: &Settings) -> Finding {
     let lost = standing.lost();
     ensure!(
         lost == 0,
-        "{lost} are sealed with a key that is not configured, so their webhooks get no deliveries: add that key after the \
-         others"
+        "{lost} values are damaged or sealed with a key that is not configured, so their webhooks get no deliveries: add \
+         the missing key after the others"
     );
     Ok(match standing.others() {
         0 => "all sealed with the first key".to_owned(),
-        others => format!("{others} sealed with an older key: run `tenterhook reseal`"),
+        others => format!("{others} values are sealed with an older key: run `tenterhook reseal`"),
     })
 }
 
@@ -209,7 +210,7 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
         let missing = partitions::missing(&mut conn, day).await?;
         ensure!(
             missing.is_empty(),
-            "{} missing: a running server creates them. Is one running?",
+            "{} missing: start a server, which creates them",
             missing.join(", ")
         );
     }
@@ -244,7 +245,7 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
     match (outcome.status, outcome.error_message) {
         (Some(status), _) => Ok(format!("{probe} responded with {status}")),
         (None, message) => bail!(
-            "{probe}: {}. Is there a firewall? (--probe tries another address)",
+            "{probe}: {}. Is there a firewall? (To try another URL, pass it with --probe.)",
             message.unwrap_or_else(|| "no response".to_owned())
         ),
     }

@@ -43,7 +43,7 @@ async fn without_name_servers_attempts_are_postponed_and_logged() {
     let printed = process.printed();
     let lines: Vec<_> = printed
         .lines()
-        .filter(|line| line.contains("no name server answers"))
+        .filter(|line| line.contains("no name server responds"))
         .collect();
     assert!((1..=3).contains(&lines.len()), "{lines:?}");
     assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:?}");
@@ -89,8 +89,8 @@ async fn the_log_reports_that_dns_is_given_up_and_that_it_recovers() {
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let (given_up, again) = (
-        "requests whose names cannot be looked up now count as failures",
-        "name servers answer again",
+        "requests whose host names cannot be resolved now count as failures",
+        "name servers respond again",
     );
     for round in 1..=2 {
         names.fall_silent(true);

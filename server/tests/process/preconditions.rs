@@ -70,8 +70,8 @@ async fn a_database_that_is_not_utf8_is_refused_in_one_sentence() {
         );
         run(&postgres.url("postgres"), &made).await;
         let sentence = format!(
-            "the database's encoding is {encoding} and must be UTF8: make another one with `create database … encoding \
-             'UTF8' template template0` and let DATABASE_URL lead there"
+            "the database's encoding is {encoding} and must be UTF8: create another one with `create database … encoding \
+             'UTF8' template template0` and set DATABASE_URL to it"
         );
         for text in refusals(&["migrate", "serve", "doctor", "dev"], &postgres.url(&name)).await {
             assert_eq!(text.matches(&sentence).count(), 1, "{text}");

@@ -76,7 +76,7 @@ async fn f4_a_read_only_database_is_reported_as_unavailable() {
     let printed = process.printed();
     for told in [
         "the database is read-only: it refuses changes (SQLSTATE 25006)",
-        "the database takes changes again",
+        "the database accepts changes again",
     ] {
         assert_eq!(printed.matches(told).count(), 1, "{told}:\n{printed}");
     }

@@ -58,7 +58,7 @@ impl Names {
     pub async fn start(home: &Path) -> anyhow::Result<Self> {
         ensure!(
             cfg!(target_os = "linux") && system::is_root(),
-            "only root can give a process a name server of its own"
+            "only root can give a process its own name server"
         );
         system::run("unshare", &["--mount", "true"])?;
         let [high, low] = (std::process::id() as u16).to_be_bytes();

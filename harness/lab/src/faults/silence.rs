@@ -44,7 +44,7 @@ pub(super) fn blamed(silence: &Range<Timestamp>, servers: usize, told: &[Told]) 
                 what: Wrong::Blamed,
                 part: Some(webhook.part),
                 evidence: format!(
-                    "name servers were silent from {} to {}, and {failures:?}",
+                    "name servers were silent from {} to {}, with too many failures: {failures:?}",
                     silence.start, silence.end
                 ),
             })

@@ -143,7 +143,7 @@ impl Connection {
             self.received.reserve(BLOCK);
             ensure!(
                 self.stream.read_buf(&mut self.received).await? > 0,
-                "the server hung up before its answer"
+                "the server closed the connection before its response"
             );
             if let Some(answer) = answer(&self.received)? {
                 break answer;
@@ -169,9 +169,9 @@ fn answer(received: &[u8]) -> anyhow::Result<Option<(u16, &[u8])>> {
         .headers
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"));
-    let length = length.context("an answer without a content-length")?;
+    let length = length.context("a response without a content-length")?;
     let length: usize = std::str::from_utf8(length.value)?.parse()?;
-    let status = response.code.context("an answer without a status")?;
+    let status = response.code.context("a response without a status")?;
     Ok(received.get(head..head + length).map(|body| (status, body)))
 }
 

@@ -133,7 +133,7 @@ impl Subscribers {
                     let url = receiver.url(self.host(webhook, kind), kind, webhook as u32);
                     let created = owner.create_webhook(NewWebhook::to(&url)).await;
                     created.context(
-                        "a webhook to this machine cannot be made; the server must allow loopback",
+                        "a webhook to this machine cannot be created; the server must allow loopback",
                     )?;
                 }
                 anyhow::Ok(())

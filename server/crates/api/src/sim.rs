@@ -106,7 +106,7 @@ async fn advance(State(clock): State<SimClock>, body: String) -> Response {
         Err(_) => {
             return refusal(
                 StatusCode::BAD_REQUEST,
-                "the body must be {\"by\":\"PT30M\"}: an ISO 8601 duration",
+                "the body must be an object such as {\"by\":\"PT30M\"}, with an ISO 8601 duration",
             );
         }
     };
@@ -114,7 +114,7 @@ async fn advance(State(clock): State<SimClock>, body: String) -> Response {
         Some(by) => answer(&clock, clock.advance(by).await),
         None => refusal(
             StatusCode::BAD_REQUEST,
-            "`by` must be an ISO 8601 duration of days or less, such as PT30M or P3D",
+            "`by` must be an ISO 8601 duration in days or smaller units, such as PT30M or P3D",
         ),
     }
 }

@@ -137,7 +137,9 @@ impl<'a> Bisection<'a> {
         let part = self.tried.clone();
         let is_silent = self.late.is_some_and(|late| late.store.silence().is_some());
         match self.failed(&part, &error, is_silent) {
-            Next::Again => tracing::debug!(%error, items = part.len(), "a batch is tried again or in parts"),
+            Next::Again => {
+                tracing::debug!(%error, items = part.len(), "a batch failed; trying again, or in parts")
+            }
             Next::Alone(items) => self.refused.push((items, error)),
             Next::Away => return Err(error),
         }

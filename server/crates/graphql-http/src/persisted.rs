@@ -41,7 +41,7 @@ pub enum AllowListError {
         source: std::io::Error,
     },
     /// The file has the wrong format.
-    #[error("{} must be a JSON object of SHA-256 (hexadecimal) to document", path.display())]
+    #[error("{} must be a JSON object that maps SHA-256 hashes (hexadecimal) to documents", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -149,7 +149,7 @@ impl Documents {
                 }),
                 None => Err(RequestError::new(
                     ErrorCode::Forbidden,
-                    "Only documents of the server's allow list are executed.",
+                    "Only documents on the server's allow list are executed.",
                 )),
             },
             (Self::Automatic(registered), None, Some(hash)) => lock(registered)

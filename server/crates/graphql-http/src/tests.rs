@@ -435,7 +435,7 @@ fn connections_of_one_group_are_limited_and_a_closed_one_frees_its_place() {
     let refused = second.join(group("a")).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the tenant has as many live connections as it may"
+        "the tenant has reached its limit of live connections"
     );
     assert!(limits.acquire().is_err());
     drop(first);

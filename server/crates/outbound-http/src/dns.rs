@@ -75,7 +75,7 @@ impl DnsResolver {
     fn with(sockets: Sockets, servers: &[SocketAddr], ask_again_after: Duration) -> Result<Self, NoResolver> {
         let mut builder = if servers.is_empty() {
             Hickory::builder(sockets.clone()).unwrap_or_else(|error| {
-                tracing::warn!(%error, "no DNS server is configured on this machine; asking {UNCONFIGURED}");
+                tracing::warn!(%error, "no DNS server is configured on this machine; using {UNCONFIGURED}");
                 asking(&[UNCONFIGURED], &sockets)
             })
         } else {

@@ -47,7 +47,7 @@ async fn readyz_reports_days_before_that_partitions_will_be_missing() {
     let (status, text) = asked(&world, "/readyz").await;
     assert_eq!(
         (status, text.as_str()),
-        (200, "ready, but with partitions for 1 day ahead only\n")
+        (200, "ready, but partitions exist for only 1 day ahead\n")
     );
     world.advance(SignedDuration::from_hours(24)).await;
     assert_eq!(days_ahead(&world).await, "0");

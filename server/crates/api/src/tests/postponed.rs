@@ -188,7 +188,7 @@ async fn d13_a_test_delivery_without_dns_does_not_blame_the_receiver() {
     let message = payload["attempt"]["errorMessage"].as_str().unwrap();
     assert_eq!(
         message,
-        "No name server answered this server; the receiver was not called"
+        "No name server responded to this server; the receiver was not called"
     );
     assert_eq!(scene.postponed().await, 0);
 }

@@ -78,7 +78,7 @@ impl Postponed {
                 if let Some(postponed) = known.name_servers.more(now) {
                     tracing::warn!(
                         postponed,
-                        "no name server answers; attempts are postponed and not counted"
+                        "no name server responds; attempts are postponed and not counted"
                     );
                 }
             }

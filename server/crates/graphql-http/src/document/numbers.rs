@@ -11,8 +11,8 @@ use crate::json::is_exact;
 /// A number that the parser cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the number {digits} at line {}, column {} is beyond what a number in a document can be: where any JSON is taken, give it as \
-     a variable", pos.line, pos.column
+    "the number {digits} at line {}, column {} is too large for a document: where any JSON is accepted, pass it as a \
+     variable", pos.line, pos.column
 )]
 pub struct TooLarge {
     digits: String,
@@ -60,8 +60,7 @@ impl Inexact<'_> {
     pub fn told(&self) -> String {
         let Pos { line, column } = self.pos;
         format!(
-            "Refused: the number {} at line {line}, column {column} would not keep its digits in a document: give it as a \
-             variable.",
+            "Refused: the number {} at line {line}, column {column} would lose digits in a document: pass it as a variable.",
             shown(self.digits)
         )
     }

@@ -60,11 +60,11 @@ impl News {
         match self {
             Self::GivenUp(after) => tracing::warn!(
                 seconds = seconds(after),
-                "no name server has answered for too long: requests whose names cannot be looked up now \
-                 count as failures of their receivers"
+                "no name server has responded for too long: requests whose host names cannot be resolved now count as \
+                 failures of their receivers"
             ),
             Self::AnswersAgain(after) => {
-                tracing::info!(seconds = seconds(after), "name servers answer again")
+                tracing::info!(seconds = seconds(after), "name servers respond again")
             }
         }
     }

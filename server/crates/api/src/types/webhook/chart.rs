@@ -56,7 +56,10 @@ impl Chart {
         }
         let end = self.until.unwrap_or(now);
         if self.buckets(now).until < end {
-            let why = format!("`bucket` must be longer: that time has more than {MOST_BUCKETS} of it.");
+            let why = format!(
+                "`bucket` must be longer: the time from `since` to `until` has more than {MOST_BUCKETS} buckets of this \
+                 length."
+            );
             return Err(ApiError::bad_input(why));
         }
         Ok(())

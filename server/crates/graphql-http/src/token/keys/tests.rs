@@ -260,7 +260,7 @@ async fn the_response_is_bounded_in_size_and_time() {
     let (server, _) = endpoint(endless).await;
     let patience = Duration::from_millis(20);
     let late = KeySet::fetched_within(patience, client(), url(&server), Clock::system()).await;
-    assert!(matches!(late, Err(InvalidKeys::NotFetched(why)) if why == "no answer in time"));
+    assert!(matches!(late, Err(InvalidKeys::NotFetched(why)) if why == "no response in time"));
 }
 
 /// An RSA key with a modulus of `bits` bits.

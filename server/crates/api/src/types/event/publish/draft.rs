@@ -139,18 +139,18 @@ fn merged(
             problems.add(
                 UserErrorCode::Invalid,
                 at_id,
-                "a merge names the object that was merged into this one",
+                "a merge must have the id of the object that was merged into this one",
             );
             None
         }
         (_, Some(_)) => {
-            problems.add(UserErrorCode::Invalid, at_id, "only a merge has another object");
+            problems.add(UserErrorCode::Invalid, at_id, "only a merge may have this field");
             None
         }
         (_, None) => {
             if previous.is_some() {
                 let at = at.field("mergedFromPrevious");
-                problems.add(UserErrorCode::Invalid, at, "only a merge has another object");
+                problems.add(UserErrorCode::Invalid, at, "only a merge may have this field");
             }
             None
         }
