@@ -21,21 +21,18 @@ async fn unrefused(way: Way) -> Vec<String> {
     wrong
 }
 
-/// Over HTTP.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attack_over_http_is_refused_with_its_code() {
     assert_eq!(unrefused(Way::Http).await, Vec::<String>::new());
 }
 
-/// Over WebSocket.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attack_over_a_socket_is_refused_with_its_code() {
     assert_eq!(unrefused(Way::Socket).await, Vec::<String>::new());
 }
 
-/// Over server-sent events.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_attack_that_asks_for_events_is_refused_with_its_code() {
+async fn every_attack_over_server_sent_events_is_refused_with_its_code() {
     assert_eq!(unrefused(Way::Events).await, Vec::<String>::new());
 }
 
@@ -51,7 +48,7 @@ const NARROW_LEVELS: usize = 30;
 /// the server reads JSON, and the server keeps running. Key sets and the settings file, which a process reads at its
 /// start, are in `server/tests/process/library_keys.rs`.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_nested_key_of_a_json_library_gets_an_ordinary_answer_on_every_way_in() {
+async fn a_nested_internal_key_gets_an_ordinary_response_everywhere() {
     let world = World::start().await;
     let mut wrong = Vec::new();
     for door in Door::ALL {
@@ -78,7 +75,7 @@ async fn a_nested_key_of_a_json_library_gets_an_ordinary_answer_on_every_way_in(
 
 /// The value of the key is one string, even if it would be nested deeply when parsed.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_under_a_nested_key_arrives_as_it_was_published() {
+async fn values_under_a_nested_key_are_delivered_unchanged() {
     let world = World::start().await;
     let receiver = world.receiver(200).await;
     let user = world.company(1).user(7);

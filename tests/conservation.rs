@@ -7,7 +7,7 @@ use tenterhook_harness::world::{Tally, World};
 /// D7: accepted = succeeded + failed + lost + cancelled + open, at every second, while deliveries end in each of the
 /// four ways. The deliveries of each webhook agree with that.
 #[tokio::test(flavor = "multi_thread")]
-async fn accepted_is_succeeded_failed_lost_cancelled_and_open_at_every_moment() {
+async fn accepted_deliveries_always_equal_the_sum_of_all_states() {
     let world = World::builder().servers(2).start().await;
     let user = world.company(1).user(7);
     let at = async |script: Script, object: &str| {

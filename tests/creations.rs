@@ -48,7 +48,7 @@ async fn used(caller: &Client) -> u32 {
 /// A repeated creation within a day returns the webhook's current state, without its secret. After that the key is
 /// free.
 #[tokio::test(flavor = "multi_thread")]
-async fn o5_the_same_key_creates_once_and_answers_the_webhook_as_it_is() {
+async fn o5_a_key_creates_once_and_returns_the_current_webhook() {
     let world = World::start().await;
     let user = world.company(1).user(7);
     let (id, shown) = made(&user, keyed("k")).await;
@@ -132,7 +132,7 @@ async fn o5_another_input_under_the_same_key_is_a_conflict() {
 
 /// Each user has separate keys, and so has each app of a user. A refused creation does not use up its key.
 #[tokio::test(flavor = "multi_thread")]
-async fn o5_a_key_is_its_choosers_and_a_refused_creation_takes_none() {
+async fn o5_keys_are_separate_per_caller_and_refusals_use_none() {
     let world = World::start().await;
     let company = world.company(1);
     let crm = company.app("crm").install(7).await.unwrap();

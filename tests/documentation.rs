@@ -176,7 +176,7 @@ impl Stage {
 /// Every operation of the page gets a response without errors and with data, from the first webhook to the removal of
 /// the last user.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operations_of_the_page_work() {
+async fn every_operation_of_the_page_works() {
     // The month of the dates on the page.
     let beginning = "2026-11-23T10:00:00Z".parse().expect("a moment");
     let world = World::builder().beginning(beginning).start().await;

@@ -322,7 +322,7 @@ async fn every_code_of_a_top_level_error_is_reached() {
 
 /// An event that conflicts with its key gets an error of its own. The other events are published.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_of_a_key_says_which_event_it_is() {
+async fn a_conflict_of_a_key_names_its_event() {
     let world = World::start().await;
     let event = |object: &str| {
         NewEvent::new(world.company(1).id(), "CREATE", "deal", object).with("idempotencyKey", "k")

@@ -52,7 +52,7 @@ async fn servers_known(world: &World) -> i64 {
 /// D6: by missing heartbeats, without the simulated clock moving. The attempt whose end is unknown is repeated with the
 /// same number.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_hands_over_by_its_missing_heartbeat() {
+async fn missing_heartbeats_hand_over_the_work_of_a_dead_server() {
     let (mut world, receiver, user, webhook) = holding().await;
     let crashed_at = world.now();
     world.crash_one(0).await;
@@ -78,7 +78,7 @@ async fn a_server_that_dies_hands_over_by_its_missing_heartbeat() {
 /// D6: if the missing heartbeats are not noticed, the end of the lease has the same effect. Until a millisecond before,
 /// the dead server still owns the delivery.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_hands_over_when_its_leases_end() {
+async fn the_end_of_leases_hands_over_the_work_of_a_dead_server() {
     let (mut world, receiver, user, webhook) = holding().await;
     let held_since = world.now();
     world.crash_one(0).await;
@@ -98,7 +98,7 @@ async fn a_server_that_dies_hands_over_when_its_leases_end() {
 /// D6, B1: a server that returns after it was declared dead settles none of its attempts. Its failure is not recorded,
 /// does not raise the ban counter, and does not undo the success of the new owner.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_declared_dead_and_is_back_settles_nothing() {
+async fn a_server_that_returns_after_its_eviction_settles_nothing() {
     let (world, receiver, user, webhook) = holding().await;
     // The server is alive and sends heartbeats, so its heartbeat is made old again until the other server has seen it.
     let first = database(&world).number(&format!("select {FIRST}")).await.unwrap();

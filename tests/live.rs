@@ -69,7 +69,7 @@ async fn a_subscriber_on_one_server_sees_what_another_records() {
 /// R4, B2, B7: both servers send a ban and its end to subscribers, as a change and as a notice, however far time moves
 /// at once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ban_and_its_end_are_told_by_both_servers() {
+async fn both_servers_send_a_ban_and_its_end_to_subscribers() {
     let world = World::builder().servers(2).start().await;
     let receiver = world.receiver(500).await;
     let user = world.company(1).user(7);
@@ -237,7 +237,7 @@ async fn w4_under_own_general_an_app_also_gets_events_of_general_webhooks() {
 
 /// A server that stops tells its subscribers, and does not wait for them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_sends_its_subscribers_away() {
+async fn a_stopping_server_closes_its_subscriptions() {
     let mut world = World::builder().servers(2).start().await;
     let mut live = world.company(1).at(1).user(7).live().await.unwrap();
     live.subscribe(CHANGED, json!({})).await.unwrap();

@@ -110,7 +110,7 @@ async fn every_notice_of_a_window_arrives_once_and_signed() {
 
 /// R4: a recovery arrives too. For an application webhook the notice has the app.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recovery_arrives() {
+async fn a_notice_of_recovery_arrives() {
     let world = World::builder().notifying(&[SECRET]).start().await;
     let receiver = world.receiver(500).await;
     let crm = world.company(1).app("crm");
@@ -195,7 +195,7 @@ async fn an_endpoint_that_comes_back_gets_everything_in_order() {
 /// R4, D6: if a server crashes while the endpoint is down or has not responded yet, the next server delivers the
 /// notice.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_crashed_server_owed_the_next_one_delivers() {
+async fn the_next_server_delivers_the_notices_of_a_crashed_one() {
     for (answer, attempts) in [(Answer::from(503), vec![1, 2]), (Answer::Hang, vec![1, 1])] {
         let mut scene = failing().await;
         scene.world.notice_endpoint().answer_with(answer);
@@ -214,7 +214,7 @@ async fn what_a_crashed_server_owed_the_next_one_delivers() {
 
 /// R4: a server that is stopped lets the notice in flight end, and leaves later ones to another server.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_stopped_server_owed_another_delivers_at_its_time() {
+async fn another_server_delivers_the_notices_of_a_stopped_one() {
     let mut world = World::builder().servers(2).notifying(&[SECRET]).start().await;
     world.notice_endpoint().answer_with(503);
     let receiver = world.receiver(500).await;
@@ -331,7 +331,7 @@ async fn every_listed_secret_signs() {
 
 /// R4: the server refuses to start with invalid secrets. The error has the setting's name and does not show them.
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_that_are_none_are_refused_at_start() {
+async fn invalid_notice_secrets_are_refused_at_start() {
     for secrets in [&["whsec_hunter2"][..], &[], &[SECRET; 5]] {
         let refused = World::builder().notifying(secrets).try_start().await.err();
         let why = format!("{:?}", refused.expect("it cannot start"));

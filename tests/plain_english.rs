@@ -236,7 +236,7 @@ fn files(path: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_refused_phrase_stands_where_people_read() {
+fn no_text_for_people_has_a_refused_phrase() {
     let mut found = Vec::new();
     for path in HELD.iter().flat_map(|path| files(path)) {
         let text = fs::read_to_string(root().join(&path)).unwrap_or_else(|error| panic!("{path}: {error}"));

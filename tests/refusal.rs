@@ -22,7 +22,7 @@ async fn refusing() -> World {
 /// If Postgres refuses to store a response, the attempt is recorded without it and counted and retried as usual. Others
 /// that are settled at the same time are not affected.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_postgres_refuses_is_settled_without_it_and_all_others_as_always() {
+async fn a_response_that_postgres_refuses_is_left_out_of_its_result() {
     let world = refusing().await;
     let user = world.company(1).user(7);
     let well = world.receiver(Reply::status(200).body(PLAIN)).await;
@@ -72,7 +72,7 @@ async fn an_answer_that_postgres_refuses_is_settled_without_it_and_all_others_as
 
 /// Only the call with the event that Postgres refuses is refused, not others at the same time.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_postgres_refuses_refuses_its_own_call_alone() {
+async fn an_event_that_postgres_refuses_refuses_only_its_own_call() {
     let world = refusing().await;
     let platform = world.platform();
     for state in STATES {

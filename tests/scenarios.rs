@@ -131,7 +131,7 @@ fn play(scenario: &Scenario, statements: &Statements) -> Vec<String> {
         let mut complaints = match scenario.play(&mut world).await {
             Verdict::Held => Vec::new(),
             Verdict::Broken(breach) => vec![format!(
-                "{}\n{} at {}\nexpected: {}\nseen: {}",
+                "{}\n{} at {}\nexpected: {}\nfound: {}",
                 scenario.sentence, breach.what, breach.place, breach.expected, breach.seen
             )],
             Verdict::Skipped(why) | Verdict::CouldNotRun(why) => vec![format!("could not run: {why}")],

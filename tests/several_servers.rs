@@ -116,7 +116,7 @@ async fn four_servers_share_a_backlog() {
 
 /// A subscriber on any server gets what each of the others records.
 #[tokio::test(flavor = "multi_thread")]
-async fn subscribers_on_four_servers_hear_of_what_each_records() {
+async fn subscribers_on_four_servers_get_what_each_records() {
     const SERVERS: usize = 4;
     let world = World::builder().servers(SERVERS).start().await;
     let receiver = world.receiver(200).await;

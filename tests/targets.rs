@@ -56,7 +56,7 @@ async fn only_the_allowed_networks_are_allowed() {
 
 /// W10: the address is checked again when the connection is opened. Forbidden literals and names are not contacted.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_is_forbidden_by_then_is_never_contacted() {
+async fn an_address_that_was_forbidden_later_is_never_contacted() {
     let mut world = World::builder()
         .allowed_targets(&["127.0.0.0/8", "::1/128"])
         .start()
@@ -92,7 +92,7 @@ async fn an_address_that_is_forbidden_by_then_is_never_contacted() {
 
 /// W10: a webhook whose host name resolves to an allowed address gets requests.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_leads_to_an_allowed_address_is_called() {
+async fn a_name_with_an_allowed_address_is_called() {
     let world = World::builder()
         .allowed_targets(&["127.0.0.0/8", "::1/128"])
         .start()

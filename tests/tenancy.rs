@@ -194,7 +194,7 @@ fn every_element_of_the_schema_has_a_verdict() {
 
 /// If the schema changes, the test says what is missing.
 #[test]
-fn an_element_that_nobody_has_judged_is_named() {
+fn an_element_without_a_verdict_is_named() {
     for (old, new, gap) in [
         (
             "type Query {\n",
@@ -248,13 +248,13 @@ fn an_element_that_nobody_has_judged_is_named() {
 
 /// Each query with each argument that names an object, sent by every caller.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_query_shows_each_caller_what_is_theirs() {
+async fn every_query_shows_callers_only_their_own_data() {
     walk_queries(AppSees::Application).await;
 }
 
 /// The same where apps also see the general webhooks of their user.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_own_general_every_query_shows_each_caller_what_is_theirs() {
+async fn under_own_general_every_query_shows_callers_only_their_own_data() {
     walk_queries(AppSees::OwnGeneral).await;
 }
 
@@ -332,13 +332,13 @@ fn has_value(data: &Value) -> bool {
 /// Each field of each type alone, so that no refusal of another field hides it, by every caller. The caller with the
 /// most rights gets a value of each field. Otherwise it would prove nothing that others get none.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_field_shows_each_caller_what_is_theirs() {
+async fn every_field_shows_callers_only_their_own_data() {
     walk_fields(AppSees::Application).await;
 }
 
 /// The same where apps also see the general webhooks of their user.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_own_general_every_field_shows_each_caller_what_is_theirs() {
+async fn under_own_general_every_field_shows_callers_only_their_own_data() {
     walk_fields(AppSees::OwnGeneral).await;
 }
 

@@ -37,7 +37,7 @@ async fn refusal(caller: &Client) -> (String, String) {
 
 /// A token must have the right algorithm, signature, issuer, audience and time. Otherwise it counts as no token.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_somebody_made_up_is_refused() {
+async fn forged_tokens_are_refused() {
     let world = World::start().await;
     let (key, now) = (world.token_key(), world.now().as_second());
     let good = claims(&world, "", json!(null));

@@ -130,7 +130,7 @@ impl fmt::Display for Refusal {
                 let lines = errors.iter().map(line).collect::<Vec<_>>().join("; ");
                 write!(f, "the request failed with HTTP {status}: {lines}")
             }
-            Self::Transport(error) => write!(f, "no usable answer: {error:#}"),
+            Self::Transport(error) => write!(f, "no usable response: {error:#}"),
         }
     }
 }
@@ -229,19 +229,19 @@ impl Client {
 
     /// Waits until the server is ready. It listens earlier, and responds with 503 until then.
     pub async fn until_ready(&self) -> anyhow::Result<()> {
-        let mut last = (0, "no answer".to_owned());
+        let mut last = (0, "no response".to_owned());
         let ready = async {
             loop {
                 last = self.get("/readyz").await?;
                 match last.0 {
                     200 => return Ok(()),
                     503 => realtime::pause(READY_EVERY).await,
-                    _ => bail!("/readyz answered {last:?}"),
+                    _ => bail!("/readyz returned {last:?}"),
                 }
             }
         };
         let ready = realtime::within(PATIENCE, ready).await;
-        ready.unwrap_or_else(|| bail!("not ready after {PATIENCE:?}: /readyz answered {last:?}"))
+        ready.unwrap_or_else(|| bail!("not ready after {PATIENCE:?}: /readyz returned {last:?}"))
     }
 
     /// Posts JSON to a path that is not GraphQL, such as `/sim/clock/advance`. Returns status and body.
@@ -331,10 +331,10 @@ async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<(u16, Vec<u8
     };
     realtime::within(PATIENCE, exchange)
         .await
-        .context("the server did not answer")?
+        .context("the server did not respond")?
 }
 
 fn parse<T: DeserializeOwned>(value: Value) -> anyhow::Result<T> {
     let shown = value.to_string();
-    serde_json::from_value(value).with_context(|| format!("an answer outside the contract: {shown}"))
+    serde_json::from_value(value).with_context(|| format!("a response that breaks the contract: {shown}"))
 }

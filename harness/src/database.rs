@@ -68,7 +68,7 @@ impl Cluster {
         thread::Builder::new()
             .name("postgres".to_owned())
             .spawn(move || keep(queue, started))?;
-        start.await.context("the thread that keeps Postgres has died")??;
+        start.await.context("the thread that runs Postgres has ended")??;
         Ok(Self { orders })
     }
 
@@ -84,7 +84,7 @@ impl Cluster {
 
     async fn create(&self, start: Option<Timestamp>) -> anyhow::Result<Database> {
         let (reply, created) = oneshot::channel();
-        let gone = || anyhow!("the thread that keeps Postgres has died");
+        let gone = || anyhow!("the thread that runs Postgres has ended");
         self.orders
             .send(Order::Create(start, reply))
             .map_err(|_| gone())?;
@@ -172,7 +172,7 @@ fn keep(mut queue: mpsc::UnboundedReceiver<Order>, started: oneshot::Sender<anyh
                 }
                 Order::Drop(name) => {
                     if let Err(error) = source.drop(&name).await {
-                        eprintln!("the database of a world stays: {error}");
+                        eprintln!("the database of a world could not be dropped: {error}");
                     }
                 }
             }

@@ -62,7 +62,7 @@ pub fn names() -> Vec<Saying> {
         .map(|line| {
             let (name, answers) = line
                 .split_once('\t')
-                .unwrap_or_else(|| panic!("no answers: {line:?}"));
+                .unwrap_or_else(|| panic!("no DNS responses: {line:?}"));
             let (first, then) = answers.split_once(" / ").unwrap_or((answers, answers));
             Saying {
                 name: name.to_owned(),
@@ -103,7 +103,7 @@ fn unescaped(text: &str) -> String {
                     .unwrap_or_else(|| panic!("an unfinished escape: {text:?}"));
                 tail.by_ref().find(|c| *c == '}');
                 let code = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32);
-                code.unwrap_or_else(|| panic!("no character: {text:?}"))
+                code.unwrap_or_else(|| panic!("not a character: {text:?}"))
             }
             Some('\\') => '\\',
             other => panic!("an unknown escape {other:?}: {text:?}"),
@@ -118,12 +118,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_large_and_says_nothing_twice() {
+    fn the_table_is_large_and_has_no_duplicates() {
         let all = urls(&[8080]);
         assert!(all.len() >= 200, "{}", all.len());
         for (index, hostile) in all.iter().enumerate() {
             let again = all[..index].iter().any(|other| other.url == hostile.url);
-            assert!(!again, "{:?} is there twice", hostile.url);
+            assert!(!again, "{:?} is listed twice", hostile.url);
         }
     }
 

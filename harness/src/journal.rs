@@ -203,7 +203,7 @@ impl Journal {
             .is_some();
         assert!(
             came,
-            "waited for {count} requests, but only these came:\n{}",
+            "waited for {count} requests, but only these arrived:\n{}",
             self.timeline()
         );
         self.all()

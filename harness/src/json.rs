@@ -88,7 +88,7 @@ mod tests {
     use crate::attacks::{INNER_KEYS, nested_key};
 
     #[test]
-    fn ordinary_json_reads_as_ever() {
+    fn ordinary_json_is_read_as_serde_json_reads_it() {
         let text = r#"{"a":[null,true,-1,2,1.5,"x\u0000y"],"b":{}}"#;
         assert_eq!(
             read(text.as_bytes()).unwrap(),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_a_library_mean_nothing() {
+    fn internal_keys_of_a_library_mean_nothing() {
         for key in INNER_KEYS {
             for value in ["\"[1, 2]\"", "\"no JSON\"", "7", "{}"] {
                 let text = format!(r#"{{"{key}":{value}}}"#);

@@ -81,7 +81,7 @@ impl Postgres {
         let (first, last) = (partitions::day(first), partitions::day(last));
         partitions::ensure(&mut *store.conn().await?, first, last)
             .await
-            .context("the partitions could not be made")?;
+            .context("the partitions could not be created")?;
         Ok(())
     }
 }
@@ -306,7 +306,7 @@ impl Server {
         self.stop.drain();
         realtime::within(PATIENCE, &mut self.running)
             .await
-            .context("it did not stop")??
+            .context("the server did not stop")??
     }
 
     /// Ends the server at any point of its work: nothing is settled, deregistered or released. When this returns,

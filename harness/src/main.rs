@@ -5,6 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tenterhook_harness::command_line::exit_code;
 
 use crate::commands::moved::Moved;
 
@@ -54,50 +55,17 @@ async fn main() -> ExitCode {
         Command::Overload(moved) => moved.run("overload"),
         Command::Reads(moved) => moved.run("reads"),
     };
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("could not run: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code(done)
 }
 
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
+    use tenterhook_harness::command_line::help_faults;
 
-    /// The help fits on one screen, so that nobody has to scroll to find a command.
     #[test]
-    fn the_help_fits_on_a_screen() {
-        let text = super::Arguments::command().render_long_help().to_string();
-        assert!(text.lines().count() <= 30, "{text}");
-        let widest = text.lines().map(|line| line.chars().count()).max();
-        assert!(widest <= Some(100), "{widest:?} columns:\n{text}");
-    }
-
-    /// Only `--rule` takes a rule code, so only its examples may have one.
-    #[test]
-    fn no_help_cites_a_rule_but_as_a_value_of_rule() {
-        use tenterhook_harness::rules::RULES;
-        let mut command = super::Arguments::command();
-        command.build();
-        let mut helps = vec![command.render_long_help().to_string()];
-        helps.extend(
-            command
-                .get_subcommands_mut()
-                .map(|command| command.render_long_help().to_string()),
-        );
-        assert!(helps.len() > 5, "{helps:?}");
-        for text in helps {
-            let words: Vec<&str> = text
-                .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-                .collect();
-            let cited = words
-                .windows(2)
-                .filter(|pair| pair[0] != "--rule" && RULES.iter().any(|(rule, _)| *rule == pair[1]));
-            assert_eq!(cited.count(), 0, "{text}");
-        }
+    fn the_help_fits_on_a_screen_and_cites_no_rule() {
+        assert_eq!(help_faults(super::Arguments::command()), [""; 0]);
     }
 
     /// The old name of a moved command prints its new name, whatever the arguments.

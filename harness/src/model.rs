@@ -348,7 +348,7 @@ impl Names {
 }
 
 /// When a delivery is due that was postponed at `ended`, after `before` earlier times (D13).
-pub fn put_back_until(before: usize, ended: Timestamp, numbers: &Numbers) -> Timestamp {
-    let [first, rest] = numbers.put_back;
+pub fn postponed_until(before: usize, ended: Timestamp, numbers: &Numbers) -> Timestamp {
+    let [first, rest] = numbers.postponements;
     ended + if before == 0 { first } else { rest }
 }

@@ -149,7 +149,7 @@ impl Check<'_> {
         for id in ["id", "company_id", "user_id"] {
             self.is(
                 &format!("/meta/{id}"),
-                "a number if decimal, else a string",
+                "a number if it is decimal, otherwise a string",
                 is_id,
             );
         }
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bent_part_is_named() {
+    fn every_wrong_part_is_named() {
         let bend = |mut body: Value, place: &str, value: Value| {
             *body.pointer_mut(place).unwrap() = value;
             complaints(&body, EXPECTED)

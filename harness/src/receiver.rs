@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_has_not_been_read_to_the_end_still_calls() {
+    fn connections_not_read_to_the_end_count_as_open() {
         let table = |state: &str| {
             format!(
                 "  sl  local_address rem_address   st tx_queue rx_queue\n   0: 0100007F:1F90 0100007F:D2F0 {state} 00000000:0000\n"

@@ -47,7 +47,7 @@ mod tests {
     use crate::database::Cluster;
 
     #[tokio::test]
-    async fn a_database_refuses_what_has_the_mark_by_its_sqlstate() {
+    async fn the_triggers_refuse_marked_text_with_its_sqlstate() {
         let database = Cluster::shared().await.unwrap().database().await.unwrap();
         database
             .execute(
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn some_answers_have_the_mark_with_every_sqlstate() {
+    fn some_responses_are_marked_with_every_sqlstate() {
         let marked: Vec<_> = (0..400).filter_map(|n| of(&format!("event-{n}"), 1)).collect();
         assert!((20..100).contains(&marked.len()), "{}", marked.len());
         for state in STATES {

@@ -52,7 +52,7 @@ pub fn read(json: &str) -> anyhow::Result<Run> {
         bail!("the file is empty; `run --format json --output FILE` writes a run");
     }
     serde_json::from_str(json)
-        .context("this is no run of the harness; `run --format json --output FILE` writes one")
+        .context("this is not a run of the harness; `run --format json --output FILE` writes one")
 }
 
 /// The verdict in at most three words.

@@ -41,7 +41,7 @@ mod tests {
 
     /// The published first outputs of SplitMix64 for the seed 1234567: printed seeds must repeat in every release.
     #[test]
-    fn the_dice_are_those_of_the_literature() {
+    fn the_outputs_are_those_published_for_splitmix64() {
         let mut rng = Rng::new(1_234_567);
         let rolled: Vec<u64> = (0..3).map(|_| rng.roll()).collect();
         assert_eq!(

@@ -70,20 +70,14 @@ impl Need {
     /// Why a scenario with this need is skipped where it is not met.
     pub fn why_skipped(self) -> String {
         match self {
-            Self::OwnServers => {
-                "needs servers of its own to start, stop or set up: runs in process only".to_owned()
-            }
+            Self::OwnServers => "must start, stop or configure its servers: runs in process only".to_owned(),
             Self::OwnGeneral => {
                 "needs a server with the setting policy.app_sees = own_general: runs in process only"
                     .to_owned()
             }
-            Self::Restart => {
-                "needs a way to restart the server: runs in process, or with --restart-command".to_owned()
-            }
-            Self::Names => {
-                "needs a name server of its own that the server asks: runs in process only".to_owned()
-            }
-            other => format!("the server offers no {other:?}"),
+            Self::Restart => "must restart the server: runs in process, or with --restart-command".to_owned(),
+            Self::Names => "must replace the server's name server: runs in process only".to_owned(),
+            other => format!("needs {other:?}, which the server does not support"),
         }
     }
 }

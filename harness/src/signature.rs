@@ -67,7 +67,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Valid => f.write_str("valid"),
-            Self::NoSecret => f.write_str("not checked, no secret known"),
+            Self::NoSecret => f.write_str("not checked, because no secret is given"),
             Self::Invalid(Flaw::Missing(header)) => write!(f, "INVALID: no {header} header"),
             Self::Invalid(Flaw::Timestamp(text)) => {
                 write!(
@@ -79,9 +79,9 @@ impl fmt::Display for Verdict {
                 let by = SignedDuration::from_secs(by.as_secs());
                 write!(f, "INVALID: webhook-timestamp is off by {by:#}")
             }
-            Self::Invalid(Flaw::Mismatch) => {
-                f.write_str("INVALID: no signature matches; another secret, or the request was changed")
-            }
+            Self::Invalid(Flaw::Mismatch) => f.write_str(
+                "INVALID: no signature matches; the secret is another, or the request was changed",
+            ),
         }
     }
 }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_is_noticed() {
+    fn any_change_makes_the_signature_invalid() {
         let other: Secret = "whsec_AAAA".parse().unwrap();
         let now = at(1_614_265_330);
         assert_eq!(vector().verify(&[other], now), Verdict::Invalid(Flaw::Mismatch));

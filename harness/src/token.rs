@@ -134,7 +134,7 @@ mod tests {
 
     /// RFC 7515 appendix A.1, with its key and signing input, proves MAC and encoding.
     #[test]
-    fn the_signature_is_that_of_the_standard() {
+    fn hs256_signatures_match_rfc_7515() {
         let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
         let input = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.\
                      eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_token_names_its_app_and_nothing_it_lacks() {
+    fn an_app_token_has_its_app_and_no_unset_claims() {
         let key = TokenKey {
             secret: "s".to_owned(),
             issuer: "i".to_owned(),

@@ -148,11 +148,6 @@ impl WireReceiver {
         format!("{}://{}/hook", self.scheme, self.address)
     }
 
-    /// The address on which it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// The requests that arrived.
     pub fn journal(&self) -> &Journal {
         &self.journal

@@ -245,7 +245,7 @@ impl World {
                 let address: SocketAddr = household
                     .servers
                     .get(server)
-                    .map_or_else(|| panic!("there are {servers} servers"), Server::address);
+                    .map_or_else(|| panic!("there are only {servers} servers"), Server::address);
                 format!("http://{address}")
             }
             Home::There(target) => target.url.clone(),
@@ -284,7 +284,7 @@ impl World {
             Home::Here(household) => household.names.as_ref(),
             Home::There(target) => target.names.as_deref(),
         };
-        names.unwrap_or_else(|| panic!("no server here asks a name server of the world's own"))
+        names.unwrap_or_else(|| panic!("no server of this world uses the world's name server"))
     }
 
     /// Tells the clock that nothing responds at this host and port, written as in a URL. Time then does not wait for
@@ -349,7 +349,7 @@ impl World {
         let mut complaints = Vec::new();
         let tally = self.tally().await;
         if !tally.is_conserved() {
-            complaints.push(format!("deliveries were lost or made up: {tally:?}"));
+            complaints.push(format!("deliveries are missing or were invented: {tally:?}"));
         }
         for arrival in self.journals().iter().flat_map(Journal::all) {
             let found = arrival.complaints();

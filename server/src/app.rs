@@ -124,11 +124,11 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         .database_url
         .as_ref()
         .context("DATABASE_URL is not set")?;
-    let keys = settings.keys.as_ref().context("there are no keys to run with")?;
+    let keys = settings.keys.as_ref().context("no keys are loaded")?;
     let sealing = Keyring::parse(keys.sealing.expose_secret()).context("the sealing keys cannot be used")?;
     let sealing = Arc::new(sealing);
     let targets = outbound::target_policy(settings)
-        .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is no host")?;
+        .context("TENTERHOOK_PLATFORM_HOSTS has an entry that is not a host")?;
     let extra_ca_pem = extra_ca_pem(settings)?;
     let resolver = Arc::new(DnsResolver::new(clock, &settings.dns_servers)?);
     let notices = notice_endpoint(settings, keys, resolver.clone(), extra_ca_pem.clone(), clock)?;
@@ -306,7 +306,7 @@ async fn check_lanes(store: &Store) -> anyhow::Result<()> {
         .context("the settings in the database cannot be read")?;
     anyhow::ensure!(
         pinned.as_deref() == Some(LANES.to_string().as_str()),
-        "this database was made with {} lanes, and this server has {LANES}: they must be the same",
+        "this database was created with {} lanes, and this server has {LANES}: the numbers must be the same",
         pinned.as_deref().unwrap_or("no")
     );
     Ok(())

@@ -123,8 +123,8 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Schema => write_stdout(&schema::sdl())?,
         Command::Doctor(arguments) => {
-            let settings = common.load(Settings::default())?.settings;
-            return in_runtime(doctor::run(&settings, &arguments));
+            let loaded = common.load(Settings::default())?;
+            return in_runtime(doctor::run(&loaded, &arguments));
         }
         Command::Settings(arguments) => {
             let loaded = common.load(Settings::default())?;
@@ -232,7 +232,7 @@ fn data_dir(settings: &Settings) -> anyhow::Result<PathBuf> {
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map(|folder| folder.join("tenterhook"))
-        .context("neither XDG_DATA_HOME nor HOME says where to keep data: set TENTERHOOK_DATA_DIR")
+        .context("neither XDG_DATA_HOME nor HOME is set to an absolute path: set TENTERHOOK_DATA_DIR")
 }
 
 /// Writes to standard output. It is not an error if the reader closes it early (`| head`).
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_settings_and_stand_anywhere() {
+    fn flags_are_settings_and_may_be_anywhere() {
         let Arguments { common, command } = Arguments::try_parse_from([
             "tenterhook",
             "--listen",
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn o4_what_the_help_leaves_out_is_found_in_the_settings() {
+    fn o4_the_settings_command_lists_options_that_help_leaves_out() {
         let loaded = sources::load(Settings::default(), &Sources::default()).unwrap();
         let text = settings::print(&loaded, &settings::Arguments { markdown: false });
         for entry in TABLE {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settings_file_with_secrets_is_closed_to_everybody() {
+    fn a_settings_file_with_secrets_must_not_be_public() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.toml");

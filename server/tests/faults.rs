@@ -10,7 +10,7 @@ use tenterhook_lab::faults::{self, Kind, Plan};
 /// D6, D7, E1, B1: a server is killed, Postgres is killed, connections are cut in the middle of statements, and a
 /// server has no file descriptors left.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_while_everything_around_the_servers_fails() {
+async fn nothing_is_lost_while_servers_postgres_and_files_fail() {
     hold(vec![
         Kind::KillServer,
         Kind::KillPostgres,
@@ -23,7 +23,7 @@ async fn nothing_is_lost_while_everything_around_the_servers_fails() {
 /// D2, D6, D7, D13: connections to Postgres and name servers go silent, one of a receiver's addresses is dead, and
 /// Postgres refuses some rows.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_where_what_is_silent_does_not_end_and_what_is_refused_stands_next_to_other_work() {
+async fn nothing_is_lost_during_silences_and_refused_rows() {
     hold(vec![
         Kind::SilenceDatabase,
         Kind::SilenceNames,

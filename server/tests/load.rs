@@ -46,7 +46,7 @@ async fn run(plan: Plan, servers: u32, database: Option<&Database>) -> Figures {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_that_wait_on_a_durable_postgres() {
+async fn a_load_of_waiting_callers_measures_a_durable_postgres() {
     let plan = Plan {
         work: Work::Callers(3),
         warm_up: 1,
@@ -81,7 +81,7 @@ async fn callers_that_wait_on_a_durable_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_among_receivers_that_fail_and_hang() {
+async fn a_load_at_a_rate_includes_failing_and_hanging_receivers() {
     let plan = Plan {
         work: Work::Rate(30.0),
         fan_out: 2,
@@ -104,7 +104,7 @@ async fn a_rate_among_receivers_that_fail_and_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_that_lies_there_when_the_servers_start() {
+async fn a_load_with_a_backlog_starts_servers_that_deliver_all_of_it() {
     let plan = Plan {
         work: Work::Backlog(125),
         fan_out: 3,
@@ -122,7 +122,7 @@ async fn a_backlog_that_lies_there_when_the_servers_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_to_do() {
+async fn an_idle_load_has_no_deliveries() {
     let plan = Plan {
         work: Work::Idle,
         ..Plan::default()

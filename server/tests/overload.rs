@@ -7,7 +7,7 @@ use tenterhook_lab::overload::{self, Plan};
 
 /// D6, D7, E3: a company floods the server, large publications arrive, and half of the receivers hang for a time.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_accepted_is_lost_when_more_comes_than_can_be_taken() {
+async fn no_accepted_event_is_lost_in_an_overload() {
     let plan = Plan {
         webhooks: 20,
         deliveries: 400,

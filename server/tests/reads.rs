@@ -7,7 +7,7 @@ use tenterhook_lab::read_latency::{self, Plan};
 use tenterhook_lab::seed_database;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_question_is_answered_of_what_was_filled_in() {
+async fn every_query_succeeds_on_a_seeded_database() {
     let fill = seed_database::Plan {
         webhooks: 48,
         open: 480,

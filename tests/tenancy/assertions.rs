@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leak_is_found_wherever_it_stands_and_whatever_was_expected() {
+    fn leaks_are_found_anywhere_in_a_response() {
         let leaks = [
             json!({"data": {"webhook": {"name": "hers"}}}),
             json!({"data": {"webhooks": {"nodes": [null, {"headers": [{"value": "x hers y"}]}]}}}),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_what_was_expected_and_nothing_besides() {
+    fn a_response_must_match_its_expectation_exactly() {
         let open = || Expected::Shown(BTreeSet::from([Group::Open]));
         let refusal = json!([{"message": "No.", "extensions": {"code": "FORBIDDEN"}}]);
         let told = json!([{"code": "NOT_FOUND", "message": "No."}]);

@@ -20,13 +20,13 @@ fn find<'a>(everybody: &'a [Identity], name: &str) -> &'a Identity {
 
 /// A count shows no more than its list, for every caller.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_count_counts_what_its_reader_sees() {
+async fn a_count_includes_only_what_the_caller_sees() {
     compare_counts(AppSees::Application).await;
 }
 
 /// The same where apps also see the general webhooks of their user.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_own_general_a_count_counts_what_its_reader_sees() {
+async fn under_own_general_a_count_includes_only_what_the_caller_sees() {
     compare_counts(AppSees::OwnGeneral).await;
 }
 
@@ -62,7 +62,7 @@ async fn compare_counts(sees: AppSees) {
 
 /// A cursor from another caller's list is a position in the caller's own list, and reveals nothing about the other list.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_of_anothers_list_leads_through_ones_own() {
+async fn a_cursor_of_another_caller_pages_ones_own_list() {
     let fixture = Fixture::new().await;
     let everybody = everybody(&fixture.world, AppSees::Application);
     let mut found = Vec::new();
@@ -86,7 +86,7 @@ async fn a_cursor_of_anothers_list_leads_through_ones_own() {
 
 /// W3: the same user number in two companies means two users.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_is_of_the_callers_company() {
+async fn a_quota_counts_only_the_callers_company() {
     let fixture = Fixture::new().await;
     let everybody = everybody(&fixture.world, AppSees::Application);
     let used = async |name: &str| {
@@ -104,13 +104,13 @@ async fn a_quota_is_of_the_callers_company() {
 
 /// D12: each caller has separate keys for replays. Another caller does not even learn that a key was used.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_anothers_replay_means_nothing() {
+async fn keys_of_replays_are_separate_per_caller() {
     reuse_keys_of_replays(AppSees::Application).await;
 }
 
 /// The same where apps also see the general webhooks of their user.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_own_general_a_key_of_anothers_replay_means_nothing() {
+async fn under_own_general_keys_of_replays_are_separate_per_caller() {
     reuse_keys_of_replays(AppSees::OwnGeneral).await;
 }
 
@@ -161,7 +161,7 @@ async fn reuse_keys_of_replays(sees: AppSees) {
 
 /// O5: each caller has separate keys for creations. With another caller's key, a caller creates a new webhook.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_anothers_creation_means_nothing() {
+async fn keys_of_creations_are_separate_per_caller() {
     let fixture = Fixture::new().await;
     let everybody = everybody(&fixture.world, AppSees::Application);
     let create = async |name: &str| {
@@ -198,7 +198,7 @@ async fn a_key_of_anothers_creation_means_nothing() {
 
 /// E1: a key publishes once in each company.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_a_publication_is_its_companys() {
+async fn keys_of_publications_are_separate_per_company() {
     let fixture = Fixture::new().await;
     let everybody = everybody(&fixture.world, AppSees::Application);
     let platform = &find(&everybody, PLATFORM).client;
@@ -217,7 +217,7 @@ async fn a_key_of_a_publication_is_its_companys() {
 
 /// W4, W7: the token decides. The number of another company's user in an input gives no access.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_for_anothers_number_is_ones_own() {
+async fn the_user_number_of_another_company_gives_no_access() {
     let fixture = Fixture::new().await;
     let everybody = everybody(&fixture.world, AppSees::Application);
     let namesake = find(&everybody, "a namesake in another company");

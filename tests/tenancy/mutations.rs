@@ -58,13 +58,13 @@ fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
 /// Each mutation on the user's data: every caller without the right is refused, and nothing changes. Then a caller with
 /// the right succeeds.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mutation_obeys_whom_it_should() {
+async fn every_mutation_obeys_only_callers_with_the_right() {
     walk_mutations(AppSees::Application).await;
 }
 
 /// The same where apps also see the general webhooks of their user.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_own_general_every_mutation_obeys_whom_it_should() {
+async fn under_own_general_every_mutation_obeys_only_callers_with_the_right() {
     walk_mutations(AppSees::OwnGeneral).await;
 }
 

@@ -18,13 +18,13 @@ const MOST_EVENTS: usize = 500;
 /// Each subscription as every caller, while the user's webhooks change. Callers who cannot see them get nothing about
 /// them, and get the events of their own webhooks.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_subscription_tells_each_follower_what_is_theirs() {
+async fn every_subscription_sends_callers_only_their_own_events() {
     walk_subscriptions(AppSees::Application).await;
 }
 
 /// The same where apps also see the general webhooks of their user.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_own_general_every_subscription_tells_each_follower_what_is_theirs() {
+async fn under_own_general_every_subscription_sends_callers_only_their_own_events() {
     walk_subscriptions(AppSees::OwnGeneral).await;
 }
 

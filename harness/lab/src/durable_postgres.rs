@@ -168,7 +168,7 @@ impl DurablePostgres {
             }
         };
         let running = realtime::within(PATIENCE, running).await;
-        running.with_context(|| format!("Postgres does not come back; see {}", self.log.display()))?
+        running.with_context(|| format!("Postgres does not start again; see {}", self.log.display()))?
     }
 
     /// Waits until it has ended, after [`DurablePostgres::stop`] or [`DurablePostgres::kill`].
@@ -177,7 +177,7 @@ impl DurablePostgres {
             let ended = realtime::within(PATIENCE, running.shell.wait()).await;
             ended.with_context(|| {
                 let waits = running.shell.id().map(system::waits_in);
-                format!("Postgres does not end: {}", waits.unwrap_or_default())
+                format!("Postgres does not stop: {}", waits.unwrap_or_default())
             })??;
         }
         Ok(())
@@ -231,7 +231,7 @@ impl DurablePostgres {
         let mut config = Config::new();
         config.host_path(&self.socket).user("postgres").dbname(database);
         let connected = realtime::within(PATIENCE, config.connect(NoTls)).await;
-        let (client, connection) = connected.context("Postgres does not answer")??;
+        let (client, connection) = connected.context("Postgres does not respond")??;
         realtime::spawn(async move { drop(connection.await) });
         Ok(client)
     }

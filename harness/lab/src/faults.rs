@@ -63,7 +63,7 @@ pub async fn run(
                 let kept = environment.keep()?;
                 let faults: Vec<String> = round.faults.iter().map(|kind| kind.name()).collect();
                 return Err(error.context(format!(
-                    "round {} with {} could not be played; everything is kept in {}",
+                    "round {} with {} could not be played; logs and data are kept in {}",
                     round.number,
                     faults.join(" and "),
                     kept.display()

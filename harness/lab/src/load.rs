@@ -73,11 +73,11 @@ pub async fn run(plan: &Plan, against: &Against, progress: impl Fn(Progress)) ->
     let starts = matches!(against, Against::Programs(_));
     ensure!(
         starts || matches!(plan.work, Work::Rate(_) | Work::Callers(_)),
-        "--drain and --idle need --server: the server's own processes"
+        "--drain and --idle need --server, because they use processes of the command's own"
     );
     ensure!(
         starts || (plan.failing == 0 && plan.hanging == 0),
-        "--failing and --hanging need --server: a server of its own, which does not ban them"
+        "--failing and --hanging need --server, because they need a server that does not ban"
     );
     let place = LoadTarget::prepare(against, plan.hosts == 1).await?;
     let watch = Stopwatch::start();
@@ -111,7 +111,7 @@ pub async fn run(plan: &Plan, against: &Against, progress: impl Fn(Progress)) ->
     };
     ensure!(
         receiver.broken() == 0,
-        "{} requests were not understood",
+        "the receivers could not read {} requests",
         receiver.broken()
     );
     let Run {
@@ -213,7 +213,11 @@ impl Run<'_> {
     async fn drain(&mut self, deliveries: u64) -> anyhow::Result<Figures> {
         let open_before = self.place.tally().await?.open;
         self.place.stop_processes().await?;
-        let database = self.place.database.clone().context("the database is not known")?;
+        let database = self
+            .place
+            .database
+            .clone()
+            .context("the URL of the database is not known")?;
         let events = u32::try_from(deliveries / self.plan.webhooks())?;
         let prefix = self.receiver.prefix(0);
         let prefix = match self.plan.hosts {
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_needs_a_server_of_its_own_is_refused_without_one() {
+    async fn plans_that_need_their_own_server_are_refused_without_one() {
         for plan in [
             Plan {
                 work: Work::Idle,

@@ -5,6 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tenterhook_harness::command_line::exit_code;
 
 /// Measure a real server, and disturb it: load, overload, long histories, faults.
 #[derive(Parser)]
@@ -37,46 +38,17 @@ async fn main() -> ExitCode {
         Command::Fill(fill) => fill.run().await,
         Command::Faults(faults) => faults.run().await,
     };
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("could not run: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code(done)
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use tenterhook_harness::rules::RULES;
+    use tenterhook_harness::command_line::help_faults;
 
-    /// The help fits on one screen, so that nobody has to scroll to find a command.
     #[test]
-    fn the_help_fits_on_a_screen() {
-        let text = super::Arguments::command().render_long_help().to_string();
-        assert!(text.lines().count() <= 30, "{text}");
-        let widest = text.lines().map(|line| line.chars().count()).max();
-        assert!(widest <= Some(100), "{widest:?} columns:\n{text}");
-    }
-
-    /// Rule codes are for code, tests and documents.
-    #[test]
-    fn no_help_cites_a_rule() {
-        let mut command = super::Arguments::command();
-        command.build();
-        let mut helps = vec![command.render_long_help().to_string()];
-        helps.extend(
-            command
-                .get_subcommands_mut()
-                .map(|command| command.render_long_help().to_string()),
-        );
-        assert!(helps.len() > 5, "{helps:?}");
-        for text in helps {
-            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
-            let cited = words.find(|word| RULES.iter().any(|(rule, _)| rule == word));
-            assert_eq!(cited, None, "{text}");
-        }
+    fn the_help_fits_on_a_screen_and_cites_no_rule() {
+        assert_eq!(help_faults(super::Arguments::command()), [""; 0]);
     }
 
     #[test]

@@ -136,15 +136,15 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     let flooding = environment.subscribe(&fast, FLOODING_COMPANY, 1).await?;
     let _since_the_start = memory.lap();
 
-    progress("a quiet company alone");
+    progress("measuring a quiet company alone");
     figures.alone = quiet(plan, &environment).await?;
     figures.memory.idle = memory.lap();
 
-    progress("a quiet company while another floods");
+    progress("measuring a quiet company while another floods the server");
     (figures.beside_flood, figures.flood) = flood(plan, &environment, flooding, &caller_thread).await?;
     figures.memory.flood = memory.lap();
 
-    progress("large publications");
+    progress("sending large publications");
     let large = Flood {
         callers: plan.large_callers,
         companies: (0..u64::from(plan.large_callers.div_ceil(CALLERS_OF_LARGE)))
@@ -160,7 +160,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     drained(&environment, 0, plan.drain).await?;
     memory.lap();
 
-    progress("a backlog, with half of the receivers hanging");
+    progress("delivering a backlog while half of the receivers hang");
     let address = receivers.url(0);
     let prefix = address.trim_end_matches('0');
     figures.backlog = backlog::fill(
@@ -174,7 +174,7 @@ pub async fn run(plan: &Plan, server: &Path, progress: impl Fn(&str)) -> anyhow:
     (figures.hanging, figures.beside_backlog) = (pace, beside?);
     figures.memory.backlog = memory.lap();
 
-    progress("they answer again");
+    progress("delivering the rest: all receivers respond again");
     receivers.release();
     figures.recovery = watched(plan, &receivers).await;
     drained(&environment, 0, plan.drain).await?;
@@ -281,7 +281,7 @@ mod tests {
     type Change = fn(&mut Plan);
 
     #[test]
-    fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
+    fn out_of_bounds_arguments_are_refused_by_name() {
         let plan = Plan {
             webhooks: 2,
             deliveries: 2,

@@ -91,7 +91,7 @@ impl Program {
             _ = async { (stdout.await, stderr.await) } => false,
         };
         let text = printed.borrow().clone();
-        ensure!(named, "it did not say where it listens:\n{text}");
+        ensure!(named, "it did not print its address:\n{text}");
         let process = Process {
             child,
             address: address(&text).context("just seen")?.to_owned(),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_ends_does_not_serve_and_says_why() {
+    async fn serve_fails_with_the_output_of_a_program_that_ends() {
         let shell = Program::new("/bin/sh")
             .argument("-c")
             .argument("echo no settings >&2");

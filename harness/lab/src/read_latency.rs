@@ -181,8 +181,8 @@ impl fmt::Display for Figures {
         )?;
         for answers in &self.answers {
             let mark = match (answers.kept(self.bound), answers.bounded) {
-                (false, _) => "  over",
-                (true, false) => "  not bounded",
+                (false, _) => "  over the bound",
+                (true, false) => "  no bound",
                 (true, true) => "",
             };
             writeln!(
@@ -191,7 +191,7 @@ impl fmt::Display for Figures {
                 answers.question, answers.few.p50, answers.few.p99, answers.many.p50, answers.many.p99
             )?;
             if let Some(failure) = &answers.first_failure {
-                writeln!(f, "    {} failed, the first: {failure}", answers.failures)?;
+                writeln!(f, "    {} failed; first failure: {failure}", answers.failures)?;
             }
         }
         writeln!(f, "\nThe bound is {} ms for p99.", self.bound)
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_is_kept_by_every_answer_that_it_is_for() {
+    fn every_bounded_response_must_keep_the_bound() {
         let kept = |answers: Answers| {
             Figures {
                 bound: 20.0,
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_bounded_by_the_names_of_its_arguments() {
+    fn out_of_bounds_arguments_are_refused_by_name() {
         let check = |samples, bound| Plan { samples, bound }.check();
         check(10, 0.1).unwrap();
         check(100_000, 20.0).unwrap();

@@ -191,7 +191,7 @@ async fn refuse_unless_empty(client: &Client) -> anyhow::Result<()> {
         .map(|row| row.get::<_, String>(0));
     ensure!(
         lanes == Some(tenants::LANES.to_string()),
-        "the database has {lanes:?} lanes, and a fill knows {} alone",
+        "the database has {lanes:?} lanes, and `fill` supports only {}",
         tenants::LANES
     );
     let taken = "select exists (select from users where company >= $1) or exists (select from webhooks where company >= $1)";
@@ -200,7 +200,7 @@ async fn refuse_unless_empty(client: &Client) -> anyhow::Result<()> {
             .query_one(taken, &[&FIRST_COMPANY])
             .await?
             .get::<_, bool>(0),
-        "the database has companies from {FIRST_COMPANY} on already: it was filled before"
+        "the database already has companies from {FIRST_COMPANY} on, so it was filled before"
     );
     Ok(())
 }

@@ -187,7 +187,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_a_process_waits_in_names_it_and_those_it_has_started() {
+    fn waits_are_listed_for_a_process_and_its_children() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let (own, started) = (std::process::id(), child.id());
         let told = waits_in(own);
@@ -208,7 +208,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_has_taken_something() {
+    fn memory_and_cpu_of_this_process_are_read() {
         let this = std::process::id();
         // In this order, because other tests may use more in between.
         let now = memory(this, Resident::Now).unwrap();

@@ -54,7 +54,7 @@ impl RawSocket {
             headers.insert("sec-websocket-protocol", HeaderValue::from_str(protocol)?);
         }
         let connected = realtime::within(PATIENCE, connect_async(request)).await;
-        match connected.context("the server did not answer")? {
+        match connected.context("the server did not respond")? {
             Ok((socket, _)) => Ok(Self { socket }),
             Err(Error::Http(response)) => bail!("refused with HTTP {}", response.status().as_u16()),
             Err(error) => Err(error.into()),
@@ -93,7 +93,7 @@ impl RawSocket {
     /// The next frame from the server.
     pub async fn next(&mut self) -> anyhow::Result<Frame> {
         let next = realtime::within(PATIENCE, self.socket.next()).await;
-        Ok(match next.context("nothing came")? {
+        Ok(match next.context("nothing arrived")? {
             Some(Ok(Message::Text(text))) => Frame::Message(json::read(text.as_bytes())?),
             Some(Ok(Message::Ping(_))) => {
                 // The library sends the pong with the next read or write, and a test may do neither.
@@ -110,7 +110,7 @@ impl RawSocket {
             | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_) | Error::Io(_))) => {
                 Frame::Closed(1006, String::new())
             }
-            Some(Ok(other)) => bail!("not of the protocol: {other:?}"),
+            Some(Ok(other)) => bail!("not a message of the protocol: {other:?}"),
             Some(Err(error)) => return Err(error.into()),
         })
     }
@@ -219,11 +219,6 @@ impl LiveClient {
         Ok(self.waiting.remove(id).unwrap_or_default().into())
     }
 
-    /// Ends an operation.
-    pub async fn complete(&mut self, id: &str) -> anyhow::Result<()> {
-        self.socket.send(&json!({"type": "complete", "id": id})).await
-    }
-
     /// Reads until the server closes the connection. Returns code and reason.
     pub async fn closed(&mut self) -> anyhow::Result<(u16, String)> {
         self.socket.closed().await
@@ -232,7 +227,7 @@ impl LiveClient {
     fn keep(&mut self, message: Value) -> anyhow::Result<()> {
         let id = message["id"]
             .as_str()
-            .with_context(|| format!("about nothing: {message}"))?;
+            .with_context(|| format!("a message about nothing known: {message}"))?;
         self.waiting.entry(id.to_owned()).or_default().push_back(message);
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Client {
     pub async fn publish_one(&self, event: NewEvent) -> Result<Published, Refusal> {
         let publication = self.publish(std::slice::from_ref(&event)).await?;
         let published = publication.events.into_iter().next();
-        Ok(published.ok_or_else(|| anyhow::anyhow!("one event was published and none answered"))?)
+        Ok(published.ok_or_else(|| anyhow::anyhow!("one event was published, and the response has none"))?)
     }
 
     /// Registers an app in the marketplace.

@@ -251,7 +251,7 @@ impl Client {
     /// A webhook's health.
     pub async fn health(&self, id: &str) -> Result<Health, Refusal> {
         let webhook = self.webhook(id).await?;
-        let webhook = webhook.ok_or_else(|| anyhow::anyhow!("the caller sees no webhook {id}"))?;
+        let webhook = webhook.ok_or_else(|| anyhow::anyhow!("the caller cannot see the webhook {id}"))?;
         if let Some(log) = &self.log {
             log.note_look(id, &webhook.health);
         }

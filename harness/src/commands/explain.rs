@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 use tenterhook_harness::report::{self, html, text};
 use tenterhook_harness::run::Run;
 
-/// Draw a run again that `run --format json --output FILE` saved, with its timelines.
+/// Show a run that `run --format json --output FILE` saved, with its timelines.
 #[derive(Args)]
 #[command(after_help = "Examples:
   explain run.json                             every scenario with its timelines
   explain run.json failures-10                 one scenario
-  explain run.json --format html > run.html    to look at in a browser")]
+  explain run.json --format html > run.html    a page for a browser")]
 pub struct Explain {
     /// The saved run.
     #[arg(value_name = "FILE")]

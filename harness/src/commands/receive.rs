@@ -23,7 +23,7 @@ use tenterhook_harness::wire::{Behaviour, Fault, Listen, Script, WireReceiver};
   receive                              answer 200 to everything on port 9000
   receive --fail-first 10              see a ban: the first ten requests get a 500
   receive --status 503 --delay 2s      answer 503 after two seconds
-  receive --script fail:3,hang,ok      three 500s, one silence, then 200 for ever
+  receive --script fail:3,hang,ok      three 500s, one hang, then 200 forever
   receive --fault hang-before-headers  never answer
   receive --secret whsec_...           check signatures with the webhook's secret")]
 pub struct Receive {
@@ -42,7 +42,7 @@ pub struct Receive {
     /// Wait this long before each response, such as `2s` or `PT2S`.
     #[arg(long, value_name = "TIME")]
     delay: Option<SignedDuration>,
-    /// Have this fault instead of responding; after `--fail-first`, only the first N times.
+    /// Cause this fault instead of responding; with `--fail-first N`, only for the first N requests.
     #[arg(long, value_enum, value_name = "FAULT")]
     fault: Option<Fault>,
     /// The behaviour for each request in turn, such as `fail:3,hang,ok`; the last is repeated forever. An entry is

@@ -28,7 +28,7 @@ use tenterhook_harness::command_line::TargetArgs;
   run --rule B4                               those that cover a rule
   run --target http://127.0.0.1:8080 --jwt-key ~/.local/share/tenterhook/jwt.key
   run --format junit --output results.xml     for CI
-  run --format json --output run.json         to look at again with `explain run.json`")]
+  run --format json --output run.json         for `explain run.json`")]
 pub struct Run {
     /// Only scenarios with these names; `list` shows them. A part of a name selects all that contain it.
     #[arg(value_name = "NAME")]
@@ -86,13 +86,13 @@ fn choose(names: &[String], rules: &[String]) -> anyhow::Result<Vec<Scenario>> {
     for rule in rules {
         ensure!(
             all.iter().any(|scenario| scenario.rules.contains(&rule.as_str())),
-            "there is no rule {rule}; `list --rules` shows them"
+            "there is no rule {rule}; `list --rules` shows all rules"
         );
     }
     for name in names {
         ensure!(
             all.iter().any(|scenario| scenario.name.contains(name.as_str())),
-            "no scenario is called {name}; `list` shows them"
+            "no scenario is called {name}; `list` shows all scenarios"
         );
     }
     let exact = |name: &String| all.iter().any(|scenario| scenario.name == *name);
@@ -111,7 +111,7 @@ fn choose(names: &[String], rules: &[String]) -> anyhow::Result<Vec<Scenario>> {
     let chosen: Vec<Scenario> = all.iter().filter(chosen).cloned().collect();
     ensure!(
         !chosen.is_empty(),
-        "no scenario has such a name and covers such a rule"
+        "no scenario matches both the names and the rules"
     );
     Ok(chosen)
 }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_refused_with_a_hint() {
+    fn unknown_scenarios_and_rules_are_refused_with_a_hint() {
         let refused = |names: &[&str], rules: &[&str]| {
             let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
             choose(&own(names), &own(rules))

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_makes_the_same_plan_and_another_seed_another() {
+    fn plans_are_repeatable_and_depend_on_the_seed() {
         assert_eq!(Plan::new(7, 300), Plan::new(7, 300));
         assert_ne!(Plan::new(7, 300).steps, Plan::new(8, 300).steps);
     }

@@ -31,7 +31,7 @@ pub struct Numbers {
     /// After a silence of this length, attempts count as failures even if no name server responds (D13).
     pub dns_give_up: SignedDuration,
     /// Delays of a postponed delivery: the first, and every later one (D13).
-    pub put_back: [SignedDuration; 2],
+    pub postponements: [SignedDuration; 2],
 }
 
 impl Default for Numbers {
@@ -49,7 +49,7 @@ impl Default for Numbers {
             removed_retention: SignedDuration::from_hours(30 * 24),
             dns_silence: SignedDuration::from_secs(10),
             dns_give_up: SignedDuration::from_mins(15),
-            put_back: [5, 30].map(SignedDuration::from_secs),
+            postponements: [5, 30].map(SignedDuration::from_secs),
         }
     }
 }

@@ -83,7 +83,7 @@ fn a_failure_in_a_ban_neither_counts_nor_prolongs_it() {
 }
 
 #[test]
-fn a_failure_at_a_bans_end_counts_one_for_the_time_after() {
+fn a_failure_at_the_end_of_a_ban_counts_as_the_first_after_it() {
     let mut webhook = failed(0..10);
     let until = t(9 + 1800);
     assert_eq!(
@@ -108,7 +108,7 @@ fn a_success_in_a_ban_ends_the_window_and_not_the_ban() {
 }
 
 #[test]
-fn ten_failures_in_one_instant_make_one_ban_and_an_eleventh_no_second() {
+fn eleven_failures_in_one_instant_make_one_ban() {
     let webhook = failed([5; 11]);
     assert_eq!(
         (webhook.counter, webhook.ban.map(|ban| ban.start)),
@@ -117,7 +117,7 @@ fn ten_failures_in_one_instant_make_one_ban_and_an_eleventh_no_second() {
 }
 
 #[test]
-fn a_window_is_opened_by_the_first_failed_attempt_retries_too_and_by_no_later_one() {
+fn only_the_first_failure_opens_the_window_even_if_a_retry() {
     let mut webhook = Webhook::new();
     assert_eq!(
         webhook.attempt_ended(t(7), 3, false, &numbers()),
@@ -128,7 +128,7 @@ fn a_window_is_opened_by_the_first_failed_attempt_retries_too_and_by_no_later_on
 }
 
 #[test]
-fn silence_opens_no_window() {
+fn idle_time_opens_no_window() {
     let mut webhook = Webhook::new();
     assert_eq!(webhook.advance(t(30 * DAY), &numbers()), []);
     assert_eq!(webhook.next_step(&numbers()), None);
@@ -156,7 +156,7 @@ fn a_window_warns_three_times_and_removes_at_seventy_two_hours() {
 }
 
 #[test]
-fn a_success_a_millisecond_before_the_end_saves_it_and_one_at_the_end_does_not() {
+fn only_a_success_before_the_end_prevents_the_removal() {
     let end = t(3 * DAY);
     let mut saved = failed([0]);
     let steps = saved.attempt_ended(end - millisecond(), 4, true, &numbers());
@@ -177,7 +177,7 @@ fn a_success_a_millisecond_before_the_end_saves_it_and_one_at_the_end_does_not()
 }
 
 #[test]
-fn a_failure_after_the_removal_moves_nothing() {
+fn a_failure_after_the_removal_changes_nothing() {
     let mut webhook = failed([0]);
     webhook.advance(t(3 * DAY), &numbers());
     let before = webhook.clone();
@@ -194,7 +194,7 @@ fn a_ban_and_its_end_leave_the_window_as_it_is() {
 }
 
 #[test]
-fn a_pause_closes_the_window_and_lets_counter_and_ban_run_on() {
+fn a_pause_closes_the_window_and_keeps_counter_and_ban() {
     let mut webhook = failed(0..10);
     webhook.pause(t(20), &numbers());
     assert_eq!((webhook.failing_since, webhook.counter), (None, 10));
@@ -207,7 +207,7 @@ fn a_pause_closes_the_window_and_lets_counter_and_ban_run_on() {
 }
 
 #[test]
-fn what_ends_in_a_pause_counts_and_opens_no_window() {
+fn a_failure_during_a_pause_counts_but_opens_no_window() {
     let mut webhook = failed([0]);
     webhook.pause(t(1), &numbers());
     assert_eq!(webhook.attempt_ended(t(2), 1, false, &numbers()), []);
@@ -216,7 +216,7 @@ fn what_ends_in_a_pause_counts_and_opens_no_window() {
 }
 
 #[test]
-fn what_was_removed_for_want_of_a_success_is_restored_afresh_for_thirty_days() {
+fn a_webhook_removed_for_failing_can_be_restored_for_30_days() {
     let mut removed = failed([0]);
     removed.advance(t(3 * DAY), &numbers());
     let mut late = removed.clone();
@@ -226,7 +226,7 @@ fn what_was_removed_for_want_of_a_success_is_restored_afresh_for_thirty_days() {
 }
 
 #[test]
-fn what_somebody_removed_is_not_restored() {
+fn a_deleted_webhook_cannot_be_restored() {
     let mut webhook = Webhook::new();
     webhook.remove(t(0), RemoveReason::DeletedByUser, &numbers());
     assert!(!webhook.restore(t(1), &numbers()));
@@ -234,7 +234,7 @@ fn what_somebody_removed_is_not_restored() {
 }
 
 #[test]
-fn a_webhook_whose_window_has_ended_cannot_be_paused_or_removed_otherwise() {
+fn after_the_window_ended_pause_and_deletion_have_no_effect() {
     let mut webhook = failed([0]);
     webhook.pause(t(3 * DAY), &numbers());
     webhook.remove(t(3 * DAY), RemoveReason::DeletedByUser, &numbers());
@@ -256,7 +256,7 @@ fn three_retries_follow_at_three_thirty_and_a_hundred_and_fifty_seconds() {
 }
 
 #[test]
-fn name_servers_are_silent_when_a_lookup_was_sent_and_none_answered_in_ten_seconds() {
+fn silence_is_10_seconds_with_lookups_but_no_response() {
     let numbers = Numbers::default();
     let at = |millis: i64| Timestamp::from_millisecond(1_000_000_000 + millis).unwrap();
     let silent = |asked: &[i64], answered: &[i64], ended: i64| {
@@ -285,11 +285,11 @@ fn name_servers_are_silent_when_a_lookup_was_sent_and_none_answered_in_ten_secon
 }
 
 #[test]
-fn what_is_put_back_waits_five_seconds_and_then_thirty() {
+fn a_postponed_delivery_waits_5_seconds_then_30() {
     let numbers = Numbers::default();
     let now = Timestamp::UNIX_EPOCH;
     let waits = [0, 1, 2, 20].map(|before| {
-        put_back_until(before, now, &numbers)
+        postponed_until(before, now, &numbers)
             .duration_since(now)
             .as_secs()
     });

@@ -98,9 +98,9 @@ fn scenario(index: usize, outcome: &Outcome) -> String {
     let rows: Vec<(&str, &str)> = match &outcome.verdict {
         Verdict::Held => Vec::new(),
         Verdict::Broken(breach) => vec![
-            ("looked at", &breach.what),
+            ("checked", &breach.what),
             ("expected", &breach.expected),
-            ("seen", &breach.seen),
+            ("found", &breach.seen),
             ("place", &breach.place),
         ],
         Verdict::Skipped(reason) | Verdict::CouldNotRun(reason) => vec![("why", reason)],

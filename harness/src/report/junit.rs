@@ -66,7 +66,7 @@ fn case(outcome: &Outcome) -> String {
         Verdict::Held => {}
         Verdict::Broken(breach) => {
             let text = format!(
-                "looked at: {}\nexpected: {}\nseen: {}\nplace: {}\n{}",
+                "checked: {}\nexpected: {}\nfound: {}\nplace: {}\n{}",
                 breach.what,
                 breach.expected,
                 breach.seen,

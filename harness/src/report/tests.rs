@@ -116,7 +116,7 @@ fn json_is_read_back_the_same() {
 }
 
 #[test]
-fn what_is_no_run_is_refused_with_a_hint() {
+fn a_file_that_is_not_a_report_is_refused_with_a_hint() {
     for text in ["", "{}", "<html>", "[1]"] {
         let error = format!("{:#}", read(text).unwrap_err());
         assert!(error.contains("--format json"), "{text:?}: {error}");
@@ -182,7 +182,7 @@ fn the_exit_code_follows_the_worst_verdict() {
 }
 
 #[test]
-fn a_life_is_told_in_order_with_alike_attempts_in_one_line() {
+fn a_timeline_is_in_order_and_merges_similar_attempts() {
     let told = timeline::draw(&life());
     let lines: Vec<String> = told
         .lines()
@@ -194,15 +194,15 @@ fn a_life_is_told_in_order_with_alike_attempts_in_one_line() {
             "webhook 17 to http://127.0.0.1:9/?a=1&b=<2>",
             "+0 s created",
             "+1 s try 1 failed, 500, HTTP_STATUS; counter 1",
-            "+1 s window without success begins",
+            "+1 s failure window opens",
             "+2 s … +10 s 9 × try 1 failed, 500, HTTP_STATUS; counter 2 to 10",
             "+10 s ban begins",
-            "+20 s seen: BANNED, counter 10",
+            "+20 s the API shows: BANNED, counter 10",
             "+10 min delivery LOST, BANNED",
             "+30 min 10 s counter 0",
             "+30 min 10 s ban ends",
             "+31 min 40 s try 2 failed, 500, HTTP_STATUS",
-            "+3 d 1 s window without success ends",
+            "+3 d 1 s failure window closes",
             "+3 d 1 s REMOVED, NO_SUCCESSFUL_DELIVERY",
             "+3 d 13 min 20 s the scenario ended",
         ]

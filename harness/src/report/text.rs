@@ -89,9 +89,9 @@ fn detail(outcome: &Outcome) -> String {
 
 fn broken(breach: &Breach) -> String {
     [
-        aligned("looked at", &breach.what),
+        aligned("checked", &breach.what),
         aligned("expected", &breach.expected),
-        aligned("seen", &breach.seen),
+        aligned("found", &breach.seen),
         aligned("place", &breach.place),
     ]
     .concat()

@@ -113,11 +113,7 @@ fn moments(timeline: &Timeline) -> Vec<Moment> {
     }
     for (intervals, opened, closed) in [
         (&timeline.bans, "ban begins", "ban ends"),
-        (
-            &timeline.windows,
-            "window without success begins",
-            "window without success ends",
-        ),
+        (&timeline.windows, "failure window opens", "failure window closes"),
     ] {
         for interval in intervals {
             moments.push(single(interval.from, opened.to_owned()));
@@ -125,7 +121,7 @@ fn moments(timeline: &Timeline) -> Vec<Moment> {
         }
     }
     for (at, said) in &timeline.looks {
-        moments.push(single(*at, format!("seen: {said}")));
+        moments.push(single(*at, format!("the API shows: {said}")));
     }
     if let Some((at, reason)) = &timeline.removed {
         moments.push(single(*at, format!("REMOVED, {reason}")));

@@ -132,7 +132,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         let secret = sent.trim_start_matches(prefix);
                         let shown = header(&headers, name).unwrap_or_default();
                         let hidden = !secret.is_empty() && !shown.contains(secret);
-                        holds(format!("{name} in the log"), "sent, and redacted", hidden, &shown)?;
+                        holds(
+                            format!("{name} in the log"),
+                            "sent, and redacted in the log",
+                            hidden,
+                            &shown,
+                        )?;
                     }
                     Ok(())
                 })
@@ -185,7 +190,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-compressed-body-is-bounded-after-decoding",
-            "96 bytes of gzip that stand for 64 KiB are cut at 16 KiB of what they stand for.",
+            "96 bytes of gzip that expand to 64 KiB are cut at 16 KiB of expanded text.",
             &["D2", "D10"],
             |world| {
                 Box::pin(async move {
@@ -296,9 +301,9 @@ fn retention(word: &str, offset: SignedDuration) -> Scenario {
     Scenario::new(
         format!("the-log-{word}-30-days"),
         format!(
-            "{} thirty days after its event a delivery is {}.",
-            word.replace('-', " "),
-            if kept { "still there" } else { "dropped" }
+            "A delivery is {} {} thirty days after its event.",
+            if kept { "still there" } else { "deleted" },
+            word.replace('-', " ")
         ),
         &["D10", "T2"],
         move |world| {

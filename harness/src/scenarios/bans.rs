@@ -90,7 +90,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     scene.expect_health("when the ban is over", "ACTIVE", 0).await?;
                     scene.deliver_times(9).await?;
                     scene
-                        .expect_health("after nine failures more", "ACTIVE", 9)
+                        .expect_health("after nine further failures", "ACTIVE", 9)
                         .await?;
                     scene.deliver().await?;
                     scene.expect_health("after the tenth", "BANNED", 10).await
@@ -188,7 +188,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "timeouts-ban-too",
-            "Ten first tries that time out make a ban as ten refusals do.",
+            "Ten first tries that time out start a ban, as ten refused connections do.",
             &["B1", "B2", "D2"],
             |world| {
                 Box::pin(async move {
@@ -204,7 +204,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "refused-connections-ban-too",
-            "Ten refused connections make a ban.",
+            "Ten refused connections start a ban.",
             &["B1", "B2", "D1"],
             |world| {
                 Box::pin(async move {
@@ -244,9 +244,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 /// A scenario with nine, ten or eleven failed first tries.
 fn failures(times: usize) -> Scenario {
     let sentence = match times {
-        9 => "Nine failed first tries make no ban.",
-        10 => "Ten failed first tries make a ban.",
-        _ => "The eleventh event meets the ban that the tenth has made, and is lost.",
+        9 => "Nine failed first tries do not start a ban.",
+        10 => "Ten failed first tries start a ban.",
+        _ => "The eleventh event is published during the ban that the tenth failure started, and is lost.",
     };
     Scenario::new(
         format!("failures-{times}"),
@@ -275,7 +275,8 @@ fn ban_end(word: &str, offset: SignedDuration) -> Scenario {
     Scenario::new(
         format!("ban-end-{word}"),
         format!(
-            "What is published {word} thirty minutes is {}.",
+            "An event published {} the end of the thirty minutes is {}.",
+            word.replace('-', " "),
             if offset < SignedDuration::ZERO {
                 "lost"
             } else {

@@ -25,7 +25,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-hundred-failures-at-once-make-one-ban",
-            "A burst of failures in the same instant makes one ban of thirty minutes.",
+            "A burst of failures at the same instant starts one ban of thirty minutes.",
             &["B5", "B6"],
             |world| {
                 Box::pin(async move {
@@ -49,7 +49,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "two-servers-make-one-ban",
-            "Failures in one instant on two servers make one ban that both know; one server takes over the deliveries of the other.",
+            "Failures at one instant on two servers start one ban that both keep; one server takes over the deliveries of \
+             the other.",
             &["B6", "D6"],
             |world| {
                 Box::pin(async move {

@@ -19,8 +19,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::new(
             "a-bad-call-refuses-nobody-else",
-            "Of many companies that publish at once one in ten gives a moment that no database holds: it is refused, and all \
-             others are accepted.",
+            "Many companies publish at once, and one in ten gives a time that the database cannot store: it is refused, and \
+             all others are accepted.",
             &["E3"],
             |world| {
                 Box::pin(async move {
@@ -56,7 +56,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-bad-event-refuses-its-call-with-its-place",
-            "A call with an event whose time is out of bounds is refused with the event's place, and nothing of it is stored.",
+            "A call with an event whose time is out of bounds is refused with the event's position, and none of its events \
+             is stored.",
             &["E3"],
             |world| {
                 Box::pin(async move {

@@ -42,7 +42,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-empty-user-name-is-sent",
-            "A user name may be empty, from the start, alone, and in place of another: the password goes after the colon.",
+            "A user name may be empty: at the creation, without a password, and after a change; the password follows the \
+             colon.",
             &["W11"],
             |world| {
                 Box::pin(async move {
@@ -64,7 +65,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     user.update_webhook(&made.id, named).await?;
                     let emptied = user.update_webhook(&made.id, json!({"httpAuthUser": ""})).await?;
                     same(
-                        "the user name in place of another",
+                        "the user name after the change",
                         emptied.http_auth_user.as_deref(),
                         Some(""),
                     )?;
@@ -131,7 +132,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "credentials-are-cleared-by-null",
-            "Null clears the credentials, a field left out leaves them.",
+            "Null clears the credentials; a field that is left out does not change them.",
             &["W11", "D9"],
             |world| {
                 Box::pin(async move {

@@ -36,7 +36,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "every-delivery-ends-in-exactly-one-way",
-            "One delivery ends in each of the four ways, and the server's figures rise by exactly that.",
+            "One delivery ends in each of the four ways, and the server's metrics increase by exactly these.",
             &["D7"],
             |world| Box::pin(one_of_each(world)),
         ),
@@ -84,7 +84,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-retry-goes-to-the-new-url",
-            "The URL is read when an attempt starts: a change between two attempts holds for the second.",
+            "The URL is read when an attempt starts: a change between two attempts applies to the second.",
             &["D9"],
             |world| {
                 Box::pin(async move {
@@ -109,7 +109,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-retry-carries-the-new-credentials",
-            "Credentials are read when an attempt starts: a new password goes with the next retry.",
+            "Credentials are read when an attempt starts: the next retry is sent with a new password.",
             &["D9", "W11"],
             |world| {
                 Box::pin(async move {
@@ -137,7 +137,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "ids-and-times-put-events-in-order",
-            "A retry arrives after a later event; by id as by timestamp the two are in the order of publication.",
+            "A retry arrives after a later event; ids and timestamps both show the order of publication.",
             &["D11"],
             |world| {
                 Box::pin(async move {

@@ -15,7 +15,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
         Scenario::new(
             "an-event-goes-to-every-webhook-that-matches",
-            "Action and object match in each version's words, the wildcards too, and within the company only.",
+            "A webhook gets the events of its company that match its action and object, in the words of its version, also \
+             with wildcards.",
             &["E2", "W9"],
             |world| {
                 Box::pin(async move {
@@ -125,7 +126,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-changed-subscription-keeps-what-was-owed",
-            "After its object is changed, a webhook still gets the retries of earlier events, and no further event.",
+            "After a change of its object, a webhook still gets the retries of earlier events, and no new events for the \
+             old object.",
             &["E3"],
             |world| {
                 Box::pin(async move {
@@ -164,7 +166,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-invalid-event-refuses-the-whole-call",
-            "One invalid event in a batch refuses all of it, names field and place, and nothing is stored.",
+            "If one event of a batch is invalid, the batch is refused with the field and the position, and nothing is stored.",
             &["E3"],
             |world| {
                 Box::pin(async move {

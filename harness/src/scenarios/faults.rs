@@ -210,8 +210,8 @@ async fn broken_http2(world: &World, fault: Fault) -> Play {
 fn names() -> Scenario {
     Scenario::new(
         "names-are-resolved-and-vetted",
-        "A name that leads to a private address is refused, one that leads nowhere fails as DNS, and of two addresses the \
-         living one is found.",
+        "A name that resolves to a private address is refused, one that does not resolve fails as DNS, and of two addresses \
+         the one that responds is used.",
         &["W10", "D1", "D10"],
         |world| {
             Box::pin(async move {

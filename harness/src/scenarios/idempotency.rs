@@ -15,7 +15,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
         Scenario::new(
             "the-same-key-publishes-once",
-            "The same idempotency key again answers the first event and sends nothing.",
+            "The same idempotency key again returns the first event and sends nothing.",
             &["E1"],
             |world| {
                 Box::pin(async move {
@@ -25,7 +25,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     same("whether the first is a duplicate", first.duplicate, false)?;
                     let again = world.platform().publish_one(event).await?;
                     same(
-                        "the event answered again",
+                        "the event in the second response",
                         (again.duplicate, again.event),
                         (true, first.event),
                     )?;
@@ -37,7 +37,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .also_in_real_time(),
         Scenario::new(
             "the-order-of-keys-is-no-other-content",
-            "The same key with the same object in another order, or the same users in another order, answers the first event.",
+            "The same key with the same object in another order, or the same users in another order, returns the first event.",
             &["E1"],
             |world| {
                 Box::pin(async move {
@@ -130,7 +130,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "another-companys-key-is-another",
-            "The same key of another company publishes there.",
+            "The same key of another company publishes an event there.",
             &["E1"],
             |world| {
                 Box::pin(async move {
@@ -197,7 +197,7 @@ fn key_expires(word: &str, offset: SignedDuration) -> Scenario {
     Scenario::new(
         format!("idempotency-key-{word}-24-hours"),
         format!(
-            "A key {} {} 24 hours.",
+            "A key {} {} 24 hours after its first use.",
             if holds { "still holds" } else { "is free again" },
             word.replace('-', " ")
         ),

@@ -21,7 +21,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend([
         Scenario::new(
             "each-user-and-each-app-has-its-own-limit",
-            "A user at the limit takes no place of other users or of apps; an app at the limit takes none of other apps or users.",
+            "The limit of one user does not affect other users or apps; the limit of an app does not affect other apps or \
+             users.",
             &["W3"],
             |world| {
                 Box::pin(async move {
@@ -48,7 +49,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-banned-webhook-takes-a-place",
-            "A banned webhook counts under the limit as any other.",
+            "A banned webhook counts against the limit like any other.",
             &["W3"],
             |world| {
                 Box::pin(async move {
@@ -84,7 +85,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "the-refusal-says-limit-and-use",
-            "The refusal at the limit has the limit, the number in use and the type of webhook.",
+            "The refusal at the limit contains the limit, the number in use and the type of webhook.",
             &["W3"],
             |world| {
                 Box::pin(async move {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::scene::{MILLISECOND, Scene, USER};
 use crate::client::{Delivery, NewWebhook};
 use crate::dns_server::Answer;
-use crate::model::{Numbers, put_back_until};
+use crate::model::{Numbers, postponed_until};
 use crate::receiver::Receiver;
 use crate::reply::{Reply, Script};
 use crate::scenario::{Failure, Need, Play, Scenario, holds, same};
@@ -91,7 +91,7 @@ impl<'w> Named<'w> {
         let asked = world.names().questions();
         world.advance_to(at - MILLISECOND).await;
         same(
-            "questions for names a millisecond before the next attempt",
+            "queries for names a millisecond before the next attempt",
             world.names().questions(),
             asked,
         )?;
@@ -102,7 +102,7 @@ impl<'w> Named<'w> {
     }
 
     /// Checks that nothing was counted, and that every delivery is pending with its next attempt at `again`.
-    async fn expect_put_back(&self, when: &str, again: Timestamp) -> Play {
+    async fn expect_postponed(&self, when: &str, again: Timestamp) -> Play {
         self.scene.expect_health(when, "ACTIVE", 0).await?;
         self.scene.expect_window(when, None).await?;
         let deliveries = self.scene.deliveries().await?;
@@ -121,8 +121,8 @@ impl<'w> Named<'w> {
 fn silent_name_servers() -> Scenario {
     Scenario::new(
         "silent-name-servers-are-no-failure",
-        "While no name server answers nothing is counted and nobody is banned: deliveries wait 5 s, then 30 s, and are made \
-         once the name servers answer.",
+        "While no name server responds, nothing is counted and no webhook is banned: deliveries wait 5 s, then 30 s, and \
+         are attempted once name servers respond.",
         &["D13"],
         |world| {
             Box::pin(async move {
@@ -130,13 +130,13 @@ fn silent_name_servers() -> Scenario {
                 named.publish_in_silence(EVENTS).await?;
                 world.advance(TIME_OUT).await;
                 let numbers = Numbers::default();
-                let again = put_back_until(0, world.now(), &numbers);
+                let again = postponed_until(0, world.now(), &numbers);
                 named
-                    .expect_put_back("after ten seconds of silence", again)
+                    .expect_postponed("after ten seconds of silence", again)
                     .await?;
                 named.attempt_in_silence(again).await?;
-                let again = put_back_until(1, world.now(), &numbers);
-                named.expect_put_back("after the second time", again).await?;
+                let again = postponed_until(1, world.now(), &numbers);
+                named.expect_postponed("after the second time", again).await?;
 
                 world.names().fall_silent(false);
                 world.resume(&named.target);
@@ -161,7 +161,7 @@ fn silent_name_servers() -> Scenario {
 fn silent_about_one_name() -> Scenario {
     Scenario::new(
         "a-name-server-that-is-silent-about-one-name",
-        "If name servers answer for other names, a name for which they do not answer is a failure of its receiver.",
+        "If name servers respond for other names, a name for which they do not respond is a failure of its receiver.",
         &["D13", "D1"],
         |world| {
             Box::pin(async move {
@@ -209,7 +209,7 @@ fn silent_too_long() -> Scenario {
                     if !delivery.attempts.is_empty() || world.now() > latest {
                         break delivery;
                     }
-                    let again = put_back_until(before, world.now(), &numbers);
+                    let again = postponed_until(before, world.now(), &numbers);
                     named.attempt_in_silence(again).await?;
                     before += 1;
                 };
@@ -232,7 +232,7 @@ fn silent_too_long() -> Scenario {
 fn test_delivery() -> Scenario {
     Scenario::new(
         "a-test-delivery-says-that-name-servers-are-silent",
-        "A test delivery is not put back: it ends with class DNS and says that no name server answered.",
+        "A test delivery is not postponed: it ends with class DNS and says that no name server responded.",
         &["D13", "D12"],
         |world| {
             Box::pin(async move {
@@ -296,8 +296,8 @@ fn last_address() -> Scenario {
 fn silent_about_ipv6() -> Scenario {
     Scenario::new(
         "a-name-server-that-is-silent-about-ipv6",
-        "A name server answers for IPv4 and never for IPv6: the attempt succeeds, and little time goes into asking for what does \
-         not come.",
+        "A name server responds for IPv4 and never for IPv6: the attempt succeeds, and waits at most a second for the \
+         missing response.",
         &["D2"],
         |world| {
             Box::pin(async move {
@@ -312,7 +312,7 @@ fn silent_about_ipv6() -> Scenario {
                 expect_successes(&scene, &receiver, DELIVERIES).await?;
                 let asked = world.names().asked(HOST) - before;
                 holds(
-                    "questions for the name",
+                    "queries for the name",
                     "for each delivery at least one, and no more than are sent within a second",
                     (DELIVERIES..=QUESTIONS * DELIVERIES).contains(&asked),
                     &asked,

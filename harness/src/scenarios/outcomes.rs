@@ -60,7 +60,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-redirect-to-a-metadata-address-is-a-failure-at-once",
-            "The attempt ends with the redirect; nobody asks the metadata service.",
+            "The attempt ends with the redirect; the metadata service gets no request.",
             &["D3", "W10"],
             |world| {
                 Box::pin(async move {
@@ -92,19 +92,19 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "not-modified-is-a-failure",
-            "304 is no success, although nothing seems wrong with it.",
+            "304 is a failure, although it is not an error status.",
             &["D1"],
             |world| Box::pin(fails_with(world, Reply::status(304))),
         ),
         Scenario::new(
             "multiple-choices-without-a-location-is-a-failure",
-            "300 without a Location is no success either.",
+            "300 without a Location is a failure too.",
             &["D1", "D3"],
             |world| Box::pin(fails_with(world, Reply::status(300))),
         ),
         Scenario::new(
             "early-hints-are-passed-over",
-            "103 and then 200 is a success: interim answers do not count.",
+            "103 and then 200 is a success: interim responses do not count.",
             &["D1"],
             |world| {
                 Box::pin(async move {
@@ -150,7 +150,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Tls),
         Scenario::new(
             "a-failure-and-a-success-are-told-apart-per-attempt",
-            "Each attempt is judged by its own answer: three failures do not taint the success after them.",
+            "Each attempt is judged by its own response: three failures do not change the success after them.",
             &["D1", "D4"],
             |world| {
                 Box::pin(async move {
@@ -174,22 +174,22 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         [
             (
                 "switching-protocols-is-a-failure",
-                "101 is a final status and no success.",
+                "101 is a final status, and a failure.",
                 Fault::SwitchingProtocols,
             ),
             (
                 "an-answer-that-is-not-http-is-a-failure",
-                "What is not HTTP is no success.",
+                "A response that is not HTTP is a failure.",
                 Fault::Garbage,
             ),
             (
                 "closing-without-an-answer-is-a-failure",
-                "A connection closed after the request, without an answer, is one failed attempt.",
+                "A connection closed after the request, without a response, is one failed attempt.",
                 Fault::CloseWithoutAnswer,
             ),
             (
                 "a-reset-before-the-request-is-a-failure",
-                "A connection reset as soon as it is made is one failed attempt.",
+                "A connection that is reset as soon as it is open is one failed attempt.",
                 Fault::ResetAtOnce,
             ),
         ]

@@ -48,7 +48,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-pause-closes-the-window",
-            "A pause closes an open window for good: no removal while paused or after, and the next failure opens a new one.",
+            "A pause closes an open window: the webhook is not removed during the pause or after it, and the next failure \
+             opens a new window.",
             &["W13", "R1"],
             |world| {
                 Box::pin(async move {
@@ -131,7 +132,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "pausing-twice-is-refused",
-            "An active webhook can't be resumed, nor a paused one paused.",
+            "An active webhook cannot be resumed, and a paused one cannot be paused.",
             &["W13"],
             |world| {
                 Box::pin(async move {
@@ -154,7 +155,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-paused-webhook-takes-a-place",
-            "A paused webhook counts under the limit as any other.",
+            "A paused webhook counts against the limit like any other.",
             &["W13", "W3"],
             |world| {
                 Box::pin(async move {
@@ -166,7 +167,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "failures-before-a-pause-count-after-it",
-            "A pause does not change the counter: nine failures before it and one after it make a ban.",
+            "A pause does not change the counter: nine failures before it and one after it start a ban.",
             &["W13", "B1", "B2"],
             |world| {
                 Box::pin(async move {

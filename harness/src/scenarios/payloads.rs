@@ -95,7 +95,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::new(
             "a-change-in-version-2",
-            "The body of version 2, every field of it.",
+            "Every field of the body of version 2.",
             &["E4"],
             |world| {
                 Box::pin(async move {
@@ -123,7 +123,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .also_in_real_time(),
         Scenario::new(
             "previous-has-only-what-changed",
-            "In version 2 `previous` has the changed top-level fields: those that are new, null; equal ones, not at all.",
+            "In version 2 `previous` has only the top-level fields that changed; a new field is null there.",
             &["E4"],
             |world| {
                 Box::pin(async move {
@@ -149,7 +149,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-change-in-version-1",
-            "The body of version 1: decimal ids as numbers, seconds and microseconds, and the whole states.",
+            "The body of version 1 has decimal ids as numbers, times in seconds and microseconds, and the whole states.",
             &["E5"],
             |world| {
                 Box::pin(async move {
@@ -275,7 +275,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-merge-in-version-2",
-            "A merge is a `change` that names what was merged and a `delete` that names the survivor, correlated.",
+            "A merge is a `change` that names the merged object and a `delete` that names the survivor, with one \
+             correlation id.",
             &["E6"],
             |world| {
                 Box::pin(async move {
@@ -326,7 +327,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "each-half-of-a-merge-is-matched-on-its-own",
-            "Version 2 matches `change` and `delete`, version 1 `merged` and `deleted`; nobody else gets it.",
+            "A merge matches `change` and `delete` in version 2, `merged` and `deleted` in version 1, and no other webhook.",
             &["E6", "E2"],
             |world| {
                 Box::pin(async move {

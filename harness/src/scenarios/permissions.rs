@@ -71,7 +71,7 @@ const DELETIONS: &[Attempt] = &[
     },
     Attempt {
         name: "an-app-that-is-not-installed-cannot-delete",
-        sentence: "A deletion by an app that the user has not installed is refused as such.",
+        sentence: "A deletion by an app that the user has not installed is refused for that reason.",
         rule: &["W2"],
         webhook: "crm's for user 7",
         caller: |world| world.company(1).app("crm").acting_for(8),

@@ -139,7 +139,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-ban-does-not-move-the-window",
-            "A ban neither closes nor restarts the window: removal comes 72 hours after the first failure, in a ban too.",
+            "A ban neither closes nor restarts the window: the webhook is removed 72 hours after the first failure, also \
+             during a ban.",
             &["R1", "R2"],
             |world| {
                 Box::pin(async move {
@@ -336,7 +337,8 @@ fn success_near_the_end(word: &str, offset: SignedDuration) -> Scenario {
     Scenario::new(
         format!("success-{word}-the-window-end"),
         format!(
-            "A success that ends {word} the window's end {}.",
+            "A success that ends {} the window's end {}.",
+            word.replace('-', " "),
             if rescued {
                 "prevents the removal"
             } else {

@@ -151,7 +151,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-test-delivery-touches-nothing",
-            "A test delivery is sent at once and signed; its failure counts nowhere, opens no window and is not retried.",
+            "A test delivery is sent at once and signed; its failure is not counted, opens no window and is not retried.",
             &["D12", "B1", "E7"],
             |world| {
                 Box::pin(async move {

@@ -82,7 +82,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "retry-after-changes-nothing",
-            "A Retry-After header moves no retry.",
+            "A Retry-After header does not change the time of a retry.",
             &["D4"],
             |world| {
                 Box::pin(async move {
@@ -110,7 +110,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "client-errors-are-retried",
-            "4xx answers are retried as 5xx are.",
+            "4xx responses are retried like 5xx responses.",
             &["D1", "D4"],
             |world| {
                 Box::pin(async move {
@@ -164,7 +164,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "retries-work-in-seconds",
-            "A first try and a retry, with room to spare for real time.",
+            "After a failed first try the retry comes between 2 and 5 seconds later; the margin allows for real time.",
             &["D4", "B1", "E7"],
             |world| {
                 Box::pin(async move {

@@ -98,7 +98,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-secret-is-shown-once",
-            "After the creation there is no way to ask for the secret, and no answer has it.",
+            "After the creation no field returns the secret, and no response contains it.",
             &["E7"],
             |world| {
                 Box::pin(async move {
@@ -120,7 +120,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Reading),
         Scenario::new(
             "a-delivery-is-a-post-of-json",
-            "A request is a POST, and its body says that it is JSON.",
+            "A request is a POST with the content type of JSON.",
             &["E7"],
             |world| {
                 Box::pin(async move {

@@ -16,24 +16,24 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
         times_out(
             "a-connection-never-accepted-times-out",
-            "An address that does not answer at all",
+            "A connection that the receiver never accepts",
             |world| world.deaf().boxed_local(),
         )
         .needing(Need::Wire),
         times_out(
             "a-tls-handshake-that-hangs-times-out",
-            "A TLS handshake that nobody answers",
+            "A TLS handshake that gets no response",
             |world| world.wire_tls(Fault::Silence).boxed_local(),
         )
         .needing(Need::Tls),
         times_out(
             "a-request-without-answer-times-out",
-            "A request that nobody answers",
+            "A request that gets no response",
             |world| world.wire(Fault::HangBeforeHeaders).boxed_local(),
         ),
         times_out(
             "headers-that-never-end-time-out",
-            "A status line without an end of the headers",
+            "A response whose headers never end",
             |world| world.wire(Fault::HangInHeaders).boxed_local(),
         )
         .needing(Need::Wire),
@@ -128,7 +128,7 @@ fn answers(word: &str, offset: SignedDuration) -> Scenario {
     Scenario::new(
         format!("an-answer-{word}-ten-seconds"),
         format!(
-            "An answer {} ten seconds {}.",
+            "A response {} ten seconds {}.",
             word.replace('-', " "),
             if counts { "counts" } else { "comes too late" }
         ),

@@ -41,7 +41,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
         Scenario::new(
             "the-type-follows-from-the-token",
-            "A user's own token makes a general webhook, a token through an app an application one that names the app.",
+            "A user's own token creates a general webhook; a token through an app creates an application webhook that names \
+             the app.",
             &["W1"],
             |world| {
                 Box::pin(async move {

@@ -122,8 +122,8 @@ impl fmt::Display for Behaviour {
             Self::Reply(reply) => write!(f, "answered {}", reply.status),
             Self::ReplyAfter(wait, reply) => write!(f, "answered {} after {wait:#}", reply.status),
             Self::ReplyOnRelease(_, reply) => write!(f, "answered {} when released", reply.status),
-            Self::Fault(fault) => write!(f, "met with {fault}"),
-            Self::Chosen(_) => f.write_str("treated by choice"),
+            Self::Fault(fault) => write!(f, "answered with the fault {fault}"),
+            Self::Chosen(_) => f.write_str("answered as the scenario chose"),
         }
     }
 }

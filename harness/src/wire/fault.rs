@@ -52,11 +52,11 @@ pub enum Fault {
     MalformedStatusLine,
     /// Answers 200 with 1 MiB of headers.
     OversizedHeaders,
-    /// Answers 200 with a header that goes on in the next line, as it was allowed until 2014.
+    /// Answers 200 with a header that continues on the next line, which was allowed until 2014.
     FoldedHeader,
-    /// Answers 200 with a blank between a header's name and its colon.
+    /// Answers 200 with a space between a header's name and its colon.
     BlankBeforeColon,
-    /// Answers 200 with a line among the headers that is no header.
+    /// Answers 200 with a line among the headers that is not a header.
     LineWithoutColon,
     /// Answers 200 and sends half of the body, then nothing.
     HangInBody,
@@ -64,11 +64,11 @@ pub enum Fault {
     ResetInBody,
     /// Sends `200 OK` and a body that never ends, as fast as it is read.
     EndlessBody,
-    /// Answers 200 and closes before the body is as long as content-length says.
+    /// Answers 200 and closes before it has sent as much of the body as content-length says.
     ShortBody,
     /// Answers 200 and sends more of a body than content-length says.
     LongBody,
-    /// Answers 200 in chunks, then sends something that is no chunk.
+    /// Answers 200 in chunks, then sends something that is not a chunk.
     ChunkedGarbage,
     /// Answers 200 with 128 KiB of gzip that expand to 128 MiB.
     GzipBomb,

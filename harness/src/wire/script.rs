@@ -18,10 +18,6 @@ pub const MAX_ENTRIES: usize = 100;
 /// Most repetitions of an entry. An entry to be repeated forever comes last.
 pub const MAX_TIMES: u32 = 1_000_000;
 
-/// The syntax of scripts, for help texts.
-pub const SYNTAX: &str = "Entries, separated by commas, each for one request or, with `:N`, for N of them; the last goes on \
-for ever. An entry is `ok` (200), `fail` (500), a status, `delay:2s` (200 after that time), or the name of a fault.";
-
 /// A sequence of behaviours. The last one is repeated forever.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -72,14 +68,6 @@ impl Script {
                 .clone()
         })
     }
-
-    /// Every behaviour of the script, once for each entry, in order.
-    pub fn behaviours(&self) -> impl Iterator<Item = &Behaviour> {
-        self.entries
-            .iter()
-            .map(|(behaviour, _)| behaviour)
-            .chain([&self.last])
-    }
 }
 
 impl FromStr for Script {
@@ -91,7 +79,7 @@ impl FromStr for Script {
             return Err(ScriptError {
                 entry: 0,
                 complaint: format!(
-                    "a script has at most {MAX_ENTRIES} entries, this one has {count}; repeat one with `:N`"
+                    "a script has at most {MAX_ENTRIES} entries, this one has {count}; use `:N` to repeat an entry"
                 ),
             });
         }
@@ -117,7 +105,7 @@ fn parse(entry: &str) -> Result<(Behaviour, u32), String> {
     let mut parts = entry.split(':');
     let name = parts.next().unwrap_or_default();
     let behaviour = match name {
-        "" => return Err("an entry is empty; take the comma away, or write `ok`".to_owned()),
+        "" => return Err("an entry is empty; remove the comma, or write `ok`".to_owned()),
         "ok" => Behaviour::ok(),
         "fail" => 500.into(),
         "delay" => {
@@ -143,8 +131,8 @@ fn parse(entry: &str) -> Result<(Behaviour, u32), String> {
 fn duration(text: &str) -> Result<SignedDuration, String> {
     match text.parse::<SignedDuration>() {
         Ok(wait) if !wait.is_negative() => Ok(wait),
-        Ok(_) => Err(format!("`{text}` lies in the past; a delay is positive")),
-        Err(_) => Err(format!("`{text}` is no time; write `2s`, `500ms` or `1m`")),
+        Ok(_) => Err(format!("`{text}` is negative; a delay must not be negative")),
+        Err(_) => Err(format!("`{text}` is not a time; write `2s`, `500ms` or `1m`")),
     }
 }
 
@@ -152,21 +140,21 @@ fn status(text: &str) -> Result<u16, String> {
     text.parse()
         .ok()
         .filter(|status| (200..=999).contains(status))
-        .ok_or_else(|| format!("`{text}` is no final status; those are 200 to 999"))
+        .ok_or_else(|| format!("`{text}` is not a final status, which is 200 to 999"))
 }
 
 fn count(text: &str) -> Result<u32, String> {
     text.parse()
         .ok()
         .filter(|times| (1..=MAX_TIMES).contains(times))
-        .ok_or_else(|| format!("`{text}` is no count; those are 1 to {MAX_TIMES}"))
+        .ok_or_else(|| format!("`{text}` is not a count, which is 1 to {MAX_TIMES}"))
 }
 
 fn fault(name: &str) -> Result<Fault, String> {
     Fault::from_str(name, false).map_err(|_| {
         let known = Fault::all().iter().map(|fault| fault.name());
         format!(
-            "`{name}` is none of `ok`, `fail`, a status, `delay:TIME`, `hang` and the faults {}",
+            "`{name}` must be `ok`, `fail`, a status, `delay:TIME`, `hang` or one of the faults {}",
             known.collect::<Vec<_>>().join(", ")
         )
     })

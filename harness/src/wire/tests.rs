@@ -84,7 +84,7 @@ async fn a_reply_is_sent_and_the_request_journalled() {
 }
 
 #[tokio::test]
-async fn connections_may_behave_one_by_one() {
+async fn each_connection_can_behave_differently() {
     let behaviours: Behaviours = Arc::new(|number| if number == 0 { 500.into() } else { 204.into() });
     let (time, keyring) = (Arc::new(RealTime), Keyring::default());
     let receiver = WireReceiver::start(Listen::default(), time, keyring, behaviours)
@@ -97,7 +97,7 @@ async fn connections_may_behave_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_cue_lets_a_held_answer_go() {
+async fn a_release_signal_sends_the_held_response() {
     let signal = ReleaseSignal::default();
     let receiver = receiver(Behaviour::ReplyOnRelease(signal.clone(), 200.into())).await;
     let answer = async {
@@ -114,7 +114,7 @@ async fn a_cue_lets_a_held_answer_go() {
 }
 
 #[tokio::test]
-async fn a_port_that_refuses_is_told_from_one_that_says_nothing() {
+async fn a_refusing_port_differs_from_a_silent_one() {
     let refusing = WireReceiver::refusing(Arc::new(RealTime), Keyring::default()).unwrap();
     assert!(post(&refusing).await.unwrap_err().contains("ConnectionRefused"));
     let deaf = WireReceiver::deaf(Arc::new(RealTime), Keyring::default())

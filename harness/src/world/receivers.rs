@@ -79,7 +79,7 @@ impl World {
     /// As [`World::wire`].
     pub async fn deaf(&self) -> WireReceiver {
         let receiver = WireReceiver::deaf(self.shared_time(), self.keyring.clone()).await;
-        receiver.unwrap_or_else(|error| panic!("no port to be deaf on: {error}"))
+        receiver.unwrap_or_else(|error| panic!("no port that accepts nothing: {error}"))
     }
 
     /// The platform's endpoint for notices; see [`WorldBuilder::notifying`](super::WorldBuilder::notifying).
@@ -93,7 +93,7 @@ impl World {
             Home::Here(household) => household.notice_endpoint.as_ref(),
             Home::There(_) => None,
         };
-        endpoint.unwrap_or_else(|| panic!("no server here has an endpoint for notices"))
+        endpoint.unwrap_or_else(|| panic!("no server of this world has an endpoint for notices"))
     }
 
     async fn listen(&self, listen: Listen, behaviours: Behaviours) -> WireReceiver {

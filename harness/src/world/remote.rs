@@ -54,7 +54,7 @@ impl RemoteTime {
         realtime::spawn(pass_on(operator.clone(), heard));
         Ok(Self(Arc::new(Inner {
             operator,
-            now: Mutex::new(moment(&shown, "now")?.context("the clock shows nothing")?),
+            now: Mutex::new(moment(&shown, "now")?.context("the response has no time of the clock")?),
             alarms: Mutex::default(),
             words,
             moving: tokio::sync::Mutex::new(()),
@@ -63,7 +63,7 @@ impl RemoteTime {
 
     /// See [`World::advance`](super::World::advance).
     pub async fn advance(&self, by: SignedDuration) -> anyhow::Result<()> {
-        ensure!(!by.is_negative(), "time does not go back");
+        ensure!(!by.is_negative(), "time cannot move backwards");
         let _turn = self.0.moving.lock().await;
         let target = self.now().checked_add(by)?;
         let mut due = self.move_to(self.now()).await?;
@@ -216,7 +216,7 @@ async fn sim(operator: &Client, method: Method, path: &str, body: Option<Value>)
     let (status, answer) = operator.call(method, path, body).await?;
     match status {
         200 => Ok(answer),
-        404 => bail!("{path} is not there: the server must run with `--clock simulated`"),
+        404 => bail!("{path} does not exist: the server must run with `--clock simulated`"),
         401 | 403 => {
             bail!("{path} refused the operator's token ({status}): is it signed with the server's key?")
         }

@@ -94,7 +94,7 @@ impl World {
             }
             Home::There(target) => {
                 let restart = target.restart.as_ref();
-                let restart = restart.context("nobody said how the server is restarted")?;
+                let restart = restart.context("no command restarts the server: give --restart-command")?;
                 restart.run().await?;
                 let nobody = Client::new(&target.url, None, Keyring::default())?;
                 // The server refuses connections until it listens again.
@@ -124,7 +124,7 @@ impl World {
             Home::There(_) => None,
         };
         trust.map_or_else(
-            || panic!("no server here trusts an authority of the world's own"),
+            || panic!("no server of this world trusts the world's certificate authority"),
             |trust| &trust.authority,
         )
     }
@@ -133,7 +133,7 @@ impl World {
         match &mut self.home {
             Home::Here(household) => household,
             Home::There(target) => panic!(
-                "the server at {} is not this world's to start, stop or set up",
+                "this world cannot start, stop or configure the server at {}, which it did not start",
                 target.url
             ),
         }

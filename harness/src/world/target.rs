@@ -84,7 +84,7 @@ impl World {
             let (status, _) = operator.call(Method::GET, "/sim/clock", None).await?;
             ensure!(
                 status != 200,
-                "the server at {} runs on a simulated clock, where time stands still until it is moved",
+                "the server at {} runs on a simulated clock, where time stands still until somebody advances it",
                 target.url
             );
             TimeDriver::Real

@@ -43,7 +43,7 @@ impl TimeDriver {
             Self::Here(time) => time.advance(by).await.map(drop),
             Self::There(time) => time.advance(by).await,
             Self::Real => {
-                ensure!(!by.is_negative(), "time does not go back");
+                ensure!(!by.is_negative(), "time cannot move backwards");
                 realtime::pause(by.unsigned_abs()).await;
                 Ok(())
             }

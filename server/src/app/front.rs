@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_before_it_has_started_is_told_when_to_come_again() {
+    async fn requests_before_the_start_get_503_with_retry_after() {
         for method in [Method::GET, Method::POST] {
             let (status, headers, body) = ask(method, "/graphql").await;
             assert_eq!(

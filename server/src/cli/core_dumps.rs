@@ -17,7 +17,7 @@ pub(super) fn forbid() -> anyhow::Result<()> {
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .context("the process can't be made one that is not dumped")?;
+            .context("the process can't be marked as not dumpable")?;
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ fn enough(limit: Option<u64>, in_flight: u32) -> Result<String, String> {
         None => Ok("no limit".to_owned()),
         Some(limit) if limit >= needed => Ok(limit.to_string()),
         Some(limit) => Err(format!(
-            "{limit} open files at most, and {in_flight} attempts at once (TENTERHOOK_IN_FLIGHT) may need {needed}: raise \
+            "the process may have only {limit} open files, and {in_flight} concurrent attempts (TENTERHOOK_IN_FLIGHT) may \
+             need {needed}: raise \
              the hard limit (LimitNOFILE= of a systemd service, `ulimit -Hn`), or lower the setting"
         )),
     }
@@ -44,10 +45,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_enough_for_all_attempts_and_what_is_beside_them() {
+    fn the_limit_on_files_must_cover_all_attempts_and_a_reserve() {
         assert_eq!(enough(Some(4_608), 4_096).unwrap(), "4608");
         let too_few = enough(Some(4_607), 4_096).unwrap_err();
-        assert!(too_few.starts_with("4607 open files at most"), "{too_few}");
+        assert!(
+            too_few.starts_with("the process may have only 4607 open files"),
+            "{too_few}"
+        );
         assert_eq!(enough(None, 100_000).unwrap(), "no limit");
     }
 

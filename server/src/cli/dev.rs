@@ -125,7 +125,7 @@ fn welcome(
                    installApp(input:{appId:\"demo\",companyId:\"1\",userId:\"1\"}){userErrors{code message}}}";
     write!(
         text,
-        "\nTokens for a year of development (`tenterhook token --help` makes others):\n\n\
+        "\nTokens for development, valid for a year (for others see `tenterhook token --help`):\n\n\
          # user 1 of company 1\nUSER_TOKEN={}\n\
          # user 2 of company 1, an admin\nADMIN_TOKEN={}\n\
          # user 1 through the app \"demo\"\nAPP_TOKEN={}\n\

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Prints the statements and changes nothing; works on any database.
     #[arg(long)]
     dry_run: bool,
-    /// Distributes although this release cannot serve a distributed database yet (docs/scale.md).
+    /// Distributes, even though no server of this release can use the result (docs/scale.md).
     #[arg(long)]
     experimental: bool,
     /// Number of shards: at least as many as there will ever be workers. It cannot be changed later.
@@ -57,7 +57,9 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
         super::write_stdout(&told(&plan))?;
         eprintln!(
             "nothing was changed{}",
-            obstacle.map_or_else(String::new, |why| format!("; and could not be: {why:#}"))
+            obstacle.map_or_else(String::new, |why| format!(
+                "; without --dry-run this would fail: {why:#}"
+            ))
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -65,7 +67,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
         return Err(why.context("nothing was changed"));
     }
     if plan.is_empty() {
-        eprintln!("nothing to do: every table is distributed already");
+        eprintln!("nothing to do: every table is already distributed");
         return Ok(ExitCode::SUCCESS);
     }
     distribution::carry_out(&mut conn, &plan).await?;
@@ -83,7 +85,7 @@ async fn obstacle(
 ) -> anyhow::Result<()> {
     if !distribution::has_citus(conn).await? {
         bail!(
-            "this database is no Citus cluster: it lacks the extension. Install Citus on the coordinator and the \
+            "this database is not a Citus cluster, because the extension is missing. Install Citus on the coordinator and the \
              workers, `create extension citus`, and add the workers with `citus_add_node`"
         );
     }
@@ -96,12 +98,12 @@ async fn obstacle(
     let alive = nodes::others(conn, NOBODY, dead_after).await?.len();
     ensure!(
         alive == 0,
-        "{alive} server(s) are running: stop them first, because every table is locked meanwhile"
+        "{alive} server(s) are running: stop them first, because this command locks every table"
     );
     ensure!(
         arguments.experimental,
-        "servers of this release cannot use a distributed database yet, and nothing moves the tables back: to try it on a \
-         copy, pass --experimental"
+        "servers of this release cannot use a distributed database yet, and this cannot be undone: to try it on a copy of \
+         the database, pass --experimental"
     );
     Ok(())
 }

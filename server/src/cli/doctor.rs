@@ -1,4 +1,5 @@
-//! `tenterhook doctor`: checks what the server will need, one line each, and says how to fix what fails.
+//! `tenterhook doctor`: checks what the server will need, one line each, and says how to fix what fails. It also warns of
+//! settings that have no effect any more.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tenterhook_engine::outbound;
 use tenterhook_model::ids::LANES;
 use tenterhook_outbound_http::{DnsResolver, ExcerptLimits, Request, Transport, TransportConfig};
 use tenterhook_policy::signing;
-use tenterhook_settings::{ClockKind, JwksSource, Keys, Settings, TokenKeys};
+use tenterhook_settings::{ClockKind, JwksSource, Keys, Loaded, Settings, TokenKeys};
 use tenterhook_store::{Store, StoreError, kv_settings, migrations, nodes, partitions, preconditions};
 
 /// Above this difference the machine's clock should be corrected, although the server follows the database's.
@@ -38,7 +39,8 @@ pub(super) struct Arguments {
 /// The result of a check: a line for people, or an error with what to do.
 type Finding = anyhow::Result<String>;
 
-pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(loaded: &Loaded, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let settings = &loaded.settings;
     let clock = Clock::system();
     let mut findings: Vec<(&str, Finding)> = vec![
         ("settings", Ok("no contradictions".to_owned())),
@@ -49,7 +51,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     ];
     match &settings.database_url {
         None => {
-            let missing = "no DATABASE_URL: `dev` needs none, `serve` needs one";
+            let missing = "DATABASE_URL is not set: `serve` needs it, `dev` does not";
             findings.push(("mode", Ok(missing.to_owned())));
             findings.push(("Postgres for `dev`", programs(settings).await));
         }
@@ -73,11 +75,15 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> anyhow::R
     }
     findings.push(("outgoing TLS", outgoing(settings, &clock, &arguments.probe).await));
     let all_good = findings.iter().all(|(_, finding)| finding.is_ok());
+    let warnings = loaded
+        .retired
+        .iter()
+        .map(|line| format!("warn  settings: {line}\n"));
     let lines = findings.into_iter().map(|(name, finding)| match finding {
         Ok(line) => format!("ok    {name}: {line}\n"),
         Err(error) => format!("FAIL  {name}: {error:#}\n"),
     });
-    super::write_stdout(&lines.collect::<String>())?;
+    super::write_stdout(&warnings.chain(lines).collect::<String>())?;
     Ok(if all_good {
         ExitCode::SUCCESS
     } else {
@@ -101,7 +107,7 @@ fn keys(settings: &Settings) -> Finding {
         signing::listed(secrets.expose_secret()).context("TENTERHOOK_NOTICE_SECRET_FILE")?;
     }
     Ok(format!(
-        "present, and none can be guessed; sealing keys: {sealing}"
+        "all present, and none is easy to guess; number of sealing keys: {sealing}"
     ))
 }
 
@@ -121,8 +127,8 @@ fn allow_list(settings: &Settings) -> Finding {
 
 async fn migrated(url: &str, statement: Duration) -> Finding {
     let pending = migrations::pending(url, statement).await?;
-    ensure!(pending == 0, "{pending} to run: `tenterhook migrate`");
-    Ok("all run".to_owned())
+    ensure!(pending == 0, "{pending} pending: run `tenterhook migrate`");
+    Ok("none pending".to_owned())
 }
 
 /// The database if it can be reached, and how the connection is protected.
@@ -158,21 +164,22 @@ async fn skew(store: &Store, clock: &Clock) -> Finding {
         "its clock and this machine's differ by {ahead:#}: correct the wrong one"
     );
     Ok(format!(
-        "reachable, and its clock differs by {} ms",
+        "reachable; its clock and this machine's differ by {} ms",
         ahead.as_millis().abs()
     ))
 }
 
 async fn usable(store: &Store) -> Finding {
     preconditions::check(&mut *store.conn().await?).await?;
-    Ok("UTF8, and it accepts writes".to_owned())
+    Ok("UTF8; the database accepts writes".to_owned())
 }
 
 async fn lanes(store: &Store) -> Finding {
     let stored = kv_settings::get(&mut *store.conn().await?, "lanes").await?;
     ensure!(
         stored == Some(LANES.to_string()),
-        "the database has {stored:?}, and this release needs {LANES}: they are not compatible"
+        "the database has {}, and this release needs {LANES}: they are not compatible",
+        stored.as_deref().unwrap_or("none")
     );
     Ok(LANES.to_string())
 }
@@ -183,12 +190,12 @@ async fn sealed(store: &Store, settings: &Settings) -> Finding {
     let lost = standing.lost();
     ensure!(
         lost == 0,
-        "{lost} are sealed with a key that is not configured, so their webhooks get no deliveries: add that key after the \
-         others"
+        "{lost} values are damaged or sealed with a key that is not configured, so their webhooks get no deliveries: add \
+         the missing key after the others"
     );
     Ok(match standing.others() {
         0 => "all sealed with the first key".to_owned(),
-        others => format!("{others} sealed with an older key: run `tenterhook reseal`"),
+        others => format!("{others} values are sealed with an older key: run `tenterhook reseal`"),
     })
 }
 
@@ -203,7 +210,7 @@ async fn partitioned(store: &Store, settings: &Settings) -> Finding {
         let missing = partitions::missing(&mut conn, day).await?;
         ensure!(
             missing.is_empty(),
-            "{} missing: a running server creates them. Is one running?",
+            "{} missing: start a server, which creates them",
             missing.join(", ")
         );
     }
@@ -238,7 +245,7 @@ async fn outgoing(settings: &Settings, clock: &Clock, probe: &Url) -> Finding {
     match (outcome.status, outcome.error_message) {
         (Some(status), _) => Ok(format!("{probe} responded with {status}")),
         (None, message) => bail!(
-            "{probe}: {}. Is there a firewall? (--probe tries another address)",
+            "{probe}: {}. Is there a firewall? (To try another URL, pass it with --probe.)",
             message.unwrap_or_else(|| "no response".to_owned())
         ),
     }

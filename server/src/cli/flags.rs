@@ -13,7 +13,7 @@ use tenterhook_settings::table::{Entry, RETIRED, TABLE};
 const USUAL: [(&str, &str); 4] = [
     ("listen", "Where the API listens"),
     ("data_dir", "Where `dev` keeps its database and keys"),
-    ("database_url", "The Postgres; without it `dev` starts its own"),
+    ("database_url", "The Postgres to use; without it `dev` starts one"),
     ("clock", "system or simulated"),
 ];
 

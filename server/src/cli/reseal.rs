@@ -14,7 +14,7 @@ use tenterhook_store::{Store, sealed};
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let url = settings.database_url.as_ref();
-    let url = url.context("DATABASE_URL is not set: it says in which database to reseal")?;
+    let url = url.context("DATABASE_URL is not set: it says which database to reseal")?;
     let keyring = keyring(settings)?;
     let store = Store::single(url.expose_secret(), settings.database_timeout)?;
     let progress = reseal::run(&store, &keyring, BATCH, tell).await?;
@@ -23,12 +23,12 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     super::write_stdout(&standing.told())?;
     if progress.unopened > 0 {
         eprintln!(
-            "{} webhooks were not changed: they are sealed with a key that is not configured, or damaged",
+            "{} webhooks were not changed: their secrets are damaged, or sealed with a key that is not configured",
             progress.unopened
         );
     }
     if standing.others() > 0 {
-        eprintln!("not finished: run this again when the new key is the first on every server");
+        eprintln!("not finished: when the new key is the first on every server, run this again");
         return Ok(ExitCode::FAILURE);
     }
     eprintln!("done: only the first key is needed now");
@@ -89,9 +89,9 @@ impl Standing {
         let mut text = String::from("sealed values by key\n");
         for (place, (key, count)) in self.values.iter().enumerate() {
             let what = match place {
-                0 => "seals and opens",
-                _ if place < self.known.len() => "opens",
-                _ => "does not open",
+                0 => "encrypts and decrypts",
+                _ if place < self.known.len() => "decrypts",
+                _ => "cannot decrypt",
             };
             let key = key.map_or_else(|error| error.to_string(), |id| id.to_string());
             // Cannot fail, because it writes to memory.

@@ -37,7 +37,7 @@ pub(super) async fn run(
     };
     if !delay.is_zero() {
         tracing::info!(
-            "{name}: not ready any more, and stopping in {delay:?}; a second signal ends the wait"
+            "{name}: /readyz now returns 503, and the server stops in {delay:?}; a second signal ends the wait"
         );
         stop.leave();
         tokio::select! {
@@ -50,7 +50,7 @@ pub(super) async fn run(
     stop.drain();
     tokio::select! {
         ended = &mut server => ended,
-        name = signals.next() => bail!("{name} again: stopped at once; attempts on the wire will be repeated"),
+        name = signals.next() => bail!("{name} again: stopped at once; attempts in flight will be repeated"),
     }
 }
 

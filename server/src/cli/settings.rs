@@ -7,7 +7,7 @@ use tenterhook_settings::table::{TABLE, markdown};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The page docs/settings.md instead: defaults and bounds.
+    /// Prints the page docs/settings.md instead: defaults and bounds.
     #[arg(long)]
     pub markdown: bool,
 }

@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     /// A token of an operator, who sees everything and advances simulated time.
     #[arg(long)]
     operator: bool,
-    /// How long it is valid, such as P30D or 12h [default: P365D for the development key, else PT1H].
+    /// How long the token is valid, such as P30D or 12h [default: P365D for the development key, else PT1H].
     #[arg(long, value_parser = ttl)]
     ttl: Option<Duration>,
 }
@@ -144,7 +144,7 @@ pub(super) fn print(settings: &Settings, arguments: &Arguments) -> anyhow::Resul
         Some(secret) => (secret, PRODUCTION_TTL),
         None => {
             let path = super::data_dir(settings)?.join(JWT_KEY);
-            let hint = "start `tenterhook dev` once, which makes it, or set TENTERHOOK_JWT_SECRET_FILE";
+            let hint = "start `tenterhook dev` once, which creates it, or set TENTERHOOK_JWT_SECRET_FILE";
             (keys::token_secret_in(&path).context(hint)?, DEVELOPMENT_TTL)
         }
     };
@@ -171,7 +171,7 @@ fn ttl(text: &str) -> Result<Duration, String> {
     let ttl = read_duration(text)?;
     if ttl.is_zero() || ttl > LONGEST_TTL {
         return Err(format!(
-            "must be more than nothing and at most {} days",
+            "must be above zero and at most {} days",
             LONGEST_TTL.as_secs() / DAY.as_secs()
         ));
     }
@@ -234,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn platform_and_operator_are_nobody_in_particular() {
+    fn platform_and_operator_tokens_name_no_user() {
         assert_eq!(payload("--platform"), json!({"scope": "platform"}));
         assert_eq!(payload("--operator"), json!({"scope": "operator"}));
     }
 
     #[test]
-    fn what_does_not_go_together_is_refused() {
+    fn contradictory_options_are_refused() {
         for line in [
             "",
             "--company 1",

@@ -37,7 +37,7 @@ async fn distributing_plain_postgres_is_refused_and_changes_nothing() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("nothing was changed: this database is no Citus cluster"),
+        said.contains("nothing was changed: this database is not a Citus cluster"),
         "{said}"
     );
     assert_eq!(text(&output.stdout), "");
@@ -66,7 +66,9 @@ async fn a_dry_run_prints_the_whole_plan_anywhere() {
         "{plan}"
     );
     assert!(
-        said.contains("nothing was changed; and could not be: this database is no Citus cluster"),
+        said.contains(
+            "nothing was changed; without --dry-run this would fail: this database is not a Citus cluster"
+        ),
         "{said}"
     );
 }

@@ -38,7 +38,7 @@ async fn logged(process: &Process, id: &str) -> String {
 
 /// Nothing internal leaks, and the id leads to the log line with the cause.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fault_is_told_by_an_id_that_leads_to_the_log() {
+async fn an_internal_error_has_an_id_that_is_in_the_log() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let process = production(keys.path(), &database.url(None))

@@ -30,7 +30,7 @@ async fn flood(caller: &Client, attacks: &[Attack], rounds: usize) {
 
 /// During a flood of attacks the process stays alive, and its memory does not grow with the number of attacks.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_attacks_takes_no_memory_that_stays() {
+async fn memory_does_not_grow_in_a_flood_of_attacks() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None)).setting("TENTERHOOK_LOG", "info");

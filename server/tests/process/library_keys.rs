@@ -54,7 +54,7 @@ async fn starts(program: &Program, what: &str) {
 
 /// F1: in a key set, in a file or at a URL. A key that has such a value instead of a type is of an unknown kind and ignored.
 #[tokio::test(flavor = "multi_thread")]
-async fn f1_in_a_key_set_they_mean_nothing() {
+async fn f1_internal_keys_mean_nothing_in_a_key_set() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let url = database.url(None);
@@ -75,7 +75,7 @@ async fn f1_in_a_key_set_they_mean_nothing() {
 
 /// F1: in the settings file they are unknown settings, and in values they are text.
 #[tokio::test(flavor = "multi_thread")]
-async fn f1_in_the_settings_file_they_mean_nothing() {
+async fn f1_internal_keys_mean_nothing_in_the_settings_file() {
     let folder = folder();
     let path = folder.path().join("settings.toml");
     for key in KEYS {

@@ -12,7 +12,7 @@ use super::callers::{Callers, SECRET, create, deal_changed, deliveries, folder, 
 /// F17, D13: on a real machine, where nothing listens at the port, and no other name shows whether the name servers
 /// work.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_name_servers_attempts_are_postponed_and_it_says_so() {
+async fn without_name_servers_attempts_are_postponed_and_logged() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -43,7 +43,7 @@ async fn without_name_servers_attempts_are_postponed_and_it_says_so() {
     let printed = process.printed();
     let lines: Vec<_> = printed
         .lines()
-        .filter(|line| line.contains("no name server answers"))
+        .filter(|line| line.contains("no name server responds"))
         .collect();
     assert!((1..=3).contains(&lines.len()), "{lines:?}");
     assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:?}");
@@ -61,7 +61,7 @@ async fn without_name_servers_attempts_are_postponed_and_it_says_so() {
 
 /// F17, D13: the log says when attempts count although no name server responds, and when they respond again.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_says_when_silent_name_servers_are_given_up_and_when_they_answer_again() {
+async fn the_log_reports_that_dns_is_given_up_and_that_it_recovers() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let names = NameServer::start().await;
@@ -89,8 +89,8 @@ async fn the_log_says_when_silent_name_servers_are_given_up_and_when_they_answer
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let (given_up, again) = (
-        "requests whose names cannot be looked up now count as failures",
-        "name servers answer again",
+        "requests whose host names cannot be resolved now count as failures",
+        "name servers respond again",
     );
     for round in 1..=2 {
         names.fall_silent(true);

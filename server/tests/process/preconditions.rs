@@ -1,6 +1,8 @@
 //! Preconditions of the database: it is refused with a sentence if nothing can be stored in it. It is accepted if the
 //! server has only rights on rows, if its clock is wrong, or if its locale has rules of its own.
 
+mod roles;
+
 use std::process::Output;
 
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
@@ -15,8 +17,6 @@ use tenterhook_store::Conn;
 
 use super::callers::{Callers, SECRET, create, deal_changed, folder, production, receiver};
 
-const OPERATIONS: &str = include_str!("../../../docs/operations.md");
-
 async fn try_run(url: &str, sql: &str) -> Result<(), String> {
     let mut conn = Conn::establish(url).await.expect("there is such a database");
     conn.batch_execute(sql).await.map_err(|error| error.to_string())
@@ -26,11 +26,6 @@ async fn run(url: &str, sql: &str) {
     try_run(url, sql)
         .await
         .unwrap_or_else(|error| panic!("{error}: {sql}"));
-}
-
-/// The URL for one of the roles. The documentation gives them passwords, but our Postgres does not ask for one.
-fn as_role(url: &str, role: &str) -> String {
-    url.replace("user=postgres", &format!("user={role}"))
 }
 
 /// A command on a database.
@@ -75,8 +70,8 @@ async fn a_database_that_is_not_utf8_is_refused_in_one_sentence() {
         );
         run(&postgres.url("postgres"), &made).await;
         let sentence = format!(
-            "the database's encoding is {encoding} and must be UTF8: make another one with `create database … encoding \
-             'UTF8' template template0` and let DATABASE_URL lead there"
+            "the database's encoding is {encoding} and must be UTF8: create another one with `create database … encoding \
+             'UTF8' template template0` and set DATABASE_URL to it"
         );
         for text in refusals(&["migrate", "serve", "doctor", "dev"], &postgres.url(&name)).await {
             assert_eq!(text.matches(&sentence).count(), 1, "{text}");
@@ -108,237 +103,6 @@ async fn a_read_only_database_is_named_as_such() {
         );
         assert!(!text.contains("inconsistent"), "{text}");
     }
-}
-
-/// The blocks of SQL in the section of docs/operations.md about roles: one for the administrator, one for the owner.
-fn documented() -> (Vec<String>, String) {
-    let (_, section) = OPERATIONS.split_once("## Roles").expect("a section about roles");
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let mut blocks = section
-        .split("```sql\n")
-        .skip(1)
-        .map(|block| block.split("```").next().unwrap_or_default());
-    let by_administrator = blocks.next().expect("a block for the administrator");
-    let by_owner = blocks.next().expect("a block for the owner").to_owned();
-    assert_eq!(blocks.next(), None);
-    let statements = by_administrator
-        .split(";\n")
-        .map(str::trim)
-        .filter(|one| !one.is_empty());
-    (statements.map(str::to_owned).collect(), by_owner)
-}
-
-const PARTITIONS: &str = "from pg_inherits i join pg_class c on c.oid = i.inhrelid";
-
-/// F22: with the roles and grants of docs/operations.md, one role migrates. Another, which owns nothing and cannot
-/// create anything, serves: it publishes, delivers, makes and drops partitions, reseals, and passes `doctor`.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_with_rights_on_rows_alone_serves() {
-    let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
-    let (by_administrator, by_owner) = documented();
-    for statement in by_administrator {
-        run(&postgres.url("postgres"), &statement).await;
-    }
-    let database = postgres.url("tenterhook");
-    let (owner, server) = (
-        as_role(&database, "tenterhook_owner"),
-        as_role(&database, "tenterhook_server"),
-    );
-    // Before the migration: the server's role may not migrate, and gets the message of Postgres.
-    let text = refusals(&["migrate"], &server).await.remove(0);
-    assert!(
-        text.contains("permission denied for schema public") && !text.contains("inconsistent"),
-        "{text}"
-    );
-    let migrated = command("migrate", &keys, &owner).run().await.unwrap();
-    assert!(migrated.status.success(), "{}", said(&migrated));
-    let text = refusals(&["serve"], &server).await.remove(0);
-    assert!(
-        text.contains("permission denied") && !text.contains("inconsistent"),
-        "{text}"
-    );
-    run(&owner, &by_owner).await;
-    let again = command("migrate", &keys, &server).run().await.unwrap();
-    assert!(said(&again).contains("nothing to do"), "{}", said(&again));
-
-    let receiver = receiver(200).await;
-    let process = command("serve", &keys, &server)
-        .setting("TENTERHOOK_CLOCK", "simulated")
-        .serve()
-        .await
-        .unwrap();
-    let callers = Callers::new(&process, SECRET);
-    callers.platform().register_app("crm").await.unwrap();
-    callers.platform().install_app("crm", 1, 7).await.unwrap();
-    let webhook = create(&callers.user(), &receiver.url()).await;
-    callers.platform().publish_one(deal_changed()).await.unwrap();
-    callers.advance("PT1S").await;
-    let first = callers.user().deliveries(&webhook).await.unwrap().remove(0);
-    assert_eq!(first.status, "SUCCEEDED");
-    let counted = |sign: &str, day: jiff::Timestamp| {
-        let name = day.strftime("events_%Y%m%d").to_string();
-        format!(
-            "do $$ begin assert (select count(*) {sign} 0 {PARTITIONS} where c.relname = '{name}'); end $$"
-        )
-    };
-    let today = realtime::now();
-    run(&database, &counted(">", today)).await;
-    callers.advance("P40D").await;
-    run(&database, &counted("=", today)).await;
-    let later = today + jiff::SignedDuration::from_hours(40 * 24);
-    run(&database, &counted(">", later)).await;
-    callers.platform().publish_one(deal_changed()).await.unwrap();
-    callers.advance("PT1S").await;
-    let last = callers.user().deliveries(&webhook).await.unwrap().pop().unwrap();
-    assert_eq!(last.status, "SUCCEEDED");
-    callers.user().delete_webhook(&webhook).await.unwrap();
-    let log = process.printed();
-    assert!(
-        !log.contains("permission denied") && !log.contains("must be owner"),
-        "{log}"
-    );
-
-    let resealed = command("reseal", &keys, &server).run().await.unwrap();
-    assert!(resealed.status.success(), "{}", said(&resealed));
-    let doctor = command("doctor", &keys, &server).run().await.unwrap();
-    for line in [
-        "ok    migrations: all run",
-        "ok    encoding: UTF8",
-        "ok    lanes: 64",
-    ] {
-        assert!(said(&doctor).contains(line), "{}", said(&doctor));
-    }
-}
-
-/// F22: the functions that make partitions cannot be used for anything else.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_functions_with_the_owners_rights_make_and_drop_partitions_alone() {
-    let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
-    let (by_administrator, by_owner) = documented();
-    for statement in by_administrator {
-        run(&postgres.url("postgres"), &statement).await;
-    }
-    run(&postgres.url("postgres"), "create role stranger login").await;
-    let database = postgres.url("tenterhook");
-    let owner = as_role(&database, "tenterhook_owner");
-    let migrated = command("migrate", &keys, &owner).run().await.unwrap();
-    assert!(migrated.status.success(), "{}", said(&migrated));
-    run(&owner, &by_owner).await;
-    let (server, stranger) = (
-        as_role(&database, "tenterhook_server"),
-        as_role(&database, "stranger"),
-    );
-
-    // The functions do not use objects that somebody has created in schemas that are searched first.
-    let planted = "create temp table pg_inherits (inhrelid oid, inhparent oid);
-        create function pg_temp.to_char(date, text) returns text language sql as $$ select 'planted' $$;
-        create function pg_temp.to_regclass(text) returns regclass language sql as $$ select 'public.apps'::regclass $$;
-        set search_path = pg_temp, public, pg_catalog;
-        do $$ begin
-            assert public.make_partition('events', '2099-01-01');
-            assert not public.make_partition('events', '2099-01-01');
-            assert to_regclass('public.events_20990101') is not null;
-        end $$";
-    run(
-        &server,
-        &planted.replace("to_regclass('public", "pg_catalog.to_regclass('public"),
-    )
-    .await;
-    run(
-        &server,
-        "do $$ begin
-            assert drop_partition('events', '2099-01-01') and not drop_partition('events', '2099-01-01');
-        end $$",
-    )
-    .await;
-    run(&owner, "create table events_20990102 (mine integer)").await;
-    for (who, sql, why) in [
-        (
-            &server,
-            "select make_partition('apps', '2099-01-01')",
-            "there are no partitions of apps",
-        ),
-        (
-            &server,
-            "select make_partition('events; drop table apps', '2099-01-01')",
-            "there are no partitions",
-        ),
-        (
-            &server,
-            "select make_partition(null, '2099-01-01')",
-            "there are no partitions",
-        ),
-        (
-            &server,
-            "select make_partition('events', null)",
-            "there are no partitions",
-        ),
-        (
-            &server,
-            "select make_partition('events', 'infinity')",
-            "there are no partitions",
-        ),
-        (
-            &server,
-            "select drop_partition('settings', '2099-01-01')",
-            "there are no partitions",
-        ),
-        (
-            &stranger,
-            "select make_partition('events', '2099-01-01')",
-            "permission denied for function",
-        ),
-        (
-            &stranger,
-            "select drop_partition('events', '2099-01-01')",
-            "permission denied for function",
-        ),
-        (
-            &server,
-            "create table mine (n integer)",
-            "permission denied for schema",
-        ),
-        (&server, "drop table events", "must be owner"),
-        (
-            &server,
-            "delete from __diesel_schema_migrations",
-            "permission denied for table",
-        ),
-        (
-            &stranger,
-            "select count(*) from webhooks",
-            "permission denied for table",
-        ),
-    ] {
-        let refused = try_run(who, sql)
-            .await
-            .err()
-            .unwrap_or_else(|| panic!("it was done: {sql}"));
-        assert!(refused.contains(why), "{sql}: {refused}");
-    }
-    // Not a partition: a table with such a name is not touched.
-    run(
-        &server,
-        "do $$ begin assert not drop_partition('events', '2099-01-02'); end $$",
-    )
-    .await;
-    run(&owner, "select mine from events_20990102").await;
-
-    // A superuser who migrates does not give its rights to the functions.
-    run(
-        &database,
-        "drop function make_partition(text, date), drop_partition(text, date);
-         delete from __diesel_schema_migrations where version like '20261130130000%'",
-    )
-    .await;
-    let migrated = command("migrate", &keys, &database).run().await.unwrap();
-    assert!(migrated.status.success(), "{}", said(&migrated));
-    let owned = "do $$ begin
-        assert (select count(*) = 2 from pg_proc
-                where proname in ('make_partition', 'drop_partition') and proowner = 'tenterhook_owner'::regrole
-                  and prosecdef and proconfig = '{\"search_path=pg_catalog, pg_temp\"}');
-    end $$";
-    run(&database, owned).await;
 }
 
 /// A database whose clock is ahead by the value in its table `skew`: the search path decides which
@@ -380,7 +144,7 @@ async fn offset(caller: &Client) -> f64 {
 /// F16: the server reports a database whose clock is wrong at start, while it lasts, and when it is over. Times in
 /// requests are the database's.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_whose_clock_is_off_is_told_of() {
+async fn a_database_with_a_wrong_clock_is_reported() {
     const APART: &str = "the database's clock and this machine's differ";
     const OVER: &str = "the database's clock and this machine's agree again";
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
@@ -440,7 +204,7 @@ async fn a_database_whose_clock_is_off_is_told_of() {
 
 /// F21: `i` and `I` are the same letter of a URL, whatever the locale of the database.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_does_not_go_by_the_databases_locale() {
+async fn a_search_does_not_depend_on_the_databases_locale() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());
     let made =
         "create database turkish encoding 'UTF8' template template0 locale_provider icu icu_locale 'tr-TR'";

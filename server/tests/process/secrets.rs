@@ -54,7 +54,7 @@ async fn metrics(callers: &Callers<'_>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_it_says_shows_a_secret() {
+async fn no_response_file_or_log_line_shows_a_secret() {
     let database = Cluster::shared().await.unwrap().database().await.unwrap();
     let program = with_secrets_in_the_environment(&database.url(None));
     let receiver = receiver(Script::new(|arrival, place| echo(arrival, place).into())).await;
@@ -169,7 +169,7 @@ async fn delivered(process: &Process, receiver: &tenterhook_harness::receiver::R
 /// First both keys are set, the new one first; then all values are resealed while a server runs; then the old key is
 /// removed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sealing_key_is_replaced_while_it_serves() {
+async fn a_sealing_key_can_be_replaced_while_a_server_runs() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(folder.path(), &database.url(None));
@@ -196,14 +196,14 @@ async fn a_sealing_key_is_replaced_while_it_serves() {
     // Without the old key nothing can be opened, and the output says so.
     keys(&[NEW_KEY]);
     let (done, told) = reseal().await;
-    assert!(!done && told.contains("2  does not open"), "{told}");
+    assert!(!done && told.contains("2  cannot decrypt"), "{told}");
 
     keys(&[NEW_KEY, SEALING_KEY]);
     let mut during = program.serve().await.unwrap();
     assert_eq!(delivered(&during, &receiver).await, sent);
     let (done, told) = reseal().await;
     assert!(
-        done && told.contains("2  seals and opens") && told.contains("0  opens"),
+        done && told.contains("2  encrypts and decrypts") && told.contains("0  decrypts"),
         "{told}"
     );
     assert_eq!(delivered(&during, &receiver).await, sent);
@@ -243,7 +243,7 @@ async fn a_key_file_that_everybody_can_read_is_refused() {
 /// A process with secrets in its memory writes no core dump.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn no_core_is_dumped_of_it() {
+async fn a_server_writes_no_core_dump() {
     let folder = folder();
     let database = Cluster::shared().await.unwrap().database().await.unwrap();
     let process = production(folder.path(), &database.url(None))
@@ -264,7 +264,7 @@ async fn no_core_is_dumped_of_it() {
 
 /// The key set is fetched before anything else needs TLS.
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_may_be_at_an_address() {
+async fn a_key_set_can_be_fetched_from_a_url() {
     const SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}]}"#;
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
@@ -286,7 +286,7 @@ async fn keys_may_be_at_an_address() {
 
 /// `doctor` reads or fetches a key set as `serve` does, and names its faults.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_looks_at_the_key_set() {
+async fn doctor_checks_the_key_set() {
     const KEY: &str =
         r#"{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}"#;
     let folder = folder();

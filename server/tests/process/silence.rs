@@ -138,7 +138,7 @@ async fn says(process: &Process, what: &str) {
 
 /// F5: two servers under load, whose connections all go silent at once while new ones work.
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_connections_that_go_silent_are_replaced_and_everything_accepted_ends() {
+async fn f5_silent_connections_are_replaced_and_all_deliveries_end() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let relay = Relay::before(&database).await;
@@ -168,8 +168,8 @@ async fn f5_connections_that_go_silent_are_replaced_and_everything_accepted_ends
     receiver.journal().wait_for(50).await;
     relay.silence();
     for process in [&one, &other] {
-        says(process, "the database does not answer: a connection was silent").await;
-        says(process, "the database answers again").await;
+        says(process, "the database does not respond: a connection was silent").await;
+        says(process, "the database responds again").await;
     }
     assert!(
         relay.passed.load(Ordering::SeqCst) > 0,
@@ -203,7 +203,7 @@ async fn f5_connections_that_go_silent_are_replaced_and_everything_accepted_ends
 
 /// F5: no connection works any more. The server reports this, still responds, and stops when asked to.
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_a_database_that_is_silent_for_good_is_told_and_does_not_keep_a_server_from_ending() {
+async fn f5_a_silent_database_is_reported_and_the_server_can_stop() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let relay = Relay::before(&database).await;
@@ -229,10 +229,10 @@ async fn f5_a_database_that_is_silent_for_good_is_told_and_does_not_keep_a_serve
         )
         .await;
     assert!(refusal.unwrap_err().to_string().contains("UNAVAILABLE"));
-    says(&process, "the database does not answer: a connection was silent").await;
+    says(&process, "the database does not respond: a connection was silent").await;
     realtime::eventually("/readyz tells it", async || {
         let (status, said) = process.caller(None).unwrap().get("/readyz").await.unwrap();
-        status == 503 && said.contains("the database has not answered for")
+        status == 503 && said.contains("the database has not responded for")
     })
     .await;
     let warnings = process
@@ -246,7 +246,7 @@ async fn f5_a_database_that_is_silent_for_good_is_told_and_does_not_keep_a_serve
 
 /// F5: commands end with an error message, whether the database is silent from the beginning or later.
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_commands_end_with_a_sentence() {
+async fn f5_commands_end_with_an_error_message() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let relay = Relay::before(&database).await;
@@ -273,7 +273,7 @@ async fn f5_commands_end_with_a_sentence() {
     let output = program.command_instead("migrate").run().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        !output.status.success() && said.contains("no answer within 2s"),
+        !output.status.success() && said.contains("no response within 2s"),
         "{said}"
     );
     held.abort();
@@ -287,7 +287,7 @@ async fn f5_commands_end_with_a_sentence() {
         // Both limits have the same length, so either may be reported.
         let sentences = [
             "took longer than 5s (connect_timeout)",
-            "no host answered within 5s",
+            "no host responded within 5s",
         ];
         let said_so = sentences.iter().any(|sentence| said.contains(sentence));
         assert!(said_so, "{command}: {said}");
@@ -347,5 +347,8 @@ async fn gives_up(command: &str, table: &str) {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(!output.status.success(), "{command}, {table}: {said}");
-    assert!(said.contains("no answer within 4s"), "{command}, {table}: {said}");
+    assert!(
+        said.contains("no response within 4s"),
+        "{command}, {table}: {said}"
+    );
 }

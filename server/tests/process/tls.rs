@@ -249,7 +249,7 @@ async fn f2_each_sslmode_does_what_libpq_does() {
 
 /// F2: a server with a wrong certificate.
 #[tokio::test(flavor = "multi_thread")]
-async fn f2_a_wrong_authority_and_a_wrong_name_are_refused_in_words() {
+async fn f2_a_wrong_authority_and_a_wrong_name_have_clear_errors() {
     let server = Server::start(&["other.example.test"], None).await;
     let other = Authority::new(server.home.path(), "another");
     let other = format!("sslrootcert={}", other.file.display());
@@ -303,7 +303,7 @@ impl Server {
 
 /// F2: a certificate instead of a password.
 #[tokio::test(flavor = "multi_thread")]
-async fn f2_a_client_certificate_is_shown_and_its_key_must_be_closed() {
+async fn f2_a_client_certificate_works_and_its_key_must_be_private() {
     let server = Server::start(&[HOST], None).await;
     server
         .admit(&["hostssl all all all cert clientcert=verify-full"])
@@ -342,7 +342,7 @@ async fn f2_a_client_certificate_is_shown_and_its_key_must_be_closed() {
 /// F2: `migrate`, `serve`, `doctor`, `reseal` and `distribute` connect in the same way, and report how the connection
 /// is protected.
 #[tokio::test(flavor = "multi_thread")]
-async fn f2_every_command_connects_with_tls_and_says_so() {
+async fn f2_every_command_connects_with_tls_and_reports_it() {
     let server = Server::start(&[HOST], None).await;
     let keys = folder();
     let program = production(

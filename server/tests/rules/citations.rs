@@ -79,7 +79,7 @@ fn a_rule_is_found_wherever_it_is_cited() {
 }
 
 #[test]
-fn what_is_no_rule_is_not_taken_for_one() {
+fn other_codes_are_not_taken_for_rules() {
     for text in [
         "A1 UTF8 F12 SHA256 H2 V2 F7 O4 M1 RS256 X5 Z9",
         "2026-11-23T10:11:12Z PT30M P1D P30D 1E5 E0308 B100",

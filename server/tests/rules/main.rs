@@ -98,7 +98,7 @@ fn every_rule_that_we_decided_is_explained() {
 }
 
 #[test]
-fn links_to_the_policy_lead_somewhere() {
+fn links_to_the_policy_have_a_target() {
     let policy = page(POLICY);
     let mut targets: BTreeSet<String> = rules().iter().map(|rule| rule.to_lowercase()).collect();
     let sections = policy.lines().filter_map(|line| line.strip_prefix("## "));

@@ -96,19 +96,19 @@ pub fn code(text: &str) -> String {
 }
 
 #[test]
-fn code_is_what_is_neither_comment_nor_test() {
+fn code_excludes_comments_and_tests() {
     let text =
         "/// B1.\nlet url = \"http://x\"; // B2\nlog(\"B3\");\n#[cfg(test)]\nmod tests {\n    // B4\n}\n";
     assert_eq!(code(text), "\nlet url = \"http://x\"; \nlog(\"B3\");");
 }
 
 #[test]
-fn tests_and_scenarios_prove_and_nothing_else() {
+fn only_tests_and_scenarios_count_as_proof() {
     for path in [
         "tests/bans.rs",
         "server/crates/policy/src/health/tests/bans.rs",
         "server/crates/policy/src/access/tests.rs",
-        "server/crates/store/src/tests/queue/upkeep.rs",
+        "server/crates/store/src/tests/queue/maintenance.rs",
         "harness/src/scenarios/bans.rs",
         "harness/tests/mutants/main.rs",
     ] {

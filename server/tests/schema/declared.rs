@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_and_its_declaration_go_together() {
+    fn changes_and_declarations_must_match() {
         let made = [Change {
             at: "Thing.name".to_owned(),
             what: "removed",

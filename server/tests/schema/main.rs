@@ -25,7 +25,7 @@ fn the_published_schema_keeps_every_rule() {
 }
 
 #[test]
-fn what_clients_may_notice_is_declared() {
+fn changes_that_clients_may_notice_are_declared() {
     let made = changes::between(&Document::read(BASELINE), &Document::read(PUBLISHED));
     let wrong = declared::compare(&made, PAGE);
     assert!(wrong.is_empty(), "docs/schema-changes.md:\n{}", wrong.join("\n"));

@@ -5,12 +5,12 @@ use clap::Args;
 
 use tenterhook_lab::seed_database::{self, Plan, Progress};
 
-/// Fill a migrated database with webhooks, a history by days and open deliveries.
+/// Fill a migrated database with webhooks, a history of some days and open deliveries.
 ///
-/// The rows are such as a server would have left, in many companies.
+/// The rows are like those that a server leaves, for many companies.
 ///
-/// Needs no server. The webhooks' secrets are sealed with the harness's own key. Servers that run on it need a ban
-/// threshold that is out of reach. Exit code: 0 it is filled, 2 it could not run.
+/// Needs no server. The webhooks' secrets are sealed with the harness's own key. Give servers that run on the database
+/// a ban threshold that they never reach. Exit code: 0 it is filled, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   fill --database postgres://localhost/tenterhook
@@ -65,7 +65,7 @@ impl Fill {
         let database = self
             .database
             .parse()
-            .context("--database is no URL of a database")?;
+            .context("--database is not the URL of a database")?;
         let filled = seed_database::run(&self.plan.plan(), &database, report).await?;
         super::print(&if self.json {
             format!("{}\n", serde_json::to_string_pretty(&filled)?)
@@ -80,7 +80,7 @@ impl Fill {
 pub fn report(progress: Progress) {
     let percent = |written: u64| written * 100 / progress.planned.max(1);
     eprintln!(
-        "{} of {} events are written ({} %)",
+        "{} of {} events written ({} %)",
         progress.written,
         progress.planned,
         percent(progress.written)

@@ -11,23 +11,24 @@ use tenterhook_harness::command_line::TargetArgs;
 
 /// Publish events, and measure when their deliveries arrive and what that costs.
 ///
-/// The receivers are on this machine. With --server it starts processes of that program on a durable Postgres of its
-/// own, and reports what they use. Without a server it tries one in this process. A remote server must run on the
-/// system clock and allow webhooks to loopback. Rates and latencies are those after the warm-up. Exit code: 0
-/// everything arrived, 1 something did not within the grace time or could not be published, 2 it could not run.
+/// The receivers are on this machine. With --server the command starts processes of that program on its own durable
+/// Postgres, and reports their use of CPU and memory. With --target it uses a remote server, which must run on the
+/// system clock and allow webhooks to loopback. Otherwise it starts a server in this process. Rates and latencies leave
+/// out the warm-up. Exit code: 0 everything arrived, 1 something could not be published or did not arrive within the
+/// grace time, 2 it could not run.
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("work").args(["rate", "callers", "drain", "idle"])),
     after_help = "Examples:
-  load --server target/dist/tenterhook --callers 32                 as fast as 32 callers get their answers
+  load --server target/dist/tenterhook --callers 32                 as fast as 32 callers get their responses
   load --server target/dist/tenterhook --callers 32 --fan-out 10
-  load --server target/dist/tenterhook --rate 100 --seconds 30      an open loop: 100 events per second
+  load --server target/dist/tenterhook --rate 100 --seconds 30      100 events per second, however slow the responses
   load --server target/dist/tenterhook --drain 500000               how fast a backlog is delivered
-  load --server target/dist/tenterhook --idle 60                    what it takes when there is nothing to do
+  load --server target/dist/tenterhook --idle 60                    what an idle server uses
   load --target http://127.0.0.1:8080 --jwt-key data/jwt.key --format json"
 )]
 pub struct Load {
-    /// Events per second, up to 100000, whether or not earlier calls got a response; 50 if nothing else is chosen.
+    /// Events per second, up to 100000, even if earlier calls have no response yet. Default: 50, unless other work is chosen.
     #[arg(long, value_name = "EVENTS")]
     rate: Option<f64>,
     /// Number of callers that wait for each response before their next call, 1 to 1000.
@@ -39,16 +40,16 @@ pub struct Load {
     /// Do nothing for this number of seconds, 1 to 3600.
     #[arg(long, value_name = "SECONDS", requires = "server")]
     idle: Option<u32>,
-    /// Measured seconds, 1 to 3600.
+    /// Seconds to measure, 1 to 3600.
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u32,
-    /// Seconds of the same work before, which are left out of the figures, up to 600.
+    /// Seconds of the same work before the measurement, up to 600; the figures leave them out.
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     warm_up: u32,
     /// Number of webhooks that get each event, 1 to 1000.
     #[arg(long, value_name = "WEBHOOKS", default_value_t = 1)]
     fan_out: u32,
-    /// Number of companies for the events, in turn, 1 to 100000; each has its own webhooks.
+    /// Number of companies, 1 to 100000, each with its own webhooks. They get the events in turn.
     #[arg(long, value_name = "N", default_value_t = 1)]
     companies: u32,
     /// Events per call, 1 to 1000.
@@ -63,8 +64,8 @@ pub struct Load {
     /// Number of additional webhooks whose receiver never responds, up to 10000, spread over the companies.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "server")]
     hanging: u32,
-    /// Number of hosts for the receivers, 1 to 10000; those that hang then have the same number of other hosts. More
-    /// than one needs a system that has all of 127/8, such as Linux.
+    /// Number of hosts for the receivers, 1 to 10000; receivers that hang have the same number of other hosts. More than
+    /// one host needs a system with all addresses of 127/8, such as Linux.
     #[arg(long, value_name = "N", default_value_t = 1)]
     hosts: u32,
     /// Seconds to wait for deliveries after the last response, up to 3600.
@@ -73,16 +74,16 @@ pub struct Load {
     /// The server's program, to start processes for the load.
     #[arg(long, value_name = "PATH", conflicts_with = "target")]
     server: Option<PathBuf>,
-    /// Number of server processes, 1 to 8; calls take turns.
+    /// Number of server processes, 1 to 8, which get the calls in turn.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "server")]
     servers: u32,
-    /// The servers' database, sealed with the harness's key; without it a durable Postgres is started.
+    /// The servers' database, sealed with the harness's key. Default: a durable Postgres is started.
     #[arg(long, value_name = "URL", requires = "server")]
     database: Option<String>,
-    /// A further setting of the servers, by its environment variable; can be repeated.
+    /// An additional setting of the servers, by its environment variable; can be repeated.
     #[arg(long, value_name = "NAME=VALUE", requires = "server", value_parser = setting)]
     setting: Vec<(String, String)>,
-    /// A further setting of the Postgres that is started; can be repeated.
+    /// An additional setting of the Postgres that is started; can be repeated.
     #[arg(
         long,
         value_name = "NAME=VALUE",
@@ -90,7 +91,7 @@ pub struct Load {
         conflicts_with = "database"
     )]
     postgres_setting: Vec<String>,
-    /// List also the ten statements that took Postgres longest.
+    /// Also list the ten statements on which Postgres spent most time.
     #[arg(long)]
     statements: bool,
     /// Output format.
@@ -109,7 +110,7 @@ enum Format {
 }
 
 fn setting(text: &str) -> anyhow::Result<(String, String)> {
-    let (name, value) = text.split_once('=').context("NAME=VALUE")?;
+    let (name, value) = text.split_once('=').context("must be NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

@@ -6,12 +6,12 @@ use clap::Args;
 
 use tenterhook_lab::overload::{self, Plan};
 
-/// Give a real server more than it can handle: memory, refusals, the delay of others.
+/// Overload a real server, and measure its memory, its refusals and the delay of others.
 ///
-/// Floods it with publications, gives it a backlog in which half of the receivers hang, and lets it recover.
+/// Floods it with publications, gives it a backlog while half of the receivers hang, and lets it recover.
 ///
-/// Starts its own Postgres and server, and changes nothing else. On Linux only. Exit code: 0 all held, 1 something was
-/// missed, 2 it could not run.
+/// Starts its own Postgres and server, and changes nothing else. Runs on Linux only. Exit code: 0 every expectation
+/// held, 1 one did not, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   overload --server target/dist/tenterhook
@@ -26,7 +26,7 @@ pub struct Overload {
     /// Duration of each part in seconds, 1 to 600.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u32,
-    /// Events per second of the quiet company, 1 to 1000.
+    /// Events per second of a quiet company, which is observed during the overload, 1 to 1000.
     #[arg(long, value_name = "EVENTS", default_value_t = 20)]
     quiet_rate: u32,
     /// Number of callers that flood the server for one company, 1 to 1000.
@@ -35,13 +35,13 @@ pub struct Overload {
     /// Number of callers that publish 6 MiB at a time, up to 1000.
     #[arg(long, value_name = "N", default_value_t = 64)]
     large_callers: u32,
-    /// Most calls of each of them, up to 1000.
+    /// Maximum number of calls of each of these callers, up to 1000.
     #[arg(long, value_name = "N", default_value_t = 10)]
     large_calls: u32,
     /// Seconds to wait at the end until all deliveries have ended, up to 7200.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     drain: u32,
-    /// Allowed memory of the server.
+    /// Allowed memory of the server, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 512.0)]
     memory_bound: f64,
     /// The server's binary; by default the one next to this program.

@@ -11,8 +11,8 @@ use super::fill::{PlanArgs, report};
 
 /// Measure queries for lists, history, statistics and objects on a filled database.
 ///
-/// Without a database, a Postgres is started and filled first. Exit code: 0 all within the bound, 1 something took
-/// longer or failed, 2 it could not run.
+/// Without --database, a Postgres is started and filled first. Exit code: 0 all queries are within the bound, 1 a query
+/// took longer or failed, 2 it could not run.
 #[derive(Args)]
 #[command(after_help = "Examples:
   reads --server target/dist/tenterhook
@@ -58,7 +58,7 @@ impl Reads {
         let figures = match &self.database {
             Some(url) => {
                 let url_is_one = url.parse::<tokio_postgres::Config>();
-                url_is_one.context("--database is no URL of a database")?;
+                url_is_one.context("--database is not the URL of a database")?;
                 read_latency::run(&plan, &server, url, told).await?
             }
             None => read_latency::run_filled(&plan, &server, &self.fill.plan(), report, told).await?,

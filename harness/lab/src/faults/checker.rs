@@ -82,7 +82,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Violation> {
                     webhook,
                     Wrong::Lost,
                     &event.event,
-                    format!("{} was accepted and has no delivery", event.key),
+                    format!("{} was accepted, but has no delivery", event.key),
                 )
             }));
         }
@@ -101,7 +101,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Violation> {
             what,
             part: None,
             evidence: format!(
-                "event {} ({}): {} deliveries were accepted, {made} are there",
+                "event {} ({}): {} deliveries were accepted, {made} exist",
                 event.event, event.key, event.deliveries
             ),
         });
@@ -109,7 +109,7 @@ fn accounts(accepted: &[Accepted], told: &[Told]) -> Vec<Violation> {
     found.extend(counted.into_keys().map(|event| Violation {
         what: Wrong::PublishedTwice,
         part: None,
-        evidence: format!("event {event} has deliveries, and no publication was answered with it"),
+        evidence: format!("event {event} has deliveries, but no response to a publication named it"),
     }));
     found
 }
@@ -151,7 +151,12 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Violati
         ("LOST", Some("BANNED")) => attempts.len() < numbers.attempts && !last_won && in_a_ban(),
         ("CANCELLED", Some("WEBHOOK_REMOVED")) => webhook.part == Part::Doomed && !last_won,
         ("PENDING", _) => {
-            found.push(violation(webhook, Wrong::Unfinished, event, "it has not ended"));
+            found.push(violation(
+                webhook,
+                Wrong::Unfinished,
+                event,
+                "the delivery has not ended",
+            ));
             return found;
         }
         _ => false,
@@ -161,7 +166,7 @@ fn ending(webhook: &Told, delivery: &Delivery, numbers: &Numbers) -> Vec<Violati
             webhook,
             Wrong::Ending,
             event,
-            "its end and its attempts do not agree",
+            "the status of the delivery and its attempts do not agree",
         ));
     }
     found
@@ -191,7 +196,7 @@ fn wire(webhook: &Told) -> Vec<Violation> {
                 webhook,
                 Wrong::Wire,
                 event,
-                "a request that no delivery accounts for",
+                "a request without a matching delivery",
             ));
         }
     }
@@ -205,7 +210,7 @@ fn wire(webhook: &Told) -> Vec<Violation> {
             .map(|attempt| attempt.number)
             .find(|number| !came.contains(&(event, *number)));
         if let Some(number) = unseen {
-            let why = format!("attempt {number} was answered and never received");
+            let why = format!("attempt {number} has a response, but the receiver got no request");
             found.push(violation(webhook, Wrong::Wire, event, why));
         }
     }
@@ -225,7 +230,7 @@ fn blamed(webhook: &Told) -> Vec<Violation> {
         found.extend(webhook.bans.iter().map(|start| Violation {
             what: Wrong::Blamed,
             part: Some(webhook.part),
-            evidence: format!("banned at {start}, and its receiver never failed"),
+            evidence: format!("banned at {start}, although its receiver never failed"),
         }));
         let failed = webhook
             .deliveries
@@ -237,7 +242,7 @@ fn blamed(webhook: &Told) -> Vec<Violation> {
                 webhook,
                 Wrong::Blamed,
                 event,
-                "it failed, and its receiver never did",
+                "the delivery failed, although its receiver never did",
             )
         }));
     }
@@ -250,7 +255,10 @@ fn blamed(webhook: &Told) -> Vec<Violation> {
             attempt.http_status.is_none() && attempt.error_class.as_deref() != Some("TIMEOUT")
         })
         .map(|(delivery, attempt)| {
-            let why = format!("attempt {} is called {:?}", attempt.number, attempt.error_message);
+            let why = format!(
+                "attempt {} has the error {:?}",
+                attempt.number, attempt.error_message
+            );
             violation(webhook, Wrong::Blamed, &delivery.event.event_id, why)
         });
     found.extend(unreached);
@@ -273,7 +281,7 @@ fn log(webhook: &Told) -> Vec<Violation> {
                 None => body == PLAIN || attempt.http_status.is_none() || attempt.response_truncated,
             };
             if !agrees {
-                let why = format!("attempt {} has the answer {body:?} on record", attempt.number);
+                let why = format!("attempt {} is logged with the response {body:?}", attempt.number);
                 found.push(violation(webhook, Wrong::Log, event, why));
             }
         }
@@ -314,13 +322,13 @@ fn health(webhook: &Told, numbers: &Numbers) -> Vec<Violation> {
         if *start < previous {
             wrong(
                 Wrong::Ban,
-                format!("the ban of {start} began within the one before"),
+                format!("the ban of {start} began before the previous ban ended"),
             );
         }
         if !failed.contains(start) {
             wrong(
                 Wrong::Ban,
-                format!("no failed first try ended at {start}, where a ban began"),
+                format!("a ban began at {start}, but no failed first try ended then"),
             );
         }
         let so_far = failed.iter().filter(|at| *at <= start).count();
@@ -340,7 +348,7 @@ fn health(webhook: &Told, numbers: &Numbers) -> Vec<Violation> {
     if !agrees && webhook.part != Part::Doomed {
         wrong(
             Wrong::Counter,
-            format!("{since} failures count, and the counter says {counter}"),
+            format!("{since} failures count, but the counter is {counter}"),
         );
     }
     found
@@ -367,7 +375,7 @@ fn after_deletion(webhook: &Told, numbers: &Numbers) -> Vec<Violation> {
         .chain(came)
         .filter(|(_, at, allowed)| *at > after(deleted, *allowed))
         .map(|(event, at, _)| {
-            let why = format!("sent at {at}; its deletion had been answered at {deleted}");
+            let why = format!("sent at {at}, after the response to the deletion at {deleted}");
             violation(webhook, Wrong::AfterDeletion, event, why)
         })
         .collect()

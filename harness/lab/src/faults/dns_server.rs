@@ -58,7 +58,7 @@ impl Names {
     pub async fn start(home: &Path) -> anyhow::Result<Self> {
         ensure!(
             cfg!(target_os = "linux") && system::is_root(),
-            "only root can give a process a name server of its own"
+            "only root can give a process its own name server"
         );
         system::run("unshare", &["--mount", "true"])?;
         let [high, low] = (std::process::id() as u16).to_be_bytes();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_for_an_address_is_answered_with_this_machine() {
+    fn a_query_for_ipv4_gets_the_loopback_address() {
         let answer = answer(&query(1)).unwrap();
         assert_eq!(answer[..2], [0xab, 0xcd], "under the question's id");
         assert_eq!(answer[6..8], [0, 1], "one answer");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_query_is_not_answered() {
+    fn a_truncated_query_gets_no_response() {
         for length in 0..query(1).len() {
             assert_eq!(answer(&query(1)[..length]), None, "{length} bytes");
         }

@@ -273,14 +273,13 @@ impl Environment {
         for number in std::mem::take(&mut self.ending) {
             if !self.fleet.server(number).ended().await? {
                 self.died.push(format!(
-                    "server {number} was asked to end and ended with an error"
+                    "server {number} was told to stop, and ended with an error"
                 ));
             }
         }
         for number in 0..self.fleet.count() {
             if self.fleet.server(number).has_died()? {
-                self.died
-                    .push(format!("server {number} ended although nobody had asked it to"));
+                self.died.push(format!("server {number} ended unexpectedly"));
             }
         }
         self.fleet.ensure_running().await

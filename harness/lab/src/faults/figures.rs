@@ -17,7 +17,7 @@ const SHOWN: usize = 5;
 #[derive(Debug, Clone, Default, Serialize)]
 #[expect(
     missing_docs,
-    reason = "each is what its name says, and what the table says of it"
+    reason = "the name of each says what it is, and the table explains it"
 )]
 pub struct Figures {
     pub seed: u64,
@@ -145,19 +145,19 @@ impl fmt::Display for Figures {
             row(&format!("  {kind}"), &"none")?;
         }
         row("events accepted", &self.events)?;
-        row("  of them after a lost answer", &self.answers_lost)?;
+        row("  of these, response lost at first", &self.answers_lost)?;
         row("deliveries", &self.deliveries)?;
         row("  succeeded", &self.succeeded)?;
         row("  failed, all retries used", &self.failed)?;
-        row("  lost in bans, as promised", &self.lost_in_bans)?;
+        row("  lost in bans (allowed)", &self.lost_in_bans)?;
         row("  cancelled by a deletion", &self.cancelled)?;
         row("attempts recorded", &self.attempts)?;
         row("bans", &self.bans)?;
         row("LOST", &self.lost)?;
         row("DOUBLE", &self.double)?;
-        row("duplicates on the wire (allowed)", &self.duplicates_on_the_wire)?;
-        row("longest stall, s", &format!("{:.1}", self.longest_stall))?;
-        row("seconds", &format!("{:.0}", self.seconds))?;
+        row("duplicate requests (allowed)", &self.duplicates_on_the_wire)?;
+        row("longest stall, seconds", &format!("{:.1}", self.longest_stall))?;
+        row("duration, seconds", &format!("{:.0}", self.seconds))?;
         if let Some(round) = self.longest_stall_round {
             let faults: Vec<String> = self.longest_stall_faults.iter().map(|kind| kind.name()).collect();
             writeln!(
@@ -170,7 +170,7 @@ impl fmt::Display for Figures {
             writeln!(f, "Not available here: {kind} ({why}).")?;
         }
         if let Some(kept) = &self.kept {
-            writeln!(f, "Kept to be looked at: {kept}")?;
+            writeln!(f, "Logs and data are kept in {kept}")?;
         }
         let Some(broken) = &self.broken else { return Ok(()) };
         let faults: Vec<String> = broken.faults.iter().map(|kind| kind.name()).collect();

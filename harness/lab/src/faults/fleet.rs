@@ -140,7 +140,7 @@ impl Fleet {
             if takes(binary, name, value).await? {
                 settings.push((name, value));
             } else {
-                eprintln!("the servers do not take {name}={value}; theirs is used");
+                eprintln!("the servers do not know {name}={value}; their default is used");
             }
         }
         let mut servers = Vec::new();
@@ -352,7 +352,7 @@ impl Server {
                 Ok(())
             }
             None => Err(last
-                .unwrap_or_else(|| anyhow::anyhow!("it neither serves nor ends"))
+                .unwrap_or_else(|| anyhow::anyhow!("the process neither serves nor ends"))
                 .context("a server cannot be started")),
         }
     }

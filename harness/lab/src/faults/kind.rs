@@ -69,18 +69,9 @@ impl Kind {
 
     /// The name of the kind, which [`ValueEnum`] parses.
     pub fn name(self) -> String {
-        self.described().get_name().to_owned()
-    }
-
-    /// A description of the fault, in one or two sentences.
-    pub fn help(self) -> String {
-        let help = self.described();
-        help.get_help().map(ToString::to_string).unwrap_or_default()
-    }
-
-    fn described(self) -> clap::builder::PossibleValue {
-        self.to_possible_value()
-            .expect("no kind is hidden from the command line")
+        let described = self.to_possible_value();
+        let described = described.expect("no kind is hidden from the command line");
+        described.get_name().to_owned()
     }
 }
 

@@ -41,7 +41,7 @@ impl Disk {
             cfg!(target_os = "linux") && is_root(),
             "only root can mount a small disk"
         );
-        let path = at.to_str().context("a path that is no text")?;
+        let path = at.to_str().context("the path is not UTF-8")?;
         run(
             "mount",
             &[
@@ -66,7 +66,7 @@ impl Disk {
             .lines()
             .nth(1)
             .and_then(|line| line.trim().parse().ok())
-            .context("`df` did not say how much is used")?;
+            .context("`df` did not print the used space")?;
         self.resize(&format!("{}k", used + LEFT_KIB))
     }
 
@@ -91,7 +91,7 @@ impl Drop for Disk {
         if !self.kept
             && let Err(error) = run("umount", &["--lazy", &self.at.to_string_lossy()])
         {
-            eprintln!("a disk in memory stays: {error}");
+            eprintln!("a disk in memory could not be unmounted: {error}");
         }
     }
 }

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_makes_the_same_rounds_and_another_seed_others() {
+    fn rounds_are_repeatable_and_depend_on_the_seed() {
         let rounds = plan().rounds(Kind::all());
         assert_eq!(rounds, plan().rounds(Kind::all()));
         assert_ne!(rounds, Plan { seed: 8, ..plan() }.rounds(Kind::all()));
@@ -159,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_possible_never_comes() {
+    fn rounds_have_only_possible_kinds() {
         let rounds = plan().rounds(&[Kind::KillServer]);
         assert!(rounds.iter().all(|round| round.faults == [Kind::KillServer]));
         assert!(plan().rounds(&[]).iter().all(|round| round.faults.is_empty()));
     }
 
     #[test]
-    fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
+    fn out_of_bounds_arguments_are_refused_by_name() {
         plan().check().unwrap();
         for (plan, argument) in [
             (Plan { rounds: 0, ..plan() }, "--rounds"),

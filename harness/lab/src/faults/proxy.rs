@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn in_fair_weather_everything_comes_through() {
+    async fn without_a_fault_all_bytes_arrive() {
         let (proxy, _folder) = echo().await;
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         for _ in 0..50 {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn in_bad_weather_a_connection_ends_where_the_weather_says() {
+    async fn each_fault_ends_the_connection_at_its_place() {
         let (proxy, _folder) = echo().await;
         for (weather, last) in [
             (Weather::Cutting, 0),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_stalls_comes_through_later() {
+    async fn stalled_bytes_arrive_later() {
         let (proxy, folder) = echo().await;
         let (other, _folder) = echo().await;
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_silent_for_now_is_heard_later_and_new_connections_at_once() {
+    async fn bytes_held_back_by_a_silence_arrive_after_it() {
         let (proxy, _folder) = echo().await;
         let mut old = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(exchange(&mut old).await, 64);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_silent_for_good_neither_passes_nor_ends() {
+    async fn a_permanent_silence_passes_no_bytes_and_closes_nothing() {
         let (proxy, _folder) = echo().await;
         let mut old = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(exchange(&mut old).await, 64);

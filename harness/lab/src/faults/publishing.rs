@@ -120,7 +120,9 @@ pub async fn publish_marked(round: &Round, callers: &Callers) -> anyhow::Result<
                 accepted.push(Violation {
                     what: Wrong::Lost,
                     part: None,
-                    evidence: format!("Postgres refuses an event, and it was answered with {publication:?}"),
+                    evidence: format!(
+                        "Postgres refused an event, but the response accepts it: {publication:?}"
+                    ),
                 });
             }
             realtime::pause(MARKED_EVERY).await;
@@ -157,7 +159,7 @@ async fn call(
                     refused.push(Violation {
                         what: Wrong::Refused,
                         part: None,
-                        evidence: format!("a call with nothing wrong in it: {refusal}"),
+                        evidence: format!("a valid call was refused: {refusal}"),
                     });
                 }
                 last = Some(refusal);
@@ -166,7 +168,7 @@ async fn call(
         realtime::pause(AGAIN_AFTER).await;
     }
     let last = last.map(|refusal| refusal.to_string()).unwrap_or_default();
-    anyhow::bail!("a publication was never answered: {last}")
+    anyhow::bail!("a publication never got a response: {last}")
 }
 
 fn answered(
@@ -176,7 +178,7 @@ fn answered(
 ) -> anyhow::Result<Vec<Accepted>> {
     anyhow::ensure!(
         publication.events.len() == batch.len() && publication.user_errors.is_empty(),
-        "of {} events {} were answered, and {:?}",
+        "{} events were published, and the response has {}, with the errors {:?}",
         batch.len(),
         publication.events.len(),
         publication.user_errors
@@ -216,5 +218,5 @@ pub async fn delete(
             Err(_) => realtime::pause(AGAIN_AFTER).await,
         }
     }
-    anyhow::bail!("a deletion was never answered")
+    anyhow::bail!("a deletion never got a response")
 }

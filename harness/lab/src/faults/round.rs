@@ -290,7 +290,7 @@ impl Sums {
         (tally != Some(told)).then(|| Violation {
             what: Wrong::Sums,
             part: None,
-            evidence: format!("the deliveries come to {told:?}, the metrics say {tally:?}"),
+            evidence: format!("the API shows {told:?}, the metrics show {tally:?}"),
         })
     }
 }

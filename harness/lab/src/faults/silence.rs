@@ -44,7 +44,7 @@ pub(super) fn blamed(silence: &Range<Timestamp>, servers: usize, told: &[Told]) 
                 what: Wrong::Blamed,
                 part: Some(webhook.part),
                 evidence: format!(
-                    "name servers were silent from {} to {}, and {failures:?}",
+                    "name servers were silent from {} to {}, with too many failures: {failures:?}",
                     silence.start, silence.end
                 ),
             })
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_are_those_of_the_servers() {
+    fn the_constants_match_the_servers_settings() {
         let (_, per_webhook) = SETTINGS
             .iter()
             .find(|(name, _)| *name == "TENTERHOOK_IN_FLIGHT_PER_WEBHOOK")
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn d13_no_attempt_fails_for_its_name_once_the_silence_is_long_enough() {
+    fn d13_no_attempt_fails_with_dns_in_a_long_silence() {
         for (ended, blamed) in [(10_799, false), (10_800, true), (11_999, true), (12_000, false)] {
             assert_eq!(
                 is_blamed(attempts(1, "DNS", 10_500, ended)),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn d13_those_on_the_wire_when_name_servers_answer_again_may_time_out() {
+    fn d13_attempts_in_flight_when_a_silence_ends_may_time_out() {
         for (started, ended) in [(11_001, 12_000), (11_999, 12_999)] {
             let some = |count| attempts(count, "TIMEOUT", started, ended);
             assert!(!is_blamed(some(MOST_AT_THE_END)), "from {started} to {ended} ms");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn d13_all_others_of_the_round_are_as_few_as_a_busy_machine_explains() {
+    fn d13_other_failures_are_limited_to_those_of_a_busy_machine() {
         for (started, ended) in [
             (8_000, 9_000),
             (9_500, 10_500),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn receivers_without_a_name_or_that_are_not_well_are_not_judged() {
+    fn only_healthy_receivers_with_a_name_are_judged() {
         let silence = at(10_000)..at(12_000);
         let failed = attempts(SPURIOUS + 1, "TIMEOUT", 10_100, 11_100);
         for (part, well, blames) in [

@@ -143,7 +143,7 @@ impl Connection {
             self.received.reserve(BLOCK);
             ensure!(
                 self.stream.read_buf(&mut self.received).await? > 0,
-                "the server hung up before its answer"
+                "the server closed the connection before its response"
             );
             if let Some(answer) = answer(&self.received)? {
                 break answer;
@@ -169,9 +169,9 @@ fn answer(received: &[u8]) -> anyhow::Result<Option<(u16, &[u8])>> {
         .headers
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"));
-    let length = length.context("an answer without a content-length")?;
+    let length = length.context("a response without a content-length")?;
     let length: usize = std::str::from_utf8(length.value)?.parse()?;
-    let status = response.code.context("an answer without a status")?;
+    let status = response.code.context("a response without a status")?;
     Ok(received.get(head..head + length).map(|body| (status, body)))
 }
 
@@ -191,14 +191,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_is_as_long_as_it_should_be() {
+    fn data_has_the_requested_length() {
         for bytes in [16, 100, 400, 1_024, 4_096] {
             assert_eq!(data(bytes).to_string().len(), bytes);
         }
     }
 
     #[test]
-    fn a_request_has_its_events_in_turn_and_says_its_length() {
+    fn a_request_has_its_events_in_order_and_its_length() {
         let requests = Requests::new("T".to_owned(), 5..8, 64).unwrap();
         let mut request = b"what was there before".to_vec();
         requests.write("h:1", 2..4, &mut request);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_counts_once_all_of_it_is_there() {
+    fn a_response_counts_once_it_is_complete() {
         let text = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
         assert_eq!(answer(text).unwrap().unwrap(), (200, b"body".as_slice()));
         for part in 0..text.len() {

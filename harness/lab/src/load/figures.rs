@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn every_delivery_arrives_once_and_the_rest_are_repeats_retries_or_missing() {
+    fn deliveries_are_counted_as_arrived_repeated_or_missing() {
         let plan = Plan {
             fan_out: 2,
             companies: 2,

@@ -115,7 +115,7 @@ impl Plan {
         }
         ensure!(
             self.webhooks() <= 100_000,
-            "{} webhooks are more than 100000: lower --companies or --fan-out",
+            "{} webhooks are too many (at most 100000): lower --companies or --fan-out",
             self.webhooks()
         );
         match self.work {
@@ -135,7 +135,7 @@ impl Plan {
                 );
                 ensure!(
                     self.hanging == 0 && self.failing == 0,
-                    "--drain has no receivers that fail: leave --failing and --hanging out"
+                    "--drain cannot have failing receivers: leave out --failing and --hanging"
                 );
                 Ok(())
             }
@@ -151,7 +151,7 @@ impl Plan {
         let events = self.events().unwrap_or_default();
         ensure!(
             events > 0,
-            "no event falls into {} s at {rate}/s: raise --rate or --seconds",
+            "no event is published in {} s at {rate} events per second: raise --rate or --seconds",
             self.warm_up + self.seconds
         );
         ensure!(
@@ -170,7 +170,7 @@ mod tests {
     type Change = fn(&mut Plan);
 
     #[test]
-    fn a_plan_out_of_bounds_is_refused_by_the_name_of_its_argument() {
+    fn out_of_bounds_arguments_are_refused_by_name() {
         let most = Plan {
             work: Work::Callers(1_000),
             seconds: 3_600,
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_has_something_for_each_webhook_and_receivers_that_answer() {
+    fn a_backlog_needs_events_for_each_webhook_and_no_failing_one() {
         let plan = Plan {
             work: Work::Backlog(20),
             fan_out: 2,

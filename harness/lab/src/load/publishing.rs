@@ -227,7 +227,7 @@ impl Publisher {
         let count = (events.end - events.start) as usize;
         self.requests.write(host, events, request);
         let ids = realtime::within(realtime::PATIENCE, connection.publish(request, count));
-        let ids = ids.await.context("the server did not answer")??;
+        let ids = ids.await.context("the server did not respond")??;
         idle().push(connection);
         Ok(ids)
     }

@@ -239,7 +239,7 @@ mod tests {
                            Webhook-Id: 01890000-0000-7000-8000-000000000001\r\nTenterhook-Attempt: 2\r\n\r\n{}";
 
     #[test]
-    fn a_request_counts_once_all_of_it_is_there() {
+    fn a_request_counts_once_it_is_complete() {
         let mut two = REQUEST.repeat(2).into_bytes();
         let (arrival, length) = parse(&two).unwrap().unwrap();
         assert_eq!(
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_delivery_is_not_understood() {
+    fn a_request_that_names_no_delivery_is_invalid() {
         for (from, to) in [
             ("/f/7", "/x/7"),
             ("/f/7", "/f"),

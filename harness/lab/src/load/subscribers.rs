@@ -133,7 +133,7 @@ impl Subscribers {
                     let url = receiver.url(self.host(webhook, kind), kind, webhook as u32);
                     let created = owner.create_webhook(NewWebhook::to(&url)).await;
                     created.context(
-                        "a webhook to this machine cannot be made; the server must allow loopback",
+                        "a webhook to this machine cannot be created; the server must allow loopback",
                     )?;
                 }
                 anyhow::Ok(())
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_webhook_has_a_number_of_its_own_and_the_kinds_are_as_many_as_asked_for() {
+    fn webhooks_have_unique_numbers_and_the_requested_kinds() {
         let plan = Plan {
             fan_out: 3,
             companies: 50,

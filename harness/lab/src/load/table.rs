@@ -17,7 +17,7 @@ impl Figures {
             Work::Rate(rate) => {
                 writeln!(
                     f,
-                    "work          {rate} events/s for {} s after {} s",
+                    "work          {rate} events/s for {} s, after a warm-up of {} s",
                     plan.seconds, plan.warm_up
                 )?;
                 true
@@ -25,7 +25,7 @@ impl Figures {
             Work::Callers(callers) => {
                 writeln!(
                     f,
-                    "work          {callers} callers for {} s after {} s",
+                    "work          {callers} callers for {} s, after a warm-up of {} s",
                     plan.seconds, plan.warm_up
                 )?;
                 true
@@ -33,14 +33,14 @@ impl Figures {
             Work::Backlog(_) => {
                 writeln!(
                     f,
-                    "work          a backlog; its first and last tenth are not in the rate"
+                    "work          a backlog; the rate leaves out its first and last tenth"
                 )?;
                 false
             }
             Work::Idle => {
                 writeln!(
                     f,
-                    "work          none, for {} s after {} s",
+                    "work          none, for {} s, after a warm-up of {} s",
                     plan.seconds, plan.warm_up
                 )?;
                 false
@@ -79,7 +79,7 @@ impl fmt::Display for Figures {
             )?;
         }
         if let Some(failure) = &self.first_failure {
-            writeln!(f, "              the first failure: {failure}")?;
+            writeln!(f, "              first failure: {failure}")?;
         }
         if plan.work != Work::Idle {
             writeln!(
@@ -96,7 +96,7 @@ impl fmt::Display for Figures {
         if self.hanging_expected > 0 {
             writeln!(
                 f,
-                "              {} more to receivers that hang; {} of them arrived",
+                "              {} more expected by receivers that hang, {} of these arrived",
                 self.hanging_expected, self.hanging_arrived
             )?;
         }
@@ -175,7 +175,7 @@ impl Costs {
         for memory in &self.memory {
             writeln!(
                 f,
-                "server memory           {:>10.1} MiB, at most {:.1}",
+                "server memory           {:>10.1} MiB at the end, {:.1} at most",
                 memory.end, memory.peak
             )?;
         }
@@ -189,7 +189,7 @@ impl Costs {
             }
         }
         if let Some(sync) = self.sync_ms {
-            writeln!(f, "{:<24}{sync:>10.2} ms", "disk keeps a page in")?;
+            writeln!(f, "{:<24}{sync:>10.2} ms", "disk write of a page")?;
         }
         writeln!(
             f,

@@ -225,7 +225,7 @@ impl LoadTarget {
     }
 
     fn program(&self) -> anyhow::Result<&Program> {
-        self.program.as_ref().context("no server program was named")
+        self.program.as_ref().context("no server program was given")
     }
 
     /// Starts the server processes. Their addresses are different each time.
@@ -291,7 +291,7 @@ impl LoadTarget {
         let url = self.urls.first().context("no server")?;
         let caller = Client::new(url, None, Keyring::default())?;
         let (status, metrics) = caller.get("/metrics").await?;
-        ensure!(status == 200, "/metrics answered {status}: {metrics}");
+        ensure!(status == 200, "/metrics returned {status}: {metrics}");
         Tally::parse(&metrics)
     }
 

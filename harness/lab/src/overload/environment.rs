@@ -115,7 +115,7 @@ impl Environment {
             .buffer_unordered(CREATED_AT_ONCE)
             .try_for_each(|_| async { Ok(()) })
             .await
-            .context("the webhooks cannot be made")?;
+            .context("the webhooks cannot be created")?;
         Ok((0..companies)
             .map(|number| first_company + u64::from(number))
             .collect())
@@ -124,7 +124,7 @@ impl Environment {
     /// The number of deliveries, by status.
     pub async fn tally(&self) -> anyhow::Result<Tally> {
         let (status, metrics) = self.process.caller(None)?.get("/metrics").await?;
-        anyhow::ensure!(status == 200, "/metrics answered {status}: {metrics}");
+        anyhow::ensure!(status == 200, "/metrics returned {status}: {metrics}");
         Tally::parse(&metrics)
     }
 }

@@ -104,17 +104,20 @@ impl Figures {
             ),
             (
                 self.accepted != self.made,
-                format!("{} deliveries accepted, {} made", self.accepted, self.made),
+                format!(
+                    "the server counted {} accepted deliveries, and {} were created",
+                    self.accepted, self.made
+                ),
             ),
             (
                 quiet > 0,
                 format!("{quiet} of the quiet company's deliveries missing"),
             ),
-            (silent > 0, format!("{silent} refusals without a time to wait")),
+            (silent > 0, format!("{silent} refusals without Retry-After")),
             (
                 self.memory.peak > self.memory_bound,
                 format!(
-                    "{:.0} MiB of memory, {:.0} allowed",
+                    "{:.0} MiB of memory used, {:.0} allowed",
                     self.memory.peak, self.memory_bound
                 ),
             ),
@@ -152,7 +155,7 @@ impl fmt::Display for Figures {
         for (name, flooded) in [("flood", &self.flood), ("large", &self.large)] {
             writeln!(
                 f,
-                "{name:<12}{} calls: {} events and {} deliveries accepted, refused {:?}, {} unanswered",
+                "{name:<12}{} calls: {} events and {} deliveries accepted, refused {:?}, {} without a response",
                 flooded.calls,
                 flooded.accepted_events,
                 flooded.accepted_deliveries,
@@ -160,19 +163,19 @@ impl fmt::Display for Figures {
                 flooded.unanswered
             )?;
             if let Some(why) = &flooded.first_unanswered {
-                writeln!(f, "            the first unanswered: {why}")?;
+                writeln!(f, "            the first without a response: {why}")?;
             }
         }
         for (name, pace) in [("hanging", &self.hanging), ("recovery", &self.recovery)] {
             writeln!(
                 f,
-                "{name:<12}{:.0} s: {:.0} answered per second; one webhook at most {} in a second, {} at once",
+                "{name:<12}{:.0} s: {:.0} responses per second; most requests to one webhook: {} in a second, {} at once",
                 pace.seconds, pace.answered_per_second, pace.most_in_second, pace.most_at_once
             )?;
         }
         writeln!(
             f,
-            "at the end  {} accepted of {} made, {} unaccounted for, {} open, {} unsuccessful, {} answered",
+            "at the end  {} of {} deliveries accepted, {} unaccounted for, {} open, {} unsuccessful, {} with a response",
             self.accepted, self.made, self.unaccounted, self.open, self.unsuccessful, self.answered
         )?;
         writeln!(f)?;

@@ -92,7 +92,7 @@ pub const QUESTIONS: [Question; 19] = [
         "/webhook/deliveries/nodes/0",
     ),
     of_user(
-        "a webhook's deliveries, a page deep within",
+        "a webhook's deliveries, a page in the middle",
         concat!(
             "query($webhook: ID!, $cursor: String) { webhook(id: $webhook) { deliveries(first: 20, after: $cursor) { ",
             row!(),
@@ -137,7 +137,7 @@ pub const QUESTIONS: [Question; 19] = [
         "/webhook/deliveries/nodes/0",
     ),
     of_user(
-        "a webhook's deliveries of a time long ago",
+        "a webhook's deliveries from long ago",
         concat!(
             "query($webhook: ID!, $middle: DateTime!) { deliveries(first: 20, filter: { webhookId: $webhook, until: $middle }) { ",
             row!(),
@@ -151,7 +151,7 @@ pub const QUESTIONS: [Question; 19] = [
         "/deliveries/nodes/0",
     ),
     of_user(
-        "a company's deliveries, a page deep within",
+        "a company's deliveries, a page in the middle",
         concat!(
             "query($cursor: String) { deliveries(first: 20, after: $cursor) { ",
             row!(),
@@ -167,7 +167,7 @@ pub const QUESTIONS: [Question; 19] = [
         "/webhook/deliveries/nodes/0/event/eventId",
     ),
     of_user(
-        "a delivery with its attempts and what was sent",
+        "a delivery with its attempts and their requests",
         "query($delivery: ID!) { node(id: $delivery) { ... on Delivery { status event { eventId } attempts { number \
          requestHeaders { name value } requestBody responseHeaders { name value } responseBody } } } }",
         "/node/event/eventId",
@@ -184,13 +184,13 @@ pub const QUESTIONS: [Question; 19] = [
         "/webhook/stats/0",
     ),
     of_user(
-        "a webhook's chart of all the time",
+        "a webhook's chart of the whole history",
         "query($webhook: ID!, $ever: DateTime!) { webhook(id: $webhook) { stats(since: $ever) { from succeeded failed lost \
          attempts p50Ms p99Ms } } }",
         "/webhook/stats/0",
     ),
     counting(
-        "how many deliveries a webhook has, counted",
+        "the number of a webhook's deliveries",
         "query($webhook: ID!) { webhook(id: $webhook) { deliveries(first: 1) { totalCount } } }",
         "/webhook/deliveries/totalCount",
     ),

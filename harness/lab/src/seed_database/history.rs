@@ -114,7 +114,7 @@ impl History {
         client
             .batch_execute(&(sql + "commit"))
             .await
-            .context("the partitions cannot be made")
+            .context("the partitions cannot be created")
     }
 
     /// Writes the events with their deliveries and attempts, concurrently on these connections.

@@ -77,7 +77,7 @@ fn id(at: Timestamp, place: i64) -> uuid::Uuid {
 mod tests {
     /// The server's own test vectors, which must not change.
     #[test]
-    fn a_company_lies_in_the_lane_that_the_server_looks_for_it_in() {
+    fn companies_get_the_same_lanes_as_in_the_server() {
         let lanes = [1, 2, 3, 7, 42, 1000, 123_456_789, (1 << 53) - 1].map(super::lane);
         assert_eq!(lanes, [13, 3, 29, 53, 4, 30, 28, 59]);
     }

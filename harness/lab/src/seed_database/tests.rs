@@ -119,7 +119,7 @@ fn sum(stats: &Value, figure: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn what_is_filled_in_is_what_the_graph_shows() {
+async fn the_api_returns_the_seeded_rows() {
     let receiver = Receiver::start(Arc::new(RealTime), Keyring::default(), Reply::status(204)).await;
     let (database, config) = empty().await;
     let plan = Plan {
@@ -229,7 +229,7 @@ async fn a_database_that_is_not_empty_or_has_no_tables_is_refused() {
 }
 
 #[test]
-fn a_plan_is_bounded_by_the_names_of_its_arguments() {
+fn out_of_bounds_arguments_are_refused_by_name() {
     type Set = fn(&mut Plan, i64);
     let bounds: [(&str, Set, i64, i64); 7] = [
         ("--webhooks", |plan, by| plan.webhooks = (12 + by) as u32, 0, -4),

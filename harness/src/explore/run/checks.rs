@@ -35,7 +35,7 @@ impl Run<'_> {
                 .iter_mut()
                 .find(|shadow| shadow.made.number == answered.webhook);
             let Some(shadow) = known else {
-                return holds("a request", "to a webhook that exists", false, &answered);
+                return holds("a request", "sent to a webhook that exists", false, &answered);
             };
             shadow.advance(answered.at - MICROSECOND, &self.numbers, &mut self.coverage);
             self.coverage.rule("B4");
@@ -48,7 +48,7 @@ impl Run<'_> {
             self.coverage.rule("E3");
             holds(
                 "a request's event",
-                "owed to this webhook since its publication (E2)",
+                "published for this webhook (E2)",
                 shadow.owed.contains_key(&answered.event),
                 &answered,
             )?;
@@ -122,8 +122,8 @@ impl Run<'_> {
         let tally = self.world.tally().await;
         self.coverage.rule("D7");
         holds(
-            "the figures of D7",
-            "accepted = the rest",
+            "the sums of D7",
+            "accepted = succeeded + failed + lost + cancelled + open",
             tally.is_conserved(),
             &tally,
         )?;

@@ -15,7 +15,7 @@ async fn error(certificate: Certificate) -> String {
 }
 
 #[tokio::test]
-async fn a_valid_certificate_is_trusted_by_whoever_trusts_its_authority() {
+async fn a_valid_certificate_is_trusted_with_its_authority() {
     let authority = Authority::new().unwrap();
     let tls = Certificate::Valid.tls(&authority).unwrap();
     let receiver = receiver_with(Some(tls), 204).await;
@@ -29,7 +29,7 @@ async fn a_valid_certificate_is_trusted_by_whoever_trusts_its_authority() {
 }
 
 #[tokio::test]
-async fn each_bad_certificate_is_bad_in_its_own_way() {
+async fn each_bad_certificate_has_its_own_fault() {
     for (certificate, complaint) in [
         (Certificate::Expired, "Expired"),
         (Certificate::NotYetValid, "NotValidYet"),
@@ -72,7 +72,7 @@ async fn goaway_and_rst_stream_end_a_request_that_was_read() {
 }
 
 #[tokio::test]
-async fn without_settings_nothing_is_answered() {
+async fn without_http2_settings_there_is_no_response() {
     let (receiver, client) = http2(Fault::Http2WithoutSettings).await;
     let answer = realtime::within(Duration::from_millis(200), post_by(&client, &receiver)).await;
     assert!(answer.is_none(), "{answer:?}");

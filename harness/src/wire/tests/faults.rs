@@ -33,7 +33,7 @@ async fn error(fault: Fault) -> String {
 }
 
 #[test]
-fn every_fault_has_a_name_of_its_own_that_parses_and_says_what_it_does() {
+fn every_fault_has_a_unique_name_and_a_help_text() {
     let names: HashSet<String> = Fault::all().iter().map(|fault| fault.name()).collect();
     assert_eq!(names.len(), Fault::all().len());
     for fault in Fault::all() {
@@ -46,7 +46,7 @@ fn every_fault_has_a_name_of_its_own_that_parses_and_says_what_it_does() {
 }
 
 #[tokio::test]
-async fn what_is_broken_off_is_an_error() {
+async fn a_broken_connection_is_an_error() {
     for fault in [
         Fault::ResetAtOnce,
         Fault::ResetAfterRequest,
@@ -65,7 +65,7 @@ async fn what_is_broken_off_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_never_answers_never_answers() {
+async fn silent_faults_send_no_response() {
     for fault in [
         Fault::Silence,
         Fault::SlowAccept,
@@ -80,7 +80,7 @@ async fn what_never_answers_never_answers() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_not_parsed() {
+async fn invalid_http_cannot_be_parsed() {
     for fault in [
         Fault::Garbage,
         Fault::MalformedStatusLine,
@@ -92,7 +92,7 @@ async fn what_is_not_http_is_not_parsed() {
 }
 
 #[tokio::test]
-async fn interim_answers_come_before_the_final_one_and_101_is_one() {
+async fn interim_responses_precede_the_final_one_and_101_is_final() {
     assert_eq!(answer(Fault::SwitchingProtocols).await.status(), 101);
     for fault in [Fault::EarlyHints, Fault::EarlyHintsStorm] {
         assert_eq!(answer(fault).await.status(), 200, "{fault}");
@@ -100,7 +100,7 @@ async fn interim_answers_come_before_the_final_one_and_101_is_one() {
 }
 
 #[tokio::test]
-async fn redirects_say_where_to() {
+async fn redirects_have_their_location() {
     for (fault, status, location) in [
         (Fault::Redirect301, 301, "/hook"),
         (Fault::Redirect302, 302, "/hook"),
@@ -124,7 +124,7 @@ async fn redirects_say_where_to() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_or_is_none_comes_after_a_200() {
+async fn cut_off_and_invalid_bodies_follow_a_200() {
     for fault in [Fault::ResetInBody, Fault::ShortBody, Fault::ChunkedGarbage] {
         let (status, body) = body(fault).await;
         assert_eq!(status, 200, "{fault}");
@@ -134,7 +134,7 @@ async fn a_body_that_breaks_off_or_is_none_comes_after_a_200() {
 }
 
 #[tokio::test]
-async fn a_body_that_hangs_has_half_of_it_sent() {
+async fn a_hanging_body_stops_half_way() {
     let receiver = receiver(Fault::HangInBody).await;
     let mut answer = post(&receiver).await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -168,7 +168,7 @@ async fn a_gzip_bomb_is_gzip_and_expands_a_thousandfold() {
 }
 
 #[tokio::test]
-async fn a_slow_accept_answers_when_its_time_has_come() {
+async fn a_slow_accept_responds_after_its_delay() {
     let time = SimulatedTime::starting_at("2026-02-03T10:00:00Z".parse().unwrap()).unwrap();
     let (keyring, behaviours) = (Keyring::default(), Behaviour::from(Fault::SlowAccept).for_all());
     let receiver = WireReceiver::start(Listen::default(), Arc::new(time.clone()), keyring, behaviours)

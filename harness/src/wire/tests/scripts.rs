@@ -15,14 +15,14 @@ fn complaint(script: &str) -> String {
 }
 
 #[test]
-fn entries_come_in_their_order_and_the_last_goes_on() {
+fn entries_apply_in_order_and_the_last_one_repeats() {
     assert_eq!(
         first("fail:3, hang,ok", 6),
         [
             "answered 500",
             "answered 500",
             "answered 500",
-            "met with hang-before-headers",
+            "answered with the fault hang-before-headers",
             "answered 200",
             "answered 200"
         ]
@@ -33,8 +33,8 @@ fn entries_come_in_their_order_and_the_last_goes_on() {
             "answered 200 after 2s",
             "answered 200 after 2s",
             "answered 410",
-            "met with reset-in-body",
-            "met with reset-in-body"
+            "answered with the fault reset-in-body",
+            "answered with the fault reset-in-body"
         ]
     );
 }
@@ -42,24 +42,27 @@ fn entries_come_in_their_order_and_the_last_goes_on() {
 #[test]
 fn every_fault_can_be_scripted_by_its_name() {
     for fault in Fault::all() {
-        assert_eq!(first(&fault.name(), 1), [format!("met with {fault}")]);
+        assert_eq!(
+            first(&fault.name(), 1),
+            [format!("answered with the fault {fault}")]
+        );
     }
 }
 
 #[test]
-fn what_is_no_script_is_refused_with_the_place_and_the_cure() {
+fn an_invalid_script_is_refused_with_its_place_and_a_remedy() {
     for (script, expected) in [
         ("", "entry 1: an entry is empty"),
         ("ok,,fail", "entry 2: an entry is empty"),
-        ("ok,fial", "entry 2: `fial` is none of `ok`, `fail`"),
-        ("fail:0", "entry 1: `0` is no count"),
-        ("fail:many", "entry 1: `many` is no count"),
+        ("ok,fial", "entry 2: `fial` must be `ok`, `fail`"),
+        ("fail:0", "entry 1: `0` is not a count"),
+        ("fail:many", "entry 1: `many` is not a count"),
         ("fail:3:3", "entry 1: nothing can follow the count"),
         ("delay", "entry 1: `delay` needs a time, as in `delay:2s`"),
-        ("delay:soon", "entry 1: `soon` is no time"),
-        ("delay:-2s", "entry 1: `-2s` lies in the past"),
-        ("ok,100", "entry 2: `100` is no final status"),
-        ("1000", "entry 1: `1000` is no final status"),
+        ("delay:soon", "entry 1: `soon` is not a time"),
+        ("delay:-2s", "entry 1: `-2s` is negative"),
+        ("ok,100", "entry 2: `100` is not a final status"),
+        ("1000", "entry 1: `1000` is not a final status"),
     ] {
         let complaint = complaint(script);
         assert!(complaint.starts_with(expected), "{script:?}: {complaint}");
@@ -74,7 +77,7 @@ fn a_script_is_bounded() {
     let complaint_of_longer = complaint(&format!("{longest},ok"));
     assert!(complaint_of_longer.contains("at most 100 entries, this one has 101"));
     assert!(format!("fail:{MAX_TIMES}").parse::<Script>().is_ok());
-    assert!(complaint(&format!("fail:{}", MAX_TIMES + 1)).contains("is no count"));
+    assert!(complaint(&format!("fail:{}", MAX_TIMES + 1)).contains("is not a count"));
 }
 
 /// Posts as this attempt of a delivery. Returns the status, or 0 if there is no response.
@@ -105,7 +108,7 @@ async fn attempts_of_each_delivery_are_counted_on_their_own() {
 }
 
 #[tokio::test]
-async fn requests_or_connections_are_counted_in_turn() {
+async fn a_script_can_count_connections_or_requests() {
     let by_connection = receiver(200).await;
     let script: Script = "reset-at-once,503,ok".parse().unwrap();
     let scripted = WireReceiver::start(

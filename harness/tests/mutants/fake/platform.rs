@@ -152,7 +152,7 @@ impl State {
             finished: None,
             due: self.now,
             number: 1,
-            put_back: 0,
+            times_postponed: 0,
             attempts: Vec::new(),
         });
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
-use tenterhook_harness::model::{RemoveReason, State as Health, Step, put_back_until, retry_at};
+use tenterhook_harness::model::{RemoveReason, State as Health, Step, postponed_until, retry_at};
 use tenterhook_harness::realtime;
 
 use super::state::{Ending, State, Tried};
@@ -113,7 +113,7 @@ impl State {
                 let unheard =
                     flight.looking_up.load(Ordering::SeqCst) && self.names.are_silent(now, &self.numbers);
                 if unheard && !self.bends(Bend::SilentNameServersAreAFailure) {
-                    self.put_back(place);
+                    self.postpone(place);
                 } else {
                     self.ended(place, flight.started, &Ending::failed("TIMEOUT"));
                 }
@@ -122,10 +122,10 @@ impl State {
     }
 
     /// Postpones a delivery whose attempt failed because no name server responds (D13).
-    fn put_back(&mut self, place: usize) {
+    fn postpone(&mut self, place: usize) {
         let delivery = &mut self.deliveries[place];
-        delivery.due = put_back_until(delivery.put_back, self.now, &self.numbers);
-        delivery.put_back += 1;
+        delivery.due = postponed_until(delivery.times_postponed, self.now, &self.numbers);
+        delivery.times_postponed += 1;
     }
 
     fn advance_hook(&mut self, hook: usize) {

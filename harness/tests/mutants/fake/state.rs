@@ -92,7 +92,7 @@ pub struct Delivery {
     pub due: Timestamp,
     pub number: u8,
     /// How often it was postponed (D13).
-    pub put_back: usize,
+    pub times_postponed: usize,
     pub attempts: Vec<Tried>,
 }
 

@@ -183,7 +183,7 @@ mod tests {
 
     /// F7: no row has a time outside the range of years that the database supports.
     #[test]
-    fn a_cursor_stands_at_a_moment_that_the_database_can_hold() {
+    fn a_cursor_with_an_unsupported_time_is_refused() {
         let app = |created_at| AppKey {
             created_at,
             app: "crm".parse().unwrap(),

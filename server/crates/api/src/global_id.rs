@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_read_back_as_what_they_name() {
+    fn ids_can_be_read_back() {
         let (webhook, event) = (WebhookId::new(at()), EventId::new(at()));
         let key = DeliveryKey {
             lane: Lane(63),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_none() {
+    fn invalid_ids_are_refused() {
         let id = GlobalId::Webhook(Lane(1), WebhookId::new(at())).to_id().0;
         let cut = &id[..id.len() - 2];
         let beyond = GlobalId::Webhook(Lane(64), WebhookId::new(at())).to_id().0;
@@ -185,7 +185,7 @@ mod tests {
 
     /// F7: nothing has a time outside the range of years that the database supports.
     #[test]
-    fn a_delivery_was_made_at_a_moment_that_the_database_can_hold() {
+    fn a_delivery_id_with_an_unsupported_time_is_refused() {
         let made = |created_at| {
             let key = DeliveryKey {
                 lane: Lane(3),

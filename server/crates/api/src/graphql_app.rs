@@ -51,7 +51,7 @@ fn config(settings: &ApiSettings) -> Config {
         shedding: SheddingConfig {
             calls: settings.publishing_calls.try_into().unwrap_or(usize::MAX),
             memory: settings.publishing_memory,
-            refusal: "As many publications as allowed are under way. Try again.",
+            refusal: "Too many publications are in progress. Try again.",
         },
     }
 }

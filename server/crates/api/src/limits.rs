@@ -22,7 +22,7 @@ mod tests {
     use tenterhook_settings::table::LARGEST_PUBLICATION;
 
     #[test]
-    fn the_largest_publication_fits_into_the_least_memory_that_can_be_set() {
+    fn the_largest_publication_fits_the_smallest_memory_setting() {
         let shedder = LoadShedder::new(&SheddingConfig {
             calls: 1,
             memory: LARGEST_PUBLICATION,

@@ -37,17 +37,20 @@ use tenterhook_store::{attempts, deliveries, notices, webhooks};
 /// The root type of subscriptions.
 pub struct Subscription;
 
-/// Live events, over WebSocket (`graphql-transport-ws` on `/graphql/ws`) or as server-sent events. A subscriber gets
-/// an event if the caller may see its webhook at that time. A subscription that falls behind ends with an error coded
-/// `UNAVAILABLE`: query what you missed and subscribe again.
+/// Live events, over WebSocket (`graphql-transport-ws` on `/graphql/ws`) or as server-sent events. A subscriber gets an
+/// event if the caller may see its webhook at that time. If a client reads too slowly, the subscription ends with an
+/// error coded `UNAVAILABLE`: query what you missed and subscribe again.
 #[Subscription]
 impl Subscription {
-    /// A webhook was created, changed or removed: its settings, its state or its ban counter. Returns the webhook as
-    /// it is when the event is sent; quick changes may come as one event.
+    /// A webhook was created or removed, or its settings, state or ban counter changed. Returns the webhook as it is
+    /// when the event is sent. Several quick changes may be sent as one event.
     async fn webhook_changed(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only this webhook, given by its global id.")] id: Option<ID>,
+        #[graphql(
+            desc = "Only changes of the webhook with this global id. Default: all webhooks that the caller may see."
+        )]
+        id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Webhook>> + use<>> {
         let follower = Follower::begin(ctx)?;
         let interest = follower.interest(ctx, id)?;
@@ -55,13 +58,14 @@ impl Subscription {
         Ok(follower.follow(listener, |sight, told| Box::pin(sight.webhooks(told))))
     }
 
-    /// An attempt has ended and was recorded at most a second ago. Covers attempts that end after the subscription began.
-    /// An attempt that is recorded much later than it ended appears only in the delivery's `attempts`.
+    /// An attempt has ended. Sent within a second after the attempt was recorded, for attempts that end after the
+    /// subscription began. An attempt that is recorded much later than it ended is not sent: query the delivery's
+    /// `attempts`.
     async fn attempt_recorded(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Only attempts for this webhook, given by its global id. Required for operators and for callers who can see more than 1000 webhooks."
+            desc = "Only attempts for the webhook with this global id. Required for operators and for callers who can see more than 1000 webhooks."
         )]
         webhook_id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Attempt>> + use<>> {
@@ -77,7 +81,7 @@ impl Subscription {
         Ok(follower.follow(listener, |sight, told| Box::pin(sight.attempts(told))))
     }
 
-    /// A notice was created. Covers what happens after the subscription began.
+    /// A notice was created after the subscription began.
     async fn notice_posted(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<Notice>> + use<>> {
         let follower = Follower::begin(ctx)?;
         let listener = follower.services.live.notices(follower.session.reach());
@@ -121,7 +125,7 @@ impl Follower {
     /// like one to which nothing happens.
     fn interest(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<Interest> {
         let webhook = match id.map(|id| GlobalId::webhook(&id)) {
-            Some(None) => return Err(refused(ctx, ApiError::bad_input("That is no webhook's id."))),
+            Some(None) => return Err(refused(ctx, ApiError::bad_input("That is not a webhook's id."))),
             known => known.flatten(),
         };
         Ok(Interest {
@@ -241,12 +245,12 @@ impl From<Missed> for ApiError {
             Missed::Behind | Missed::Lost => Self::new(
                 ErrorCode::Unavailable,
                 format!(
-                    "The subscription has a gap and ends: {missed}. Read what is new, and subscribe again."
+                    "The subscription ends, because {missed}. Query what you missed, and subscribe again."
                 ),
             ),
             Missed::TooMany => Self::new(
                 ErrorCode::TooComplex,
-                format!("The subscription ends: {missed}. Name a webhook."),
+                format!("The subscription ends, because {missed}. Subscribe to one webhook."),
             ),
         }
     }

@@ -22,7 +22,7 @@ const READ_ONLY: &str = "the database is read-only: it refuses changes";
 pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
     if let Some(silence) = services.store.silence() {
         return unavailable(&format!(
-            "the database has not answered for {} s",
+            "the database has not responded for {} s",
             silence.as_secs()
         ));
     }
@@ -30,7 +30,7 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
         return unavailable(READ_ONLY);
     }
     if !services.gauges.takes_work() {
-        return unavailable("starting, stopping, or behind what other processes did");
+        return unavailable("starting, stopping, or behind on the changes of other processes");
     }
     match look(&services).await {
         Ok(Found::ReadOnly) => unavailable(READ_ONLY),
@@ -40,9 +40,9 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
         Ok(Found::Partitions { days, .. }) if days < FEW_DAYS => {
             tracing::warn!(
                 days,
-                "partitions are short, and made no more: see the errors before this"
+                "partitions are missing for the days ahead, because they cannot be created: see the errors before this line"
             );
-            format!("ready, but with partitions for {days} day ahead only\n").into_response()
+            format!("ready, but partitions exist for only {days} day ahead\n").into_response()
         }
         Ok(Found::Partitions { .. }) => match services.gauges.clocks_apart() {
             // No reason to report the server as not ready: see engine/cluster/database_clock.rs.
@@ -55,7 +55,7 @@ pub(super) async fn ready(State(services): State<Arc<Services>>) -> Response {
         },
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            unavailable("the database does not answer")
+            unavailable("the database does not respond")
         }
     }
 }
@@ -87,8 +87,8 @@ pub(super) async fn metrics(State(services): State<Arc<Services>>) -> Response {
     match services.gauges.page().await {
         Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(error) => {
-            tracing::warn!(%error, "no metrics");
-            unavailable("the database does not answer")
+            tracing::warn!(%error, "the metrics cannot be read");
+            unavailable("the database does not respond")
         }
     }
 }

@@ -131,14 +131,17 @@ mod tests {
     #[case::no_company(json!({ "variables": { "input": { "events": [{ "companyId": "x" }] } } }), None)]
     #[case::none(json!({ "variables": { "input": { "events": [] } } }), None)]
     #[case::no_variables(json!({ "query": "{ a }", "variables": null }), None)]
-    fn a_body_is_about(#[case] body: serde_json::Value, #[case] expected: Option<(u64, usize)>) {
+    fn company_and_event_count_are_read_from_the_variables(
+        #[case] body: serde_json::Value,
+        #[case] expected: Option<(u64, usize)>,
+    ) {
         let seen = subject(body.to_string().as_bytes());
         let seen = seen.map(|(company, events)| (u64::try_from(company.get()).unwrap(), events));
         assert_eq!(seen, expected);
     }
 
     #[test]
-    fn what_is_not_json_is_about_nobody() {
+    fn invalid_json_has_no_subject() {
         for body in [
             "",
             "[",

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_of_another_company_with_the_same_number_has_a_bucket_of_its_own() {
+    fn the_same_user_number_in_two_companies_has_two_buckets() {
         let rates = Rates::new();
         assert_eq!(rates.taken(&user(1, 1), RateClass::Ordinary), 4);
         let other = rates.take(&user(2, 1), RateClass::Ordinary).unwrap();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn publishing_is_apart_each_token_has_its_share_and_operators_are_exempt() {
+    fn publishing_has_own_limits_per_token_and_operators_have_none() {
         let rates = Rates::new();
         let taken = |caller: Caller, says: &str, class| rates.taken(&session(caller, says), class);
         assert_eq!(taken(Caller::Platform, "a", RateClass::Bulk), 2);

@@ -38,7 +38,7 @@ impl PageArguments {
     /// The window that these arguments ask for. `decode` reads the cursors of the list.
     pub fn window<K>(&self, decode: impl Fn(&[u8]) -> Option<K>) -> Result<Window<K>> {
         if self.first.is_some() && self.last.is_some() {
-            return Err(ApiError::bad_input("Ask for `first` or `last`, not for both."));
+            return Err(ApiError::bad_input("Pass `first` or `last`, not both."));
         }
         let cursor = |name: &str, cursor: &Option<String>| match cursor {
             None => Ok(None),
@@ -194,7 +194,7 @@ impl<T: OutputType> TypeName for Edge<T> {
 /// An element of a list with its cursor.
 #[Object(name_type)]
 impl<T: OutputType> Edge<T> {
-    /// Position of the element: pass it as `after` or `before` to continue the list there. Opaque.
+    /// Position of the element in the list: pass it as `after` or `before` to continue there. Opaque.
     async fn cursor(&self) -> &str {
         &self.cursor
     }

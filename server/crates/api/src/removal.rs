@@ -22,7 +22,7 @@ pub async fn remove_all(services: &Services, leaving: &Leaving) -> Result<i32> {
             .await;
         let removed = match removed {
             Err(error) if pace == Pace::Together && !error.is_away() => {
-                tracing::warn!(%error, "a batch of webhooks could not be removed; they are removed one by one");
+                tracing::warn!(%error, "a batch of webhooks could not be removed; removing them one by one");
                 pace = Pace::OneByOne;
                 continue;
             }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::middleware::{self, Next};
@@ -27,7 +27,10 @@ use tenterhook_settings::files::without_mark;
 
 /// The routes; `None` with the system clock.
 pub fn router(services: &Arc<Services>) -> Option<Router> {
-    let clock = services.clock.simulation()?.clone();
+    let simulation = Simulation {
+        clock: services.clock.simulation()?.clone(),
+        attempts: services.policy().attempts(),
+    };
     let routes = Router::new()
         .route("/sim/clock", get(now))
         .route("/sim/clock/advance", post(advance))
@@ -35,8 +38,17 @@ pub fn router(services: &Arc<Services>) -> Option<Router> {
         .route("/sim/settle", post(settle))
         .route("/sim/stalled", post(stalled).delete(not_stalled))
         .route_layer(middleware::from_fn_with_state(services.clone(), operators_only))
-        .with_state(clock);
+        .with_state(simulation);
     Some(routes)
+}
+
+/// What the routes use.
+#[derive(Clone, FromRef)]
+struct Simulation {
+    clock: SimClock,
+    /// The number of attempts of a delivery by the settings (D4): the highest number of an attempt that can stall.
+    #[from_ref(skip)]
+    attempts: u8,
 }
 
 async fn operators_only(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {
@@ -94,7 +106,7 @@ async fn advance(State(clock): State<SimClock>, body: String) -> Response {
         Err(_) => {
             return refusal(
                 StatusCode::BAD_REQUEST,
-                "the body must be {\"by\":\"PT30M\"}: an ISO 8601 duration",
+                "the body must be an object such as {\"by\":\"PT30M\"}, with an ISO 8601 duration",
             );
         }
     };
@@ -102,7 +114,7 @@ async fn advance(State(clock): State<SimClock>, body: String) -> Response {
         Some(by) => answer(&clock, clock.advance(by).await),
         None => refusal(
             StatusCode::BAD_REQUEST,
-            "`by` must be an ISO 8601 duration of days or less, such as PT30M or P3D",
+            "`by` must be an ISO 8601 duration in days or smaller units, such as PT30M or P3D",
         ),
     }
 }
@@ -115,25 +127,25 @@ async fn settle(State(clock): State<SimClock>) -> Response {
     answer(&clock, clock.advance(SignedDuration::ZERO).await)
 }
 
-async fn stalled(State(clock): State<SimClock>, body: String) -> Response {
-    match Stall::read(&body) {
+async fn stalled(State(Simulation { clock, attempts }): State<Simulation>, body: String) -> Response {
+    match Stall::read(&body, attempts) {
         Ok(Stall::Request(name)) => clock.stall_request(&name),
         Ok(Stall::Target(target)) => clock.stall_target(&target),
-        Err(why) => return refusal(StatusCode::BAD_REQUEST, why),
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
     }
     moment(&clock)
 }
 
 /// Without a body all stalled targets are cleared, but no attempts: each receiver reports its own.
-async fn not_stalled(State(clock): State<SimClock>, body: String) -> Response {
+async fn not_stalled(State(Simulation { clock, attempts }): State<Simulation>, body: String) -> Response {
     if body.trim().is_empty() {
         clock.clear_stalled_targets();
         return moment(&clock);
     }
-    match Stall::read(&body) {
+    match Stall::read(&body, attempts) {
         Ok(Stall::Request(name)) => clock.resume_request(&name),
         Ok(Stall::Target(target)) => clock.resume_target(&target),
-        Err(why) => return refusal(StatusCode::BAD_REQUEST, why),
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
     }
     moment(&clock)
 }
@@ -145,19 +157,23 @@ enum Stall {
 }
 
 impl Stall {
-    fn read(body: &str) -> Result<Self, &'static str> {
-        const USAGE: &str = "the body must be {\"messageId\":…,\"webhook\":…,\"attempt\":1–4} or {\"target\":\"127.0.0.1:9000\"}";
+    /// Reads the body of a request. `attempts` is the number of attempts of a delivery.
+    fn read(body: &str, attempts: u8) -> Result<Self, String> {
         match serde_json::from_slice(without_mark(body.as_bytes())) {
             Ok(Stalled::Attempt {
                 message_id,
                 webhook,
-                attempt: attempt @ 1..,
-            }) => {
-                let number = webhook.get().ok_or("`webhook` must be the webhook's number")?;
+                attempt,
+            }) if (1..=attempts).contains(&attempt) => {
+                let number = webhook.get();
+                let number = number.ok_or_else(|| "`webhook` must be the webhook's number".to_owned())?;
                 Ok(Self::Request(request_name(message_id, number, attempt)))
             }
             Ok(Stalled::Target { target }) => Ok(Self::Target(target)),
-            Ok(Stalled::Attempt { .. }) | Err(_) => Err(USAGE),
+            Ok(Stalled::Attempt { .. }) | Err(_) => Err(format!(
+                "the body must be {{\"messageId\":…,\"webhook\":…,\"attempt\":1–{attempts}}} or \
+                 {{\"target\":\"127.0.0.1:9000\"}}"
+            )),
         }
     }
 }

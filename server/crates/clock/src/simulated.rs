@@ -66,7 +66,7 @@ pub struct Busy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdvanceError {
     /// The target lies in the past.
-    #[error("time does not go back")]
+    #[error("time cannot move backwards")]
     Backwards,
     /// The target lies after [`LAST_SIMULATED`].
     #[error("the target is after {LAST_SIMULATED}, the last moment that simulated time can be moved to")]

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_was_read_in_the_middle_of_the_round_trip() {
+    fn database_time_is_dated_to_the_middle_of_the_round_trip() {
         let clock = SystemClock::new();
         let far = clock.now() + HOUR;
         let asked = Instant::now();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_answer_that_proves_nothing_changes_nothing() {
+    fn a_slow_response_that_proves_no_difference_is_ignored() {
         let clock = SystemClock::new();
         let asked = Instant::now();
         let answered = asked + Duration::from_secs(8);
@@ -184,9 +184,9 @@ mod tests {
         assert_ne!(clock.kept().estimate(asked), kept);
     }
 
-    /// F16.
+    /// F16: a slow round trip alone does not look like a difference.
     #[test]
-    fn a_difference_to_the_machine_is_what_the_round_trip_leaves_certain() {
+    fn the_reported_difference_excludes_the_round_trip() {
         let answered = Instant::now();
         let asked = answered.checked_sub(Duration::from_secs(8)).unwrap();
         let now = Timestamp::now();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_time_can_be_slept_for() {
+    async fn a_sleep_until_the_largest_time_is_possible() {
         let clock = SystemClock::new();
         tokio::select! {
             biased;

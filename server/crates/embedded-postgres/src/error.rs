@@ -10,7 +10,7 @@ use super::find::OLDEST_MAJOR;
 pub enum EmbeddedError {
     /// No usable programs were found.
     #[error(
-        "no usable Postgres ({OLDEST_MAJOR} or newer) was found. Any one of these helps:\n  \
+        "no usable Postgres ({OLDEST_MAJOR} or newer) was found. Do one of these:\n  \
          apt-get install postgresql       (Debian, Ubuntu)\n  \
          brew install postgresql@18       (macOS)\n  \
          DATABASE_URL=postgres://…        (a database that already runs)\n  \

@@ -235,7 +235,7 @@ fn ask(dir: &Path, account: Option<&Account>) -> Result<Version, String> {
     Version::parse(&answer).ok_or_else(|| {
         let complaint = String::from_utf8_lossy(&output.stderr);
         format!(
-            "`postgres --version` answers {:?}",
+            "`postgres --version` printed {:?}",
             format!("{answer}{complaint}").trim()
         )
     })

@@ -112,7 +112,7 @@ async fn data_of_another_version_is_refused() {
 }
 
 #[tokio::test]
-async fn what_postgres_says_about_bad_data_is_shown() {
+async fn the_error_shows_what_postgres_says_about_bad_data() {
     let folder = folder();
     let postgres = EmbeddedPostgres::start(options(folder.path())).await.unwrap();
     postgres.stop().await.unwrap();
@@ -148,7 +148,7 @@ async fn a_long_path_gets_its_socket_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_temporary_one_leaves_nothing() {
+async fn a_temporary_postgres_leaves_no_files() {
     let postgres = EmbeddedPostgres::temporary().await.unwrap();
     connect(&postgres).await;
     let folder = postgres.data_dir().to_owned();
@@ -159,7 +159,7 @@ async fn a_temporary_one_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn remains_are_swept() {
+async fn abandoned_temporary_folders_are_removed() {
     let base = Folder::temporary(None).unwrap().path.clone();
     assert!(base.exists());
     folder::sweep_temporary();

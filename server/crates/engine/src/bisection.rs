@@ -137,7 +137,9 @@ impl<'a> Bisection<'a> {
         let part = self.tried.clone();
         let is_silent = self.late.is_some_and(|late| late.store.silence().is_some());
         match self.failed(&part, &error, is_silent) {
-            Next::Again => tracing::debug!(%error, items = part.len(), "a batch is tried again or in parts"),
+            Next::Again => {
+                tracing::debug!(%error, items = part.len(), "a batch failed; trying again, or in parts")
+            }
             Next::Alone(items) => self.refused.push((items, error)),
             Next::Away => return Err(error),
         }
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_item_stands_alone_and_the_others_are_done_in_order() {
+    fn bad_items_are_isolated_and_the_others_done_in_order() {
         for len in 0..70 {
             let (done, alone, tries) = refused(len, |item| item % 10 == 3);
             assert_eq!(done, (0..len).filter(|item| item % 10 != 3).collect::<Vec<_>>());
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn one_among_sixty_four_takes_thirteen_tries_and_all_bad_fewer_than_twice_as_many_as_there_are() {
+    fn one_bad_item_of_64_takes_13_tries_and_all_bad_take_127() {
         assert_eq!(refused(64, |item| item == 17).2, 13);
         assert_eq!(refused(64, |_| true).2, 127);
         assert_eq!(refused(64, |_| false).2, 1);
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadlock_is_met_five_times_and_a_refusal_once() {
+    fn a_deadlock_is_retried_and_a_refusal_is_not() {
         let deadlocks = |part: &Range<usize>| part.contains(&1).then(|| error_of(*b"40P01"));
         let (done, alone, tries) = tried(Bisection::of(2), deadlocks);
         assert_eq!((done, alone), (vec![0], vec![1]));
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_time_out_takes_a_batch_apart_while_the_database_does_not_refuse_it_and_only_where_asked() {
+    fn a_time_out_splits_a_batch_only_if_enabled() {
         let store = &store();
         let late = |after| Bisection::of(4).split_when_late(after, store);
         let (late_once, late_twice): (&[_], &[_]) = (&[b"57014"], &[b"57014", b"57014"]);
@@ -327,7 +329,7 @@ mod tests {
 
     /// One item times out until its batch is hurried, and then fails to get its lock.
     #[test]
-    fn a_locked_item_stands_alone_after_few_waits_with_what_goes_with_it() {
+    fn a_locked_group_is_isolated_after_few_waits() {
         let store = store();
         let ends = vec![2, 2, 3, 7, 7, 7, 7, 8];
         let locked = 4..6;
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_goes_on_where_it_was_when_the_database_is_back() {
+    fn a_batch_resumes_where_it_was_after_an_outage() {
         let mut parts = Bisection::of(4);
         assert_eq!(parts.next().unwrap().0, 0..4);
         assert!(parts.done::<()>(Err(refusal())).unwrap().is_none());

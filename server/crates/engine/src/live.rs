@@ -57,10 +57,10 @@ const MAX_NOTICES: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Missed {
     /// It did not take messages fast enough.
-    #[error("more happened than was taken in time")]
+    #[error("the subscriber is too slow")]
     Behind,
     /// This process could not read the changes.
-    #[error("the server could not follow what happened")]
+    #[error("the server could not read the changes")]
     Lost,
     /// There are more webhooks than are watched for one listener.
     #[error("there are more than {} webhooks to watch", attempts::MAX_WATCHED)]

@@ -50,10 +50,16 @@ impl DailyMaintenance {
     /// Returns whether all steps succeeded.
     async fn daily(&self, today: Date) -> bool {
         let steps = [
-            is_done("partitions ahead", ensure_partitions(&self.store, today).await),
-            is_done("partitions past their retention", self.drop_old().await),
-            is_done("webhooks removed long ago", self.forget_webhooks().await),
-            is_done("keys that have expired", self.forget_keys().await),
+            is_done(
+                "create partitions for the days ahead",
+                ensure_partitions(&self.store, today).await,
+            ),
+            is_done("drop partitions past their retention", self.drop_old().await),
+            is_done(
+                "delete webhooks past their retention",
+                self.forget_webhooks().await,
+            ),
+            is_done("delete expired idempotency keys", self.forget_keys().await),
         ];
         steps.iter().all(|done| *done)
     }
@@ -94,7 +100,7 @@ impl DailyMaintenance {
 /// Whether a step succeeded. Logs an error if not.
 fn is_done(step: &str, done: Result<(), StoreError>) -> bool {
     if let Err(error) = &done {
-        tracing::error!(%error, step, "maintenance failed; it is tried again");
+        tracing::error!(%error, step, "a maintenance step failed; trying again");
     }
     done.is_ok()
 }
@@ -115,7 +121,7 @@ pub(crate) async fn run_tidy(store: Store, clock: Clock, counters: Arc<CounterAc
         }
         for (table, done) in [("tallies", fold(&store).await), ("changes", prune(&store).await)] {
             if let Err(error) = done {
-                tracing::warn!(%error, table, "a table could not be tidied; it is tried again in a minute");
+                tracing::warn!(%error, table, "old rows of a table could not be folded or deleted; trying again in a minute");
             }
         }
     }

@@ -185,7 +185,8 @@ impl Metrics {
         registry.register("server_grouped_events", grouped, self.grouped_events.clone());
         let lost = "Results that were dropped because their lease had ended";
         registry.register("server_lost_leases", lost, self.lost_leases.clone());
-        let refused = "Calls of publishEvents that were refused because too many waited or memory was short";
+        let refused =
+            "Calls of publishEvents that were refused because too many were waiting or memory was short";
         registry.register(
             "server_refused_publications",
             refused,
@@ -284,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_carries_the_identity_under_its_names() {
+    fn the_page_has_every_term_of_the_delivery_identity() {
         let all = Tally {
             accepted: 10,
             succeeded: 4,

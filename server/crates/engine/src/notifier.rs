@@ -132,7 +132,7 @@ impl Notifier {
                 error,
                 failed = errors.len(),
                 of = batch.len(),
-                "notices were not delivered to the platform's endpoint; they are tried again"
+                "notices were not delivered to the platform's endpoint; trying again"
             );
         }
         self.settle(&batch).await;
@@ -173,7 +173,7 @@ impl Notifier {
         for (items, error) in parts.refused {
             let webhook = due[items.start].1;
             if set_back.add(webhook, real_now) {
-                tracing::error!(%error, %webhook, "a webhook's next notice cannot be claimed; it is tried again");
+                tracing::error!(%error, %webhook, "a webhook's next notice cannot be claimed; trying again");
             }
         }
         Ok(Some(claimed))
@@ -186,7 +186,7 @@ impl Notifier {
         if again_at.is_none() {
             self.metrics.notice_given_up();
             let (notice, webhook) = (head.notice, head.webhook.1);
-            tracing::error!(%error, %notice, %webhook, "a notice is given up: it could not be read for too long");
+            tracing::error!(%error, %notice, %webhook, "gave up a notice, because it could not be read for too long");
         }
         Settlement {
             webhook: head.webhook,
@@ -232,7 +232,7 @@ impl Notifier {
                     kind = notice::name(notice.kind),
                     webhook = %webhook.number,
                     attempts = number,
-                    "a notice is given up: the platform's endpoint did not accept it for too long"
+                    "gave up a notice, because the platform's endpoint did not accept it for too long"
                 );
                 None
             }),
@@ -255,7 +255,7 @@ impl Notifier {
         }
         for (items, error) in parts.refused {
             let webhook = batch[items.start].webhook.1;
-            tracing::error!(%error, %webhook, "the result of a notice cannot be written; the notice is sent again");
+            tracing::error!(%error, %webhook, "the result of a notice cannot be written; the notice will be sent again");
         }
     }
 

@@ -80,7 +80,7 @@ async fn reseal(
                 match of_row(keyring, row) {
                     Ok(row) => resealed.push(row),
                     Err((webhook, error)) => {
-                        tracing::warn!(%error, %webhook, "a webhook's values cannot be opened and are not sealed again");
+                        tracing::warn!(%error, %webhook, "a webhook's secrets cannot be decrypted and were not resealed");
                         done.unopened += 1;
                     }
                 }

@@ -38,10 +38,10 @@ pub struct Tested {
 #[derive(Debug, thiserror::Error)]
 pub enum NotTested {
     /// The webhook no longer exists.
-    #[error("the webhook is gone")]
+    #[error("the webhook no longer exists")]
     Gone,
     /// The allowed number of test deliveries is already running.
-    #[error("too many test deliveries are under way")]
+    #[error("too many test deliveries are in progress")]
     TooMany,
     /// The webhook's row cannot be used. The operator must act.
     #[error("the webhook's row cannot be used")]

@@ -54,7 +54,7 @@ impl Default for SheddingConfig {
         Self {
             calls: 512,
             memory: 128 * 1024 * 1024,
-            refusal: "As many bulk operations as allowed are in progress. Try again.",
+            refusal: "Too many bulk operations are in progress. Try again.",
         }
     }
 }

@@ -96,10 +96,10 @@ pub struct ConnectionGroup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// The server has reached its limit.
-    #[error("the server has as many live connections as it can")]
+    #[error("the server has reached its limit of live connections")]
     Server,
     /// The caller's group, of this kind, has reached its limit.
-    #[error("the {0} has as many live connections as it may")]
+    #[error("the {0} has reached its limit of live connections")]
     Group(&'static str),
     /// The server is stopping.
     #[error("the server is stopping")]
@@ -112,10 +112,7 @@ impl From<Full> for RequestError {
             Full::Group(_) => ErrorCode::RateLimited,
             Full::Server | Full::Closing => ErrorCode::Unavailable,
         };
-        Self::new(
-            code,
-            format!("There is no place for another live connection: {full}."),
-        )
+        Self::new(code, format!("The connection is refused: {full}."))
     }
 }
 

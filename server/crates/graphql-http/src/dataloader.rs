@@ -280,7 +280,7 @@ mod tests {
     /// The runtime gives each poll of a task a budget of 128 steps; after that everything reports that it is not
     /// ready, and wakes itself.
     #[tokio::test]
-    async fn what_needs_more_than_a_turn_of_its_task_goes_on_in_the_next() {
+    async fn work_beyond_the_poll_budget_continues_in_the_next_poll() {
         let loader = RequestLoader::new(Arithmetic::default());
         let asking = async {
             for _ in 0..1000 {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_there_is_none_and_an_error_is_told_to_each() {
+    async fn missing_keys_are_none_and_errors_reach_every_caller() {
         let loader = RequestLoader::new(Arithmetic::default());
         let asking = join(loader.one(1_000_000), loader.one(7));
         assert_eq!(loader.run(asking).await, (Ok(None), Ok(Some(14))));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_reads_anew_for_each_item() {
+    async fn a_stream_reads_again_for_each_item() {
         let readings = Arc::default();
         let loader = RequestLoader::new(Arithmetic(Arc::clone(&readings)));
         let items = stream::iter([5, 5]).then(|n| element(&loader, n));

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_one_operation_without_defaults_is_remembered_to_be_valid() {
+    fn one_operation_without_defaults_is_remembered_as_valid() {
         let parsed = DocumentCache::default();
         for (text, remembered) in [
             ("{ a }", true),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_in_number() {
+    fn cached_documents_are_bounded_in_number() {
         let parsed = DocumentCache::default();
         for number in 0..MOST_DOCUMENTS {
             keep(&parsed, &format!("{{ a{number} }}"));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_in_bytes() {
+    fn cached_documents_are_bounded_in_bytes() {
         let parsed = DocumentCache::default();
         let of = |bytes: usize| format!("{{ a }}{}", " ".repeat(bytes - 5));
         assert!(keep(&parsed, &of(MOST_BYTES + 1)).is_none());

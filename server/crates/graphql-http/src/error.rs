@@ -126,11 +126,14 @@ impl RequestError {
     /// The operation is not possible now. `why` goes to the log.
     pub fn unavailable(why: impl std::fmt::Display) -> Self {
         let request_id = request_id::current().unwrap_or_else(request_id::random);
-        tracing::warn!(%request_id, error = %why, "an operation could not be carried out now");
+        tracing::warn!(%request_id, error = %why, "an operation is not possible at the moment");
         Self {
             request_id: Some(request_id),
             retry_after: Some(RETRY_AFTER),
-            ..Self::new(ErrorCode::Unavailable, "The server cannot answer now. Try again.")
+            ..Self::new(
+                ErrorCode::Unavailable,
+                "The server is not available at the moment. Try again.",
+            )
         }
     }
 
@@ -156,7 +159,7 @@ impl RequestError {
             allowance: Some(Box::new(allowance)),
             ..Self::new(
                 ErrorCode::RateLimited,
-                "Too many requests. Wait as long as `retryAfter` says, in seconds.",
+                "Too many requests. Wait for `retryAfter` seconds.",
             )
         }
     }

@@ -76,12 +76,12 @@ pub async fn other_method<A: GraphqlApp>(
     headers: HeaderMap,
 ) -> axum::response::Response {
     let media = Media::accepted(&headers).unwrap_or(Media::Json);
-    let refusal = Refusal::method("GET, POST", "GraphQL is asked with POST or, for queries, GET.");
+    let refusal = Refusal::method("GET, POST", "A GraphQL request uses POST or, for queries, GET.");
     finished(&endpoint, media, Err(refusal))
 }
 
 fn unacceptable() -> axum::response::Response {
-    let why = "The answer is application/graphql-response+json or application/json.";
+    let why = "The response is application/graphql-response+json or application/json.";
     respond_with_refusal(
         Media::Json,
         Refusal::new(StatusCode::NOT_ACCEPTABLE, RequestError::bad_input(why)),

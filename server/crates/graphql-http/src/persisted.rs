@@ -41,7 +41,7 @@ pub enum AllowListError {
         source: std::io::Error,
     },
     /// The file has the wrong format.
-    #[error("{} must be a JSON object of SHA-256 (hexadecimal) to document", path.display())]
+    #[error("{} must be a JSON object that maps SHA-256 hashes (hexadecimal) to documents", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -149,7 +149,7 @@ impl Documents {
                 }),
                 None => Err(RequestError::new(
                     ErrorCode::Forbidden,
-                    "Only documents of the server's allow list are executed.",
+                    "Only documents on the server's allow list are executed.",
                 )),
             },
             (Self::Automatic(registered), None, Some(hash)) => lock(registered)
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_registered_is_bounded_in_number_and_the_least_recently_used_goes() {
+    fn registrations_are_bounded_and_the_least_recent_is_dropped() {
         let mut registered = Registered::default();
         let text: Arc<str> = "{a}".into();
         let hash = |n: usize| digest(&n.to_string());
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_registered_is_bounded_in_bytes() {
+    fn registrations_are_bounded_in_bytes() {
         let mut registered = Registered::default();
         let hash = |n: usize| digest(&n.to_string());
         let largest: Arc<str> = "a".repeat(LARGEST).into();
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn without_either_a_hash_is_not_supported() {
+    fn a_hash_alone_needs_registration_or_an_allow_list() {
         let documents = Documents::sent();
         let hash = shown(&digest("{a}"));
         assert_eq!(

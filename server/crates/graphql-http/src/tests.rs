@@ -335,7 +335,7 @@ async fn a_body_over_its_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn an_internal_error_tells_an_id_and_no_cause() {
+async fn an_internal_error_has_an_id_and_no_cause() {
     let got = Server::new().post("{ broken }").await;
     assert_eq!(got.code(), "INTERNAL");
     assert!(!got.text.contains("secret"), "{}", got.text);
@@ -351,7 +351,7 @@ async fn a_panic_is_an_error_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_says_when_to_come_back() {
+async fn a_rate_limit_has_retry_after() {
     let server = Server::new();
     let got = server.post_as("often", "{ caller }", json!({})).await;
     assert_eq!(got.json()["extensions"]["rateLimit"]["limit"], 1);
@@ -399,7 +399,7 @@ async fn all_elements_of_a_list_are_read_at_once() {
 }
 
 #[tokio::test]
-async fn a_subscription_is_a_stream_of_events_and_one_that_cannot_begin_is_refused() {
+async fn a_subscription_streams_events_and_an_invalid_one_is_refused() {
     let server = Server::new();
     let stream = |to: i32| {
         let body = json!({ "query": format!("subscription {{ ticks(to: {to}) }}") });
@@ -435,7 +435,7 @@ fn connections_of_one_group_are_limited_and_a_closed_one_frees_its_place() {
     let refused = second.join(group("a")).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the tenant has as many live connections as it may"
+        "the tenant has reached its limit of live connections"
     );
     assert!(limits.acquire().is_err());
     drop(first);

@@ -32,7 +32,7 @@ pub enum Refusal {
     #[error("The token is not valid yet.")]
     Early,
     /// The signature is valid, but the claims do not identify a caller.
-    #[error("The token does not say who holds it.")]
+    #[error("The token does not identify its holder.")]
     Nobody,
 }
 

@@ -48,7 +48,7 @@ pub struct Delivery {
     pub reason: Option<DeliveryReason>,
     /// When it was published or replayed.
     pub created_at: Timestamp,
-    /// When the next attempt can start: when it is due, or later if it was put back (D13). If a process holds the delivery,
+    /// When the next attempt can start: when it is due, or later if it was postponed (D13). If a process holds the delivery,
     /// when it was due. `None` once the delivery has ended.
     pub next_attempt_at: Option<Timestamp>,
     /// When it ended.

@@ -52,7 +52,7 @@ impl Failure {
     pub(crate) fn unsendable() -> Self {
         Self::new(
             ErrorClass::Protocol,
-            "No request can be made of this URL and these headers",
+            "This URL and these headers do not make a valid request",
         )
     }
 
@@ -113,7 +113,7 @@ impl Failure {
             lack: Some(Lack::NameServers),
             ..Self::new(
                 ErrorClass::Dns,
-                "No name server answered this server; the receiver was not called",
+                "No name server responded to this server; the receiver was not called",
             )
         }
     }
@@ -135,7 +135,7 @@ impl Failure {
             return Self::new(ErrorClass::Tls, "No certificate can be valid for this host name");
         }
         if find::<HandshakeFailed>(error).is_some() {
-            return Self::new(ErrorClass::Tls, "The receiver broke off the TLS handshake");
+            return Self::new(ErrorClass::Tls, "The receiver aborted the TLS handshake");
         }
         if error.is_connect() {
             let cause = find::<io::Error>(error);
@@ -185,7 +185,7 @@ fn of_resolution(error: &ResolveError) -> Failure {
         ResolveError::Lookup(LookupError::Answered(_)) => Failure::unresolvable(),
         ResolveError::Lookup(LookupError::Unanswered(_)) => Failure::new(
             ErrorClass::Dns,
-            "The host name could not be resolved: no name server answered",
+            "The host name could not be resolved: no name server responded",
         ),
         ResolveError::Empty => Failure::new(ErrorClass::Dns, "The host name has no address"),
         ResolveError::Forbidden(_) => Failure::blocked(),
@@ -226,21 +226,21 @@ fn of_exchange(error: &ClientError) -> Failure {
     }
 }
 
-const NOT_HTTP: &str = "The receiver's answer is not valid HTTP";
+const NOT_HTTP: &str = "The receiver's response is not valid HTTP";
 
 /// Why an HTTP/1 response could not be read.
 fn unreadable(error: &hyper::Error) -> &'static str {
     let text = error.to_string();
     if error.is_parse_status() {
-        "The receiver's answer has a status line that is not valid HTTP"
+        "The receiver's response has a status line that is not valid HTTP"
     } else if error.is_parse_too_large() {
-        "The receiver's answer has too many headers, or too long ones"
+        "The receiver's response has too many headers, or too long ones"
     } else if error.is_parse()
         && ["header", "content-length", "transfer-encoding"]
             .iter()
             .any(|part| text.contains(part))
     {
-        "The receiver's answer has a header that is not valid HTTP"
+        "The receiver's response has a header that is not valid HTTP"
     } else {
         NOT_HTTP
     }
@@ -263,7 +263,7 @@ fn tls_message(error: &rustls::Error) -> &'static str {
         }
         Tls::InvalidCertificate(_) => "The receiver's certificate is not valid",
         Tls::AlertReceived(_) => "The receiver refused the TLS handshake",
-        Tls::PeerIncompatible(_) => "The receiver has no TLS version or cipher in common with us",
+        Tls::PeerIncompatible(_) => "The receiver and this server have no TLS version or cipher in common",
         Tls::InvalidMessage(_) => "The receiver does not speak TLS on this port",
         _ => "The TLS handshake failed",
     }

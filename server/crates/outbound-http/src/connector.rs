@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_address_has_a_quarter_of_a_second_or_its_share_of_less() {
+    fn each_address_has_250_ms_or_its_share_of_a_shorter_time() {
         for (addresses, left, expected) in [
             (8, Some(10_000), 250),
             (8, Some(2_000), 250),
@@ -156,7 +156,7 @@ mod tests {
 
     /// The wait never ends, so the test would hang if it were used.
     #[tokio::test]
-    async fn an_address_that_fails_is_followed_at_once() {
+    async fn a_failed_address_is_followed_by_the_next_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let well = listener.local_addr().unwrap();
         let refusing: SocketAddr = ([127, 0, 0, 2], well.port()).into();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_failure_is_told_where_all_fail() {
+    async fn the_first_failure_is_reported_if_all_fail() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refusing: SocketAddr = ([127, 0, 0, 2], listener.local_addr().unwrap().port()).into();
         // Linux refuses this address before a packet is sent, with a different error.

@@ -75,7 +75,7 @@ impl DnsResolver {
     fn with(sockets: Sockets, servers: &[SocketAddr], ask_again_after: Duration) -> Result<Self, NoResolver> {
         let mut builder = if servers.is_empty() {
             Hickory::builder(sockets.clone()).unwrap_or_else(|error| {
-                tracing::warn!(%error, "no DNS server is configured on this machine; asking {UNCONFIGURED}");
+                tracing::warn!(%error, "no DNS server is configured on this machine; using {UNCONFIGURED}");
                 asking(&[UNCONFIGURED], &sockets)
             })
         } else {
@@ -202,7 +202,7 @@ mod tests {
     /// F17: a name server that does not exist, whatever error the operating system reports, and one that does not
     /// respond.
     #[tokio::test]
-    async fn d13_silence_is_known_as_such_and_any_answer_ends_it() {
+    async fn d13_silence_is_detected_and_any_response_ends_it() {
         let nobody = std::net::UdpSocket::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -229,7 +229,7 @@ mod tests {
 
     /// F12: the name server drops the queries for one address family.
     #[tokio::test]
-    async fn a_silent_family_is_not_asked_again_and_again() {
+    async fn a_silent_address_family_gets_one_try_per_lookup() {
         let names = NameServer::start().await;
         names.set("half.test", Answer::read("93.184.215.14 10.0.0.1 2606:4700::1"));
         for (swallowed, expected) in [(AAAA, &["93.184.215.14", "10.0.0.1"][..]), (A, &["2606:4700::1"])] {
@@ -287,7 +287,7 @@ mod tests {
     /// Only one of a name's two lookups gets a descriptor, whichever comes first. For one of these names it is the
     /// lookup that finds nothing.
     #[tokio::test]
-    async fn a_name_is_not_called_unknown_where_half_of_it_was_asked() {
+    async fn a_name_is_not_unknown_if_only_one_family_was_queried() {
         let names = NameServer::start().await;
         let mut found = 0;
         for (name, address) in [("four.test", "93.184.215.14"), ("six.test", "2606:4700::1")] {
@@ -311,7 +311,7 @@ mod tests {
 
     /// The lookup that joined is polled first, as can happen with several threads.
     #[tokio::test]
-    async fn an_answer_that_was_lost_is_asked_for_again_for_all_who_wait() {
+    async fn a_lost_dns_response_is_queried_again_for_all_waiters() {
         let names = NameServer::start().await;
         names.set("lost.test", Answer::Silence);
         let resolver = DnsResolver::with(sockets(), &[names.address()], SOON).unwrap();

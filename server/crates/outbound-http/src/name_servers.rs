@@ -132,7 +132,7 @@ mod tests {
     #[case::answered_ten_seconds_before(&[1], &[0], 10, true)]
     #[case::answered_another_name(&[1, 2, 3], &[4], 10, false)]
     #[case::silent_again(&[1, 3, 20], &[4], 20, true)]
-    fn d13_silence_is_questions_without_an_answer(
+    fn d13_name_servers_are_silent_if_queries_get_no_response(
         #[case] asked: &[u64],
         #[case] answered: &[u64],
         #[case] now: u64,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn d13_after_a_quarter_of_an_hour_of_silence_attempts_are_judged() {
+    fn d13_attempts_count_after_15_minutes_of_silence() {
         let silent = |until: u64| {
             let mut asked: Vec<u64> = (0..until).step_by(30).collect();
             asked.push(until - 1);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn d13_what_was_not_asked_was_not_silent() {
+    fn d13_a_time_without_queries_is_not_silence() {
         let forgotten = SILENCE_FORGOTTEN.as_secs();
         let kept = lookups(&(0..=10).map(|n| n * forgotten).collect::<Vec<_>>(), &[]);
         assert!(!is_lack(&kept, seconds(10 * forgotten)));

@@ -33,10 +33,10 @@ pub trait Resolver: Send + Sync + 'static {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookupError {
     /// A name server responded that the name has no address, or that it does not know.
-    #[error("a name server answered without an address: {0}")]
+    #[error("a name server responded without an address: {0}")]
     Answered(String),
     /// No name server responded.
-    #[error("no name server answered: {0}")]
+    #[error("no name server responded: {0}")]
     Unanswered(String),
     /// This machine had no file descriptor or memory left for a query.
     #[error("no file descriptor or memory was left to query a name server")]

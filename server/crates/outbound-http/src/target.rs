@@ -44,16 +44,16 @@ pub enum UrlRefusal {
     #[error("only http and https URLs can be called")]
     Scheme,
     /// Credentials belong in a header, and are stored apart from the URL (W11).
-    #[error("credentials must not stand in the URL")]
+    #[error("the URL must not contain credentials")]
     Credentials,
     /// A host that cannot be looked up: a label is empty or too long, has other characters, or begins with a hyphen.
     #[error(
-        "the host name cannot be looked up: between its dots it must have 1 to 63 letters, digits, hyphens or \
-         underscores, not beginning with a hyphen, and 253 characters in all"
+        "the host name is not valid: each part between dots must have 1 to 63 letters, digits, hyphens or underscores and \
+         must not begin with a hyphen; the whole name must have at most 253 characters"
     )]
     NoName,
     /// A URL that the HTTP client cannot read, or reads differently: it has its own parser.
-    #[error("no request can be made of this URL")]
+    #[error("this URL does not make a valid request")]
     Unsendable,
     /// Port 0, or a port that is not in [`TargetConfig::ports`].
     #[error("port {0} cannot be called")]

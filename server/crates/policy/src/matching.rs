@@ -89,7 +89,7 @@ pub fn subscribable(
 ) -> Result<(), NotInCatalog> {
     if action != EventAction::Any && !actions(version).contains(&action) {
         return Err(NotInCatalog::Action(
-            "version 2 has no merge: it sends a change and a delete",
+            "version 2 has no action for merges: it sends a change and a delete",
         ));
     }
     if object != ANY_OBJECT && !objects(version, catalog).contains(object) {
@@ -102,7 +102,7 @@ pub fn subscribable(
 pub fn publishable(action: EventAction, object: &str, catalog: &Catalog) -> Result<(), NotInCatalog> {
     if action == EventAction::Any {
         return Err(NotInCatalog::Action(
-            "an event has one action: ANY can only be subscribed to",
+            "an event has one action: ANY is for subscriptions only",
         ));
     }
     if !catalog.v1.contains(object) && !catalog.v2.contains(object) {

@@ -96,7 +96,7 @@ mod tests {
 
     /// E6: a merge makes two events. Each has its own id; they share the correlation id.
     #[test]
-    fn a_merge_is_stored_as_two_events_that_know_each_other() {
+    fn a_merge_makes_two_events_that_refer_to_each_other() {
         let mut ids = EventIds::default();
         let at = "2026-11-23T00:00:00Z".parse().unwrap();
         let (survivor, other) = events(&draft(), || ids.next(at));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_one_event() {
+    fn any_other_action_makes_one_event() {
         let plain = Draft {
             action: EventAction::Create,
             merged_from: None,

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn r4_a_notice_is_given_up_where_the_next_attempt_is_due_seven_days_after_the_transition() {
+    fn r4_a_notice_is_given_up_seven_days_after_the_transition() {
         let end = after(at(), KEEP_TRYING);
         let failed_at = end - SignedDuration::from_secs(5);
         let millisecond = SignedDuration::from_millis(1);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn r4_the_body_of_a_notice() {
+    fn r4_the_body_has_the_notice_and_its_webhook_without_the_url() {
         let mut webhook = samples::webhook();
         let notice = Notice {
             lane: webhook.lane,

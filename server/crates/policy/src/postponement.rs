@@ -1,4 +1,4 @@
-//! When a delivery is tried again whose request this server could not make, so that it does not count as an attempt (D13).
+//! When a postponed delivery is due again: this server could not make its request, so it does not count as an attempt (D13).
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use super::after;
 
-/// The delay when a delivery is put back for the first time; each later time it is [`NEXT_WAIT`].
+/// The delay when a delivery is postponed for the first time; each later time it is [`NEXT_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const NEXT_WAIT: Duration = Duration::from_secs(30);
 
-/// When a delivery is due again that was put back at `ended_at`. `again`: it was also put back the time before.
-pub fn put_back(ended_at: Timestamp, again: bool) -> Timestamp {
+/// When a delivery that was postponed at `ended_at` is due again. `again`: it was also postponed the time before.
+pub fn postponed_until(ended_at: Timestamp, again: bool) -> Timestamp {
     after(ended_at, if again { NEXT_WAIT } else { FIRST_WAIT })
 }
 
@@ -20,10 +20,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d13_a_delivery_is_put_back_by_five_seconds_and_then_by_thirty() {
+    fn d13_a_delivery_is_postponed_by_five_seconds_and_then_by_thirty() {
         let at = Timestamp::UNIX_EPOCH;
-        assert_eq!(put_back(at, false).as_second(), 5);
-        assert_eq!(put_back(at, true).as_second(), 30);
-        assert_eq!(put_back(Timestamp::MAX, true), Timestamp::MAX);
+        assert_eq!(postponed_until(at, false).as_second(), 5);
+        assert_eq!(postponed_until(at, true).as_second(), 30);
+        assert_eq!(postponed_until(Timestamp::MAX, true), Timestamp::MAX);
     }
 }

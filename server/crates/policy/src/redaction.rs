@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn w11_credentials_that_are_said_back_are_not_kept() {
+    fn w11_credentials_repeated_in_a_response_are_hidden() {
         let auth = auth(PASSWORD);
         let header = auth.header();
         let body = format!("{{\"authorization\":\"{header}\",\"password\":\"{PASSWORD}\",\"n\":1}}");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn w11_nor_is_their_beginning_where_the_excerpt_ends() {
+    fn w11_credentials_cut_off_at_the_end_of_an_excerpt_are_hidden() {
         let auth = auth(PASSWORD);
         for length in (0..=PASSWORD.len()).filter(|length| PASSWORD.is_char_boundary(*length)) {
             let body = format!("it is {}", &PASSWORD[..length]);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_to_be_told_from_other_text_is_left() {
+    fn passwords_shorter_than_eight_bytes_are_not_hidden() {
         for (password, kept) in [("1234567", "say 1234567"), ("12345678", "say [hidden]")] {
             let mut outcome = said("", &format!("say {password}"), false);
             hide(&auth(password), &mut outcome);

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_attempt_zero_and_no_end_of_time() {
+    fn attempt_numbers_and_times_at_their_limits_cause_no_panic() {
         let settings = PolicySettings::default();
         assert_eq!(next_attempt(0, Timestamp::UNIX_EPOCH, &settings), None);
         assert_eq!(next_attempt(u8::MAX, Timestamp::UNIX_EPOCH, &settings), None);

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn e1_keys_and_users_have_no_order() {
+    fn e1_the_order_of_keys_and_users_does_not_matter() {
         let first = saying(r#"{"a":1,"b":{"c":[{"d":1,"e":2}],"f":"x"}}"#, &[7, 8]);
         let again = saying(r#"{"b":{"f":"x","c":[{"e":2,"d":1}]},"a":1}"#, &[8, 7, 8]);
         assert_eq!(content_hash(&first), content_hash(&again));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn e1_everything_else_matters() {
+    fn e1_any_other_difference_matters() {
         let first = content_hash(&saying(r#"{"a":[1,2]}"#, &[7]));
         for (data, permitted) in [
             (r#"{"a":[2,1]}"#, &[7][..]),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_deeper_than_requests_may_be_is_text() {
+    fn data_nested_deeper_than_allowed_is_compared_as_text() {
         let nested =
             |levels: usize| format!("{}{{\"b\":1,\"a\":2}}{}", "[".repeat(levels), "]".repeat(levels));
         let deep = usize::from(DEPTH);

@@ -67,7 +67,7 @@ pub enum OpenError {
     #[error("sealed with another key: {0}")]
     OtherKey(KeyId),
     /// Truncated, changed, or copied from another webhook or field.
-    #[error("sealed value is damaged or not this webhook's")]
+    #[error("the sealed value is damaged or belongs to another webhook")]
     Damaged,
 }
 

@@ -27,7 +27,7 @@ const REDACTED: &str = "[redacted]";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidList {
     /// None, or too many.
-    #[error("there must be 1 to {MOST_LISTED} signing secrets, one on a line, and there are {0}")]
+    #[error("there must be 1 to {MOST_LISTED} signing secrets, one per line, not {0}")]
     Count(usize),
     /// One line is not a signing secret.
     #[error("line {line}: {source}")]

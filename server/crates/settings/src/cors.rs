@@ -35,7 +35,8 @@ fn without_credentials(text: &str) -> String {
 
 fn why_never_sent(text: &str) -> Option<String> {
     if text == "null" {
-        let why = "a page without an origin, such as a file, cannot be told from others; only * allows it";
+        let why =
+            "a page without an origin, such as a file, cannot be distinguished from others; only * allows it";
         return Some(why.to_owned());
     }
     let shape = || Some("an origin is like https://app.example.com or http://localhost:3000".to_owned());
@@ -46,8 +47,7 @@ fn why_never_sent(text: &str) -> Option<String> {
     match url.host() {
         None => return shape(),
         Some(Host::Domain(name)) if name.contains('*') => {
-            let why =
-                "a browser sends the whole host, and no pattern is matched: name every host, or * for all";
+            let why = "patterns are not supported, because a browser sends the whole host: list every host, or use * for all";
             return Some(why.to_owned());
         }
         Some(Host::Domain(name)) if !is_name(name) => {
@@ -84,7 +84,7 @@ fn is_name(name: &str) -> bool {
 pub(super) fn headers(names: &[String]) -> Result<(), String> {
     match names.iter().find(|name| *name != ALL && !is_header(name)) {
         Some(name) => Err(format!(
-            "has {name:?}: a header's name is like x-tenant-id, no pattern is matched, and * stands for all"
+            "has {name:?}: list names such as x-tenant-id, without patterns, or use * for all"
         )),
         None => Ok(()),
     }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_browser_sends_is_an_origin() {
+    fn origins_are_accepted_as_browsers_send_them() {
         let long = format!("https://{}.example", "a".repeat(63));
         for good in [
             "*",
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_could_never_match_is_refused_and_told_why() {
+    fn an_origin_that_can_never_match_is_refused_with_a_reason() {
         for pattern in [
             "https://*.example.com",
             "https://*",
@@ -132,7 +132,7 @@ mod tests {
             "https://*:3000",
         ] {
             assert!(
-                refusal(pattern).contains("no pattern is matched"),
+                refusal(pattern).contains("patterns are not supported"),
                 "{}",
                 refusal(pattern)
             );
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_at_fault_is_named_among_others() {
+    fn the_error_names_the_invalid_entry() {
         let list = ["https://a.example", "https://b.example/", "https://c.example"].map(str::to_owned);
         assert!(
             origins(&list)

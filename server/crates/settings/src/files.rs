@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_a_file() {
+    fn a_byte_order_mark_is_not_part_of_the_text() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("settings.toml");
         for (written, read) in [

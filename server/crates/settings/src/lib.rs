@@ -183,15 +183,15 @@ impl Settings {
             ),
             (
                 self.jwt_secret.is_some() && self.jwt_secret_file.is_some(),
-                "jwt_secret and jwt_secret_file are both set: there is one secret, choose where it is",
+                "jwt_secret and jwt_secret_file are both set: there is only one secret, choose where it is",
             ),
             (
                 self.sealing_key.is_some() && self.sealing_key_file.is_some(),
-                "sealing_key and sealing_key_file are both set: put all keys in one of them, the one that seals first",
+                "sealing_key and sealing_key_file are both set: put all keys in one of them, first the key that encrypts",
             ),
             (
                 self.notice_url.is_some() != self.notice_secret_file.is_some(),
-                "notice_url and notice_secret_file go together: notices are never sent unsigned",
+                "notice_url and notice_secret_file must be set together: notices are never sent unsigned",
             ),
             (
                 self.in_flight_per_webhook > self.in_flight,
@@ -199,8 +199,7 @@ impl Settings {
             ),
             (
                 self.in_flight_per_webhook > self.in_flight_per_host,
-                "in_flight_per_webhook is above in_flight_per_host: one webhook can't have more attempts than its host \
-                 may get",
+                "in_flight_per_webhook is above in_flight_per_host: one webhook can't have more attempts than its host",
             ),
             (
                 policy.attempt_timeout > self.lease / 3,
@@ -213,7 +212,7 @@ impl Settings {
             ),
             (
                 policy.success_excerpt > policy.response_excerpt,
-                "policy.success_excerpt is above policy.response_excerpt: no more than that is read",
+                "policy.success_excerpt is above policy.response_excerpt: no more than the latter is read",
             ),
             (
                 policy.idempotency_window > policy.history_retention,
@@ -222,7 +221,7 @@ impl Settings {
             ),
             (
                 !policy.removal_warnings.is_sorted_by(|a, b| a < b),
-                "policy.removal_warnings must ascend",
+                "policy.removal_warnings must be in ascending order",
             ),
             (
                 policy

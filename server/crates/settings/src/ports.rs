@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_is_no_range() {
+    fn invalid_ranges_are_refused() {
         for text in ["", "0", "0-443", "65536", "443-80", "-", "80-", "http", "1-2-3"] {
             assert_eq!(text.parse::<PortRange>(), Err(NotPorts), "{text}");
         }

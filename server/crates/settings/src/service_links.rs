@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f23_service_links_are_told_from_everything_else() {
+    fn f23_service_links_are_recognised_exactly() {
         for (name, value) in [
             ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
             ("TENTERHOOK_SERVICE_HOST", "fd00::5"),

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_are_told_from_keys() {
+    fn patterns_are_distinguished_from_keys() {
         let counted: Vec<u8> = (250..=255).chain(0..26).collect();
         for pattern in [
             &b""[..],

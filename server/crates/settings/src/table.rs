@@ -156,7 +156,7 @@ fn objects(names: &BTreeSet<String>) -> Result<(), String> {
     match names.iter().find(|name| !valid(name)) {
         _ if names.is_empty() => Err("must not be empty".to_owned()),
         Some(name) => Err(format!(
-            "has {name:?}: a name is 1 to 64 of A-Z a-z 0-9 _ -, beginning with a letter"
+            "has {name:?}: a name must be 1 to 64 characters of A-Z a-z 0-9 _ -, beginning with a letter"
         )),
         None => Ok(()),
     }
@@ -224,7 +224,8 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         jwt_secret_file,
-        "A file with that secret, which only its owner and group can read or change. Development creates its own."
+        "A file with the secret that tokens are signed with, which only its owner and group can read or change. Development \
+         creates its own."
     ),
     setting!(
         jwks,
@@ -242,7 +243,8 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         sealing_key_file,
-        "A file with those keys, which only its owner and group can read or change. Development creates its own."
+        "A file with the keys that encrypt stored credentials and signing secrets, which only its owner and group can read \
+         or change. Development creates its own."
     ),
     setting!(
         allowed_targets,
@@ -294,7 +296,7 @@ pub static TABLE: &[Entry] = &[
          a dead process after a sixth of this time. It must be the same in every process of a database."),
     setting!(
         api.introspection,
-        "Whether the schema can be queried through GraphQL. /schema.graphql shows it in any case."
+        "Whether the schema can be queried through GraphQL. /schema.graphql always shows it."
     ),
     setting!(
         api.suggestions,
@@ -306,8 +308,8 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(
         api.document_allow_list,
-        "A JSON file of SHA-256 (hexadecimal) to document. With it no other document is executed, whoever the caller \
-         is."
+        "A JSON file that maps SHA-256 hashes (hexadecimal) to documents. If it is set, no other document is executed, \
+         whoever the caller is."
     ),
     setting!(api.cors_origins, if cors::origins,
         "Origins whose pages may call the API from a browser, such as https://app.example.com, spelled exactly as a \
@@ -320,9 +322,9 @@ pub static TABLE: &[Entry] = &[
     setting!(api.rate_per_company, from RATES,
         "Requests per second with all tokens of a company, to one process."),
     setting!(api.rate_per_platform_token, from RATES,
-        "Requests per second with one of the platform's tokens to one process, other than publishing. Tokens with the \
-         same subject (`sub`) count as one; tokens without a subject by their `jti`, and tokens without either by \
-         their key (`kid`)."),
+        "Requests per second with one of the platform's tokens to one process, other than publishing. Tokens with the same \
+         subject (`sub`) count as one token; tokens without a subject are distinguished by their `jti`, and tokens without \
+         either by their key (`kid`)."),
     setting!(api.rate_per_publishing_token, from RATES,
         "Calls of publishEvents per second with one of the platform's tokens to one process, each with up to 1000 \
          events."),
@@ -370,7 +372,7 @@ pub static TABLE: &[Entry] = &[
         "How long all name servers must have been silent before an attempt whose lookup got no response is postponed \
          and not counted."),
     setting!(policy.dns_give_up, from milliseconds(0)..=days(1),
-        "How long name servers may be silent before such attempts count as failures after all."),
+        "How long name servers may be silent before an attempt whose lookup got no response counts as a failure after all."),
     setting!(policy.response_excerpt, from 0..=1024 * 1024,
         "How much of a response body is read, and stored for a failed attempt."),
     setting!(policy.success_excerpt, from 0..=1024 * 1024,
@@ -378,7 +380,7 @@ pub static TABLE: &[Entry] = &[
     setting!(policy.history_retention, from days(1)..=days(3650),
         "How long events and attempts are kept."),
     setting!(policy.ban_threshold, from 1..=1_000_000,
-        "Number of failed first tries that lead to a ban."),
+        "Number of failed first tries after which a webhook is banned."),
     setting!(policy.ban_duration, from milliseconds(1000)..=days(30),
         "How long a ban lasts."),
     setting!(
@@ -386,15 +388,15 @@ pub static TABLE: &[Entry] = &[
         "Whether a success resets the ban counter to zero."
     ),
     setting!(policy.removal_window, from hours(1)..=days(365),
-        "Time without a successful delivery after which a webhook is removed."),
+        "Time without a successful delivery, counted from the first failure, after which a webhook is removed."),
     setting!(
         policy.removal_warnings,
-        "When people are warned, counted from the beginning of that time: three durations, ascending."
+        "When people are warned before a removal, counted from the first failure: three durations, ascending."
     ),
     setting!(policy.catalog.v1, if objects,
-        "The objects that version 1 knows."),
+        "The objects in the catalogue of payload version 1."),
     setting!(policy.catalog.v2, if objects,
-        "The objects that version 2 knows."),
+        "The objects in the catalogue of payload version 2."),
     setting!(policy.v1_service_key, if short,
         "The key in payloads of version 1 whose value is always false."),
     setting!(policy.default_host, if short,
@@ -405,7 +407,7 @@ pub static TABLE: &[Entry] = &[
 /// The meaning of each says why it has no effect.
 pub const RETIRED: &[Entry] = &[retired(
     "policy.ban_propagation",
-    "every server reads the feed of changes each 100 ms, whatever this says",
+    "every server reads the changes feed every 100 ms, whatever the value",
 )];
 
 const fn retired(key: &'static str, meaning: &'static str) -> Entry {

@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -34,7 +36,7 @@ fn problems(sources: &Sources) -> Vec<String> {
 }
 
 #[test]
-fn nothing_chosen_gives_the_defaults() {
+fn without_any_source_the_defaults_apply() {
     let loaded = load(
         Settings::default(),
         &environment(&[("PATH", "/bin"), ("TENTERHOOK_CONFIG", "x.toml")]),
@@ -47,7 +49,7 @@ fn nothing_chosen_gives_the_defaults() {
 }
 
 #[test]
-fn the_later_source_is_the_stronger() {
+fn later_sources_override_earlier_ones() {
     let mut sources = environment(&[
         ("TENTERHOOK_LISTEN", "127.0.0.1:2"),
         ("TENTERHOOK_POLICY_BAN_THRESHOLD", "2"),
@@ -176,7 +178,7 @@ fn a_retired_setting_is_accepted_with_a_warning_from_every_source() {
 }
 
 #[test]
-fn f23_service_links_are_passed_over_and_named_and_what_resembles_them_is_refused() {
+fn f23_service_links_are_ignored_and_similar_names_refused() {
     let links = [
         ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
         ("TENTERHOOK_PORT", "tcp://10.96.0.5:8080"),
@@ -279,93 +281,9 @@ fn whole_numbers_of_a_file_are_read_in_every_base_and_size() {
     );
 }
 
-#[test]
-fn both_ends_of_bounds_are_allowed_and_nothing_past_them() {
-    for entry in TABLE {
-        let Some((least, most)) = (entry.bounds)() else {
-            continue;
-        };
-        let set = |text: &str| (entry.set)(&mut Settings::default(), text);
-        assert_eq!(set(&least), Ok(()), "{} at {least}", entry.key);
-        assert_eq!(set(&most), Ok(()), "{} at {most}", entry.key);
-        let past: [Option<String>; 2] =
-            if let (Ok(least), Ok(most)) = (usize::read(&least), usize::read(&most)) {
-                [
-                    least.checked_sub(1).map(|n| n.to_string()),
-                    Some((most + 1).to_string()),
-                ]
-            } else {
-                let step = Duration::from_millis(1);
-                let [least, most] = [&least, &most].map(|text| Duration::read(text).unwrap());
-                [
-                    least.checked_sub(step).map(|d| d.show()),
-                    Some((most + step).show()),
-                ]
-            };
-        for text in past.into_iter().flatten() {
-            let error = set(&text).unwrap_err();
-            assert_eq!(
-                error,
-                format!("must be from {least} to {most}"),
-                "{} at {text}",
-                entry.key
-            );
-        }
-    }
-}
-
-#[test]
-fn lists_are_bounded_too() {
-    let set =
-        |variable, value: &str| load(Settings::default(), &environment(&[(variable, value)])).map(|_| ());
-    let delays = |n: usize, delay: &str| vec![delay; n].join(",");
-    let retries = |value: &str| set("TENTERHOOK_POLICY_RETRY_DELAYS", value);
-    assert!(retries("").is_ok());
-    assert!(retries(&delays(10, "7d")).is_ok());
-    assert!(retries(&delays(1, "1ms")).is_ok());
-    assert!(retries(&delays(11, "1s")).is_err());
-    assert!(retries("0s").is_err());
-    assert!(retries("PT604800.001S").is_err());
-
-    let catalog = |value: &str| set("TENTERHOOK_POLICY_CATALOG_V1", value);
-    assert!(catalog(&"a".repeat(64)).is_ok());
-    for bad in ["", "*", "deal,", "a.b", "1st", "ä", &"a".repeat(65)] {
-        assert!(catalog(bad).is_err(), "{bad}");
-    }
-
-    let origins = |value: &str| set("TENTERHOOK_API_CORS_ORIGINS", value);
-    for good in ["", "*", "https://app.example.com,http://localhost:3000"] {
-        assert!(origins(good).is_ok(), "{good}");
-    }
-    for bad in [
-        "example.com",
-        "https://example.com/",
-        "https://EXAMPLE.com",
-        "https://a.example/b",
-        "ftp://a",
-        "https://*.example.com",
-        "null",
-    ] {
-        assert!(origins(bad).is_err(), "{bad}");
-    }
-
-    let headers = |value: &str| set("TENTERHOOK_API_CORS_HEADERS", value);
-    for good in ["", "*", "X-Tenant-ID, x-build"] {
-        assert!(headers(good).is_ok(), "{good}");
-    }
-    for bad in ["x tenant", "x-*", "x-a,,x-b"] {
-        assert!(headers(bad).is_err(), "{bad}");
-    }
-
-    let host = |value: &str| set("TENTERHOOK_POLICY_DEFAULT_HOST", value);
-    assert!(host(&"h".repeat(253)).is_ok());
-    assert!(host(&"h".repeat(254)).is_err());
-    assert!(host("").is_err());
-}
-
 /// W4: both words are taken from every source, and no other word.
 #[test]
-fn what_an_app_sees_is_one_of_two_words() {
+fn w4_app_sees_takes_two_words_from_every_source() {
     let set = |value: &str| {
         load(
             Settings::default(),
@@ -394,109 +312,6 @@ fn what_an_app_sees_is_one_of_two_words() {
         load(Settings::default(), &flag).map(chosen).unwrap(),
         AppSees::OwnGeneral
     );
-}
-
-#[test]
-fn contradictions_name_both_settings() {
-    let simulated = ("TENTERHOOK_CLOCK", "simulated");
-    type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 2]);
-    let cases: [Case; 15] = [
-        (
-            &[("TENTERHOOK_API_RATE_PER_TOKEN", "1001")],
-            ["api.rate_per_token", "api.rate_per_company"],
-        ),
-        (
-            &[simulated, ("TENTERHOOK_LISTEN", "0.0.0.0:8080")],
-            ["clock", "listen"],
-        ),
-        (
-            &[("TENTERHOOK_JWT_SECRET_FILE", "a"), ("TENTERHOOK_JWKS", "b")],
-            ["jwt_secret_file", "jwks"],
-        ),
-        (
-            &[("TENTERHOOK_NOTICE_URL", "https://platform.example/notices")],
-            ["notice_url", "notice_secret_file"],
-        ),
-        (
-            &[("TENTERHOOK_NOTICE_SECRET_FILE", "a")],
-            ["notice_url", "notice_secret_file"],
-        ),
-        (
-            &[
-                ("TENTERHOOK_NOTICE_URL", "https://user@platform.example/notices"),
-                ("TENTERHOOK_NOTICE_SECRET_FILE", "a"),
-            ],
-            ["TENTERHOOK_NOTICE_URL", "credentials"],
-        ),
-        (
-            &[
-                ("TENTERHOOK_LEASE", "30s"),
-                ("TENTERHOOK_POLICY_ATTEMPT_TIMEOUT", "10001ms"),
-            ],
-            ["policy.attempt_timeout", "lease"],
-        ),
-        (
-            &[
-                ("TENTERHOOK_JWT_SECRET_FILE", "a"),
-                ("TENTERHOOK_JWT_SECRET", "b"),
-            ],
-            ["jwt_secret ", "jwt_secret_file"],
-        ),
-        (
-            &[
-                ("TENTERHOOK_SEALING_KEY_FILE", "a"),
-                ("TENTERHOOK_SEALING_KEY", "b"),
-            ],
-            ["sealing_key ", "sealing_key_file"],
-        ),
-        (
-            &[
-                ("TENTERHOOK_IN_FLIGHT", "4"),
-                ("TENTERHOOK_IN_FLIGHT_PER_WEBHOOK", "5"),
-            ],
-            ["in_flight_per_webhook", "in_flight"],
-        ),
-        (
-            &[("TENTERHOOK_IN_FLIGHT_PER_HOST", "7")],
-            ["in_flight_per_webhook", "in_flight_per_host"],
-        ),
-        (
-            &[
-                ("TENTERHOOK_POLICY_RESPONSE_EXCERPT", "1KiB"),
-                ("TENTERHOOK_POLICY_SUCCESS_EXCERPT", "1025"),
-            ],
-            ["policy.success_excerpt", "policy.response_excerpt"],
-        ),
-        (
-            &[
-                ("TENTERHOOK_POLICY_IDEMPOTENCY_WINDOW", "25h"),
-                ("TENTERHOOK_POLICY_HISTORY_RETENTION", "1d"),
-            ],
-            ["policy.idempotency_window", "policy.history_retention"],
-        ),
-        (
-            &[("TENTERHOOK_POLICY_REMOVAL_WARNINGS", "1h,1h,2h")],
-            ["policy.removal_warnings", "ascend"],
-        ),
-        (
-            &[("TENTERHOOK_POLICY_REMOVAL_WINDOW", "71h")],
-            ["policy.removal_warnings", "policy.removal_window"],
-        ),
-    ];
-    for (variables, names) in cases {
-        let said = problems(&environment(variables));
-        assert_eq!(said.len(), 1, "{said:?}");
-        assert!(names.iter().all(|name| said[0].contains(name)), "{said:?}");
-    }
-    for fine in [
-        vec![simulated, ("TENTERHOOK_LISTEN", "[::1]:0")],
-        vec![("TENTERHOOK_IN_FLIGHT", "8")],
-        vec![("TENTERHOOK_POLICY_SUCCESS_EXCERPT", "16KiB")],
-        vec![("TENTERHOOK_POLICY_HISTORY_RETENTION", "1d")],
-        vec![("TENTERHOOK_POLICY_REMOVAL_WINDOW", "PT71H0.001S")],
-    ] {
-        assert!(load(Settings::default(), &environment(&fine)).is_ok(), "{fine:?}");
-    }
 }
 
 #[test]
@@ -530,7 +345,7 @@ fn production_needs_a_database_and_keys() {
 }
 
 #[test]
-fn secrets_are_not_shown_wherever_they_are() {
+fn secrets_are_never_shown() {
     for url in [
         "https://me:hunter2@example.com/k",
         "ftp://hunter2@h",
@@ -560,7 +375,7 @@ fn secrets_are_not_shown_wherever_they_are() {
 }
 
 #[test]
-fn every_default_is_shown_as_it_can_be_read() {
+fn every_default_can_be_read_back() {
     for base in [Settings::default(), Settings::development()] {
         let mut read = Settings::default();
         for entry in TABLE {
@@ -577,7 +392,7 @@ fn every_default_is_shown_as_it_can_be_read() {
 }
 
 #[test]
-fn names_are_told_apart() {
+fn names_of_variables_are_unique() {
     let variables: std::collections::BTreeSet<String> = TABLE.iter().map(|entry| entry.variable()).collect();
     assert_eq!(variables.len(), TABLE.len());
     assert!(variables.contains("TENTERHOOK_POLICY_CATALOG_V1") && variables.contains("PG_BIN_DIR"));

@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_read_back() {
+    fn shown_values_can_be_read_back() {
         fn there_and_back<T: Value + PartialEq + std::fmt::Debug>(text: &str) {
             let value = T::read(text).unwrap();
             assert_eq!(T::read(&value.show()).unwrap(), value);

@@ -154,7 +154,7 @@ impl Draft {
                 .ok_or("it is neither a URL (postgres://…) nor pairs of key=value")?;
             let key = key.trim();
             if key.contains(char::is_whitespace) {
-                return Err("a key has no `=` after it".to_owned());
+                return Err("there is a key without `=` after it".to_owned());
             }
             let (value, after) = value(key, after.trim_start())?;
             self.parameter(key, &value)?;
@@ -169,7 +169,7 @@ impl Draft {
         let ports = self.config.get_ports().len();
         let most = hosts.max(addresses);
         if most == 0 {
-            return Err("it names no `host`".to_owned());
+            return Err("it has no `host`".to_owned());
         }
         if hosts > 0 && addresses > 0 && hosts != addresses {
             return Err(format!(

@@ -25,8 +25,8 @@ const IS_READ_ONLY: &str = "select current_setting('transaction_read_only')::boo
 pub enum Unusable {
     /// The encoding is not Unicode: a text with a character outside of it could never be written.
     #[error(
-        "the database's encoding is {0} and must be {ENCODING}: make another one with `create database … encoding \
-         '{ENCODING}' template template0` and let DATABASE_URL lead there"
+        "the database's encoding is {0} and must be {ENCODING}: create another one with `create database … encoding \
+         '{ENCODING}' template template0` and set DATABASE_URL to it"
     )]
     Encoding(String),
     /// Texts would be converted in transit. The driver requests UTF-8, so a pooler in between has changed the encoding.
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn only_what_can_be_written_in_utf8_is_usable() {
+    async fn only_a_writable_utf8_database_is_usable() {
         let conn = &mut Conn::establish(&testing::empty_database().await).await.unwrap();
         assert_eq!(judged(conn).await, None);
         conn.batch_execute("set client_encoding = 'LATIN1'")

@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_beyond_what_we_can_count_to_is_the_last_or_first_that_we_can() {
+    fn out_of_range_times_become_the_first_or_last_time() {
         assert_eq!(after_epoch(0), "2000-01-01T00:00:00Z".parse().unwrap());
         assert_eq!(after_epoch(-1), "1999-12-31T23:59:59.999999Z".parse().unwrap());
         // Postgres's infinity, and its last year.

@@ -88,7 +88,7 @@ impl Tls {
         };
         if of_system && mode != Mode::VerifyFull {
             return Err(format!(
-                "`sslrootcert=system` trusts any public authority, so the host's name must be checked: say \
+                "`sslrootcert=system` trusts any public authority, so the host's name must be checked: use \
                  sslmode=verify-full instead of {}",
                 mode.name()
             ));
@@ -101,7 +101,7 @@ impl Tls {
             ));
         }
         if self.certificate.is_some() != self.key.is_some() {
-            return Err("`sslcert` and `sslkey` belong together: name both or none".to_owned());
+            return Err("`sslcert` and `sslkey` belong together: set both or none".to_owned());
         }
         if self.direct && matches!(mode, Mode::Disable | Mode::Allow | Mode::Prefer) {
             return Err("`sslnegotiation=direct` needs sslmode=require or stronger".to_owned());
@@ -362,8 +362,8 @@ pub(super) fn explained(error: &std::io::Error, tls: &Tls, host: &str) -> String
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => format!(
-            "the certificate that the server shows is not for {host} ({}): name the host as the certificate does, or say \
-             sslmode=verify-ca if any server of the authority is as good",
+            "the server's certificate is not for {host} ({}): use the host name in the certificate, or sslmode=verify-ca if \
+             any server with a certificate of this authority is acceptable",
             error
         ),
         Some(Error::InvalidCertificate(error)) => {

@@ -70,7 +70,7 @@ pub(super) fn violation(webhook: &Told, what: Wrong, event: &str, why: impl fmt:
     let mut evidence = format!("{why}\n  event {event}");
     for delivery in deliveries {
         evidence += &format!(
-            "\n  delivery {} {} {:?}, made {}, ended {:?}",
+            "\n  delivery {} {} {:?}, created {}, ended {:?}",
             delivery.id, delivery.status, delivery.reason, delivery.created_at, delivery.finished_at
         );
         for attempt in &delivery.attempts {

@@ -106,7 +106,7 @@ fn wrong(accepted: &[Accepted], told: &[Told]) -> Vec<Wrong> {
 }
 
 #[test]
-fn a_history_in_which_all_is_well_has_no_breach() {
+fn a_correct_history_has_no_breach() {
     let exhausted = (1..=4)
         .map(|number| attempt(number, i64::from(number), 503))
         .collect();
@@ -128,7 +128,7 @@ fn an_accepted_event_without_delivery_is_lost() {
 }
 
 #[test]
-fn of_a_deleted_webhook_only_what_was_counted_is_missed() {
+fn a_deleted_webhook_can_lose_only_counted_deliveries() {
     let webhook = || told(Part::Doomed, vec![succeeded("a")]);
     let unmatched = Accepted {
         deliveries: 0,
@@ -142,19 +142,19 @@ fn of_a_deleted_webhook_only_what_was_counted_is_missed() {
 }
 
 #[test]
-fn what_nobody_was_answered_was_published_twice() {
+fn an_event_that_no_response_named_was_published_twice() {
     let webhook = told(Part::Steady, vec![succeeded("a"), succeeded("ghost")]);
     assert_eq!(wrong(&[accepted("a")], &[webhook]), [Wrong::PublishedTwice]);
 }
 
 #[test]
-fn a_second_delivery_of_an_event_is_one_too_many() {
+fn a_second_delivery_of_an_event_is_a_breach() {
     let webhook = told(Part::Steady, vec![succeeded("a"), succeeded("a")]);
     assert_eq!(wrong(&[accepted("a")], &[webhook]), [Wrong::Doubled]);
 }
 
 #[test]
-fn what_has_not_ended_is_unfinished() {
+fn a_pending_delivery_is_unfinished() {
     let webhook = told(Part::Steady, vec![delivery("a", "PENDING", None, Vec::new())]);
     assert_eq!(wrong(&[accepted("a")], &[webhook]), [Wrong::Unfinished]);
 }
@@ -173,7 +173,7 @@ fn attempts_are_numbered_without_gap_or_repetition() {
 }
 
 #[test]
-fn an_end_that_its_attempts_do_not_lead_to_is_none() {
+fn the_status_of_a_delivery_must_agree_with_its_attempts() {
     let failed = || vec![attempt(1, 1, 500)];
     for (status, reason, attempts) in [
         ("SUCCEEDED", None, failed()),
@@ -195,7 +195,7 @@ fn an_end_that_its_attempts_do_not_lead_to_is_none() {
 }
 
 #[test]
-fn an_answer_on_record_was_received_and_a_request_received_is_known() {
+fn attempts_on_record_and_requests_received_must_agree() {
     let mut silent = told(Part::Steady, vec![succeeded("a")]);
     silent.came.clear();
     assert_eq!(wrong(&[accepted("a")], &[silent]), [Wrong::Wire]);
@@ -224,7 +224,7 @@ fn a_request_with_a_bad_signature_is_a_breach() {
 }
 
 #[test]
-fn a_receiver_that_was_well_is_not_blamed_for_a_connection() {
+fn a_healthy_receiver_is_not_blamed_for_a_connection() {
     let refused = |class: &str| Attempt {
         http_status: None,
         error_class: Some(class.to_owned()),
@@ -284,7 +284,7 @@ fn a_receiver_that_never_failed_is_neither_banned_nor_given_up() {
 }
 
 #[test]
-fn what_postgres_refuses_is_not_on_record_and_everything_else_is() {
+fn only_bodies_that_postgres_refuses_are_missing_from_the_log() {
     let names: Vec<String> = (0..64).map(|number| format!("e{number}")).collect();
     let marked = names.iter().find(|name| refusal::of(name, 1).is_some()).unwrap();
     let plain = names.iter().find(|name| refusal::of(name, 1).is_none()).unwrap();
@@ -315,7 +315,7 @@ fn without_a_ban_the_counter_is_the_failed_first_tries() {
 }
 
 #[test]
-fn a_ban_has_its_failures_and_the_counter_starts_anew_after_it() {
+fn a_ban_needs_its_failures_and_resets_the_counter() {
     let banned = |at: &[i64], counter, bans: &[i64], banned| {
         let (accepted, told) = failing(at);
         let told = Told {
@@ -339,7 +339,7 @@ fn a_ban_has_its_failures_and_the_counter_starts_anew_after_it() {
 }
 
 #[test]
-fn what_is_lost_fell_in_a_ban() {
+fn a_delivery_is_lost_only_during_a_ban() {
     let (mut accepted_events, mut webhook) = failing(&[1, 2, 3]);
     webhook
         .deliveries
@@ -363,7 +363,7 @@ fn what_is_lost_fell_in_a_ban() {
 }
 
 #[test]
-fn nothing_is_sent_after_the_deletion_was_answered() {
+fn no_request_follows_the_response_to_a_deletion() {
     let deleted = |at| Told {
         deleted: Some(at),
         ..told(Part::Doomed, vec![succeeded("a")])

@@ -21,7 +21,7 @@
   /** What a token says of itself; only the server knows whether it is true. */
   function described(token) {
     if (!token) {
-      return 'Paste a token: the server prints some when it starts for development, and `tenterhook token` makes others.';
+      return 'Paste a token: `tenterhook dev` prints some when it starts, and `tenterhook token` prints others.';
     }
     try {
       const bytes = Uint8Array.from(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));

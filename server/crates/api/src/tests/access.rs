@@ -250,7 +250,7 @@ impl Company {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w4_w5_who_sees_what() {
+async fn w4_w5_callers_see_only_permitted_webhooks() {
     for sees in APP_SEES {
         let company = Company::where_apps_see(sees).await;
         let (anns, bobs, crms, given) = (&company.anns, &company.bobs, &company.crms, &company.given);
@@ -274,7 +274,7 @@ async fn w4_w5_who_sees_what() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w4_to_w7_who_deletes_what() {
+async fn w4_to_w7_callers_delete_only_permitted_webhooks() {
     for (sees, by_app) in APP_SEES.into_iter().zip(["NOT_FOUND", "FORBIDDEN"]) {
         let company = Company::where_apps_see(sees).await;
         let world = &company.world;
@@ -314,7 +314,7 @@ async fn w4_to_w7_who_deletes_what() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w7_who_creates_for_another_user() {
+async fn w7_only_an_admin_creates_for_another_user() {
     let company = Company::where_apps_see(AppSees::Application).await;
     for (token, user, told) in [
         (&company.ann, "8", "FORBIDDEN input.userId"),
@@ -356,7 +356,7 @@ async fn w2_an_app_that_is_not_installed_can_do_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w3_w4_quotas_are_the_callers_own_or_for_an_admin() {
+async fn w3_w4_callers_count_only_webhooks_that_they_see() {
     for sees in APP_SEES {
         quotas_where_apps_see(sees).await;
     }

@@ -58,7 +58,7 @@ async fn literals_nested_by_the_thousand_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_multiplies_is_refused() {
+async fn multiplying_documents_are_refused() {
     let world = World::new().await;
     let complex = refused(400, "QUERY_TOO_COMPLEX");
     let mut doubling = "{ ...F0 }".to_owned();
@@ -150,7 +150,7 @@ async fn json_nested_by_the_hundred_thousand_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_are_bounded_whether_their_length_is_told_or_not() {
+async fn bodies_are_bounded_with_and_without_content_length() {
     let world = World::new().await;
     let sized = |bytes: usize| {
         let rest = "{\"query\":\"{ viewer { userId } }\"}";

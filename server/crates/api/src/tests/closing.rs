@@ -190,7 +190,7 @@ async fn with_a_silent_receiver() -> (World, String, Token, String, TcpListener)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_closes_gets_a_close_frame_with_the_same_code_whatever_is_under_way() {
+async fn a_close_frame_is_echoed_in_every_stage() {
     let (_world, url, ann, silent, _receiver) = with_a_silent_receiver().await;
     for stage in Stage::ALL {
         let with_reason = [&1000_u16.to_be_bytes()[..], b"done"].concat();
@@ -205,7 +205,7 @@ async fn who_closes_gets_a_close_frame_with_the_same_code_whatever_is_under_way(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_close_frame_that_nobody_may_send_is_answered_with_1002() {
+async fn an_invalid_close_frame_is_answered_with_1002() {
     let (_world, url, ann, silent, _receiver) = with_a_silent_receiver().await;
     for stage in Stage::ALL {
         for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
@@ -226,7 +226,7 @@ async fn a_close_frame_that_nobody_may_send_is_answered_with_1002() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_breaks_the_websocket_protocol_is_told_so() {
+async fn websocket_protocol_errors_get_their_close_code() {
     let world = patient().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
     let unmasked = vec![TEXT, 2, b'{', b'}'];
@@ -248,7 +248,7 @@ async fn what_breaks_the_websocket_protocol_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_servers_close_code_arrives_however_much_is_on_its_way() {
+async fn the_close_code_arrives_despite_unread_messages() {
     let world = patient().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
     let large = framed(TEXT, &vec![b' '; TOO_LARGE]);
@@ -263,7 +263,7 @@ async fn the_servers_close_code_arrives_however_much_is_on_its_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_close_code_of_the_server_arrives_and_the_connection_ends_in_order() {
+async fn every_close_code_arrives_before_the_connection_ends() {
     let caps = ConnectionCaps {
         init_within: Duration::from_millis(500),
         leave_within: realtime::PATIENCE,
@@ -302,7 +302,7 @@ async fn every_close_code_of_the_server_arrives_and_the_connection_ends_in_order
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_has_stopped_has_told_every_socket() {
+async fn a_stopped_server_has_sent_1001_to_every_socket() {
     let world = World::new().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
     let mut raws = Vec::new();

@@ -43,7 +43,7 @@ async fn lost(world: &World, ann: &Token, receiver: &MockServer) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_else_of_a_webhook_waits_while_its_replay_is_stored() {
+async fn a_replay_being_stored_blocks_nothing_else_of_its_webhook() {
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(500).await);
     let id = lost(&world, &ann, &receiver).await;
@@ -79,7 +79,7 @@ async fn nothing_else_of_a_webhook_waits_while_its_replay_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_replay_stores_while_its_webhook_is_removed_is_cancelled() {
+async fn a_replay_stored_during_the_removal_is_cancelled() {
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(200).await);
     let id = lost(&world, &ann, &receiver).await;
@@ -120,9 +120,9 @@ async fn a_replay_that_was_overtaken_takes_the_next_number() {
     assert_eq!(receiver.received_requests().await.unwrap().len(), 2);
 }
 
-/// More calls than a transaction is retried: they take turns.
+/// There are more calls than a transaction has retries, so they must take turns.
 #[tokio::test(flavor = "multi_thread")]
-async fn replays_of_the_same_at_once_are_all_made() {
+async fn concurrent_replays_of_one_delivery_are_all_made() {
     const CALLS: usize = 12;
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(200).await);

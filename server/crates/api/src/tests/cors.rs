@@ -45,7 +45,7 @@ async fn refused(world: &World, asked: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_may_send_what_graphql_clients_error_trackers_and_tracing_add() {
+async fn pages_may_send_headers_of_clients_trackers_and_tracing() {
     let world = world(&[]).await;
     for asked in [
         "authorization,content-type,apollographql-client-name,baggage,sentry-trace,traceparent",
@@ -75,7 +75,7 @@ async fn a_setting_allows_more_headers_or_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_read_the_headers_that_matter_to_them() {
+async fn pages_can_read_retry_after_and_x_request_id() {
     let world = world(&[]).await;
     let request = Request::post("/graphql")
         .header("origin", PAGE)
@@ -89,7 +89,7 @@ async fn pages_read_the_headers_that_matter_to_them() {
 }
 
 #[test]
-fn the_known_headers_are_in_lower_case_and_there_once() {
+fn known_headers_are_lower_case_unique_and_documented() {
     let mut names = KNOWN_HEADERS.to_vec();
     names.sort_unstable();
     names.dedup();

@@ -159,7 +159,7 @@ async fn a_variable_that_does_not_fit_is_refused_before_execution() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_that_is_known_to_be_valid_is_answered_as_one_that_is_not() {
+async fn a_cached_document_gets_the_same_response_as_a_new_one() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let create =
@@ -229,7 +229,7 @@ async fn a_document_that_is_known_to_be_valid_is_answered_as_one_that_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_executed_answer_says_what_it_cost() {
+async fn every_executed_response_has_its_cost() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for (query, cost) in [
@@ -251,7 +251,7 @@ async fn every_executed_answer_says_what_it_cost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_within_pages_cost_more_than_a_number_holds_and_are_refused() {
+async fn nested_pages_with_an_overflowing_cost_are_refused() {
     let world = World::new().await;
     // 100^10 does not fit into 64 bits; more levels exceed the limit on nesting.
     for levels in [2, 9, 16] {

@@ -91,7 +91,7 @@ async fn a_delivery_can_be_followed_from_publication_to_its_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e2_w4_an_event_is_seen_by_those_who_may_see_the_object() {
+async fn e2_w4_callers_see_events_of_objects_that_they_may_see() {
     for sees in APP_SEES {
         let world = World::where_apps_see(sees).await;
         for user in [7, 9] {
@@ -174,7 +174,7 @@ async fn w4_an_app_sees_deliveries_of_the_webhooks_that_it_sees() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e1_the_same_key_publishes_once_and_conflicts_alone() {
+async fn e1_a_key_publishes_once_and_a_conflict_stops_no_other_event() {
     let world = World::new().await;
     world.webhook(&world.user(1, 7), json!({})).await;
     let event = |key: &str, object: &str| json!({ "companyId": "1", "action": "CREATE", "object": "deal", "objectId": object, "userId": "1", "idempotencyKey": key });
@@ -217,7 +217,7 @@ async fn e1_the_same_key_publishes_once_and_conflicts_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_wrong_event_refuses_all() {
+async fn one_invalid_event_refuses_the_whole_call() {
     let world = World::new().await;
     let good =
         json!({ "companyId": "1", "action": "CREATE", "object": "deal", "objectId": "1", "userId": "1" });
@@ -239,7 +239,7 @@ async fn one_wrong_event_refuses_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_catalogue_is_the_policys() {
+async fn the_api_shows_the_catalogue_of_the_policy() {
     let world = World::new().await;
     let query =
         "{ v2: eventCatalog { version actions objects } v1: eventCatalog(version: V1) { actions objects } }";

@@ -42,7 +42,7 @@ fn named(page: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_lets_nothing_in_from_elsewhere() {
+async fn the_page_loads_nothing_from_other_hosts() {
     let world = World::new().await;
     let (status, headers, page) = get(&world, "/graphiql", None).await;
     assert_eq!(status, 200);
@@ -65,7 +65,7 @@ async fn the_page_lets_nothing_in_from_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_files_are_kept_under_a_name_for_their_contents() {
+async fn files_are_cached_for_good_under_a_hash_of_their_contents() {
     let world = World::new().await;
     let (_, _, page) = get(&world, "/graphiql", None).await;
     let mut paths = named(str::from_utf8(&page).unwrap());
@@ -115,7 +115,7 @@ async fn its_files_are_kept_under_a_name_for_their_contents() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_wrote_is_what_the_readme_says() {
+async fn third_party_files_match_the_hashes_in_the_readme() {
     let world = World::new().await;
     let lines = README.lines().filter(|line| line.matches('`').count() == 8);
     let mut compared = 0;
@@ -158,7 +158,7 @@ async fn the_examples_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_setting_takes_it_away() {
+async fn a_setting_turns_the_page_off() {
     let world = World::with(Settings {
         graphiql: false,
         ..Settings::development()

@@ -149,7 +149,7 @@ async fn a_variable_that_does_not_fit_is_bad_input() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_answers_type_is_negotiated() {
+async fn the_response_type_is_negotiated() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for (accept, expected) in [
@@ -182,7 +182,7 @@ async fn the_answers_type_is_negotiated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_http_says_what_it_is_asked() {
+async fn plain_http_endpoints_respond() {
     let world = World::new().await;
     for (path, status, begins) in [
         ("/livez", 200, "ok"),
@@ -331,7 +331,7 @@ async fn other_methods_and_batches_and_compressed_bodies_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_has_a_request_id() {
+async fn every_response_has_a_request_id() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let longest = "i".repeat(tenterhook_graphql_http::request_id::LONGEST);
@@ -368,7 +368,7 @@ async fn every_answer_has_a_request_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_went_wrong_inside_is_found_by_the_request_id() {
+async fn internal_errors_have_the_request_id() {
     use crate::error::ApiError;
     use tenterhook_graphql_http::{RequestError, request_id};
     let id = |error: ApiError| {
@@ -406,7 +406,7 @@ async fn what_went_wrong_inside_is_found_by_the_request_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_origins_call_only_where_the_settings_let_them() {
+async fn other_origins_may_call_only_if_a_setting_allows_them() {
     let preflight = |origin: &str| {
         Request::options("/graphql")
             .header("origin", origin)
@@ -450,7 +450,7 @@ async fn other_origins_call_only_where_the_settings_let_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_answers_are_compressed_for_who_can_read_that() {
+async fn large_responses_are_compressed_if_the_client_accepts_gzip() {
     use std::io::Read;
     let world = World::new().await;
     let ann = world.user(1, 7);

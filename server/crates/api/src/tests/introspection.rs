@@ -69,7 +69,7 @@ async fn the_introspection_query_of_every_tool_passes_and_costs_what_it_returns(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn small_questions_about_the_schema_cost_little() {
+async fn small_introspection_queries_cost_little() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for (query, variables, cost) in [
@@ -103,7 +103,7 @@ async fn small_questions_about_the_schema_cost_little() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_aliases_of_the_introspection_query_are_refused_before_anything_is_executed() {
+async fn a_hundred_introspection_aliases_are_refused_before_execution() {
     let world = World::new().await;
     let aliases: String = (0..100)
         .map(|n| format!("a{n}: __schema {{ types {{ ...FullType }} }} "))
@@ -115,7 +115,7 @@ async fn a_hundred_aliases_of_the_introspection_query_are_refused_before_anythin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn questions_that_multiply_are_refused_before_anything_is_executed() {
+async fn multiplying_introspection_is_refused_before_execution() {
     let world = World::new().await;
     let again = |inner: &str| {
         let fields = format!("fields {{ type {{ {inner} ofType {{ {inner} }} }} }}");
@@ -141,7 +141,7 @@ async fn questions_that_multiply_are_refused_before_anything_is_executed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn introspection_may_be_deeper_than_the_rest_and_is_bounded_too() {
+async fn introspection_has_its_own_depth_limit() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let of_type = |levels: usize| {

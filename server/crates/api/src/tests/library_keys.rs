@@ -50,7 +50,7 @@ fn post(token: &str, accept: &str, body: String) -> Request<Body> {
 
 /// This covers everything else in this build that parses a `Value`, including the token library.
 #[test]
-fn the_library_has_no_key_of_its_own_in_this_build() {
+fn the_library_has_no_internal_keys_in_this_build() {
     for (key, text) in [(RAW, "[1, 2]"), (NUMBER, "1e5")] {
         let object = json!({ key: text }).to_string();
         let parsed: Json = serde_json::from_str(&object).unwrap();
@@ -62,7 +62,7 @@ fn the_library_has_no_key_of_its_own_in_this_build() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_http_they_mean_nothing() {
+async fn internal_keys_mean_nothing_over_http() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for key in [RAW, NUMBER] {
@@ -106,7 +106,7 @@ async fn over_http_they_mean_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_a_socket_they_mean_nothing_before_there_is_a_token_and_after() {
+async fn internal_keys_mean_nothing_over_websocket() {
     let world = World::new().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
     for key in [RAW, NUMBER] {
@@ -139,7 +139,7 @@ async fn over_a_socket_they_mean_nothing_before_there_is_a_token_and_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_token_they_mean_nothing_signed_or_not() {
+async fn internal_keys_mean_nothing_in_a_token() {
     let world = World::new().await;
     let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
     for key in [RAW, NUMBER] {
@@ -174,7 +174,7 @@ async fn in_a_token_they_mean_nothing_signed_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_simulated_clock_does_not_read_them() {
+async fn the_simulated_clock_refuses_internal_keys() {
     let world = World::new().await;
     for key in [RAW, NUMBER] {
         for levels in LEVELS {
@@ -204,7 +204,7 @@ async fn the_simulated_clock_does_not_read_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_under_them_arrives_as_it_was_published() {
+async fn values_under_internal_keys_are_delivered_unchanged() {
     let world = World::new().await;
     let receiver = receiver(200).await;
     let ann = world.user(1, 7);

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_emoji_as_two_escapes_or_in_braces_is_one_character_wherever_it_stands() {
+async fn an_escaped_emoji_is_one_character_everywhere() {
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(200).await);
     for (index, emoji) in [r"\ud83d\ude00", r"\u{1F600}", "😀"].into_iter().enumerate() {
@@ -38,7 +38,7 @@ async fn an_emoji_as_two_escapes_or_in_braces_is_one_character_wherever_it_stand
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_faulty_escape_is_a_parse_error_with_its_place_and_nothing_is_executed() {
+async fn an_invalid_escape_is_a_parse_error_with_its_position() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for (escape, why) in [
@@ -62,7 +62,7 @@ async fn a_faulty_escape_is_a_parse_error_with_its_place_and_nothing_is_executed
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_of_syntax_and_validation_keep_their_place_behind_an_escape() {
+async fn errors_after_an_escape_have_the_right_position() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for (text, code, column) in [
@@ -168,7 +168,7 @@ async fn a_number_that_would_lose_digits_is_refused_with_its_place() {
 
 /// If the digits are not kept, a number is checked against its type.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_number_that_is_no_int_is_called_so_as_it_is_written() {
+async fn a_number_that_is_not_an_int_is_quoted_as_written() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for (query, digits, column) in [

@@ -25,7 +25,7 @@ async fn code(live: &mut LiveClient, id: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_change_of_a_webhook_is_told() {
+async fn subscribers_get_every_change_of_a_webhook() {
     let world = World::new().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
     let mut live = live(&url, &ann).await;
@@ -54,7 +54,7 @@ async fn every_change_of_a_webhook_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_read_may_not_follow() {
+async fn callers_without_read_access_cannot_subscribe() {
     let world = World::new().await;
     let url = world.serve().await;
     let writer = world.token(json!({ "company_id": "1", "sub": "7", "scope": "webhooks:write" }));
@@ -103,7 +103,7 @@ async fn an_operator_follows_one_webhook_and_every_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w8_a_removed_users_subscription_ends_and_its_next_operation_closes_the_socket() {
+async fn w8_removing_a_user_ends_subscriptions_and_closes_the_socket() {
     let world = World::new().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
     let mut live = live(&url, &ann).await;
@@ -125,7 +125,7 @@ async fn w8_a_removed_users_subscription_ends_and_its_next_operation_closes_the_
 }
 
 #[test]
-fn a_gap_is_told_with_a_code() {
+fn missed_events_are_reported_with_an_error_code() {
     use crate::error::{ApiError, ErrorCode};
     use tenterhook_engine::live::Missed;
     use tenterhook_graphql_http::RequestError;

@@ -12,7 +12,7 @@ fn kinds(answer: &Json) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r4_each_transition_is_told_of_once_and_newest_first() {
+async fn r4_each_transition_has_one_notice_newest_first() {
     let world = World::new().await;
     let (ann, failing) = (world.user(1, 7), receiver(500).await);
     let id = world
@@ -79,7 +79,7 @@ async fn r4_each_transition_is_told_of_once_and_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r4_a_recovery_is_told_of_only_after_a_warning() {
+async fn r4_a_recovery_has_a_notice_only_after_a_warning() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let receiver = MockServer::start().await;
@@ -108,7 +108,7 @@ async fn r4_a_recovery_is_told_of_only_after_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r4_w4_a_notice_is_seen_by_whoever_sees_its_webhook() {
+async fn r4_w4_callers_see_the_notices_of_webhooks_that_they_see() {
     for (sees, by_app) in APP_SEES.into_iter().zip([1, 2]) {
         notices_are_seen_with_their_webhooks(sees, by_app).await;
     }

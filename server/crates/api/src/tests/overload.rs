@@ -88,7 +88,7 @@ async fn flooded(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_under_way_are_bounded_and_one_more_is_unavailable_with_the_time_to_wait() {
+async fn a_call_over_the_limit_is_unavailable_with_retry_after() {
     let mut settings = Settings::development();
     settings.api.publishing_calls = 2;
     let world = World::with(settings).await;
@@ -100,7 +100,7 @@ async fn calls_under_way_are_bounded_and_one_more_is_unavailable_with_the_time_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_there_is_no_memory_for_is_refused_unread() {
+async fn a_body_over_the_memory_limit_is_refused_unread() {
     let mut settings = Settings::development();
     settings.api.publishing_memory = 1024;
     let world = World::with(settings).await;
@@ -110,7 +110,7 @@ async fn a_body_that_there_is_no_memory_for_is_refused_unread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_company_that_floods_is_told_so_and_another_is_not() {
+async fn only_a_flooding_company_is_rate_limited() {
     let mut settings = Settings::development();
     settings.api.publishing_of_company = 1;
     let world = World::with(settings).await;

@@ -29,7 +29,7 @@ async fn days_ahead(world: &World) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_that_are_made_no_more_show_days_before_they_are_missing() {
+async fn readyz_reports_days_before_that_partitions_will_be_missing() {
     let world = World::new().await;
     {
         let mut conn = world.store.conn().await.unwrap();
@@ -47,7 +47,7 @@ async fn partitions_that_are_made_no_more_show_days_before_they_are_missing() {
     let (status, text) = asked(&world, "/readyz").await;
     assert_eq!(
         (status, text.as_str()),
-        (200, "ready, but with partitions for 1 day ahead only\n")
+        (200, "ready, but partitions exist for only 1 day ahead\n")
     );
     world.advance(SignedDuration::from_hours(24)).await;
     assert_eq!(days_ahead(&world).await, "0");

@@ -54,7 +54,7 @@ async fn a_client_registers_a_document_and_sends_its_hash_from_then_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_graphql_or_too_much_is_not_kept() {
+async fn invalid_and_too_deep_documents_are_not_registered() {
     let world = World::new().await;
     let deep = format!("{{ a(b: {}1{}) }}", "[".repeat(100), "]".repeat(100));
     for (text, code) in [

@@ -110,7 +110,7 @@ impl Scene {
 /// F17: for a quarter of an hour nothing is counted and nobody is banned, and the metrics show it. Then failures
 /// count.
 #[tokio::test(flavor = "multi_thread")]
-async fn d13_silent_name_servers_ban_nobody_for_a_quarter_of_an_hour() {
+async fn d13_silent_name_servers_cause_no_ban_for_15_minutes() {
     let scene = Scene::new().await;
     scene.fall_silent();
     scene.publish().await;
@@ -132,7 +132,7 @@ async fn d13_silent_name_servers_ban_nobody_for_a_quarter_of_an_hour() {
 
 /// F17: postponed deliveries are sent at most 30 s after the name servers respond again.
 #[tokio::test(flavor = "multi_thread")]
-async fn d13_what_was_put_back_is_delivered_once_a_name_server_answers() {
+async fn d13_postponed_deliveries_are_sent_after_the_silence() {
     let scene = Scene::new().await;
     scene.fall_silent();
     scene.publish().await;
@@ -156,7 +156,7 @@ async fn d13_what_was_put_back_is_delivered_once_a_name_server_answers() {
 
 /// F17: a negative response of a name server is a response too.
 #[tokio::test(flavor = "multi_thread")]
-async fn d13_a_name_that_fails_while_others_are_answered_counts() {
+async fn d13_a_negative_dns_response_counts_as_a_failure() {
     let scene = Scene::new().await;
     scene.names.set(HOSTS[0], Answer::Failure);
     scene.publish().await;
@@ -171,7 +171,7 @@ async fn d13_a_name_that_fails_while_others_are_answered_counts() {
 
 /// F17: a test delivery returns at once, and its error does not blame the receiver.
 #[tokio::test(flavor = "multi_thread")]
-async fn d13_a_test_delivery_without_name_servers_says_whose_fault_it_is() {
+async fn d13_a_test_delivery_without_dns_does_not_blame_the_receiver() {
     let scene = Scene::new().await;
     scene.fall_silent();
     let fields = "attempt { errorClass errorMessage delivery { status } }";
@@ -188,7 +188,7 @@ async fn d13_a_test_delivery_without_name_servers_says_whose_fault_it_is() {
     let message = payload["attempt"]["errorMessage"].as_str().unwrap();
     assert_eq!(
         message,
-        "No name server answered this server; the receiver was not called"
+        "No name server responded to this server; the receiver was not called"
     );
     assert_eq!(scene.postponed().await, 0);
 }

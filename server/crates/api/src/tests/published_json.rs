@@ -143,7 +143,7 @@ async fn a_byte_order_mark_before_a_body_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e1_the_same_content_has_no_order_of_keys_and_users_but_all_its_digits() {
+async fn e1_the_order_of_keys_and_users_does_not_matter_but_digits_do() {
     let world = World::new().await;
     let said = async |more: &str| {
         let body = call(&[event(&format!(r#""idempotencyKey":"k",{more}"#))]);

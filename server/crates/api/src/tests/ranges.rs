@@ -22,7 +22,7 @@ fn refused(answer: &Json) -> (&str, &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_moment_out_of_range_names_its_event_and_publishes_none() {
+async fn an_out_of_range_time_names_its_event_and_publishes_none() {
     let world = World::new().await;
     let (first, last) = ("0001-01-01T00:00:00Z", "9999-12-30T22:00:00.999999Z");
     let input = json!({ "input": { "events": [event(first), event(last)] } });
@@ -47,7 +47,7 @@ async fn a_moment_out_of_range_names_its_event_and_publishes_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_literal_out_of_range_is_told_with_its_place() {
+async fn an_out_of_range_literal_is_refused_with_its_position() {
     let world = World::new().await;
     for (query, place, column) in [
         (
@@ -73,7 +73,7 @@ async fn a_literal_out_of_range_is_told_with_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_to_look_for_has_no_u0000() {
+async fn search_text_must_not_contain_u0000() {
     let world = World::new().await;
     let query = "query Q($filter: WebhookFilter) { webhooks(filter: $filter) { totalCount nodes { id } } }";
     for field in ["urlContains", "eventObject"] {

@@ -29,7 +29,7 @@ async fn body(response: axum::response::Response) -> Json {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_request_too_many_is_refused_with_the_time_to_wait() {
+async fn a_request_over_the_limit_is_refused_with_retry_after() {
     let mut settings = limited();
     settings.api.rate_burst = Duration::from_secs(3000);
     let world = World::with(settings).await;
@@ -81,7 +81,7 @@ async fn is_exhausted(world: &World, token: &Token, query: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_the_platform_is_who_it_says_it_is_and_does_not_hold_up_another() {
+async fn each_subject_of_the_platform_has_its_own_limit() {
     let mut settings = limited();
     settings.api.rate_of_platform = 1_000;
     settings.api.rate_per_platform_token = 1;
@@ -116,7 +116,7 @@ async fn a_token_of_the_platform_is_who_it_says_it_is_and_does_not_hold_up_anoth
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reading_does_not_hold_up_publishing_and_operators_are_exempt() {
+async fn reads_and_publishing_have_separate_limits_and_operators_none() {
     let world = World::with(limited()).await;
     let platform = world.platform();
     let read = "{ viewer { scopes } }";

@@ -80,7 +80,7 @@ async fn d12_a_replay_counts_towards_bans_as_any_delivery() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn d12_what_a_pause_lost_is_replayed_after_it() {
+async fn d12_deliveries_lost_in_a_pause_can_be_replayed() {
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(200).await);
     let id = deals(&world, &ann, &receiver).await;
@@ -125,7 +125,7 @@ async fn d12_what_a_pause_lost_is_replayed_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn d12_w4_who_may_change_a_webhook_and_the_operator_replay() {
+async fn d12_w4_callers_with_the_right_to_change_and_operators_replay() {
     for (sees, code) in APP_SEES.into_iter().zip(["NOT_FOUND", "FORBIDDEN"]) {
         replays_follow_the_right_to_change(sees, code).await;
     }
@@ -168,7 +168,7 @@ async fn replays_follow_the_right_to_change(sees: AppSees, code: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_names_what_it_means_and_is_bounded() {
+async fn replay_input_names_one_selection_within_its_bounds() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let id = world.webhook(&ann, json!({})).await;
@@ -219,7 +219,7 @@ async fn d12_nothing_is_replayed_in_a_ban_or_after_a_removal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_are_replayed_at_once_and_all_are_sent() {
+async fn thousands_of_deliveries_are_replayed_in_one_call() {
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(200).await);
     let id = deals(&world, &ann, &receiver).await;
@@ -281,7 +281,7 @@ pub(super) async fn lose(world: &World, webhook: &str, deliveries: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_thousand_deliveries_of_a_webhook_are_replayed_at_once_and_no_more() {
+async fn a_replay_takes_at_most_50_000_deliveries_of_a_webhook() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let id = world.webhook(&ann, json!({})).await;
@@ -394,7 +394,7 @@ async fn d12_the_same_key_replays_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn d12_a_key_that_replayed_nothing_stays_so_and_a_refused_call_takes_none() {
+async fn d12_an_empty_replay_uses_its_key_and_a_refused_call_does_not() {
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(200).await);
     let id = deals(&world, &ann, &receiver).await;
@@ -435,7 +435,7 @@ async fn d12_a_key_that_replayed_nothing_stays_so_and_a_refused_call_takes_none(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn d12_one_key_at_once_replays_once() {
+async fn d12_concurrent_calls_with_one_key_replay_once() {
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(200).await);
     let id = deals(&world, &ann, &receiver).await;

@@ -21,7 +21,7 @@ async fn moves(world: &World) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stalls_is_taken_back_by_one_or_all_at_once() {
+async fn stalls_can_be_ended_one_by_one_or_together() {
     let world = World::new().await;
     let receiver = MockServer::start().await;
     Mock::given(any())
@@ -60,5 +60,24 @@ async fn what_stalls_is_taken_back_by_one_or_all_at_once() {
     }
     for body in ["{}", "nothing", r#"{"webhook":1}"#] {
         assert_eq!(stalled(&world, "DELETE", body).await, 400, "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d4_only_an_attempt_that_a_delivery_can_have_stalls() {
+    for (retries, last) in [(3, 4), (1, 2), (0, 1)] {
+        let mut settings = Settings::development();
+        settings.policy.retry_delays = vec![Duration::from_secs(1); retries];
+        let world = World::with(settings).await;
+        for (attempt, status) in [(0, 400), (1, 200), (last, 200), (last + 1, 400)] {
+            let body = json!({
+                "messageId": "00000000-0000-7000-8000-000000000000", "webhook": 1, "attempt": attempt
+            })
+            .to_string();
+            for method in ["POST", "DELETE"] {
+                let seen = stalled(&world, method, &body).await;
+                assert_eq!(seen, status, "{method} {attempt} of {last}");
+            }
+        }
     }
 }

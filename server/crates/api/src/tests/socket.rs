@@ -108,7 +108,7 @@ async fn every_breach_of_the_protocol_has_its_close_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_shows_no_valid_token_is_closed_with_4403_and_the_reason() {
+async fn an_invalid_token_closes_with_4403_and_the_reason() {
     let world = World::new().await;
     let url = world.serve().await;
     let expired = world.token(json!({ "company_id": "1", "sub": "7", "exp": world.clock.now().as_second() }));
@@ -143,14 +143,14 @@ async fn timed(init_within: u64, keep_alive: u64, connections: usize) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_say_who_it_is_is_closed_with_4408() {
+async fn a_missing_connection_init_closes_with_4408() {
     let world = timed(50, 60_000, 10).await;
     let url = world.serve().await;
     assert_eq!(close_code(open(&url).await, &[]).await, 4408);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_said_who_it_is_may_stay() {
+async fn an_authenticated_socket_outlives_the_init_timeout() {
     let world = timed(1_000, 60_000, 10).await;
     let url = world.serve().await;
     let mut socket = open(&url).await;
@@ -168,7 +168,7 @@ async fn who_has_said_who_it_is_may_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_and_mutations_have_one_result_and_a_request_error_has_nothing_after_it() {
+async fn queries_and_mutations_have_one_result_or_one_error() {
     let world = World::new().await;
     let (url, ann) = (world.serve().await, world.user(1, 7));
     let mut socket = ready(&url, &ann).await;
@@ -259,7 +259,7 @@ async fn pings_are_answered_with_their_payload_and_a_completed_id_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_has_so_many_bytes_and_no_more() {
+async fn messages_are_bounded_in_bytes() {
     let caps = ConnectionCaps {
         message_bytes: 1_000,
         ..ConnectionCaps::default()
@@ -282,7 +282,7 @@ async fn a_message_has_so_many_bytes_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_socket_has_so_many_operations_and_no_more() {
+async fn operations_per_socket_are_bounded() {
     let caps = ConnectionCaps {
         operations: 2,
         ..ConnectionCaps::default()
@@ -307,7 +307,7 @@ async fn a_socket_has_so_many_operations_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_company_has_so_many_sockets_and_a_server_so_many_in_all() {
+async fn sockets_are_bounded_per_company_and_per_server() {
     let caps = ConnectionCaps {
         connections: 4,
         of_group: 2,
@@ -347,7 +347,7 @@ async fn a_company_has_so_many_sockets_and_a_server_so_many_in_all() {
 }
 
 #[test]
-fn the_caps_are_those_that_are_named() {
+fn the_default_caps_equal_the_named_constants() {
     let caps = ConnectionCaps::default();
     assert_eq!(
         (caps.connections, caps.of_group, caps.operations),
@@ -368,7 +368,7 @@ async fn a_socket_that_answers_is_kept_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_socket_that_does_not_answer_is_let_go() {
+async fn an_unresponsive_socket_is_closed() {
     let world = timed(10_000, 20, 1).await;
     let url = world.serve().await;
     // It neither responds nor closes the connection.
@@ -380,7 +380,7 @@ async fn a_socket_that_does_not_answer_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_socket_that_stops_reading_is_let_go() {
+async fn a_socket_that_stops_reading_is_closed() {
     let caps = ConnectionCaps {
         connections: 1,
         send_within: Duration::from_millis(50),
@@ -407,7 +407,7 @@ async fn a_socket_that_stops_reading_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tokens_end_closes_the_socket() {
+async fn an_expired_token_closes_the_socket() {
     let world = World::new().await;
     let url = world.serve().await;
     let short = world.token(json!({
@@ -425,7 +425,7 @@ async fn the_tokens_end_closes_the_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_closes_its_sockets_with_1001_and_takes_no_more() {
+async fn a_stopping_server_closes_sockets_with_1001_and_opens_none() {
     let world = World::new().await;
     let url = world.serve().await;
     let mut waiting = open(&url).await;
@@ -445,7 +445,7 @@ async fn a_server_that_stops_closes_its_sockets_with_1001_and_takes_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_does_not_wait_for_who_does_not_leave() {
+async fn a_stopping_server_does_not_wait_for_silent_clients() {
     let world = World::new().await;
     let url = world.serve().await;
     // Never read, so it does not reply to the close frame.
@@ -457,7 +457,7 @@ async fn a_server_that_stops_does_not_wait_for_who_does_not_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_websocket_is_told_so() {
+async fn a_request_without_an_upgrade_gets_426() {
     let world = World::new().await;
     let request = Request::get("/graphql/ws").body(Body::empty()).unwrap();
     let (status, body) = world.send(request).await;

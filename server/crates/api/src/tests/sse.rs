@@ -74,7 +74,7 @@ async fn follow(world: &World, token: &Token, query: &str) -> Events {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_result_is_a_next_and_the_end_is_a_complete() {
+async fn each_result_is_a_next_event_and_the_end_a_complete_event() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let mut query = follow(&world, &ann, "{ viewer { userId } }").await;
@@ -101,7 +101,7 @@ async fn each_result_is_a_next_and_the_end_is_a_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_goes_on_until_its_token_or_its_server_ends() {
+async fn a_subscription_ends_with_its_token_or_its_server() {
     let world = World::new().await;
     let short = world.token(json!({
         "company_id": "1", "sub": "7", "exp": world.clock.now().as_second() + 3_600
@@ -127,7 +127,7 @@ async fn a_subscription_goes_on_until_its_token_or_its_server_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_request_is_refused_with_a_status() {
+async fn invalid_requests_are_refused_with_a_status() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let query = r#"{"query":"{ viewer { userId } }"}"#;

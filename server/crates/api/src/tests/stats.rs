@@ -20,7 +20,7 @@ fn line(stats: &Json) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r5_deliveries_and_attempts_are_counted_where_they_ended() {
+async fn r5_deliveries_and_attempts_count_in_the_bucket_of_their_end() {
     let world = World::new().await;
     let (ann, good, bad) = (world.user(1, 7), receiver(204).await, receiver(500).await);
     let healthy = world
@@ -64,7 +64,7 @@ async fn r5_deliveries_and_attempts_are_counted_where_they_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_boundary_belongs_to_the_later_stretch() {
+async fn a_boundary_belongs_to_the_later_bucket() {
     let world = World::new().await;
     let (ann, good) = (world.user(1, 7), receiver(204).await);
     let id = world
@@ -102,7 +102,7 @@ async fn a_boundary_belongs_to_the_later_stretch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn charts_are_bounded_and_for_those_who_read() {
+async fn charts_are_bounded_and_need_the_right_to_read() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let id = world.webhook(&ann, json!({})).await;

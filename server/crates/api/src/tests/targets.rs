@@ -36,7 +36,7 @@ async fn only_chosen_ports_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_operator_denies_is_refused_though_it_is_allowed() {
+async fn a_denied_range_overrides_an_allowed_one() {
     let settings = Settings {
         denied_targets: vec![
             "127.0.0.2/32".parse().unwrap(),

@@ -56,7 +56,7 @@ async fn d12_a_test_delivery_is_sent_at_once_and_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn d12_nothing_of_a_test_delivery_is_found_by_its_ids() {
+async fn d12_the_ids_of_a_test_delivery_find_nothing() {
     let world = World::new().await;
     let (ann, receiver) = (world.user(1, 7), receiver(200).await);
     let id = world

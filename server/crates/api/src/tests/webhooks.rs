@@ -82,7 +82,7 @@ async fn a_webhook_is_created_read_changed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_wrong_with_a_webhook_is_told_at_once() {
+async fn all_faults_of_a_webhook_are_reported_at_once() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let found = world
@@ -180,7 +180,7 @@ async fn w3_many_creations_at_once_leave_exactly_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r1_a_window_that_ends_removes_and_frees_a_place() {
+async fn r1_the_end_of_a_window_removes_the_webhook_from_the_quota() {
     let mut settings = Settings::development();
     settings.policy.webhook_limit = 1;
     let world = World::with(settings).await;
@@ -237,7 +237,7 @@ async fn r1_a_window_that_ends_removes_and_frees_a_place() {
 
 /// O5: if removed webhooks are kept for less time than keys, a key outlives its webhook.
 #[tokio::test(flavor = "multi_thread")]
-async fn o5_the_key_of_a_webhook_that_is_gone_creates_no_other() {
+async fn o5_the_key_of_a_forgotten_webhook_creates_no_other() {
     let mut settings = Settings::development();
     settings.policy.removed_retention = std::time::Duration::from_secs(3600);
     let world = World::with(settings).await;

@@ -75,7 +75,7 @@ async fn a_public_key_verifies_tokens_that_name_it() {
 }
 
 #[tokio::test]
-async fn a_public_key_is_no_shared_secret() {
+async fn a_public_key_is_not_accepted_as_a_shared_secret() {
     let verifier = jwks(&json!([public("one")]));
     for algorithm in ["HS256", "none"] {
         let header = json!({ "alg": algorithm, "typ": "JWT", "kid": "one" });
@@ -99,7 +99,7 @@ fn sealed(header: &str, payload: impl AsRef<[u8]>, key: &[u8]) -> String {
 }
 
 #[test]
-fn keys_that_cannot_verify_tokens_are_none() {
+fn a_set_without_usable_keys_is_refused() {
     for keys in [
         json!([]),
         json!([{ "kty": "oct", "k": "c2VjcmV0", "kid": "one" }]),
@@ -113,7 +113,7 @@ fn keys_that_cannot_verify_tokens_are_none() {
 }
 
 #[tokio::test]
-async fn a_secret_verifies_hs256_alone_and_the_end_belongs_to_the_later_state() {
+async fn a_secret_verifies_only_hs256_until_just_before_exp() {
     let secret = "a secret of thirty-two bytes or more";
     let verifier = Verifier::new(KeySet::shared_secret(&secret.into()), "us", "them");
     let token = forged(&json!({ "alg": "HS256" }), secret.as_bytes());

@@ -19,7 +19,7 @@ use tenterhook_store::apps::{self, AppKey, Registration};
 use tenterhook_store::installations::{self, Installation, Installed};
 use tenterhook_store::removal::Leaving;
 
-/// An app of the marketplace.
+/// An app from the platform's marketplace.
 #[derive(Clone)]
 pub struct App(model::app::App);
 
@@ -29,7 +29,7 @@ impl From<model::app::App> for App {
     }
 }
 
-/// An app of the marketplace.
+/// An app from the platform's marketplace.
 #[Object]
 impl App {
     /// The app's global id.
@@ -305,7 +305,7 @@ async fn register(ctx: &Context<'_>, input: &RegisterAppInput) -> Answer<model::
         Registration::AlreadyExists => Err(Problems::one(
             UserErrorCode::AlreadyExists,
             at,
-            "an app of this id is registered already",
+            "an app with this id is already registered",
         )),
         Registration::RemovalUnfinished => Err(Problems::one(
             UserErrorCode::InvalidState,

@@ -103,7 +103,7 @@ impl Delivery {
 
 /// The error if a row passed its retention between two reads of one query.
 pub fn expired() -> ApiError {
-    ApiError::unavailable("a webhook or an event was dropped while it was read")
+    ApiError::unavailable("a webhook or an event was deleted while the query read it")
 }
 
 /// One event for one webhook.
@@ -139,8 +139,8 @@ impl Delivery {
         self.delivery.created_at.into()
     }
 
-    /// When the next attempt is due, or when this server tries again after it could not make one; null once the
-    /// delivery has ended.
+    /// When the next attempt is due. If the server could not make it for a reason of its own, when it tries again. Null
+    /// once the delivery has ended.
     async fn next_attempt_at(&self) -> Option<DateTime> {
         self.delivery.next_attempt_at.map(DateTime)
     }
@@ -185,15 +185,15 @@ impl Delivery {
 /// Which deliveries to list. All given conditions must hold.
 #[derive(InputObject, Default)]
 pub struct DeliveryFilter {
-    /// Only to this webhook, given by its global id.
+    /// Only deliveries to the webhook with this global id.
     webhook_id: Option<ID>,
-    /// Only of this event, given by its global id or by the id in payloads.
+    /// Only deliveries of the event with this global id, or with this id in payloads.
     event_id: Option<ID>,
-    /// Only in these states.
+    /// Only deliveries in these states.
     status: Option<Vec<DeliveryStatus>>,
-    /// Only those created at or after this time.
+    /// Only deliveries created at or after this time.
     since: Option<DateTime>,
-    /// Only those created before this time.
+    /// Only deliveries created before this time.
     until: Option<DateTime>,
 }
 

@@ -36,7 +36,7 @@ pub enum DeliveryStatus {
     Cancelled,
 }
 
-/// Who a webhook belongs to. Depends on the token that creates it.
+/// Whom a webhook belongs to. The token that creates it decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "webhook::WebhookType")]
 pub enum WebhookType {

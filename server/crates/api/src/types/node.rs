@@ -22,7 +22,7 @@ const MOST_IDS: usize = 100;
 #[graphql(field(name = "id", ty = "ID", desc = "The global id."))]
 #[expect(
     clippy::large_enum_variant,
-    reason = "one for each id that is asked for, and gone with its answer: a box would cost more than it saves"
+    reason = "one value per requested id, which lives only until the response: a box would cost more than it saves"
 )]
 pub enum Node {
     /// A webhook.

@@ -104,11 +104,11 @@ impl Notice {
 /// Which notices to list. All given conditions must hold.
 #[derive(InputObject, Default)]
 pub struct NoticeFilter {
-    /// Only about this webhook, given by its global id.
+    /// Only notices about the webhook with this global id.
     webhook_id: Option<ID>,
-    /// Only of these kinds.
+    /// Only notices of these kinds.
     kind: Option<Vec<NoticeKind>>,
-    /// Only of transitions at or after this time.
+    /// Only notices about transitions at or after this time.
     since: Option<DateTime>,
 }
 

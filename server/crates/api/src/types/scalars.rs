@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_has_milliseconds_and_is_never_rounded_up() {
+    fn a_time_is_cut_to_milliseconds() {
         for (stored, shown) in [
             ("2026-11-23T10:11:12Z", "2026-11-23T10:11:12.000Z"),
             ("2026-11-23T10:11:12.999999Z", "2026-11-23T10:11:12.999Z"),
@@ -154,7 +154,7 @@ mod tests {
 
     /// F7: Postgres supports 4713 BC to 294276, and the statement fails for anything outside.
     #[test]
-    fn a_moment_is_of_the_years_1_to_9999() {
+    fn a_time_must_be_in_the_years_1_to_9999() {
         let parse = |text: &str| DateTime::parse(Value::String(text.to_owned()));
         for (first, shown) in [
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_has_a_length_of_its_own() {
+    fn a_duration_must_have_a_fixed_length() {
         let parse = |text: &str| Duration::parse(Value::String(text.to_owned()));
         for (text, seconds) in [
             ("PT30M", 1_800),

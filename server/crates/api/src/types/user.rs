@@ -18,7 +18,7 @@ pub struct UserInput {
     company_id: ID,
     /// The user's id.
     user_id: ID,
-    /// The user's role. A token with a role of its own overrides it.
+    /// The user's role. A role in a token takes precedence.
     role: UserRole,
 }
 
@@ -62,7 +62,7 @@ pub struct UserMutations;
 
 #[Object]
 impl UserMutations {
-    /// Adds users, changes their roles, and restores removed ones. On an error none of them changes. For the
+    /// Adds users, changes their roles, and restores removed users. If there is an error, no user changes. For the
     /// platform.
     async fn upsert_users(
         &self,

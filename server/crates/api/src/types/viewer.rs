@@ -18,10 +18,10 @@ pub enum UserRole {
     Admin,
 }
 
-/// The holder of the request's token.
+/// The user, platform or operator that the request's token was issued to.
 pub struct Viewer(Caller);
 
-/// The holder of the request's token.
+/// The user, platform or operator that the request's token was issued to.
 #[Object]
 impl Viewer {
     /// The user's id; null for the platform and an operator.
@@ -83,7 +83,7 @@ pub struct ViewerQueries;
 
 #[Object]
 impl ViewerQueries {
-    /// The holder of the request's token.
+    /// The user, platform or operator that the request's token was issued to.
     async fn viewer(&self, ctx: &Context<'_>) -> Viewer {
         Viewer(ctx.session().caller.clone())
     }

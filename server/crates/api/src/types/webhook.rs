@@ -91,7 +91,7 @@ impl Webhook {
         ID(self.webhook.number.to_string())
     }
 
-    /// Whether it belongs to a user or to an app.
+    /// Whether the webhook belongs to a user or to an app.
     #[graphql(name = "type")]
     async fn kind(&self) -> WebhookType {
         self.webhook.kind().into()
@@ -102,7 +102,7 @@ impl Webhook {
         self.webhook.name.as_deref()
     }
 
-    /// Version of the payloads that it gets.
+    /// Version of the payloads that the webhook gets.
     async fn version(&self) -> PayloadVersion {
         self.webhook.version.into()
     }
@@ -112,12 +112,12 @@ impl Webhook {
         &self.webhook.url
     }
 
-    /// The action of the events that it gets; `ANY` for all of them.
+    /// The action of the events that the webhook gets; `ANY` for all actions.
     async fn event_action(&self) -> EventAction {
         self.webhook.action.into()
     }
 
-    /// The kind of object of the events that it gets; `*` for all in the catalogue of its version.
+    /// The kind of object of the events that the webhook gets; `*` for all objects in the catalogue of its version.
     async fn event_object(&self) -> EventObject {
         EventObject(self.webhook.object.clone())
     }
@@ -132,12 +132,12 @@ impl Webhook {
         ID(self.webhook.owner.to_string())
     }
 
-    /// The id of the user that it belongs to. Only events that this user may see are delivered.
+    /// The id of the user that the webhook belongs to. Only events that this user may see are delivered.
     async fn user_id(&self) -> ID {
         ID(self.webhook.user.to_string())
     }
 
-    /// The app that it belongs to; null for a general webhook.
+    /// The app that the webhook belongs to; null for a general webhook.
     async fn app(&self, ctx: &Context<'_>) -> Result<Option<App>> {
         match &self.webhook.app {
             Some(app) => Ok(one(ctx, AppRef(app.clone())).await?.map(App::from)),
@@ -191,7 +191,7 @@ impl Webhook {
         #[graphql(desc = "Only elements after this cursor.")] after: Option<String>,
         #[graphql(desc = "Page size from the end of the list, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only elements before this cursor.")] before: Option<String>,
-        #[graphql(desc = "Only in these states.")] status: Option<Vec<DeliveryStatus>>,
+        #[graphql(desc = "Only deliveries in these states.")] status: Option<Vec<DeliveryStatus>>,
     ) -> Result<Connection<Delivery>> {
         ctx.session().reader()?;
         let window = PageArguments {
@@ -232,9 +232,9 @@ impl Webhook {
         ))
     }
 
-    /// Counts of its deliveries and attempts by time, for charts: one entry per bucket, oldest first, empty ones
-    /// included. A delivery or an attempt counts in the bucket in which it ended. Those past their retention are not
-    /// counted.
+    /// Counts of its deliveries and attempts by time, for charts: one entry per bucket, oldest first, including empty
+    /// buckets. A delivery or an attempt counts in the bucket in which it ended. Deliveries and attempts past their
+    /// retention are not counted.
     ///
     /// Cost: 1 + number of buckets × cost of the selected fields.
     #[graphql(complexity = "cost_of(stats_cost(since, until, bucket), child_complexity)")]

@@ -9,7 +9,7 @@ fn clock() -> (Clock, SimClock) {
 
 /// F7: the database can store what the days after it need.
 #[tokio::test]
-async fn time_ends_before_it_cannot_be_represented() {
+async fn simulated_time_cannot_pass_the_start_of_the_year_9999() {
     let (clock, simulation) = clock();
     assert_eq!(LAST_SIMULATED.to_string(), "9999-01-01T00:00:00Z");
     let past = LAST_SIMULATED + SignedDuration::from_micros(1);
@@ -23,7 +23,7 @@ async fn time_ends_before_it_cannot_be_represented() {
 }
 
 #[tokio::test]
-async fn an_hour_passes() {
+async fn a_sleeper_wakes_on_time_while_an_hour_passes() {
     let (clock, simulation) = clock();
     let start = clock.now();
     let task = clock.spawn("sleeper", {

@@ -53,7 +53,7 @@ impl Machine {
 }
 
 #[test]
-fn the_order_is_path_then_pg_config_then_installed_highest_first() {
+fn the_search_order_is_path_pg_config_then_highest_installed() {
     let machine = Machine::new()
         .with("opt/own/bin", "16.1")
         .linked("usr/bin", "opt/own/bin")
@@ -91,7 +91,7 @@ fn the_order_is_path_then_pg_config_then_installed_highest_first() {
 }
 
 #[test]
-fn old_ones_and_halves_are_passed_over() {
+fn old_and_incomplete_installations_are_skipped() {
     let machine = Machine::new()
         .with("opt/old/bin", "14.9")
         .with("usr/lib/postgresql/15/bin", "15.0");
@@ -133,7 +133,7 @@ fn data_decides_the_version() {
 }
 
 #[test]
-fn a_named_folder_must_fit() {
+fn a_configured_folder_must_be_usable() {
     let machine = Machine::new().with("opt/old/bin", "14.9");
     let error = at(&machine.path("opt/none"), None, None)
         .unwrap_err()

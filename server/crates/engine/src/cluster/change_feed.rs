@@ -48,7 +48,7 @@ impl ChangeFeed {
                 Ok(()) => {
                     self.freshness.note_read(began);
                     if std::mem::take(&mut failed) > 0 {
-                        tracing::info!("the changes feed is read again");
+                        tracing::info!("the changes feed can be read again");
                     }
                 }
                 Err(error) => {

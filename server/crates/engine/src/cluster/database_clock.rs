@@ -93,7 +93,7 @@ mod tests {
     use tenterhook_clock::Clock;
 
     #[test]
-    fn it_is_said_when_it_begins_each_minute_and_when_it_is_over() {
+    fn a_difference_is_reported_at_its_start_each_minute_and_its_end() {
         let (mut seen, start) = (Offset::default(), Clock::system().monotonic());
         let mut note = |ahead: i64, at: u64| {
             seen.note(SignedDuration::from_secs(ahead), start + Duration::from_secs(at))

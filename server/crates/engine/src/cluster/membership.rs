@@ -139,7 +139,7 @@ impl Membership {
                 Err(error) if freeing && !error.is_away() && !error.is_transient() => {
                     // A row that cannot be written must not keep dead processes registered. Their leases end by
                     // themselves.
-                    tracing::error!(%error, "leases of dead processes cannot be released; they end by themselves");
+                    tracing::error!(%error, "leases of dead processes cannot be released; they will expire");
                     freeing = false;
                 }
                 released => break released?,

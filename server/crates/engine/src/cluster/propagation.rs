@@ -39,7 +39,9 @@ impl Propagation {
             match self.unaware(mark).await {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "cannot see whether other processes know of a change"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot check whether other processes have read a change")
+                }
             }
             self.clock.linger(ASK_EVERY).await;
         }

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_is_what_the_design_says() {
+    fn the_default_timings_match_the_design() {
         let tempo = LeaseTimings::of(Settings::default().lease);
         assert_eq!(tempo.lease(), SignedDuration::from_secs(90));
         assert_eq!(tempo.margin(), SignedDuration::from_secs(15));

@@ -62,10 +62,10 @@ pub struct Opened {
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// The sealing key is not the one that sealed the row, or the row is damaged.
-    #[error("the webhook's secrets cannot be opened: {0}")]
+    #[error("the webhook's secrets cannot be decrypted: {0}")]
     Sealed(#[from] OpenError),
     /// The stored URL is not valid.
-    #[error("the webhook's URL cannot be read: {0}")]
+    #[error("the webhook's URL cannot be parsed: {0}")]
     Url(#[from] url::ParseError),
 }
 

@@ -82,7 +82,7 @@ impl Attempts {
         if let Some(lack) = sent.lack {
             self.metrics.postponed(lack);
             let monotonic = self.clock.monotonic();
-            let due_at = self.postponed.put_back(key, lack, sent.ended_at, monotonic);
+            let due_at = self.postponed.postpone(key, lack, sent.ended_at, monotonic);
             self.results.send(AttemptResult {
                 settlement: without_attempt(&held, Action::Release(due_at)),
                 started: Some((now, key)),

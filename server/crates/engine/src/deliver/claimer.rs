@@ -144,7 +144,7 @@ impl Claimer {
                     Ok(()) => {}
                     Err(error) if error.is_away() => return Err(error),
                     Err(error) => {
-                        tracing::error!(%error, %webhook, "a webhook's open deliveries cannot be ended; it is tried again");
+                        tracing::error!(%error, %webhook, "a webhook's open deliveries cannot be ended; trying again");
                         stuck.insert(*webhook, wait_after(&error, now));
                     }
                 },
@@ -214,7 +214,7 @@ impl Claimer {
                 Ok(Some(until)) => stuck.push((webhook, until)),
                 Err(error) if error.is_away() => return Err(error),
                 Err(error) => {
-                    tracing::error!(%error, %webhook, "a webhook's deliveries cannot be claimed; it is tried again");
+                    tracing::error!(%error, %webhook, "a webhook's deliveries cannot be claimed; trying again");
                     stuck.push((webhook, wait_after(&error, now)));
                 }
             }
@@ -283,7 +283,7 @@ impl Claimer {
             let until = wait_after(&error, now);
             refused += 1;
             if refused == 1 {
-                tracing::error!(%error, %webhook, event = %key.event, "a delivery cannot be claimed; it is tried again later");
+                tracing::error!(%error, %webhook, event = %key.event, "a delivery cannot be claimed; trying again later");
             }
             match claim::put_back(conn, &key, now, until).await {
                 Ok(()) => {}
@@ -359,7 +359,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_search_is_followed_by_fifty_times_its_length_or_five_seconds() {
+    fn the_pause_is_50_times_the_search_and_at_least_5_seconds() {
         let pause = |took| pause_after(Duration::from_millis(took)).as_millis();
         assert_eq!([pause(0), pause(100), pause(101)], [5_000, 5_000, 5_050]);
         assert_eq!([pause(5_000), pause(60_000)], [250_000, 250_000]);

@@ -1,8 +1,8 @@
-//! Deliveries that were put back because this machine lacked a resource (D13): which were put back repeatedly, and what
+//! Deliveries that were postponed because this machine lacked a resource (D13): which were postponed repeatedly, and what
 //! is logged.
 //!
 //! Guarantees bounded memory and few log lines, however many deliveries wait. Other processes' deliveries are not known
-//! here: if another process has put one back, it waits the shorter time again.
+//! here: if another process has postponed one, it waits the shorter time again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use jiff::Timestamp;
 
 use tenterhook_model::ids::DeliveryKey;
 use tenterhook_outbound_http::Lack;
-use tenterhook_policy::postponement::put_back;
+use tenterhook_policy::postponement::postponed_until;
 
-/// Bound on remembered deliveries. If there is no room for another one, it counts as put back before.
+/// Bound on remembered deliveries. If there is no room for another one, it counts as postponed before.
 const REMEMBERED: usize = 100_000;
-/// How long, in real time, a put-back delivery is remembered: longer than until the end of its next attempt.
+/// How long, in real time, a postponed delivery is remembered: longer than until the end of its next attempt.
 const REMEMBERED_FOR: Duration = Duration::from_secs(120);
 /// How long, in real time, nothing more is logged after a line.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
-/// Deliveries that this process put back.
+/// Deliveries that this process postponed.
 #[derive(Debug, Default)]
 pub(crate) struct Postponed(Mutex<Known>);
 
@@ -56,7 +56,7 @@ impl LogThrottle {
 
 impl Postponed {
     /// When a delivery that could not be attempted is due again, counted from `ended_at`. `now` is the monotonic time.
-    pub(crate) fn put_back(
+    pub(crate) fn postpone(
         &self,
         key: DeliveryKey,
         lack: Lack,
@@ -78,13 +78,13 @@ impl Postponed {
                 if let Some(postponed) = known.name_servers.more(now) {
                     tracing::warn!(
                         postponed,
-                        "no name server answers; attempts are postponed and not counted"
+                        "no name server responds; attempts are postponed and not counted"
                     );
                 }
             }
         }
         let again = known.remember(key, now);
-        put_back(ended_at, again)
+        postponed_until(ended_at, again)
     }
 
     /// Forgets the delivery, because it has had an attempt.
@@ -101,7 +101,7 @@ impl Postponed {
 }
 
 impl Known {
-    /// Whether the delivery was put back before.
+    /// Whether the delivery was postponed before.
     fn remember(&mut self, key: DeliveryKey, now: Instant) -> bool {
         if self.deliveries.len() >= REMEMBERED && !self.deliveries.contains_key(&key) {
             self.deliveries
@@ -132,7 +132,7 @@ mod tests {
 
     fn wait(postponed: &Postponed, key: DeliveryKey, now: Instant) -> i64 {
         let at = Timestamp::UNIX_EPOCH;
-        postponed.put_back(key, Lack::NameServers, at, now).as_second()
+        postponed.postpone(key, Lack::NameServers, at, now).as_second()
     }
 
     #[test]

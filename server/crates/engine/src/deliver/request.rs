@@ -35,7 +35,7 @@ impl Requests {
         let opened = match &webhook.opened {
             Ok(opened) => opened,
             Err(error) => {
-                tracing::error!(%error, webhook = %webhook.webhook.number, "no attempt can be made");
+                tracing::error!(%error, webhook = %webhook.webhook.number, "an attempt cannot be made");
                 return None;
             }
         };

@@ -8,7 +8,7 @@
 //! - Slow and unknown receivers together hold at most half of all places and half of each host's places. The deliveries
 //!   claimed for them have a bounded share of memory too. So a slow or dead receiver delays no other.
 //! - Untried receivers come before known slow ones. One fast response promotes a receiver, however many others
-//!   hang.
+//!   hang. A webhook that leads to another host than before has an untried receiver.
 //!
 //! Not guaranteed: any order of deliveries (D11).
 
@@ -149,7 +149,12 @@ impl Scheduler {
             .entry(webhook)
             .or_insert_with(|| PerWebhook::new(held.leased.company, cap));
         if entry.in_flight == 0 {
-            entry.host = host;
+            let (speed, waiting) = (entry.speed, entry.held());
+            if let Some(left) = entry.lead_to(host, cap) {
+                self.hosts.withdraw(&left, webhook);
+                self.unproven_held.remove(speed, waiting);
+                self.unproven_held.add(entry.speed, waiting);
+            }
         }
         self.held_bytes += held.bytes();
         self.unproven_held.add(entry.speed, 1);

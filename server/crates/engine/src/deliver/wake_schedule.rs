@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_webhooks_are_noted_and_past_it_the_last_is_forgotten() {
+    fn scheduled_webhooks_are_bounded_and_the_latest_is_dropped() {
         let mut schedule = DueTimes::default();
         for second in 0..=MAX_SCHEDULED as i64 {
             schedule.schedule(Lane(1), WebhookId::new(at(second)), at(second));

@@ -50,7 +50,7 @@ fn attempt(of: &WebhookOwner, ended_at: Timestamp) -> AttemptPlace {
 }
 
 #[tokio::test]
-async fn a_listener_may_be_so_far_behind_and_no_further() {
+async fn a_listener_that_falls_too_far_behind_gets_an_error() {
     for (said, expected) in [
         (MAX_UNREAD, Ok(MAX_MESSAGES)),
         (MAX_UNREAD + 1, Err(Missed::Behind)),
@@ -65,7 +65,7 @@ async fn a_listener_may_be_so_far_behind_and_no_further() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_a_listener_is_passed_over() {
+async fn messages_for_others_are_skipped() {
     let channel = Channel::<()>::default();
     let mut of_two = listener(&channel, company(2));
     let (one, two) = (belonging(1), belonging(2));
@@ -108,7 +108,7 @@ async fn sent(attempts: usize, webhooks: usize) -> (usize, bool) {
 }
 
 #[tokio::test]
-async fn one_poll_brings_so_much_and_says_when_there_was_more() {
+async fn a_poll_is_bounded_and_reports_that_there_was_more() {
     assert_eq!(sent(MAX_OF_WEBHOOK, 1).await, (MAX_OF_WEBHOOK, false));
     assert!(sent(MAX_OF_WEBHOOK + 1, 1).await.1);
     // The channel cannot hold them all: a listener that does not read falls behind.
@@ -119,7 +119,7 @@ async fn one_poll_brings_so_much_and_says_when_there_was_more() {
 }
 
 #[test]
-fn a_webhook_may_stand_there_so_often_and_no_more() {
+fn webhooks_with_too_many_notices_are_found() {
     let one = WebhookId::new(now());
     assert!(with_more_than(std::iter::repeat_n(one, MAX_NOTICES), MAX_NOTICES).is_empty());
     let past = with_more_than(std::iter::repeat_n(one, MAX_NOTICES + 1), MAX_NOTICES);
@@ -127,7 +127,7 @@ fn a_webhook_may_stand_there_so_often_and_no_more() {
 }
 
 #[tokio::test]
-async fn an_attempt_is_told_once_however_often_it_is_read() {
+async fn an_attempt_read_several_times_is_announced_once() {
     let channel = Channel::default();
     let one = belonging(1);
     let watched = HashMap::from([((one.lane, one.webhook), one.clone())]);

@@ -190,7 +190,7 @@ impl BatchedDraft<'_> {
             .cloned()
             .ok_or_else(|| StoreError::Inconsistent {
                 table: "idempotency",
-                what: format!("event {} is gone before its key", first.event),
+                what: format!("event {} was deleted before its key", first.event),
             })?;
         Ok(Published::Duplicate {
             event,

@@ -51,7 +51,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_nanos(1);
 
     #[test]
-    fn calls_gather_beside_a_group_until_there_are_enough_or_one_has_waited_long_enough() {
+    fn calls_wait_for_a_full_batch_or_the_longest_wait() {
         let (mut window, start) = (BatchWindow::default(), Clock::system().monotonic());
         window.call_arrived(start);
         assert_eq!(window.gathers_until(1, start), None, "nothing is at work");

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn bulk_is_apart_beside_others_with_little_that_came_within_a_second() {
+    fn bulk_is_separate_while_others_publish_little() {
         let (mut throttle, start) = (BulkThrottle::default(), Clock::system().monotonic());
         throttle.call_arrived(company(1), 1, start);
         assert!(!throttle.is_separate(company(1), BULK, start), "nobody else");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn rests_of_groups_add_up_and_end_with_their_time_or_with_the_others() {
+    fn pauses_add_up_and_end_early_if_others_are_idle() {
         let (mut throttle, now) = (BulkThrottle::default(), Clock::system().monotonic());
         throttle.call_arrived(company(2), 1, now);
         for _ in 0..2 {

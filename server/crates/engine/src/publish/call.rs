@@ -36,10 +36,10 @@ pub enum PublishError {
     #[error("the server is stopping")]
     Stopping,
     /// The allowed number of calls already waits to be stored; nothing of this one is stored.
-    #[error("as many publications as allowed wait to be stored")]
+    #[error("too many publications are waiting to be stored")]
     Full,
     /// The company's allowed number of events already waits to be stored; nothing of this call is stored.
-    #[error("as many events of this company as allowed wait to be stored")]
+    #[error("too many events of this company are waiting to be stored")]
     Crowded,
     /// The database was unavailable, or became so before the call was stored.
     #[error(transparent)]

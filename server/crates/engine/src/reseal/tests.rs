@@ -105,7 +105,7 @@ async fn counts(store: &Store) -> Vec<(Vec<u8>, i64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_sealed_anew_in_batches_and_only_once() {
+async fn every_value_is_resealed_once_in_batches() {
     let (store, _) = testing::database(date(2026, 11, 23)..=date(2026, 11, 23)).await;
     let mut conn = store.conn().await.unwrap();
     let (old, both, new) = (ring(&[OLD]), ring(&[NEW, OLD]), ring(&[NEW]));
@@ -137,7 +137,7 @@ async fn everything_is_sealed_anew_in_batches_and_only_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_open_is_left_and_counted() {
+async fn values_that_cannot_be_opened_are_kept_and_counted() {
     let (store, _) = testing::database(date(2026, 11, 23)..=date(2026, 11, 23)).await;
     let mut conn = store.conn().await.unwrap();
     let (lost, both) = (ring(&[LOST]), ring(&[NEW, OLD]));

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_unsettled_and_no_other_starts_until_one_is_settled() {
+    fn unsettled_attempts_are_bounded_until_one_is_settled() {
         let at = "2026-11-23T00:00:00Z".parse().unwrap();
         let unsettled = InFlightAttempts::new(2);
         let started: Vec<_> = (0..2 + ENDED)
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_set_aside_takes_a_place_and_nobody_waits_for_it() {
+    fn a_result_set_aside_uses_a_place_but_delays_nothing() {
         let at: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
         let later = at + jiff::SignedDuration::from_secs(1);
         let unsettled = InFlightAttempts::new(2);

@@ -177,7 +177,7 @@ impl Sweeper {
         for (items, error) in parts.refused {
             let webhook = webhooks[items.start].1;
             if set_back.add(webhook, self.clock.monotonic()) {
-                tracing::error!(%error, %webhook, "a due transition cannot be written; it is tried again");
+                tracing::error!(%error, %webhook, "a due transition cannot be written; trying again");
             }
         }
         Ok(mark)

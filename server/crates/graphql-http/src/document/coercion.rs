@@ -98,7 +98,7 @@ impl Literals<'_> {
         if registry.introspection_mode == IntrospectionMode::Disabled && matches!(name, "__schema" | "__type")
         {
             self.misfits.push(ServerError::new(
-                format!("`{name}` is not answered: introspection is switched off."),
+                format!("`{name}` cannot be queried: introspection is switched off."),
                 Some(field.name.pos),
             ));
         }
@@ -242,7 +242,7 @@ pub fn misfit_variables(
             None if definition.node.default_value.is_some() => None,
             None => MetaTypeName::create(&declared)
                 .is_non_null()
-                .then(|| format!("`${name}` of the type `{declared}` is not given.")),
+                .then(|| format!("`${name}` of type `{declared}` is missing.")),
         };
         if let Some(why) = wrong {
             misfits.push(ServerError::new(why, Some(definition.pos)));
@@ -279,7 +279,7 @@ fn misfit(
     if *value == Input::Null {
         return None;
     }
-    let unfit = || Some(format!("`{place}` is no `{named}`."));
+    let unfit = || Some(format!("`{place}` is not of type `{named}`."));
     if let Input::String(text) = value
         && let Some(why) = rules.unfit(named, text)
     {
@@ -322,7 +322,7 @@ fn misfit_field(
         .find(|name| !input_fields.contains_key(name.as_str()))
     {
         return Some(format!(
-            "`{place}` has a field `{unknown}`, which `{named}` has not."
+            "`{place}` has a field `{unknown}`, which `{named}` does not have."
         ));
     }
     input_fields.values().find_map(|field| {
@@ -332,7 +332,7 @@ fn misfit_field(
             None if field.default_value.is_some() => None,
             None => MetaTypeName::create(&field.ty)
                 .is_non_null()
-                .then(|| format!("`{place}` of the type `{}` is not given.", field.ty)),
+                .then(|| format!("`{place}` of type `{}` is missing.", field.ty)),
         }
     })
 }

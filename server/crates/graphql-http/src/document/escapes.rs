@@ -19,13 +19,13 @@ const MOST_SHOWN: usize = 12;
 /// What is wrong with an escape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Fault {
-    #[error("is half of a surrogate pair, which is no character")]
+    #[error("is half of a surrogate pair, which is not a character")]
     Half,
     #[error("is past the last character, \\u{{10FFFF}}")]
     TooLarge,
     #[error("needs four hexadecimal digits, or some in braces")]
     Digits,
-    #[error("is no escape")]
+    #[error("is not an escape")]
     Unknown,
 }
 

@@ -11,8 +11,8 @@ use crate::json::is_exact;
 /// A number that the parser cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the number {digits} at line {}, column {} is beyond what a number in a document can be: where any JSON is taken, give it as \
-     a variable", pos.line, pos.column
+    "the number {digits} at line {}, column {} is too large for a document: where any JSON is accepted, pass it as a \
+     variable", pos.line, pos.column
 )]
 pub struct TooLarge {
     digits: String,
@@ -60,8 +60,7 @@ impl Inexact<'_> {
     pub fn told(&self) -> String {
         let Pos { line, column } = self.pos;
         format!(
-            "Refused: the number {} at line {line}, column {column} would not keep its digits in a document: give it as a \
-             variable.",
+            "Refused: the number {} at line {line}, column {column} would lose digits in a document: pass it as a variable.",
             shown(self.digits)
         )
     }
@@ -234,7 +233,7 @@ mod tests {
 
     /// The parser's positions of values are the reference.
     #[test]
-    fn the_value_that_a_number_is_in_begins_where_the_parser_says() {
+    fn positions_of_values_agree_with_the_parser() {
         let text = "query Q($a: [JSON!] = [1.50], $b: Int @d(x: 2.50) = 1e2) @e(y: {z: 3.50}) {\r\n  f(g: \"\", h: 4.50) \
                     { k(l: { m: [{ n: 5.50, o: 1 }, 6.50] }) } }";
         let document = parse_query(text).unwrap();
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn other_numbers_and_what_is_none_pass() {
+    fn exact_numbers_and_text_that_is_not_a_number_pass() {
         for text in [
             "{ a(b: [0, -7, 1.5, 18446744073709551615]) }",
             "{ a(b: \"1.50\") } # 1.50",

@@ -41,7 +41,7 @@ fn tokens_are_bounded() {
 }
 
 #[test]
-fn aliases_are_bounded_and_arguments_are_none() {
+fn aliases_are_bounded_and_arguments_are_not_aliases() {
     let aliases = |n: usize| format!("{{{}}}", (0..n).map(|i| format!("a{i}:b ")).collect::<String>());
     assert_eq!(check(&aliases(MAX_ALIASES)), Ok(()));
     assert_eq!(check(&aliases(MAX_ALIASES + 1)), Err(TooMuch::Aliases));
@@ -97,7 +97,7 @@ fn cycles_end() {
 }
 
 #[test]
-fn a_fragment_called_on_is_an_inline_fragment_and_any_text_is_survived() {
+fn on_begins_an_inline_fragment_and_no_text_causes_a_panic() {
     assert_eq!(check("{... on Query{a} ...{b} ... @include(if:true){c}}"), Ok(()));
     for text in [
         "",
@@ -128,7 +128,7 @@ fn the_standard_introspection_query_passes() {
 
 /// Found by variations of the fuzz corpora: the result depended on the order of a hash map, which changes every time.
 #[test]
-fn fragments_in_a_circle_are_judged_the_same_each_time() {
+fn cycles_of_fragments_always_have_the_same_result() {
     let parts: Vec<String> = (0..9)
         .map(|n| format!("fragment f{n} on A {{ ...f{} ...f{} }}", (n + 1) % 9, (n + 4) % 9))
         .collect();

@@ -77,7 +77,7 @@ pub async fn read<A: GraphqlApp>(endpoint: &Endpoint<A>, body: Body, limit: usiz
         .await
         .map_err(|_| {
             let why = format!(
-                "The request's body did not come within {} s.",
+                "The request's body did not arrive within {} s.",
                 allowed.as_secs_f64()
             );
             RequestError::new(ErrorCode::RequestTimeout, why)

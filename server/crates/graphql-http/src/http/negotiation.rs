@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_of_what_the_caller_reads_is_written() {
+    fn the_callers_preferred_media_type_is_chosen() {
         use Media::{GraphqlResponse, Json};
         for (accept, expected) in [
             ("", Some(Json)),

@@ -22,7 +22,7 @@ pub fn parameters(query: &str) -> Result<RawRequest, RequestError> {
         };
         if std::mem::replace(&mut seen[at], true) {
             return Err(RequestError::bad_input(format!(
-                "The parameter `{name}` is there twice."
+                "The parameter `{name}` was sent twice."
             )));
         }
         // An empty parameter counts as absent, except for the document: that is an empty document.

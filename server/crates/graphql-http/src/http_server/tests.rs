@@ -116,7 +116,7 @@ fn endless(ended: Arc<Notify>) -> Router {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_stops_reading_is_let_go_and_who_reads_is_not() {
+async fn only_clients_that_stop_reading_are_disconnected() {
     let ended = Arc::new(Notify::new());
     let server = served(endless(ended.clone()), LONG, SHORT).await;
     let _silent = asking(&server, GET).await;
@@ -134,7 +134,7 @@ async fn who_stops_reading_is_let_go_and_who_reads_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_stop_it_ends_what_was_asked_and_takes_nothing_more() {
+async fn a_stopping_server_finishes_requests_and_accepts_none() {
     let go = Arc::new(Notify::new());
     let (asked, is_asked) = (Arc::new(Notify::new()), go.clone());
     let began = asked.clone();

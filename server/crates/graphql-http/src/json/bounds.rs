@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_passed_over() {
+    fn brackets_in_strings_do_not_count() {
         let brackets = "[{,".repeat(100_000);
         assert_eq!(
             check(&format!("{{\"{brackets}\":\"\\\"{brackets}\\\\\"}}")),

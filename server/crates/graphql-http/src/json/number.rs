@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_double_or_a_64_bit_integer_writes_alike_is_exact() {
+    fn numbers_that_f64_or_64_bit_integers_print_unchanged_are_exact() {
         for digits in [
             "0",
             "-1",

@@ -163,7 +163,7 @@ fn told(kind: &JiterErrorType) -> String {
     use JsonErrorType::{LoneLeadingSurrogateInHexEscape, NumberOutOfRange, UnexpectedEndOfHexEscape};
     match kind {
         JiterErrorType::JsonError(LoneLeadingSurrogateInHexEscape | UnexpectedEndOfHexEscape) => {
-            "half a surrogate pair, which is no character".to_owned()
+            "half a surrogate pair, which is not a character".to_owned()
         }
         JiterErrorType::JsonError(NumberOutOfRange) => "a number of more than 4,300 digits".to_owned(),
         JiterErrorType::JsonError(JsonErrorType::InvalidUnicodeCodePoint) => "not UTF-8".to_owned(),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_written_alike() {
+    fn json_that_is_read_is_written_unchanged() {
         for text in [
             "null",
             "true",
@@ -211,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_named_by_line_column_and_path() {
+    fn invalid_json_is_reported_with_line_column_and_path() {
         let event = "{\"v\":\n {\"e\":[{\"t\":\"a\"},{\"t\":\"\\ud83d\"}]}}";
         assert_eq!(
             refused(event.as_bytes()),
-            "not valid JSON at line 2, column 30, in v.e.1.t: half a surrogate pair, which is no character"
+            "not valid JSON at line 2, column 30, in v.e.1.t: half a surrogate pair, which is not a character"
         );
         for (text, what) in [
             (&b""[..], "line 1, column 0: EOF while parsing a value"),

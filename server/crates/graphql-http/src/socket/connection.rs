@@ -120,11 +120,11 @@ impl<A: GraphqlApp> Connection<A> {
         let text = match heard {
             Heard::Text(text) => text,
             Heard::Control => return Ok(()),
-            Heard::Binary => return Err(Close::new(4400, "A message is text").into()),
+            Heard::Binary => return Err(Close::new(4400, "A message must be text").into()),
         };
         let most = self.endpoint.app.connections().caps.message_bytes;
         if text.len() > most {
-            return Err(Close::new(1009, format!("A message has at most {most} bytes")).into());
+            return Err(Close::new(1009, format!("A message must have at most {most} bytes")).into());
         }
         match FromClient::read(&text)? {
             FromClient::ConnectionInit { payload } => self.init(wire, payload).await,
@@ -169,7 +169,7 @@ impl<A: GraphqlApp> Connection<A> {
         }
         let most = self.endpoint.app.connections().caps.operations;
         let items = if self.operations.len() >= most {
-            let why = format!("At most {most} operations are under way on one socket.");
+            let why = format!("At most {most} operations may be in progress on one socket.");
             refusal(RequestError::new(ErrorCode::RateLimited, why))
         } else {
             match self.endpoint.app.authenticate(Some(authorization)).await {

@@ -33,13 +33,13 @@ impl FromClient {
     /// Parses a message.
     pub fn read(text: &str) -> Result<Self, Close> {
         let message = json::read(text.as_bytes(), MAX_JSON_VALUES)
-            .map_err(|unread| Close::new(4400, format!("Not a message that is read: {unread}")))?;
+            .map_err(|unread| Close::new(4400, format!("Not a valid message: {unread}")))?;
         let Value::Object(mut fields) = message else {
-            return Err(Close::new(4400, "A message is a JSON object"));
+            return Err(Close::new(4400, "A message must be a JSON object"));
         };
         let kind = match fields.swap_remove("type") {
             Some(Value::String(kind)) => kind,
-            _ => return Err(Close::new(4400, "A message has a type, which is a string")),
+            _ => return Err(Close::new(4400, "A message must have a type, which is a string")),
         };
         let payload = fields
             .swap_remove("payload")
@@ -53,7 +53,7 @@ impl FromClient {
                 payload: posted(payload)?,
             }),
             "complete" => Ok(Self::Complete { id: id(&mut fields)? }),
-            _ => Err(Close::new(4400, "Not a type of message of graphql-transport-ws")),
+            _ => Err(Close::new(4400, "Not a message type of graphql-transport-ws")),
         }
     }
 }
@@ -62,7 +62,7 @@ fn id(fields: &mut Fields) -> Result<String, Close> {
     match fields.swap_remove("id") {
         Some(Value::String(id)) if (1..=MOST_ID_BYTES).contains(&id.len()) => Ok(id),
         _ => {
-            let why = format!("An operation's id is a string of 1 to {MOST_ID_BYTES} bytes");
+            let why = format!("An operation's id must be a string of 1 to {MOST_ID_BYTES} bytes");
             Err(Close::new(4400, why))
         }
     }
@@ -70,13 +70,19 @@ fn id(fields: &mut Fields) -> Result<String, Close> {
 
 fn posted(payload: Option<Value>) -> Result<RawRequest, Close> {
     let Some(Value::Object(fields)) = payload else {
-        return Err(Close::new(4400, "A subscribe message's payload is an object"));
+        return Err(Close::new(
+            4400,
+            "A subscribe message's payload must be an object",
+        ));
     };
     let posted = RawRequest::of(fields).map_err(|error: RequestError| Close::new(4400, error.message()))?;
     if posted.names_document() {
         Ok(posted)
     } else {
-        Err(Close::new(4400, "A subscribe message's payload has a query"))
+        Err(Close::new(
+            4400,
+            "A subscribe message's payload must have a query",
+        ))
     }
 }
 

@@ -162,9 +162,9 @@ impl Wire {
 fn unreadable(error: &Error) -> End {
     let (code, reason) = match error {
         Error::Capacity(_) => (1009, "The message is too large"),
-        Error::Utf8(_) => (1007, "A text is not UTF-8"),
+        Error::Utf8(_) => (1007, "The text is not UTF-8"),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return End::Gone,
-        Error::Protocol(_) => (1002, "Not a frame of RFC 6455"),
+        Error::Protocol(_) => (1002, "Not a valid frame of RFC 6455"),
         _ => return End::Gone,
     };
     Close::new(code, reason).into()

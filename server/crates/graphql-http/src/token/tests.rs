@@ -68,7 +68,7 @@ async fn a_token_is_valid_from_nbf_until_just_before_exp() {
 }
 
 #[tokio::test]
-async fn a_token_for_others_is_refused() {
+async fn a_token_of_another_issuer_or_audience_is_refused() {
     for claims in [json!({ "aud": "others" }), json!({ "iss": "others" })] {
         assert_eq!(
             verdict(&token(claims.clone())).await.err(),

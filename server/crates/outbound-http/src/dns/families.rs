@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_family_is_enough_and_the_other_is_waited_for_where_there_is_none() {
+    async fn one_family_is_enough_unless_it_has_no_address() {
         let found = |text: &str| Ok(vec![text.parse().unwrap()]);
         let failed = || Err(NetError::Timeout);
         let v4 = "93.184.215.14";

@@ -44,7 +44,7 @@ mod tests {
     use tenterhook_clock::Clock;
 
     #[test]
-    fn exhausted_descriptors_spare_lookups_for_a_while_and_other_errors_do_not() {
+    fn only_exhausted_descriptors_pause_lookups() {
         let now = Clock::system().monotonic();
         for (error, spares) in [
             (Errno::CONNREFUSED, false),

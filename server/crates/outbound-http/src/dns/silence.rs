@@ -60,11 +60,11 @@ impl News {
         match self {
             Self::GivenUp(after) => tracing::warn!(
                 seconds = seconds(after),
-                "no name server has answered for too long: requests whose names cannot be looked up now \
-                 count as failures of their receivers"
+                "no name server has responded for too long: requests whose host names cannot be resolved now count as \
+                 failures of their receivers"
             ),
             Self::AnswersAgain(after) => {
-                tracing::info!(seconds = seconds(after), "name servers answer again")
+                tracing::info!(seconds = seconds(after), "name servers respond again")
             }
         }
     }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn d13_the_log_says_once_that_attempts_are_judged_and_once_that_name_servers_answer() {
+    fn d13_giving_up_and_recovery_are_each_logged_once() {
         let mut silence = Silence::default();
         assert_eq!(
             silence.answered(seconds(1)),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn d13_a_slow_answer_is_no_silence_and_the_next_silence_is_told_of_again() {
+    fn d13_a_slow_response_is_not_silence_and_each_silence_is_logged() {
         let mut silence = Silence::default();
         silence.asked(seconds(1));
         assert_eq!(silence.answered(seconds(9)), None, "every request was made");

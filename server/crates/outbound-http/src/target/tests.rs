@@ -39,7 +39,7 @@ fn refusal(policy: &TargetPolicy, url: &str) -> &'static str {
 }
 
 #[test]
-fn w10_urls_that_are_taken() {
+fn w10_public_urls_are_accepted() {
     for url in [
         "https://receiver.example/hook",
         "http://receiver.example",
@@ -60,7 +60,7 @@ fn w10_urls_that_are_taken() {
 }
 
 #[test]
-fn w10_what_is_no_public_url_is_refused_whatever_its_spelling() {
+fn w10_other_urls_are_refused_in_every_spelling() {
     for (url, expected) in [
         ("", "no url"),
         ("receiver.example/hook", "no url"),
@@ -218,7 +218,7 @@ fn w10_an_allowed_cidr_wins_for_exactly_its_addresses() {
 }
 
 #[test]
-fn w10_local_names_are_taken_where_loopback_is() {
+fn w10_local_names_are_allowed_if_loopback_is() {
     for (allowed, expected) in [
         (&["127.0.0.1/32"][..], "ok"),
         (&["::1/128"], "ok"),
@@ -235,7 +235,7 @@ fn w10_local_names_are_taken_where_loopback_is() {
 }
 
 #[test]
-fn r4_an_operators_own_choice_may_lead_anywhere_but_is_a_url_all_the_same() {
+fn r4_an_operators_url_may_have_any_address_but_must_be_valid() {
     let policy = TargetPolicy::anywhere();
     for url in [
         "https://platform.example/notices",
@@ -259,7 +259,7 @@ fn r4_an_operators_own_choice_may_lead_anywhere_but_is_a_url_all_the_same() {
 }
 
 #[test]
-fn w10_a_networks_own_names_are_taken_where_a_network_is_allowed() {
+fn w10_internal_names_are_allowed_if_a_network_is() {
     let names = [
         "http://redis:6379/",
         "http://hooks.svc.cluster.local/",
@@ -275,7 +275,7 @@ fn w10_a_networks_own_names_are_taken_where_a_network_is_allowed() {
 }
 
 #[test]
-fn w10_an_address_that_carries_another_needs_both_to_be_allowed() {
+fn w10_an_embedded_address_must_be_allowed_too() {
     let translated = policy(&["64:ff9b::/96", "2002::/16", "2001::/32", "::/96"], &[]);
     for (address, expected) in [
         ("64:ff9b::8.8.8.8", None),
@@ -298,7 +298,7 @@ fn w10_an_address_that_carries_another_needs_both_to_be_allowed() {
 }
 
 #[test]
-fn w10_what_is_denied_stays_denied_whatever_is_allowed() {
+fn w10_denied_ranges_override_allowed_ones() {
     let policy = TargetPolicy::new(TargetConfig {
         allowed: vec!["0.0.0.0/0".parse().unwrap(), "64:ff9b::/96".parse().unwrap()],
         denied: vec!["93.184.215.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
@@ -373,7 +373,7 @@ fn a_name_has_at_most_253_characters_and_a_label_63() {
 }
 
 #[test]
-fn w10_the_platforms_hosts_may_be_addresses_and_an_allowed_cidr_does_not_free_them() {
+fn w10_platform_addresses_are_refused_despite_an_allowed_cidr() {
     let policy = policy(
         &["0.0.0.0/0"],
         &[" API.Example. ", "0x0a.0.0.1", "[2606:4700::1]"],
@@ -411,7 +411,7 @@ fn a_url_has_at_most_2048_characters_as_given_and_as_normalised() {
 }
 
 #[test]
-fn the_url_answered_is_the_one_that_was_vetted() {
+fn the_returned_url_is_the_one_that_was_vetted() {
     let url = strict()
         .vet_url(" HTTPS://Receiver.EXAMPLE:443/a/../b?c#d ")
         .unwrap();
@@ -419,7 +419,7 @@ fn the_url_answered_is_the_one_that_was_vetted() {
 }
 
 #[test]
-fn a_refusal_tells_the_address_from_the_spelling() {
+fn a_refusal_is_about_the_address_or_about_the_spelling() {
     let refused = |url| strict().vet_url(url).unwrap_err().is_about_the_address();
     assert!(
         refused("http://10.0.0.1/")
@@ -454,14 +454,14 @@ proptest! {
     }
 
     #[test]
-    fn w10_what_is_vetted_once_stays_vetted(text in "(http|https|ftp)://[a-z0-9.:@\\[\\]%\\\\/-]{0,40}") {
+    fn w10_a_vetted_url_passes_again_unchanged(text in "(http|https|ftp)://[a-z0-9.:@\\[\\]%\\\\/-]{0,40}") {
         if let Ok(url) = strict().vet_url(&text) {
             prop_assert_eq!(strict().vet_url(url.as_str()), Ok(url));
         }
     }
 
     #[test]
-    fn no_text_whatever_makes_it_panic(text: String) {
+    fn no_text_causes_a_panic(text: String) {
         let _ = strict().vet_url(&text);
         let _ = strict().vet_url(&format!("http://{text}"));
     }

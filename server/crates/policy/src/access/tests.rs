@@ -143,7 +143,7 @@ fn row(cell: impl Fn(&Webhook) -> char) -> String {
 /// Columns: my general, a colleague's general, mine of A, mine of B, a colleague's of A, another company's. One row of
 /// columns where apps see only their own webhooks, and one where they also see the general ones of their user.
 #[test]
-fn w4_w5_who_sees_what() {
+fn w4_w5_callers_see_only_permitted_webhooks() {
     let expected = [
         ("regular", ["x.....", "x....."]),
         ("admin", ["xx....", "xx...."]),
@@ -174,7 +174,7 @@ fn w4_w5_who_sees_what() {
 
 /// The same columns. U, A, P: deleted by user, admin, app. F forbidden, n not found, s lacks the scope, i app not installed.
 #[test]
-fn w2_w6_w7_who_deletes_what() {
+fn w2_w6_w7_callers_delete_only_permitted_webhooks() {
     let expected = [
         ("regular", ["Unnnnn", "Unnnnn"]),
         ("admin", ["UAnnnn", "UAnnnn"]),
@@ -215,7 +215,7 @@ fn w2_w6_w7_who_deletes_what() {
 
 /// Columns: the general webhooks of me, of a colleague, and of somebody with my number in another company.
 #[test]
-fn w3_w4_who_counts_whose_general_webhooks() {
+fn w3_w4_callers_count_only_general_webhooks_that_they_see() {
     let whose = [(1, ME), (1, COLLEAGUE), (2, ME)];
     let expected = [
         ("regular", ["x..", "x.."]),
@@ -243,7 +243,7 @@ fn w3_w4_who_counts_whose_general_webhooks() {
 }
 
 #[test]
-fn who_may_delete_may_change_and_replay_and_an_operator_may_replay_everything() {
+fn change_and_replay_follow_delete_but_operators_may_replay() {
     for (name, caller, installed) in callers() {
         for (webhook, state) in webhooks()
             .iter()
@@ -263,7 +263,7 @@ fn who_may_delete_may_change_and_replay_and_an_operator_may_replay_everything() 
 }
 
 #[test]
-fn what_is_forbidden_is_seen_and_what_is_not_found_is_not() {
+fn forbidden_webhooks_are_visible_and_not_found_ones_are_not() {
     for (name, caller, installed) in callers() {
         for state in STATES {
             let app = app_access(installed, state);
@@ -297,7 +297,7 @@ fn w2_without_the_scopes_a_token_does_not_read_at_all() {
 }
 
 #[test]
-fn w1_the_type_follows_from_who_creates() {
+fn w1_the_creator_decides_the_type() {
     let own = |app| NewOwnership {
         owner: user(ME),
         user: user(ME),
@@ -378,7 +378,7 @@ fn w2_through_an_app_admin_alone_decides() {
 }
 
 #[test]
-fn e2_w2_an_event_is_seen_by_whom_it_permits_and_through_an_app_only_while_that_is_installed() {
+fn e2_w2_permitted_users_and_installed_apps_see_an_event() {
     use UserRole::{Admin, Regular};
     let of = |company: i64, permitted: Option<&[i64]>| Event {
         company: CompanyId::new(company).unwrap(),

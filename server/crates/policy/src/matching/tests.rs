@@ -62,7 +62,7 @@ fn wanted_by(version: PayloadVersion, action: EventAction) -> Vec<EventAction> {
 }
 
 #[test]
-fn w9_an_event_is_wanted_by_its_action_and_by_any() {
+fn w9_an_event_matches_its_action_and_any() {
     for version in [V1, V2] {
         for action in [Create, Change, Delete] {
             assert_eq!(wanted_by(version, action), [Any, action]);
@@ -71,7 +71,7 @@ fn w9_an_event_is_wanted_by_its_action_and_by_any() {
 }
 
 #[test]
-fn e6_the_survivor_of_a_merge_is_merged_to_version_1_and_changed_to_version_2() {
+fn e6_a_merge_is_merged_in_version_1_and_changed_in_version_2() {
     assert_eq!(wanted_by(V1, Merge), [Any, Merge]);
     assert_eq!(wanted_by(V2, Merge), [Any, Change]);
 }
@@ -122,7 +122,7 @@ fn e2_only_a_user_who_may_see_the_object_gets_the_event() {
 }
 
 #[test]
-fn w9_what_can_be_subscribed_to() {
+fn w9_subscriptions_are_checked_against_their_versions_catalogue() {
     let catalog = Catalog::default();
     let ok = |action, object, version| subscribable(action, object, version, &catalog).is_ok();
     assert!(ok(Any, "*", V1) && ok(Any, "*", V2) && ok(Create, "*", V2) && ok(Any, "deal", V1));
@@ -150,7 +150,7 @@ fn w9_an_operator_can_replace_the_objects() {
 }
 
 #[test]
-fn what_can_be_published_is_one_concrete_thing_of_either_catalogue() {
+fn an_event_needs_one_action_and_object_of_either_catalogue() {
     let catalog = Catalog::default();
     let ok = |action, object| publishable(action, object, &catalog).is_ok();
     assert!(ok(Create, "lead") && ok(Merge, "lead") && ok(Delete, "activityType"));
@@ -158,9 +158,9 @@ fn what_can_be_published_is_one_concrete_thing_of_either_catalogue() {
 }
 
 proptest! {
-    /// No subscription is useless: whatever can be subscribed to can be published.
+    /// No subscription is useless: for each one that is allowed, a matching event can be published.
     #[test]
-    fn whatever_can_be_subscribed_to_can_be_published(
+    fn every_allowed_subscription_matches_some_event(
         action in select(EventAction::ALL),
         object in select(&["*", "deal", "lead", "activityType", "boat"][..]),
         version in select(PayloadVersion::ALL),

@@ -1,6 +1,6 @@
 //! Golden bodies of every kind of event in both versions, and what holds for every body.
 //!
-//! The snapshots are indented for reading; [`bodies_are_compact_and_end_where_they_end`] checks the exact bytes.
+//! The snapshots are indented for reading; [`bodies_are_compact_and_exact`] checks the exact bytes.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -107,7 +107,7 @@ fn e4_e5_golden_payloads_of_an_application_webhook_on_a_retry() {
 }
 
 #[test]
-fn bodies_are_compact_and_end_where_they_end() {
+fn bodies_are_compact_and_exact() {
     let event = event(
         EventAction::Change,
         Some(r#"{"value":1200.50}"#),
@@ -180,7 +180,7 @@ fn e4_the_moment_is_cut_to_the_millisecond_not_rounded() {
 }
 
 #[test]
-fn e5_ids_are_numbers_only_where_the_number_says_it_all() {
+fn e5_ids_are_numbers_only_if_nothing_is_lost() {
     for (text, number) in [("8", 8), ("0", 0), ("9007199254740991", 9_007_199_254_740_991)] {
         assert_eq!(Id::of(text), Id::Number(number));
     }
@@ -238,7 +238,7 @@ fn e4_previous_has_only_what_changed() {
 }
 
 #[test]
-fn e4_e5_nothing_precedes_a_creation_and_nothing_survives_a_deletion() {
+fn e4_e5_creations_have_no_previous_and_deletions_no_current() {
     let create = event(EventAction::Create, Some(DEAL), Some(BEFORE));
     let delete = event(EventAction::Delete, Some(DEAL), Some(BEFORE));
     for (version, now) in [(PayloadVersion::V1, "current"), (PayloadVersion::V2, "data")] {
@@ -249,7 +249,7 @@ fn e4_e5_nothing_precedes_a_creation_and_nothing_survives_a_deletion() {
 }
 
 #[test]
-fn what_is_nested_very_deep_is_rendered_without_running_out_of_stack() {
+fn deep_nesting_is_rendered_without_a_stack_overflow() {
     let deep = |core: &str| format!("{{\"a\":{}{core}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let event = event(EventAction::Change, Some(&deep("1")), Some(&deep("2")));
     let rendered = render(&event, &to(PayloadVersion::V2), 1, &settings());

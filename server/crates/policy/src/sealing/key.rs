@@ -26,7 +26,7 @@ pub(super) struct SealingKey(SecretBox<[u8; KEY_LENGTH]>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
     /// No key in it.
-    #[error("no sealing key is given")]
+    #[error("no sealing key is set")]
     None,
     /// More than a rotation ever needs.
     #[error("more than {} sealing keys", super::MOST_KEYS)]

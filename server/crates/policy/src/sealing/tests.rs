@@ -72,7 +72,7 @@ fn a_key_file_may_be_hexadecimal_or_base64_and_end_in_a_newline() {
 }
 
 #[test]
-fn what_is_no_key_is_refused() {
+fn invalid_keys_are_refused() {
     let long = format!("{OLD}00");
     for text in [
         "secret",
@@ -94,7 +94,7 @@ fn what_is_no_key_is_refused() {
 }
 
 #[test]
-fn what_can_be_guessed_is_no_key() {
+fn keys_that_can_be_guessed_are_refused() {
     for weak in [
         HEX,
         &"00".repeat(32),
@@ -165,7 +165,7 @@ fn the_first_key_seals_and_all_open() {
 }
 
 #[test]
-fn a_sealed_value_says_which_key_it_is_under() {
+fn a_sealed_value_has_the_id_of_its_key() {
     let keyring = ring(&[OLD]);
     let sealed = keyring.seal_auth(webhook(), &auth("aladdin", None));
     assert_eq!(key_of(&sealed.0), Ok(keyring.ids().next().unwrap()));
@@ -208,7 +208,7 @@ fn a_sealed_value_opens_only_for_its_webhook_as_its_field_with_its_key() {
 }
 
 #[test]
-fn a_later_format_is_told_from_damage() {
+fn an_unknown_format_is_distinguished_from_damage() {
     let mut sealed = key().seal_auth(webhook(), &auth("aladdin", None));
     sealed.0[0] = 2;
     assert_eq!(key().open_auth(webhook(), &sealed).err(), Some(OpenError::Format));
@@ -228,7 +228,7 @@ fn sealing_twice_gives_different_bytes() {
 }
 
 #[test]
-fn w11_an_absent_password_is_not_an_empty_one_but_is_sent_as_one() {
+fn w11_an_absent_password_is_kept_but_sent_as_an_empty_one() {
     for (password, header) in [
         (None, "Basic YTo="),
         (Some(""), "Basic YTo="),
@@ -244,7 +244,7 @@ fn w11_an_absent_password_is_not_an_empty_one_but_is_sent_as_one() {
 }
 
 #[test]
-fn w11_of_the_keys_only_their_ids_show_in_debug_output() {
+fn w11_debug_output_shows_only_the_ids_of_keys() {
     let shown = format!("{:?}", ring(&[OLD, NEW]));
     assert!(
         !shown.to_lowercase().contains(&OLD[..8]) && !shown.contains(&NEW[..8]),
@@ -262,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn no_changed_bit_and_no_missing_byte_goes_unnoticed(bit in 0..8_u32, at: prop::sample::Index, cut: prop::sample::Index) {
+    fn changed_bits_and_missing_bytes_are_detected(bit in 0..8_u32, at: prop::sample::Index, cut: prop::sample::Index) {
         let sealed = key().seal_secret(webhook(), &SigningSecret::generate());
         let mut changed = sealed.clone();
         changed.0[at.index(sealed.0.len())] ^= 1_u8 << bit;
@@ -274,7 +274,7 @@ proptest! {
 }
 
 #[test]
-fn a_fingerprint_is_of_one_value_and_needs_its_key() {
+fn a_fingerprint_matches_one_value_and_needs_its_key() {
     let (old, both) = (ring(&[OLD]), ring(&[NEW, OLD]));
     let print = old.fingerprint(b"secret");
     assert_eq!(print, old.fingerprint(b"secret"));

@@ -17,7 +17,7 @@ fn facts() -> RequestFacts {
 }
 
 #[test]
-fn e7_the_specifications_own_example() {
+fn e7_signatures_match_the_specifications_example() {
     let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     let signature = sign(
         &[secret],
@@ -84,7 +84,7 @@ fn r4_an_operator_lists_one_to_four_secrets() {
 }
 
 #[test]
-fn e7_w11_the_headers_of_a_request_in_order() {
+fn e7_w11_a_request_has_its_headers_in_order() {
     let auth = BasicAuth {
         user: "aladdin".to_owned(),
         password: Some("open sesame".into()),
@@ -117,7 +117,7 @@ fn e7_w11_the_headers_of_a_request_in_order() {
 }
 
 #[test]
-fn d10_what_is_shown_is_what_was_sent_without_its_secrets() {
+fn d10_shown_headers_are_the_sent_ones_without_secrets() {
     let auth = BasicAuth {
         user: "aladdin".to_owned(),
         password: Some("open sesame".into()),

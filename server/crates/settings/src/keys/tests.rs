@@ -25,7 +25,7 @@ fn secret(keys: &Keys) -> &str {
 }
 
 #[test]
-fn development_keys_are_made_once_and_for_us_alone() {
+fn development_keys_are_made_once_and_only_we_can_read_them() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("new/folder");
     let first = Keys::load_or_make(&Settings::development(), &data_dir).unwrap();
@@ -46,7 +46,7 @@ fn development_keys_are_made_once_and_for_us_alone() {
 }
 
 #[test]
-fn what_is_set_is_not_made() {
+fn a_key_that_is_set_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let file = file(folder.path(), &format!("  {SHORTEST}\n"));
     let data_dir = folder.path().join("data");
@@ -132,7 +132,7 @@ fn a_file_is_no_larger_than_a_key_needs() {
 }
 
 #[test]
-fn what_the_settings_have_needs_no_file() {
+fn keys_in_the_settings_need_no_file() {
     let settings = Settings {
         jwt_secret: Some(SHORTEST.into()),
         sealing_key: Some("sealing".into()),
@@ -147,7 +147,7 @@ fn what_the_settings_have_needs_no_file() {
 }
 
 #[test]
-fn production_makes_nothing_up() {
+fn production_makes_no_keys() {
     let missing = Keys::load(&Settings::default()).unwrap_err().to_string();
     assert_eq!(missing, "TENTERHOOK_JWT_SECRET_FILE is not set");
 }
@@ -172,7 +172,7 @@ fn the_secrets_of_notices_come_from_their_file() {
 }
 
 #[test]
-fn nothing_shows_a_secret() {
+fn debug_output_shows_no_secret() {
     let keys = Keys::random();
     let shown = format!("{keys:?}");
     assert!(

@@ -34,33 +34,36 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("gssdelegation", "leave it out: GSSAPI is not supported"),
     (
         "gssencmode",
-        "only `disable` and `prefer` are: encrypt with TLS (sslmode)",
+        "use `disable` or `prefer`, and encrypt with TLS (sslmode)",
     ),
     ("gsslib", "leave it out: GSSAPI is not supported"),
     ("krbsrvname", "leave it out: GSSAPI is not supported"),
     ("passfile", "put the password into the connection string"),
-    ("pgbouncer", "leave it out: it is not a parameter of Postgres's"),
+    ("pgbouncer", "leave it out: it is not a parameter of Postgres"),
     ("replication", "leave it out"),
     (
         "require_auth",
         "leave it out; `channel_binding=require` is supported",
     ),
     ("requirepeer", "leave it out"),
-    ("requiressl", "say sslmode=require, or better sslmode=verify-full"),
+    ("requiressl", "use sslmode=require, or better sslmode=verify-full"),
     (
         "service",
-        "put what the service file says into the connection string",
+        "put the parameters of the service file into the connection string",
     ),
     (
         "servicefile",
-        "put what the service file says into the connection string",
+        "put the parameters of the service file into the connection string",
     ),
     ("ssl_max_protocol_version", "leave it out"),
     (
         "sslcertmode",
-        "leave it out: a client certificate is sent if `sslcert` is there and the server asks",
+        "leave it out: a client certificate is sent if `sslcert` is set and the server asks for one",
     ),
-    ("sslcompression", "leave it out: it is never compressed"),
+    (
+        "sslcompression",
+        "leave it out: the connection is never compressed",
+    ),
     (
         "sslcrl",
         "leave it out: lists of revoked certificates are not read",
@@ -71,7 +74,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ),
     (
         "sslpassword",
-        "decrypt the key: `openssl pkey -in KEY -out NEW`, and keep it closed to others",
+        "decrypt the key with `openssl pkey -in KEY -out NEW`, and let only its owner read it",
     ),
     ("sslsni", "leave it out"),
 ];
@@ -128,7 +131,7 @@ impl Draft {
                 for address in value.split(',') {
                     let address = address.parse();
                     self.config.hostaddr(
-                        address.map_err(|_| invalid(key, "an IP address, or several with commas"))?,
+                        address.map_err(|_| invalid(key, "one or more IP addresses, separated by commas"))?,
                     );
                 }
             }
@@ -164,7 +167,7 @@ impl Draft {
                     1..LEAST_USER_TIMEOUT => {
                         return Err(invalid(
                             key,
-                            "milliseconds, at least 1000, or 0 for what the machine has",
+                            "at least 1000 milliseconds, or 0 for the default of the machine",
                         ));
                     }
                     milliseconds => Some(Duration::from_millis(milliseconds.into())),

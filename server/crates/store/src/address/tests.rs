@@ -60,7 +60,7 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
 #[case("postgres://h/d?pgbouncer=true", "`pgbouncer` is not supported: leave it out")]
 #[case(
     "postgres://h/d?gssencmode=require",
-    "`gssencmode` is not supported: only `disable` and `prefer` are"
+    "`gssencmode` is not supported: use `disable` or `prefer`"
 )]
 #[case("host=h sslcrl=/x", "`sslcrl` is not supported")]
 #[case("host=h sslpasword=x", "`sslpasword` is not a parameter")]
@@ -72,7 +72,7 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
 #[case("host=h port=70000", "`port` must be a number")]
 #[case(
     "host=h tcp_user_timeout=10",
-    "`tcp_user_timeout` must be milliseconds, at least 1000"
+    "`tcp_user_timeout` must be at least 1000 milliseconds"
 )]
 #[case("host=h tcp_user_timeout=999", "`tcp_user_timeout`")]
 #[case(
@@ -88,8 +88,8 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
 #[case("host=h keepalives_count=128", "`keepalives_count` must be at most 127")]
 #[case("host=a,b port=1,2,3", "`port` has 3 entries and there are 2 hosts")]
 #[case("host=a,b hostaddr=127.0.0.1", "`host` has 2 entries and `hostaddr` 1")]
-#[case("host=h hostaddr=nowhere", "`hostaddr` must be an IP address")]
-#[case("dbname=d", "names no `host`")]
+#[case("host=h hostaddr=nowhere", "`hostaddr` must be one or more IP addresses")]
+#[case("dbname=d", "has no `host`")]
 #[case("host=h sslmode=verify-full", "needs `sslrootcert`")]
 #[case(
     "host=h sslmode=require sslrootcert=system",
@@ -114,7 +114,7 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
     "the value of `password` has no closing quotation mark"
 )]
 #[case("postgres://h/d?sslmode", "has no `=`")]
-fn f22_what_cannot_be_used_is_named(#[case] text: &str, #[case] said: &str) {
+fn f22_unusable_parameters_are_named(#[case] text: &str, #[case] said: &str) {
     let why = refused(text);
     assert!(why.contains(said), "{why}");
 }
@@ -169,7 +169,7 @@ fn f5_the_socket_has_defaults_of_seconds() {
 }
 
 #[test]
-fn the_mode_follows_from_what_is_said() {
+fn the_tls_mode_follows_from_the_parameters() {
     let mode = |text: &str| read(text).map(|address| address.tls.mode);
     assert_eq!(mode("host=h"), Ok(Mode::Prefer));
     assert_eq!(mode("host=h sslrootcert=system"), Ok(Mode::VerifyFull));
@@ -185,7 +185,7 @@ fn the_mode_follows_from_what_is_said() {
 #[case("host=h password='hunter2")]
 #[case("postgres://u:hunter2?x=1")]
 #[case("host=h password=a hunter2=b!")]
-fn no_secret_stands_in_a_message(#[case] text: &str) {
+fn no_message_has_a_secret(#[case] text: &str) {
     let why = match Address::parse(text) {
         Err(error) => error.to_string(),
         Ok(_) => return,

@@ -67,7 +67,7 @@ pub(super) async fn dial(address: &Address, limit: Duration, pulse: Arc<Pulse>) 
         Err(_) => {
             pulse.cannot_connect(began, altogether);
             Err(ConnectionError::BadConnection(format!(
-                "no host answered within {altogether:?}"
+                "no host responded within {altogether:?}"
             )))
         }
     }
@@ -264,7 +264,7 @@ impl Call<'_> {
             let mut failure = Failure::from(error);
             if plain && failure.code == Some(sqlstate::NOT_ALLOWED) {
                 failure.why += &format!(
-                    " – this was tried without encryption (sslmode={}); a server that wants TLS needs sslmode=require or \
+                    " – this was tried without encryption (sslmode={}); if the server requires TLS, set sslmode=require or \
                      stronger",
                     self.address.mode()
                 );
@@ -314,10 +314,12 @@ impl Call<'_> {
             (Some(found), wanted) if found == wanted => Ok(()),
             (_, "off") => Err(Failure {
                 read_only: true,
-                ..Failure::new("the server takes no writes, and target_session_attrs asks for one that does")
+                ..Failure::new(
+                    "the server is read-only, and target_session_attrs asks for one that accepts writes",
+                )
             }),
             _ => Err(Failure::new(
-                "the server takes writes, and target_session_attrs asks for one that does not",
+                "the server accepts writes, and target_session_attrs asks for one that is read-only",
             )),
         }
     }

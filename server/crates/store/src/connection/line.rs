@@ -98,7 +98,7 @@ impl Line {
     /// Runs a statement until its result begins.
     pub async fn statement<T>(&self, doing: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
         if self.is_given_up() {
-            return Err(closed("the connection to the database was given up before"));
+            return Err(closed("the connection to the database was closed before"));
         }
         self.seen().code = None;
         let began = clock::monotonic();
@@ -145,7 +145,7 @@ impl Line {
         self.give_up();
         self.pulse.fell_silent(began, self.limit);
         closed(&format!(
-            "no answer within {:?}; the connection was given up",
+            "no response within {:?}; the connection was closed",
             self.limit
         ))
     }

@@ -59,8 +59,8 @@ impl Pulse {
         if first {
             tracing::warn!(
                 within = ?limit,
-                "the database does not answer: a connection was silent for too long and was given up; those that have \
-                 received nothing since are replaced"
+                "the database does not respond: a connection was silent for too long and was closed; connections that have \
+                 received nothing since then are replaced"
             );
         }
     }
@@ -89,7 +89,7 @@ impl Pulse {
             tracing::warn!(
                 after = ?clock::monotonic().duration_since(since),
                 connections,
-                "the database answers again"
+                "the database responds again"
             );
         }
     }
@@ -129,9 +129,9 @@ impl Pulse {
         };
         match (was, is) {
             (false, true) => tracing::warn!(
-                "the database is read-only: it refuses changes (SQLSTATE 25006), so nothing is accepted and nothing delivered"
+                "the database is read-only: it refuses changes (SQLSTATE 25006), so no event is accepted and none is delivered"
             ),
-            (true, false) => tracing::info!("the database takes changes again"),
+            (true, false) => tracing::info!("the database accepts changes again"),
             _ => {}
         }
     }

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_is_read_from_behind_the_message_and_nowhere_else() {
+    fn the_code_is_read_only_from_after_the_message() {
         let info =
             |message: &str| Box::new(message.to_owned()) as Box<dyn DatabaseErrorInformation + Send + Sync>;
         let error = coded(*b"57014", info("Vorgang abgebrochen (SQLSTATE 55P03)"));

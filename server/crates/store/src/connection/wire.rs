@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_the_last_counts_and_other_messages_have_none() {
+    fn only_errors_have_a_code_and_the_last_one_counts() {
         let mut codes = Codes::default();
         assert_eq!(
             codes.pass(&[error("57014"), error("25P02")].concat()),

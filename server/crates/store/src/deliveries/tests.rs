@@ -99,7 +99,7 @@ fn window(size: u16, from_end: bool, bound: Option<DeliveryPlace>) -> Window<Del
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_order_over_all_tables_and_replays() {
+async fn all_tables_and_replays_have_one_order() {
     let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;
     let mut conn = store.conn().await.unwrap();
     let webhooks = [webhook(&mut conn).await, webhook(&mut conn).await];
@@ -206,7 +206,7 @@ async fn one_order_over_all_tables_and_replays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_past_its_retention_is_not_read() {
+async fn rows_past_their_retention_are_not_read() {
     let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;
     let mut conn = store.conn().await.unwrap();
     let webhook = webhook(&mut conn).await;
@@ -232,7 +232,7 @@ async fn what_is_past_its_retention_is_not_read() {
 
 /// The clock of the process that made the attempt may be behind that of the process that created the delivery.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_that_seems_to_have_ended_before_its_delivery_was_made_is_read() {
+async fn an_attempt_dated_before_its_delivery_is_read() {
     let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;
     let mut conn = store.conn().await.unwrap();
     let webhook = webhook(&mut conn).await;
@@ -250,10 +250,10 @@ async fn an_attempt_that_seems_to_have_ended_before_its_delivery_was_made_is_rea
     assert_eq!(attempts.len(), 1);
 }
 
-/// F17: a delivery that a process has put back (D13) is tried again at its new time. If a process holds it, `vis_at` is the
+/// F17: a delivery that a process has postponed (D13) is tried again at its new time. If a process holds it, `vis_at` is the
 /// end of the lease.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_put_back_shows_when_it_is_tried_again() {
+async fn a_postponed_delivery_shows_when_it_is_tried_again() {
     let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;
     let mut conn = store.conn().await.unwrap();
     let webhook = webhook(&mut conn).await;

@@ -60,7 +60,7 @@ async fn every_key_of_a_distributed_table_begins_with_its_lane() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_foreign_key_refers_to_is_placed_first_and_in_the_same_way() {
+async fn referenced_tables_are_placed_first_and_in_the_same_way() {
     let conn = &mut migrated().await;
     let foreign =
         "select (conrelid::regclass)::text || ' ' || (confrelid::regclass)::text as name from pg_constraint
@@ -77,7 +77,7 @@ async fn what_a_foreign_key_refers_to_is_placed_first_and_in_the_same_way() {
 }
 
 #[test]
-fn the_plan_places_every_table_once_beside_the_first() {
+fn the_plan_places_every_table_once_with_the_first() {
     let plan = Plan::new(&[], SHARDS);
     let moved = TABLES
         .iter()
@@ -106,7 +106,7 @@ fn the_plan_places_every_table_once_beside_the_first() {
 }
 
 #[test]
-fn what_is_placed_is_left_alone() {
+fn placed_tables_are_left_alone() {
     let all: Vec<String> = TABLES.iter().map(|(table, _)| (*table).to_owned()).collect();
     assert!(Plan::new(&all, SHARDS).is_empty());
     let but_one: Vec<String> = all.iter().filter(|table| *table != "replays").cloned().collect();

@@ -109,7 +109,7 @@ async fn migrations_go_up_down_and_up_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_who_migrate_at_once_run_each_migration_once() {
+async fn concurrent_runs_apply_each_migration_once() {
     let url = testing::empty_database().await;
     let all = pending(&url, STATEMENT).await.unwrap();
     let (one, other) = tokio::join!(run_in_thread(&url), run_in_thread(&url));
@@ -127,7 +127,7 @@ async fn run_in_thread(url: &str) -> Vec<String> {
 
 /// The previous release continues on a database that was migrated since (rule 1 of migrations/README.md).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_later_release_s_migrations_are_nothing_that_is_pending() {
+async fn migrations_of_a_later_release_are_not_pending() {
     let url = testing::empty_database().await;
     run_pending(&url).await.unwrap();
     let mut conn = Conn::establish(&url).await.unwrap();

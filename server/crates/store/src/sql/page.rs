@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn from_the_end_the_rows_come_back_in_the_lists_order() {
+    fn a_page_from_the_end_keeps_the_order_of_the_list() {
         let slice = window(true).cut(vec![9, 8, 7]);
         assert_eq!(
             slice,

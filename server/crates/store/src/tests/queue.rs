@@ -1,10 +1,10 @@
 //! The queue's statements with a real database: publishing, claiming, settling, the feed and the partitions.
 
 mod leases;
+mod maintenance;
 mod notices;
 mod processes;
 mod publishing;
-mod upkeep;
 
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use jiff::civil::{Date, date};

@@ -80,7 +80,7 @@ fn failed(why: impl std::fmt::Display) -> String {
 
 fn late(limit: Duration) -> String {
     format!(
-        "the files of `sslrootcert`, `sslcert` and `sslkey` could not be read within {limit:?}: does their file system answer?"
+        "the files of `sslrootcert`, `sslcert` and `sslkey` could not be read within {limit:?}: does their file system respond?"
     )
 }
 
@@ -118,7 +118,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
     let pem = read("sslkey", path)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         format!(
-            "`sslkey`: {} has no private key (PEM) that is not encrypted",
+            "`sslkey`: {} has no unencrypted private key (PEM)",
             path.display()
         )
     })

@@ -79,7 +79,7 @@ fn a_file_that_cannot_be_read_in_time_is_refused_at_the_start() {
 
 /// On one thread, which a blocking read would stop.
 #[tokio::test]
-async fn a_file_that_cannot_be_read_in_time_keeps_no_other_task_waiting() {
+async fn a_file_that_cannot_be_read_in_time_delays_no_other_task() {
     let folder = tempfile::tempdir().unwrap();
     let roots = folder.path().join("roots.pem");
     let key = rcgen::KeyPair::generate().unwrap();

@@ -19,7 +19,7 @@ async fn two_webhooks(world: &World) -> (MockServer, MockServer) {
 
 /// An event whose row cannot be read: other retries that are due at the same time are sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_cannot_be_read_holds_up_no_other_delivery() {
+async fn an_unreadable_event_delays_no_other_delivery() {
     let world = World::new().await;
     let (bad, well) = two_webhooks(&world).await;
     for _ in 0..2 {
@@ -42,7 +42,7 @@ async fn an_event_that_cannot_be_read_holds_up_no_other_delivery() {
 
 /// A delivery that the database refuses to lease: those before and after it are sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_cannot_be_taken_is_put_back_and_holds_up_no_other() {
+async fn a_delivery_that_cannot_be_leased_delays_no_other() {
     let world = World::new().await;
     let (bad, well) = two_webhooks(&world).await;
     for _ in 0..3 {
@@ -74,7 +74,7 @@ async fn a_delivery_that_cannot_be_taken_is_put_back_and_holds_up_no_other() {
 /// A webhook whose row cannot be read: the changes feed with its id continues, other webhooks get their deliveries,
 /// and its own deliveries are kept, not cancelled as if the webhook did not exist.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_cannot_be_read_stops_neither_the_feed_nor_others_and_loses_nothing() {
+async fn an_unreadable_webhook_stops_no_other_and_loses_nothing() {
     let world = World::new().await;
     let (bad, well) = two_webhooks(&world).await;
     let id = world.row_id(&bad.uri()).await;
@@ -115,7 +115,7 @@ async fn a_webhook_that_cannot_be_read_stops_neither_the_feed_nor_others_and_los
 
 /// D6: a lease that cannot be extended does not cost others their lease.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_cannot_be_extended_is_let_go_of_and_the_others_are_extended() {
+async fn a_lease_that_cannot_be_extended_ends_alone() {
     let mut settings = Settings::development();
     settings.policy.ban_threshold = 1_000;
     let world = World::with(settings).await;

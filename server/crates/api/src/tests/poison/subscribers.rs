@@ -40,7 +40,7 @@ async fn publish(world: &World) {
 #[case("raise exception 'damaged' using errcode = 'XX001'")]
 #[case("return 300")]
 #[tokio::test(flavor = "multi_thread")]
-async fn attempts_that_cannot_be_read_cost_no_other_company_its_own(#[case] damage: &str) {
+async fn unreadable_attempts_affect_only_their_own_company(#[case] damage: &str) {
     let world = World::new().await;
     let receiver = receiver(200).await;
     let id = of_two_companies(&world, &receiver).await;
@@ -84,7 +84,7 @@ async fn attempts_that_cannot_be_read_cost_no_other_company_its_own(#[case] dama
 
 /// A time that our clocks never reach, such as `infinity`, can be read: no subscriber misses anything.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_moment_beyond_our_time_can_be_read() {
+async fn an_infinite_time_can_be_read() {
     let world = World::new().await;
     world
         .sql(
@@ -111,7 +111,7 @@ async fn a_moment_beyond_our_time_can_be_read() {
 /// A webhook that cannot be read, and a notice of it that cannot be read either: only subscribers of its company get
 /// an error that they missed something.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_cannot_be_read_costs_no_other_company_its_notices() {
+async fn an_unreadable_webhook_affects_only_its_companys_notices() {
     let world = World::new().await;
     let id = of_two_companies(&world, &receiver(500).await).await;
     publish(&world).await;

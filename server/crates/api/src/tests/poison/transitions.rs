@@ -24,7 +24,7 @@ async fn two_banned(world: &World) -> (MockServer, MockServer) {
 
 /// A transition that cannot be written: those of others are written, and it is written once that is possible.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transition_that_cannot_be_written_holds_up_no_other() {
+async fn an_unwritable_transition_delays_no_other() {
     let world = World::new().await;
     let (bad, well) = two_banned(&world).await;
     let id = world.row_id(&bad.uri()).await;
@@ -50,7 +50,7 @@ async fn a_transition_that_cannot_be_written_holds_up_no_other() {
 
 /// A notice that cannot be read: the endpoint gets the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notice_that_cannot_be_read_holds_up_no_other() {
+async fn an_unreadable_notice_delays_no_other() {
     let endpoint = receiver(200).await;
     let world = World::with_endpoint(&endpoint.uri()).await;
     world
@@ -85,7 +85,7 @@ async fn a_notice_that_cannot_be_read_holds_up_no_other() {
 
 /// A notice that the database refuses to lease: others are sent, and it is sent once that is possible.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notice_that_cannot_be_claimed_holds_up_no_other() {
+async fn a_notice_that_cannot_be_leased_delays_no_other() {
     let endpoint = receiver(200).await;
     let world = World::with_endpoint(&endpoint.uri()).await;
     let condition = "new.webhook = (select id from webhooks order by number limit 1)";
@@ -102,7 +102,7 @@ async fn a_notice_that_cannot_be_claimed_holds_up_no_other() {
 
 /// The end of a notice cannot be written: those of others are, and the notifier continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notice_whose_end_cannot_be_written_holds_up_no_other() {
+async fn a_notice_whose_end_cannot_be_written_delays_no_other() {
     let endpoint = receiver(200).await;
     let world = World::with_endpoint(&endpoint.uri()).await;
     let condition = "cardinality(new.notices) < cardinality(old.notices)
@@ -137,7 +137,7 @@ impl World {
 
 /// W8: a webhook that cannot be removed does not block the others of its app, and is removed once that is possible.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_cannot_be_removed_keeps_no_other() {
+async fn a_webhook_that_cannot_be_removed_blocks_no_other() {
     let world = World::new().await;
     for company in 1..=3 {
         world.install("crm", company, 7).await;
@@ -174,7 +174,7 @@ async fn a_webhook_that_cannot_be_removed_keeps_no_other() {
 /// A subscriber gets the notices that can be read. Subscribers who may see the other notice get an error that one was
 /// missed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notice_that_cannot_be_read_leaves_subscribers_the_others() {
+async fn subscribers_get_all_notices_but_the_unreadable_one() {
     use tenterhook_model::access::{GeneralScope, WebhookScope};
     use tenterhook_model::ids::CompanyId;
 

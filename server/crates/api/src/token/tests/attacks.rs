@@ -44,7 +44,7 @@ pub(super) fn rsa_key(kid: &str) -> Value {
 }
 
 #[tokio::test]
-async fn no_signature_is_a_signature() {
+async fn unsigned_tokens_are_refused() {
     let whole = sealed(HS256, claims().to_string(), SECRET.as_bytes());
     assert!(verdict(&whole).await.is_ok());
     for algorithm in [
@@ -83,7 +83,7 @@ async fn no_signature_is_a_signature() {
 }
 
 #[tokio::test]
-async fn a_header_says_one_algorithm_in_words_and_nothing_critical() {
+async fn a_header_needs_one_algorithm_and_no_critical_extension() {
     for header in [HS256, r#"{"alg":"HS256","typ":"at+jwt","unknown":{"a":[1]}}"#] {
         assert!(with_header(header).await.is_ok(), "{header}");
     }
@@ -109,7 +109,7 @@ async fn a_header_says_one_algorithm_in_words_and_nothing_critical() {
 
 /// Key confusion: the public part of a key signs nothing, in whichever form it is used as a secret.
 #[tokio::test]
-async fn what_is_public_of_a_key_is_no_secret() {
+async fn the_public_part_of_a_key_cannot_sign() {
     let jwk = rsa_key("one");
     let verifier = jwks(&json!([jwk]));
     let one = |algorithm| Header {
@@ -152,7 +152,7 @@ async fn what_is_public_of_a_key_is_no_secret() {
 
 /// A key id is only compared; a key or address in the header is ignored.
 #[tokio::test]
-async fn a_header_brings_no_key_along() {
+async fn keys_and_addresses_in_the_header_are_ignored() {
     let verifier = jwks(&json!([rsa_key("one")]));
     for kid in [
         "../../../../dev/null",
@@ -198,7 +198,7 @@ async fn a_header_brings_no_key_along() {
 }
 
 #[tokio::test]
-async fn a_token_is_from_one_issuer_and_for_us_among_others() {
+async fn the_issuer_must_match_and_the_audience_must_include_us() {
     let accepted = [
         ("iss", json!("us")),
         ("aud", json!("them")),
@@ -245,7 +245,7 @@ async fn a_token_is_from_one_issuer_and_for_us_among_others() {
 
 /// T1, T2: to the microsecond, without leeway.
 #[tokio::test]
-async fn a_token_begins_and_ends_at_its_moments() {
+async fn a_token_is_valid_from_nbf_until_just_before_exp() {
     let at = now().as_second();
     let fraction = |micros: i32| json!(at as f64 + f64::from(micros) / 1e6);
     let table = [
@@ -280,7 +280,7 @@ async fn a_token_begins_and_ends_at_its_moments() {
 }
 
 #[tokio::test]
-async fn a_payload_is_one_object_that_says_everything_once() {
+async fn a_payload_must_be_one_object_without_duplicate_claims() {
     let good = claims().to_string();
     assert!(with_payload(&good).await.is_ok());
     let at = now().as_second() + 1;
@@ -339,7 +339,7 @@ fn of_length(length: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_huge_token_is_not_looked_at() {
+async fn a_token_over_the_length_limit_is_refused() {
     assert!(verdict(&of_length(LONGEST_TOKEN)).await.is_ok());
     assert_eq!(
         verdict(&of_length(LONGEST_TOKEN + 1)).await,

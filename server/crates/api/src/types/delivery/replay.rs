@@ -23,13 +23,13 @@ use tenterhook_policy::input_limits;
 use tenterhook_store::deliveries::replay_idempotency::{self, Remembered, ReplayKey};
 use tenterhook_store::deliveries::{self, DeliveryPlace};
 
-/// Which deliveries to replay: those in `deliveryIds`, or those of `webhookId` that match the other conditions.
+/// Input of `replayDeliveries`: either `deliveryIds`, or `webhookId` with conditions that its deliveries must match.
 #[derive(InputObject)]
 pub struct ReplayDeliveriesInput {
     /// The global ids of up to 1000 deliveries that have ended.
     delivery_ids: Option<Vec<ID>>,
-    /// The global id of a webhook: replays up to 50,000 of its deliveries that have ended. If there are more, narrow
-    /// them down by time.
+    /// The global id of a webhook. Replays its deliveries that have ended, up to 50,000 of them. If there are more,
+    /// select fewer with `since` and `until`.
     webhook_id: Option<ID>,
     /// With `webhookId`: only deliveries created at or after this time.
     since: Option<DateTime>,
@@ -37,22 +37,22 @@ pub struct ReplayDeliveriesInput {
     until: Option<DateTime>,
     /// With `webhookId`: only deliveries that ended in these states. Default: all that have ended.
     status: Option<Vec<DeliveryStatus>>,
-    /// Whether to check and count only, and send nothing.
+    /// Whether to check and count the deliveries only, and send nothing.
     #[graphql(default_with = "Some(false)")]
     dry_run: Option<bool>,
-    /// Makes the call safe to repeat, up to 255 characters. If the same caller repeats the same request with this key
-    /// within a day, the response is the first call's, even if more deliveries match by now, and nothing is sent. A
-    /// dry run ignores it.
+    /// Makes the call safe to repeat, up to 255 characters. If the same caller repeats the same input with this key
+    /// within a day, nothing is sent, and the response has the deliveries of the first call, even if more match now. A
+    /// dry run ignores the key.
     idempotency_key: Option<String>,
 }
 
 /// Result of `replayDeliveries`.
 #[derive(SimpleObject)]
 pub struct ReplayDeliveriesPayload {
-    /// How many deliveries this call created, or the first call with the key, or would create in a dry run: one for
-    /// each distinct pair of event and webhook. 0 if there were errors.
+    /// How many deliveries the call created, one for each pair of event and webhook. For a repeated key, how many the
+    /// first call created. In a dry run, how many the call would create. 0 if there were errors.
     count: i32,
-    /// The first 100 of them.
+    /// The first 100 of the created deliveries.
     ///
     /// Cost: 1 + 100 × cost of the selected fields.
     #[graphql(complexity = "cost_of(REPLAYS_SHOWN, child_complexity)")]
@@ -67,8 +67,8 @@ pub struct ReplayMutations;
 
 #[Object]
 impl ReplayMutations {
-    /// Sends old events again: each as a new delivery, beginning with attempt 1, with the event's old id. Replays all
-    /// deliveries of the input or none. Refused while a webhook is banned, paused or removed.
+    /// Sends old events again. Each replay is a new delivery of the same event, with the same event id, and begins with
+    /// attempt 1. Replays all selected deliveries or none. Refused while a webhook is banned, paused or removed.
     async fn replay_deliveries(
         &self,
         ctx: &Context<'_>,
@@ -120,7 +120,9 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
         }
         Replayed::Repeated(before) => match &key {
             Some(key) => repeated(ctx, key, before).await,
-            None => Err(ApiError::internal("a replay without a key was taken for another")),
+            None => Err(ApiError::internal(
+                "a replay without a key was treated as a repetition",
+            )),
         },
         Replayed::NotActive(_) => Ok(Err(not_active(Path::input()))),
     }
@@ -160,7 +162,7 @@ async fn repeated(
     before: Remembered,
 ) -> Result<Checked<ReplayDeliveriesPayload>> {
     if !key.is_of(&before) {
-        let why = "this key was used before, for another replay";
+        let why = "this key was used before, with another input";
         return Ok(Err(Problems::one(
             UserErrorCode::IdempotencyConflict,
             key_path(),

@@ -48,15 +48,16 @@ pub struct EventInput {
     /// Whether the change was part of a bulk edit.
     #[graphql(default_with = "Some(false)")]
     is_bulk_edit: Option<bool>,
-    /// Of a merge: the id of the object that was merged into this one.
+    /// For a merge, the id of the object that was merged into this one; otherwise null.
     merged_from_id: Option<ID>,
-    /// Of a merge: that object's last state, up to 256 KiB.
+    /// For a merge, the last state of the object in `mergedFromId`, up to 256 KiB; otherwise null.
     merged_from_previous: Option<Json>,
     /// Identifies events with a common cause. Default: a new id.
     correlation_id: Option<ID>,
     /// The company's host name, shown in payloads.
     host: Option<String>,
-    /// A repeated key of the same company publishes nothing within a day of its first use.
+    /// Makes the call safe to repeat: within a day of the first use of this key, a repetition for the same company
+    /// publishes nothing and returns the first event.
     idempotency_key: Option<String>,
     /// When the change happened. Default: the time of acceptance.
     occurred_at: Option<DateTime>,
@@ -74,9 +75,9 @@ pub struct PublishEventsInput {
 pub struct PublishedEvent {
     /// Index of the event in the input, from 0.
     index: i32,
-    /// The event. Of a merge: the one of the surviving object. Of a repeated key: the first event with the key.
+    /// The event. For a merge, the event about the surviving object. For a repeated key, the first event with the key.
     event: Event,
-    /// How many deliveries the event created, lost ones included.
+    /// How many deliveries the event created, including lost ones.
     delivery_count: i32,
     /// Whether its idempotency key was used before, so that nothing was published now.
     duplicate: bool,
@@ -87,8 +88,8 @@ pub struct PublishedEvent {
 pub struct PublishEventsPayload {
     /// The stored events, in the order of the input.
     events: Vec<PublishedEvent>,
-    /// Errors in the input; empty on success. Any error refuses all events, except a conflict of an idempotency key,
-    /// which refuses one.
+    /// Errors in the input; empty on success. After any error no event was published, with one exception: a conflict of
+    /// an idempotency key refuses only its own event.
     user_errors: Vec<UserError>,
 }
 
@@ -98,7 +99,8 @@ pub struct PublishingMutations;
 
 #[Object]
 impl PublishingMutations {
-    /// Publishes events. They are stored before the response. An invalid event refuses all of them. For the platform.
+    /// Publishes events. They are stored before the response. If one event is invalid, none is published. For the
+    /// platform.
     async fn publish_events(
         &self,
         ctx: &Context<'_>,
@@ -129,10 +131,10 @@ impl From<PublishError> for ApiError {
         match error {
             PublishError::Stopping => Self::unavailable(error),
             PublishError::Full => {
-                Self::overloaded("As many publications as allowed wait to be stored. Try again.")
+                Self::overloaded("Too many publications are waiting to be stored. Try again.")
             }
             PublishError::Crowded => {
-                Self::crowded("As many events of this company as allowed wait to be stored. Try again.")
+                Self::crowded("Too many events of this company are waiting to be stored. Try again.")
             }
             PublishError::Store(error) => error.into(),
             PublishError::Refused { .. } => Self::internal(error),
@@ -151,7 +153,7 @@ fn answer(published: Vec<Published>) -> PublishEventsPayload {
                 problems.add(
                     UserErrorCode::IdempotencyConflict,
                     Path::input().field("events").index(index).field("idempotencyKey"),
-                    "this key was used before, for another content",
+                    "this key was used before, with another input",
                 );
                 continue;
             }

@@ -99,7 +99,7 @@ pub fn removed_already() -> Problems {
     Problems::one(
         UserErrorCode::InvalidState,
         Path::input().field("id"),
-        "the webhook is removed already",
+        "the webhook is already removed",
     )
 }
 

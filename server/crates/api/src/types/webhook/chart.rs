@@ -56,7 +56,10 @@ impl Chart {
         }
         let end = self.until.unwrap_or(now);
         if self.buckets(now).until < end {
-            let why = format!("`bucket` must be longer: that time has more than {MOST_BUCKETS} of it.");
+            let why = format!(
+                "`bucket` must be longer: the time from `since` to `until` has more than {MOST_BUCKETS} buckets of this \
+                 length."
+            );
             return Err(ApiError::bad_input(why));
         }
         Ok(())
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_stretch_ends_with_the_time_asked_for() {
+    fn the_last_bucket_ends_at_the_requested_time() {
         let made = |until| lengths(&chart(until, 60).buckets(at(7)));
         assert_eq!(made(120), [60, 60]);
         assert_eq!(made(121), [60, 60, 1]);
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_chart_is_readable_over_any_time() {
+    fn default_buckets_suit_any_period() {
         let usual = |until| Chart {
             since: Timestamp::MIN,
             until: Some(until),

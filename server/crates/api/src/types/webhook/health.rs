@@ -68,7 +68,7 @@ impl WebhookHealth {
         self.view.failing_since.map(DateTime)
     }
 
-    /// When the webhook is removed unless a delivery succeeds before; null if no failure window is open.
+    /// When the webhook will be removed unless a delivery succeeds before; null if no failure window is open.
     async fn removal_due_at(&self) -> Option<DateTime> {
         self.view.removal_due_at.map(DateTime)
     }

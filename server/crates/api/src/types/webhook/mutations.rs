@@ -28,30 +28,32 @@ use tenterhook_store::creation_keys::{self, CreationKey};
 use tenterhook_store::removal;
 use tenterhook_store::webhooks::{self, Creation, NewWebhook};
 
-/// Input of `createWebhook`. A token that acts through an app creates application webhooks, any other general ones.
+/// Input of `createWebhook`. A token that acts through an app creates an application webhook; any other token creates a
+/// general one.
 #[derive(InputObject)]
 pub struct CreateWebhookInput {
     /// The URL to which events are sent: absolute, `http` or `https`, publicly reachable, up to 2048 characters.
     subscription_url: String,
-    /// The action of the events that it gets; `ANY` for all of them.
+    /// The action of the events that the webhook gets; `ANY` for all actions.
     event_action: EventAction,
-    /// The kind of object of the events that it gets; `*` for all in the catalogue of the version.
+    /// The kind of object of the events that the webhook gets; `*` for all objects in the catalogue of the version.
     event_object: EventObject,
-    /// Version of the payloads that it gets.
+    /// Version of the payloads that the webhook gets.
     #[graphql(default_with = "Some(PayloadVersion::V2)")]
     version: Option<PayloadVersion>,
     /// A label for people, up to 255 characters.
     name: Option<String>,
-    /// The id of the user that it belongs to. Default: the caller. An admin may name another user of the company.
+    /// The id of the user that the webhook belongs to. Default: the caller. An admin may name another user of the
+    /// company.
     user_id: Option<ID>,
     /// User name of HTTP basic credentials that are sent with every request, up to 255 characters; may be empty.
     http_auth_user: Option<String>,
     /// Password of the HTTP basic credentials, up to 255 characters. Stored encrypted, never returned.
     #[graphql(secret)]
     http_auth_password: Option<String>,
-    /// Makes the call safe to repeat, up to 255 characters. If the same user, through the same app or none, repeats
-    /// the same input with this key within a day, no second webhook is created: the response is the first one in its
-    /// current state, removed or not, without its secret. Another input is a conflict.
+    /// Makes the call safe to repeat, up to 255 characters. If the same user, through the same app or none, repeats the
+    /// same input with this key within a day, no second webhook is created. The response then has the first webhook in
+    /// its current state, removed or not, without its secret. Another input with this key is a conflict.
     idempotency_key: Option<String>,
 }
 
@@ -68,9 +70,9 @@ pub struct UpdateWebhookInput {
     id: ID,
     /// The URL to which events are sent.
     subscription_url: MaybeUndefined<String>,
-    /// The action of the events that it gets; `ANY` for all of them.
+    /// The action of the events that the webhook gets; `ANY` for all actions.
     event_action: MaybeUndefined<EventAction>,
-    /// The kind of object of the events that it gets; `*` for all in the catalogue of its version.
+    /// The kind of object of the events that the webhook gets; `*` for all objects in the catalogue of its version.
     event_object: MaybeUndefined<EventObject>,
     /// A label for people, up to 255 characters.
     name: MaybeUndefined<String>,
@@ -146,7 +148,8 @@ impl WebhookMutations {
         })
     }
 
-    /// Changes a webhook. Events that were published before use the settings at the time when their attempt starts.
+    /// Changes a webhook. An attempt uses the settings that the webhook has when the attempt starts, even if its event
+    /// was published earlier.
     async fn update_webhook(
         &self,
         ctx: &Context<'_>,
@@ -239,7 +242,7 @@ async fn create(
             Some(key) => without_secret(repeated(ctx, key, &input, before).await?),
             None => {
                 return Err(ApiError::internal(
-                    "a creation without a key was taken for another",
+                    "a creation without a key was treated as a repetition",
                 ));
             }
         },

@@ -135,7 +135,7 @@ impl PauseAction {
         now: Timestamp,
     ) -> Checked<()> {
         match (self, webhook.paused_at) {
-            (Self::Pause, Some(_)) => return Err(wrong_state("the webhook is paused already")),
+            (Self::Pause, Some(_)) => return Err(wrong_state("the webhook is already paused")),
             (Self::Resume, None) => return Err(wrong_state("the webhook is not paused")),
             (Self::Pause, None) => {
                 machine::pause(health);
@@ -184,7 +184,7 @@ async fn restore(ctx: &Context<'_>, id: &ID) -> Result<Outcome> {
     match (found.view.removed, found.webhook.removed) {
         (None, _) => return Ok(Err(wrong_state("the webhook is not removed").into_errors())),
         // The sweeper will decide in a moment whether a success that ended before still prevents the removal.
-        (Some(_), None) => return Err(ApiError::unavailable("the webhook's removal is not written yet")),
+        (Some(_), None) => return Err(ApiError::unavailable("the webhook's removal is not recorded yet")),
         (Some((_, RemoveReason::NoSuccessfulDelivery)), Some(_)) => {}
         (Some(_), Some(_)) => {
             let why = "only a webhook that was removed because no delivery succeeded can be restored";
@@ -206,9 +206,13 @@ async fn restore(ctx: &Context<'_>, id: &ID) -> Result<Outcome> {
                         found.webhook.kind().into(),
                     )]));
                 }
-                Place::NoSuchUser => return Ok(Err(wrong_state("its user was removed").into_errors())),
+                Place::NoSuchUser => {
+                    return Ok(Err(wrong_state("the webhook's user was removed").into_errors()));
+                }
                 Place::AppNotInstalled => {
-                    return Ok(Err(wrong_state("its app is not installed").into_errors()));
+                    return Ok(Err(
+                        wrong_state("the webhook's app is not installed").into_errors()
+                    ));
                 }
             }
             let Some((mut webhook, mut health)) = hold_in_tx(conn, key).await? else {

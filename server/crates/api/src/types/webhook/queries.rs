@@ -24,17 +24,17 @@ use tenterhook_store::webhooks::{self, Account};
 pub struct WebhookFilter {
     /// Only webhooks in these states. Including `REMOVED` lists removed webhooks.
     state: Option<Vec<WebhookState>>,
-    /// Only with exactly this action; `ANY` selects those that subscribe to any action.
+    /// Only webhooks with exactly this action; `ANY` selects webhooks that subscribe to all actions.
     event_action: Option<EventAction>,
-    /// Only with exactly this object; `*` selects those that subscribe to all objects.
+    /// Only webhooks with exactly this object; `*` selects webhooks that subscribe to all objects.
     event_object: Option<EventObject>,
-    /// Only of this user, given by id.
+    /// Only webhooks of the user with this id.
     user_id: Option<ID>,
-    /// Only of this company, given by id.
+    /// Only webhooks of the company with this id.
     company_id: Option<ID>,
-    /// Only of this app, given by the platform's id.
+    /// Only webhooks of the app with this id on the platform.
     app_id: Option<ID>,
-    /// Only with this text in the subscription URL, ignoring case.
+    /// Only webhooks with this text in the subscription URL, ignoring case.
     url_contains: Option<String>,
     /// Whether to list removed webhooks too.
     #[graphql(default_with = "Some(false)")]
@@ -127,15 +127,15 @@ impl WebhookQueries {
         ))
     }
 
-    /// How many webhooks of a type a user may have and has: for the caller, or if the caller is an admin, for any
-    /// user of the company. A token that acts through an app may ask for its own user only, and for `GENERAL` only if
-    /// the operator lets apps see the general webhooks of their user.
+    /// How many webhooks of a type a user may have, and how many the user has. Any caller may ask about themselves; an
+    /// admin about any user of the company. A token that acts through an app may ask only about its own user, and about
+    /// `GENERAL` only if the operator lets apps see the general webhooks of their user.
     async fn webhook_quota(
         &self,
         ctx: &Context<'_>,
         #[graphql(
             name = "type",
-            desc = "Which kind to count: the user's general webhooks, or those of the app that the token acts through."
+            desc = "Which webhooks to count: the user's general ones, or those of the app that the token acts through."
         )]
         kind: WebhookType,
         #[graphql(desc = "The id of the user. Default: the caller.")] user_id: Option<ID>,
@@ -211,7 +211,7 @@ fn bad_id(name: &str) -> impl Fn(InvalidId) -> ApiError {
 fn account(session: &Session, kind: webhook::WebhookType, user: Option<&ID>) -> Result<Account> {
     let Caller::User(caller) = &session.caller else {
         return Err(ApiError::bad_input(
-            "Only users have webhooks, and this token is no user's.",
+            "Only users have webhooks, and this is not a user's token.",
         ));
     };
     let user = user
@@ -224,7 +224,7 @@ fn account(session: &Session, kind: webhook::WebhookType, user: Option<&ID>) -> 
         webhook::WebhookType::Application => Some(caller.app.clone().ok_or_else(|| {
             ApiError::new(
                 ErrorCode::Forbidden,
-                "Only a token through an app knows of application webhooks.",
+                "Application webhooks are counted only for a token that acts through an app.",
             )
         })?),
     };
@@ -235,7 +235,7 @@ fn account(session: &Session, kind: webhook::WebhookType, user: Option<&ID>) -> 
     if !counts {
         return Err(ApiError::new(
             ErrorCode::Forbidden,
-            "This token does not see the webhooks that are to be counted.",
+            "This token does not see the webhooks that it asks about.",
         ));
     }
     Ok(Account {

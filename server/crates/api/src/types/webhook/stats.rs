@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_cost_is_that_of_what_comes_out() {
+    async fn the_cost_follows_the_number_of_buckets() {
         let cost = |until: Option<i64>, bucket| {
             stats_cost(DateTime(at(0)), until.map(|to| DateTime(at(to))), bucket)
         };

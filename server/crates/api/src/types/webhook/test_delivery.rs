@@ -65,7 +65,7 @@ async fn test(ctx: &Context<'_>, id: &ID) -> Result<Checked<Attempt>> {
         Err(NotTested::Gone) => Ok(Err(no_such_webhook())),
         Err(NotTested::TooMany) => Err(ApiError::new(
             ErrorCode::RateLimited,
-            "Too many test deliveries are under way. Try again when some have ended.",
+            "Too many test deliveries are in progress. Try again when some have ended.",
         )),
         Err(error @ NotTested::Stopping) => Err(ApiError::unavailable(error)),
         Err(error @ NotTested::Unusable) => Err(ApiError::internal(error)),

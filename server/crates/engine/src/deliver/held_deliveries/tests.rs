@@ -46,7 +46,7 @@ fn a_dropped_permit_frees_its_place_and_notifies_the_dispatcher() {
 }
 
 #[test]
-fn a_notification_before_the_dispatcher_waits_is_kept_and_several_are_one() {
+fn early_notifications_are_kept_and_merged_into_one() {
     let deliveries = one_at_a_time();
     deliveries.notify_capacity();
     deliveries.notify_capacity();
@@ -55,7 +55,7 @@ fn a_notification_before_the_dispatcher_waits_is_kept_and_several_are_one() {
 }
 
 #[test]
-fn deliveries_that_wait_for_the_sweeper_are_taken_out_by_webhook_or_with_all_others() {
+fn undecided_deliveries_are_taken_by_webhook_or_with_all_others() {
     let deliveries = one_at_a_time();
     let (one, other) = (webhook(), webhook());
     deliveries.keep_undecided(held(1, one));

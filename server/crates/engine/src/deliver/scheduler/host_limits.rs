@@ -85,6 +85,15 @@ impl HostLimits {
         !is_full
     }
 
+    /// Forgets that this host deferred a webhook, because it no longer leads here.
+    pub(super) fn withdraw(&mut self, host: &Host, webhook: WebhookId) {
+        if let Some(entry) = self.busy.get_mut(host) {
+            for share in [&mut entry.fast, &mut entry.unproven] {
+                share.deferred.retain(|deferred| *deferred != webhook);
+            }
+        }
+    }
+
     /// Frees a place that was taken as `unproven` or not. Returns the webhooks that may try again. With the last place
     /// all may, so that none is forgotten.
     pub(super) fn release(&mut self, host: &Host, unproven: bool) -> Vec<WebhookId> {

@@ -41,6 +41,17 @@ impl PerWebhook {
         }
     }
 
+    /// Notes where its URL leads. Nothing of it may be in flight. If that is another host than before, returns the one it has
+    /// left: its receiver is untried again, and what the old host had no place for may start at the new one.
+    pub(super) fn lead_to(&mut self, host: Option<Host>, cap: usize) -> Option<Host> {
+        let before = std::mem::replace(&mut self.host, host);
+        let left = before.filter(|before| self.host.as_ref().is_some_and(|host| host != before))?;
+        self.speed = Speed::Unknown;
+        self.cap = cap;
+        self.deferred = false;
+        Some(left)
+    }
+
     pub(super) fn held(&self) -> usize {
         self.waiting.len() + self.in_flight
     }

@@ -64,7 +64,7 @@ pub(crate) fn held(company: i64, webhook: WebhookId) -> HeldDelivery {
 }
 
 #[test]
-fn companies_take_turns_and_within_one_its_webhooks() {
+fn companies_take_turns_and_so_do_their_webhooks() {
     let mut scheduler = Scheduler::new(LIMITS);
     let (a, b, c) = (WebhookId::new(at()), WebhookId::new(at()), WebhookId::new(at()));
     for _ in 0..4 {
@@ -101,7 +101,7 @@ fn a_webhook_has_at_most_its_share_in_flight_and_in_memory() {
 }
 
 #[test]
-fn a_webhook_has_at_most_its_share_of_what_is_not_settled() {
+fn unsettled_results_per_webhook_are_bounded() {
     let mut scheduler = Scheduler::new(LIMITS);
     let webhook = WebhookId::new(at());
     for _ in 0..=MAX_UNSETTLED_PER_WEBHOOK {
@@ -118,7 +118,7 @@ fn a_webhook_has_at_most_its_share_of_what_is_not_settled() {
 }
 
 #[test]
-fn time_outs_halve_the_share_and_answers_bring_it_back() {
+fn time_outs_halve_the_share_and_responses_restore_it() {
     let mut scheduler = Scheduler::new(LIMITS);
     let webhook = WebhookId::new(at());
     (0..64).for_each(|_| scheduler.push(held(1, webhook), None));
@@ -131,7 +131,7 @@ fn time_outs_halve_the_share_and_answers_bring_it_back() {
 }
 
 #[test]
-fn receivers_that_have_not_proved_themselves_hold_at_most_half_of_all_places() {
+fn unproven_receivers_use_at_most_half_of_all_places() {
     let mut scheduler = Scheduler::new(LIMITS);
     for company in 1..=1_000 {
         let webhook = WebhookId::new(at());
@@ -143,7 +143,7 @@ fn receivers_that_have_not_proved_themselves_hold_at_most_half_of_all_places() {
 }
 
 #[test]
-fn a_proven_receiver_goes_on_while_slow_ones_fill_their_half() {
+fn slow_receivers_do_not_delay_a_proven_one() {
     let mut scheduler = Scheduler::new(LIMITS);
     let healthy = WebhookId::new(at());
     scheduler.push(held(1, healthy), None);
@@ -177,7 +177,7 @@ fn start(scheduler: &mut Scheduler) -> Vec<WebhookId> {
 }
 
 #[test]
-fn a_host_has_at_most_its_share_in_flight_whoever_leads_there() {
+fn requests_per_host_are_bounded_across_webhooks() {
     let mut scheduler = Scheduler::new(LIMITS);
     let webhooks: Vec<WebhookId> = (0..20).map(|_| WebhookId::new(at())).collect();
     for (company, webhook) in (1..).zip(&webhooks) {
@@ -208,7 +208,7 @@ fn a_host_has_at_most_its_share_in_flight_whoever_leads_there() {
 }
 
 #[test]
-fn those_that_hang_have_at_most_half_of_a_host_and_the_others_go_on() {
+fn hanging_webhooks_use_at_most_half_of_a_host() {
     let mut scheduler = Scheduler::new(LIMITS);
     let (hanging, healthy): (Vec<_>, Vec<_>) = (0..60)
         .map(|_| WebhookId::new(at()))
@@ -247,7 +247,7 @@ fn those_that_hang_have_at_most_half_of_a_host_and_the_others_go_on() {
 }
 
 #[test]
-fn one_turned_away_by_its_host_that_has_answered_comes_back_as_proven() {
+fn a_webhook_that_waits_for_its_host_can_become_proven() {
     let mut scheduler = Scheduler::new(LIMITS);
     let answers = WebhookId::new(at());
     scheduler.push(held(1, answers), host("shared:443"));
@@ -266,7 +266,7 @@ fn one_turned_away_by_its_host_that_has_answered_comes_back_as_proven() {
 }
 
 #[test]
-fn a_webhook_whose_deliveries_are_taken_out_keeps_nobody_from_its_host() {
+fn a_webhook_without_deliveries_blocks_nobody_at_its_host() {
     let mut scheduler = Scheduler::new(LIMITS);
     let webhooks: Vec<WebhookId> = (0..40).map(|_| WebhookId::new(at())).collect();
     for (company, webhook) in (1..).zip(&webhooks) {
@@ -284,7 +284,7 @@ fn a_webhook_whose_deliveries_are_taken_out_keeps_nobody_from_its_host() {
 }
 
 #[test]
-fn a_webhook_that_leads_elsewhere_now_gives_its_places_back_where_it_took_them() {
+fn a_moved_webhook_frees_its_places_at_the_old_host() {
     let mut scheduler = Scheduler::new(LIMITS);
     let (moving, other) = (WebhookId::new(at()), WebhookId::new(at()));
     scheduler.push(held(1, moving), host("old:443"));
@@ -305,7 +305,54 @@ fn a_webhook_that_leads_elsewhere_now_gives_its_places_back_where_it_took_them()
 }
 
 #[test]
-fn a_lease_that_was_not_extended_is_let_go() {
+fn a_webhook_that_moves_does_not_wait_for_the_host_that_deferred_it() {
+    let mut scheduler = Scheduler::new(LIMITS);
+    for _ in 0..LIMITS.per_host / 2 {
+        scheduler.push(held(1, WebhookId::new(at())), host("old:443"));
+    }
+    let hanging = start(&mut scheduler);
+    assert_eq!(hanging.len(), LIMITS.per_host / 2);
+    // As many as a host readmits when a place is free, and one more.
+    let moving: Vec<WebhookId> = (0..4).map(|_| WebhookId::new(at())).collect();
+    let staying = WebhookId::new(at());
+    for webhook in moving.iter().chain([&staying]) {
+        scheduler.push(held(2, *webhook), host("old:443"));
+        assert!(start(&mut scheduler).is_empty());
+    }
+    for (n, webhook) in moving.iter().enumerate() {
+        scheduler.push(held(2, *webhook), host(&format!("new-{n}:443")));
+        assert_eq!(start(&mut scheduler), [*webhook; 2]);
+    }
+    // The host that they have left does not readmit them in place of others.
+    scheduler.finish(hanging[0], 0, AttemptSpeed::TimedOut);
+    assert_eq!(start(&mut scheduler), [staying]);
+}
+
+#[test]
+fn a_webhook_that_moves_has_an_untried_receiver() {
+    let mut scheduler = Scheduler::new(LIMITS);
+    let webhook = WebhookId::new(at());
+    scheduler.push(held(1, webhook), host("old:443"));
+    assert_eq!(start(&mut scheduler), [webhook]);
+    scheduler.finish(webhook, 0, AttemptSpeed::TimedOut);
+    let seen = |scheduler: &Scheduler| {
+        let held = &scheduler.unproven_held;
+        (held.unknown, held.slow, scheduler.room_for(webhook))
+    };
+    scheduler.push(held(1, webhook), host("old:443"));
+    assert_eq!(seen(&scheduler), (0, 1, LIMITS.per_webhook / 2 - 1));
+    scheduler.push(held(1, webhook), host("new:443"));
+    assert_eq!(seen(&scheduler), (2, 0, LIMITS.per_webhook - 2));
+    // An unknown host says nothing about the receiver.
+    scheduler.push(held(1, webhook), None);
+    assert_eq!(start(&mut scheduler), [webhook; 3]);
+    (0..3).for_each(|_| scheduler.finish(webhook, 0, AttemptSpeed::TimedOut));
+    scheduler.push(held(1, webhook), host("new:443"));
+    assert_eq!(seen(&scheduler), (0, 1, 0));
+}
+
+#[test]
+fn a_delivery_whose_lease_was_not_extended_is_dropped() {
     let mut scheduler = Scheduler::new(LIMITS);
     let webhook = WebhookId::new(at());
     (0..3).for_each(|_| scheduler.push(held(1, webhook), None));
@@ -319,7 +366,7 @@ fn a_lease_that_was_not_extended_is_let_go() {
 }
 
 #[test]
-fn what_waits_for_a_webhook_can_be_taken_out() {
+fn waiting_deliveries_of_a_webhook_can_be_taken_out() {
     let mut scheduler = Scheduler::new(LIMITS);
     let (a, b) = (WebhookId::new(at()), WebhookId::new(at()));
     scheduler.push(held(1, a), None);
@@ -330,7 +377,7 @@ fn what_waits_for_a_webhook_can_be_taken_out() {
 }
 
 #[test]
-fn payloads_held_are_bounded_in_bytes_until_their_attempts_are_over() {
+fn held_payloads_are_bounded_in_bytes_until_attempts_end() {
     let mut scheduler = Scheduler::new(LIMITS);
     let half = |webhook| {
         let mut held = held(1, webhook);
@@ -352,7 +399,7 @@ fn payloads_held_are_bounded_in_bytes_until_their_attempts_are_over() {
 }
 
 #[test]
-fn what_is_claimed_for_receivers_that_hang_leaves_half_of_the_room_to_those_that_answer() {
+fn claims_for_hanging_receivers_use_at_most_half_of_the_room() {
     let mut scheduler = Scheduler::new(LIMITS);
     let healthy = WebhookId::new(at());
     scheduler.push(held(1, healthy), None);
@@ -384,7 +431,7 @@ fn what_is_claimed_for_receivers_that_hang_leaves_half_of_the_room_to_those_that
 }
 
 #[test]
-fn of_those_that_are_not_proven_whoever_nobody_knows_goes_first() {
+fn unknown_receivers_go_before_known_slow_ones() {
     let mut scheduler = Scheduler::new(LIMITS);
     let mut hanging: Vec<WebhookId> = (0..LIMITS.slow()).map(|_| WebhookId::new(at())).collect();
     hanging.sort_unstable();
@@ -402,7 +449,7 @@ fn of_those_that_are_not_proven_whoever_nobody_knows_goes_first() {
 }
 
 #[test]
-fn one_that_has_answered_no_longer_waits_behind_those_that_hang() {
+fn a_receiver_that_responded_no_longer_waits_behind_hanging_ones() {
     let mut scheduler = Scheduler::new(LIMITS);
     let new = WebhookId::new(at());
     (0..3).for_each(|_| scheduler.push(held(1, new), None));
@@ -418,7 +465,7 @@ fn one_that_has_answered_no_longer_waits_behind_those_that_hang() {
 }
 
 #[test]
-fn a_receiver_that_answers_takes_its_deliveries_out_of_the_share_of_the_slow() {
+fn a_response_moves_held_deliveries_out_of_the_slow_share() {
     let mut scheduler = Scheduler::new(LIMITS);
     let webhook = WebhookId::new(at());
     (0..4).for_each(|_| scheduler.push(held(1, webhook), None));

@@ -62,7 +62,7 @@ fn group(intake: &Arc<IntakeQueue>) -> Option<(Group, Vec<(i64, usize)>)> {
 }
 
 #[test]
-fn a_company_has_its_share_of_what_waits_and_one_event_past_it_is_refused() {
+fn waiting_events_per_company_are_bounded() {
     let intake = open();
     enqueue(&intake, 1, OF_COMPANY - 1).unwrap();
     enqueue(&intake, 1, 1).unwrap();
@@ -76,7 +76,7 @@ fn a_company_has_its_share_of_what_waits_and_one_event_past_it_is_refused() {
 }
 
 #[test]
-fn a_company_has_its_share_of_calls_and_one_past_it_is_refused() {
+fn waiting_calls_per_company_are_bounded() {
     let intake = open();
     for _ in 0..SHARE.calls {
         enqueue(&intake, 1, 1).unwrap();
@@ -86,7 +86,7 @@ fn a_company_has_its_share_of_calls_and_one_past_it_is_refused() {
 }
 
 #[test]
-fn so_many_calls_wait_and_one_more_is_refused() {
+fn waiting_calls_are_bounded_in_all() {
     let intake = open();
     for number in 1..=WAITING_CALLS {
         enqueue(&intake, number as i64, 1).unwrap();
@@ -95,7 +95,7 @@ fn so_many_calls_wait_and_one_more_is_refused() {
 }
 
 #[test]
-fn companies_take_turns_call_by_call_as_far_as_they_fit() {
+fn companies_take_turns_until_the_group_is_full() {
     let intake = Arc::new(open());
     for events in [100, 100, 100] {
         enqueue(&intake, 1, events).unwrap();
@@ -110,7 +110,7 @@ fn companies_take_turns_call_by_call_as_far_as_they_fit() {
 }
 
 #[test]
-fn a_group_has_so_many_calls_and_a_large_call_is_one_by_itself() {
+fn groups_are_bounded_and_a_large_call_is_a_group_of_its_own() {
     let intake = Arc::new(open());
     for _ in 0..CALLS + 1 {
         enqueue(&intake, 1, 1).unwrap();
@@ -144,7 +144,7 @@ fn a_flood_leaves_a_committer_to_the_others() {
 }
 
 #[tokio::test]
-async fn who_waits_when_the_door_closes_is_stored_and_nobody_comes_in_any_more() {
+async fn closing_stores_waiting_calls_and_refuses_new_ones() {
     let intake = Arc::new(open());
     enqueue(&intake, 1, 1).unwrap();
     intake.close();
@@ -164,7 +164,7 @@ fn with_one_at_rest(took: Duration) -> Arc<IntakeQueue> {
 }
 
 #[tokio::test]
-async fn a_company_that_rests_is_passed_over_until_it_has_rested_or_the_door_closes() {
+async fn a_paused_company_is_skipped_until_its_pause_or_intake_ends() {
     let intake = with_one_at_rest(Duration::from_hours(1));
     let (_other, calls) = group(&intake).unwrap();
     assert_eq!(calls, [(2, 1)]);
@@ -178,7 +178,7 @@ async fn a_company_that_rests_is_passed_over_until_it_has_rested_or_the_door_clo
 }
 
 #[tokio::test]
-async fn beside_little_bulk_has_groups_of_its_own_one_at_a_time_of_so_many_events() {
+async fn bulk_has_its_own_groups_one_at_a_time() {
     let intake = Arc::new(IntakeQueue::new(SHARE, Clock::system()));
     enqueue(&intake, 2, 1).unwrap();
     for events in [BULK - 1, 1, 1] {
@@ -195,7 +195,7 @@ async fn beside_little_bulk_has_groups_of_its_own_one_at_a_time_of_so_many_event
 }
 
 #[test]
-fn calls_gather_beside_a_group_until_there_are_enough() {
+fn calls_wait_for_a_full_batch_while_a_group_is_stored() {
     let intake = Arc::new(IntakeQueue::new(SHARE, Clock::system()));
     enqueue(&intake, 1, 1).unwrap();
     let (storing, _) = group(&intake).unwrap();

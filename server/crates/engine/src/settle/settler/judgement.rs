@@ -72,7 +72,10 @@ impl Judge {
         }
         for (items, error) in parts.refused {
             let webhook = webhooks[items.start].1;
-            tracing::error!(%error, %webhook, "a success could not end a failure window or ban counter; the next success may");
+            tracing::error!(
+                %error, %webhook,
+                "a success could not close a failure window or reset a ban counter; the next success may"
+            );
         }
         healed
     }

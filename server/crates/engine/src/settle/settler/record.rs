@@ -145,7 +145,7 @@ async fn failing(conn: &mut Conn, webhooks: &[(Lane, WebhookId)]) -> Vec<(Lane, 
     match health::failing(conn, webhooks).await {
         Ok(failing) => failing,
         Err(error) => {
-            tracing::debug!(%error, "cannot see which failure windows are open");
+            tracing::debug!(%error, "cannot read which failure windows are open");
             webhooks.to_vec()
         }
     }

@@ -91,7 +91,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn first_the_answer_is_left_out_then_the_words_and_nothing_else_ever() {
+    fn the_response_is_left_out_first_then_the_error_message() {
         let whole = settlement(Some("reset"), Some("seen"));
         let less = of(&whole);
         assert_eq!(less.len(), 2);
@@ -106,7 +106,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_has_nothing_to_leave_out_is_not_tried_again() {
+    fn a_result_with_nothing_to_leave_out_is_not_retried() {
         assert!(of(&settlement(None, None)).is_empty());
         assert_eq!(of(&settlement(Some("reset"), None)).len(), 1);
         let without = Settlement {

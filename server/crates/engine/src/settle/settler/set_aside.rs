@@ -143,7 +143,7 @@ impl SetAside {
             let (webhook, event) = (first.webhook, first.event);
             if started[items.start].is_none() || batch[items.start].attempt.is_none() {
                 tracing::error!(
-                    %error, %webhook, %event, "a delivery cannot be released; it is claimed again when its lease ends"
+                    %error, %webhook, %event, "a delivery cannot be released; it will be claimed again when its lease ends"
                 );
             } else if error.is_timed_out() {
                 tracing::error!(
@@ -153,7 +153,7 @@ impl SetAside {
                 );
             } else {
                 tracing::error!(
-                    %error, %webhook, %event, "a result cannot be written and is set aside; it is tried again"
+                    %error, %webhook, %event, "a result cannot be written and is set aside; trying again"
                 );
             }
         }
@@ -177,7 +177,7 @@ impl SetAside {
         }
         if self.kept.is_empty() {
             self.again_at = None;
-            tracing::info!(results = before, "all results that were set aside are written");
+            tracing::info!(results = before, "all results set aside have been written");
         } else {
             self.wait(&settler.clock);
         }
@@ -191,8 +191,8 @@ impl SetAside {
                 results = self.kept.len(),
                 webhook = %first.webhook(),
                 event = %first.settlement.key.event,
-                "results cannot be written before this process stops; the processes that claim their deliveries repeat the \
-                 attempts"
+                "results cannot be written before this process stops; the processes that claim their deliveries will repeat \
+                 the attempts"
             );
         }
     }
@@ -241,7 +241,9 @@ impl SetAside {
         };
         match extended.await {
             Ok(still_held) => self.forget_others(settler, &still_held),
-            Err(error) => tracing::debug!(%error, "leases of results set aside could not be extended"),
+            Err(error) => {
+                tracing::debug!(%error, "leases of results that were set aside could not be extended")
+            }
         }
     }
 
@@ -316,14 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn results_with_an_attempt_of_one_webhook_that_stand_together_go_together() {
+    fn adjacent_attempts_of_one_webhook_form_a_group() {
         let (batch, _) = batch(&[(0, true), (0, true), (0, false), (1, true), (0, true)]);
         assert_eq!(group_ends(&batch), [2, 2, 3, 4, 5]);
         assert!(group_ends(&[]).is_empty());
     }
 
     #[test]
-    fn of_late_results_that_one_comes_last_which_was_tried_and_what_was_released_is_not_kept() {
+    fn the_tried_late_result_is_last_and_releases_are_dropped() {
         let (results, mut started) = batch(&[(0, true), (0, true), (0, true), (1, true), (2, false)]);
         let events: Vec<_> = results.iter().map(|result| result.key.event).collect();
         let refused = vec![

@@ -132,8 +132,8 @@ fn a_faulty_escape_is_named_with_its_place() {
             r#""\u{1F600}\u+041""#,
             r"column 17: \u needs four hexadecimal digits",
         ),
-        (r#""\x41""#, r"column 8: \x41 is no escape"),
-        (r#""\u00e4\ä""#, r"column 14: \ä is no escape"),
+        (r#""\x41""#, r"column 8: \x41 is not an escape"),
+        (r#""\u00e4\ä""#, r"column 14: \ä is not an escape"),
     ] {
         let document = format!("{{ a(s:{literal}) }}");
         assert!(parse_query(&*readable(&document)).is_err(), "{literal}");

@@ -104,7 +104,7 @@ impl Source {
         history.tried = now;
         let fetched = tokio::select! {
             answer = self.answer() => answer.and_then(|json| jwk::read(&json)),
-            () = self.clock.linger(self.timeout) => Err(InvalidKeys::NotFetched("no answer in time".to_owned())),
+            () = self.clock.linger(self.timeout) => Err(InvalidKeys::NotFetched("no response in time".to_owned())),
         };
         history.note(now, &fetched);
         if let Err(error) = &fetched {

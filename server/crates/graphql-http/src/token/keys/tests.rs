@@ -126,7 +126,7 @@ async fn a_rotation_is_picked_up_by_a_token_that_names_the_new_key() {
 }
 
 #[tokio::test]
-async fn strangers_cannot_make_us_ask_more_than_once_in_a_pause() {
+async fn unknown_keys_cause_at_most_one_fetch_per_pause() {
     let platform = Fetched::new().await;
     let at = platform.after + FETCH_PAUSE;
     for stranger in 2..12 {
@@ -140,7 +140,7 @@ async fn strangers_cannot_make_us_ask_more_than_once_in_a_pause() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_withdrawn_ends_with_the_life_of_the_set() {
+async fn a_withdrawn_key_is_valid_until_the_set_expires() {
     let platform = Fetched::new().await;
     platform.serve(keys(&[key(1)]));
     assert!(platform.knows(0, platform.before + LIFETIME - MOMENT).await);
@@ -153,7 +153,7 @@ async fn a_key_that_was_withdrawn_ends_with_the_life_of_the_set() {
 /// On every kind of failure the current keys stay and the pause doubles. The set is read again once the endpoint
 /// works.
 #[tokio::test]
-async fn an_endpoint_that_fails_leaves_the_keys_there_are_and_is_asked_less_and_less() {
+async fn a_failing_endpoint_keeps_the_keys_and_is_fetched_less_often() {
     let platform = Fetched::new().await;
     let bad = [
         ResponseTemplate::new(500),
@@ -199,7 +199,7 @@ async fn an_endpoint_that_fails_leaves_the_keys_there_are_and_is_asked_less_and_
 
 /// An endpoint where nothing listens any more counts as a failure.
 #[tokio::test]
-async fn an_endpoint_that_is_gone_leaves_the_keys_there_are() {
+async fn an_unreachable_endpoint_keeps_the_keys() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let answer_once = async move {
@@ -250,7 +250,7 @@ fn padded(length: usize) -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn an_answer_is_bounded_in_size_and_time() {
+async fn the_response_is_bounded_in_size_and_time() {
     assert!(first(padded(LARGEST_SET)).await.is_ok());
     assert!(matches!(
         first(padded(LARGEST_SET + 1)).await,
@@ -260,7 +260,7 @@ async fn an_answer_is_bounded_in_size_and_time() {
     let (server, _) = endpoint(endless).await;
     let patience = Duration::from_millis(20);
     let late = KeySet::fetched_within(patience, client(), url(&server), Clock::system()).await;
-    assert!(matches!(late, Err(InvalidKeys::NotFetched(why)) if why == "no answer in time"));
+    assert!(matches!(late, Err(InvalidKeys::NotFetched(why)) if why == "no response in time"));
 }
 
 /// An RSA key with a modulus of `bits` bits.
@@ -274,7 +274,7 @@ fn rsa(bits: usize, exponent: &str) -> Value {
 }
 
 #[test]
-fn weak_keys_are_none() {
+fn weak_keys_are_not_used() {
     use super::jwk::{LONGEST_RSA_BITS, SHORTEST_RSA_BITS};
     let usable = |key: Value| KeySet::from_jwks(&json!({ "keys": [key] }).to_string()).is_ok();
     for (bits, exponent, expected) in [

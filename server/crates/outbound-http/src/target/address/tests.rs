@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn w10_every_range_is_refused_to_its_edges_and_no_further() {
+fn w10_ranges_are_refused_exactly_to_their_edges() {
     for (inside, first, last, outside) in [
         ("this network", "0.0.0.0", "0.255.255.255", &["1.0.0.0"][..]),
         (
@@ -204,7 +204,7 @@ fn w10_every_range_is_refused_to_its_edges_and_no_further() {
 }
 
 #[test]
-fn w10_what_an_address_carries_is_found_where_it_stands() {
+fn w10_embedded_ipv4_addresses_are_found() {
     for (address, expected) in [
         ("::", &[][..]),
         ("::1", &[]),
@@ -228,9 +228,8 @@ fn w10_what_an_address_carries_is_found_where_it_stands() {
 }
 
 proptest! {
-    /// Compares with the special ranges of the standard library.
     #[test]
-    fn w10_nothing_public_is_in_the_libraries_special_ranges(bits: u32) {
+    fn w10_special_ranges_of_the_standard_library_are_refused(bits: u32) {
         let address = Ipv4Addr::from_bits(bits);
         let special = address.is_private()
             || address.is_loopback()

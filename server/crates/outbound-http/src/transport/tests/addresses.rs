@@ -48,7 +48,7 @@ async fn nothing_goes_to_a_forbidden_address(#[case] url: &str) {
 }
 
 #[tokio::test]
-async fn a_connection_is_made_to_what_was_vetted_without_a_second_lookup() {
+async fn a_connection_uses_the_vetted_address_without_a_new_lookup() {
     let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let names = Names::known(&[("receiver.test", &["127.0.0.1"])]);
     let clock = Clock::system();
@@ -84,7 +84,7 @@ async fn tried(addresses: usize) -> usize {
 }
 
 #[tokio::test]
-async fn so_many_addresses_of_a_name_are_tried_and_no_more() {
+async fn the_number_of_addresses_tried_is_bounded() {
     assert_eq!(tried(MAX_ADDRESSES).await, MAX_ADDRESSES);
     assert_eq!(tried(MAX_ADDRESSES + 1).await, MAX_ADDRESSES);
 }

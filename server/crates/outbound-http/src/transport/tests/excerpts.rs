@@ -48,7 +48,7 @@ async fn a_body_is_kept_up_to_the_limit(
 }
 
 #[tokio::test]
-async fn a_body_is_kept_decoded() {
+async fn a_gzip_body_is_kept_decompressed() {
     let body = gzip(b"hello");
     let kept = excerpt_of(answer(500, "content-encoding: gzip\r\n", &body)).await;
     assert_eq!(kept, (Some("hello".to_owned()), false));
@@ -75,17 +75,17 @@ async fn a_gzip_bomb_is_not_unpacked() {
 
 /// F15: a body is decompressed if it is gzip, under any of its names, and otherwise kept as received.
 #[rstest]
-#[case::not_packed("gzip", b"plain".to_vec(), Some("plain"), false)]
+#[case::not_compressed("gzip", b"plain".to_vec(), Some("plain"), false)]
 #[case::another_name("x-gzip", gzip(b"hello"), Some("hello"), false)]
 #[case::in_capitals("GZip", gzip(b"hello"), Some("hello"), false)]
 #[case::with_identity("gzip, identity", gzip(b"hello"), Some("hello"), false)]
 #[case::identity_alone("identity", b"plain".to_vec(), Some("plain"), false)]
 #[case::nothing_named("", b"plain".to_vec(), Some("plain"), false)]
 #[case::empty("gzip", Vec::new(), None, false)]
-#[case::nothing_packed("gzip", gzip(b""), None, false)]
+#[case::empty_compressed("gzip", gzip(b""), None, false)]
 #[case::twice("gzip, gzip", gzip(&gzip(b"hello")), Some("hello"), false)]
 #[case::twice_in_two_lines("gzip\r\ncontent-encoding: gzip", gzip(&gzip(b"hello")), Some("hello"), false)]
-#[case::said_twice_packed_once("gzip, gzip", gzip(b"hello"), Some("hello"), false)]
+#[case::declared_twice_compressed_once("gzip, gzip", gzip(b"hello"), Some("hello"), false)]
 #[case::two_members("gzip", [gzip(b"hello "), gzip(b"world")].concat(), Some("hello world"), false)]
 #[case::cut_off("gzip", stored(b"hello")[..18].to_vec(), Some("hel"), true)]
 #[case::with_a_rest("gzip", [gzip(b"hello"), b"rest".to_vec()].concat(), Some("hello"), true)]
@@ -93,7 +93,7 @@ async fn a_gzip_bomb_is_not_unpacked() {
 #[case::another_coding("deflate", b"plain".to_vec(), Some("plain"), false)]
 #[case::another_coding_over_it("gzip, br", b"plain".to_vec(), Some("plain"), false)]
 #[tokio::test]
-async fn a_packed_body_is_kept_as_what_it_is(
+async fn a_compressed_body_is_decompressed_if_it_is_gzip(
     #[case] coding: &str,
     #[case] body: Vec<u8>,
     #[case] kept: Option<&str>,
@@ -129,7 +129,7 @@ fn stored(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_body_packed_twice_is_bounded_too() {
+async fn a_body_compressed_twice_is_bounded() {
     let inner = gzip(&vec![b'x'; 64 << 20]);
     assert!(gzip(&inner).len() < LIMITS.failed, "all of it is read");
     let (text, cut) = excerpt_of(answer(500, "content-encoding: gzip, gzip\r\n", &gzip(&inner))).await;
@@ -156,7 +156,7 @@ async fn an_endless_body_is_a_success() {
 #[case::bad_chunking("transfer-encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n")]
 #[case::cut_off("content-length: 100\r\n\r\nok")]
 #[tokio::test]
-async fn a_body_that_breaks_off_after_the_headers_changes_nothing(#[case] rest: &str) {
+async fn a_body_cut_off_after_the_headers_is_a_success(#[case] rest: &str) {
     let sent = send(
         &Receiver::answering(format!("HTTP/1.1 200 OK\r\n{rest}"))
             .await
@@ -175,13 +175,13 @@ async fn a_body_is_kept_as_text_that_can_be_stored() {
 }
 
 #[tokio::test]
-async fn a_body_of_no_text_does_not_outgrow_its_limit() {
+async fn a_binary_body_stays_within_the_limit() {
     let (text, cut) = excerpt_of(answer(500, "", &[0xFF; LIMITS.failed])).await;
     assert!(text.unwrap().len() <= LIMITS.failed && cut);
 }
 
 #[tokio::test]
-async fn headers_are_kept_in_order_and_lossily() {
+async fn headers_are_kept_in_order_as_lossy_text() {
     let mut raw =
         b"HTTP/1.1 200 OK\r\nx-b: 1\r\nx-a: caf\xE9\r\nX-B: 2\r\ncontent-length: 0\r\n\r\n".to_vec();
     let headers = send(&Receiver::answering(std::mem::take(&mut raw)).await.url())

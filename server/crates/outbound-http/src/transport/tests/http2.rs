@@ -97,7 +97,7 @@ async fn with_header_of(bytes: usize) -> Sent {
 }
 
 #[tokio::test]
-async fn headers_may_be_so_long_and_no_longer() {
+async fn headers_are_bounded_in_bytes() {
     // `:status` with its value, the name `a`, and 32 bytes for each of the two. The limit itself is refused.
     let most = MOST_HTTP2_HEADER_BYTES as usize - 1 - ":status200".len() - "a".len() - 64;
     assert_succeeded(&with_header_of(most).await);
@@ -106,7 +106,7 @@ async fn headers_may_be_so_long_and_no_longer() {
 
 /// How much a receiver may send before any of it is read.
 #[tokio::test]
-async fn a_receiver_may_not_send_ahead_what_nobody_reads() {
+async fn the_receive_window_of_a_stream_is_bounded() {
     let authority = Authority::new();
     let (receiver, _) = receiver(&authority, |(_, mut response)| {
         let mut body = response.send_response(hyper::Response::new(()), false).unwrap();
@@ -138,7 +138,7 @@ async fn headers_beyond_the_limit_are_a_protocol_failure() {
 }
 
 #[tokio::test]
-async fn what_is_not_http2_is_a_protocol_failure() {
+async fn invalid_http2_is_a_protocol_failure() {
     let authority = Authority::new();
     let mut tls = authority.server("receiver.test");
     tls.alpn_protocols = vec![b"h2".to_vec()];

@@ -28,15 +28,15 @@ async fn found(names: &NameServer, name: &str) -> Vec<String> {
 #[rstest]
 #[case::one("93.184.215.14", &["93.184.215.14"])]
 #[case::both_families("2606:4700::1 93.184.215.14", &["93.184.215.14", "2606:4700::1"])]
-#[case::one_of_the_other("2606:4700::1", &["2606:4700::1"])]
-#[case::a_chain("CNAME one.test", &["10.0.0.1"])]
-#[case::a_chain_into_nothing("CNAME nowhere.test", &[])]
-#[case::a_circle("CNAME name.test", &[])]
+#[case::ipv6_only("2606:4700::1", &["2606:4700::1"])]
+#[case::a_chain_of_aliases("CNAME one.test", &["10.0.0.1"])]
+#[case::a_chain_without_an_end("CNAME nowhere.test", &[])]
+#[case::a_loop_of_aliases("CNAME name.test", &[])]
 #[case::no_address("NODATA", &[])]
 #[case::no_name("NXDOMAIN", &[])]
 #[case::a_failure("SERVFAIL", &[])]
 #[tokio::test]
-async fn all_that_a_name_leads_to_is_found(#[case] answer: &str, #[case] expected: &[&str]) {
+async fn all_addresses_of_a_name_are_found(#[case] answer: &str, #[case] expected: &[&str]) {
     let names = NameServer::start().await;
     says(&names, "one.test", "CNAME two.test");
     says(&names, "two.test", "10.0.0.1");
@@ -45,7 +45,7 @@ async fn all_that_a_name_leads_to_is_found(#[case] answer: &str, #[case] expecte
 }
 
 #[tokio::test]
-async fn names_are_taken_as_they_stand() {
+async fn names_are_looked_up_as_given() {
     let names = NameServer::start().await;
     says(&names, "one", "93.184.215.14");
     says(&names, "_a.b-c.test", "93.184.215.15");
@@ -62,7 +62,7 @@ async fn names_are_taken_as_they_stand() {
 }
 
 #[tokio::test]
-async fn this_machine_is_known_without_asking() {
+async fn localhost_needs_no_query() {
     let names = NameServer::start().await;
     let found = resolver(&names).lookup("localhost").await.unwrap();
     assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty());
@@ -70,7 +70,7 @@ async fn this_machine_is_known_without_asking() {
 }
 
 #[tokio::test]
-async fn a_connection_goes_where_the_only_lookup_said() {
+async fn a_connection_goes_to_the_address_of_its_only_lookup() {
     let mut receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let names = NameServer::start().await;
     says(&names, "receiver.test", "CNAME here.test");
@@ -84,7 +84,7 @@ async fn a_connection_goes_where_the_only_lookup_said() {
 }
 
 #[tokio::test]
-async fn a_name_that_changes_its_mind_is_blocked_from_then_on() {
+async fn dns_rebinding_is_blocked_at_every_attempt() {
     let mut receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let names = NameServer::start().await;
     let clock = Clock::system();
@@ -101,7 +101,7 @@ async fn a_name_that_changes_its_mind_is_blocked_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_name_that_comes_to_be_is_found_at_the_next_attempt() {
+async fn a_name_created_later_is_found_at_the_next_attempt() {
     let receiver = Receiver::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let names = NameServer::start().await;
     let clock = Clock::system();
@@ -118,10 +118,10 @@ async fn a_name_that_comes_to_be_is_found_at_the_next_attempt() {
 /// F17: if a name gets no response while another does, that is the receiver's failure. If no name gets one, it is not
 /// (D13).
 #[rstest]
-#[case::another_is_answered(true)]
-#[case::nothing_is(false)]
+#[case::another_name_gets_a_response(true)]
+#[case::no_name_gets_a_response(false)]
 #[tokio::test]
-async fn d13_a_silent_dns_costs_the_deadline_and_no_more(#[case] answered: bool) {
+async fn d13_silent_name_servers_take_the_deadline_and_no_more(#[case] answered: bool) {
     let start: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
     let clock = Clock::simulated(start);
     let simulation = clock.simulation().unwrap().clone();
@@ -153,7 +153,7 @@ async fn d13_a_silent_dns_costs_the_deadline_and_no_more(#[case] answered: bool)
 /// The operating system's resolver would use a thread for each lookup until it gives up, and the number of threads is
 /// limited.
 #[test]
-fn names_that_are_never_answered_keep_no_other_waiting() {
+fn unanswered_lookups_do_not_delay_others() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)

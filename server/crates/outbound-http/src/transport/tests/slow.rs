@@ -84,7 +84,7 @@ async fn endless(head: &'static [u8], more: &'static [u8]) -> Receiver {
 #[case::a_name_without_end(b"\x1f\x8b\x08\x08\0\0\0\0\0\x03", b"aaaaaaaaaaaaaaaa")]
 #[case::empty_blocks(b"\x1f\x8b\x08\x00\0\0\0\0\0\x03", b"\x00\x00\x00\xff\xff")]
 #[tokio::test]
-async fn a_packed_body_that_says_nothing_is_not_read_for_ever(
+async fn a_compressed_body_without_content_is_not_read_for_ever(
     #[case] start: &'static [u8],
     #[case] more: &'static [u8],
 ) {
@@ -104,7 +104,10 @@ async fn a_packed_body_that_says_nothing_is_not_read_for_ever(
 #[case::a_long_status_line(b"HTTP/1.1 200 ", b"OKOKOKOKOKOKOKOK")]
 #[case::folded_lines(b"HTTP/1.1 200 OK\r\na: b\r\n", b" c\r\n")]
 #[tokio::test]
-async fn a_head_without_end_is_a_protocol_failure(#[case] head: &'static [u8], #[case] more: &'static [u8]) {
+async fn an_endless_response_head_is_a_protocol_failure(
+    #[case] head: &'static [u8],
+    #[case] more: &'static [u8],
+) {
     assert_failed(&without_time(&endless(head, more).await).await, Protocol);
 }
 
@@ -112,7 +115,10 @@ async fn a_head_without_end_is_a_protocol_failure(#[case] head: &'static [u8], #
 #[case::chunk_extensions(b"1;", b"aaaaaaaaaaaaaaaa")]
 #[case::trailers(b"0\r\na: ", b"bbbbbbbbbbbbbbbb")]
 #[tokio::test]
-async fn what_stands_around_a_body_is_bounded_too(#[case] start: &'static [u8], #[case] more: &'static [u8]) {
+async fn chunk_extensions_and_trailers_are_bounded(
+    #[case] start: &'static [u8],
+    #[case] more: &'static [u8],
+) {
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let head = [head.as_bytes(), start].concat().leak();
     let sent = without_time(&endless(head, more).await).await;
@@ -124,7 +130,7 @@ async fn what_stands_around_a_body_is_bounded_too(#[case] start: &'static [u8], 
 #[case::as_many_as_allowed(MOST_HEADERS, true)]
 #[case::one_more(MOST_HEADERS + 1, false)]
 #[tokio::test]
-async fn so_many_headers_are_taken_and_no_more(#[case] headers: usize, #[case] taken: bool) {
+async fn response_headers_are_bounded_in_number(#[case] headers: usize, #[case] taken: bool) {
     let rest = "a: b\r\n".repeat(headers - 1);
     let receiver = Receiver::answering(format!("{OK}content-length: 0\r\n{rest}\r\n")).await;
     let sent = send(&receiver.url()).await;
@@ -140,7 +146,7 @@ async fn so_many_headers_are_taken_and_no_more(#[case] headers: usize, #[case] t
 #[case::as_long_as_allowed(HEAD_BYTES, true)]
 #[case::longer(HEAD_BYTES * 2, false)]
 #[tokio::test]
-async fn a_head_may_be_so_long_and_no_longer(#[case] length: usize, #[case] taken: bool) {
+async fn a_response_head_is_bounded_in_bytes(#[case] length: usize, #[case] taken: bool) {
     let rest = "content-length: 0\r\n\r\n";
     let filler = "x".repeat(length - OK.len() - "a: \r\n".len() - rest.len());
     let receiver = Receiver::answering(format!("{OK}a: {filler}\r\n{rest}")).await;

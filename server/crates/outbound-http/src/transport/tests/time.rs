@@ -89,7 +89,7 @@ fn assert_lasted_the_limit(sent: &Sent) {
 #[case::resolving("http://hangs.test/", true)]
 #[case::connecting("https://receiver.test:PORT/", false)]
 #[tokio::test]
-async fn the_phase_in_which_simulated_time_moved_took_it(#[case] url: &str, #[case] resolving: bool) {
+async fn simulated_time_counts_in_the_phase_in_which_it_moved(#[case] url: &str, #[case] resolving: bool) {
     let world = World::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -119,7 +119,7 @@ async fn the_phase_in_which_simulated_time_moved_took_it(#[case] url: &str, #[ca
 
 /// O3: a response that comes while simulated time moves.
 #[tokio::test]
-async fn an_answer_after_simulated_seconds_took_them() {
+async fn simulated_seconds_count_in_the_time_of_a_response() {
     let world = World::new();
     let (simulation, clock) = (world.simulation(), world.clock.clone());
     let receiver = Receiver::start(move |mut connection| {
@@ -154,7 +154,7 @@ async fn an_answer_after_simulated_seconds_took_them() {
 }
 
 #[tokio::test]
-async fn an_unanswered_attempt_times_out_at_the_deadline_and_its_connection_is_closed() {
+async fn an_attempt_times_out_at_the_deadline_and_is_disconnected() {
     let world = World::new();
     let mut receiver = silent(world.simulation()).await;
     let attempt = world.send(request(&world.clock, &receiver.url()));
@@ -189,7 +189,7 @@ async fn a_lookup_that_hangs_times_out() {
 }
 
 #[tokio::test]
-async fn interim_answers_do_not_move_the_deadline() {
+async fn interim_responses_do_not_move_the_deadline() {
     let world = World::new();
     let simulation = world.simulation();
     let receiver = Receiver::start(move |mut connection| {
@@ -211,7 +211,7 @@ async fn interim_answers_do_not_move_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_costs_the_rest_of_the_deadline_and_nothing_else() {
+async fn a_stalled_body_takes_only_the_rest_of_the_deadline() {
     let world = World::new();
     let simulation = world.simulation();
     let receiver = Receiver::start(move |mut connection| {

@@ -157,7 +157,7 @@ async fn a_certificate_that_is_not_valid_yet_is_not_accepted() {
 
 /// A certificate from a trusted authority does not make its owner an authority.
 #[tokio::test]
-async fn a_certificate_signed_by_another_receivers_is_not_accepted() {
+async fn the_certificate_of_a_receiver_cannot_sign_others() {
     let authority = Authority::new();
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["evil.test".to_owned()]).unwrap();
@@ -232,7 +232,7 @@ async fn tls_before_1_2_is_neither_offered_nor_accepted(#[case] version: u16) {
     let sent = Authority::new().send(&receiver).await;
     assert_tls_failure(
         &sent,
-        "The receiver has no TLS version or cipher in common with us",
+        "The receiver and this server have no TLS version or cipher in common",
     );
     // The extension `supported_versions`: four bytes of versions, which are 1.3 and 1.2.
     let only = [0, 43, 0, 5, 4, 3, 4, 3, 3];
@@ -290,7 +290,7 @@ async fn a_receiver_that_speaks_plain_http_on_an_https_port_fails_the_handshake(
 async fn a_receiver_that_hangs_up_in_the_handshake_fails_it() {
     let receiver = Receiver::start(|connection| async move { drop(connection) }).await;
     let sent = Authority::new().send(&receiver).await;
-    assert_tls_failure(&sent, "The receiver broke off the TLS handshake");
+    assert_tls_failure(&sent, "The receiver aborted the TLS handshake");
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn b2_the_tenth_failed_first_try_bans_for_30_minutes_from_its_end() {
 }
 
 #[test]
-fn b2_a_ban_begins_with_the_last_end_of_its_ten_whichever_is_settled_last() {
+fn b2_a_ban_begins_at_the_latest_end_of_its_ten_attempts() {
     let mut row = Row::default();
     row.fail_firsts(9, 7 * SECOND).record(failed(1, 3 * SECOND));
     let started = Transition::BanStarted {
@@ -48,7 +48,7 @@ fn b2_a_ban_begins_with_the_last_end_of_its_ten_whichever_is_settled_last() {
 }
 
 #[test]
-fn b2_what_a_reset_counter_no_longer_holds_dates_no_ban() {
+fn b2_failures_before_a_reset_do_not_date_a_ban() {
     let mut row = Row::default();
     row.settings.success_resets_counter = true;
     row.fail_firsts(9, 7 * SECOND).record(succeeded(8 * SECOND));
@@ -64,7 +64,7 @@ fn b3_a_success_does_not_reset_the_counter() {
 }
 
 #[test]
-fn b3_an_operator_may_let_a_success_reset_the_counter_but_not_lift_a_ban() {
+fn b3_a_setting_lets_a_success_reset_the_counter_but_not_a_ban() {
     let mut row = Row::default();
     row.settings.success_resets_counter = true;
     row.fail_firsts(9, 0).record(succeeded(SECOND));
@@ -75,7 +75,7 @@ fn b3_an_operator_may_let_a_success_reset_the_counter_but_not_lift_a_ban() {
 }
 
 #[test]
-fn b3_b7_t2_the_ban_is_over_at_its_very_end_by_time_alone() {
+fn b3_b7_t2_a_ban_ends_exactly_at_its_end_without_a_sweep() {
     let mut row = Row::default();
     row.fail_firsts(10, 0);
     let last = row.view(30 * MINUTE - 1);
@@ -99,7 +99,7 @@ fn b3_b7_t2_the_ban_is_over_at_its_very_end_by_time_alone() {
 }
 
 #[test]
-fn b3_b7_a_result_after_the_ban_counts_from_zero_even_before_the_sweeper_comes() {
+fn b3_b7_a_result_after_the_ban_counts_from_zero_without_a_sweep() {
     let mut row = Row::default();
     row.fail_firsts(10, 0).record(failed(1, 30 * MINUTE));
     assert_eq!(
@@ -113,7 +113,7 @@ fn b3_b7_a_result_after_the_ban_counts_from_zero_even_before_the_sweeper_comes()
 }
 
 #[test]
-fn b4_what_was_due_before_the_end_of_the_ban_is_lost_whenever_a_worker_gets_to_it() {
+fn b4_deliveries_due_in_a_ban_are_lost_even_if_judged_later() {
     let mut row = Row::default();
     row.fail_firsts(10, MINUTE);
     let end = 31 * MINUTE;
@@ -143,7 +143,7 @@ fn b4_what_was_due_before_the_end_of_the_ban_is_lost_whenever_a_worker_gets_to_i
 }
 
 #[test]
-fn b4_what_a_ban_takes_is_lost_within_it_by_a_clock_that_is_behind_too() {
+fn b4_a_loss_is_dated_within_the_ban_even_by_a_slow_clock() {
     let mut row = Row::default();
     row.fail_firsts(10, MINUTE);
     let lost = Verdict::Lose {
@@ -174,7 +174,7 @@ fn b5_a_success_in_the_ban_ends_the_window_but_not_the_ban() {
 }
 
 #[test]
-fn b5_a_straggler_of_the_ban_that_is_settled_after_it_does_not_count() {
+fn b5_a_failure_in_the_ban_settled_after_it_does_not_count() {
     let mut row = Row::default();
     row.fail_firsts(10, 0)
         .record(failed(1, 30 * MINUTE))
@@ -192,7 +192,7 @@ fn b6_any_number_of_failures_in_one_instant_makes_one_ban() {
 }
 
 #[test]
-fn b2_bans_follow_one_another_and_are_told_apart() {
+fn b2_consecutive_bans_have_different_numbers() {
     let mut row = Row::default();
     row.fail_firsts(10, 0).fail_firsts(10, 30 * MINUTE);
     let until = at(60 * MINUTE);

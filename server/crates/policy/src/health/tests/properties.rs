@@ -151,7 +151,7 @@ impl Hindsight {
 
 proptest! {
     #[test]
-    fn the_row_agrees_with_hindsight(history in results()) {
+    fn the_row_agrees_with_the_whole_history(history in results()) {
         let (row, now) = play(&history);
         let truth = Hindsight::of(&history);
         let view = row.view(now);
@@ -203,7 +203,7 @@ proptest! {
 
     /// Also checks the row against the database's constraints.
     #[test]
-    fn the_row_is_always_one_that_can_be(history in histories()) {
+    fn the_row_is_always_valid(history in histories()) {
         for length in 0..=history.len() {
             let (Row { health: h, .. }, _) = play(&history[..length]);
             prop_assert!((0..=10).contains(&h.ban_counter));

@@ -27,7 +27,7 @@ fn w13_pausing_closes_the_window_and_none_opens_until_resumption() {
 }
 
 #[test]
-fn w13_counter_and_ban_run_on_beneath_a_pause() {
+fn w13_counter_and_ban_continue_during_a_pause() {
     let mut row = Row::default();
     row.fail_firsts(9, 0);
     pause(&mut row.health);
@@ -41,7 +41,7 @@ fn w13_counter_and_ban_run_on_beneath_a_pause() {
 }
 
 #[test]
-fn w13_removed_goes_before_paused_before_banned() {
+fn w13_removed_precedes_paused_and_paused_precedes_banned() {
     let mut row = Row::default();
     row.fail_firsts(10, 0);
     assert_eq!(row.view(0).state, WebhookState::Banned);

@@ -45,7 +45,7 @@ fn r1_a_success_ends_the_window_unless_it_ended_before_the_window_opened() {
 }
 
 #[test]
-fn r1_a_failure_settled_late_dates_the_window_back_but_not_past_a_success() {
+fn r1_a_late_failure_backdates_the_window_but_not_past_success() {
     let mut row = Row::default();
     row.record(succeeded(0))
         .record(failed(1, MINUTE))
@@ -67,7 +67,7 @@ fn r1_a_failure_settled_late_dates_the_window_back_but_not_past_a_success() {
 }
 
 #[test]
-fn r1_the_last_success_before_the_boundary_can_be_told_again_before_a_removal() {
+fn r1_a_success_found_before_the_removal_prevents_it() {
     let mut row = Row::default();
     row.record(failed(1, 0));
     let tell = |row: &mut Row, micros| recover(&mut row.health, at(micros), &row.settings).is_some();
@@ -82,7 +82,7 @@ fn r1_the_last_success_before_the_boundary_can_be_told_again_before_a_removal() 
 }
 
 #[test]
-fn r2_silence_opens_no_window() {
+fn r2_idle_time_opens_no_window() {
     let mut row = Row::default();
     row.advance(1000 * HOUR)
         .record(succeeded(1000 * HOUR))
@@ -115,7 +115,7 @@ fn r1_r3_t2_at_exactly_72_hours_the_webhook_is_removed_without_a_request() {
 }
 
 #[test]
-fn r4_warnings_come_at_24_48_and_71_hours_each_once_and_dated_at_its_boundary() {
+fn r4_warnings_are_dated_at_24_48_and_71_hours_once_each() {
     let mut row = Row::default();
     row.record(failed(1, 0));
     let mut seen = Vec::new();
@@ -134,7 +134,7 @@ fn r4_warnings_come_at_24_48_and_71_hours_each_once_and_dated_at_its_boundary() 
 }
 
 #[test]
-fn r4_recovery_is_told_only_to_those_who_were_warned() {
+fn r4_a_recovery_has_a_notice_only_after_a_warning() {
     let mut warned = Row::default();
     warned
         .record(failed(1, 0))
@@ -150,7 +150,7 @@ fn r4_recovery_is_told_only_to_those_who_were_warned() {
 }
 
 #[test]
-fn r4_a_second_window_warns_anew_under_its_own_number() {
+fn r4_a_second_window_warns_again_under_its_own_number() {
     let mut row = Row::default();
     row.record(failed(1, 0))
         .advance(24 * HOUR)
@@ -165,7 +165,7 @@ fn r4_a_second_window_warns_anew_under_its_own_number() {
 }
 
 #[test]
-fn t3_a_success_that_ended_before_the_removal_rescues_and_one_that_ended_at_it_does_not() {
+fn t3_only_a_success_before_the_removal_prevents_it() {
     let mut row = Row::default();
     row.record(failed(1, 0));
     let (mut rescued, mut late) = (row.clone(), row.clone());
@@ -176,7 +176,7 @@ fn t3_a_success_that_ended_before_the_removal_rescues_and_one_that_ended_at_it_d
 }
 
 #[test]
-fn t3_nothing_starts_between_the_removal_boundary_and_its_being_written() {
+fn t3_no_attempt_starts_before_a_due_removal_is_written() {
     let mut row = Row::default();
     row.record(failed(1, 0));
     assert_eq!(row.verdict(72 * HOUR - 1, 72 * HOUR - 1), Verdict::Attempt);
@@ -186,7 +186,7 @@ fn t3_nothing_starts_between_the_removal_boundary_and_its_being_written() {
 }
 
 #[test]
-fn t3_what_ends_after_the_removal_moves_nothing() {
+fn t3_results_after_the_removal_change_nothing() {
     let mut row = Row::default();
     row.record(failed(1, 0)).advance(72 * HOUR);
     let before = row.clone();

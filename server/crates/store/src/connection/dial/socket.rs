@@ -51,7 +51,7 @@ impl Call<'_> {
                 return Ok((Socket::Tcp(stream), Protection::None(why)));
             }
             return Err(Failure::new(format!(
-                "{} has no TLS, and sslmode={} needs it: switch it on there (ssl = on)",
+                "{} has no TLS, and sslmode={} needs it: switch on TLS in the server (ssl = on)",
                 peer.shown(),
                 tls.mode.name()
             )));
@@ -115,6 +115,6 @@ async fn offers_tls(stream: &mut TcpStream) -> io::Result<bool> {
     match stream.read_u8().await? {
         b'S' => Ok(true),
         b'N' => Ok(false),
-        _ => Err(io::Error::other("the response is not Postgres's")),
+        _ => Err(io::Error::other("the response does not come from Postgres")),
     }
 }

@@ -20,7 +20,7 @@ const ME: NodeId = NodeId(1);
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_touches_what_is_due(#[values(false, true)] analyzed: bool) {
+async fn a_claim_touches_only_due_deliveries(#[values(false, true)] analyzed: bool) {
     let crowd = Crowd::new(analyzed).await;
     let room: Vec<_> = crowd.webhooks.iter().take(16).map(|id| (*id, 32)).collect();
     let claim = async |conn: &mut Conn| {
@@ -54,7 +54,7 @@ struct Plans {
 /// Planning looks at every stored day of events: with a month of them it takes nearly as long as the claim.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_is_planned_for_good_after_a_few(#[values(false, true)] analyzed: bool) {
+async fn a_claim_uses_one_plan_after_five_runs(#[values(false, true)] analyzed: bool) {
     let crowd = Crowd::new(analyzed).await;
     let room = [(crowd.webhooks[0], 32)];
     let mut conn = crowd.conn().await;
@@ -75,7 +75,7 @@ async fn a_claim_is_planned_for_good_after_a_few(#[values(false, true)] analyzed
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ending_unsent_touches_what_it_ends(#[values(false, true)] analyzed: bool) {
+async fn ending_unsent_deliveries_touches_only_those(#[values(false, true)] analyzed: bool) {
     let crowd = Crowd::new(analyzed).await;
     let webhook = crowd.keys()[0];
     let lost = Unsent {
@@ -140,7 +140,7 @@ async fn a_publication_touches_its_companys_webhooks(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removal_touches_whose_webhooks_go(#[values(false, true)] analyzed: bool) {
+async fn a_removal_touches_only_the_removed_webhooks(#[values(false, true)] analyzed: bool) {
     let crowd = Crowd::with_neighbours(analyzed).await.of_callers();
     let keys = crowd.keys();
     let lock = async |conn: &mut Conn| {
@@ -207,7 +207,7 @@ async fn a_settlement_touches_its_deliveries(#[values(false, true)] analyzed: bo
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_touches_what_is_due(#[values(false, true)] analyzed: bool) {
+async fn a_sweep_touches_only_due_webhooks(#[values(false, true)] analyzed: bool) {
     let crowd = Crowd::new(analyzed).await;
     let due = async |conn: &mut Conn| {
         let due = health::due(conn, now(), 200).await.unwrap();
@@ -242,7 +242,7 @@ async fn a_sweep_touches_what_is_due(#[values(false, true)] analyzed: bool) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn retention_touches_what_is_past_it(#[values(false, true)] analyzed: bool) {
+async fn retention_touches_only_expired_rows(#[values(false, true)] analyzed: bool) {
     let crowd = Crowd::new(analyzed).await;
     let keys = async |conn: &mut Conn| retention::forget_keys(conn, now()).await.unwrap();
     assert_at_most(12, &crowd.touched(keys).await.1, "expired keys");

@@ -129,7 +129,7 @@ fn through_ends(touched: &Touched) -> i64 {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn history_touches_the_days_that_it_is_of(#[values(false, true)] analyzed: bool) {
+async fn history_touches_only_its_own_days(#[values(false, true)] analyzed: bool) {
     let crowd = Crowd::new(analyzed).await.of_callers();
     let keys = crowd.keys();
     let owners = Owners {

@@ -36,7 +36,7 @@ async fn a_batch_is_fenced_by_its_tokens_and_settles_once() {
 /// D4: a retry can be claimed by any process when it is due, with the next number; a release changes neither number nor due
 /// time.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_moves_on_and_a_release_does_not() {
+async fn a_retry_advances_the_delivery_and_a_release_does_not() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let id = webhook(conn, "").await;
@@ -83,7 +83,7 @@ async fn a_retry_moves_on_and_a_release_does_not() {
 
 /// D6: two claimers never hold the same delivery, and neither waits for the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_claimers_share_what_is_due() {
+async fn two_claimers_share_the_due_deliveries() {
     let store = store().await;
     let id = webhook(&mut store.conn().await.unwrap(), "").await;
     let events: Vec<Event> = (0..20)
@@ -133,7 +133,7 @@ async fn discovery_finds_every_webhook_once() {
 
 /// W8, R3: all deliveries of a removed webhook without an owner end, due or not.
 #[tokio::test(flavor = "multi_thread")]
-async fn cancelling_takes_what_is_due_later_but_not_what_is_held() {
+async fn cancelling_ends_later_deliveries_but_not_leased_ones() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let id = webhook(conn, "").await;
@@ -165,7 +165,7 @@ async fn cancelling_takes_what_is_due_later_but_not_what_is_held() {
 
 /// D6: an extension keeps the leases that are still valid and returns which these are.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_extension_says_what_is_still_held() {
+async fn an_extension_returns_the_leases_that_are_still_valid() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let id = webhook(conn, "").await;
@@ -223,7 +223,7 @@ async fn a_discovery_finds_the_webhooks_that_are_due_first() {
 
 /// D6: a row that another transaction has locked does not cost others their lease or release, and is still held.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_row_is_passed_over_when_leases_are_extended_or_freed() {
+async fn a_locked_row_is_skipped_when_leases_are_extended_or_freed() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let mut other = store.conn().await.unwrap();

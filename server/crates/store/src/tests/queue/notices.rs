@@ -52,7 +52,7 @@ async fn settle(conn: &mut Conn, claimed: &Claimed, again_at: Option<i64>, at: i
 
 /// R4: of each webhook the oldest notice is claimed, by one process at a time; the next one when it has ended.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_gives_out_its_head_until_that_has_ended() {
+async fn only_the_oldest_notice_of_a_queue_can_be_claimed() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let (one, other) = (webhook(conn, "").await, webhook(conn, "").await);
@@ -104,7 +104,7 @@ async fn a_queue_gives_out_its_head_until_that_has_ended() {
 /// R4, D6: when a lease ends, the notice can be claimed again. Then the settlement of the first holder has no effect, and
 /// that of the second takes effect once, even if it is written twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_lease_that_holds_moves_the_queue_and_once() {
+async fn only_the_current_lease_settles_a_notice_and_only_once() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let webhook = webhook(conn, "").await;
@@ -141,7 +141,7 @@ async fn a_claim_is_bounded() {
 
 /// R4: without an endpoint nothing is queued.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_endpoint_nothing_is_owed() {
+async fn without_an_endpoint_no_notice_is_queued() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let webhook = webhook(conn, "").await;

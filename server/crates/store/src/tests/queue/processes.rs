@@ -38,7 +38,7 @@ async fn the_feed_misses_no_transaction_however_late_it_commits() {
 
 /// W8: the server waits for a live process that has not read the feed past a change, but not for a dead one.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_live_processes_that_do_not_know_are_waited_for() {
+async fn propagation_waits_only_for_live_processes_that_are_behind() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let me = nodes::register(conn, now()).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_notice_is_written_once() {
 
 /// W13: a result that waited for the row while its webhook was paused must not open a window during the pause.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_was_waited_for_is_judged_by_its_webhook_after_the_wait() {
+async fn a_result_is_judged_by_the_webhook_after_the_wait_for_its_row() {
     let store = store().await;
     let watch = &mut *store.conn().await.unwrap();
     let webhook = (lane(), webhook(watch, "").await);

@@ -121,7 +121,7 @@ async fn webhooks(conn: &mut Conn, more: i64) {
 
 /// B4, W13, W12: deliveries for a banned or paused webhook are recorded as lost; a removed one gets nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publication_is_lost_for_the_banned_and_the_paused_and_nothing_to_the_removed() {
+async fn banned_and_paused_webhooks_lose_events_and_removed_get_none() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     let banned_until = |at: Timestamp| {
@@ -167,7 +167,7 @@ async fn a_publication_is_lost_for_the_banned_and_the_paused_and_nothing_to_the_
 
 /// B4: a delivery lost to a ban is dated within the ban, even if the clock that dated the ban is ahead of the publication's.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_publication_loses_to_a_ban_is_dated_within_it() {
+async fn a_delivery_lost_to_a_ban_is_dated_within_it() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     for began in [later(-1), later(1)] {
@@ -190,7 +190,7 @@ async fn what_a_publication_loses_to_a_ban_is_dated_within_it() {
 }
 
 #[test]
-fn what_is_stored_before_takes_room_from_what_comes_after() {
+fn earlier_deliveries_use_up_room_for_later_ones() {
     let room = Room {
         total: 5,
         per_webhook: 3,

@@ -73,7 +73,7 @@ pub(super) async fn selected(
             by_webhook(ctx, &webhook, query, status).await
         }
         _ => {
-            let why = "name deliveries by `deliveryIds` alone, or by `webhookId` and what goes with it";
+            let why = "select deliveries by `deliveryIds` alone, or by `webhookId` with its conditions";
             Ok(Err(Problems::one(UserErrorCode::Invalid, Path::input(), why)))
         }
     }
@@ -121,7 +121,7 @@ async fn by_ids(ctx: &Context<'_>, ids: &[ID]) -> Result<Checked<Vec<DeliveryKey
             NO_SUCH_DELIVERY,
         )? {
             Ok(()) if delivery.status == delivery::DeliveryStatus::Pending => {
-                let why = "the delivery has not ended: it will be sent as it is";
+                let why = "the delivery has not ended: its attempts continue without a replay";
                 problems.add(UserErrorCode::InvalidState, at, why);
             }
             Ok(()) => named.push(delivery.key),
@@ -155,7 +155,7 @@ async fn by_webhook(
         None => ENDED.to_vec(),
     };
     if statuses.contains(&delivery::DeliveryStatus::Pending) {
-        let why = "a delivery that has not ended will be sent as it is";
+        let why = "pending deliveries cannot be replayed: their attempts continue without a replay";
         return Ok(Err(Problems::one(
             UserErrorCode::Invalid,
             Path::input().field("status"),
@@ -229,6 +229,6 @@ fn replayable(
 
 /// The error for a webhook that is banned, paused or removed.
 pub(super) fn not_active(at: Path) -> Problems {
-    let why = "nothing is replayed while the webhook is banned, paused or removed";
+    let why = "a webhook that is banned, paused or removed gets no replays";
     Problems::one(UserErrorCode::InvalidState, at, why)
 }

@@ -139,18 +139,18 @@ fn merged(
             problems.add(
                 UserErrorCode::Invalid,
                 at_id,
-                "a merge names the object that was merged into this one",
+                "a merge must have the id of the object that was merged into this one",
             );
             None
         }
         (_, Some(_)) => {
-            problems.add(UserErrorCode::Invalid, at_id, "only a merge has another object");
+            problems.add(UserErrorCode::Invalid, at_id, "only a merge may have this field");
             None
         }
         (_, None) => {
             if previous.is_some() {
                 let at = at.field("mergedFromPrevious");
-                problems.add(UserErrorCode::Invalid, at, "only a merge has another object");
+                problems.add(UserErrorCode::Invalid, at, "only a merge may have this field");
             }
             None
         }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_named_at_once() {
+    fn all_faults_are_reported_at_once() {
         let found =
             errors(value!({ "companyId": "0", "object": "*", "permittedUserIds": ["1", "x"], "host": "" }));
         assert_eq!(
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn any_can_only_be_subscribed_to() {
+    fn the_action_any_cannot_be_published() {
         assert_eq!(
             errors(value!({ "action": "ANY" })),
             ["NotInCatalog input.events.1.action"]
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_names_another_object_and_nothing_else_does() {
+    fn a_merge_must_name_another_object_and_no_other_action_may() {
         let at = "Invalid input.events.1.mergedFromId";
         assert_eq!(errors(value!({ "action": "MERGE" })), [at]);
         assert_eq!(errors(value!({ "action": "MERGE", "mergedFromId": "8" })), [at]);
@@ -222,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_too_long() {
+    fn data_over_the_size_limit_is_too_long() {
         let large = "x".repeat(input_limits::OBJECT_BYTES);
         assert_eq!(errors(value!({ "data": large })), ["TooLong input.events.1.data"]);
     }
 
     #[test]
-    fn a_thousand_events_are_enough() {
+    fn the_number_of_events_is_bounded() {
         let events = (0..=input_limits::EVENTS).map(|_| event(value!({}))).collect();
         let found: Vec<_> = check(events, &Catalog::default()).unwrap_err().into_errors();
         assert_eq!(

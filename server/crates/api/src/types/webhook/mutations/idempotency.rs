@@ -67,7 +67,7 @@ pub(super) async fn repeated(
         (given, kept) => given.is_none() && kept.is_none(),
     };
     if !same_password || !key.asks_as(&before.asked) {
-        let why = "this key was used before, for another webhook";
+        let why = "this key was used before, with another input";
         return Ok(Err(Problems::one(
             UserErrorCode::IdempotencyConflict,
             key_path(),
@@ -79,7 +79,7 @@ pub(super) async fn repeated(
     let found = webhooks::find(&mut conn, &[before.webhook], &scope, &cutoffs).await?;
     drop(conn);
     let gone = || {
-        let why = "the webhook that was created with this key is not there any more: use another key";
+        let why = "the webhook that was created with this key no longer exists: use another key";
         Problems::one(UserErrorCode::NotFound, key_path(), why)
     };
     let found = found.into_iter().next().ok_or_else(gone);

@@ -202,7 +202,7 @@ impl fmt::Display for RefusedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             UrlRefusal::Credentials => f.write_str(
-                "credentials must not stand in the URL: give them as httpAuthUser and httpAuthPassword",
+                "the URL must not contain credentials: pass them as httpAuthUser and httpAuthPassword",
             ),
             UrlRefusal::OwnHost => f.write_str("the platform's own hosts cannot be called"),
             refusal => fmt::Display::fmt(refusal, f),
@@ -254,7 +254,7 @@ fn needed<T>(value: MaybeUndefined<T>, path: Path, problems: &mut Problems) -> O
             problems.add(
                 UserErrorCode::Invalid,
                 path,
-                "this can be changed, but not cleared",
+                "this field can be changed, but not cleared",
             );
             None
         }

@@ -33,7 +33,7 @@ async fn take_writes(database: &Database, writes: bool) {
 /// F4: 25006 counts as an unavailable database, for every operation. `/readyz`, the log and starting commands name
 /// the reason. No connection from that time is used afterwards.
 #[tokio::test(flavor = "multi_thread")]
-async fn f4_a_database_that_takes_no_writes_is_unavailable_and_said_to_be_one() {
+async fn f4_a_read_only_database_is_reported_as_unavailable() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
@@ -76,7 +76,7 @@ async fn f4_a_database_that_takes_no_writes_is_unavailable_and_said_to_be_one() 
     let printed = process.printed();
     for told in [
         "the database is read-only: it refuses changes (SQLSTATE 25006)",
-        "the database takes changes again",
+        "the database accepts changes again",
     ] {
         assert_eq!(printed.matches(told).count(), 1, "{told}:\n{printed}");
     }

@@ -59,9 +59,9 @@ async fn partitions_are_made_ahead_and_dropped_unless_needed() {
     );
 }
 
-/// A partition that cannot be dropped, here because a view reads it, does not keep the others.
+/// A partition that cannot be dropped, here because a view reads it, does not block the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partition_that_cannot_be_dropped_keeps_no_other() {
+async fn a_partition_that_cannot_be_dropped_blocks_no_other() {
     let store = store().await;
     let conn = &mut *store.conn().await.unwrap();
     partitions::ensure(conn, DAY, date(2026, 11, 25)).await.unwrap();

@@ -12,7 +12,7 @@ use super::*;
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 #[tokio::test]
-async fn a_connection_is_used_again_and_costs_nothing() {
+async fn a_reused_connection_has_no_dns_or_connect_time() {
     let mut receiver = Receiver::start(|mut connection| async move { connection.answer_all(OK).await }).await;
     let clock = Clock::system();
     let transport = transport(&clock);
@@ -33,7 +33,7 @@ async fn a_connection_is_used_again_and_costs_nothing() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_gets_a_connection_while_it_is_still_resolving_owes_it_no_time() {
+async fn a_connection_reused_while_resolving_has_no_connect_time() {
     let answer = Arc::new(Notify::new());
     let answered = answer.clone();
     let mut receiver = Receiver::start(move |mut connection| {
@@ -107,14 +107,14 @@ async fn a_receiver_may_close_an_idle_connection() {
 }
 
 #[tokio::test]
-async fn a_request_read_and_not_answered_is_not_repeated_on_a_fresh_connection() {
+async fn an_unanswered_request_on_a_new_connection_is_not_repeated() {
     let mut receiver = Receiver::answering("").await;
     assert_failed(&send(&receiver.url()).await, Reset);
     assert_eq!(receiver.counts(), (1, 1));
 }
 
 #[tokio::test]
-async fn a_request_read_and_not_answered_is_not_repeated_on_a_kept_one() {
+async fn an_unanswered_request_on_a_reused_connection_is_not_repeated() {
     let mut receiver = Receiver::start(|mut connection| async move {
         connection.request().await;
         connection.write(OK).await;
@@ -136,7 +136,7 @@ async fn a_connection_reset_in_the_first_moment_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn unavailable_with_retry_after_is_not_tried_again() {
+async fn a_503_with_retry_after_is_not_retried() {
     let answer = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
     let mut receiver =
         Receiver::start(move |mut connection| async move { connection.answer_all(answer).await }).await;
@@ -145,7 +145,7 @@ async fn unavailable_with_retry_after_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_connection_with_an_unread_rest_is_closed() {
+async fn a_connection_with_unread_data_is_closed() {
     let mut receiver = Receiver::start(|mut connection| async move {
         connection.request().await;
         connection

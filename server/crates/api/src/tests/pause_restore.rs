@@ -3,7 +3,7 @@ use super::*;
 const STATE: &str = "webhook { updatedAt removedAt health { state banCounter bannedUntil failingSince nextTransition { to } } }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w13_what_is_published_or_comes_due_in_a_pause_is_lost() {
+async fn w13_deliveries_published_or_due_in_a_pause_are_lost() {
     let world = World::new().await;
     let (ann, failing) = (world.user(1, 7), receiver(500).await);
     let id = world
@@ -45,7 +45,7 @@ async fn w13_what_is_published_or_comes_due_in_a_pause_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w13_a_retry_that_comes_due_after_the_resumption_is_sent() {
+async fn w13_a_retry_due_after_the_resumption_is_sent() {
     let world = World::new().await;
     let (ann, failing) = (world.user(1, 7), receiver(500).await);
     let id = world
@@ -61,7 +61,7 @@ async fn w13_a_retry_that_comes_due_after_the_resumption_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w13_a_ban_runs_on_beneath_a_pause() {
+async fn w13_a_ban_continues_during_a_pause() {
     let world = World::new().await;
     let (ann, failing) = (world.user(1, 7), receiver(500).await);
     let id = world
@@ -91,7 +91,7 @@ async fn w13_a_ban_runs_on_beneath_a_pause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w4_only_who_may_change_a_webhook_pauses_resumes_restores_and_rotates() {
+async fn w4_pause_resume_restore_and_rotate_need_the_right_to_change() {
     for (sees, code) in APP_SEES.into_iter().zip(["NOT_FOUND", "FORBIDDEN"]) {
         states_follow_the_right_to_change(sees, code).await;
     }
@@ -152,7 +152,7 @@ async fn states_follow_the_right_to_change(sees: AppSees, code: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn w12_one_removed_for_want_of_success_is_restored_within_thirty_days() {
+async fn w12_a_webhook_removed_for_failing_is_restored_in_30_days() {
     let mut settings = Settings::development();
     settings.policy.webhook_limit = 2;
     let world = World::with(settings).await;

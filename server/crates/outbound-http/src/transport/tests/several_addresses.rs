@@ -53,7 +53,7 @@ async fn sent_to(port: u16, addresses: &[&str]) -> Sent {
 #[case::several_dead(&["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.1"])]
 #[case::of_both_families(&["127.0.0.2", "::1", "127.0.0.1"])]
 #[tokio::test]
-async fn an_address_that_swallows_packets_keeps_no_other_from_its_chance(#[case] addresses: &[&str]) {
+async fn a_dead_address_does_not_prevent_the_others(#[case] addresses: &[&str]) {
     let mut receiver = Receiver::answering(OK).await;
     let port = receiver.address.port();
     let mut dead = Vec::new();
