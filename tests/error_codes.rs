@@ -55,7 +55,7 @@ async fn every_code_of_a_user_error_is_reached() {
     let company = world.company(1);
     let (user, admin, platform) = (company.user(7), company.admin(9), world.platform());
     let webhook = user.create_webhook(NewWebhook::to(URL)).await.unwrap().webhook.id;
-    let crm = company.app("crm").install(7).await.unwrap();
+    company.app("crm").install(7).await.unwrap();
     let full = company.user(40);
     for _ in 0..40 {
         full.create_webhook(NewWebhook::to(URL)).await.unwrap();
@@ -129,10 +129,10 @@ async fn every_code_of_a_user_error_is_reached() {
         ),
         (
             "FORBIDDEN",
-            &crm,
-            "deleteWebhook",
-            json!({"id": webhook}),
-            "input.id",
+            &user,
+            "createWebhook",
+            new("userId", "9"),
+            "input.userId",
         ),
         (
             "APP_NOT_INSTALLED",

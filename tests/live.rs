@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tenterhook_harness::client::NewWebhook;
 use tenterhook_harness::client::live::LiveClient;
+use tenterhook_harness::client::{Client, NewWebhook};
 use tenterhook_harness::realtime;
-use tenterhook_harness::world::World;
+use tenterhook_harness::world::{AppSees, World};
 
 const CHANGED: &str = "subscription($id: ID) { webhookChanged(id: $id) { id health { state banCounter } } }";
 const RECORDED: &str = "subscription($id: ID) { attemptRecorded(webhookId: $id) { \
@@ -112,72 +112,127 @@ async fn both_servers_send_a_ban_and_its_end_to_subscribers() {
     world.verify().await;
 }
 
+/// The webhooks of the next events of a subscription to attempts, as many as there are `expected` names; then nothing more.
+async fn recorded<'n>(
+    live: &mut LiveClient,
+    subscription: &str,
+    names: &[(&'n str, String)],
+    expected: &[&str],
+) -> Vec<&'n str> {
+    let mut seen = Vec::new();
+    for _ in expected {
+        let event = live.event(subscription).await.unwrap();
+        let id = &event["attemptRecorded"]["delivery"]["webhook"]["id"];
+        let name = names.iter().find(|(_, known)| id == known);
+        seen.push(name.expect("a webhook of this test").0);
+    }
+    assert_eq!(live.rest(subscription).await.unwrap(), Vec::<Value>::new());
+    seen.sort_unstable();
+    seen
+}
+
+/// Creates a webhook and returns its id.
+async fn created(caller: &Client, url: &str) -> String {
+    let created = caller.create_webhook(NewWebhook::to(url)).await;
+    created.unwrap().webhook.id
+}
+
+/// Subscriptions of these callers to all webhooks and to each of these.
+async fn following(callers: &[Client], webhooks: &[(&str, String)]) -> Vec<(LiveClient, Vec<String>)> {
+    let mut following = Vec::new();
+    for caller in callers {
+        let mut live = caller.live().await.unwrap();
+        let mut subscriptions = Vec::new();
+        let ids = webhooks.iter().map(|(_, id)| json!({"id": id}));
+        for which in ids.chain([json!({})]) {
+            subscriptions.push(live.subscribe(RECORDED, which.clone()).await.unwrap());
+            subscriptions.push(live.subscribe(CHANGED, which).await.unwrap());
+        }
+        following.push((live, subscriptions));
+    }
+    following
+}
+
 /// W4–W6, W8: a caller who cannot see a webhook gets none of its events, and neither does an app that was uninstalled.
-#[tokio::test(flavor = "multi_thread")]
-async fn subscribers_get_nothing_that_they_may_not_see() {
-    let world = World::builder().servers(2).start().await;
+async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
+    let world = World::builder().servers(2).app_sees(sees).start().await;
     let receiver = world.receiver(200).await;
     let company = world.company(1);
     let crm = company.app("crm");
+    crm.install(9).await.unwrap();
     let through = crm.install(7).await.unwrap();
-    let own = company.user(7);
-    let general = own
-        .create_webhook(NewWebhook::to(&receiver.url()))
-        .await
-        .unwrap()
-        .webhook;
-    let application = through
-        .create_webhook(NewWebhook::to(&receiver.url()))
-        .await
-        .unwrap()
-        .webhook;
+    let mut names = vec![
+        ("general", created(&company.user(7), &receiver.url()).await),
+        ("application", created(&through, &receiver.url()).await),
+    ];
+    let seen_by_app = |own: &'static str| match sees {
+        AppSees::Application => vec![own],
+        AppSees::OwnGeneral => vec![own, "general"],
+    };
 
-    let mut by_app = company.at(1).app("crm").acting_for(7).live().await.unwrap();
+    let remote = company.at(1).app("crm");
+    let mut by_app = remote.acting_for(7).live().await.unwrap();
     let of_app = by_app.subscribe(RECORDED, json!({})).await.unwrap();
+    let named = json!({"id": names[0].1});
+    let of_general = by_app.subscribe(RECORDED, named).await.unwrap();
     let mut by_user = company.at(1).user(7).live().await.unwrap();
     let of_user = by_user.subscribe(RECORDED, json!({})).await.unwrap();
-    let mut strangers = Vec::new();
-    for stranger in [company.at(1).user(8), world.company(2).at(1).admin(7)] {
-        let mut live = stranger.live().await.unwrap();
-        let mut subscriptions = Vec::new();
-        for id in [json!(null), json!(general.id), json!(application.id)] {
-            subscriptions.push(live.subscribe(RECORDED, json!({"id": id})).await.unwrap());
-            subscriptions.push(live.subscribe(CHANGED, json!({"id": id})).await.unwrap());
-        }
-        strangers.push((live, subscriptions));
-    }
+    let strangers = [
+        company.at(1).user(8),
+        world.company(2).at(1).admin(7),
+        remote.acting_for_admin(9),
+    ];
+    let mut strangers = following(&strangers, &names).await;
     company.publish().await.unwrap();
     world.settle().await;
-
-    let mut seen = Vec::new();
-    for _ in 0..2 {
-        let event = by_app.event(&of_app).await.unwrap();
-        seen.push(event["attemptRecorded"]["delivery"]["webhook"]["id"].clone());
-    }
-    assert!(
-        seen.contains(&json!(general.id)) && seen.contains(&json!(application.id)),
-        "{seen:?}"
+    let expected = ["general"];
+    assert_eq!(
+        recorded(&mut by_user, &of_user, &names, &expected).await,
+        expected
     );
-    let event = by_user.event(&of_user).await.unwrap();
-    assert_eq!(event["attemptRecorded"]["delivery"]["webhook"]["id"], general.id);
-    assert_eq!(by_user.rest(&of_user).await.unwrap(), Vec::<Value>::new());
+    let expected = seen_by_app("application");
+    assert_eq!(recorded(&mut by_app, &of_app, &names, &expected).await, expected);
+    let expected = &expected[1..];
+    assert_eq!(
+        recorded(&mut by_app, &of_general, &names, expected).await,
+        expected
+    );
 
     crm.uninstall(7).await.unwrap();
     company.publish().await.unwrap();
     world.settle().await;
     by_user.event(&of_user).await.unwrap();
+    assert_eq!(by_app.rest(&of_app).await.unwrap(), Vec::<Value>::new());
     // After it is installed again, it gets new events, and none from the time between.
-    crm.install(7).await.unwrap();
+    names.push((
+        "another",
+        created(&crm.install(7).await.unwrap(), &receiver.url()).await,
+    ));
     company.publish().await.unwrap();
     world.settle().await;
-    let third = by_user.event(&of_user).await.unwrap();
-    assert_eq!(by_app.event(&of_app).await.unwrap(), third);
+    let expected = seen_by_app("another");
+    assert_eq!(recorded(&mut by_app, &of_app, &names, &expected).await, expected);
+    let expected = &expected[1..];
+    assert_eq!(
+        recorded(&mut by_app, &of_general, &names, expected).await,
+        expected
+    );
     for (live, subscriptions) in &mut strangers {
         for subscription in subscriptions {
             assert_eq!(live.rest(subscription).await.unwrap(), Vec::<Value>::new());
         }
     }
     world.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w4_an_app_gets_live_events_of_its_own_webhooks_only() {
+    only_what_the_caller_sees_is_sent(AppSees::Application).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w4_under_own_general_an_app_also_gets_events_of_general_webhooks() {
+    only_what_the_caller_sees_is_sent(AppSees::OwnGeneral).await;
 }
 
 /// A server that stops tells its subscribers, and does not wait for them.

@@ -10,6 +10,7 @@ mod fixture;
 mod ids;
 mod mutations;
 mod schema;
+mod scopes;
 mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
+use tenterhook_harness::world::AppSees;
 
 use self::access_matrix::{
     Duty, Entry, Gate, MUTATIONS, QUERIES, REQUIRED, SUBSCRIPTIONS, Shows, TYPES, answer_to,
@@ -247,8 +249,18 @@ fn an_element_without_a_verdict_is_named() {
 /// Each query with each argument that names an object, sent by every caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_shows_callers_only_their_own_data() {
-    let (schema, fixture) = (schema(), Fixture::new().await);
-    let everybody = everybody(&fixture.world);
+    walk_queries(AppSees::Application).await;
+}
+
+/// The same where apps also see the general webhooks of their user.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_own_general_every_query_shows_callers_only_their_own_data() {
+    walk_queries(AppSees::OwnGeneral).await;
+}
+
+async fn walk_queries(sees: AppSees) {
+    let (schema, fixture) = (schema(), Fixture::where_apps_see(sees).await);
+    let everybody = everybody(&fixture.world, sees);
     let mut found = Vec::new();
     for (field, arguments, gate, shows, _) in QUERIES {
         let kind = &schema.field("Query", field).expect("checked by name").kind;
@@ -321,8 +333,18 @@ fn has_value(data: &Value) -> bool {
 /// most rights gets a value of each field. Otherwise it would prove nothing that others get none.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_field_shows_callers_only_their_own_data() {
-    let (schema, fixture) = (schema(), Fixture::new().await);
-    let everybody = everybody(&fixture.world);
+    walk_fields(AppSees::Application).await;
+}
+
+/// The same where apps also see the general webhooks of their user.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_own_general_every_field_shows_callers_only_their_own_data() {
+    walk_fields(AppSees::OwnGeneral).await;
+}
+
+async fn walk_fields(sees: AppSees) {
+    let (schema, fixture) = (schema(), Fixture::where_apps_see(sees).await);
+    let everybody = everybody(&fixture.world, sees);
     let places = places(&schema);
     let (mut found, mut asked) = (Vec::new(), 0);
     for (of, entry, _) in TYPES {

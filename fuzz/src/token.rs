@@ -111,11 +111,13 @@ fn justified(header: &[u8], claims: &[u8], caller: &Caller) {
     assert!(claims["nbf"].is_null() || claims["nbf"].as_f64().is_some_and(|begin| begin <= NOW as f64));
     let scopes: Vec<&str> = claims["scope"].as_str().unwrap_or_default().split(' ').collect();
     let has = |scope| scopes.contains(&scope);
+    // A token that names an app acts through it, whatever scopes it has (W2).
+    let of_app = claims["app_id"].is_string();
     match caller {
-        Caller::Operator => assert!(has("operator")),
-        Caller::Platform => assert!(has("platform") && !has("operator")),
+        Caller::Operator => assert!(has("operator") && !of_app),
+        Caller::Platform => assert!(has("platform") && !has("operator") && !of_app),
         Caller::User(user) => {
-            assert!(!has("operator") && !has("platform"));
+            assert!(of_app || (!has("operator") && !has("platform")));
             let says = |name: &str, id: i64| {
                 let text = id.to_string();
                 claims[name] == text || claims[name] == id

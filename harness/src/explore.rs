@@ -20,7 +20,7 @@ pub use self::plan::{Plan, Step};
 use self::run::Run;
 use crate::run::Breach;
 use crate::scenario::{Failure, message};
-use crate::world::{Target, World};
+use crate::world::{AppSees, Target, World};
 
 /// Histories that are played concurrently, if the servers run in this process.
 const SIDE_BY_SIDE: usize = 6;
@@ -69,16 +69,19 @@ pub enum Ending {
 
 /// Plays one plan in a world of its own.
 pub async fn play(plan: &Plan, target: Option<&Target>) -> Ending {
-    let world = match target {
-        Some(target) => World::connect(target).await,
-        None => World::builder().servers(plan.servers).try_start().await,
+    let (world, app_sees) = match target {
+        Some(target) => (World::connect(target).await, AppSees::Application),
+        None => {
+            let builder = World::builder().servers(plan.servers).app_sees(plan.app_sees);
+            (builder.try_start().await, plan.app_sees)
+        }
     };
     let mut world = match world {
         Ok(world) => world,
         Err(error) => return Ending::CouldNotRun(format!("{error:#}")),
     };
     let played = async {
-        let mut run = match Run::open(&mut world).await {
+        let mut run = match Run::open(&mut world, app_sees).await {
             Ok(run) => run,
             Err(failure) => return Err((0, failure, Vec::new())),
         };

@@ -19,7 +19,7 @@ use tenterhook::app::{self, Stop};
 use tenterhook_clock::{Clock, SimClock};
 use tenterhook_embedded_postgres::{self as embedded, EmbeddedPostgres};
 use tenterhook_model::attempt::request_name;
-use tenterhook_settings::{ClockKind, Keys, Settings, TokenKeys};
+use tenterhook_settings::{ClockKind, Keys, PolicySettings, Settings, TokenKeys};
 use tenterhook_store::distribution::{self, Plan};
 use tenterhook_store::{Limits, Sessions, Store, migrations, partitions};
 
@@ -189,6 +189,15 @@ fn named(attempt: &AttemptName) -> Option<String> {
     Some(request_name(event, webhook, attempt.attempt))
 }
 
+/// What an app sees besides its own webhooks: the values of the setting `policy.app_sees` (W4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppSees {
+    /// Nothing: the default.
+    Application,
+    /// The general webhooks of the token's user.
+    OwnGeneral,
+}
+
 /// The settings of a server that a world chooses.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -196,6 +205,8 @@ pub struct ServerOptions {
     pub allowed_targets: Vec<String>,
     /// Hosts that webhooks may not call (W10).
     pub platform_hosts: Vec<String>,
+    /// What an app sees besides its own webhooks (W4).
+    pub app_sees: AppSees,
     /// DNS servers for the hosts of webhooks. If empty, those of the machine.
     pub dns_servers: Vec<SocketAddr>,
     /// The key of the tokens that it accepts.
@@ -320,7 +331,15 @@ impl Drop for Server {
 fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings> {
     let targets = options.allowed_targets.iter().map(|cidr| cidr.parse());
     let notice_url = options.notices.as_ref().map(|notices| notices.url.parse());
+    let app_sees = match options.app_sees {
+        AppSees::Application => tenterhook_settings::AppSees::Application,
+        AppSees::OwnGeneral => tenterhook_settings::AppSees::OwnGeneral,
+    };
     Ok(Settings {
+        policy: PolicySettings {
+            app_sees,
+            ..PolicySettings::default()
+        },
         database_url: Some(database.into()),
         keys: Some(Keys {
             tokens: TokenKeys::Secret(options.key.secret.clone().into()),

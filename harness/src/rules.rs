@@ -5,7 +5,7 @@ pub const RULES: &[(&str, &str)] = &[
     ("W1", "a webhook's type follows from who creates it"),
     (
         "W2",
-        "through an app only with the admin scope and while it is installed",
+        "through an app only with the admin scope, which is enough, and while it is installed",
     ),
     ("W3", "40 webhooks per user, and per app and user"),
     ("W4", "what each kind of token sees"),

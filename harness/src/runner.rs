@@ -30,9 +30,9 @@ impl Runner {
         Self::default()
     }
 
-    /// Plays on a remote server that implements the whole contract.
+    /// Plays on a remote server that implements the whole contract, with the default settings.
     pub fn against(target: Target) -> Self {
-        let mut lacking = vec![Need::OwnServers];
+        let mut lacking = vec![Need::OwnServers, Need::OwnGeneral];
         if target.restart.is_none() {
             lacking.push(Need::Restart);
         }

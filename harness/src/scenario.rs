@@ -14,7 +14,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::client::Refusal;
 use crate::run::{Breach, Verdict};
-use crate::world::{World, WorldBuilder};
+use crate::world::{AppSees, World, WorldBuilder};
 
 /// The result of a play.
 pub type Play = Result<(), Failure>;
@@ -33,6 +33,9 @@ pub enum Failure {
 pub enum Need {
     /// Servers that the world can start, stop, crash and configure.
     OwnServers,
+    /// Apps that see the general webhooks of their user too: the setting `policy.app_sees` with the value `own_general`
+    /// (W4).
+    OwnGeneral,
     /// A way to kill the server during its work and to start it again.
     Restart,
     /// A name server of the world, which servers ask for the hosts of webhooks.
@@ -68,6 +71,10 @@ impl Need {
     pub fn why_skipped(self) -> String {
         match self {
             Self::OwnServers => "must start, stop or configure its servers: runs in process only".to_owned(),
+            Self::OwnGeneral => {
+                "needs a server with the setting policy.app_sees = own_general: runs in process only"
+                    .to_owned()
+            }
             Self::Restart => "must restart the server: runs in process, or with --restart-command".to_owned(),
             Self::Names => "must replace the server's name server: runs in process only".to_owned(),
             other => format!("needs {other:?}, which the server does not support"),
@@ -135,6 +142,15 @@ impl Scenario {
         }
     }
 
+    /// Plays it where an app also sees the general webhooks of its user. Other scenarios are played where it does not,
+    /// which is the default (W4).
+    pub fn under_own_general(self) -> Self {
+        Self {
+            setup: |builder| builder.app_sees(AppSees::OwnGeneral),
+            ..self.needing(Need::OwnGeneral)
+        }
+    }
+
     /// Gives its world a name server.
     pub fn in_world_with_names(self) -> Self {
         Self {
@@ -145,7 +161,8 @@ impl Scenario {
 
     /// Whether it can be played only in process.
     pub fn needs_own_servers(&self) -> bool {
-        self.needs.contains(&Need::OwnServers) || self.needs.contains(&Need::Names)
+        let needs = |need| self.needs.contains(&need);
+        needs(Need::OwnServers) || needs(Need::OwnGeneral) || needs(Need::Names)
     }
 
     /// The builder of its world, in process.

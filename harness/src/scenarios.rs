@@ -4,6 +4,7 @@
 //! each number of the policy; and scenarios for mistakes that were seen in other systems. Names are stable, because
 //! reports and CI refer to them.
 
+mod app_views;
 mod apps;
 mod attempt_log;
 mod bans;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         credentials::scenarios(),
         limits::scenarios(),
         visibility::scenarios(),
+        app_views::scenarios(),
         permissions::scenarios(),
         apps::scenarios(),
         events::scenarios(),

@@ -65,11 +65,11 @@ impl Claims {
         }
     }
 
-    /// The same user through an app, with the `admin` scope that W2 demands.
+    /// The same user through an app, with the scope `admin` alone, which is enough there (W2).
     pub fn through_app(self, app: &str) -> Self {
         Self {
             app_id: Some(app.to_owned()),
-            scope: format!("{} admin", self.scope),
+            scope: "admin".to_owned(),
             ..self
         }
     }
@@ -161,7 +161,7 @@ mod tests {
         let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
         assert_eq!(
             claims,
-            r#"{"sub":"7","company_id":"1","role":"regular","app_id":"crm","scope":"webhooks:read webhooks:write admin","iss":"i","aud":"a","iat":0,"exp":31536000}"#
+            r#"{"sub":"7","company_id":"1","role":"regular","app_id":"crm","scope":"admin","iss":"i","aud":"a","iat":0,"exp":31536000}"#
         );
     }
 }

@@ -36,6 +36,7 @@ use crate::client::{CallLog, Client};
 use crate::database::Database;
 use crate::dns_server::NameServer;
 use crate::journal::Journal;
+pub use crate::launch::AppSees;
 use crate::launch::{Server, ServerOptions, SimulatedTime};
 use crate::receiver::Receiver;
 use crate::signature::Keyring;

@@ -13,11 +13,12 @@ use super::fixture::USER;
 pub enum Gate {
     /// Every valid token.
     Everyone,
-    /// Tokens with `webhooks:read`, through an app also with `admin` (W2), and the operator.
+    /// Tokens with `webhooks:read`, through an app those with `admin` (W2), and the operator.
     Readers,
     /// The same without the operator, who has to name a webhook.
     Users,
-    /// The same for one user: the user itself, or an admin for any user of the company (W3).
+    /// The same for the general webhooks of one user: the user itself, or an admin for any user of the company (W3).
+    /// Through an app only the user itself, and only where the app sees them (W4).
     Account,
     /// The same for data that only an app may know.
     Apps,
@@ -177,8 +178,8 @@ pub const REQUIRED: &[(&str, &str)] = &[(
 /// Who may use a mutation.
 #[derive(Debug, Clone, Copy)]
 pub enum Duty {
-    /// Callers who manage webhooks of this group (W2, W6, W7). An app manages its own, and can see but not change
-    /// general ones.
+    /// Callers who manage webhooks of this group (W2, W6, W7). An app manages its own, and cannot change general ones,
+    /// whether it sees them or not (W4).
     Manages(Group),
     /// The same, and the operator (D12).
     Replays(Group),
@@ -233,7 +234,9 @@ fn refusal(who: &Identity, gate: Gate) -> Option<&'static str> {
         Account | Apps | Users if operator => return Some("BAD_USER_INPUT"),
         Everyone => true,
         Readers | Users => who.reads,
-        Account => who.reads && (who.user == USER || who.admin),
+        Account => {
+            who.reads && who.sees_own_general && (who.user == USER || (who.admin && who.app.is_none()))
+        }
         Apps => who.reads && who.app.is_some(),
         ReadersAndPlatform => who.reads || who.kind == Kind::Platform,
         PlatformAndOperator => operator || who.kind == Kind::Platform,

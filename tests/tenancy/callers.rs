@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use tenterhook_harness::client::Client;
 use tenterhook_harness::token::{Claims, TokenKey};
-use tenterhook_harness::world::World;
+use tenterhook_harness::world::{AppSees, World};
 
 use super::assertions::Group::{self, App, Application, Company, General, Open, Secret};
 use super::fixture::{BOSS, COMPANY, CRM, ELSEWHERE, ERP, GHOST, NEIGHBOUR, STRANGER, UNINSTALLED, USER};
@@ -34,6 +34,8 @@ pub struct Identity {
     /// The token's scopes allow reading, and changing (W2 for apps).
     pub reads: bool,
     pub writes: bool,
+    /// It sees the general webhooks of its own user (W4), so that it may count them (W3).
+    pub sees_own_general: bool,
     /// What it may reach regardless of scopes (W4 to W7, E2).
     pub reaches: BTreeSet<Group>,
 }
@@ -61,7 +63,9 @@ struct Holder {
 }
 
 const OWN: &str = "webhooks:read webhooks:write";
-const THROUGH: &str = "webhooks:read webhooks:write admin";
+const THROUGH: &str = "admin";
+const ALL: &str = "webhooks:read webhooks:write admin platform operator";
+const ALL_BUT_ADMIN: &str = "webhooks:read webhooks:write platform operator";
 
 impl Holder {
     fn own(company: u64, user: u64) -> Self {
@@ -100,9 +104,10 @@ impl Holder {
         claims.with_scope(self.scope)
     }
 
-    fn identity(self, world: &World, name: &'static str, reaches: &[Group]) -> Identity {
+    fn identity(self, world: &World, sees: AppSees, name: &'static str, reaches: &[Group]) -> Identity {
         let has = |scope: &str| self.scope.split(' ').any(|one| one == scope);
-        let scoped = self.app.is_none() || has("admin");
+        let may = |scope: &str| has(if self.app.is_some() { "admin" } else { scope });
+        let installed = self.app != Some(UNINSTALLED);
         Identity {
             name,
             client: world.caller(0, &self.claims()),
@@ -111,9 +116,10 @@ impl Holder {
             user: self.user,
             admin: self.admin,
             app: self.app,
-            installed: self.app != Some(UNINSTALLED),
-            reads: scoped && has("webhooks:read"),
-            writes: scoped && has("webhooks:write"),
+            installed,
+            reads: may("webhooks:read"),
+            writes: may("webhooks:write"),
+            sees_own_general: self.app.is_none() || (installed && sees == AppSees::OwnGeneral),
             reaches: reaches.iter().copied().collect(),
         }
     }
@@ -121,17 +127,26 @@ impl Holder {
 
 /// The user who owns the webhooks.
 pub const OWNER: &str = "the user";
-/// The app that has a webhook for that user.
+/// The app that has a webhook for that user. Its token has the scope `admin` alone (W2).
 pub const ITS_APP: &str = "its app";
+/// The same with every scope but `admin`.
+pub const ITS_APP_WITHOUT_ADMIN: &str = "its app, with every scope but admin";
 pub const PLATFORM: &str = "the platform";
 pub const OPERATOR: &str = "the operator";
 /// The admin of another company, and another user of the same company. Both have their own webhook.
 pub const STRANGERS: [&str; 2] = ["an admin of another company", "another user"];
 
-/// Every caller, with what it may reach of the user's and the company's data.
-pub fn everybody(world: &World) -> Vec<Identity> {
+/// Every caller, with what it may reach of the user's and the company's data, where apps see this much (W4).
+pub fn everybody(world: &World, sees: AppSees) -> Vec<Identity> {
     let user = || Holder::own(COMPANY, USER);
     let all = &[Company, General, Secret, Open];
+    let (its_app, another_app): (&[Group], &[Group]) = match sees {
+        AppSees::Application => (
+            &[Company, Application, Secret, Open, App],
+            &[Company, Secret, Open],
+        ),
+        AppSees::OwnGeneral => (&[Company, General, Application, Secret, Open, App], all),
+    };
     let mut everybody: Vec<Identity> = [
         (OWNER, user(), &all[..]),
         ("the user, reading only", user().with("webhooks:read"), all),
@@ -142,17 +157,19 @@ pub fn everybody(world: &World) -> Vec<Identity> {
             user().with("webhooks read admin webhooks:reads"),
             all,
         ),
+        (ITS_APP, user().through(CRM), its_app),
         (
-            ITS_APP,
-            user().through(CRM),
-            &[Company, General, Application, Secret, Open, App],
+            "its app, with every scope",
+            user().through(CRM).with(ALL),
+            its_app,
         ),
         (
-            "its app, without the scope admin",
-            user().through(CRM).with(OWN),
-            &[Company, General, Application, Secret, Open, App],
+            ITS_APP_WITHOUT_ADMIN,
+            user().through(CRM).with(ALL_BUT_ADMIN),
+            its_app,
         ),
-        ("another app", user().through(ERP), all),
+        ("its app, without scopes", user().through(CRM).with(""), its_app),
+        ("another app", user().through(ERP), another_app),
         (
             "an app that is not installed",
             user().through(UNINSTALLED),
@@ -168,7 +185,8 @@ pub fn everybody(world: &World) -> Vec<Identity> {
         (
             "its app for an admin",
             Holder::own(COMPANY, BOSS).admin().through(CRM),
-            &[Company, General, Secret, Open, App],
+            // Only what is the admin's own, whatever apps see, and nothing here is.
+            &[Company, Open, App],
         ),
         (STRANGERS[0], Holder::own(ELSEWHERE, STRANGER).admin(), &[]),
         ("a namesake in another company", Holder::own(ELSEWHERE, USER), &[]),
@@ -179,7 +197,7 @@ pub fn everybody(world: &World) -> Vec<Identity> {
         ),
     ]
     .into_iter()
-    .map(|(name, holder, reaches)| holder.identity(world, name, reaches))
+    .map(|(name, holder, reaches)| holder.identity(world, sees, name, reaches))
     .collect();
     everybody.extend([
         with_scope(
@@ -213,6 +231,7 @@ fn with_scope(world: &World, name: &'static str, scope: &str, kind: Kind, reache
         installed: true,
         reads: kind == Kind::Operator,
         writes: false,
+        sees_own_general: false,
         reaches: reaches.iter().copied().collect(),
     }
 }

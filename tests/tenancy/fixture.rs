@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tenterhook_harness::client::{Client, NewEvent, NewWebhook, Webhook};
 use tenterhook_harness::receiver::Receiver;
 use tenterhook_harness::reply::Reply;
-use tenterhook_harness::world::World;
+use tenterhook_harness::world::{AppSees, World};
 
 use super::assertions::{Group, Mark};
 
@@ -43,9 +43,16 @@ pub struct Fixture {
 }
 
 impl Fixture {
+    /// The company on a server with the default settings.
     pub async fn new() -> Self {
+        Self::where_apps_see(AppSees::Application).await
+    }
+
+    /// The company on a server where apps see this much (W4).
+    pub async fn where_apps_see(sees: AppSees) -> Self {
         let world = World::builder()
             .allowed_targets(&["127.0.0.0/8", "::1/128"])
+            .app_sees(sees)
             .start()
             .await;
         let marked = |mark: &str| {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::NewEvent;
+use tenterhook_harness::world::AppSees;
 
 use super::assertions::{Expected, judge};
 use super::callers::{self, ITS_APP, Identity, OWNER, PLATFORM, STRANGERS, everybody};
@@ -20,9 +21,19 @@ fn find<'a>(everybody: &'a [Identity], name: &str) -> &'a Identity {
 /// A count shows no more than its list, for every caller.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_count_includes_only_what_the_caller_sees() {
-    let fixture = Fixture::new().await;
+    compare_counts(AppSees::Application).await;
+}
+
+/// The same where apps also see the general webhooks of their user.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_own_general_a_count_includes_only_what_the_caller_sees() {
+    compare_counts(AppSees::OwnGeneral).await;
+}
+
+async fn compare_counts(sees: AppSees) {
+    let fixture = Fixture::where_apps_see(sees).await;
     let (mut found, mut counted) = (Vec::new(), 0);
-    for who in &everybody(&fixture.world) {
+    for who in &everybody(&fixture.world, sees) {
         for list in LISTS {
             let counts = "{ totalCount edges { cursor } pageInfo { hasNextPage } }";
             let question = match list {
@@ -53,7 +64,7 @@ async fn a_count_includes_only_what_the_caller_sees() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_of_another_caller_pages_ones_own_list() {
     let fixture = Fixture::new().await;
-    let everybody = everybody(&fixture.world);
+    let everybody = everybody(&fixture.world, AppSees::Application);
     let mut found = Vec::new();
     for name in STRANGERS {
         let who = find(&everybody, name);
@@ -77,7 +88,7 @@ async fn a_cursor_of_another_caller_pages_ones_own_list() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_counts_only_the_callers_company() {
     let fixture = Fixture::new().await;
-    let everybody = everybody(&fixture.world);
+    let everybody = everybody(&fixture.world, AppSees::Application);
     let used = async |name: &str| {
         let question = fixture.fill("{ webhookQuota(type: GENERAL, userId: <user>) { used } }");
         let answer = ask(&find(&everybody, name).client, &question).await;
@@ -94,8 +105,18 @@ async fn a_quota_counts_only_the_callers_company() {
 /// D12: each caller has separate keys for replays. Another caller does not even learn that a key was used.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_replays_are_separate_per_caller() {
-    let fixture = Fixture::new().await;
-    let everybody = everybody(&fixture.world);
+    reuse_keys_of_replays(AppSees::Application).await;
+}
+
+/// The same where apps also see the general webhooks of their user.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_own_general_keys_of_replays_are_separate_per_caller() {
+    reuse_keys_of_replays(AppSees::OwnGeneral).await;
+}
+
+async fn reuse_keys_of_replays(sees: AppSees) {
+    let fixture = Fixture::where_apps_see(sees).await;
+    let everybody = everybody(&fixture.world, sees);
     let replay = async |name: &str, which: &str, key: &str| {
         let question = format!(
             "mutation {{ replayDeliveries(input: {{{which}, idempotencyKey: {key:?}}}) \
@@ -106,13 +127,17 @@ async fn keys_of_replays_are_separate_per_caller() {
     let own = replay(OWNER, "deliveryIds: [<delivery>]", "taken").await;
     assert_eq!(own["data"]["replayDeliveries"]["count"], 1, "{own}");
     let mut found = Vec::new();
+    let of_an_app = match sees {
+        AppSees::Application => "NOT_FOUND",
+        AppSees::OwnGeneral => "FORBIDDEN",
+    };
     for (name, code) in [
         (STRANGERS[0], "NOT_FOUND"),
         (STRANGERS[1], "NOT_FOUND"),
         ("a namesake in another company", "NOT_FOUND"),
         ("its app for another user", "NOT_FOUND"),
-        (ITS_APP, "FORBIDDEN"),
-        ("another app", "FORBIDDEN"),
+        (ITS_APP, of_an_app),
+        ("another app", of_an_app),
     ] {
         for which in ["deliveryIds: [<delivery>]", "webhookId: <general>"] {
             let taken = replay(name, which, "taken").await;
@@ -138,7 +163,7 @@ async fn keys_of_replays_are_separate_per_caller() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_creations_are_separate_per_caller() {
     let fixture = Fixture::new().await;
-    let everybody = everybody(&fixture.world);
+    let everybody = everybody(&fixture.world, AppSees::Application);
     let create = async |name: &str| {
         let question = "mutation { createWebhook(input: {subscriptionUrl: \"http://127.0.0.1:9/\", eventAction: ANY, \
             eventObject: \"*\", idempotencyKey: \"taken\"}) { webhook { id } signingSecret userErrors { code } } }";
@@ -175,7 +200,7 @@ async fn keys_of_creations_are_separate_per_caller() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_publications_are_separate_per_company() {
     let fixture = Fixture::new().await;
-    let everybody = everybody(&fixture.world);
+    let everybody = everybody(&fixture.world, AppSees::Application);
     let platform = &find(&everybody, PLATFORM).client;
     let event = |company: u64| {
         NewEvent::new(company, "CREATE", "deal", "1")
@@ -194,7 +219,7 @@ async fn keys_of_publications_are_separate_per_company() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_user_number_of_another_company_gives_no_access() {
     let fixture = Fixture::new().await;
-    let everybody = everybody(&fixture.world);
+    let everybody = everybody(&fixture.world, AppSees::Application);
     let namesake = find(&everybody, "a namesake in another company");
     let create = "mutation { createWebhook(input: {subscriptionUrl: \"http://127.0.0.1:9/\", eventAction: ANY, \
         eventObject: \"*\", userId: <user>}) { webhook { companyId userId ownerId } userErrors { code } } }";

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tenterhook_harness::client::Client;
+use tenterhook_harness::world::AppSees;
 
 use super::access_matrix::{Entry, MUTATIONS, QUERIES, TYPES, refusal_of};
 use super::callers::{OPERATOR, everybody, find};
@@ -58,8 +59,18 @@ fn lacking(schema: &Schema, of: &str, payload: &Value) -> Vec<String> {
 /// the right succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mutation_obeys_only_callers_with_the_right() {
-    let (schema, fixture) = (schema(), Fixture::new().await);
-    let everybody = everybody(&fixture.world);
+    walk_mutations(AppSees::Application).await;
+}
+
+/// The same where apps also see the general webhooks of their user.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_own_general_every_mutation_obeys_only_callers_with_the_right() {
+    walk_mutations(AppSees::OwnGeneral).await;
+}
+
+async fn walk_mutations(sees: AppSees) {
+    let (schema, fixture) = (schema(), Fixture::where_apps_see(sees).await);
+    let everybody = everybody(&fixture.world, sees);
     let operator = &find(&everybody, OPERATOR).client;
     let before = state(&schema, &fixture, operator).await;
     let mut found = Vec::new();

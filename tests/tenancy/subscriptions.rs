@@ -1,6 +1,7 @@
 //! Subscriptions: which subscribers get which events.
 
 use serde_json::json;
+use tenterhook_harness::world::AppSees;
 
 use super::access_matrix::{SUBSCRIPTIONS, answer_to};
 use super::assertions::{Expected, judge};
@@ -18,8 +19,18 @@ const MOST_EVENTS: usize = 500;
 /// them, and get the events of their own webhooks.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscription_sends_callers_only_their_own_events() {
-    let (schema, fixture) = (schema(), Fixture::new().await);
-    let everybody = everybody(&fixture.world);
+    walk_subscriptions(AppSees::Application).await;
+}
+
+/// The same where apps also see the general webhooks of their user.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_own_general_every_subscription_sends_callers_only_their_own_events() {
+    walk_subscriptions(AppSees::OwnGeneral).await;
+}
+
+async fn walk_subscriptions(sees: AppSees) {
+    let (schema, fixture) = (schema(), Fixture::where_apps_see(sees).await);
+    let everybody = everybody(&fixture.world, sees);
     let mut followers = Vec::new();
     for who in &everybody {
         let Ok(mut live) = who.client.live().await else {

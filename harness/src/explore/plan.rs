@@ -9,6 +9,7 @@ use std::fmt;
 use jiff::SignedDuration;
 
 use crate::rng::Rng;
+use crate::world::AppSees;
 
 /// The steps of one history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Plan {
     pub seed: u64,
     /// Number of servers on one database.
     pub servers: usize,
+    /// What apps see besides their own webhooks, on servers of this process (W4).
+    pub app_sees: AppSees,
     /// The steps to take, each with its position in the whole plan.
     pub steps: Vec<(usize, Step)>,
 }
@@ -97,6 +100,12 @@ impl Plan {
         Self {
             seed,
             servers,
+            // By the seed itself, so that the steps of a seed stay the same.
+            app_sees: if seed.is_multiple_of(2) {
+                AppSees::Application
+            } else {
+                AppSees::OwnGeneral
+            },
             steps: steps.take(length).enumerate().collect(),
         }
     }

@@ -19,7 +19,7 @@ use crate::model::Numbers;
 use crate::receiver::Receiver;
 use crate::reply::{Answer, Reply, Script};
 use crate::scenario::{Failure, Play};
-use crate::world::World;
+use crate::world::{AppSees, World};
 
 /// Most webhooks at a time: enough for every kind, few enough to check all after every step.
 const WEBHOOKS: usize = 6;
@@ -35,6 +35,7 @@ pub struct Run<'w> {
     heard: usize,
     shadows: Vec<Shadow>,
     installed: BTreeSet<(u64, usize)>,
+    app_sees: AppSees,
     published: u64,
     /// The transitions and rules that were exercised.
     pub coverage: Coverage,
@@ -48,8 +49,8 @@ struct ReceiverState {
 }
 
 impl<'w> Run<'w> {
-    /// Starts a history in an empty company.
-    pub async fn open(world: &'w mut World) -> Result<Self, Failure> {
+    /// Starts a history in an empty company, on servers where apps see this much (W4).
+    pub async fn open(world: &'w mut World, app_sees: AppSees) -> Result<Self, Failure> {
         let receiver_state: Arc<Mutex<ReceiverState>> = Arc::default();
         let acting = Arc::clone(&receiver_state);
         let receiver = world
@@ -84,6 +85,7 @@ impl<'w> Run<'w> {
             heard: 0,
             shadows: Vec::new(),
             installed: (0..APPS.len()).map(|app| (USERS[0], app)).collect(),
+            app_sees,
             published: 0,
             coverage: Coverage::default(),
         })

@@ -16,6 +16,9 @@ pub fn silent() -> NewWebhook {
     NewWebhook::to(DEAD)
 }
 
+/// Every scope but `admin`. Through an app they are worth nothing (W2).
+pub const ALL_BUT_ADMIN: &str = "webhooks:read webhooks:write platform operator";
+
 /// The two types of webhook (W1), as the contract writes them.
 pub const TYPES: [&str; 2] = ["GENERAL", "APPLICATION"];
 

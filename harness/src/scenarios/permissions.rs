@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::callers::{Callers, silent};
-use crate::client::Client;
-use crate::scenario::{Scenario, refused, same};
+use super::callers::{ALL_BUT_ADMIN, Callers, silent};
+use crate::client::{Client, WebhookList};
+use crate::scenario::{Play, Scenario, refused, same};
 use crate::token::Claims;
 use crate::world::World;
 
@@ -15,9 +15,13 @@ struct Attempt {
     rule: &'static [&'static str],
     webhook: &'static str,
     caller: fn(&World) -> Client,
-    /// The remove reason of the removed webhook, or the code of the refusal.
-    outcome: Result<&'static str, &'static str>,
+    outcome: Outcome,
+    /// For an attempt through an app: the outcome where apps also see their user's general webhooks.
+    under_own_general: Option<Outcome>,
 }
+
+/// The remove reason of the removed webhook, or the code of the refusal.
+type Outcome = Result<&'static str, &'static str>;
 
 const DELETIONS: &[Attempt] = &[
     Attempt {
@@ -27,6 +31,7 @@ const DELETIONS: &[Attempt] = &[
         webhook: "crm's for user 7",
         caller: |world| world.company(1).app("crm").acting_for(7),
         outcome: Ok("DELETED_BY_APP"),
+        under_own_general: Some(Ok("DELETED_BY_APP")),
     },
     Attempt {
         name: "another-app-cannot-delete-an-application-webhook",
@@ -35,6 +40,7 @@ const DELETIONS: &[Attempt] = &[
         webhook: "crm's for user 7",
         caller: |world| world.company(1).app("erp").acting_for(7),
         outcome: Err("NOT_FOUND"),
+        under_own_general: Some(Err("NOT_FOUND")),
     },
     Attempt {
         name: "the-app-user-cannot-delete-an-application-webhook",
@@ -43,6 +49,7 @@ const DELETIONS: &[Attempt] = &[
         webhook: "crm's for user 7",
         caller: |world| world.company(1).user(7),
         outcome: Err("NOT_FOUND"),
+        under_own_general: None,
     },
     Attempt {
         name: "the-admin-cannot-delete-an-application-webhook",
@@ -51,6 +58,7 @@ const DELETIONS: &[Attempt] = &[
         webhook: "crm's for user 7",
         caller: |world| world.company(1).admin(9),
         outcome: Err("NOT_FOUND"),
+        under_own_general: None,
     },
     Attempt {
         name: "the-same-app-for-an-admin-cannot-delete-a-users-application-webhook",
@@ -59,6 +67,7 @@ const DELETIONS: &[Attempt] = &[
         webhook: "crm's for user 7",
         caller: |world| world.company(1).app("crm").acting_for_admin(9),
         outcome: Err("NOT_FOUND"),
+        under_own_general: Some(Err("NOT_FOUND")),
     },
     Attempt {
         name: "an-app-that-is-not-installed-cannot-delete",
@@ -67,6 +76,7 @@ const DELETIONS: &[Attempt] = &[
         webhook: "crm's for user 7",
         caller: |world| world.company(1).app("crm").acting_for(8),
         outcome: Err("APP_NOT_INSTALLED"),
+        under_own_general: Some(Err("APP_NOT_INSTALLED")),
     },
     Attempt {
         name: "a-user-deletes-their-own-webhook",
@@ -75,6 +85,7 @@ const DELETIONS: &[Attempt] = &[
         webhook: "user 7's",
         caller: |world| world.company(1).user(7),
         outcome: Ok("DELETED_BY_USER"),
+        under_own_general: None,
     },
     Attempt {
         name: "another-user-cannot-delete-a-general-webhook",
@@ -83,6 +94,7 @@ const DELETIONS: &[Attempt] = &[
         webhook: "user 7's",
         caller: |world| world.company(1).user(8),
         outcome: Err("NOT_FOUND"),
+        under_own_general: None,
     },
     Attempt {
         name: "the-admin-deletes-anybodys-general-webhook",
@@ -91,22 +103,34 @@ const DELETIONS: &[Attempt] = &[
         webhook: "user 7's",
         caller: |world| world.company(1).admin(9),
         outcome: Ok("DELETED_BY_ADMIN"),
+        under_own_general: None,
     },
     Attempt {
         name: "an-app-cannot-delete-a-general-webhook",
-        sentence: "An app can read general webhooks, and not delete them.",
+        sentence: "An app cannot delete a general webhook of its user: it sees none, or can only read it.",
         rule: &["W4"],
         webhook: "user 7's",
         caller: |world| world.company(1).app("crm").acting_for(7),
-        outcome: Err("FORBIDDEN"),
+        outcome: Err("NOT_FOUND"),
+        under_own_general: Some(Err("FORBIDDEN")),
     },
     Attempt {
         name: "an-app-for-an-admin-cannot-delete-a-general-webhook",
-        sentence: "An app that acts for an admin can only read general webhooks.",
+        sentence: "For an app that acts for an admin another user's general webhook does not exist.",
         rule: &["W4"],
         webhook: "user 7's",
         caller: |world| world.company(1).app("crm").acting_for_admin(9),
-        outcome: Err("FORBIDDEN"),
+        outcome: Err("NOT_FOUND"),
+        under_own_general: Some(Err("NOT_FOUND")),
+    },
+    Attempt {
+        name: "an-app-for-an-admin-cannot-delete-the-admins-general-webhook",
+        sentence: "An app that acts for an admin cannot delete the admin's own general webhook either.",
+        rule: &["W4"],
+        webhook: "the admin's",
+        caller: |world| world.company(1).app("crm").acting_for_admin(9),
+        outcome: Err("NOT_FOUND"),
+        under_own_general: Some(Err("FORBIDDEN")),
     },
     Attempt {
         name: "another-companys-admin-cannot-delete",
@@ -115,11 +139,19 @@ const DELETIONS: &[Attempt] = &[
         webhook: "user 7's",
         caller: |world| world.company(2).admin(9),
         outcome: Err("NOT_FOUND"),
+        under_own_general: None,
     },
 ];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    let mut all: Vec<Scenario> = DELETIONS.iter().map(deletion).collect();
+    let mut all: Vec<Scenario> = DELETIONS
+        .iter()
+        .map(|attempt| deletion(attempt, attempt.name.to_owned(), attempt.outcome))
+        .collect();
+    all.extend(DELETIONS.iter().filter_map(|attempt| {
+        let name = format!("{}-under-own-general", attempt.name);
+        Some(deletion(attempt, name, attempt.under_own_general?).under_own_general())
+    }));
     all.extend([
         Scenario::new(
             "an-admin-creates-for-another-user",
@@ -209,25 +241,22 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "changes-follow-the-same-rights-as-deletions",
             "A caller that may not delete a webhook may not rename it, with the same error.",
             &["W4", "W6", "W7"],
-            |world| {
-                Box::pin(async move {
-                    let callers = Callers::new(world).await?;
-                    for attempt in DELETIONS {
-                        let id = &callers.webhook(attempt.webhook)?.id;
-                        let caller = (attempt.caller)(world);
-                        let renamed = caller.update_webhook(id, json!({"name": attempt.name})).await;
-                        match attempt.outcome {
-                            Ok(_) => same("the new name", renamed?.name.as_deref(), Some(attempt.name))?,
-                            Err(code) => refused(format!("a change, {}", attempt.name), renamed, code)?,
-                        }
-                    }
-                    Ok(())
-                })
-            },
+            |world| Box::pin(async move { changes(world, |attempt| attempt.outcome).await }),
         ),
         Scenario::new(
+            "changes-follow-the-same-rights-as-deletions-under-own-general",
+            "Where apps also see their user's general webhooks, they may rename what they may delete, and nothing else.",
+            &["W4", "W6", "W7"],
+            |world| {
+                Box::pin(async move {
+                    changes(world, |attempt| attempt.under_own_general.unwrap_or(attempt.outcome)).await
+                })
+            },
+        )
+        .under_own_general(),
+        Scenario::new(
             "an-app-without-the-admin-scope-writes-nothing",
-            "Through an app, creating and deleting need the admin scope in addition to webhooks:write.",
+            "Through an app, every scope but admin together is not enough to create, change or delete.",
             &["W2"],
             |world| {
                 Box::pin(async move {
@@ -236,10 +265,42 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     let id = crm.install(7).await?.create_webhook(silent()).await?.webhook.id;
                     let claims = Claims::user(company.id(), 7, "regular")
                         .through_app(crm.id())
-                        .with_scope("webhooks:read webhooks:write");
+                        .with_scope(ALL_BUT_ADMIN);
                     let caller = world.caller(0, &claims);
                     refused("a creation", caller.create_webhook(silent()).await, "FORBIDDEN")?;
+                    let renamed = caller.update_webhook(&id, json!({"name": "renamed"})).await;
+                    refused("a change", renamed, "FORBIDDEN")?;
                     refused("a deletion", caller.delete_webhook(&id).await, "FORBIDDEN")
+                })
+            },
+        ),
+        Scenario::new(
+            "the-admin-scope-alone-is-enough-for-an-app",
+            "Through an app, the admin scope alone is enough to create, read, change and delete.",
+            &["W2"],
+            |world| {
+                Box::pin(async move {
+                    let company = world.company(1);
+                    let crm = company.app("crm");
+                    crm.install(7).await?;
+                    let claims = Claims::user(company.id(), 7, "regular")
+                        .through_app(crm.id())
+                        .with_scope("admin");
+                    let caller = world.caller(0, &claims);
+                    let made = caller.create_webhook(silent()).await?.webhook;
+                    let read = caller.webhook(&made.id).await?;
+                    same("read by id", read.map(|webhook| webhook.id), Some(made.id.clone()))?;
+                    let listed = caller.webhooks(WebhookList::default()).await?;
+                    same("webhooks in a list", listed.len(), 1)?;
+                    same("places used", caller.quota("APPLICATION", None).await?.used, 1)?;
+                    let renamed = caller.update_webhook(&made.id, json!({"name": "renamed"})).await?;
+                    same("the new name", renamed.name.as_deref(), Some("renamed"))?;
+                    let deleted = caller.delete_webhook(&made.id).await?;
+                    same(
+                        "why it went",
+                        deleted.remove_reason.as_deref(),
+                        Some("DELETED_BY_APP"),
+                    )
                 })
             },
         ),
@@ -247,16 +308,31 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
+/// Lets every caller rename the webhook that it tries to delete elsewhere. The result is that of the deletion.
+async fn changes(world: &World, outcome: fn(&Attempt) -> Outcome) -> Play {
+    let callers = Callers::new(world).await?;
+    for attempt in DELETIONS {
+        let id = &callers.webhook(attempt.webhook)?.id;
+        let caller = (attempt.caller)(world);
+        let renamed = caller.update_webhook(id, json!({"name": attempt.name})).await;
+        match outcome(attempt) {
+            Ok(_) => same("the new name", renamed?.name.as_deref(), Some(attempt.name))?,
+            Err(code) => refused(format!("a change, {}", attempt.name), renamed, code)?,
+        }
+    }
+    Ok(())
+}
+
 /// A scenario in which a caller tries to delete a webhook. It is then removed, or still exists.
-fn deletion(attempt: &'static Attempt) -> Scenario {
-    Scenario::new(attempt.name, attempt.sentence, attempt.rule, move |world| {
+fn deletion(attempt: &'static Attempt, name: String, outcome: Outcome) -> Scenario {
+    Scenario::new(name, attempt.sentence, attempt.rule, move |world| {
         Box::pin(async move {
             let callers = Callers::new(world).await?;
             let id = &callers.webhook(attempt.webhook)?.id;
             let deleted = (attempt.caller)(world).delete_webhook(id).await;
             let after = world.operator().webhook(id).await?;
             let reason = after.and_then(|webhook| webhook.remove_reason);
-            match attempt.outcome {
+            match outcome {
                 Ok(expected) => {
                     same("removedAt", deleted?.removed_at, Some(world.now()))?;
                     same("removeReason", reason.as_deref(), Some(expected))

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::callers::{Callers, TYPES, silent};
+use super::callers::{ALL_BUT_ADMIN, Callers, TYPES, silent};
 use crate::client::{Client, WebhookList};
 use crate::scenario::{Need, Scenario, refused, same};
 use crate::token::Claims;
@@ -13,6 +13,8 @@ struct View {
     who: &'static str,
     caller: fn(&World) -> Client,
     general: &'static [&'static str],
+    /// The general webhooks that it sees where an app also sees those of its user.
+    own_general: &'static [&'static str],
     application: &'static [&'static str],
 }
 
@@ -21,60 +23,70 @@ const VIEWS: &[View] = &[
         who: "a user",
         caller: |world| world.company(1).user(7),
         general: &["user 7's"],
+        own_general: &["user 7's"],
         application: &[],
     },
     View {
         who: "another user",
         caller: |world| world.company(1).user(8),
         general: &["user 8's"],
+        own_general: &["user 8's"],
         application: &[],
     },
     View {
         who: "an admin",
         caller: |world| world.company(1).admin(9),
         general: &["user 7's", "user 8's", "the admin's"],
+        own_general: &["user 7's", "user 8's", "the admin's"],
         application: &[],
     },
     View {
         who: "an app",
         caller: |world| world.company(1).app("crm").acting_for(7),
-        general: &["user 7's"],
+        general: &[],
+        own_general: &["user 7's"],
         application: &["crm's for user 7"],
     },
     View {
         who: "another app",
         caller: |world| world.company(1).app("erp").acting_for(7),
-        general: &["user 7's"],
+        general: &[],
+        own_general: &["user 7's"],
         application: &["erp's for user 7"],
     },
     View {
         who: "an app for an admin",
         caller: |world| world.company(1).app("crm").acting_for_admin(9),
-        general: &["user 7's", "user 8's", "the admin's"],
+        general: &[],
+        own_general: &["the admin's"],
         application: &["crm's for the admin"],
     },
     View {
         who: "an app that is not installed",
         caller: |world| world.company(1).app("erp").acting_for_admin(9),
         general: &[],
+        own_general: &[],
         application: &[],
     },
     View {
         who: "a user of another company",
         caller: |world| world.company(2).user(7),
         general: &["company 2's"],
+        own_general: &["company 2's"],
         application: &[],
     },
     View {
         who: "an admin of another company",
         caller: |world| world.company(3).admin(9),
         general: &[],
+        own_general: &[],
         application: &[],
     },
     View {
         who: "the operator",
         caller: World::operator,
         general: &["user 7's", "user 8's", "the admin's", "company 2's"],
+        own_general: &["user 7's", "user 8's", "the admin's", "company 2's"],
         application: &["crm's for user 7", "erp's for user 7", "crm's for the admin"],
     },
 ];
@@ -84,6 +96,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .iter()
         .flat_map(|view| TYPES.map(|kind| sees(view, kind)))
         .collect();
+    all.extend(VIEWS.iter().map(sees_under_own_general));
     all.extend([
         Scenario::new(
             "the-platform-reads-no-webhooks",
@@ -140,7 +153,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-app-without-the-admin-scope-sees-nothing",
-            "Through an app, reading needs the admin scope in addition to webhooks:read.",
+            "Through an app, every scope but admin together is not enough to read.",
             &["W2"],
             |world| {
                 Box::pin(async move {
@@ -148,7 +161,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     let company = world.company(1);
                     let claims = Claims::user(company.id(), 7, "regular")
                         .through_app(company.app("crm").id())
-                        .with_scope("webhooks:read webhooks:write");
+                        .with_scope(ALL_BUT_ADMIN);
                     let caller = world.caller(0, &claims);
                     for name in ["user 7's", "crm's for user 7"] {
                         let answer = caller.webhook(&callers.webhook(name)?.id).await;
@@ -250,4 +263,43 @@ fn sees(view: &'static View, kind: &'static str) -> Scenario {
     } else {
         scenario
     }
+}
+
+/// The same for the webhooks of both types, where an app also sees the general webhooks of its user.
+fn sees_under_own_general(view: &'static View) -> Scenario {
+    let View {
+        who,
+        own_general,
+        application,
+        ..
+    } = *view;
+    let what = match [own_general, application].concat().join(", ") {
+        nothing if nothing.is_empty() => "none".to_owned(),
+        some => some,
+    };
+    Scenario::new(
+        format!("what-{}-sees-under-own-general", who.replace(' ', "-")),
+        format!("Where apps also see their user's general webhooks, {who} sees, by id and in lists: {what}."),
+        &["W4", "W5"],
+        move |world| {
+            Box::pin(async move {
+                let callers = Callers::new(world).await?;
+                let caller = (view.caller)(world);
+                for (kind, expected) in TYPES.into_iter().zip([own_general, application]) {
+                    let by_id = callers.seen_by_id(&caller, kind).await?;
+                    same(format!("{kind} webhooks by id"), by_id, expected.to_vec())?;
+                    for filtered in [true, false] {
+                        let listed = callers.listed(&caller, kind, filtered).await?;
+                        same(
+                            format!("{kind} webhooks in a list, filtered by type: {filtered}"),
+                            listed,
+                            expected.to_vec(),
+                        )?;
+                    }
+                }
+                Ok(())
+            })
+        },
+    )
+    .under_own_general()
 }

@@ -10,7 +10,7 @@ use crate::client::CallLog;
 use crate::database::Cluster;
 use crate::dns_server::NameServer;
 use crate::keys;
-use crate::launch::{NoticeOptions, Server, ServerOptions, SimulatedTime};
+use crate::launch::{AppSees, NoticeOptions, Server, ServerOptions, SimulatedTime};
 use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::statement_counter::StatementCounter;
@@ -37,6 +37,7 @@ impl WorldBuilder {
         let options = ServerOptions {
             allowed_targets: vec!["127.0.0.0/8".to_owned()],
             platform_hosts: Vec::new(),
+            app_sees: AppSees::Application,
             dns_servers: Vec::new(),
             key: TokenKey {
                 secret: "of a world that exists only for a test".to_owned(),
@@ -72,6 +73,12 @@ impl WorldBuilder {
     /// The platform's own hosts, which webhooks may not call (W10).
     pub fn platform_hosts(mut self, hosts: &[&str]) -> Self {
         self.options.platform_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self
+    }
+
+    /// What an app sees besides its own webhooks (W4). By default nothing.
+    pub fn app_sees(mut self, sees: AppSees) -> Self {
+        self.options.app_sees = sees;
         self
     }
 

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tenterhook_harness::dns_server::NameServer;
 use tenterhook_harness::realtime;
 use tenterhook_harness::token::TokenKey;
-use tenterhook_harness::world::Restart;
+use tenterhook_harness::world::{AppSees, Restart};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -68,8 +68,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a fake on a free port.
-    pub async fn start(bend: Option<Bend>) -> anyhow::Result<Self> {
+    /// Starts a fake on a free port. Its apps see this much (W4).
+    pub async fn start(bend: Option<Bend>, app_sees: AppSees) -> anyhow::Result<Self> {
         // Fails only if another provider is installed, which works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let names = Arc::new(NameServer::start().await);
@@ -77,6 +77,7 @@ impl Running {
             state: Mutex::new(State {
                 bend,
                 numbers: Bend::numbers(bend),
+                app_sees,
                 now: BEGINNING,
                 hooks: Vec::new(),
                 events: Vec::new(),

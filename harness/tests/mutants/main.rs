@@ -8,12 +8,13 @@ use tenterhook_harness::explore::{self, Plan};
 use tenterhook_harness::run::Verdict;
 use tenterhook_harness::scenario::{Need, Scenario};
 use tenterhook_harness::scenarios;
-use tenterhook_harness::world::{Target, World};
+use tenterhook_harness::world::{AppSees, Target, World};
 
 use fake::{Bend, Running};
 
 /// The needs that the fake meets in addition to the core.
-const OFFERED: [Need; 6] = [
+const OFFERED: [Need; 7] = [
+    Need::OwnGeneral,
     Need::Pause,
     Need::Restore,
     Need::Restart,
@@ -107,6 +108,34 @@ const NOTICED_BY: &[(Bend, &str)] = &[
         Bend::AdminSeesApplicationWebhooks,
         "what-an-admin-sees-of-application-webhooks",
     ),
+    (
+        Bend::AppsSeeGeneralWebhooks,
+        "what-an-app-sees-of-general-webhooks",
+    ),
+    (
+        Bend::AppsSeeGeneralWebhooks,
+        "what-another-app-sees-of-general-webhooks",
+    ),
+    (
+        Bend::AdminsSeeAllThroughApps,
+        "what-an-app-for-an-admin-sees-of-general-webhooks",
+    ),
+    (
+        Bend::AdminsSeeAllThroughApps,
+        "what-an-app-for-an-admin-sees-under-own-general",
+    ),
+    (
+        Bend::AdminsSeeAllThroughApps,
+        "an-app-for-an-admin-cannot-delete-a-general-webhook-under-own-general",
+    ),
+    (
+        Bend::AppsCountGeneralWebhooks,
+        "an-app-cannot-count-general-webhooks",
+    ),
+    (
+        Bend::AdminsSeeAllThroughApps,
+        "an-app-counts-its-users-general-webhooks-under-own-general",
+    ),
     (Bend::EverybodyGetsTheEvent, "only-permitted-users-get-an-event"),
     (Bend::IgnoresIdempotencyKeys, "the-same-key-publishes-once"),
     (Bend::SendsAfterUninstall, "after-uninstalling-no-event-is-owed"),
@@ -151,9 +180,18 @@ const NOTICED_BY: &[(Bend, &str)] = &[
         Bend::AnybodyChanges,
         "changes-follow-the-same-rights-as-deletions",
     ),
+    (Bend::AnybodyChanges, "an-app-cannot-delete-a-general-webhook"),
     (
         Bend::AppsChangeGeneralWebhooks,
-        "an-app-cannot-delete-a-general-webhook",
+        "an-app-cannot-delete-a-general-webhook-under-own-general",
+    ),
+    (
+        Bend::AppsChangeGeneralWebhooks,
+        "an-app-for-an-admin-cannot-delete-the-admins-general-webhook-under-own-general",
+    ),
+    (
+        Bend::AppsChangeGeneralWebhooks,
+        "changes-follow-the-same-rights-as-deletions-under-own-general",
     ),
     (
         Bend::RegularUsersCreateForOthers,
@@ -166,6 +204,14 @@ const NOTICED_BY: &[(Bend, &str)] = &[
     (
         Bend::AdminScopeIsNotNeeded,
         "an-app-without-the-admin-scope-writes-nothing",
+    ),
+    (
+        Bend::AdminScopeIsNotNeeded,
+        "an-app-without-the-admin-scope-sees-nothing",
+    ),
+    (
+        Bend::AdminScopeAloneIsNotEnough,
+        "the-admin-scope-alone-is-enough-for-an-app",
     ),
     (
         Bend::ScopesMeanNothing,
@@ -292,7 +338,12 @@ fn target(running: &Running) -> Target {
 }
 
 async fn play(scenario: &Scenario, bend: Option<Bend>) -> anyhow::Result<Verdict> {
-    let running = Running::start(bend).await?;
+    let app_sees = if scenario.needs.contains(&Need::OwnGeneral) {
+        AppSees::OwnGeneral
+    } else {
+        AppSees::Application
+    };
+    let running = Running::start(bend, app_sees).await?;
     let mut world = World::connect(&target(&running)).await?;
     Ok(scenario.play(&mut world).await)
 }
@@ -333,7 +384,7 @@ async fn every_bent_rule_is_noticed_by_its_scenario() {
 async fn a_seed_explored_twice_gives_the_same_history() {
     let mut histories = Vec::new();
     for _ in 0..2 {
-        let running = Running::start(None).await.unwrap();
+        let running = Running::start(None, AppSees::Application).await.unwrap();
         match explore::play(&Plan::new(7, explore::STEPS), Some(&target(&running))).await {
             explore::Ending::Held(_, history) => histories.push(history),
             explore::Ending::Broken(found) => {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use tenterhook_harness::run::Verdict;
 use tenterhook_harness::scenarios;
-use tenterhook_harness::world::WorldBuilder;
+use tenterhook_harness::world::{AppSees, WorldBuilder};
 
 /// How a real server is made to break a promise.
 #[derive(Clone, Copy)]
@@ -35,6 +35,8 @@ const ONE_ERROR_CLASS: Bent = Bent::Rows(
     "attempts",
     "if new.error_class is not null then new.error_class := 8; end if;",
 );
+const APPS_SEE_GENERAL_WEBHOOKS: Bent = Bent::World(|builder| builder.app_sees(AppSees::OwnGeneral));
+const APPS_SEE_NO_GENERAL_WEBHOOKS: Bent = Bent::World(|builder| builder.app_sees(AppSees::Application));
 const ALLOWS_EVERY_TARGET: Bent = Bent::World(|builder| builder.allowed_targets(&["0.0.0.0/0", "::/0"]));
 
 /// Each with a scenario that must notice it.
@@ -53,6 +55,14 @@ const NOTICED_BY: &[(Bent, &str)] = &[
     (ONE_ERROR_CLASS, "the-log-names-a-reset"),
     (ONE_ERROR_CLASS, "the-log-names-a-refused-connection"),
     (ONE_ERROR_CLASS, "the-log-names-a-self-signed-certificate"),
+    (
+        APPS_SEE_GENERAL_WEBHOOKS,
+        "what-an-app-sees-of-deliveries-and-notices",
+    ),
+    (
+        APPS_SEE_NO_GENERAL_WEBHOOKS,
+        "what-an-app-sees-of-deliveries-and-notices-under-own-general",
+    ),
     (ALLOWS_EVERY_TARGET, "loopback-addresses-are-refused"),
     (ALLOWS_EVERY_TARGET, "private-addresses-are-refused"),
     (ALLOWS_EVERY_TARGET, "oddly-written-addresses-are-refused"),

@@ -32,10 +32,10 @@ pub(super) struct Arguments {
     /// The user's role.
     #[arg(long, value_enum, default_value_t = Role::Regular, conflicts_with_all = ["platform", "operator"])]
     role: Role,
-    /// The app that the token acts through; adds the scope `admin`.
+    /// The app that the token acts through. Its scope is then `admin`, which is enough.
     #[arg(long, requires = "user", value_name = "ID")]
     app: Option<AppId>,
-    /// Scopes, separated by spaces, instead of `webhooks:read webhooks:write`.
+    /// Scopes, separated by spaces, instead of `webhooks:read webhooks:write`, or of `admin` with an app.
     #[arg(long, requires = "user", value_name = "SCOPES")]
     scope: Option<String>,
     /// A token of the platform's back end, which publishes events and manages users and apps.
@@ -83,7 +83,7 @@ impl Claims {
     /// The claims of a user, through an app or not.
     pub fn user(company: CompanyId, user: UserId, role: Role, app: Option<&AppId>) -> Self {
         let scope = if app.is_some() {
-            "webhooks:read webhooks:write admin"
+            "admin"
         } else {
             "webhooks:read webhooks:write"
         };
@@ -229,7 +229,7 @@ mod tests {
         );
         assert_eq!(
             payload("--company 1 --user 2 --app crm"),
-            json!({"sub": "2", "company_id": "1", "role": "regular", "app_id": "crm", "scope": format!("{read_write} admin")})
+            json!({"sub": "2", "company_id": "1", "role": "regular", "app_id": "crm", "scope": "admin"})
         );
     }
 

@@ -16,7 +16,7 @@ use tokio_postgres::NoTls;
 use tenterhook_harness::client::Client;
 use tenterhook_harness::database::{self, Database};
 use tenterhook_harness::keys;
-use tenterhook_harness::launch::{Server, ServerOptions};
+use tenterhook_harness::launch::{AppSees, Server, ServerOptions};
 use tenterhook_harness::realtime::{self, Stopwatch};
 use tenterhook_harness::signature::Keyring;
 use tenterhook_harness::token::TokenKey;
@@ -156,6 +156,7 @@ impl LoadTarget {
         let options = ServerOptions {
             allowed_targets: vec!["127.0.0.0/8".to_owned()],
             platform_hosts: Vec::new(),
+            app_sees: AppSees::Application,
             dns_servers: Vec::new(),
             key: key("harness"),
             sealing_key: keys::SEALING_KEY.to_owned(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tenterhook_harness::client::Client as Caller;
 use tenterhook_harness::database::{Cluster, Database};
 use tenterhook_harness::keys;
-use tenterhook_harness::launch::{Server, ServerOptions};
+use tenterhook_harness::launch::{AppSees, Server, ServerOptions};
 use tenterhook_harness::receiver::Receiver;
 use tenterhook_harness::reply::Reply;
 use tenterhook_harness::signature::Keyring;
@@ -37,6 +37,7 @@ fn options() -> ServerOptions {
     ServerOptions {
         allowed_targets: vec!["127.0.0.0/8".to_owned()],
         platform_hosts: Vec::new(),
+        app_sees: AppSees::Application,
         dns_servers: Vec::new(),
         key: TokenKey {
             secret: "of a server that exists only for what was filled in".to_owned(),

@@ -16,6 +16,7 @@ use crate::explore::plan::{APPS, USERS, Who};
 use crate::explore::shadow::{Shadow, agrees};
 use crate::model::{self, Standing, retry_at};
 use crate::scenario::{Play, holds, same};
+use crate::world::AppSees;
 
 const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
@@ -148,7 +149,10 @@ impl Run<'_> {
                     continue;
                 }
                 let own = |shadow: &&Shadow| shadow.is_live() && shadow.who == Who::App(user, app);
-                let mut visible = mine.clone();
+                let mut visible = match self.app_sees {
+                    AppSees::Application => BTreeSet::new(),
+                    AppSees::OwnGeneral => mine.clone(),
+                };
                 visible.extend(
                     self.shadows
                         .iter()
@@ -156,8 +160,8 @@ impl Run<'_> {
                         .map(|shadow| shadow.made.id.clone()),
                 );
                 let caller = self.world.company(1).app(name).acting_for(user);
-                self.sees(&format!("{name} for user {user}"), &caller, &visible)
-                    .await?;
+                let who = format!("{name} for user {user}, which sees {:?}", self.app_sees);
+                self.sees(&who, &caller, &visible).await?;
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::Sha256;
 use tenterhook_harness::token::TokenKey;
+use tenterhook_harness::world::AppSees;
 
 use super::state::{Hook, State};
 use super::{Bend, document::Refused};
@@ -44,7 +45,7 @@ impl Caller {
         })
     }
 
-    /// This caller with the scopes that a bend gives to everybody.
+    /// This caller with the scopes that a bend gives to everybody, or takes from a token through an app.
     pub fn with_bent_scopes(&self, bend: Option<Bend>) -> Self {
         let given: &[&str] = match bend {
             Some(Bend::AdminScopeIsNotNeeded) => &["admin"],
@@ -55,6 +56,10 @@ impl Caller {
         caller
             .scopes
             .extend(given.iter().map(|scope| (*scope).to_owned()));
+        let has_others = caller.has("webhooks:read") && caller.has("webhooks:write");
+        if bend == Some(Bend::AdminScopeAloneIsNotEnough) && !has_others {
+            caller.scopes.retain(|scope| scope != "admin");
+        }
         caller
     }
 
@@ -62,9 +67,19 @@ impl Caller {
         self.scopes.iter().any(|held| held == scope)
     }
 
-    /// Refuses a token without the scope. A token through an app also needs `admin` (W2).
+    /// Whether it sees everything. A token through an app is never an operator's (W2).
+    pub fn is_operator(&self) -> bool {
+        self.app.is_none() && self.has("operator")
+    }
+
+    /// Refuses a token without the scope. Through an app `admin` replaces the scopes of webhooks, and nothing replaces
+    /// `admin` (W2).
     pub fn needs(&self, scope: &str) -> Result<(), Refused> {
-        if self.has("operator") || self.has(scope) && (self.app.is_none() || self.has("admin")) {
+        let is_enough = match self.app {
+            None => self.has(scope),
+            Some(_) => self.has("admin") && scope.starts_with("webhooks:"),
+        };
+        if self.is_operator() || is_enough {
             Ok(())
         } else {
             Err(Refused::new(
@@ -87,20 +102,31 @@ impl Caller {
 
     /// Whether the caller can see the webhook (W4–W7, W12).
     pub fn sees(&self, hook: &Hook, state: &State) -> bool {
-        if self.has("operator") {
+        if self.is_operator() {
             return true;
         }
         if hook.company != self.company || !self.app_is_there(state) {
             return false;
         }
         match &hook.app {
-            None => hook.user == self.user || self.admin,
+            None => self.sees_general_of(&hook.user, state),
             Some(_) if state.bends(Bend::AdminSeesApplicationWebhooks) && self.admin => true,
             Some(app) => {
                 let own = self.app.as_ref() == Some(app)
                     || (state.bends(Bend::AnotherAppSees) && self.app.is_some());
                 own && hook.user == self.user
             }
+        }
+    }
+
+    /// Whether the caller can see general webhooks of this user of its company, if its app is there (W4).
+    pub fn sees_general_of(&self, user: &str, state: &State) -> bool {
+        let own = user == self.user;
+        match self.app {
+            None => own || self.admin,
+            Some(_) if state.bends(Bend::AdminsSeeAllThroughApps) && self.admin => true,
+            Some(_) if state.bends(Bend::AppsSeeGeneralWebhooks) => own,
+            Some(_) => own && state.app_sees == AppSees::OwnGeneral,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tenterhook_harness::model::{Names, Numbers, State as Health, Step, Webhook};
+use tenterhook_harness::world::AppSees;
 use tokio::task::JoinHandle;
 
 use super::Bend;
@@ -14,6 +15,7 @@ use super::Bend;
 pub struct State {
     pub bend: Option<Bend>,
     pub numbers: Numbers,
+    pub app_sees: AppSees,
     pub now: Timestamp,
     pub hooks: Vec<Hook>,
     pub events: Vec<Event>,

@@ -122,11 +122,12 @@ impl State {
 
     pub fn quota(&self, caller: &Caller, arguments: &Value) -> Result<Value, Refused> {
         caller.needs("webhooks:read")?;
-        let user = arguments["userId"]
-            .as_str()
-            .filter(|_| caller.admin)
-            .unwrap_or(&caller.user);
+        let user = arguments["userId"].as_str().unwrap_or(&caller.user);
         let app = caller.app.as_ref().filter(|_| arguments["type"] == "APPLICATION");
+        let may_count = app.is_some() || (caller.app_is_there(self) && caller.sees_general_of(user, self));
+        if !may_count && !self.bends(Bend::AppsCountGeneralWebhooks) {
+            return Err(Refused::new("FORBIDDEN", "webhooks that the caller cannot see"));
+        }
         let (limit, used) = (self.numbers.webhook_limit, self.used(&caller.company, user, app));
         let remaining = limit.saturating_sub(used);
         Ok(json!({"type": arguments["type"], "limit": limit, "used": used, "remaining": remaining}))

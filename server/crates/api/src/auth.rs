@@ -5,6 +5,7 @@ use crate::error::{ApiError, ErrorCode, Result};
 use crate::session::Session;
 use crate::token::{Refusal, Verified};
 use tenterhook_model::access::Caller;
+use tenterhook_policy::access::AppAccess;
 use tenterhook_store::users::{self, UserEntry};
 
 /// Makes a session from the value of an `Authorization` header.
@@ -29,7 +30,7 @@ pub async fn authenticate(services: &Services, authorization: Option<&str>) -> R
         return Ok(Session {
             caller,
             token: name,
-            app_installed: false,
+            app: through_app(services, false),
             expires_at,
         });
     };
@@ -47,7 +48,7 @@ pub async fn authenticate(services: &Services, authorization: Option<&str>) -> R
         users::meet(&mut conn, now, &entry).await?;
     }
     Ok(Session {
-        app_installed: presence.app_installed,
+        app: through_app(services, presence.app_installed),
         token: name,
         caller,
         expires_at,
@@ -69,9 +70,16 @@ pub async fn renew(services: &Services, session: &Session) -> Result<Session> {
         return Err(unauthenticated("The token's user was removed."));
     }
     Ok(Session {
-        app_installed: presence.app_installed,
+        app: through_app(services, presence.app_installed),
         ..session.clone()
     })
+}
+
+fn through_app(services: &Services, installed: bool) -> AppAccess {
+    AppAccess {
+        installed,
+        sees: services.policy().app_sees,
+    }
 }
 
 fn bearer(authorization: &str) -> Option<&str> {

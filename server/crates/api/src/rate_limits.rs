@@ -76,6 +76,8 @@ mod tests {
     use super::*;
     use tenterhook_clock::Clock;
     use tenterhook_model::access::{UserCaller, UserRole};
+    use tenterhook_policy::access::AppAccess;
+    use tenterhook_settings::AppSees;
 
     struct Rates {
         settings: ApiSettings,
@@ -118,7 +120,10 @@ mod tests {
         Session {
             caller,
             token: TokenName::of(says),
-            app_installed: false,
+            app: AppAccess {
+                installed: false,
+                sees: AppSees::Application,
+            },
             expires_at: Timestamp::MAX,
         }
     }

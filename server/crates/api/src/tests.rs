@@ -60,10 +60,12 @@ use tenterhook_engine::outbound;
 use tenterhook_engine::{Engine, NoticeEndpoint, Parts, RequestLimits, Share};
 use tenterhook_outbound_http::{DnsResolver, Transport, TransportConfig};
 use tenterhook_policy::sealing::Keyring;
-use tenterhook_settings::Settings;
+use tenterhook_settings::{AppSees, Settings};
 use tenterhook_store::{Limits as StatementLimits, Store, testing};
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
+/// Both values of `policy.app_sees` (W4).
+const APP_SEES: [AppSees; 2] = [AppSees::Application, AppSees::OwnGeneral];
 const SEALING_KEY: &str = "8f3c1b9e5d7204a6e1c8437b90fa2d56be04d8137ca9f2605e81b4c7392d6fa0";
 
 /// A server for one test.
@@ -83,6 +85,13 @@ struct Token(String);
 impl World {
     async fn new() -> Self {
         Self::with(Settings::development()).await
+    }
+
+    /// A world where a token through an app sees this much (W4).
+    async fn where_apps_see(sees: AppSees) -> Self {
+        let mut settings = Settings::development();
+        settings.policy.app_sees = sees;
+        Self::with(settings).await
     }
 
     async fn with(settings: Settings) -> Self {
@@ -219,10 +228,15 @@ impl World {
         self.token(json!({ "company_id": company.to_string(), "sub": user.to_string(), "role": "admin" }))
     }
 
+    /// Through an app `admin` alone is enough (W2).
     fn through(&self, app: &str, company: u64, user: u64) -> Token {
+        self.through_as("regular", app, company, user)
+    }
+
+    fn through_as(&self, role: &str, app: &str, company: u64, user: u64) -> Token {
         self.token(json!({
-            "company_id": company.to_string(), "sub": user.to_string(), "app_id": app,
-            "scope": "webhooks:read webhooks:write admin"
+            "company_id": company.to_string(), "sub": user.to_string(), "role": role, "app_id": app,
+            "scope": "admin"
         }))
     }
 

@@ -24,11 +24,11 @@ pub struct UserCaller {
     pub role: UserRole,
     /// The app the token acts through.
     pub app: Option<AppId>,
-    /// `webhooks:read`.
+    /// `webhooks:read`. It counts only without an app.
     pub may_read: bool,
-    /// `webhooks:write`.
+    /// `webhooks:write`. It counts only without an app.
     pub may_write: bool,
-    /// `admin`: also needed when the token acts through an app (W2).
+    /// `admin`: through an app the only scope that counts (W2), without an app it has no meaning.
     pub has_admin_scope: bool,
 }
 
@@ -43,6 +43,17 @@ pub enum Caller {
     Operator,
 }
 
+/// Which general webhooks of its company a caller may see (W4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GeneralScope {
+    /// Those of every user: an admin's own token.
+    All,
+    /// Those of this user.
+    Of(UserId),
+    /// None.
+    Nothing,
+}
+
 /// Which webhooks a caller may see, as a filter that the store can apply (W4–W6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookScope {
@@ -52,8 +63,8 @@ pub enum WebhookScope {
     Company {
         /// The tenant.
         company: CompanyId,
-        /// The user whose general webhooks are visible; `None` means all of the company (an admin).
-        general_of: Option<UserId>,
+        /// The general webhooks that are visible.
+        general: GeneralScope,
         /// The app and user whose application webhooks are visible.
         application_of: Option<(AppId, UserId)>,
     },

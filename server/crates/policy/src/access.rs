@@ -7,10 +7,11 @@
 #[cfg(test)]
 mod tests;
 
-use tenterhook_model::access::{Caller, UserCaller, UserRole, WebhookScope};
+use tenterhook_model::access::{Caller, GeneralScope, UserCaller, UserRole, WebhookScope};
 use tenterhook_model::event::Event;
-use tenterhook_model::ids::{AppId, UserId};
+use tenterhook_model::ids::{AppId, CompanyId, UserId};
 use tenterhook_model::webhook::{RemoveReason, Webhook, WebhookOwner};
+use tenterhook_settings::AppSees;
 
 /// Why a caller may not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +30,15 @@ pub enum Denial {
     Forbidden(&'static str),
 }
 
+/// What decides about a token through an app besides its scopes. A token without an app does not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppAccess {
+    /// Whether the token's user has the token's app installed (W2).
+    pub installed: bool,
+    /// What an app sees besides its own webhooks (W4).
+    pub sees: AppSees,
+}
+
 /// The owner and user of a new webhook. Its type follows from `app` (W1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOwnership {
@@ -40,30 +50,29 @@ pub struct NewOwnership {
     pub app: Option<AppId>,
 }
 
-/// Whether the token may read webhooks at all. Through an app it also needs `admin` (W2).
+/// Whether the token may read webhooks at all. Through an app the scope `admin` alone decides (W2).
 pub fn read(caller: &Caller) -> Result<(), Denial> {
     match caller {
         Caller::Operator => Ok(()),
-        Caller::User(user) if user.may_read && scope_through_app(user) => Ok(()),
+        Caller::User(user) if has_scope(user, user.may_read) => Ok(()),
         Caller::User(_) | Caller::Platform => Err(Denial::MissingScope),
     }
 }
 
 /// Whether the token may change webhooks at all, before a webhook is known.
-pub fn write(caller: &Caller, app_installed: bool) -> Result<(), Denial> {
-    writer(caller, app_installed).map(|_| ())
+pub fn write(caller: &Caller, app: AppAccess) -> Result<(), Denial> {
+    writer(caller, app).map(|_| ())
 }
 
-/// Which webhooks the caller sees (W4, W5). `app_installed` is about the token's own app and user; it is ignored for a token
-/// without an app.
+/// Which webhooks the caller sees (W4, W5).
 ///
 /// Through an app that is not installed nothing can be seen, not even general webhooks: W2 lets an app read only while its
 /// user has it installed.
-pub fn scope(caller: &Caller, app_installed: bool) -> WebhookScope {
+pub fn scope(caller: &Caller, app: AppAccess) -> WebhookScope {
     match caller {
         _ if read(caller).is_err() => WebhookScope::Nothing,
         Caller::Operator => WebhookScope::Everything,
-        Caller::User(user) => reach(user, app_installed),
+        Caller::User(user) => reach(user, app),
         Caller::Platform => WebhookScope::Nothing,
     }
 }
@@ -75,36 +84,52 @@ pub fn sees(scope: &WebhookScope, webhook: &Webhook) -> bool {
 
 /// Like [`sees`], for callers that know only whose the webhook is.
 pub fn reaches(scope: &WebhookScope, webhook: &WebhookOwner) -> bool {
+    let Some(app) = &webhook.app else {
+        return reaches_general(scope, webhook.company, webhook.user);
+    };
     match scope {
         WebhookScope::Everything => true,
         WebhookScope::Nothing => false,
         WebhookScope::Company {
             company,
-            general_of,
             application_of,
+            ..
         } => {
-            *company == webhook.company
-                && match &webhook.app {
-                    None => general_of.is_none_or(|user| user == webhook.user),
-                    Some(app) => application_of
-                        .as_ref()
-                        .is_some_and(|(own, user)| own == app && *user == webhook.user),
+            let of = application_of.as_ref();
+            *company == webhook.company && of.is_some_and(|(own, user)| own == app && *user == webhook.user)
+        }
+    }
+}
+
+/// Whether a scope includes the general webhooks of this user. Whoever sees them may also count them (W3).
+pub fn reaches_general(scope: &WebhookScope, of: CompanyId, whose: UserId) -> bool {
+    match scope {
+        WebhookScope::Everything => true,
+        WebhookScope::Nothing => false,
+        WebhookScope::Company { company, general, .. } => {
+            *company == of
+                && match general {
+                    GeneralScope::All => true,
+                    GeneralScope::Of(user) => *user == whose,
+                    GeneralScope::Nothing => false,
                 }
         }
     }
 }
 
-/// Whether the caller sees an event itself. A user sees the company's events that it is permitted to see, an admin sees all
-/// of them (E2). Through an app they are visible only while it is installed, like webhooks (W2). The platform sees what it
-/// has published.
-pub fn sees_event(caller: &Caller, event: &Event, app_installed: bool) -> bool {
+/// Whether the caller sees an event itself. A user sees the company's events that it is permitted to see; an admin's own
+/// token sees all of them (E2). Through an app they are visible only while it is installed, like webhooks (W2), and the role
+/// adds nothing: the app sees no webhook of another user (W4). The platform sees what it has published.
+pub fn sees_event(caller: &Caller, event: &Event, app: AppAccess) -> bool {
     match caller {
         Caller::Platform | Caller::Operator => true,
         Caller::User(user) => {
+            let through_app = user.app.is_some();
             let permitted = event.permitted.as_ref();
             user.company == event.company
-                && (user.app.is_none() || app_installed)
-                && (user.role == UserRole::Admin || permitted.is_none_or(|users| users.contains(&user.user)))
+                && (app.installed || !through_app)
+                && ((user.role == UserRole::Admin && !through_app)
+                    || permitted.is_none_or(|users| users.contains(&user.user)))
         }
     }
 }
@@ -114,9 +139,9 @@ pub fn sees_event(caller: &Caller, event: &Event, app_installed: bool) -> bool {
 pub fn create_as(
     caller: &Caller,
     requested_user: Option<UserId>,
-    app_installed: bool,
+    app: AppAccess,
 ) -> Result<NewOwnership, Denial> {
-    let caller = writer(caller, app_installed)?;
+    let caller = writer(caller, app)?;
     let user = requested_user.unwrap_or(caller.user);
     if user != caller.user {
         if caller.app.is_some() {
@@ -138,13 +163,13 @@ pub fn create_as(
 }
 
 /// Whether the caller may change, pause, resume, restore or test the webhook, or rotate its secret.
-pub fn change(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result<(), Denial> {
-    manage(caller, webhook, app_installed).map(|_| ())
+pub fn change(caller: &Caller, webhook: &Webhook, app: AppAccess) -> Result<(), Denial> {
+    manage(caller, webhook, app).map(|_| ())
 }
 
 /// Whether the caller may delete the webhook, and the reason to record (W6, W7).
-pub fn delete(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result<RemoveReason, Denial> {
-    let caller = manage(caller, webhook, app_installed)?;
+pub fn delete(caller: &Caller, webhook: &Webhook, app: AppAccess) -> Result<RemoveReason, Denial> {
+    let caller = manage(caller, webhook, app)?;
     Ok(if caller.app.is_some() {
         RemoveReason::DeletedByApp
     } else if caller.user == webhook.user {
@@ -155,16 +180,16 @@ pub fn delete(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result
 }
 
 /// Whether the caller may replay deliveries of the webhook: everyone who may change it, and the operator (D12).
-pub fn replay(caller: &Caller, webhook: &Webhook, app_installed: bool) -> Result<(), Denial> {
+pub fn replay(caller: &Caller, webhook: &Webhook, app: AppAccess) -> Result<(), Denial> {
     match caller {
         Caller::Operator => Ok(()),
-        Caller::User(_) | Caller::Platform => change(caller, webhook, app_installed),
+        Caller::User(_) | Caller::Platform => change(caller, webhook, app),
     }
 }
 
-fn manage<'a>(caller: &'a Caller, webhook: &Webhook, app_installed: bool) -> Result<&'a UserCaller, Denial> {
-    let caller = writer(caller, app_installed)?;
-    if !sees(&reach(caller, app_installed), webhook) {
+fn manage<'a>(caller: &'a Caller, webhook: &Webhook, app: AppAccess) -> Result<&'a UserCaller, Denial> {
+    let caller = writer(caller, app)?;
+    if !sees(&reach(caller, app), webhook) {
         return Err(Denial::NotFound);
     }
     if caller.app.is_some() && webhook.app.is_none() {
@@ -176,10 +201,10 @@ fn manage<'a>(caller: &'a Caller, webhook: &Webhook, app_installed: bool) -> Res
 }
 
 /// The user behind a token that may write. Operators only read and the platform only publishes: neither has webhooks.
-fn writer(caller: &Caller, app_installed: bool) -> Result<&UserCaller, Denial> {
+fn writer(caller: &Caller, app: AppAccess) -> Result<&UserCaller, Denial> {
     match caller {
-        Caller::User(user) if user.may_write && scope_through_app(user) => {
-            if user.app.is_some() && !app_installed {
+        Caller::User(user) if has_scope(user, user.may_write) => {
+            if user.app.is_some() && !app.installed {
                 Err(Denial::AppNotInstalled)
             } else {
                 Ok(user)
@@ -189,18 +214,27 @@ fn writer(caller: &Caller, app_installed: bool) -> Result<&UserCaller, Denial> {
     }
 }
 
-fn scope_through_app(user: &UserCaller) -> bool {
-    user.app.is_none() || user.has_admin_scope
+/// Whether the token's scopes are enough. `own` is whether it has the scope that a token without an app needs; through an
+/// app `admin` replaces that, and nothing replaces `admin` (W2).
+fn has_scope(user: &UserCaller, own: bool) -> bool {
+    if user.app.is_some() {
+        user.has_admin_scope
+    } else {
+        own
+    }
 }
 
-/// What a user's token can see, regardless of scopes (W4).
-fn reach(caller: &UserCaller, app_installed: bool) -> WebhookScope {
-    if caller.app.is_some() && !app_installed {
-        return WebhookScope::Nothing;
-    }
+/// What a user's token can see, regardless of scopes (W4). Through an app the role adds nothing.
+fn reach(caller: &UserCaller, app: AppAccess) -> WebhookScope {
+    let general = match (&caller.app, app.sees, caller.role) {
+        (Some(_), ..) if !app.installed => return WebhookScope::Nothing,
+        (Some(_), AppSees::Application, _) => GeneralScope::Nothing,
+        (Some(_), AppSees::OwnGeneral, _) | (None, _, UserRole::Regular) => GeneralScope::Of(caller.user),
+        (None, _, UserRole::Admin) => GeneralScope::All,
+    };
     WebhookScope::Company {
         company: caller.company,
-        general_of: (caller.role == UserRole::Regular).then_some(caller.user),
+        general,
         application_of: caller.app.clone().map(|app| (app, caller.user)),
     }
 }

@@ -13,6 +13,8 @@ const DAY: u64 = 24 * HOUR;
 pub struct PolicySettings {
     /// Webhooks per user, and per app and user (W3).
     pub webhook_limit: u32,
+    /// What an app sees besides its own webhooks (W4).
+    pub app_sees: AppSees,
     /// How long a removed webhook stays readable (W12).
     pub removed_retention: Duration,
     /// How long an idempotency key is remembered (E1).
@@ -51,6 +53,16 @@ pub struct PolicySettings {
     pub default_host: String,
 }
 
+/// What a token through an app sees besides the webhooks that the app created for the token's user (W4). The described
+/// system has had both states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppSees {
+    /// Nothing else: that system's state since 5 May 2021.
+    Application,
+    /// Also the general webhooks of the token's user, to read only: that system's state before.
+    OwnGeneral,
+}
+
 /// The objects of each payload version (W9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
@@ -75,6 +87,7 @@ impl Default for PolicySettings {
         let seconds = Duration::from_secs;
         Self {
             webhook_limit: 40,
+            app_sees: AppSees::Application,
             removed_retention: seconds(30 * DAY),
             idempotency_window: seconds(24 * HOUR),
             secret_overlap: seconds(24 * HOUR),

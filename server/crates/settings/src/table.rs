@@ -353,6 +353,11 @@ pub static TABLE: &[Entry] = &[
         "How long a request's body may take to arrive; after that the response is 408."),
     setting!(policy.webhook_limit, from 1..=10_000,
         "General webhooks per user, and application webhooks per app and user."),
+    setting!(
+        policy.app_sees,
+        "application or own_general. What a token through an app sees: only the webhooks that the app created for the \
+         token's user, or also the general webhooks of that user, which it can read and not change."
+    ),
     setting!(policy.removed_retention, from hours(1)..=days(3650),
         "How long a removed webhook stays readable."),
     setting!(policy.idempotency_window, from hours(1)..=days(30),

@@ -281,6 +281,39 @@ fn whole_numbers_of_a_file_are_read_in_every_base_and_size() {
     );
 }
 
+/// W4: both words are taken from every source, and no other word.
+#[test]
+fn w4_app_sees_takes_two_words_from_every_source() {
+    let set = |value: &str| {
+        load(
+            Settings::default(),
+            &environment(&[("TENTERHOOK_POLICY_APP_SEES", value)]),
+        )
+    };
+    let chosen = |loaded: Loaded| loaded.settings.policy.app_sees;
+    assert_eq!(PolicySettings::default().app_sees, AppSees::Application);
+    assert_eq!(set("application").map(chosen).unwrap(), AppSees::Application);
+    assert_eq!(set(" own_general ").map(chosen).unwrap(), AppSees::OwnGeneral);
+    for bad in ["", "APPLICATION", "own-general", "general", "true"] {
+        assert_eq!(
+            set(bad).unwrap_err().0,
+            [format!(
+                "TENTERHOOK_POLICY_APP_SEES is {bad:?}, but must be application or own_general"
+            )]
+        );
+    }
+    let in_file = load(Settings::default(), &file("[policy]\napp_sees = 'own_general'\n"));
+    assert_eq!(in_file.map(chosen).unwrap(), AppSees::OwnGeneral);
+    let flag = Sources {
+        flags: vec![("policy.app_sees", "own_general".to_owned())],
+        ..Sources::default()
+    };
+    assert_eq!(
+        load(Settings::default(), &flag).map(chosen).unwrap(),
+        AppSees::OwnGeneral
+    );
+}
+
 #[test]
 fn production_needs_a_database_and_keys() {
     assert_eq!(Settings::default().missing_in_production().len(), 3);

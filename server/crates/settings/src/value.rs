@@ -12,7 +12,7 @@ use jiff::{Span, SpanRelativeTo};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{ClockKind, JwksSource, PortRange};
+use super::{AppSees, ClockKind, JwksSource, PortRange};
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
@@ -133,6 +133,23 @@ impl Value for ClockKind {
         match self {
             Self::System => "system".to_owned(),
             Self::Simulated => "simulated".to_owned(),
+        }
+    }
+}
+
+impl Value for AppSees {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "application" => Ok(Self::Application),
+            "own_general" => Ok(Self::OwnGeneral),
+            _ => Err("must be application or own_general".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Application => "application".to_owned(),
+            Self::OwnGeneral => "own_general".to_owned(),
         }
     }
 }
@@ -336,6 +353,8 @@ mod tests {
         there_and_back::<Option<PathBuf>>("");
         there_and_back::<SocketAddr>("[::1]:8080");
         there_and_back::<ClockKind>("simulated");
+        there_and_back::<AppSees>("application");
+        there_and_back::<AppSees>("own_general");
         there_and_back::<bool>("false");
     }
 

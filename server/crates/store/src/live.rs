@@ -14,7 +14,7 @@ use super::deliveries::DeliveryPlace;
 use super::sql::unnest::{Arrays, WebhookKeys, sql_text, unnest};
 use super::sql::{At, Rows, Time, statement, time, timestamp, unknown};
 use super::{Conn, StoreError};
-use tenterhook_model::access::WebhookScope;
+use tenterhook_model::access::{GeneralScope, WebhookScope};
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, Lane, UserId, WebhookId, WebhookKey};
 use tenterhook_model::webhook::WebhookOwner;
 
@@ -36,6 +36,7 @@ unnest! {
         place: i32,
         lane: i32,
         company: i64,
+        all_general: bool,
         general_of: Option<i64>,
         app: Option<String>,
         app_user: Option<i64>,
@@ -52,7 +53,7 @@ unnest! {
     }
 }
 
-/// Includes webhooks removed since `$7`, because an attempt in flight may have ended after the removal. Newest first; one
+/// Includes webhooks removed since `$8`, because an attempt in flight may have ended after the removal. Newest first; one
 /// row past the limit shows that there are more.
 const OF_SCOPES: &str = sql_text!(
     "\
@@ -64,10 +65,10 @@ from unnest(",
     ")
 cross join lateral (
     select w.lane, w.id, w.company, w.user_id, w.app from webhooks w
-    where w.lane = k.lane and w.company = k.company and (w.removed_at is null or w.removed_at >= $7)
-      and ((w.app is null and (k.general_of is null or w.user_id = k.general_of))
+    where w.lane = k.lane and w.company = k.company and (w.removed_at is null or w.removed_at >= $8)
+      and ((w.app is null and (k.all_general or w.user_id = k.general_of))
            or (w.app = k.app and w.user_id = k.app_user))
-    order by w.id desc limit $8
+    order by w.id desc limit $9
 ) w"
 );
 
@@ -181,13 +182,17 @@ pub async fn of_scopes(
     let scopes = scopes.iter().filter_map(|(place, scope)| match scope {
         WebhookScope::Company {
             company,
-            general_of,
+            general,
             application_of,
         } => Some(ScopeRow {
             place: i32::try_from(*place).unwrap_or(i32::MAX),
             lane: Lane::of(*company).0,
             company: company.get(),
-            general_of: general_of.map(UserId::get),
+            all_general: *general == GeneralScope::All,
+            general_of: match general {
+                GeneralScope::Of(user) => Some(user.get()),
+                GeneralScope::All | GeneralScope::Nothing => None,
+            },
             app: application_of.as_ref().map(|(app, _)| app.to_string()),
             app_user: application_of.as_ref().map(|(_, user)| user.get()),
         }),

@@ -55,8 +55,7 @@ async fn a_token_without_the_scope_is_forbidden() {
     let of = |scope: &str| world.token(json!({ "company_id": "1", "sub": "7", "scope": scope }));
     let (reads, writes) = (of("webhooks:read"), of("webhooks:write"));
     let input = json!({ "input": { "subscriptionUrl": "http://127.0.0.1:9/", "eventAction": "ANY", "eventObject": "*" } });
-    let create = "mutation M($input: CreateWebhookInput!) { createWebhook(input: $input) { webhook { id } userErrors { code } } }";
-    assert_eq!(world.refusal(&reads, create, input.clone()).await, "FORBIDDEN");
+    assert_eq!(world.refusal(&reads, CREATE, input.clone()).await, "FORBIDDEN");
     assert_eq!(
         world
             .refusal(&writes, "{ webhooks { totalCount } }", json!({}))
@@ -70,7 +69,7 @@ async fn a_token_without_the_scope_is_forbidden() {
         "FORBIDDEN"
     );
     assert_eq!(
-        world.refusal(&world.operator(), create, input.clone()).await,
+        world.refusal(&world.operator(), CREATE, input.clone()).await,
         "FORBIDDEN"
     );
     assert_eq!(
@@ -84,7 +83,7 @@ async fn a_token_without_the_scope_is_forbidden() {
             .await,
         "FORBIDDEN"
     );
-    world.ask(&writes, create, input).await;
+    world.ask(&writes, CREATE, input).await;
     for platforms in [
         "registerApp",
         "removeApp",
@@ -123,100 +122,211 @@ async fn a_token_without_the_scope_is_forbidden() {
     }
 }
 
+const CREATE: &str = "mutation M($input: CreateWebhookInput!) { createWebhook(input: $input) { webhook { id type } userErrors { code } } }";
+const UPDATE: &str = "mutation M($input: UpdateWebhookInput!) { updateWebhook(input: $input) { webhook { name } userErrors { code } } }";
+const DELETE: &str = "mutation M($input: DeleteWebhookInput!) { deleteWebhook(input: $input) { webhook { removeReason } userErrors { code } } }";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn w4_to_w7_callers_see_and_manage_only_permitted_webhooks() {
+async fn w2_an_app_needs_admin_and_no_other_scope() {
     let world = World::new().await;
     world.install("crm", 1, 7).await;
-    world.install("erp", 1, 7).await;
-    let (ann, bob, boss) = (world.user(1, 7), world.user(1, 8), world.admin(1, 9));
-    let (crm, erp, stranger) = (
-        world.through("crm", 1, 7),
-        world.through("erp", 1, 7),
-        world.user(2, 7),
-    );
-    let anns = world.webhook(&ann, json!({})).await;
-    let bobs = world.webhook(&bob, json!({})).await;
-    let crms = world.webhook(&crm, json!({})).await;
-    let given = world.webhook(&boss, json!({ "userId": "7" })).await;
+    let of = |scope: &str| {
+        world
+            .token(json!({ "company_id": "1", "sub": "7", "role": "admin", "app_id": "crm", "scope": scope }))
+    };
+    let new = json!({ "input": {
+        "subscriptionUrl": "http://127.0.0.1:9/", "eventAction": "ANY", "eventObject": "*"
+    } });
+    let read = "query Q($id: ID!) { webhook(id: $id) { id } webhooks { totalCount } webhookQuota(type: APPLICATION) { used } }";
 
-    let list = "{ webhooks(orderBy: CREATED_ASC) { nodes { id } totalCount } }";
-    for (token, sees) in [
-        (&ann, vec![&anns, &given]),
-        (&bob, vec![&bobs]),
-        (&boss, vec![&anns, &bobs, &given]),
-        (&crm, vec![&anns, &crms, &given]),
-        (&erp, vec![&anns, &given]),
-        (&stranger, vec![]),
-        (&world.operator(), vec![&anns, &bobs, &crms, &given]),
+    let admin = of("admin");
+    let created = world.ask(&admin, CREATE, new.clone()).await["createWebhook"].take();
+    assert_eq!(created["webhook"]["type"], "APPLICATION", "{created}");
+    let id = created["webhook"]["id"].clone();
+    let seen = world.ask(&admin, read, json!({ "id": id })).await;
+    assert_eq!(
+        seen,
+        json!({ "webhook": { "id": id }, "webhooks": { "totalCount": 1 }, "webhookQuota": { "used": 1 } })
+    );
+    let renamed = json!({ "input": { "id": id, "name": "renamed" } });
+    let changed = world.ask(&admin, UPDATE, renamed.clone()).await;
+    assert_eq!(changed["updateWebhook"]["webhook"]["name"], "renamed");
+
+    let named = json!({ "input": { "id": id } });
+    for others in [
+        "webhooks:read webhooks:write platform operator",
+        "webhooks:read webhooks:write",
+        "operator",
+        "platform",
+        "Admin admins",
+        "",
     ] {
-        let listed = world.ask(token, list, json!({})).await;
-        let mut ids: Vec<&str> = listed["webhooks"]["nodes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|n| n["id"].as_str().unwrap())
-            .collect();
-        let mut expected: Vec<&str> = sees.iter().map(|id| id.as_str()).collect();
+        let token = of(others);
+        for (query, variables) in [
+            (CREATE, new.clone()),
+            (UPDATE, renamed.clone()),
+            (DELETE, named.clone()),
+            (
+                "query Q($id: ID!) { webhook(id: $id) { id } }",
+                json!({ "id": id }),
+            ),
+            ("query Q($id: ID!) { node(id: $id) { id } }", json!({ "id": id })),
+            ("{ webhooks { totalCount } }", json!({})),
+            ("{ webhookQuota(type: APPLICATION) { used } }", json!({})),
+            ("{ deliveries { totalCount } }", json!({})),
+            ("{ notices { totalCount } }", json!({})),
+            ("{ apps { totalCount } }", json!({})),
+        ] {
+            let code = world.refusal(&token, query, variables).await;
+            assert_eq!(code, "FORBIDDEN", "{others:?}: {query}");
+        }
+    }
+    let deleted = world.ask(&admin, DELETE, named).await;
+    assert_eq!(
+        deleted["deleteWebhook"]["webhook"]["removeReason"],
+        "DELETED_BY_APP"
+    );
+}
+
+/// The callers of the test below, with a webhook of each user, one of an app, and one that an admin made for a user.
+struct Company {
+    world: World,
+    ann: Token,
+    bob: Token,
+    boss: Token,
+    crm: Token,
+    erp: Token,
+    /// The app for the admin, who has no webhook.
+    crm_for_boss: Token,
+    stranger: Token,
+    anns: String,
+    bobs: String,
+    crms: String,
+    given: String,
+}
+
+impl Company {
+    async fn where_apps_see(sees: AppSees) -> Self {
+        let world = World::where_apps_see(sees).await;
+        for (app, user) in [("crm", 7), ("erp", 7), ("crm", 9)] {
+            world.install(app, 1, user).await;
+        }
+        let (ann, bob, boss) = (world.user(1, 7), world.user(1, 8), world.admin(1, 9));
+        let crm = world.through("crm", 1, 7);
+        Self {
+            anns: world.webhook(&ann, json!({})).await,
+            bobs: world.webhook(&bob, json!({})).await,
+            crms: world.webhook(&crm, json!({})).await,
+            given: world.webhook(&boss, json!({ "userId": "7" })).await,
+            erp: world.through("erp", 1, 7),
+            crm_for_boss: world.through_as("admin", "crm", 1, 9),
+            stranger: world.user(2, 7),
+            ann,
+            bob,
+            boss,
+            crm,
+            world,
+        }
+    }
+
+    /// What a caller finds in lists and by id.
+    async fn assert_sees(&self, token: &Token, expected: &[&String]) {
+        let list = "{ webhooks(orderBy: CREATED_ASC) { nodes { id } totalCount } }";
+        let listed = self.world.ask(token, list, json!({})).await;
+        let nodes = listed["webhooks"]["nodes"].as_array().unwrap();
+        let mut ids: Vec<&str> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
+        let mut all: Vec<&str> = expected.iter().map(|id| id.as_str()).collect();
         ids.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(ids, expected);
-        assert_eq!(listed["webhooks"]["totalCount"], sees.len());
-        for id in [&anns, &bobs, &crms, &given] {
-            let found = world
-                .ask(
-                    token,
-                    "query Q($id: ID!) { webhook(id: $id) { id } node(id: $id) { id } }",
-                    json!({ "id": id }),
-                )
-                .await;
-            assert_eq!(found["webhook"].is_null(), !sees.contains(&id));
+        all.sort_unstable();
+        assert_eq!(ids, all);
+        assert_eq!(listed["webhooks"]["totalCount"], expected.len());
+        let by_id = "query Q($id: ID!) { webhook(id: $id) { id } node(id: $id) { id } }";
+        for id in [&self.anns, &self.bobs, &self.crms, &self.given] {
+            let found = self.world.ask(token, by_id, json!({ "id": id })).await;
+            assert_eq!(found["webhook"].is_null(), !expected.contains(&id));
             assert_eq!(found["node"], found["webhook"]);
         }
     }
-    for (token, id, error) in [
-        (&bob, &anns, "NOT_FOUND input.id"),
-        (&boss, &crms, "NOT_FOUND input.id"),
-        (&ann, &crms, "NOT_FOUND input.id"),
-        (&erp, &crms, "NOT_FOUND input.id"),
-        (&crm, &anns, "FORBIDDEN input.id"),
-        (&stranger, &anns, "NOT_FOUND input.id"),
-    ] {
-        assert_eq!(
-            world.errors(token, "deleteWebhook", json!({ "id": id })).await,
-            [error]
-        );
-    }
-    for id in ["", "x", "1", &anns[1..]] {
-        assert_eq!(
-            world.errors(&ann, "deleteWebhook", json!({ "id": id })).await,
-            ["NOT_FOUND input.id"]
-        );
-    }
-    let reason = "webhook { removeReason }";
-    let by_admin = world
-        .done(&boss, "deleteWebhook", json!({ "id": anns }), reason)
-        .await;
-    assert_eq!(by_admin["webhook"]["removeReason"], "DELETED_BY_ADMIN");
-    let by_app = world
-        .done(&crm, "deleteWebhook", json!({ "id": crms }), reason)
-        .await;
-    assert_eq!(by_app["webhook"]["removeReason"], "DELETED_BY_APP");
+}
 
-    let for_bob = json!({ "subscriptionUrl": "http://127.0.0.1:9/", "eventAction": "ANY", "eventObject": "*", "userId": "8" });
-    assert_eq!(
-        world.errors(&ann, "createWebhook", for_bob.clone()).await,
-        ["FORBIDDEN input.userId"]
-    );
-    assert_eq!(
-        world.errors(&crm, "createWebhook", for_bob.clone()).await,
-        ["FORBIDDEN input.userId"]
-    );
-    let mut for_nobody = for_bob;
-    for_nobody["userId"] = json!("999");
-    assert_eq!(
-        world.errors(&boss, "createWebhook", for_nobody).await,
-        ["NOT_FOUND input.userId"]
-    );
+#[tokio::test(flavor = "multi_thread")]
+async fn w4_w5_callers_see_only_permitted_webhooks() {
+    for sees in APP_SEES {
+        let company = Company::where_apps_see(sees).await;
+        let (anns, bobs, crms, given) = (&company.anns, &company.bobs, &company.crms, &company.given);
+        let (by_crm, by_erp) = match sees {
+            AppSees::Application => (vec![crms], vec![]),
+            AppSees::OwnGeneral => (vec![anns, crms, given], vec![anns, given]),
+        };
+        for (token, expected) in [
+            (&company.ann, &[anns, given][..]),
+            (&company.bob, &[bobs]),
+            (&company.boss, &[anns, bobs, given]),
+            (&company.crm, &by_crm),
+            (&company.erp, &by_erp),
+            (&company.crm_for_boss, &[]),
+            (&company.stranger, &[]),
+            (&company.world.operator(), &[anns, bobs, crms, given]),
+        ] {
+            company.assert_sees(token, expected).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w4_to_w7_callers_delete_only_permitted_webhooks() {
+    for (sees, by_app) in APP_SEES.into_iter().zip(["NOT_FOUND", "FORBIDDEN"]) {
+        let company = Company::where_apps_see(sees).await;
+        let world = &company.world;
+        for (token, id, code) in [
+            (&company.bob, &company.anns, "NOT_FOUND"),
+            (&company.boss, &company.crms, "NOT_FOUND"),
+            (&company.ann, &company.crms, "NOT_FOUND"),
+            (&company.erp, &company.crms, "NOT_FOUND"),
+            (&company.crm, &company.anns, by_app),
+            (&company.crm, &company.bobs, "NOT_FOUND"),
+            (&company.crm_for_boss, &company.anns, "NOT_FOUND"),
+            (&company.crm_for_boss, &company.crms, "NOT_FOUND"),
+            (&company.stranger, &company.anns, "NOT_FOUND"),
+        ] {
+            let told = world.errors(token, "deleteWebhook", json!({ "id": id })).await;
+            assert_eq!(told, [format!("{code} input.id")], "{sees:?}");
+        }
+        for id in ["", "x", "1", &company.anns[1..]] {
+            assert_eq!(
+                world
+                    .errors(&company.ann, "deleteWebhook", json!({ "id": id }))
+                    .await,
+                ["NOT_FOUND input.id"]
+            );
+        }
+        for (token, id, reason) in [
+            (&company.boss, &company.anns, "DELETED_BY_ADMIN"),
+            (&company.crm, &company.crms, "DELETED_BY_APP"),
+        ] {
+            let input = json!({ "id": id });
+            let deleted = world
+                .done(token, "deleteWebhook", input, "webhook { removeReason }")
+                .await;
+            assert_eq!(deleted["webhook"]["removeReason"], reason);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w7_only_an_admin_creates_for_another_user() {
+    let company = Company::where_apps_see(AppSees::Application).await;
+    for (token, user, told) in [
+        (&company.ann, "8", "FORBIDDEN input.userId"),
+        (&company.crm, "8", "FORBIDDEN input.userId"),
+        (&company.crm_for_boss, "8", "FORBIDDEN input.userId"),
+        (&company.boss, "999", "NOT_FOUND input.userId"),
+    ] {
+        let input = json!({
+            "subscriptionUrl": "http://127.0.0.1:9/", "eventAction": "ANY", "eventObject": "*", "userId": user
+        });
+        assert_eq!(company.world.errors(token, "createWebhook", input).await, [told]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,8 +356,17 @@ async fn w2_an_app_that_is_not_installed_can_do_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_admins_may_read_the_quota_of_another_user() {
-    let world = World::new().await;
+async fn w3_w4_callers_count_only_webhooks_that_they_see() {
+    for sees in APP_SEES {
+        quotas_where_apps_see(sees).await;
+    }
+}
+
+async fn quotas_where_apps_see(sees: AppSees) {
+    let world = World::where_apps_see(sees).await;
+    for user in [7, 9] {
+        world.install("crm", 1, user).await;
+    }
     let quota =
         "query Q($type: WebhookType!, $user: ID) { webhookQuota(type: $type, userId: $user) { used } }";
     world.webhook(&world.user(1, 7), json!({})).await;
@@ -272,4 +391,20 @@ async fn only_admins_may_read_the_quota_of_another_user() {
         world.refusal(&world.operator(), quota, of("GENERAL", None)).await,
         "BAD_USER_INPUT"
     );
+    let (crm, crm_for_boss) = (world.through("crm", 1, 7), world.through_as("admin", "crm", 1, 9));
+    // Through an app only of its own user, only while it is installed, and only where the app sees them.
+    for (token, user, used) in [
+        (&crm, None, Some(1)),
+        (&crm, Some("7"), Some(1)),
+        (&crm, Some("9"), None),
+        (&crm_for_boss, None, Some(0)),
+        (&crm_for_boss, Some("7"), None),
+        (&world.through("erp", 1, 7), None, None),
+    ] {
+        let answer = world.answer(token, quota, of("GENERAL", user)).await;
+        match used.filter(|_| sees == AppSees::OwnGeneral) {
+            Some(used) => assert_eq!(answer["data"]["webhookQuota"]["used"], used, "{answer}"),
+            None => assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}"),
+        }
+    }
 }

@@ -91,20 +91,85 @@ async fn a_delivery_can_be_followed_from_publication_to_its_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e2_callers_see_events_of_objects_that_they_may_see() {
-    let world = World::new().await;
-    let event = world.publish(1, json!({ "permittedUserIds": ["7"] })).await;
-    let query = "query Q($id: ID!) { event(id: $id) { id } node(id: $id) { id } }";
-    for (token, sees) in [
-        (world.user(1, 7), true),
-        (world.user(1, 8), false),
-        (world.admin(1, 9), true),
-        (world.admin(2, 7), false),
-        (world.operator(), true),
-        (world.platform(), true),
-    ] {
-        let read = world.ask(&token, query, json!({ "id": event })).await;
-        assert_eq!((read["event"].is_null(), read["node"].is_null()), (!sees, !sees));
+async fn e2_w4_callers_see_events_of_objects_that_they_may_see() {
+    for sees in APP_SEES {
+        let world = World::where_apps_see(sees).await;
+        for user in [7, 9] {
+            world.install("crm", 1, user).await;
+        }
+        let event = world.publish(1, json!({ "permittedUserIds": ["7"] })).await;
+        let query = "query Q($id: ID!) { event(id: $id) { id } node(id: $id) { id } }";
+        for (token, seen) in [
+            (world.user(1, 7), true),
+            (world.user(1, 8), false),
+            (world.admin(1, 9), true),
+            (world.admin(2, 7), false),
+            (world.through("crm", 1, 7), true),
+            (world.through("erp", 1, 7), false),
+            (world.through_as("admin", "crm", 1, 9), false),
+            (world.operator(), true),
+            (world.platform(), true),
+        ] {
+            let read = world.ask(&token, query, json!({ "id": event })).await;
+            assert_eq!((read["event"].is_null(), read["node"].is_null()), (!seen, !seen));
+        }
+    }
+}
+
+/// W4: of an event that was delivered to webhooks of both types, an app sees the deliveries to the webhooks that it sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn w4_an_app_sees_deliveries_of_the_webhooks_that_it_sees() {
+    for (sees, by_app) in APP_SEES.into_iter().zip([1, 2]) {
+        let world = World::where_apps_see(sees).await;
+        for user in [7, 9] {
+            world.install("crm", 1, user).await;
+        }
+        let receiver = receiver(200).await;
+        let (ann, crm) = (world.user(1, 7), world.through("crm", 1, 7));
+        for token in [&ann, &crm] {
+            world
+                .webhook(token, json!({ "subscriptionUrl": receiver.uri() }))
+                .await;
+        }
+        let event = world.publish(1, json!({})).await;
+        world.settle().await;
+        let list = "totalCount nodes { id attempts { requestBody } }";
+        let query = format!(
+            "query Q($id: ID!) {{ event(id: $id) {{ deliveries {{ {list} }} }} deliveries {{ {list} }} }}"
+        );
+        let mut all = Vec::new();
+        for (token, expected) in [
+            (&world.operator(), 2),
+            (&ann, 1),
+            (&crm, by_app),
+            (&world.through_as("admin", "crm", 1, 9), 0),
+        ] {
+            let read = world.ask(token, &query, json!({ "id": event })).await;
+            for deliveries in [&read["event"]["deliveries"], &read["deliveries"]] {
+                let nodes = deliveries["nodes"].as_array().unwrap();
+                assert_eq!(
+                    (nodes.len(), &deliveries["totalCount"]),
+                    (expected, &json!(expected)),
+                    "{sees:?}"
+                );
+                assert!(
+                    nodes
+                        .iter()
+                        .all(|node| node["attempts"].as_array().unwrap().len() == 1)
+                );
+            }
+            let nodes = read["deliveries"]["nodes"].as_array().unwrap();
+            all.extend(nodes.iter().map(|node| node["id"].clone()));
+        }
+        let nodes = "query Q($ids: [ID!]!) { nodes(ids: $ids) { id } }";
+        // The operator was first, and got both.
+        let read = world.ask(&crm, nodes, json!({ "ids": all[..2] })).await;
+        let shown = read["nodes"].as_array().unwrap();
+        assert_eq!(
+            shown.iter().filter(|node| !node.is_null()).count(),
+            by_app,
+            "{sees:?}"
+        );
     }
 }
 

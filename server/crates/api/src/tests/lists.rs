@@ -131,7 +131,8 @@ async fn a_page_that_makes_no_sense_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_are_filtered() {
-    let world = World::new().await;
+    // Where an app's list has webhooks of both types.
+    let world = World::where_apps_see(AppSees::OwnGeneral).await;
     world.install("crm", 1, 7).await;
     let (ann, crm) = (world.user(1, 7), world.through("crm", 1, 7));
     let deals = world

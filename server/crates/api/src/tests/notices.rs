@@ -108,9 +108,18 @@ async fn r4_a_recovery_has_a_notice_only_after_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn r4_callers_see_the_notices_of_webhooks_that_they_see() {
-    let world = World::new().await;
-    world.install("crm", 1, 7).await;
+async fn r4_w4_callers_see_the_notices_of_webhooks_that_they_see() {
+    for (sees, by_app) in APP_SEES.into_iter().zip([1, 2]) {
+        notices_are_seen_with_their_webhooks(sees, by_app).await;
+    }
+}
+
+/// `by_app`: the notices that the app sees, which has one of its own webhook.
+async fn notices_are_seen_with_their_webhooks(sees: AppSees, by_app: usize) {
+    let world = World::where_apps_see(sees).await;
+    for user in [7, 9] {
+        world.install("crm", 1, user).await;
+    }
     let (ann, crm, failing) = (world.user(1, 7), world.through("crm", 1, 7), receiver(500).await);
     let hook = json!({ "subscriptionUrl": failing.uri() });
     world.webhook(&ann, hook.clone()).await;
@@ -121,8 +130,9 @@ async fn r4_callers_see_the_notices_of_webhooks_that_they_see() {
     world.settle().await;
     for (token, expected) in [
         (&ann, 1),
-        (&crm, 2),
+        (&crm, by_app),
         (&world.admin(1, 9), 1),
+        (&world.through_as("admin", "crm", 1, 9), 0),
         (&world.user(1, 8), 0),
         (&world.admin(2, 9), 0),
         (&world.through("erp", 1, 7), 0),
@@ -131,7 +141,8 @@ async fn r4_callers_see_the_notices_of_webhooks_that_they_see() {
         let seen = world.ask(token, NOTICES, json!({})).await;
         assert_eq!(
             (kinds(&seen).len(), &seen["notices"]["totalCount"]),
-            (expected, &json!(expected))
+            (expected, &json!(expected)),
+            "{sees:?}"
         );
     }
     assert_eq!(

@@ -125,18 +125,32 @@ async fn d12_deliveries_lost_in_a_pause_can_be_replayed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn d12_callers_with_the_right_to_change_and_operators_replay() {
-    let world = World::new().await;
-    world.install("crm", 1, 7).await;
+async fn d12_w4_callers_with_the_right_to_change_and_operators_replay() {
+    for (sees, code) in APP_SEES.into_iter().zip(["NOT_FOUND", "FORBIDDEN"]) {
+        replays_follow_the_right_to_change(sees, code).await;
+    }
+}
+
+/// `code`: the refusal of an app that names a delivery to its user's general webhook.
+async fn replays_follow_the_right_to_change(sees: AppSees, code: &str) {
+    let world = World::where_apps_see(sees).await;
+    for user in [7, 9] {
+        world.install("crm", 1, user).await;
+    }
     let (ann, crm, receiver) = (world.user(1, 7), world.through("crm", 1, 7), receiver(200).await);
     let id = deals(&world, &ann, &receiver).await;
     world.publish(1, json!({})).await;
     world.settle().await;
     let named = json!({ "deliveryIds": deliveries(&world, &ann, &id).await });
+    let by_app = format!("{code} input.deliveryIds.0");
     for (token, expected) in [
         (&world.user(1, 8), vec!["NOT_FOUND input.deliveryIds.0"]),
         (&world.admin(2, 9), vec!["NOT_FOUND input.deliveryIds.0"]),
-        (&crm, vec!["FORBIDDEN input.deliveryIds.0"]),
+        (&crm, vec![by_app.as_str()]),
+        (
+            &world.through_as("admin", "crm", 1, 9),
+            vec!["NOT_FOUND input.deliveryIds.0"],
+        ),
         (&world.through("erp", 1, 7), vec!["APP_NOT_INSTALLED input"]),
         (&ann, vec![]),
         (&world.admin(1, 9), vec![]),
@@ -144,7 +158,8 @@ async fn d12_callers_with_the_right_to_change_and_operators_replay() {
     ] {
         assert_eq!(
             world.errors(token, "replayDeliveries", named.clone()).await,
-            expected
+            expected,
+            "{sees:?}"
         );
     }
     let query = "mutation M($input: ReplayDeliveriesInput!) { replayDeliveries(input: $input) { count } }";

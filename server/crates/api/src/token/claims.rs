@@ -43,13 +43,15 @@ impl Claims {
         self.sub.as_deref().or(self.jti.as_deref())
     }
 
-    /// The holder of the token; `None` if the claims do not identify one.
+    /// The holder of the token; `None` if the claims do not identify one. A token that names an app acts through it,
+    /// whatever scopes it has: without `admin` it can do nothing (W2), so it is no operator's and not the platform's.
     pub(super) fn caller(&self) -> Option<Caller> {
         let has = |scope: &str| self.scope.split(' ').any(|one| one == scope);
-        if has("operator") {
+        let of_app = self.app_id.is_some();
+        if has("operator") && !of_app {
             return Some(Caller::Operator);
         }
-        if has("platform") {
+        if has("platform") && !of_app {
             return Some(Caller::Platform);
         }
         Some(Caller::User(UserCaller {

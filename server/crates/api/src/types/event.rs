@@ -147,7 +147,7 @@ pub fn reader(caller: &Caller) -> Result<()> {
 /// The events with these keys that the caller may see.
 pub async fn find(ctx: &Context<'_>, keys: &[(Lane, EventId)]) -> Result<Vec<Event>> {
     let session = ctx.session();
-    let sees = |event: &event::Event| access::sees_event(&session.caller, event, session.app_installed);
+    let sees = |event: &event::Event| access::sees_event(&session.caller, event, session.app);
     let oldest = EventId::last_of(ctx.cutoffs().accepted);
     let found = events::find(&mut *ctx.services().store.conn().await?, keys).await?;
     let visible = found

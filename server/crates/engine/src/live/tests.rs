@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use super::attempts::{MAX_IN_ALL, MAX_OF_WEBHOOK, MAX_WATCHED, PollProgress, is_watchable};
 use super::*;
+use tenterhook_model::access::GeneralScope;
 use tenterhook_model::ids::{CompanyId, DeliveryKey, EventId, UserId};
 use tenterhook_store::deliveries::DeliveryPlace;
 
@@ -23,7 +24,7 @@ fn belonging(company: i64) -> WebhookOwner {
 fn company(id: i64) -> WebhookScope {
     WebhookScope::Company {
         company: CompanyId::new(id).unwrap(),
-        general_of: None,
+        general: GeneralScope::All,
         application_of: None,
     }
 }

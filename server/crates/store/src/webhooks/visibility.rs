@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::sql::query_builder::QueryBuilder;
 use crate::sql::{At, time};
-use tenterhook_model::access::WebhookScope;
+use tenterhook_model::access::{GeneralScope, WebhookScope};
 use tenterhook_model::ids::Lane;
 
 /// The time of reading, and earlier times computed from the periods of the policy.
@@ -25,7 +25,7 @@ pub struct Cutoffs {
 pub fn within(statement: QueryBuilder, scope: &WebhookScope) -> QueryBuilder {
     let WebhookScope::Company {
         company,
-        general_of,
+        general,
         application_of,
     } = scope
     else {
@@ -40,10 +40,13 @@ pub fn within(statement: QueryBuilder, scope: &WebhookScope) -> QueryBuilder {
         .value::<Integer, _>(Lane::of(*company).0)
         .sql(" and w.company = ")
         .value::<BigInt, _>(company.get())
-        .sql(" and (w.app is null");
-    let statement = match general_of {
-        Some(user) => statement.sql(" and w.user_id = ").value::<BigInt, _>(user.get()),
-        None => statement,
+        .sql(" and (");
+    let statement = match general {
+        GeneralScope::All => statement.sql("w.app is null"),
+        GeneralScope::Of(user) => statement
+            .sql("w.app is null and w.user_id = ")
+            .value::<BigInt, _>(user.get()),
+        GeneralScope::Nothing => statement.sql("false"),
     };
     let statement = match application_of {
         Some((app, user)) => statement

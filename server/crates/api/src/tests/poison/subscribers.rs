@@ -4,13 +4,13 @@ use rstest::rstest;
 
 use super::*;
 use tenterhook_engine::live::{Interest, Missed};
-use tenterhook_model::access::WebhookScope;
+use tenterhook_model::access::{GeneralScope, WebhookScope};
 use tenterhook_model::ids::CompanyId;
 
 fn of_company(company: i64) -> WebhookScope {
     WebhookScope::Company {
         company: CompanyId::new(company).unwrap(),
-        general_of: None,
+        general: GeneralScope::All,
         application_of: None,
     }
 }

@@ -175,7 +175,7 @@ async fn a_webhook_that_cannot_be_removed_blocks_no_other() {
 /// missed.
 #[tokio::test(flavor = "multi_thread")]
 async fn subscribers_get_all_notices_but_the_unreadable_one() {
-    use tenterhook_model::access::WebhookScope;
+    use tenterhook_model::access::{GeneralScope, WebhookScope};
     use tenterhook_model::ids::CompanyId;
 
     let world = World::new().await;
@@ -191,7 +191,7 @@ async fn subscribers_get_all_notices_but_the_unreadable_one() {
         .await;
     let of_company = |company: i64| WebhookScope::Company {
         company: CompanyId::new(company).unwrap(),
-        general_of: None,
+        general: GeneralScope::All,
         application_of: None,
     };
     let live = world.engine.live();

@@ -89,7 +89,7 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
     let session = ctx.session();
     // A caller that may not write learns nothing about the ids.
     if session.caller != Caller::Operator
-        && let Err(denial) = access::write(&session.caller, session.app_installed)
+        && let Err(denial) = access::write(&session.caller, session.app)
     {
         return Ok(Err(denied(denial, Path::input())?));
     }
@@ -181,9 +181,7 @@ async fn repeated(
     let session = ctx.session();
     let still = |delivery: &delivery::Delivery| {
         let state = states.get(&delivery.key.webhook);
-        state.is_some_and(|(webhook, _)| {
-            access::replay(&session.caller, webhook, session.app_installed).is_ok()
-        })
+        state.is_some_and(|(webhook, _)| access::replay(&session.caller, webhook, session.app).is_ok())
     };
     let mut found: HashMap<DeliveryPlace, delivery::Delivery> = found
         .into_iter()

@@ -15,7 +15,7 @@ use tenterhook_model as model;
 use tenterhook_model::access::{Caller, WebhookScope};
 use tenterhook_model::health::Health;
 use tenterhook_model::ids::{Lane, WebhookId};
-use tenterhook_policy::access::{self, Denial};
+use tenterhook_policy::access::{self, AppAccess, Denial};
 use tenterhook_policy::health::view;
 use tenterhook_store::webhooks;
 
@@ -26,7 +26,7 @@ pub type Checked<T> = std::result::Result<T, Problems>;
 pub async fn manageable<T>(
     ctx: &Context<'_>,
     id: &ID,
-    may: impl Fn(&Caller, &model::webhook::Webhook, bool) -> std::result::Result<T, Denial>,
+    may: impl Fn(&Caller, &model::webhook::Webhook, AppAccess) -> std::result::Result<T, Denial>,
 ) -> Result<Checked<(Webhook, T)>> {
     let (found, allowed) = match permitted(ctx, id, may).await? {
         Ok(found) => found,
@@ -42,12 +42,12 @@ pub async fn manageable<T>(
 pub async fn permitted<T>(
     ctx: &Context<'_>,
     id: &ID,
-    may: impl Fn(&Caller, &model::webhook::Webhook, bool) -> std::result::Result<T, Denial>,
+    may: impl Fn(&Caller, &model::webhook::Webhook, AppAccess) -> std::result::Result<T, Denial>,
 ) -> Result<Checked<(Webhook, T)>> {
     let session = ctx.session();
     let at = Path::input().field("id");
     // A caller that may not write learns nothing about the id.
-    if let Err(denial) = access::write(&session.caller, session.app_installed) {
+    if let Err(denial) = access::write(&session.caller, session.app) {
         return Ok(Err(denied(denial, at)?));
     }
     let Some(key) = GlobalId::webhook(id) else {
@@ -56,7 +56,7 @@ pub async fn permitted<T>(
     let Some((webhook, health)) = by_key(ctx, key).await? else {
         return Ok(Err(no_such_webhook()));
     };
-    let allowed = match may(&session.caller, &webhook, session.app_installed) {
+    let allowed = match may(&session.caller, &webhook, session.app) {
         Ok(allowed) => allowed,
         Err(denial) => return Ok(Err(denied(denial, at)?)),
     };

@@ -292,7 +292,7 @@ fn ownership<'a>(
     let session = ctx.session();
     let at = Path::input().field("userId");
     // A caller that may not write learns nothing about its input.
-    if let Err(denial) = access::write(&session.caller, session.app_installed) {
+    if let Err(denial) = access::write(&session.caller, session.app) {
         return Ok(Err(denied(denial, at)?));
     }
     let Caller::User(caller) = &session.caller else {
@@ -302,7 +302,7 @@ fn ownership<'a>(
         Ok(requested) => requested,
         Err(why) => return Ok(Err(Problems::one(UserErrorCode::Invalid, at, why))),
     };
-    match access::create_as(&session.caller, requested, session.app_installed) {
+    match access::create_as(&session.caller, requested, session.app) {
         Ok(ownership) => Ok(Ok((ownership, caller))),
         Err(denial) => Ok(Err(denied(denial, at)?)),
     }

@@ -8,13 +8,14 @@ use crate::cursor;
 use crate::error::{ApiError, ErrorCode, Result};
 use crate::global_id::GlobalId;
 use crate::relay::{Connection, PageArguments, TotalCount, cost_of, page_cost};
+use crate::session::Session;
 use crate::types::enums::{EventAction, WebhookState, WebhookType};
 use crate::types::scalars::EventObject;
 use crate::types::webhook::Webhook;
-use tenterhook_model::access::{Caller, UserRole};
+use tenterhook_model::access::Caller;
 use tenterhook_model::ids::InvalidId;
 use tenterhook_model::webhook;
-use tenterhook_policy::input_limits;
+use tenterhook_policy::{access, input_limits};
 use tenterhook_store::webhook_list::{self, WebhookCursor, WebhookQuery};
 use tenterhook_store::webhooks::{self, Account};
 
@@ -127,7 +128,8 @@ impl WebhookQueries {
     }
 
     /// How many webhooks of a type a user may have, and how many the user has. Any caller may ask about themselves; an
-    /// admin about any user of the company.
+    /// admin about any user of the company. A token that acts through an app may ask only about its own user, and about
+    /// `GENERAL` only if the operator lets apps see the general webhooks of their user.
     async fn webhook_quota(
         &self,
         ctx: &Context<'_>,
@@ -139,7 +141,7 @@ impl WebhookQueries {
         #[graphql(desc = "The id of the user. Default: the caller.")] user_id: Option<ID>,
     ) -> Result<WebhookQuota> {
         ctx.session().reader()?;
-        let account = account(&ctx.session().caller, kind.into(), user_id.as_ref())?;
+        let account = account(ctx.session(), kind.into(), user_id.as_ref())?;
         let services = ctx.services();
         let used = webhooks::used(&mut *services.store.conn().await?, &account, &ctx.cutoffs()).await?;
         let limit = i32::try_from(services.policy().webhook_limit).unwrap_or(i32::MAX);
@@ -205,9 +207,9 @@ fn bad_id(name: &str) -> impl Fn(InvalidId) -> ApiError {
     move |why| ApiError::bad_input(format!("`{name}` {why}."))
 }
 
-/// The account whose webhooks are counted, if the caller may know it.
-fn account(caller: &Caller, kind: webhook::WebhookType, user: Option<&ID>) -> Result<Account> {
-    let Caller::User(caller) = caller else {
+/// The account whose webhooks are counted, if the caller may know it: who sees webhooks may count them.
+fn account(session: &Session, kind: webhook::WebhookType, user: Option<&ID>) -> Result<Account> {
+    let Caller::User(caller) = &session.caller else {
         return Err(ApiError::bad_input(
             "Only users have webhooks, and this is not a user's token.",
         ));
@@ -226,10 +228,14 @@ fn account(caller: &Caller, kind: webhook::WebhookType, user: Option<&ID>) -> Re
             )
         })?),
     };
-    if user != caller.user && (caller.role != UserRole::Admin || app.is_some()) {
+    let counts = match &app {
+        None => access::reaches_general(&session.scope(), caller.company, user),
+        Some(_) => user == caller.user,
+    };
+    if !counts {
         return Err(ApiError::new(
             ErrorCode::Forbidden,
-            "Only the user and, for general webhooks, an admin may read this.",
+            "This token does not see the webhooks that it asks about.",
         ));
     }
     Ok(Account {

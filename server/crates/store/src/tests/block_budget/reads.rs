@@ -9,7 +9,7 @@ use crate::sql::page::Window;
 use crate::testing::Touched;
 use crate::webhooks::visibility::Cutoffs;
 use crate::{Conn, attempts, stats};
-use tenterhook_model::access::WebhookScope;
+use tenterhook_model::access::{GeneralScope, WebhookScope};
 use tenterhook_model::delivery::DeliveryStatus;
 
 /// Rows of a page.
@@ -46,7 +46,7 @@ async fn a_page_touches_little_more_than_its_rows(#[values(false, true)] analyze
     let crowd = Crowd::new(analyzed).await.of_callers();
     let scope = WebhookScope::Company {
         company: company(),
-        general_of: None,
+        general: GeneralScope::All,
         application_of: None,
     };
     let old = DeliveryQuery {

@@ -213,7 +213,7 @@ fn replayable(
     let Some((webhook, health)) = state else {
         return Ok(Err(Problems::one(UserErrorCode::NotFound, at, missing)));
     };
-    match access::replay(&session.caller, webhook, session.app_installed) {
+    match access::replay(&session.caller, webhook, session.app) {
         Ok(()) => {}
         Err(Denial::NotFound) => return Ok(Err(Problems::one(UserErrorCode::NotFound, at, missing))),
         Err(denial) => return Ok(Err(denied(denial, at)?)),
