@@ -46,6 +46,7 @@ impl WorldBuilder {
             sealing_key: keys::SEALING_KEY.to_owned(),
             extra_ca_file: None,
             notices: None,
+            settings: Vec::new(),
         };
         Self {
             servers: 1,
@@ -72,6 +73,12 @@ impl WorldBuilder {
     /// The platform's own hosts, which webhooks may not call (W10).
     pub fn platform_hosts(mut self, hosts: &[&str]) -> Self {
         self.options.platform_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        self
+    }
+
+    /// Another value of a setting, such as `policy.everyone_v1`, written as on the command line.
+    pub fn set(mut self, setting: &'static str, value: &str) -> Self {
+        self.options.settings.push((setting, value.to_owned()));
         self
     }
 

@@ -333,6 +333,24 @@ fn lists_are_bounded_too() {
         assert!(catalog(bad).is_err(), "{bad}");
     }
 
+    let nested = |value: &str| set("TENTERHOOK_POLICY_PREVIOUS_NESTED", value);
+    let names = |n: usize| (1..=n).map(|n| format!("f{n}")).collect::<Vec<_>>().join(",");
+    assert!(nested("").is_ok() && nested("custom_fields, a b.c").is_ok());
+    assert!(nested(&names(100)).is_ok() && nested(&"a".repeat(253)).is_ok());
+    assert!(nested(&names(101)).is_err() && nested(&"a".repeat(254)).is_err() && nested("a,,b").is_err());
+
+    let everyone = |value: &str| set("TENTERHOOK_POLICY_EVERYONE_V1", value);
+    assert!(
+        ["empty", "star", "absent"]
+            .into_iter()
+            .all(|value| everyone(value).is_ok())
+    );
+    assert!(
+        ["", "*", "Empty", "[]"]
+            .into_iter()
+            .all(|value| everyone(value).is_err())
+    );
+
     let origins = |value: &str| set("TENTERHOOK_API_CORS_ORIGINS", value);
     for good in ["", "*", "https://app.example.com,http://localhost:3000"] {
         assert!(origins(good).is_ok(), "{good}");

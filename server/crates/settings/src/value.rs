@@ -12,7 +12,7 @@ use jiff::{Span, SpanRelativeTo};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{ClockKind, JwksSource, PortRange};
+use super::{ClockKind, EveryoneV1, JwksSource, PortRange};
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
@@ -133,6 +133,25 @@ impl Value for ClockKind {
         match self {
             Self::System => "system".to_owned(),
             Self::Simulated => "simulated".to_owned(),
+        }
+    }
+}
+
+impl Value for EveryoneV1 {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "empty" => Ok(Self::Empty),
+            "star" => Ok(Self::Star),
+            "absent" => Ok(Self::Absent),
+            _ => Err("must be empty, star or absent".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Empty => "empty".to_owned(),
+            Self::Star => "star".to_owned(),
+            Self::Absent => "absent".to_owned(),
         }
     }
 }
@@ -336,6 +355,9 @@ mod tests {
         there_and_back::<Option<PathBuf>>("");
         there_and_back::<SocketAddr>("[::1]:8080");
         there_and_back::<ClockKind>("simulated");
+        there_and_back::<EveryoneV1>("empty");
+        there_and_back::<EveryoneV1>("star");
+        there_and_back::<EveryoneV1>("absent");
         there_and_back::<bool>("false");
     }
 
