@@ -131,6 +131,10 @@ const NOTICED_BY: &[(Bend, &str)] = &[
         Bend::UsersSayWhoSeesThem,
         "no-version-2-payload-says-who-may-see-a-user",
     ),
+    (
+        Bend::TriesEightAddresses,
+        "of-twelve-addresses-the-last-one-is-found",
+    ),
     (Bend::MergesStoreOneEvent, "a-merge-in-version-2"),
     (
         Bend::UninstallingKeepsThePending,

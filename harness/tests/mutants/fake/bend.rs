@@ -73,6 +73,7 @@ pub enum Bend {
     NoTypeInVersion1,
     EveryoneIsAStarInVersion1,
     UsersSayWhoSeesThem,
+    TriesEightAddresses,
     MergesStoreOneEvent,
     UninstallingKeepsThePending,
     KeysAreSharedByCompanies,

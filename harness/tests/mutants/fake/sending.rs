@@ -101,7 +101,7 @@ impl Fake {
                         state.names.answered(now);
                     }
                     looked_up.store(false, Ordering::SeqCst);
-                    let reached = match reach(&found, port).await {
+                    let reached = match reach(&found, port, bend).await {
                         Some(address) => through(request, bend, &host, address),
                         None => None,
                     };
@@ -176,14 +176,20 @@ async fn lookup(host: &str, server: SocketAddr) -> Vec<IpAddr> {
 }
 
 /// The first of these addresses that accepts a connection (D2).
-async fn reach(addresses: &[IpAddr], port: u16) -> Option<SocketAddr> {
-    for address in addresses {
+async fn reach(addresses: &[IpAddr], port: u16, bend: Option<Bend>) -> Option<SocketAddr> {
+    let most = if bend == Some(Bend::TriesEightAddresses) {
+        8
+    } else {
+        usize::MAX
+    };
+    for address in addresses.iter().take(most) {
         let address = SocketAddr::from((*address, port));
         if let Some(Ok(_)) = realtime::within(NEXT_ADDRESS, TcpStream::connect(address)).await {
             return Some(address);
         }
     }
-    addresses.first().map(|address| (*address, port).into())
+    let first = addresses.first().filter(|_| addresses.len() <= most);
+    first.map(|address| (*address, port).into())
 }
 
 /// The request, sent to this address of its host.
