@@ -121,8 +121,8 @@ pub enum Step {
     WindowOpened { at: Timestamp },
     /// A notice says for how many hours the webhook has been failing (R4).
     Warned { at: Timestamp, hours: i64 },
-    /// A success ended the window. A notice says so if there was a warning before (R4).
-    Recovered { at: Timestamp, warned: bool },
+    /// A success ended the window. A notice says so (R4).
+    Recovered { at: Timestamp },
     /// The policy removed the webhook, because no delivery succeeded in the window (R1).
     Removed { at: Timestamp },
 }
@@ -135,7 +135,7 @@ impl Step {
             | Self::BanEnded { at }
             | Self::WindowOpened { at }
             | Self::Warned { at, .. }
-            | Self::Recovered { at, .. }
+            | Self::Recovered { at }
             | Self::Removed { at } => at,
         }
     }
@@ -169,9 +169,8 @@ impl Webhook {
         if succeeded {
             // B3: the counter stays.
             if self.failing_since.is_some() {
-                let warned = self.warned > 0;
                 self.close_window();
-                steps.push(Step::Recovered { at, warned });
+                steps.push(Step::Recovered { at });
             }
             return steps;
         }

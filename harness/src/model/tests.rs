@@ -98,10 +98,7 @@ fn a_success_in_a_ban_ends_the_window_and_not_the_ban() {
     let mut webhook = failed(0..10);
     assert_eq!(
         webhook.attempt_ended(t(15), 1, true, &numbers()),
-        [Step::Recovered {
-            at: t(15),
-            warned: false
-        }]
+        [Step::Recovered { at: t(15) }]
     );
     assert_eq!((webhook.failing_since, webhook.counter), (None, 10));
     assert_eq!(webhook.state(t(16), &numbers()), State::Banned);
@@ -163,8 +160,7 @@ fn a_success_a_millisecond_before_the_end_saves_it_and_one_at_the_end_does_not()
     assert_eq!(
         steps.last(),
         Some(&Step::Recovered {
-            at: end - millisecond(),
-            warned: true
+            at: end - millisecond()
         })
     );
     assert_eq!((saved.failing_since, saved.warned), (None, 0));

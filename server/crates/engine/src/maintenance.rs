@@ -53,6 +53,7 @@ impl DailyMaintenance {
             is_done("partitions ahead", ensure_partitions(&self.store, today).await),
             is_done("partitions past their retention", self.drop_old().await),
             is_done("webhooks removed long ago", self.forget_webhooks().await),
+            is_done("recoveries past their retention", self.forget_recoveries().await),
             is_done("keys that have expired", self.forget_keys().await),
         ];
         steps.iter().all(|done| *done)
@@ -83,6 +84,12 @@ impl DailyMaintenance {
         let mut conn = self.store.for_upkeep().await?;
         let removed_by = self.ago(self.policy.removed_retention);
         retention::forget_webhooks(&mut conn, removed_by, self.sends_notices).await
+    }
+
+    async fn forget_recoveries(&self) -> Result<(), StoreError> {
+        let mut conn = self.store.for_upkeep().await?;
+        let recovered_by = self.ago(self.policy.history_retention);
+        retention::forget_recoveries(&mut conn, recovered_by).await
     }
 
     async fn forget_keys(&self) -> Result<(), StoreError> {

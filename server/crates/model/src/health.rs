@@ -19,7 +19,7 @@ stored_enum!(
         Failing71h = 5,
         /// Removed after three days without success (R1).
         Removed = 6,
-        /// A success ended a window for which a warning was given.
+        /// A success ended a window.
         Recovered = 7,
     }
 );

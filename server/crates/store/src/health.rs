@@ -113,6 +113,9 @@ where h.lane = u.lane and h.webhook = u.webhook"
 
 /// A notice that already exists was written for this same transition. `$9` is null if there is no endpoint for notices. A
 /// queue that is already in progress keeps its time.
+///
+/// A recovery is not queued behind `$10` notices. A receiver that fails now and then recovers each time, and each append
+/// rewrites the whole queue: while the endpoint is away, settling would become slower with every recovery.
 const NOTICES: &str = sql_text!(
     "\
 with written as (
@@ -123,10 +126,14 @@ with written as (
     Notices::ARRAYS,
     ")
     on conflict (lane, webhook, kind, episode) do nothing
-    returning n.lane, n.webhook, n.id
+    returning n.lane, n.webhook, n.id, n.kind
+), owed as (
+    select w.lane, w.webhook, w.id from written w
+    left join notice_queues f on f.lane = w.lane and f.webhook = w.webhook
+    where w.kind <> 7 or coalesce(cardinality(f.notices), 0) < $10
 )
 insert into notice_queues as q (lane, webhook, notices, attempts, vis_at, token)
-select lane, webhook, array_agg(id order by id), 0, $9::timestamptz, 0 from written where $9::timestamptz is not null
+select lane, webhook, array_agg(id order by id), 0, $9::timestamptz, 0 from owed where $9::timestamptz is not null
 group by lane, webhook order by lane, webhook
 on conflict (lane, webhook) do update
 set notices = q.notices || excluded.notices, vis_at = coalesce(q.vis_at, excluded.vis_at)"
@@ -247,8 +254,12 @@ pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) 
     Ok(())
 }
 
+/// The most notices of a webhook that wait for the platform's endpoint before recoveries are no longer queued.
+pub const RECOVERIES_WAIT_BEHIND: i32 = 1_000;
+
 /// Writes the notices of the transaction's transitions, each once. With `owed_from`, also queues them for the platform's
-/// endpoint, due from that time on. Returns whether any notice was queued that was not written before.
+/// endpoint, due from that time on; a recovery only if fewer than [`RECOVERIES_WAIT_BEHIND`] notices of its webhook wait.
+/// Returns whether any notice was queued that was not written before.
 pub async fn notify_in_tx(
     conn: &mut Conn,
     notices: &[Notice],
@@ -270,6 +281,7 @@ pub async fn notify_in_tx(
     let queues = statement(NOTICES)
         .arrays(&Notices::of(notices))
         .bind::<MaybeAt, _>(maybe_time(owed_from))
+        .bind::<Integer, _>(RECOVERIES_WAIT_BEHIND)
         .execute(conn)
         .await?;
     Ok(queues > 0)

@@ -38,7 +38,6 @@ fn r1_a_success_ends_the_window_unless_it_ended_before_the_window_opened() {
         at: at(MINUTE),
         episode: 1,
         failing_since: at(MINUTE),
-        warned: false,
     };
     assert_eq!(row.steps.last(), Some(&recovered));
     assert_eq!((row.view(MINUTE).failing_since, row.due()), (None, None));
@@ -134,7 +133,7 @@ fn r4_warnings_come_at_24_48_and_71_hours_each_once_and_dated_at_its_boundary() 
 }
 
 #[test]
-fn r4_recovery_is_told_only_to_those_who_were_warned() {
+fn r4_every_recovery_has_a_notice_whether_a_warning_came_before_it_or_not() {
     let mut warned = Row::default();
     warned
         .record(failed(1, 0))
@@ -146,7 +145,9 @@ fn r4_recovery_is_told_only_to_those_who_were_warned() {
         .record(failed(1, 0))
         .advance(24 * HOUR - 1)
         .record(succeeded(24 * HOUR - 1));
-    assert_eq!(unwarned.notices(), []);
+    assert_eq!(unwarned.notices(), [NoticeKind::Recovered]);
+    unwarned.record(succeeded(25 * HOUR));
+    assert_eq!(unwarned.notices().len(), 1, "there was no window to recover from");
 }
 
 #[test]
