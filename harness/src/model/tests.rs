@@ -203,6 +203,17 @@ fn a_pause_closes_the_window_and_lets_counter_and_ban_run_on() {
 }
 
 #[test]
+fn what_is_due_in_a_pause_is_lost_in_it_and_nothing_else() {
+    let mut webhook = Webhook::new();
+    assert!(!webhook.was_due_in_pause(t(5)));
+    webhook.pause(t(10), &numbers());
+    assert!(webhook.was_due_in_pause(t(10)) && webhook.was_due_in_pause(t(1_000)));
+    webhook.resume(t(20), &numbers());
+    let due = [9, 10, 19, 20].map(|second| webhook.was_due_in_pause(t(second)));
+    assert_eq!(due, [false, true, true, false]);
+}
+
+#[test]
 fn what_ends_in_a_pause_counts_and_opens_no_window() {
     let mut webhook = failed([0]);
     webhook.pause(t(1), &numbers());

@@ -214,11 +214,14 @@ pub fn pause(health: &mut Health) {
     }
 }
 
-/// The user resumes the webhook at `at`. Attempts that ended before `at` no longer open a window.
-pub fn resume(health: &mut Health, at: Timestamp) {
+/// The user resumes at `at` the webhook that was paused at `paused_at`. Attempts that ended before `at` no longer open a
+/// window. What became due in the pause stays lost, even if no worker has reached it yet (W13).
+pub fn resume(health: &mut Health, paused_at: Timestamp, at: Timestamp) {
     if health.standing == Standing::Paused {
         health.standing = Standing::Live;
         health.window_floor = health.window_floor.max(Some(at));
+        // Two processes with different clocks may have paused and resumed it.
+        health.last_pause = Some((paused_at, at.max(paused_at)));
     }
 }
 

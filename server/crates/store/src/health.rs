@@ -68,6 +68,8 @@ unnest! {
         window_floor: Option<Time>,
         next_at: Option<Time>,
         last_counted_at: Option<Time>,
+        last_paused_at: Option<Time>,
+        last_resumed_at: Option<Time>,
     }
 }
 
@@ -102,7 +104,8 @@ update webhook_health as h
 set ban_counter = u.ban_counter, ban_episode = u.ban_episode, ban_started_at = u.ban_started_at,
     banned_until = u.banned_until, ban_open = u.ban_open, failing_since = u.failing_since,
     window_episode = u.window_episode, warnings_given = u.warnings_given, window_floor = u.window_floor,
-    next_transition_at = u.next_at, last_counted_at = u.last_counted_at
+    next_transition_at = u.next_at, last_counted_at = u.last_counted_at, last_paused_at = u.last_paused_at,
+    last_resumed_at = u.last_resumed_at
 from unnest(",
     Written::ARRAYS,
     ") as u(",
@@ -249,6 +252,8 @@ pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) 
         window_floor: maybe_time(row.health.window_floor),
         next_at: maybe_time(*next),
         last_counted_at: maybe_time(row.health.last_counted_at),
+        last_paused_at: maybe_time(row.health.last_pause.map(|(paused_at, _)| paused_at)),
+        last_resumed_at: maybe_time(row.health.last_pause.map(|(_, resumed_at)| resumed_at)),
     });
     statement(WRITE).arrays(&Written::of(rows)).execute(conn).await?;
     Ok(())
