@@ -296,7 +296,7 @@ fn retention(word: &str, offset: SignedDuration) -> Scenario {
     Scenario::new(
         format!("the-log-{word}-30-days"),
         format!(
-            "{} thirty days after its event a delivery is {}.",
+            "{} thirty days after its attempt a delivery is {}.",
             word.replace('-', " "),
             if kept { "still there" } else { "dropped" }
         ),
