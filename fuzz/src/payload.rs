@@ -2,7 +2,7 @@
 //!
 //! Properties: Nothing panics. The body is JSON, whatever its texts are, and rendering it again gives the same bytes.
 //! It has the platform's own JSON digit for digit. `previous` in version 2 has exactly the fields that differ from the
-//! state after the event.
+//! state after the event, and of `custom_fields` exactly its own fields that differ.
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
@@ -81,16 +81,22 @@ fn holds(event: &Event, version: PayloadVersion, attempt: u8, body: &str) {
         PayloadVersion::V2 => {
             assert_eq!(meta["attempt"], attempt);
             assert_eq!(parsed["data"], after);
-            difference(event.action, after, before, parsed["previous"]);
+            if event.action == EventAction::Delete {
+                assert_eq!(parsed["previous"], before, "a deletion has the whole last state");
+            } else {
+                difference(after, before, parsed["previous"], Some(NESTED));
+            }
         }
     }
 }
 
+/// The field that is compared one level deeper by default.
+const NESTED: &str = "custom_fields";
+
 /// Checks `previous` as far as possible without the server's own JSON reader: fields with equal bytes have not changed,
-/// fields with different values have.
-fn difference(action: EventAction, after: &str, before: &str, previous: &str) {
-    let (true, Some(after), Some(before)) = (action != EventAction::Delete, fields(after), fields(before))
-    else {
+/// fields with different values have. The field `nested` is checked in the same way, one level deeper.
+fn difference(after: &str, before: &str, previous: &str, nested: Option<&str>) {
+    let (Some(after), Some(before)) = (fields(after), fields(before)) else {
         assert_eq!(previous, before, "without fields the whole state has changed");
         return;
     };
@@ -100,6 +106,7 @@ fn difference(action: EventAction, after: &str, before: &str, previous: &str) {
         match after.get(key) {
             Some(is) if is == was => assert!(!previous.contains_key(key), "{key} is the same"),
             Some(is) if value(is) == value(was) => {}
+            Some(is) if nested == Some(key.as_str()) => difference(is, was, previous[key], None),
             _ => assert_eq!(previous[key], *was, "{key} was so"),
         }
     }

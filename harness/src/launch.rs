@@ -19,7 +19,8 @@ use tenterhook::app::{self, Stop};
 use tenterhook_clock::{Clock, SimClock};
 use tenterhook_embedded_postgres::{self as embedded, EmbeddedPostgres};
 use tenterhook_model::attempt::request_name;
-use tenterhook_settings::{ClockKind, Keys, PolicySettings, Settings, TokenKeys};
+use tenterhook_settings::sources::{self, Sources};
+use tenterhook_settings::{ClockKind, Keys, Settings, TokenKeys};
 use tenterhook_store::distribution::{self, Plan};
 use tenterhook_store::{Limits, Sessions, Store, migrations, partitions};
 
@@ -217,6 +218,8 @@ pub struct ServerOptions {
     pub extra_ca_file: Option<PathBuf>,
     /// The endpoint for notices, in addition to the API (R4).
     pub notices: Option<NoticeOptions>,
+    /// Further settings, such as `policy.everyone_v1`, each with its value as on the command line.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// The platform's endpoint for notices.
@@ -332,14 +335,16 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
     let targets = options.allowed_targets.iter().map(|cidr| cidr.parse());
     let notice_url = options.notices.as_ref().map(|notices| notices.url.parse());
     let app_sees = match options.app_sees {
-        AppSees::Application => tenterhook_settings::AppSees::Application,
-        AppSees::OwnGeneral => tenterhook_settings::AppSees::OwnGeneral,
+        AppSees::Application => "application",
+        AppSees::OwnGeneral => "own_general",
+    };
+    let mut flags = options.settings.clone();
+    flags.push(("policy.app_sees", app_sees.to_owned()));
+    let chosen = Sources {
+        flags,
+        ..Sources::default()
     };
     Ok(Settings {
-        policy: PolicySettings {
-            app_sees,
-            ..PolicySettings::default()
-        },
         database_url: Some(database.into()),
         keys: Some(Keys {
             tokens: TokenKeys::Secret(options.key.secret.clone().into()),
@@ -357,6 +362,6 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         notice_url: notice_url.transpose()?,
         allowed_targets: targets.collect::<Result<_, _>>()?,
         database_connections: CONNECTIONS,
-        ..Settings::default()
+        ..sources::load(Settings::default(), &chosen)?.settings
     })
 }

@@ -94,6 +94,15 @@ pub struct Ban {
     pub until: Timestamp,
 }
 
+/// A pause, from its first moment to the first moment after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pause {
+    /// When its user paused the webhook.
+    pub start: Timestamp,
+    /// When its user resumed it; `None` while it is paused.
+    pub until: Option<Timestamp>,
+}
+
 /// One webhook as the policy sees it, at the last moment that was reported.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Webhook {
@@ -107,6 +116,8 @@ pub struct Webhook {
     pub warned: usize,
     /// Whether it exists and may be called.
     pub standing: Standing,
+    /// The current or last pause (W13).
+    pub pause: Option<Pause>,
 }
 
 /// A change of a webhook, with the time at which it was due.
@@ -121,8 +132,8 @@ pub enum Step {
     WindowOpened { at: Timestamp },
     /// A notice says for how many hours the webhook has been failing (R4).
     Warned { at: Timestamp, hours: i64 },
-    /// A success ended the window. A notice says so if there was a warning before (R4).
-    Recovered { at: Timestamp, warned: bool },
+    /// A success ended the window. A notice says so (R4).
+    Recovered { at: Timestamp },
     /// The policy removed the webhook, because no delivery succeeded in the window (R1).
     Removed { at: Timestamp },
 }
@@ -135,7 +146,7 @@ impl Step {
             | Self::BanEnded { at }
             | Self::WindowOpened { at }
             | Self::Warned { at, .. }
-            | Self::Recovered { at, .. }
+            | Self::Recovered { at }
             | Self::Removed { at } => at,
         }
     }
@@ -150,6 +161,7 @@ impl Webhook {
             failing_since: None,
             warned: 0,
             standing: Standing::Live,
+            pause: None,
         }
     }
 
@@ -169,9 +181,8 @@ impl Webhook {
         if succeeded {
             // B3: the counter stays.
             if self.failing_since.is_some() {
-                let warned = self.warned > 0;
                 self.close_window();
-                steps.push(Step::Recovered { at, warned });
+                steps.push(Step::Recovered { at });
             }
             return steps;
         }
@@ -255,6 +266,10 @@ impl Webhook {
         let steps = self.advance(at, numbers);
         if self.standing == Standing::Live {
             self.standing = Standing::Paused;
+            self.pause = Some(Pause {
+                start: at,
+                until: None,
+            });
             self.close_window();
         }
         steps
@@ -265,8 +280,18 @@ impl Webhook {
         let steps = self.advance(at, numbers);
         if self.standing == Standing::Paused {
             self.standing = Standing::Live;
+            self.pause = self.pause.map(|pause| Pause {
+                until: Some(at),
+                ..pause
+            });
         }
         steps
+    }
+
+    /// Whether a delivery that was due at `due` is lost in the current or last pause, whenever a worker reaches it (W13).
+    pub fn was_due_in_pause(&self, due: Timestamp) -> bool {
+        self.pause
+            .is_some_and(|pause| pause.start <= due && pause.until.is_none_or(|until| due < until))
     }
 
     /// A caller removes the webhook at `at`. Its last values stay readable and do not change any more.

@@ -16,7 +16,7 @@ pub struct Expected<'a> {
 }
 
 const V2: [&str; 3] = ["meta", "data", "previous"];
-const V2_META: [&str; 17] = [
+const V2_META: [&str; 16] = [
     "action",
     "entity",
     "company_id",
@@ -33,8 +33,10 @@ const V2_META: [&str; 17] = [
     "change_source",
     "attempt",
     "host",
-    "permitted_user_ids",
 ];
+/// In version 2 left out where the object is a user. In version 1 an operator can choose that it is left out if it would say
+/// "everyone".
+const PERMITTED: &str = "permitted_user_ids";
 const V1: [&str; 7] = [
     "v",
     "matches_filters",
@@ -46,6 +48,7 @@ const V1: [&str; 7] = [
 ];
 const V1_META: [&str; 16] = [
     "v",
+    "type",
     "action",
     "object",
     "id",
@@ -54,7 +57,6 @@ const V1_META: [&str; 16] = [
     "host",
     "timestamp",
     "timestamp_micro",
-    "permitted_user_ids",
     "trans_pending",
     "is_bulk_update",
     "pipedrive_service_name",
@@ -84,7 +86,15 @@ struct Check<'a> {
 impl Check<'_> {
     fn v2(&mut self, expected: Expected<'_>) {
         self.keys("", &V2, &[]);
-        self.keys("/meta", &V2_META, &["merged_to_id", "merged_from_id"]);
+        let mut required = V2_META.to_vec();
+        if self
+            .body
+            .pointer("/meta/entity")
+            .is_none_or(|entity| entity != "user")
+        {
+            required.push(PERMITTED);
+        }
+        self.keys("/meta", &required, &["merged_to_id", "merged_from_id"]);
         self.is("/meta/action", "create, change or delete", |v| {
             one_of(v, &["create", "change", "delete"])
         });
@@ -119,8 +129,8 @@ impl Check<'_> {
         ] {
             self.is(&format!("/meta/{id}"), "a string", Value::is_string);
         }
-        self.is("/meta/permitted_user_ids", "a list of strings, or null", |v| {
-            v.is_null() || v.as_array().is_some_and(|ids| ids.iter().all(Value::is_string))
+        self.is("/meta/permitted_user_ids", "a list of strings", |v| {
+            v.as_array().is_some_and(|ids| ids.iter().all(Value::is_string))
         });
         let (data, previous) = (self.body.get("data"), self.body.get("previous"));
         match self.body.pointer("/meta/action").and_then(Value::as_str) {
@@ -134,7 +144,7 @@ impl Check<'_> {
 
     fn v1(&mut self, expected: Expected<'_>) {
         self.keys("", &V1, &[]);
-        self.keys("/meta", &V1_META, &[]);
+        self.keys("/meta", &V1_META, &[PERMITTED]);
         self.is("/v", "1", |v| v == 1);
         self.is("/meta/v", "1", |v| v == 1);
         self.is("/retry", "one less than the tenterhook-attempt header", |v| {
@@ -142,6 +152,13 @@ impl Check<'_> {
         });
         self.is("/meta/action", "added, updated, merged or deleted", |v| {
             one_of(v, &["added", "updated", "merged", "deleted"])
+        });
+        self.is("/meta/type", "general or application", |v| {
+            one_of(v, &["general", "application"])
+        });
+        self.is("/meta/permitted_user_ids", "a list of numbers, or [\"*\"]", |v| {
+            let ids = v.as_array().map(Vec::as_slice);
+            ids.is_some_and(|ids| ids.iter().all(Value::is_u64) || ids == ["*"])
         });
         self.is("/meta/webhook_id", "the tenterhook-webhook header", |v| {
             id_is(v, expected.webhook)
@@ -256,7 +273,8 @@ mod tests {
         json!({
             "v": 1, "matches_filters": null,
             "meta": {
-                "v": 1, "action": "updated", "object": "deal", "id": 8, "company_id": 1, "user_id": 7, "host": "h",
+                "v": 1, "type": "general", "action": "updated", "object": "deal", "id": 8, "company_id": 1,
+                "user_id": 7, "host": "h",
                 "timestamp": 1, "timestamp_micro": 1_000_000, "permitted_user_ids": [7], "trans_pending": false,
                 "is_bulk_update": false, "pipedrive_service_name": false, "matches_filters": null,
                 "change_source": "app", "webhook_id": 5,
@@ -286,6 +304,7 @@ mod tests {
             ("/meta/user_id", json!(7)),
             ("/meta/type", json!("GENERAL")),
             ("/meta/permitted_user_ids", json!([7])),
+            ("/meta/permitted_user_ids", json!(null)),
         ] {
             let said = bend(v2(), place, value);
             assert!(said.len() == 1 && said[0].starts_with(place), "{place}: {said:?}");
@@ -296,10 +315,31 @@ mod tests {
             ("/meta/webhook_id", json!("5")),
             ("/event", json!("change.deal")),
             ("/meta/pipedrive_service_name", json!(null)),
+            ("/meta/type", json!(1)),
+            ("/meta/permitted_user_ids", json!(null)),
+            ("/meta/permitted_user_ids", json!(["7"])),
+            ("/meta/permitted_user_ids", json!(["*", 7])),
         ] {
             let said = bend(v1(), place, value);
             assert!(said.len() == 1 && said[0].starts_with(place), "{place}: {said:?}");
         }
+    }
+
+    #[test]
+    fn who_may_see_the_object_is_left_out_where_it_may_be() {
+        let without = |mut body: Value| {
+            body["meta"].as_object_mut().unwrap().remove(PERMITTED);
+            complaints(&body, EXPECTED)
+        };
+        let mut of_user = v2();
+        of_user["meta"]["entity"] = json!("user");
+        assert_eq!(
+            complaints(&of_user, EXPECTED),
+            ["/meta/permitted_user_ids is not in the format"]
+        );
+        assert_eq!(without(of_user), Vec::<String>::new());
+        assert_eq!(without(v2()), ["/meta/permitted_user_ids is missing"]);
+        assert_eq!(without(v1()), Vec::<String>::new());
     }
 
     #[test]

@@ -24,6 +24,8 @@ mod outcomes;
 mod pauses;
 mod payloads;
 mod permissions;
+mod permitted_users;
+mod previous;
 mod removal;
 mod replays;
 mod restoring;
@@ -55,6 +57,8 @@ pub fn all() -> Vec<Scenario> {
         batches::scenarios(),
         idempotency::scenarios(),
         payloads::scenarios(),
+        previous::scenarios(),
+        permitted_users::scenarios(),
         verbatim::scenarios(),
         signatures::scenarios(),
         outcomes::scenarios(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,9 @@ use tenterhook_policy::sealing::Keyring;
 use tenterhook_policy::signing;
 use tenterhook_settings::files;
 use tenterhook_settings::{JwksSource, Keys, Settings, TokenKeys};
-use tenterhook_store::{Limits as StatementLimits, Pulse, Sessions, Store, StoreError, kv_settings};
+use tenterhook_store::{
+    Limits as StatementLimits, Pulse, Sessions, Store, StoreError, kv_settings, partitions,
+};
 
 /// How much longer than `attempt_timeout` attempts in progress may take when the server stops: time to settle them.
 const GRACE_BEYOND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,7 +141,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         &settings.jwt_audience,
     );
     let (store, for_reads) = pools(settings, url.expose_secret())?;
-    check_lanes(&store).await?;
+    let events_kept_since = check_database(&store).await?;
     let simulated_time = Arc::new(store.clone());
     write_down_simulated_time(clock, &simulated_time);
     let engine = Engine::start(Parts {
@@ -176,6 +179,7 @@ async fn start(settings: &Arc<Settings>, clock: &Clock) -> anyhow::Result<Starte
         propagation: engine.propagation(),
         prober: engine.prober(),
         replayer: engine.replayer(),
+        events_kept_since,
         live: engine.live(),
         connections: connection_limits.clone(),
         gauges: engine.gauges(),
@@ -298,8 +302,9 @@ fn jwks_client(extra_ca_pem: Option<&[u8]>) -> anyhow::Result<reqwest::Client> {
     Ok(client.build()?)
 }
 
-/// Checks the number of lanes: rows are stored by lane, so a server with another number would not find them.
-async fn check_lanes(store: &Store) -> anyhow::Result<()> {
+/// Checks the number of lanes: rows are stored by lane, so a server with another number would not find them. Returns since
+/// when events are kept for late attempts.
+async fn check_database(store: &Store) -> anyhow::Result<Timestamp> {
     let mut conn = store.conn().await.context("the database cannot be reached")?;
     let pinned = kv_settings::get(&mut conn, kv_settings::LANES)
         .await
@@ -309,7 +314,9 @@ async fn check_lanes(store: &Store) -> anyhow::Result<()> {
         "this database was created with {} lanes, and this server has {LANES}: the numbers must be the same",
         pinned.as_deref().unwrap_or("no")
     );
-    Ok(())
+    partitions::events_kept_since(&mut conn)
+        .await
+        .context("the settings in the database cannot be read")
 }
 
 /// Stores simulated time whenever it moves, so that a restart continues there.

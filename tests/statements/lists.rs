@@ -68,6 +68,8 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
         DAILY,
     ),
     (Global, "from deliveries where event_at", DAILY),
+    (Global, "and event > $1 and event <= $2 and ended_at >= $3", DAILY),
+    (Global, "delete from notices n where n.kind = 7", DAILY),
     (
         Global,
         "select company, user_id, app from installations where app = $1",

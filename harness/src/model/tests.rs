@@ -98,10 +98,7 @@ fn a_success_in_a_ban_ends_the_window_and_not_the_ban() {
     let mut webhook = failed(0..10);
     assert_eq!(
         webhook.attempt_ended(t(15), 1, true, &numbers()),
-        [Step::Recovered {
-            at: t(15),
-            warned: false
-        }]
+        [Step::Recovered { at: t(15) }]
     );
     assert_eq!((webhook.failing_since, webhook.counter), (None, 10));
     assert_eq!(webhook.state(t(16), &numbers()), State::Banned);
@@ -163,8 +160,7 @@ fn only_a_success_before_the_end_prevents_the_removal() {
     assert_eq!(
         steps.last(),
         Some(&Step::Recovered {
-            at: end - millisecond(),
-            warned: true
+            at: end - millisecond()
         })
     );
     assert_eq!((saved.failing_since, saved.warned), (None, 0));
@@ -204,6 +200,17 @@ fn a_pause_closes_the_window_and_keeps_counter_and_ban() {
         [Step::BanEnded { at: t(9 + 1800) }]
     );
     assert_eq!(webhook.state(t(9 + 1800), &numbers()), State::Active);
+}
+
+#[test]
+fn a_pause_loses_exactly_what_comes_due_in_it() {
+    let mut webhook = Webhook::new();
+    assert!(!webhook.was_due_in_pause(t(5)));
+    webhook.pause(t(10), &numbers());
+    assert!(webhook.was_due_in_pause(t(10)) && webhook.was_due_in_pause(t(1_000)));
+    webhook.resume(t(20), &numbers());
+    let due = [9, 10, 19, 20].map(|second| webhook.was_due_in_pause(t(second)));
+    assert_eq!(due, [false, true, true, false]);
 }
 
 #[test]

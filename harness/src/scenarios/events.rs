@@ -37,7 +37,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         user.create_webhook(webhook).await?;
                     }
                     world.company(2).user(7).create_webhook(new("company-2")).await?;
-                    let expectations: [(_, _, &[&str]); 5] = [
+                    let expectations: [(_, _, &[&str]); 6] = [
                         (
                             "CHANGE",
                             "deal",
@@ -54,6 +54,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         ("CREATE", "lead", &["any", "leads"]),
                         ("CHANGE", "activityType", &["any-v1"]),
                         ("CREATE", "person", &["any", "any-v1"]),
+                        ("CREATE", "project", &["any"]),
                     ];
                     for (action, object, expected) in expectations {
                         let before = receiver.journal().len();

@@ -45,7 +45,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         silent_about_one_name(),
         silent_too_long(),
         test_delivery().needing(Need::Replay),
-        last_address(),
+        last_address("of-eight-addresses-the-last-one-is-found", 8),
+        last_address("of-twelve-addresses-the-last-one-is-found", 12),
         silent_about_ipv6(),
     ];
     all.into_iter().map(Scenario::in_world_with_names).collect()
@@ -264,27 +265,31 @@ fn test_delivery() -> Scenario {
     )
 }
 
-fn last_address() -> Scenario {
+/// A name with this number of addresses. Only the last one responds.
+fn last_address(name: &str, addresses: u8) -> Scenario {
     Scenario::new(
-        "of-eight-addresses-the-last-one-is-found",
-        "If seven of a name's addresses do not respond and the eighth does, the attempt succeeds.",
+        name,
+        format!(
+            "If {} of a name's {addresses} addresses do not respond and the last one does, the attempt succeeds.",
+            addresses - 1
+        ),
         &["D2"],
-        |world| {
+        move |world| {
             Box::pin(async move {
                 let receiver = world.receiver(200).await;
                 let port = receiver.address().port();
                 let mut dead = Vec::new();
-                let mut addresses = Vec::new();
-                for last in 2..=8 {
+                let mut found = Vec::new();
+                for last in 2..=addresses {
                     let address = Ipv4Addr::new(127, 0, 0, last);
                     // Real time, so that other calls to the working address are not stalled.
                     let (time, at) = (Arc::new(RealTime), (address, port).into());
                     let deaf = WireReceiver::deaf_at(at, time, Keyring::default()).await;
                     dead.push(deaf.map_err(|error| Failure::CouldNotRun(format!("{address}: {error}")))?);
-                    addresses.push(address.into());
+                    found.push(address.into());
                 }
-                addresses.push(Ipv4Addr::LOCALHOST.into());
-                world.names().set(HOST, Answer::Addresses(addresses));
+                found.push(Ipv4Addr::LOCALHOST.into());
+                world.names().set(HOST, Answer::Addresses(found));
                 let scene = Scene::leading_to(world, &format!("http://{HOST}:{port}/hook")).await?;
                 scene.deliver().await?;
                 expect_successes(&scene, &receiver, 1).await

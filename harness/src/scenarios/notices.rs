@@ -52,8 +52,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             },
         ),
         Scenario::new(
-            "a-recovery-is-told-to-whoever-was-warned",
-            "A success after a warning has a notice; a success without a warning has none.",
+            "every-recovery-is-told",
+            "Each success that ends a failure window has a notice, whether a warning came before it or not; another success \
+             has none.",
             &["R4"],
             |world| {
                 Box::pin(async move {
@@ -61,8 +62,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     scene.deliver().await?;
                     world.advance("PT1H").await;
                     receiver.answer_with(200);
-                    scene.deliver().await?;
-                    expect(&scene, "after an hour's window", &[]).await?;
+                    let first = world.now();
+                    scene.deliver_times(2).await?;
+                    expect(&scene, "after an hour's window", &[("RECOVERED", first)]).await?;
                     // A failure at the same instant as a success could be ordered before it, and would then open no
                     // window.
                     world.advance("PT1M").await;
@@ -71,14 +73,43 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     scene.deliver().await?;
                     world.advance("PT30H").await;
                     receiver.answer_with(200);
-                    let recovered = world.now();
+                    let second = world.now();
                     scene.deliver_times(2).await?;
                     let warned = since + SignedDuration::from_hours(24);
-                    let told = [("FAILING_24H", warned), ("RECOVERED", recovered)];
+                    let told = [
+                        ("RECOVERED", first),
+                        ("FAILING_24H", warned),
+                        ("RECOVERED", second),
+                    ];
                     expect(&scene, "after a warned window", &told).await
                 })
             },
         ),
+        Scenario::new(
+            "a-retry-that-succeeds-is-a-recovery",
+            "A window that a failed first try opens and its retry ends has a notice of the recovery, with the time of the \
+             success; a pause that ends a window is no recovery.",
+            &["R4", "W13"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 500).await?;
+                    scene.deliver().await?;
+                    receiver.answer_with(200);
+                    let success = world.now() + SignedDuration::from_secs(3);
+                    world.advance("PT1M").await;
+                    expect(&scene, "after the retry", &[("RECOVERED", success)]).await?;
+                    receiver.answer_with(500);
+                    scene.deliver().await?;
+                    scene.user.pause(&scene.webhook.id).await?;
+                    scene.user.resume(&scene.webhook.id).await?;
+                    receiver.answer_with(200);
+                    world.advance("PT1M").await;
+                    scene.deliver().await?;
+                    expect(&scene, "after a pause", &[("RECOVERED", success)]).await
+                })
+            },
+        )
+        .needing(Need::Pause),
         Scenario::new(
             "only-who-sees-the-webhook-sees-its-notices",
             "A notice is seen by the webhook's user and the company's admin, by no other user and no other company.",

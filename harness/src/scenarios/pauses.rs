@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 
 use super::scene::{BAN, MILLISECOND, Scene, WINDOW};
-use crate::scenario::{Need, Play, Scenario, refused, same};
+use crate::scenario::{Failure, Need, Play, Scenario, refused, same};
+use crate::world::World;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let all = [
@@ -46,6 +47,42 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 })
             },
         ),
+        Scenario::new(
+            "due-in-a-pause-and-reached-after-it",
+            "A retry that is due in a pause is lost even if no worker reaches it before the webhook is resumed; one that is due \
+             before the pause is sent.",
+            &["W13"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 500).await?;
+                    for (pause_after, status, reason, requests) in [
+                        ("PT1S", "LOST", Some("PAUSED"), 1),
+                        ("PT4S", "SUCCEEDED", None, 3),
+                    ] {
+                        receiver.answer_with(500);
+                        scene.deliver().await?;
+                        let retry = world.now() + SignedDuration::from_secs(3);
+                        same(
+                            "when the retry is due",
+                            scene.last_delivery().await?.next_attempt_at,
+                            Some(retry),
+                        )?;
+                        keep_from_workers_for_a_minute(world).await?;
+                        world.advance(pause_after).await;
+                        scene.user.pause(&scene.webhook.id).await?;
+                        world.advance("PT10S").await;
+                        scene.user.resume(&scene.webhook.id).await?;
+                        receiver.answer_with(200);
+                        expect_last(&scene, "PENDING", None).await?;
+                        world.advance("PT2M").await;
+                        expect_last(&scene, status, reason).await?;
+                        same("requests", receiver.journal().len(), requests)?;
+                    }
+                    Ok(())
+                })
+            },
+        )
+        .in_world(|builder| builder),
         Scenario::new(
             "a-pause-closes-the-window",
             "A pause closes an open window: the webhook is not removed during the pause or after it, and the next failure \
@@ -184,6 +221,16 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
     ];
     all.map(|scenario| scenario.needing(Need::Pause)).into()
+}
+
+/// Lets no worker take the waiting deliveries for a minute, as if a process held them that has just crashed. Their due time
+/// stays.
+async fn keep_from_workers_for_a_minute(world: &World) -> Play {
+    let database = world.database();
+    let database = database.ok_or_else(|| Failure::CouldNotRun("the servers are not ours".to_owned()))?;
+    Ok(database
+        .execute("update deliveries set vis_at = vis_at + interval '1 minute'")
+        .await?)
 }
 
 /// Checks the status and the reason of the latest delivery.

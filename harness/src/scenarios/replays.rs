@@ -1,10 +1,15 @@
 //! A replay sends an old event as a new delivery. A test delivery changes no counter (D12).
 
-use serde_json::json;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
 
-use super::scene::{BAN, Scene};
+use super::scene::{BAN, MILLISECOND, Scene};
 use crate::scenario::{Failure, Need, Play, Scenario, refused, same};
 use crate::signature::Verdict;
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// D10's retention.
+const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let all = [
@@ -100,6 +105,54 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         "deliveries of the event",
                         of_event,
                         vec!["LOST".to_owned(), "SUCCEEDED".to_owned()],
+                    )
+                })
+            },
+        ),
+        Scenario::new(
+            "the-log-of-a-replay-has-its-own-30-days",
+            "A replay 29 days after the event can be read, with its attempts, its request body and the event, for 30 days after \
+             its attempt; but an event that was accepted 30 days ago is not replayed again.",
+            &["D10", "D12", "T2"],
+            |world| {
+                Box::pin(async move {
+                    let (scene, receiver) = Scene::new(world, 200).await?;
+                    scene.deliver().await?;
+                    world.advance("P29D").await;
+                    replay_first(&scene).await?;
+                    same("deliveries after a replay", scene.deliveries().await?.len(), 2)?;
+                    world.advance("P1D").await;
+                    same("deliveries after 30 days", scene.deliveries().await?.len(), 1)?;
+                    let again = json!({"deliveryIds": [scene.last_delivery().await?.id]});
+                    refused("another replay", scene.user.replay(again).await, "INVALID_STATE")?;
+                    let again = json!({"webhookId": scene.webhook.id});
+                    same("another replay of all", scene.user.replay(again).await?.count, 0)?;
+
+                    world.advance(RETENTION - DAY - MILLISECOND).await;
+                    let arrivals = receiver.journal().all();
+                    let (event, bodies) = log(&scene).await?;
+                    let sent = arrivals
+                        .iter()
+                        .skip(1)
+                        .map(|arrival| json!(String::from_utf8_lossy(&arrival.body)));
+                    same("the request bodies of the replay", bodies, sent.collect())?;
+                    let ids = arrivals.iter().map(|arrival| arrival.event().to_owned());
+                    same("the event", vec![event.clone(); 2], ids.collect())?;
+                    same(
+                        "whether the event can be read by its id",
+                        is_event(&scene, &event).await?,
+                        true,
+                    )?;
+                    world.advance(MILLISECOND).await;
+                    same(
+                        "deliveries 30 days after the attempt",
+                        scene.deliveries().await?,
+                        Vec::new(),
+                    )?;
+                    same(
+                        "whether the event can be read by its id",
+                        is_event(&scene, &event).await?,
+                        false,
                     )
                 })
             },
@@ -207,4 +260,27 @@ async fn replay_first(scene: &Scene<'_>) -> Play {
     scene.user.replay(json!({"deliveryIds": [first.id]})).await?;
     scene.world.settle().await;
     Ok(())
+}
+
+/// The event of the only delivery, and the request body of each of its attempts.
+async fn log(scene: &Scene<'_>) -> Result<(String, Vec<Value>), Failure> {
+    let document = "query($id: ID!) { webhook(id: $id) { deliveries(first: 2) { nodes { \
+        event { eventId } attempts { requestBody } } } } }";
+    let data = scene
+        .user
+        .query(document, json!({"id": scene.webhook.id}))
+        .await?;
+    let nodes = &data["webhook"]["deliveries"]["nodes"];
+    same("deliveries in the log", nodes.as_array().map(Vec::len), Some(1))?;
+    let event = nodes[0]["event"]["eventId"].as_str().unwrap_or_default();
+    let attempts = nodes[0]["attempts"].as_array().into_iter().flatten();
+    let bodies = attempts.map(|attempt| attempt["requestBody"].clone());
+    Ok((event.to_owned(), bodies.collect()))
+}
+
+/// Whether the event can be read by the id that payloads carry.
+async fn is_event(scene: &Scene<'_>, event: &str) -> Result<bool, Failure> {
+    let document = "query($id: ID!) { event(id: $id) { id } }";
+    let data = scene.user.query(document, json!({"id": event})).await?;
+    Ok(!data["event"].is_null())
 }

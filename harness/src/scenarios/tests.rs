@@ -37,16 +37,20 @@ fn names_are_unique_and_in_kebab_case() {
 }
 
 /// These cannot be played against a server that runs elsewhere: they need a name server or an authority of their own, a second
-/// server, or time that passes while no server runs. Add one only if nothing else can show its promise.
-const NEED_SERVERS_OF_THEIR_OWN: [&str; 8] = [
+/// server, another setting, a delivery that no worker reaches, or time that passes while no server runs. Add one only if
+/// nothing else can show its promise.
+const NEED_SERVERS_OF_THEIR_OWN: [&str; 11] = [
     "loopback-addresses-are-refused",
     "trusted-authority",
     "names-are-resolved-and-vetted",
+    "previous-goes-into-the-objects-that-the-operator-names",
+    "everyone-in-version-1-is-written-as-the-operator-chooses",
     "two-servers-make-one-ban",
     "a-crash-forgets-nothing",
     "a-ban-ends-while-no-server-runs",
     "a-retry-due-while-no-server-ran",
     "removal-while-no-server-runs",
+    "due-in-a-pause-and-reached-after-it",
 ];
 
 #[test]

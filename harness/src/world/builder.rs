@@ -47,6 +47,7 @@ impl WorldBuilder {
             sealing_key: keys::SEALING_KEY.to_owned(),
             extra_ca_file: None,
             notices: None,
+            settings: Vec::new(),
         };
         Self {
             servers: 1,
@@ -79,6 +80,12 @@ impl WorldBuilder {
     /// What an app sees besides its own webhooks (W4). By default nothing.
     pub fn app_sees(mut self, sees: AppSees) -> Self {
         self.options.app_sees = sees;
+        self
+    }
+
+    /// Another value of a setting, such as `policy.everyone_v1`, written as on the command line.
+    pub fn set(mut self, setting: &'static str, value: &str) -> Self {
+        self.options.settings.push((setting, value.to_owned()));
         self
     }
 

@@ -113,6 +113,17 @@ impl World {
         self.household().options.allowed_targets = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
     }
 
+    /// Sets a setting of servers that start from now on, see [`WorldBuilder::set`](super::WorldBuilder::set).
+    ///
+    /// # Panics
+    ///
+    /// If the world does not own its servers.
+    pub fn set(&mut self, setting: &'static str, value: &str) {
+        let settings = &mut self.household().options.settings;
+        settings.retain(|(name, _)| *name != setting);
+        settings.push((setting, value.to_owned()));
+    }
+
     /// The authority that the servers trust; see [`WorldBuilder::trusting`].
     ///
     /// # Panics

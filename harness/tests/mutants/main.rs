@@ -147,6 +147,23 @@ const NOTICED_BY: &[(Bend, &str)] = &[
     (Bend::SignsAnotherBody, "a-delivery-is-signed"),
     (Bend::LosesADelivery, "every-delivery-ends-in-exactly-one-way"),
     (Bend::PreviousIsWhole, "previous-has-only-what-changed"),
+    (
+        Bend::NestedPreviousIsWhole,
+        "previous-goes-one-level-into-custom-fields",
+    ),
+    (Bend::NoTypeInVersion1, "each-webhook-says-its-type"),
+    (
+        Bend::EveryoneIsAStarInVersion1,
+        "everyone-is-a-star-in-version-2-and-an-empty-list-in-version-1",
+    ),
+    (
+        Bend::UsersSayWhoSeesThem,
+        "no-version-2-payload-says-who-may-see-a-user",
+    ),
+    (
+        Bend::TriesEightAddresses,
+        "of-twelve-addresses-the-last-one-is-found",
+    ),
     (Bend::MergesStoreOneEvent, "a-merge-in-version-2"),
     (
         Bend::UninstallingKeepsThePending,

@@ -37,6 +37,19 @@ const ONE_ERROR_CLASS: Bent = Bent::Rows(
 );
 const APPS_SEE_GENERAL_WEBHOOKS: Bent = Bent::World(|builder| builder.app_sees(AppSees::OwnGeneral));
 const APPS_SEE_NO_GENERAL_WEBHOOKS: Bent = Bent::World(|builder| builder.app_sees(AppSees::Application));
+const NO_PAUSE_IS_REMEMBERED: Bent = Bent::Rows(
+    "webhook_health",
+    "new.last_paused_at := null; new.last_resumed_at := null;",
+);
+const RECOVERIES_ARE_TOLD_AFTER_WARNINGS_ONLY: Bent = Bent::Rows(
+    "notices",
+    "if new.kind = 7 and not exists (select from notices n where n.webhook = new.webhook and n.kind in (3, 4, 5)) then
+         return null;
+     end if;",
+);
+/// What is not known as a replay keeps no events for longer than others.
+const REPLAYS_KEEP_NO_EVENTS: Bent = Bent::Rows("attempts", "new.generation := 0;");
+const HISTORY_OF_29_DAYS: Bent = Bent::World(|builder| builder.set("policy.history_retention", "29d"));
 const ALLOWS_EVERY_TARGET: Bent = Bent::World(|builder| builder.allowed_targets(&["0.0.0.0/0", "::/0"]));
 
 /// Each with a scenario that must notice it.
@@ -48,6 +61,14 @@ const NOTICED_BY: &[(Bent, &str)] = &[
     (REMOVAL_IS_LATE, "removal-while-no-server-runs"),
     (SUCCESSES_ARE_FAILURES, "a-retry-due-while-no-server-ran"),
     (SUCCESSES_ARE_FAILURES, "early-hints-are-passed-over"),
+    (NO_PAUSE_IS_REMEMBERED, "due-in-a-pause-and-reached-after-it"),
+    (RECOVERIES_ARE_TOLD_AFTER_WARNINGS_ONLY, "every-recovery-is-told"),
+    (
+        RECOVERIES_ARE_TOLD_AFTER_WARNINGS_ONLY,
+        "a-retry-that-succeeds-is-a-recovery",
+    ),
+    (HISTORY_OF_29_DAYS, "the-log-just-before-30-days"),
+    (REPLAYS_KEEP_NO_EVENTS, "the-log-of-a-replay-has-its-own-30-days"),
     (NO_BODY_IS_KEPT, "each-attempt-is-logged-as-it-was"),
     (NOTHING_IS_CUT, "of-a-success-one-kib-is-kept"),
     (NOTHING_IS_CUT, "of-an-endless-body-one-kib-is-kept"),

@@ -162,6 +162,7 @@ impl LoadTarget {
             sealing_key: keys::SEALING_KEY.to_owned(),
             extra_ca_file: None,
             notices: None,
+            settings: Vec::new(),
         };
         let database = database::Cluster::shared().await?.database().await?;
         let server = Server::start_in_real_time(&options, &database.url(None)).await?;

@@ -47,6 +47,7 @@ fn options() -> ServerOptions {
         sealing_key: keys::SEALING_KEY.to_owned(),
         extra_ca_file: None,
         notices: None,
+        settings: Vec::new(),
     }
 }
 

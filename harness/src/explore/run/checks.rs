@@ -64,6 +64,13 @@ impl Run<'_> {
                 answered.number == due.0 && due.1.is_some_and(|due| due <= answered.at),
                 &answered,
             )?;
+            let in_pause = |due| shadow.states.iter().all(|state| state.was_due_in_pause(due));
+            holds(
+                "a request's due time",
+                "not in the webhook's last pause, in which the delivery was lost (W13)",
+                !due.1.is_some_and(in_pause),
+                &(&answered, due, &shadow.states),
+            )?;
             shadow
                 .on_the_wire
                 .insert((answered.event.clone(), answered.number), answered);

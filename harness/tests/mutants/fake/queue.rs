@@ -27,6 +27,9 @@ impl Fake {
             match state.health(hook) {
                 Health::Removed => {}
                 Health::Paused => state.finish(place, "LOST", Some("PAUSED")),
+                _ if state.hooks[hook].model.was_due_in_pause(due) => {
+                    state.finish(place, "LOST", Some("PAUSED"))
+                }
                 Health::Banned if state.is_lost(hook, due, number) => state.lose(place),
                 _ => {
                     let busy = state

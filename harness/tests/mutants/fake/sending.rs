@@ -101,7 +101,7 @@ impl Fake {
                         state.names.answered(now);
                     }
                     looked_up.store(false, Ordering::SeqCst);
-                    let reached = match reach(&found, port).await {
+                    let reached = match reach(&found, port, bend).await {
                         Some(address) => through(request, bend, &host, address),
                         None => None,
                     };
@@ -176,14 +176,20 @@ async fn lookup(host: &str, server: SocketAddr) -> Vec<IpAddr> {
 }
 
 /// The first of these addresses that accepts a connection (D2).
-async fn reach(addresses: &[IpAddr], port: u16) -> Option<SocketAddr> {
-    for address in addresses {
+async fn reach(addresses: &[IpAddr], port: u16, bend: Option<Bend>) -> Option<SocketAddr> {
+    let most = if bend == Some(Bend::TriesEightAddresses) {
+        8
+    } else {
+        usize::MAX
+    };
+    for address in addresses.iter().take(most) {
         let address = SocketAddr::from((*address, port));
         if let Some(Ok(_)) = realtime::within(NEXT_ADDRESS, TcpStream::connect(address)).await {
             return Some(address);
         }
     }
-    addresses.first().map(|address| (*address, port).into())
+    let first = addresses.first().filter(|_| addresses.len() <= most);
+    first.map(|address| (*address, port).into())
 }
 
 /// The request, sent to this address of its host.
@@ -261,17 +267,27 @@ fn v2(hook: &Hook, event: &Event, id: &str, attempt: u8, bend: Option<Bend>) -> 
         "create" => (input["data"].clone(), Value::Null),
         "delete" => (Value::Null, last.clone()),
         _ if bend == Some(Bend::PreviousIsWhole) => (input["data"].clone(), last.clone()),
-        _ => (input["data"].clone(), changed(last, &input["data"])),
+        _ if bend == Some(Bend::NestedPreviousIsWhole) => {
+            (input["data"].clone(), changed(last, &input["data"], &[]))
+        }
+        _ => (
+            input["data"].clone(),
+            changed(last, &input["data"], &["custom_fields"]),
+        ),
     };
     let mut meta = json!({
         "action": action, "entity": input["object"], "company_id": input["companyId"],
         "correlation_id": event.correlation, "entity_id": input["objectId"], "id": id,
         "is_bulk_edit": input["isBulkEdit"].as_bool().unwrap_or(false), "timestamp": time(occurred(event)),
-        "type": if hook.app.is_some() { "application" } else { "general" }, "user_id": input["userId"],
+        "type": type_of(hook), "user_id": input["userId"],
         "version": "2.0", "webhook_id": hook.number.to_string(), "webhook_owner_id": hook.owner,
         "change_source": source(input), "attempt": attempt, "host": host(input),
-        "permitted_user_ids": input["permittedUserIds"],
     });
+    if input["object"] != "user" || bend == Some(Bend::UsersSayWhoSeesThem) {
+        let everyone = || json!(["*"]);
+        let named = input["permittedUserIds"].as_array();
+        meta["permitted_user_ids"] = named.map_or_else(everyone, |ids| json!(ids));
+    }
     if let Some((key, other)) = &event.merge {
         meta[*key] = json!(other);
     }
@@ -288,14 +304,18 @@ fn v1(hook: &Hook, event: &Event, attempt: u8, bend: Option<Bend>) -> Value {
     };
     let (_, action) = event.actions;
     let object = input["object"].as_str().unwrap_or_default();
-    let permitted = input["permittedUserIds"].as_array();
-    json!({
+    let permitted = match input["permittedUserIds"].as_array() {
+        Some(ids) => ids.iter().map(number).collect(),
+        None if bend == Some(Bend::EveryoneIsAStarInVersion1) => vec![json!("*")],
+        None => Vec::new(),
+    };
+    let mut body = json!({
         "v": 1, "matches_filters": null,
         "meta": {
-            "v": 1, "action": action, "object": object, "id": object_id,
+            "v": 1, "type": type_of(hook), "action": action, "object": object, "id": object_id,
             "company_id": number(&input["companyId"]), "user_id": number(&input["userId"]), "host": host(input),
             "timestamp": occurred(event).as_second(), "timestamp_micro": occurred(event).as_microsecond(),
-            "permitted_user_ids": permitted.map(|ids| ids.iter().map(number).collect::<Vec<_>>()),
+            "permitted_user_ids": permitted,
             "trans_pending": false, "is_bulk_update": input["isBulkEdit"].as_bool().unwrap_or(false),
             "pipedrive_service_name": false, "matches_filters": null, "change_source": source(input),
             "webhook_id": hook.number,
@@ -303,23 +323,39 @@ fn v1(hook: &Hook, event: &Event, attempt: u8, bend: Option<Bend>) -> Value {
         "retry": attempt - 1, "event": format!("{action}.{object}"),
         "current": if action == "deleted" { &Value::Null } else { &input["data"] },
         "previous": if action == "added" { &Value::Null } else { &input["previous"] },
-    })
+    });
+    if bend == Some(Bend::NoTypeInVersion1)
+        && let Some(meta) = body["meta"].as_object_mut()
+    {
+        meta.remove("type");
+    }
+    body
 }
 
-/// The previous values of the top-level fields that have changed; null for fields that did not exist.
-fn changed(last: &Value, data: &Value) -> Value {
-    let none = Map::new();
-    let (last, data) = (
-        last.as_object().unwrap_or(&none),
-        data.as_object().unwrap_or(&none),
-    );
-    let mut changed = Map::new();
-    for name in last.keys().chain(data.keys()) {
-        if last.get(name) != data.get(name) {
-            changed.insert(name.clone(), last.get(name).cloned().unwrap_or_default());
-        }
+fn type_of(hook: &Hook) -> &'static str {
+    if hook.app.is_some() {
+        "application"
+    } else {
+        "general"
     }
-    Value::Object(changed)
+}
+
+/// The previous values of the fields that have changed; null for fields that did not exist. The fields in `nested` are
+/// compared one level deeper. If one side is not an object, the whole previous value.
+fn changed(last: &Value, data: &Value, nested: &[&str]) -> Value {
+    let (Some(last), Some(data)) = (last.as_object(), data.as_object()) else {
+        return last.clone();
+    };
+    let mut changes = Map::new();
+    for name in last.keys().chain(data.keys()) {
+        let change = match (last.get(name), data.get(name)) {
+            (last, data) if last == data => continue,
+            (Some(last), Some(data)) if nested.contains(&name.as_str()) => changed(last, data, &[]),
+            (last, _) => last.cloned().unwrap_or_default(),
+        };
+        changes.insert(name.clone(), change);
+    }
+    Value::Object(changes)
 }
 
 fn occurred(event: &Event) -> Timestamp {

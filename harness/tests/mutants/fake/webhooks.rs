@@ -23,6 +23,16 @@ const SHARED: [&str; 9] = [
     "user",
 ];
 
+const ONLY_IN_V2: [&str; 7] = [
+    "board",
+    "deal_installment",
+    "deal_product",
+    "lead",
+    "phase",
+    "project",
+    "task",
+];
+
 /// The fields of `CreateWebhookInput`.
 const INPUTS: [&str; 8] = [
     "subscriptionUrl",
@@ -37,7 +47,8 @@ const INPUTS: [&str; 8] = [
 
 /// Whether a version's catalogue has this object (W9).
 pub fn in_catalogue(v1: bool, object: &str) -> bool {
-    SHARED.contains(&object) || object == if v1 { "activityType" } else { "lead" }
+    let own: &[&str] = if v1 { &["activityType"] } else { &ONLY_IN_V2 };
+    SHARED.contains(&object) || own.contains(&object)
 }
 
 /// The code of a user error, and the input field that it is about.

@@ -42,6 +42,8 @@ pub struct Services {
     pub prober: Prober,
     /// Makes new deliveries of old events (D12).
     pub replayer: Replayer,
+    /// Since when events are kept for late attempts (D10).
+    pub events_kept_since: Timestamp,
     /// Sends live events to subscribers.
     pub live: Live,
     /// The connections that carry subscriptions.
@@ -59,11 +61,13 @@ impl Services {
     /// The retention limits that apply to reads at `now`.
     pub fn cutoffs(&self, now: Timestamp) -> Cutoffs {
         let before = |span| now.checked_sub(span).unwrap_or(Timestamp::MIN);
+        let history = before(self.policy().history_retention);
         Cutoffs {
             now,
             window_opened: before(self.policy().removal_window),
             removed: before(self.policy().removed_retention),
-            accepted: before(self.policy().history_retention),
+            history,
+            event_dropped: history.min(self.events_kept_since),
         }
     }
 }

@@ -127,7 +127,7 @@ impl Loader<HistoryRef> for Batches {
 
     async fn load(&self, keys: &[HistoryRef]) -> Loaded<HistoryRef, History> {
         let webhooks: Vec<_> = keys.iter().map(|key| (key.0, key.1)).collect();
-        let since = self.0.cutoffs(self.0.clock.now()).accepted;
+        let since = self.0.cutoffs(self.0.clock.now()).history;
         let mut read = history::read(&mut *self.0.store.conn().await?, &webhooks, since).await?;
         Ok(keys
             .iter()
@@ -253,7 +253,7 @@ impl Loader<ChartOf> for Batches {
 
     async fn load(&self, keys: &[ChartOf]) -> Loaded<ChartOf, Self::Value> {
         let now = self.0.clock.now();
-        let accepted = self.0.cutoffs(now).accepted;
+        let history = self.0.cutoffs(now).history;
         let mut alike: HashMap<Chart, Vec<(Lane, WebhookId)>> = HashMap::new();
         for key in keys {
             alike.entry(key.chart).or_default().push(key.webhook);
@@ -265,7 +265,7 @@ impl Loader<ChartOf> for Batches {
                 HashMap::new()
             } else {
                 let mut conn = self.0.store.conn().await?;
-                stats::read(&mut conn, &webhooks, &buckets.from, buckets.until, accepted).await?
+                stats::read(&mut conn, &webhooks, &buckets.from, buckets.until, history).await?
             };
             charts.extend(webhooks.into_iter().map(|webhook| {
                 let nothing = || vec![Figures::default(); buckets.from.len()];

@@ -174,6 +174,7 @@ impl World {
             propagation: engine.propagation(),
             prober: engine.prober(),
             replayer: engine.replayer(),
+            events_kept_since: Timestamp::MIN,
             live: engine.live(),
             connections: connections.clone(),
             gauges: engine.gauges(),

@@ -59,6 +59,10 @@ impl DailyMaintenance {
                 "delete webhooks past their retention",
                 self.forget_webhooks().await,
             ),
+            is_done(
+                "delete notices of recoveries past their retention",
+                self.forget_recoveries().await,
+            ),
             is_done("delete expired idempotency keys", self.forget_keys().await),
         ];
         steps.iter().all(|done| *done)
@@ -89,6 +93,12 @@ impl DailyMaintenance {
         let mut conn = self.store.for_upkeep().await?;
         let removed_by = self.ago(self.policy.removed_retention);
         retention::forget_webhooks(&mut conn, removed_by, self.sends_notices).await
+    }
+
+    async fn forget_recoveries(&self) -> Result<(), StoreError> {
+        let mut conn = self.store.for_upkeep().await?;
+        let recovered_by = self.ago(self.policy.history_retention);
+        retention::forget_recoveries(&mut conn, recovered_by).await
     }
 
     async fn forget_keys(&self) -> Result<(), StoreError> {

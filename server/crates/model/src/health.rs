@@ -19,7 +19,7 @@ stored_enum!(
         Failing71h = 5,
         /// Removed after three days without success (R1).
         Removed = 6,
-        /// A success ended a window for which a warning was given.
+        /// A success ended a window.
         Recovered = 7,
     }
 );
@@ -65,4 +65,6 @@ pub struct Health {
     /// An attempt that ended before this time opens no window. It is the last success that was judged here, or the last
     /// resumption or restoration. It may be earlier than the last success, which is not written if it ends no window.
     pub window_floor: Option<Timestamp>,
+    /// From when until when the webhook was last paused: from the pause until the resumption. W13 judges late work by it.
+    pub last_pause: Option<(Timestamp, Timestamp)>,
 }

@@ -4,6 +4,7 @@
 //! another address. A name with *any* forbidden address is refused completely, because its publisher wants something
 //! other than requests. IP literals are vetted here too.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -42,10 +43,6 @@ pub enum LookupError {
     #[error("no file descriptor or memory was left to query a name server")]
     Exhausted,
 }
-
-/// The most addresses of a name that one request tries to connect to. Without it, a name with thousands of addresses
-/// would make the server call thousands of machines. All addresses are vetted in any case.
-pub const MAX_ADDRESSES: usize = 8;
 
 /// Why a name gives no usable address.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +106,8 @@ impl Vetted {
     }
 }
 
-/// At most [`MAX_ADDRESSES`] of `found`, each once, alternating between the families (RFC 8305, section 4). If a machine
-/// cannot reach one family at all, that costs the time of one address and not of the whole family.
+/// The addresses of `found`, each once, alternating between the families (RFC 8305, section 4). If a machine cannot reach
+/// one family at all, that costs the time of one address and not of the whole family.
 fn in_turns(found: &[IpAddr]) -> Vec<IpAddr> {
     let first = found.first().is_some_and(IpAddr::is_ipv4);
     let (mut this, mut other): (Vec<_>, Vec<_>) = found
@@ -118,11 +115,9 @@ fn in_turns(found: &[IpAddr]) -> Vec<IpAddr> {
         .rev()
         .copied()
         .partition(|address| address.is_ipv4() == first);
-    let mut turns = Vec::new();
-    while turns.len() < MAX_ADDRESSES
-        && let Some(address) = this.pop().or_else(|| other.pop())
-    {
-        if !turns.contains(&address) {
+    let (mut turns, mut seen) = (Vec::new(), HashSet::new());
+    while let Some(address) = this.pop().or_else(|| other.pop()) {
+        if seen.insert(address) {
             turns.push(address);
             std::mem::swap(&mut this, &mut other);
         }
@@ -149,7 +144,7 @@ mod tests {
             ("1.0.0.1 1.0.0.1 1::1 1.0.0.2", "1.0.0.1 1::1 1.0.0.2"),
             (
                 "1.0.0.1 1.0.0.2 1.0.0.3 1.0.0.4 1.0.0.5 1.0.0.6 1.0.0.7 1.0.0.8 1::1",
-                "1.0.0.1 1::1 1.0.0.2 1.0.0.3 1.0.0.4 1.0.0.5 1.0.0.6 1.0.0.7",
+                "1.0.0.1 1::1 1.0.0.2 1.0.0.3 1.0.0.4 1.0.0.5 1.0.0.6 1.0.0.7 1.0.0.8",
             ),
         ] {
             assert_eq!(in_turns(&parse(found)), parse(expected), "{found}");

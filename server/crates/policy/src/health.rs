@@ -94,8 +94,6 @@ pub enum Transition {
         episode: i32,
         /// When the window opened.
         failing_since: Timestamp,
-        /// Whether people were warned. Only then do they get a notice of the recovery.
-        warned: bool,
     },
     /// The window reached its end: the webhook is removed for `NO_SUCCESSFUL_DELIVERY` (R1).
     Removed {
@@ -117,8 +115,9 @@ impl Transition {
             Self::BanEnded { .. } => Some(NoticeKind::BanEnded),
             Self::Warned { kind, .. } => Some(*kind),
             Self::Removed { .. } => Some(NoticeKind::Removed),
-            Self::Recovered { warned: true, .. } => Some(NoticeKind::Recovered),
-            Self::Recovered { warned: false, .. } | Self::WindowOpened { .. } => None,
+            // Also if no warning was given: R4 does not distinguish.
+            Self::Recovered { .. } => Some(NoticeKind::Recovered),
+            Self::WindowOpened { .. } => None,
         }
     }
 
@@ -183,13 +182,11 @@ pub fn recover(health: &mut Health, at: Timestamp, settings: &PolicySettings) ->
     }
     health.window_floor = health.window_floor.max(Some(at));
     let failing_since = health.failing_since.filter(|since| *since <= at)?;
-    let warned = health.warnings_given > 0;
     close_window(health);
     Some(Transition::Recovered {
         at,
         episode: health.window_episode,
         failing_since,
-        warned,
     })
 }
 
@@ -217,11 +214,14 @@ pub fn pause(health: &mut Health) {
     }
 }
 
-/// The user resumes the webhook at `at`. Attempts that ended before `at` no longer open a window.
-pub fn resume(health: &mut Health, at: Timestamp) {
+/// The user resumes at `at` the webhook that was paused at `paused_at`. Attempts that ended before `at` no longer open a
+/// window. What became due in the pause stays lost, even if no worker has reached it yet (W13).
+pub fn resume(health: &mut Health, paused_at: Timestamp, at: Timestamp) {
     if health.standing == Standing::Paused {
         health.standing = Standing::Live;
         health.window_floor = health.window_floor.max(Some(at));
+        // Two processes with different clocks may have paused and resumed it.
+        health.last_pause = Some((paused_at, at.max(paused_at)));
     }
 }
 

@@ -86,6 +86,13 @@ fn change_source(event: &Event) -> &'static str {
     }
 }
 
-/// The entry in the list of permitted users when an event is for everyone. It is a list even so, so that receivers need not
-/// handle a second type.
+/// The webhook's type, in the spelling of payloads.
+fn type_name(to: &Recipient) -> &'static str {
+    match to.kind {
+        WebhookType::General => "general",
+        WebhookType::Application => "application",
+    }
+}
+
+/// The entry in the list of permitted users when an event is for everyone. Version 1 has it only on request (E5).
 const EVERYONE: &str = "*";

@@ -26,7 +26,7 @@ use url::Url;
 
 pub use api::ApiSettings;
 pub use keys::{JwksSource, KeyError, Keys, TokenKeys};
-pub use policy::{AppSees, PolicySettings};
+pub use policy::{AppSees, EveryoneV1, PolicySettings};
 pub use ports::{NotPorts, PortRange};
 pub use sources::{Loaded, Origin, SettingsError};
 

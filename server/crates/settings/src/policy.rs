@@ -47,6 +47,10 @@ pub struct PolicySettings {
     pub removal_warnings: [Duration; 3],
     /// The objects that can be subscribed to (W9).
     pub catalog: Catalog,
+    /// How version 1 writes that an event is for everyone (E5).
+    pub everyone_v1: EveryoneV1,
+    /// The fields of an object whose changes version 2 shows one level deeper, if they are objects themselves (E4).
+    pub previous_nested: BTreeSet<String>,
     /// The key of v1's constant service flag (E5).
     pub v1_service_key: String,
     /// The host in payloads of events that name none.
@@ -63,6 +67,17 @@ pub enum AppSees {
     OwnGeneral,
 }
 
+/// The `permitted_user_ids` of version 1 if an event is for everyone (E5). Version 2 always has `["*"]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EveryoneV1 {
+    /// An empty list: a typed receiver, which expects a list of numbers, can read it.
+    Empty,
+    /// `["*"]`, as in version 2.
+    Star,
+    /// The key is left out.
+    Absent,
+}
+
 /// The objects of each payload version (W9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
@@ -77,7 +92,10 @@ impl Default for Catalog {
         let set = |names: &str| names.split(' ').map(str::to_owned).collect();
         Self {
             v1: set("activity activityType deal note organization person pipeline product stage user"),
-            v2: set("activity deal lead note organization person pipeline product stage user"),
+            v2: set(
+                "activity board deal deal_installment deal_product lead note organization person phase pipeline product \
+                 project stage task user",
+            ),
         }
     }
 }
@@ -104,6 +122,8 @@ impl Default for PolicySettings {
             removal_window: seconds(72 * HOUR),
             removal_warnings: [seconds(24 * HOUR), seconds(48 * HOUR), seconds(71 * HOUR)],
             catalog: Catalog::default(),
+            everyone_v1: EveryoneV1::Empty,
+            previous_nested: BTreeSet::from(["custom_fields".to_owned()]),
             v1_service_key: "pipedrive_service_name".to_owned(),
             default_host: "localhost".to_owned(),
         }

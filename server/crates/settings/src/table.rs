@@ -162,6 +162,20 @@ fn objects(names: &BTreeSet<String>) -> Result<(), String> {
     }
 }
 
+/// The most names of fields that are compared one level deeper.
+const MOST_NESTED: usize = 100;
+
+/// Names of fields may have any characters but the comma, which separates them.
+fn nested(names: &BTreeSet<String>) -> Result<(), String> {
+    if names.len() > MOST_NESTED {
+        return Err(format!(
+            "must have at most {MOST_NESTED} entries, not {}",
+            names.len()
+        ));
+    }
+    names.iter().try_for_each(|name| short(name))
+}
+
 /// The bounds of a limit on requests per second.
 const RATES: RangeInclusive<u32> = 1..=1_000_000;
 /// The bounds of a time limit for slow callers.
@@ -397,6 +411,14 @@ pub static TABLE: &[Entry] = &[
         "The objects in the catalogue of payload version 1."),
     setting!(policy.catalog.v2, if objects,
         "The objects in the catalogue of payload version 2."),
+    setting!(
+        policy.everyone_v1,
+        "empty, star or absent: how payloads of version 1 write that everyone may see the object. empty is an empty \
+         permitted_user_ids, star is [\"*\"], absent leaves the key out."
+    ),
+    setting!(policy.previous_nested, if nested,
+        "The fields that are compared one level deeper for `previous` in payloads of version 2, separated by commas: \
+         of such an object only the fields that changed are sent. An empty value compares none."),
     setting!(policy.v1_service_key, if short,
         "The key in payloads of version 1 whose value is always false."),
     setting!(policy.default_host, if short,

@@ -12,7 +12,7 @@ use jiff::{Span, SpanRelativeTo};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{AppSees, ClockKind, JwksSource, PortRange};
+use super::{AppSees, ClockKind, EveryoneV1, JwksSource, PortRange};
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
@@ -150,6 +150,25 @@ impl Value for AppSees {
         match self {
             Self::Application => "application".to_owned(),
             Self::OwnGeneral => "own_general".to_owned(),
+        }
+    }
+}
+
+impl Value for EveryoneV1 {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "empty" => Ok(Self::Empty),
+            "star" => Ok(Self::Star),
+            "absent" => Ok(Self::Absent),
+            _ => Err("must be empty, star or absent".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Empty => "empty".to_owned(),
+            Self::Star => "star".to_owned(),
+            Self::Absent => "absent".to_owned(),
         }
     }
 }
@@ -355,6 +374,9 @@ mod tests {
         there_and_back::<ClockKind>("simulated");
         there_and_back::<AppSees>("application");
         there_and_back::<AppSees>("own_general");
+        there_and_back::<EveryoneV1>("empty");
+        there_and_back::<EveryoneV1>("star");
+        there_and_back::<EveryoneV1>("absent");
         there_and_back::<bool>("false");
     }
 

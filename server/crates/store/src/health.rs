@@ -68,6 +68,8 @@ unnest! {
         window_floor: Option<Time>,
         next_at: Option<Time>,
         last_counted_at: Option<Time>,
+        last_paused_at: Option<Time>,
+        last_resumed_at: Option<Time>,
     }
 }
 
@@ -102,7 +104,8 @@ update webhook_health as h
 set ban_counter = u.ban_counter, ban_episode = u.ban_episode, ban_started_at = u.ban_started_at,
     banned_until = u.banned_until, ban_open = u.ban_open, failing_since = u.failing_since,
     window_episode = u.window_episode, warnings_given = u.warnings_given, window_floor = u.window_floor,
-    next_transition_at = u.next_at, last_counted_at = u.last_counted_at
+    next_transition_at = u.next_at, last_counted_at = u.last_counted_at, last_paused_at = u.last_paused_at,
+    last_resumed_at = u.last_resumed_at
 from unnest(",
     Written::ARRAYS,
     ") as u(",
@@ -113,6 +116,9 @@ where h.lane = u.lane and h.webhook = u.webhook"
 
 /// A notice that already exists was written for this same transition. `$9` is null if there is no endpoint for notices. A
 /// queue that is already in progress keeps its time.
+///
+/// A recovery is not queued behind `$10` notices. A receiver that fails now and then recovers each time, and each append
+/// rewrites the whole queue: while the endpoint is away, settling would become slower with every recovery.
 const NOTICES: &str = sql_text!(
     "\
 with written as (
@@ -123,10 +129,14 @@ with written as (
     Notices::ARRAYS,
     ")
     on conflict (lane, webhook, kind, episode) do nothing
-    returning n.lane, n.webhook, n.id
+    returning n.lane, n.webhook, n.id, n.kind
+), owed as (
+    select w.lane, w.webhook, w.id from written w
+    left join notice_queues f on f.lane = w.lane and f.webhook = w.webhook
+    where w.kind <> 7 or coalesce(cardinality(f.notices), 0) < $10
 )
 insert into notice_queues as q (lane, webhook, notices, attempts, vis_at, token)
-select lane, webhook, array_agg(id order by id), 0, $9::timestamptz, 0 from written where $9::timestamptz is not null
+select lane, webhook, array_agg(id order by id), 0, $9::timestamptz, 0 from owed where $9::timestamptz is not null
 group by lane, webhook order by lane, webhook
 on conflict (lane, webhook) do update
 set notices = q.notices || excluded.notices, vis_at = coalesce(q.vis_at, excluded.vis_at)"
@@ -242,13 +252,19 @@ pub async fn write_in_tx(conn: &mut Conn, rows: &[(Locked, Option<Timestamp>)]) 
         window_floor: maybe_time(row.health.window_floor),
         next_at: maybe_time(*next),
         last_counted_at: maybe_time(row.health.last_counted_at),
+        last_paused_at: maybe_time(row.health.last_pause.map(|(paused_at, _)| paused_at)),
+        last_resumed_at: maybe_time(row.health.last_pause.map(|(_, resumed_at)| resumed_at)),
     });
     statement(WRITE).arrays(&Written::of(rows)).execute(conn).await?;
     Ok(())
 }
 
+/// The most notices of a webhook that wait for the platform's endpoint before recoveries are no longer queued.
+pub const RECOVERIES_WAIT_BEHIND: i32 = 1_000;
+
 /// Writes the notices of the transaction's transitions, each once. With `owed_from`, also queues them for the platform's
-/// endpoint, due from that time on. Returns whether any notice was queued that was not written before.
+/// endpoint, due from that time on; a recovery only if fewer than [`RECOVERIES_WAIT_BEHIND`] notices of its webhook wait.
+/// Returns whether any notice was queued that was not written before.
 pub async fn notify_in_tx(
     conn: &mut Conn,
     notices: &[Notice],
@@ -270,6 +286,7 @@ pub async fn notify_in_tx(
     let queues = statement(NOTICES)
         .arrays(&Notices::of(notices))
         .bind::<MaybeAt, _>(maybe_time(owed_from))
+        .bind::<Integer, _>(RECOVERIES_WAIT_BEHIND)
         .execute(conn)
         .await?;
     Ok(queues > 0)

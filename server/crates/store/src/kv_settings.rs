@@ -13,6 +13,9 @@ insert into settings (key, value) values ($1, $2) on conflict (key) do update se
 
 /// The key of the number of lanes, stored by the first migration.
 pub const LANES: &str = "lanes";
+/// The key of the day since when events are kept for late attempts, such as `2026-12-01`. Stored by a migration, but not in a
+/// database that had no events then.
+pub const EVENTS_KEPT_SINCE: &str = "events_kept_since";
 /// The key of the simulated time, an ISO 8601 instant. A restart continues from it.
 pub const SIMULATED_NOW: &str = "simulated_now";
 

@@ -25,6 +25,21 @@ with replayed as (delete from replays where expires_at <= $1),
 created as (delete from creations where expires_at <= $1)
 delete from idempotency where expires_at <= $1";
 
+/// A notice that waits for the platform's endpoint is kept: its queue refers to it.
+const FORGET_RECOVERIES: &str = "\
+delete from notices n where n.kind = 7 and n.at <= $1
+and not exists (select from notice_queues q where q.lane = n.lane and q.webhook = n.webhook and q.vis_at is not null)";
+
+/// Deletes notices of recoveries at or before `recovered_by`. A receiver that fails now and then recovers each time, so their
+/// number grows with that of attempts, and not with that of bans and warnings.
+pub async fn forget_recoveries(conn: &mut Conn, recovered_by: Timestamp) -> Result<(), StoreError> {
+    statement(FORGET_RECOVERIES)
+        .bind::<At, _>(time(recovered_by))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Deletes webhooks that were removed at or before `removed_by` (W12). With `keep_owed`, those with undelivered notices for
 /// the platform's endpoint are kept (R4).
 pub async fn forget_webhooks(

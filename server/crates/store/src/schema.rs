@@ -98,5 +98,7 @@ table! {
         window_floor -> Nullable<Timestamptz>,
         next_transition_at -> Nullable<Timestamptz>,
         last_counted_at -> Nullable<Timestamptz>,
+        last_paused_at -> Nullable<Timestamptz>,
+        last_resumed_at -> Nullable<Timestamptz>,
     }
 }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::sql::unnest::WebhookKeys;
 use super::sql::{At, Ats, statement, time, unknown};
 use super::{Conn, StoreError};
-use tenterhook_model::ids::{EventId, WebhookId, WebhookKey};
+use tenterhook_model::ids::{WebhookId, WebhookKey};
 
 /// The numbers of one period.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,13 +48,13 @@ cross join lateral (
            percentile_disc(0.99) within group (order by a.duration_us) as p99_us
     from attempts a
     where a.lane = k.lane and a.webhook = k.id and a.ended_at >= ($3::timestamptz[])[1] and a.ended_at < $4
-      and a.event > $5
+      and a.ended_at > $5
     group by 1
     union all
     select width_bucket(o.at, $3::timestamptz[]), 0, 0, count(*) filter (where o.status = 3),
            count(*) filter (where o.status = 4), 0, null, null
     from outcomes o
-    where o.lane = k.lane and o.webhook = k.id and o.at >= ($3::timestamptz[])[1] and o.at < $4 and o.event > $5
+    where o.lane = k.lane and o.webhook = k.id and o.at >= ($3::timestamptz[])[1] and o.at < $4 and o.at > $5
     group by 1
 ) x";
 
@@ -84,19 +84,19 @@ struct FiguresRow {
 /// is missing.
 ///
 /// `from` has the starts of the periods, ascending and at least one. Each period lasts until the next start, the last one
-/// until `until`. Events that were accepted at or before `accepted` are past their retention.
+/// until `until`. What ended at `history` or before is past its retention.
 pub async fn read(
     conn: &mut Conn,
     webhooks: &[WebhookKey],
     from: &[Timestamp],
     until: Timestamp,
-    accepted: Timestamp,
+    history: Timestamp,
 ) -> Result<HashMap<WebhookId, Vec<Figures>>, StoreError> {
     let rows: Vec<FiguresRow> = statement(READ)
         .arrays(&WebhookKeys::new(webhooks))
         .bind::<Ats, _>(from.iter().copied().map(time).collect::<Vec<_>>())
         .bind::<At, _>(time(until))
-        .bind::<SqlUuid, _>(EventId::last_of(accepted).0)
+        .bind::<At, _>(time(history))
         .load(conn)
         .await?;
     let mut found: HashMap<WebhookId, Vec<Figures>> = HashMap::new();
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::testing;
-    use tenterhook_model::ids::Lane;
+    use tenterhook_model::ids::{EventId, Lane};
 
     const LANE: Lane = Lane(13);
 
@@ -166,8 +166,8 @@ mod tests {
         attempt(&mut conn, few, 119, 9).await;
         let webhooks = [many, few, none].map(|id| (LANE, id));
         let from = [at(0), at(60)];
-        let read = async |conn: &mut Conn, until, accepted| {
-            let figures = read(conn, &webhooks, &from, until, accepted).await.unwrap();
+        let read = async |conn: &mut Conn, until, history| {
+            let figures = read(conn, &webhooks, &from, until, history).await.unwrap();
             let percentiles = |figures: &Figures| (figures.succeeded, figures.p50_us, figures.p99_us);
             let of = |id| {
                 figures
@@ -190,6 +190,11 @@ mod tests {
             Some(vec![(1, Some(7), Some(7)), (1, Some(8), Some(8))]),
             "the end of the last stretch is outside"
         );
-        assert_eq!(read(&mut conn, at(120), at(1)).await, [None, None, None]);
+        assert_eq!(
+            read(&mut conn, at(120), at(60)).await,
+            [None, Some(vec![(0, None, None), (1, Some(9), Some(9))]), None],
+            "what ended at that moment is past its retention"
+        );
+        assert_eq!(read(&mut conn, at(120), at(119)).await, [None, None, None]);
     }
 }

@@ -15,7 +15,7 @@ pub struct EventCatalog {
     version: PayloadVersion,
     /// The actions of this version.
     actions: Vec<EventAction>,
-    /// The objects of this version.
+    /// The objects of this version. The operator may have replaced the built-in list.
     objects: Vec<EventObject>,
 }
 

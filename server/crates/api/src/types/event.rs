@@ -144,14 +144,20 @@ pub fn reader(caller: &Caller) -> Result<()> {
     }
 }
 
-/// The events with these keys that the caller may see.
+/// The events with these keys that the caller may see. One past its retention can be read as long as the log of attempts
+/// refers to it (D10).
 pub async fn find(ctx: &Context<'_>, keys: &[(Lane, EventId)]) -> Result<Vec<Event>> {
     let session = ctx.session();
     let sees = |event: &event::Event| access::sees_event(&session.caller, event, session.app);
-    let oldest = EventId::last_of(ctx.cutoffs().accepted);
-    let found = events::find(&mut *ctx.services().store.conn().await?, keys).await?;
-    let visible = found
-        .into_values()
-        .filter(|event| event.id > oldest && sees(event));
-    Ok(visible.map(Event).collect())
+    let history = ctx.cutoffs().history;
+    let is_old = |event: &event::Event| event.id <= EventId::last_of(history);
+    let mut conn = ctx.services().store.conn().await?;
+    let mut found = events::find(&mut conn, keys).await?;
+    let old = found.values().filter(|event| is_old(event));
+    let old: Vec<_> = old.map(|event| (event.lane, event.id)).collect();
+    if !old.is_empty() {
+        let referred = events::referred(&mut conn, &old, history).await?;
+        found.retain(|id, event| !is_old(event) || referred.contains(id));
+    }
+    Ok(found.into_values().filter(sees).map(Event).collect())
 }

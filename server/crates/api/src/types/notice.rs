@@ -36,7 +36,8 @@ pub enum NoticeKind {
     Failing71h,
     /// No delivery succeeded for 72 hours after a failure: the webhook was removed.
     Removed,
-    /// A delivery succeeded after a warning.
+    /// A delivery succeeded after one or more attempts had failed, with or without a warning before it. Kept as long as
+    /// attempts are.
     Recovered,
 }
 

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::target::TargetConfig;
-use crate::{DnsResolver, ErrorClass, Lack, LookupError, MAX_ADDRESSES, MAX_HEADER_BYTES, MAX_HEADERS};
+use crate::{DnsResolver, ErrorClass, Lack, LookupError, MAX_HEADER_BYTES, MAX_HEADERS};
 
 /// The name of every request, for simulated time.
 const NAME: &str = "request";

@@ -44,6 +44,8 @@ struct Row {
     health: Health,
     steps: Vec<Transition>,
     settings: PolicySettings,
+    /// When it was last paused, in microseconds.
+    paused: u64,
 }
 
 impl Row {
@@ -66,8 +68,21 @@ impl Row {
         self
     }
 
+    fn pause(&mut self, micros: u64) -> &mut Self {
+        if self.health.standing == Standing::Live {
+            self.paused = micros;
+        }
+        pause(&mut self.health);
+        self
+    }
+
+    fn resume(&mut self, micros: u64) -> &mut Self {
+        resume(&mut self.health, at(self.paused), at(micros));
+        self
+    }
+
     fn paused_at(&self) -> Option<Timestamp> {
-        (self.health.standing == Standing::Paused).then(|| at(0))
+        (self.health.standing == Standing::Paused).then(|| at(self.paused))
     }
 
     fn removed(&self) -> Option<(Timestamp, RemoveReason)> {

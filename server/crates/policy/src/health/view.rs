@@ -140,8 +140,8 @@ fn next(
 
 /// What to do now with a delivery whose attempt was due at `due_at`.
 ///
-/// A delivery that was due before the end of a ban is lost, even if a worker reaches it after the ban (B4). So this checks
-/// the last ban as well as the current one.
+/// A delivery that was due before the end of a ban or in a pause is lost, even if a worker reaches it afterwards (B4, W13).
+/// So this checks the last ban and the last pause as well as the current ones. One that was due in both is lost in the pause.
 pub fn verdict(
     health: &Health,
     paused_at: Option<Timestamp>,
@@ -154,7 +154,7 @@ pub fn verdict(
         Verdict::Cancel
     } else if removal_reached(health, now, settings) {
         Verdict::AwaitRemoval
-    } else if paused_at.is_some() {
+    } else if paused_at.is_some() || was_due_in_pause(health, due_at) {
         Verdict::Lose {
             reason: DeliveryReason::Paused,
             ban_episode: None,
@@ -169,6 +169,13 @@ pub fn verdict(
     } else {
         Verdict::Attempt
     }
+}
+
+/// Whether the last pause lasted at this time. Its end is after it (T2).
+fn was_due_in_pause(health: &Health, due_at: Timestamp) -> bool {
+    health
+        .last_pause
+        .is_some_and(|(paused_at, resumed_at)| (paused_at..resumed_at).contains(&due_at))
 }
 
 /// The length of a setting in words: `30 minutes`, `72 hours`.

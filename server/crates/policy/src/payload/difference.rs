@@ -3,8 +3,11 @@
 //! Objects, lists and strings are compared by meaning, not by spelling: the order of keys and the escapes in a string are no
 //! change. Numbers are compared as text: only the platform knows whether 1 and 1.0 are the same, and digits beyond the
 //! precision of a float are kept.
+//!
+//! An object with custom fields has all of them in one field. Comparing that field one level deeper shows the ones that
+//! changed, instead of sending all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::object::Object;
 use super::parts::{elements, fields, string};
@@ -14,17 +17,26 @@ const DEPTH: u8 = 64;
 
 /// The `previous` of version 2, as JSON, for a change from `before` to `now`: the old values of the fields that changed, in
 /// the order of the last state; then null for each new field. Only objects have fields: if either side is not an object, the
-/// whole last state has changed.
-pub(super) fn previous(before: &str, now: &str) -> Vec<u8> {
+/// whole last state has changed. A changed field in `nested` has the old values of those of its own fields that changed.
+pub(super) fn previous(before: &str, now: &str, nested: &BTreeSet<String>) -> Vec<u8> {
+    changes(before, now, nested, DEPTH)
+}
+
+/// Fields are compared down to `depth`.
+fn changes(before: &str, now: &str, nested: &BTreeSet<String>, depth: u8) -> Vec<u8> {
     let (Some(old), Some(new)) = (fields(before), fields(now)) else {
         return before.as_bytes().to_vec();
     };
     let (was, is) = (index(&old), index(&new));
     let mut changed = Object::new();
     for (key, value) in old.iter().filter(|field| counts(&was, field)) {
-        let same_now = is.get(key.as_str()).is_some_and(|is| same(value, is, DEPTH));
-        if !same_now {
-            changed = changed.json(key, value.as_bytes());
+        match is.get(key.as_str()) {
+            Some(is) if same(value, is, depth) => {}
+            Some(is) if nested.contains(key) => {
+                let within = changes(value, is, &BTreeSet::new(), depth.saturating_sub(1));
+                changed = changed.json(key, &within);
+            }
+            _ => changed = changed.json(key, value.as_bytes()),
         }
     }
     for (key, _) in new.iter().filter(|field| counts(&is, field)) {

@@ -9,6 +9,7 @@ use super::v1::Id;
 use super::*;
 use crate::samples;
 use tenterhook_model::event::Merge;
+use tenterhook_settings::policy::EveryoneV1;
 
 fn to(version: PayloadVersion) -> Recipient {
     Recipient {
@@ -31,7 +32,11 @@ fn body(event: &Event, version: PayloadVersion) -> String {
 }
 
 fn parsed(event: &Event, version: PayloadVersion) -> Value {
-    serde_json::from_str(&body(event, version)).unwrap()
+    parsed_with(&settings(), event, version)
+}
+
+fn parsed_with(settings: &PolicySettings, event: &Event, version: PayloadVersion) -> Value {
+    serde_json::from_slice(&render(event, &to(version), 1, settings)).unwrap()
 }
 
 fn event(action: EventAction, data: Option<&str>, previous: Option<&str>) -> Event {
@@ -44,8 +49,14 @@ fn event(action: EventAction, data: Option<&str>, previous: Option<&str>) -> Eve
     }
 }
 
-const DEAL: &str = r#"{"id":8,"title":"A boat","value":1200.50,"labels":["blue"],"owner":{"id":11}}"#;
-const BEFORE: &str = r#"{"id":8,"title":"A canoe","value":80,"labels":["blue"],"owner":{"id":11}}"#;
+const DEAL: &str = concat!(
+    r#"{"id":8,"title":"A boat","value":1200.50,"labels":["blue"],"owner":{"id":11},"#,
+    r#""custom_fields":{"colour":"red","length":12,"sails":{"main":1,"jib":1}}}"#,
+);
+const BEFORE: &str = concat!(
+    r#"{"id":8,"title":"A canoe","value":80,"labels":["blue"],"owner":{"id":11},"#,
+    r#""custom_fields":{"colour":"red","length":5,"paddles":2,"sails":{"jib":1,"main":1}}}"#,
+);
 
 #[test]
 fn e4_e5_e6_golden_payloads() {
@@ -71,9 +82,76 @@ fn e4_e5_e6_golden_payloads() {
         ),
     ] {
         for version in [PayloadVersion::V1, PayloadVersion::V2] {
-            let pretty = serde_json::to_string_pretty(&parsed(&event, version)).unwrap();
-            insta::assert_snapshot!(format!("{version:?}_{name}"), pretty);
+            for (kind, word) in [
+                (WebhookType::General, ""),
+                (WebhookType::Application, "application_"),
+            ] {
+                let to = Recipient { kind, ..to(version) };
+                let value: Value = serde_json::from_slice(&render(&event, &to, 1, &settings())).unwrap();
+                let pretty = serde_json::to_string_pretty(&value).unwrap();
+                insta::assert_snapshot!(format!("{version:?}_{word}{name}"), pretty);
+            }
         }
+    }
+}
+
+/// Users are objects too. Only version 2 says nothing about who may see one.
+#[test]
+fn e4_e5_golden_payloads_of_a_user() {
+    let user = Event {
+        object: "user".to_owned(),
+        object_id: "11".parse().unwrap(),
+        permitted: Some(vec![UserId::new(11).unwrap()]),
+        ..event(
+            EventAction::Change,
+            Some(r#"[{"id":11,"name":"Ada"}]"#),
+            Some(r#"[{"id":11,"name":"A."}]"#),
+        )
+    };
+    for version in [PayloadVersion::V1, PayloadVersion::V2] {
+        let pretty = serde_json::to_string_pretty(&parsed(&user, version)).unwrap();
+        insta::assert_snapshot!(format!("{version:?}_user_change"), pretty);
+    }
+    for permitted in [None, Some(vec![]), Some(vec![UserId::new(11).unwrap()])] {
+        let user = Event {
+            permitted,
+            ..user.clone()
+        };
+        assert_eq!(
+            parsed(&user, PayloadVersion::V2)["meta"].get("permitted_user_ids"),
+            None
+        );
+        assert!(parsed(&user, PayloadVersion::V1)["meta"]["permitted_user_ids"].is_array());
+    }
+}
+
+#[test]
+fn e5_everyone_is_written_as_the_operator_says_and_a_list_of_users_always_the_same() {
+    let everyone = samples::event();
+    let some = Event {
+        permitted: Some(vec![UserId::new(11).unwrap(), UserId::new(12).unwrap()]),
+        ..samples::event()
+    };
+    for (everyone_v1, expected) in [
+        (EveryoneV1::Empty, Some(serde_json::json!([]))),
+        (EveryoneV1::Star, Some(serde_json::json!(["*"]))),
+        (EveryoneV1::Absent, None),
+    ] {
+        let settings = PolicySettings {
+            everyone_v1,
+            ..settings()
+        };
+        let ids = |event, version| {
+            let body = parsed_with(&settings, event, version);
+            body["meta"].get("permitted_user_ids").cloned()
+        };
+        assert_eq!(ids(&everyone, PayloadVersion::V1), expected);
+        assert_eq!(ids(&some, PayloadVersion::V1), Some(serde_json::json!([11, 12])));
+        assert_eq!(ids(&everyone, PayloadVersion::V2), Some(serde_json::json!(["*"])));
+        assert_eq!(
+            ids(&some, PayloadVersion::V2),
+            Some(serde_json::json!(["11", "12"]))
+        );
     }
 }
 
@@ -114,9 +192,9 @@ fn bodies_are_compact_and_exact() {
         Some(r#"{"value" : 80}"#),
     );
     let v1 = concat!(
-        r#"{"v":1,"matches_filters":{"current":[],"previous":[]},"meta":{"v":1,"action":"updated","#,
+        r#"{"v":1,"matches_filters":{"current":[],"previous":[]},"meta":{"v":1,"type":"general","action":"updated","#,
         r#""object":"deal","id":8,"company_id":1,"user_id":11,"host":"company.platform.example","#,
-        r#""timestamp":1795428672,"timestamp_micro":1795428672345000,"permitted_user_ids":["*"],"#,
+        r#""timestamp":1795428672,"timestamp_micro":1795428672345000,"permitted_user_ids":[],"#,
         r#""trans_pending":false,"is_bulk_update":false,"pipedrive_service_name":false,"#,
         r#""matches_filters":{"current":[],"previous":[]},"change_source":"app","webhook_id":501},"#,
         r#""retry":0,"current":{"value":1200.50},"previous":{"value" : 80},"event":"updated.deal"}"#,
@@ -237,6 +315,83 @@ fn e4_previous_has_only_what_changed() {
     }
 }
 
+/// A named object is compared one level deeper, and no level after that.
+#[test]
+fn e4_previous_has_of_a_named_object_only_what_changed_in_it() {
+    for (before, now, expected) in [
+        (
+            r#"{"n":{"x":1,"y":2}}"#,
+            r#"{"n":{"x":1,"y":3}}"#,
+            r#"{"n":{"y":2}}"#,
+        ),
+        (r#"{"n":{"x":1,"y":2}}"#, r#"{"n":{"y":2, "x":1}}"#, "{}"),
+        (
+            r#"{"n":{"x":1}}"#,
+            r#"{"n":{"x":1,"y":2}}"#,
+            r#"{"n":{"y":null}}"#,
+        ),
+        (
+            r#"{"n":{"x":1,"y":null}}"#,
+            r#"{"n":{"x":1}}"#,
+            r#"{"n":{"y":null}}"#,
+        ),
+        (
+            r#"{"n":{"x":{"p":1,"q":2}}}"#,
+            r#"{"n":{"x":{"p":1,"q":3}}}"#,
+            r#"{"n":{"x":{"p":1,"q":2}}}"#,
+        ),
+        (
+            r#"{"n":{"n":{"p":1,"q":2}}}"#,
+            r#"{"n":{"n":{"p":1}}}"#,
+            r#"{"n":{"n":{"p":1,"q":2}}}"#,
+        ),
+        (r#"{"n":{"x":1}}"#, r#"{"n":null}"#, r#"{"n":{"x":1}}"#),
+        (r#"{"n":{"x":1}}"#, "{}", r#"{"n":{"x":1}}"#),
+        (r#"{"n":null}"#, r#"{"n":{"x":1}}"#, r#"{"n":null}"#),
+        (r#"{"n":[1,2]}"#, r#"{"n":[1]}"#, r#"{"n":[1,2]}"#),
+        ("{}", r#"{"n":{"x":1}}"#, r#"{"n":null}"#),
+        (
+            r#"{"\u006e":{"x":1,"y":2}}"#,
+            r#"{"n":{"x":1}}"#,
+            r#"{"n":{"y":2}}"#,
+        ),
+        (
+            r#"{"o":{"x":1,"y":2}}"#,
+            r#"{"o":{"x":1}}"#,
+            r#"{"o":{"x":1,"y":2}}"#,
+        ),
+        (
+            r#"{"n":{"x":1.50,"y":2}}"#,
+            r#"{"n":{"x":1.5,"y":2}}"#,
+            r#"{"n":{"x":1.50}}"#,
+        ),
+    ] {
+        let settings = PolicySettings {
+            previous_nested: ["n".to_owned()].into(),
+            ..settings()
+        };
+        let event = event(EventAction::Change, Some(now), Some(before));
+        let body = String::from_utf8(render(&event, &to(PayloadVersion::V2), 1, &settings)).unwrap();
+        let (_, previous) = body.rsplit_once(r#","previous":"#).unwrap();
+        assert_eq!(previous, format!("{expected}}}"), "{before} became {now}");
+        let v1 = parsed_with(&settings, &event, PayloadVersion::V1);
+        assert_eq!(v1["previous"], serde_json::from_str::<Value>(before).unwrap());
+    }
+    let none = PolicySettings {
+        previous_nested: [].into(),
+        ..settings()
+    };
+    let event = event(
+        EventAction::Change,
+        Some(r#"{"custom_fields":{"x":1,"y":3}}"#),
+        Some(r#"{"custom_fields":{"x":1,"y":2}}"#),
+    );
+    let whole = &parsed_with(&none, &event, PayloadVersion::V2)["previous"];
+    assert_eq!(*whole, serde_json::json!({"custom_fields": {"x": 1, "y": 2}}));
+    let changed = &parsed(&event, PayloadVersion::V2)["previous"];
+    assert_eq!(*changed, serde_json::json!({"custom_fields": {"y": 2}}));
+}
+
 #[test]
 fn e4_e5_creations_have_no_previous_and_deletions_no_current() {
     let create = event(EventAction::Create, Some(DEAL), Some(BEFORE));
@@ -286,6 +441,28 @@ proptest! {
             before.iter().filter(|(key, old)| now.get(*key) != Some(old)).map(|(k, v)| (k.clone(), v.clone())).collect();
         expected.extend(now.keys().filter(|key| !before.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
         prop_assert_eq!(&parsed(&event, PayloadVersion::V2)["previous"], &Value::Object(expected));
+    }
+
+    /// The keys are generated from the letters that name fields, so that named objects occur.
+    #[test]
+    fn e4_named_objects_agree_with_comparing_parsed_objects(before in object(), now in object()) {
+        let texts = [&before, &now].map(|map| serde_json::to_string(map).unwrap());
+        let settings = PolicySettings { previous_nested: ["a".to_owned(), "b".to_owned()].into(), ..settings() };
+        let event = event(EventAction::Change, Some(&texts[1]), Some(&texts[0]));
+        let changed = |before: &Map<String, Value>, now: &Map<String, Value>| -> Map<String, Value> {
+            let old = before.iter().filter(|(key, old)| now.get(*key) != Some(old)).map(|(k, v)| (k.clone(), v.clone()));
+            let new = now.keys().filter(|key| !before.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+            old.chain(new).collect()
+        };
+        let mut expected = changed(&before, &now);
+        for key in ["a", "b"] {
+            if let (Some(Value::Object(old)), Some(Value::Object(new))) = (before.get(key), now.get(key))
+                && old != new
+            {
+                expected.insert(key.to_owned(), Value::Object(changed(old, new)));
+            }
+        }
+        prop_assert_eq!(&parsed_with(&settings, &event, PayloadVersion::V2)["previous"], &Value::Object(expected));
     }
 
     #[test]

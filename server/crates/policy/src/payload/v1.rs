@@ -4,11 +4,11 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{EVERYONE, Object, Recipient, change_source, host, moment, state_after, state_before};
+use super::{EVERYONE, Object, Recipient, change_source, host, moment, state_after, state_before, type_name};
 use tenterhook_model::event::Event;
 use tenterhook_model::ids::MAX_DECIMAL_ID;
 use tenterhook_model::webhook::EventAction;
-use tenterhook_settings::policy::PolicySettings;
+use tenterhook_settings::policy::{EveryoneV1, PolicySettings};
 
 pub(super) fn render(event: &Event, to: &Recipient, attempt: u8, settings: &PolicySettings) -> Vec<u8> {
     Object::new()
@@ -47,6 +47,7 @@ impl Serialize for Meta<'_> {
         let moment = moment(event);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("v", &1)?;
+        map.serialize_entry("type", type_name(to))?;
         map.serialize_entry("action", action(event))?;
         map.serialize_entry("object", &event.object)?;
         map.serialize_entry("id", &Id::of(event.object_id.as_str()))?;
@@ -55,7 +56,9 @@ impl Serialize for Meta<'_> {
         map.serialize_entry("host", host(event, settings))?;
         map.serialize_entry("timestamp", &moment.as_second())?;
         map.serialize_entry("timestamp_micro", &moment.as_microsecond())?;
-        map.serialize_entry("permitted_user_ids", &permitted(event))?;
+        if let Some(users) = permitted(event, settings.everyone_v1) {
+            map.serialize_entry("permitted_user_ids", &users)?;
+        }
         map.serialize_entry("trans_pending", &false)?;
         map.serialize_entry("is_bulk_update", &event.is_bulk_edit)?;
         map.serialize_entry(&settings.v1_service_key, &false)?;
@@ -86,11 +89,14 @@ impl<'a> Id<'a> {
     }
 }
 
-fn permitted(event: &Event) -> Vec<Id<'_>> {
-    event.permitted.as_ref().map_or_else(
-        || vec![Id::Text(EVERYONE)],
-        |users| users.iter().map(|user| Id::Number(user.get())).collect(),
-    )
+/// `None` if the key is left out. An empty list always means everyone: an event that nobody may see has no deliveries (E2).
+fn permitted(event: &Event, everyone: EveryoneV1) -> Option<Vec<Id<'_>>> {
+    match (&event.permitted, everyone) {
+        (Some(users), _) => Some(users.iter().map(|user| Id::Number(user.get())).collect()),
+        (None, EveryoneV1::Empty) => Some(Vec::new()),
+        (None, EveryoneV1::Star) => Some(vec![Id::Text(EVERYONE)]),
+        (None, EveryoneV1::Absent) => None,
+    }
 }
 
 fn action(event: &Event) -> &'static str {

@@ -1,14 +1,15 @@
 //! Payload version 2 (E4).
 //!
-//! All ids are strings here. For a change, `previous` contains only the fields that changed.
+//! All ids are strings here. For a change, `previous` contains only the fields that changed. In the objects that the
+//! settings name, it contains only the changed fields of these objects.
 
 use jiff::fmt::strtime;
 use serde::Serialize;
 
 use super::difference;
-use super::{EVERYONE, Object, Recipient, change_source, host, moment, state_after, state_before};
+use super::{EVERYONE, Object, Recipient, change_source, host, moment, state_after, state_before, type_name};
 use tenterhook_model::event::{Event, Merge};
-use tenterhook_model::webhook::{EventAction, PayloadVersion, WebhookType};
+use tenterhook_model::webhook::{EventAction, PayloadVersion};
 use tenterhook_settings::policy::PolicySettings;
 
 pub(super) fn render(event: &Event, to: &Recipient, attempt: u8, settings: &PolicySettings) -> Vec<u8> {
@@ -18,7 +19,10 @@ pub(super) fn render(event: &Event, to: &Recipient, attempt: u8, settings: &Poli
         .json("data", data.as_bytes());
     match event.action {
         EventAction::Delete => body.json("previous", before.as_bytes()),
-        _ => body.json("previous", &difference::previous(before, data)),
+        _ => body.json(
+            "previous",
+            &difference::previous(before, data, &settings.previous_nested),
+        ),
     }
     .end()
 }
@@ -42,7 +46,8 @@ struct Meta<'a> {
     change_source: &'static str,
     attempt: u8,
     host: &'a str,
-    permitted_user_ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permitted_user_ids: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     merged_to_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,10 +70,7 @@ impl<'a> Meta<'a> {
             id: event.id.to_string(),
             is_bulk_edit: event.is_bulk_edit,
             timestamp: iso_millis(event),
-            kind: match to.kind {
-                WebhookType::General => "general",
-                WebhookType::Application => "application",
-            },
+            kind: type_name(to),
             user_id: event.user.to_string(),
             version: "2.0",
             webhook_id: to.number.to_string(),
@@ -76,14 +78,23 @@ impl<'a> Meta<'a> {
             change_source: change_source(event),
             attempt,
             host: host(event, settings),
-            permitted_user_ids: event.permitted.as_ref().map_or_else(
-                || vec![EVERYONE.to_owned()],
-                |users| users.iter().map(ToString::to_string).collect(),
-            ),
+            permitted_user_ids: permitted(event),
             merged_to_id: merged_to,
             merged_from_id: merged_from,
         }
     }
+}
+
+/// The object whose events do not say who may see it.
+const USER: &str = "user";
+
+/// `None` if the key is left out.
+fn permitted(event: &Event) -> Option<Vec<String>> {
+    let ids = || match &event.permitted {
+        Some(users) => users.iter().map(ToString::to_string).collect(),
+        None => vec![EVERYONE.to_owned()],
+    };
+    (event.object != USER).then(ids)
 }
 
 fn action(event: &Event) -> &'static str {

@@ -56,6 +56,20 @@ fn lists_are_bounded_too() {
         assert!(catalog(bad).is_err(), "{bad}");
     }
 
+    let nested = |value: &str| set("TENTERHOOK_POLICY_PREVIOUS_NESTED", value);
+    let names = |n: usize| (1..=n).map(|n| format!("f{n}")).collect::<Vec<_>>().join(",");
+    assert!(nested("").is_ok() && nested("custom_fields, a b.c").is_ok());
+    assert!(nested(&names(100)).is_ok() && nested(&"a".repeat(253)).is_ok());
+    assert!(nested(&names(101)).is_err() && nested(&"a".repeat(254)).is_err() && nested("a,,b").is_err());
+
+    let everyone = |value: &str| set("TENTERHOOK_POLICY_EVERYONE_V1", value);
+    for good in ["empty", "star", "absent"] {
+        assert!(everyone(good).is_ok(), "{good}");
+    }
+    for bad in ["", "*", "Empty", "[]"] {
+        assert!(everyone(bad).is_err(), "{bad}");
+    }
+
     let origins = |value: &str| set("TENTERHOOK_API_CORS_ORIGINS", value);
     for good in ["", "*", "https://app.example.com,http://localhost:3000"] {
         assert!(origins(good).is_ok(), "{good}");

@@ -212,15 +212,25 @@ pub(super) fn at_places(mut statement: QueryBuilder) -> QueryBuilder {
     statement
 }
 
+/// Excludes ended deliveries past their retention, and those whose event may have been dropped. Open ones keep their event.
+fn in_retention(statement: QueryBuilder, source: &Source, cutoffs: &Cutoffs) -> QueryBuilder {
+    match source.ended {
+        Some(ended) => statement
+            .sql(format!(" and {ended} > "))
+            .value::<At, _>(time(cutoffs.history))
+            .sql(" and d.event > ")
+            .value::<SqlUuid, _>(EventId::last_of(cutoffs.event_dropped).0),
+        None => statement,
+    }
+}
+
 fn matching(
     statement: QueryBuilder,
     source: &Source,
     query: &DeliveryQuery,
     cutoffs: &Cutoffs,
 ) -> QueryBuilder {
-    let mut statement = statement
-        .sql(" and d.event > ")
-        .value::<SqlUuid, _>(EventId::last_of(cutoffs.accepted).0);
+    let mut statement = in_retention(statement, source, cutoffs);
     if let Some(asked) = &query.statuses
         && !source.statuses.iter().all(|status| asked.contains(status))
     {

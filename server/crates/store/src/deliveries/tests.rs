@@ -18,7 +18,8 @@ fn cutoffs() -> Cutoffs {
         now,
         window_opened: before(3),
         removed: before(30),
-        accepted: before(30),
+        history: before(30),
+        event_dropped: before(30),
     }
 }
 
@@ -205,17 +206,25 @@ async fn all_tables_and_replays_have_one_order() {
     }
 }
 
+/// D10: the end of a delivery counts, not the acceptance of its event. Here each ended a second after it was created.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_past_their_retention_are_not_read() {
     let (store, _) = testing::database(date(2026, 11, 22)..=date(2026, 11, 25)).await;
     let mut conn = store.conn().await.unwrap();
     let webhook = webhook(&mut conn).await;
-    for millis in [0, 1, 2] {
-        delivery(&mut conn, webhook, DeliveryStatus::Succeeded, millis, None).await;
+    let mut places = Vec::new();
+    for (status, replay) in [
+        (DeliveryStatus::Succeeded, None),
+        (DeliveryStatus::Lost, None),
+        (DeliveryStatus::Pending, None),
+        (DeliveryStatus::Failed, Some((1, 5_000))),
+    ] {
+        places.push(delivery(&mut conn, webhook, status, 0, replay).await);
     }
-    let read = async |conn: &mut Conn, accepted| {
+    let read = async |conn: &mut Conn, history, event_dropped| {
         let cutoffs = Cutoffs {
-            accepted,
+            history,
+            event_dropped,
             ..cutoffs()
         };
         let owners = Owners {
@@ -223,11 +232,25 @@ async fn rows_past_their_retention_are_not_read() {
             cutoffs,
             webhook: Some((LANE, webhook)),
         };
-        count(conn, &owners, &DeliveryQuery::default()).await.unwrap()
+        let all = count(conn, &owners, &DeliveryQuery::default()).await.unwrap();
+        let found = find(conn, &places, &WebhookScope::Everything, &cutoffs)
+            .await
+            .unwrap();
+        (all, found.len())
     };
-    assert_eq!(read(&mut conn, at(-1)).await, 3);
-    assert_eq!(read(&mut conn, at(0)).await, 2);
-    assert_eq!(read(&mut conn, at(2)).await, 0);
+    assert_eq!(read(&mut conn, at(999), at(-1)).await, (4, 4));
+    assert_eq!(read(&mut conn, at(1_000), at(-1)).await, (2, 2));
+    assert_eq!(read(&mut conn, at(5_999), at(-1)).await, (2, 2));
+    assert_eq!(
+        read(&mut conn, at(6_000), at(-1)).await,
+        (1, 1),
+        "what has not ended is always read"
+    );
+    assert_eq!(
+        read(&mut conn, at(999), at(0)).await,
+        (1, 1),
+        "the event may be gone, unless a delivery is open"
+    );
 }
 
 /// The clock of the process that made the attempt may be behind that of the process that created the delivery.

@@ -10,7 +10,7 @@ use tenterhook_model::health::{Health, Standing};
 macro_rules! health_columns {
     () => {
         "h.ban_counter, h.last_counted_at, h.ban_episode, h.ban_started_at, h.banned_until, h.ban_open, \
-         h.failing_since, h.window_episode, h.warnings_given, h.window_floor"
+         h.failing_since, h.window_episode, h.warnings_given, h.window_floor, h.last_paused_at, h.last_resumed_at"
     };
 }
 pub(crate) use health_columns;
@@ -38,6 +38,10 @@ pub struct HealthRow {
     warnings_given: i16,
     #[diesel(sql_type = MaybeAt)]
     window_floor: Option<Time>,
+    #[diesel(sql_type = MaybeAt)]
+    last_paused_at: Option<Time>,
+    #[diesel(sql_type = MaybeAt)]
+    last_resumed_at: Option<Time>,
 }
 
 impl HealthRow {
@@ -59,6 +63,7 @@ impl HealthRow {
             window_episode: self.window_episode,
             warnings_given: self.warnings_given,
             window_floor: maybe_timestamp(self.window_floor),
+            last_pause: maybe_timestamp(self.last_paused_at).zip(maybe_timestamp(self.last_resumed_at)),
         }
     }
 }

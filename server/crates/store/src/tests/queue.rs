@@ -16,7 +16,8 @@ use crate::queue::publish::{self, InitialState, NewDelivery, Publication, ROWS_P
 use crate::queue::settle::{self, Action, Settlement};
 use crate::testing::{WAITING, count};
 use crate::{
-    Conn, Store, StoreError, changes, delivery_counters, health, idempotency, nodes, partitions, testing,
+    Conn, Store, StoreError, changes, delivery_counters, events, health, idempotency, nodes, partitions,
+    testing,
 };
 use tenterhook_model::attempt::{Attempt, AttemptErrorClass, Outcome, Timings};
 use tenterhook_model::delivery::{DeliveryReason, DeliveryStatus};

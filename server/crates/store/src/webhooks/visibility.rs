@@ -17,8 +17,12 @@ pub struct Cutoffs {
     pub window_opened: Timestamp,
     /// A webhook that was removed at this time or before can no longer be read (W12).
     pub removed: Timestamp,
-    /// An event that was accepted at this time or before, and its deliveries, can no longer be read (D10).
-    pub accepted: Timestamp,
+    /// What ended at this time or before can no longer be read (D10): attempts and deliveries. Nor can an event that was
+    /// accepted by then, unless an attempt or a delivery refers to it that can be read.
+    pub history: Timestamp,
+    /// What ended can no longer be read either if its event was accepted at this time or before: the event may not exist any
+    /// more, because it was dropped before events were kept for late attempts. At or before `history`.
+    pub event_dropped: Timestamp,
 }
 
 /// Adds a condition on webhooks `w`: they are within the scope.

@@ -38,9 +38,11 @@ pub struct EventInput {
     user_id: ID,
     /// The object's state after the change, up to 256 KiB.
     data: Option<Json>,
-    /// The object's whole state before the change, up to 256 KiB.
+    /// The object's whole state before the change, up to 256 KiB. In payloads of version 2 the server leaves out what
+    /// has not changed.
     previous: Option<Json>,
-    /// The ids of the users who may see the object; null means everyone in the company.
+    /// The ids of the users who may see the object; null means everyone in the company. Payloads of version 2 do not
+    /// have them if the object is a `user`.
     permitted_user_ids: Option<Vec<ID>>,
     /// Origin of the change.
     #[graphql(default_with = "Some(ChangeSource::App)")]

@@ -141,8 +141,8 @@ impl PauseAction {
                 machine::pause(health);
                 webhook.paused_at = Some(now);
             }
-            (Self::Resume, Some(_)) => {
-                machine::resume(health, now);
+            (Self::Resume, Some(paused_at)) => {
+                machine::resume(health, paused_at, now);
                 webhook.paused_at = None;
             }
         }

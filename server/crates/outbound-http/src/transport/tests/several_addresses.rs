@@ -68,6 +68,25 @@ async fn a_dead_address_does_not_prevent_the_others(#[case] addresses: &[&str]) 
     assert_eq!(receiver.counts(), (1, 1), "one wire request (D5)");
 }
 
+/// D2: more dead addresses than are tried at the same time.
+#[tokio::test]
+async fn the_last_of_many_addresses_gets_its_chance_and_the_first_are_given_up() {
+    let mut receiver = Receiver::answering(OK).await;
+    let port = receiver.address.port();
+    let mut dead = Vec::new();
+    let mut addresses = Vec::new();
+    for last in 2..=14 {
+        let address = Ipv4Addr::new(127, 0, 0, last);
+        dead.push(Swallowing::at(SocketAddr::new(address.into(), port)).await);
+        addresses.push(address.to_string());
+    }
+    addresses.push("127.0.0.1".to_owned());
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let sent = sent_to(port, &addresses).await;
+    assert_succeeded(&sent);
+    assert_eq!(receiver.counts(), (1, 1), "one wire request (D5)");
+}
+
 #[rstest]
 #[case::refused_first(&["127.0.0.2", "127.0.0.1"], true)]
 #[case::refused_last(&["127.0.0.1", "127.0.0.2"], true)]

@@ -74,8 +74,12 @@ fn play(history: &[(u64, Event)]) -> (Row, u64) {
             Event::Sweep => {
                 row.advance(now);
             }
-            Event::Pause if row.view(now).state != WebhookState::Removed => pause(&mut row.health),
-            Event::Resume => resume(&mut row.health, at(now)),
+            Event::Pause if row.view(now).state != WebhookState::Removed => {
+                row.pause(now);
+            }
+            Event::Resume => {
+                row.resume(now);
+            }
             Event::Pause => {}
         }
     }
@@ -214,6 +218,7 @@ proptest! {
             prop_assert!(h.ban_started_at.zip(h.banned_until).is_none_or(|(start, until)| start < until));
             prop_assert!(h.failing_since.is_none() || (h.window_episode > 0 && h.standing != Standing::Paused));
             prop_assert!(h.warnings_given == 0 || h.failing_since.is_some());
+            prop_assert!(h.last_pause.is_none_or(|(from, until)| from <= until));
         }
     }
 
@@ -255,10 +260,13 @@ proptest! {
     fn a_verdict_never_contradicts_the_view(history in histories(), later in gap(), late in gap()) {
         let (row, now) = play(&history);
         let now = now + later;
-        let verdict = row.verdict(now.saturating_sub(late), now);
+        let due = now.saturating_sub(late);
+        let verdict = row.verdict(due, now);
+        let in_last_pause = row.health.last_pause.is_some_and(|(from, until)| from <= at(due) && at(due) < until);
         let fits = match row.view(now).state {
             WebhookState::Removed => matches!(verdict, Verdict::Cancel | Verdict::AwaitRemoval),
             WebhookState::Paused => matches!(verdict, Verdict::Lose { reason: DeliveryReason::Paused, .. }),
+            WebhookState::Banned if in_last_pause => matches!(verdict, Verdict::Lose { reason: DeliveryReason::Paused, .. }),
             WebhookState::Banned => matches!(verdict, Verdict::Lose { reason: DeliveryReason::Banned, .. }),
             WebhookState::Active => !matches!(verdict, Verdict::Cancel | Verdict::AwaitRemoval),
         };

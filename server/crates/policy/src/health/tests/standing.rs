@@ -8,14 +8,14 @@ use tenterhook_model::webhook::WebhookState;
 fn w13_pausing_closes_the_window_and_none_opens_until_resumption() {
     let mut row = Row::default();
     row.record(succeeded(0)).record(failed(1, 0));
-    pause(&mut row.health);
+    row.pause(0);
     row.record(failed(1, SECOND)).advance(100 * HOUR);
     let view = row.view(100 * HOUR);
     assert_eq!(
         (view.state, view.failing_since, view.next),
         (WebhookState::Paused, None, None)
     );
-    resume(&mut row.health, at(100 * HOUR));
+    row.resume(100 * HOUR);
     row.record(failed(2, 99 * HOUR));
     assert_eq!(
         row.view(100 * HOUR).failing_since,
@@ -30,7 +30,7 @@ fn w13_pausing_closes_the_window_and_none_opens_until_resumption() {
 fn w13_counter_and_ban_continue_during_a_pause() {
     let mut row = Row::default();
     row.fail_firsts(9, 0);
-    pause(&mut row.health);
+    row.pause(0);
     row.record(failed(1, SECOND));
     let view = row.view(SECOND);
     assert_eq!((view.state, view.ban_counter), (WebhookState::Paused, 10));
@@ -41,11 +41,58 @@ fn w13_counter_and_ban_continue_during_a_pause() {
 }
 
 #[test]
+fn w13_deliveries_due_in_a_pause_are_lost_whenever_reached() {
+    let lost = |now| Verdict::Lose {
+        reason: DeliveryReason::Paused,
+        ban_episode: None,
+        at: at(now),
+    };
+    let mut row = Row::default();
+    row.pause(HOUR);
+    assert_eq!(row.verdict(HOUR, HOUR), lost(HOUR));
+    row.resume(2 * HOUR);
+    for now in [2 * HOUR, 100 * HOUR] {
+        assert_eq!(
+            row.verdict(HOUR - 1, now),
+            Verdict::Attempt,
+            "due before the pause"
+        );
+        assert_eq!(row.verdict(HOUR, now), lost(now), "T2: due at its beginning");
+        assert_eq!(row.verdict(2 * HOUR - 1, now), lost(now));
+        assert_eq!(row.verdict(2 * HOUR, now), Verdict::Attempt, "T2: due at its end");
+    }
+    row.pause(3 * HOUR).resume(4 * HOUR);
+    assert_eq!(row.verdict(3 * HOUR, 5 * HOUR), lost(5 * HOUR));
+}
+
+#[test]
+fn w13_a_pause_precedes_a_ban_for_deliveries_due_in_both() {
+    let mut row = Row::default();
+    row.fail_firsts(10, 0).pause(MINUTE).resume(2 * MINUTE);
+    let reason = |due, now| match row.verdict(due, now) {
+        Verdict::Lose { reason, .. } => Some(reason),
+        _ => None,
+    };
+    assert_eq!(reason(MINUTE, 3 * MINUTE), Some(DeliveryReason::Paused));
+    assert_eq!(reason(MINUTE - 1, 3 * MINUTE), Some(DeliveryReason::Banned));
+    assert_eq!(reason(2 * MINUTE, HOUR), Some(DeliveryReason::Banned));
+    assert_eq!(reason(30 * MINUTE, HOUR), None);
+}
+
+#[test]
+fn w13_a_resumption_by_a_slower_clock_ends_the_pause_where_it_began() {
+    let mut row = Row::default();
+    row.pause(HOUR).resume(HOUR - 1);
+    assert_eq!(row.health.last_pause, Some((at(HOUR), at(HOUR))));
+    assert_eq!(row.verdict(HOUR, HOUR), Verdict::Attempt);
+}
+
+#[test]
 fn w13_removed_precedes_paused_and_paused_precedes_banned() {
     let mut row = Row::default();
     row.fail_firsts(10, 0);
     assert_eq!(row.view(0).state, WebhookState::Banned);
-    pause(&mut row.health);
+    row.pause(0);
     assert_eq!(row.view(0).state, WebhookState::Paused);
     let paused = Verdict::Lose {
         reason: DeliveryReason::Paused,

@@ -38,7 +38,6 @@ fn r1_a_success_ends_the_window_unless_it_ended_before_the_window_opened() {
         at: at(MINUTE),
         episode: 1,
         failing_since: at(MINUTE),
-        warned: false,
     };
     assert_eq!(row.steps.last(), Some(&recovered));
     assert_eq!((row.view(MINUTE).failing_since, row.due()), (None, None));
@@ -134,7 +133,7 @@ fn r4_warnings_are_dated_at_24_48_and_71_hours_once_each() {
 }
 
 #[test]
-fn r4_a_recovery_has_a_notice_only_after_a_warning() {
+fn r4_every_recovery_has_a_notice_with_or_without_warning() {
     let mut warned = Row::default();
     warned
         .record(failed(1, 0))
@@ -146,7 +145,9 @@ fn r4_a_recovery_has_a_notice_only_after_a_warning() {
         .record(failed(1, 0))
         .advance(24 * HOUR - 1)
         .record(succeeded(24 * HOUR - 1));
-    assert_eq!(unwarned.notices(), []);
+    assert_eq!(unwarned.notices(), [NoticeKind::Recovered]);
+    unwarned.record(succeeded(25 * HOUR));
+    assert_eq!(unwarned.notices().len(), 1, "there was no window to recover from");
 }
 
 #[test]

@@ -20,7 +20,8 @@ fn cutoffs() -> Cutoffs {
         now: now(),
         window_opened: later(-72),
         removed: later(-720),
-        accepted: later(-720),
+        history: later(-720),
+        event_dropped: later(-720),
     }
 }
 

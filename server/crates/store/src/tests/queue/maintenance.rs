@@ -5,7 +5,8 @@ use crate::retention;
 use crate::webhooks::creation_keys::{self, Asked, CreationKey, Remembered};
 use tenterhook_model::access::{UserCaller, UserRole};
 
-/// D10: old days are dropped completely, but not events that an open delivery still needs.
+/// D10: old days are dropped completely, but not events that an open delivery or the kept history still needs. Events are
+/// kept one day longer than attempts.
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_made_ahead_and_dropped_unless_needed() {
     let store = store().await;
@@ -34,8 +35,15 @@ async fn partitions_are_made_ahead_and_dropped_unless_needed() {
         .await
         .unwrap()
         .good;
-    assert!(!dropped.contains(&"events_20261123".to_owned()), "{dropped:?}");
-    assert_eq!(dropped.len(), 5);
+    assert_eq!(
+        dropped,
+        [
+            "attempts_20261123",
+            "attempts_20261124",
+            "outcomes_20261123",
+            "outcomes_20261124"
+        ]
+    );
     let cancel = Settlement {
         attempt: None,
         ..settlement(
@@ -50,13 +58,73 @@ async fn partitions_are_made_ahead_and_dropped_unless_needed() {
         )
     };
     settle::batch(conn, &[cancel], ME, false).await.unwrap();
-    assert_eq!(
-        partitions::drop_before(conn, date(2026, 11, 25))
-            .await
-            .unwrap()
-            .good,
-        ["events_20261123"]
-    );
+    for (keep_from, dropped) in [
+        (date(2026, 11, 25), vec![]),
+        (
+            date(2026, 11, 26),
+            vec![
+                "attempts_20261125",
+                "events_20261123",
+                "events_20261124",
+                "outcomes_20261125",
+            ],
+        ),
+        (date(2026, 11, 27), vec!["events_20261125"]),
+    ] {
+        let old = partitions::drop_before(conn, keep_from).await.unwrap();
+        assert_eq!(old.good, dropped, "{keep_from}");
+    }
+}
+
+/// D10: what refers to an event keeps the events of its day while it is kept itself: a replay, whenever it ended, and any
+/// attempt that ended more than a day after its delivery was created.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_kept_for_late_attempts_and_replays() {
+    for (generation, created_at, ended_at, keeps) in [
+        (0, "2026-11-23T12:00:00Z", "2026-11-23T12:00:05Z", false),
+        (0, "2026-11-23T12:00:00Z", "2026-11-27T12:00:05Z", true),
+        (1, "2026-11-27T12:00:00Z", "2026-11-27T12:00:05Z", true),
+        (1, "2026-11-24T12:00:00Z", "2026-11-24T12:00:05Z", false),
+    ] {
+        for table in ["attempts", "outcomes"] {
+            let store = store().await;
+            let conn = &mut *store.conn().await.unwrap();
+            let webhook = webhook(conn, "").await;
+            partitions::ensure(conn, DAY, date(2026, 11, 28)).await.unwrap();
+            let event = event(EventAction::Create, "deal", None);
+            publish(conn, std::slice::from_ref(&event), 10).await;
+            diesel::sql_query("delete from deliveries")
+                .execute(conn)
+                .await
+                .unwrap();
+            let (lane, id) = (lane().0, event.id);
+            let common = format!("{lane}, '{webhook}', '{id}', {generation}, 7, '{created_at}'");
+            let insert = match table {
+                "attempts" => format!(
+                    "insert into attempts (lane, webhook, event, generation, company, created_at, number, started_at,
+                                           ended_at, duration_us, url, auth_sent, status, response_headers,
+                                           response_truncated, ending)
+                     values ({common}, 1, '{created_at}', '{ended_at}', 1, '', false, 200, '[]', false, 1)"
+                ),
+                _ => format!(
+                    "insert into outcomes (lane, webhook, event, generation, company, created_at, at, status, reason)
+                     values ({common}, '{ended_at}', 4, 4)"
+                ),
+            };
+            diesel::sql_query(insert).execute(conn).await.unwrap();
+            let kept = async |conn: &mut Conn, day| {
+                partitions::drop_before(conn, day).await.unwrap();
+                let key = [(self::lane(), id)];
+                let since = partitions::start_of(day) - SignedDuration::from_millis(1);
+                let referred = events::referred(conn, &key, since).await.unwrap();
+                (events::find(conn, &key).await.unwrap().len(), referred.len())
+            };
+            let name = format!("{table} {generation} {ended_at}");
+            let still = usize::from(keeps);
+            assert_eq!(kept(conn, date(2026, 11, 27)).await, (still, still), "{name}");
+            assert_eq!(kept(conn, date(2026, 11, 28)).await, (0, 0), "{name}");
+        }
+    }
 }
 
 /// A partition that cannot be dropped, here because a view reads it, does not block the others.
@@ -71,7 +139,7 @@ async fn a_partition_that_cannot_be_dropped_blocks_no_other() {
         .unwrap();
     let dropped = partitions::drop_before(conn, date(2026, 11, 25)).await.unwrap();
     let bad: Vec<&str> = dropped.bad.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!((dropped.good.len(), bad), (5, vec!["attempts_20261123"]));
+    assert_eq!((dropped.good.len(), bad), (4, vec!["attempts_20261123"]));
 }
 
 /// D7: folding changes no sum.

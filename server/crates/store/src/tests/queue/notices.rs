@@ -172,3 +172,56 @@ async fn a_webhook_is_not_forgotten_before_its_notices_have_ended() {
         }
     }
 }
+
+/// R4: while the endpoint does not take its notices, a webhook's queue does not grow with every recovery. Everything else is
+/// queued, and every notice is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn recoveries_wait_behind_a_bounded_number_of_notices() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let webhook = webhook(conn, "").await;
+    let recovery = |episode| Notice {
+        episode,
+        ..notice(webhook, NoticeKind::Recovered, i64::from(episode))
+    };
+    assert!(write(conn, &[recovery(1)], 1).await);
+    let longer = "update notice_queues set notices = (select array_agg(gen_random_uuid()) from generate_series(1, 999))";
+    diesel::sql_query(longer).execute(conn).await.unwrap();
+    assert!(write(conn, &[recovery(2)], 2).await);
+    assert!(!write(conn, &[recovery(3)], 3).await, "a thousand wait");
+    assert_eq!(notice_queues::waiting(conn).await.unwrap(), 1_000);
+    let both = [recovery(4), notice(webhook, NoticeKind::Banned, 4)];
+    assert!(write(conn, &both, 4).await);
+    assert_eq!(notice_queues::waiting(conn).await.unwrap(), 1_001);
+    assert_eq!(count(conn, "notices").await, 5);
+}
+
+/// R4, D10: notices of recoveries are deleted with the history, but not while any notice of their webhook waits for the
+/// endpoint. Others stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_recoveries_are_forgotten_once_nothing_waits() {
+    let store = store().await;
+    let conn = &mut *store.conn().await.unwrap();
+    let webhook = webhook(conn, "").await;
+    let recovery = |episode| Notice {
+        episode,
+        ..notice(webhook, NoticeKind::Recovered, i64::from(episode))
+    };
+    write(conn, &[recovery(1), notice(webhook, NoticeKind::Banned, 1)], 1).await;
+    retention::forget_recoveries(conn, later(9)).await.unwrap();
+    assert_eq!(count(conn, "notices").await, 2, "both wait");
+    for _ in 0..2 {
+        let claimed = claim(conn, 1).await;
+        settle(conn, &claimed[0], None, 1).await;
+    }
+    health::notify_in_tx(conn, &[recovery(9), recovery(10)], None)
+        .await
+        .unwrap();
+    retention::forget_recoveries(conn, later(9)).await.unwrap();
+    assert_eq!(
+        count(conn, "notices where kind = 7").await,
+        1,
+        "T2: one at that moment is forgotten"
+    );
+    assert_eq!(count(conn, "notices").await, 2);
+}

@@ -14,7 +14,7 @@ use tenterhook_model as model;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::delivery;
 use tenterhook_model::health::Health;
-use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
+use tenterhook_model::ids::{DeliveryKey, EventId, Lane, WebhookId};
 use tenterhook_model::webhook::WebhookState;
 use tenterhook_policy::access::{self, Denial};
 use tenterhook_policy::health::view;
@@ -124,6 +124,10 @@ async fn by_ids(ctx: &Context<'_>, ids: &[ID]) -> Result<Checked<Vec<DeliveryKey
                 let why = "the delivery has not ended: its attempts continue without a replay";
                 problems.add(UserErrorCode::InvalidState, at, why);
             }
+            Ok(()) if is_too_old(ctx, &delivery.key) => {
+                let why = "the event was accepted too long ago to be replayed";
+                problems.add(UserErrorCode::InvalidState, at, why);
+            }
             Ok(()) => named.push(delivery.key),
             Err(one) => problems.extend(one),
         }
@@ -182,7 +186,8 @@ async fn by_webhook(
     loop {
         let page = deliveries::page(&mut conn, &owners, &query, &window).await?;
         window.after = page.rows.last().map(DeliveryPlace::of);
-        named.extend(page.rows.into_iter().map(|delivery| delivery.key));
+        let keys = page.rows.into_iter().map(|delivery| delivery.key);
+        named.extend(keys.filter(|key| !is_too_old(ctx, key)));
         if named.len() > input_limits::REPLAYED_OF_WEBHOOK {
             let most = input_limits::REPLAYED_OF_WEBHOOK;
             let why = format!("at most {most} deliveries of a webhook can be replayed at once");
@@ -192,6 +197,12 @@ async fn by_webhook(
             return Ok(Ok(named));
         }
     }
+}
+
+/// Whether the event was accepted before the kept history. Without this bound, an event would be kept for ever if somebody
+/// replayed it from time to time, and with it all events of its day.
+fn is_too_old(ctx: &Context<'_>, delivery: &DeliveryKey) -> bool {
+    delivery.event <= EventId::last_of(ctx.cutoffs().history)
 }
 
 /// These webhooks with their health.
