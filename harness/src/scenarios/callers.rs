@@ -16,9 +16,6 @@ pub fn silent() -> NewWebhook {
     NewWebhook::to(DEAD)
 }
 
-/// The two types of webhook (W1), as the contract writes them.
-pub const TYPES: [&str; 2] = ["GENERAL", "APPLICATION"];
-
 /// The webhooks of all callers, each with its name in the scenarios.
 pub struct Callers {
     webhooks: Vec<(&'static str, Webhook)>,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::callers::silent;
 use super::scene::Scene;
 use crate::client::{NewEvent, NewWebhook, Refusal};
-use crate::scenario::{Need, Play, Scenario, refused, same};
+use crate::scenario::{Need, Play, Scenario, Types, refused, same};
 use crate::world::World;
 
 /// Largest `data` of an event, in bytes of JSON text.
@@ -161,7 +161,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     same("how its deliveries ended", ends, vec!["CANCELLED"])
                 })
             },
-        ),
+        )
+        .of(Types::Both),
         Scenario::new(
             "an-invalid-event-refuses-the-whole-call",
             "One invalid event in a batch refuses all of it, names field and place, and nothing is stored.",
@@ -237,7 +238,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     )
                 })
             },
-        ),
+        )
+        .of(Types::Both),
         Scenario::new(
             "a-thousand-and-one-events-are-refused",
             "A call with 1001 events is refused as a whole.",

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::callers::{Callers, TYPES, silent};
+use super::callers::{Callers, silent};
 use crate::client::{Client, WebhookList};
-use crate::scenario::{Need, Scenario, refused, same};
+use crate::scenario::{Need, Scenario, Types, refused, same};
 use crate::token::Claims;
+use crate::webhook_type::WebhookType;
 use crate::world::World;
 
 /// A caller, and the webhooks of each type that it can see.
@@ -82,7 +83,7 @@ const VIEWS: &[View] = &[
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all: Vec<Scenario> = VIEWS
         .iter()
-        .flat_map(|view| TYPES.map(|kind| sees(view, kind)))
+        .flat_map(|view| WebhookType::ALL.map(|kind| sees(view, kind)))
         .collect();
     all.extend([
         Scenario::new(
@@ -204,11 +205,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// A scenario about the webhooks of one type that one caller can see.
-fn sees(view: &'static View, kind: &'static str) -> Scenario {
-    let (expected, type_in_words, rules): (_, _, &[&str]) = match kind {
-        "GENERAL" => (view.general, "general", &["W4"]),
-        _ => (view.application, "application", &["W4", "W5"]),
+fn sees(view: &'static View, kind: WebhookType) -> Scenario {
+    let (expected, rules): (_, &[&str]) = match kind {
+        WebhookType::General => (view.general, &["W4"]),
+        WebhookType::Application => (view.application, &["W4", "W5"]),
     };
+    let type_in_words = kind.name();
     let who = view.who;
     let what = match expected {
         [] => "none".to_owned(),
@@ -222,14 +224,14 @@ fn sees(view: &'static View, kind: &'static str) -> Scenario {
             Box::pin(async move {
                 let callers = Callers::new(world).await?;
                 let caller = (view.caller)(world);
-                let by_id = callers.seen_by_id(&caller, kind).await?;
+                let by_id = callers.seen_by_id(&caller, kind.word()).await?;
                 same(
                     format!("{type_in_words} webhooks by id"),
                     by_id,
                     expected.to_vec(),
                 )?;
                 for filtered in [true, false] {
-                    let listed = callers.listed(&caller, kind, filtered).await?;
+                    let listed = callers.listed(&caller, kind.word(), filtered).await?;
                     let how = if filtered {
                         "filtered by it"
                     } else {
@@ -244,7 +246,8 @@ fn sees(view: &'static View, kind: &'static str) -> Scenario {
                 Ok(())
             })
         },
-    );
+    )
+    .of(Types::Only(kind));
     if who == "an app" {
         scenario.also_in_real_time()
     } else {

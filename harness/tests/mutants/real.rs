@@ -72,8 +72,7 @@ async fn every_promise_that_a_real_server_breaks_is_noticed_by_its_scenario() {
     let all = scenarios::all();
     let mut survivors = String::new();
     for (bent, name) in NOTICED_BY {
-        let scenario = all.iter().find(|scenario| scenario.name == *name);
-        let scenario = scenario.unwrap_or_else(|| panic!("there is no scenario {name}"));
+        let scenario = super::named(&all, name).unwrap_or_else(|| panic!("there is no scenario {name}"));
         let builder = match bent {
             Bent::Rows(..) => scenario.builder(),
             Bent::World(bend) => bend(scenario.builder()),
