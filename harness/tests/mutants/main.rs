@@ -140,6 +140,16 @@ const NOTICED_BY: &[(Bend, &str)] = &[
         "a-client-closes-after-the-acknowledgement",
     ),
     (Bend::OnlyGeneralWebhooksAreBanned, "both-types-are-judged-alike"),
+    (Bend::OnlyGeneralWebhooksAreBanned, "failures-10/application"),
+    (Bend::OnlyGeneralWebhooksAreRemoved, "window-end-at/application"),
+    (
+        Bend::RetriesOfApplicationWebhooksCount,
+        "retries-never-count/application",
+    ),
+    (
+        Bend::LossesOfApplicationWebhooksAreForgotten,
+        "events-in-a-ban-are-lost/application",
+    ),
     (
         Bend::AnybodyChanges,
         "the-admin-cannot-delete-an-application-webhook",
@@ -332,6 +342,25 @@ async fn every_bent_rule_is_noticed_by_its_scenario() {
         }
     }
     assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+/// A server that exempts application webhooks from a rule keeps it for general ones. Only the play for application
+/// webhooks can notice that.
+#[tokio::test]
+async fn the_play_for_general_webhooks_does_not_notice_that_application_webhooks_are_exempt() {
+    let all = scenarios::all();
+    let mut played = 0;
+    for &(bend, name) in NOTICED_BY {
+        let Some(base) = name.strip_suffix("/application") else {
+            continue;
+        };
+        let general = format!("{base}/general");
+        let scenario = named(&all, &general).unwrap_or_else(|| panic!("there is no scenario {general}"));
+        let verdict = play(scenario, Some(bend)).await.unwrap();
+        assert_eq!(verdict, Verdict::Held, "{bend:?} in {general}");
+        played += 1;
+    }
+    assert!(played >= 4, "{played} plays");
 }
 
 #[tokio::test]

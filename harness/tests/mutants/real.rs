@@ -35,12 +35,32 @@ const ONE_ERROR_CLASS: Bent = Bent::Rows(
     "attempts",
     "if new.error_class is not null then new.error_class := 8; end if;",
 );
+const NO_FAILURE_OF_APPLICATION_WEBHOOKS_COUNTS: Bent = Bent::Rows(
+    "webhook_health",
+    "if (select kind from webhooks where lane = new.lane and id = new.webhook) = 2 then new.ban_counter := 0; end if;",
+);
+const NO_NOTICE_OF_APPLICATION_WEBHOOKS: Bent = Bent::Rows(
+    "notices",
+    "if (select kind from webhooks where lane = new.lane and id = new.webhook) = 2 then return null; end if;",
+);
 const ALLOWS_EVERY_TARGET: Bent = Bent::World(|builder| builder.allowed_targets(&["0.0.0.0/0", "::/0"]));
 
 /// Each with a scenario that must notice it.
 const NOTICED_BY: &[(Bent, &str)] = &[
     (NO_FAILURE_COUNTS, "a-self-signed-certificate-is-a-failure"),
     (NO_FAILURE_COUNTS, "a-tls-handshake-that-hangs-times-out"),
+    (
+        NO_FAILURE_OF_APPLICATION_WEBHOOKS_COUNTS,
+        "failures-10/application",
+    ),
+    (
+        NO_NOTICE_OF_APPLICATION_WEBHOOKS,
+        "a-ban-is-told-at-its-start-and-its-end/application",
+    ),
+    (
+        NO_NOTICE_OF_APPLICATION_WEBHOOKS,
+        "warned-at-71-hours/application",
+    ),
     (BANS_LAST_LONGER, "two-servers-make-one-ban"),
     (BANS_LAST_LONGER, "a-ban-ends-while-no-server-runs"),
     (REMOVAL_IS_LATE, "removal-while-no-server-runs"),
