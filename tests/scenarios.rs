@@ -1,8 +1,9 @@
 //! Plays every scenario of the harness as a test of its own, and checks the statements that its servers send.
 //!
-//! It takes the arguments of other test programs: parts of names, `--exact`, `--skip`, `--list`, `--test-threads`. Each
-//! scenario has a world of its own, and several are played at once. What can only be said when all have been played is
-//! the last test, [`LAST`]: naming it plays all of them.
+//! It takes the arguments of other test programs: parts of names, `--exact`, `--skip`, `--list`, `--test-threads`. A
+//! scenario that is played for both webhook types is two tests, such as `failures-10/general` and
+//! `failures-10/application`. Each test has a world of its own, and several are played at once. What can only be said
+//! when all have been played is the last test, [`LAST`]: naming it plays all of them.
 
 mod statements;
 
@@ -15,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use clap::Parser;
+use tenterhook_harness::naming;
 use tenterhook_harness::realtime::Stopwatch;
 use tenterhook_harness::run::Verdict;
 use tenterhook_harness::scenario::Scenario;
@@ -34,7 +36,7 @@ const PLAYS_PER_CORE: usize = 4;
 struct Arguments {
     /// Only tests whose name contains one of these.
     names: Vec<String>,
-    /// Only tests with exactly these names.
+    /// Only tests with exactly these names. A name without a webhook type selects both types.
     #[arg(long)]
     exact: bool,
     /// Leave out tests whose name contains this; can be repeated.
@@ -68,7 +70,7 @@ impl Arguments {
     fn chooses(&self, name: &str) -> bool {
         let is_named = |named: &String| {
             if self.exact {
-                name == named
+                naming::is_called(name, named)
             } else {
                 name.contains(named.as_str())
             }

@@ -8,7 +8,8 @@
 //! - [`json`] reads JSON from outside, whatever its keys.
 //! - [`client::Client`] is a client of the server's GraphQL API; [`token`] signs its tokens.
 //! - [`attacks`] are requests made to do damage, with the refusal that each must get.
-//! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] prints the results.
+//! - [`scenarios`] is the catalogue of what must hold, most of it for both [`webhook_type`]s; [`runner`] plays it,
+//!   [`report`] prints the results.
 //! - [`model`] is the policy as a function; [`explore`] compares a server with it over random histories.
 //! - [`refusal`] makes a database refuse marked values.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not respond.
@@ -32,6 +33,7 @@ pub mod json;
 pub mod keys;
 pub mod launch;
 pub mod model;
+pub mod naming;
 pub mod payload;
 pub mod realtime;
 pub mod receiver;
@@ -49,5 +51,6 @@ pub mod statement_counter;
 pub mod timekeeper;
 pub mod timeline;
 pub mod token;
+pub mod webhook_type;
 pub mod wire;
 pub mod world;

@@ -6,7 +6,8 @@
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
-use crate::run::{Run, Verdict};
+use crate::run::{Outcome, Run, Verdict};
+use crate::webhook_type::WebhookType;
 
 pub mod html;
 pub mod junit;
@@ -53,6 +54,11 @@ pub fn read(json: &str) -> anyhow::Result<Run> {
     }
     serde_json::from_str(json)
         .context("this is not a run of the harness; `run --format json --output FILE` writes one")
+}
+
+/// The webhook type for which a scenario was played, or a dash.
+fn webhook_type(outcome: &Outcome) -> &'static str {
+    outcome.webhook_type.map_or("-", WebhookType::name)
 }
 
 /// The verdict in at most three words.

@@ -6,6 +6,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::webhook_type::WebhookType;
+
 /// A run of scenarios.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -24,8 +26,11 @@ pub struct Run {
 /// The outcome of one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The scenario's stable name.
+    /// The scenario's stable name, with the webhook type if it was played for both: `failures-10/application`.
     pub name: String,
+    /// The webhook type for which it was played. Reports that older versions saved do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_type: Option<WebhookType>,
     /// What it shows, in one sentence.
     pub sentence: String,
     /// The rules that it covers, such as `B3`.

@@ -78,6 +78,7 @@ impl Runner {
         let watch = Stopwatch::start();
         let mut outcome = Outcome {
             name: scenario.name.clone(),
+            webhook_type: scenario.webhook_type,
             sentence: scenario.sentence.clone(),
             rules: scenario.rules.iter().map(|rule| (*rule).to_owned()).collect(),
             verdict: Verdict::Held,

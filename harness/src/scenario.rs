@@ -13,7 +13,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::client::Refusal;
+use crate::naming;
 use crate::run::{Breach, Verdict};
+use crate::webhook_type::WebhookType;
 use crate::world::{AppSees, World, WorldBuilder};
 
 /// The result of a play.
@@ -82,12 +84,24 @@ impl Need {
     }
 }
 
+/// The webhook types for which a scenario is played (P1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Types {
+    /// Once for each type. Its play opens webhooks through [`Company::owner`](crate::world::Company::owner).
+    Both,
+    /// For one type, because the promise is about that type.
+    Only(WebhookType),
+    /// Once, and not for a type: the play itself opens webhooks of both types, or the type has no effect.
+    Once,
+}
+
 type Act = dyn for<'w> Fn(&'w mut World) -> LocalBoxFuture<'w, Play> + Send + Sync;
 
 /// One scenario.
 #[derive(Clone)]
 pub struct Scenario {
-    /// A stable name in kebab case.
+    /// A stable name in kebab case. In the catalogue it has the webhook type as well if the scenario is played for both:
+    /// `failures-10/application`.
     pub name: String,
     /// What it shows, in one sentence.
     pub sentence: String,
@@ -97,6 +111,9 @@ pub struct Scenario {
     pub needs: Vec<Need>,
     /// Whether it can also be played in real time: it takes seconds, and judges times with tolerance.
     pub real_time: bool,
+    /// The webhook type for which it is played.
+    pub webhook_type: Option<WebhookType>,
+    types: Option<Types>,
     setup: fn(WorldBuilder) -> WorldBuilder,
     act: Arc<Act>,
 }
@@ -115,6 +132,8 @@ impl Scenario {
             rules,
             needs: Vec::new(),
             real_time: false,
+            webhook_type: None,
+            types: None,
             setup: |builder| builder,
             act: Arc::new(act),
         }
@@ -132,6 +151,42 @@ impl Scenario {
             real_time: true,
             ..self
         }
+    }
+
+    /// Sets the webhook types for which it is played, if they are not those of its part of the catalogue.
+    pub fn of(self, types: Types) -> Self {
+        Self {
+            types: Some(types),
+            ..self
+        }
+    }
+
+    /// The scenario once for each webhook type for which it is played: its own [`Types`] or, if it has none, `default`.
+    pub fn by_type(self, default: Types) -> Vec<Self> {
+        let played = |webhook_type| Self {
+            webhook_type: Some(webhook_type),
+            ..self.clone()
+        };
+        match self.types.unwrap_or(default) {
+            Types::Both => WebhookType::ALL
+                .map(|webhook_type| Self {
+                    name: format!("{}/{}", self.name, webhook_type.name()),
+                    ..played(webhook_type)
+                })
+                .into(),
+            Types::Only(webhook_type) => vec![played(webhook_type)],
+            Types::Once => vec![self],
+        }
+    }
+
+    /// The name without the webhook type.
+    pub fn base_name(&self) -> &str {
+        naming::base_name(&self.name)
+    }
+
+    /// Whether it has this name, with or without the webhook type.
+    pub fn is_called(&self, name: &str) -> bool {
+        naming::is_called(&self.name, name)
     }
 
     /// Sets another world than the default. Adds the need for own servers.
@@ -170,10 +225,32 @@ impl Scenario {
         (self.setup)(World::builder())
     }
 
+    /// Checks that the play opened a webhook of the type for which it was played. Otherwise `list` would claim a proof for
+    /// a type that was never looked at. A scenario about one type may open none.
+    fn check_type(&self, world: &World) -> Play {
+        let Some(webhook_type) = self.webhook_type else {
+            return Ok(());
+        };
+        let made = world.log().made();
+        let is_for_both = self.name != self.base_name();
+        if made.iter().any(|webhook| webhook.kind == webhook_type.word()) || made.is_empty() && !is_for_both {
+            Ok(())
+        } else {
+            Err(Failure::CouldNotRun(format!(
+                "the play opened no {} webhook",
+                webhook_type.name()
+            )))
+        }
+    }
+
     /// Plays the scenario, and then checks what must hold at the end of any (D7, E7, and the format of payloads).
     pub async fn play(&self, world: &mut World) -> Verdict {
+        if let Some(webhook_type) = self.webhook_type {
+            world.open_webhooks_of(webhook_type);
+        }
         let whole = async {
             (self.act)(world).await?;
+            self.check_type(world)?;
             let complaints = world.complaints().await;
             same("what is wrong with any request or count", complaints, Vec::new())
         };

@@ -42,6 +42,7 @@ use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::statement_counter::StatementCounter;
 use crate::token::{Claims, TokenKey};
+use crate::webhook_type::WebhookType;
 use crate::wire::Authority;
 
 /// Servers and their time, with everything that calls them and is called by them.
@@ -53,6 +54,7 @@ pub struct World {
     log: CallLog,
     journals: Mutex<Vec<Journal>>,
     ids: IdRange,
+    webhook_type: WebhookType,
     home: Home,
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 
+use tenterhook_harness::naming;
 use tenterhook_harness::report::{self, html, text};
 use tenterhook_harness::run::Run;
 
@@ -12,7 +13,7 @@ use tenterhook_harness::run::Run;
 #[derive(Args)]
 #[command(after_help = "Examples:
   explain run.json                             every scenario with its timelines
-  explain run.json failures-10                 one scenario
+  explain run.json failures-10                 one scenario, for both webhook types
   explain run.json --format html > run.html    a page for a browser")]
 pub struct Explain {
     /// The saved run.
@@ -51,7 +52,8 @@ impl Explain {
     }
 }
 
-/// The run with only the named scenarios: those with this exact name, or else those whose name contains it.
+/// The run with only the named scenarios: those with this exact name, with or without the webhook type, or else those
+/// whose name contains it.
 fn only(mut run: Run, names: &[String]) -> anyhow::Result<Run> {
     if names.is_empty() {
         return Ok(run);
@@ -59,16 +61,12 @@ fn only(mut run: Run, names: &[String]) -> anyhow::Result<Run> {
     let all: Vec<String> = run.outcomes.iter().map(|outcome| outcome.name.clone()).collect();
     for name in names {
         ensure!(
-            all.iter().any(|known| known.contains(name)),
+            all.iter().any(|known| naming::is_like(known, name)),
             "no scenario of this run is called {name}; without names `explain` shows all"
         );
     }
-    run.outcomes.retain(|outcome| {
-        names.iter().any(|name| match all.contains(name) {
-            true => outcome.name == *name,
-            false => outcome.name.contains(name),
-        })
-    });
+    run.outcomes
+        .retain(|outcome| naming::is_selected(&outcome.name, names, &all));
     run.real_seconds = run.outcomes.iter().map(|outcome| outcome.real_seconds).sum();
     Ok(run)
 }

@@ -1,17 +1,23 @@
-//! `list`: the scenarios, and the rules that each covers.
+//! `list`: the scenarios, and the rules and webhook types that each covers.
 
 use clap::Args;
 
+use tenterhook_harness::naming;
 use tenterhook_harness::rules::RULES;
 use tenterhook_harness::scenario::Scenario;
 use tenterhook_harness::scenarios;
+use tenterhook_harness::webhook_type::WebhookType;
 
-/// List the scenarios, and which of them cover which rule of the policy.
+/// List the scenarios, and which of them cover which rule of the policy for which webhook type.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  list            the scenarios, then the matrix of rules
-  list ban        only scenarios whose names contain `ban`
-  list --rules    only the matrix")]
+  list                       the scenarios, then the matrix of rules and webhook types
+  list ban                   only scenarios whose names contain `ban`
+  list --rules               only the matrix
+  list --type application    only scenarios about application webhooks
+
+Types: `both` is played once for each webhook type, `general` and `application` for one type, `once` for none: the type has
+no effect, or the scenario opens webhooks of both types itself.")]
 pub struct List {
     /// Only scenarios whose names contain one of these.
     #[arg(value_name = "NAME")]
@@ -19,50 +25,164 @@ pub struct List {
     /// Only the matrix: each rule with the scenarios that cover it.
     #[arg(long)]
     rules: bool,
+    /// Only scenarios that are played for this webhook type.
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    webhook_type: Option<WebhookType>,
+}
+
+/// A scenario with all its plays: two if it is played for both webhook types, else one.
+struct Entry {
+    plays: Vec<Scenario>,
+}
+
+impl Entry {
+    fn first(&self) -> &Scenario {
+        &self.plays[0]
+    }
+
+    fn types(&self) -> &'static str {
+        let scenario = self.first();
+        match scenario.webhook_type {
+            Some(_) if scenario.name != scenario.base_name() => "both",
+            Some(webhook_type) => webhook_type.name(),
+            None => "once",
+        }
+    }
 }
 
 impl List {
     /// Prints the list. Returns the exit code.
     pub fn run(self) -> anyhow::Result<u8> {
-        let chosen: Vec<Scenario> = scenarios::all()
-            .into_iter()
-            .filter(|scenario| {
-                self.names.is_empty() || self.names.iter().any(|part| scenario.name.contains(part))
-            })
-            .collect();
         let mut text = String::new();
+        let entries = self.chosen(scenarios::all());
         if !self.rules {
-            for scenario in &chosen {
-                text.push_str(&format!("{:<48} {}\n", scenario.name, scenario.rules.join(" ")));
+            for entry in &entries {
+                let scenario = entry.first();
+                let (name, types) = (scenario.base_name(), entry.types());
+                text.push_str(&format!("{name:<48} {types:<11} {}\n", scenario.rules.join(" ")));
                 text.push_str(&format!("    {}\n", scenario.sentence));
             }
             text.push('\n');
         }
-        let mut uncovered = 0;
-        for (rule, words) in RULES {
-            let covering: Vec<&str> = chosen
-                .iter()
-                .filter(|scenario| scenario.rules.contains(rule))
-                .map(|scenario| scenario.name.as_str())
-                .collect();
-            uncovered += usize::from(covering.is_empty());
-            text.push_str(&format!("{rule:<4} {words}\n"));
-            for name in covering {
-                text.push_str(&format!("       {name}\n"));
-            }
-        }
-        let own = chosen
-            .iter()
-            .filter(|scenario| scenario.needs_own_servers())
-            .count();
-        let real = chosen.iter().filter(|scenario| scenario.real_time).count();
-        text.push_str(&format!(
-            "\n{} scenarios; {} of {} rules covered; {own} run in process only, {real} also in real time.\n",
-            chosen.len(),
-            RULES.len() - uncovered,
-            RULES.len()
-        ));
+        text.push_str(&matrix(&entries));
+        text.push_str(&summary(&entries));
         super::print(&text)?;
         Ok(0)
+    }
+
+    /// The scenarios with such a name and type, each with its plays.
+    fn chosen(&self, all: Vec<Scenario>) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for scenario in all {
+            let is_named = self.names.is_empty()
+                || self
+                    .names
+                    .iter()
+                    .any(|part| naming::is_like(&scenario.name, part));
+            if !is_named || self.webhook_type.is_some() && scenario.webhook_type != self.webhook_type {
+                continue;
+            }
+            match entries.last_mut() {
+                Some(last) if last.first().base_name() == scenario.base_name() => last.plays.push(scenario),
+                _ => entries.push(Entry {
+                    plays: vec![scenario],
+                }),
+            }
+        }
+        entries
+    }
+}
+
+fn covering<'a>(entries: &'a [Entry], rule: &str) -> Vec<&'a Entry> {
+    let covers = |entry: &&Entry| entry.first().rules.contains(&rule);
+    entries.iter().filter(covers).collect()
+}
+
+/// Each rule, with the number of plays for each webhook type and the scenarios that cover it.
+fn matrix(entries: &[Entry]) -> String {
+    let mut text = "rule  general  application  once\n".to_owned();
+    for (rule, words) in RULES {
+        let covering = covering(entries, rule);
+        let plays = |webhook_type: Option<WebhookType>| {
+            let plays = covering.iter().flat_map(|entry| &entry.plays);
+            plays.filter(|play| play.webhook_type == webhook_type).count()
+        };
+        text.push_str(&format!(
+            "{rule:<4}  {:>7}  {:>11}  {:>4}  {words}\n",
+            plays(Some(WebhookType::General)),
+            plays(Some(WebhookType::Application)),
+            plays(None)
+        ));
+        for entry in covering {
+            text.push_str(&format!(
+                "      {:<11}  {}\n",
+                entry.types(),
+                entry.first().base_name()
+            ));
+        }
+    }
+    text
+}
+
+fn summary(entries: &[Entry]) -> String {
+    let count =
+        |counted: fn(&Scenario) -> bool| entries.iter().filter(|entry| counted(entry.first())).count();
+    let plays: usize = entries.iter().map(|entry| entry.plays.len()).sum();
+    let covered = RULES
+        .iter()
+        .filter(|(rule, _)| !covering(entries, rule).is_empty())
+        .count();
+    format!(
+        "\n{} scenarios with {plays} plays; {covered} of {} rules covered; {} run in process only, {} also in real time.\n",
+        entries.len(),
+        RULES.len(),
+        count(Scenario::needs_own_servers),
+        count(|scenario| scenario.real_time),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(names: &[&str], webhook_type: Option<WebhookType>) -> Vec<Entry> {
+        let list = List {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            rules: false,
+            webhook_type,
+        };
+        list.chosen(scenarios::all())
+    }
+
+    #[test]
+    fn a_scenario_for_both_types_is_one_entry() {
+        let entries = list(&["failures-10", "both-types", "limit-39-application"], None);
+        let shown: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.first().base_name(), entry.types()))
+            .collect();
+        let expected = [
+            ("limit-39-application-webhooks", "application"),
+            ("failures-10", "both"),
+            ("both-types-are-judged-alike", "once"),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_matrix_counts_the_plays_of_each_type() {
+        let line = |text: String, rule: &str| {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(rule))
+                .map(str::to_owned);
+            let words = line.unwrap_or_default();
+            let words: Vec<_> = words.split_whitespace().take(4).map(str::to_owned).collect();
+            words.join(" ")
+        };
+        let both = matrix(&list(&["failures-1", "both-types"], None));
+        assert_eq!(line(both, "B2 "), "B2 2 2 1");
+        let one = matrix(&list(&["failures-1"], Some(WebhookType::Application)));
+        assert_eq!(line(one, "B2 "), "B2 0 2 0");
     }
 }

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::Args;
 
+use tenterhook_harness::naming;
 use tenterhook_harness::report::{self, Format};
 use tenterhook_harness::run::{Outcome, Verdict};
 use tenterhook_harness::runner::Runner;
 use tenterhook_harness::scenario::Scenario;
 use tenterhook_harness::scenarios;
+use tenterhook_harness::webhook_type::WebhookType;
 
 use tenterhook_harness::command_line::TargetArgs;
 
@@ -24,8 +26,10 @@ use tenterhook_harness::command_line::TargetArgs;
 #[derive(Args)]
 #[command(after_help = "Examples:
   run                                         everything, in process
-  run ban-end-at failures-10                  two scenarios
+  run ban-end-at failures-10                  two scenarios, each for both webhook types
+  run failures-10/application                 one scenario, for application webhooks only
   run --rule B4                               those that cover a rule
+  run --type application                      those about application webhooks
   run --target http://127.0.0.1:8080 --jwt-key ~/.local/share/tenterhook/jwt.key
   run --format junit --output results.xml     for CI
   run --format json --output run.json         for `explain run.json`")]
@@ -36,6 +40,9 @@ pub struct Run {
     /// Only scenarios that cover one of these rules of the policy; `list --rules` shows them.
     #[arg(long, value_name = "RULE")]
     rule: Vec<String>,
+    /// Only scenarios that are played for this webhook type.
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    webhook_type: Option<WebhookType>,
     #[command(flatten)]
     target: TargetArgs,
     /// The target runs on the system clock: play only scenarios that take seconds.
@@ -55,7 +62,7 @@ pub struct Run {
 impl Run {
     /// Plays the scenarios and prints the results. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
-        let chosen = choose(&self.names, &self.rule)?;
+        let chosen = choose(&self.names, &self.rule, self.webhook_type)?;
         let runner = match self.target.target(self.real_time)? {
             Some(target) => Runner::against(target),
             None => Runner::in_process(),
@@ -80,8 +87,13 @@ impl Run {
     }
 }
 
-/// The named scenarios: those with this exact name, or else those whose name contains it.
-fn choose(names: &[String], rules: &[String]) -> anyhow::Result<Vec<Scenario>> {
+/// The named scenarios: those with this exact name, with or without the webhook type, or else those whose name contains
+/// it.
+fn choose(
+    names: &[String],
+    rules: &[String],
+    webhook_type: Option<WebhookType>,
+) -> anyhow::Result<Vec<Scenario>> {
     let all = scenarios::all();
     for rule in rules {
         ensure!(
@@ -91,27 +103,20 @@ fn choose(names: &[String], rules: &[String]) -> anyhow::Result<Vec<Scenario>> {
     }
     for name in names {
         ensure!(
-            all.iter().any(|scenario| scenario.name.contains(name.as_str())),
+            all.iter().any(|scenario| naming::is_like(&scenario.name, name)),
             "no scenario is called {name}; `list` shows all scenarios"
         );
     }
-    let exact = |name: &String| all.iter().any(|scenario| scenario.name == *name);
-    let named = |scenario: &Scenario| {
-        names.iter().any(|name| {
-            if exact(name) {
-                scenario.name == *name
-            } else {
-                scenario.name.contains(name.as_str())
-            }
-        })
+    let known: Vec<String> = all.iter().map(|scenario| scenario.name.clone()).collect();
+    let chosen = |scenario: &&Scenario| {
+        (names.is_empty() || naming::is_selected(&scenario.name, names, &known))
+            && (rules.is_empty() || rules.iter().any(|rule| scenario.rules.contains(&rule.as_str())))
+            && (webhook_type.is_none() || scenario.webhook_type == webhook_type)
     };
-    let ruled = |scenario: &Scenario| rules.iter().any(|rule| scenario.rules.contains(&rule.as_str()));
-    let chosen =
-        |scenario: &&Scenario| (names.is_empty() || named(scenario)) && (rules.is_empty() || ruled(scenario));
     let chosen: Vec<Scenario> = all.iter().filter(chosen).cloned().collect();
     ensure!(
         !chosen.is_empty(),
-        "no scenario matches both the names and the rules"
+        "no scenario matches the names, the rules and the webhook type"
     );
     Ok(chosen)
 }
@@ -158,25 +163,44 @@ impl Progress {
 mod tests {
     use super::*;
 
-    fn names(names: &[&str], rules: &[&str]) -> Vec<String> {
-        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let chosen = choose(&own(names), &own(rules)).unwrap();
+    fn own(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    fn names(names: &[&str], rules: &[&str], webhook_type: Option<WebhookType>) -> Vec<String> {
+        let chosen = choose(&own(names), &own(rules), webhook_type).unwrap();
         chosen.into_iter().map(|scenario| scenario.name).collect()
     }
 
     #[test]
     fn scenarios_are_chosen_by_name_part_and_rule() {
-        assert_eq!(names(&["failures-10"], &[]), ["failures-10"]);
-        assert_eq!(names(&["failures-1"], &[]), ["failures-10", "failures-11"]);
-        assert!(names(&[], &["B7"]).contains(&"ban-end-at".to_owned()));
-        assert_eq!(names(&[], &[]).len(), scenarios::all().len());
+        let both = ["failures-10/general", "failures-10/application"];
+        assert_eq!(names(&["failures-10"], &[], None), both);
+        assert_eq!(names(&["failures-1"], &[], None).len(), 4);
+        assert!(names(&[], &["B7"], None).contains(&"ban-end-at/general".to_owned()));
+        assert_eq!(names(&[], &[], None).len(), scenarios::all().len());
+    }
+
+    #[test]
+    fn scenarios_are_chosen_by_webhook_type() {
+        let application = Some(WebhookType::Application);
+        for asked in [
+            names(&["failures-10"], &[], application),
+            names(&["failures-10/application"], &[], None),
+        ] {
+            assert_eq!(asked, ["failures-10/application"]);
+        }
+        let of_rule = names(&[], &["B7"], application);
+        assert!(
+            of_rule.iter().all(|name| name.ends_with("/application")),
+            "{of_rule:?}"
+        );
     }
 
     #[test]
     fn unknown_scenarios_and_rules_are_refused_with_a_hint() {
         let refused = |names: &[&str], rules: &[&str]| {
-            let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-            choose(&own(names), &own(rules))
+            choose(&own(names), &own(rules), None)
                 .err()
                 .map(|error| error.to_string())
         };

@@ -6,7 +6,7 @@
 use crate::run::{Outcome, Run, Verdict};
 
 use super::junit::escaped;
-use super::{svg, timeline, word};
+use super::{svg, timeline, webhook_type, word};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -54,15 +54,16 @@ fn head(run: &Run) -> String {
 
 fn table(run: &Run) -> String {
     let mut html = String::from(
-        "<div class=\"wide\"><table>\n<thead><tr><th>Verdict</th><th>Scenario</th><th>Rules</th>\
+        "<div class=\"wide\"><table>\n<thead><tr><th>Verdict</th><th>Scenario</th><th>Type</th><th>Rules</th>\
          <th class=\"number\">Simulated</th><th class=\"number\">Real</th></tr></thead>\n<tbody>\n",
     );
     for (index, outcome) in run.outcomes.iter().enumerate() {
         html.push_str(&format!(
-            "<tr><td>{}</td><td><a href=\"#s{index}\">{}</a></td><td>{}</td>\
+            "<tr><td>{}</td><td><a href=\"#s{index}\">{}</a></td><td>{}</td><td>{}</td>\
              <td class=\"number\">{}</td><td class=\"number\">{:.2} s</td></tr>\n",
             badge(&outcome.verdict),
             escaped(&outcome.name),
+            webhook_type(outcome),
             escaped(&outcome.rules.join(" ")),
             timeline::span((outcome.simulated_seconds * 1000.0).round() as i64),
             outcome.real_seconds
@@ -89,11 +90,13 @@ fn scenario(index: usize, outcome: &Outcome) -> String {
         Verdict::Held | Verdict::Skipped(_) => "",
     };
     let mut html = format!(
-        "<details id=\"s{index}\"{open}>\n<summary>{} {}</summary>\n<p>{}</p>\n<p class=\"rules\">Rules: {}</p>\n",
+        "<details id=\"s{index}\"{open}>\n<summary>{} {}</summary>\n<p>{}</p>\n\
+         <p class=\"rules\">Rules: {}; webhook type: {}</p>\n",
         badge(&outcome.verdict),
         escaped(&outcome.name),
         escaped(&outcome.sentence),
-        escaped(&outcome.rules.join(" "))
+        escaped(&outcome.rules.join(" ")),
+        webhook_type(outcome)
     );
     let rows: Vec<(&str, &str)> = match &outcome.verdict {
         Verdict::Held => Vec::new(),

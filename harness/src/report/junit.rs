@@ -50,11 +50,15 @@ fn case(outcome: &Outcome) -> String {
         ("sentence", outcome.sentence.as_str()),
         ("simulated_seconds", &simulated),
     ];
+    let webhook_type = outcome
+        .webhook_type
+        .map(|webhook_type| ("webhook_type", webhook_type.name()));
     for (name, value) in outcome
         .rules
         .iter()
         .map(|rule| ("rule", rule.as_str()))
         .chain(own)
+        .chain(webhook_type)
     {
         xml.push_str(&format!(
             "        <property name=\"{name}\" value=\"{}\"/>\n",

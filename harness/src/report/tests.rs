@@ -2,6 +2,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Format, read, render, timeline};
 use crate::run::{Breach, Ended, Interval, Outcome, Run, Timeline, Tried, Verdict};
+use crate::webhook_type::WebhookType;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_800_000_000 + seconds)
@@ -53,6 +54,7 @@ pub(super) fn life() -> Timeline {
 pub(super) fn sample() -> Run {
     let outcome = |name: &str, verdict, timelines| Outcome {
         name: name.to_owned(),
+        webhook_type: name.ends_with("/application").then_some(WebhookType::Application),
         sentence: format!("What {name} shows."),
         rules: vec!["B2".to_owned(), "R1".to_owned()],
         verdict,
@@ -73,7 +75,7 @@ pub(super) fn sample() -> Run {
         real_seconds: 5.0,
         outcomes: vec![
             outcome("kept", Verdict::Held, vec![life()]),
-            outcome("torn", Verdict::Broken(breach), vec![life()]),
+            outcome("torn/application", Verdict::Broken(breach), vec![life()]),
             outcome(
                 "left",
                 Verdict::Skipped("needs its own servers".to_owned()),
@@ -92,8 +94,8 @@ pub(super) fn sample() -> Run {
 fn text_shows_every_verdict_and_sums_up() {
     let text = render(&sample(), Format::Text).unwrap();
     for wanted in [
-        "held           kept",
-        "BROKEN         torn",
+        "held           kept              -            B2 R1",
+        "BROKEN         torn/application  application  B2 R1",
         "skipped        left",
         "COULD NOT RUN  stuck",
         "1 held, 1 broken, 1 skipped, 1 could not run",
@@ -138,7 +140,14 @@ fn junit_is_xml_with_one_case_for_each_outcome() {
     assert_eq!(counts, ["4", "1", "1", "1"]);
     let cases = all("testcase");
     let names: Vec<_> = cases.iter().filter_map(|case| case.attribute("name")).collect();
-    assert_eq!(names, ["kept", "torn", "left", "stuck"]);
+    assert_eq!(names, ["kept", "torn/application", "left", "stuck"]);
+    let types = all("property");
+    let types: Vec<_> = types
+        .iter()
+        .filter(|node| node.attribute("name") == Some("webhook_type"))
+        .map(|node| node.attribute("value"))
+        .collect();
+    assert_eq!(types, [Some("application")]);
     assert!(cases.iter().all(|case| case.attribute("time") == Some("1.250")));
     assert!(
         suite
@@ -242,6 +251,7 @@ fn html_is_one_file_that_shows_every_verdict_and_asks_for_nothing() {
         "id=\"s1\" open",
         "role=\"img\"",
         "prefers-color-scheme: dark",
+        "torn/application</a></td><td>application</td>",
     ] {
         assert!(page.contains(wanted), "{wanted:?} is missing in\n{page}");
     }

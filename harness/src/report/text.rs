@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::run::{Breach, Outcome, Run, Verdict};
 
-use super::{timeline, word};
+use super::{timeline, webhook_type, word};
 
 /// The scenarios whose timelines are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,29 +39,30 @@ pub fn draw(run: &Run, timelines: Timelines) -> String {
 }
 
 fn table(run: &Run) -> String {
-    let rows: Vec<[String; 5]> = run.outcomes.iter().map(row).collect();
-    let head = ["verdict", "scenario", "rules", "simulated", "real"].map(str::to_owned);
-    let mut widths = [0; 5];
+    let rows: Vec<[String; 6]> = run.outcomes.iter().map(row).collect();
+    let head = ["verdict", "scenario", "type", "rules", "simulated", "real"].map(str::to_owned);
+    let mut widths = [0; 6];
     for row in rows.iter().chain([&head]) {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let [verdict, name, rules, simulated, real] = widths;
+    let [verdict, name, kind, rules, simulated, real] = widths;
     let mut text = String::new();
     for row in [&head].into_iter().chain(&rows) {
         text.push_str(&format!(
-            "{:<verdict$}  {:<name$}  {:<rules$}  {:>simulated$}  {:>real$}\n",
-            row[0], row[1], row[2], row[3], row[4]
+            "{:<verdict$}  {:<name$}  {:<kind$}  {:<rules$}  {:>simulated$}  {:>real$}\n",
+            row[0], row[1], row[2], row[3], row[4], row[5]
         ));
     }
     text
 }
 
-fn row(outcome: &Outcome) -> [String; 5] {
+fn row(outcome: &Outcome) -> [String; 6] {
     [
         word(&outcome.verdict).to_owned(),
         outcome.name.clone(),
+        webhook_type(outcome).to_owned(),
         outcome.rules.join(" "),
         timeline::span((outcome.simulated_seconds * 1000.0).round() as i64),
         format!("{:.2} s", outcome.real_seconds),

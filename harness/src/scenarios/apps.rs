@@ -6,7 +6,7 @@ use serde_json::json;
 use super::callers::silent;
 use crate::client::{Client, NewWebhook, Webhook, WebhookList};
 use crate::receiver::Receiver;
-use crate::scenario::{Failure, Play, Scenario, refused, same};
+use crate::scenario::{Failure, Play, Scenario, Types, refused, same};
 use crate::wire::{Behaviour, ReleaseSignal};
 use crate::world::World;
 
@@ -325,7 +325,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     refused("the removed user's token", list, "UNAUTHENTICATED")
                 })
             },
-        ),
+        )
+        .of(Types::Once),
     ]
 }
 

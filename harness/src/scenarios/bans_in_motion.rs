@@ -56,7 +56,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 Box::pin(async move {
                     let signal = ReleaseSignal::default();
                     let receiver = world.wire(Behaviour::ReplyOnRelease(signal.clone(), 500.into())).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let webhook = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook;
                     for server in [0, 1] {
                         for _ in 0..6 {
@@ -67,7 +67,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     signal.release();
                     world.settle().await;
                     for server in [0, 1] {
-                        let health = world.company(1).at(server).user(7).health(&webhook.id).await?;
+                        let health = world.company(1).at(server).owner(7).await?.health(&webhook.id).await?;
                         same(
                             format!("state, counter and end at server {server}"),
                             (health.state.as_str(), health.ban_counter, health.banned_until),
@@ -86,7 +86,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     world.settle().await;
                     receiver.behave(200);
                     world.advance("PT3S").await;
-                    let last = world.company(1).user(7).last_delivery(&webhook.id).await?;
+                    let last = world.company(1).owner(7).await?.last_delivery(&webhook.id).await?;
                     same("a retry at the server that is left", last.status.as_str(), "SUCCEEDED")
                 })
             },
@@ -99,7 +99,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(500).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let webhook = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook;
                     let since = world.now();
                     world.company(1).publish_many(9).await?;
@@ -110,15 +110,15 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                             Answer::Reply(Reply::status(if arrival.attempt() == 1 { 500 } else { 200 }))
                         }))
                         .await;
-                    let other = world.company(1).user(7).create_webhook(NewWebhook::to(&recovering.url())).await?.webhook;
+                    let other = world.company(1).owner(7).await?.create_webhook(NewWebhook::to(&recovering.url())).await?.webhook;
                     world.company(1).publish().await?;
                     world.settle().await;
-                    let before = world.company(1).user(7).health(&webhook.id).await?;
+                    let before = world.company(1).owner(7).await?.health(&webhook.id).await?;
                     same("state and counter", (before.state.as_str(), before.ban_counter), ("BANNED", 10))?;
                     same("failingSince", before.failing_since, Some(since))?;
                     world.restart().await?;
                     world.advance("PT29M59S").await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     same("bannedUntil", user.health(&webhook.id).await?.banned_until, before.banned_until)?;
                     same("lost of ten", count(&user.deliveries(&webhook.id).await?, "LOST"), 10)?;
                     world.advance("PT1S").await;
@@ -138,7 +138,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(500).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let id = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook.id;
                     for _ in 0..10 {
                         world.company(1).publish().await?;
@@ -148,7 +148,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     world.advance(BAN).await;
                     world.launch().await;
                     world.settle().await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let health = user.health(&id).await?;
                     same(
                         "state and counter after the restart",

@@ -19,9 +19,6 @@ pub fn silent() -> NewWebhook {
 /// Every scope but `admin`. Through an app they are worth nothing (W2).
 pub const ALL_BUT_ADMIN: &str = "webhooks:read webhooks:write platform operator";
 
-/// The two types of webhook (W1), as the contract writes them.
-pub const TYPES: [&str; 2] = ["GENERAL", "APPLICATION"];
-
 /// The webhooks of all callers, each with its name in the scenarios.
 pub struct Callers {
     webhooks: Vec<(&'static str, Webhook)>,

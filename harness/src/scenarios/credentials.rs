@@ -23,7 +23,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 Box::pin(async move {
                     let receiver = world.receiver(500).await;
                     let new = NewWebhook::to(&receiver.url()).basic_auth("user", "päss");
-                    world.company(1).user(7).create_webhook(new).await?;
+                    world.company(1).owner(7).await?.create_webhook(new).await?;
                     world.company(1).publish().await?;
                     world.advance("PT1H").await;
                     let sent: Vec<Option<String>> = receiver
@@ -48,7 +48,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(500).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let new = NewWebhook::to(&receiver.url()).basic_auth("", "päss");
                     let made = user.create_webhook(new).await?.webhook;
                     same(
@@ -90,7 +90,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(200).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     user.create_webhook(NewWebhook::to(&receiver.url())).await?;
                     world.company(1).publish().await?;
                     world.settle().await;
@@ -109,7 +109,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["W11"],
             |world| {
                 Box::pin(async move {
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let new = silent().basic_auth("user", "correct-horse-battery");
                     let made = user.create_webhook(new).await?.webhook;
                     same(
@@ -137,7 +137,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(200).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let new = NewWebhook::to(&receiver.url()).basic_auth("user", "päss");
                     let id = user.create_webhook(new).await?.webhook.id;
                     let renamed = user

@@ -206,7 +206,14 @@ async fn webhook_for(
 ) -> Result<(String, crate::receiver::Receiver), Failure> {
     let receiver = world.receiver(script).await;
     let new = NewWebhook::to(&receiver.url()).on("CHANGE", object);
-    let id = world.company(1).user(7).create_webhook(new).await?.webhook.id;
+    let id = world
+        .company(1)
+        .owner(7)
+        .await?
+        .create_webhook(new)
+        .await?
+        .webhook
+        .id;
     Ok((id, receiver))
 }
 
@@ -222,7 +229,7 @@ async fn publish(world: &World, company: u64, object: &str, times: usize) -> Pla
 async fn one_of_each(world: &World) -> Play {
     world.settle().await;
     let before = world.tally().await;
-    let user = world.company(1).user(7);
+    let user = world.company(1).owner(7).await?;
     let (succeeding, _one) = webhook_for(world, Script::by_attempt([500], 200), "deal").await?;
     let (failing, _two) = webhook_for(world, 500, "person").await?;
     let (banned, _three) = webhook_for(world, 500, "product").await?;
@@ -272,7 +279,7 @@ async fn one_of_each(world: &World) -> Play {
 async fn beside_a_hanging_one(world: &World, company: u64) -> Play {
     let (_, hanging) = webhook_for(world, Answer::Hang, "deal").await?;
     let healthy = world.receiver(200).await;
-    let user = world.company(company).user(7);
+    let user = world.company(company).owner(7).await?;
     user.create_webhook(NewWebhook::to(&healthy.url()).on("CHANGE", "lead"))
         .await?;
     publish(world, 1, "deal", 500).await?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::callers::silent;
 use super::scene::Scene;
 use crate::client::{NewEvent, NewWebhook, Refusal};
-use crate::scenario::{Need, Play, Scenario, refused, same};
+use crate::scenario::{Need, Play, Scenario, Types, refused, same};
 use crate::world::World;
 
 /// Largest `data` of an event, in bytes of JSON text.
@@ -164,7 +164,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     same("how its deliveries ended", ends, vec!["CANCELLED"])
                 })
             },
-        ),
+        )
+        .of(Types::Both),
         Scenario::new(
             "an-invalid-event-refuses-the-whole-call",
             "If one event of a batch is invalid, the batch is refused with the field and the position, and nothing is stored.",
@@ -240,7 +241,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     )
                 })
             },
-        ),
+        )
+        .of(Types::Both),
         Scenario::new(
             "a-thousand-and-one-events-are-refused",
             "A call with 1001 events is refused as a whole.",

@@ -217,7 +217,7 @@ fn names() -> Scenario {
             Box::pin(async move {
                 let receiver = world.receiver(200).await;
                 let url = receiver.url().replace("127.0.0.1", "localhost");
-                let user = world.company(1).user(super::scene::USER);
+                let user = world.company(1).owner(super::scene::USER).await?;
                 let created = user.create_webhook(NewWebhook::to(&url)).await;
                 refused("a name that leads to this machine", created, "FORBIDDEN_ADDRESS")?;
 

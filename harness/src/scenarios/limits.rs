@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::callers::{TYPES, silent};
+use super::callers::silent;
 use crate::client::{Client, NewWebhook, Refusal, WebhookList};
-use crate::scenario::{Failure, Play, Scenario, holds, refused, same};
-use crate::world::World;
+use crate::scenario::{Play, Scenario, Types, holds, refused, same};
+use crate::webhook_type::WebhookType;
 
 /// W3's limit.
 const LIMIT: u32 = 40;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    let mut all: Vec<Scenario> = TYPES
+    let mut all: Vec<Scenario> = WebhookType::ALL
         .iter()
-        .flat_map(|kind| [39, 40, 41].map(|wanted| around(kind, wanted)))
+        .flat_map(|kind| [39, 40, 41].map(|wanted| around(*kind, wanted)))
         .collect();
-    all.extend(TYPES.map(under_concurrency));
+    all.extend(WebhookType::ALL.map(under_concurrency));
     all.extend([
         Scenario::new(
             "each-user-and-each-app-has-its-own-limit",
@@ -127,15 +127,6 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// A caller that creates webhooks of this type.
-async fn caller(world: &World, kind: &str) -> Result<Client, Failure> {
-    let company = world.company(1);
-    Ok(match kind {
-        "GENERAL" => company.user(7),
-        _ => company.app("crm").install(7).await?,
-    })
-}
-
 async fn fill(caller: &Client, count: u32) -> Play {
     for _ in 0..count {
         caller.create_webhook(silent()).await?;
@@ -162,8 +153,8 @@ fn judge_creations(results: Vec<Result<(), Refusal>>) -> Play {
 }
 
 /// A scenario in which `wanted` webhooks are requested and at most forty are created.
-fn around(kind: &'static str, wanted: u32) -> Scenario {
-    let word = kind.to_ascii_lowercase();
+fn around(kind: WebhookType, wanted: u32) -> Scenario {
+    let word = kind.name();
     let scenario = Scenario::new(
         format!("limit-{wanted}-{word}-webhooks"),
         match wanted {
@@ -174,23 +165,24 @@ fn around(kind: &'static str, wanted: u32) -> Scenario {
         &["W3"],
         move |world| {
             Box::pin(async move {
-                let caller = caller(world, kind).await?;
-                expect_quota(&caller, kind, 0).await?;
+                let caller = world.company(1).owner(7).await?;
+                expect_quota(&caller, kind.word(), 0).await?;
                 fill(&caller, wanted.min(LIMIT)).await?;
                 if wanted > LIMIT {
                     refused("the 41st", caller.create_webhook(silent()).await, "LIMIT_REACHED")?;
                 }
-                expect_quota(&caller, kind, wanted.min(LIMIT)).await?;
+                expect_quota(&caller, kind.word(), wanted.min(LIMIT)).await?;
                 let list = WebhookList {
-                    kind: Some(kind),
+                    kind: Some(kind.word()),
                     ..WebhookList::default()
                 };
                 let listed = caller.webhooks(list).await?.len();
                 same("webhooks in the list", listed, wanted.min(LIMIT) as usize)
             })
         },
-    );
-    if wanted > LIMIT && kind == "GENERAL" {
+    )
+    .of(Types::Only(kind));
+    if wanted > LIMIT && kind == WebhookType::General {
         scenario.also_in_real_time()
     } else {
         scenario
@@ -198,18 +190,18 @@ fn around(kind: &'static str, wanted: u32) -> Scenario {
 }
 
 /// A scenario with sixty concurrent creations.
-fn under_concurrency(kind: &'static str) -> Scenario {
-    let word = kind.to_ascii_lowercase();
+fn under_concurrency(kind: WebhookType) -> Scenario {
+    let word = kind.name();
     Scenario::new(
         match kind {
-            "GENERAL" => "limit-under-concurrency".to_owned(),
-            _ => format!("limit-under-concurrency-{word}"),
+            WebhookType::General => "limit-under-concurrency".to_owned(),
+            WebhookType::Application => format!("limit-under-concurrency-{word}"),
         },
         format!("Sixty simultaneous creations of {word} webhooks leave exactly forty."),
         &["W3"],
         move |world| {
             Box::pin(async move {
-                let caller = caller(world, kind).await?;
+                let caller = world.company(1).owner(7).await?;
                 let create = async |_: usize| caller.create_webhook(silent()).await.map(drop);
                 judge_creations(join_all((0..60).map(create)).await)?;
                 let listed = caller.webhooks(WebhookList::default()).await?;
@@ -222,5 +214,6 @@ fn under_concurrency(kind: &'static str) -> Scenario {
             })
         },
     )
+    .of(Types::Only(kind))
     .also_in_real_time()
 }

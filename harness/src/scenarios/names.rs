@@ -170,7 +170,7 @@ fn silent_about_one_name() -> Scenario {
                 world.names().set(OTHER, Answer::read("127.0.0.1"));
                 let other = world.receiver(200).await;
                 let url = other.url().replace("127.0.0.1", OTHER);
-                let neighbour = world.company(2).user(USER);
+                let neighbour = world.company(2).owner(USER).await?;
                 neighbour.create_webhook(NewWebhook::to(&url)).await?;
 
                 world.names().set(HOST, Answer::Silence);

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::scene::{BAN, MILLISECOND, Scene, WINDOW};
 use crate::scenario::{Failure, Need, Play, Scenario, same};
+use crate::webhook_type::WebhookType;
 
 /// R4's warnings: hours since the window began, and the kind of the notice.
 const WARNINGS: [(i64, &str); 3] = [(24, "FAILING_24H"), (48, "FAILING_48H"), (71, "FAILING_71H")];
@@ -112,16 +113,18 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Pause),
         Scenario::new(
             "only-who-sees-the-webhook-sees-its-notices",
-            "A notice is seen by the webhook's user and the company's admin, by no other user and no other company.",
+            "Its user and the admin see the notices of a general webhook, only its app those of an application webhook.",
             &["R4", "W4"],
             |world| {
                 Box::pin(async move {
                     let (scene, _receiver) = Scene::new(world, 500).await?;
                     scene.deliver_times(10).await?;
                     let (company, id) = (scene.company(), &scene.webhook.id);
+                    let without_an_app = usize::from(world.webhook_type() == WebhookType::General);
                     for (who, caller, sees) in [
-                        ("its user", company.user(7), 1),
-                        ("the admin", company.admin(9), 1),
+                        ("its owner", scene.user.clone(), 1),
+                        ("its user, not through an app,", company.user(7), without_an_app),
+                        ("the admin", company.admin(9), without_an_app),
                         ("another user", company.user(8), 0),
                         ("another company's admin", world.company(2).admin(9), 0),
                     ] {

@@ -228,7 +228,7 @@ async fn by_path(world: &World) -> Receiver {
 /// Checks that a delivery has the status `expected` after a first try that got any of these HTTP statuses.
 async fn statuses(world: &World, statuses: &[u16], expected: &str) -> Play {
     let receiver = by_path(world).await;
-    let user = world.company(1).user(7);
+    let user = world.company(1).owner(7).await?;
     let mut webhooks = Vec::new();
     for status in statuses {
         let url = format!("{}/{status}", receiver.url());

@@ -198,7 +198,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 Box::pin(async move {
                     let (scene, _receiver) = Scene::new(world, 200).await?;
                     scene.user.pause(&scene.webhook.id).await?;
-                    same("places used", scene.user.quota("GENERAL", None).await?.used, 1)
+                    same("places used", scene.places_used().await?, 1)
                 })
             },
         ),

@@ -17,7 +17,7 @@ pub(super) struct Both<'w> {
 
 impl<'w> Both<'w> {
     pub(super) async fn new(world: &'w World) -> Result<Self, Failure> {
-        let user = world.company(1).user(USER);
+        let user = world.company(1).owner(USER).await?;
         let (v1, v2) = (world.receiver(200).await, world.receiver(200).await);
         let one = user.create_webhook(NewWebhook::to(&v1.url()).v1()).await?.webhook;
         let two = user.create_webhook(NewWebhook::to(&v2.url())).await?.webhook;
@@ -109,7 +109,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         json!({
                             "action": "change", "entity": "deal", "company_id": company,
                             "correlation_id": "import-1", "entity_id": "8", "id": published.event.event_id,
-                            "is_bulk_edit": true, "timestamp": "2026-02-03T09:59:58.123Z", "type": "general",
+                            "is_bulk_edit": true, "timestamp": "2026-02-03T09:59:58.123Z", "type": world.webhook_type().name(),
                             "user_id": "12", "version": "2.0", "webhook_id": both.v2.1, "webhook_owner_id": "7",
                             "change_source": "api", "attempt": 1, "host": "acme.example.com",
                             "permitted_user_ids": ["7", "12"],
@@ -291,7 +291,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(200).await;
-                    let user = world.company(1).user(USER);
+                    let user = world.company(1).owner(USER).await?;
                     for (path, action, v1) in [
                         ("v2-change", "CHANGE", false),
                         ("v2-delete", "DELETE", false),

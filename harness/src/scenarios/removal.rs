@@ -178,7 +178,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         scene.last_delivery().await?.status.as_str(),
                         "PENDING",
                     )?;
-                    same("places used", scene.user.quota("GENERAL", None).await?.used, 1)?;
+                    same("places used", scene.places_used().await?, 1)?;
                     let sent = receiver.journal().len();
                     world.advance("PT1H").await;
                     let webhook = scene.user.webhook(&scene.webhook.id).await?;
@@ -193,7 +193,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         (last.status.as_str(), last.reason.as_deref()),
                         ("CANCELLED", Some("WEBHOOK_REMOVED")),
                     )?;
-                    same("places used", scene.user.quota("GENERAL", None).await?.used, 0)?;
+                    same("places used", scene.places_used().await?, 0)?;
                     same(
                         "its place in lists",
                         scene.user.webhooks(WebhookList::default()).await?,
@@ -269,7 +269,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(500).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let id = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook.id;
                     let due = world.now() + WINDOW;
                     world.company(1).publish().await?;
@@ -278,7 +278,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     world.advance("P4D").await;
                     world.launch().await;
                     world.settle().await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     same(
                         "removedAt and removeReason",
                         user.webhook(&id).await?.map(|webhook| (webhook.removed_at, webhook.remove_reason)),

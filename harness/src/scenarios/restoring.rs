@@ -92,7 +92,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     refused("with forty others", scene.user.restore(id).await, "LIMIT_REACHED")?;
                     scene.user.delete_webhook(&others[0]).await?;
                     scene.user.restore(id).await?;
-                    same("places used", scene.user.quota("GENERAL", None).await?.used, 40)
+                    same("places used", scene.places_used().await?, 40)
                 })
             },
         ),

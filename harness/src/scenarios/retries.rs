@@ -193,7 +193,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(Script::by_attempt([500], 200)).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let id = user
                         .create_webhook(NewWebhook::to(&receiver.url()))
                         .await?
@@ -215,7 +215,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         seen.get(1..),
                         Some(&[(2, world.now())][..]),
                     )?;
-                    let last = world.company(1).user(7).last_delivery(&id).await?;
+                    let last = world.company(1).owner(7).await?.last_delivery(&id).await?;
                     same("the delivery", last.status.as_str(), "SUCCEEDED")
                 })
             },

@@ -1,4 +1,5 @@
-//! The initial state of most scenarios: company 1, its user 7, and a general webhook of that user for all events.
+//! The initial state of most scenarios: company 1, its user 7, and a webhook of that user for all events. The webhook has
+//! the type for which the scenario is played.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,6 +16,7 @@ pub const USER: u64 = 7;
 /// A webhook in a world, with its user.
 pub struct Scene<'w> {
     pub world: &'w World,
+    /// The user, through an app if the webhook is an application webhook.
     pub user: Client,
     pub webhook: Webhook,
 }
@@ -37,7 +39,7 @@ impl<'w> Scene<'w> {
 
     /// Creates the webhook for this URL.
     pub async fn leading_to(world: &'w World, url: &str) -> Result<Self, Failure> {
-        let user = world.company(1).user(USER);
+        let user = world.company(1).owner(USER).await?;
         let webhook = user.create_webhook(NewWebhook::to(url)).await?.webhook;
         Ok(Self { world, user, webhook })
     }
@@ -59,6 +61,12 @@ impl<'w> Scene<'w> {
             self.deliver().await?;
         }
         Ok(())
+    }
+
+    /// The number of webhooks that count under the limit for the webhook's type.
+    pub async fn places_used(&self) -> Result<u32, Failure> {
+        let kind = self.world.webhook_type().word();
+        Ok(self.user.quota(kind, None).await?.used)
     }
 
     pub async fn health(&self) -> Result<Health, Failure> {

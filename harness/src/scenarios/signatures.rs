@@ -86,7 +86,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["E7"],
             |world| {
                 Box::pin(async move {
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let mut secrets = BTreeSet::new();
                     for _ in 0..5 {
                         secrets.insert(user.create_webhook(silent()).await?.signing_secret);
@@ -102,7 +102,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["E7"],
             |world| {
                 Box::pin(async move {
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let created = user.create_webhook(silent()).await?;
                     let id = &created.webhook.id;
                     for field in ["signingSecret", "secret"] {
@@ -175,7 +175,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(200).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let created = user.create_webhook(NewWebhook::to(&receiver.url())).await?;
                     let old = created.signing_secret.parse()?;
                     user.rotate(&created.webhook).await?;

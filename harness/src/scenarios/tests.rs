@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::all;
 use crate::rules::RULES;
 use crate::scenario::{Need, Scenario};
+use crate::webhook_type::WebhookType;
 
 #[test]
 fn every_rule_has_a_scenario_and_every_scenario_a_rule() {
@@ -24,6 +25,69 @@ fn every_rule_has_a_scenario_and_every_scenario_a_rule() {
     assert!(all().iter().all(|scenario| !scenario.rules.is_empty()));
 }
 
+/// Whether P1 demands both webhook types for the rule: it is about deliveries, bans or removal.
+fn is_for_both_types(rule: &str) -> bool {
+    rule.starts_with(['D', 'B', 'R'])
+}
+
+#[test]
+fn every_rule_of_deliveries_bans_and_removal_has_a_scenario_for_both_types() {
+    let all = all();
+    let mut open = Vec::new();
+    for (rule, _) in RULES.iter().filter(|(rule, _)| is_for_both_types(rule)) {
+        for webhook_type in WebhookType::ALL {
+            let proves = |scenario: &Scenario| {
+                scenario.rules.contains(rule) && scenario.webhook_type == Some(webhook_type)
+            };
+            if !all.iter().any(proves) {
+                open.push(format!("{rule} for {} webhooks", webhook_type.name()));
+            }
+        }
+    }
+    assert!(open.is_empty(), "rules without a scenario: {open:?}");
+}
+
+/// Scenarios of such a rule that are not played for both types, with the reason.
+const NOT_FOR_BOTH_TYPES: [(&str, &str); 7] = [
+    (
+        "uninstalling-cancels-what-is-pending",
+        "only application webhooks are uninstalled",
+    ),
+    (
+        "an-attempt-on-the-wire-may-end-after-uninstalling",
+        "only application webhooks are uninstalled",
+    ),
+    (
+        "two-uninstallations-at-once-remove-once",
+        "only application webhooks are uninstalled",
+    ),
+    (
+        "a-client-closes-before-it-says-anything",
+        "is about a connection without webhooks",
+    ),
+    (
+        "a-client-closes-after-the-acknowledgement",
+        "is about a connection without webhooks",
+    ),
+    (
+        "a-client-closes-with-a-subscription",
+        "is about a connection without webhooks",
+    ),
+    ("both-types-are-judged-alike", "compares a webhook of each type"),
+];
+
+#[test]
+fn scenarios_of_deliveries_bans_and_removal_are_played_for_both_types() {
+    let all = all();
+    let once: Vec<_> = all
+        .iter()
+        .filter(|scenario| scenario.rules.iter().any(|rule| is_for_both_types(rule)))
+        .map(|scenario| scenario.name.as_str())
+        .filter(|name| !name.contains('/'))
+        .collect();
+    assert_eq!(once, NOT_FOR_BOTH_TYPES.map(|(name, _)| name));
+}
+
 #[test]
 fn names_are_unique_and_in_kebab_case() {
     let names: Vec<String> = all().into_iter().map(|scenario| scenario.name).collect();
@@ -31,7 +95,8 @@ fn names_are_unique_and_in_kebab_case() {
     assert_eq!(unique.len(), names.len(), "a name occurs twice");
     for name in &names {
         let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        assert!(name.chars().all(kebab), "{name}");
+        let base = name.trim_end_matches("/general").trim_end_matches("/application");
+        assert!(base.chars().all(kebab), "{name}");
     }
     assert!(names.len() > 100, "{} scenarios", names.len());
 }
@@ -60,10 +125,7 @@ fn few_scenarios_need_servers_of_their_own() {
         needs(Need::OwnServers) || needs(Need::Restart)
     };
     let all = all();
-    let names: Vec<_> = all
-        .iter()
-        .filter(own)
-        .map(|scenario| scenario.name.as_str())
-        .collect();
+    let mut names: Vec<_> = all.iter().filter(own).map(Scenario::base_name).collect();
+    names.dedup();
     assert_eq!(names, NEED_SERVERS_OF_THEIR_OWN);
 }

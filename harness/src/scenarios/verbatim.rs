@@ -73,7 +73,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 async fn arrives(world: &World, what: &str, data: &str) -> Play {
     let (scene, receiver) = Scene::new(world, 200).await?;
     let v1 = NewWebhook::to(&receiver.url()).v1();
-    let v1 = world.company(1).user(USER).create_webhook(v1).await?.webhook;
+    let v1 = world
+        .company(1)
+        .owner(USER)
+        .await?
+        .create_webhook(v1)
+        .await?
+        .webhook;
     let previous = data.replace("\"list\"", "\"was\"");
     let event = crate::client::NewEvent::new(world.company(1).id(), "CHANGE", "deal", "8");
     let fields = [("data", data), ("previous", previous.as_str())];

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::callers::{ALL_BUT_ADMIN, Callers, TYPES, silent};
+use super::callers::{ALL_BUT_ADMIN, Callers, silent};
 use crate::client::{Client, WebhookList};
-use crate::scenario::{Need, Scenario, refused, same};
+use crate::scenario::{Need, Scenario, Types, refused, same};
 use crate::token::Claims;
+use crate::webhook_type::WebhookType;
 use crate::world::World;
 
 /// A caller, and the webhooks of each type that it can see.
@@ -94,7 +95,7 @@ const VIEWS: &[View] = &[
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all: Vec<Scenario> = VIEWS
         .iter()
-        .flat_map(|view| TYPES.map(|kind| sees(view, kind)))
+        .flat_map(|view| WebhookType::ALL.map(|kind| sees(view, kind)))
         .collect();
     all.extend(VIEWS.iter().map(sees_under_own_general));
     all.extend([
@@ -217,11 +218,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// A scenario about the webhooks of one type that one caller can see.
-fn sees(view: &'static View, kind: &'static str) -> Scenario {
-    let (expected, type_in_words, rules): (_, _, &[&str]) = match kind {
-        "GENERAL" => (view.general, "general", &["W4"]),
-        _ => (view.application, "application", &["W4", "W5"]),
+fn sees(view: &'static View, kind: WebhookType) -> Scenario {
+    let (expected, rules): (_, &[&str]) = match kind {
+        WebhookType::General => (view.general, &["W4"]),
+        WebhookType::Application => (view.application, &["W4", "W5"]),
     };
+    let type_in_words = kind.name();
     let who = view.who;
     let what = match expected {
         [] => "none".to_owned(),
@@ -235,14 +237,14 @@ fn sees(view: &'static View, kind: &'static str) -> Scenario {
             Box::pin(async move {
                 let callers = Callers::new(world).await?;
                 let caller = (view.caller)(world);
-                let by_id = callers.seen_by_id(&caller, kind).await?;
+                let by_id = callers.seen_by_id(&caller, kind.word()).await?;
                 same(
                     format!("{type_in_words} webhooks by id"),
                     by_id,
                     expected.to_vec(),
                 )?;
                 for filtered in [true, false] {
-                    let listed = callers.listed(&caller, kind, filtered).await?;
+                    let listed = callers.listed(&caller, kind.word(), filtered).await?;
                     let how = if filtered {
                         "filtered by it"
                     } else {
@@ -257,7 +259,8 @@ fn sees(view: &'static View, kind: &'static str) -> Scenario {
                 Ok(())
             })
         },
-    );
+    )
+    .of(Types::Only(kind));
     if who == "an app" {
         scenario.also_in_real_time()
     } else {
@@ -285,13 +288,13 @@ fn sees_under_own_general(view: &'static View) -> Scenario {
             Box::pin(async move {
                 let callers = Callers::new(world).await?;
                 let caller = (view.caller)(world);
-                for (kind, expected) in TYPES.into_iter().zip([own_general, application]) {
-                    let by_id = callers.seen_by_id(&caller, kind).await?;
-                    same(format!("{kind} webhooks by id"), by_id, expected.to_vec())?;
+                for (kind, expected) in WebhookType::ALL.into_iter().zip([own_general, application]) {
+                    let by_id = callers.seen_by_id(&caller, kind.word()).await?;
+                    same(format!("{} webhooks by id", kind.name()), by_id, expected.to_vec())?;
                     for filtered in [true, false] {
-                        let listed = callers.listed(&caller, kind, filtered).await?;
+                        let listed = callers.listed(&caller, kind.word(), filtered).await?;
                         same(
-                            format!("{kind} webhooks in a list, filtered by type: {filtered}"),
+                            format!("{} webhooks in a list, filtered by type: {filtered}", kind.name()),
                             listed,
                             expected.to_vec(),
                         )?;

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::callers::{TYPES, silent};
+use super::callers::silent;
 use super::scene::AROUND;
 use crate::client::{Client, NewWebhook, WebhookList};
-use crate::scenario::{Need, Play, Scenario, holds, refused, same};
+use crate::scenario::{Need, Play, Scenario, Types, holds, refused, same};
+use crate::webhook_type::WebhookType;
 
 /// How long a removed webhook stays readable (W12).
 const READABLE: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -208,7 +209,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             |world| {
                 Box::pin(async move {
                     let receiver = world.receiver(500).await;
-                    let user = world.company(1).user(7);
+                    let user = world.company(1).owner(7).await?;
                     let id = user.create_webhook(NewWebhook::to(&receiver.url())).await?.webhook.id;
                     world.company(1).publish().await?;
                     world.advance("PT2.999S").await;
@@ -223,7 +224,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     )
                 })
             },
-        ),
+        )
+        .of(Types::Both),
         Scenario::new(
             "a-removed-webhook-cannot-be-changed",
             "A removed webhook cannot be changed or deleted.",
@@ -263,7 +265,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         )
         .needing(Need::Reading),
     ];
-    for kind in TYPES {
+    for kind in WebhookType::ALL {
         all.extend(AROUND.map(|(word, offset)| readable(kind, word, offset)));
     }
     all
@@ -294,24 +296,20 @@ async fn accepted(user: &Client, pairs: Vec<(&'static str, &'static str)>, new: 
 }
 
 /// A scenario that reads a removed webhook 30 days later, plus `offset`.
-fn readable(kind: &'static str, word: &str, offset: SignedDuration) -> Scenario {
+fn readable(kind: WebhookType, word: &str, offset: SignedDuration) -> Scenario {
     let still = offset < SignedDuration::ZERO;
-    let lower = kind.to_ascii_lowercase();
+    let type_in_words = kind.name();
     Scenario::new(
-        format!("removed-{lower}-webhook-{word}-30-days"),
+        format!("removed-{type_in_words}-webhook-{word}-30-days"),
         format!(
-            "A removed {lower} webhook is {} {} thirty days after its removal.",
+            "A removed {type_in_words} webhook is {} {} thirty days after its removal.",
             if still { "readable" } else { "gone" },
             word.replace('-', " ")
         ),
         &["W12", "T2"],
         move |world| {
             Box::pin(async move {
-                let company = world.company(1);
-                let caller = match kind {
-                    "GENERAL" => company.user(7),
-                    _ => company.app("crm").install(7).await?,
-                };
+                let caller = world.company(1).owner(7).await?;
                 let id = caller.create_webhook(silent()).await?.webhook.id;
                 caller.delete_webhook(&id).await?;
                 world.advance(READABLE + offset).await;
@@ -323,4 +321,5 @@ fn readable(kind: &'static str, word: &str, offset: SignedDuration) -> Scenario 
             })
         },
     )
+    .of(Types::Only(kind))
 }

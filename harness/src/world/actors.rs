@@ -3,6 +3,10 @@
 use super::World;
 use crate::client::{Client, NewEvent, Publication, Published, Refusal};
 use crate::token::Claims;
+use crate::webhook_type::WebhookType;
+
+/// The app through which application webhooks are opened.
+const APP: &str = "crm";
 
 /// A company of a world, with the server that its callers call.
 #[derive(Clone, Copy)]
@@ -17,6 +21,18 @@ pub struct Company<'w> {
 pub struct App<'w> {
     company: Company<'w>,
     id: String,
+}
+
+impl World {
+    /// The type of the webhooks that [`Company::owner`] creates: general, unless a scenario says otherwise.
+    pub fn webhook_type(&self) -> WebhookType {
+        self.webhook_type
+    }
+
+    /// Sets the type of the webhooks that [`Company::owner`] creates from now on.
+    pub fn open_webhooks_of(&mut self, webhook_type: WebhookType) {
+        self.webhook_type = webhook_type;
+    }
 }
 
 impl<'w> Company<'w> {
@@ -38,6 +54,19 @@ impl<'w> Company<'w> {
     pub fn user(&self, user: u64) -> Client {
         self.world
             .caller(self.server, &Claims::user(self.id, user, "regular"))
+    }
+
+    /// A client that creates, reads and changes webhooks of the [world's type](World::webhook_type) for a regular user: with
+    /// the user's own token, or through an app that this call registers and installs if necessary.
+    ///
+    /// # Errors
+    ///
+    /// If the platform may not register or install the app.
+    pub async fn owner(&self, user: u64) -> Result<Client, Refusal> {
+        match self.world.webhook_type {
+            WebhookType::General => Ok(self.user(user)),
+            WebhookType::Application => self.app(APP).install(user).await,
+        }
     }
 
     /// A client with the token of an admin.

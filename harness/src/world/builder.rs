@@ -15,6 +15,7 @@ use crate::receiver::Receiver;
 use crate::signature::Keyring;
 use crate::statement_counter::StatementCounter;
 use crate::token::TokenKey;
+use crate::webhook_type::WebhookType;
 
 /// The initial time of every world: an ordinary moment, far from midnight.
 const BEGINNING: Timestamp = Timestamp::constant(1_770_112_800, 0);
@@ -189,6 +190,7 @@ impl WorldBuilder {
             keyring: Keyring::default(),
             journals: Mutex::default(),
             ids: IdRange::whole(),
+            webhook_type: WebhookType::General,
             home: Home::Here(Box::new(Household {
                 servers,
                 counter,

@@ -22,6 +22,7 @@ use crate::dns_server::NameServer;
 use crate::realtime;
 use crate::signature::Keyring;
 use crate::token::{Claims, TokenKey};
+use crate::webhook_type::WebhookType;
 
 /// A remote server.
 #[derive(Debug, Clone)]
@@ -99,6 +100,7 @@ impl World {
             keyring,
             journals: Mutex::default(),
             ids: IdRange::part(),
+            webhook_type: WebhookType::General,
             home: Home::There(Box::new(target.clone())),
         })
     }

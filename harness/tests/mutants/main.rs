@@ -23,7 +23,8 @@ const OFFERED: [Need; 7] = [
     Need::Live,
 ];
 
-/// Each changed rule, with a scenario that must notice it.
+/// Each changed rule, with a scenario that must notice it. A scenario for both webhook types is played for general ones
+/// unless its name has the type.
 const NOTICED_BY: &[(Bend, &str)] = &[
     (Bend::BansAtNine, "failures-9"),
     (Bend::BansAtEleven, "failures-10"),
@@ -185,6 +186,16 @@ const NOTICED_BY: &[(Bend, &str)] = &[
         "a-client-closes-after-the-acknowledgement",
     ),
     (Bend::OnlyGeneralWebhooksAreBanned, "both-types-are-judged-alike"),
+    (Bend::OnlyGeneralWebhooksAreBanned, "failures-10/application"),
+    (Bend::OnlyGeneralWebhooksAreRemoved, "window-end-at/application"),
+    (
+        Bend::RetriesOfApplicationWebhooksCount,
+        "retries-never-count/application",
+    ),
+    (
+        Bend::LossesOfApplicationWebhooksAreForgotten,
+        "events-in-a-ban-are-lost/application",
+    ),
     (
         Bend::AnybodyChanges,
         "the-admin-cannot-delete-an-application-webhook",
@@ -340,6 +351,11 @@ const NOTICED_BY: &[(Bend, &str)] = &[
     (Bend::RetriesFromTheStart, "each-retry-has-its-own-ten-seconds"),
 ];
 
+/// The scenario with this name.
+fn named<'a>(all: &'a [Scenario], name: &str) -> Option<&'a Scenario> {
+    all.iter().find(|scenario| scenario.is_called(name))
+}
+
 fn playable(scenario: &Scenario) -> bool {
     scenario.needs.iter().all(|need| OFFERED.contains(need))
 }
@@ -382,8 +398,7 @@ async fn every_bent_rule_is_noticed_by_its_scenario() {
     let all = scenarios::all();
     let mut survivors = Vec::new();
     for &(bend, name) in NOTICED_BY {
-        let scenario = all.iter().find(|scenario| scenario.name == name);
-        let Some(scenario) = scenario.filter(|scenario| playable(scenario)) else {
+        let Some(scenario) = named(&all, name).filter(|scenario| playable(scenario)) else {
             survivors.push(format!(
                 "{bend:?}: the fake cannot play {name:?}, or there is no such scenario"
             ));
@@ -395,6 +410,25 @@ async fn every_bent_rule_is_noticed_by_its_scenario() {
         }
     }
     assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+/// A server that exempts application webhooks from a rule keeps it for general ones. Only the play for application
+/// webhooks can notice that.
+#[tokio::test]
+async fn the_play_for_general_webhooks_does_not_notice_that_application_webhooks_are_exempt() {
+    let all = scenarios::all();
+    let mut played = 0;
+    for &(bend, name) in NOTICED_BY {
+        let Some(base) = name.strip_suffix("/application") else {
+            continue;
+        };
+        let general = format!("{base}/general");
+        let scenario = named(&all, &general).unwrap_or_else(|| panic!("there is no scenario {general}"));
+        let verdict = play(scenario, Some(bend)).await.unwrap();
+        assert_eq!(verdict, Verdict::Held, "{bend:?} in {general}");
+        played += 1;
+    }
+    assert!(played >= 4, "{played} plays");
 }
 
 #[tokio::test]

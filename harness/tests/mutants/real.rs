@@ -50,12 +50,32 @@ const RECOVERIES_ARE_TOLD_AFTER_WARNINGS_ONLY: Bent = Bent::Rows(
 /// What is not known as a replay keeps no events for longer than others.
 const REPLAYS_KEEP_NO_EVENTS: Bent = Bent::Rows("attempts", "new.generation := 0;");
 const HISTORY_OF_29_DAYS: Bent = Bent::World(|builder| builder.set("policy.history_retention", "29d"));
+const NO_FAILURE_OF_APPLICATION_WEBHOOKS_COUNTS: Bent = Bent::Rows(
+    "webhook_health",
+    "if (select kind from webhooks where lane = new.lane and id = new.webhook) = 2 then new.ban_counter := 0; end if;",
+);
+const NO_NOTICE_OF_APPLICATION_WEBHOOKS: Bent = Bent::Rows(
+    "notices",
+    "if (select kind from webhooks where lane = new.lane and id = new.webhook) = 2 then return null; end if;",
+);
 const ALLOWS_EVERY_TARGET: Bent = Bent::World(|builder| builder.allowed_targets(&["0.0.0.0/0", "::/0"]));
 
 /// Each with a scenario that must notice it.
 const NOTICED_BY: &[(Bent, &str)] = &[
     (NO_FAILURE_COUNTS, "a-self-signed-certificate-is-a-failure"),
     (NO_FAILURE_COUNTS, "a-tls-handshake-that-hangs-times-out"),
+    (
+        NO_FAILURE_OF_APPLICATION_WEBHOOKS_COUNTS,
+        "failures-10/application",
+    ),
+    (
+        NO_NOTICE_OF_APPLICATION_WEBHOOKS,
+        "a-ban-is-told-at-its-start-and-its-end/application",
+    ),
+    (
+        NO_NOTICE_OF_APPLICATION_WEBHOOKS,
+        "warned-at-71-hours/application",
+    ),
     (BANS_LAST_LONGER, "two-servers-make-one-ban"),
     (BANS_LAST_LONGER, "a-ban-ends-while-no-server-runs"),
     (REMOVAL_IS_LATE, "removal-while-no-server-runs"),
@@ -103,8 +123,7 @@ async fn every_promise_that_a_real_server_breaks_is_noticed_by_its_scenario() {
     let all = scenarios::all();
     let mut survivors = String::new();
     for (bent, name) in NOTICED_BY {
-        let scenario = all.iter().find(|scenario| scenario.name == *name);
-        let scenario = scenario.unwrap_or_else(|| panic!("there is no scenario {name}"));
+        let scenario = super::named(&all, name).unwrap_or_else(|| panic!("there is no scenario {name}"));
         let builder = match bent {
             Bent::Rows(..) => scenario.builder(),
             Bent::World(bend) => bend(scenario.builder()),

@@ -172,7 +172,9 @@ impl State {
         let permitted = event.input["permittedUserIds"].as_array();
         let may_see = permitted.is_none_or(|users| users.iter().any(|user| *user == hook.user.as_str()))
             || self.bends(Bend::EverybodyGetsTheEvent);
-        let banned = hook.model.ban.is_some() && self.bends(Bend::ForgetsWhatIsLost);
+        let forgets = self.bends(Bend::ForgetsWhatIsLost)
+            || self.bends(Bend::LossesOfApplicationWebhooksAreForgotten) && hook.app.is_some();
+        let banned = hook.model.ban.is_some() && forgets;
         let object = event.input["object"].as_str().unwrap_or_default();
         let word = match word(hook, event) {
             "MERGE" if self.bends(Bend::MergedIsUpdatedInVersion1) => "CHANGE",

@@ -135,7 +135,9 @@ impl State {
         let in_ban = self.hooks[hook].model.ban.is_some();
         let due = self.hooks[hook].model.next_step(&self.numbers);
         if let Some(Step::Removed { .. }) = due
-            && (self.bends(Bend::NoRemovalInABan) && in_ban || self.bends(Bend::RemovalIsAtTheNextRequest))
+            && (self.bends(Bend::NoRemovalInABan) && in_ban
+                || self.bends(Bend::RemovalIsAtTheNextRequest)
+                || self.bends(Bend::OnlyGeneralWebhooksAreRemoved) && self.hooks[hook].app.is_some())
         {
             self.hooks[hook].model.failing_since = Some(self.now);
             return;
@@ -306,6 +308,7 @@ impl State {
                 if first == Some(hook) { number } else { 2 }
             }
             (Some(Bend::OnlyGeneralWebhooksAreBanned), _) if self.hooks[hook].app.is_some() => 2,
+            (Some(Bend::RetriesOfApplicationWebhooksCount), _) if self.hooks[hook].app.is_some() => 1,
             _ => number,
         };
         let before = self.hooks[hook].model.clone();
