@@ -49,7 +49,7 @@ use endpoint::Endpoint;
 pub use endpoint::Schemas;
 pub use error::{ErrorCode, RequestError};
 pub use http::refusal;
-pub use subscription_start::SubscriptionStart;
+pub use subscription_start::{Starting, SubscriptionStart};
 use tenterhook_clock::Clock;
 
 /// Minimum size of a compressed response, in bytes: a smaller one fits into one packet anyway.
