@@ -30,6 +30,7 @@ mod sim;
 pub mod token;
 mod types;
 mod user_error;
+mod webhook_name;
 
 use std::sync::Arc;
 

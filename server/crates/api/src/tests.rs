@@ -16,6 +16,7 @@ mod lists;
 mod literals;
 mod live;
 mod notices;
+mod numbers;
 mod overload;
 mod partitions;
 mod persisted;
