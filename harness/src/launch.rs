@@ -206,6 +206,8 @@ pub struct ServerOptions {
     pub extra_ca_file: Option<PathBuf>,
     /// The endpoint for notices, in addition to the API (R4).
     pub notices: Option<NoticeOptions>,
+    /// Whether a REST request may carry its token in the query string.
+    pub rest_query_token: bool,
 }
 
 /// The platform's endpoint for notices.
@@ -336,6 +338,7 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         dns_servers: options.dns_servers.clone(),
         extra_ca_file: options.extra_ca_file.clone(),
         notice_url: notice_url.transpose()?,
+        rest_query_token: options.rest_query_token,
         allowed_targets: targets.collect::<Result<_, _>>()?,
         database_connections: CONNECTIONS,
         ..Settings::default()

@@ -246,6 +246,56 @@ pub const MUTATIONS: &[Act] = &[
     ("removeUser", "companyId: <company>, userId: <user>", Duty::Platform, PLATFORM, "schema.graphql"),
 ];
 
+/// What a caller may do with a REST route.
+#[derive(Debug, Clone, Copy)]
+pub enum Rest {
+    /// List webhooks: those who may read. Shows the groups that the caller can see.
+    Lists,
+    /// As the mutation that does the same.
+    Acts(Duty),
+}
+
+/// A request to the REST routes, with its body, who may send it, the caller who finally sends it, and the rule.
+pub type Call = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Rest,
+    &'static str,
+    &'static str,
+);
+
+const NEW: &str = r#"{"subscription_url":"http://127.0.0.1:9/","event_action":"*","event_object":"*","name":"n","user_id":<user>}"#;
+
+#[rustfmt::skip]
+pub const REST: &[Call] = &[
+    ("GET", "/v1/webhooks", "", Rest::Lists, "", "W4, W5"),
+    ("GET", "/api/v1/webhooks", "", Rest::Lists, "", "W4, W5"),
+    ("GET", "/v1/webhooks?type=application&start=0", "", Rest::Lists, "", "W5"),
+    ("POST", "/v1/webhooks", NEW, Rest::Acts(Creates), OWNER, "W1, W2, W7"),
+    ("POST", "/api/v1/webhooks", NEW, Rest::Acts(Creates), OWNER, "W1, W2, W7"),
+    ("DELETE", "/v1/webhooks/<general number>", "", Rest::Acts(Manages(General)), OWNER, "W7"),
+    ("DELETE", "/v1/webhooks/<application number>", "", Rest::Acts(Manages(Application)), "", "W6"),
+    ("DELETE", "/api/v1/webhooks/<application number>", "", Rest::Acts(Manages(Application)), ITS_APP, "W6"),
+];
+
+/// The expected status of a REST request for a caller.
+pub fn status_of(who: &Identity, may: Rest, method: &str) -> u16 {
+    let refused = match may {
+        Rest::Lists => refusal(who, Readers).map(Expected::Refused),
+        Rest::Acts(duty) => refusal_of(who, duty),
+    };
+    match (refused, method) {
+        (Some(Expected::Refused("UNAUTHENTICATED")), _) => 401,
+        // The user in the input is not in the caller's company.
+        (Some(Expected::Told("NOT_FOUND")), "POST") => 400,
+        (Some(Expected::Told("NOT_FOUND")), _) => 404,
+        (Some(_), _) => 403,
+        (None, "POST") => 201,
+        (None, _) => 200,
+    }
+}
+
 /// The code of the top-level error for a caller whose token is not accepted here.
 fn refusal(who: &Identity, gate: Gate) -> Option<&'static str> {
     let operator = who.kind == Kind::Operator;

@@ -46,6 +46,7 @@ impl WorldBuilder {
             sealing_key: keys::SEALING_KEY.to_owned(),
             extra_ca_file: None,
             notices: None,
+            rest_query_token: false,
         };
         Self {
             servers: 1,
@@ -108,6 +109,12 @@ impl WorldBuilder {
             trusting: true,
             ..self
         }
+    }
+
+    /// Lets REST requests carry their token in the query string.
+    pub fn rest_query_token(mut self) -> Self {
+        self.options.rest_query_token = true;
+        self
     }
 
     /// Lets the servers deliver notices to an endpoint of the platform, signed with these secrets:

@@ -161,6 +161,7 @@ impl LoadTarget {
             sealing_key: keys::SEALING_KEY.to_owned(),
             extra_ca_file: None,
             notices: None,
+            rest_query_token: false,
         };
         let database = database::Cluster::shared().await?.database().await?;
         let server = Server::start_in_real_time(&options, &database.url(None)).await?;

@@ -46,6 +46,7 @@ fn options() -> ServerOptions {
         sealing_key: keys::SEALING_KEY.to_owned(),
         extra_ca_file: None,
         notices: None,
+        rest_query_token: false,
     }
 }
 

@@ -27,6 +27,7 @@ mod ranges;
 mod rates;
 mod removal;
 mod replays;
+mod rest;
 mod sim;
 mod socket;
 mod socket_tokens;

@@ -105,6 +105,36 @@ fn states(query: &WebhookQuery) -> QueryBuilder {
     )
 }
 
+/// The webhooks that match the query from position `start` of an ascending list, at most `size`, and whether more follow.
+///
+/// For callers that count positions instead of using cursors: it reads the rows before `start` too, and a list that changes
+/// between two pages shifts.
+pub async fn page_from(
+    conn: &mut Conn,
+    query: &WebhookQuery,
+    start: u32,
+    size: u16,
+) -> Result<(Vec<(Webhook, Health)>, bool), StoreError> {
+    let order = WebhookOrder::CreatedAscending;
+    let rows: Vec<StateRow> = states(query)
+        .sql(format!(
+            " order by {} limit {} offset ",
+            order.columns().join(", "),
+            u32::from(size) + 1
+        ))
+        .value::<BigInt, _>(i64::from(start))
+        .query()
+        .load(conn)
+        .await?;
+    let mut found: Vec<_> = rows
+        .into_iter()
+        .map(StateRow::into_state)
+        .collect::<Result<_, _>>()?;
+    let more = found.len() > usize::from(size);
+    found.truncate(usize::from(size));
+    Ok((found, more))
+}
+
 /// A page of the webhooks that match the query.
 pub async fn page(
     conn: &mut Conn,
