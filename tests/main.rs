@@ -20,6 +20,7 @@ mod live;
 mod notices;
 mod plain_english;
 mod refusal;
+mod rest;
 mod several_servers;
 mod signatures;
 mod targets;

@@ -9,6 +9,7 @@ mod callers;
 mod fixture;
 mod ids;
 mod mutations;
+mod rest;
 mod schema;
 mod scopes;
 mod subscriptions;

@@ -2,11 +2,12 @@
 //!
 //! Properties: Nothing panics. An accepted value has no more levels and values than allowed, counted again in the
 //! result. A second reader accepts and refuses the same texts, except for its own bounds on numbers. Writing a value
-//! and reading it gives the same value, and writing that again gives the same text: no key has a special meaning.
+//! and reading it gives the same value, and writing that again gives the same text: no key has a special meaning. The
+//! reader that keeps repeated keys accepts and refuses the same texts.
 
 use async_graphql::Value;
 use serde_json::Value as Plain;
-use tenterhook_graphql_http::json::{Text, Unread, read};
+use tenterhook_graphql_http::json::{Text, Unread, fields, read};
 use tenterhook_graphql_http::limits::MAX_JSON_NESTING;
 use tenterhook_settings::files::without_mark;
 
@@ -15,6 +16,7 @@ const MOST_VALUES: usize = 40;
 
 /// Reads the bytes, and checks the properties.
 pub fn check(data: &[u8]) {
+    agree(data);
     let plain = serde_json::from_slice::<Plain>(without_mark(data));
     match read(data, MOST_VALUES) {
         Ok(value) => {
@@ -35,6 +37,18 @@ pub fn check(data: &[u8]) {
         Err(Unread::Invalid { what, .. }) => {
             assert!(plain.is_err() || what.contains("digits"), "{what}");
         }
+    }
+}
+
+/// Both readers agree on a text.
+fn agree(data: &[u8]) {
+    match (read(data, MOST_VALUES), fields(data, MOST_VALUES)) {
+        (Ok(value @ Value::Object(_)), Ok(Some(pairs))) => {
+            assert_eq!(Value::Object(pairs.into_iter().collect()), value);
+        }
+        (Ok(value), Ok(None)) => assert!(!matches!(value, Value::Object(_)), "{value:?}"),
+        (Err(whole), Err(of_fields)) => assert_eq!(whole, of_fields),
+        (whole, of_fields) => panic!("{whole:?} is not {of_fields:?}"),
     }
 }
 

@@ -220,6 +220,8 @@ pub struct ServerOptions {
     pub notices: Option<NoticeOptions>,
     /// Further settings, such as `policy.everyone_v1`, each with its value as on the command line.
     pub settings: Vec<(&'static str, String)>,
+    /// Whether a REST request may carry its token in the query string.
+    pub rest_query_token: bool,
 }
 
 /// The platform's endpoint for notices.
@@ -360,6 +362,7 @@ fn settings(options: &ServerOptions, database: &str) -> anyhow::Result<Settings>
         dns_servers: options.dns_servers.clone(),
         extra_ca_file: options.extra_ca_file.clone(),
         notice_url: notice_url.transpose()?,
+        rest_query_token: options.rest_query_token,
         allowed_targets: targets.collect::<Result<_, _>>()?,
         database_connections: CONNECTIONS,
         ..sources::load(Settings::default(), &chosen)?.settings

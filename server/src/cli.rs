@@ -24,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 use secrecy::ExposeSecret;
 
 use self::flags::Flags;
+use tenterhook_api::rest::openapi;
 use tenterhook_api::schema;
 use tenterhook_embedded_postgres as embedded;
 use tenterhook_settings::sources::{self, Loaded, Sources};
@@ -70,12 +71,19 @@ enum Command {
     Reseal,
     /// Distributes the tables over a Citus cluster (experimental).
     Distribute(distribute::Arguments),
-    /// Prints the GraphQL schema that the server serves.
-    Schema,
+    /// Prints the GraphQL schema or the OpenAPI description.
+    Schema(SchemaArguments),
     /// Checks what the server needs, and says how to fix what fails.
     Doctor(doctor::Arguments),
     /// Prints every setting: flag, value, where it comes from, meaning.
     Settings(settings::Arguments),
+}
+
+#[derive(Debug, Args)]
+struct SchemaArguments {
+    /// The OpenAPI description of the REST routes and payloads instead.
+    #[arg(long)]
+    openapi: bool,
 }
 
 /// Runs the command that the process was started with.
@@ -121,7 +129,8 @@ fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             let settings = with_log(common.load(Settings::default())?)?;
             return in_runtime(distribute::run(&settings, &arguments));
         }
-        Command::Schema => write_stdout(&schema::sdl())?,
+        Command::Schema(SchemaArguments { openapi: true }) => write_stdout(openapi::text())?,
+        Command::Schema(SchemaArguments { openapi: false }) => write_stdout(&schema::sdl())?,
         Command::Doctor(arguments) => {
             let loaded = common.load(Settings::default())?;
             return in_runtime(doctor::run(&loaded, &arguments));

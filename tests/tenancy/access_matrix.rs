@@ -66,6 +66,11 @@ pub const QUERIES: &[Ask] = &[
     ("webhook", "id: <general>", Readers, Named(&[General]), "W4"),
     ("webhook", "id: <application>", Readers, Named(&[Application]), "W5"),
     ("webhook", "id: <fallen>", Readers, Named(&[General]), "W12"),
+    ("node", "id: <general number>", Everyone, Named(&[]), "a number is not a global id"),
+    ("nodes", "ids: [<general number>]", Everyone, Named(&[]), "a number is not a global id"),
+    ("webhook", "id: <general number>", Readers, Named(&[General]), "W4"),
+    ("webhook", "id: <application number>", Readers, Named(&[Application]), "W5"),
+    ("webhook", "id: <fallen number>", Readers, Named(&[General]), "W12"),
     ("webhooks", "", Readers, Listed(WEBHOOKS), "W4, W5"),
     ("webhooks", "filter: {includeRemoved: true}", Readers, Listed(WEBHOOKS), "W12"),
     ("webhooks", "type: APPLICATION", Readers, Listed(&[Application]), "W5"),
@@ -73,6 +78,8 @@ pub const QUERIES: &[Ask] = &[
     ("webhooks", "filter: {userId: <user>}", Readers, Named(WEBHOOKS), "W4"),
     ("webhooks", "filter: {appId: <app id>}", Readers, Named(&[Application]), "W5"),
     ("webhooks", "filter: {companyId: <company>}", Readers, Listed(WEBHOOKS), "W4"),
+    ("webhooks", "filter: {number: <general number>}", Readers, Named(&[General]), "W4"),
+    ("webhooks", "filter: {number: <application number>}", Readers, Named(&[Application]), "W5"),
     ("webhooks", "after: <webhook cursor>", Readers, Listed(&[]), "W4"),
     ("webhooks", "before: <webhook cursor>", Readers, Listed(&[]), "W4"),
     ("webhookQuota", "type: GENERAL, userId: <user>", Account, Own, "W3"),
@@ -83,6 +90,8 @@ pub const QUERIES: &[Ask] = &[
     ("deliveries", "", Readers, Listed(WEBHOOKS), "W4"),
     ("deliveries", "filter: {webhookId: <general>}", Readers, Named(&[General]), "W4"),
     ("deliveries", "filter: {webhookId: <application>}", Readers, Named(&[Application]), "W5"),
+    ("deliveries", "filter: {webhookId: <general number>}", Readers, Named(&[General]), "W4"),
+    ("deliveries", "filter: {webhookId: <application number>}", Readers, Named(&[Application]), "W5"),
     ("deliveries", "filter: {eventId: <event>}", Readers, Named(WEBHOOKS), "W4, E2"),
     ("deliveries", "filter: {eventId: <event id>}", Readers, Listed(&[]), "W4, E2"),
     ("deliveries", "after: <delivery cursor>", Readers, Listed(&[]), "W4"),
@@ -90,6 +99,7 @@ pub const QUERIES: &[Ask] = &[
     ("eventCatalog", "", Everyone, Own, "W9: nobody's"),
     ("notices", "", Readers, Listed(&[General]), "R4"),
     ("notices", "filter: {webhookId: <fallen>}", Readers, Named(&[General]), "R4"),
+    ("notices", "filter: {webhookId: <fallen number>}", Readers, Named(&[General]), "R4"),
     ("notices", "filter: {webhookId: <application>}", Readers, Listed(&[]), "W5, R4"),
     ("notices", "after: <notice cursor>", Readers, Listed(&[]), "R4"),
     ("apps", "", PlatformAndOperator, Listed(&[App]), "schema.graphql"),
@@ -100,9 +110,11 @@ pub const QUERIES: &[Ask] = &[
 pub const SUBSCRIPTIONS: &[Ask] = &[
     ("webhookChanged", "", Readers, Listed(&[General]), "W4"),
     ("webhookChanged", "id: <general>", Readers, Named(&[General]), "W4"),
+    ("webhookChanged", "id: <general number>", Readers, Named(&[General]), "W4"),
     ("attemptRecorded", "", Users, Listed(WEBHOOKS), "W4, W5"),
     ("attemptRecorded", "webhookId: <general>", Readers, Named(&[General]), "W4"),
     ("attemptRecorded", "webhookId: <application>", Readers, Named(&[Application]), "W5"),
+    ("attemptRecorded", "webhookId: <application number>", Readers, Named(&[Application]), "W5"),
     ("noticePosted", "", Readers, Listed(&[General]), "R4"),
 ];
 
@@ -201,14 +213,24 @@ pub const MUTATIONS: &[Act] = &[
     ("createWebhook", "subscriptionUrl: \"http://127.0.0.1:9/\", eventAction: ANY, eventObject: \"*\", userId: <user>", Creates, OWNER, "W1, W2, W7"),
     ("updateWebhook", "id: <general>, name: \"taken\"", Manages(General), OWNER, "W7"),
     ("updateWebhook", "id: <application>, name: \"taken\"", Manages(Application), ITS_APP, "W5"),
+    ("updateWebhook", "id: <general number>, name: \"taken\"", Manages(General), "", "W7"),
+    ("updateWebhook", "id: <application number>, name: \"taken\"", Manages(Application), "", "W5"),
     ("rotateWebhookSecret", "id: <general>", Manages(General), OWNER, "W7, E7"),
+    ("rotateWebhookSecret", "id: <application number>", Manages(Application), "", "W5, E7"),
     ("rotateWebhookSecret", "id: <application>", Manages(Application), ITS_APP, "W5, E7"),
     ("testWebhook", "id: <general>", Manages(General), OWNER, "W7, D12"),
     ("testWebhook", "id: <application>", Manages(Application), ITS_APP, "W5, D12"),
+    ("testWebhook", "id: <application number>", Manages(Application), "", "W5, D12"),
+    ("replayDeliveries", "webhookId: <application number>", Replays(Application), "", "W5, D12"),
     ("replayDeliveries", "deliveryIds: [<delivery>]", Replays(General), OWNER, "D12"),
     ("replayDeliveries", "webhookId: <general>, idempotencyKey: \"the user's\"", Replays(General), OPERATOR, "D12"),
     ("replayDeliveries", "webhookId: <general>, dryRun: true", Replays(General), "", "D12"),
     ("replayDeliveries", "deliveryIds: [<applied>]", Replays(Application), ITS_APP, "W5, D12"),
+    ("pauseWebhook", "id: <application number>", Manages(Application), "", "W5, W13"),
+    ("resumeWebhook", "id: <application number>", Manages(Application), "", "W5, W13"),
+    ("deleteWebhook", "id: <general number>", Manages(General), "", "W7"),
+    ("deleteWebhook", "id: <application number>", Manages(Application), "", "W6"),
+    ("restoreWebhook", "id: <fallen number>", Manages(General), "", "W12"),
     ("pauseWebhook", "id: <general>", Manages(General), OWNER, "W13"),
     ("pauseWebhook", "id: <application>", Manages(Application), ITS_APP, "W5, W13"),
     ("resumeWebhook", "id: <general>", Manages(General), OWNER, "W13"),
@@ -224,6 +246,56 @@ pub const MUTATIONS: &[Act] = &[
     ("upsertUsers", "users: [{companyId: <company>, userId: <user>, role: ADMIN}]", Duty::Platform, PLATFORM, "schema.graphql"),
     ("removeUser", "companyId: <company>, userId: <user>", Duty::Platform, PLATFORM, "schema.graphql"),
 ];
+
+/// What a caller may do with a REST route.
+#[derive(Debug, Clone, Copy)]
+pub enum Rest {
+    /// List webhooks: those who may read. Shows the groups that the caller can see.
+    Lists,
+    /// As the mutation that does the same.
+    Acts(Duty),
+}
+
+/// A request to the REST routes, with its body, who may send it, the caller who finally sends it, and the rule.
+pub type Call = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Rest,
+    &'static str,
+    &'static str,
+);
+
+const NEW: &str = r#"{"subscription_url":"http://127.0.0.1:9/","event_action":"*","event_object":"*","name":"n","user_id":<user>}"#;
+
+#[rustfmt::skip]
+pub const REST: &[Call] = &[
+    ("GET", "/v1/webhooks", "", Rest::Lists, "", "W4, W5"),
+    ("GET", "/api/v1/webhooks", "", Rest::Lists, "", "W4, W5"),
+    ("GET", "/v1/webhooks?type=application&start=0", "", Rest::Lists, "", "W5"),
+    ("POST", "/v1/webhooks", NEW, Rest::Acts(Creates), OWNER, "W1, W2, W7"),
+    ("POST", "/api/v1/webhooks", NEW, Rest::Acts(Creates), OWNER, "W1, W2, W7"),
+    ("DELETE", "/v1/webhooks/<general number>", "", Rest::Acts(Manages(General)), OWNER, "W7"),
+    ("DELETE", "/v1/webhooks/<application number>", "", Rest::Acts(Manages(Application)), "", "W6"),
+    ("DELETE", "/api/v1/webhooks/<application number>", "", Rest::Acts(Manages(Application)), ITS_APP, "W6"),
+];
+
+/// The expected status of a REST request for a caller.
+pub fn status_of(who: &Identity, may: Rest, method: &str) -> u16 {
+    let refused = match may {
+        Rest::Lists => refusal(who, Readers).map(Expected::Refused),
+        Rest::Acts(duty) => refusal_of(who, duty),
+    };
+    match (refused, method) {
+        (Some(Expected::Refused("UNAUTHENTICATED")), _) => 401,
+        // The user in the input is not in the caller's company.
+        (Some(Expected::Told("NOT_FOUND")), "POST") => 400,
+        (Some(Expected::Told("NOT_FOUND")), _) => 404,
+        (Some(_), _) => 403,
+        (None, "POST") => 201,
+        (None, _) => 200,
+    }
+}
 
 /// The code of the top-level error for a caller whose token is not accepted here.
 fn refusal(who: &Identity, gate: Gate) -> Option<&'static str> {

@@ -54,10 +54,7 @@ pub fn judge(
 ) -> Result<(), String> {
     let text = answer.to_string();
     let carried = |mark: &&Mark| text.contains(&mark.text);
-    let unseen = |mark: &&Mark| !mark.of.iter().any(|group| sees.contains(group));
-    if let Some(mark) = marks.iter().filter(unseen).find(carried) {
-        return Err(format!("it leaks {:?} of {:?}: {text}", mark.text, mark.of));
-    }
+    leaks_nothing(&text, marks, sees)?;
     let codes: Vec<&str> = codes(&answer["errors"], "/extensions/code");
     let fault = match expected {
         Expected::Refused(code) => codes != [*code] || !answer["data"].is_null(),
@@ -73,6 +70,16 @@ pub fn judge(
         Err(format!("not {expected:?}: {text}"))
     } else {
         Ok(())
+    }
+}
+
+/// Fails if a text has a mark of data that its reader may not see.
+pub fn leaks_nothing(text: &str, marks: &[Mark], sees: &BTreeSet<Group>) -> Result<(), String> {
+    let unseen = |mark: &&Mark| !mark.of.iter().any(|group| sees.contains(group));
+    let mut unseen = marks.iter().filter(unseen);
+    match unseen.find(|mark| text.contains(&mark.text)) {
+        Some(mark) => Err(format!("it leaks {:?} of {:?}: {text}", mark.text, mark.of)),
+        None => Ok(()),
     }
 }
 

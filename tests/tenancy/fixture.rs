@@ -29,6 +29,9 @@ const LANE: usize = 3;
 /// Number of failures that cause a ban (B2).
 const BANNING: usize = 10;
 
+/// More webhooks than the test creates.
+const FAR_FROM_ALL_NUMBERS: u64 = 1_000_000;
+
 /// A placeholder in a query, with its value and its twin: a similar value that does not exist.
 type Names = BTreeMap<&'static str, (String, String)>;
 
@@ -199,6 +202,13 @@ impl Fixture {
         ] {
             self.name(name, id);
         }
+        for (name, webhook) in [
+            ("general number", healthy),
+            ("fallen number", fallen),
+            ("application number", &application),
+        ] {
+            self.name_number(name, &webhook.number);
+        }
         self.name("company", &COMPANY.to_string());
         self.name("user", &USER.to_string());
         self.name("url", "mark-general-url-of-healthy");
@@ -263,6 +273,13 @@ impl Fixture {
 
     fn name(&mut self, name: &'static str, value: &str) {
         let literals = (json!(value).to_string(), json!(twin(value)).to_string());
+        self.names.insert(name, literals);
+    }
+
+    /// The twin of a number is one that no webhook has.
+    fn name_number(&mut self, name: &'static str, number: &str) {
+        let twin = number.parse::<u64>().expect("a number") + FAR_FROM_ALL_NUMBERS;
+        let literals = (json!(number).to_string(), json!(twin.to_string()).to_string());
         self.names.insert(name, literals);
     }
 

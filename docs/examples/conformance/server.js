@@ -1,4 +1,4 @@
-// The server under test, from the environment: its address, and tokens of a user and of the platform. With
+// The server under test, from the environment: its address, and tokens of a user, of an app and of the platform. With
 // SERVER_PID_FILE it can be stopped: the process whose id is in that file is started again, at the same address.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -14,9 +14,11 @@ function needed(name) {
   return value;
 }
 
-export const url = new URL('/graphql', needed('TENTERHOOK_URL')).href;
+export const { origin } = new URL(needed('TENTERHOOK_URL'));
+export const url = new URL('/graphql', origin).href;
 export const socketUrl = url.replace(/^http/, 'ws') + '/ws';
 export const userToken = needed('USER_TOKEN');
+export const appToken = needed('APP_TOKEN');
 export const platformToken = needed('PLATFORM_TOKEN');
 
 export const bearer = (token) => ({ authorization: `Bearer ${token}` });

@@ -1,18 +1,74 @@
 //! Bodies and messages that are sent unchanged, also those that [`Client::query`] would never send.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use super::live::{PROTOCOL, RawSocket};
 use super::{Client, answer};
+use crate::realtime::{self, PATIENCE};
 
 /// The media type of responses whose HTTP status says whether the document was executed.
 pub const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
 /// The media type of server-sent events.
 pub const EVENTS: &str = "text/event-stream";
 
+/// A response with its headers.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub text: String,
+}
+
 impl Client {
+    /// Sends a request with exactly these headers: the caller's token is not added.
+    ///
+    /// # Errors
+    ///
+    /// If there is no response.
+    pub async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: Option<String>,
+    ) -> anyhow::Result<Exchange> {
+        let method = Method::from_bytes(method.as_bytes())?;
+        let mut request = self.http.request(method, format!("{}{path}", self.server));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let exchange = async {
+            let response = request.send().await?;
+            anyhow::Ok(Exchange {
+                status: response.status().as_u16(),
+                headers: response.headers().clone(),
+                text: response.text().await?,
+            })
+        };
+        realtime::within(PATIENCE, exchange)
+            .await
+            .context("the server did not answer")?
+    }
+
+    /// Tells a webhook's secret to the world's receivers, if it was not created with [`Client::create_webhook`].
+    ///
+    /// # Errors
+    ///
+    /// If it is not a secret.
+    pub fn note_secret(&self, number: &str, secret: &str) -> anyhow::Result<()> {
+        self.keyring.add(number, secret.parse()?);
+        Ok(())
+    }
+
     /// Posts a body to the GraphQL endpoint as JSON, and reads the whole response of this media type. Returns status
     /// and text.
     pub async fn post_raw(

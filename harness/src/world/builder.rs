@@ -49,6 +49,7 @@ impl WorldBuilder {
             extra_ca_file: None,
             notices: None,
             settings: Vec::new(),
+            rest_query_token: false,
         };
         Self {
             servers: 1,
@@ -123,6 +124,12 @@ impl WorldBuilder {
             trusting: true,
             ..self
         }
+    }
+
+    /// Lets REST requests carry their token in the query string.
+    pub fn rest_query_token(mut self) -> Self {
+        self.options.rest_query_token = true;
+        self
     }
 
     /// Lets the servers deliver notices to an endpoint of the platform, signed with these secrets:

@@ -33,13 +33,14 @@ pub(super) fn front(ready: Arc<OnceLock<Router>>, leaving: CancellationToken) ->
 async fn forward(router: Option<Router>, request: Request) -> Response {
     match router {
         Some(router) => router.oneshot(request).await.into_response(),
-        None if request.uri().path() == "/graphql" => api::not_started(),
-        None => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            [("retry-after", "1")],
-            "starting",
-        )
-            .into_response(),
+        None => api::not_started(request.uri().path()).unwrap_or_else(|| {
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [("retry-after", "1")],
+                "starting",
+            )
+                .into_response()
+        }),
     }
 }
 
@@ -75,6 +76,15 @@ mod tests {
             );
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE");
+        }
+        for path in ["/v1/webhooks", "/api/v1/webhooks", "/v1/webhooks/8"] {
+            let (status, headers, body) = ask(Method::DELETE, path).await;
+            assert_eq!(
+                (status, headers.as_str()),
+                (503, "application/json; charset=utf-8 1")
+            );
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["errorCode"], 503, "{path}");
         }
         let (status, headers, body) = ask(Method::GET, "/readyz").await;
         assert_eq!(

@@ -75,8 +75,12 @@ impl<'a> Callers<'a> {
         Self::new(process, secret.trim())
     }
 
+    pub fn token(&self, claims: &Claims) -> String {
+        self.key.sign(claims, realtime::now())
+    }
+
     pub fn with(&self, claims: &Claims) -> Client {
-        let token = self.key.sign(claims, realtime::now());
+        let token = self.token(claims);
         self.process.caller(Some(token)).expect("a client can be made")
     }
 

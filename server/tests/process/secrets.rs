@@ -11,6 +11,7 @@ use tenterhook_harness::journal::Arrival;
 use tenterhook_harness::keys::{self, SEALING_KEY};
 use tenterhook_harness::realtime;
 use tenterhook_harness::reply::{Reply, Script};
+use tenterhook_harness::token::Claims;
 use tenterhook_lab::process::{Process, Program};
 
 use super::callers::{
@@ -153,6 +154,36 @@ async fn no_response_file_or_log_line_shows_a_secret() {
         assert!(secret.len() > 8, "nothing was planted");
         assert!(!told.contains(secret), "it printed {secret}");
         assert!(!answers.contains(secret), "it answered {secret}");
+    }
+}
+
+/// A token in the query string of a REST request is in no log line, whether the server accepts or refuses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_a_query_string_is_in_no_log_line() {
+    let database = Cluster::shared().await.unwrap().database().await.unwrap();
+    let program = with_secrets_in_the_environment(&database.url(None))
+        .argument("serve")
+        .setting("TENTERHOOK_LOG", "trace");
+    for (allowed, status) in [("false", 401), ("true", 200)] {
+        let program = program.clone().setting("TENTERHOOK_REST_QUERY_TOKEN", allowed);
+        let mut process = program.serve().await.unwrap();
+        let token = Callers::new(&process, SECRET).token(&Claims::user(1, 7, "regular"));
+        let (_, signature) = token.rsplit_once('.').unwrap();
+        let caller = process.caller(None).unwrap();
+        let wrong = token.replace(signature, "planted-signature-of-nobody");
+        for (token, status) in [(&token, status), (&wrong, 401)] {
+            let path = format!("/v1/webhooks?api_token={token}");
+            let answer = caller.exchange("GET", &path, &[], None).await.unwrap();
+            assert_eq!(answer.status, status, "{allowed}");
+            assert!(!answer.text.contains(token.as_str()), "it answered the token");
+        }
+        process.terminate().await.unwrap();
+        assert_eq!(process.ended().await.unwrap().code(), Some(0));
+        let told = process.printed();
+        assert!(told.contains("/v1/webhooks"), "requests are logged at this level");
+        for secret in [token.as_str(), signature, "planted-signature", "api_token"] {
+            assert!(!told.contains(secret), "it printed {secret}");
+        }
     }
 }
 

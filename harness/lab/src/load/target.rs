@@ -163,6 +163,7 @@ impl LoadTarget {
             extra_ca_file: None,
             notices: None,
             settings: Vec::new(),
+            rest_query_token: false,
         };
         let database = database::Cluster::shared().await?.database().await?;
         let server = Server::start_in_real_time(&options, &database.url(None)).await?;

@@ -48,6 +48,7 @@ fn options() -> ServerOptions {
         extra_ca_file: None,
         notices: None,
         settings: Vec::new(),
+        rest_query_token: false,
     }
 }
 

@@ -16,6 +16,11 @@ pub async fn authenticate(services: &Services, authorization: Option<&str>) -> R
     let token = authorization
         .and_then(bearer)
         .ok_or_else(|| unauthenticated("A bearer token is needed."))?;
+    session(services, token).await
+}
+
+/// Makes a session from a token.
+pub async fn session(services: &Services, token: &str) -> Result<Session> {
     let now = services.clock.now();
     let Verified {
         caller,
@@ -83,6 +88,8 @@ fn through_app(services: &Services, installed: bool) -> AppAccess {
 }
 
 fn bearer(authorization: &str) -> Option<&str> {
+/// The token in the value of an `Authorization` header; `None` if its scheme is another one.
+pub fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -72,8 +72,9 @@ impl Services {
     }
 }
 
-/// Access to services and session from a resolver's context.
-pub trait Ask {
+/// Access to services and session: from a resolver's context, or from a request to the REST routes. What both do is written
+/// over this trait.
+pub trait Ask: Sync {
     /// The services.
     fn services(&self) -> &Services;
     /// The session.

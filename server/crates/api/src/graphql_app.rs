@@ -11,7 +11,8 @@ use tenterhook_graphql_http::error::Result;
 use tenterhook_graphql_http::persisted::{AllowListError, Documents};
 use tenterhook_graphql_http::rate_limits::RateLimit;
 use tenterhook_graphql_http::{
-    BodyLimits, Config, CorsConfig, GraphqlApp, RateClass, Schemas, SheddingConfig,
+    BodyLimits, Config, CorsConfig, GraphqlApp, RateClass, RouteGuard, Schemas, SheddingConfig,
+    guarded_router,
 };
 
 use crate::auth;
@@ -30,14 +31,14 @@ use tenterhook_settings::ApiSettings;
 /// The mutation that publishes events. It has rate limits of its own, and a limit on the number of calls in progress.
 const PUBLISHING: &str = "publishEvents";
 
-/// The routes of GraphQL.
-pub fn router(services: &Arc<Services>) -> Router {
+/// The routes of GraphQL, and the guard for other routes.
+pub fn router(services: &Arc<Services>) -> (Router, RouteGuard<Services>) {
     let settings = &services.settings.api;
     let schemas = Schemas {
         strict: schema::build(settings, ValidationMode::Strict),
         fast: schema::build(settings, ValidationMode::Fast),
     };
-    tenterhook_graphql_http::router(services.clone(), schemas, &config(settings))
+    guarded_router(services.clone(), schemas, &config(settings))
 }
 
 fn config(settings: &ApiSettings) -> Config {

@@ -1,4 +1,4 @@
-//! The API: GraphQL, and plain HTTP endpoints.
+//! The API: GraphQL, three calls as REST, and plain HTTP endpoints.
 //!
 //! Implements the contract of `schema.graphql`. An object that the caller may not see looks as if it did not exist.
 //! Errors in a mutation's input are data with a stable code; all other errors have a code and no internals. The API
@@ -23,6 +23,7 @@ mod publication_subject;
 mod rate_limits;
 mod relay;
 mod removal;
+pub mod rest;
 pub mod schema;
 mod schema_rules;
 mod session;
@@ -30,6 +31,7 @@ mod sim;
 pub mod token;
 mod types;
 mod user_error;
+mod webhook_name;
 
 use std::sync::Arc;
 
@@ -49,7 +51,8 @@ pub use tenterhook_graphql_http::persisted::Documents;
 
 /// All HTTP routes.
 pub fn router(services: Arc<Services>) -> Router {
-    let graphql = graphql_app::router(&services);
+    let (graphql, guard) = graphql_app::router(&services);
+    let rest = services.settings.rest.then(|| rest::router(&services, guard));
     let clock = services.clock.clone();
     let simulated_time = sim::router(&services).unwrap_or_default();
     let graphiql = services.settings.graphiql.then(graphiql::router);
@@ -60,15 +63,22 @@ pub fn router(services: Arc<Services>) -> Router {
         .route("/schema.graphql", get(ops_endpoints::schema))
         .with_state(services)
         .merge(graphql)
+        .merge(rest.unwrap_or_default())
         .merge(simulated_time)
         .merge(graphiql.unwrap_or_default());
     layers(routes, clock)
 }
 
-/// The response of GraphQL before there is a [`router`].
-pub fn not_started() -> Response {
-    let error = ApiError::new(ErrorCode::Unavailable, "The server is starting. Try again.");
-    refusal(error.into())
+/// The response to a request for this path before there is a [`router`]; `None` for what is neither GraphQL nor REST.
+pub fn not_started(path: &str) -> Option<Response> {
+    let error = || ApiError::new(ErrorCode::Unavailable, "The server is starting. Try again.");
+    if path == "/graphql" {
+        Some(refusal(error().into()))
+    } else if rest::serves(path) {
+        Some(rest::refusal(error()))
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

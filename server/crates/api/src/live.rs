@@ -16,20 +16,21 @@ use async_graphql::{Context, ID, Subscription};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
-use tenterhook_graphql_http::SubscriptionStart;
+use tenterhook_graphql_http::{Starting, SubscriptionStart};
+use uuid::Uuid;
 
 use crate::auth;
 use crate::context::{Ask, Services};
 use crate::error::{ApiError, ErrorCode, Result};
-use crate::global_id::GlobalId;
 use crate::session::Session;
 use crate::types::attempt::Attempt;
 use crate::types::notice::Notice;
 use crate::types::webhook::Webhook;
+use crate::webhook_name::WebhookName;
 use tenterhook_engine::live::{Interest, Listener, Message, Missed};
 use tenterhook_model as model;
 use tenterhook_model::access::WebhookScope;
-use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId};
+use tenterhook_model::ids::{DeliveryKey, Lane, WebhookId, WebhookKey};
 use tenterhook_store::live::AttemptPlace;
 use tenterhook_store::webhooks::visibility::Cutoffs;
 use tenterhook_store::{attempts, deliveries, notices, webhooks};
@@ -47,13 +48,10 @@ impl Subscription {
     async fn webhook_changed(
         &self,
         ctx: &Context<'_>,
-        #[graphql(
-            desc = "Only changes of the webhook with this global id. Default: all webhooks that the caller may see."
-        )]
-        id: Option<ID>,
+        #[graphql(desc = "Only changes of this webhook, given by its global id or number. Default: all webhooks that the caller may see.")] id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Webhook>> + use<>> {
         let follower = Follower::begin(ctx)?;
-        let interest = follower.interest(ctx, id)?;
+        let (interest, _starting) = follower.interest(ctx, id).await?;
         let listener = follower.services.live.changes(interest);
         Ok(follower.follow(listener, |sight, told| Box::pin(sight.webhooks(told))))
     }
@@ -65,12 +63,12 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Only attempts for the webhook with this global id. Required for operators and for callers who can see more than 1000 webhooks."
+            desc = "Only attempts for this webhook, given by its global id or number. Required for operators and for callers who can see more than 1000 webhooks."
         )]
         webhook_id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Attempt>> + use<>> {
         let follower = Follower::begin(ctx)?;
-        let interest = follower.interest(ctx, webhook_id)?;
+        let (interest, _starting) = follower.interest(ctx, webhook_id).await?;
         if interest.webhook.is_none() && interest.scope == WebhookScope::Everything {
             return Err(refused(
                 ctx,
@@ -94,6 +92,9 @@ fn refused(ctx: &Context<'_>, error: ApiError) -> ApiError {
     ctx.data_unchecked::<SubscriptionStart>().refuse();
     error
 }
+
+/// The key of no webhook, for a number that none has: nothing happens to it.
+const NO_WEBHOOK: WebhookKey = (Lane(0), WebhookId(Uuid::nil()));
 
 /// A subscription with its caller.
 struct Follower {
@@ -123,15 +124,25 @@ impl Follower {
 
     /// The most that the caller may ever see, of one webhook or of any. A webhook that the caller may not see looks
     /// like one to which nothing happens.
-    fn interest(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<Interest> {
-        let webhook = match id.map(|id| GlobalId::webhook(&id)) {
-            Some(None) => return Err(refused(ctx, ApiError::bad_input("That is not a webhook's id."))),
-            known => known.flatten(),
+    ///
+    /// A number has to be looked up, so hold the second value until the listener exists.
+    async fn interest(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<(Interest, Starting)> {
+        let starting = ctx.data_unchecked::<SubscriptionStart>().starting();
+        let webhook = match id {
+            Some(id) => {
+                let Some(name) = WebhookName::parse(&id) else {
+                    return Err(refused(ctx, ApiError::bad_input("That is not a webhook's id.")));
+                };
+                let key = name.key(&self.services, &self.session.caller).await;
+                Some(key.map_err(|error| refused(ctx, error))?.unwrap_or(NO_WEBHOOK))
+            }
+            None => None,
         };
-        Ok(Interest {
+        let interest = Interest {
             scope: self.session.reach(),
             webhook,
-        })
+        };
+        Ok((interest, starting))
     }
 
     /// Everything that the listener receives and the caller may see. Ends after an error.

@@ -95,6 +95,22 @@ pub struct LimitReachedError {
 }
 
 impl UserError {
+    /// Its code, its message for people, and the path of the faulty value, beginning with `input`.
+    pub fn parts(&self) -> (UserErrorCode, &str, &[String]) {
+        match self {
+            Self::Input(error) => (error.code, &error.message, &error.path),
+            Self::Limit(error) => (error.code, &error.message, &error.path),
+        }
+    }
+
+    /// The limit that is reached, and how many webhooks there are.
+    pub fn limit(&self) -> Option<(i32, i32)> {
+        match self {
+            Self::Input(_) => None,
+            Self::Limit(error) => Some((error.limit, error.used)),
+        }
+    }
+
     /// An error for a reached limit (W3).
     pub fn limit_reached(limit: u32, used: i64, scope: WebhookType) -> Self {
         let whose = match scope {
@@ -120,10 +136,7 @@ impl UserError {
 impl UserError {
     /// One line with code and path.
     pub fn line(&self) -> String {
-        let (code, path) = match self {
-            Self::Input(error) => (error.code, &error.path),
-            Self::Limit(error) => (error.code, &error.path),
-        };
+        let (code, _, path) = self.parts();
         format!("{code:?} {}", path.join("."))
     }
 }

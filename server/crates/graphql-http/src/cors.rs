@@ -68,8 +68,19 @@ pub const KNOWN_HEADERS: &[&str] = &[
     "x-datadog-trace-id",
 ];
 
+/// What pages of the allowed origins may do with some routes.
+#[derive(Clone, Copy)]
+pub(crate) struct Pages<'a> {
+    /// The methods.
+    pub methods: &'a [Method],
+    /// Request headers in addition to [`KNOWN_HEADERS`].
+    pub sent: &'a [HeaderName],
+    /// Response headers that they may read, in addition to those of every route.
+    pub shown: &'a [HeaderName],
+}
+
 /// Allows pages of the allowed origins to call these routes.
-pub(crate) fn allow(routes: Router, settings: &CorsConfig) -> Router {
+pub(crate) fn allow(routes: Router, settings: &CorsConfig, pages: Pages<'_>) -> Router {
     let origins = &settings.origins;
     if origins.is_empty() {
         return routes;
@@ -85,14 +96,14 @@ pub(crate) fn allow(routes: Router, settings: &CorsConfig) -> Router {
     };
     let cors = CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers(headers(&settings.headers))
-        .expose_headers([RETRY_AFTER, request_id::HEADER])
+        .allow_methods(pages.methods.to_vec())
+        .allow_headers(headers(&settings.headers, pages.sent))
+        .expose_headers([&[RETRY_AFTER, request_id::HEADER][..], pages.shown].concat())
         .max_age(PREFLIGHT_KEPT);
     routes.layer(cors)
 }
 
-fn headers(more: &[String]) -> AllowHeaders {
+fn headers(more: &[String], sent: &[HeaderName]) -> AllowHeaders {
     if more.iter().any(|name| name == ALL) {
         // Not `*`: in browsers it does not include `authorization`.
         return AllowHeaders::mirror_request();
@@ -101,5 +112,5 @@ fn headers(more: &[String]) -> AllowHeaders {
     let more = more
         .iter()
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-    AllowHeaders::list(known.chain(more))
+    AllowHeaders::list(known.chain(more).chain(sent.iter().cloned()))
 }

@@ -22,8 +22,8 @@ use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode, Uri};
 
-pub(crate) use self::negotiation::is_json;
-use self::negotiation::{Media, is_encoded};
+use self::negotiation::Media;
+pub(crate) use self::negotiation::{is_encoded, is_json};
 use self::parameters::parameters;
 pub use self::response::refusal;
 use self::response::{Refusal, finished, respond_with_refusal};

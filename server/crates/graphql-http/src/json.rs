@@ -10,5 +10,5 @@ mod text;
 
 pub use self::bounds::check_json;
 pub use self::number::is_exact;
-pub use self::read::{Unread, read};
+pub use self::read::{Unread, fields, read};
 pub use self::text::Text;

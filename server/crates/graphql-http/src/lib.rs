@@ -22,6 +22,7 @@ pub mod rate_limits;
 mod raw_request;
 mod request;
 pub mod request_id;
+mod route_guard;
 pub mod schema_rules;
 mod socket;
 mod sse;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Router, middleware};
@@ -49,7 +50,8 @@ use endpoint::Endpoint;
 pub use endpoint::Schemas;
 pub use error::{ErrorCode, RequestError};
 pub use http::refusal;
-pub use subscription_start::SubscriptionStart;
+pub use route_guard::{RouteGuard, has_json_body};
+pub use subscription_start::{Starting, SubscriptionStart};
 use tenterhook_clock::Clock;
 
 /// Minimum size of a compressed response, in bytes: a smaller one fits into one packet anyway.
@@ -58,6 +60,15 @@ const COMPRESSED_FROM: u16 = 1024;
 /// The routes of GraphQL: `/graphql` for HTTP and server-sent events, `/graphql/ws` for WebSocket. Add the routes of
 /// your own, and put [`layers`] around all of them.
 pub fn router<A: GraphqlApp>(app: Arc<A>, schemas: Schemas<A::Schema>, config: &Config) -> Router {
+    guarded_router(app, schemas, config).0
+}
+
+/// As [`router`], with a guard for routes of your own.
+pub fn guarded_router<A: GraphqlApp>(
+    app: Arc<A>,
+    schemas: Schemas<A::Schema>,
+    config: &Config,
+) -> (Router, RouteGuard<A>) {
     let endpoint = Endpoint::new(app, schemas, config);
     let graphql = Router::new()
         .route(
@@ -67,10 +78,16 @@ pub fn router<A: GraphqlApp>(app: Arc<A>, schemas: Schemas<A::Schema>, config: &
                 .fallback(http::other_method::<A>),
         )
         .with_state(endpoint.clone());
-    Router::new()
+    let pages = cors::Pages {
+        methods: &[Method::GET, Method::POST],
+        sent: &[],
+        shown: &[],
+    };
+    let routes = Router::new()
         .route("/graphql/ws", get(socket::upgrade::<A>))
-        .with_state(endpoint)
-        .merge(cors::allow(graphql, &config.cors))
+        .with_state(endpoint.clone())
+        .merge(cors::allow(graphql, &config.cors, pages));
+    (routes, RouteGuard::new(endpoint, config.cors.clone()))
 }
 
 /// Gives every request an id, turns panics into errors, and compresses responses.

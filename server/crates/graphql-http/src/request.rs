@@ -128,12 +128,14 @@ pub(crate) enum StreamItem {
     Refused(Vec<ServerError>),
 }
 
-/// Runs an operation of any kind while the stream is polled. It begins with the first poll.
+/// Runs an operation of any kind while the stream is polled. It begins with the first poll; the second value says when a
+/// subscription listens.
 pub(crate) fn stream<A: GraphqlApp>(
     endpoint: &Endpoint<A>,
     session: A::Session,
     posted: RawRequest,
-) -> BoxStream<'static, StreamItem> {
+) -> (BoxStream<'static, StreamItem>, SubscriptionStart) {
+    let start = SubscriptionStart::default();
     let AcceptedRequest {
         request,
         kind,
@@ -143,23 +145,22 @@ pub(crate) fn stream<A: GraphqlApp>(
     } = match accept(endpoint, session, posted) {
         Ok(accepted) => accepted,
         Err(error) => {
-            return stream::once(ready(StreamItem::Refused(vec![error.into_server_error()]))).boxed();
+            let refused = StreamItem::Refused(vec![error.into_server_error()]);
+            return (stream::once(ready(refused)).boxed(), start);
         }
     };
-    let start = SubscriptionStart::default();
     let loader = RequestLoader::new(endpoint.app.loader());
     let request = request.data(start.clone()).data(loader.clone());
     let schema = endpoint.schema_for(known.as_deref());
     let responses = loader.stream(schema.execute_stream(request, None));
     // A subscription counts against the limits once, when it begins. So later events do not carry them.
     let allowance = allowance.filter(|_| kind != OperationType::Subscription);
-    let endpoint = endpoint.clone();
-    responses
-        .map(move |response| {
-            let _until_the_end = &permit;
-            item(with_allowance(&endpoint, response, allowance.as_ref()), &start)
-        })
-        .boxed()
+    let (endpoint, of_items) = (endpoint.clone(), start.clone());
+    let items = responses.map(move |response| {
+        let _until_the_end = &permit;
+        item(with_allowance(&endpoint, response, allowance.as_ref()), &of_items)
+    });
+    (items.boxed(), start)
 }
 
 /// Tells errors of the request from results: they have no path, or come from a subscription's field that cannot

@@ -95,7 +95,7 @@ async fn begin<A: GraphqlApp>(
         return Err(RequestError::bad_input("The request has no `query`."));
     }
     let expires_at = app.expires_at(&session);
-    let items = request::stream(endpoint, session, posted);
+    let (items, _) = request::stream(endpoint, session, posted);
     Ok(events(app.clone(), expires_at, permit, items).map(Ok))
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 /// Characters of a webhook's name.
 pub const NAME_CHARS: usize = 255;
 /// Characters of a basic user name, and of a password (W11).
-pub(crate) const CREDENTIAL_CHARS: usize = 255;
+pub const CREDENTIAL_CHARS: usize = 255;
 /// Characters of an app's name.
 pub const APP_NAME_CHARS: usize = 255;
 /// Characters of a correlation id.

@@ -46,6 +46,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Whether GraphiQL is served.
     pub graphiql: bool,
+    /// Whether the REST routes are served.
+    pub rest: bool,
+    /// Whether a token may stand in the query string of a REST request.
+    pub rest_query_token: bool,
     /// Real or simulated time (T1).
     pub clock: ClockKind,
     /// Which log lines are written, as a `tracing` filter.
@@ -118,6 +122,8 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             graphiql: true,
+            rest: true,
+            rest_query_token: false,
             clock: ClockKind::System,
             log: "info".to_owned(),
             database_url: None,

@@ -201,6 +201,16 @@ pub static TABLE: &[Entry] = &[
         "Whether GraphiQL, a page to try the API with, is served at /graphiql."
     ),
     setting!(
+        rest,
+        "Whether the REST routes /v1/webhooks and /api/v1/webhooks are served, with their description at \
+         /openapi.json: docs/rest.md."
+    ),
+    setting!(
+        rest_query_token,
+        "Whether REST requests may carry their token in the query string (api_token). Proxies and browsers keep query \
+         strings in their logs and histories, so leave it off unless an integration cannot send a header."
+    ),
+    setting!(
         clock,
         "system or simulated. Simulated time stands still until an operator advances it; it is possible only on a \
          loopback address."

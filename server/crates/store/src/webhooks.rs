@@ -5,6 +5,7 @@
 
 pub mod creation_keys;
 pub mod list;
+pub mod number;
 pub mod removal;
 pub mod row;
 pub mod sealed;

@@ -19,6 +19,7 @@ use crate::types::enums::DeliveryStatus;
 use crate::types::event::Event;
 use crate::types::scalars::DateTime;
 use crate::types::webhook::Webhook;
+use crate::webhook_name::key_of;
 use tenterhook_engine::Tested;
 use tenterhook_model::access::{Caller, WebhookScope};
 use tenterhook_model::delivery;
@@ -185,7 +186,7 @@ impl Delivery {
 /// Which deliveries to list. All given conditions must hold.
 #[derive(InputObject, Default)]
 pub struct DeliveryFilter {
-    /// Only deliveries to the webhook with this global id.
+    /// Only deliveries to this webhook, given by its global id or number.
     webhook_id: Option<ID>,
     /// Only deliveries of the event with this global id, or with this id in payloads.
     event_id: Option<ID>,
@@ -226,9 +227,12 @@ impl DeliveryQueries {
             before,
         };
         let filter = filter.unwrap_or_default();
-        let webhook = match filter.webhook_id.as_ref().map(|id| GlobalId::webhook(id)) {
-            Some(None) => return Ok(Connection::empty()),
-            known => known.flatten(),
+        let webhook = match &filter.webhook_id {
+            Some(id) => match key_of(ctx.services(), &ctx.session().caller, id).await? {
+                None => return Ok(Connection::empty()),
+                known => known,
+            },
+            None => None,
         };
         let lane = webhook
             .map(|(lane, _)| lane)

@@ -12,6 +12,7 @@ use crate::relay::{Connection, PageArguments, TotalCount, cost_of, page_cost};
 use crate::types::delivery::expired;
 use crate::types::scalars::{DateTime, Json};
 use crate::types::webhook::Webhook;
+use crate::webhook_name::key_of;
 use tenterhook_model::ids::{Lane, NoticeId};
 use tenterhook_model::notice;
 use tenterhook_policy as policy;
@@ -105,7 +106,7 @@ impl Notice {
 /// Which notices to list. All given conditions must hold.
 #[derive(InputObject, Default)]
 pub struct NoticeFilter {
-    /// Only notices about the webhook with this global id.
+    /// Only notices about this webhook, given by its global id or number.
     webhook_id: Option<ID>,
     /// Only notices of these kinds.
     kind: Option<Vec<NoticeKind>>,
@@ -140,9 +141,12 @@ impl NoticeQueries {
         };
         let window = page.window(cursor::decode_notice)?;
         let filter = filter.unwrap_or_default();
-        let webhook = match filter.webhook_id.as_ref().map(|id| GlobalId::webhook(id)) {
-            Some(None) => return Ok(Connection::empty()),
-            known => known.flatten(),
+        let webhook = match &filter.webhook_id {
+            Some(id) => match key_of(ctx.services(), &ctx.session().caller, id).await? {
+                None => return Ok(Connection::empty()),
+                known => known,
+            },
+            None => None,
         };
         let query = NoticeQuery {
             scope: ctx.session().scope(),

@@ -44,7 +44,7 @@ pub struct Webhook {
 
 impl Webhook {
     /// A webhook in its current state (T3).
-    pub fn new(ctx: &Context<'_>, state: (model::webhook::Webhook, Health)) -> Self {
+    pub fn new(ctx: &impl Ask, state: (model::webhook::Webhook, Health)) -> Self {
         Self::at(ctx.now(), ctx.services(), state)
     }
 
@@ -59,7 +59,8 @@ impl Webhook {
         Self { webhook, view }
     }
 
-    fn auth(&self, ctx: &Context<'_>) -> Result<Option<BasicAuth>> {
+    /// Its HTTP basic credentials (W11).
+    pub fn auth(&self, ctx: &impl Ask) -> Result<Option<BasicAuth>> {
         let opened = self
             .webhook
             .auth
@@ -73,8 +74,19 @@ impl Webhook {
         GlobalId::Webhook(self.webhook.lane, self.webhook.id)
     }
 
-    fn key(&self) -> (model::ids::Lane, model::ids::WebhookId) {
+    /// Its key in every table.
+    pub fn key(&self) -> (model::ids::Lane, model::ids::WebhookId) {
         (self.webhook.lane, self.webhook.id)
+    }
+
+    /// The webhook as stored.
+    pub fn stored(&self) -> &model::webhook::Webhook {
+        &self.webhook
+    }
+
+    /// Its state.
+    pub fn view(&self) -> &View {
+        &self.view
     }
 }
 

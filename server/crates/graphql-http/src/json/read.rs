@@ -62,10 +62,24 @@ impl fmt::Display for Within<'_> {
 /// Reads one JSON text and checks its limits first; `most_values` is a limit of [`check_json`]. If an object has a
 /// key twice, the last value counts.
 pub fn read(text: &[u8], most_values: usize) -> Result<Value, Unread> {
+    parsed(text, most_values, |reader| reader.whole())
+}
+
+/// Reads one JSON object, as [`read`] does, and returns its fields in the order in which they stand. A key that stands
+/// there twice is there twice. `None` if the text is JSON, but not an object.
+pub fn fields(text: &[u8], most_values: usize) -> Result<Option<Vec<(Name, Value)>>, Unread> {
+    parsed(text, most_values, |reader| reader.whole_object())
+}
+
+fn parsed<T>(
+    text: &[u8],
+    most_values: usize,
+    parse: impl FnOnce(&mut Reader<'_>) -> Result<T, Fault>,
+) -> Result<T, Unread> {
     let text = without_mark(text);
     check_json(text, most_values)?;
     let mut reader = Reader(Jiter::new(text));
-    reader.whole().map_err(|fault| {
+    parse(&mut reader).map_err(|fault| {
         let at = reader.0.error_position(fault.index);
         let mut path = fault.path;
         path.reverse();
@@ -113,6 +127,23 @@ impl Reader<'_> {
         Ok(value)
     }
 
+    fn whole_object(&mut self) -> Result<Option<Vec<(Name, Value)>>, Fault> {
+        let first = self.0.peek()?;
+        let fields = match first {
+            Peek::Object => {
+                let mut pairs = Vec::new();
+                self.each_field(|name, value| pairs.push((name, value)))?;
+                Some(pairs)
+            }
+            _ => {
+                self.value(first)?;
+                None
+            }
+        };
+        self.0.finish()?;
+        Ok(fields)
+    }
+
     /// Recursion is limited by [`check_json`].
     fn value(&mut self, next: Peek) -> Result<Value, Fault> {
         match next {
@@ -144,13 +175,18 @@ impl Reader<'_> {
 
     fn object(&mut self) -> Result<Value, Fault> {
         let mut fields = IndexMap::new();
+        self.each_field(|name, value| drop(fields.insert(name, value)))?;
+        Ok(Value::Object(fields))
+    }
+
+    fn each_field(&mut self, mut keep: impl FnMut(Name, Value)) -> Result<(), Fault> {
         let mut key = self.0.known_object()?.map(Name::new);
         while let Some(name) = key {
             let value = self.field().map_err(|fault| fault.within(&name))?;
-            fields.insert(name, value);
+            keep(name, value);
             key = self.0.next_key()?.map(Name::new);
         }
-        Ok(Value::Object(fields))
+        Ok(())
     }
 
     fn field(&mut self) -> Result<Value, Fault> {
@@ -202,6 +238,26 @@ mod tests {
             written(" { \"a\" : [ 1 , 2 ] , \"a\" : \"\\ud83d\\ude00\\u00e9\" } "),
             r#"{"a":"😀é"}"#
         );
+    }
+
+    #[test]
+    fn fields_of_an_object_stand_in_order_and_a_repeated_key_twice() {
+        let pairs = |text: &str| fields(text.as_bytes(), MAX_JSON_VALUES);
+        let text = "\u{feff} {\"b\":1,\"a\":{\"c\":1,\"c\":2},\"b\":null}";
+        let shown: Vec<String> = pairs(text)
+            .unwrap()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", Text(value)))
+            .collect();
+        assert_eq!(shown, ["b=1", "a={\"c\":2}", "b=null"]);
+        assert_eq!(pairs("{}"), Ok(Some(Vec::new())));
+        for text in ["[]", "null", "\"{}\"", "1"] {
+            assert_eq!(pairs(text), Ok(None), "{text}");
+        }
+        for text in ["", "{} {}", "[1] 2", "{\"a\":}"] {
+            assert!(matches!(pairs(text), Err(Unread::Invalid { .. })), "{text}");
+        }
     }
 
     #[test]

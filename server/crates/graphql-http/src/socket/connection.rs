@@ -5,12 +5,10 @@
 //! slow caller delays only itself; its subscriptions fall behind and end.
 
 use std::collections::HashMap;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use async_graphql::Value;
-use futures_util::future::{AbortHandle, BoxFuture, Either, ready};
+use futures_util::future::{AbortHandle, BoxFuture, ready};
 use futures_util::stream::{self, Abortable, BoxStream, SelectAll, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -24,6 +22,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{ErrorCode, RequestError};
 use crate::raw_request::RawRequest;
 use crate::request::{self, StreamItem};
+use crate::subscription_start::{SubscriptionStart, begun};
 use tenterhook_clock::Clock;
 
 /// A message of an operation: its id, and a result or `None` at the end.
@@ -168,7 +167,7 @@ impl<A: GraphqlApp> Connection<A> {
             return Err(Close::new(4409, format!("Subscriber for {id} already exists")));
         }
         let most = self.endpoint.app.connections().caps.operations;
-        let items = if self.operations.len() >= most {
+        let (items, start) = if self.operations.len() >= most {
             let why = format!("At most {most} operations may be in progress on one socket.");
             refusal(RequestError::new(ErrorCode::RateLimited, why))
         } else {
@@ -178,19 +177,13 @@ impl<A: GraphqlApp> Connection<A> {
                 Err(error) => refusal(error),
             }
         };
-        self.begin(id, items);
+        // A subscription listens when this returns. The next turn polls the items again.
+        let items = begun(items, &start).await;
+        self.run(id, items);
         Ok(())
     }
 
-    /// Starts an operation. Polls it once now, so that a subscription listens when this returns.
-    fn begin(&mut self, id: String, mut items: BoxStream<'static, StreamItem>) {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let items = match Pin::new(&mut items).poll_next_unpin(&mut context) {
-            // The next turn polls it again, with a real waker.
-            Poll::Pending => Either::Left(items),
-            Poll::Ready(None) => Either::Right(Either::Left(stream::empty())),
-            Poll::Ready(Some(item)) => Either::Right(Either::Right(stream::once(ready(item)).chain(items))),
-        };
+    fn run(&mut self, id: String, items: BoxStream<'static, StreamItem>) {
         let (operation, registration) = AbortHandle::new_pair();
         let (named, ended) = (id.clone(), (id.clone(), None));
         let said = items.map(move |item| (named.clone(), Some(item)));
@@ -249,8 +242,9 @@ fn after(clock: &Clock, span: Duration) -> BoxFuture<'static, ()> {
 }
 
 /// The messages of an operation that is refused because of a limit.
-fn refusal(error: RequestError) -> BoxStream<'static, StreamItem> {
-    stream::once(ready(StreamItem::Refused(vec![error.into_server_error()]))).boxed()
+fn refusal(error: RequestError) -> (BoxStream<'static, StreamItem>, SubscriptionStart) {
+    let refused = StreamItem::Refused(vec![error.into_server_error()]);
+    (stream::once(ready(refused)).boxed(), SubscriptionStart::default())
 }
 
 /// The close code for a token that is refused or cannot be checked.

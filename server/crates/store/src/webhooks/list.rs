@@ -3,7 +3,7 @@
 //! Guarantees: a filter by state uses the state at the time of reading, whether or not a sweep has written it (T3).
 
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Integer, SmallInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, SmallInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ use crate::webhooks::visibility::{Cutoffs, gone, readable, within};
 use crate::{Conn, StoreError};
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::health::Health;
-use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId};
+use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId, WebhookId, WebhookNumber};
 use tenterhook_model::webhook::{EventAction, Webhook, WebhookState, WebhookType};
 
 /// Which of the webhooks within the scope.
@@ -41,6 +41,8 @@ pub struct WebhookQuery {
     pub company: Option<CompanyId>,
     /// Only of this app.
     pub app: Option<AppId>,
+    /// Only with this number.
+    pub number: Option<WebhookNumber>,
     /// Only with this text in the URL, ignoring the case of A to Z. A stored URL has no other letters. The database's own
     /// rules are not used: with them `TITLE` in lower case is not always `title`.
     pub url_contains: Option<String>,
@@ -96,6 +98,43 @@ impl WebhookOrder {
 
 const FROM: &str = " from webhooks w join webhook_health h on h.lane = w.lane and h.webhook = w.id where ";
 
+fn states(query: &WebhookQuery) -> QueryBuilder {
+    matching(
+        QueryBuilder::new(concat!("select ", state_columns!())).sql(FROM),
+        query,
+    )
+}
+
+/// The webhooks that match the query from position `start` of an ascending list, at most `size`, and whether more follow.
+///
+/// For callers that count positions instead of using cursors: it reads the rows before `start` too, and a list that changes
+/// between two pages shifts.
+pub async fn page_from(
+    conn: &mut Conn,
+    query: &WebhookQuery,
+    start: u32,
+    size: u16,
+) -> Result<(Vec<(Webhook, Health)>, bool), StoreError> {
+    let order = WebhookOrder::CreatedAscending;
+    let rows: Vec<StateRow> = states(query)
+        .sql(format!(
+            " order by {} limit {} offset ",
+            order.columns().join(", "),
+            u32::from(size) + 1
+        ))
+        .value::<BigInt, _>(i64::from(start))
+        .query()
+        .load(conn)
+        .await?;
+    let mut found: Vec<_> = rows
+        .into_iter()
+        .map(StateRow::into_state)
+        .collect::<Result<_, _>>()?;
+    let more = found.len() > usize::from(size);
+    found.truncate(usize::from(size));
+    Ok((found, more))
+}
+
 /// A page of the webhooks that match the query.
 pub async fn page(
     conn: &mut Conn,
@@ -110,20 +149,17 @@ pub async fn page(
         .iter()
         .map(|column| format!("{column} {keyword}"))
         .collect();
-    let rows: Vec<StateRow> = matching(
-        QueryBuilder::new(concat!("select ", state_columns!())).sql(FROM),
-        query,
-    )
-    .with(|statement| bounded(statement, order, direction.beyond(), window.after.as_ref()))
-    .with(|statement| bounded(statement, order, direction.short_of(), window.before.as_ref()))
-    .sql(format!(
-        " order by {} limit {}",
-        columns.join(", "),
-        window.limit()
-    ))
-    .query()
-    .load(conn)
-    .await?;
+    let rows: Vec<StateRow> = states(query)
+        .with(|statement| bounded(statement, order, direction.beyond(), window.after.as_ref()))
+        .with(|statement| bounded(statement, order, direction.short_of(), window.before.as_ref()))
+        .sql(format!(
+            " order by {} limit {}",
+            columns.join(", "),
+            window.limit()
+        ))
+        .query()
+        .load(conn)
+        .await?;
     Ok(window.cut(
         rows.into_iter()
             .map(StateRow::into_state)
@@ -191,6 +227,16 @@ fn matching(statement: QueryBuilder, query: &WebhookQuery) -> QueryBuilder {
     }
     if let Some(app) = &query.app {
         statement = statement.sql(" and w.app = ").value::<Text, _>(app.to_string());
+    }
+    if let Some(number) = query.number {
+        statement = statement.sql(" and w.number = ").value::<BigInt, _>(number.get());
+        // The index begins with the lane, which the scope of an operator does not name.
+        if query.scope == WebhookScope::Everything && query.company.is_none() {
+            statement = statement
+                .sql(" and w.lane = any(")
+                .value::<Array<Integer>, _>(Lane::all().map(|lane| lane.0).collect::<Vec<_>>())
+                .sql(")");
+        }
     }
     if let Some(text) = &query.url_contains {
         statement = statement

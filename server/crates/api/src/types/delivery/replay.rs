@@ -28,8 +28,8 @@ use tenterhook_store::deliveries::{self, DeliveryPlace};
 pub struct ReplayDeliveriesInput {
     /// The global ids of up to 1000 deliveries that have ended.
     delivery_ids: Option<Vec<ID>>,
-    /// The global id of a webhook: replays up to 50,000 of its deliveries that have ended. If there are more, narrow
-    /// them down by time. Deliveries of events that are too old to be replayed are left out.
+    /// The global id or number of a webhook: replays up to 50,000 of its deliveries that have ended. If there are more,
+    /// narrow them down by time. Deliveries of events that are too old to be replayed are left out.
     webhook_id: Option<ID>,
     /// With `webhookId`: only deliveries created at or after this time.
     since: Option<DateTime>,

@@ -3,14 +3,14 @@
 //! The order of errors is fixed: a missing scope, then an app that is not installed, then a webhook that the caller
 //! may not see, then one that it may see but not change, and only then the webhook's state.
 
-use async_graphql::{Context, ID};
+use async_graphql::ID;
 use jiff::Timestamp;
 
 use crate::context::{Ask, Services};
 use crate::error::Result;
-use crate::global_id::GlobalId;
 use crate::types::webhook::Webhook;
 use crate::user_error::{Path, Problems, UserErrorCode, denied};
+use crate::webhook_name::key_of;
 use tenterhook_model as model;
 use tenterhook_model::access::{Caller, WebhookScope};
 use tenterhook_model::health::Health;
@@ -22,9 +22,9 @@ use tenterhook_store::webhooks;
 /// A value, or the errors in the input.
 pub type Checked<T> = std::result::Result<T, Problems>;
 
-/// The webhook with this global id, if `may` allows the caller to act on it and it is not removed.
+/// The webhook with this global id or number, if `may` allows the caller to act on it and it is not removed.
 pub async fn manageable<T>(
-    ctx: &Context<'_>,
+    ctx: &impl Ask,
     id: &ID,
     may: impl Fn(&Caller, &model::webhook::Webhook, AppAccess) -> std::result::Result<T, Denial>,
 ) -> Result<Checked<(Webhook, T)>> {
@@ -38,9 +38,9 @@ pub async fn manageable<T>(
     Ok(Ok((found, allowed)))
 }
 
-/// The webhook with this global id, if `may` allows the caller to act on it, removed or not.
+/// The webhook with this global id or number, if `may` allows the caller to act on it, removed or not.
 pub async fn permitted<T>(
-    ctx: &Context<'_>,
+    ctx: &impl Ask,
     id: &ID,
     may: impl Fn(&Caller, &model::webhook::Webhook, AppAccess) -> std::result::Result<T, Denial>,
 ) -> Result<Checked<(Webhook, T)>> {
@@ -50,7 +50,7 @@ pub async fn permitted<T>(
     if let Err(denial) = access::write(&session.caller, session.app) {
         return Ok(Err(denied(denial, at)?));
     }
-    let Some(key) = GlobalId::webhook(id) else {
+    let Some(key) = key_of(ctx.services(), &session.caller, id).await? else {
         return Ok(Err(no_such_webhook()));
     };
     let Some((webhook, health)) = by_key(ctx, key).await? else {
@@ -65,7 +65,7 @@ pub async fn permitted<T>(
 
 /// A webhook, without a check of the caller.
 pub async fn by_key(
-    ctx: &Context<'_>,
+    ctx: &impl Ask,
     key: (Lane, WebhookId),
 ) -> Result<Option<(model::webhook::Webhook, Health)>> {
     let mut conn = ctx.services().store.conn().await?;

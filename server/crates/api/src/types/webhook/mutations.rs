@@ -33,28 +33,28 @@ use tenterhook_store::webhooks::{self, Creation, NewWebhook};
 #[derive(InputObject)]
 pub struct CreateWebhookInput {
     /// The URL to which events are sent: absolute, `http` or `https`, publicly reachable, up to 2048 characters.
-    subscription_url: String,
+    pub subscription_url: String,
     /// The action of the events that the webhook gets; `ANY` for all actions.
-    event_action: EventAction,
+    pub event_action: EventAction,
     /// The kind of object of the events that the webhook gets; `*` for all objects in the catalogue of the version.
-    event_object: EventObject,
+    pub event_object: EventObject,
     /// Version of the payloads that the webhook gets.
     #[graphql(default_with = "Some(PayloadVersion::V2)")]
-    version: Option<PayloadVersion>,
+    pub version: Option<PayloadVersion>,
     /// A label for people, up to 255 characters.
-    name: Option<String>,
+    pub name: Option<String>,
     /// The id of the user that the webhook belongs to. Default: the caller. An admin may name another user of the
     /// company.
-    user_id: Option<ID>,
+    pub user_id: Option<ID>,
     /// User name of HTTP basic credentials that are sent with every request, up to 255 characters; may be empty.
-    http_auth_user: Option<String>,
+    pub http_auth_user: Option<String>,
     /// Password of the HTTP basic credentials, up to 255 characters. Stored encrypted, never returned.
     #[graphql(secret)]
-    http_auth_password: Option<String>,
+    pub http_auth_password: Option<String>,
     /// Makes the call safe to repeat, up to 255 characters. If the same user, through the same app or none, repeats the
     /// same input with this key within a day, no second webhook is created. The response then has the first webhook in
     /// its current state, removed or not, without its secret. Another input with this key is a conflict.
-    idempotency_key: Option<String>,
+    pub idempotency_key: Option<String>,
 }
 
 impl CreateWebhookInput {
@@ -66,7 +66,7 @@ impl CreateWebhookInput {
 /// Input of `updateWebhook`. An absent field stays unchanged; null clears a field that may be empty.
 #[derive(InputObject)]
 pub struct UpdateWebhookInput {
-    /// The webhook's global id.
+    /// The webhook's global id or number.
     id: ID,
     /// The URL to which events are sent.
     subscription_url: MaybeUndefined<String>,
@@ -86,7 +86,7 @@ pub struct UpdateWebhookInput {
 /// Input of `deleteWebhook`.
 #[derive(InputObject)]
 pub struct DeleteWebhookInput {
-    /// The webhook's global id.
+    /// The webhook's global id or number.
     id: ID,
 }
 
@@ -173,9 +173,9 @@ impl WebhookMutations {
         ctx: &Context<'_>,
         #[graphql(desc = "The webhook.")] input: DeleteWebhookInput,
     ) -> Result<DeleteWebhookPayload> {
-        Ok(match delete(ctx, &input).await? {
+        Ok(match delete(ctx, &input.id).await? {
             Ok(webhook) => DeleteWebhookPayload {
-                deleted_webhook_id: Some(input.id),
+                deleted_webhook_id: Some(webhook.global_id().to_id()),
                 webhook: Some(webhook),
                 user_errors: Vec::new(),
             },
@@ -188,10 +188,11 @@ impl WebhookMutations {
     }
 }
 
-async fn create(
-    ctx: &Context<'_>,
-    input: CreateWebhookInput,
-) -> Result<std::result::Result<(Webhook, Option<SigningSecret>), Vec<UserError>>> {
+/// A new webhook with its secret, or why there is none. Without the secret, the webhook that an earlier call created.
+pub type Created = std::result::Result<(Webhook, Option<SigningSecret>), Vec<UserError>>;
+
+/// Creates a webhook (W1 to W3, W7, W9 to W11).
+pub async fn create(ctx: &impl Ask, input: CreateWebhookInput) -> Result<Created> {
     let services = ctx.services();
     let (ownership, caller) = match ownership(ctx, input.user_id.as_ref())? {
         Ok(ownership) => ownership,
@@ -276,9 +277,7 @@ async fn store(services: &Services, new: &NewWebhook, key: Option<&CreationKey>)
 }
 
 /// The webhook created before, without its secret (returned only by the first call); or why it is not returned.
-fn without_secret(
-    found: Checked<Webhook>,
-) -> std::result::Result<(Webhook, Option<SigningSecret>), Vec<UserError>> {
+fn without_secret(found: Checked<Webhook>) -> Created {
     found
         .map(|webhook| (webhook, None))
         .map_err(Problems::into_errors)
@@ -286,7 +285,7 @@ fn without_secret(
 
 /// The owner and user of the new webhook, and the caller.
 fn ownership<'a>(
-    ctx: &'a Context<'_>,
+    ctx: &'a impl Ask,
     requested: Option<&ID>,
 ) -> Result<Checked<(NewOwnership, &'a UserCaller)>> {
     let session = ctx.session();
@@ -347,9 +346,10 @@ async fn update(ctx: &Context<'_>, input: UpdateWebhookInput) -> Result<Checked<
     Ok(Ok(Webhook::new(ctx, (webhook, health))))
 }
 
-async fn delete(ctx: &Context<'_>, input: &DeleteWebhookInput) -> Result<Checked<Webhook>> {
+/// Deletes the webhook with this global id or number (W6, W7). When this returns, no attempt starts for it in any process.
+pub async fn delete(ctx: &impl Ask, id: &ID) -> Result<Checked<Webhook>> {
     let services = ctx.services();
-    let (found, reason) = match manageable(ctx, &input.id, access::delete).await? {
+    let (found, reason) = match manageable(ctx, id, access::delete).await? {
         Ok(found) => found,
         Err(problems) => return Ok(Err(problems)),
     };

@@ -25,21 +25,21 @@ use tenterhook_store::{Conn, StoreError, health};
 /// Input of `pauseWebhook`.
 #[derive(InputObject)]
 pub struct PauseWebhookInput {
-    /// The webhook's global id.
+    /// The webhook's global id or number.
     id: ID,
 }
 
 /// Input of `resumeWebhook`.
 #[derive(InputObject)]
 pub struct ResumeWebhookInput {
-    /// The webhook's global id.
+    /// The webhook's global id or number.
     id: ID,
 }
 
 /// Input of `restoreWebhook`.
 #[derive(InputObject)]
 pub struct RestoreWebhookInput {
-    /// The webhook's global id.
+    /// The webhook's global id or number.
     id: ID,
 }
 

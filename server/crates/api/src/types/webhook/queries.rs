@@ -6,12 +6,12 @@ use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use crate::context::Ask;
 use crate::cursor;
 use crate::error::{ApiError, ErrorCode, Result};
-use crate::global_id::GlobalId;
 use crate::relay::{Connection, PageArguments, TotalCount, cost_of, page_cost};
 use crate::session::Session;
 use crate::types::enums::{EventAction, WebhookState, WebhookType};
 use crate::types::scalars::EventObject;
 use crate::types::webhook::Webhook;
+use crate::webhook_name::key_of;
 use tenterhook_model::access::Caller;
 use tenterhook_model::ids::InvalidId;
 use tenterhook_model::webhook;
@@ -34,6 +34,8 @@ pub struct WebhookFilter {
     company_id: Option<ID>,
     /// Only webhooks of the app with this id on the platform.
     app_id: Option<ID>,
+    /// Only the webhook with this number.
+    number: Option<ID>,
     /// Only webhooks with this text in the subscription URL, ignoring case.
     url_contains: Option<String>,
     /// Whether to list removed webhooks too.
@@ -76,14 +78,14 @@ pub struct WebhookQueries;
 
 #[Object]
 impl WebhookQueries {
-    /// A webhook by its id; null if there is none that the caller may see.
+    /// A webhook by its id or number; null if there is none that the caller may see.
     async fn webhook(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The global id.")] id: ID,
+        #[graphql(desc = "The global id, or the number.")] id: ID,
     ) -> Result<Option<Webhook>> {
         ctx.session().reader()?;
-        let Some(key) = GlobalId::webhook(&id) else {
+        let Some(key) = key_of(ctx.services(), &ctx.session().caller, &id).await? else {
             return Ok(None);
         };
         Ok(find(ctx, &[key]).await?.pop())
@@ -165,7 +167,8 @@ pub async fn find(
     Ok(found.into_iter().map(|state| Webhook::new(ctx, state)).collect())
 }
 
-fn query(ctx: &Context<'_>, kind: Option<WebhookType>, filter: WebhookFilter) -> Result<WebhookQuery> {
+/// The webhooks that the caller may see and that pass the filter.
+pub fn query(ctx: &impl Ask, kind: Option<WebhookType>, filter: WebhookFilter) -> Result<WebhookQuery> {
     Ok(WebhookQuery {
         scope: ctx.session().scope(),
         cutoffs: ctx.cutoffs(),
@@ -191,6 +194,11 @@ fn query(ctx: &Context<'_>, kind: Option<WebhookType>, filter: WebhookFilter) ->
             .map(|id| id.parse())
             .transpose()
             .map_err(bad_id("filter.appId"))?,
+        number: filter
+            .number
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(bad_id("filter.number"))?,
         url_contains: searched("filter.urlContains", filter.url_contains)?,
     })
 }

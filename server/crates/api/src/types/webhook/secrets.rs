@@ -17,7 +17,7 @@ use tenterhook_store::webhooks;
 /// Input of `rotateWebhookSecret`.
 #[derive(InputObject)]
 pub struct RotateWebhookSecretInput {
-    /// The webhook's global id.
+    /// The webhook's global id or number.
     id: ID,
 }
 

@@ -14,7 +14,7 @@ use tenterhook_policy::access;
 /// Input of `testWebhook`.
 #[derive(InputObject)]
 pub struct TestWebhookInput {
-    /// The webhook's global id.
+    /// The webhook's global id or number.
     id: ID,
 }
 

@@ -8,6 +8,7 @@ use crate::health::history;
 use crate::sql::page::Window;
 use crate::testing::Touched;
 use crate::webhooks::visibility::Cutoffs;
+use crate::webhooks::{self, number};
 use crate::{Conn, attempts, stats};
 use tenterhook_model::access::{GeneralScope, WebhookScope};
 use tenterhook_model::delivery::DeliveryStatus;
@@ -113,6 +114,23 @@ async fn a_page_touches_little_more_than_its_rows(#[values(false, true)] analyze
     let (slices, touched) = crowd.touched(each).await;
     assert_eq!(slices.len(), keys.len());
     assert_at_most(750, &touched, "the first pages of all webhooks, each by itself");
+}
+
+/// A lookup by number reads one index: in one lane for a company, in each lane for callers without a company.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_by_number_reads_one_index(#[values(false, true)] analyzed: bool) {
+    let crowd = Crowd::with_neighbours(analyzed).await.of_callers();
+    let keys = crowd.keys();
+    let everything = WebhookScope::Everything;
+    let found = webhooks::find(&mut *crowd.conn().await, &keys[..1], &everything, &cutoffs()).await;
+    let number = found.unwrap()[0].0.number;
+    for (company, blocks) in [(Some(company()), 6), (None, 200)] {
+        let find = async |conn: &mut Conn| number::key(conn, number, company).await.unwrap();
+        let (key, touched) = crowd.touched(find).await;
+        assert_eq!(key, Some(keys[0]));
+        assert_at_most(blocks, &touched, "a webhook by its number");
+    }
 }
 
 /// Blocks of the indexes on attempts with this name.

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::global_id::GlobalId;
 use crate::types::enums::DeliveryStatus;
 use crate::user_error::{Path, Problem, Problems, UserErrorCode, denied};
+use crate::webhook_name::key_of;
 use tenterhook_model as model;
 use tenterhook_model::access::WebhookScope;
 use tenterhook_model::delivery;
@@ -147,7 +148,7 @@ async fn by_webhook(
     status: Option<Vec<DeliveryStatus>>,
 ) -> Result<Checked<Vec<DeliveryKey>>> {
     let at = Path::input().field("webhookId");
-    let Some(webhook) = GlobalId::webhook(id) else {
+    let Some(webhook) = key_of(ctx.services(), &ctx.session().caller, id).await? else {
         return Ok(Err(Problems::one(UserErrorCode::NotFound, at, NO_SUCH_WEBHOOK)));
     };
     let states = states(ctx, &[webhook]).await?;

@@ -2,7 +2,6 @@
 //!
 //! A key works only for the user who chose it, through the same app. The password is compared without being stored.
 
-use async_graphql::Context;
 use sha2::{Digest, Sha256};
 
 use crate::context::Ask;
@@ -19,7 +18,7 @@ use tenterhook_store::webhooks;
 
 /// The input's key with a hash of the input, if it has a key.
 pub(super) fn keyed(
-    ctx: &Context<'_>,
+    ctx: &impl Ask,
     caller: &UserCaller,
     ownership: &NewOwnership,
     input: &CreateWebhookInput,
@@ -55,7 +54,7 @@ pub(super) fn keyed(
 
 /// The webhook that the first call with the key created, in its current state, if the caller may still see it.
 pub(super) async fn repeated(
-    ctx: &Context<'_>,
+    ctx: &impl Ask,
     key: &CreationKey,
     input: &CreateWebhookInput,
     before: Remembered,

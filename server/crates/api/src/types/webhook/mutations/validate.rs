@@ -25,7 +25,7 @@ pub(super) struct Subscription {
 
 impl Subscription {
     /// Checks all settings of a new webhook.
-    pub async fn check(ctx: &Context<'_>, input: &CreateWebhookInput) -> Result<Self, Problems> {
+    pub async fn check(ctx: &impl Ask, input: &CreateWebhookInput) -> Result<Self, Problems> {
         let services = ctx.services();
         let mut problems = Problems::none();
         let url = target(services, &input.subscription_url, &mut problems).await;

@@ -1,0 +1,191 @@
+//! The REST routes at the borders of HTTP. What they do is in the contract tests, `tests/rest.rs`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::http::Method;
+use axum::response::Response;
+
+use super::*;
+use crate::rest::openapi;
+
+const LIST: &str = "/v1/webhooks";
+
+/// A request with a user's token and a JSON body.
+fn request(token: &Token, method: Method, path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("authorization", format!("Bearer {}", token.0))
+        .header("content-type", "application/json")
+        .body(body.into())
+        .unwrap()
+}
+
+async fn ask(world: &World, request: Request<Body>) -> (Response, Json) {
+    let response = world.router.clone().oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Json::Null);
+    (Response::from_parts(head, Body::empty()), body)
+}
+
+fn body(name: &str) -> String {
+    json!({ "subscription_url": "http://127.0.0.1:9/", "event_action": "*", "event_object": "*", "name": name })
+        .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_64_kib_is_refused() {
+    const LIMIT: usize = 64 * 1024;
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    let padded = |size: usize| {
+        let small = body("n");
+        format!("{small}{}", " ".repeat(size - small.len()))
+    };
+    let (response, created) = ask(&world, request(&ann, Method::POST, LIST, padded(LIMIT))).await;
+    assert_eq!(response.status(), 201, "{created}");
+    let (response, refused) = ask(&world, request(&ann, Method::POST, LIST, padded(LIMIT + 1))).await;
+    assert_eq!(
+        (response.status().as_u16(), &refused["errorCode"]),
+        (413, &json!(413))
+    );
+    assert_eq!(refused["success"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_body_and_other_types_are_refused() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    for (header, value) in [
+        ("content-type", "text/plain"),
+        ("content-type", "application/json; charset=latin1"),
+        ("content-encoding", "gzip"),
+    ] {
+        let mut request = request(&ann, Method::POST, LIST, body("n"));
+        request.headers_mut().insert(header, value.parse().unwrap());
+        let (response, refused) = ask(&world, request).await;
+        assert_eq!(response.status(), 415, "{header}: {value}");
+        assert_eq!(refused["errorCode"], 415, "{refused}");
+    }
+}
+
+/// REST and GraphQL share their limits, so that one is not a way around the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_count_in_the_same_buckets_as_graphql() {
+    let mut settings = Settings::development();
+    settings.api.rate_per_token = 1;
+    settings.api.rate_per_company = 1;
+    // So slow that at most a few requests become available again during the test.
+    settings.api.rate_burst = Duration::from_secs(3);
+    let world = World::with(settings).await;
+    let ann = world.user(1, 7);
+    let (response, _) = ask(&world, request(&ann, Method::GET, LIST, "")).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-ratelimit-limit"], "3");
+    assert_eq!(response.headers()["x-ratelimit-remaining"], "2");
+    assert_eq!(response.headers()["x-ratelimit-reset"], "1");
+    for _ in 0..50 {
+        let answer = world.answer(&ann, "{ viewer { userId } }", json!({})).await;
+        if answer["errors"][0]["extensions"]["code"] == "RATE_LIMITED" {
+            break;
+        }
+    }
+    // One may have become available again.
+    let mut refused = None;
+    for _ in 0..5 {
+        let (response, answer) = ask(&world, request(&ann, Method::POST, LIST, body("n"))).await;
+        if response.status() == 429 {
+            refused = Some((response, answer));
+            break;
+        }
+    }
+    let (response, answer) = refused.expect("GraphQL has used up the limit");
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(response.headers()["x-ratelimit-remaining"], "0");
+    assert_eq!(answer["errorCode"], 429);
+    assert!(response.headers().contains_key("x-request-id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_routes_can_be_switched_off() {
+    let world = World::with(Settings {
+        rest: false,
+        ..Settings::development()
+    })
+    .await;
+    let ann = world.user(1, 7);
+    for path in [LIST, "/api/v1/webhooks", "/v1/webhooks/1", "/openapi.json"] {
+        let (response, _) = ask(&world, request(&ann, Method::GET, path, "")).await;
+        assert_eq!(response.status(), 404, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_allowed_origins_may_use_the_routes() {
+    const PAGE: &str = "https://app.example.com";
+    let mut settings = Settings::development();
+    settings.api.cors_origins = vec![PAGE.to_owned()];
+    let world = World::with(settings).await;
+    let preflight = Request::options("/v1/webhooks/1")
+        .header("origin", PAGE)
+        .header("access-control-request-method", "DELETE")
+        .header("access-control-request-headers", "authorization,x-api-token")
+        .body(Body::empty())
+        .unwrap();
+    let (response, _) = ask(&world, preflight).await;
+    let list = |name: &str| response.headers()[name].to_str().unwrap().to_lowercase();
+    assert_eq!(list("access-control-allow-origin"), PAGE);
+    assert_eq!(list("access-control-allow-methods"), "get,post,delete");
+    for name in ["authorization", "x-api-token", "traceparent"] {
+        assert!(list("access-control-allow-headers").contains(name), "{name}");
+    }
+    let mut request = request(&world.user(1, 7), Method::GET, LIST, "");
+    request.headers_mut().insert("origin", PAGE.parse().unwrap());
+    let (response, _) = ask(&world, request).await;
+    let exposed = response.headers()["access-control-expose-headers"]
+        .to_str()
+        .unwrap();
+    assert!(
+        exposed.contains("x-ratelimit-remaining") && exposed.contains("link"),
+        "{exposed}"
+    );
+}
+
+/// A key of the JSON library means nothing: an ignored one is ignored, and one in a value is a part of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_library_means_nothing() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    for key in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+        let mut body: Json = serde_json::from_str(&body("n")).unwrap();
+        body[key] = json!("[[[");
+        let (response, created) = ask(&world, request(&ann, Method::POST, LIST, body.to_string())).await;
+        assert_eq!(response.status(), 201, "{created}");
+        body["name"] = json!({ key: "\"n\"" });
+        let (response, refused) = ask(&world, request(&ann, Method::POST, LIST, body.to_string())).await;
+        assert_eq!(response.status(), 400, "{refused}");
+        assert_eq!(refused["errors"], json!({ "name": ["must be a string"] }));
+    }
+}
+
+/// A webhook and its health have exactly the keys that the description has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_has_the_described_keys() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    let (_, created) = ask(&world, request(&ann, Method::POST, LIST, body("n"))).await;
+    let description = Request::get("/openapi.json").body(Body::empty()).unwrap();
+    let (response, described) = ask(&world, description).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(described, serde_json::from_str::<Json>(openapi::text()).unwrap());
+    let keys = |value: &Json| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let schemas = &described["components"]["schemas"];
+    for (shown, schema) in [
+        (&created["data"], "Webhook"),
+        (&created["data"]["health"], "Health"),
+    ] {
+        assert_eq!(keys(shown), keys(&schemas[schema]["properties"]), "{schema}");
+    }
+}
