@@ -175,6 +175,7 @@ impl WorldBuilder {
             keyring: Keyring::default(),
             journals: Mutex::default(),
             ids: IdRange::whole(),
+            outages: Vec::new(),
             home: Home::Here(Box::new(Household {
                 servers,
                 counter,

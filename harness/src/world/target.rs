@@ -99,6 +99,7 @@ impl World {
             keyring,
             journals: Mutex::default(),
             ids: IdRange::part(),
+            outages: Vec::new(),
             home: Home::There(Box::new(target.clone())),
         })
     }
