@@ -10,6 +10,7 @@
 //! - [`attacks`] are requests made to do damage, with the refusal that each must get.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] prints the results.
 //! - [`model`] is the policy as a function; [`explore`] compares a server with it over random histories.
+//! - [`coverage`] counts what scenarios and histories exercise.
 //! - [`refusal`] makes a database refuse marked values.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not respond.
 //!
@@ -23,6 +24,7 @@ mod citus;
 pub mod client;
 pub mod command_line;
 mod connection;
+pub mod coverage;
 pub mod database;
 pub mod dns_server;
 pub mod explore;
@@ -49,5 +51,6 @@ pub mod statement_counter;
 pub mod timekeeper;
 pub mod timeline;
 pub mod token;
+pub mod webhook_type;
 pub mod wire;
 pub mod world;

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write, stderr};
 use anyhow::ensure;
 use clap::Args;
 
+use tenterhook_harness::coverage::{Cell, Reasons, TELLING};
 use tenterhook_harness::explore::{self, Coverage, Ending, Found, Plan, STEPS};
 use tenterhook_harness::realtime::Stopwatch;
 
@@ -13,8 +14,6 @@ use tenterhook_harness::command_line::TargetArgs;
 /// Most seeds of one exploration, and most steps of a history.
 const MAX_SEEDS: u64 = 1_000_000;
 const MAX_STEPS: usize = 100_000;
-/// With at least this number of seeds, a transition or rule that was never exercised is a failure.
-const TELLING: u64 = 200;
 /// Number of seeds per line in a log.
 const LOGGED_EVERY: u64 = 20;
 
@@ -111,7 +110,9 @@ impl Explore {
             self.steps,
             watch.seconds()
         ));
-        let missing = coverage.missing();
+        let mut missing: Vec<String> = coverage.missing().into_iter().map(str::to_owned).collect();
+        let unexplored = Reasons::on_file()?.unexplored(coverage.cells());
+        missing.extend(unexplored.iter().map(Cell::to_string));
         if self.seed.is_none() && !missing.is_empty() {
             text.push_str(&format!("never exercised: {}\n", missing.join(", ")));
         }
