@@ -13,6 +13,7 @@ mod callers;
 mod credentials;
 mod deliveries;
 mod events;
+mod failing;
 mod faults;
 mod idempotency;
 mod limits;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Scenario> {
         live::scenarios(),
         replays::scenarios(),
         types::scenarios(),
+        failing::scenarios(),
     ]
     .into_iter()
     .flatten()
