@@ -10,7 +10,8 @@
 //! - [`attacks`] are requests made to do damage, with the refusal that each must get.
 //! - [`scenarios`] is the catalogue of what must hold, [`runner`] plays it, [`report`] prints the results.
 //! - [`model`] is the policy as a function; [`explore`] compares a server with it over random histories.
-//! - [`coverage`] counts what scenarios and histories exercise.
+//! - [`coverage`] counts what scenarios and histories exercise; [`sentences`] says which scenarios prove what the described
+//!   system says.
 //! - [`refusal`] makes a database refuse marked values.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not respond.
 //!
@@ -46,6 +47,7 @@ pub mod run;
 pub mod runner;
 pub mod scenario;
 pub mod scenarios;
+pub mod sentences;
 pub mod signature;
 pub mod statement_counter;
 pub mod timekeeper;

@@ -5,13 +5,15 @@ use clap::Args;
 use tenterhook_harness::rules::RULES;
 use tenterhook_harness::scenario::Scenario;
 use tenterhook_harness::scenarios;
+use tenterhook_harness::sentences::SENTENCES;
 
 /// List the scenarios, and which of them cover which rule of the policy.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  list            the scenarios, then the matrix of rules
-  list ban        only scenarios whose names contain `ban`
-  list --rules    only the matrix")]
+  list               the scenarios, then the matrix of rules
+  list ban           only scenarios whose names contain `ban`
+  list --rules       only the matrix
+  list --sentences   what the described system says, with the scenarios that prove it")]
 pub struct List {
     /// Only scenarios whose names contain one of these.
     #[arg(value_name = "NAME")]
@@ -19,11 +21,18 @@ pub struct List {
     /// Only the matrix: each rule with the scenarios that cover it.
     #[arg(long)]
     rules: bool,
+    /// Each sentence of the system that this product follows, in our words, with the scenarios that prove it.
+    #[arg(long, conflicts_with_all = ["rules", "names"])]
+    sentences: bool,
 }
 
 impl List {
     /// Prints the list. Returns the exit code.
     pub fn run(self) -> anyhow::Result<u8> {
+        if self.sentences {
+            super::print(&sentences())?;
+            return Ok(0);
+        }
         let chosen: Vec<Scenario> = scenarios::all()
             .into_iter()
             .filter(|scenario| {
@@ -65,4 +74,17 @@ impl List {
         super::print(&text)?;
         Ok(0)
     }
+}
+
+/// Each sentence with its rules and the scenarios that prove it.
+fn sentences() -> String {
+    let mut text = String::new();
+    for sentence in SENTENCES {
+        let rules = sentence.rules.join(" ");
+        text.push_str(&format!("{:>2}  {} ({rules})\n", sentence.number, sentence.text));
+        for proof in sentence.scenarios.iter().copied().chain(sentence.elsewhere) {
+            text.push_str(&format!("      {proof}\n"));
+        }
+    }
+    text
 }
