@@ -20,6 +20,7 @@ mod live;
 mod notices;
 mod plain_english;
 mod refusal;
+mod sentences;
 mod several_servers;
 mod signatures;
 mod targets;
