@@ -121,12 +121,15 @@ async fn recorded<'n>(
 ) -> Vec<&'n str> {
     let mut seen = Vec::new();
     for _ in expected {
-        let event = live.event(subscription).await.unwrap();
+        let event = live.event(subscription).await.expect("it is answered");
         let id = &event["attemptRecorded"]["delivery"]["webhook"]["id"];
         let name = names.iter().find(|(_, known)| id == known);
         seen.push(name.expect("a webhook of this test").0);
     }
-    assert_eq!(live.rest(subscription).await.unwrap(), Vec::<Value>::new());
+    assert_eq!(
+        live.rest(subscription).await.expect("it is answered"),
+        Vec::<Value>::new()
+    );
     seen.sort_unstable();
     seen
 }
@@ -134,19 +137,23 @@ async fn recorded<'n>(
 /// Creates a webhook and returns its id.
 async fn created(caller: &Client, url: &str) -> String {
     let created = caller.create_webhook(NewWebhook::to(url)).await;
-    created.unwrap().webhook.id
+    created.expect("it is answered").webhook.id
 }
 
 /// Subscriptions of these callers to all webhooks and to each of these.
 async fn following(callers: &[Client], webhooks: &[(&str, String)]) -> Vec<(LiveClient, Vec<String>)> {
     let mut following = Vec::new();
     for caller in callers {
-        let mut live = caller.live().await.unwrap();
+        let mut live = caller.live().await.expect("it is answered");
         let mut subscriptions = Vec::new();
         let ids = webhooks.iter().map(|(_, id)| json!({"id": id}));
         for which in ids.chain([json!({})]) {
-            subscriptions.push(live.subscribe(RECORDED, which.clone()).await.unwrap());
-            subscriptions.push(live.subscribe(CHANGED, which).await.unwrap());
+            subscriptions.push(
+                live.subscribe(RECORDED, which.clone())
+                    .await
+                    .expect("it is answered"),
+            );
+            subscriptions.push(live.subscribe(CHANGED, which).await.expect("it is answered"));
         }
         following.push((live, subscriptions));
     }
@@ -159,8 +166,8 @@ async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
     let receiver = world.receiver(200).await;
     let company = world.company(1);
     let crm = company.app("crm");
-    crm.install(9).await.unwrap();
-    let through = crm.install(7).await.unwrap();
+    crm.install(9).await.expect("it is answered");
+    let through = crm.install(7).await.expect("it is answered");
     let mut names = vec![
         ("general", created(&company.user(7), &receiver.url()).await),
         ("application", created(&through, &receiver.url()).await),
@@ -171,19 +178,25 @@ async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
     };
 
     let remote = company.at(1).app("crm");
-    let mut by_app = remote.acting_for(7).live().await.unwrap();
-    let of_app = by_app.subscribe(RECORDED, json!({})).await.unwrap();
+    let mut by_app = remote.acting_for(7).live().await.expect("it is answered");
+    let of_app = by_app
+        .subscribe(RECORDED, json!({}))
+        .await
+        .expect("it is answered");
     let named = json!({"id": names[0].1});
-    let of_general = by_app.subscribe(RECORDED, named).await.unwrap();
-    let mut by_user = company.at(1).user(7).live().await.unwrap();
-    let of_user = by_user.subscribe(RECORDED, json!({})).await.unwrap();
+    let of_general = by_app.subscribe(RECORDED, named).await.expect("it is answered");
+    let mut by_user = company.at(1).user(7).live().await.expect("it is answered");
+    let of_user = by_user
+        .subscribe(RECORDED, json!({}))
+        .await
+        .expect("it is answered");
     let strangers = [
         company.at(1).user(8),
         world.company(2).at(1).admin(7),
         remote.acting_for_admin(9),
     ];
     let mut strangers = following(&strangers, &names).await;
-    company.publish().await.unwrap();
+    company.publish().await.expect("it is answered");
     world.settle().await;
     let expected = ["general"];
     assert_eq!(
@@ -198,17 +211,20 @@ async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
         expected
     );
 
-    crm.uninstall(7).await.unwrap();
-    company.publish().await.unwrap();
+    crm.uninstall(7).await.expect("it is answered");
+    company.publish().await.expect("it is answered");
     world.settle().await;
-    by_user.event(&of_user).await.unwrap();
-    assert_eq!(by_app.rest(&of_app).await.unwrap(), Vec::<Value>::new());
+    by_user.event(&of_user).await.expect("it is answered");
+    assert_eq!(
+        by_app.rest(&of_app).await.expect("it is answered"),
+        Vec::<Value>::new()
+    );
     // After it is installed again, it gets new events, and none from the time between.
     names.push((
         "another",
-        created(&crm.install(7).await.unwrap(), &receiver.url()).await,
+        created(&crm.install(7).await.expect("it is answered"), &receiver.url()).await,
     ));
-    company.publish().await.unwrap();
+    company.publish().await.expect("it is answered");
     world.settle().await;
     let expected = seen_by_app("another");
     assert_eq!(recorded(&mut by_app, &of_app, &names, &expected).await, expected);
@@ -219,7 +235,10 @@ async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
     );
     for (live, subscriptions) in &mut strangers {
         for subscription in subscriptions {
-            assert_eq!(live.rest(subscription).await.unwrap(), Vec::<Value>::new());
+            assert_eq!(
+                live.rest(subscription).await.expect("it is answered"),
+                Vec::<Value>::new()
+            );
         }
     }
     world.verify().await;

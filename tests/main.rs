@@ -21,6 +21,7 @@ mod notices;
 mod plain_english;
 mod refusal;
 mod rest;
+mod sentences;
 mod several_servers;
 mod signatures;
 mod targets;

@@ -3,7 +3,7 @@
 //! It takes the arguments of other test programs: parts of names, `--exact`, `--skip`, `--list`, `--test-threads`. A
 //! scenario that is played for both webhook types is two tests, such as `failures-10/general` and
 //! `failures-10/application`. Each test has a world of its own, and several are played at once. What can only be said
-//! when all have been played is the last test, [`LAST`]: naming it plays all of them.
+//! when all have been played is said by the last tests, [`LAST`]: naming one of them plays all scenarios.
 
 mod statements;
 
@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use clap::Parser;
+use tenterhook_harness::coverage::{self, Matrix, Reasons};
 use tenterhook_harness::naming;
 use tenterhook_harness::realtime::Stopwatch;
 use tenterhook_harness::run::Verdict;
@@ -24,8 +25,10 @@ use tenterhook_harness::scenarios;
 
 use self::statements::Statements;
 
-/// The check of the statements of all scenarios together.
-const LAST: &str = "every_statement_names_its_lanes";
+/// The checks of all scenarios together: of what they exercise, and of the statements of their servers.
+const COVERAGE: &str = "every_empty_cell_of_the_coverage_has_a_reason";
+const STATEMENTS: &str = "every_statement_names_its_lanes";
+const LAST: [&str; 2] = [COVERAGE, STATEMENTS];
 /// Concurrent plays per core. A world mostly waits, and has about 30 connections to Postgres.
 const PLAYS_PER_CORE: usize = 4;
 
@@ -115,8 +118,28 @@ fn say(text: &str) {
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Plays one scenario. Returns what is wrong with it and with its statements.
-fn play(scenario: &Scenario, statements: &Statements) -> Vec<String> {
+/// What all scenarios together show.
+struct Shown {
+    statements: Statements,
+    matrix: Mutex<Matrix>,
+}
+
+impl Shown {
+    /// The complaints of one of the [`LAST`] tests.
+    fn check(&self, name: &str) -> Vec<String> {
+        if name == STATEMENTS {
+            return self.statements.check_all();
+        }
+        let matrix = self.matrix.lock().unwrap_or_else(PoisonError::into_inner);
+        match Reasons::on_file() {
+            Ok(reasons) => matrix.complaints(&reasons),
+            Err(error) => vec![format!("{error:#}")],
+        }
+    }
+}
+
+/// Plays one scenario, and counts what it exercises. Returns what is wrong with it and with its statements.
+fn play(scenario: &Scenario, shown: &Shown) -> Vec<String> {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -138,19 +161,28 @@ fn play(scenario: &Scenario, statements: &Statements) -> Vec<String> {
             )],
             Verdict::Skipped(why) | Verdict::CouldNotRun(why) => vec![format!("could not run: {why}")],
         };
-        complaints.extend(statements.check(world.statements_by_text().into_keys()));
+        complaints.extend(shown.statements.check(world.statements_by_text().into_keys()));
+        if complaints.is_empty() && world.servers() > 0 {
+            match coverage::lives(&world).await {
+                Ok(lives) => {
+                    let mut matrix = shown.matrix.lock().unwrap_or_else(PoisonError::into_inner);
+                    matrix.add_scenario(&scenario.name, scenario.rules, &lives);
+                }
+                Err(error) => complaints.push(format!("could not be counted: {error}")),
+            }
+        }
         complaints
     })
 }
 
 /// Plays these scenarios, some of them at once.
-fn play_all(chosen: &[&Scenario], at_once: usize, statements: &Statements, results: &Results) {
+fn play_all(chosen: &[&Scenario], at_once: usize, shown: &Shown, results: &Results) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..at_once.min(chosen.len()) {
             scope.spawn(|| {
                 while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    results.add(&scenario.name, &play(scenario, statements));
+                    results.add(&scenario.name, &play(scenario, shown));
                 }
             });
         }
@@ -160,8 +192,9 @@ fn play_all(chosen: &[&Scenario], at_once: usize, statements: &Statements, resul
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let all = scenarios::all();
-    let is_last = arguments.chooses(LAST);
-    let is_all = is_last && arguments.names.iter().any(|name| LAST.starts_with(name.as_str()));
+    let last: Vec<&str> = LAST.into_iter().filter(|name| arguments.chooses(name)).collect();
+    let is_named = |last: &&str| arguments.names.iter().any(|name| last.starts_with(name.as_str()));
+    let is_all = last.iter().any(is_named);
     let chosen: Vec<&Scenario> = all
         .iter()
         .filter(|scenario| is_all || arguments.chooses(&scenario.name))
@@ -172,7 +205,7 @@ fn main() -> ExitCode {
     if arguments.list {
         let scenarios = chosen.iter().map(|scenario| scenario.name.as_str());
         let names = checks.map(|(name, _)| *name).chain(scenarios);
-        for name in names.chain(is_last.then_some(LAST)) {
+        for name in names.chain(last) {
             say(&format!("{name}: test\n"));
         }
         return ExitCode::SUCCESS;
@@ -186,14 +219,19 @@ fn main() -> ExitCode {
     for (name, check) in checks {
         results.add(name, &check());
     }
-    let statements = Statements::new();
-    play_all(&chosen, arguments.at_once(), &statements, &results);
-    if is_last && chosen.len() == all.len() {
-        results.add(LAST, &statements.check_all());
+    let shown = Shown {
+        statements: Statements::new(),
+        matrix: Mutex::default(),
+    };
+    play_all(&chosen, arguments.at_once(), &shown, &results);
+    if chosen.len() == all.len() {
+        for name in last {
+            results.add(name, &shown.check(name));
+        }
     }
     report(
         &results,
-        all.len() + statements::CHECKS.len() + 1,
+        all.len() + statements::CHECKS.len() + LAST.len(),
         watch.seconds(),
     )
 }

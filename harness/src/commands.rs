@@ -1,5 +1,6 @@
 //! The commands of `tenterhook-harness`, one file each.
 
+pub mod coverage;
 pub mod explain;
 pub mod explore;
 pub mod list;

@@ -3,7 +3,7 @@
 //! Its answers may not be cached. The answer for an alias includes the whole chain, as from a recursive resolver. It
 //! counts its questions. It uses UDP on loopback, and knows addresses and aliases.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,6 +73,8 @@ struct Zone {
     asked: HashMap<String, usize>,
     /// Whether no question gets an answer.
     silent: bool,
+    /// The names about which a question was left without an answer.
+    unanswered: HashSet<String>,
     /// Number of all questions.
     questions: watch::Sender<usize>,
 }
@@ -118,6 +120,11 @@ impl NameServer {
     /// Number of questions about a name. Both address families count.
     pub fn asked(&self, name: &str) -> usize {
         lock(&self.zone).asked.get(name).copied().unwrap_or(0)
+    }
+
+    /// Whether a question about a name stayed without an answer, for both address families.
+    pub fn has_left_unanswered(&self, name: &str) -> bool {
+        lock(&self.zone).unanswered.contains(name)
     }
 
     /// Sets whether all questions stay without an answer.
@@ -199,6 +206,7 @@ fn answer(question: &Question<'_>, zone: &Mutex<Zone>) -> Option<Vec<u8>> {
     *zone.asked.entry(question.name.clone()).or_default() += 1;
     zone.questions.send_modify(|count| *count += 1);
     if zone.silent {
+        zone.unanswered.insert(question.name.clone());
         return None;
     }
     let mut records = Vec::new();
@@ -207,7 +215,10 @@ fn answer(question: &Question<'_>, zone: &Mutex<Zone>) -> Option<Vec<u8>> {
     let mut name = question.name.clone();
     for _ in 0..LONGEST_CHAIN {
         match zone.names.get(&name) {
-            Some(Answer::Silence) => return None,
+            Some(Answer::Silence) => {
+                zone.unanswered.insert(question.name.clone());
+                return None;
+            }
             Some(Answer::SilentAboutIpv6(_)) if question.kind == AAAA => return None,
             Some(Answer::Failure) => code = FAILURE,
             Some(Answer::Missing) | None => code = MISSING,

@@ -11,6 +11,8 @@
 //! - [`scenarios`] is the catalogue of what must hold, most of it for both [`webhook_type`]s; [`runner`] plays it,
 //!   [`report`] prints the results.
 //! - [`model`] is the policy as a function; [`explore`] compares a server with it over random histories.
+//! - [`coverage`] counts what scenarios and histories exercise; [`sentences`] says which scenarios prove what the described
+//!   system says.
 //! - [`refusal`] makes a database refuse marked values.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not respond.
 //!
@@ -24,6 +26,7 @@ mod citus;
 pub mod client;
 pub mod command_line;
 mod connection;
+pub mod coverage;
 pub mod database;
 pub mod dns_server;
 pub mod explore;
@@ -46,6 +49,7 @@ pub mod run;
 pub mod runner;
 pub mod scenario;
 pub mod scenarios;
+pub mod sentences;
 pub mod signature;
 pub mod statement_counter;
 pub mod timekeeper;

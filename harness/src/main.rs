@@ -26,6 +26,7 @@ struct Arguments {
 enum Command {
     List(commands::list::List),
     Run(commands::run::Run),
+    Coverage(commands::coverage::Coverage),
     Explore(commands::explore::Explore),
     Receive(commands::receive::Receive),
     Explain(commands::explain::Explain),
@@ -46,6 +47,7 @@ async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::List(list) => list.run(),
         Command::Run(run) => run.run().await,
+        Command::Coverage(coverage) => coverage.run().await,
         Command::Explore(explore) => explore.run().await,
         Command::Explain(explain) => explain.run().map(|()| 0),
         Command::Receive(receive) => receive.run().await.map(|()| 0),

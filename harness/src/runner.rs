@@ -6,6 +6,7 @@
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
+use crate::coverage::{self, Life};
 use crate::realtime::{self, Stopwatch};
 use crate::run::{Outcome, Run, Verdict};
 use crate::scenario::{Need, Scenario};
@@ -47,16 +48,35 @@ impl Runner {
 
     /// Plays all scenarios. Calls `seen` with each outcome.
     pub async fn run(&self, scenarios: &[Scenario], mut seen: impl FnMut(&Outcome)) -> Run {
+        self.play_all(scenarios, false, |_, outcome, _| seen(outcome))
+            .await
+    }
+
+    /// Plays all scenarios, and reads afterwards what happened to their webhooks. Calls `seen` with each scenario, its
+    /// outcome and these lives: none unless it held. The outcomes have no timelines.
+    pub async fn count(&self, scenarios: &[Scenario], seen: impl FnMut(&Scenario, &Outcome, &[Life])) -> Run {
+        self.play_all(scenarios, true, seen).await
+    }
+
+    async fn play_all(
+        &self,
+        scenarios: &[Scenario],
+        counting: bool,
+        mut seen: impl FnMut(&Scenario, &Outcome, &[Life]),
+    ) -> Run {
         let started = realtime::now();
         let watch = Stopwatch::start();
         let at_once = if self.target.is_some() { 1 } else { SIDE_BY_SIDE };
         let mut outcomes = Vec::new();
         {
             let plays = scenarios.iter().enumerate();
-            let plays = plays.map(|(place, scenario)| async move { (place, self.play(scenario).await) });
+            let plays = plays.map(|(place, scenario)| async move {
+                let (outcome, lives) = self.play_one(scenario, counting).await;
+                (place, scenario, outcome, lives)
+            });
             let mut plays = stream::iter(plays).buffer_unordered(at_once);
-            while let Some((place, outcome)) = plays.next().await {
-                seen(&outcome);
+            while let Some((place, scenario, outcome, lives)) = plays.next().await {
+                seen(scenario, &outcome, &lives);
                 outcomes.push((place, outcome));
             }
         }
@@ -73,8 +93,9 @@ impl Runner {
         }
     }
 
-    /// Plays one scenario.
-    pub async fn play(&self, scenario: &Scenario) -> Outcome {
+    /// Plays one scenario. Reads the lives of its webhooks if it held and they are counted.
+    async fn play_one(&self, scenario: &Scenario, counting: bool) -> (Outcome, Vec<Life>) {
+        let mut lives = Vec::new();
         let watch = Stopwatch::start();
         let mut outcome = Outcome {
             name: scenario.name.clone(),
@@ -88,7 +109,7 @@ impl Runner {
         };
         if let Some(why) = self.why_not(scenario) {
             outcome.verdict = Verdict::Skipped(why);
-            return outcome;
+            return (outcome, lives);
         }
         let world = match &self.target {
             Some(target) => World::connect(target).await,
@@ -99,7 +120,17 @@ impl Runner {
                 outcome.verdict = scenario.play(&mut world).await;
                 outcome.simulated_seconds = world.age().as_secs_f64();
                 if world.servers() > 0 {
-                    outcome.timelines = timeline::of(&world).await;
+                    if !counting {
+                        outcome.timelines = timeline::of(&world).await;
+                    } else if outcome.verdict == Verdict::Held {
+                        match coverage::lives(&world).await {
+                            Ok(read) => lives = read,
+                            Err(error) => {
+                                outcome.verdict =
+                                    Verdict::CouldNotRun(format!("could not be counted: {error}"));
+                            }
+                        }
+                    }
                     if let Err(error) = world.leave().await
                         && outcome.verdict == Verdict::Held
                     {
@@ -110,7 +141,7 @@ impl Runner {
             Err(error) => outcome.verdict = Verdict::CouldNotRun(format!("{error:#}")),
         }
         outcome.real_seconds = watch.seconds();
-        outcome
+        (outcome, lives)
     }
 
     /// Why a scenario is not played on this target.

@@ -14,6 +14,7 @@ mod callers;
 mod credentials;
 mod deliveries;
 mod events;
+mod failing;
 mod faults;
 mod idempotency;
 mod limits;
@@ -87,6 +88,7 @@ fn parts() -> Vec<(Types, Vec<Scenario>)> {
         (Types::Once, live::scenarios()),
         (Types::Both, replays::scenarios()),
         (Types::Once, types::scenarios()),
+        (Types::Both, failing::scenarios()),
     ]
 }
 

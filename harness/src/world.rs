@@ -10,6 +10,7 @@
 
 mod actors;
 mod builder;
+mod outages;
 mod receivers;
 mod remote;
 mod servers;
@@ -28,6 +29,7 @@ use tempfile::NamedTempFile;
 
 pub use self::actors::{App, Company};
 pub use self::builder::WorldBuilder;
+pub use self::outages::{Outage, OutageKind};
 pub use self::tally::Tally;
 pub use self::target::{Restart, Target};
 use self::tenancy::IdRange;
@@ -55,6 +57,7 @@ pub struct World {
     journals: Mutex<Vec<Journal>>,
     ids: IdRange,
     webhook_type: WebhookType,
+    outages: Vec<Outage>,
     home: Home,
 }
 
@@ -282,11 +285,16 @@ impl World {
     ///
     /// If they ask another one.
     pub fn names(&self) -> &NameServer {
-        let names = match &self.home {
+        self.name_server()
+            .unwrap_or_else(|| panic!("no server of this world uses the world's name server"))
+    }
+
+    /// The name server that the servers ask, if it is the world's own.
+    pub fn name_server(&self) -> Option<&NameServer> {
+        match &self.home {
             Home::Here(household) => household.names.as_ref(),
             Home::There(target) => target.names.as_deref(),
-        };
-        names.unwrap_or_else(|| panic!("no server of this world uses the world's name server"))
+        }
     }
 
     /// Tells the clock that nothing responds at this host and port, written as in a URL. Time then does not wait for

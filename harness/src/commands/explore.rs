@@ -9,6 +9,7 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 
 use tenterhook_harness::command_line::TargetArgs;
+use tenterhook_harness::coverage::{Cell, Reasons, TELLING};
 use tenterhook_harness::explore::{self, Coverage, Ending, Found, Plan, STEPS};
 use tenterhook_harness::realtime::Stopwatch;
 use tenterhook_harness::world::Target;
@@ -16,8 +17,6 @@ use tenterhook_harness::world::Target;
 /// Most seeds of one exploration, and most steps of a history.
 const MAX_SEEDS: u64 = 1_000_000;
 const MAX_STEPS: usize = 100_000;
-/// With at least this number of seeds, a transition or rule that was never exercised is a failure.
-const TELLING: u64 = 200;
 /// Number of seeds per line in a log.
 const LOGGED_EVERY: u64 = 20;
 
@@ -109,7 +108,9 @@ impl Explore {
             self.steps,
             watch.seconds()
         ));
-        let missing = coverage.missing();
+        let mut missing: Vec<String> = coverage.missing().into_iter().map(str::to_owned).collect();
+        let unexplored = Reasons::on_file()?.unexplored(coverage.cells());
+        missing.extend(unexplored.iter().map(Cell::to_string));
         if self.seed.is_none() && !missing.is_empty() {
             text.push_str(&format!("never exercised: {}\n", missing.join(", ")));
         }

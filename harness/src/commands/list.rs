@@ -6,15 +6,17 @@ use tenterhook_harness::naming;
 use tenterhook_harness::rules::RULES;
 use tenterhook_harness::scenario::Scenario;
 use tenterhook_harness::scenarios;
+use tenterhook_harness::sentences::SENTENCES;
 use tenterhook_harness::webhook_type::WebhookType;
 
-/// List the scenarios, and which of them cover which rule of the policy for which webhook type.
+/// List the scenarios, and which of them cover which rule for which webhook type.
 #[derive(Args)]
 #[command(after_help = "Examples:
   list                       the scenarios, then the matrix of rules and webhook types
   list ban                   only scenarios whose names contain `ban`
   list --rules               only the matrix
   list --type application    only scenarios about application webhooks
+  list --sentences           what the described system says, with the scenarios that prove it
 
 Types: `both` is played once for each webhook type, `general` and `application` for one type, `once` for none: the type has
 no effect, or the scenario opens webhooks of both types itself.")]
@@ -28,6 +30,9 @@ pub struct List {
     /// Only scenarios that are played for this webhook type.
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     webhook_type: Option<WebhookType>,
+    /// Each sentence of the system that this product follows, in our words, with the scenarios that prove it.
+    #[arg(long, conflicts_with_all = ["rules", "names", "webhook_type"])]
+    sentences: bool,
 }
 
 /// A scenario with all its plays: two if it is played for both webhook types, else one.
@@ -53,6 +58,10 @@ impl Entry {
 impl List {
     /// Prints the list. Returns the exit code.
     pub fn run(self) -> anyhow::Result<u8> {
+        if self.sentences {
+            super::print(&sentences())?;
+            return Ok(0);
+        }
         let mut text = String::new();
         let entries = self.chosen(scenarios::all());
         if !self.rules {
@@ -141,6 +150,19 @@ fn summary(entries: &[Entry]) -> String {
     )
 }
 
+/// Each sentence with its rules and the scenarios that prove it.
+fn sentences() -> String {
+    let mut text = String::new();
+    for sentence in SENTENCES {
+        let rules = sentence.rules.join(" ");
+        text.push_str(&format!("{:>2}  {} ({rules})\n", sentence.number, sentence.text));
+        for proof in sentence.scenarios.iter().copied().chain(sentence.elsewhere) {
+            text.push_str(&format!("      {proof}\n"));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +172,7 @@ mod tests {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             rules: false,
             webhook_type,
+            sentences: false,
         };
         list.chosen(scenarios::all())
     }

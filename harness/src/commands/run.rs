@@ -67,12 +67,7 @@ impl Run {
             Some(target) => Runner::against(target),
             None => Runner::in_process(),
         };
-        let mut progress = Progress {
-            shown: !self.quiet,
-            in_place: stderr().is_terminal(),
-            all: chosen.len(),
-            done: 0,
-        };
+        let mut progress = Progress::new(!self.quiet, chosen.len());
         let run = runner.run(&chosen, |outcome| progress.step(outcome)).await;
         progress.end();
         match &self.output {
@@ -121,7 +116,8 @@ fn choose(
     Ok(chosen)
 }
 
-struct Progress {
+/// Shows on standard error how far a run is.
+pub(super) struct Progress {
     shown: bool,
     in_place: bool,
     all: usize,
@@ -129,7 +125,16 @@ struct Progress {
 }
 
 impl Progress {
-    fn step(&mut self, outcome: &Outcome) {
+    pub(super) fn new(shown: bool, all: usize) -> Self {
+        Self {
+            shown,
+            in_place: stderr().is_terminal(),
+            all,
+            done: 0,
+        }
+    }
+
+    pub(super) fn step(&mut self, outcome: &Outcome) {
         self.done += 1;
         let word = match &outcome.verdict {
             Verdict::Held => "held",
@@ -152,7 +157,7 @@ impl Progress {
         };
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         if self.shown && self.in_place {
             let _ = write!(stderr(), "\r\x1b[K");
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::answered::Answered;
+use crate::coverage::{Cells, Life};
 use crate::model::Step;
 
 /// Counts by name.
@@ -12,6 +13,7 @@ use crate::model::Step;
 pub struct Coverage {
     transitions: BTreeMap<&'static str, u64>,
     rules: BTreeMap<&'static str, u64>,
+    cells: Cells,
 }
 
 const TRANSITIONS: [&str; 13] = [
@@ -41,6 +43,7 @@ impl Default for Coverage {
         Self {
             transitions: TRANSITIONS.map(|name| (name, 0)).into(),
             rules: RULES.map(|rule| (rule, 0)).into(),
+            cells: Cells::new(),
         }
     }
 }
@@ -91,6 +94,20 @@ impl Coverage {
         }
     }
 
+    /// Counts the cells of the matrix that these webhooks fill for the rules that were checked so far.
+    pub fn webhooks(&mut self, lives: &[Life]) {
+        let checked = self.rules.iter().filter(|(_, count)| **count > 0);
+        let checked: Vec<&str> = checked.map(|(rule, _)| *rule).collect();
+        for cell in lives.iter().flat_map(|life| life.cells(&checked)) {
+            *self.cells.entry(cell).or_default() += 1;
+        }
+    }
+
+    /// The exercised cells of the matrix, see [`crate::coverage`].
+    pub fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
     /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Self) {
         for (name, count) in &other.transitions {
@@ -98,6 +115,9 @@ impl Coverage {
         }
         for (rule, count) in &other.rules {
             *self.rules.entry(rule).or_default() += count;
+        }
+        for (cell, count) in &other.cells {
+            *self.cells.entry(*cell).or_default() += count;
         }
     }
 

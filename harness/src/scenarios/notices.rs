@@ -29,8 +29,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     receiver.answer_with(200);
                     world.advance("PT10M").await;
                     scene.deliver().await?;
-                    let both = [("BANNED", start), ("BAN_ENDED", start + BAN)];
-                    expect(&scene, "after it", &both).await
+                    let all = [
+                        ("BANNED", start),
+                        ("BAN_ENDED", start + BAN),
+                        // The success closed the window.
+                        ("RECOVERED", world.now()),
+                    ];
+                    expect(&scene, "after it", &all).await
                 })
             },
         ),

@@ -133,7 +133,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     let number: Option<u64> = both.v1.1.parse().ok();
                     for (key, value) in [
                         ("v", json!(1)),
-                        ("type", json!("general")),
+                        ("type", json!(world.webhook_type().name())),
                         ("action", json!("updated")),
                         ("object", json!("deal")),
                         ("id", json!(8)),

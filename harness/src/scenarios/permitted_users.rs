@@ -87,7 +87,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &["D12", "E4", "E5"],
             |world| {
                 Box::pin(async move {
-                    let user = world.company(1).user(USER);
+                    let user = world.company(1).owner(USER).await?;
                     let receiver = world.receiver(200).await;
                     for (object, in_v1, in_v2) in [
                         ("deal", Some(json!([USER])), Some(json!([USER.to_string()]))),
@@ -98,7 +98,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                             let id = user.create_webhook(new).await?.webhook.id;
                             user.test(&id).await?;
                             let body = last(&receiver)?;
-                            same("meta.type", body["meta"]["type"].clone(), json!("general"))?;
+                            same("meta.type", body["meta"]["type"].clone(), json!(world.webhook_type().name()))?;
                             same(format!("permitted_user_ids about a {object}"), permitted(&body), expected)?;
                         }
                     }

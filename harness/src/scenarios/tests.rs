@@ -48,7 +48,15 @@ fn every_rule_of_deliveries_bans_and_removal_has_a_scenario_for_both_types() {
 }
 
 /// Scenarios of such a rule that are not played for both types, with the reason.
-const NOT_FOR_BOTH_TYPES: [(&str, &str); 7] = [
+const NOT_FOR_BOTH_TYPES: [(&str, &str); 9] = [
+    (
+        "what-an-app-sees-of-deliveries-and-notices",
+        "compares a webhook of each type",
+    ),
+    (
+        "what-an-app-sees-of-deliveries-and-notices-under-own-general",
+        "compares a webhook of each type",
+    ),
     (
         "uninstalling-cancels-what-is-pending",
         "only application webhooks are uninstalled",

@@ -290,7 +290,11 @@ fn sees_under_own_general(view: &'static View) -> Scenario {
                 let caller = (view.caller)(world);
                 for (kind, expected) in WebhookType::ALL.into_iter().zip([own_general, application]) {
                     let by_id = callers.seen_by_id(&caller, kind.word()).await?;
-                    same(format!("{} webhooks by id", kind.name()), by_id, expected.to_vec())?;
+                    same(
+                        format!("{} webhooks by id", kind.name()),
+                        by_id,
+                        expected.to_vec(),
+                    )?;
                     for filtered in [true, false] {
                         let listed = callers.listed(&caller, kind.word(), filtered).await?;
                         same(

@@ -198,6 +198,7 @@ impl WorldBuilder {
             journals: Mutex::default(),
             ids: IdRange::whole(),
             webhook_type: WebhookType::General,
+            outages: Vec::new(),
             home: Home::Here(Box::new(Household {
                 servers,
                 counter,

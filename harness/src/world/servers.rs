@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use futures_util::future::join_all;
 
-use super::{Home, Household, World};
+use super::{Home, Household, OutageKind, World};
 use crate::client::Client;
 use crate::launch::Server;
 use crate::realtime;
@@ -30,6 +30,7 @@ impl World {
     ///
     /// If the server does not stop, or the world does not own its servers.
     pub async fn stop(&mut self, server: usize) {
+        self.note_outage(OutageKind::Stop);
         let stopped = self.household().servers.remove(server).stop().await;
         stopped.unwrap_or_else(|error| panic!("the server did not stop: {error:#}"));
     }
@@ -40,6 +41,7 @@ impl World {
     ///
     /// If the world does not own its servers.
     pub async fn crash(&mut self) {
+        self.note_outage(OutageKind::Crash);
         let servers = self.household().servers.drain(..).map(Server::crash);
         join_all(servers).await;
     }
@@ -50,6 +52,7 @@ impl World {
     ///
     /// If the world does not own its servers.
     pub async fn crash_one(&mut self, server: usize) {
+        self.note_outage(OutageKind::Crash);
         self.household().servers.remove(server).crash().await;
     }
 
@@ -96,7 +99,9 @@ impl World {
                 let restart = target.restart.as_ref();
                 let restart = restart.context("no command restarts the server: give --restart-command")?;
                 restart.run().await?;
-                let nobody = Client::new(&target.url, None, Keyring::default())?;
+                let url = target.url.clone();
+                self.note_outage(OutageKind::Crash);
+                let nobody = Client::new(&url, None, Keyring::default())?;
                 // The server refuses connections until it listens again.
                 realtime::eventually("the server is back", async || nobody.until_ready().await.is_ok()).await;
                 Ok(())

@@ -58,6 +58,12 @@ const NO_NOTICE_OF_APPLICATION_WEBHOOKS: Bent = Bent::Rows(
     "notices",
     "if (select kind from webhooks where lane = new.lane and id = new.webhook) = 2 then return null; end if;",
 );
+/// Failures of TLS do not count if the webhook is an app's: one class, one type.
+const TLS_OF_APPS_DOES_NOT_COUNT: Bent = Bent::Rows(
+    "webhook_health",
+    "if exists (select from webhooks w where w.lane = new.lane and w.id = new.webhook and w.kind = 2 \
+     and w.url like 'https:%') then new.ban_counter := 0; end if;",
+);
 const ALLOWS_EVERY_TARGET: Bent = Bent::World(|builder| builder.allowed_targets(&["0.0.0.0/0", "::/0"]));
 
 /// Each with a scenario that must notice it.
@@ -104,6 +110,9 @@ const NOTICED_BY: &[(Bent, &str)] = &[
         APPS_SEE_NO_GENERAL_WEBHOOKS,
         "what-an-app-sees-of-deliveries-and-notices-under-own-general",
     ),
+    (TLS_OF_APPS_DOES_NOT_COUNT, "failing-with-tls/application"),
+    (ONE_ERROR_CLASS, "failing-with-dns/general"),
+    (REMOVAL_IS_LATE, "failing-with-blocked-address/application"),
     (ALLOWS_EVERY_TARGET, "loopback-addresses-are-refused"),
     (ALLOWS_EVERY_TARGET, "private-addresses-are-refused"),
     (ALLOWS_EVERY_TARGET, "oddly-written-addresses-are-refused"),

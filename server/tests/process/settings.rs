@@ -130,7 +130,7 @@ async fn every_command_ignores_service_links_of_kubernetes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_warns_of_a_retired_setting_as_serve_does() {
     const WARNING: &str = "TENTERHOOK_POLICY_BAN_PROPAGATION is retired, has no effect and will be refused by the next \
-                           release: every server reads the feed of changes each 100 ms";
+                           release: every server reads the changes feed every 100 ms, whatever the value";
     // Nothing listens there: that is the only check that fails.
     let doctor = "doctor --probe https://127.0.0.1:1/";
     let said = async |command: &str, retired: bool| {

@@ -80,15 +80,53 @@ fn every_rule_is_cited_by_a_test_or_a_scenario() {
     assert!(unproved.is_empty(), "no test and no scenario cites {unproved:?}");
 }
 
+/// Each rule's code, whether it is marked as a rule of the described system, and its text.
+fn sections(policy: &str) -> Vec<(String, bool, &str)> {
+    let (rules, _) = policy
+        .split_once("## Where the server differs today")
+        .expect("the section is there");
+    let sections = rules.split("\n### ").skip(1);
+    sections
+        .map(|section| {
+            let (heading, text) = section.split_once('\n').expect("a heading and a text");
+            let text = text.split("\n## ").next().unwrap_or_default();
+            let code = cited(heading).into_iter().next().expect("a rule");
+            (code, heading.contains('◆'), text.trim())
+        })
+        .collect()
+}
+
+/// The last paragraph of a rule says which part of it the described system states (`**Stated:**`) and which part is ours
+/// (`**Ours:**`).
 #[test]
-fn every_rule_that_we_decided_is_explained() {
+fn each_rule_says_what_is_stated_and_what_is_ours() {
+    let policy = page(POLICY);
+    let sections = sections(&policy);
+    assert_eq!(sections.len(), RULES.len());
+    for (code, is_stated, text) in sections {
+        let last = text.rsplit("\n\n").next().unwrap_or_default();
+        let first = if is_stated {
+            "**Stated:** "
+        } else {
+            "**Ours:** all of it."
+        };
+        assert!(
+            last.starts_with(first),
+            "{code} ends with {last:?}, not with {first}"
+        );
+        assert!(is_stated || !text.contains("**Stated:**"), "{code} has no mark");
+    }
+}
+
+#[test]
+fn every_rule_with_a_part_of_our_own_is_explained() {
     let decisions = page("docs/decisions.md");
     let policy = page(POLICY);
-    let headings = policy
-        .lines()
-        .filter(|line| line.starts_with("### ") && !line.contains('◆'));
-    let unexplained: Vec<_> = headings
-        .flat_map(cited)
+    let ours = sections(&policy)
+        .into_iter()
+        .filter(|(_, _, text)| text.contains("**Ours:**"));
+    let unexplained: Vec<_> = ours
+        .map(|(code, ..)| code)
         .filter(|code| !decisions.contains(&format!("policy.md#{})", code.to_lowercase())))
         .collect();
     assert!(

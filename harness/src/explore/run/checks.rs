@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Run;
 use crate::client::{Client, Delivery, Refusal, WebhookList};
+use crate::coverage::life;
 use crate::explore::answered::Answered;
 use crate::explore::plan::{APPS, USERS, Who};
 use crate::explore::shadow::{Shadow, agrees};
@@ -185,6 +186,7 @@ impl Run<'_> {
     pub(super) async fn account(&mut self) -> Play {
         self.look(true).await?;
         let operator = self.world.operator();
+        let mut lives = Vec::new();
         for shadow in &self.shadows {
             let deliveries = match operator.deliveries(&shadow.made.id).await {
                 Err(refusal @ Refusal::Transport(_)) => return Err(refusal.into()),
@@ -194,6 +196,7 @@ impl Run<'_> {
                 // The webhook was deleted 30 days after its removal. The check of D7 still counts its deliveries.
                 continue;
             }
+            lives.push(life(self.world, &shadow.made, &deliveries).await?);
             let now = self.world.now();
             // Deliveries are deleted 30 days after their event, by day. Younger ones must still exist.
             let young = |at: &Timestamp| {
@@ -215,7 +218,9 @@ impl Run<'_> {
         }
         let complaints = self.world.complaints().await;
         self.coverage.rule("E7");
-        same("what is wrong with any request or count", complaints, Vec::new())
+        same("what is wrong with any request or count", complaints, Vec::new())?;
+        self.coverage.webhooks(&lives);
+        Ok(())
     }
 }
 

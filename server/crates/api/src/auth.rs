@@ -87,7 +87,6 @@ fn through_app(services: &Services, installed: bool) -> AppAccess {
     }
 }
 
-fn bearer(authorization: &str) -> Option<&str> {
 /// The token in the value of an `Authorization` header; `None` if its scheme is another one.
 pub fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.trim().split_once(' ')?;

@@ -48,7 +48,10 @@ impl Subscription {
     async fn webhook_changed(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only changes of this webhook, given by its global id or number. Default: all webhooks that the caller may see.")] id: Option<ID>,
+        #[graphql(
+            desc = "Only changes of this webhook, given by its global id or number. Default: all webhooks that the caller may see."
+        )]
+        id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Webhook>> + use<>> {
         let follower = Follower::begin(ctx)?;
         let (interest, _starting) = follower.interest(ctx, id).await?;

@@ -188,7 +188,7 @@ async fn created(
 ) -> Result<Answer, Answer> {
     let session = caller.session();
     // A caller that may not write learns nothing about its input.
-    access::write(&session.caller, session.app_installed).map_err(|_| Answer::forbidden())?;
+    access::write(&session.caller, session.app).map_err(|_| Answer::forbidden())?;
     if !has_json_body(headers) {
         return Err(Answer::unsupported_media_type());
     }
@@ -205,7 +205,7 @@ async fn created(
 
 async fn removed(caller: &RestCaller, id: &str) -> Result<Answer, Answer> {
     let session = caller.session();
-    access::write(&session.caller, session.app_installed).map_err(|_| Answer::forbidden())?;
+    access::write(&session.caller, session.app).map_err(|_| Answer::forbidden())?;
     // Global ids are for GraphQL.
     let number: WebhookNumber = id.parse().map_err(|_| Answer::not_found())?;
     let deleted = mutations::delete(caller, &ID(number.to_string())).await?;

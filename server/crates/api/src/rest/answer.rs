@@ -32,7 +32,7 @@ pub const RATE_HEADERS: [HeaderName; 3] = [
 pub struct Answer {
     status: StatusCode,
     body: Value,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
 }
 
 /// The faults of an input, by its keys.
@@ -69,7 +69,7 @@ impl Answer {
         Self {
             status,
             body,
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -264,7 +264,7 @@ impl IntoResponse for Answer {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        (status, headers, body.to_string()).into_response()
+        (status, *headers, body.to_string()).into_response()
     }
 }
 

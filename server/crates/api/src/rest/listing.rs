@@ -59,7 +59,7 @@ pub async fn list(caller: &RestCaller, parameters: &str) -> Result<Answer, Answe
         .iter()
         .map(|(webhook, _)| (webhook.lane, webhook.id))
         .collect();
-    let mut past = history::read(&mut conn, &keys, caller.cutoffs().accepted).await?;
+    let mut past = history::read(&mut conn, &keys, caller.cutoffs().history).await?;
     drop(conn);
     let shown: Vec<Shown> = found
         .into_iter()
