@@ -56,7 +56,7 @@ impl Client {
         };
         realtime::within(PATIENCE, exchange)
             .await
-            .context("the server did not answer")?
+            .context("the server did not respond")?
     }
 
     /// Tells a webhook's secret to the world's receivers, if it was not created with [`Client::create_webhook`].

@@ -301,9 +301,9 @@ fn retention(word: &str, offset: SignedDuration) -> Scenario {
     Scenario::new(
         format!("the-log-{word}-30-days"),
         format!(
-            "{} thirty days after its attempt a delivery is {}.",
-            word.replace('-', " "),
-            if kept { "still there" } else { "dropped" }
+            "A delivery is {} {} thirty days after its attempt.",
+            if kept { "still there" } else { "deleted" },
+            word.replace('-', " ")
         ),
         &["D10", "T2"],
         move |world| {

@@ -29,7 +29,7 @@ pub struct ReplayDeliveriesInput {
     /// The global ids of up to 1000 deliveries that have ended.
     delivery_ids: Option<Vec<ID>>,
     /// The global id or number of a webhook: replays up to 50,000 of its deliveries that have ended. If there are more,
-    /// narrow them down by time. Deliveries of events that are too old to be replayed are left out.
+    /// select fewer with `since` and `until`. Deliveries of events that are too old to be replayed are left out.
     webhook_id: Option<ID>,
     /// With `webhookId`: only deliveries created at or after this time.
     since: Option<DateTime>,
@@ -67,9 +67,9 @@ pub struct ReplayMutations;
 
 #[Object]
 impl ReplayMutations {
-    /// Sends old events again: each as a new delivery, beginning with attempt 1, with the event's old id. Replays all
-    /// deliveries of the input or none. Refused while a webhook is banned, paused or removed, and for events that were
-    /// accepted longer ago than history is kept, by default 30 days.
+    /// Sends old events again. Each replay is a new delivery of the same event, with the same event id, and begins with
+    /// attempt 1. Replays all selected deliveries or none. Refused while a webhook is banned, paused or removed, and for
+    /// events that were accepted longer ago than history is kept, by default 30 days.
     async fn replay_deliveries(
         &self,
         ctx: &Context<'_>,
