@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_see_the_object_is_left_out_where_it_may_be() {
+    fn permitted_users_are_absent_only_where_the_format_allows_it() {
         let without = |mut body: Value| {
             body["meta"].as_object_mut().unwrap().remove(PERMITTED);
             complaints(&body, EXPECTED)

@@ -153,7 +153,7 @@ fn attempts_show_their_class_and_what_they_follow() {
 }
 
 #[test]
-fn a_ban_has_the_classes_of_its_causes_alone() {
+fn a_ban_has_only_the_classes_of_its_causes() {
     let deliveries = [
         delivery("PENDING", None, 0, vec![attempt(1, (1, 1), Some("DNS"))]),
         delivery("PENDING", None, 0, vec![attempt(2, (2, 2), Some("STATUS"))]),
@@ -191,7 +191,7 @@ fn a_removal_has_the_classes_since_the_last_success() {
 }
 
 #[test]
-fn an_interruption_counts_for_what_came_after_it() {
+fn an_interruption_counts_for_later_attempts() {
     let deliveries = [
         delivery("SUCCEEDED", None, 1, vec![attempt(1, (1, 1), None)]),
         delivery("PENDING", None, 0, vec![attempt(1, (6, 6), Some("STATUS"))]),
@@ -305,7 +305,7 @@ fn an_empty_cell_needs_a_reason_and_a_filled_one_must_have_none() {
 }
 
 #[test]
-fn what_only_histories_exercise_has_a_reason_of_that_kind() {
+fn cells_that_only_histories_exercise_need_that_reason() {
     let crash = cell("B2", WebhookType::General, Column::Crash);
     let with = |kind: &str, histories: u64, exercised: bool| {
         let mut matrix = Matrix::default();
@@ -350,7 +350,7 @@ fn the_plays_of_both_types_are_one_scenario() {
 }
 
 #[test]
-fn a_draw_names_what_a_scenario_alone_exercises() {
+fn a_draw_names_the_cells_that_one_scenario_alone_exercises() {
     let mut matrix = Matrix::default();
     let general = |facts| life_with(WebhookType::General, facts);
     matrix.add_scenario(
@@ -394,7 +394,7 @@ fn cells_that_histories_should_exercise_are_named() {
 }
 
 #[test]
-fn reasons_that_cannot_be_meant_are_refused() {
+fn invalid_reasons_are_refused() {
     for (table, why) in [
         ("empty\tB1\tboth\tTLS\n", "five columns"),
         ("never\tB1\tboth\tTLS\twords\n", "`empty` or `explored`"),

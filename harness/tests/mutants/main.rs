@@ -415,7 +415,7 @@ async fn every_bent_rule_is_noticed_by_its_scenario() {
 /// A server that exempts application webhooks from a rule keeps it for general ones. Only the play for application
 /// webhooks can notice that.
 #[tokio::test]
-async fn the_play_for_general_webhooks_does_not_notice_that_application_webhooks_are_exempt() {
+async fn general_plays_do_not_notice_application_exemptions() {
     let all = scenarios::all();
     let mut played = 0;
     for &(bend, name) in NOTICED_BY {

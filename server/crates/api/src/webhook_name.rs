@@ -59,7 +59,7 @@ mod tests {
     use tenterhook_model::ids::{Lane, MAX_DECIMAL_ID, WebhookId};
 
     #[test]
-    fn a_text_is_an_id_or_a_number_and_never_both() {
+    fn no_text_is_both_an_id_and_a_number() {
         for lane in Lane::all() {
             let key = (lane, WebhookId::new(Timestamp::UNIX_EPOCH));
             let id = GlobalId::Webhook(key.0, key.1).to_id();

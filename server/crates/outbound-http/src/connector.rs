@@ -219,7 +219,7 @@ mod tests {
 
     /// Of more than eight addresses that all fail at once, the later ones are paced.
     #[tokio::test]
-    async fn every_address_is_tried_and_later_ones_in_their_time() {
+    async fn every_address_is_tried_and_the_later_ones_are_paced() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let well = listener.local_addr().unwrap();
         let refusing: SocketAddr = ([127, 0, 0, 2], well.port()).into();

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_in_an_input_stand_under_the_names_of_these_routes() {
+    fn input_errors_stand_under_the_keys_of_the_rest_routes() {
         let mut problems = Problems::none();
         for field in ["httpAuthUser", "name", "name"] {
             let why = "must not be empty";

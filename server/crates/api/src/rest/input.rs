@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_has_its_default_and_unknown_keys_are_ignored() {
+    fn missing_keys_have_defaults_and_unknown_keys_are_ignored() {
         for more in [
             "",
             r#","user_id":null,"http_auth_user":null,"version":null"#,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_in_the_json_is_reported_under_its_key() {
+    fn a_json_error_is_reported_under_its_key() {
         for (body, at) in [
             ("", "body"),
             ("[]", "body"),

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere_and_every_component_is_used() {
+    fn every_reference_resolves_and_every_component_is_used() {
         let document = document();
         let mut found = BTreeSet::new();
         references(&document, &mut found);

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_that_differ_are_refused_and_the_same_twice_is_one() {
+    fn two_tokens_that_differ_are_refused_and_equal_ones_are_one() {
         let both = |a, b| [(AUTHORIZATION, a), (TOKEN_HEADER, b)];
         assert_eq!(
             found(&both("Bearer a", "a"), "api_token=a", true),

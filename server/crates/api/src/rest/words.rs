@@ -73,7 +73,7 @@ mod tests {
     use tenterhook_policy::matching;
 
     #[test]
-    fn every_version_and_action_of_the_catalogue_has_a_name_that_reads_back() {
+    fn names_of_versions_and_actions_parse_back_to_the_same_value() {
         for version in PayloadVersion::ALL {
             assert_eq!(value(&VERSIONS, version_name(*version)), Some(*version));
             let all = matching::actions(*version).iter().chain([&EventAction::Any]);

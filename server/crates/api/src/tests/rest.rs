@@ -153,9 +153,9 @@ async fn pages_of_allowed_origins_may_use_the_routes() {
     );
 }
 
-/// A key of the JSON library means nothing: an ignored one is ignored, and one in a value is a part of it.
+/// A magic key of the JSON library has no effect: as an unknown key it is ignored, and in a value it is part of the value.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_the_library_means_nothing() {
+async fn magic_keys_of_the_json_library_have_no_effect() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     for key in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_an_object_stand_in_order_and_a_repeated_key_twice() {
+    fn object_fields_keep_their_order_and_repeated_keys() {
         let pairs = |text: &str| fields(text.as_bytes(), MAX_JSON_VALUES);
         let text = "\u{feff} {\"b\":1,\"a\":{\"c\":1,\"c\":2},\"b\":null}";
         let shown: Vec<String> = pairs(text)

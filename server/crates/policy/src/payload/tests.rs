@@ -126,7 +126,7 @@ fn e4_e5_golden_payloads_of_a_user() {
 }
 
 #[test]
-fn e5_everyone_is_written_as_the_operator_says_and_a_list_of_users_always_the_same() {
+fn e5_the_setting_changes_how_everyone_is_written_but_not_a_list() {
     let everyone = samples::event();
     let some = Event {
         permitted: Some(vec![UserId::new(11).unwrap(), UserId::new(12).unwrap()]),

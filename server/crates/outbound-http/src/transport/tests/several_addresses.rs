@@ -70,7 +70,7 @@ async fn a_dead_address_does_not_prevent_the_others(#[case] addresses: &[&str]) 
 
 /// D2: more dead addresses than are tried at the same time.
 #[tokio::test]
-async fn the_last_of_many_addresses_gets_its_chance_and_the_first_are_given_up() {
+async fn the_last_of_many_addresses_is_tried_after_others_are_given_up() {
     let mut receiver = Receiver::answering(OK).await;
     let port = receiver.address.port();
     let mut dead = Vec::new();
