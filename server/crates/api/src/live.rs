@@ -134,7 +134,10 @@ impl Follower {
         let webhook = match id {
             Some(id) => {
                 let Some(name) = WebhookName::parse(&id) else {
-                    return Err(refused(ctx, ApiError::bad_input("That is not a webhook's id or number.")));
+                    return Err(refused(
+                        ctx,
+                        ApiError::bad_input("That is not a webhook's id or number."),
+                    ));
                 };
                 let key = name.key(&self.services, &self.session.caller).await;
                 Some(key.map_err(|error| refused(ctx, error))?.unwrap_or(NO_WEBHOOK))
