@@ -31,6 +31,8 @@ const STATEMENTS: &str = "every_statement_names_its_lanes";
 const LAST: [&str; 2] = [COVERAGE, STATEMENTS];
 /// Concurrent plays per core. A world mostly waits, and has about 30 connections to Postgres.
 const PLAYS_PER_CORE: usize = 4;
+/// Number of scenarios whose time is printed.
+const SLOWEST: usize = 10;
 
 /// The arguments of a test program. Those that change nothing here are accepted, because `cargo test` passes the same
 /// arguments to every test program.
@@ -89,11 +91,13 @@ impl Arguments {
     }
 }
 
-/// The results so far: what is wrong with each test that failed, and the number of those that passed.
+/// The results so far: what is wrong with each test that failed, the number of those that passed, and how long each
+/// scenario took.
 struct Results {
     quiet: bool,
     passed: AtomicUsize,
     failed: Mutex<BTreeMap<String, String>>,
+    seconds: Mutex<Vec<(f64, String)>>,
 }
 
 impl Results {
@@ -108,6 +112,21 @@ impl Results {
         };
         if !self.quiet || word != "ok" {
             say(&format!("test {name} ... {word}\n"));
+        }
+    }
+
+    fn took(&self, name: &str, seconds: f64) {
+        let mut all = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((seconds, name.to_owned()));
+    }
+
+    /// Prints the scenarios that took longest.
+    fn say_slowest(&self) {
+        let mut all = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        all.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        say("\nslowest:\n");
+        for (seconds, name) in all.iter().take(SLOWEST) {
+            say(&format!("{seconds:6.1} s  {name}\n"));
         }
     }
 }
@@ -182,7 +201,9 @@ fn play_all(chosen: &[&Scenario], at_once: usize, shown: &Shown, results: &Resul
         for _ in 0..at_once.min(chosen.len()) {
             scope.spawn(|| {
                 while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let watch = Stopwatch::start();
                     results.add(&scenario.name, &play(scenario, shown));
+                    results.took(&scenario.name, watch.seconds());
                 }
             });
         }
@@ -215,6 +236,7 @@ fn main() -> ExitCode {
         quiet: arguments.quiet,
         passed: AtomicUsize::new(0),
         failed: Mutex::default(),
+        seconds: Mutex::default(),
     };
     for (name, check) in checks {
         results.add(name, &check());
@@ -228,6 +250,9 @@ fn main() -> ExitCode {
         for name in last {
             results.add(name, &shown.check(name));
         }
+    }
+    if !arguments.quiet {
+        results.say_slowest();
     }
     report(
         &results,

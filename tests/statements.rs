@@ -236,15 +236,17 @@ impl Statements {
             if is_sent {
                 continue;
             }
-            match listed(Rule::NotPlayed, &spaced(&name)) {
-                Some(start) => drop(used.insert((Rule::NotPlayed, start))),
-                None => complaints.push(format!("{name}: no scenario sends it, so list it")),
+            if listed(Rule::ByRealTime, &spaced(&name)).is_none() {
+                match listed(Rule::NotPlayed, &spaced(&name)) {
+                    Some(start) => drop(used.insert((Rule::NotPlayed, start))),
+                    None => complaints.push(format!("{name}: no scenario sends it, so list it")),
+                }
             }
             complaints.extend(judged(&pieces.join(" "), &self.tables, used));
         }
         let stale = LISTED
             .iter()
-            .filter(|(rule, start, _)| !used.contains(&(*rule, *start)));
+            .filter(|(rule, start, _)| *rule != Rule::ByRealTime && !used.contains(&(*rule, *start)));
         complaints.extend(
             stale.map(|(rule, start, _)| format!("listed as {rule:?}, but nothing needs it: {start}")),
         );

@@ -13,9 +13,11 @@ pub enum Rule {
     Clock,
     /// A scenario sends every statement. One that is not sent is checked by its text in the source.
     NotPlayed,
+    /// A scenario sends it only if it takes as long in real time, so a run may have it or not.
+    ByRealTime,
 }
 
-use Rule::{AcrossLanes, Clock, Global, NotPlayed};
+use Rule::{AcrossLanes, ByRealTime, Clock, Global, NotPlayed};
 
 const DAILY: &str = "deletes old rows once a day";
 const BATCH: &str = "the rows of a batch, locked together";
@@ -25,6 +27,7 @@ const NOTICES: &str = "the platform's endpoint gets the notices of all companies
 const SUBSCRIBERS: &str = "reads for all subscribers of a server, seldom";
 const COMMAND: &str = "a command sends it, not a server";
 const IN_TESTS: &str = "contract tests send it, in worlds of their own";
+const EVERY_MINUTE: &str = "sent after each minute of real time; tests of the store send it";
 const STORE_TEST: &str = "tests of the store send it";
 const REFUSED: &str = "sent only if the database refuses to lease a delivery together with others";
 
@@ -158,7 +161,8 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
         LIVENESS,
     ),
     (Clock, "from nodes where id <> $1 and heartbeat_at >", LIVENESS),
-    (NotPlayed, "changes::PRUNE", STORE_TEST),
+    (ByRealTime, "changes::PRUNE", EVERY_MINUTE),
+    (ByRealTime, "delivery_counters::FOLD", EVERY_MINUTE),
     (NotPlayed, "claim::CLAIM_ONE", REFUSED),
     (NotPlayed, "claim::PUT_BACK", REFUSED),
     (NotPlayed, "claim::VISIBLE", REFUSED),
@@ -189,5 +193,4 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (NotPlayed, "sealed::LOCK_OTHERS", COMMAND),
     (NotPlayed, "sealed::WRITE", COMMAND),
     (NotPlayed, "stats::READ", STORE_TEST),
-    (NotPlayed, "delivery_counters::FOLD", STORE_TEST),
 ];
