@@ -159,7 +159,7 @@ impl Engine {
             settlers,
         });
         state.database_clock.note(ahead, clock.monotonic());
-        maintenance::ensure_partitions(&state.store, partitions::day(clock.now())).await?;
+        maintenance::ensure_partitions(&mut state.store.for_upkeep(), partitions::day(clock.now())).await?;
         let membership = Arc::new(state.membership());
         membership.beat().await?;
         if alone {

@@ -13,7 +13,9 @@ use crate::backoff::Backoff;
 use crate::settle::counter_activity::CounterActivity;
 use tenterhook_clock::Clock;
 use tenterhook_settings::policy::PolicySettings;
-use tenterhook_store::{Store, StoreError, changes, delivery_counters, partitions, retention};
+use tenterhook_store::{
+    Store, StoreError, UpkeepConnection, changes, delivery_counters, partitions, retention,
+};
 
 /// Days ahead for which partitions are made.
 const DAYS_AHEAD: i64 = 3;
@@ -49,21 +51,28 @@ impl DailyMaintenance {
 
     /// Returns whether all steps succeeded.
     async fn daily(&self, today: Date) -> bool {
+        let mut upkeep = self.store.for_upkeep();
         let steps = [
             is_done(
                 "create partitions for the days ahead",
-                ensure_partitions(&self.store, today).await,
+                ensure_partitions(&mut upkeep, today).await,
             ),
-            is_done("drop partitions past their retention", self.drop_old().await),
+            is_done(
+                "drop partitions past their retention",
+                self.drop_old(&mut upkeep).await,
+            ),
             is_done(
                 "delete webhooks past their retention",
-                self.forget_webhooks().await,
+                self.forget_webhooks(&mut upkeep).await,
             ),
             is_done(
                 "delete notices of recoveries past their retention",
-                self.forget_recoveries().await,
+                self.forget_recoveries(&mut upkeep).await,
             ),
-            is_done("delete expired idempotency keys", self.forget_keys().await),
+            is_done(
+                "delete expired idempotency keys",
+                self.forget_keys(&mut upkeep).await,
+            ),
         ];
         steps.iter().all(|done| *done)
     }
@@ -73,10 +82,10 @@ impl DailyMaintenance {
         ago.unwrap_or(Timestamp::MIN)
     }
 
-    async fn drop_old(&self) -> Result<(), StoreError> {
-        let mut conn = self.store.for_upkeep().await?;
+    async fn drop_old(&self, upkeep: &mut UpkeepConnection<'_>) -> Result<(), StoreError> {
+        let conn = upkeep.get().await?;
         let keep_from = partitions::day(self.ago(self.policy.history_retention));
-        let old = partitions::drop_before(&mut conn, keep_from).await?;
+        let old = partitions::drop_before(conn, keep_from).await?;
         if !old.good.is_empty() {
             tracing::info!(
                 partitions = old.good.len(),
@@ -89,21 +98,21 @@ impl DailyMaintenance {
         old.bad.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    async fn forget_webhooks(&self) -> Result<(), StoreError> {
-        let mut conn = self.store.for_upkeep().await?;
+    async fn forget_webhooks(&self, upkeep: &mut UpkeepConnection<'_>) -> Result<(), StoreError> {
+        let conn = upkeep.get().await?;
         let removed_by = self.ago(self.policy.removed_retention);
-        retention::forget_webhooks(&mut conn, removed_by, self.sends_notices).await
+        retention::forget_webhooks(conn, removed_by, self.sends_notices).await
     }
 
-    async fn forget_recoveries(&self) -> Result<(), StoreError> {
-        let mut conn = self.store.for_upkeep().await?;
+    async fn forget_recoveries(&self, upkeep: &mut UpkeepConnection<'_>) -> Result<(), StoreError> {
+        let conn = upkeep.get().await?;
         let recovered_by = self.ago(self.policy.history_retention);
-        retention::forget_recoveries(&mut conn, recovered_by).await
+        retention::forget_recoveries(conn, recovered_by).await
     }
 
-    async fn forget_keys(&self) -> Result<(), StoreError> {
-        let mut conn = self.store.for_upkeep().await?;
-        retention::forget_keys(&mut conn, self.clock.now()).await
+    async fn forget_keys(&self, upkeep: &mut UpkeepConnection<'_>) -> Result<(), StoreError> {
+        let conn = upkeep.get().await?;
+        retention::forget_keys(conn, self.clock.now()).await
     }
 }
 
@@ -116,9 +125,12 @@ fn is_done(step: &str, done: Result<(), StoreError>) -> bool {
 }
 
 /// Makes partitions for today, the day before (for ids of its last millisecond) and the days ahead.
-pub(crate) async fn ensure_partitions(store: &Store, today: Date) -> Result<(), StoreError> {
-    let mut conn = store.for_upkeep().await?;
-    partitions::ensure(&mut conn, days_after(today, -1), days_after(today, DAYS_AHEAD)).await?;
+pub(crate) async fn ensure_partitions(
+    upkeep: &mut UpkeepConnection<'_>,
+    today: Date,
+) -> Result<(), StoreError> {
+    let conn = upkeep.get().await?;
+    partitions::ensure(conn, days_after(today, -1), days_after(today, DAYS_AHEAD)).await?;
     Ok(())
 }
 

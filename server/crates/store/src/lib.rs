@@ -38,6 +38,7 @@ pub mod testing;
 mod tests;
 mod tls;
 mod transaction;
+mod upkeep;
 pub mod users;
 pub mod webhooks;
 
@@ -56,6 +57,7 @@ pub use self::deliveries::{attempts, replay};
 pub use self::queue::{claim, leases, publish, settle};
 pub use self::sql::page;
 pub use self::transaction::limit_lock_waits_in_tx;
+pub use self::upkeep::UpkeepConnection;
 pub use self::webhooks::{creation_keys, list as webhook_list, removal, row as webhook_row, sealed};
 use tenterhook_clock as clock;
 
@@ -200,8 +202,6 @@ pub struct Sessions {
     pub reads: bool,
 }
 
-/// The time limit in the database for a statement of the daily upkeep.
-const UPKEEP: Duration = Duration::from_secs(300);
 /// A caller waits this much longer for a connection than for a statement or for connecting, so that the error names what
 /// took too long.
 const CHECKOUT: Duration = Duration::from_secs(1);
@@ -278,13 +278,6 @@ impl Store {
                 self.checkout
             ))),
         }
-    }
-
-    /// A connection outside the pool, for statements that may take minutes: making partitions, and deleting data past its
-    /// retention.
-    pub async fn for_upkeep(&self) -> Result<Conn, StoreError> {
-        let limits = Limits::of(UPKEEP);
-        Ok(Conn::open(&self.address, limits, self.pulse.clone()).await?)
     }
 
     /// The maximum wait for a statement's result, or for a connection.
