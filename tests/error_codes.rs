@@ -262,6 +262,17 @@ async fn without_a_database(world: &World, user: &Client) -> String {
             .expect("it answers");
         assert_eq!(status, 503, "{text}");
         codes.insert(told(&text));
+        let listed = user
+            .send_raw("GET".parse().expect("a method"), "/v1/webhooks", None)
+            .await;
+        let (status, text) = listed.expect("it answers");
+        assert_eq!(status, 503, "{text}");
+        let answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
+        assert_eq!(
+            (&answer["success"], &answer["errorCode"], answer.get("errors")),
+            (&json!(false), &json!(503), None),
+            "the REST routes answer in their form: {text}"
+        );
     }
     closed.open().await.expect("it can be opened");
     realtime::eventually("it answers as before", async || {

@@ -1,6 +1,6 @@
-//! The REST routes, by a table of requests and responses, in `rest/table.txt`.
+//! The REST routes, by tables of requests and responses: `rest/table.txt`, and `rest/own_general.txt` where apps see more (W4).
 //!
-//! The table was written from the description of the routes, not from what the server returns. Rows run in their order. A row
+//! The tables were written from the description of the routes, not from what the server returns. Rows run in their order. A row
 //! is a request and, after `---`, its response: status, headers that it must have, and the whole JSON. A name after the status
 //! keeps the webhook in the response for later rows. In requests `<…>` stands for tokens, the receiver's URL and numbers. In
 //! responses it stands for a kind of value, or for a kept webhook. `!!!` says what happens between two rows.
@@ -13,11 +13,15 @@ use tenterhook_harness::client::raw::Exchange;
 use tenterhook_harness::client::{Client, NewWebhook};
 use tenterhook_harness::receiver::Receiver;
 use tenterhook_harness::token::Claims;
-use tenterhook_harness::world::World;
+use tenterhook_harness::world::{AppSees, World};
 
 const TABLE: &str = include_str!("rest/table.txt");
 /// Fewest rows of the table.
 const FEWEST: usize = 40;
+/// The table for servers where an app also sees the general webhooks of its user.
+const OWN_GENERAL: &str = include_str!("rest/own_general.txt");
+/// Fewest rows of that table.
+const FEWEST_OF_OWN_GENERAL: usize = 25;
 const APP: &str = "crm";
 /// The header that every response has.
 const GRAPHQL: &str = "</graphql>; rel=\"service\"";
@@ -41,9 +45,9 @@ struct Row<'t> {
     answer: Value,
 }
 
-fn parts() -> Vec<Part<'static>> {
+fn parts(table: &'static str) -> Vec<Part<'static>> {
     let mut parts = Vec::new();
-    for block in TABLE.split("\n=== ").skip(1) {
+    for block in table.split("\n=== ").skip(1) {
         let (block, directions) = match block.split_once("\n!!! ") {
             Some((block, directions)) => (block, directions),
             None => (block, ""),
@@ -106,7 +110,7 @@ struct Stage {
 
 impl Stage {
     async fn new(world: World) -> Self {
-        for user in [9, 10] {
+        for user in [2, 9, 10] {
             let installed = world.company(1).app(APP).install(user).await;
             installed.expect("the platform may");
         }
@@ -136,8 +140,10 @@ impl Stage {
             ("admin", Claims::user(1, 2, "admin")),
             ("foreigner", Claims::user(2, 7, "admin")),
             ("user with a broken receiver", Claims::user(3, 7, "regular")),
+            ("app's user", regular(9)),
             ("app", regular(9).through_app(APP)),
             ("app for another user", regular(10).through_app(APP)),
+            ("app for an admin", Claims::user(1, 2, "admin").through_app(APP)),
             (
                 "app, without admin",
                 regular(9)
@@ -292,9 +298,21 @@ impl Stage {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_of_the_table_gets_its_answer() {
     let world = World::builder().rest_query_token().start().await;
+    play_table(world, TABLE, FEWEST).await;
+}
+
+/// W4, W6, W7: where an app also sees the general webhooks of its user, it lists them, and may not delete them.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_gets_its_answer_where_apps_see_general_webhooks() {
+    let world = World::builder().app_sees(AppSees::OwnGeneral).start().await;
+    play_table(world, OWN_GENERAL, FEWEST_OF_OWN_GENERAL).await;
+}
+
+/// Plays a table that has at least this many rows.
+async fn play_table(world: World, table: &'static str, fewest: usize) {
     let mut stage = Stage::new(world).await;
     let mut rows = 0;
-    for part in parts() {
+    for part in parts(table) {
         match part {
             Part::Row(row) => {
                 stage.play(row).await;
@@ -303,7 +321,7 @@ async fn each_request_of_the_table_gets_its_answer() {
             Part::Direction(direction) => stage.direct(direction).await,
         }
     }
-    assert!(rows >= FEWEST, "only {rows} rows");
+    assert!(rows >= fewest, "only {rows} rows");
     stage.world.verify().await;
 }
 

@@ -6,6 +6,7 @@
 //! - A webhook's id is its number, within what the caller may see.
 //! - A token in a query string is refused unless the operator allows it.
 //! - Every response is JSON, may not be cached, and links to GraphQL.
+//! - Every error has the form of these routes, panics and unknown paths included.
 //!
 //! Not offered: updating, pausing, restoring, replaying and the log. Those are GraphQL's.
 
@@ -25,13 +26,13 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK};
-use axum::http::{HeaderMap, HeaderName, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use tenterhook_graphql_http::{Allowance, RouteGuard, has_json_body};
+use tenterhook_graphql_http::{Allowance, RouteGuard, catch_panics, has_json_body};
 
 use self::answer::{Answer, RATE_HEADERS};
 use self::shown::Shown;
@@ -47,12 +48,14 @@ use tenterhook_store::webhooks::visibility::Cutoffs;
 
 /// The paths of the list. A webhook's path has its number after it.
 const PATHS: [&str; 2] = ["/v1/webhooks", "/api/v1/webhooks"];
+/// What all paths of the REST routes begin with. Nothing else is served there.
+const ROOTS: [&str; 2] = ["/v1/", "/api/v1/"];
 /// The header that may carry a token, besides `Authorization`.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-api-token");
 /// Maximum size of a body, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// All routes, with the description of them.
+/// All routes, with the description of them. Its fallback also responds to paths that no other router has.
 pub fn router(services: &Arc<Services>, guard: RouteGuard<Services>) -> Router {
     let rest = Rest {
         services: services.clone(),
@@ -72,20 +75,25 @@ pub fn router(services: &Arc<Services>, guard: RouteGuard<Services>) -> Router {
                 delete(remove).fallback(|| other_method("DELETE")),
             );
     }
+    layered(routes.with_state(rest.clone()), &rest.guard)
+        .route(
+            "/openapi.json",
+            get(description).fallback(|| other_method("GET, HEAD")),
+        )
+        .fallback(unknown_path)
+}
+
+/// The routes with panics as errors in their form, and open to pages of the allowed origins, which can read those errors too.
+pub(crate) fn layered(routes: Router, guard: &RouteGuard<Services>) -> Router {
     let shown = [&RATE_HEADERS[..], &[LINK]].concat();
     let methods = [Method::GET, Method::POST, Method::DELETE];
-    let routes = routes.with_state(rest.clone());
-    rest.guard
-        .allow_pages(routes, &methods, &[TOKEN_HEADER], &shown)
-        .route("/openapi.json", get(description))
+    let routes = catch_panics(routes, |error| Answer::from(error).into_response());
+    guard.allow_pages(routes, &methods, &[TOKEN_HEADER], &shown)
 }
 
 /// Whether a path belongs to the REST routes.
 pub fn serves(path: &str) -> bool {
-    PATHS.iter().any(|list| {
-        path.strip_prefix(list)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    ROOTS.iter().any(|root| path.starts_with(root))
 }
 
 /// An error in the form of the REST routes.
@@ -170,6 +178,14 @@ async fn remove(
 
 async fn other_method(allow: &'static str) -> Response {
     Answer::method_not_allowed(allow).into_response()
+}
+
+async fn unknown_path(uri: Uri) -> Response {
+    if serves(uri.path()) {
+        Answer::unknown_path().into_response()
+    } else {
+        StatusCode::NOT_FOUND.into_response()
+    }
 }
 
 async fn description() -> Response {

@@ -78,6 +78,7 @@ struct World {
     store: Store,
     url: String,
     connections: Arc<ConnectionLimits>,
+    services: Arc<Services>,
 }
 
 /// An encoded token.
@@ -182,7 +183,8 @@ impl World {
             gauges: engine.gauges(),
         });
         Self {
-            router: router(services),
+            router: router(services.clone()),
+            services,
             clock,
             engine,
             store,

@@ -92,10 +92,15 @@ pub fn guarded_router<A: GraphqlApp>(
 
 /// Gives every request an id, turns panics into errors, and compresses responses.
 pub fn layers(routes: Router, clock: Clock) -> Router {
-    routes
-        .layer(CatchPanicLayer::custom(panicked))
+    catch_panics(routes, http::refusal)
         .layer(middleware::from_fn_with_state(clock, request_id::layer))
         .layer(compression())
+}
+
+/// Turns a panic in one of these routes into the response to an `INTERNAL` error. [`layers`] responds in GraphQL's form; for
+/// routes with errors in another form, put this around them first.
+pub fn catch_panics(routes: Router, respond: fn(RequestError) -> Response) -> Router {
+    routes.layer(CatchPanicLayer::custom(move |panic| respond(panicked(panic))))
 }
 
 /// A POST request, whose `Accept` header chooses between a single response and a stream.
@@ -121,14 +126,14 @@ fn compression() -> CompressionLayer<impl Predicate> {
         .compress_when(SizeAbove::new(COMPRESSED_FROM).and(NotForContentType::SSE))
 }
 
-/// Turns a panic into an error like any other.
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+/// An error like any other.
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> RequestError {
     let what = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without words");
-    http::refusal(RequestError::internal(format!("panicked: {what}")))
+    RequestError::internal(format!("panicked: {what}"))
 }
 
 #[cfg(test)]

@@ -135,6 +135,11 @@ impl Answer {
         Self::invalid(StatusCode::NOT_FOUND, Faults::one("id", "not found"), None)
     }
 
+    /// A path that is not one of the routes.
+    pub fn unknown_path() -> Self {
+        Self::failed(StatusCode::NOT_FOUND, "no such path")
+    }
+
     /// Another method than those that are allowed.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::failed(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")

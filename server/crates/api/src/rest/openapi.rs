@@ -80,7 +80,7 @@ fn list(suffix: &str) -> Value {
             parameter("type", json!({ "enum": ["general", "application", "automation"] }),
                 "Only webhooks of this type. There are none of the type automation."),
         ],
-        "responses": with_errors(&["400", "401", "403", "429", "503"], "200", json!({
+        "responses": with_errors(&["400", "401", "403", "429", "500", "503"], "200", json!({
             "description": "The webhooks. `additional_data` is there if the request has `start` or `limit`, or if more follow.",
             "headers": response_headers(),
             "content": content("List")
@@ -98,7 +98,7 @@ fn create(suffix: &str) -> Value {
             "content": content("NewWebhook")
         },
         "responses": with_errors(
-            &["400", "401", "403", "408", "413", "415", "422", "429", "503"], "201", json!({
+            &["400", "401", "403", "408", "413", "415", "422", "429", "500", "503"], "201", json!({
             "description": "The webhook, and the secret that signs its requests. The secret is returned only here.",
             "headers": response_headers(),
             "content": content("Created")
@@ -115,7 +115,7 @@ fn delete(suffix: &str) -> Value {
             "schema": { "$ref": "#/components/schemas/Id" },
             "description": "The webhook's id, which payloads carry as `webhook_id`."
         }],
-        "responses": with_errors(&["401", "403", "404", "429", "503"], "200", json!({
+        "responses": with_errors(&["401", "403", "404", "429", "500", "503"], "200", json!({
             "description": "It is deleted.",
             "headers": response_headers(),
             "content": content("Done")
@@ -196,6 +196,7 @@ fn responses() -> Value {
         "415": response("Failed", "The body is not JSON, or is compressed."),
         "422": response("LimitReached", "The user, or the app for the user, has as many webhooks as allowed."),
         "429": later,
+        "500": response("Failed", "The server failed. The log has the cause, with the response's x-request-id."),
         "503": unavailable
     })
 }

@@ -53,6 +53,47 @@ async fn every_mutation_takes_the_number_of_a_webhook() {
     assert_eq!(restored, ["INVALID_STATE input.id"], "it is found");
 }
 
+/// D12: a key is about a webhook, whether the call has its id or its number. The number of another webhook is another input.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_id_and_the_number_of_a_webhook_are_the_same_input_for_a_key() {
+    let world = World::new().await;
+    let receiver = receiver(200).await;
+    let ann = world.user(1, 7);
+    let (id, number) = created(&world, &ann).await;
+    let (_, another) = created(&world, &ann).await;
+    let change = json!({ "id": id, "subscriptionUrl": receiver.uri() });
+    world.done(&ann, "updateWebhook", change, "").await;
+    world.publish(1, json!({})).await;
+    world.settle().await;
+    let before = world.engine.gauges().read().await.unwrap().all.accepted;
+    for (made, key, [first, second]) in [
+        (0, "id first", [&id, &number]),
+        (1, "number first", [&number, &id]),
+    ] {
+        let replay =
+            |webhook: &str| json!({ "webhookId": webhook, "status": ["SUCCEEDED"], "idempotencyKey": key });
+        let done = async |webhook: &str| {
+            let fields = "count deliveries { id }";
+            world
+                .done(&ann, "replayDeliveries", replay(webhook), fields)
+                .await
+        };
+        let replayed = done(first).await;
+        assert_eq!(replayed["count"], 1, "{key}");
+        assert_eq!(done(second).await, replayed, "{key}");
+        let accepted = world.engine.gauges().read().await.unwrap().all.accepted;
+        assert_eq!(accepted, before + made + 1, "{key}: sent once");
+        for other in [another.as_str(), "9007199254740991", "x"] {
+            let conflict = world.errors(&ann, "replayDeliveries", replay(other)).await;
+            assert_eq!(
+                conflict,
+                ["IDEMPOTENCY_CONFLICT input.idempotencyKey"],
+                "{key}, {other}"
+            );
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_and_filters_take_the_number_of_a_webhook() {
     let world = World::new().await;

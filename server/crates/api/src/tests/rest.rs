@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use axum::http::Method;
 use axum::response::Response;
+use axum::routing::post;
+use tenterhook_graphql_http::layers;
 
 use super::*;
-use crate::rest::openapi;
+use crate::graphql_app;
+use crate::rest::{self, openapi};
 
 const LIST: &str = "/v1/webhooks";
 
@@ -106,6 +109,97 @@ async fn requests_count_in_the_same_buckets_as_graphql() {
     assert_eq!(response.headers()["x-ratelimit-remaining"], "0");
     assert_eq!(answer["errorCode"], 429);
     assert!(response.headers().contains_key("x-request-id"));
+}
+
+/// A route whose code is wrong: its body is empty.
+async fn first_byte(body: String) -> String {
+    body.as_bytes()[0].to_string()
+}
+
+/// A panic is an error in the form of the REST routes, which pages of allowed origins can read. It says nothing of the cause.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_an_error_in_the_form_of_the_routes() {
+    const PAGE: &str = "https://app.example.com";
+    let mut settings = Settings::development();
+    settings.api.cors_origins = vec![PAGE.to_owned()];
+    let world = World::with(settings).await;
+    let (_, guard) = graphql_app::router(&world.services);
+    let routes = rest::layered(Router::new().route(LIST, post(first_byte)), &guard);
+    let request = Request::post(LIST)
+        .header("origin", PAGE)
+        .header("x-request-id", "a-panic");
+    let answered = layers(routes, world.clock.clone()).oneshot(request.body(Body::empty()).unwrap());
+    let response = answered.await.unwrap();
+    assert_eq!(response.status(), 500);
+    for (name, value) in [
+        ("content-type", "application/json; charset=utf-8"),
+        ("link", "</graphql>; rel=\"service\""),
+        ("cache-control", "no-store"),
+        ("x-request-id", "a-panic"),
+        ("access-control-allow-origin", PAGE),
+    ] {
+        assert_eq!(response.headers()[name], value, "{name}");
+    }
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Json>(&body).unwrap(),
+        json!({ "success": false, "error": "The server failed.", "errorCode": 500 })
+    );
+}
+
+/// Paths and methods that the routes do not have give errors in their form. Other unknown paths have no body.
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_paths_and_methods_are_errors_in_the_form_of_the_routes() {
+    let world = World::new().await;
+    let ann = world.user(1, 7);
+    for (method, path, status, allow, error) in [
+        (Method::GET, "/v1/webhooks/", 404, None, "no such path"),
+        (Method::DELETE, "/v1/webhooks/1/", 404, None, "no such path"),
+        (
+            Method::POST,
+            "/api/v1/webhooks/1/replay",
+            404,
+            None,
+            "no such path",
+        ),
+        (Method::GET, "/api/v1/deals", 404, None, "no such path"),
+        (
+            Method::PATCH,
+            "/v1/webhooks/1",
+            405,
+            Some("DELETE"),
+            "method not allowed",
+        ),
+        (
+            Method::DELETE,
+            "/api/v1/webhooks",
+            405,
+            Some("GET, HEAD, POST"),
+            "method not allowed",
+        ),
+        (
+            Method::POST,
+            "/openapi.json",
+            405,
+            Some("GET, HEAD"),
+            "method not allowed",
+        ),
+    ] {
+        let (response, answer) = ask(&world, request(&ann, method.clone(), path, "")).await;
+        assert_eq!(response.status(), status, "{method} {path}");
+        let allowed = response.headers().get("allow");
+        assert_eq!(
+            allowed.map(|value| value.to_str().unwrap()),
+            allow,
+            "{method} {path}"
+        );
+        let expected = json!({ "success": false, "error": error, "errorCode": status });
+        assert_eq!(answer, expected, "{method} {path}");
+    }
+    for path in ["/nothing", "/v1", "/v2/webhooks"] {
+        let (response, answer) = ask(&world, request(&ann, Method::GET, path, "")).await;
+        assert_eq!((response.status().as_u16(), answer), (404, Json::Null), "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,11 +10,13 @@ use sha2::{Digest, Sha256};
 use self::selection::{Checked, not_active, selected, states};
 use crate::context::Ask;
 use crate::error::{ApiError, Result};
+use crate::global_id::GlobalId;
 use crate::relay::cost_of;
 use crate::types::delivery::Delivery;
 use crate::types::enums::DeliveryStatus;
 use crate::types::scalars::DateTime;
 use crate::user_error::{Path, Problem, Problems, UserError, UserErrorCode, denied};
+use crate::webhook_name::key_of;
 use tenterhook_engine::{REPLAYS_SHOWN, Replayed};
 use tenterhook_model::access::{Caller, WebhookScope};
 use tenterhook_model::delivery;
@@ -86,7 +88,10 @@ impl ReplayMutations {
     }
 }
 
-async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Checked<ReplayDeliveriesPayload>> {
+async fn replay(
+    ctx: &Context<'_>,
+    mut input: ReplayDeliveriesInput,
+) -> Result<Checked<ReplayDeliveriesPayload>> {
     let session = ctx.session();
     // A caller that may not write learns nothing about the ids.
     if session.caller != Caller::Operator
@@ -94,6 +99,7 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
     {
         return Ok(Err(denied(denial, Path::input())?));
     }
+    name_webhook_by_id(ctx, &mut input).await?;
     let dry_run = input.dry_run.unwrap_or(false);
     let key = match keyed(&session.caller, &input) {
         Ok(key) => key.filter(|_| !dry_run),
@@ -127,6 +133,16 @@ async fn replay(ctx: &Context<'_>, input: ReplayDeliveriesInput) -> Result<Check
         },
         Replayed::NotActive(_) => Ok(Err(not_active(Path::input()))),
     }
+}
+
+/// Replaces a webhook's number by its id, so that both are the same input for the key. A text that names no webhook stays.
+async fn name_webhook_by_id(ctx: &Context<'_>, input: &mut ReplayDeliveriesInput) -> Result<()> {
+    if let Some(id) = &mut input.webhook_id
+        && let Some((lane, webhook)) = key_of(ctx.services(), &ctx.session().caller, id).await?
+    {
+        *id = GlobalId::Webhook(lane, webhook).to_id();
+    }
+    Ok(())
 }
 
 /// The input's key, with a SHA-256 of the whole input except the key and `dryRun`.
