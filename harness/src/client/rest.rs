@@ -70,7 +70,8 @@ impl RestAccess {
     /// Counts a call. Returns its path and the place of its token.
     fn next(&self) -> (&'static str, TokenPlace) {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        (PATHS[call % PATHS.len()], self.places[call % self.places.len()])
+        let (path, place) = (call % PATHS.len(), call / PATHS.len() % self.places.len());
+        (PATHS[path], self.places[place])
     }
 }
 
@@ -257,4 +258,40 @@ fn page<'b>(exchange: &Exchange, body: &'b Value, start: u64) -> Result<&'b [Val
         Ok(shown.as_slice())
     };
     read().map_err(|error: anyhow::Error| RestRefusal::breach(exchange, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_use_each_path_with_each_place_of_the_token() {
+        for (in_query, places) in [(false, 2), (true, 3)] {
+            let rest = RestAccess::new(String::new(), in_query);
+            let used: BTreeSet<String> = (0..PATHS.len() * places)
+                .map(|_| format!("{:?}", rest.next()))
+                .collect();
+            assert_eq!(used.len(), PATHS.len() * places, "{used:?}");
+            assert_eq!(used.iter().any(|call| call.contains("Query")), in_query);
+            assert_eq!(rest.calls(), PATHS.len() * places);
+        }
+    }
+
+    #[test]
+    fn only_filters_that_rest_offers_go_through_rest() {
+        let company = |filter: Option<Value>| {
+            let list = WebhookList { kind: None, filter };
+            list.rest_company().map(|company| company.map(str::to_owned))
+        };
+        assert_eq!(company(None), Some(None));
+        assert_eq!(
+            company(Some(json!({"companyId": "7"}))),
+            Some(Some("7".to_owned()))
+        );
+        assert_eq!(company(Some(json!({"includeRemoved": true}))), None);
+        assert_eq!(
+            company(Some(json!({"companyId": "7", "includeRemoved": true}))),
+            None
+        );
+    }
 }
