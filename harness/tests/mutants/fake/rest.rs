@@ -16,6 +16,8 @@ use super::json::Json;
 use super::{Fake, key};
 
 type Parameters = Query<BTreeMap<String, String>>;
+/// Status and body of a response.
+type Answer = (StatusCode, Value);
 
 /// The actions in version 1 and version 2, and in GraphQL.
 const ACTIONS: [(&str, &str, &str); 5] = [
@@ -40,14 +42,14 @@ async fn list(Shared(fake): Shared<Arc<Fake>>, headers: HeaderMap, Query(query):
     let kind = query.get("type").map(|kind| kind.to_uppercase());
     let found = match ask(&fake, &headers, &query, "webhooks", json!({"type": kind})) {
         Ok(found) => found,
-        Err(refused) => return refused,
+        Err(refused) => return answer(refused),
     };
     let nodes = found["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let data: Vec<Value> = nodes.iter().rev().map(shown).collect();
-    answer(
+    answer((
         StatusCode::OK,
         json!({"status": "ok", "success": true, "data": data}),
-    )
+    ))
 }
 
 async fn create(
@@ -60,7 +62,7 @@ async fn create(
     let word = body["event_action"].as_str().unwrap_or_default();
     let is_word = |(in_v1, in_v2, _): &&(&str, &str, &str)| word == if v1 { *in_v1 } else { *in_v2 };
     let Some((_, _, action)) = ACTIONS.iter().find(is_word) else {
-        return wrong("event_action");
+        return answer(wrong("event_action"));
     };
     let input = json!({
         "subscriptionUrl": body["subscription_url"], "eventAction": action, "eventObject": body["event_object"],
@@ -73,9 +75,9 @@ async fn create(
             let secret = json!({"signing_secret": made["signingSecret"]});
             let data = shown(&made["webhook"]);
             let body = json!({"status": "ok", "success": true, "data": data, "additional_data": secret});
-            answer(StatusCode::CREATED, body)
+            answer((StatusCode::CREATED, body))
         }
-        Err(refused) => refused,
+        Err(refused) => answer(refused),
     }
 }
 
@@ -92,8 +94,8 @@ async fn remove(
         "deleteWebhook",
         json!({"input": {"id": id}}),
     ) {
-        Ok(_) => answer(StatusCode::OK, json!({"status": "ok", "success": true})),
-        Err(refused) => refused,
+        Ok(_) => answer((StatusCode::OK, json!({"status": "ok", "success": true}))),
+        Err(refused) => answer(refused),
     }
 }
 
@@ -104,7 +106,7 @@ fn ask(
     query: &BTreeMap<String, String>,
     field: &str,
     arguments: Value,
-) -> Result<Value, Response> {
+) -> Result<Value, Answer> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let token = header("x-api-token").or_else(|| query.get("api_token").map(String::as_str));
     let bearer = token.map(|token| format!("Bearer {token}"));
@@ -124,7 +126,7 @@ fn ask(
     }
 }
 
-fn of_request(refused: &Refused) -> Response {
+fn of_request(refused: &Refused) -> Answer {
     match refused.code {
         "UNAUTHENTICATED" => unauthorized(),
         "FORBIDDEN" => forbidden(),
@@ -132,12 +134,12 @@ fn of_request(refused: &Refused) -> Response {
     }
 }
 
-fn of_input(error: &Value) -> Response {
+fn of_input(error: &Value) -> Answer {
     let code = error["code"].as_str().unwrap_or_default();
     let field = error["path"][1].as_str().unwrap_or_default();
     let with = |status, mut body: Value, additional: Value| {
         body["additional_data"] = additional;
-        answer(status, body)
+        (status, body)
     };
     match (code, field) {
         ("FORBIDDEN" | "APP_NOT_INSTALLED", _) => forbidden(),
@@ -146,7 +148,7 @@ fn of_input(error: &Value) -> Response {
             faults("user_id", "Webhooks limit reached"),
             json!({"limit": error["limit"], "used": error["used"]}),
         ),
-        (_, "id") => answer(StatusCode::NOT_FOUND, faults("id", "not found")),
+        (_, "id") => (StatusCode::NOT_FOUND, faults("id", "not found")),
         ("INVALID_URL", _) => with(
             StatusCode::BAD_REQUEST,
             faults("subscription_url", "invalid or non-reachable URL"),
@@ -164,21 +166,21 @@ fn faults(key: &str, why: &str) -> Value {
     json!({"status": "error", "success": false, "errors": {key: [why]}})
 }
 
-fn wrong(key: &str) -> Response {
-    answer(StatusCode::BAD_REQUEST, faults(key, "is wrong"))
+fn wrong(key: &str) -> Answer {
+    (StatusCode::BAD_REQUEST, faults(key, "is wrong"))
 }
 
-fn unauthorized() -> Response {
+fn unauthorized() -> Answer {
     let body = json!({"success": false, "error": "unauthorized access", "errorCode": 401});
-    answer(StatusCode::UNAUTHORIZED, body)
+    (StatusCode::UNAUTHORIZED, body)
 }
 
-fn forbidden() -> Response {
+fn forbidden() -> Answer {
     let body = json!({"success": false, "message": "Forbidden"});
-    answer(StatusCode::FORBIDDEN, body)
+    (StatusCode::FORBIDDEN, body)
 }
 
-fn answer(status: StatusCode, body: Value) -> Response {
+fn answer((status, body): Answer) -> Response {
     (status, [("link", "</graphql>; rel=\"service\"")], Json(body)).into_response()
 }
 
