@@ -138,7 +138,8 @@ impl Client {
             next = body
                 .pointer("/additional_data/pagination/next_start")
                 .and_then(Value::as_u64);
-            let is_wanted = |data: &&Value| company.is_none_or(|id| data["company_id"].to_string() == id);
+            let is_of = |data: &Value, id: &str| id.parse::<u64>().is_ok_and(|id| data["company_id"] == id);
+            let is_wanted = |data: &&Value| company.is_none_or(|id| is_of(data, id));
             let wanted: Vec<&Value> = shown.iter().filter(is_wanted).collect();
             let known = self.known(rest, &wanted).await?;
             for data in wanted {
