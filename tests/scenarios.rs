@@ -2,10 +2,12 @@
 //!
 //! It takes the arguments of other test programs: parts of names, `--exact`, `--skip`, `--list`, `--test-threads`. A
 //! scenario that is played for both webhook types is two tests, such as `failures-10/general` and
-//! `failures-10/application`. Each test has a world of its own, and several are played at once. What can only be said
+//! `failures-10/application`. Some scenarios ([`through_rest::NAMES`]) are played through the REST routes too, as tests such as
+//! `rest::limit-41-general-webhooks`. Each test has a world of its own, and several are played at once. What can only be said
 //! when all have been played is said by the last tests, [`LAST`]: naming one of them plays all scenarios.
 
 mod statements;
+mod through_rest;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -17,6 +19,7 @@ use std::thread;
 
 use clap::Parser;
 use tenterhook_harness::coverage::{self, Matrix, Reasons};
+use tenterhook_harness::face::Face;
 use tenterhook_harness::naming;
 use tenterhook_harness::realtime::Stopwatch;
 use tenterhook_harness::run::Verdict;
@@ -157,8 +160,39 @@ impl Shown {
     }
 }
 
-/// Plays one scenario, and counts what it exercises. Returns what is wrong with it and with its statements.
-fn play(scenario: &Scenario, shown: &Shown) -> Vec<String> {
+/// A scenario, and the API through which its webhooks are created, listed and deleted.
+struct Test {
+    name: String,
+    scenario: Scenario,
+    face: Face,
+}
+
+/// Every play through GraphQL, and those of [`through_rest::NAMES`] through REST.
+fn tests() -> Vec<Test> {
+    let all = scenarios::all();
+    let in_rest = through_rest::NAMES.iter().map(|name| {
+        let named = all.iter().find(|scenario| scenario.name == *name);
+        let scenario = named
+            .unwrap_or_else(|| panic!("there is no scenario {name}"))
+            .clone();
+        let name = format!("rest::{name}");
+        Test {
+            name,
+            scenario,
+            face: Face::Rest,
+        }
+    });
+    let in_rest: Vec<Test> = in_rest.collect();
+    let in_graphql = all.into_iter().map(|scenario| Test {
+        name: scenario.name.clone(),
+        scenario,
+        face: Face::GraphQl,
+    });
+    in_graphql.chain(in_rest).collect()
+}
+
+/// Plays one scenario, and counts what it exercises through GraphQL. Returns what is wrong with it and with its statements.
+fn play(Test { scenario, face, .. }: &Test, shown: &Shown) -> Vec<String> {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -168,7 +202,7 @@ fn play(scenario: &Scenario, shown: &Shown) -> Vec<String> {
         Err(error) => return vec![format!("no runtime: {error}")],
     };
     runtime.block_on(async {
-        let mut world = match scenario.builder().metered().try_start().await {
+        let mut world = match scenario.builder().face(*face).metered().try_start().await {
             Ok(world) => world,
             Err(error) => return vec![format!("the world did not start: {error:?}")],
         };
@@ -181,7 +215,7 @@ fn play(scenario: &Scenario, shown: &Shown) -> Vec<String> {
             Verdict::Skipped(why) | Verdict::CouldNotRun(why) => vec![format!("could not run: {why}")],
         };
         complaints.extend(shown.statements.check(world.statements_by_text().into_keys()));
-        if complaints.is_empty() && world.servers() > 0 {
+        if complaints.is_empty() && world.servers() > 0 && *face == Face::GraphQl {
             match coverage::lives(&world).await {
                 Ok(lives) => {
                     let mut matrix = shown.matrix.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,15 +229,15 @@ fn play(scenario: &Scenario, shown: &Shown) -> Vec<String> {
 }
 
 /// Plays these scenarios, some of them at once.
-fn play_all(chosen: &[&Scenario], at_once: usize, shown: &Shown, results: &Results) {
+fn play_all(chosen: &[&Test], at_once: usize, shown: &Shown, results: &Results) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..at_once.min(chosen.len()) {
             scope.spawn(|| {
-                while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(test) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let watch = Stopwatch::start();
-                    results.add(&scenario.name, &play(scenario, shown));
-                    results.took(&scenario.name, watch.seconds());
+                    results.add(&test.name, &play(test, shown));
+                    results.took(&test.name, watch.seconds());
                 }
             });
         }
@@ -212,19 +246,19 @@ fn play_all(chosen: &[&Scenario], at_once: usize, shown: &Shown, results: &Resul
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let all = scenarios::all();
+    let all = tests();
     let last: Vec<&str> = LAST.into_iter().filter(|name| arguments.chooses(name)).collect();
     let is_named = |last: &&str| arguments.names.iter().any(|name| last.starts_with(name.as_str()));
     let is_all = last.iter().any(is_named);
-    let chosen: Vec<&Scenario> = all
+    let chosen: Vec<&Test> = all
         .iter()
-        .filter(|scenario| is_all || arguments.chooses(&scenario.name))
+        .filter(|test| is_all || arguments.chooses(&test.name))
         .collect();
     let checks = statements::CHECKS
         .iter()
         .filter(|(name, _)| arguments.chooses(name));
     if arguments.list {
-        let scenarios = chosen.iter().map(|scenario| scenario.name.as_str());
+        let scenarios = chosen.iter().map(|test| test.name.as_str());
         let names = checks.map(|(name, _)| *name).chain(scenarios);
         for name in names.chain(last) {
             say(&format!("{name}: test\n"));

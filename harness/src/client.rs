@@ -1,4 +1,4 @@
-//! A GraphQL client for the server, written from the documentation of the API.
+//! A client for the server, written from the documentation of the API: GraphQL, and for three calls REST too.
 //!
 //! Errors in a caller's input are returned as data ([`Refusal::User`]), separate from all other errors. The client does
 //! not retry, and does not hide the document: [`Client::query`] takes any.
@@ -10,6 +10,7 @@ mod log;
 mod notice;
 mod platform;
 pub mod raw;
+mod rest;
 mod webhook;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use self::delivery::{Attempt, DeliveredEvent, Delivery, Header};
 pub use self::log::{CallLog, Look};
 pub use self::notice::Notice;
 pub use self::platform::{NewEvent, Publication, Published, PublishedEvent};
+pub use self::rest::{RestAccess, RestRefusal};
 pub use self::webhook::{
     Created, Glance, GlancedHealth, Health, NewWebhook, Quota, Transition, Webhook, WebhookApp, WebhookList,
 };
@@ -48,6 +50,8 @@ pub struct Client {
     token: Option<String>,
     keyring: Keyring,
     log: Option<CallLog>,
+    /// Set if webhooks are created, listed and deleted through REST.
+    rest: Option<RestAccess>,
 }
 
 /// Why a call failed. `Debug` prints the same as `Display`, so that a test that unwraps one prints a readable message.
@@ -56,6 +60,8 @@ pub enum Refusal {
     User(Vec<UserError>),
     /// The top-level errors of the response, with the HTTP status.
     Request(u16, Vec<RequestError>),
+    /// A response of a REST route.
+    Rest(RestRefusal),
     /// No response, or one that violates the contract.
     Transport(anyhow::Error),
 }
@@ -91,7 +97,7 @@ pub struct RequestError {
 }
 
 impl Refusal {
-    /// The code of the first error; empty if it has none.
+    /// The code of the first error; empty if it has none, or is of a REST route.
     pub fn code(&self) -> &str {
         match self {
             Self::User(errors) => errors.first().map_or("", |error| &error.code),
@@ -99,7 +105,23 @@ impl Refusal {
                 .first()
                 .and_then(|error| error.extensions["code"].as_str())
                 .unwrap_or_default(),
-            Self::Transport(_) => "",
+            Self::Rest(_) | Self::Transport(_) => "",
+        }
+    }
+
+    /// Whether its first error has this code or, through REST, is one that has this code in GraphQL.
+    pub fn means(&self, code: &str) -> bool {
+        match self {
+            Self::Rest(refusal) => refusal.means(code),
+            other => other.code() == code,
+        }
+    }
+
+    /// The path of the input field that the first error is about, such as `input.name`.
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Self::Rest(refusal) => refusal.path(),
+            other => other.user_error().map(|error| error.path.join(".")),
         }
     }
 
@@ -130,6 +152,7 @@ impl fmt::Display for Refusal {
                 let lines = errors.iter().map(line).collect::<Vec<_>>().join("; ");
                 write!(f, "the request failed with HTTP {status}: {lines}")
             }
+            Self::Rest(refusal) => refusal.fmt(f),
             Self::Transport(error) => write!(f, "no usable response: {error:#}"),
         }
     }
@@ -171,6 +194,7 @@ impl Client {
             token,
             keyring,
             log: None,
+            rest: None,
         })
     }
 
@@ -180,6 +204,11 @@ impl Client {
             log: Some(log),
             ..self
         }
+    }
+
+    /// Creates, lists and deletes webhooks through REST, if there is access to it.
+    pub fn through(self, rest: Option<RestAccess>) -> Self {
+        Self { rest, ..self }
     }
 
     /// A client of the same server with another token.

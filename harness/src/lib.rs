@@ -6,7 +6,8 @@
 //! - [`hostile`] is a table of URLs that disguise their target.
 //! - [`dns_server::NameServer`] is a DNS server that a test controls.
 //! - [`json`] reads JSON from outside, whatever its keys.
-//! - [`client::Client`] is a client of the server's GraphQL API; [`token`] signs its tokens.
+//! - [`client::Client`] is a client of the server's GraphQL API and, where a [`face`] asks for it, of its REST routes; [`token`]
+//!   signs its tokens.
 //! - [`attacks`] are requests made to do damage, with the refusal that each must get.
 //! - [`scenarios`] is the catalogue of what must hold, most of it for both [`webhook_type`]s; [`runner`] plays it,
 //!   [`report`] prints the results.
@@ -30,6 +31,7 @@ pub mod coverage;
 pub mod database;
 pub mod dns_server;
 pub mod explore;
+pub mod face;
 pub mod hostile;
 pub mod journal;
 pub mod json;

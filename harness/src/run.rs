@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::face::Face;
 use crate::webhook_type::WebhookType;
 
 /// A run of scenarios.
@@ -15,6 +16,9 @@ pub struct Run {
     pub version: String,
     /// The judged server: `in process`, or its address.
     pub target: String,
+    /// The API through which its webhooks were created, listed and deleted. Reports that older versions saved do not have it.
+    #[serde(default, skip_serializing_if = "Face::is_graphql")]
+    pub face: Face,
     /// The start in real time.
     pub started: Timestamp,
     /// The duration in seconds of real time.
@@ -139,6 +143,14 @@ pub struct Interval {
 }
 
 impl Run {
+    /// The judged server and, if it is not GraphQL, the API.
+    pub fn judged(&self) -> String {
+        match self.face {
+            Face::GraphQl => self.target.clone(),
+            Face::Rest => format!("{}, through REST", self.target),
+        }
+    }
+
     /// Number of outcomes whose verdict satisfies `wanted`.
     pub fn count(&self, wanted: impl Fn(&Verdict) -> bool) -> usize {
         self.outcomes

@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::coverage::{self, Life};
+use crate::face::Face;
 use crate::realtime::{self, Stopwatch};
 use crate::run::{Outcome, Run, Verdict};
 use crate::scenario::{Need, Scenario};
@@ -23,6 +24,8 @@ pub struct Runner {
     pub target: Option<Target>,
     /// The needs that this server does not meet.
     pub lacking: Vec<Need>,
+    /// The API through which clients create, list and delete webhooks.
+    pub face: Face,
 }
 
 impl Runner {
@@ -43,7 +46,13 @@ impl Runner {
         Self {
             target: Some(target),
             lacking,
+            face: Face::GraphQl,
         }
+    }
+
+    /// Creates, lists and deletes webhooks through this API. Scenarios that it cannot express are skipped.
+    pub fn through(self, face: Face) -> Self {
+        Self { face, ..self }
     }
 
     /// Plays all scenarios. Calls `seen` with each outcome.
@@ -87,6 +96,7 @@ impl Runner {
                 .target
                 .as_ref()
                 .map_or_else(|| "in process".to_owned(), |target| target.url.clone()),
+            face: self.face,
             started,
             real_seconds: watch.seconds(),
             outcomes: outcomes.into_iter().map(|(_, outcome)| outcome).collect(),
@@ -112,8 +122,11 @@ impl Runner {
             return (outcome, lives);
         }
         let world = match &self.target {
-            Some(target) => World::connect(target).await,
-            None => scenario.builder().try_start().await,
+            Some(target) => World::connect(target).await.map(|mut world| {
+                world.call_through(self.face);
+                world
+            }),
+            None => scenario.builder().face(self.face).try_start().await,
         };
         match world {
             Ok(mut world) => {
@@ -146,6 +159,12 @@ impl Runner {
 
     /// Why a scenario is not played on this target.
     fn why_not(&self, scenario: &Scenario) -> Option<String> {
+        if let Some(why) = scenario
+            .not_through_rest
+            .filter(|_| !scenario.runs_through(self.face))
+        {
+            return Some(format!("not through REST: {why}"));
+        }
         let real_time = self.target.as_ref().is_some_and(|target| target.real_time);
         if real_time && !scenario.real_time {
             return Some("needs simulated time".to_owned());

@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::client::Refusal;
+use crate::face::Face;
 use crate::naming;
 use crate::run::{Breach, Verdict};
 use crate::webhook_type::WebhookType;
@@ -111,6 +112,8 @@ pub struct Scenario {
     pub needs: Vec<Need>,
     /// Whether it can also be played in real time: it takes seconds, and judges times with tolerance.
     pub real_time: bool,
+    /// Why REST cannot express it, in a few words; `None` if it is also played through REST.
+    pub not_through_rest: Option<&'static str>,
     /// The webhook type for which it is played.
     pub webhook_type: Option<WebhookType>,
     types: Option<Types>,
@@ -132,6 +135,7 @@ impl Scenario {
             rules,
             needs: Vec::new(),
             real_time: false,
+            not_through_rest: None,
             webhook_type: None,
             types: None,
             setup: |builder| builder,
@@ -151,6 +155,19 @@ impl Scenario {
             real_time: true,
             ..self
         }
+    }
+
+    /// Says in a few words why REST cannot express it.
+    pub fn not_through_rest(self, why: &'static str) -> Self {
+        Self {
+            not_through_rest: Some(why),
+            ..self
+        }
+    }
+
+    /// Whether it can be played with clients that use this API.
+    pub fn runs_through(&self, face: Face) -> bool {
+        face == Face::GraphQl || self.not_through_rest.is_none()
     }
 
     /// Sets the webhook types for which it is played, if they are not those of its part of the catalogue.
@@ -243,6 +260,17 @@ impl Scenario {
         }
     }
 
+    /// Checks that a play through REST called REST. Otherwise `list` would claim a proof for routes that were never called.
+    fn check_face(&self, world: &World) -> Play {
+        match (world.rest_calls(), self.not_through_rest) {
+            (Some(_), Some(why)) => Err(Failure::CouldNotRun(format!("not through REST: {why}"))),
+            (Some(0), None) => Err(Failure::CouldNotRun(
+                "the play called no REST route: say why with `not_through_rest`".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Plays the scenario, and then checks what must hold at the end of any (D7, E7, and the format of payloads).
     pub async fn play(&self, world: &mut World) -> Verdict {
         if let Some(webhook_type) = self.webhook_type {
@@ -251,6 +279,7 @@ impl Scenario {
         let whole = async {
             (self.act)(world).await?;
             self.check_type(world)?;
+            self.check_face(world)?;
             let complaints = world.complaints().await;
             same("what is wrong with any request or count", complaints, Vec::new())
         };
@@ -296,7 +325,7 @@ pub fn holds(what: impl Into<String>, expected: &str, condition: bool, seen: &dy
 pub fn refused<T: Debug>(what: impl Into<String>, answer: Result<T, Refusal>, code: &str) -> Play {
     match answer {
         Err(Refusal::Transport(error)) => Err(Failure::CouldNotRun(format!("{error:#}"))),
-        Err(refusal) if refusal.code() == code => Ok(()),
+        Err(refusal) if refusal.means(code) => Ok(()),
         Err(refusal) => Err(broken(what, format!("refused with {code}"), refusal.to_string())),
         Ok(answer) => Err(broken(
             what,

@@ -43,52 +43,67 @@ mod webhooks;
 use crate::scenario::{Scenario, Types};
 use crate::webhook_type::WebhookType;
 
+/// Why a part of the catalogue is not played through REST; `None` if it is, except for scenarios that say otherwise.
+type NotThroughRest = Option<&'static str>;
+
+/// The parts about webhooks, visibility, permissions and limits.
+const THROUGH_REST: NotThroughRest = None;
+/// They would repeat through REST what GraphQL has shown: a webhook is the same whichever API created it.
+const DELIVERIES: NotThroughRest = Some("about events and deliveries");
+const BANS_AND_REMOVAL: NotThroughRest = Some("about bans and removal");
+const NOT_IN_REST: NotThroughRest = Some("about calls that REST does not offer");
+
 /// Every play of every scenario, in the order in which reports list them: a scenario that is about both webhook types is
 /// in the list twice, once for each.
 pub fn all() -> Vec<Scenario> {
-    let plays = |(types, part): (Types, Vec<Scenario>)| {
-        let plays = part.into_iter().flat_map(move |scenario| scenario.by_type(types));
+    let plays = |(types, not_through_rest, part): (Types, NotThroughRest, Vec<Scenario>)| {
+        let plays = part.into_iter().flat_map(move |mut scenario| {
+            scenario.not_through_rest = scenario.not_through_rest.or(not_through_rest);
+            scenario.by_type(types)
+        });
         plays.collect::<Vec<_>>()
     };
     parts().into_iter().flat_map(plays).collect()
 }
 
-/// The parts of the catalogue, each with the webhook types for which its scenarios are played unless they say otherwise.
-fn parts() -> Vec<(Types, Vec<Scenario>)> {
+/// The parts of the catalogue, each with the webhook types for which its scenarios are played unless they say otherwise, and
+/// why they are not played through REST.
+fn parts() -> Vec<(Types, NotThroughRest, Vec<Scenario>)> {
+    let application = Types::Only(WebhookType::Application);
     vec![
-        (Types::Once, webhooks::scenarios()),
-        (Types::Once, targets::scenarios()),
-        (Types::Both, credentials::scenarios()),
-        (Types::Once, limits::scenarios()),
-        (Types::Once, visibility::scenarios()),
-        (Types::Once, app_views::scenarios()),
-        (Types::Once, permissions::scenarios()),
-        (Types::Only(WebhookType::Application), apps::scenarios()),
-        (Types::Once, events::scenarios()),
-        (Types::Both, faults::scenarios()),
-        (Types::Once, batches::scenarios()),
-        (Types::Once, idempotency::scenarios()),
-        (Types::Both, payloads::scenarios()),
-        (Types::Both, previous::scenarios()),
-        (Types::Both, permitted_users::scenarios()),
-        (Types::Both, verbatim::scenarios()),
-        (Types::Both, signatures::scenarios()),
-        (Types::Both, outcomes::scenarios()),
-        (Types::Both, timeouts::scenarios()),
-        (Types::Both, names::scenarios()),
-        (Types::Both, deliveries::scenarios()),
-        (Types::Both, attempt_log::scenarios()),
-        (Types::Both, bans::scenarios()),
-        (Types::Both, bans_in_motion::scenarios()),
-        (Types::Both, retries::scenarios()),
-        (Types::Both, removal::scenarios()),
-        (Types::Both, restoring::scenarios()),
-        (Types::Both, pauses::scenarios()),
-        (Types::Both, notices::scenarios()),
-        (Types::Once, live::scenarios()),
-        (Types::Both, replays::scenarios()),
-        (Types::Once, types::scenarios()),
-        (Types::Both, failing::scenarios()),
+        (Types::Once, THROUGH_REST, webhooks::scenarios()),
+        (Types::Once, THROUGH_REST, targets::scenarios()),
+        (Types::Both, THROUGH_REST, credentials::scenarios()),
+        (Types::Once, THROUGH_REST, limits::scenarios()),
+        (Types::Once, THROUGH_REST, visibility::scenarios()),
+        (Types::Once, NOT_IN_REST, app_views::scenarios()),
+        (Types::Once, THROUGH_REST, permissions::scenarios()),
+        (application, THROUGH_REST, apps::scenarios()),
+        (Types::Once, DELIVERIES, events::scenarios()),
+        (Types::Both, DELIVERIES, faults::scenarios()),
+        (Types::Once, DELIVERIES, batches::scenarios()),
+        (Types::Once, DELIVERIES, idempotency::scenarios()),
+        (Types::Both, DELIVERIES, payloads::scenarios()),
+        (Types::Both, DELIVERIES, previous::scenarios()),
+        (Types::Both, DELIVERIES, permitted_users::scenarios()),
+        (Types::Both, DELIVERIES, verbatim::scenarios()),
+        (Types::Both, DELIVERIES, signatures::scenarios()),
+        (Types::Both, DELIVERIES, outcomes::scenarios()),
+        (Types::Both, DELIVERIES, timeouts::scenarios()),
+        (Types::Both, DELIVERIES, names::scenarios()),
+        (Types::Both, DELIVERIES, deliveries::scenarios()),
+        (Types::Both, NOT_IN_REST, attempt_log::scenarios()),
+        (Types::Both, BANS_AND_REMOVAL, bans::scenarios()),
+        (Types::Both, BANS_AND_REMOVAL, bans_in_motion::scenarios()),
+        (Types::Both, DELIVERIES, retries::scenarios()),
+        (Types::Both, BANS_AND_REMOVAL, removal::scenarios()),
+        (Types::Both, NOT_IN_REST, restoring::scenarios()),
+        (Types::Both, NOT_IN_REST, pauses::scenarios()),
+        (Types::Both, NOT_IN_REST, notices::scenarios()),
+        (Types::Once, NOT_IN_REST, live::scenarios()),
+        (Types::Both, NOT_IN_REST, replays::scenarios()),
+        (Types::Once, BANS_AND_REMOVAL, types::scenarios()),
+        (Types::Both, BANS_AND_REMOVAL, failing::scenarios()),
     ]
 }
 

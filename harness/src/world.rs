@@ -34,7 +34,7 @@ pub use self::tally::Tally;
 pub use self::target::{Restart, Target};
 use self::tenancy::IdRange;
 use self::time::TimeDriver;
-use crate::client::{CallLog, Client};
+use crate::client::{CallLog, Client, RestAccess};
 use crate::database::Database;
 use crate::dns_server::NameServer;
 use crate::journal::Journal;
@@ -57,6 +57,7 @@ pub struct World {
     journals: Mutex<Vec<Journal>>,
     ids: IdRange,
     webhook_type: WebhookType,
+    rest: Option<RestAccess>,
     outages: Vec<Outage>,
     home: Home,
 }
@@ -236,6 +237,7 @@ impl World {
         client
             .unwrap_or_else(|error| panic!("no HTTP client: {error:#}"))
             .logging_to(self.log.clone())
+            .through(self.rest.clone())
     }
 
     /// The base address of the server with this index.

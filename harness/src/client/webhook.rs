@@ -213,8 +213,13 @@ pub struct WebhookList {
 impl Client {
     /// Creates a webhook, and tells its secret to the world's receivers.
     pub async fn create_webhook(&self, new: NewWebhook) -> Result<Created, Refusal> {
-        let selection = format!("webhook {{ {WEBHOOK} }} signingSecret");
-        let created: Created = parse(self.mutate("createWebhook", json!(new), &selection).await?)?;
+        let created: Created = match &self.rest {
+            Some(rest) => self.create_by_rest(rest, &new).await?,
+            None => {
+                let selection = format!("webhook {{ {WEBHOOK} }} signingSecret");
+                parse(self.mutate("createWebhook", json!(new), &selection).await?)?
+            }
+        };
         self.keyring
             .add(&created.webhook.number, created.signing_secret.parse()?);
         if let Some(log) = &self.log {
@@ -234,6 +239,9 @@ impl Client {
 
     /// Deletes a webhook. Returns it as removed.
     pub async fn delete_webhook(&self, id: &str) -> Result<Webhook, Refusal> {
+        if let Some(rest) = &self.rest {
+            return self.delete_by_rest(rest, id).await;
+        }
         let selection = format!("deletedWebhookId webhook {{ {WEBHOOK} }}");
         let mut payload = self
             .mutate("deleteWebhook", json!({"id": id}), &selection)
@@ -258,8 +266,11 @@ impl Client {
         Ok(webhook.health)
     }
 
-    /// Every webhook of the list that the caller can see, newest first.
+    /// Every webhook of the list that the caller can see, newest first. Through REST if REST has the filter.
     pub async fn webhooks(&self, list: WebhookList) -> Result<Vec<Webhook>, Refusal> {
+        if let (Some(rest), Some(company)) = (&self.rest, list.rest_company()) {
+            return self.list_by_rest(rest, list.kind, company).await;
+        }
         self.list(list, WEBHOOK).await
     }
 
@@ -268,7 +279,11 @@ impl Client {
         self.list(list, GLANCE).await
     }
 
-    async fn list<T: DeserializeOwned>(&self, list: WebhookList, selection: &str) -> Result<Vec<T>, Refusal> {
+    pub(super) async fn list<T: DeserializeOwned>(
+        &self,
+        list: WebhookList,
+        selection: &str,
+    ) -> Result<Vec<T>, Refusal> {
         let document = format!(
             "query($type: WebhookType, $filter: WebhookFilter, $first: Int, $after: String) {{ \
              webhooks(type: $type, filter: $filter, first: $first, after: $after) {{ \

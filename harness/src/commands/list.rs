@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use tenterhook_harness::face::Face;
 use tenterhook_harness::naming;
 use tenterhook_harness::rules::RULES;
 use tenterhook_harness::scenario::Scenario;
@@ -16,10 +17,13 @@ use tenterhook_harness::webhook_type::WebhookType;
   list ban                   only scenarios whose names contain `ban`
   list --rules               only the matrix
   list --type application    only scenarios about application webhooks
+  list --face rest           only scenarios that are also played through REST
   list --sentences           what the described system says, with the scenarios that prove it
 
 Types: `both` is played once for each webhook type, `general` and `application` for one type, `once` for none: the type has
-no effect, or the scenario opens webhooks of both types itself.")]
+no effect, or the scenario opens webhooks of both types itself.
+
+`rest` marks scenarios that `run --face rest` plays through REST too. For each other scenario the list has the reason.")]
 pub struct List {
     /// Only scenarios whose names contain one of these.
     #[arg(value_name = "NAME")]
@@ -30,8 +34,11 @@ pub struct List {
     /// Only scenarios that are played for this webhook type.
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     webhook_type: Option<WebhookType>,
+    /// Only scenarios that can be played with webhooks created, listed and deleted through this API.
+    #[arg(long, value_enum, value_name = "API", default_value_t)]
+    face: Face,
     /// Each sentence of the system that this product follows, in our words, with the scenarios that prove it.
-    #[arg(long, conflicts_with_all = ["rules", "names", "webhook_type"])]
+    #[arg(long, conflicts_with_all = ["rules", "names", "webhook_type", "face"])]
     sentences: bool,
 }
 
@@ -53,6 +60,18 @@ impl Entry {
             None => "once",
         }
     }
+
+    /// Name, types, whether it is also played through REST, rules and sentence; the reason if REST cannot express it.
+    fn text(&self) -> String {
+        let scenario = self.first();
+        let (name, types, rules) = (scenario.base_name(), self.types(), scenario.rules.join(" "));
+        let (mark, reason) = match scenario.not_through_rest {
+            None => ("rest", String::new()),
+            Some(why) => ("-", format!("    not through REST: {why}\n")),
+        };
+        let sentence = &scenario.sentence;
+        format!("{name:<48} {types:<11} {mark:<4} {rules}\n    {sentence}\n{reason}")
+    }
 }
 
 impl List {
@@ -65,12 +84,7 @@ impl List {
         let mut text = String::new();
         let entries = self.chosen(scenarios::all());
         if !self.rules {
-            for entry in &entries {
-                let scenario = entry.first();
-                let (name, types) = (scenario.base_name(), entry.types());
-                text.push_str(&format!("{name:<48} {types:<11} {}\n", scenario.rules.join(" ")));
-                text.push_str(&format!("    {}\n", scenario.sentence));
-            }
+            text.extend(entries.iter().map(Entry::text));
             text.push('\n');
         }
         text.push_str(&matrix(&entries));
@@ -88,7 +102,10 @@ impl List {
                     .names
                     .iter()
                     .any(|part| naming::is_like(&scenario.name, part));
-            if !is_named || self.webhook_type.is_some() && scenario.webhook_type != self.webhook_type {
+            if !is_named
+                || !scenario.runs_through(self.face)
+                || self.webhook_type.is_some() && scenario.webhook_type != self.webhook_type
+            {
                 continue;
             }
             match entries.last_mut() {
@@ -142,11 +159,13 @@ fn summary(entries: &[Entry]) -> String {
         .filter(|(rule, _)| !covering(entries, rule).is_empty())
         .count();
     format!(
-        "\n{} scenarios with {plays} plays; {covered} of {} rules covered; {} run in process only, {} also in real time.\n",
+        "\n{} scenarios with {plays} plays; {covered} of {} rules covered; {} run in process only, {} also in real time, {} \
+         also through REST.\n",
         entries.len(),
         RULES.len(),
         count(Scenario::needs_own_servers),
         count(|scenario| scenario.real_time),
+        count(|scenario| scenario.runs_through(Face::Rest)),
     )
 }
 
@@ -168,10 +187,15 @@ mod tests {
     use super::*;
 
     fn list(names: &[&str], webhook_type: Option<WebhookType>) -> Vec<Entry> {
+        list_through(Face::GraphQl, names, webhook_type)
+    }
+
+    fn list_through(face: Face, names: &[&str], webhook_type: Option<WebhookType>) -> Vec<Entry> {
         let list = List {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             rules: false,
             webhook_type,
+            face,
             sentences: false,
         };
         list.chosen(scenarios::all())
@@ -190,6 +214,23 @@ mod tests {
             ("both-types-are-judged-alike", "once"),
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_list_says_what_is_not_played_through_rest_and_why() {
+        let names = ["limit-41-general", "node-hides", "failures-10"];
+        let text: String = list(&names, None).iter().map(Entry::text).collect();
+        for wanted in [
+            "limit-41-general-webhooks                        general     rest W3\n",
+            "    not through REST: REST has no query `node`\n",
+            "failures-10                                      both        -    ",
+            "    not through REST: about bans and removal\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");
+        }
+        let through = list_through(Face::Rest, &names, None);
+        let names: Vec<_> = through.iter().map(|entry| entry.first().base_name()).collect();
+        assert_eq!(names, ["limit-41-general-webhooks"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::Args;
 
+use tenterhook_harness::face::Face;
 use tenterhook_harness::naming;
 use tenterhook_harness::report::{self, Format};
 use tenterhook_harness::run::{Outcome, Verdict};
@@ -30,6 +31,7 @@ use tenterhook_harness::command_line::TargetArgs;
   run failures-10/application                 one scenario, for application webhooks only
   run --rule B4                               those that cover a rule
   run --type application                      those about application webhooks
+  run --face rest                             those that REST can express, through REST
   run --target http://127.0.0.1:8080 --jwt-key ~/.local/share/tenterhook/jwt.key
   run --format junit --output results.xml     for CI
   run --format json --output run.json         for `explain run.json`")]
@@ -43,6 +45,10 @@ pub struct Run {
     /// Only scenarios that are played for this webhook type.
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     webhook_type: Option<WebhookType>,
+    /// Create, list and delete webhooks through this API; everything else goes through GraphQL. With `rest` only scenarios
+    /// that it can express are played; `list` names the others, with the reason.
+    #[arg(long, value_enum, value_name = "API", default_value_t)]
+    face: Face,
     #[command(flatten)]
     target: TargetArgs,
     /// The target runs on the system clock: play only scenarios that take seconds.
@@ -62,11 +68,18 @@ pub struct Run {
 impl Run {
     /// Plays the scenarios and prints the results. Returns the exit code.
     pub async fn run(self) -> anyhow::Result<u8> {
-        let chosen = choose(&self.names, &self.rule, self.webhook_type)?;
+        let (chosen, others) = choose(&self.names, &self.rule, self.webhook_type, self.face)?;
+        if others > 0 {
+            eprintln!(
+                "{} plays through REST; {others} others cannot: see `list`",
+                chosen.len()
+            );
+        }
         let runner = match self.target.target(self.real_time)? {
             Some(target) => Runner::against(target),
             None => Runner::in_process(),
         };
+        let runner = runner.through(self.face);
         let mut progress = Progress::new(!self.quiet, chosen.len());
         let run = runner.run(&chosen, |outcome| progress.step(outcome)).await;
         progress.end();
@@ -83,12 +96,13 @@ impl Run {
 }
 
 /// The named scenarios: those with this exact name, with or without the webhook type, or else those whose name contains
-/// it.
+/// it. Those that cannot be played through this API are only counted.
 fn choose(
     names: &[String],
     rules: &[String],
     webhook_type: Option<WebhookType>,
-) -> anyhow::Result<Vec<Scenario>> {
+    face: Face,
+) -> anyhow::Result<(Vec<Scenario>, usize)> {
     let all = scenarios::all();
     for rule in rules {
         ensure!(
@@ -113,7 +127,17 @@ fn choose(
         !chosen.is_empty(),
         "no scenario matches the names, the rules and the webhook type"
     );
-    Ok(chosen)
+    let named = chosen.len();
+    let through: Vec<Scenario> = chosen
+        .into_iter()
+        .filter(|scenario| scenario.runs_through(face))
+        .collect();
+    ensure!(
+        !through.is_empty(),
+        "none of the {named} plays can go through REST; `list` says why"
+    );
+    let others = named - through.len();
+    Ok((through, others))
 }
 
 /// Shows on standard error how far a run is.
@@ -173,7 +197,8 @@ mod tests {
     }
 
     fn names(names: &[&str], rules: &[&str], webhook_type: Option<WebhookType>) -> Vec<String> {
-        let chosen = choose(&own(names), &own(rules), webhook_type).unwrap();
+        let (chosen, others) = choose(&own(names), &own(rules), webhook_type, Face::GraphQl).unwrap();
+        assert_eq!(others, 0);
         chosen.into_iter().map(|scenario| scenario.name).collect()
     }
 
@@ -203,9 +228,28 @@ mod tests {
     }
 
     #[test]
+    fn scenarios_that_rest_cannot_express_are_counted_and_left_out() {
+        let chosen = |names: &[&str]| choose(&own(names), &[], None, Face::Rest);
+        let (through, others) = chosen(&["limit-41-general-webhooks", "failures-10"]).unwrap();
+        let names: Vec<_> = through.iter().map(|scenario| scenario.name.as_str()).collect();
+        assert_eq!(
+            (names.as_slice(), others),
+            (&["limit-41-general-webhooks"][..], 2)
+        );
+        let none = chosen(&["failures-10"])
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(none.contains("none of the 2 plays"), "{none}");
+        let (through, others) = chosen(&[]).unwrap();
+        assert_eq!(through.len() + others, scenarios::all().len());
+        assert!(through.len() > 100, "{}", through.len());
+    }
+
+    #[test]
     fn unknown_scenarios_and_rules_are_refused_with_a_hint() {
         let refused = |names: &[&str], rules: &[&str]| {
-            choose(&own(names), &own(rules), None)
+            choose(&own(names), &own(rules), None, Face::GraphQl)
                 .err()
                 .map(|error| error.to_string())
         };

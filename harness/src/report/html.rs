@@ -46,7 +46,7 @@ fn head(run: &Run) -> String {
         summary(run),
         simulated / 86_400.0,
         run.real_seconds,
-        escaped(&run.target),
+        escaped(&run.judged()),
         escaped(&run.version),
         run.started
     )

@@ -24,7 +24,7 @@ pub fn draw(run: &Run) -> String {
     xml.push_str(&format!("<testsuites name=\"tenterhook-harness\" {counts}>\n"));
     xml.push_str(&format!(
         "  <testsuite name=\"{}\" {counts}>\n",
-        escaped(&run.target)
+        escaped(&run.judged())
     ));
     xml.push_str(&format!(
         "    <properties><property name=\"version\" value=\"{}\"/></properties>\n",

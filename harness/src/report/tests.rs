@@ -1,6 +1,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Format, read, render, timeline};
+use crate::face::Face;
 use crate::run::{Breach, Ended, Interval, Outcome, Run, Timeline, Tried, Verdict};
 use crate::webhook_type::WebhookType;
 
@@ -71,6 +72,7 @@ pub(super) fn sample() -> Run {
     Run {
         version: "0.1.0".to_owned(),
         target: "in process".to_owned(),
+        face: Face::GraphQl,
         started: at(0),
         real_seconds: 5.0,
         outcomes: vec![
@@ -88,6 +90,21 @@ pub(super) fn sample() -> Run {
             ),
         ],
     }
+}
+
+#[test]
+fn every_format_says_that_a_run_went_through_rest() {
+    let run = Run {
+        face: Face::Rest,
+        ..sample()
+    };
+    for format in [Format::Text, Format::Junit, Format::Html] {
+        let text = render(&run, format).unwrap();
+        assert!(text.contains("in process, through REST"), "{text}");
+    }
+    let json = render(&run, Format::Json).unwrap();
+    assert!(json.contains(r#""face": "rest""#), "{json}");
+    assert_eq!(read(&json).unwrap(), run);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn summary(run: &Run) -> String {
         "{:.1} simulated days in {:.1} real seconds; {}, harness {}, {:.0}",
         simulated / 86_400.0,
         run.real_seconds,
-        run.target,
+        run.judged(),
         run.version,
         run.started
     );

@@ -165,6 +165,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     same("Authorization of each request", headers, vec![None])
                 })
             },
-        ),
+        )
+        .not_through_rest("REST changes no webhook"),
     ]
 }

@@ -98,7 +98,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     same("the error's type, limit, used and scope", said, Some(expected))
                 })
             },
-        ),
+        )
+        .not_through_rest("REST's refusal does not say the webhook type"),
         Scenario::new(
             "an-admins-webhook-for-a-user-takes-that-users-place",
             "A webhook that an admin creates for another user counts for that user, also when both create at once.",

@@ -242,7 +242,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "A caller that may not delete a webhook may not rename it, with the same error.",
             &["W4", "W6", "W7"],
             |world| Box::pin(async move { changes(world, |attempt| attempt.outcome).await }),
-        ),
+        )
+        .not_through_rest("REST changes no webhook"),
         Scenario::new(
             "changes-follow-the-same-rights-as-deletions-under-own-general",
             "Where apps also see their user's general webhooks, they may rename what they may delete, and nothing else.",
@@ -253,6 +254,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 })
             },
         )
+        .not_through_rest("REST changes no webhook")
         .under_own_general(),
         Scenario::new(
             "an-app-without-the-admin-scope-writes-nothing",

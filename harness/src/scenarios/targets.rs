@@ -129,11 +129,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         "gopher://127.0.0.1:6379/",
                     ] {
                         let created = user.create_webhook(NewWebhook::to(url)).await;
-                        let path = created
-                            .as_ref()
-                            .err()
-                            .and_then(Refusal::user_error)
-                            .map(|e| e.path.join("."));
+                        let path = created.as_ref().err().and_then(Refusal::path);
                         refused(format!("{url:?}"), created, "INVALID_URL")?;
                         same(
                             format!("the path of {url:?}"),
@@ -184,6 +180,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 })
             },
         )
+        .not_through_rest("REST changes no webhook")
         .needing(Need::Vetting),
         Scenario::new(
             "an-allowed-network-is-allowed-in-every-spelling",

@@ -137,3 +137,20 @@ fn few_scenarios_need_servers_of_their_own() {
     names.dedup();
     assert_eq!(names, NEED_SERVERS_OF_THEIR_OWN);
 }
+
+/// Most characters of a reason, so that it fits on a line of `list`.
+const LONGEST_REASON: usize = 60;
+
+#[test]
+fn the_reason_against_rest_is_a_short_phrase() {
+    let all = all();
+    let reasons: BTreeSet<&str> = all
+        .iter()
+        .filter_map(|scenario| scenario.not_through_rest)
+        .collect();
+    assert!(!reasons.is_empty());
+    for reason in reasons {
+        let is_short = (1..=LONGEST_REASON).contains(&reason.chars().count());
+        assert!(is_short && !reason.ends_with('.'), "{reason}");
+    }
+}

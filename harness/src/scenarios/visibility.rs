@@ -212,6 +212,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 })
             },
         )
+        .not_through_rest("REST has no query `node`")
         .needing(Need::Reading),
     ]);
     all

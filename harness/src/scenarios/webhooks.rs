@@ -100,7 +100,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     Ok(())
                 })
             },
-        ),
+        )
+        .not_through_rest("REST ignores unknown keys"),
         Scenario::new(
             "version-2-is-the-default",
             "The default version is 2.",
@@ -175,7 +176,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     same("the object", changed.event_object.as_str(), "activityType")
                 })
             },
-        ),
+        )
+        .not_through_rest("REST changes no webhook"),
         Scenario::new(
             "lists-leave-out-what-was-removed",
             "Lists have a removed webhook only on request; it can be read by its id.",
@@ -263,6 +265,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 })
             },
         )
+        .not_through_rest("REST does not return the catalogue")
         .needing(Need::Reading),
     ];
     for kind in WebhookType::ALL {

@@ -1,7 +1,8 @@
 //! The callers of a world: users, admins and apps of a company, each with its own token.
 
-use super::World;
-use crate::client::{Client, NewEvent, Publication, Published, Refusal};
+use super::{Home, World};
+use crate::client::{Client, NewEvent, Publication, Published, Refusal, RestAccess};
+use crate::face::Face;
 use crate::token::Claims;
 use crate::webhook_type::WebhookType;
 
@@ -32,6 +33,29 @@ impl World {
     /// Sets the type of the webhooks that [`Company::owner`] creates from now on.
     pub fn open_webhooks_of(&mut self, webhook_type: WebhookType) {
         self.webhook_type = webhook_type;
+    }
+}
+
+impl World {
+    /// Sets the API through which clients made from now on create, list and delete webhooks. A token is sent in a query string
+    /// only if the world's own servers accept that.
+    pub fn call_through(&mut self, face: Face) {
+        let in_query = match &self.home {
+            Home::Here(household) => household.options.rest_query_token,
+            Home::There(_) => false,
+        };
+        self.rest = match face {
+            Face::GraphQl => None,
+            Face::Rest => {
+                let operator = self.key.sign(&Claims::of_scope("operator"), self.now());
+                Some(RestAccess::new(operator, in_query))
+            }
+        };
+    }
+
+    /// Number of requests to the REST routes by the clients of [`Face::Rest`]; `None` if clients do not use it.
+    pub fn rest_calls(&self) -> Option<usize> {
+        self.rest.as_ref().map(RestAccess::calls)
     }
 }
 

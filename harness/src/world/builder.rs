@@ -9,6 +9,7 @@ use super::{Home, Household, IdRange, Trust, World};
 use crate::client::CallLog;
 use crate::database::Cluster;
 use crate::dns_server::NameServer;
+use crate::face::Face;
 use crate::keys;
 use crate::launch::{AppSees, NoticeOptions, Server, ServerOptions, SimulatedTime};
 use crate::receiver::Receiver;
@@ -30,6 +31,7 @@ pub struct WorldBuilder {
     trusting: bool,
     notice_secrets: Option<String>,
     named: bool,
+    face: Face,
 }
 
 impl WorldBuilder {
@@ -59,6 +61,7 @@ impl WorldBuilder {
             trusting: false,
             notice_secrets: None,
             named: false,
+            face: Face::GraphQl,
         }
     }
 
@@ -126,6 +129,11 @@ impl WorldBuilder {
         }
     }
 
+    /// The API through which callers create, list and delete webhooks.
+    pub fn face(self, face: Face) -> Self {
+        Self { face, ..self }
+    }
+
     /// Lets REST requests carry their token in the query string.
     pub fn rest_query_token(mut self) -> Self {
         self.options.rest_query_token = true;
@@ -158,6 +166,9 @@ impl WorldBuilder {
     ///
     /// If there is no Postgres, or a server does not start.
     pub async fn try_start(mut self) -> anyhow::Result<World> {
+        if self.face == Face::Rest {
+            self = self.rest_query_token();
+        }
         let database = Cluster::shared().await?.database_at(self.beginning).await?;
         let counter = if self.metered {
             Some(StatementCounter::start(database.upstream()).await?)
@@ -189,7 +200,7 @@ impl WorldBuilder {
         for number in 0..self.servers {
             servers.push(Server::start(&self.options, &url, &time, number == 0).await?);
         }
-        Ok(World {
+        let mut world = World {
             began: driver.now(),
             log: CallLog::new(driver.time()),
             driver,
@@ -198,6 +209,7 @@ impl WorldBuilder {
             journals: Mutex::default(),
             ids: IdRange::whole(),
             webhook_type: WebhookType::General,
+            rest: None,
             outages: Vec::new(),
             home: Home::Here(Box::new(Household {
                 servers,
@@ -210,6 +222,8 @@ impl WorldBuilder {
                 names,
                 database,
             })),
-        })
+        };
+        world.call_through(self.face);
+        Ok(world)
     }
 }

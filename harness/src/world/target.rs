@@ -101,6 +101,7 @@ impl World {
             journals: Mutex::default(),
             ids: IdRange::part(),
             webhook_type: WebhookType::General,
+            rest: None,
             outages: Vec::new(),
             home: Home::There(Box::new(target.clone())),
         })

@@ -1,6 +1,6 @@
 //! A fake server: the contract's core in memory, driven by the reference model, with at most one changed rule.
 //!
-//! It implements the core of the documented API (webhooks, publishing, apps, users, `/sim/…`, `/metrics`) and sends
+//! It implements the core of the documented API (webhooks, publishing, apps, users, REST, `/sim/…`, `/metrics`) and sends
 //! real requests to receivers, so that scenarios judge it like a server. It does not check addresses, and keeps no log
 //! of headers and bodies. A restart only drops what a bend loses in it.
 
@@ -12,6 +12,7 @@ mod json;
 mod live;
 mod platform;
 mod queue;
+mod rest;
 mod sending;
 mod state;
 mod view;

@@ -1,10 +1,13 @@
 //! Proves that scenarios can fail: each is played on a correct fake server, and on fakes that each break one rule.
-//! What no fake can play is played on real servers that something makes break a rule ([`real`]).
+//! What no fake can play is played on real servers that something makes break a rule ([`real`]). Rules that only the REST
+//! routes break are noticed through REST ([`rest`]).
 
 mod fake;
 mod real;
+mod rest;
 
 use tenterhook_harness::explore::{self, Plan};
+use tenterhook_harness::face::Face;
 use tenterhook_harness::run::Verdict;
 use tenterhook_harness::scenario::{Need, Scenario};
 use tenterhook_harness::scenarios;
@@ -371,6 +374,10 @@ fn target(running: &Running) -> Target {
 }
 
 async fn play(scenario: &Scenario, bend: Option<Bend>) -> anyhow::Result<Verdict> {
+    play_through(Face::GraphQl, scenario, bend).await
+}
+
+async fn play_through(face: Face, scenario: &Scenario, bend: Option<Bend>) -> anyhow::Result<Verdict> {
     let app_sees = if scenario.needs.contains(&Need::OwnGeneral) {
         AppSees::OwnGeneral
     } else {
@@ -378,6 +385,7 @@ async fn play(scenario: &Scenario, bend: Option<Bend>) -> anyhow::Result<Verdict
     };
     let running = Running::start(bend, app_sees).await?;
     let mut world = World::connect(&target(&running)).await?;
+    world.call_through(face);
     Ok(scenario.play(&mut world).await)
 }
 

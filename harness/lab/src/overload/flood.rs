@@ -73,7 +73,7 @@ impl Flooded {
                     .is_some_and(|error| error.extensions["retryAfter"].is_u64());
                 self.without_retry_after += u64::from(!says_when);
             }
-            Refusal::User(_) | Refusal::Transport(_) => {
+            Refusal::User(_) | Refusal::Rest(_) | Refusal::Transport(_) => {
                 self.unanswered += 1;
                 self.first_unanswered.get_or_insert_with(|| refusal.to_string());
             }

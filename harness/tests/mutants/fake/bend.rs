@@ -124,6 +124,8 @@ pub enum Bend {
     ResendsAfterAClose,
     GarbageIsASuccess,
     SwitchingProtocolsIsASuccess,
+    RestIgnoresTheLimit,
+    RestShowsOtherUsersWebhooks,
 }
 
 impl Bend {

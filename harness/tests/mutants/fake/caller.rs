@@ -20,6 +20,8 @@ pub struct Caller {
     pub admin: bool,
     pub app: Option<String>,
     pub scopes: Vec<String>,
+    /// Whether it calls a REST route.
+    pub through_rest: bool,
 }
 
 impl Caller {
@@ -42,6 +44,7 @@ impl Caller {
             admin: claims["role"] == "admin",
             app: claims["app_id"].as_str().map(str::to_owned),
             scopes: text("scope").split(' ').map(str::to_owned).collect(),
+            through_rest: false,
         })
     }
 
@@ -123,6 +126,7 @@ impl Caller {
     pub fn sees_general_of(&self, user: &str, state: &State) -> bool {
         let own = user == self.user;
         match self.app {
+            None if self.through_rest && state.bends(Bend::RestShowsOtherUsersWebhooks) => true,
             None => own || self.admin,
             Some(_) if state.bends(Bend::AdminsSeeAllThroughApps) && self.admin => true,
             Some(_) if state.bends(Bend::AppsSeeGeneralWebhooks) => own,

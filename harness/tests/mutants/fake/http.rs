@@ -1,4 +1,4 @@
-//! The routes: `/graphql`, `/sim/…`, `/metrics` and readiness.
+//! The routes: `/graphql`, those of REST, `/sim/…`, `/metrics` and readiness.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::document::{Refused, answer};
 use super::json::Json;
 use super::live;
+use super::rest;
 use super::view::time;
 use super::{Fake, key};
 
@@ -41,6 +42,7 @@ pub fn router(fake: Arc<Fake>) -> Router {
         .route("/sim/clock/advance", post(advance))
         .route("/sim/clock/advance-to-next", post(advance_to_next))
         .route("/sim/stalled", post(stalled).delete(not_stalled))
+        .merge(rest::router())
         .with_state(fake)
 }
 
