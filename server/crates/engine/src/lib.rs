@@ -42,7 +42,7 @@ mod test_delivery;
 mod wiring;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -81,6 +81,8 @@ const SETTLERS: usize = 2;
 /// How much longer than one statement the last steps of a stop may take: settling the remaining results and
 /// deregistering.
 const BEYOND_STATEMENT: Duration = Duration::from_secs(3);
+/// How often a stop tries again to release deliveries whose rows another transaction has locked.
+const RELEASE_EVERY: Duration = Duration::from_millis(50);
 
 /// What an engine needs.
 pub struct Parts {
@@ -245,7 +247,8 @@ impl Engine {
     /// Stops: takes no new work, waits up to `grace` for requests in flight, and releases the other leases.
     ///
     /// Attempts still in flight after `grace` are repeated by the process that claims them next (D6). So are attempts
-    /// whose results the database does not take within the time of one statement after that.
+    /// whose results the database does not take within the time of one statement after that. In the same time it tries
+    /// again to release deliveries whose rows another transaction has locked.
     pub async fn stop(self, grace: Duration) {
         let Self {
             state,
@@ -279,6 +282,7 @@ impl Engine {
             .chain(&others)
             .map(JoinHandle::abort_handle)
             .collect();
+        let release_until = state.clock.monotonic() + state.store.patience();
         let settled = async {
             for committer in committers {
                 let _ = state.clock.park(committer).await;
@@ -288,7 +292,7 @@ impl Engine {
             for settler in settlers {
                 let _ = state.clock.park(settler).await;
             }
-            state.release_leases().await?;
+            state.release_leases(release_until).await?;
             others.iter().chain(&notifier).for_each(JoinHandle::abort);
             state.deregister().await
         };
@@ -317,12 +321,42 @@ impl EngineState {
         }
     }
 
-    /// Releases this process's remaining leases, and waits until the other processes have looked for them.
-    async fn release_leases(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
+    /// Releases this process's remaining leases. Tries until `until` to release those whose rows another transaction has
+    /// locked; after that they are free when they end.
+    async fn release_leases(&self, until: Instant) -> Result<(), StoreError> {
+        let node = self.process.node();
         let mut conn = self.store.conn().await?;
-        leases::release_of(&mut conn, &[self.process.node()], now).await?;
-        let mark = changes::ask(&mut conn, now).await?;
+        let mut left = leases::release_of(&mut conn, &[node], self.clock.now())
+            .await?
+            .locked;
+        drop(conn);
+        self.announce_released().await?;
+        while !left.is_empty() && self.clock.monotonic() < until {
+            self.clock.linger(RELEASE_EVERY).await;
+            let mut conn = self.store.conn().await?;
+            let released = leases::release(&mut conn, &left, self.clock.now()).await?;
+            drop(conn);
+            left = released.locked;
+            if released.freed > 0 {
+                self.announce_released().await?;
+            }
+        }
+        if let Some((first, _)) = left.first() {
+            tracing::warn!(
+                deliveries = left.len(),
+                webhook = %first.webhook,
+                event = %first.event,
+                "deliveries could not be released before this process stops, because another transaction has locked \
+                 their rows; other servers claim them when their leases end"
+            );
+        }
+        Ok(())
+    }
+
+    /// Asks the other processes to look for deliveries without an owner, and waits until they have.
+    async fn announce_released(&self) -> Result<(), StoreError> {
+        let mut conn = self.store.conn().await?;
+        let mark = changes::ask(&mut conn, self.clock.now()).await?;
         drop(conn);
         self.propagation.propagate_to_all(&mark).await;
         Ok(())

@@ -129,7 +129,7 @@ impl Membership {
                     let dead = nodes::evict_dead_in_tx(conn, node, dead_after.as_secs_f64()).await?;
                     let freed = match dead.as_slice() {
                         [] => 0,
-                        dead if freeing => leases::release_of(conn, dead, now).await?,
+                        dead if freeing => leases::release_of(conn, dead, now).await?.freed,
                         _ => 0,
                     };
                     Ok::<_, StoreError>((dead, freed))

@@ -14,6 +14,8 @@ use tenterhook_store::{Conn, Limits};
 /// Time-out of the server's statements in these tests.
 const SHORT: Duration = Duration::from_secs(2);
 const WEBHOOKS: usize = 24;
+const HELD: &str = "deliveries where owner is not null";
+const RELEASED: &str = "deliveries where owner is null and vis_at <= '2026-11-23T10:00:00Z'";
 
 async fn impatient() -> World {
     World::within(
@@ -361,4 +363,54 @@ async fn webhooks_of_others_are_removed_while_a_health_row_is_locked() {
     lock.release().await;
     world.ask(&world.platform(), query, json!({})).await;
     assert_eq!(world.rows(left).await, 0);
+}
+
+/// Two deliveries whose receiver does not respond, and a session that has locked one of them.
+async fn two_in_flight_one_locked() -> (World, MockServer, Lock) {
+    let world = impatient().await;
+    let receiver = MockServer::start().await;
+    let never = ResponseTemplate::new(200).set_delay(Duration::from_secs(3600));
+    Mock::given(any()).respond_with(never).mount(&receiver).await;
+    let ids = world.webhooks(&receiver, 2).await;
+    world.publish(1, json!({})).await;
+    realtime::eventually("both are in flight", async || {
+        receiver.received_requests().await.unwrap().len() == 2
+    })
+    .await;
+    let (lock, locked) = world
+        .lock(&format!("deliveries where webhook = '{}'", ids[0]))
+        .await;
+    assert_eq!(locked, 1);
+    (world, receiver, lock)
+}
+
+/// D6: a stopping server releases what it can, and tries the other deliveries again until their locks are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_server_releases_a_locked_delivery_when_the_lock_is_gone() {
+    let (world, _receiver, lock) = two_in_flight_one_locked().await;
+    let World { engine, store, .. } = world;
+    let rows = async |from: &str| testing::count(&mut store.conn().await.unwrap(), from).await;
+    tokio::join!(engine.stop(Duration::ZERO), async {
+        // The results are unknown, so only the release at the end of the stop frees this one. It has skipped the other.
+        realtime::eventually("the delivery that is not locked is released", async || {
+            rows(RELEASED).await == 1
+        })
+        .await;
+        lock.release().await;
+    });
+    assert_eq!((rows(RELEASED).await, rows(HELD).await), (2, 0));
+    assert_eq!(rows("nodes").await, 0);
+}
+
+/// A lock that stays does not keep a stopping server. It deregisters, and the delivery is free when its lease ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_can_stop_while_a_delivery_is_locked() {
+    let (world, _receiver, lock) = two_in_flight_one_locked().await;
+    let World { engine, store, .. } = world;
+    let rows = async |from: &str| testing::count(&mut store.conn().await.unwrap(), from).await;
+    let stopped = realtime::within(realtime::PATIENCE, engine.stop(Duration::ZERO)).await;
+    assert!(stopped.is_some(), "it stops");
+    assert_eq!((rows(RELEASED).await, rows(HELD).await), (1, 1));
+    assert_eq!(rows("nodes").await, 0);
+    lock.release().await;
 }
