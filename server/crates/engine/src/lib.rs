@@ -114,7 +114,8 @@ pub struct Engine {
     publisher: Publisher,
     test_deliveries: Arc<TestDeliveries>,
     intake: Arc<IntakeQueue>,
-    committers: Vec<JoinHandle<()>>,
+    /// The tasks that lease deliveries: the committers and the claimer.
+    leasing: Vec<JoinHandle<()>>,
     settlers: Vec<JoinHandle<()>>,
     notifier: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
@@ -185,8 +186,9 @@ impl Engine {
         let settler = Arc::new(state.settler(&changes));
         let tidy = maintenance::run_tidy(state.store.clone(), clock.clone(), state.counters.clone());
         Self {
-            committers: (0..COMMITTERS)
+            leasing: (0..COMMITTERS)
                 .map(|_| clock.spawn("committer", committer.clone().run()))
+                .chain([clock.spawn("claimer", state.claimer().run())])
                 .collect(),
             settlers: inboxes
                 .into_iter()
@@ -200,7 +202,6 @@ impl Engine {
                 clock.spawn("feed", state.change_feed(membership, &changes).run()),
                 clock.spawn("node", membership.clone().run()),
                 clock.spawn("dispatcher", state.dispatcher().run()),
-                clock.spawn("claimer", state.claimer().run()),
                 clock.spawn("leases", state.lease_renewal().run()),
                 clock.spawn("sweeper", state.sweeper(&changes).run()),
                 clock.spawn("daily", state.daily_maintenance().run()),
@@ -255,13 +256,14 @@ impl Engine {
             publisher: _,
             test_deliveries: _,
             intake,
-            committers,
+            leasing,
             settlers,
             mut notifier,
             others,
         } = self;
         state.process.stop();
         intake.close();
+        state.wakes.wake_claimer();
         let now = state.clock.now();
         state.release_all(now);
         state.notices.wake_notifier();
@@ -275,7 +277,7 @@ impl Engine {
             () = state.clock.real_sleep(grace) => tracing::warn!("requests are still in flight after the grace time"),
             () = quiet => {}
         }
-        let tasks: Vec<AbortHandle> = committers
+        let tasks: Vec<AbortHandle> = leasing
             .iter()
             .chain(&settlers)
             .chain(&notifier)
@@ -284,8 +286,8 @@ impl Engine {
             .collect();
         let release_until = state.clock.monotonic() + state.store.patience();
         let settled = async {
-            for committer in committers {
-                let _ = state.clock.park(committer).await;
+            for task in leasing {
+                let _ = state.clock.park(task).await;
             }
             state.release_all(now);
             state.results.close();

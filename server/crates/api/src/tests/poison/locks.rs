@@ -414,3 +414,58 @@ async fn a_server_can_stop_while_a_delivery_is_locked() {
     assert_eq!(rows("nodes").await, 0);
     lock.release().await;
 }
+
+/// D6: a claim that is still running when a server stops leaves no lease behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_server_releases_what_it_is_claiming() {
+    const EVENTS: usize = 10;
+    let world = World::with(unbanned()).await;
+    let failing = receiver(500).await;
+    let claimed = world.webhooks(&failing, 1).await.remove(0);
+    // Eight attempts to this receiver are in flight, and the others wait in the server.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = silent.local_addr().unwrap().to_string();
+    world.clock.simulation().unwrap().stall_target(&target);
+    let url = format!("http://{target}/hook");
+    world
+        .webhook(&world.user(1, 7), json!({ "subscriptionUrl": url }))
+        .await;
+    for _ in 0..EVENTS {
+        world.publish(1, json!({})).await;
+    }
+    world.settle().await;
+    let retries = format!("deliveries where webhook = '{claimed}' and number = 2 and owner is null");
+    assert_eq!(world.rows(&retries).await, EVENTS as i64);
+    world
+        .sql(&format!(
+            "create table latch (id int primary key);
+             insert into latch values (1);
+             create function wait() returns trigger language plpgsql as $$
+             begin
+                 if new.owner is not null and new.webhook = '{claimed}' then perform from latch for update; end if;
+                 return new;
+             end $$;
+             create trigger waits before update on deliveries for each row execute function wait()"
+        ))
+        .await;
+    let (latch, _) = world.lock("latch").await;
+    let clock = world.clock.clone();
+    let moving = realtime::spawn(async move {
+        let retry = SignedDuration::from_secs(3);
+        clock.simulation().unwrap().advance(retry).await
+    });
+    let waits = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    realtime::eventually("the claim waits", async || world.rows(waits).await == 1).await;
+
+    let World { engine, store, .. } = world;
+    let rows = async |from: &str| testing::count(&mut store.conn().await.unwrap(), from).await;
+    let waiting = format!("deliveries where webhook <> '{claimed}' and owner is null");
+    tokio::join!(engine.stop(Duration::ZERO), async {
+        realtime::eventually("the stop has begun", async || rows(&waiting).await > 0).await;
+        latch.release().await;
+    });
+    moving.abort();
+    assert_eq!(rows(HELD).await, 0);
+    assert_eq!(rows("deliveries").await, 2 * EVENTS as i64);
+    assert_eq!(rows("nodes").await, 0);
+}
