@@ -469,3 +469,38 @@ async fn a_stopping_server_releases_what_it_is_claiming() {
     assert_eq!(rows("deliveries").await, 2 * EVENTS as i64);
     assert_eq!(rows("nodes").await, 0);
 }
+
+/// D6: a delivery of a dead server that is locked at the eviction is sent when the lock is gone, before its lease ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_delivery_of_a_dead_server_is_released_later() {
+    let mut settings = unbanned();
+    // A heartbeat every second; the server looks for dead ones at each.
+    settings.lease = Duration::from_secs(18);
+    let world = World::with(settings).await;
+    let receiver = receiver(500).await;
+    world.webhooks(&receiver, 1).await;
+    world.publish(1, json!({})).await;
+    world.settle().await;
+    assert_eq!(receiver.received_requests().await.unwrap().len(), 1);
+    world
+        .sql("update deliveries set owner = 1000000, token = token + 1, vis_at = vis_at + interval '1 hour'")
+        .await;
+    let (lock, locked) = world.lock("deliveries").await;
+    assert_eq!(locked, 1);
+    world
+        .sql(
+            "insert into nodes (id, started_at, heartbeat_at, settled_through) overriding system value
+             select 1000000, started_at, heartbeat_at - interval '1 hour', settled_through from nodes",
+        )
+        .await;
+    let dead = "nodes where id = 1000000";
+    realtime::eventually("the dead server is evicted", async || world.rows(dead).await == 0).await;
+    assert_eq!(world.rows("deliveries where owner = 1000000").await, 1);
+    lock.release().await;
+    realtime::eventually("the delivery is sent", async || {
+        receiver.received_requests().await.unwrap().len() == 2
+    })
+    .await;
+    world.settle().await;
+    assert_eq!(world.rows("attempts where number = 2").await, 1);
+}
