@@ -104,11 +104,6 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (AcrossLanes, "join notice_queues q on q.lane = k.lane", NOTICES),
     (
         AcrossLanes,
-        "with picked as ( select lane, webhook, event, generation from deliveries where lane = any($1) and owner",
-        "what a process held that is gone",
-    ),
-    (
-        AcrossLanes,
         "select w.webhook, (select d.vis_at from deliveries d",
         "when each webhook has something due: one look at an index for each",
     ),
@@ -171,7 +166,6 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (NotPlayed, "distribution::HAS_CITUS", COMMAND),
     (NotPlayed, "distribution::PLACED", COMMAND),
     (NotPlayed, "leases::EXTEND", STORE_TEST),
-    (NotPlayed, "leases::HELD", STORE_TEST),
     (NotPlayed, "live::ENDED", IN_TESTS),
     (NotPlayed, "live::NAMED", IN_TESTS),
     (NotPlayed, "live::OF_SCOPES", IN_TESTS),

@@ -42,7 +42,7 @@ mod test_delivery;
 mod wiring;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -81,6 +81,8 @@ const SETTLERS: usize = 2;
 /// How much longer than one statement the last steps of a stop may take: settling the remaining results and
 /// deregistering.
 const BEYOND_STATEMENT: Duration = Duration::from_secs(3);
+/// How often a stop tries again to release deliveries whose rows another transaction has locked.
+const RELEASE_EVERY: Duration = Duration::from_millis(50);
 
 /// What an engine needs.
 pub struct Parts {
@@ -112,7 +114,8 @@ pub struct Engine {
     publisher: Publisher,
     test_deliveries: Arc<TestDeliveries>,
     intake: Arc<IntakeQueue>,
-    committers: Vec<JoinHandle<()>>,
+    /// The tasks that lease deliveries: the committers and the claimer.
+    leasing: Vec<JoinHandle<()>>,
     settlers: Vec<JoinHandle<()>>,
     notifier: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
@@ -183,8 +186,9 @@ impl Engine {
         let settler = Arc::new(state.settler(&changes));
         let tidy = maintenance::run_tidy(state.store.clone(), clock.clone(), state.counters.clone());
         Self {
-            committers: (0..COMMITTERS)
+            leasing: (0..COMMITTERS)
                 .map(|_| clock.spawn("committer", committer.clone().run()))
+                .chain([clock.spawn("claimer", state.claimer().run())])
                 .collect(),
             settlers: inboxes
                 .into_iter()
@@ -198,7 +202,6 @@ impl Engine {
                 clock.spawn("feed", state.change_feed(membership, &changes).run()),
                 clock.spawn("node", membership.clone().run()),
                 clock.spawn("dispatcher", state.dispatcher().run()),
-                clock.spawn("claimer", state.claimer().run()),
                 clock.spawn("leases", state.lease_renewal().run()),
                 clock.spawn("sweeper", state.sweeper(&changes).run()),
                 clock.spawn("daily", state.daily_maintenance().run()),
@@ -245,20 +248,22 @@ impl Engine {
     /// Stops: takes no new work, waits up to `grace` for requests in flight, and releases the other leases.
     ///
     /// Attempts still in flight after `grace` are repeated by the process that claims them next (D6). So are attempts
-    /// whose results the database does not take within the time of one statement after that.
+    /// whose results the database does not take within the time of one statement after that. In the same time it tries
+    /// again to release deliveries whose rows another transaction has locked.
     pub async fn stop(self, grace: Duration) {
         let Self {
             state,
             publisher: _,
             test_deliveries: _,
             intake,
-            committers,
+            leasing,
             settlers,
             mut notifier,
             others,
         } = self;
         state.process.stop();
         intake.close();
+        state.wakes.wake_claimer();
         let now = state.clock.now();
         state.release_all(now);
         state.notices.wake_notifier();
@@ -272,23 +277,24 @@ impl Engine {
             () = state.clock.real_sleep(grace) => tracing::warn!("requests are still in flight after the grace time"),
             () = quiet => {}
         }
-        let tasks: Vec<AbortHandle> = committers
+        let tasks: Vec<AbortHandle> = leasing
             .iter()
             .chain(&settlers)
             .chain(&notifier)
             .chain(&others)
             .map(JoinHandle::abort_handle)
             .collect();
+        let release_until = state.clock.monotonic() + state.store.patience();
         let settled = async {
-            for committer in committers {
-                let _ = state.clock.park(committer).await;
+            for task in leasing {
+                let _ = state.clock.park(task).await;
             }
             state.release_all(now);
             state.results.close();
             for settler in settlers {
                 let _ = state.clock.park(settler).await;
             }
-            state.release_leases().await?;
+            state.release_leases(release_until).await?;
             others.iter().chain(&notifier).for_each(JoinHandle::abort);
             state.deregister().await
         };
@@ -317,12 +323,42 @@ impl EngineState {
         }
     }
 
-    /// Releases this process's remaining leases, and waits until the other processes have looked for them.
-    async fn release_leases(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
+    /// Releases this process's remaining leases. Tries until `until` to release those whose rows another transaction has
+    /// locked; after that they are free when they end.
+    async fn release_leases(&self, until: Instant) -> Result<(), StoreError> {
+        let node = self.process.node();
         let mut conn = self.store.conn().await?;
-        leases::release_of(&mut conn, &[self.process.node()], now).await?;
-        let mark = changes::ask(&mut conn, now).await?;
+        let mut left = leases::release_of(&mut conn, &[node], self.clock.now())
+            .await?
+            .locked;
+        drop(conn);
+        self.announce_released().await?;
+        while !left.is_empty() && self.clock.monotonic() < until {
+            self.clock.linger(RELEASE_EVERY).await;
+            let mut conn = self.store.conn().await?;
+            let released = leases::release(&mut conn, &left, self.clock.now()).await?;
+            drop(conn);
+            left = released.locked;
+            if released.freed > 0 {
+                self.announce_released().await?;
+            }
+        }
+        if let Some((first, _)) = left.first() {
+            tracing::warn!(
+                deliveries = left.len(),
+                webhook = %first.webhook,
+                event = %first.event,
+                "deliveries could not be released before this process stops, because another transaction has locked \
+                 their rows; other servers claim them when their leases end"
+            );
+        }
+        Ok(())
+    }
+
+    /// Asks the other processes to look for deliveries without an owner, and waits until they have.
+    async fn announce_released(&self) -> Result<(), StoreError> {
+        let mut conn = self.store.conn().await?;
+        let mark = changes::ask(&mut conn, self.clock.now()).await?;
         drop(conn);
         self.propagation.propagate_to_all(&mark).await;
         Ok(())

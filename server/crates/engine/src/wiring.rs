@@ -73,6 +73,7 @@ impl EngineState {
             held: self.held.clone(),
             results: self.results.clone(),
             wakes: self.wakes.clone(),
+            locked: Mutex::default(),
         }
     }
 

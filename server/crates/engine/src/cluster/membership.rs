@@ -4,7 +4,7 @@
 //! next heartbeat, and without a recent heartbeat nothing starts (see
 //! [`Freshness::is_current`](super::freshness::Freshness::is_current)).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use diesel_async::AsyncConnection;
@@ -21,6 +21,8 @@ use crate::live::Hub;
 use crate::settle::in_flight_attempts::InFlightAttempts;
 use crate::settle::settlement::ResultQueue;
 use tenterhook_clock::Clock;
+use tenterhook_model::ids::DeliveryKey;
+use tenterhook_store::leases::Released;
 use tenterhook_store::settle::Action;
 use tenterhook_store::{Store, StoreError, leases, nodes};
 
@@ -42,6 +44,8 @@ pub(crate) struct Membership {
     pub held: Arc<HeldDeliveries>,
     pub results: Arc<ResultQueue>,
     pub wakes: Arc<WakeSchedule>,
+    /// Leases of dead processes that were not released, because another transaction has locked their rows.
+    pub locked: Mutex<Vec<(DeliveryKey, i64)>>,
 }
 
 impl Membership {
@@ -110,48 +114,77 @@ impl Membership {
 
     async fn beat_and_evict(&self) -> Result<(), StoreError> {
         self.beat().await?;
-        if self.evict_dead(self.timings.dead_after()).await? {
+        let released = self.release_locked().await?;
+        if self.evict_dead(self.timings.dead_after()).await? || released {
             claimer::search(&self.store, &self.wakes).await?;
         }
         Ok(())
     }
 
+    /// Tries again to release the leases that evictions skipped. Returns whether any was released. A lease that has ended
+    /// is forgotten once another process has claimed its delivery.
+    async fn release_locked(&self) -> Result<bool, StoreError> {
+        let locked = self.locked().clone();
+        if locked.is_empty() {
+            return Ok(false);
+        }
+        let mut conn = self.store.conn().await?;
+        match leases::release(&mut conn, &locked, self.clock.now()).await {
+            Ok(released) => {
+                *self.locked() = released.locked;
+                Ok(released.freed > 0)
+            }
+            Err(error) if error.is_away() || error.is_transient() => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "leases of dead processes cannot be released; they will expire");
+                self.locked().clear();
+                Ok(false)
+            }
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<(DeliveryKey, i64)>> {
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Deletes processes that sent no heartbeat for `dead_after` and releases their leases. Returns whether there were
-    /// any.
+    /// any. A dead process's last transaction may still have rows locked. Those leases are released at a later heartbeat.
     pub async fn evict_dead(&self, dead_after: Duration) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let node = self.process.node();
         let mut conn = self.store.conn().await?;
         let mut freeing = true;
-        let (dead, freed) = loop {
-            let released = conn
+        let (dead, released) = loop {
+            let evicted = conn
                 .transaction(async |conn| {
                     let dead = nodes::evict_dead_in_tx(conn, node, dead_after.as_secs_f64()).await?;
-                    let freed = match dead.as_slice() {
-                        [] => 0,
+                    let released = match dead.as_slice() {
+                        [] => Released::default(),
                         dead if freeing => leases::release_of(conn, dead, now).await?,
-                        _ => 0,
+                        _ => Released::default(),
                     };
-                    Ok::<_, StoreError>((dead, freed))
+                    Ok::<_, StoreError>((dead, released))
                 })
                 .await;
-            match released {
+            match evicted {
                 Err(error) if freeing && !error.is_away() && !error.is_transient() => {
                     // A row that cannot be written must not keep dead processes registered. Their leases end by
                     // themselves.
                     tracing::error!(%error, "leases of dead processes cannot be released; they will expire");
                     freeing = false;
                 }
-                released => break released?,
+                evicted => break evicted?,
             }
         };
         if !dead.is_empty() {
             tracing::info!(
                 processes = dead.len(),
-                deliveries = freed,
+                deliveries = released.freed,
+                locked = released.locked.len(),
                 "dead processes were removed and their leases released"
             );
         }
+        self.locked().extend(released.locked);
         Ok(!dead.is_empty())
     }
 }

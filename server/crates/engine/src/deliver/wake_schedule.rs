@@ -61,7 +61,12 @@ impl WakeSchedule {
         }
     }
 
-    /// Waits until there is a new hint or room.
+    /// Wakes the claimer without a hint: it notices that the process stops.
+    pub fn wake_claimer(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until there is a new hint or room, or the process stops.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }

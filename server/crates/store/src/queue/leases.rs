@@ -1,9 +1,10 @@
 //! Leases: extends those of this process, and frees those of a process that is gone.
 //!
-//! Guarantees: one row never makes the others wait. A row that another transaction has locked is left as it is.
+//! Guarantees: one row never makes the others wait. A row that another transaction has locked is left as it is, and the
+//! caller can see that it was.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Integer};
+use diesel::sql_types::{Array, BigInt, Integer, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use crate::sql::unnest::{Arrays, sql_text, unnest};
 use crate::sql::{At, statement, time};
 use crate::{Conn, StoreError};
-use tenterhook_model::ids::{DeliveryKey, Lane, NodeId};
+use tenterhook_model::ids::{DeliveryKey, EventId, Lane, NodeId, WebhookId};
 
 unnest! {
     from 1;
@@ -59,16 +60,52 @@ join deliveries d on d.lane = i.lane and d.webhook = i.webhook and d.event = i.e
                  and d.generation = i.generation and d.token = i.token"
 );
 
-/// Frees the deliveries of processes that are gone. The token grows, so that those processes can no longer settle. A row
-/// that another transaction has locked is skipped, so that no other row waits for it; it is free when its lease ends.
-const RELEASE_OF: &str = "\
-with picked as (
-    select lane, webhook, event, generation from deliveries
-    where lane = any($1) and owner = any($2) for update skip locked
+/// What these processes hold, locked or not.
+const HELD_BY: &str = "\
+select lane, webhook, event, generation, token from deliveries where lane = any($1) and owner = any($2)";
+
+/// Frees rows that are still held under these tokens. The token grows, so that their processes can no longer settle. A row
+/// that another transaction has locked is skipped, so that no other row waits for it.
+const RELEASE: &str = sql_text!(
+    "\
+with item as (
+    select * from unnest(",
+    Leases::ARRAYS,
+    ") as i(",
+    Leases::NAMES,
+    ")
+), locked as (
+    select d.lane, d.webhook, d.event, d.generation from item i
+    join deliveries d on d.lane = i.lane and d.webhook = i.webhook and d.event = i.event
+         and d.generation = i.generation and d.token = i.token
+    order by d.lane, d.webhook, d.event, d.generation for update of d skip locked
 )
-update deliveries as d set owner = null, vis_at = $3, token = d.token + 1
-from picked p
-where d.lane = p.lane and d.webhook = p.webhook and d.event = p.event and d.generation = p.generation";
+update deliveries as d set owner = null, vis_at = $6, token = d.token + 1 from locked l
+where d.lane = l.lane and d.webhook = l.webhook and d.event = l.event and d.generation = l.generation"
+);
+
+/// The result of a release.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// How many deliveries are free now.
+    pub freed: usize,
+    /// The leases that are left, because another transaction has their rows locked.
+    pub locked: Vec<(DeliveryKey, i64)>,
+}
+
+#[derive(QueryableByName)]
+struct HeldRow {
+    #[diesel(sql_type = Integer)]
+    lane: i32,
+    #[diesel(sql_type = SqlUuid)]
+    webhook: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event: Uuid,
+    #[diesel(sql_type = Integer)]
+    generation: i32,
+    #[diesel(sql_type = BigInt)]
+    token: i64,
+}
 
 #[derive(QueryableByName)]
 struct OrdinalRow {
@@ -116,12 +153,47 @@ impl Leases {
     }
 }
 
-/// Frees the deliveries of these processes, except rows that another transaction has locked; returns how many.
-pub async fn release_of(conn: &mut Conn, nodes: &[NodeId], now: Timestamp) -> Result<usize, StoreError> {
-    Ok(statement(RELEASE_OF)
+/// Frees the deliveries of these processes. See [`release`].
+pub async fn release_of(conn: &mut Conn, nodes: &[NodeId], now: Timestamp) -> Result<Released, StoreError> {
+    let held: Vec<HeldRow> = statement(HELD_BY)
         .bind::<Array<Integer>, _>(Lane::all().map(|lane| lane.0).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(nodes.iter().map(|node| node.0).collect::<Vec<_>>())
+        .load(conn)
+        .await?;
+    let leases: Vec<_> = held.into_iter().map(HeldRow::lease).collect();
+    release(conn, &leases, now).await
+}
+
+/// Frees the deliveries of leases that are still valid, except rows that another transaction has locked.
+///
+/// The transaction may be one of the holder's own that has failed: Postgres reports the error of a statement before it
+/// frees the statement's locks. So a caller that needs all rows free releases the locked ones again.
+pub async fn release(
+    conn: &mut Conn,
+    leases: &[(DeliveryKey, i64)],
+    now: Timestamp,
+) -> Result<Released, StoreError> {
+    let freed = statement(RELEASE)
+        .arrays(&Leases::new(leases))
         .bind::<At, _>(time(now))
         .execute(conn)
-        .await?)
+        .await?;
+    let left = still_held(conn, leases).await?;
+    let locked = left.into_iter().filter_map(|index| leases.get(index).copied());
+    Ok(Released {
+        freed,
+        locked: locked.collect(),
+    })
+}
+
+impl HeldRow {
+    fn lease(self) -> (DeliveryKey, i64) {
+        let key = DeliveryKey {
+            lane: Lane(self.lane),
+            webhook: WebhookId(self.webhook),
+            event: EventId(self.event),
+            generation: self.generation,
+        };
+        (key, self.token)
+    }
 }

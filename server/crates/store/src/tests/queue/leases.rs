@@ -178,7 +178,8 @@ async fn an_extension_returns_the_leases_that_are_still_valid() {
         .unwrap()
         .good;
     assert_eq!(claimed.len(), 1, "the one that was not extended has run out");
-    assert_eq!(leases::release_of(conn, &[OTHER], later(151)).await.unwrap(), 1);
+    let released = leases::release_of(conn, &[OTHER], later(151)).await.unwrap();
+    assert_eq!((released.freed, released.locked), (1, Vec::new()));
 }
 
 /// A claim reads the payloads that fit into the limit, and one more that begins within it.
@@ -248,10 +249,16 @@ async fn a_locked_row_is_skipped_when_leases_are_extended_or_freed() {
         let mut still_held = leases::still_held(conn, &held).await?;
         still_held.sort_unstable();
         assert_eq!(still_held, [0, 1, 2]);
-        assert_eq!(leases::release_of(conn, &[ME], later(1)).await?, 2);
-        let left: Result<_, StoreError> = leases::still_held(conn, &held).await;
-        left
+        let released = leases::release_of(conn, &[ME], later(1)).await?;
+        assert_eq!((released.freed, &released.locked[..]), (2, &held[1..2]));
+        // The second row is free already, under another token.
+        let again: Result<_, StoreError> = leases::release(conn, &held[1..], later(1)).await;
+        let again = again?;
+        assert_eq!((again.freed, &again.locked[..]), (0, &held[1..2]));
+        Ok::<_, StoreError>(again.locked)
     });
-    assert_eq!(locked.await.unwrap(), [1]);
-    assert_eq!(leases::release_of(conn, &[ME], later(1)).await.unwrap(), 1);
+    let locked = locked.await.unwrap();
+    let released = leases::release(conn, &locked, later(1)).await.unwrap();
+    assert_eq!((released.freed, released.locked), (1, Vec::new()));
+    assert_eq!(count(conn, "deliveries where owner is not null").await, 0);
 }
