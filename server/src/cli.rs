@@ -81,7 +81,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct SchemaArguments {
-    /// The OpenAPI description of the REST routes and payloads instead.
+    /// Prints the OpenAPI description of the REST routes and payloads instead.
     #[arg(long)]
     openapi: bool,
 }
