@@ -1,4 +1,4 @@
-//! Creations with an idempotency key create one webhook, however often they are repeated (O5).
+//! Creations with an idempotency key create one webhook, however often they are repeated.
 
 use std::collections::BTreeSet;
 

@@ -211,7 +211,7 @@ async fn operation_too_many(user: &Client) -> String {
         live.subscribe(document, json!({})).await.expect("it may follow");
     }
     let last = live.subscribe(document, json!({})).await.expect("it is heard");
-    let mut refused = live.next(&last).await.expect("it is answered");
+    let mut refused = live.next(&last).await.expect("the server responds");
     code(&json!({"errors": refused["payload"].take()}).to_string())
 }
 

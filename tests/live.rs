@@ -15,7 +15,10 @@ const POSTED: &str = "subscription { noticePosted { kind webhook { id } } }";
 
 async fn banned(live: &mut LiveClient, subscription: &str) -> Value {
     loop {
-        let event = live.event(subscription).await.expect("the subscription goes on");
+        let event = live
+            .event(subscription)
+            .await
+            .expect("the subscription stays open");
         if event["webhookChanged"]["health"]["state"] == "BANNED" {
             return event["webhookChanged"].clone();
         }
@@ -40,7 +43,7 @@ async fn a_subscriber_on_one_server_sees_what_another_records() {
     world.company(1).at(0).publish().await.unwrap();
     world.settle().await;
     let seen = realtime::within(Duration::from_secs(10), live.event(&all)).await;
-    let attempt = seen.expect("told in time").unwrap()["attemptRecorded"].clone();
+    let attempt = seen.expect("the event arrives in time").unwrap()["attemptRecorded"].clone();
     assert_eq!(
         (
             &attempt["number"],
@@ -121,13 +124,13 @@ async fn recorded<'n>(
 ) -> Vec<&'n str> {
     let mut seen = Vec::new();
     for _ in expected {
-        let event = live.event(subscription).await.expect("it is answered");
+        let event = live.event(subscription).await.expect("the server responds");
         let id = &event["attemptRecorded"]["delivery"]["webhook"]["id"];
         let name = names.iter().find(|(_, known)| id == known);
         seen.push(name.expect("a webhook of this test").0);
     }
     assert_eq!(
-        live.rest(subscription).await.expect("it is answered"),
+        live.rest(subscription).await.expect("the server responds"),
         Vec::<Value>::new()
     );
     seen.sort_unstable();
@@ -137,23 +140,23 @@ async fn recorded<'n>(
 /// Creates a webhook and returns its id.
 async fn created(caller: &Client, url: &str) -> String {
     let created = caller.create_webhook(NewWebhook::to(url)).await;
-    created.expect("it is answered").webhook.id
+    created.expect("the server responds").webhook.id
 }
 
 /// Subscriptions of these callers to all webhooks and to each of these.
 async fn following(callers: &[Client], webhooks: &[(&str, String)]) -> Vec<(LiveClient, Vec<String>)> {
     let mut following = Vec::new();
     for caller in callers {
-        let mut live = caller.live().await.expect("it is answered");
+        let mut live = caller.live().await.expect("the server responds");
         let mut subscriptions = Vec::new();
         let ids = webhooks.iter().map(|(_, id)| json!({"id": id}));
         for which in ids.chain([json!({})]) {
             subscriptions.push(
                 live.subscribe(RECORDED, which.clone())
                     .await
-                    .expect("it is answered"),
+                    .expect("the server responds"),
             );
-            subscriptions.push(live.subscribe(CHANGED, which).await.expect("it is answered"));
+            subscriptions.push(live.subscribe(CHANGED, which).await.expect("the server responds"));
         }
         following.push((live, subscriptions));
     }
@@ -166,8 +169,8 @@ async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
     let receiver = world.receiver(200).await;
     let company = world.company(1);
     let crm = company.app("crm");
-    crm.install(9).await.expect("it is answered");
-    let through = crm.install(7).await.expect("it is answered");
+    crm.install(9).await.expect("the server responds");
+    let through = crm.install(7).await.expect("the server responds");
     let mut names = vec![
         ("general", created(&company.user(7), &receiver.url()).await),
         ("application", created(&through, &receiver.url()).await),
@@ -178,25 +181,28 @@ async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
     };
 
     let remote = company.at(1).app("crm");
-    let mut by_app = remote.acting_for(7).live().await.expect("it is answered");
+    let mut by_app = remote.acting_for(7).live().await.expect("the server responds");
     let of_app = by_app
         .subscribe(RECORDED, json!({}))
         .await
-        .expect("it is answered");
+        .expect("the server responds");
     let named = json!({"id": names[0].1});
-    let of_general = by_app.subscribe(RECORDED, named).await.expect("it is answered");
-    let mut by_user = company.at(1).user(7).live().await.expect("it is answered");
+    let of_general = by_app
+        .subscribe(RECORDED, named)
+        .await
+        .expect("the server responds");
+    let mut by_user = company.at(1).user(7).live().await.expect("the server responds");
     let of_user = by_user
         .subscribe(RECORDED, json!({}))
         .await
-        .expect("it is answered");
+        .expect("the server responds");
     let strangers = [
         company.at(1).user(8),
         world.company(2).at(1).admin(7),
         remote.acting_for_admin(9),
     ];
     let mut strangers = following(&strangers, &names).await;
-    company.publish().await.expect("it is answered");
+    company.publish().await.expect("the server responds");
     world.settle().await;
     let expected = ["general"];
     assert_eq!(
@@ -211,20 +217,24 @@ async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
         expected
     );
 
-    crm.uninstall(7).await.expect("it is answered");
-    company.publish().await.expect("it is answered");
+    crm.uninstall(7).await.expect("the server responds");
+    company.publish().await.expect("the server responds");
     world.settle().await;
-    by_user.event(&of_user).await.expect("it is answered");
+    by_user.event(&of_user).await.expect("the server responds");
     assert_eq!(
-        by_app.rest(&of_app).await.expect("it is answered"),
+        by_app.rest(&of_app).await.expect("the server responds"),
         Vec::<Value>::new()
     );
     // After it is installed again, it gets new events, and none from the time between.
     names.push((
         "another",
-        created(&crm.install(7).await.expect("it is answered"), &receiver.url()).await,
+        created(
+            &crm.install(7).await.expect("the server responds"),
+            &receiver.url(),
+        )
+        .await,
     ));
-    company.publish().await.expect("it is answered");
+    company.publish().await.expect("the server responds");
     world.settle().await;
     let expected = seen_by_app("another");
     assert_eq!(recorded(&mut by_app, &of_app, &names, &expected).await, expected);
@@ -236,7 +246,7 @@ async fn only_what_the_caller_sees_is_sent(sees: AppSees) {
     for (live, subscriptions) in &mut strangers {
         for subscription in subscriptions {
             assert_eq!(
-                live.rest(subscription).await.expect("it is answered"),
+                live.rest(subscription).await.expect("the server responds"),
                 Vec::<Value>::new()
             );
         }
@@ -265,7 +275,7 @@ async fn a_stopping_server_closes_its_subscriptions() {
     world.verify().await;
 }
 
-/// Subscribers need no statements while time passes, and do not hold it up.
+/// While time passes, subscribers cause hardly any statements and do not delay it.
 #[tokio::test(flavor = "multi_thread")]
 async fn seventy_two_idle_hours_with_subscribers_cost_under_200_statements() {
     let world = World::builder().metered().start().await;

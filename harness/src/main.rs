@@ -9,7 +9,7 @@ use tenterhook_harness::command_line::exit_code;
 
 use crate::commands::moved::Moved;
 
-/// See a webhook policy at work, and prove it: scenarios, random histories, receivers that misbehave.
+/// Test a webhook policy from outside: scenarios, random histories, receivers that misbehave.
 #[derive(Parser)]
 #[command(
     name = "tenterhook-harness",

@@ -8,8 +8,9 @@
 //! - a boundary belongs to the later state (T2);
 //! - every step has the time at which it was due, however late the model is advanced (T3).
 //!
-//! Callers report what happened in order of time. A report with an earlier time is accepted, but the model does not go
-//! back for it. The model knows one webhook. It does not know deliveries, limits and permissions.
+//! Callers report what happened in order of time. A report with an earlier time is accepted, but does not undo
+//! steps that the model has already taken. The model knows one webhook. It does not know deliveries, limits and
+//! permissions.
 
 mod numbers;
 #[cfg(test)]
@@ -362,7 +363,7 @@ impl Names {
     /// sent, no name server responded, and the silence has not lasted too long.
     pub fn are_silent(&self, ended: Timestamp, numbers: &Numbers) -> bool {
         let since = ended - numbers.dns_silence;
-        // A response at the first moment of that time is before it (T2).
+        // A response exactly `dns_silence` ago does not count any more (T2).
         let asked = self.asked.is_some_and(|at| since <= at && at <= ended);
         let answered = self.answered.is_some_and(|at| since < at && at <= ended);
         let given_up = self

@@ -81,7 +81,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct SchemaArguments {
-    /// The OpenAPI description of the REST routes and payloads instead.
+    /// Prints the OpenAPI description of the REST routes and payloads instead.
     #[arg(long)]
     openapi: bool,
 }
@@ -309,7 +309,7 @@ mod tests {
     /// Lines and columns of a small terminal.
     const SCREEN: (usize, usize) = (30, 80);
 
-    /// O4: the help of every command shows the most important options and says where the others are.
+    /// The help of every command shows the most important options and says where the others are.
     #[test]
     fn o4_every_help_fits_on_a_screen() {
         use clap::CommandFactory;

@@ -217,7 +217,7 @@ async fn sigterm_lets_attempts_in_flight_end() {
     );
 }
 
-/// O5: with a delay the server still serves after SIGTERM and reports that it is not ready, so that a load balancer
+/// With a delay the server still serves after SIGTERM and reports that it is not ready, so that a load balancer
 /// can remove it first. A second signal ends the delay but not the drain.
 #[tokio::test(flavor = "multi_thread")]
 async fn during_a_drain_delay_the_server_serves_but_is_not_ready() {

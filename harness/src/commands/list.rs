@@ -37,7 +37,7 @@ pub struct List {
     /// Only scenarios that can be played with webhooks created, listed and deleted through this API.
     #[arg(long, value_enum, value_name = "API", default_value_t)]
     face: Face,
-    /// Each sentence of the system that this product follows, in our words, with the scenarios that prove it.
+    /// Only what the described system states, sentence by sentence in our words, with the scenarios that prove it.
     #[arg(long, conflicts_with_all = ["rules", "names", "webhook_type", "face"])]
     sentences: bool,
 }

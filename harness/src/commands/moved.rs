@@ -1,4 +1,4 @@
-//! Commands that `tenterhook-lab` has now. Their old names say so.
+//! Commands that moved to `tenterhook-lab`. Their old names print the new command.
 
 use std::ffi::OsString;
 

@@ -1,5 +1,5 @@
-//! Counts how often each transition and each rule was exercised. A search proves nothing about a rule that it never
-//! met.
+//! Counts how often each transition and each rule was exercised. Random histories prove nothing about a rule that they
+//! never exercised.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -36,8 +36,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "previous-goes-one-level-into-custom-fields",
-            "Of `custom_fields`, `previous` has in version 2 only the fields that changed, whole; of any other object, all. \
-             Version 1 has the whole state.",
+            "In version 2 `previous` has only those entries of `custom_fields` that changed, each whole. Any other object that \
+             changed is there whole. Version 1 has the whole state.",
             &["E4", "E5"],
             |world| {
                 Box::pin(async move {
@@ -54,7 +54,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "custom-fields-that-come-go-or-stay",
-            "`custom_fields` that are the same are not in `previous`, new ones are null, and removed ones are whole.",
+            "`previous` does not have `custom_fields` that did not change; it has null for new ones, and removed ones whole.",
             &["E4"],
             |world| {
                 Box::pin(async move {

@@ -24,7 +24,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     world.advance("PT183S").await;
                     let first = scene.last_delivery().await?;
                     let replayed = scene.user.replay(json!({"deliveryIds": [first.id]})).await?;
-                    same("how many were made", replayed.count, 1)?;
+                    same("number of replays", replayed.count, 1)?;
                     world.settle().await;
                     receiver.answer_with(200);
                     world.advance("PT3S").await;
@@ -43,7 +43,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         .map(|one| one.status)
                         .collect();
                     same(
-                        "how both ended",
+                        "statuses of both deliveries",
                         statuses,
                         vec!["FAILED".to_owned(), "SUCCEEDED".to_owned()],
                     )
@@ -52,7 +52,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-replay-counts-as-any-delivery",
-            "A replay's failed first try counts towards a ban and opens a window; its success ends one.",
+            "A replay's failed first try counts towards a ban and opens a window; its success closes it.",
             &["D12", "B1", "R1"],
             |world| {
                 Box::pin(async move {
@@ -72,7 +72,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "what-a-ban-lost-can-be-replayed-after-it",
-            "A replay is refused during a ban; after it a replay sends a lost event, whose first delivery stays lost.",
+            "During a ban a replay is refused. After the ban it sends the lost event again, and the first delivery stays lost.",
             &["D12", "B4"],
             |world| {
                 Box::pin(async move {
@@ -83,13 +83,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     same("its status", lost.status.as_str(), "LOST")?;
                     let which = json!({"deliveryIds": [lost.id]});
                     refused(
-                        "a replay in the ban",
+                        "a replay during the ban",
                         scene.user.replay(which.clone()).await,
                         "INVALID_STATE",
                     )?;
                     world.advance(BAN).await;
                     receiver.answer_with(200);
-                    same("how many were made", scene.user.replay(which).await?.count, 1)?;
+                    same("number of replays", scene.user.replay(which).await?.count, 1)?;
                     world.settle().await;
                     let requests = receiver.journal().all();
                     let last = requests.last().map(|sent| (sent.event(), sent.attempt()));
@@ -111,8 +111,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "the-log-of-a-replay-has-its-own-30-days",
-            "A replay 29 days after the event can be read, with its attempts, its request body and the event, for 30 days after \
-             its attempt; but an event that was accepted 30 days ago is not replayed again.",
+            "A replay 29 days after the event can be read for 30 days after its attempt, with its attempts, request bodies and \
+             event. An event that was accepted 30 days ago cannot be replayed again.",
             &["D10", "D12", "T2"],
             |world| {
                 Box::pin(async move {

@@ -59,7 +59,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .needing(Need::Wire),
         Scenario::new(
             "each-retry-has-its-own-ten-seconds",
-            "Every attempt of a receiver that hangs times out after ten seconds: the delivery fails at +223 s.",
+            "Every attempt to a receiver that hangs times out after ten seconds: the delivery fails at +223 s.",
             &["D2", "D4"],
             |world| {
                 Box::pin(async move {
@@ -96,7 +96,7 @@ fn times_out(
 ) -> Scenario {
     Scenario::new(
         name,
-        format!("{what} fails at exactly ten seconds, and the retry counts from then."),
+        format!("{what} fails at exactly ten seconds, and the delay of the retry counts from then."),
         &["D2", "D1", "T2"],
         move |world| {
             Box::pin(async move {

@@ -14,7 +14,7 @@ use tenterhook_harness::world::{AppSees, WorldBuilder};
 enum Bent {
     /// A table of its database, and what a trigger does to each row that is written.
     Rows(&'static str, &'static str),
-    /// Another world than the scenario's.
+    /// A world other than the scenario's.
     World(fn(WorldBuilder) -> WorldBuilder),
 }
 
@@ -47,7 +47,8 @@ const RECOVERIES_ARE_TOLD_AFTER_WARNINGS_ONLY: Bent = Bent::Rows(
          return null;
      end if;",
 );
-/// What is not known as a replay keeps no events for longer than others.
+/// A replay's attempt keeps its event for longer than the event's own retention. The server recognises it by its
+/// generation.
 const REPLAYS_KEEP_NO_EVENTS: Bent = Bent::Rows("attempts", "new.generation := 0;");
 const HISTORY_OF_29_DAYS: Bent = Bent::World(|builder| builder.set("policy.history_retention", "29d"));
 const NO_FAILURE_OF_APPLICATION_WEBHOOKS_COUNTS: Bent = Bent::Rows(
@@ -58,7 +59,7 @@ const NO_NOTICE_OF_APPLICATION_WEBHOOKS: Bent = Bent::Rows(
     "notices",
     "if (select kind from webhooks where lane = new.lane and id = new.webhook) = 2 then return null; end if;",
 );
-/// Failures of TLS do not count if the webhook is an app's: one class, one type.
+/// Failures of TLS do not count for application webhooks: one error class for one webhook type.
 const TLS_OF_APPS_DOES_NOT_COUNT: Bent = Bent::Rows(
     "webhook_health",
     "if exists (select from webhooks w where w.lane = new.lane and w.id = new.webhook and w.kind = 2 \
@@ -119,7 +120,7 @@ const NOTICED_BY: &[(Bent, &str)] = &[
     (ALLOWS_EVERY_TARGET, "a-change-is-vetted-as-a-creation"),
 ];
 
-/// SQL that lets every row of the table be changed before it is written.
+/// SQL for a trigger that changes every row of the table before it is written.
 fn trigger(table: &str, change: &str) -> String {
     format!(
         "create function bend() returns trigger language plpgsql as $$ begin {change} return new; end $$;
@@ -140,7 +141,7 @@ async fn every_promise_that_a_real_server_breaks_is_noticed_by_its_scenario() {
         let mut world = builder.start().await;
         if let (Bent::Rows(table, change), Some(database)) = (bent, world.database()) {
             let made = database.execute(&trigger(table, change)).await;
-            made.expect("the database takes the trigger");
+            made.expect("the database accepts the trigger");
         }
         let verdict = scenario.play(&mut world).await;
         if !matches!(verdict, Verdict::Broken(_)) {

@@ -17,9 +17,9 @@ use tenterhook_settings::Settings;
 use tenterhook_store::distribution::{self, Plan};
 use tenterhook_store::{Conn, Limits, Sessions, Store, migrations, nodes};
 
-/// Default number of shards. Each day's partitions are three tables for each of them.
+/// Default number of shards. Each day's partitions have three tables per shard.
 const SHARDS: u16 = 32;
-/// The id of no server.
+/// An id that no server has.
 const NOBODY: NodeId = NodeId(0);
 
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ use tenterhook_settings::keys::{self, JWT_KEY};
 use tenterhook_settings::{Settings, read_duration};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Tokens of the development key last as long as a project; tokens of a real key only for a session.
+/// A year, so that a project needs one token. A token of a real key is valid for an hour, because it may get lost.
 const DEVELOPMENT_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const PRODUCTION_TTL: Duration = Duration::from_secs(60 * 60);
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

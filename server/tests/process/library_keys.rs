@@ -52,7 +52,7 @@ async fn starts(program: &Program, what: &str) {
     assert!(status.success(), "{what}: {status}");
 }
 
-/// F1: in a key set, in a file or at a URL. A key that has such a value instead of a type is of an unknown kind and ignored.
+/// The key set is in a file or at a URL. A key with such a value instead of its type has an unknown type and is ignored.
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_internal_keys_mean_nothing_in_a_key_set() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
@@ -73,7 +73,7 @@ async fn f1_internal_keys_mean_nothing_in_a_key_set() {
     }
 }
 
-/// F1: in the settings file they are unknown settings, and in values they are text.
+/// As names of settings they are unknown, and as values they are text.
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_internal_keys_mean_nothing_in_the_settings_file() {
     let folder = folder();

@@ -9,8 +9,8 @@ use tenterhook_harness::reply::{Reply, Script};
 
 use super::callers::{Callers, SECRET, create, deal_changed, deliveries, folder, production, receiver};
 
-/// F17, D13: on a real machine, where nothing listens at the port, and no other name shows whether the name servers
-/// work.
+/// D13: nothing responds at the name server's port, and no lookup of another name shows whether name servers work. In
+/// real time.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_name_servers_attempts_are_postponed_and_logged() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -59,7 +59,7 @@ async fn without_name_servers_attempts_are_postponed_and_logged() {
     }
 }
 
-/// F17, D13: the log says when attempts count although no name server responds, and when they respond again.
+/// D13: the log says when attempts count although no name server responds, and when they respond again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_reports_that_dns_is_given_up_and_that_it_recovers() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

@@ -58,7 +58,7 @@ async fn refusals(names: &[&str], url: &str) -> Vec<String> {
     all
 }
 
-/// F3: a database that cannot store every text is refused before anything is stored, by every command that would
+/// A database that cannot store every text is refused before anything is stored, by every command that would
 /// store something.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_not_utf8_is_refused_in_one_sentence() {
@@ -81,7 +81,7 @@ async fn a_database_that_is_not_utf8_is_refused_in_one_sentence() {
     }
 }
 
-/// F4, F22: no changes are possible, and the error says so.
+/// No changes are possible, and the error says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_database_is_named_as_such() {
     let postgres = EmbeddedPostgres::temporary().await.unwrap();
@@ -141,7 +141,7 @@ async fn offset(caller: &Client) -> f64 {
         .expect("there are metrics")
 }
 
-/// F16: the server reports a database whose clock is wrong at start, while it lasts, and when it is over. Times in
+/// The server reports a database whose clock is wrong at start, while it lasts, and when it is over. Times in
 /// requests are the database's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_with_a_wrong_clock_is_reported() {
@@ -202,7 +202,7 @@ async fn a_database_with_a_wrong_clock_is_reported() {
     assert!(log.contains(APART), "at the start, and when it is behind: {log}");
 }
 
-/// F21: `i` and `I` are the same letter of a URL, whatever the locale of the database.
+/// `i` and `I` are the same letter of a URL, whatever the locale of the database.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_does_not_depend_on_the_databases_locale() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());

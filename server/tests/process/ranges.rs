@@ -1,4 +1,4 @@
-//! F7: every input is checked before the database sees it. The test walks the schema: it gives every argument and
+//! Every input is checked before the database sees it. The test walks the schema: it gives every argument and
 //! every field of an input values that Postgres cannot store, and values at the edge of what it can.
 //!
 //! It also covers what is added to the schema later: a field with arguments that no query reaches fails the walk.
@@ -161,7 +161,7 @@ fn errors(log: &str) -> Vec<&str> {
     log.lines().filter(is_error).collect()
 }
 
-/// F7: the database never has to refuse an input, and no input is a fault of the server.
+/// The database never has to refuse an input, and no input is a fault of the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn arguments_refuse_values_that_the_database_cannot_store() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -387,7 +387,7 @@ async fn besides(callers: &Callers<'_>, faults: &mut Vec<String>) {
     }
 }
 
-/// F7: simulated time cannot be moved to a time that the database, or the partitions after it, do not support.
+/// Simulated time cannot be moved to a time that the database, or the partitions after it, do not support.
 #[tokio::test(flavor = "multi_thread")]
 async fn simulated_time_is_not_moved_out_of_range() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

@@ -58,8 +58,8 @@ async fn settings_that_make_no_sense_are_refused_by_name() {
     }
 }
 
-/// F23: in Kubernetes, a Service named `tenterhook` puts variables with our prefix into the pod. Every command runs
-/// all the same; the log names them once.
+/// In Kubernetes, a Service named `tenterhook` puts variables with our prefix into the pod. Every command ignores
+/// them, and the log names them once.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_ignores_service_links_of_kubernetes() {
     let links = [

@@ -136,7 +136,7 @@ async fn says(process: &Process, what: &str) {
     .await;
 }
 
-/// F5: two servers under load, whose connections all go silent at once while new ones work.
+/// Two servers under load, whose connections all go silent at once while new ones work.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_silent_connections_are_replaced_and_all_deliveries_end() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -201,7 +201,7 @@ async fn f5_silent_connections_are_replaced_and_all_deliveries_end() {
     }
 }
 
-/// F5: no connection works any more. The server reports this, still responds, and stops when asked to.
+/// No connection works any more. The server reports this, still responds, and stops when asked to.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_a_silent_database_is_reported_and_the_server_can_stop() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
@@ -244,7 +244,7 @@ async fn f5_a_silent_database_is_reported_and_the_server_can_stop() {
     assert!(process.ended().await.unwrap().success(), "{}", process.printed());
 }
 
-/// F5: commands end with an error message, whether the database is silent from the beginning or later.
+/// Commands end with an error message, whether the database is silent from the beginning or later.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_commands_end_with_an_error_message() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

@@ -190,7 +190,7 @@ fn encrypted(connected: Result<Protection, String>) -> (String, &'static str) {
     }
 }
 
-/// F2: a postgres with only `hostssl` lines, in every mode.
+/// The server's `pg_hba.conf` has only `hostssl` lines. Every `sslmode` is tried.
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_each_sslmode_does_what_libpq_does() {
     let server = Server::start(&[HOST], None).await;
@@ -247,7 +247,7 @@ async fn f2_each_sslmode_does_what_libpq_does() {
     assert!(row.ssl);
 }
 
-/// F2: a server with a wrong certificate.
+/// A server with a wrong certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_a_wrong_authority_and_a_wrong_name_have_clear_errors() {
     let server = Server::start(&["other.example.test"], None).await;
@@ -301,7 +301,7 @@ impl Server {
     }
 }
 
-/// F2: a certificate instead of a password.
+/// A certificate instead of a password.
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_a_client_certificate_works_and_its_key_must_be_private() {
     let server = Server::start(&[HOST], None).await;
@@ -339,7 +339,7 @@ async fn f2_a_client_certificate_works_and_its_key_must_be_private() {
     assert!(said.contains("`sslcert` and `sslkey` belong together"), "{said}");
 }
 
-/// F2: `migrate`, `serve`, `doctor`, `reseal` and `distribute` connect in the same way, and report how the connection
+/// `migrate`, `serve`, `doctor`, `reseal` and `distribute` connect in the same way, and report how the connection
 /// is protected.
 #[tokio::test(flavor = "multi_thread")]
 async fn f2_every_command_connects_with_tls_and_reports_it() {

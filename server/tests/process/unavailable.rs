@@ -30,7 +30,7 @@ async fn take_writes(database: &Database, writes: bool) {
         .expect("what the test stands on can be made");
 }
 
-/// F4: 25006 counts as an unavailable database, for every operation. `/readyz`, the log and starting commands name
+/// SQLSTATE 25006 counts as an unavailable database, for every operation. `/readyz`, the log and starting commands name
 /// the reason. No connection from that time is used afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_a_read_only_database_is_reported_as_unavailable() {
@@ -86,7 +86,7 @@ async fn f4_a_read_only_database_is_reported_as_unavailable() {
     }
 }
 
-/// F4: 57014.
+/// SQLSTATE 57014: Postgres cancels a statement that waits too long for a lock on a table.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_a_locked_table_is_unavailable() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());

@@ -1,7 +1,7 @@
 //! Finds citations of rules in text.
 //!
 //! A citation is a letter of a group and one or two digits, as a separate word (`B4`), or in lower case at the beginning of a
-//! test's name (`fn b4_b5_…`). Numbers of other lists (`F7`, `O4`, `M1`) have other letters. A word that only looks like a rule
+//! test's name (`fn b4_b5_…`). A code with another letter (`F7`, `H2`) is no citation. A word that only looks like a rule
 //! (`P99`) counts as an unknown rule and must be written differently (`p99`): otherwise a mistyped code would not be noticed.
 
 /// The groups of the policy: webhooks, events, deliveries, bans, removal, time, both types.

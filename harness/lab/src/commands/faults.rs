@@ -12,9 +12,9 @@ use tenterhook_lab::faults::{self, Ending, Kind, Plan, Round};
 /// Kills servers and Postgres; cuts, stalls and silences their connections; fills the disk; steps clocks; silences name
 /// servers; makes Postgres refuse values. After each round it checks whether every event is accounted for.
 ///
-/// Starts its own Postgres and servers, in real time, and changes nothing else. Some faults need root: to fill a disk,
-/// and for name servers and addresses. Steps of clocks need libfaketime, but not root. The report names the faults that
-/// are not available here.
+/// Starts its own Postgres and servers, in real time, and changes nothing else. Some faults need root: filling a disk,
+/// and faults of name servers and addresses. Stepping clocks needs libfaketime, but not root. The report names the faults
+/// that are not available here.
 ///
 /// Exit code: 0 nothing was lost, 1 a promise was broken, 2 it could not run.
 #[derive(Args)]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use tenterhook_lab::overload::{self, Plan};
 
-/// Overload a real server, and measure its memory, its refusals and the delay of others.
+/// Overload a real server, and measure memory, refusals and the delays of another company.
 ///
 /// Floods it with publications, gives it a backlog while half of the receivers hang, and lets it recover.
 ///

@@ -24,8 +24,8 @@ pub(super) const EXPANDED_MIB: usize = 128;
 
 /// Sends the headers and half of the body, and then nothing more.
 ///
-/// Tells the clock only after the client had a moment to read the headers. Otherwise time could pass the deadline
-/// before the client has read them, and the attempt would count as timed out.
+/// The clock may move only after the client has had time to read the headers. Otherwise it could pass the deadline
+/// before that, and the attempt would time out.
 pub(super) async fn hang(connection: &mut Connection, arrival: &Arrival) -> io::Result<()> {
     connection.write(HALF).await?;
     connection.let_read().await;

@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(decode_app(&[]), None);
     }
 
-    /// F7: no row has a time outside the range of years that the database supports.
+    /// No row has a time outside the range of years that the database supports.
     #[test]
     fn a_cursor_with_an_unsupported_time_is_refused() {
         let app = |created_at| AppKey {

@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// F7: nothing has a time outside the range of years that the database supports.
+    /// Nothing has a time outside the range of years that the database supports.
     #[test]
     fn a_delivery_id_with_an_unsupported_time_is_refused() {
         let made = |created_at| {

@@ -184,7 +184,7 @@ mod tests {
         assert_ne!(clock.kept().estimate(asked), kept);
     }
 
-    /// F16: a slow round trip alone does not look like a difference.
+    /// A slow round trip alone does not look like a difference.
     #[test]
     fn the_reported_difference_excludes_the_round_trip() {
         let answered = Instant::now();

@@ -26,7 +26,7 @@ const SOCKET_NAME: &str = ".s.PGSQL.5432";
 const TEMPORARY_PREFIX: &str = "tenterhook-pg-";
 /// A file system in memory, on Linux.
 const MEMORY: &str = "/dev/shm";
-/// The free memory, in bytes, that a temporary cluster in memory requires. One uses some hundred MB.
+/// The free memory, in bytes, that a temporary cluster in memory requires. A cluster uses a few hundred MB.
 const MEMORY_FREE: u64 = 2 << 30;
 /// How long a Postgres whose owner was killed may take to stop: it writes a checkpoint first.
 const PREVIOUS_STOPS_WITHIN: Duration = Duration::from_secs(120);
@@ -103,7 +103,7 @@ impl Folder {
         self.path.join("postgres.log")
     }
 
-    /// Exists while `initdb` runs, so that the remains of a killed `initdb` are not taken for a cluster.
+    /// Exists while `initdb` runs, so that the remains of a killed `initdb` are not used as a cluster.
     pub fn incomplete_mark(&self) -> PathBuf {
         self.path.join("initdb.incomplete")
     }

@@ -159,7 +159,7 @@ impl<'a> Bisection<'a> {
             Err(error) => {
                 // Logged only while the pause still grows, not as long as the database is away.
                 if !self.away.is_longest() {
-                    tracing::error!(%error, what, "cannot be written; trying again");
+                    tracing::error!(%error, what, "rows cannot be written; trying again");
                 }
                 clock.linger(self.away.next_wait()).await;
                 None

@@ -143,7 +143,7 @@ pub(crate) async fn run_tidy(store: Store, clock: Clock, counters: Arc<CounterAc
         }
         for (table, done) in [("tallies", fold(&store).await), ("changes", prune(&store).await)] {
             if let Err(error) = done {
-                tracing::warn!(%error, table, "old rows of a table could not be folded or deleted; trying again in a minute");
+                tracing::warn!(%error, table, "old rows of a table could not be merged or deleted; trying again in a minute");
             }
         }
     }

@@ -199,7 +199,7 @@ mod tests {
         resolver.name_servers(Patience::OF_TESTS) == NameServers::Silent
     }
 
-    /// F17: a name server that does not exist, whatever error the operating system reports, and one that does not
+    /// A name server that does not exist, whatever error the operating system reports, and one that does not
     /// respond.
     #[tokio::test]
     async fn d13_silence_is_detected_and_any_response_ends_it() {
@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// F12: the name server drops the queries for one address family.
+    /// The name server drops the queries for one address family.
     #[tokio::test]
     async fn a_silent_address_family_gets_one_try_per_lookup() {
         let names = NameServer::start().await;

@@ -241,7 +241,7 @@ fn a_broken_file_is_not_quoted() {
     );
 }
 
-/// F1: a key that the TOML library uses internally has no special meaning anywhere.
+/// A key that the TOML library uses internally has no special meaning anywhere.
 #[test]
 fn a_key_that_the_library_uses_itself_is_an_unknown_setting() {
     const KEY: &str = "$__toml_private_datetime";

@@ -34,7 +34,7 @@ fn documented() -> (Vec<String>, String) {
 
 const PARTITIONS: &str = "from pg_inherits i join pg_class c on c.oid = i.inhrelid";
 
-/// F22: with the roles and grants of docs/operations.md, one role migrates. Another, which owns nothing and cannot
+/// With the roles and grants of docs/operations.md, one role migrates. Another, which owns nothing and cannot
 /// create anything, serves: it publishes, delivers, makes and drops partitions, reseals, and passes `doctor`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_with_rights_on_rows_alone_serves() {
@@ -114,7 +114,7 @@ async fn a_role_with_rights_on_rows_alone_serves() {
     }
 }
 
-/// F22: the functions that make partitions cannot be used for anything else.
+/// The functions that make partitions cannot be used for anything else.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owners_functions_can_only_make_and_drop_partitions() {
     let (postgres, keys) = (EmbeddedPostgres::temporary().await.unwrap(), folder());

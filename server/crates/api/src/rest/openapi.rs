@@ -179,7 +179,7 @@ fn responses() -> Value {
     };
     let mut later = response("Failed", "The caller has reached a rate limit.");
     later["headers"] = response_headers();
-    let mut unavailable = response("Failed", "The server cannot carry it out now.");
+    let mut unavailable = response("Failed", "The server cannot handle the request now.");
     for waiting in [&mut later, &mut unavailable] {
         waiting["headers"]["Retry-After"] = json!({ "$ref": "#/components/headers/Retry-After" });
     }

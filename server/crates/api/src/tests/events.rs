@@ -162,7 +162,7 @@ async fn w4_an_app_sees_deliveries_of_the_webhooks_that_it_sees() {
             all.extend(nodes.iter().map(|node| node["id"].clone()));
         }
         let nodes = "query Q($ids: [ID!]!) { nodes(ids: $ids) { id } }";
-        // The operator was first, and got both.
+        // The first two ids are the operator's, who sees both deliveries.
         let read = world.ask(&crm, nodes, json!({ "ids": all[..2] })).await;
         let shown = read["nodes"].as_array().unwrap();
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Keys with a special meaning in a feature of the JSON library have none in clients' JSON (F1 of the field report):
-//! on every way in they are ordinary names, however deep the text after them is nested.
+//! Some keys have a special meaning in an optional feature of the JSON library. In clients' JSON they are ordinary
+//! names: in every kind of request, and however deep the text after them is nested.
 //!
 //! With that feature on, most of these messages overflow the stack. That ends the process, and no test could report
 //! it.
@@ -14,7 +14,7 @@ const RAW: &str = "$serde_json::private::RawValue";
 const NUMBER: &str = "$serde_json::private::Number";
 const VIEWER: &str = "{ viewer { userId } }";
 
-/// Escapes that hide a text from a scan for quotes.
+/// Escapes a text so that a scan for quotes finds none in it.
 fn quoted(text: &str) -> String {
     text.replace('\\', r"\u005c").replace('"', r"\u0022")
 }
@@ -48,7 +48,7 @@ fn post(token: &str, accept: &str, body: String) -> Request<Body> {
         .unwrap()
 }
 
-/// This covers everything else in this build that parses a `Value`, including the token library.
+/// This one test covers all other code of this build that parses a `Value`, including the token library.
 #[test]
 fn the_library_has_no_internal_keys_in_this_build() {
     for (key, text) in [(RAW, "[1, 2]"), (NUMBER, "1e5")] {

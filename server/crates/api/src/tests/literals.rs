@@ -120,7 +120,7 @@ async fn a_documents_hash_is_of_the_text_as_it_was_sent() {
     }
 }
 
-/// F9, F10: the error has a position, and nothing is published.
+/// The error has a position, and nothing is published.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_would_lose_digits_is_refused_with_its_place() {
     let world = World::new().await;

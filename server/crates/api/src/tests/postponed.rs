@@ -107,8 +107,8 @@ impl Scene {
     }
 }
 
-/// F17: for a quarter of an hour nothing is counted and nobody is banned, and the metrics show it. Then failures
-/// count.
+/// For 15 minutes the server counts nothing and bans no webhook, and the metrics show the postponed attempts. Then
+/// failures count.
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_silent_name_servers_cause_no_ban_for_15_minutes() {
     let scene = Scene::new().await;
@@ -118,7 +118,10 @@ async fn d13_silent_name_servers_cause_no_ban_for_15_minutes() {
     for _ in 0..14 {
         scene.world.advance(SignedDuration::from_mins(1)).await;
         let postponed = scene.postponed().await;
-        assert!(postponed > before, "they are tried all the time");
+        assert!(
+            postponed > before,
+            "deliveries are postponed again in every minute"
+        );
         before = postponed;
     }
     assert_eq!(scene.counted().await, (0, 0));
@@ -130,7 +133,7 @@ async fn d13_silent_name_servers_cause_no_ban_for_15_minutes() {
     );
 }
 
-/// F17: postponed deliveries are sent at most 30 s after the name servers respond again.
+/// Postponed deliveries are sent at most 30 s after the name servers respond again.
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_postponed_deliveries_are_sent_after_the_silence() {
     let scene = Scene::new().await;
@@ -154,7 +157,7 @@ async fn d13_postponed_deliveries_are_sent_after_the_silence() {
     );
 }
 
-/// F17: a negative response of a name server is a response too.
+/// A negative response of a name server is a response too.
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_a_negative_dns_response_counts_as_a_failure() {
     let scene = Scene::new().await;
@@ -169,7 +172,7 @@ async fn d13_a_negative_dns_response_counts_as_a_failure() {
     );
 }
 
-/// F17: a test delivery returns at once, and its error does not blame the receiver.
+/// A test delivery returns at once, and its error does not blame the receiver.
 #[tokio::test(flavor = "multi_thread")]
 async fn d13_a_test_delivery_without_dns_does_not_blame_the_receiver() {
     let scene = Scene::new().await;

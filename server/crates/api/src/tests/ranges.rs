@@ -1,4 +1,4 @@
-//! F7: values that the database cannot store are refused on input, with their position.
+//! Values that the database cannot store are refused on input, with their position.
 
 use super::*;
 

@@ -235,7 +235,7 @@ async fn r1_the_end_of_a_window_removes_the_webhook_from_the_quota() {
     assert_eq!(listed["removed"]["nodes"], json!([{ "id": id }]));
 }
 
-/// O5: if removed webhooks are kept for less time than keys, a key outlives its webhook.
+/// If removed webhooks are kept for less time than keys, a key outlives its webhook.
 #[tokio::test(flavor = "multi_thread")]
 async fn o5_the_key_of_a_forgotten_webhook_creates_no_other() {
     let mut settings = Settings::development();

@@ -92,7 +92,7 @@ impl Attempt {
         milliseconds(self.attempt.duration_us)
     }
 
-    /// Durations of its phases; null if the attempt ended before any of them.
+    /// Durations of its phases; null if the attempt ended before its first phase.
     async fn timings(&self) -> Option<AttemptTimings> {
         let timings = self.attempt.outcome.timings;
         (timings != attempt::Timings::default()).then(|| AttemptTimings {

@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// F7: Postgres supports 4713 BC to 294276, and the statement fails for anything outside.
+    /// Postgres supports 4713 BC to 294276, and the statement fails for anything outside.
     #[test]
     fn a_time_must_be_in_the_years_1_to_9999() {
         let parse = |text: &str| DateTime::parse(Value::String(text.to_owned()));

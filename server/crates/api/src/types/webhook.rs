@@ -258,7 +258,7 @@ impl Webhook {
         until: Option<DateTime>,
         #[graphql(
             desc = "Length of a bucket: at least one second, and long enough for at most 288 buckets. Default: a round \
-                    length that makes at most 50."
+                    length that makes at most 50 buckets."
         )]
         bucket: Option<Duration>,
     ) -> Result<Vec<DeliveryStats>> {

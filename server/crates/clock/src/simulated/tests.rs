@@ -7,7 +7,7 @@ fn clock() -> (Clock, SimClock) {
     (clock, simulation)
 }
 
-/// F7: the database can store what the days after it need.
+/// The server makes partitions for later days, whose times the database must be able to store.
 #[tokio::test]
 async fn simulated_time_cannot_pass_the_start_of_the_year_9999() {
     let (clock, simulation) = clock();

@@ -96,7 +96,7 @@ impl Membership {
         }
         tracing::warn!(
             "other servers declared this process dead, because its heartbeats were missing; it registers again and \
-             gives up what it held"
+             releases its deliveries"
         );
         self.webhooks.forget();
         // Rows of the feed may have been pruned before they were read.

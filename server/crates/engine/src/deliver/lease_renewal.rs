@@ -64,7 +64,10 @@ impl LeaseRenewal {
         }
         for (items, error) in parts.refused {
             let (webhook, event) = (ending[items.start].0.webhook, ending[items.start].0.event);
-            tracing::error!(%error, %webhook, %event, "a lease cannot be extended; this process gives up its delivery");
+            tracing::error!(
+                %error, %webhook, %event,
+                "a lease cannot be extended; this process drops the delivery, and any process claims it when the lease ends"
+            );
             self.held.scheduler().extended(&ending[items], &[], until);
         }
         Ok(())

@@ -160,7 +160,7 @@ fn w10_other_urls_are_refused_in_every_spelling() {
     }
 }
 
-/// F13: a name that resolvers do not query is refused at creation; one that they query is accepted.
+/// A name that resolvers do not query is refused at creation; one that they query is accepted.
 #[test]
 fn w10_a_host_name_that_cannot_be_looked_up_is_refused() {
     let label = "a".repeat(63);

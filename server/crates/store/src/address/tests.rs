@@ -55,7 +55,7 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
     assert_eq!(tcp(&Address::parse(text).unwrap()), [host]);
 }
 
-/// F22: the error names the parameter and says what to do.
+/// The error names the parameter and says what to do.
 #[rstest]
 #[case("postgres://h/d?pgbouncer=true", "`pgbouncer` is not supported: leave it out")]
 #[case(
@@ -132,7 +132,8 @@ fn f5_limits_of_the_connection_are_bounded() {
     assert_eq!(address.connect_within, Duration::from_secs(60));
 }
 
-/// F22: the parameters of the reports; two of them are used.
+/// Strings for other clients contain these parameters. Those about keepalives are used; `gssencmode=disable` changes
+/// nothing.
 #[test]
 fn f22_common_parameters_are_taken() {
     let address =
@@ -149,7 +150,7 @@ fn f22_common_parameters_are_taken() {
     assert_eq!(Address::parse("host=h keepalives=0").unwrap().keepalive, None);
 }
 
-/// F5: sockets have limits of seconds unless the string sets others.
+/// Sockets have limits of seconds unless the string sets others.
 #[test]
 fn f5_the_socket_has_defaults_of_seconds() {
     let address = Address::parse("host=h").unwrap();

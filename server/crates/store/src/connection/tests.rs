@@ -59,7 +59,7 @@ async fn raise(conn: &mut Conn, code: &str, prepared: bool) -> StoreError {
     error.unwrap_err().into()
 }
 
-/// F4: decided by the code alone, whatever the message, and however the statement was sent.
+/// The SQLSTATE alone decides, whatever the message, and however the statement was sent.
 #[rstest]
 #[case("40P01", true, false, true)]
 #[case("40001", true, false, true)]
@@ -107,7 +107,7 @@ async fn f4_an_error_is_what_its_sqlstate_says(
     }
 }
 
-/// F4: the use of [`StoreError::is_transient`]: the transaction is run again and succeeds.
+/// Shows what [`StoreError::is_transient`] is for: the transaction is run again and succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_a_deadlock_in_any_language_is_run_again() {
     let store = pool(&empty_database().await, 1, Limits::default());
@@ -124,7 +124,7 @@ async fn f4_a_deadlock_in_any_language_is_run_again() {
     assert_eq!(runs.into_inner(), 2);
 }
 
-/// F4: Postgres's own errors when it ends a statement or a connection, or accepts no writes.
+/// Postgres's own errors when it ends a statement or a connection, or accepts no writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_statements_that_postgres_ends_are_unavailable() {
     let (store, url) = database(date(2026, 11, 30)..=date(2026, 11, 30)).await;
@@ -169,7 +169,7 @@ async fn f4_statements_that_postgres_ends_are_unavailable() {
     assert!(preconditions::check(&mut other).await.is_ok());
 }
 
-/// F5: in a statement, at the beginning of a transaction, and while rows are read.
+/// The connection stops responding in a statement, at the beginning of a transaction, or while rows are read.
 #[rstest]
 #[case("select 1 as pid, pg_sleep(600)")]
 #[case(
@@ -204,7 +204,7 @@ async fn f5_a_connection_that_does_not_answer_is_given_up(#[case] asked: &str) {
     assert!(store.silence().is_none());
 }
 
-/// F5: waiting for a connection ends too.
+/// Waiting for a connection ends too.
 #[tokio::test(flavor = "multi_thread")]
 async fn f5_a_checkout_ends() {
     let limits = Limits {
@@ -219,7 +219,7 @@ async fn f5_a_checkout_ends() {
     assert!(store.conn().await.is_ok());
 }
 
-/// F5: a server that accepts a connection but sends nothing, before or after the handshake.
+/// A server that accepts a connection but sends nothing, before or after the handshake.
 #[rstest]
 #[case("sslmode=require")]
 #[case("sslmode=disable")]
@@ -279,7 +279,7 @@ async fn constraints_keep_their_kind_and_name() {
     }
 }
 
-/// F4: a standby answers, and no server of the connection string accepts changes.
+/// A standby responds, and no server of the connection string accepts changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn f4_read_only_servers_are_recognised_without_a_statement() {
     let url = empty_database().await;

@@ -273,7 +273,7 @@ async fn an_attempt_dated_before_its_delivery_is_read() {
     assert_eq!(attempts.len(), 1);
 }
 
-/// F17: a delivery that a process has postponed (D13) is tried again at its new time. If a process holds it, `vis_at` is the
+/// A delivery that a process has postponed (D13) is tried again at its new time. If a process holds it, `vis_at` is the
 /// end of the lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postponed_delivery_shows_when_it_is_tried_again() {

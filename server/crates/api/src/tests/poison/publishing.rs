@@ -1,4 +1,4 @@
-//! F7: calls are stored in groups, and a call that cannot be stored is refused alone.
+//! Calls are stored in groups, and a call that cannot be stored is refused alone.
 
 use futures_util::stream::{self, StreamExt};
 
@@ -105,7 +105,7 @@ fn stored(answer: &Json) -> usize {
     payload["events"].as_array().unwrap().len()
 }
 
-/// F7: 1,000 calls of 100 companies, one in ten of them bad in various ways: the other 900 succeed.
+/// 1,000 calls of 100 companies, one in ten of them bad in various ways: the other 900 succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn f7_bad_calls_do_not_affect_good_ones() {
     let world = unlimited().await;

@@ -1,4 +1,4 @@
-//! F3: results are settled in batches. A result that cannot be written is settled with less data, or waits alone.
+//! Results are settled in batches. A result that cannot be written is settled with less data, or waits alone.
 
 use rstest::rstest;
 
@@ -35,7 +35,7 @@ async fn received(receiver: &MockServer) -> usize {
     receiver.received_requests().await.unwrap().len()
 }
 
-/// F3: the responses of the receivers of two webhooks cannot be written. Their deliveries are settled without the
+/// The responses of the receivers of two webhooks cannot be written. Their deliveries are settled without the
 /// responses, and counted once; other webhooks are settled as usual.
 #[rstest]
 #[case::at_once("22P05", false)]

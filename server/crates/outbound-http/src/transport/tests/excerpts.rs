@@ -73,7 +73,7 @@ async fn a_gzip_bomb_is_not_unpacked() {
     assert!(sent.outcome.response_body.unwrap().len() <= LIMITS.failed);
 }
 
-/// F15: a body is decompressed if it is gzip, under any of its names, and otherwise kept as received.
+/// A body is decompressed if it is gzip, under any of its names, and otherwise kept as received.
 #[rstest]
 #[case::not_compressed("gzip", b"plain".to_vec(), Some("plain"), false)]
 #[case::another_name("x-gzip", gzip(b"hello"), Some("hello"), false)]

@@ -115,7 +115,7 @@ async fn a_name_created_later_is_found_at_the_next_attempt() {
     assert_succeeded(&transport.send(request(&clock, &url)).await);
 }
 
-/// F17: if a name gets no response while another does, that is the receiver's failure. If no name gets one, it is not
+/// If a name gets no response while another does, that is the receiver's failure. If no name gets one, it is not
 /// (D13).
 #[rstest]
 #[case::another_name_gets_a_response(true)]

@@ -107,7 +107,7 @@ async fn invalid_http_is_a_protocol_failure(#[case] answer: String) {
     assert_failed(&send(&Receiver::answering(answer).await.url()).await, Protocol);
 }
 
-/// F14: only the status counts, even if other lines are malformed (D1, RFC 9112 sections 5.1 and 5.2).
+/// Only the status counts, even if other lines are malformed (D1, RFC 9112 sections 5.1 and 5.2).
 #[rstest]
 #[case::a_fold("x-a: b\r\n c\r\n", Some("b c"))]
 #[case::a_fold_with_a_tab("x-a: b\r\n\tc\r\n", Some("b c"))]
@@ -152,7 +152,7 @@ async fn the_error_names_the_invalid_part_of_the_response(#[case] answer: String
     assert!(message.contains(words), "{message}");
 }
 
-/// F13: a webhook older than the rule against such names. Only a name with a leading hyphen was never looked up.
+/// The webhook is older than the rule against such names. Only a name with a leading hyphen was never looked up.
 #[rstest]
 #[case::at_the_start("-lead.test", false)]
 #[case::at_the_end("trail-.test", true)]

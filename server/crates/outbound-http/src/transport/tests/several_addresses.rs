@@ -46,7 +46,7 @@ async fn sent_to(port: u16, addresses: &[&str]) -> Sent {
         .await
 }
 
-/// F6: a dead node behind a name does not prevent the attempt from reaching the others.
+/// A dead node behind a name does not prevent the attempt from reaching the others.
 #[rstest]
 #[case::dead_first(&["127.0.0.2", "127.0.0.1"])]
 #[case::dead_last(&["127.0.0.1", "127.0.0.2"])]

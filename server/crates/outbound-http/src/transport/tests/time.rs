@@ -67,7 +67,7 @@ async fn silent(simulation: SimClock) -> Receiver {
     .await
 }
 
-/// O3: the recorded duration is the time between start and end, and no phase is longer.
+/// The recorded duration is the time between start and end, and no phase is longer.
 #[track_caller]
 fn assert_lasted_the_limit(sent: &Sent) {
     let limit = LIMIT.unsigned_abs();
@@ -84,7 +84,7 @@ fn assert_lasted_the_limit(sent: &Sent) {
     );
 }
 
-/// O3: the phase in which time moved has that duration. A phase that ended earlier keeps its own.
+/// The phase in which time moved has that duration. A phase that ended earlier keeps its own.
 #[rstest]
 #[case::resolving("http://hangs.test/", true)]
 #[case::connecting("https://receiver.test:PORT/", false)]
@@ -117,7 +117,7 @@ async fn simulated_time_counts_in_the_phase_in_which_it_moved(#[case] url: &str,
     drop(connection);
 }
 
-/// O3: a response that comes while simulated time moves.
+/// The response arrives while simulated time moves.
 #[tokio::test]
 async fn simulated_seconds_count_in_the_time_of_a_response() {
     let world = World::new();

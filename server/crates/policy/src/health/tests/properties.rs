@@ -6,7 +6,7 @@ use super::*;
 use tenterhook_model::delivery::DeliveryReason;
 use tenterhook_model::webhook::WebhookState;
 
-/// An event in a webhook's history; each comes after a pause in microseconds.
+/// An event in a webhook's history. In a history each has the gap before it, in microseconds.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Result { number: u8, succeeded: bool },
@@ -15,7 +15,7 @@ enum Event {
     Resume,
 }
 
-/// Pauses at the times of the policy, and one step shorter and longer.
+/// Gaps that are as long as the times of the policy, or a microsecond shorter or longer.
 fn gap() -> impl Strategy<Value = u64> {
     let times = vec![
         0,

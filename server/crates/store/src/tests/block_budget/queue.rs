@@ -36,7 +36,7 @@ async fn a_claim_touches_only_due_deliveries(#[values(false, true)] analyzed: bo
     let next = async |conn: &mut Conn| claim::next_visible(conn, &keys).await.unwrap();
     let (next, touched) = crowd.touched(next).await;
     assert_eq!(next.len(), keys.len());
-    assert_at_most(200, &touched, "when each is next due");
+    assert_at_most(200, &touched, "the next due times");
     let discover = async |conn: &mut Conn| claim::discover(conn, 1_000).await.unwrap();
     let (found, touched) = crowd.touched(discover).await;
     assert_eq!(found.len(), keys.len());
@@ -90,8 +90,8 @@ async fn ending_unsent_deliveries_touches_only_those(#[values(false, true)] anal
         ban_episode: None,
         at: now(),
     };
-    // Without statistics the planner expects next to no deliveries of a webhook, and reads all of them. That ends when the
-    // queue is analyzed for the first time, which happens after its first thousands of rows.
+    // Without statistics the planner expects almost no deliveries of a webhook, and reads all of them. That ends with
+    // the first analysis of the queue, after its first thousands of rows.
     let blocks = if analyzed { 100 } else { 700 };
     for (unsent, most, ended) in [(lost, 1_000, DUE), (cancelled, 5, 5)] {
         let end = async |conn: &mut Conn| {
@@ -162,7 +162,7 @@ async fn a_removal_touches_only_the_removed_webhooks(#[values(false, true)] anal
     assert_at_most(100, &touched, "a removal of nothing");
 }
 
-/// A planner that knows nothing about the queue uses the key even so: the index over due times cannot be used here.
+/// Without statistics the planner uses the key too, because the index over due times cannot be used here.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_touches_its_deliveries(#[values(false, true)] analyzed: bool) {
@@ -215,7 +215,7 @@ async fn a_sweep_touches_only_due_webhooks(#[values(false, true)] analyzed: bool
     };
     let ((due, next), touched) = crowd.touched(due).await;
     assert_eq!((due.len(), next), (0, Some(later(24))));
-    assert_at_most(12, &touched, "which webhooks time moves");
+    assert_at_most(12, &touched, "a search for due transitions");
     let windows: Vec<_> = crowd
         .keys()
         .iter()

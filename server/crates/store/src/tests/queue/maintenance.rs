@@ -189,7 +189,7 @@ async fn rows_of_the_feed_from_another_cluster_are_pruned() {
     assert!(seen.shows(&mark));
 }
 
-/// O5: the key of a creation refers to its webhook until it expires, and is deleted with other expired keys.
+/// The key of a creation refers to its webhook until it expires, and is deleted with other expired keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_creations_are_forgotten_with_the_others() {
     let store = store().await;
