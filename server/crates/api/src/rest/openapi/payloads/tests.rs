@@ -16,6 +16,8 @@ use tenterhook_settings::policy::EveryoneV1;
 
 /// The golden payloads of the policy, indented, below a head of two lines of dashes.
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policy/src/payload/snapshots");
+/// The service key of version 1 in the golden payload of an operator who renamed it.
+const RENAMED_KEY: &str = "platform_service_name";
 /// The name that another operator gives to the service key of version 1.
 const OTHER_KEY: &str = "service_name";
 
@@ -197,7 +199,8 @@ fn is_of_format(value: &Value, rule: &Value) -> bool {
     }
 }
 
-/// The golden payloads with their names and versions.
+/// The golden payloads with their names and versions. One is of an operator who renamed the service key of version 1; it
+/// gets the name that the description has.
 fn golden() -> Vec<(String, PayloadVersion, Value)> {
     let files = Path::new(GOLDEN).read_dir().unwrap();
     let read = |file: std::io::Result<std::fs::DirEntry>| {
@@ -210,7 +213,12 @@ fn golden() -> Vec<(String, PayloadVersion, Value)> {
         };
         let text = std::fs::read_to_string(&path).unwrap();
         let (_, body) = text.split_once("\n---\n").unwrap();
-        (name, version, serde_json::from_str(body).unwrap())
+        let mut payload: Value = serde_json::from_str(body).unwrap();
+        let meta = payload["meta"].as_object_mut().unwrap();
+        if let Some(value) = meta.remove(RENAMED_KEY) {
+            meta.insert(PolicySettings::default().v1_service_key, value);
+        }
+        (name, version, payload)
     };
     files.map(read).collect()
 }
