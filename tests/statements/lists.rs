@@ -178,7 +178,6 @@ pub const LISTED: &[(Rule, &str, &str)] = &[
     (NotPlayed, "notice_queues::NEXT", IN_TESTS),
     (NotPlayed, "notice_queues::SETTLE", IN_TESTS),
     (NotPlayed, "notices::LAST_OF_EACH", IN_TESTS),
-    (NotPlayed, "number::FIND", IN_TESTS),
     (NotPlayed, "preconditions::READ", COMMAND),
     (NotPlayed, "replay_idempotency::CLAIM", STORE_TEST),
     (NotPlayed, "replay_idempotency::READ", STORE_TEST),

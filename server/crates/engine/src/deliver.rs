@@ -7,4 +7,5 @@ pub(crate) mod lease_renewal;
 pub(crate) mod postponed;
 pub(crate) mod request;
 pub mod scheduler;
+pub(crate) mod search;
 pub(crate) mod wake_schedule;
