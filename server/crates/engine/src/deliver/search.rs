@@ -1,4 +1,4 @@
-//! The search for webhooks with open deliveries of which this process has no hint.
+//! The search for webhooks with open deliveries. This process has no hint of some of them.
 
 use std::time::Duration;
 
