@@ -6,7 +6,7 @@ use super::scene::{BAN, Scene, count};
 use crate::client::NewWebhook;
 use crate::reply::{Answer, Reply, Script};
 use crate::scenario::{Need, Play, Scenario, holds, same};
-use crate::wire::{Behaviour, ReleaseSignal};
+use crate::wire::{Behaviour, Fault, ReleaseSignal};
 use crate::world::World;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -15,13 +15,19 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "a-late-success-does-not-lift-the-ban",
             "The success of an attempt in flight counts and closes the window, but does not end the ban.",
             &["B5"],
-            |world| Box::pin(late(world, 200)),
+            |world| Box::pin(late(world, Some(200))),
         ),
         Scenario::new(
             "a-late-failure-does-not-prolong-the-ban",
             "The failure of an attempt in flight does not raise the counter above ten, and does not move the ban's end.",
             &["B5"],
-            |world| Box::pin(late(world, 500)),
+            |world| Box::pin(late(world, Some(500))),
+        ),
+        Scenario::new(
+            "a-late-time-out-does-not-prolong-the-ban",
+            "The time-out of an attempt in flight does not raise the counter above ten, and does not move the ban's end.",
+            &["B5"],
+            |world| Box::pin(late(world, None)),
         ),
         Scenario::new(
             "a-hundred-failures-at-once-make-one-ban",
@@ -166,10 +172,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// Lets ten first tries fail while one more attempt is in flight. That one then ends with `status`.
-async fn late(world: &World, status: u16) -> Play {
+/// Lets ten first tries fail while one more attempt is in flight. That one then ends with `status`, or with a time-out if
+/// there is none.
+async fn late(world: &World, status: Option<u16>) -> Play {
     let signal = ReleaseSignal::default();
-    let held = Behaviour::ReplyOnRelease(signal.clone(), status.into());
+    let held = match status {
+        Some(status) => Behaviour::ReplyOnRelease(signal.clone(), status.into()),
+        None => Fault::HangBeforeHeaders.into(),
+    };
     let receiver = world
         .wire_by_connection(Arc::new(move |connection| match connection {
             0 => held.clone(),
@@ -184,7 +194,10 @@ async fn late(world: &World, status: u16) -> Play {
     scene.expect_health("after ten failures", "BANNED", 10).await?;
     world.advance("PT5S").await;
     signal.release();
-    world.settle().await;
+    // D2: the time-out of what nobody released.
+    world
+        .advance(if status.is_some() { "PT0S" } else { "PT5S" })
+        .await;
     scene
         .expect_health("after the late one has ended", "BANNED", 10)
         .await?;
@@ -193,10 +206,10 @@ async fn late(world: &World, status: u16) -> Play {
     let first = scene.deliveries().await?.remove(0);
     same(
         "the late one's status",
-        first.attempts.first().and_then(|attempt| attempt.http_status),
+        first.attempts.first().map(|attempt| attempt.http_status),
         Some(status),
     )?;
-    if status == 200 {
+    if status == Some(200) {
         same("the late one", first.status.as_str(), "SUCCEEDED")?;
         same("lastSuccessAt", health.last_success_at, Some(world.now()))?;
         same("failingSince", health.failing_since, None)?;

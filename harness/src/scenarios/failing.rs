@@ -43,8 +43,7 @@ fn failing(class: &'static str) -> Scenario {
     let word = class.to_lowercase().replace('_', "-");
     let rules: &'static [&'static str] = match class {
         "TIMEOUT" => &[
-            "P1", "D1", "D2", "D4", "D7", "D10", "B1", "B2", "B3", "B4", "B5", "B7", "R1", "R2", "R3", "R4",
-            "R5",
+            "P1", "D1", "D2", "D4", "D7", "D10", "B1", "B2", "B3", "B4", "B7", "R1", "R2", "R3", "R4", "R5",
         ],
         _ => &[
             "P1", "D1", "D4", "D7", "D10", "B1", "B2", "B3", "B4", "B7", "R1", "R2", "R3", "R4", "R5",
