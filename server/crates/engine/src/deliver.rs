@@ -7,5 +7,4 @@ pub(crate) mod lease_renewal;
 pub(crate) mod postponed;
 pub(crate) mod request;
 pub mod scheduler;
-pub(crate) mod search;
 pub(crate) mod wake_schedule;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cluster::apply_changes::ChangeApplier;
 use crate::cluster::freshness::Freshness;
 use crate::cluster::membership::Membership;
-use crate::deliver::search::search;
+use crate::deliver::claimer;
 use crate::deliver::wake_schedule::WakeSchedule;
 use crate::live::Announcer;
 use crate::settle::notice_writer::NoticeWriter;
@@ -85,7 +85,7 @@ impl ChangeFeed {
         if look_around {
             // A process that stops also leaves notices that are due later.
             self.notices.wake_notifier();
-            search(&self.store, &self.wakes).await?;
+            claimer::search(&self.store, &self.wakes).await?;
         }
         if anything {
             self.membership.beat().await?;

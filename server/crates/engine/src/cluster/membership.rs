@@ -14,8 +14,8 @@ use crate::cluster::freshness::Freshness;
 use crate::cluster::process::ProcessState;
 use crate::cluster::timings::LeaseTimings;
 use crate::cluster::webhook_cache::WebhookCache;
+use crate::deliver::claimer;
 use crate::deliver::held_deliveries::HeldDeliveries;
-use crate::deliver::search::search;
 use crate::deliver::wake_schedule::WakeSchedule;
 use crate::live::Hub;
 use crate::settle::in_flight_attempts::InFlightAttempts;
@@ -116,7 +116,7 @@ impl Membership {
         self.beat().await?;
         let released = self.release_locked().await?;
         if self.evict_dead(self.timings.dead_after()).await? || released {
-            search(&self.store, &self.wakes).await?;
+            claimer::search(&self.store, &self.wakes).await?;
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::cluster::webhook_cache::WebhookCache;
 use crate::deliver::attempt::{UNUSABLE_WAIT, later};
 use crate::deliver::held_deliveries::HeldDeliveries;
 use crate::deliver::scheduler::HeldDelivery;
-use crate::deliver::search::{pause_after, search};
+use crate::deliver::wake_schedule::MAX_SCHEDULED;
 use crate::deliver::wake_schedule::WakeSchedule;
 use crate::settle::counter_activity::CounterActivity;
 use crate::settle::settlement::end_by;
@@ -43,25 +43,16 @@ const WEBHOOKS: usize = 16;
 const DELIVERIES: usize = 2_048;
 /// Deliveries ended without a request in one statement.
 const UNSENT: i64 = 1_000;
+/// How often, in real time, all lanes are searched for deliveries without a hint here. A search costs an index probe per
+/// webhook with open deliveries: see [`SEARCH_SHARE`].
+const SEARCH_EVERY: Duration = Duration::from_secs(5);
+/// The next search waits at least this many times the duration of the last one, so that searching takes less than 2 % of
+/// the time.
+const SEARCH_SHARE: u32 = 50;
 /// How long a webhook waits after a conflict with another transaction or a statement that took too long.
 const CONFLICT_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// How long to wait after a database error.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// How long to wait, in real time, while another transaction has locked all deliveries that are due.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How many times to look again before simulated time may move: several times as long as a transaction of another process
-/// takes.
-const LINGERS: u32 = 10;
-
-/// The result of a round.
-enum Round {
-    /// There were due deliveries, and there may be more.
-    More,
-    /// Deliveries are due, but other transactions have locked all of them.
-    Locked,
-    /// Nothing is due.
-    Idle,
-}
 
 /// Claims due deliveries.
 pub(crate) struct Claimer {
@@ -83,7 +74,6 @@ impl Claimer {
     pub async fn run(self) {
         let mut search_after = Duration::ZERO;
         let mut searched_at = self.clock.monotonic();
-        let mut lingered = 0;
         while !self.process.is_stopping() {
             let round = async {
                 let began = self.clock.monotonic();
@@ -95,25 +85,8 @@ impl Claimer {
                 self.claim_due().await
             };
             match round.await {
-                Ok(Round::More) => {
-                    lingered = 0;
-                    continue;
-                }
-                // Not idle: the lock is usually another process's, which is about to commit. The number of tries is bounded,
-                // because nobody else is.
-                Ok(Round::Locked) if self.clock.simulation().is_some() && lingered < LINGERS => {
-                    lingered += 1;
-                    self.clock.linger(LOOK_AGAIN).await;
-                    continue;
-                }
-                Ok(Round::Locked) => {
-                    tokio::select! {
-                        () = self.clock.park(self.wakes.changed()) => {}
-                        () = self.clock.real_sleep(LOOK_AGAIN) => {}
-                    }
-                    continue;
-                }
-                Ok(Round::Idle) => lingered = 0,
+                Ok(true) => continue,
+                Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(%error, "deliveries could not be claimed; trying again");
                     self.clock.linger(RETRY_AFTER).await;
@@ -129,8 +102,8 @@ impl Claimer {
         }
     }
 
-    /// One round over the due webhooks.
-    async fn claim_due(&self) -> Result<Round, StoreError> {
+    /// One round over the due webhooks. Returns whether there were any.
+    async fn claim_due(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let due = {
             let scheduler = self.held.scheduler();
@@ -138,7 +111,7 @@ impl Claimer {
                 .take_due(now, WEBHOOKS, |webhook| scheduler.room_for(webhook))
         };
         if due.is_empty() {
-            return Ok(Round::Idle);
+            return Ok(false);
         }
         let looked = self.look_at(&due, now).await;
         if looked.is_err() {
@@ -146,10 +119,10 @@ impl Claimer {
             self.wakes
                 .schedule(due.iter().map(|(lane, webhook, _)| (*lane, *webhook, now)));
         }
-        looked
+        looked.map(|()| true)
     }
 
-    async fn look_at(&self, due: &[(Lane, WebhookId, usize)], now: Timestamp) -> Result<Round, StoreError> {
+    async fn look_at(&self, due: &[(Lane, WebhookId, usize)], now: Timestamp) -> Result<(), StoreError> {
         let mut conn = self.store.conn().await?;
         let webhooks: Vec<(Lane, WebhookId)> =
             due.iter().map(|(lane, webhook, _)| (*lane, *webhook)).collect();
@@ -183,13 +156,11 @@ impl Claimer {
             }
         }
         let lease_until = now.saturating_add(self.timings.lease()).unwrap_or(Timestamp::MAX);
-        let mut claimed = 0;
         for (lane, webhooks) in &to_claim {
-            let (of_lane, cannot) = self
-                .claim_each(&mut conn, *lane, webhooks, now, lease_until)
-                .await?;
-            claimed += of_lane;
-            stuck.extend(cannot);
+            stuck.extend(
+                self.claim_each(&mut conn, *lane, webhooks, now, lease_until)
+                    .await?,
+            );
         }
         let next = match claim::next_visible(&mut conn, &webhooks).await {
             // The statement does not say which webhook was too slow. So all are looked at again after a short wait.
@@ -211,20 +182,11 @@ impl Claimer {
             // If the webhook awaits the sweeper's decision, that decision adds the next hint.
             (!awaits(*webhook)).then_some((*lane, *webhook, *at))
         }));
-        let is_asked = |webhook: WebhookId| to_claim.values().flatten().any(|(asked, _)| *asked == webhook);
-        let is_left = |(webhook, at): &(WebhookId, Timestamp)| {
-            *at <= now && is_asked(*webhook) && !stuck.contains_key(webhook)
-        };
-        let are_all_locked = claimed == 0 && next.iter().any(is_left);
-        Ok(if are_all_locked {
-            Round::Locked
-        } else {
-            Round::More
-        })
+        Ok(())
     }
 
-    /// Claims deliveries of these webhooks of one lane, together or in parts if the database refuses. Returns how many, and
-    /// the webhooks that cannot be worked on, and until when.
+    /// Claims deliveries of these webhooks of one lane, together or in parts if the database refuses. Returns the
+    /// webhooks that cannot be worked on, and until when.
     async fn claim_each(
         &self,
         conn: &mut Conn,
@@ -232,14 +194,13 @@ impl Claimer {
         webhooks: &[(WebhookId, i32)],
         now: Timestamp,
         lease_until: Timestamp,
-    ) -> Result<(usize, Vec<(WebhookId, Timestamp)>), StoreError> {
-        let mut claimed = 0;
+    ) -> Result<Vec<(WebhookId, Timestamp)>, StoreError> {
         let mut parts = Bisection::of(webhooks.len()).split_when_late(FIRST_TIME_OUT, &self.store);
         while let Some((part, _)) = parts.next() {
-            let some = self
+            let claimed = self
                 .claim_some(conn, lane, &webhooks[part], now, lease_until)
                 .await;
-            claimed += parts.done(some)?.unwrap_or(0);
+            parts.done(claimed)?;
         }
         let mut stuck = Vec::new();
         for (items, error) in parts.refused {
@@ -249,8 +210,7 @@ impl Claimer {
                 .claim_around(conn, (lane, webhook, room), now, lease_until)
                 .await
             {
-                // What the database refuses is put back, and the webhook's other deliveries are claimed.
-                Ok(None) => claimed += 1,
+                Ok(None) => {}
                 Ok(Some(until)) => stuck.push((webhook, until)),
                 Err(error) if error.is_away() => return Err(error),
                 Err(error) => {
@@ -259,10 +219,10 @@ impl Claimer {
                 }
             }
         }
-        Ok((claimed, stuck))
+        Ok(stuck)
     }
 
-    /// Claims deliveries of these webhooks of one lane: all or nothing. Returns how many.
+    /// Claims deliveries of these webhooks of one lane: all or nothing.
     async fn claim_some(
         &self,
         conn: &mut Conn,
@@ -270,13 +230,12 @@ impl Claimer {
         webhooks: &[(WebhookId, i32)],
         now: Timestamp,
         lease_until: Timestamp,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<(), StoreError> {
         let node = self.process.node();
         let bytes = self.held.scheduler().room_in_bytes();
         let claimed = claim::claim(conn, lane, webhooks, now, node, lease_until, bytes).await?;
-        let many = claimed.good.len() + claimed.bad.len();
         self.hold(node, claimed);
-        Ok(many)
+        Ok(())
     }
 
     fn hold(&self, node: NodeId, claimed: Rows<(Leased, Event), DeliveryKey>) {
@@ -371,6 +330,20 @@ impl Claimer {
     }
 }
 
+/// Finds every webhook with open deliveries, of all processes, and schedules it.
+pub(crate) async fn search(store: &Store, wakes: &WakeSchedule) -> Result<(), StoreError> {
+    let mut conn = store.conn().await?;
+    let open = claim::discover(&mut conn, MAX_SCHEDULED as i64).await?;
+    drop(conn);
+    wakes.schedule(open);
+    Ok(())
+}
+
+/// The pause before the next search, from the duration of the last one.
+fn pause_after(took: Duration) -> Duration {
+    SEARCH_EVERY.max(took.min(SEARCH_EVERY) * SEARCH_SHARE)
+}
+
 /// Until when a webhook waits after this error.
 fn wait_after(error: &StoreError, now: Timestamp) -> Timestamp {
     let wait = if error.is_transient() {
@@ -379,4 +352,16 @@ fn wait_after(error: &StoreError, now: Timestamp) -> Timestamp {
         UNUSABLE_WAIT
     };
     later(now, wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_is_50_times_the_search_and_at_least_5_seconds() {
+        let pause = |took| pause_after(Duration::from_millis(took)).as_millis();
+        assert_eq!([pause(0), pause(100), pause(101)], [5_000, 5_000, 5_050]);
+        assert_eq!([pause(5_000), pause(60_000)], [250_000, 250_000]);
+    }
 }

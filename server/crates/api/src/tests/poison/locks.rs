@@ -365,28 +365,6 @@ async fn webhooks_of_others_are_removed_while_a_health_row_is_locked() {
     assert_eq!(world.rows(left).await, 0);
 }
 
-/// A server whose due deliveries are all locked by another transaction looks for them again in real time. Meanwhile it is
-/// idle: time can move.
-#[tokio::test(flavor = "multi_thread")]
-async fn locked_due_deliveries_do_not_keep_the_claimer_busy() {
-    let world = impatient().await;
-    let receiver = receiver(500).await;
-    world.webhooks(&receiver, 1).await;
-    world.publish(1, json!({})).await;
-    world.settle().await;
-    let (lock, locked) = world.lock("deliveries").await;
-    assert_eq!(locked, 1);
-    world.advance(SignedDuration::from_secs(3)).await;
-    assert_eq!(receiver.received_requests().await.unwrap().len(), 1);
-    lock.release().await;
-    realtime::eventually("the retry is sent", async || {
-        receiver.received_requests().await.unwrap().len() == 2
-    })
-    .await;
-    world.settle().await;
-    world.assert_conserved().await;
-}
-
 /// Two deliveries whose receiver does not respond, and a session that has locked one of them.
 async fn two_in_flight_one_locked() -> (World, MockServer, Lock) {
     let world = impatient().await;
