@@ -48,7 +48,7 @@ async fn used(caller: &Client) -> u32 {
 /// A repeated creation within a day returns the webhook's current state, without its secret. After that the key is
 /// free.
 #[tokio::test(flavor = "multi_thread")]
-async fn o5_a_key_creates_once_and_returns_the_current_webhook() {
+async fn a_key_creates_once_and_then_returns_the_current_webhook() {
     let world = World::start().await;
     let user = world.company(1).user(7);
     let (id, shown) = made(&user, keyed("k")).await;
@@ -90,7 +90,7 @@ async fn o5_a_key_creates_once_and_returns_the_current_webhook() {
 /// Another input with the same key is a conflict, whichever field differs. The bounds of the key are those of every
 /// key.
 #[tokio::test(flavor = "multi_thread")]
-async fn o5_another_input_under_the_same_key_is_a_conflict() {
+async fn another_input_with_the_same_key_is_a_conflict() {
     let world = World::start().await;
     let admin = world.company(1).admin(7);
     let (id, _) = made(&admin, keyed("k")).await;
@@ -132,7 +132,7 @@ async fn o5_another_input_under_the_same_key_is_a_conflict() {
 
 /// Each user has separate keys, and so has each app of a user. A refused creation does not use up its key.
 #[tokio::test(flavor = "multi_thread")]
-async fn o5_keys_are_separate_per_caller_and_refusals_use_none() {
+async fn keys_are_separate_per_caller_and_refusals_use_none() {
     let world = World::start().await;
     let company = world.company(1);
     let crm = company.app("crm").install(7).await.unwrap();
@@ -173,7 +173,7 @@ async fn o5_keys_are_separate_per_caller_and_refusals_use_none() {
 /// W3: two hundred simultaneous creations with one key, on two servers, create one webhook and show its secret once;
 /// also if it takes the last place.
 #[tokio::test(flavor = "multi_thread")]
-async fn o5_two_hundred_simultaneous_creations_with_one_key_make_one_webhook() {
+async fn two_hundred_simultaneous_creations_with_one_key_make_one_webhook() {
     let world = World::builder().servers(2).start().await;
     for taken in [0, 38] {
         for _ in 0..taken {

@@ -311,7 +311,7 @@ mod tests {
 
     /// The help of every command shows the most important options and says where the others are.
     #[test]
-    fn o4_every_help_fits_on_a_screen() {
+    fn every_help_fits_on_a_screen() {
         use clap::CommandFactory;
         let names = Arguments::command()
             .get_subcommands()
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn o4_the_settings_command_lists_options_that_help_leaves_out() {
+    fn the_settings_command_lists_options_that_help_leaves_out() {
         let loaded = sources::load(Settings::default(), &Sources::default()).unwrap();
         let text = settings::print(&loaded, &settings::Arguments { markdown: false });
         for entry in TABLE {

@@ -54,7 +54,7 @@ async fn starts(program: &Program, what: &str) {
 
 /// The key set is in a file or at a URL. A key with such a value instead of its type has an unknown type and is ignored.
 #[tokio::test(flavor = "multi_thread")]
-async fn f1_internal_keys_mean_nothing_in_a_key_set() {
+async fn internal_keys_have_no_meaning_in_a_key_set() {
     let (cluster, folder) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let url = database.url(None);
@@ -75,7 +75,7 @@ async fn f1_internal_keys_mean_nothing_in_a_key_set() {
 
 /// As names of settings they are unknown, and as values they are text.
 #[tokio::test(flavor = "multi_thread")]
-async fn f1_internal_keys_mean_nothing_in_the_settings_file() {
+async fn internal_keys_have_no_meaning_in_the_settings_file() {
     let folder = folder();
     let path = folder.path().join("settings.toml");
     for key in KEYS {

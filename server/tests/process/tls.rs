@@ -192,7 +192,7 @@ fn encrypted(connected: Result<Protection, String>) -> (String, &'static str) {
 
 /// The server's `pg_hba.conf` has only `hostssl` lines. Every `sslmode` is tried.
 #[tokio::test(flavor = "multi_thread")]
-async fn f2_each_sslmode_does_what_libpq_does() {
+async fn each_sslmode_does_what_libpq_does() {
     let server = Server::start(&[HOST], None).await;
     let roots = server.roots();
     for (parameters, checked) in [
@@ -249,7 +249,7 @@ async fn f2_each_sslmode_does_what_libpq_does() {
 
 /// A server with a wrong certificate.
 #[tokio::test(flavor = "multi_thread")]
-async fn f2_a_wrong_authority_and_a_wrong_name_have_clear_errors() {
+async fn a_wrong_authority_and_a_wrong_name_have_clear_errors() {
     let server = Server::start(&["other.example.test"], None).await;
     let other = Authority::new(server.home.path(), "another");
     let other = format!("sslrootcert={}", other.file.display());
@@ -303,7 +303,7 @@ impl Server {
 
 /// A certificate instead of a password.
 #[tokio::test(flavor = "multi_thread")]
-async fn f2_a_client_certificate_works_and_its_key_must_be_private() {
+async fn a_client_certificate_works_and_its_key_must_be_private() {
     let server = Server::start(&[HOST], None).await;
     server
         .admit(&["hostssl all all all cert clientcert=verify-full"])
@@ -342,7 +342,7 @@ async fn f2_a_client_certificate_works_and_its_key_must_be_private() {
 /// `migrate`, `serve`, `doctor`, `reseal` and `distribute` connect in the same way, and report how the connection
 /// is protected.
 #[tokio::test(flavor = "multi_thread")]
-async fn f2_every_command_connects_with_tls_and_reports_it() {
+async fn every_command_connects_with_tls_and_reports_it() {
     let server = Server::start(&[HOST], None).await;
     let keys = folder();
     let program = production(

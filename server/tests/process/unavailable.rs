@@ -33,7 +33,7 @@ async fn take_writes(database: &Database, writes: bool) {
 /// SQLSTATE 25006 counts as an unavailable database, for every operation. `/readyz`, the log and starting commands name
 /// the reason. No connection from that time is used afterwards.
 #[tokio::test(flavor = "multi_thread")]
-async fn f4_a_read_only_database_is_reported_as_unavailable() {
+async fn a_read_only_database_is_reported_as_unavailable() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let program = production(keys.path(), &database.url(None));
@@ -88,7 +88,7 @@ async fn f4_a_read_only_database_is_reported_as_unavailable() {
 
 /// SQLSTATE 57014: Postgres cancels a statement that waits too long for a lock on a table.
 #[tokio::test(flavor = "multi_thread")]
-async fn f4_a_locked_table_is_unavailable() {
+async fn a_locked_table_is_reported_as_unavailable() {
     let (cluster, keys) = (Cluster::shared().await.unwrap(), folder());
     let database = cluster.database().await.unwrap();
     let process = production(keys.path(), &database.url(None))

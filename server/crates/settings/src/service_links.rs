@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f23_service_links_are_recognised_exactly() {
+    fn only_service_links_are_recognised() {
         for (name, value) in [
             ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
             ("TENTERHOOK_SERVICE_HOST", "fd00::5"),
@@ -106,7 +106,7 @@ mod tests {
 
     /// With any value: no setting has such a name. A `…_PORT` is ignored only if its value is a URL of these protocols.
     #[test]
-    fn f23_no_setting_is_taken_for_a_service_link() {
+    fn no_setting_is_recognised_as_a_service_link() {
         for entry in TABLE {
             for value in ["", "8080", "10.96.0.5", "80,443", "https://a.example:443"] {
                 assert!(

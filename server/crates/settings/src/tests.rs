@@ -178,7 +178,7 @@ fn a_retired_setting_is_accepted_with_a_warning_from_every_source() {
 }
 
 #[test]
-fn f23_service_links_are_ignored_and_similar_names_refused() {
+fn service_links_are_ignored_and_similar_names_are_refused() {
     let links = [
         ("TENTERHOOK_SERVICE_HOST", "10.96.0.5"),
         ("TENTERHOOK_PORT", "tcp://10.96.0.5:8080"),

@@ -237,7 +237,7 @@ async fn r1_the_end_of_a_window_removes_the_webhook_from_the_quota() {
 
 /// If removed webhooks are kept for less time than keys, a key outlives its webhook.
 #[tokio::test(flavor = "multi_thread")]
-async fn o5_the_key_of_a_forgotten_webhook_creates_no_other() {
+async fn a_key_that_outlives_its_webhook_creates_no_other_webhook() {
     let mut settings = Settings::development();
     settings.policy.removed_retention = std::time::Duration::from_secs(3600);
     let world = World::with(settings).await;

@@ -114,14 +114,14 @@ fn hosts_are_found(#[case] text: &str, #[case] host: &str) {
     "the value of `password` has no closing quotation mark"
 )]
 #[case("postgres://h/d?sslmode", "has no `=`")]
-fn f22_unusable_parameters_are_named(#[case] text: &str, #[case] said: &str) {
+fn the_error_message_names_an_unusable_parameter(#[case] text: &str, #[case] said: &str) {
     let why = refused(text);
     assert!(why.contains(said), "{why}");
 }
 
 /// Each at its limit.
 #[test]
-fn f5_limits_of_the_connection_are_bounded() {
+fn connection_limits_may_have_their_greatest_values() {
     let address = Address::parse(
         "host=h connect_timeout=60 keepalives_idle=3600 keepalives_interval=3600 keepalives_count=127 \
          tcp_user_timeout=3600000",
@@ -135,7 +135,7 @@ fn f5_limits_of_the_connection_are_bounded() {
 /// Strings for other clients contain these parameters. Those about keepalives are used; `gssencmode=disable` changes
 /// nothing.
 #[test]
-fn f22_common_parameters_are_taken() {
+fn parameters_of_other_clients_are_accepted() {
     let address =
         Address::parse("postgres://h/d?keepalives_count=7&gssencmode=disable&keepalives_idle=0").unwrap();
     assert_eq!(address.keepalive, Some((KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, 7)));
@@ -152,7 +152,7 @@ fn f22_common_parameters_are_taken() {
 
 /// Sockets have limits of seconds unless the string sets others.
 #[test]
-fn f5_the_socket_has_defaults_of_seconds() {
+fn socket_limits_are_seconds_by_default() {
     let address = Address::parse("host=h").unwrap();
     assert_eq!(
         address.keepalive,

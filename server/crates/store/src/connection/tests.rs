@@ -76,7 +76,7 @@ async fn raise(conn: &mut Conn, code: &str, prepared: bool) -> StoreError {
 #[case("P0001", false, false, true)]
 #[case("23505", false, false, true)]
 #[tokio::test(flavor = "multi_thread")]
-async fn f4_an_error_is_what_its_sqlstate_says(
+async fn the_sqlstate_alone_classifies_an_error(
     #[case] code: &str,
     #[case] transient: bool,
     #[case] unavailable: bool,
@@ -109,7 +109,7 @@ async fn f4_an_error_is_what_its_sqlstate_says(
 
 /// Shows what [`StoreError::is_transient`] is for: the transaction is run again and succeeds.
 #[tokio::test(flavor = "multi_thread")]
-async fn f4_a_deadlock_in_any_language_is_run_again() {
+async fn a_transaction_with_a_deadlock_is_run_again_in_any_language() {
     let store = pool(&empty_database().await, 1, Limits::default());
     let runs = std::sync::atomic::AtomicU32::new(0);
     let result = store
@@ -126,7 +126,7 @@ async fn f4_a_deadlock_in_any_language_is_run_again() {
 
 /// Postgres's own errors when it ends a statement or a connection, or accepts no writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn f4_statements_that_postgres_ends_are_unavailable() {
+async fn statements_that_postgres_ends_fail_as_unavailable() {
     let (store, url) = database(date(2026, 11, 30)..=date(2026, 11, 30)).await;
     let late = pool(&url, 1, Limits::of(SHORT));
     let mut conn = late.conn().await.unwrap();
@@ -176,7 +176,7 @@ async fn f4_statements_that_postgres_ends_are_unavailable() {
     "select case when n > 100000 then length(pg_sleep(600)::text) else n end as pid from generate_series(1, 200000) n"
 )]
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_a_connection_that_does_not_answer_is_given_up(#[case] asked: &str) {
+async fn a_connection_that_does_not_respond_is_given_up(#[case] asked: &str) {
     let url = empty_database().await;
     let limits = Limits {
         database: None,
@@ -206,7 +206,7 @@ async fn f5_a_connection_that_does_not_answer_is_given_up(#[case] asked: &str) {
 
 /// Waiting for a connection ends too.
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_a_checkout_ends() {
+async fn waiting_for_a_free_connection_ends() {
     let limits = Limits {
         database: None,
         ours: SHORT,
@@ -224,7 +224,7 @@ async fn f5_a_checkout_ends() {
 #[case("sslmode=require")]
 #[case("sslmode=disable")]
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_connecting_to_a_silent_server_ends(#[case] mode: &str) {
+async fn connecting_to_a_silent_server_ends(#[case] mode: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let silent = clock::spawn_io(async move {
@@ -250,7 +250,7 @@ async fn f5_connecting_to_a_silent_server_ends(#[case] mode: &str) {
 
 /// A transaction that a client has left open does not keep its locks.
 #[tokio::test(flavor = "multi_thread")]
-async fn f5_postgres_ends_an_idle_transaction() {
+async fn postgres_ends_an_idle_transaction() {
     let (store, url) = database(date(2026, 11, 30)..=date(2026, 11, 30)).await;
     let gone = pool(&url, 1, Limits::of(SHORT));
     let mut conn = gone.conn().await.unwrap();
@@ -281,7 +281,7 @@ async fn constraints_keep_their_kind_and_name() {
 
 /// A standby responds, and no server of the connection string accepts changes.
 #[tokio::test(flavor = "multi_thread")]
-async fn f4_read_only_servers_are_recognised_without_a_statement() {
+async fn read_only_servers_are_recognised_without_a_statement() {
     let url = empty_database().await;
     let read_only = format!("{url} options='-c default_transaction_read_only=on'");
     let store = pool(&read_only, 1, Limits::default());

@@ -107,7 +107,7 @@ fn stored(answer: &Json) -> usize {
 
 /// 1,000 calls of 100 companies, one in ten of them bad in various ways: the other 900 succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn f7_bad_calls_do_not_affect_good_ones() {
+async fn bad_calls_do_not_affect_good_calls() {
     let world = unlimited().await;
     let receiver = receiver(200).await;
     world
@@ -150,7 +150,7 @@ async fn f7_bad_calls_do_not_affect_good_ones() {
 /// The key of a refused call is not taken: the same call is published once it is no longer bad, and only the next one
 /// is a duplicate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn f7_a_refused_call_takes_no_key_and_a_stored_one_keeps_its_own() {
+async fn a_refused_call_uses_no_key_and_a_stored_call_keeps_its_key() {
     let world = unlimited().await;
     world.sql(TRIGGER).await;
     let keyed = |number: &usize| (number / 2).is_multiple_of(2);
@@ -173,7 +173,7 @@ async fn f7_a_refused_call_takes_no_key_and_a_stored_one_keeps_its_own() {
 
 /// A bad call without others is refused with an id to find it in the log.
 #[tokio::test(flavor = "multi_thread")]
-async fn f7_a_bad_call_alone_is_internal_and_nothing_of_it_is_stored() {
+async fn a_bad_call_alone_fails_with_internal_and_stores_nothing() {
     let world = World::new().await;
     world.sql(TRIGGER).await;
     for late in [false, true] {

@@ -42,7 +42,7 @@ async fn received(receiver: &MockServer) -> usize {
 #[case::at_the_commit("23514", true)]
 #[case::always_with_the_code_of_a_deadlock("40P01", false)]
 #[tokio::test(flavor = "multi_thread")]
-async fn f3_a_response_that_cannot_be_written_is_left_out(#[case] sqlstate: &str, #[case] late: bool) {
+async fn a_response_that_cannot_be_written_is_left_out(#[case] sqlstate: &str, #[case] late: bool) {
     let world = World::new().await;
     let (failing, succeeding, well) = (
         saying(500, "poison").await,
@@ -96,7 +96,7 @@ async fn f3_a_response_that_cannot_be_written_is_left_out(#[case] sqlstate: &str
 
 /// If the error message is refused, number, times, status and class are recorded.
 #[tokio::test(flavor = "multi_thread")]
-async fn f3_an_error_message_that_cannot_be_written_is_left_out() {
+async fn an_error_message_that_cannot_be_written_is_replaced() {
     let world = World::new().await;
     let ann = world.user(1, 7);
     let dead = world.webhook(&ann, json!({})).await;
@@ -127,7 +127,7 @@ async fn f3_an_error_message_that_cannot_be_written_is_left_out() {
 /// A result that cannot be written in any form waits alone: others are settled, simulated time continues, its
 /// delivery is not sent again, and it is recorded and counted once the database accepts it.
 #[tokio::test(flavor = "multi_thread")]
-async fn f3_an_unwritable_result_waits_alone_until_it_can_be_written() {
+async fn an_unwritable_result_waits_alone_until_it_can_be_written() {
     let world = World::new().await;
     let (bad, well) = (saying(500, "bad").await, saying(500, "seen").await);
     let (a, b) = (webhook(&world, &bad).await, webhook(&world, &well).await);
@@ -172,7 +172,7 @@ async fn f3_an_unwritable_result_waits_alone_until_it_can_be_written() {
 
 /// A stopping server does not wait for results that it cannot write.
 #[tokio::test(flavor = "multi_thread")]
-async fn f3_a_server_with_an_unwritable_result_can_stop() {
+async fn a_server_with_an_unwritable_result_can_stop() {
     let world = World::new().await;
     let bad = saying(200, "bad").await;
     webhook(&world, &bad).await;
@@ -191,7 +191,7 @@ async fn f3_a_server_with_an_unwritable_result_can_stop() {
 
 /// A health row or notice that cannot be written delays its own webhook's results, and no others.
 #[tokio::test(flavor = "multi_thread")]
-async fn f3_an_unwritable_health_row_delays_no_other_webhook() {
+async fn an_unwritable_health_row_delays_no_other_webhook() {
     let world = World::new().await;
     let (bad, well) = (saying(500, "bad").await, saying(500, "seen").await);
     webhook(&world, &bad).await;

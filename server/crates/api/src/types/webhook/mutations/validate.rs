@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn o5_a_user_name_may_be_empty() {
+    fn a_user_name_may_be_empty() {
         assert_eq!(after(None, "", "secret"), Ok(":secret".to_owned()));
         assert_eq!(
             after(Some(("ann", Some("secret"))), "", "-"),
