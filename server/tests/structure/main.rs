@@ -1,20 +1,20 @@
 //! Checks the structure of the source that Cargo does not enforce.
 //!
-//! Cargo refuses circles of crates, but not a new dependency that makes no circle. These tests check that each crate
-//! uses only those that it may, that no crate has a circle of modules, and that only one file of the harness uses the server.
+//! Cargo refuses cycles of crates, but it allows any new dependency that makes no cycle. These tests check that each crate
+//! uses only those that it may, that its modules form no cycle, and that only one file of the harness uses the server.
 
-mod circles;
+mod cycles;
 mod documents;
 mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::circles::circles;
+use self::cycles::cycles;
 use self::documents::{documents, named_paths};
 use self::source::{Source, crates, read, sources};
 
-/// Circles that stay: by the crate's folder, with the modules sorted, and the reason.
+/// Cycles that stay: the folder of the crate, the modules in order of their names, and the reason.
 const BY_DESIGN: &[(&str, &[&str], &str)] = &[(
     "server/crates/api",
     &[
@@ -91,7 +91,7 @@ fn each_crate_uses_only_those_that_it_may() {
         assert_eq!(used(&manifest), *may, "{name}");
         seen += 1;
     }
-    assert_eq!(seen, USES.len(), "a crate of USES is gone");
+    assert_eq!(seen, USES.len(), "a crate of USES no longer exists");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_use_is_found() {
 }
 
 #[test]
-fn no_crate_has_a_circle_of_modules() {
+fn no_crate_has_a_cycle_of_modules() {
     let mut found = Vec::new();
     let mut by_design = 0;
     for folder in crates(&root()) {
@@ -111,13 +111,13 @@ fn no_crate_has_a_circle_of_modules() {
             .expect("found below it")
             .display()
             .to_string();
-        for circle in circles(&sources(&folder.join("src"))) {
+        for cycle in cycles(&sources(&folder.join("src"))) {
             let stays =
-                |(folder, modules, _): &(&str, &[&str], &str)| *folder == name && *modules == circle.modules;
+                |(folder, modules, _): &(&str, &[&str], &str)| *folder == name && *modules == cycle.modules;
             if BY_DESIGN.iter().any(stays) {
                 by_design += 1;
             } else {
-                found.push(format!("{name}: {circle}"));
+                found.push(format!("{name}: {cycle}"));
             }
         }
     }
@@ -129,20 +129,20 @@ fn no_crate_has_a_circle_of_modules() {
     assert_eq!(
         by_design,
         BY_DESIGN.len(),
-        "a circle of BY_DESIGN is gone: take it out of the list"
+        "a cycle of BY_DESIGN no longer exists: remove it from the list"
     );
 }
 
 #[test]
-fn a_circle_is_found() {
+fn a_cycle_is_found() {
     let planted = [
         read("a", "use crate::b::c::{self, X}; pub fn f() {}"),
         read("b", "pub mod c;"),
         read("b::c", "pub struct X; fn g() { super::super::d::h() }"),
         read("d", "pub fn h() { crate::a::f() }"),
     ];
-    let found = circles(&planted);
-    let modules: Vec<_> = found.iter().map(|circle| circle.modules.clone()).collect();
+    let found = cycles(&planted);
+    let modules: Vec<_> = found.iter().map(|cycle| cycle.modules.clone()).collect();
     assert_eq!(modules, [["a", "b::c", "d"]]);
 }
 
@@ -153,16 +153,16 @@ fn a_module_may_use_its_parent() {
         read("a::b", "use super::X; pub fn f() {}"),
         read("ab", "use crate::a::X;"),
     ];
-    assert!(circles(&planted).is_empty());
+    assert!(cycles(&planted).is_empty());
 }
 
 #[test]
-fn tests_are_not_part_of_a_circle() {
+fn tests_are_not_part_of_a_cycle() {
     let planted = [
         read("a", "pub fn f() {} #[cfg(test)] mod tests { use crate::b::g; }"),
         read("b", "use crate::a::f; pub fn g() {}"),
     ];
-    assert!(circles(&planted).is_empty());
+    assert!(cycles(&planted).is_empty());
 }
 
 #[test]

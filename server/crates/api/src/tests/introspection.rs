@@ -125,7 +125,7 @@ async fn multiplying_introspection_is_refused_before_execution() {
         .map(|level| format!("fragment F{level} {}", again(&format!("...F{}", level + 1))))
         .collect();
     let fragments = format!("{fragments} fragment F4 {}", again("name"));
-    let circles = format!(
+    let cycles = format!(
         "{} fields {{ name }} {}",
         "interfaces { possibleTypes {".repeat(5),
         "} }".repeat(5)
@@ -133,7 +133,7 @@ async fn multiplying_introspection_is_refused_before_execution() {
     for query in [
         format!("{{ __schema {{ types {{ ...F1 }} }} }} {fragments}"),
         format!("query Q($n: String!) {{ __type(name: $n) {{ ...F1 }} }} {fragments}"),
-        format!("{{ __schema {{ types {{ {circles} }} }} }}"),
+        format!("{{ __schema {{ types {{ {cycles} }} }} }}"),
     ] {
         let code = refused(&world, &query, json!({ "n": "Query" })).await;
         assert_eq!(code, "QUERY_TOO_COMPLEX", "{query}");

@@ -37,7 +37,7 @@ fn addresses(name: &str, then: bool) -> Vec<IpAddr> {
     let said = names().into_iter().find(|said| said.name == name);
     match said.map(|said| if then { said.then } else { said.first }) {
         Some(Answer::Addresses(addresses)) => addresses,
-        Some(Answer::Alias(target)) if !target.contains("circle") => addresses(&target, then),
+        Some(Answer::Alias(target)) if !target.contains("cycle") => addresses(&target, then),
         _ => Vec::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! Finds circles among the modules of one crate.
+//! Finds cycles among the modules of one crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,14 +6,14 @@ use std::fmt;
 use super::source::Source;
 
 /// Modules that use each other, directly or through one another.
-pub struct Circle {
+pub struct Cycle {
     /// Sorted by name.
     pub modules: Vec<String>,
     /// The uses: from, to, and a path in the first that names the second.
     arrows: Vec<(String, String, String)>,
 }
 
-impl fmt::Display for Circle {
+impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.modules.join(", "))?;
         for (from, to, path) in &self.arrows {
@@ -23,11 +23,11 @@ impl fmt::Display for Circle {
     }
 }
 
-/// The circles of a crate's modules: its strongly connected components of more than one module.
+/// The cycles of a crate's modules: its strongly connected components of more than one module.
 ///
-/// The crate's root is none of them: it declares and exports the others. A module may use the modules that
+/// The root of the crate is left out: it declares and exports the others. A module may use the modules that
 /// contain it: a reader reads them together.
-pub fn circles(sources: &[Source]) -> Vec<Circle> {
+pub fn cycles(sources: &[Source]) -> Vec<Cycle> {
     let modules: BTreeSet<&str> = sources
         .iter()
         .map(|source| source.module.as_str())
@@ -50,14 +50,14 @@ pub fn circles(sources: &[Source]) -> Vec<Circle> {
     let mut found = Vec::new();
     let mut told = BTreeSet::new();
     for module in &modules {
-        let circle: Vec<&str> = modules
+        let cycle: Vec<&str> = modules
             .iter()
             .copied()
             .filter(|other| reached[module].contains(other) && reached[other].contains(module))
             .collect();
-        if circle.len() > 1 && !told.contains(module) {
-            told.extend(circle.iter().copied());
-            found.push(described(&circle, &uses));
+        if cycle.len() > 1 && !told.contains(module) {
+            told.extend(cycle.iter().copied());
+            found.push(described(&cycle, &uses));
         }
     }
     found
@@ -94,17 +94,17 @@ fn reached<'a>(uses: &BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>, from: &str)
     reached
 }
 
-fn described(circle: &[&str], uses: &BTreeMap<&str, BTreeMap<&str, &str>>) -> Circle {
+fn described(cycle: &[&str], uses: &BTreeMap<&str, BTreeMap<&str, &str>>) -> Cycle {
     let mut arrows = Vec::new();
-    for from in circle {
+    for from in cycle {
         for (to, path) in uses.get(from).into_iter().flatten() {
-            if circle.contains(to) {
+            if cycle.contains(to) {
                 arrows.push(((*from).to_owned(), (*to).to_owned(), (*path).to_owned()));
             }
         }
     }
-    Circle {
-        modules: circle.iter().map(|module| (*module).to_owned()).collect(),
+    Cycle {
+        modules: cycle.iter().map(|module| (*module).to_owned()).collect(),
         arrows,
     }
 }
