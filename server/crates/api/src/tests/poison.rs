@@ -4,15 +4,22 @@
 //! real, in the statement or only when the transaction commits.
 
 mod claims;
+mod lease_release;
 mod locks;
 mod publishing;
 mod results;
 mod subscribers;
 mod transitions;
 
+use std::time::Duration;
+
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 
 use super::*;
+use tenterhook_store::Conn;
+
+/// Time-out of statements of a server under [`impatient`].
+const SHORT: Duration = Duration::from_secs(2);
 
 impl World {
     /// Runs statements in the test's database.
@@ -72,6 +79,58 @@ impl World {
             .await
             .unwrap();
         row.id
+    }
+
+    /// Locks the rows that `rows` selects, and returns their number.
+    async fn lock(&self, rows: &str) -> (Lock, usize) {
+        let mut conn = Conn::establish(&self.url).await.unwrap();
+        conn.batch_execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; begin")
+            .await
+            .unwrap();
+        let locked = diesel::sql_query(format!("select from {rows} for update"));
+        let count = diesel_async::RunQueryDsl::execute(locked, &mut conn)
+            .await
+            .unwrap();
+        (Lock(conn), count)
+    }
+
+    /// Creates webhooks for all events at one receiver; returns their ids in the tables.
+    async fn webhooks(&self, receiver: &MockServer, count: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        for number in 0..count {
+            let url = format!("{}/{number}/", receiver.uri());
+            self.webhook(&self.user(1, 7), json!({ "subscriptionUrl": url }))
+                .await;
+            ids.push(self.row_id(&url).await);
+        }
+        ids
+    }
+}
+
+/// A server whose statements time out soon, and which bans no webhook.
+async fn impatient() -> World {
+    World::within(
+        StatementLimits::of(SHORT),
+        unbanned(),
+        ConnectionCaps::default(),
+        None::<fn(Transport) -> NoticeEndpoint>,
+    )
+    .await
+}
+
+/// Settings under which no webhook is banned.
+fn unbanned() -> Settings {
+    let mut settings = Settings::development();
+    settings.policy.ban_threshold = 1_000;
+    settings
+}
+
+/// A session that keeps rows locked until it is dropped.
+struct Lock(Conn);
+
+impl Lock {
+    async fn release(mut self) {
+        self.0.batch_execute("rollback").await.unwrap();
     }
 }
 
