@@ -1,4 +1,4 @@
-//! What the described system says about its webhooks: one test for each sentence, with the sentence as its comment.
+//! What Pipedrive states about its webhooks: one test for each sentence, with the sentence as its comment.
 //!
 //! The texts are those of `tenterhook-harness list --sentences`, which names the scenarios that prove each in detail.
 

@@ -12,8 +12,8 @@
 //! - [`scenarios`] is the catalogue of what must hold, most of it for both [`webhook_type`]s; [`runner`] plays it,
 //!   [`report`] prints the results.
 //! - [`model`] is the policy as a function; [`explore`] compares a server with it over random histories.
-//! - [`coverage`] counts what scenarios and histories exercise; [`sentences`] says which scenarios prove what the described
-//!   system says.
+//! - [`coverage`] counts what scenarios and histories exercise; [`sentences`] says which scenarios prove what Pipedrive
+//!   states.
 //! - [`refusal`] makes a database refuse marked values.
 //! - [`timekeeper::Timekeeper`] is how a receiver tells a simulated clock that it will not respond.
 //!

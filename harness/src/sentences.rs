@@ -1,9 +1,9 @@
-//! What the described system says about its webhooks, sentence by sentence in our words, with the scenarios that prove it.
+//! What Pipedrive states about its webhooks, sentence by sentence in our words, with the scenarios that prove it.
 //!
 //! The contract tests have one test for each sentence as well (`tests/sentences.rs`), so that each can be read and played
 //! alone. Everything that no sentence says is a decision of this project: see docs/policy.md.
 
-/// A sentence of the described system.
+/// A sentence about Pipedrive's webhooks.
 #[derive(Debug, Clone, Copy)]
 pub struct Sentence {
     /// Its number, from 1.

@@ -1,4 +1,4 @@
-// The published Node client of the described system, unchanged but for its host: it lists, creates and deletes webhooks
+// The published Node client of Pipedrive. Only its host is changed: it lists, creates and deletes webhooks
 // through the REST routes. Its namespace v2 has no webhooks; v1 creates both payload versions.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

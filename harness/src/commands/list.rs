@@ -18,7 +18,7 @@ use tenterhook_harness::webhook_type::WebhookType;
   list --rules               only the matrix
   list --type application    only scenarios about application webhooks
   list --face rest           only scenarios that are also played through REST
-  list --sentences           what the described system says, with the scenarios that prove it
+  list --sentences           what Pipedrive states, with the scenarios that prove it
 
 Types: `both` is played once for each webhook type, `general` and `application` for one type, `once` for none: the type has
 no effect, or the scenario opens webhooks of both types itself.
@@ -37,7 +37,7 @@ pub struct List {
     /// Only scenarios that can be played with webhooks created, listed and deleted through this API.
     #[arg(long, value_enum, value_name = "API", default_value_t)]
     face: Face,
-    /// Only what the described system states, sentence by sentence in our words, with the scenarios that prove it.
+    /// Only what Pipedrive states, sentence by sentence in our words, with the scenarios that prove it.
     #[arg(long, conflicts_with_all = ["rules", "names", "webhook_type", "face"])]
     sentences: bool,
 }

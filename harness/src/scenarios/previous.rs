@@ -87,8 +87,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .in_world(|builder| builder),
         Scenario::new(
             "states-that-are-lists-arrive-as-lists",
-            "Version 1 sends the states of a user as the platform gives them, which are lists in the described system: \
-             `current[0]`.",
+            "Version 1 sends the states of a user as the platform gives them, which are lists in Pipedrive: `current[0]`.",
             &["E5", "E4"],
             |world| {
                 Box::pin(async move {

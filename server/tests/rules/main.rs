@@ -80,7 +80,7 @@ fn every_rule_is_cited_by_a_test_or_a_scenario() {
     assert!(unproved.is_empty(), "no test and no scenario cites {unproved:?}");
 }
 
-/// Each rule's code, whether it is marked as a rule of the described system, and its text.
+/// Each rule's code, whether it is marked as a rule of Pipedrive, and its text.
 fn sections(policy: &str) -> Vec<(String, bool, &str)> {
     let (rules, _) = policy
         .split_once("## Where the server differs today")
@@ -96,7 +96,7 @@ fn sections(policy: &str) -> Vec<(String, bool, &str)> {
         .collect()
 }
 
-/// The last paragraph of a rule says which part of it the described system states (`**Stated:**`) and which part is ours
+/// The last paragraph of a rule says which part of it Pipedrive states (`**Stated:**`) and which part is ours
 /// (`**Ours:**`).
 #[test]
 fn each_rule_says_what_is_stated_and_what_is_ours() {

@@ -1,4 +1,4 @@
-//! The REST routes: the three calls of the described system, in its JSON, so that existing integrations keep working.
+//! The REST routes: three calls of Pipedrive's API, in its JSON, so that existing integrations keep working.
 //!
 //! Guarantees:
 //!

@@ -57,13 +57,13 @@ pub struct PolicySettings {
     pub default_host: String,
 }
 
-/// What a token through an app sees besides the webhooks that the app created for the token's user (W4). The described
-/// system has had both states.
+/// What a token through an app sees besides the webhooks that the app created for the token's user (W4). Pipedrive has
+/// had both states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppSees {
-    /// Nothing else: that system's state since 5 May 2021.
+    /// Nothing else: Pipedrive's state since 5 May 2021.
     Application,
-    /// Also the general webhooks of the token's user, to read only: that system's state before.
+    /// Also the general webhooks of the token's user, to read only: Pipedrive's state before that day.
     OwnGeneral,
 }
 

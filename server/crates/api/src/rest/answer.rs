@@ -1,4 +1,4 @@
-//! Responses in the described system's JSON, errors included.
+//! Responses in Pipedrive's JSON, errors included.
 
 use std::collections::BTreeMap;
 
@@ -118,7 +118,7 @@ impl Answer {
         self
     }
 
-    /// No token, or an invalid one. Says no more, as the described system does.
+    /// No token, or an invalid one. Says no more, because Pipedrive says no more.
     pub fn unauthorized() -> Self {
         Self::failed(StatusCode::UNAUTHORIZED, "unauthorized access")
             .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
@@ -201,7 +201,7 @@ impl Answer {
     }
 }
 
-/// The input's key that an error is about: the names of GraphQL's inputs in the described system's spelling.
+/// The input's key that an error is about: the names of GraphQL's inputs as Pipedrive spells them.
 fn key(error: &UserError) -> String {
     let Some(name) = error.parts().2.get(1) else {
         return REQUEST.to_owned();
@@ -279,7 +279,7 @@ mod tests {
     use crate::user_error::{Path, Problems};
 
     #[test]
-    fn errors_of_the_server_have_the_form_of_the_described_system() {
+    fn errors_of_the_server_have_the_form_of_pipedrive() {
         for (error, status, retry_after) in [
             (RequestError::unavailable("the database is away"), 503, Some("1")),
             (RequestError::internal("a secret"), 500, None),

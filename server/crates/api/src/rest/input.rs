@@ -1,6 +1,6 @@
 //! Reads the body of a creation.
 //!
-//! Unknown keys are ignored, because the described system ignores them. Everything else that is wrong is reported at once,
+//! Unknown keys are ignored, because Pipedrive ignores them. Everything else that is wrong is reported at once,
 //! under the key's name. The body is read by the same reader as GraphQL's: no key has a special meaning.
 
 use async_graphql::{ID, Name, Value};

@@ -34,7 +34,7 @@ struct Parameters {
 enum Kind {
     All,
     Only(WebhookType),
-    /// The described system has a third type, which has no webhooks here.
+    /// Pipedrive has this third type. Tenterhook has no webhooks of it.
     Automation,
 }
 

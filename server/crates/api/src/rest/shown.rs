@@ -1,4 +1,4 @@
-//! A webhook in the described system's JSON.
+//! A webhook in Pipedrive's JSON.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tenterhook_model::webhook;
 use tenterhook_store::health::history::History;
 
-/// The keys of the described system, and `health`, which is ours.
+/// The keys of Pipedrive, and `health`, which is ours.
 #[derive(Serialize)]
 pub struct Shown {
     id: i64,

@@ -1,4 +1,4 @@
-//! The words of the described system's JSON for values that the schema names otherwise.
+//! The words of Pipedrive's JSON for values that the schema names differently.
 
 use async_graphql::Value;
 use async_graphql::resolver_utils::{EnumType, enum_value};

@@ -172,7 +172,7 @@ fn health() -> Value {
             "required": ["at", "to", "because"]
         }
     }));
-    health["description"] = json!("Not a part of the described system.");
+    health["description"] = json!("Not a part of Pipedrive's API.");
     health
 }
 
