@@ -220,7 +220,7 @@ fn told(text: &str) -> String {
     for internal in [
         "apps", "relation", "hidden", "select", "database", "connect", "world_",
     ] {
-        assert!(!text.contains(internal), "{internal} stands in {text}");
+        assert!(!text.contains(internal), "{internal} is in {text}");
     }
     let answer: Value = serde_json::from_str(text).expect("an answer is JSON");
     let id = answer["errors"][0]["extensions"]["requestId"].as_str();

@@ -88,7 +88,7 @@ fn row(block: &'static str) -> Row<'static> {
     }
 }
 
-/// What stands before the first empty line, and what stands after it.
+/// The text before the first empty line, and the text after it.
 fn split(text: &str) -> (&str, Option<&str>) {
     match text.split_once("\n\n") {
         Some((head, body)) => (head, Some(body.trim()).filter(|body| !body.is_empty())),
@@ -340,7 +340,7 @@ async fn a_token_in_a_query_string_is_refused_by_default() {
     assert_eq!(ask("?other=<user>", &header).await, 200);
 }
 
-/// Callers who hold more webhooks than a response has read on with `start`, and see each of them once.
+/// Callers who have more webhooks than fit into a response read the rest with `start`, and see each webhook once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_is_read_in_pages() {
     /// Users with 40 webhooks each.

@@ -81,7 +81,7 @@ fn restart_by(command: String) -> Restart {
     })
 }
 
-/// Prints to standard output without buffering, also if that is a file. A reader that closes the pipe is no error.
+/// Prints to standard output without buffering, also if that is a file. A reader that closes the pipe is not an error.
 ///
 /// # Errors
 ///

@@ -58,8 +58,10 @@ impl Answer {
             _ => match text.strip_prefix("CNAME ") {
                 Some(name) => Self::Alias(name.to_owned()),
                 None => {
-                    let address =
-                        |word: &str| word.parse().unwrap_or_else(|_| panic!("{word:?} is no address"));
+                    let address = |word: &str| {
+                        word.parse()
+                            .unwrap_or_else(|_| panic!("{word:?} is not an address"))
+                    };
                     Self::Addresses(text.split(' ').map(address).collect())
                 }
             },
@@ -164,7 +166,7 @@ async fn serve(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
     while let Ok((length, asker)) = socket.recv_from(&mut message).await {
         let answer = Question::read(&message[..length]).and_then(|question| answer(&question, &zone));
         if let Some(answer) = answer {
-            // The client may be gone.
+            // The client may have closed its socket.
             let _ = socket.send_to(&answer, asker).await;
         }
     }

@@ -289,7 +289,8 @@ impl Webhook {
         steps
     }
 
-    /// Whether a delivery that was due at `due` is lost in the current or last pause, whenever a worker reaches it (W13).
+    /// Whether a delivery that was due at `due` is lost in the current or last pause, even if a worker reaches it only
+    /// afterwards (W13).
     pub fn was_due_in_pause(&self, due: Timestamp) -> bool {
         self.pause
             .is_some_and(|pause| pause.start <= due && pause.until.is_none_or(|until| due < until))

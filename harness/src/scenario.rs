@@ -206,7 +206,7 @@ impl Scenario {
         naming::is_called(&self.name, name)
     }
 
-    /// Sets another world than the default. Adds the need for own servers.
+    /// Sets a world that is not the default. Adds the need for own servers.
     pub fn in_world(self, setup: fn(WorldBuilder) -> WorldBuilder) -> Self {
         Self {
             setup,

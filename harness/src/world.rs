@@ -108,7 +108,7 @@ impl Span for &str {
     fn span(self) -> SignedDuration {
         let span: Result<jiff::Span, _> = self.parse();
         let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
-        duration.unwrap_or_else(|error| panic!("{self:?} is no duration: {error}"))
+        duration.unwrap_or_else(|error| panic!("{self:?} is not a duration: {error}"))
     }
 }
 

@@ -1,5 +1,5 @@
 -- What the idempotency key of a creation stands for. A key is its chooser's own: the user's that calls, through one app or
--- none (''). `password_print` is no password, but what shows with a sealing key whether another one is the same.
+-- none (''). `password_print` is not the password. With a sealing key it shows whether another password is the same.
 create table creations (
     lane           integer not null,
     company        bigint not null,

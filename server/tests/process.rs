@@ -53,7 +53,7 @@ async fn a_killed_server_loses_none_of_a_thousand_deliveries() {
     for _ in 0..10 {
         webhooks.push(create(&callers.user(), &receiver.url()).await);
     }
-    // Publishes until the server is gone, so that the kill also hits publications; only those with a response count
+    // Publishes until the server has ended, so that the kill also hits publications; only those with a response count
     // as accepted.
     let platform = callers.platform();
     let publisher = realtime::spawn(async move {
@@ -159,7 +159,7 @@ async fn a_killed_server_leaves_no_postgres_and_starts_again() {
         .unwrap()
         .lock()
         .unwrap();
-    assert!(postgres_is_down(), "it shut down in good order");
+    assert!(postgres_is_down(), "it shut down normally");
 
     let mut second = development(data.path()).serve().await.unwrap();
     assert_eq!(key(), made);

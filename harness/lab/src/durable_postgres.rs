@@ -150,7 +150,7 @@ impl DurablePostgres {
     ///
     /// # Errors
     ///
-    /// If it does not come back.
+    /// If it does not start again.
     pub async fn ensure_running(&mut self) -> anyhow::Result<()> {
         let running = async {
             loop {

@@ -1,7 +1,7 @@
 //! The fault campaign: real servers on a real Postgres, with faults in everything around them, round after round.
 //!
 //! In each round a company publishes through any server that responds, and at some moment something fails for a while
-//! ([`Kind`]): a server is killed, Postgres is gone, a disk is full. Then everything runs again. When no delivery is
+//! ([`Kind`]): a server is killed, Postgres is stopped, a disk is full. Then everything runs again. When no delivery is
 //! open any more, the round's history is checked from outside: what was accepted is accounted for, nothing ended twice,
 //! and bans agree with the recorded attempts.
 //!

@@ -143,7 +143,7 @@ impl Process {
         Ok(self.child.try_wait()?)
     }
 
-    /// Kills the process like a power cut, and waits until it is gone.
+    /// Kills the process at once, as a power cut would, and waits until it has ended.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }

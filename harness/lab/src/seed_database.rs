@@ -6,7 +6,7 @@
 //! have ids that nothing else uses, and the same sizes each time: the first company has a tenth of all events, the busy
 //! ones, which are a hundredth of all companies, have two fifths, and the others have the rest.
 //!
-//! Two things need a server with other settings than the defaults: no webhook is banned, and a first retry comes a day
+//! Two things need a server whose settings are not the defaults: no webhook is banned, and a first retry comes a day
 //! later, so that open deliveries stay open during a measurement. A fill that fails leaves its rows behind: create the
 //! database again then.
 

@@ -203,7 +203,7 @@ fn indented(text: &str) -> String {
 
 /// Overwrites the line on a terminal, prints a line elsewhere.
 fn progress(text: &str) {
-    // An error in showing progress is no reason to stop.
+    // An error in showing progress does not stop the command.
     let _ = if stderr().is_terminal() {
         write!(stderr(), "\r\x1b[K{text}").and_then(|()| stderr().flush())
     } else if text.is_empty() {

@@ -171,7 +171,7 @@ impl Progress {
         if !self.shown {
             return;
         }
-        // An error in showing progress is no reason to stop.
+        // An error in showing progress does not stop the command.
         let _ = if self.in_place && quiet {
             write!(stderr(), "\r\x1b[K{line}").and_then(|()| stderr().flush())
         } else if self.in_place {

@@ -119,7 +119,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                     }
                     let originals = published.iter().filter(|event| !event.duplicate).count();
                     same(
-                        "answers, and those that are no duplicates",
+                        "answers, and those that are not duplicates",
                         (published.len(), originals),
                         (20, 1),
                     )?;

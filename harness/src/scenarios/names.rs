@@ -1,5 +1,5 @@
-//! Host names instead of addresses: silent name servers are no failure of the receiver (D13), and one address family is
-//! enough (D2).
+//! Host names instead of addresses: silent name servers do not count as a failure of the receiver (D13), and one
+//! address family is enough (D2).
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

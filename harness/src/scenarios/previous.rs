@@ -80,7 +80,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "previous-goes-into-the-objects-that-the-operator-names",
-            "An operator can name other objects than `custom_fields`, or none, for `previous` in version 2.",
+            "An operator can name objects other than `custom_fields`, or none, for `previous` in version 2.",
             &["E4"],
             |world| Box::pin(async move { nested_by_setting(world).await }),
         )

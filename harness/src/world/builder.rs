@@ -105,7 +105,7 @@ impl WorldBuilder {
         Self { named: true, ..self }
     }
 
-    /// Another initial time than that of other worlds.
+    /// An initial time that is not the default of worlds.
     pub fn beginning(self, at: Timestamp) -> Self {
         Self {
             beginning: at,
@@ -188,7 +188,7 @@ impl WorldBuilder {
         }
         let mut notice_endpoint = None;
         if let Some(secrets) = self.notice_secrets {
-            // An own keyring, because no webhook's secret may sign a notice.
+            // A separate keyring, because no webhook's secret may sign a notice.
             let endpoint = Receiver::start(driver.time(), Keyring::default(), 200).await;
             self.options.notices = Some(NoticeOptions {
                 url: endpoint.url(),

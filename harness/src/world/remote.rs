@@ -124,7 +124,7 @@ impl RemoteTime {
         }
         self.flush().await?;
         for ring in rings {
-            // An error means that the receiver is gone.
+            // An error means that the receiver has ended.
             let _ = ring.send(());
         }
         Ok(rang)
@@ -230,6 +230,6 @@ fn moment(shown: &Value, field: &str) -> anyhow::Result<Option<Timestamp>> {
         Value::String(text) => Ok(Some(
             text.parse().with_context(|| format!("{field} is {text:?}"))?,
         )),
-        other => bail!("{field} is {other}, which is no time"),
+        other => bail!("{field} is {other}, which is not a time"),
     }
 }

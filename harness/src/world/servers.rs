@@ -63,7 +63,7 @@ impl World {
     /// If it does not start, or the world does not own its servers.
     pub async fn launch(&mut self) {
         let household = self.household();
-        // The first server after all others are gone need not wait until they count as dead.
+        // If no other server is running, the new one does not wait until the earlier ones count as dead.
         let alone = household.servers.is_empty();
         let started = Server::start(
             &household.options,

@@ -14,7 +14,7 @@ async fn told(caller: &Client, document: &str, secrets: &[&str]) -> (String, Str
     let body = json!({ "query": document }).to_string();
     let (_, text) = caller.post_raw(GRAPHQL_RESPONSE, body).await.expect("it answers");
     for secret in secrets {
-        assert!(!text.contains(secret), "{secret} stands in {text}");
+        assert!(!text.contains(secret), "{secret} is in {text}");
     }
     let answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
     let said = |name: &str| {
@@ -32,7 +32,7 @@ async fn logged(process: &Process, id: &str) -> String {
         let mut found = lines.filter(|line| line.contains(id) && line.contains("\"error\""));
         found.next().map(str::to_owned)
     };
-    realtime::eventually("it stands in the log", async || line().is_some()).await;
+    realtime::eventually("it is in the log", async || line().is_some()).await;
     line().expect("just seen")
 }
 

@@ -37,9 +37,9 @@ fn every_rule_has_one_anchor_at_its_heading() {
             code
         })
         .collect();
-    assert_eq!(named, rules(), "an anchor stands apart from its heading");
+    assert_eq!(named, rules(), "an anchor is not at its heading");
     let unique: BTreeSet<&String> = named.iter().collect();
-    assert_eq!(unique.len(), named.len(), "a rule stands there twice");
+    assert_eq!(unique.len(), named.len(), "a rule is there twice");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn every_code_that_is_cited_is_a_rule() {
     assert!(count > 1000, "only {count} citations: are all files read?");
     assert!(
         unknown.is_empty(),
-        "cited, but no rule of {POLICY} (write what is no rule otherwise, such as p99):\n{}",
+        "cited, but not a rule of {POLICY} (write other codes in another way, such as p99):\n{}",
         unknown.join("\n")
     );
 }

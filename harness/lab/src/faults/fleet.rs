@@ -302,7 +302,7 @@ impl Server {
         limit_descriptors(process, open + DESCRIPTORS_LEFT)
     }
 
-    /// Silences its open connections to Postgres, until it is healed or for good.
+    /// Silences its open connections to Postgres, until it is healed, or permanently.
     pub fn silence(&self, for_good: bool) {
         self.proxy.silence(for_good);
     }

@@ -14,7 +14,7 @@ pub enum Kind {
     TerminateServer,
     /// A server is stopped with SIGSTOP, often for longer than the other servers wait for it.
     FreezeServer,
-    /// Postgres shuts down in good order and comes back.
+    /// Postgres shuts down normally and starts again.
     StopPostgres,
     /// Postgres is killed, as `pg_ctl stop -m immediate` does, and has to recover.
     KillPostgres,
@@ -54,7 +54,7 @@ impl Kind {
         Self::value_variants()
     }
 
-    /// Whether the fault leaves servers, Postgres and the connections between them alone, so that no call may fail
+    /// Whether the fault does not affect servers, Postgres and the connections between them, so that no call may fail
     /// because of it.
     pub fn spares_calls(self) -> bool {
         matches!(

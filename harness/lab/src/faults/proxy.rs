@@ -84,7 +84,7 @@ enum Hearing {
 }
 
 impl Line {
-    /// Waits while this connection is silent for now. If it is silent for good, the bytes are lost.
+    /// Waits while this connection is silent for now. If it is silent permanently, the bytes are lost.
     async fn hearing(&mut self) -> Hearing {
         let number = self.number;
         let for_good = |silence: &Silence| number < silence.for_good_below;
@@ -95,9 +95,9 @@ impl Line {
         }
     }
 
-    /// Waits until the silence is over for connections that are not silent for good.
+    /// Waits until the silence is over for connections that are not silent permanently.
     async fn ended(&mut self) {
-        // An error means that the relay is gone, with all connections.
+        // An error means that the relay has ended, with all connections.
         drop(self.silence.wait_for(|silence| !silence.lasts).await);
     }
 }
@@ -152,8 +152,8 @@ impl Proxy {
         self.weather.send_replace(weather);
     }
 
-    /// Silences the open connections, until [`Proxy::end_silence`] or for good. If a server closes a silent connection,
-    /// Postgres learns of it only at the end of the silence.
+    /// Silences the open connections, until [`Proxy::end_silence`], or permanently. If a server closes a silent
+    /// connection, Postgres learns of it only at the end of the silence.
     pub fn silence(&self, for_good: bool) {
         let accepted = self.accepted.load(Ordering::SeqCst);
         self.silence.send_modify(|silence| {
@@ -164,7 +164,7 @@ impl Proxy {
         });
     }
 
-    /// Lets the held bytes pass, and ends the silence except for connections that are silent for good.
+    /// Lets the held bytes pass, and ends the silence except for connections that are silent permanently.
     pub fn end_silence(&self) {
         self.silence.send_modify(|silence| silence.lasts = false);
     }

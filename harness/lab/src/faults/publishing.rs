@@ -195,7 +195,7 @@ fn answered(
 }
 
 /// Deletes the doomed webhook after a while. Returns the time of the response; `None` if the response was lost and a
-/// repeated call said that the webhook is gone.
+/// repeated call said that the webhook no longer exists.
 pub async fn delete(
     receivers: &Receivers,
     after: Duration,

@@ -59,7 +59,8 @@ impl Drop for OwnThread {
     }
 }
 
-/// Lowers the thread's priority as far as possible. If that fails, the thread only takes more CPU, so it is no error.
+/// Lowers the thread's priority as far as possible. If that fails, the thread only takes more CPU, so it is not an
+/// error.
 fn stand_back() {
     // With a low priority alone it would keep a CPU for its time slice when another thread wakes up.
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();

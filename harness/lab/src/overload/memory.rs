@@ -50,7 +50,7 @@ impl MemoryWatch {
     ///
     /// # Errors
     ///
-    /// If the process is gone, or this is not Linux.
+    /// If the process has ended, or this is not Linux.
     pub fn peak(&self) -> anyhow::Result<f64> {
         Ok(system::memory(self.process, Resident::Peak)? as f64 / MIB)
     }

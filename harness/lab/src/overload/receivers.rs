@@ -160,7 +160,7 @@ async fn visit(
     let _visit = members.come(webhook);
     if webhook % 2 == 1 {
         let mut released = members.released.subscribe();
-        // An error means that the receivers are gone.
+        // An error means that the receivers have ended.
         drop(released.wait_for(|released| *released).await);
     }
     let event = headers.get("webhook-id").and_then(|id| id.to_str().ok());

@@ -335,5 +335,5 @@ fn midnight(day: Date) -> Timestamp {
 }
 
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.saturating_add(by).expect("a duration is no calendar unit")
+    at.saturating_add(by).expect("a duration is not a calendar unit")
 }

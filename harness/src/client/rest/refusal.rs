@@ -30,7 +30,7 @@ const MEANINGS: &[(u16, &str, &[&str])] = &[
     (422, "user_id", &["LIMIT_REACHED"]),
 ];
 
-/// A response of a REST route that is no success, or that is not as documented.
+/// A response of a REST route that is not a success, or not as documented.
 pub struct RestRefusal {
     status: u16,
     body: String,
@@ -123,7 +123,7 @@ fn body(exchange: &Exchange) -> anyhow::Result<Value> {
 
 /// Checks the body of an error with this status.
 fn check(status: u16, body: &Value) -> anyhow::Result<()> {
-    ensure!(status >= 400, "the status is no error");
+    ensure!(status >= 400, "the status is not an error");
     let errors = |errors: &Value| json!({"status": "error", "success": false, "errors": errors});
     let mut whole = match status {
         400 => errors(&body["errors"]),
@@ -160,7 +160,7 @@ fn check(status: u16, body: &Value) -> anyhow::Result<()> {
 
 /// Checks that each key has a list of texts.
 fn check_faults(errors: &Value) -> anyhow::Result<()> {
-    let errors = errors.as_object().context("`errors` is no object")?;
+    let errors = errors.as_object().context("`errors` is not an object")?;
     ensure!(!errors.is_empty(), "no key has an error");
     for (key, texts) in errors {
         let texts = texts.as_array().with_context(|| format!("{key} has no list"))?;
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn refusal(exchange: &Exchange) -> Refusal {
-        accepted(exchange, 200).expect_err("it is no success")
+        accepted(exchange, 200).expect_err("it is not a success")
     }
 
     fn of_key(key: &str, text: &str) -> Value {

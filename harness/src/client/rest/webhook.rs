@@ -200,7 +200,7 @@ fn health(
 
 /// A time in ISO 8601, in UTC with milliseconds.
 fn time(text: &str) -> anyhow::Result<Timestamp> {
-    let time: Timestamp = text.parse().with_context(|| format!("{text:?} is no time"))?;
+    let time: Timestamp = text.parse().with_context(|| format!("{text:?} is not a time"))?;
     ensure!(
         format!("{time:.3}") == text,
         "{text:?} is not in UTC with milliseconds"

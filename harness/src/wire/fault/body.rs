@@ -40,7 +40,8 @@ pub(super) async fn reset(mut connection: Connection) -> io::Result<()> {
     connection.reset()
 }
 
-/// Sends the headers, and then a body as fast as the client reads it. Ends only with an error, when the client is gone.
+/// Sends the headers, and then a body as fast as the client reads it. Ends only with an error, when the client has
+/// closed the connection.
 pub(super) async fn endless(connection: &mut Connection) -> io::Result<()> {
     connection
         .write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")

@@ -1,7 +1,7 @@
 //! Test deliveries: one request to a webhook's receiver, to show whether it works (D12).
 //!
-//! Guarantees: it is sent like an attempt, with the current URL, credentials and secrets, and has no other effect. It is
-//! no delivery of D7, changes neither ban counter nor failure window, is also sent during a ban or a pause, is not
+//! Guarantees: it is sent like an attempt, with the current URL, credentials and secrets, and has no other effect. It
+//! does not count under D7, changes neither ban counter nor failure window, is also sent during a ban or a pause, is not
 //! retried, and is not stored. It is refused when [`AT_ONCE`] others are running.
 
 use std::sync::Arc;

@@ -6,8 +6,8 @@
 //! - The documents that clients register are bounded in number and in bytes.
 //! - With an allow list no other document is executed.
 //!
-//! Registered documents are not kept for good: they are lost with the process, and the least recently used are
-//! dropped first. Clients register them again.
+//! Registered documents are kept in memory: they are lost with the process, and the least recently used are dropped
+//! first. Clients register them again.
 
 use std::collections::HashMap;
 use std::io;

@@ -13,8 +13,8 @@ use crate::endpoint::Endpoint;
 use crate::error::{RequestError, Result};
 use crate::http::{body, is_encoded, is_json};
 
-/// The guard of an app's own routes. It counts in the same buckets as GraphQL, so that other routes are no way around the
-/// limits.
+/// The guard of an app's own routes. It counts in the same buckets as GraphQL, so that a caller cannot avoid the limits
+/// with other routes.
 pub struct RouteGuard<A: GraphqlApp> {
     endpoint: Endpoint<A>,
     cors: CorsConfig,

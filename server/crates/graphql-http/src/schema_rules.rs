@@ -14,7 +14,7 @@ pub trait SchemaRules: Send + Sync + 'static {
         false
     }
 
-    /// Why a text is no value of this scalar, as the end of a sentence that begins with the value's path; `None` if
+    /// Why a text is not a value of this scalar, as the end of a sentence that begins with the value's path; `None` if
     /// it is one. Checked before execution, because only there the position in a list is known.
     fn unfit(&self, _scalar: &str, _text: &str) -> Option<&'static str> {
         None

@@ -102,7 +102,7 @@ impl TargetPolicy {
     ///
     /// # Errors
     ///
-    /// If an own host is not a host.
+    /// If one of the caller's own hosts is not a host.
     pub fn new(config: TargetConfig) -> Result<Self, url::ParseError> {
         let own_hosts: Result<_, _> = config
             .own_hosts

@@ -173,7 +173,7 @@ impl Transport {
             .pool_idle_timeout(KEPT_IDLE)
             .http1_max_headers(MOST_HEADERS)
             // Only the status counts, even if other lines are malformed (D1): folded lines are joined, a space before
-            // the colon is ignored, and so is a line that is no header.
+            // the colon is ignored, and so is a line that is not a header.
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_ignore_invalid_headers_in_responses(true)

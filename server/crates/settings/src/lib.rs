@@ -48,7 +48,7 @@ pub struct Settings {
     pub graphiql: bool,
     /// Whether the REST routes are served.
     pub rest: bool,
-    /// Whether a token may stand in the query string of a REST request.
+    /// Whether the query string of a REST request may carry a token.
     pub rest_query_token: bool,
     /// Real or simulated time (T1).
     pub clock: ClockKind,

@@ -1,11 +1,11 @@
 //! Distribution: where tables lie on a Citus cluster, and the statements that distribute them in place.
 //!
 //! Guarantees: every table has a placement (a test compares with the migrated database), so that no migration can forget
-//! one. Tables that are already distributed are left alone, so a second run does the rest. Everything happens in one
+//! one. Tables that are already distributed are skipped, so a second run distributes the rest. Everything happens in one
 //! transaction, or nothing does. Rows and foreign keys stay.
 //!
 //! It does not make the database faster: it is for a database that has outgrown one machine. Nothing can be served during
-//! the distribution, because each table is locked until the end. There is no way back.
+//! the distribution, because each table is locked until the end. It cannot be undone.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, Bool, Text};

@@ -84,7 +84,7 @@ impl Answer {
         Self::new(status, body)
     }
 
-    /// A list of webhooks; `page` says where it stands in a longer one.
+    /// A list of webhooks; `page` is its position in a longer list.
     pub fn listed(webhooks: &[Shown], page: Option<Value>) -> Self {
         let additional = page.map(|page| json!({ "pagination": page }));
         Self::good(StatusCode::OK, Some(json!(webhooks)), additional)
@@ -140,7 +140,7 @@ impl Answer {
         Self::failed(StatusCode::NOT_FOUND, "no such path")
     }
 
-    /// Another method than those that are allowed.
+    /// A method that is not allowed.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::failed(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
             .with(ALLOW, HeaderValue::from_static(allow))

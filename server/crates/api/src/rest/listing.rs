@@ -1,4 +1,4 @@
-//! The list of webhooks: oldest first, at most 500 at once. A longer list is read on with `start` and `limit`.
+//! The list of webhooks: oldest first, at most 500 at once. The rest of a longer list is read with `start` and `limit`.
 
 use serde_json::json;
 use url::form_urlencoded;

@@ -118,7 +118,7 @@ async fn queries_and_filters_take_the_number_of_a_webhook() {
             json!({ "nodes": [{ "id": id }], "totalCount": 1 })
         );
         assert_eq!(read["deliveries"]["nodes"], json!([{ "webhook": { "id": id } }]));
-        assert_eq!(read["node"], Json::Null, "a number is no global id");
+        assert_eq!(read["node"], Json::Null, "a number is not a global id");
         assert_eq!(read["nodes"], json!([null]));
     }
     let nothing = json!({

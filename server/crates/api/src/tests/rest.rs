@@ -74,7 +74,7 @@ async fn a_compressed_body_and_other_types_are_refused() {
     }
 }
 
-/// REST and GraphQL share their limits, so that one is not a way around the other.
+/// REST and GraphQL share their limits, so that a caller cannot avoid a limit of one with the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_count_in_the_same_buckets_as_graphql() {
     let mut settings = Settings::development();

@@ -44,7 +44,8 @@ impl Claims {
     }
 
     /// The holder of the token; `None` if the claims do not identify one. A token that names an app acts through it,
-    /// whatever scopes it has: without `admin` it can do nothing (W2), so it is no operator's and not the platform's.
+    /// whatever scopes it has: without `admin` it can do nothing (W2), so it is neither an operator's token nor the
+    /// platform's.
     pub(super) fn caller(&self) -> Option<Caller> {
         let has = |scope: &str| self.scope.split(' ').any(|one| one == scope);
         let of_app = self.app_id.is_some();

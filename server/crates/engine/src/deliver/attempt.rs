@@ -168,7 +168,7 @@ impl Attempts {
             let at = later(self.clock.now(), UNUSABLE_WAIT);
             self.results.release(held, Action::Release(at));
         } else if webhook.is_none() {
-            // The row is gone: the webhook was removed so long ago that it was deleted (W12).
+            // The row no longer exists: the webhook was removed so long ago that it was deleted (W12).
             self.results
                 .release(held, end_by(Verdict::Cancel, self.clock.now())?);
         }

@@ -7,8 +7,8 @@
 //! - Companies take turns, and within a company its webhooks take turns.
 //! - Slow and unknown receivers together hold at most half of all places and half of each host's places. The deliveries
 //!   claimed for them have a bounded share of memory too. So a slow or dead receiver delays no other.
-//! - Untried receivers come before known slow ones. One fast response promotes a receiver, however many others
-//!   hang. A webhook that leads to another host than before has an untried receiver.
+//! - Untried receivers come before known slow ones. One fast response promotes a receiver, however many others hang. If
+//!   a webhook now leads to a different host, its receiver counts as untried.
 //!
 //! Not guaranteed: any order of deliveries (D11).
 

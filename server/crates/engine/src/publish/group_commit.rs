@@ -112,7 +112,7 @@ impl Committer {
                 Ok(None) => {}
                 Ok(Some(mut published)) => {
                     for (call, answer) in some.iter().zip(&mut answers[part]) {
-                        // If the caller has gone away, its events are stored anyway.
+                        // If the caller no longer waits, its events are stored anyway.
                         let of_call = published.drain(..call.len()).collect();
                         answer.take().map(|answer| answer.send(Ok(of_call)));
                     }

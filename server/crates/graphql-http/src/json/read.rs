@@ -65,8 +65,8 @@ pub fn read(text: &[u8], most_values: usize) -> Result<Value, Unread> {
     parsed(text, most_values, |reader| reader.whole())
 }
 
-/// Reads one JSON object, as [`read`] does, and returns its fields in the order in which they stand. A key that stands
-/// there twice is there twice. `None` if the text is JSON, but not an object.
+/// Reads one JSON object, as [`read`] does, and returns its fields in their order in the text. A key that occurs twice
+/// is returned twice. `None` if the text is JSON, but not an object.
 pub fn fields(text: &[u8], most_values: usize) -> Result<Option<Vec<(Name, Value)>>, Unread> {
     parsed(text, most_values, |reader| reader.whole_object())
 }

@@ -1,8 +1,8 @@
 //! The difference that a change made: the fields of the last state that have another value now (E4).
 //!
-//! Objects, lists and strings are compared by meaning, not by spelling: the order of keys and the escapes in a string are no
-//! change. Numbers are compared as text: only the platform knows whether 1 and 1.0 are the same, and digits beyond the
-//! precision of a float are kept.
+//! Objects, lists and strings are compared by meaning, not by spelling: the order of keys and the escapes in a string do not
+//! count as changes. Numbers are compared as text: only the platform knows whether 1 and 1.0 are the same, and digits beyond
+//! the precision of a float are kept.
 //!
 //! An object with custom fields has all of them in one field. Comparing that field one level deeper shows the ones that
 //! changed, instead of sending all.

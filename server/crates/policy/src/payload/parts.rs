@@ -34,7 +34,7 @@ pub(crate) fn string(text: &str) -> Option<String> {
     Jiter::new(text.as_bytes()).next_str().ok().map(str::to_owned)
 }
 
-/// The text of the value at which `json` stands; skips the value.
+/// The text of the value at the beginning of `json`; skips the value.
 fn passed_over<'a>(json: &mut Jiter<'a>, text: &'a str, peek: Peek) -> Option<&'a str> {
     let start = json.current_index();
     json.known_skip(peek).ok()?;

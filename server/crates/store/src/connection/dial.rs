@@ -275,7 +275,7 @@ impl Call<'_> {
         drop(clock::spawn_io(async move {
             tokio::select! {
                 biased;
-                // The driver ends the session when its client is gone, if the server still receives anything.
+                // The driver ends the session when its client is dropped, if the server still receives anything.
                 () = driven.until_closed() => {
                     if !driven.is_given_up() {
                         let _ = clock::within(GOODBYE, &mut connection).await;

@@ -1,4 +1,4 @@
-//! Leases: extends those of this process, and frees those of a process that is gone.
+//! Leases: extends those of this process, and frees those of a process that has ended.
 //!
 //! Guarantees: one row never makes the others wait. A row that another transaction has locked is left as it is, and the
 //! caller can see that it was.

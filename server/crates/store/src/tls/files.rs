@@ -1,9 +1,9 @@
 //! Reads the files that a connection string names, without delaying other tasks.
 //!
-//! Guarantees: a file that cannot be read in time, for example on a network file system whose server is gone, delays its
-//! caller for a limited time and no other task. It is read on a separate thread, which stays until the file system answers.
-//! There are at most [`MOST_READERS`] such threads. They do not belong to the runtime, which would wait for them when it
-//! stops.
+//! Guarantees: a file that cannot be read in time, for example on a network file system whose server does not respond,
+//! delays its caller for a limited time and no other task. It is read on a separate thread, which stays until the file
+//! system answers. There are at most [`MOST_READERS`] such threads. They do not belong to the runtime, which would wait for
+//! them when it stops.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

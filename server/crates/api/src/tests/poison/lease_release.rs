@@ -25,7 +25,7 @@ async fn two_in_flight_one_locked() -> (World, MockServer, Lock) {
     (world, receiver, lock)
 }
 
-/// D6: a stopping server releases what it can, and tries the other deliveries again until their locks are gone.
+/// D6: a stopping server releases what it can, and tries the other deliveries again until they are no longer locked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_server_releases_a_locked_delivery_when_the_lock_is_gone() {
     let (world, _receiver, lock) = two_in_flight_one_locked().await;
@@ -111,7 +111,8 @@ async fn a_stopping_server_releases_what_it_is_claiming() {
     assert_eq!(rows("nodes").await, 0);
 }
 
-/// D6: a delivery of a dead server that is locked at the eviction is sent when the lock is gone, before its lease ends.
+/// D6: a delivery of a dead server that is locked at the eviction is sent when the lock is released, before its lease
+/// ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_delivery_of_a_dead_server_is_released_later() {
     let mut settings = unbanned();

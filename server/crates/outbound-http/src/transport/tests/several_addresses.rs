@@ -13,7 +13,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 /// An address where no one responds.
 const DEAD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A listener that accepts no more connections: a client gets no response, as from a node that is gone.
+/// A listener that accepts no more connections: a client gets no response, as from a node that has stopped.
 struct Swallowing {
     _listener: TcpListener,
     _queued: Vec<TcpStream>,

@@ -77,7 +77,7 @@ impl Call<'_> {
         Ok((Socket::Tls(Box::new(stream)), protection))
     }
 
-    /// Makes the machine notice when the peer is gone.
+    /// Makes the machine notice when the peer no longer responds.
     fn watch(&self, stream: &TcpStream) -> io::Result<()> {
         if let Some((idle, interval, count)) = self.address.keepalive {
             sockopt::set_socket_keepalive(stream, true)?;
