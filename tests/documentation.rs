@@ -16,7 +16,7 @@ use tenterhook_harness::world::World;
 const PAGE: &str = include_str!("../docs/graphql.md");
 /// The URL of the page's webhook. The test replaces it by that of a receiver.
 const RECEIVER: &str = "https://hooks.example.com/deals";
-/// Fewest operations on the page.
+/// The page has at least this number of operations.
 const FEWEST: usize = 20;
 
 /// The parts of the page, without prose.
@@ -49,7 +49,7 @@ fn parts() -> Vec<Part> {
             }),
             ("json", "") => match parts.last_mut() {
                 Some(Part::Operation { variables, .. }) => *variables = block,
-                _ => panic!("variables of no operation: {block}"),
+                _ => panic!("variables without an operation: {block}"),
             },
             _ => panic!("a block of another kind: {marks}"),
         }

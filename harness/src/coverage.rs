@@ -5,8 +5,8 @@
 //! world caused. A scenario fills a cell only if it held, covers the rule, and one of its webhooks shows the
 //! [`Fact`] that the rule is about, under that error class or fault.
 //!
-//! An empty cell needs a reason in `coverage/reasons.tsv`, and a cell with a reason must be empty. So neither a gap nor
-//! an outdated excuse stays unseen.
+//! An empty cell needs a reason in `coverage/reasons.tsv`, and a cell with a reason must be empty. So a test finds
+//! every gap and every outdated reason.
 //!
 //! A filled cell shows that the situation occurred in a scenario about the rule. Whether the scenario would notice a
 //! broken rule is shown by the mutants in `harness/tests/mutants`.

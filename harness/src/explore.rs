@@ -1,8 +1,8 @@
 //! Random histories, compared with the reference model after every step.
 //!
 //! Guarantees: a seed gives the same steps everywhere; a failing history is shrunk to fewer steps that still fail; the
-//! exercised rules are counted. A shrunk history is not the shortest possible one: it only fails no longer if any
-//! single step is left out. The order of events within one instant of simulated time is not defined, so two runs of a
+//! exercised rules are counted. A shrunk history is not always the shortest possible one: if any single step is left
+//! out, it no longer fails. The order of events within one instant of simulated time is not defined, so two runs of a
 //! seed may differ there. The checks accept every such order.
 
 mod answered;

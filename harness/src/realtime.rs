@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-/// How long work may take that needs no time of its own, before it counts as hung. Generous, because a machine under
+/// How long work that does not wait for anything may take before it counts as hung. Generous, because a machine under
 /// load is slow, and a shorter bound would judge the machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -251,7 +251,7 @@ mod tests {
             }) {
                 assert!(
                     scenario.rules.iter().any(|rule| sentence.rules.contains(rule)),
-                    "{} covers {:?} and shall prove: {}",
+                    "{} covers {:?} and is listed as proof of: {}",
                     scenario.name,
                     scenario.rules,
                     sentence.text

@@ -140,7 +140,7 @@ impl World {
         self.driver.now()
     }
 
-    /// Moves time by this span. Everything that is due on the way happens at its moment.
+    /// Moves time by this span. Everything that becomes due in that span happens at its due time.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! What a delivery and a request cost where no database and no network is: each part of the hot path by itself.
+//! What a delivery and a request cost without database and network: each part of the hot path separately.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use tenterhook_settings::policy::PolicySettings;
 
 /// Deliveries that the scheduler holds: as many as a process ever does.
 const HELD: usize = 10_000;
-/// Webhooks that they are for, four of each company.
+/// Webhooks of these deliveries, four of each company.
 const WEBHOOKS: usize = 1_000;
 
 fn at(seconds: i64) -> Timestamp {
@@ -222,7 +222,7 @@ fn scheduler(criterion: &mut Criterion) {
     let mut next = (0..WEBHOOKS).cycle();
     group.bench_function("one of 10,000 in, picked, and over", |bencher| {
         bencher.iter(|| {
-            let place = next.next().expect("it goes round for ever");
+            let place = next.next().expect("it has no end");
             queue.push(held(webhooks[place], &event), hosts[place].clone());
             let picked = queue.pop().expect("a place is free");
             queue.finish(

@@ -1,18 +1,18 @@
-//! How long it takes until an attack has been refused, over each way that leads to the graph: from before it is sent
-//! until its answer is read, with the connection's opening where it is a live one.
+//! How long it takes to refuse an attack, over each transport: from sending it until its response is read. For a live
+//! connection this includes opening it.
 
 use criterion::Criterion;
 use tenterhook_harness::attacks::{self, Way};
 use tenterhook_harness::world::World;
 use tokio::runtime::Runtime;
 
-/// Of each attack: more would tell nothing new of what takes so much less than its bound.
+/// Samples of each attack. More would show nothing new, because a refusal takes much less time than its bound.
 const SAMPLES: usize = 30;
 
 fn refusals(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime can be made");
     let world = runtime.block_on(World::start());
-    // An operator, whom no rate limits.
+    // An operator, who has no rate limit.
     let operator = world.operator();
     for way in Way::ALL {
         let mut group = criterion.benchmark_group(way.name());
@@ -28,7 +28,7 @@ fn refusals(criterion: &mut Criterion) {
         }
         group.finish();
     }
-    // On the runtime that its connections live on.
+    // On the runtime to which its connections belong.
     runtime.block_on(async { drop(world) });
 }
 

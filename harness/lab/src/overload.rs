@@ -1,8 +1,9 @@
 //! Overload: more webhooks, deliveries and publications than a server can handle, and how it behaves.
 //!
-//! Starts a real server process on its own Postgres and observes it from outside: its memory as the kernel counts it;
-//! the calls that it refuses and the errors; how long the deliveries of a quiet company take meanwhile; and how it
-//! recovers when receivers that hung respond again. At the end every accepted delivery must be accounted for (D7).
+//! Starts a real server process on its own Postgres and observes it from outside. It measures the memory as the kernel
+//! counts it, the refused calls and the errors, and how long the deliveries of a quiet company take meanwhile. It also
+//! measures how the server recovers when receivers that hung respond again. At the end every accepted delivery must be
+//! accounted for (D7).
 //!
 //! Everything shares this machine: receivers, callers, and a Postgres without durability. So ratios and bounds are
 //! meaningful, rates are valid for this machine only.

@@ -19,7 +19,7 @@ pub struct Draw {
     pub replaced_by: Vec<String>,
 }
 
-/// Draws this number of different scenarios, the same for a seed and catalogue everywhere.
+/// Draws this number of different scenarios. The result depends only on the seed and the catalogue.
 pub fn draw(matrix: &Matrix, count: usize, seed: u64) -> Vec<Draw> {
     let mut names: Vec<&String> = matrix.scenarios().keys().collect();
     Rng::new(seed).shuffle(&mut names);

@@ -100,7 +100,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .in_world(|builder| builder.servers(2)),
         Scenario::new(
             "a-crash-forgets-nothing",
-            "Counter, ban, window and open deliveries are what they were after a crash and a restart.",
+            "After a crash and a restart, counter, ban, window and open deliveries are unchanged.",
             &["B6", "D6", "E3", "R1"],
             |world| {
                 Box::pin(async move {
@@ -194,7 +194,7 @@ async fn late(world: &World, status: Option<u16>) -> Play {
     scene.expect_health("after ten failures", "BANNED", 10).await?;
     world.advance("PT5S").await;
     signal.release();
-    // D2: the time-out of what nobody released.
+    // D2: an attempt that is never released times out.
     world
         .advance(if status.is_some() { "PT0S" } else { "PT5S" })
         .await;

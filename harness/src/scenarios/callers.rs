@@ -16,7 +16,7 @@ pub fn silent() -> NewWebhook {
     NewWebhook::to(DEAD)
 }
 
-/// Every scope but `admin`. Through an app they are worth nothing (W2).
+/// Every scope but `admin`. Through an app they have no effect (W2).
 pub const ALL_BUT_ADMIN: &str = "webhooks:read webhooks:write platform operator";
 
 /// The webhooks of all callers, each with its name in the scenarios.

@@ -52,7 +52,7 @@ impl Authority {
         Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
     }
 
-    /// The authority's certificate, for servers that shall trust it.
+    /// The authority's certificate, for servers that have to trust it.
     pub fn pem(&self) -> String {
         self.0.pem()
     }

@@ -73,7 +73,7 @@ pub(super) async fn clock(settings: &Settings) -> anyhow::Result<Clock> {
     Ok(Clock::simulated(start))
 }
 
-/// The process's signal handlers, installed early so that a signal during the start does not end it half-way.
+/// The process's signal handlers, installed early so that a signal during the start does not kill the process.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,

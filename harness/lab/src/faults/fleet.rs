@@ -27,7 +27,7 @@ use crate::system;
 
 /// The secret that signs the tokens of a campaign.
 const SECRET: &str = "the secret of a fault campaign, long enough to be one";
-/// Time between two attempts to start a server whose database may not be available yet.
+/// Time between two attempts to start a server while its database is perhaps not available yet.
 const START_EVERY: Duration = Duration::from_millis(100);
 /// File descriptors that an exhausted server can still open.
 const DESCRIPTORS_LEFT: usize = 2;
@@ -312,7 +312,7 @@ impl Server {
         self.proxy.set(weather);
     }
 
-    /// Sets its wall clock off by this number of seconds, if it has its own.
+    /// Sets the error of its wall clock, in seconds, if it has its own clock.
     pub fn set_clock(&self, seconds: i64) -> anyhow::Result<()> {
         self.clock.as_ref().map_or(Ok(()), |clock| clock.set(seconds))
     }

@@ -130,7 +130,7 @@ impl WallClock {
         ]
     }
 
-    /// Sets the clock this number of seconds off the machine's. Processes notice within a second.
+    /// Sets the difference from the machine's clock, in seconds. Processes notice within a second.
     pub fn set(&self, seconds: i64) -> anyhow::Result<()> {
         // Renamed into place, so that no process reads half of a number and gets a wildly wrong time.
         let new = self.file.with_extension("new");

@@ -47,7 +47,7 @@ pub struct Figures {
     pub retries: u64,
     /// Deliveries to webhooks whose receiver hangs.
     pub hanging_expected: u64,
-    /// Those that arrived. The others wait behind them.
+    /// Those that arrived. The others wait until these end.
     pub hanging_arrived: u64,
     /// Published events per second of the measured time.
     pub events_per_second: f64,

@@ -36,7 +36,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Starts Postgres and the server. The ban threshold is so high that failures may go on forever.
+    /// Starts Postgres and the server. The ban threshold is so high that no number of failures reaches it.
     pub async fn start(server: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = |name: &str, key: &str| {

@@ -15,7 +15,7 @@ use tenterhook_harness::realtime;
 /// limit.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
-/// The publications of the callers, repeated over and over.
+/// The publications of the callers, repeated until the end.
 #[derive(Debug, Clone)]
 pub struct Flood {
     /// Number of callers.

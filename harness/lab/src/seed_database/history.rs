@@ -1,9 +1,9 @@
 //! The history of the companies of a fill. The database itself generates it from a series of numbers.
 //!
 //! Events are numbered in the order of their acceptance, evenly over the time. Deliveries are numbered with them, and a
-//! delivery's number determines its outcome: of every 17 one was lost, one succeeded with its second attempt, one
-//! failed with its fourth, and the others succeeded at once. The last event of each company, except for the open ones,
-//! succeeded everywhere, so that no webhook has been failing for long. The large company's last event comes last.
+//! delivery's number determines its outcome. In each group of 17, one was lost, one succeeded with its second attempt,
+//! one failed with its fourth, and the others succeeded at once. The last event of each company, except for the open
+//! ones, succeeded everywhere, so that no webhook has been failing for long. The large company's last event comes last.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

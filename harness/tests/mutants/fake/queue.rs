@@ -61,7 +61,7 @@ impl Fake {
         }
     }
 
-    /// Moves time from one due moment to the next. Returns whether everything on the way settled.
+    /// Moves time from one due moment to the next. Returns whether everything that became due has settled.
     pub async fn advance(self: &Arc<Self>, by: SignedDuration) -> bool {
         let _turn = self.moving.lock().await;
         let target = self.lock().now + by;

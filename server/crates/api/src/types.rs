@@ -1,6 +1,6 @@
 //! The types of the graph. Each noun has a file with its type, inputs, payloads, queries and mutations.
 //!
-//! [`attempt`], [`delivery`], [`event`] and [`webhook`] refer to each other, because the graph does.
+//! [`attempt`], [`delivery`], [`event`] and [`webhook`] refer to each other, because the types of the graph do.
 
 pub mod app;
 pub mod attempt;

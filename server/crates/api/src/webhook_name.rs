@@ -11,7 +11,7 @@ use tenterhook_model::access::Caller;
 use tenterhook_model::ids::{WebhookKey, WebhookNumber};
 use tenterhook_store::webhooks::number;
 
-/// A webhook's name. The webhook may not exist.
+/// A webhook's name. It is not known whether the webhook exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookName {
     /// Read from its global id.

@@ -65,10 +65,10 @@ pub struct Busy {
 /// Why simulated time did not reach its target. It stays at the moment that it reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdvanceError {
-    /// The target lies in the past.
+    /// The target is in the past.
     #[error("time cannot move backwards")]
     Backwards,
-    /// The target lies after [`LAST_SIMULATED`].
+    /// The target is after [`LAST_SIMULATED`].
     #[error("the target is after {LAST_SIMULATED}, the last moment that simulated time can be moved to")]
     OutOfRange,
     /// A task stayed busy.
@@ -95,7 +95,7 @@ impl SimClock {
         self.when_settled(|_| ()).await
     }
 
-    /// Moves time by `by` and wakes each waiter on the way at its moment. Zero only settles. Concurrent calls take
+    /// Moves time by `by` and wakes each waiter at the moment it waits for. Zero only settles. Concurrent calls take
     /// turns. Returns the time reached, in whole microseconds.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub(super) struct SystemClock {
 
 #[derive(Debug)]
 struct Kept {
-    /// The time at `since`, from which the monotonic clock counts on.
+    /// The time at `since`. Later times are this plus the monotonic time since then.
     base: Timestamp,
     since: Instant,
     /// The last result of `now`.

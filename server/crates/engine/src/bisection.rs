@@ -2,8 +2,8 @@
 //!
 //! Guarantees: the parts come in the batch's order, and together they are the whole batch, each item once. A refused
 //! part is halved: with one bad item among `n` that is about `2 log n` transactions instead of `n`, and fewer than `2 n`
-//! if all are bad. A part that meets a deadlock is tried [`TRIES`] times before it is halved. While the database is away
-//! nothing is divided, because any part would fail.
+//! if all are bad. A part that meets a deadlock is tried [`TRIES`] times before it is halved. While the database is
+//! unavailable nothing is divided, because any part would fail.
 //!
 //! How to use it: try each [next](Bisection::next) part and pass its result to [`Bisection::done`], until no part is
 //! left. [`Bisection::refused`] then contains the items that failed.
@@ -28,7 +28,7 @@ pub(crate) const TIME_OUTS: usize = 2;
 pub(crate) const FIRST_TIME_OUT: usize = 1;
 /// How long a part of such a batch waits for one lock. Longer than the server's own transactions take, even under load.
 const LOCK_WAIT: Duration = Duration::from_millis(250);
-/// The longest pause while the database is away. Work continues at most this long after its return.
+/// The longest pause while the database is unavailable. Work continues at most this long after it is available again.
 const AWAY: Duration = Duration::from_secs(2);
 
 /// Items that cannot be written, and the database's error: one item, and the items grouped with it.
@@ -41,7 +41,7 @@ enum Next {
     Again,
     /// It is a single item and is not tried again, nor are the other items of this range, which are grouped with it.
     Alone(Range<usize>),
-    /// It is tried again, but fails until the database is back.
+    /// It is tried again, but fails until the database is available.
     Away,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Bisection<'a> {
     ///
     /// # Errors
     ///
-    /// If the database is away. The part is tried again.
+    /// If the database is unavailable. The part is tried again.
     pub fn done<T>(&mut self, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         let error = match result {
             Ok(done) => return Ok(Some(done)),
@@ -146,8 +146,8 @@ impl<'a> Bisection<'a> {
         Ok(None)
     }
 
-    /// Like [`done`](Self::done), but pauses if the database is away; `what` names the work in the log. Simulated time
-    /// does not move during the pause.
+    /// Like [`done`](Self::done), but pauses if the database is unavailable; `what` names the work in the log.
+    /// Simulated time does not move during the pause.
     pub async fn done_in_time<T>(
         &mut self,
         result: Result<T, StoreError>,
@@ -157,7 +157,7 @@ impl<'a> Bisection<'a> {
         match self.done(result) {
             Ok(done) => done,
             Err(error) => {
-                // Logged only while the pause still grows, not as long as the database is away.
+                // Logged only while the pause still grows, not for as long as the database is unavailable.
                 if !self.away.is_longest() {
                     tracing::error!(%error, what, "rows cannot be written; trying again");
                 }

@@ -13,8 +13,8 @@
 //!
 //! Not guaranteed:
 //!
-//! - Anything from before the subscription. A subscriber hears of transitions and ends of attempts from its own start
-//!   on.
+//! - Anything from before the subscription. A subscriber gets only transitions and ends of attempts that come after its
+//!   own start.
 //! - Late rows. An attempt recorded more than [`OVERLAP`] after its end, or a notice written more than
 //!   [`NOTICE_OVERLAP`] after its transition, with a read in between, is in the log but not sent.
 //! - Access control. A message says whose webhook it is about; the subscriber reads the store with its caller's rights.

@@ -8,8 +8,8 @@
 //! - Notices of one webhook are sent one at a time, in the order of writing.
 //! - No database connection is held while the endpoint works.
 //! - A notice that fails delays no other webhook's notices. One that cannot be read counts as a failed attempt. One that
-//!   the database refuses to give out is tried again with a growing pause. One whose result cannot be written is sent
-//!   again when its lease ends.
+//!   the database refuses to lease is tried again with a growing pause. One whose result cannot be written is sent again
+//!   when its lease ends.
 //!
 //! Not guaranteed: that a notice is sent only once. After a crash it is sent again, with the same id.
 
@@ -46,7 +46,7 @@ const LEASE_MARGIN: SignedDuration = SignedDuration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait after a database error.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// The longest pause before a queue is tried again if the database refuses to give out its first notice.
+/// The longest pause before a queue is tried again if the database refuses to lease its first notice.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 
 /// Where notices go, and how.
@@ -245,8 +245,8 @@ impl Notifier {
         (settlement, error)
     }
 
-    /// Tries for as long as the database is away, so that the endpoint does not get the same notices again. If the
-    /// database refuses a row, or it is locked for too long, it stays as it is until its lease ends.
+    /// Tries for as long as the database is unavailable, so that the endpoint does not get the same notices again. If
+    /// the database refuses a row, or it is locked for too long, it stays as it is until its lease ends.
     async fn settle(&self, batch: &[Settlement]) {
         let mut parts = Bisection::of(batch.len()).split_when_late(TIME_OUTS, &self.store);
         while let Some((part, lock_wait)) = parts.next() {

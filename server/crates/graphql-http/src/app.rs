@@ -1,4 +1,4 @@
-//! The one seam between this server and a product.
+//! The only interface between this server and a product.
 
 use std::future::Future;
 use std::hash::Hash;

@@ -1,4 +1,4 @@
-//! Cache of parsed documents: clients send the same few again and again.
+//! Cache of parsed documents: clients send the same few many times.
 //!
 //! The cache has at most [`MOST_DOCUMENTS`] documents and [`MOST_BYTES`] of text. When it is full it is cleared,
 //! which costs parsing each document again. It also remembers whether a document passed the validation rules of

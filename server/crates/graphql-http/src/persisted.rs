@@ -120,8 +120,7 @@ impl Documents {
 
     /// Finds the document of a request.
     ///
-    /// The messages of the two errors of automatic persisted queries are fixed by clients: some of them compare
-    /// nothing else.
+    /// The two errors of automatic persisted queries must keep their exact messages: some clients compare nothing else.
     pub fn find(&self, named: Named) -> Result<Found, RequestError> {
         let Named { query, hash } = named;
         let hash = hash.as_deref().map(read_hash).transpose()?;

@@ -1,7 +1,7 @@
 //! One type per kind of identifier, its text form, and what makes it invalid.
 //!
-//! Guarantees: a value of such a type is a valid id. [`Lane::of`] never changes, because lanes are stored. The thing that an
-//! id names may not exist.
+//! Guarantees: a value of such a type is a valid id. [`Lane::of`] never changes, because lanes are stored. Not guaranteed:
+//! that the object that an id names exists.
 
 use std::fmt;
 use std::str::FromStr;

@@ -144,7 +144,7 @@ pub struct Webhook {
     pub removed: Option<(Timestamp, RemoveReason)>,
 }
 
-/// Whose a webhook is: everything that decides who sees it (W4–W6).
+/// The owner of a webhook: everything that decides who sees it (W4–W6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookOwner {
     /// The company's lane.

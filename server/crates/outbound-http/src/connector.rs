@@ -3,7 +3,7 @@
 //! Guarantees:
 //!
 //! - A name is looked up once per connection, and nothing is sent to an address before all of them are vetted.
-//! - Every address gets its chance within the request's time, up to about a hundred of a name. The next one is tried
+//! - Every address is tried within the request's time, up to about a hundred for a name. The next one is tried
 //!   [`NEXT_ADDRESS_AFTER`] later at the latest, while earlier ones continue (RFC 8305). As soon as one of the first
 //!   [`AT_ONCE`] fails, the next is tried without a wait.
 //! - A request needs [`AT_ONCE`] descriptors at most, however many addresses its name has.

@@ -15,7 +15,7 @@ const SILENCE_FORGOTTEN: Duration = Duration::from_secs(120);
 pub struct Patience {
     /// The time before the end of a request in which no name server may have answered.
     pub silence: Duration,
-    /// After this much silence requests are judged even so.
+    /// After this much silence requests are judged anyway.
     pub give_up: Duration,
 }
 
@@ -35,7 +35,7 @@ pub enum NameServers {
     Answering,
     /// They do not answer: this process lacks name servers.
     Silent,
-    /// They have been silent for so long that requests are judged even so.
+    /// They have been silent for so long that requests are judged anyway.
     GivenUp,
 }
 

@@ -72,7 +72,7 @@ pub enum Lack {
     NameServers,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// What the other side did.

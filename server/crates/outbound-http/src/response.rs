@@ -30,9 +30,9 @@ const MOST_LAYERS: usize = 2;
 /// How much of the decoded body is kept, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExcerptLimits {
-    /// Of a failed request's response (D2).
+    /// For the response of a failed request (D2).
     pub failed: usize,
-    /// Of a successful request's response (D10).
+    /// For the response of a successful request (D10).
     pub success: usize,
 }
 

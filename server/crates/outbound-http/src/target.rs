@@ -3,8 +3,8 @@
 //! Guarantees: an address that is not public is refused in every spelling. [`TargetPolicy::vet_url`] refuses literals,
 //! because a resolver never sees them. [`TargetPolicy::vet_address`] checks every address that a name resolves to at the
 //! time of connection, so that a name whose addresses change later is refused too. Names that mean something only inside a
-//! network are refused unless a network is allowed, so that nobody learns where they lead. Nothing is resolved here, and a
-//! host that passes may not exist.
+//! network are refused unless a network is allowed, so that nobody learns where they lead. Nothing is resolved here, and
+//! it is not checked whether the host exists.
 
 mod address;
 mod name;

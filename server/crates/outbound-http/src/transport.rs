@@ -308,7 +308,7 @@ impl Transport {
             .targets
             .vet_url(url.as_str())
             .map_err(|refusal| match refusal {
-                // Of a URL that was stored before this rule: its requests still fail as unresolvable.
+                // The URL was stored before this rule: its requests still fail as unresolvable.
                 UrlRefusal::NoName => Failure::unresolvable(),
                 _ => Failure::blocked(),
             })?;

@@ -1,8 +1,8 @@
 //! Who may see, create, change and delete which webhook (W1, W2, W4–W8), and who sees which event (E2).
 //!
-//! Checks run in a fixed order. A token without the scope learns only that. Then the app must be installed. Then a webhook
-//! that the caller cannot see does not exist for it; only a webhook that it sees can be forbidden. Not checked here: limits
-//! (W3), whether a user exists, and states. A removed webhook can still be seen (W12).
+//! Checks run in a fixed order. A caller whose token lacks the scope learns only that. Then the app must be installed. Then
+//! a webhook that the caller cannot see does not exist for it; only a webhook that it sees can be forbidden. Not checked
+//! here: limits (W3), whether a user exists, and states. A removed webhook can still be seen (W12).
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use tenterhook_model::ids::{AppId, CompanyId, UserId};
 use tenterhook_model::webhook::{RemoveReason, Webhook, WebhookOwner};
 use tenterhook_settings::AppSees;
 
-/// Why a caller may not do it.
+/// Why an operation is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     /// The token lacks the scope for the operation: a `FORBIDDEN` at the top level.
@@ -30,7 +30,7 @@ pub enum Denial {
     Forbidden(&'static str),
 }
 
-/// What decides about a token through an app besides its scopes. A token without an app does not depend on it.
+/// What decides, in addition to the scopes, about a token through an app. It has no effect on a token without an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppAccess {
     /// Whether the token's user has the token's app installed (W2).
@@ -82,7 +82,7 @@ pub fn sees(scope: &WebhookScope, webhook: &Webhook) -> bool {
     reaches(scope, &webhook.webhook_owner())
 }
 
-/// Like [`sees`], for callers that know only whose the webhook is.
+/// Like [`sees`], for code that knows only the owner of the webhook.
 pub fn reaches(scope: &WebhookScope, webhook: &WebhookOwner) -> bool {
     let Some(app) = &webhook.app else {
         return reaches_general(scope, webhook.company, webhook.user);

@@ -24,8 +24,8 @@
 //! the row means at a moment, whether or not the sweep has run (T3); [`verdict`] says what that means for a delivery.
 //!
 //! Results may be recorded in any order of their ends, because several workers settle. Where the order is lost, the machine
-//! errs in the webhook's favour: a success that is settled late also forgives failures that ended after it but were settled
-//! before it. Results of test deliveries are never recorded here (B1).
+//! decides what is better for the webhook: a success that is settled late also cancels failures that ended after it but
+//! were settled before it. Results of test deliveries are never recorded here (B1).
 
 #[cfg(test)]
 mod tests;
@@ -39,7 +39,7 @@ use tenterhook_settings::policy::PolicySettings;
 
 pub use view::{NextTransition, Verdict, View, verdict, view};
 
-/// A result for this machine to judge: of a real attempt, never of a test delivery (B1, D12).
+/// A result for this machine to judge. It comes from a real attempt, never from a test delivery (B1, D12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
     /// When the attempt ended. The result is judged by this time (T3).

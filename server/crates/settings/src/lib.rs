@@ -1,8 +1,8 @@
 //! Settings: what an operator may choose, where each value comes from, and what is refused at start.
 //!
 //! Guarantees: every setting has one entry in one [`table`]. Unknown names, values out of bounds and settings that
-//! contradict each other are refused at start, by name. No secret is ever shown. The target of a setting (a file, a
-//! database, a host) may not exist: the code that uses the setting reports that.
+//! contradict each other are refused at start, by name. No secret is ever shown. It is not checked whether the target
+//! of a setting (a file, a database, a host) exists: the code that uses the setting reports that.
 
 pub mod api;
 pub mod cors;

@@ -27,7 +27,7 @@ pub struct PolicySettings {
     pub retry_delays: Vec<Duration>,
     /// How long no name server may have answered before an attempt whose lookup got no answer is postponed (D13).
     pub dns_silence: Duration,
-    /// How long name servers may be silent before attempts are judged even so (D13).
+    /// How long name servers may be silent before attempts are judged anyway (D13).
     pub dns_give_up: Duration,
     /// Bytes of a failed attempt's response body that are kept, after decoding (D2).
     pub response_excerpt: usize,

@@ -108,8 +108,7 @@ const SNAPSHOT: &str = "select pg_current_snapshot()::text as snapshot";
 
 /// Every process reads from the oldest running transaction of its last snapshot, so earlier rows are not needed. A row that
 /// is visible although its transaction is in the future was restored from another cluster with another count of
-/// transactions. No process waits for such a row, but it would be read again and again until this cluster's count reaches
-/// it.
+/// transactions. No process waits for such a row, but every read would return it until this cluster's count reaches it.
 const PRUNE: &str = "\
 delete from changes where xid < (select min(pg_snapshot_xmin(feed_snapshot::pg_snapshot)) from nodes)
                        or xid >= pg_snapshot_xmax(pg_current_snapshot())";

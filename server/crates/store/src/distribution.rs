@@ -1,4 +1,4 @@
-//! Distribution: where tables lie on a Citus cluster, and the statements that distribute them in place.
+//! Distribution: where the tables are on a Citus cluster, and the statements that distribute them in place.
 //!
 //! Guarantees: every table has a placement (a test compares with the migrated database), so that no migration can forget
 //! one. Tables that are already distributed are skipped, so a second run distributes the rest. Everything happens in one
@@ -14,7 +14,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use super::sql::statement;
 use super::{Conn, StoreError};
 
-/// Where a table lies on a cluster.
+/// Where a table is on a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     /// By `lane`, in the same place as the shards of all other such tables: the rows of a lane are on one machine, and one

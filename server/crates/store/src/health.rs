@@ -118,7 +118,7 @@ where h.lane = u.lane and h.webhook = u.webhook"
 /// queue that is already in progress keeps its time.
 ///
 /// A recovery is not queued behind `$10` notices. A receiver that fails now and then recovers each time, and each append
-/// rewrites the whole queue: while the endpoint is away, settling would become slower with every recovery.
+/// rewrites the whole queue: while the endpoint is not available, settling would become slower with every recovery.
 const NOTICES: &str = sql_text!(
     "\
 with written as (

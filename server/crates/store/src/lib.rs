@@ -196,9 +196,9 @@ pub struct Sessions {
     pub limits: Limits,
     /// Whether they read for callers.
     ///
-    /// If so, the database does not sort rows that an index returns in order. The planner does not know that a webhook lies
-    /// in one lane and expects one or two rows per webhook and day, so it would read and sort all rows instead of merging
-    /// the days. JIT compilation is off too: for statements of a few milliseconds it takes longer than it saves.
+    /// If so, the database does not sort rows that an index returns in order. The planner does not know that a webhook
+    /// belongs to one lane and expects one or two rows per webhook and day, so it would read and sort all rows instead of
+    /// merging the days. JIT compilation is off too: for statements of a few milliseconds it takes longer than it saves.
     pub reads: bool,
 }
 

@@ -59,7 +59,7 @@ pub async fn run_pending_within(url: &str, limit: Duration) -> Result<Vec<String
     preconditions::check(&mut conn).await?;
     diesel::sql_query(LOCK).execute(&mut conn).await?;
     if lacking(&mut conn).await? == 0 {
-        // The library would first create its table, and a role may not have the right to do that.
+        // The library would first create its table, and some roles do not have the right to do that.
         return Ok(Vec::new());
     }
     let mut harness = AsyncMigrationHarness::new(conn);

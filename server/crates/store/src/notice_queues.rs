@@ -1,7 +1,7 @@
 //! The queues of notices for the platform's own endpoint (R4). [`super::health`] appends to them, in the transaction that
 //! writes the notice.
 //!
-//! Guarantees: of each webhook only the oldest notice is claimed, by one process at a time under a lease. A settlement
+//! Guarantees: only the oldest notice of each webhook is claimed, by one process at a time under a lease. A settlement
 //! advances a queue only while the token of its lease is valid, so writing it twice advances the queue once. Not guaranteed:
 //! that a notice is claimed only once. When a lease ends, the notice can be claimed again.
 

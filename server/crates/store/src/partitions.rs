@@ -136,8 +136,8 @@ pub async fn days_ahead(conn: &mut Conn, today: Date) -> Result<usize, StoreErro
 /// Drops the partitions of days before `keep_from`, except those of events that something refers to that is kept. Returns
 /// the dropped partitions and those that could not be dropped.
 ///
-/// Events are kept one day longer than attempts, because an attempt may end on the day after. Of attempts that end even
-/// later there are few, and an index finds them.
+/// Events are kept one day longer than attempts, because an attempt may end on the day after. Few attempts end even
+/// later, and an index finds them.
 ///
 /// Each is dropped in its own transaction, so that one failure does not keep the others. Waits at most two seconds for the
 /// readers of a partition: the next round tries again.

@@ -245,7 +245,7 @@ impl From<RequestError> for Answer {
             | ErrorCode::TooComplex
             | ErrorCode::PersistedQueryNotFound => Faults::one(REQUEST, error.message()).into(),
         };
-        // A server starts, stops and gets over an overload within seconds.
+        // A server starts, stops and recovers from an overload within seconds.
         let unavailable = (error.code() == ErrorCode::Unavailable).then_some(1);
         let answer = match error.retry_after().or(unavailable) {
             Some(seconds) => answer.with(RETRY_AFTER, HeaderValue::from(seconds)),
@@ -281,7 +281,11 @@ mod tests {
     #[test]
     fn errors_of_the_server_have_the_form_of_pipedrive() {
         for (error, status, retry_after) in [
-            (RequestError::unavailable("the database is away"), 503, Some("1")),
+            (
+                RequestError::unavailable("the database is unavailable"),
+                503,
+                Some("1"),
+            ),
             (RequestError::internal("a secret"), 500, None),
             (
                 RequestError::new(ErrorCode::RequestTimeout, "Too slow."),

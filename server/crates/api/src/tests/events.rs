@@ -116,7 +116,7 @@ async fn e2_w4_callers_see_events_of_objects_that_they_may_see() {
     }
 }
 
-/// W4: of an event that was delivered to webhooks of both types, an app sees the deliveries to the webhooks that it sees.
+/// W4: an event was delivered to webhooks of both types. An app sees only the deliveries to the webhooks that it sees.
 #[tokio::test(flavor = "multi_thread")]
 async fn w4_an_app_sees_deliveries_of_the_webhooks_that_it_sees() {
     for (sees, by_app) in APP_SEES.into_iter().zip([1, 2]) {

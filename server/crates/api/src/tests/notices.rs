@@ -114,7 +114,7 @@ async fn r4_w4_callers_see_the_notices_of_webhooks_that_they_see() {
     }
 }
 
-/// `by_app`: the notices that the app sees, which has one of its own webhook.
+/// `by_app`: the number of notices that the app sees. One of them is about its own webhook.
 async fn notices_are_seen_with_their_webhooks(sees: AppSees, by_app: usize) {
     let world = World::where_apps_see(sees).await;
     for user in [7, 9] {

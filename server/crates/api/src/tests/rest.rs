@@ -1,4 +1,4 @@
-//! The REST routes at the borders of HTTP. What they do is in the contract tests, `tests/rest.rs`.
+//! The REST routes with unusual HTTP requests. What they do is in the contract tests, `tests/rest.rs`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -52,8 +52,8 @@ impl ChangeFeed {
                     }
                 }
                 Err(error) => {
-                    // There are ten reads per second while the database is away: log the first failure, then every
-                    // hundredth.
+                    // There are ten reads per second while the database is unavailable: log the first failure, then
+                    // every hundredth.
                     if failed.is_multiple_of(100) {
                         tracing::warn!(%error, before = failed, "the changes feed could not be read");
                     }

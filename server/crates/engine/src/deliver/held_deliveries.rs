@@ -25,7 +25,7 @@ pub(crate) struct HeldDeliveries {
 }
 
 impl HeldDeliveries {
-    /// Holds nothing yet. Hosts are known from `webhooks`, and `wakes` hears of free room.
+    /// Holds nothing yet. Hosts are known from `webhooks`, and `wakes` is notified when there is room.
     pub fn new(limits: RequestLimits, webhooks: Arc<WebhookCache>, wakes: Arc<WakeSchedule>) -> Self {
         Self {
             scheduler: Mutex::new(Scheduler::new(limits)),

@@ -34,9 +34,9 @@ use tenterhook_model::ids::{NodeId, WebhookId};
 
 /// Deliveries held in all, waiting or in flight.
 pub const MAX_HELD: usize = 10_000;
-/// Bytes of payload held in all, waiting or in flight, counted once per delivery. Above this bound nothing more is taken
-/// in, except deliveries already on the way: a claim brings those that there was room for and one more per lane, and a
-/// publication brings those that its caller was admitted with.
+/// Bytes of payload held in all, waiting or in flight, counted once per delivery. Above this bound nothing more is
+/// accepted, with two exceptions. A claim adds the deliveries that there was room for when it began, and one more per
+/// lane. A publication adds those that there was room for when its call was accepted.
 pub const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 /// If this number of deliveries is held for slow webhooks, none is claimed for another slow one; the same bound holds
 /// for unknown webhooks. Without it, thousands of receivers that hang would leave no room for receivers that respond.

@@ -27,7 +27,7 @@ impl Announcer {
     ///
     /// # Errors
     ///
-    /// Only if the database is away: no webhook's content may stop the feed.
+    /// Only if the database is unavailable: no webhook's content may stop the feed.
     pub async fn announce(&self, webhooks: &[(Lane, WebhookId)]) -> Result<(), StoreError> {
         let hub = &self.hub;
         let now = self.clock.now();

@@ -20,7 +20,7 @@ use tenterhook_store::live::{self, AttemptPlace};
 use tenterhook_store::sql::Rows;
 use tenterhook_store::{Store, StoreError};
 
-/// How often to poll, in real time: well within the second in which a subscriber must hear of an attempt.
+/// How often to poll, in real time: well within the second in which a subscriber must be informed about an attempt.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Maximum number of webhooks watched for one listener. A listener who may see more must name one webhook.
 pub const MAX_WATCHED: usize = 1_000;

@@ -78,7 +78,7 @@ impl PublishError {
     }
 }
 
-/// One call's drafts on their way to the next group commit.
+/// One call's drafts, which wait for the next group commit.
 pub(crate) struct Call {
     pub drafts: Vec<Draft>,
     pub answer: oneshot::Sender<Result<Vec<Published>, PublishError>>,

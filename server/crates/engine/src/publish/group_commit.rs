@@ -11,9 +11,9 @@
 //! - A group that the database ends because it takes too long is divided too: a call in it may wait for a row that
 //!   another transaction has locked. Nothing of it is committed.
 //!
-//! Not divided: a group that fails because the database is away. After a broken connection it is unknown whether the
-//! group was committed, so all of its calls get that error. A part that takes too long without waiting for a lock is
-//! treated the same way: then the database is slow, and callers wait.
+//! Not divided: a group that fails because the database is unavailable. After a broken connection it is unknown whether
+//! the group was committed, so all of its calls get that error. A part that takes too long without waiting for a lock
+//! is treated the same way: then the database is slow, and callers wait.
 
 use std::collections::{BTreeSet, HashMap};
 use std::mem;

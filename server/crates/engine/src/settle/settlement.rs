@@ -14,7 +14,7 @@ use tenterhook_store::settle::{Action, Settlement};
 /// The start of an attempt and its delivery.
 pub(crate) type Started = (Timestamp, DeliveryKey);
 
-/// One result on its way to be settled.
+/// One result that is to be settled.
 pub(crate) struct AttemptResult {
     pub settlement: Settlement,
     /// The attempt, if one was made.

@@ -163,8 +163,8 @@ impl Settler {
     }
 
     /// Records a batch in these parts and does what follows from it. Returns the results that cannot be recorded. Tries
-    /// as long as the database is away, because the attempts have been made, and the lease tokens make a second try
-    /// harmless.
+    /// for as long as the database is unavailable, because the attempts have been made, and the lease tokens make a
+    /// second try harmless.
     async fn record(&self, batch: &[Settlement], mut parts: Bisection<'_>) -> Vec<Refused> {
         while let Some((part, lock_wait)) = parts.next() {
             let some = &batch[part];

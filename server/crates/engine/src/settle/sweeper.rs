@@ -80,7 +80,7 @@ impl Sweeper {
         loop {
             match self.round(&mut set_back).await {
                 Ok(Round::More) => lingered = 0,
-                // Not idle: an advance of simulated time returns only when the transitions due on the way are written.
+                // Not idle: an advance of simulated time returns only when the transitions that became due are written.
                 // The number of tries is bounded, because another process's attempt in flight may need time to move
                 // before it ends.
                 Ok(Round::WaitsForOthers) if self.clock.simulation().is_some() && lingered < LINGERS => {

@@ -22,7 +22,7 @@ pub struct Pulse {
 struct Kept {
     /// The start of the first statement that was not answered; none while the database answers.
     since: Option<Instant>,
-    /// The start of the last one. Connections that have received nothing since then may not answer either.
+    /// The start of the last one. Connections that have received nothing since then perhaps do not answer either.
     last: Option<Instant>,
     /// The number of connections given up since then.
     given_up: u64,

@@ -199,7 +199,7 @@ async fn a_connection_that_does_not_respond_is_given_up(#[case] asked: &str) {
     let error = pid(&mut silent).await.unwrap_err();
     assert!(error.to_string().contains("closed before"), "{error}");
     drop(silent);
-    // The other connection has received nothing since: it may not answer either.
+    // The other connection has received nothing since: perhaps it does not answer either.
     assert_ne!(pid(&mut store.conn().await.unwrap()).await.unwrap(), of_idle);
     assert!(store.silence().is_none());
 }

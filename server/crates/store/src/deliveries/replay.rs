@@ -2,7 +2,7 @@
 //!
 //! Guarantees: the statement that creates a replay also counts it as accepted (D7). Its generation is one more than the
 //! highest existing one of its event and webhook. If two transactions use the same number, the primary key accepts one, and
-//! the other fails as [overtaken](StoreError::Overtaken). It locks no row that anything except another replay waits for.
+//! the other fails as [overtaken](StoreError::Overtaken). Only other replays wait for the rows that it locks.
 
 use std::collections::BTreeSet;
 
@@ -30,10 +30,11 @@ unnest! {
     }
 }
 
-/// Stored without a lease, for any process to claim. An event that no longer exists creates none.
+/// The new deliveries have no lease: any process may claim them. An event that no longer exists gets no delivery.
 ///
-/// The highest open generation is read as the last key up to the highest possible one. With equality and `max`, a planner
-/// without statistics takes the smaller index over due times, and reads all deliveries of the webhook in it for each event.
+/// The highest open generation is the last key that is not greater than the highest possible key. If the statement used
+/// equality and `max` instead, a planner without statistics would take the smaller index over due times, and read all
+/// deliveries of the webhook in it for each event.
 const REPLAY: &str = sql_text!(
     "\
 with old as materialized (

@@ -1,7 +1,7 @@
 //! Sealed values: the keys that they are sealed with, and their replacement when a key is replaced.
 //!
-//! Guarantees: nothing else of a webhook changes, not even its time of last change, because nothing changed for its user. Of
-//! sealed values this module knows only how to compare their first bytes.
+//! Guarantees: nothing else of a webhook changes, not even its time of last change, because nothing changed for its user.
+//! This module knows only how to compare the first bytes of sealed values.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, Uuid as SqlUuid};

@@ -20,8 +20,8 @@ pub struct Cutoffs {
     /// What ended at this time or before can no longer be read (D10): attempts and deliveries. Nor can an event that was
     /// accepted by then, unless an attempt or a delivery refers to it that can be read.
     pub history: Timestamp,
-    /// What ended can no longer be read either if its event was accepted at this time or before: the event may not exist any
-    /// more, because it was dropped before events were kept for late attempts. At or before `history`.
+    /// What ended can no longer be read either if its event was accepted at this time or before: the event perhaps does not
+    /// exist any more, because it was dropped before events were kept for late attempts. At or before `history`.
     pub event_dropped: Timestamp,
 }
 

@@ -204,7 +204,7 @@ async fn notices_of_others_are_settled_while_a_queue_is_locked() {
         world.publish(1, json!({})).await;
     }
     let leased = "notice_queues where token = 1";
-    realtime::eventually("one is on its way", async || world.rows(leased).await > 0).await;
+    realtime::eventually("one is leased", async || world.rows(leased).await > 0).await;
     let queue = format!("notice_queues where webhook = (select webhook from {leased} limit 1)");
     let (lock, locked) = world.lock(&queue).await;
     assert_eq!(locked, 1);

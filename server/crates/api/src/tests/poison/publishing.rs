@@ -19,7 +19,7 @@ const REFUSALS: [(&str, bool); 10] = [
 ];
 const CALLS: usize = 1_000;
 const COMPANIES: usize = 100;
-/// Number of concurrent calls: more than one group takes.
+/// Number of concurrent calls: more than fit into one group.
 const AT_ONCE: usize = 96;
 
 const PUBLISH: &str = "mutation M($input: PublishEventsInput!) {
@@ -147,8 +147,8 @@ async fn bad_calls_do_not_affect_good_calls() {
     world.assert_conserved().await;
 }
 
-/// The key of a refused call is not taken: the same call is published once it is no longer bad, and only the next one
-/// is a duplicate.
+/// A refused call does not use its key. The same call is published when it is no longer bad, and only the call after
+/// that is a duplicate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_refused_call_uses_no_key_and_a_stored_call_keeps_its_key() {
     let world = unlimited().await;

@@ -185,7 +185,7 @@ async fn a_server_with_an_unwritable_result_can_stop() {
     assert!(stopped.is_some(), "it stops");
     let conn = &mut store.conn().await.unwrap();
     let open = "deliveries where owner is null and vis_at <= '2026-11-23T10:00:00Z'";
-    assert_eq!(testing::count(conn, open).await, 1, "it is anybody's");
+    assert_eq!(testing::count(conn, open).await, 1, "any process may claim it");
     assert_eq!(testing::count(conn, "nodes").await, 0);
 }
 

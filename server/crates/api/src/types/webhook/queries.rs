@@ -215,7 +215,7 @@ fn bad_id(name: &str) -> impl Fn(InvalidId) -> ApiError {
     move |why| ApiError::bad_input(format!("`{name}` {why}."))
 }
 
-/// The account whose webhooks are counted, if the caller may know it: who sees webhooks may count them.
+/// The account whose webhooks are counted, if the caller may know it: a caller who sees webhooks may count them.
 fn account(session: &Session, kind: webhook::WebhookType, user: Option<&ID>) -> Result<Account> {
     let Caller::User(caller) = &session.caller else {
         return Err(ApiError::bad_input(

@@ -41,8 +41,9 @@ impl PerWebhook {
         }
     }
 
-    /// Notes where its URL leads. Nothing of it may be in flight. If that is another host than before, returns the one it has
-    /// left: its receiver is untried again, and what the old host had no place for may start at the new one.
+    /// Notes the host of its URL. Call it only while the webhook has no attempt in flight. If the host has changed, returns
+    /// the old one. The receiver then counts as untried, and attempts that waited for a place at the old host may start at
+    /// the new one.
     pub(super) fn lead_to(&mut self, host: Option<Host>, cap: usize) -> Option<Host> {
         let before = std::mem::replace(&mut self.host, host);
         let left = before.filter(|before| self.host.as_ref().is_some_and(|host| host != before))?;

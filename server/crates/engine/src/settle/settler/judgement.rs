@@ -135,7 +135,8 @@ impl Judge {
             let Some(mut judged) = results.remove(&row.webhook) else {
                 continue;
             };
-            // In a tie the success comes last, in the webhook's favour: R1 does not say.
+            // If both ended at the same time, the success is judged last, because that is better for the webhook. R1
+            // states no order.
             judged.sort_by_key(|result| (result.ended_at, result.succeeded, result.number));
             let before = row.health.clone();
             for result in &judged {

@@ -20,7 +20,7 @@
 //! - That a result is judged in time. A transition that is due in between is judged without it.
 //!
 //! Results set aside count towards the bound of unsettled results. Above that bound no attempt starts, as if the
-//! database were away.
+//! database were unavailable.
 //!
 //! A delivery that was released without an attempt is not kept: it is claimed again when its lease ends.
 

@@ -2,7 +2,7 @@
 //!
 //! Guarantees:
 //!
-//! - Tokens with made-up key ids cannot cause more fetches: at least [`FETCH_PAUSE`] lies between two fetches, and
+//! - Tokens with made-up key ids cannot cause more fetches: there is at least [`FETCH_PAUSE`] between two fetches, and
 //!   more while fetching fails.
 //! - A key that its owner has withdrawn is refused without a restart, at most [`LIFETIME`] later, unless the set
 //!   cannot be fetched: then the current keys stay.

@@ -1,4 +1,4 @@
-//! A name with several addresses: each gets its chance within the deadline (D2).
+//! A name with several addresses: each is tried within the deadline (D2).
 
 use std::net::{Ipv4Addr, SocketAddr};
 

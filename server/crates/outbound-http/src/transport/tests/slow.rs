@@ -79,7 +79,7 @@ async fn endless(head: &'static [u8], more: &'static [u8]) -> Receiver {
     .await
 }
 
-/// A compressed body may go on for ever without content: a file name that does not end, or empty blocks.
+/// A compressed body can continue without end and without content: a file name that does not end, or empty blocks.
 #[rstest]
 #[case::a_name_without_end(b"\x1f\x8b\x08\x08\0\0\0\0\0\x03", b"aaaaaaaaaaaaaaaa")]
 #[case::empty_blocks(b"\x1f\x8b\x08\x00\0\0\0\0\0\x03", b"\x00\x00\x00\xff\xff")]

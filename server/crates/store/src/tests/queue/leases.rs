@@ -236,7 +236,7 @@ async fn a_locked_row_is_skipped_when_leases_are_extended_or_freed() {
         "select from deliveries where event = '{}' for update",
         held[1].0.event.0
     );
-    // In case a statement waits even so.
+    // In case a statement waits anyway.
     diesel::sql_query("set statement_timeout = '2s'")
         .execute(conn)
         .await

@@ -50,7 +50,7 @@ async fn settle(conn: &mut Conn, claimed: &Claimed, again_at: Option<i64>, at: i
         .unwrap()
 }
 
-/// R4: of each webhook the oldest notice is claimed, by one process at a time; the next one when it has ended.
+/// R4: the oldest notice of each webhook is claimed, by one process at a time; the next one when it has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_oldest_notice_of_a_queue_can_be_claimed() {
     let store = store().await;
