@@ -86,7 +86,7 @@ pub enum RemoveReason {
     AppRemoved,
     /// Its user was removed.
     UserRemoved,
-    /// After a failure no delivery succeeded for 72 hours.
+    /// No delivery succeeded after a failure, by default for 72 hours.
     NoSuccessfulDelivery,
 }
 

@@ -26,16 +26,17 @@ pub enum NoticeKind {
     Banned,
     /// The ban has ended.
     BanEnded,
-    /// No delivery has succeeded for 24 hours after a failure.
+    /// First warning: no delivery has succeeded since a failure, by default for 24 hours.
     #[graphql(name = "FAILING_24H")]
     Failing24h,
-    /// No delivery has succeeded for 48 hours after a failure.
+    /// Second warning: no delivery has succeeded since a failure, by default for 48 hours.
     #[graphql(name = "FAILING_48H")]
     Failing48h,
-    /// No delivery has succeeded for 71 hours after a failure: the webhook is removed in an hour unless one succeeds.
+    /// Last warning: no delivery has succeeded since a failure, by default for 71 hours. The webhook is removed soon, by
+    /// default in an hour, unless a delivery succeeds.
     #[graphql(name = "FAILING_71H")]
     Failing71h,
-    /// No delivery succeeded for 72 hours after a failure: the webhook was removed.
+    /// The webhook was removed, because no delivery succeeded after a failure, by default for 72 hours.
     Removed,
     /// A delivery succeeded after one or more attempts had failed, with or without a warning before it. Kept as long as
     /// attempts are.

@@ -43,8 +43,8 @@ pub struct ReplayDeliveriesInput {
     #[graphql(default_with = "Some(false)")]
     dry_run: Option<bool>,
     /// Makes the call safe to repeat, up to 255 characters. If the same caller repeats the same input with this key
-    /// within a day, nothing is sent, and the response has the deliveries of the first call, even if more match now. A
-    /// dry run ignores the key.
+    /// within a day (by default), nothing is sent, and the response has the deliveries of the first call, even if more
+    /// match now. A dry run ignores the key.
     idempotency_key: Option<String>,
 }
 

@@ -58,8 +58,8 @@ pub struct EventInput {
     correlation_id: Option<ID>,
     /// The company's host name, shown in payloads.
     host: Option<String>,
-    /// Makes the call safe to repeat: within a day of the first use of this key, a repetition for the same company
-    /// publishes nothing and returns the first event.
+    /// Makes the call safe to repeat: within a day (by default) of the first use of this key, a repetition for the same
+    /// company publishes nothing and returns the first event.
     idempotency_key: Option<String>,
     /// When the change happened. Default: the time of acceptance.
     occurred_at: Option<DateTime>,

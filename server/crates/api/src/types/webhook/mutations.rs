@@ -52,8 +52,8 @@ pub struct CreateWebhookInput {
     #[graphql(secret)]
     pub http_auth_password: Option<String>,
     /// Makes the call safe to repeat, up to 255 characters. If the same user, through the same app or none, repeats the
-    /// same input with this key within a day, no second webhook is created. The response then has the first webhook in
-    /// its current state, removed or not, without its secret. Another input with this key is a conflict.
+    /// same input with this key within a day (by default), no second webhook is created. The response then has the first
+    /// webhook in its current state, removed or not, without its secret. Another input with this key is a conflict.
     pub idempotency_key: Option<String>,
 }
 

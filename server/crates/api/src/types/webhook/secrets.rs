@@ -41,9 +41,9 @@ pub struct SecretMutations;
 
 #[Object]
 impl SecretMutations {
-    /// Gives a webhook a new signing secret. For a day requests carry two signatures, one of them made with the
-    /// previous secret, so that a receiver can switch without a gap. Rotating again within that day ends the older
-    /// secret at once.
+    /// Gives a webhook a new signing secret. For a time, by default a day, requests carry two signatures, one of them made
+    /// with the previous secret, so that a receiver can switch without a gap. Rotating again within that time ends the
+    /// older secret at once.
     async fn rotate_webhook_secret(
         &self,
         ctx: &Context<'_>,

@@ -35,8 +35,8 @@ pub struct TestMutations;
 #[Object]
 impl TestMutations {
     /// Sends one request with a made-up event that matches the webhook's subscription, at once, and responds when it
-    /// has ended, after at most ten seconds. It is signed like any other request, and sent during a ban or pause too.
-    /// It is not retried, not counted and not stored.
+    /// has ended, by default after at most ten seconds. It is signed like any other request, and sent during a ban or
+    /// pause too. It is not retried, not counted and not stored.
     async fn test_webhook(
         &self,
         ctx: &Context<'_>,
