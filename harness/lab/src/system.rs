@@ -82,7 +82,7 @@ impl Stat {
 ///
 /// # Errors
 ///
-/// If it is gone, or this is not Linux.
+/// If it has ended, or this is not Linux.
 pub fn cpu(process: u32) -> anyhow::Result<f64> {
     let mut total = 0.0;
     for entry in fs::read_dir("/proc")? {
@@ -121,7 +121,7 @@ pub fn cpu_of_threads(name: &str) -> anyhow::Result<f64> {
 ///
 /// # Errors
 ///
-/// If it is gone, or this is not Linux.
+/// If it has ended, or this is not Linux.
 pub fn parent(process: u32) -> anyhow::Result<(u32, String)> {
     let stat = Stat::read(&format!("/proc/{process}/stat"))?;
     Ok((stat.parent, stat.name))
@@ -166,7 +166,7 @@ pub enum Resident {
 ///
 /// # Errors
 ///
-/// If it is gone, or this is not Linux.
+/// If it has ended, or this is not Linux.
 pub fn memory(process: u32, which: Resident) -> anyhow::Result<u64> {
     let name = match which {
         Resident::Now => "VmRSS:",

@@ -32,7 +32,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "uninstalling-removes-the-apps-webhooks-at-once",
-            "When the call returns, all webhooks of the app for that user are removed; the response has their number.",
+            "When the call returns, all webhooks of the app for that user are removed; the response says how many they \
+             were.",
             &["W8"],
             |world| {
                 Box::pin(async move {

@@ -59,7 +59,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "success-does-not-reset-the-counter",
-            "Successes leave the ban counter as it is, however many and however long.",
+            "Successes do not change the ban counter, however many there are.",
             &["B3"],
             |world| {
                 Box::pin(async move {
@@ -80,7 +80,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "after-a-ban-the-counter-is-zero",
-            "After a ban it takes ten further failures until the next.",
+            "After a ban, ten further failures start the next ban.",
             &["B3"],
             |world| {
                 Box::pin(async move {
@@ -163,7 +163,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "each-webhook-has-its-own-counter",
-            "One webhook's ban does not touch another of the same user.",
+            "One webhook's ban does not affect another webhook of the same user.",
             &["B1", "B2"],
             |world| {
                 Box::pin(async move {

@@ -169,7 +169,7 @@ fn certificate(name: &str, kind: Certificate) -> Scenario {
 fn trusted() -> Scenario {
     Scenario::new(
         "trusted-authority",
-        "Of an authority that the server trusts, only valid certificates are accepted; each fault of HTTP/2 is a failure.",
+        "The server accepts only valid certificates of an authority that it trusts; each fault of HTTP/2 is a failure.",
         &["D1", "D2", "D10"],
         |world| {
             Box::pin(async move {

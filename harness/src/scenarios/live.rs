@@ -60,7 +60,11 @@ async fn close(world: &mut World, stage: Stage) -> Play {
         }
         socket.close(code).await?;
         let (answered, _) = socket.closed().await?;
-        same(format!("the code that comes back for {code}"), answered, code)?;
+        same(
+            format!("the code that the server returns for {code}"),
+            answered,
+            code,
+        )?;
     }
     Ok(())
 }

@@ -93,8 +93,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "a-retry-that-succeeds-is-a-recovery",
-            "A window that a failed first try opens and its retry ends has a notice of the recovery, with the time of the \
-             success; a pause that ends a window is no recovery.",
+            "If a failed first try opens a window and its retry ends it, there is a notice of the recovery, with the \
+             time of the success; a pause that ends a window is not a recovery.",
             &["R4", "W13"],
             |world| {
                 Box::pin(async move {

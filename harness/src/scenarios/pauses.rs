@@ -129,7 +129,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "resuming-does-not-lift-a-ban",
-            "A user who pauses and resumes in a ban is still banned, until the same moment as before.",
+            "A webhook that is paused and resumed in a ban is still banned, until the same moment as before.",
             &["W13", "B2", "B4"],
             |world| {
                 Box::pin(async move {

@@ -226,7 +226,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                         let expected: Vec<_> = (first..first + 4).map(|n| Some(json!(n))).collect();
                         same(format!("{place} of each attempt"), said, expected)?;
                         let alike = bodies.windows(2).all(|two| two[0] == two[1]);
-                        holds(format!("bodies apart from {place}"), "all the same", alike, &bodies)?;
+                        holds(format!("bodies apart from {place}"), "equal", alike, &bodies)?;
                     }
                     Ok(())
                 })

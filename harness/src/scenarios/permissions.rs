@@ -258,7 +258,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .under_own_general(),
         Scenario::new(
             "an-app-without-the-admin-scope-writes-nothing",
-            "Through an app, every scope but admin together is not enough to create, change or delete.",
+            "Through an app, all scopes without admin are not enough to create, change or delete.",
             &["W2"],
             |world| {
                 Box::pin(async move {

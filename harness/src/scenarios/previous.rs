@@ -36,8 +36,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "previous-goes-one-level-into-custom-fields",
-            "In version 2 `previous` has only those entries of `custom_fields` that changed, each whole. Any other object that \
-             changed is there whole. Version 1 has the whole state.",
+            "In version 2 `previous` has only those entries of `custom_fields` that changed, each complete. Any other \
+             object that changed is there completely. Version 1 has the whole state.",
             &["E4", "E5"],
             |world| {
                 Box::pin(async move {
@@ -54,7 +54,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "custom-fields-that-come-go-or-stay",
-            "`previous` does not have `custom_fields` that did not change; it has null for new ones, and removed ones whole.",
+            "`previous` does not have `custom_fields` that did not change. New ones are null, and removed ones are \
+             there completely.",
             &["E4"],
             |world| {
                 Box::pin(async move {

@@ -241,7 +241,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "three-days-of-failure-in-one-story",
-            "A receiver that never succeeds is banned again and again, and removed after exactly 72 hours.",
+            "A webhook whose receiver never succeeds is banned several times, and removed after exactly 72 hours.",
             &["R1", "B2", "B3", "T1", "T3"],
             |world| {
                 Box::pin(async move {

@@ -154,7 +154,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         Scenario::new(
             "an-app-without-the-admin-scope-sees-nothing",
-            "Through an app, every scope but admin together is not enough to read.",
+            "Through an app, all scopes without admin are not enough to read.",
             &["W2"],
             |world| {
                 Box::pin(async move {

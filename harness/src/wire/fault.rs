@@ -78,7 +78,7 @@ pub enum Fault {
     EarlyHints,
     /// Sends five thousand `103 Early Hints` and then `200 OK`.
     EarlyHintsStorm,
-    /// Sends `103 Early Hints` again and again, and never a final answer.
+    /// Sends `103 Early Hints` without end, and never a final answer.
     EndlessEarlyHints,
     /// Redirects to the same URL, with 301.
     #[value(name = "redirect-301")]

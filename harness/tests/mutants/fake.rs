@@ -140,7 +140,7 @@ impl Fake {
             .gone
             .contains(&(caller.company.clone(), caller.user.clone()))
         {
-            return Err(Refused::new("UNAUTHENTICATED", "the user is gone"));
+            return Err(Refused::new("UNAUTHENTICATED", "the user was removed"));
         }
         state.users.insert((caller.company.clone(), caller.user.clone()));
         let caller = &caller.with_bent_scopes(state.bend);

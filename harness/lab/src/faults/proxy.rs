@@ -258,7 +258,7 @@ mod tests {
         (Proxy::start(socket, 1).await.unwrap(), folder)
     }
 
-    /// Number of bytes that come back of a message of 64 bytes; fewer if the connection ends.
+    /// Number of bytes that are returned of a message of 64 bytes; fewer if the connection ends.
     async fn exchange(stream: &mut TcpStream) -> usize {
         if stream.write_all(&[7; 64]).await.is_err() {
             return 0;
@@ -302,7 +302,7 @@ mod tests {
                 }
                 assert!(exchanged < 10_000, "{weather:?} never came");
             };
-            // Half of a statement may come back before the end, or be lost with it.
+            // Half of a statement may be returned before the end, or be lost with it.
             assert!(end <= last, "{weather:?}: {end}");
         }
     }

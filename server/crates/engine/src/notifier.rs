@@ -186,7 +186,7 @@ impl Notifier {
         if again_at.is_none() {
             self.metrics.notice_given_up();
             let (notice, webhook) = (head.notice, head.webhook.1);
-            tracing::error!(%error, %notice, %webhook, "gave up a notice, because it could not be read for too long");
+            tracing::error!(%error, %notice, %webhook, "gave up a notice that could not be read for a week");
         }
         Settlement {
             webhook: head.webhook,
@@ -232,7 +232,7 @@ impl Notifier {
                     kind = notice::name(notice.kind),
                     webhook = %webhook.number,
                     attempts = number,
-                    "gave up a notice, because the platform's endpoint did not accept it for too long"
+                    "gave up a notice that the platform's endpoint did not accept for a week"
                 );
                 None
             }),

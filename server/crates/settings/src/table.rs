@@ -396,7 +396,7 @@ pub static TABLE: &[Entry] = &[
         "How long all name servers must have been silent before an attempt whose lookup got no response is postponed \
          and not counted."),
     setting!(policy.dns_give_up, from milliseconds(0)..=days(1),
-        "How long name servers may be silent before an attempt whose lookup got no response counts as a failure after all."),
+        "How long name servers may be silent before an attempt whose lookup got no response counts as a failure."),
     setting!(policy.response_excerpt, from 0..=1024 * 1024,
         "How much of a response body is read, and stored for a failed attempt."),
     setting!(policy.success_excerpt, from 0..=1024 * 1024,
@@ -428,7 +428,7 @@ pub static TABLE: &[Entry] = &[
     ),
     setting!(policy.previous_nested, if nested,
         "The fields that are compared one level deeper for `previous` in payloads of version 2, separated by commas: \
-         of such an object only the fields that changed are sent. An empty value compares none."),
+         only the changed fields of such an object are sent. An empty value compares none."),
     setting!(policy.v1_service_key, if short,
         "The key in payloads of version 1 whose value is always false."),
     setting!(policy.default_host, if short,

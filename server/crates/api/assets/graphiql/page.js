@@ -1,7 +1,7 @@
 // Starts GraphiQL with the token of the bar above it.
 //
-// The token is kept for this tab alone (sessionStorage): it is gone when the tab is closed, and no other tab sees it.
-// It goes out as `Authorization` with every request and as `connection_init` of the socket that subscriptions use.
+// The token is kept for this tab alone (sessionStorage): it is deleted when the tab is closed, and no other tab sees
+// it. It goes out as `Authorization` with every request and as `connection_init` of the socket that subscriptions use.
 'use strict';
 
 (() => {

@@ -387,7 +387,7 @@ async fn internal_errors_have_the_request_id() {
     });
     assert_eq!(inside.await, ["the-request", "the-request", ""]);
     assert_eq!(id(ApiError::internal("outside of any request")).len(), 32);
-    // A closed database: the caller's own id passes every layer and comes back in the error.
+    // A closed database: the caller's own id passes every layer and is in the error.
     let world = World::new().await;
     let ann = world.user(1, 7);
     world.store.close();

@@ -320,7 +320,7 @@ async fn sockets_are_bounded_per_company_and_per_server() {
     let past = open(&url).await;
     assert_eq!(close_code(past, &[init(&world.admin(1, 9))]).await, 1013);
     let three = ready(&url, &world.user(2, 7)).await;
-    realtime::eventually("the refused socket is gone", async || {
+    realtime::eventually("the refused socket is closed", async || {
         RawSocket::connect(&url, Some(PROTOCOL)).await.is_ok()
     })
     .await;

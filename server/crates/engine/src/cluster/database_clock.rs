@@ -1,9 +1,9 @@
 //! Warns when the clocks of the database and of this machine differ.
 //!
 //! The server follows the database's clock, so that all processes agree. Requests are signed with the database's time,
-//! even when it is wrong. Receivers compare it with their own clock; most refuse a signature that is five minutes off. A
-//! difference stops nothing here, because it does not show which of the two clocks is wrong. A server that went out of
-//! service would take the API down, while other servers would still send requests with the same wrong time.
+//! even when it is wrong. Receivers compare it with their own clock; most refuse a signature whose time differs by five
+//! minutes. A difference stops nothing here, because it does not show which of the two clocks is wrong. A server that
+//! went out of service would take the API down, while other servers would still send requests with the same wrong time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ impl DatabaseClock {
             Report::Differ => tracing::warn!(
                 ahead_seconds,
                 "the database's clock and this machine's differ, and requests are signed with the database's time: \
-                 receivers refuse signatures that are minutes off. Correct the clock that is wrong"
+                 receivers refuse signatures that differ by minutes from their time. Correct the clock that is wrong"
             ),
             Report::Agree => tracing::info!(
                 ahead_seconds,

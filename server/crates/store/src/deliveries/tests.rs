@@ -249,7 +249,7 @@ async fn rows_past_their_retention_are_not_read() {
     assert_eq!(
         read(&mut conn, at(999), at(0)).await,
         (1, 1),
-        "the event may be gone, unless a delivery is open"
+        "the event may have been dropped, unless a delivery is open"
     );
 }
 

@@ -74,7 +74,7 @@ impl Judge {
             let webhook = webhooks[items.start].1;
             tracing::error!(
                 %error, %webhook,
-                "a success could not close a failure window or reset a ban counter; the next success may"
+                "a success could not close a failure window or reset a ban counter; the next success tries again"
             );
         }
         healed
