@@ -15,14 +15,14 @@ pub struct Hostile {
     pub code: String,
     /// The reason, in a few words.
     pub reason: String,
-    /// The URL.
+    /// The URL of the webhook.
     pub url: String,
 }
 
 /// The DNS records of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saying {
-    /// The name.
+    /// The host name that the answers are about.
     pub name: String,
     /// The answer before webhooks are created.
     pub first: Answer,

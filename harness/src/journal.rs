@@ -26,7 +26,7 @@ pub struct Arrival {
     pub real: Timestamp,
     /// The number of its connection, from 0. `None` if the receiver cannot tell.
     pub connection: Option<usize>,
-    /// The method.
+    /// The HTTP method.
     pub method: String,
     /// Path and query.
     pub path: String,

@@ -227,7 +227,7 @@ pub struct ServerOptions {
 /// The platform's endpoint for notices.
 #[derive(Debug, Clone)]
 pub struct NoticeOptions {
-    /// Its URL.
+    /// The URL of the endpoint.
     pub url: String,
     /// The signing secrets, one per line.
     pub secrets: String,

@@ -8,11 +8,11 @@ use crate::journal::Arrival;
 /// One HTTP response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
     /// The headers, in order.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The bytes of the body; empty by default.
     pub body: Vec<u8>,
 }
 

@@ -39,7 +39,7 @@ pub struct Outcome {
     pub sentence: String,
     /// The rules that it covers, such as `B3`.
     pub rules: Vec<String>,
-    /// The verdict.
+    /// Whether it held, broke, was skipped or could not run.
     pub verdict: Verdict,
     /// The duration in seconds of real time.
     pub real_seconds: f64,
@@ -81,7 +81,7 @@ pub struct Breach {
 pub struct Timeline {
     /// The webhook's number.
     pub webhook: String,
-    /// Its URL.
+    /// Its subscription URL.
     pub url: String,
     /// Its creation, on the server's clock.
     pub from: Timestamp,

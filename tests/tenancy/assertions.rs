@@ -20,7 +20,7 @@ pub enum Group {
     Secret,
     /// An event that everyone in the company may see.
     Open,
-    /// The app.
+    /// The data of the app.
     App,
 }
 

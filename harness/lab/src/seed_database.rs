@@ -65,9 +65,9 @@ pub struct Filled {
     pub companies: u32,
     /// Number of busy companies.
     pub busy: u32,
-    /// Webhooks.
+    /// Number of webhooks of all companies.
     pub webhooks: u32,
-    /// Events.
+    /// Number of events of all companies.
     pub events: u64,
     /// Attempts, including those of open deliveries.
     pub attempts: u64,

@@ -32,7 +32,7 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
-/// The delivered event.
+/// The event of a delivery: only its id.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveredEvent {

@@ -18,7 +18,7 @@ pub struct NewEvent {
     pub action: String,
     /// The kind of object.
     pub object: String,
-    /// The id of the object.
+    /// The platform's id of the object.
     pub object_id: String,
     /// The user who caused the event.
     pub user_id: String,
@@ -62,7 +62,7 @@ pub struct Publication {
 pub struct Published {
     /// The position in the input.
     pub index: usize,
-    /// The event.
+    /// The ids of the event.
     pub event: PublishedEvent,
     /// Number of created deliveries, including lost ones.
     pub delivery_count: u32,

@@ -19,7 +19,7 @@ const GLANCE: &str =
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewWebhook {
-    /// The subscription URL.
+    /// The URL to which events are sent.
     pub subscription_url: String,
     /// The action to subscribe to; `ANY` by default.
     pub event_action: String,
@@ -28,7 +28,7 @@ pub struct NewWebhook {
     /// The payload version; `None` for the server's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// A name.
+    /// A label for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The user, if an admin creates the webhook for somebody else.
@@ -96,7 +96,7 @@ impl NewWebhook {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Created {
-    /// The webhook.
+    /// The webhook as it was created.
     pub webhook: Webhook,
     /// `whsec_…`.
     pub signing_secret: String,

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 /// A scenario that was drawn at random, and the effect of its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draw {
-    /// The scenario.
+    /// The name of the scenario.
     pub scenario: String,
     /// Number of cells that it fills.
     pub cells: usize,

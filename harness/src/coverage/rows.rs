@@ -41,7 +41,7 @@ pub enum Fact {
 /// A rule with its cells: one for each of these types and columns.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// The rule.
+    /// The code of the rule, such as `B3`.
     pub rule: &'static str,
     /// What a webhook must show: one of these. The scenario must also cover the rule.
     pub facts: &'static [Fact],
@@ -188,7 +188,7 @@ impl Row {
         ROWS.iter().find(|row| row.rule == rule)
     }
 
-    /// Its cells.
+    /// One cell for each of its types and columns.
     pub fn cells(&self) -> impl Iterator<Item = Cell> {
         let rule = self.rule;
         self.kinds.iter().flat_map(move |kind| {

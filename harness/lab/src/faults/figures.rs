@@ -52,7 +52,7 @@ pub struct Broken {
     pub round: u32,
     /// The faults in that round.
     pub faults: Vec<Kind>,
-    /// The breaches.
+    /// The broken promises, each with its evidence.
     pub breaches: Vec<Violation>,
     /// The command that repeats the round.
     pub repeat: String,

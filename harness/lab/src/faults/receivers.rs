@@ -61,7 +61,7 @@ impl Part {
 pub struct Member {
     /// The behaviour of the receiver.
     pub part: Part,
-    /// The webhook.
+    /// The webhook as it was created.
     pub webhook: Webhook,
     listener: Listener,
 }
@@ -88,7 +88,7 @@ impl Member {
 
 /// The company, webhooks and receivers of a round.
 pub struct Receivers {
-    /// The company.
+    /// The id of the company, which only this round uses.
     pub company: u64,
     /// The webhooks with their receivers.
     pub members: Vec<Member>,

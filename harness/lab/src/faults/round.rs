@@ -64,7 +64,7 @@ pub struct Ending {
     pub bans: u64,
     /// Seconds from the end of the faults until all deliveries had ended.
     pub stall: f64,
-    /// The breaches.
+    /// The broken promises, each with its evidence.
     pub breaches: Vec<Violation>,
 }
 

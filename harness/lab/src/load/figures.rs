@@ -58,7 +58,7 @@ pub struct Figures {
     pub delivery_latency: Percentiles,
     /// From the start of a call to its response.
     pub call_latency: Percentiles,
-    /// The costs.
+    /// CPU, memory, WAL and statements.
     pub costs: Costs,
 }
 

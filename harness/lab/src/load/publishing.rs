@@ -56,7 +56,7 @@ pub struct Call {
 /// The results of all calls.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// The events.
+    /// The published events, with the times of their calls.
     pub events: Vec<Published>,
     /// The successful calls.
     pub calls: Vec<Call>,

@@ -29,7 +29,7 @@ const SECRET: &str = "of a server that exists only to be overloaded";
 pub struct Environment {
     /// The server.
     pub process: Process,
-    /// Its database.
+    /// The database that only this server uses.
     pub database: Database,
     key: TokenKey,
     _keys: TempDir,

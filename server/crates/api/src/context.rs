@@ -75,9 +75,9 @@ impl Services {
 /// Access to services and session: from a resolver's context, or from a request to the REST routes. What both do is written
 /// over this trait.
 pub trait Ask: Sync {
-    /// The services.
+    /// The parts of the server that a resolver uses.
     fn services(&self) -> &Services;
-    /// The session.
+    /// Who calls, with what rights.
     fn session(&self) -> &Session;
     /// The current time.
     fn now(&self) -> Timestamp;

@@ -37,11 +37,11 @@ pub struct WebhookRef(pub Lane, pub WebhookId);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HistoryRef(pub Lane, pub WebhookId);
 
-/// An event.
+/// The key of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventRef(pub Lane, pub EventId);
 
-/// An app.
+/// The key of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AppRef(pub AppId);
 

@@ -198,7 +198,7 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// The errors.
+    /// The errors in the order in which they were added.
     pub fn into_errors(self) -> Vec<UserError> {
         self.0
     }

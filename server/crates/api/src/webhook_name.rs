@@ -16,7 +16,7 @@ use tenterhook_store::webhooks::number;
 pub enum WebhookName {
     /// Read from its global id.
     Key(WebhookKey),
-    /// Its number.
+    /// The number that payloads carry.
     Number(WebhookNumber),
 }
 

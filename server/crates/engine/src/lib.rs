@@ -88,7 +88,7 @@ const RELEASE_EVERY: Duration = Duration::from_millis(50);
 pub struct Parts {
     /// The database, migrated.
     pub store: Store,
-    /// The clock.
+    /// The source of time for all tasks.
     pub clock: Clock,
     /// The policy's numbers.
     pub policy: Arc<PolicySettings>,

@@ -83,7 +83,7 @@ enum Signal<T> {
 /// The listeners that a gap concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Audience {
-    /// All.
+    /// Every listener.
     All,
     /// Those who may see the webhook.
     Webhook(WebhookOwner),

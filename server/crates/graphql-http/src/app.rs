@@ -54,7 +54,7 @@ pub trait GraphqlApp: Send + Sync + 'static {
     type Holder: Eq + Hash + Send + Sync + 'static;
     /// Reads what resolvers ask for through [`RequestLoader`](crate::dataloader::RequestLoader). `()` if none do.
     type Loader: Send + Sync + 'static;
-    /// The schema.
+    /// What executes a document.
     type Schema: Executor;
 
     /// The source of time.

@@ -71,7 +71,7 @@ pub const KNOWN_HEADERS: &[&str] = &[
 /// What pages of the allowed origins may do with some routes.
 #[derive(Clone, Copy)]
 pub(crate) struct Pages<'a> {
-    /// The methods.
+    /// The HTTP methods that they may use.
     pub methods: &'a [Method],
     /// Request headers in addition to [`KNOWN_HEADERS`].
     pub sent: &'a [HeaderName],

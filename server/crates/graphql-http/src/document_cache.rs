@@ -15,7 +15,7 @@ pub const MOST_DOCUMENTS: usize = 1_000;
 /// Maximum total size of their texts, in bytes. A parsed text takes about thirty times as much.
 pub const MOST_BYTES: usize = 512 * 1024;
 
-/// A cached document.
+/// A parsed document, and whether it is valid.
 #[derive(Debug)]
 pub struct CachedDocument {
     document: ExecutableDocument,

@@ -72,7 +72,7 @@ pub struct Named {
 /// A document to execute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The text.
+    /// The text of the document.
     pub text: Arc<str>,
     /// Its hash, if the client asked to register it: pass it to [`Documents::keep`] once the text is known to be
     /// GraphQL.

@@ -49,7 +49,7 @@ pub trait Claims: DeserializeOwned {
 /// An accepted token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified<C> {
-    /// Its claims.
+    /// The claims, read as the type of the app.
     pub claims: C,
     /// The id of its key, if its header has one.
     pub key_id: Option<String>,

@@ -76,7 +76,7 @@ pub fn request_name(message: Uuid, webhook: i64, attempt: u8) -> String {
 /// A recorded attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// The delivery.
+    /// The delivery that it belongs to.
     pub delivery: DeliveryKey,
     /// 1 is the first try.
     pub number: u8,

@@ -51,7 +51,7 @@ pub struct Event {
     pub previous: Option<Arc<str>>,
     /// Who may see the object; `None` means everyone in the company (E2).
     pub permitted: Option<Vec<UserId>>,
-    /// The source of the change.
+    /// Whether a person or the platform's API made the change.
     pub change_source: ChangeSource,
     /// Whether the object was one of many that were changed together.
     pub is_bulk_edit: bool,

@@ -39,7 +39,7 @@ macro_rules! decimal_id {
                 if (1..=MAX_DECIMAL_ID).contains(&value) { Ok(Self(value)) } else { Err(InvalidId::NotDecimal) }
             }
 
-            /// The number itself.
+            /// The id as an integer, for the database and for JSON.
             pub fn get(self) -> i64 {
                 self.0
             }
@@ -85,7 +85,7 @@ macro_rules! name_id {
         pub struct $name(String);
 
         impl $name {
-            /// The text of the id.
+            /// The id as the platform sent it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -149,7 +149,7 @@ pub struct Webhook {
 pub struct WebhookOwner {
     /// The company's lane.
     pub lane: Lane,
-    /// The webhook.
+    /// The webhook's internal id.
     pub webhook: WebhookId,
     /// The tenant.
     pub company: CompanyId,

@@ -181,9 +181,9 @@ struct MovedRow {
 /// A locked health row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Locked {
-    /// Its lane.
+    /// The lane of its company.
     pub lane: Lane,
-    /// Its webhook.
+    /// The webhook that it is about.
     pub webhook: WebhookId,
     /// The tenant.
     pub company: CompanyId,

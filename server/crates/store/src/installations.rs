@@ -18,9 +18,9 @@ use tenterhook_model::ids::{AppId, CompanyId, Lane, UserId};
 pub struct Installation {
     /// The tenant.
     pub company: CompanyId,
-    /// The user.
+    /// The user who has the app.
     pub user: UserId,
-    /// The app.
+    /// The platform's id of the app.
     pub app: AppId,
 }
 

@@ -85,7 +85,7 @@ pub enum StoreError {
     /// A row holds a value that no version of the server writes.
     #[error("inconsistent row in {table}: {what}")]
     Inconsistent {
-        /// The table.
+        /// The name of the table.
         table: &'static str,
         /// What is wrong with the row.
         what: String,

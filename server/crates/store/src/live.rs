@@ -21,7 +21,7 @@ use tenterhook_model::webhook::WebhookOwner;
 /// The place of a recorded attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptPlace {
-    /// Its delivery.
+    /// The delivery that it belongs to.
     pub delivery: DeliveryPlace,
     /// 1 is the first try.
     pub number: u8,

@@ -63,7 +63,7 @@ struct CountRow {
     count: i64,
 }
 
-/// The time of the database.
+/// The present time by the database's own clock.
 pub async fn database_time(conn: &mut Conn) -> Result<Timestamp, StoreError> {
     Ok(timestamp(
         statement(DATABASE_TIME).get_result::<AtRow>(conn).await?.at,

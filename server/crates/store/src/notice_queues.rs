@@ -86,7 +86,7 @@ select coalesce(sum(cardinality(notices)), 0)::bigint as count from notice_queue
 /// A notice that a process has leased.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claimed {
-    /// The notice.
+    /// The oldest notice of its queue.
     pub notice: Notice,
     /// Its webhook, as it is now.
     pub webhook: Webhook,
@@ -101,7 +101,7 @@ pub struct Claimed {
 pub struct Head {
     /// The webhook whose queue it is.
     pub webhook: WebhookKey,
-    /// The notice.
+    /// The id of the notice.
     pub notice: NoticeId,
     /// When its transition happened.
     pub at: Timestamp,

@@ -34,7 +34,7 @@ pub struct UserEntry {
     pub company: CompanyId,
     /// The user.
     pub user: UserId,
-    /// The role.
+    /// The role that the platform reports. A role in a token takes precedence.
     pub role: UserRole,
 }
 

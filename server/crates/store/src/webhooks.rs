@@ -32,7 +32,7 @@ use tenterhook_model::webhook::{EventAction, PayloadVersion, Sealed, SigningSecr
 /// A webhook to create; the database assigns its number.
 #[derive(Debug, Clone)]
 pub struct NewWebhook {
-    /// Its id.
+    /// Its internal id.
     pub id: WebhookId,
     /// The tenant.
     pub company: CompanyId,

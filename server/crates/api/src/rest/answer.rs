@@ -140,7 +140,7 @@ impl Answer {
         Self::failed(StatusCode::NOT_FOUND, "no such path")
     }
 
-    /// A method that is not allowed.
+    /// The error for a method that the route does not have. `allow` lists its methods.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::failed(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
             .with(ALLOW, HeaderValue::from_static(allow))

@@ -33,12 +33,12 @@ pub fn action_name(action: EventAction, version: PayloadVersion) -> &'static str
     named(actions(version), action)
 }
 
-/// The name of a version.
+/// `1.0` or `2.0`.
 pub fn version_name(version: PayloadVersion) -> &'static str {
     named(&VERSIONS, version)
 }
 
-/// The name of a type.
+/// `general` or `application`.
 pub fn type_name(kind: WebhookType) -> &'static str {
     match kind {
         WebhookType::General => "general",

@@ -46,7 +46,7 @@ pub struct CachedWebhook {
 /// The sealed and encoded parts of the row, ready for use.
 #[derive(Debug)]
 pub struct Opened {
-    /// The URL.
+    /// The parsed URL.
     pub url: Url,
     /// The URL's host and port.
     pub host: Host,

@@ -331,7 +331,7 @@ pub async fn discover(conn: &mut Conn, most: i64) -> Result<Vec<(Lane, WebhookId
 pub struct Unsent {
     /// `Lost` or `Cancelled`.
     pub status: DeliveryStatus,
-    /// The reason.
+    /// Why they end without success.
     pub reason: DeliveryReason,
     /// The ban in which they were due, if it was a ban.
     pub ban_episode: Option<i32>,

@@ -25,7 +25,7 @@ pub enum Action {
     Discard {
         /// `Lost` or `Cancelled`.
         status: DeliveryStatus,
-        /// The reason.
+        /// Why it ended without success.
         reason: DeliveryReason,
         /// The ban in which it was due, if it was a ban.
         ban_episode: Option<i32>,

@@ -19,7 +19,7 @@ pub struct Window<K> {
 /// The rows of a window, in the list's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice<T> {
-    /// The rows.
+    /// At most as many rows as the window asked for.
     pub rows: Vec<T>,
     /// Whether there are rows before them.
     pub has_previous: bool,

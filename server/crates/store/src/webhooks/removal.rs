@@ -46,7 +46,7 @@ pub struct Removed {
 /// A webhook that the database refused to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The webhook.
+    /// The webhook that stays.
     pub webhook: WebhookId,
     /// The database's error.
     pub why: String,

@@ -85,7 +85,7 @@ impl WebhookRow {
 pub struct Unread {
     /// The company's lane.
     pub lane: Lane,
-    /// The webhook.
+    /// The webhook's internal id.
     pub webhook: WebhookId,
     /// The tenant, if that can be read.
     pub company: Option<CompanyId>,

@@ -17,7 +17,7 @@ use tenterhook_model::webhook::Sealed;
 /// The sealed values of one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedRow {
-    /// The webhook.
+    /// The webhook that the values belong to.
     pub webhook: WebhookId,
     /// Credentials.
     pub auth: Option<Sealed>,
