@@ -255,7 +255,7 @@ fn page<'b>(exchange: &Exchange, body: &'b Value, start: u64) -> Result<&'b [Val
                 "start": start, "limit": limit, "more_items_in_collection": more, "next_start": next,
             }});
         }
-        ensure!(*body == whole, "another form than {whole}");
+        ensure!(*body == whole, "not of the form {whole}");
         Ok(shown.as_slice())
     };
     read().map_err(|error: anyhow::Error| RestRefusal::breach(exchange, &error))

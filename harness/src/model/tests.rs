@@ -203,7 +203,7 @@ fn a_pause_closes_the_window_and_keeps_counter_and_ban() {
 }
 
 #[test]
-fn a_pause_loses_exactly_what_comes_due_in_it() {
+fn a_pause_loses_exactly_the_deliveries_that_become_due_in_it() {
     let mut webhook = Webhook::new();
     assert!(!webhook.was_due_in_pause(t(5)));
     webhook.pause(t(10), &numbers());

@@ -32,7 +32,7 @@ fn every_rule_has_one_anchor_at_its_heading() {
             let anchor = format!("### <a id=\"{}\"></a>{code}", code.to_lowercase());
             assert!(
                 line.starts_with(&anchor),
-                "{line:?} has another anchor than {anchor:?}"
+                "{line:?} does not have the anchor {anchor:?}"
             );
             code
         })

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_another_form_stands_for_no_code() {
+    fn an_error_of_another_form_has_no_code() {
         let forbidden = json!({"success": false, "message": "Forbidden", "why": "the role"});
         let mut unlinked = exchange(404, &of_key("id", "not found"));
         unlinked.headers.remove("link");

@@ -115,7 +115,7 @@ pub fn body(new: &NewWebhook) -> Value {
 pub fn read(data: &Value, known: &Webhook) -> anyhow::Result<Webhook> {
     let shown: Shown = serde_json::from_value(data.clone()).context("a webhook of another form")?;
     let whole = json!(shown);
-    ensure!(*data == whole, "a webhook with other keys than {whole}");
+    ensure!(*data == whole, "a webhook whose keys are not those of {whole}");
     ensure!(shown.http_auth_password.is_none(), "the password is returned");
     ensure!(shown.admin_id == shown.owner_id, "admin_id is not the creator");
     ensure!(

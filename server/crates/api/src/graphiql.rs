@@ -100,8 +100,8 @@ async fn page() -> Response {
     (headers, PAGE.clone()).into_response()
 }
 
-/// A file, whatever edition is in the URL: while servers of two versions share an address, a page of one gets files
-/// of the other rather than none, and does not cache them.
+/// A file, whatever edition is in the URL: while servers of two versions share an address, a page of one version gets
+/// files of the other version instead of an error, and does not cache them.
 async fn file(Path((edition, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
     let Some(file) = FILES.iter().find(|file| file.name == name) else {
         return StatusCode::NOT_FOUND.into_response();

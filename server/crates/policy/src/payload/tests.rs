@@ -317,7 +317,7 @@ fn e4_previous_has_only_what_changed() {
 
 /// A named object is compared one level deeper, and no level after that.
 #[test]
-fn e4_previous_has_of_a_named_object_only_what_changed_in_it() {
+fn e4_previous_has_only_the_changed_fields_of_a_named_object() {
     for (before, now, expected) in [
         (
             r#"{"n":{"x":1,"y":2}}"#,

@@ -27,7 +27,7 @@ async fn two_in_flight_one_locked() -> (World, MockServer, Lock) {
 
 /// D6: a stopping server releases what it can, and tries the other deliveries again until they are no longer locked.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopping_server_releases_a_locked_delivery_when_the_lock_is_gone() {
+async fn a_stopping_server_releases_a_locked_delivery_when_the_lock_is_released() {
     let (world, _receiver, lock) = two_in_flight_one_locked().await;
     let World { engine, store, .. } = world;
     let rows = async |from: &str| testing::count(&mut store.conn().await.unwrap(), from).await;

@@ -247,7 +247,7 @@ async fn leases_of_others_are_extended_while_a_delivery_is_locked() {
 /// D8: a delivery that the database does not return in time, for any reason, delays no other webhook, and other
 /// deliveries of its own webhook not for long.
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_of_others_go_on_while_one_takes_too_long() {
+async fn claims_of_others_continue_while_one_takes_too_long() {
     let world = impatient().await;
     let receiver = receiver(500).await;
     let ids = world.webhooks(&receiver, 3).await;

@@ -148,7 +148,7 @@ impl Crowd {
             } else {
                 (first, second)
             };
-            let counted = if is_planned_anew(&greater.1, &lesser.1) {
+            let counted = if is_planned_again(&greater.1, &lesser.1) {
                 lesser
             } else {
                 greater
@@ -167,7 +167,7 @@ impl Crowd {
 }
 
 /// Whether the difference is at most one block of each table or index.
-fn is_planned_anew(greater: &Touched, lesser: &Touched) -> bool {
+fn is_planned_again(greater: &Touched, lesser: &Touched) -> bool {
     greater
         .iter()
         .all(|(name, count)| count - lesser.get(name).unwrap_or(&0) <= 1)
