@@ -81,6 +81,11 @@ async fn a_delivery_can_be_followed_from_publication_to_its_attempt() {
             .await["event"]
             .is_null()
     );
+    let of_carried = "query Q($id: ID!) { deliveries(filter: { eventId: $id }) { totalCount } }";
+    for (token, count) in [(&ann, 1), (&world.operator(), 1), (&world.user(2, 7), 0)] {
+        let of = world.ask(token, of_carried, json!({ "id": carried })).await;
+        assert_eq!(of["deliveries"]["totalCount"], count);
+    }
     let health = world
         .ask(&ann, "query Q($id: ID!) { webhook(id: $id) { health { lastSuccessAt lastAttemptAt lastHttpStatus } } }", json!({ "id": webhook }))
         .await;

@@ -11,7 +11,7 @@ use crate::complexity::CostContext;
 use crate::context::Ask;
 use crate::cursor;
 use crate::error::{ApiError, Result};
-use crate::global_id::GlobalId;
+use crate::global_id::{GlobalId, carried_event};
 use crate::loaders::{AttemptsOf, DeliveryAt, EventRef, WebhookRef, one};
 use crate::relay::{Connection, PageArguments, TotalCount, cost_of, page_cost};
 use crate::types::attempt::Attempt;
@@ -234,16 +234,19 @@ impl DeliveryQueries {
             },
             None => None,
         };
-        let lane = webhook
-            .map(|(lane, _)| lane)
-            .or_else(|| lane_of(&ctx.session().caller));
-        let event = match filter.event_id.as_ref().map(|id| GlobalId::event(id, lane)) {
-            Some(None) => return Ok(Connection::empty()),
-            known => known.flatten(),
+        // An id from a payload names no lane, and the list is not bound to one here: an operator sees all.
+        let event = match &filter.event_id {
+            None => None,
+            Some(id) => {
+                match GlobalId::event(id, None).map_or_else(|| carried_event(id), |(_, event)| Some(event)) {
+                    None => return Ok(Connection::empty()),
+                    known => known,
+                }
+            }
         };
         let query = DeliveryQuery {
             statuses: filter.status.map(|all| all.into_iter().map(Into::into).collect()),
-            event: event.map(|(_, id)| id),
+            event,
             since: filter.since.map(|at| at.0),
             until: filter.until.map(|at| at.0),
         };

@@ -202,7 +202,7 @@ impl fmt::Display for RefusedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             UrlRefusal::Credentials => f.write_str(
-                "the URL must not contain credentials: pass them as httpAuthUser and httpAuthPassword",
+                "the URL must not contain credentials: give the webhook a user and a password for HTTP Basic authentication",
             ),
             UrlRefusal::OwnHost => f.write_str("the platform's own hosts cannot be called"),
             refusal => fmt::Display::fmt(refusal, f),
