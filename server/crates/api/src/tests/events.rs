@@ -81,11 +81,6 @@ async fn a_delivery_can_be_followed_from_publication_to_its_attempt() {
             .await["event"]
             .is_null()
     );
-    let of_carried = "query Q($id: ID!) { deliveries(filter: { eventId: $id }) { totalCount } }";
-    for (token, count) in [(&ann, 1), (&world.operator(), 1), (&world.user(2, 7), 0)] {
-        let of = world.ask(token, of_carried, json!({ "id": carried })).await;
-        assert_eq!(of["deliveries"]["totalCount"], count);
-    }
     let health = world
         .ask(&ann, "query Q($id: ID!) { webhook(id: $id) { health { lastSuccessAt lastAttemptAt lastHttpStatus } } }", json!({ "id": webhook }))
         .await;
@@ -93,6 +88,42 @@ async fn a_delivery_can_be_followed_from_publication_to_its_attempt() {
         health["webhook"]["health"],
         json!({ "lastSuccessAt": "2026-11-23T10:00:00.000Z", "lastAttemptAt": "2026-11-23T10:00:00.000Z", "lastHttpStatus": 200 })
     );
+}
+
+/// An operator has no company, so the id in payloads tells it no lane. It finds the deliveries anyway, and so does the
+/// company's own caller, by either id.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_events_deliveries_are_found_by_the_id_in_its_payloads() {
+    let world = World::new().await;
+    let (ann, receiver) = (world.user(1, 7), receiver(200).await);
+    world
+        .webhook(&ann, json!({ "subscriptionUrl": receiver.uri() }))
+        .await;
+    let event = world.publish(1, json!({})).await;
+    let other = world.publish(1, json!({})).await;
+    world.settle().await;
+    let requests = receiver.received_requests().await.unwrap();
+    let carried = requests
+        .iter()
+        .map(|request| request.headers["webhook-id"].to_str().unwrap());
+    let carried: Vec<&str> = carried.collect();
+    assert_eq!(carried.len(), 2);
+    let query = "query Q($id: ID!) { deliveries(filter: { eventId: $id }) { totalCount nodes { event { id eventId } } } }";
+    for (token, count) in [(&ann, 1), (&world.operator(), 1), (&world.user(2, 7), 0)] {
+        for id in [event.as_str(), &other, carried[0], carried[1]] {
+            let found = world.ask(token, query, json!({ "id": id })).await;
+            assert_eq!(found["deliveries"]["totalCount"], count, "{id}");
+            for node in found["deliveries"]["nodes"].as_array().unwrap() {
+                assert!(
+                    node["event"]["id"] == id || node["event"]["eventId"] == id,
+                    "{node}"
+                );
+            }
+        }
+    }
+    let unknown = json!({ "id": "019ab0b4-6d80-7abc-8def-0123456789ab" });
+    let found = world.ask(&world.operator(), query, unknown).await;
+    assert_eq!(found["deliveries"]["totalCount"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

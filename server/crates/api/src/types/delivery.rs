@@ -21,7 +21,7 @@ use crate::types::scalars::DateTime;
 use crate::types::webhook::Webhook;
 use crate::webhook_name::key_of;
 use tenterhook_engine::Tested;
-use tenterhook_model::access::{Caller, WebhookScope};
+use tenterhook_model::access::WebhookScope;
 use tenterhook_model::delivery;
 use tenterhook_model::event;
 use tenterhook_model::ids::{DeliveryKey, Lane};
@@ -234,15 +234,14 @@ impl DeliveryQueries {
             },
             None => None,
         };
-        // An id from a payload names no lane, and the list is not bound to one here: an operator sees all.
-        let event = match &filter.event_id {
-            None => None,
-            Some(id) => {
-                match GlobalId::event(id, None).map_or_else(|| carried_event(id), |(_, event)| Some(event)) {
-                    None => return Ok(Connection::empty()),
-                    known => known,
-                }
-            }
+        // An id in a payload names no lane, and an operator has none. The scope decides what the list has.
+        let named = |id: &ID| match GlobalId::event(id, None) {
+            Some((_, event)) => Some(event),
+            None => carried_event(id),
+        };
+        let event = match filter.event_id.as_ref().map(named) {
+            Some(None) => return Ok(Connection::empty()),
+            known => known.flatten(),
         };
         let query = DeliveryQuery {
             statuses: filter.status.map(|all| all.into_iter().map(Into::into).collect()),
@@ -277,14 +276,6 @@ pub async fn list(
         |delivery| cursor::encode_delivery(&DeliveryPlace::of(delivery)),
         Delivery::from,
     ))
-}
-
-/// The lane of the caller's company. The platform and operators have none.
-pub fn lane_of(caller: &Caller) -> Option<Lane> {
-    match caller {
-        Caller::User(user) => Some(Lane::of(user.company)),
-        Caller::Platform | Caller::Operator => None,
-    }
 }
 
 /// The deliveries of a list, to count them.

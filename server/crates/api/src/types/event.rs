@@ -8,7 +8,7 @@ use crate::context::Ask;
 use crate::error::{ApiError, Result};
 use crate::global_id::{GlobalId, carried_event};
 use crate::relay::{Connection, PageArguments, cost_of, page_cost};
-use crate::types::delivery::{Delivery, lane_of, list};
+use crate::types::delivery::{Delivery, list};
 use crate::types::enums::EventAction;
 use crate::types::scalars::{DateTime, EventObject};
 use tenterhook_model::access::Caller;
@@ -132,6 +132,14 @@ impl EventQueries {
             (None, None) => return Ok(None),
         };
         Ok(find(ctx, &keys).await?.pop())
+    }
+}
+
+/// The lane of the caller's company. The platform and operators have none.
+fn lane_of(caller: &Caller) -> Option<Lane> {
+    match caller {
+        Caller::User(user) => Some(Lane::of(user.company)),
+        Caller::Platform | Caller::Operator => None,
     }
 }
 
