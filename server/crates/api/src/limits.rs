@@ -1,5 +1,7 @@
 //! The limits of this API, where it differs from the defaults of `graphql-http`.
 
+use tenterhook_graphql_http::http_server;
+
 /// Maximum depth of fields outside of `__schema` and `__type`.
 pub const DEEPEST: usize = 15;
 /// Maximum depth of fields under `__schema` or `__type`. The introspection query of common tools has 15, with types
@@ -13,6 +15,9 @@ pub const COSTLIEST: usize = 50_000;
 pub const PUBLISHING_LIMIT: usize = 8 * 1024 * 1024;
 /// Maximum number of values in the platform's JSON: a thousand events with two hundred fields each, twice.
 pub const MAX_PUBLISHED_VALUES: usize = 500_000;
+
+// A client whose token has expired can read the 401 after it has sent the largest publication.
+const _: () = assert!(PUBLISHING_LIMIT <= http_server::DISCARDED);
 
 #[cfg(test)]
 mod tests {

@@ -202,6 +202,7 @@ impl World {
         let limits = Limits {
             head_within: realtime::PATIENCE * 2,
             stalled_for: realtime::PATIENCE * 2,
+            discard_within: realtime::PATIENCE * 2,
         };
         // Simulated time does not know of this task, as in a real server.
         drop(realtime::spawn(http_server::serve(

@@ -2,16 +2,18 @@
 //!
 //! No slow peer can hold a connection. A connection is closed if a request's head does not arrive in time, and if the
 //! peer reads nothing for [`Limits::stalled_for`] while there is something to send. The code that reads a request's
-//! body limits its time. Only HTTP/1.1 is supported: detecting the version would mean waiting without a limit for the
+//! body limits its time, and [`unread_body`] discards what no code reads. Only HTTP/1.1 is supported: detecting the version would mean waiting without a limit for the
 //! peer's first bytes.
 //!
 //! None of this is a tracked task: simulated time does not cover sockets.
 
+mod unread_body;
+
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
 use axum::serve::Listener;
+use axum::{Router, middleware};
 use hyper::rt::Executor;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,6 +25,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection_limits::SEND_WITHIN;
 
+pub use unread_body::DISCARDED;
+
+/// How long a response waits for a body that its route did not read. Shorter than the time for a body that is read,
+/// because callers without a token can hold a connection for this long.
+const DISCARD_WITHIN: Duration = Duration::from_secs(10);
+
 /// How slow the peer may be, in real time.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -30,14 +38,17 @@ pub struct Limits {
     pub head_within: Duration,
     /// How long the peer may read nothing while there are bytes to send.
     pub stalled_for: Duration,
+    /// How long a response waits for the part of the body that its route did not read.
+    pub discard_within: Duration,
 }
 
 impl Limits {
-    /// Uses this limit for a head, and the usual one for a response.
+    /// Uses this limit for a head, and the usual ones for all else.
     pub fn new(head_within: Duration) -> Self {
         Self {
             head_within,
             stalled_for: SEND_WITHIN,
+            discard_within: DISCARD_WITHIN,
         }
     }
 }
@@ -45,6 +56,8 @@ impl Limits {
 /// Serves every connection to `listener` until `stop`. Then it accepts no more and waits until open connections have
 /// finished their requests.
 pub async fn serve(mut listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let unread = middleware::from_fn_with_state(limits.discard_within, unread_body::layer);
+    let router = router.layer(unread);
     let connections = TaskTracker::new();
     loop {
         let stream = tokio::select! {

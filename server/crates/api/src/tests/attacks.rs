@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use tenterhook_graphql_http::extension::{LONGEST_MESSAGE, MOST_ERRORS};
 use tenterhook_graphql_http::limits::{
@@ -254,4 +256,74 @@ async fn a_body_that_comes_in_pieces_within_its_time_is_read() {
     });
     let body = Body::from_stream(slowly);
     assert_eq!(post(&world, &world.user(1, 7), body).await, (200, String::new()));
+}
+
+/// The first line of the response to a client that reads nothing before it has sent `request`.
+async fn sent_first(address: &str, request: &str) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("the server listens");
+        let sent = stream.write_all(request.as_bytes()).await;
+        sent.expect("the server reads the whole request");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("a response");
+        String::from_utf8(answer).expect("text")
+    };
+    let answer = realtime::within(realtime::PATIENCE, exchange).await;
+    let answer = answer.expect("the server answers and closes");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+/// No refusal breaks a client that is still sending, whatever the reason, with and without the body's length.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_send_a_large_body_can_read_every_refusal() {
+    const LARGE: usize = 4 * 1024 * 1024;
+    let world = World::new().await;
+    let url = world.serve().await;
+    let address = url.strip_prefix("http://").unwrap();
+    let bearer = |token: Token| format!("authorization: Bearer {}\r\n", token.0);
+    let ann = bearer(world.user(1, 7));
+    let reading = json!({ "company_id": "1", "sub": "7", "role": "regular", "scope": "webhooks:read" });
+    let reading = bearer(world.token(reading));
+    let (json, text) = (
+        "content-type: application/json\r\n",
+        "content-type: text/plain\r\n",
+    );
+    let body = "a".repeat(LARGE);
+    let chunks = format!("10000\r\n{}\r\n", &body[..65_536]).repeat(LARGE / 65_536);
+    let sized = format!("content-length: {LARGE}\r\n\r\n{body}");
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+    for (line, headers, status) in [
+        ("POST /graphql", json.to_owned(), 401),
+        (
+            "POST /graphql",
+            format!("{json}accept: text/event-stream\r\n"),
+            401,
+        ),
+        ("POST /graphql", format!("{ann}{text}"), 415),
+        (
+            "POST /graphql",
+            format!("{ann}{text}accept: text/event-stream\r\n"),
+            415,
+        ),
+        ("POST /graphql", format!("{ann}{json}accept: text/html\r\n"), 406),
+        ("POST /graphql", format!("{ann}{json}"), 413),
+        ("PUT /graphql", format!("{ann}{json}"), 405),
+        ("POST /v1/webhooks", json.to_owned(), 401),
+        ("POST /v1/webhooks", format!("{reading}{json}"), 403),
+        ("POST /v1/webhooks", format!("{ann}{text}"), 415),
+        ("POST /v1/webhooks", format!("{ann}{json}"), 413),
+        ("PUT /v1/webhooks", format!("{ann}{json}"), 405),
+        ("POST /v1/deals", format!("{ann}{json}"), 404),
+        ("POST /nothing", format!("{ann}{json}"), 404),
+        ("POST /sim/clock/advance", json.to_owned(), 401),
+    ] {
+        for body in [&sized, &chunked] {
+            let request = format!("{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}{body}");
+            let first = sent_first(address, &request).await;
+            assert!(
+                first.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{line}, {status}: {first}"
+            );
+        }
+    }
 }

@@ -2,9 +2,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::StatusCode;
 use axum::routing::get;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tenterhook_clock as clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,15 +27,20 @@ struct Served {
 }
 
 async fn served(router: Router, head_within: Duration, stalled_for: Duration) -> Served {
+    let limits = Limits {
+        head_within,
+        stalled_for,
+        discard_within: LONG,
+    };
+    served_within(router, limits).await
+}
+
+async fn served_within(router: Router, limits: Limits) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("there is a free port");
     let address = listener.local_addr().expect("it is bound");
     let stop = CancellationToken::new();
-    let limits = Limits {
-        head_within,
-        stalled_for,
-    };
     let serving = clock::spawn_io(serve(listener, router, limits, stop.clone()));
     Served {
         address,
@@ -166,4 +172,98 @@ async fn a_stopping_server_finishes_requests_and_accepts_none() {
     go.notify_one();
     assert!(rest(&mut stream).await.ends_with("done"));
     server.serving.await.unwrap();
+}
+
+/// A server that responds to every request with this status and reads no body.
+async fn refusing(status: StatusCode, discard_within: Duration) -> Served {
+    let limits = Limits {
+        head_within: LONG,
+        stalled_for: LONG,
+        discard_within,
+    };
+    served_within(Router::new().fallback(move || async move { status }), limits).await
+}
+
+/// The head of a request with a body, and its last header.
+fn head(last: &str) -> String {
+    format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{last}\r\n\r\n")
+}
+
+/// A body that is larger than all buffers between client and server.
+const LARGE: usize = 4 * 1024 * 1024;
+
+/// Requests with a large body, with and without its length.
+fn large() -> [String; 2] {
+    let (part, body) = ("a".repeat(64 * 1024), "a".repeat(LARGE));
+    let chunk = format!("10000\r\n{part}\r\n");
+    let chunks = chunk.repeat(LARGE / part.len());
+    [
+        format!("{}{body}", head(&format!("content-length: {LARGE}"))),
+        format!("{}{chunks}0\r\n\r\n", head("transfer-encoding: chunked")),
+    ]
+}
+
+/// The client reads nothing until it has sent everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_first_can_read_a_refusal() {
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::PAYLOAD_TOO_LARGE] {
+        let server = refusing(status, LONG).await;
+        for request in large() {
+            let mut stream = asking(&server, &request).await;
+            let answered = rest(&mut stream).await;
+            let expected = format!("HTTP/1.1 {}", status.as_u16());
+            assert!(answered.starts_with(&expected), "{answered}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_does_not_wait_for_a_body_without_end() {
+    let server = refusing(StatusCode::UNAUTHORIZED, SHORT).await;
+    for last in ["content-length: 10", "transfer-encoding: chunked"] {
+        let mut stream = asking(&server, &head(last)).await;
+        let answered = rest(&mut stream).await;
+        assert!(answered.starts_with("HTTP/1.1 401"), "{answered}");
+    }
+}
+
+/// The client would send its body only after `100 Continue`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_continue_gets_a_refusal_at_once() {
+    let server = refusing(StatusCode::UNAUTHORIZED, LONG).await;
+    let mut stream = asking(&server, &head("content-length: 10\r\nexpect: 100-continue")).await;
+    let answered = rest(&mut stream).await;
+    assert!(answered.starts_with("HTTP/1.1 401"), "{answered}");
+}
+
+/// The time for a body is over, so nothing of it is awaited.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_was_too_slow_is_not_awaited_again() {
+    let server = refusing(StatusCode::REQUEST_TIMEOUT, LONG).await;
+    let mut stream = asking(&server, &head("content-length: 10")).await;
+    let answered = rest(&mut stream).await;
+    assert!(answered.starts_with("HTTP/1.1 408"), "{answered}");
+}
+
+/// The route begins to read, so the client gets `100 Continue` and sends everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_told_to_continue_can_read_a_refusal() {
+    let refuse = |body: Body| async move {
+        let _first = body.into_data_stream().next().await;
+        StatusCode::PAYLOAD_TOO_LARGE
+    };
+    let server = served(Router::new().fallback(refuse), LONG, LONG).await;
+    for request in large() {
+        let (head, body) = request.split_once("\r\n\r\n").expect("a head");
+        let mut stream = asking(&server, &format!("{head}\r\nexpect: 100-continue\r\n\r\n")).await;
+        let mut told = [0; 25];
+        clock::within(PATIENCE, stream.read_exact(&mut told))
+            .await
+            .expect("it may continue")
+            .expect("the connection is open");
+        assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(body.as_bytes()).await.expect("the server reads");
+        let answered = rest(&mut stream).await;
+        assert!(answered.starts_with("HTTP/1.1 413"), "{answered}");
+    }
 }
