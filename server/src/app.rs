@@ -73,7 +73,7 @@ pub async fn run(
     let http_stop = CancellationToken::new();
     let http = http_server::serve(
         listener,
-        front(ready.clone(), stop.leaving.clone()),
+        front(ready.clone(), api::starting(clock.clone()), stop.leaving.clone()),
         Limits::new(settings.api.head_within),
         http_stop.clone(),
     );

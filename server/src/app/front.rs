@@ -5,59 +5,51 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use tenterhook_api as api;
-
-/// Alive from the beginning, ready when everything else is, and not ready any more once it is to stop.
-pub(super) fn front(ready: Arc<OnceLock<Router>>, leaving: CancellationToken) -> Router {
+/// Alive from the beginning, ready when everything else is, and not ready any more once it is to stop. `starting` has the
+/// routes until there are those of `ready`.
+pub(super) fn front(ready: Arc<OnceLock<Router>>, starting: Router, leaving: CancellationToken) -> Router {
     let alive = get(|| async { "alive" });
     Router::new()
         .route("/livez", alive)
         .fallback(move |request: Request| {
-            let router = ready.get().cloned();
+            let router = ready.get().unwrap_or(&starting).clone();
             let left = leaving.is_cancelled() && request.uri().path() == "/readyz";
             async move {
                 if left {
                     (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
                 } else {
-                    forward(router, request).await
+                    router.oneshot(request).await.into_response()
                 }
             }
         })
-}
-
-async fn forward(router: Option<Router>, request: Request) -> Response {
-    match router {
-        Some(router) => router.oneshot(request).await.into_response(),
-        None => api::not_started(request.uri().path()).unwrap_or_else(|| {
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                [("retry-after", "1")],
-                "starting",
-            )
-                .into_response()
-        }),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
     use axum::http::Method;
+    use tenterhook_api as api;
+    use tenterhook_clock::Clock;
 
     use super::*;
 
     async fn ask(method: Method, path: &str) -> (u16, String, String) {
-        let request = Request::builder().method(method).uri(path).body(Body::empty());
-        let front = front(Arc::default(), CancellationToken::new());
-        let response = front.oneshot(request.unwrap()).await.unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("x-request-id", "one");
+        let starting = api::starting(Clock::system());
+        let front = front(Arc::default(), starting, CancellationToken::new());
+        let response = front.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap());
-        let headers = format!("{} {}", header("content-type"), header("retry-after"));
+        let names = ["content-type", "retry-after", "x-request-id"];
+        let headers = names.map(header).join(" ");
         let body = to_bytes(body, usize::MAX).await.unwrap();
         (
             head.status.as_u16(),
@@ -72,16 +64,18 @@ mod tests {
             let (status, headers, body) = ask(method, "/graphql").await;
             assert_eq!(
                 (status, headers.as_str()),
-                (503, "application/json; charset=utf-8 1")
+                (503, "application/json; charset=utf-8 1 one")
             );
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-            assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE");
+            let extensions = &body["errors"][0]["extensions"];
+            assert_eq!(extensions["code"], "UNAVAILABLE");
+            assert_eq!(extensions["requestId"], "one");
         }
         for path in ["/v1/webhooks", "/api/v1/webhooks", "/v1/webhooks/8"] {
             let (status, headers, body) = ask(Method::DELETE, path).await;
             assert_eq!(
                 (status, headers.as_str()),
-                (503, "application/json; charset=utf-8 1")
+                (503, "application/json; charset=utf-8 1 one")
             );
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(body["errorCode"], 503, "{path}");
@@ -89,7 +83,7 @@ mod tests {
         let (status, headers, body) = ask(Method::GET, "/readyz").await;
         assert_eq!(
             (status, headers.as_str(), body.as_str()),
-            (503, "text/plain; charset=utf-8 1", "starting")
+            (503, "text/plain; charset=utf-8 1 one", "starting")
         );
         assert_eq!(ask(Method::GET, "/livez").await.0, 200);
     }

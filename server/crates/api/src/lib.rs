@@ -36,8 +36,11 @@ mod webhook_name;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Response;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tenterhook_clock::Clock;
 use tenterhook_graphql_http::{layers, refusal};
 
 pub use context::Services;
@@ -69,15 +72,19 @@ pub fn router(services: Arc<Services>) -> Router {
     layers(routes, clock)
 }
 
-/// The response to a request for this path before there is a [`router`]; `None` for what is neither GraphQL nor REST.
-pub fn not_started(path: &str) -> Option<Response> {
+/// All routes before there is a [`router`]: each responds with 503, in the form that the path has afterwards.
+pub fn starting(clock: Clock) -> Router {
+    layers(Router::new().fallback(not_started), clock)
+}
+
+async fn not_started(uri: Uri) -> Response {
     let error = || ApiError::new(ErrorCode::Unavailable, "The server is starting. Try again.");
-    if path == "/graphql" {
-        Some(refusal(error().into()))
-    } else if rest::serves(path) {
-        Some(rest::refusal(error()))
+    if uri.path() == "/graphql" {
+        refusal(error().into())
+    } else if rest::serves(uri.path()) {
+        rest::refusal(error())
     } else {
-        None
+        (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], "starting").into_response()
     }
 }
 
