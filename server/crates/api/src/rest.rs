@@ -5,7 +5,7 @@
 //! - They do nothing that GraphQL cannot do, by the same functions: the same rules, limits and rate limits.
 //! - A webhook's id is its number, within what the caller may see.
 //! - A token in a query string is refused unless the operator allows it.
-//! - Every response is JSON, may not be cached, and links to GraphQL.
+//! - Every response to a call is JSON, may not be cached, and links to GraphQL. A preflight of a browser is no call.
 //! - Every error has the form of these routes, panics and unknown paths included.
 //!
 //! Not offered: updating, pausing, restoring, replaying and the log. Those are GraphQL's.

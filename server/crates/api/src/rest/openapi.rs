@@ -158,7 +158,7 @@ fn headers() -> Value {
     let header =
         |schema: &str, description: &str| json!({ "schema": { "type": schema }, "description": description });
     json!({
-        "Link": header("string", "Where GraphQL is: </graphql>; rel=\"service\". On every response."),
+        "Link": header("string", "Where GraphQL is: </graphql>; rel=\"service\". On every response to a call, errors included."),
         "X-RateLimit-Limit": header(
             "integer",
             "Requests that the caller's tightest limit allows at once. Absent if the caller has no limit."

@@ -7,6 +7,8 @@ use axum::http::Method;
 use axum::response::Response;
 use axum::routing::post;
 use tenterhook_graphql_http::layers;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::graphql_app;
@@ -229,6 +231,9 @@ async fn pages_of_allowed_origins_may_use_the_routes() {
         .body(Body::empty())
         .unwrap();
     let (response, _) = ask(&world, preflight).await;
+    assert_eq!(response.status(), 200);
+    let headers = response.headers();
+    assert!(headers.contains_key("x-request-id") && !headers.contains_key("link"));
     let list = |name: &str| response.headers()[name].to_str().unwrap().to_lowercase();
     assert_eq!(list("access-control-allow-origin"), PAGE);
     assert_eq!(list("access-control-allow-methods"), "get,post,delete");
@@ -245,6 +250,41 @@ async fn pages_of_allowed_origins_may_use_the_routes() {
         exposed.contains("x-ratelimit-remaining") && exposed.contains("link"),
         "{exposed}"
     );
+}
+
+/// Such a request reaches no route, so the response has nothing that a route adds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_head_cannot_be_read_gets_a_status_and_no_more() {
+    let world = World::new().await;
+    let url = world.serve().await;
+    let address = url.strip_prefix("http://").unwrap();
+    let token = format!("authorization: Bearer {}", world.user(1, 7).0);
+    let many: String = (0..101).map(|n| format!("x-{n}: n\r\n")).collect();
+    for (request, status) in [
+        (format!("GET {LIST} HTTP/1.1\r\nhost\r\n\r\n"), 400),
+        (
+            format!("GET {LIST}?{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(65_535)),
+            414,
+        ),
+        (format!("GET {LIST} HTTP/1.1\r\n{token}\r\n{many}\r\n"), 431),
+    ] {
+        let exchange = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            // A reset after the response counts as its end.
+            let _ = stream.read_to_string(&mut answer).await;
+            answer
+        };
+        let answer = realtime::within(realtime::PATIENCE, exchange).await;
+        let answer = answer.expect("the connection closes");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert_eq!(body, "", "{head}");
+        for header in ["x-request-id", "link", "content-type"] {
+            assert!(!head.contains(header), "{header}: {head}");
+        }
+    }
 }
 
 /// A magic key of the JSON library has no effect: as an unknown key it is ignored, and in a value it is part of the value.
