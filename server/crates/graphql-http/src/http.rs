@@ -22,11 +22,11 @@ use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode, Uri};
 
-use self::negotiation::Media;
-pub(crate) use self::negotiation::{is_encoded, is_json};
+pub(crate) use self::negotiation::{Media, is_encoded, is_json};
 use self::parameters::parameters;
 pub use self::response::refusal;
-use self::response::{Refusal, finished, respond_with_refusal};
+pub(crate) use self::response::respond_with_refusal;
+use self::response::{Refusal, finished};
 use crate::app::GraphqlApp;
 use crate::endpoint::Endpoint;
 use crate::error::RequestError;
@@ -88,7 +88,7 @@ fn unacceptable() -> axum::response::Response {
     )
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let why = if !is_json(headers) {
         "The request's content type must be application/json."
     } else if is_encoded(headers) {

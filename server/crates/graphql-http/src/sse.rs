@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_graphql::Response;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use jiff::Timestamp;
@@ -56,11 +56,8 @@ pub async fn post<A: GraphqlApp>(
     headers: HeaderMap,
     body: Body,
 ) -> axum::response::Response {
-    if !http::is_json(&headers) {
-        let why = "The request's content type must be application/json.";
-        let mut response = http::refusal(RequestError::bad_input(why));
-        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return response;
+    if let Err(refusal) = http::check_content_type(&headers) {
+        return http::respond_with_refusal(http::Media::Json, refusal);
     }
     match begin(endpoint, &headers, body).await {
         Ok(stream) => {

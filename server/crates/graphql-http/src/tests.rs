@@ -291,6 +291,27 @@ async fn nothing_is_executed_without_a_session() {
 }
 
 #[tokio::test]
+async fn a_body_in_another_encoding_is_refused_by_every_transport() {
+    let server = Server::new();
+    for accept in ["application/json", "text/event-stream"] {
+        for (name, value) in [
+            ("content-encoding", "gzip"),
+            ("content-type", "application/json; charset = latin1"),
+        ] {
+            let mut request = post_request("ann", accept, r#"{"query":"{ caller }"}"#.to_owned());
+            request.headers_mut().insert(name, value.parse().unwrap());
+            let got = server.send(request).await;
+            assert_eq!(
+                got.status,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "{accept}, {value}"
+            );
+            assert_eq!(got.code(), "BAD_USER_INPUT", "{accept}, {value}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_mutation_is_refused_over_get() {
     let server = Server::new();
     let get = |query: &str| {

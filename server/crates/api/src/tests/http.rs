@@ -33,6 +33,7 @@ async fn nothing_is_executed_without_a_json_content_type() {
         (Some("application/json"), 200),
         (Some("Application/JSON; charset=UTF-8"), 200),
         (Some("application/json; charset=latin1"), 415),
+        (Some("application/json; charset = latin1"), 415),
         (Some("text/plain"), 415),
         (Some("multipart/form-data; boundary=x"), 415),
         (Some("application/x-www-form-urlencoded"), 415),

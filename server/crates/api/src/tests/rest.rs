@@ -66,6 +66,7 @@ async fn a_compressed_body_and_other_types_are_refused() {
     for (header, value) in [
         ("content-type", "text/plain"),
         ("content-type", "application/json; charset=latin1"),
+        ("content-type", "application/json; charset = latin1"),
         ("content-encoding", "gzip"),
     ] {
         let mut request = request(&ann, Method::POST, LIST, body("n"));

@@ -64,37 +64,54 @@ fn fit(ranges: &[String], name: &str) -> Fit {
             _ => return None,
         };
         let weight = parts
-            .find_map(|part| part.strip_prefix("q="))
-            .map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
+            .filter_map(parameter)
+            .find(|(name, _)| name == "q")
+            .map_or(1.0, |(_, q)| q.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
         Some(((weight * 1000.0).round() as u16, exactness))
     });
     fits.max_by_key(|(weight, exactness)| (*exactness, *weight))
         .unwrap_or((0, 0))
 }
 
+/// A parameter of a media type: its name, in lower case, and its value. Blanks around `=` do not belong there, but readers
+/// that ignore them exist, so they change nothing.
+fn parameter(part: &str) -> Option<(String, &str)> {
+    let (name, value) = part.split_once('=')?;
+    Some((name.trim().to_ascii_lowercase(), value.trim()))
+}
+
 /// Whether the content type is `application/json`, with no character set other than UTF-8. A form, which a page of
-/// another site can post, is not.
+/// another site can post, is not. If the header is there more than once, all of them must agree.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let mut parts = value.split(';').map(|part| part.trim().to_ascii_lowercase());
-    parts.next().is_some_and(|name| name == "application/json")
-        && parts.all(|part| {
-            part.strip_prefix("charset=")
-                .is_none_or(|set| matches!(set.trim_matches('"'), "utf-8" | "utf8"))
+    let mut types = headers.get_all(CONTENT_TYPE).iter().peekable();
+    types.peek().is_some() && types.all(|value| value.to_str().is_ok_and(names_json))
+}
+
+fn names_json(value: &str) -> bool {
+    let mut parts = value.split(';');
+    let is_json = |name: &str| name.trim().eq_ignore_ascii_case("application/json");
+    parts.next().is_some_and(is_json)
+        && parts.filter_map(parameter).all(|(name, set)| {
+            let set = set.trim_matches('"');
+            name != "charset"
+                || ["utf-8", "utf8"]
+                    .iter()
+                    .any(|utf8| set.eq_ignore_ascii_case(utf8))
         })
 }
 
 /// Whether the body is compressed. Such a body is not read, because a few bytes can expand to a very large one.
 pub fn is_encoded(headers: &HeaderMap) -> bool {
     headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
+
     use super::*;
 
     #[test]
@@ -128,6 +145,8 @@ mod tests {
             ("application/json;q=0", None),
             ("application/json;q=0.000", None),
             ("application/json;q=nonsense", None),
+            ("application/json; q = 0", None),
+            ("application/json; Q=0", None),
             ("text/html", None),
             ("text/html, */*;q=0.1", Some(Json)),
         ] {
@@ -136,6 +155,55 @@ mod tests {
                 headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
             }
             assert_eq!(Media::accepted(&headers), expected, "{accept}");
+        }
+    }
+    /// The headers with these values of one name.
+    fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
+        let value = |value: &&str| (name.clone(), HeaderValue::from_str(value).unwrap());
+        values.iter().map(value).collect()
+    }
+
+    #[test]
+    fn only_json_in_utf_8_is_read() {
+        for (values, expected) in [
+            (&[][..], false),
+            (&["application/json"], true),
+            (&["Application/JSON ; Charset=UTF-8"], true),
+            (&["application/json;charset=\"utf-8\""], true),
+            (&["application/json; charset = utf8"], true),
+            (&["application/json; profile=a; x"], true),
+            (&["application/json;charset=latin1"], false),
+            (&["application/json; charset = latin1"], false),
+            (&["application/json; charset= latin1"], false),
+            (&["application/json; charset =latin1"], false),
+            (&["application/json; charset\t=\tlatin1"], false),
+            (&["application/json; CHARSET=\"latin1\""], false),
+            (&["application/json; charset=utf-8; charset=latin1"], false),
+            (&["application/json; charset="], false),
+            (&["text/plain"], false),
+            (&["application/json", "application/json; charset=utf-8"], true),
+            (&["application/json", "text/plain"], false),
+            (&["application/json", "application/json; charset=latin1"], false),
+        ] {
+            assert_eq!(is_json(&headers(&CONTENT_TYPE, values)), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_encoded_unless_every_encoding_is_identity() {
+        for (values, expected) in [
+            (&[][..], false),
+            (&["identity"], false),
+            (&["Identity", "identity"], false),
+            (&["gzip"], true),
+            (&["identity", "gzip"], true),
+            (&["identity, gzip"], true),
+        ] {
+            assert_eq!(
+                is_encoded(&headers(&CONTENT_ENCODING, values)),
+                expected,
+                "{values:?}"
+            );
         }
     }
 }
