@@ -206,7 +206,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::rest::input::KEYS;
+    use crate::rest::input::{self, KEYS};
 
     const PUBLISHED: &str = include_str!("../../../../../docs/openapi.json");
 
@@ -229,6 +229,27 @@ mod tests {
             .map(String::as_str)
             .collect();
         assert_eq!(described, KEYS.into_iter().collect());
+    }
+
+    fn allows_null(schema: &Value) -> bool {
+        let has = |keyword: &str, null: &Value| {
+            let choices = schema[keyword].as_array();
+            choices.is_some_and(|choices| choices.contains(null))
+        };
+        has("type", &json!("null")) || has("enum", &Value::Null) || has("anyOf", &json!({ "type": "null" }))
+    }
+
+    #[test]
+    fn the_input_may_be_null_where_the_description_says_so() {
+        let described = schemas::new_webhook();
+        for key in KEYS {
+            let mut body = json!({
+                "subscription_url": "https://a.example/", "event_action": "*", "event_object": "*", "name": "n"
+            });
+            body[key] = Value::Null;
+            let read = input::read(body.to_string().as_bytes());
+            assert_eq!(allows_null(&described["properties"][key]), read.is_ok(), "{key}");
+        }
     }
 
     /// Every `$ref` in a value.

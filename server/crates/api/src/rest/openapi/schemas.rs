@@ -176,7 +176,7 @@ fn health() -> Value {
     health
 }
 
-/// The body of a creation.
+/// The body of a creation. Null counts as absent, so what is not required may be null.
 pub fn new_webhook() -> Value {
     let text = |description: &str| json!({ "type": "string", "description": description });
     json!({
@@ -190,12 +190,12 @@ pub fn new_webhook() -> Value {
             "event_object": text("An object of the catalogue of the version, or *."),
             "name": { "type": "string", "minLength": 1, "maxLength": NAME_CHARS },
             "user_id": {
-                "$ref": "#/components/schemas/Id",
+                "anyOf": [{ "$ref": "#/components/schemas/Id" }, { "type": "null" }],
                 "description": "The user that it belongs to. Default: the caller. Only an admin may name another user."
             },
             "http_auth_user": { "type": ["string", "null"], "maxLength": CREDENTIAL_CHARS },
             "http_auth_password": { "type": ["string", "null"], "maxLength": CREDENTIAL_CHARS },
-            "version": { "enum": ["1.0", "2.0"], "default": "2.0" }
+            "version": { "enum": ["1.0", "2.0", null], "default": "2.0" }
         },
         "required": ["subscription_url", "event_action", "event_object", "name"]
     })
