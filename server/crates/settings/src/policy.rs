@@ -8,6 +8,27 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
+/// The keys in `meta` of version 1 besides [`PolicySettings::v1_service_key`], which must be another one: many readers of
+/// JSON keep only the last value of a key (E5).
+pub const V1_META_KEYS: [&str; 16] = [
+    "v",
+    "type",
+    "action",
+    "object",
+    "id",
+    "company_id",
+    "user_id",
+    "host",
+    "timestamp",
+    "timestamp_micro",
+    "permitted_user_ids",
+    "trans_pending",
+    "is_bulk_update",
+    "matches_filters",
+    "change_source",
+    "webhook_id",
+];
+
 /// The numbers of the policy. Each field names its rule; settings can replace each of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicySettings {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::policy::V1_META_KEYS;
 use super::value::Value;
 use super::{Settings, cors};
 
@@ -191,6 +192,13 @@ fn short(text: &str) -> Result<(), String> {
     } else {
         Err("must have at most 253 characters".to_owned())
     }
+}
+
+fn service_key(name: &str) -> Result<(), String> {
+    if V1_META_KEYS.contains(&name) {
+        return Err("must not be another key of `meta` in payloads of version 1".to_owned());
+    }
+    short(name)
 }
 
 /// Every setting, in the order in which they are printed.
@@ -429,8 +437,9 @@ pub static TABLE: &[Entry] = &[
     setting!(policy.previous_nested, if nested,
         "The fields that are compared one level deeper for `previous` in payloads of version 2, separated by commas: \
          only the changed fields of such an object are sent. An empty value compares none."),
-    setting!(policy.v1_service_key, if short,
-        "The key in payloads of version 1 whose value is always false."),
+    setting!(policy.v1_service_key, if service_key,
+        "The key in `meta` of payloads of version 1 whose value is always false. It must differ from all other keys of \
+         `meta`."),
     setting!(policy.default_host, if short,
         "The `host` in payloads of events that have none."),
 ];

@@ -2,6 +2,8 @@
 //!
 //! The snapshots are indented for reading; [`bodies_are_compact_and_exact`] checks the exact bytes.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
@@ -9,7 +11,7 @@ use super::v1::Id;
 use super::*;
 use crate::samples;
 use tenterhook_model::event::Merge;
-use tenterhook_settings::policy::EveryoneV1;
+use tenterhook_settings::policy::{EveryoneV1, V1_META_KEYS};
 
 fn to(version: PayloadVersion) -> Recipient {
     Recipient {
@@ -182,6 +184,21 @@ fn e4_e5_golden_payloads_of_an_application_webhook_on_a_retry() {
             serde_json::to_string_pretty(&value).unwrap()
         );
     }
+}
+
+/// The settings refuse these keys as the name of the service key, so that no key is in a payload twice.
+#[test]
+fn e5_the_settings_know_every_key_of_meta() {
+    let payload = parsed(&samples::event(), PayloadVersion::V1);
+    let sent: BTreeSet<&str> = payload["meta"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let service_key = settings().v1_service_key;
+    let known = V1_META_KEYS.into_iter().chain([service_key.as_str()]);
+    assert_eq!(sent, known.collect());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Bounds of settings, and settings that contradict each other.
 
 use super::*;
+use crate::policy::V1_META_KEYS;
 
 #[test]
 fn both_ends_of_bounds_are_allowed_and_nothing_past_them() {
@@ -98,6 +99,23 @@ fn lists_are_bounded_too() {
     assert!(host(&"h".repeat(253)).is_ok());
     assert!(host(&"h".repeat(254)).is_err());
     assert!(host("").is_err());
+}
+
+#[test]
+fn e5_the_service_key_differs_from_all_other_keys_of_meta() {
+    const NAME: &str = "TENTERHOOK_POLICY_V1_SERVICE_KEY";
+    let set = |value: &str| load(Settings::default(), &environment(&[(NAME, value)])).map(|_| ());
+    for good in ["service_name", "Webhook_ID", "retry", &"k".repeat(253)] {
+        assert!(set(good).is_ok(), "{good}");
+    }
+    assert!(set(&"k".repeat(254)).is_err() && set("").is_err());
+    for key in V1_META_KEYS {
+        for given in [key.to_owned(), format!(" {key} ")] {
+            let said = problems(&environment(&[(NAME, &given)]));
+            let why = "but must not be another key of `meta` in payloads of version 1";
+            assert_eq!(said, [format!("{NAME} is {given:?}, {why}")]);
+        }
+    }
 }
 
 #[test]
