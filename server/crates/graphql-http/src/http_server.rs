@@ -2,8 +2,8 @@
 //!
 //! No slow peer can hold a connection. A connection is closed if a request's head does not arrive in time, and if the
 //! peer reads nothing for [`Limits::stalled_for`] while there is something to send. The code that reads a request's
-//! body limits its time, and `unread_body` discards what no code reads. Only HTTP/1.1 is supported: detecting the version would mean waiting without a limit for the
-//! peer's first bytes.
+//! body limits its time, and `unread_body` discards what no code reads. Only HTTP/1.1 is supported: detecting the version
+//! would mean waiting without a limit for the peer's first bytes.
 //!
 //! None of this is a tracked task: simulated time does not cover sockets.
 

@@ -188,7 +188,7 @@ fn responses() -> Value {
         "401": response("Failed", "There is no token, it is not valid, or two tokens differ."),
         "403": response(
             "Forbidden",
-            "The token lacks a scope, its app is not installed, `user_id` names another user and the token is no admin's own, or the caller may not do this with a webhook that it sees."
+            "The token lacks a scope, its app is not installed, `user_id` names another user and the token is not an admin's own, or the caller may not do this with a webhook that it sees."
         ),
         "404": response("Invalid", "There is no such webhook that the caller may see, or it is removed."),
         "408": response("Failed", "The body did not arrive in time."),

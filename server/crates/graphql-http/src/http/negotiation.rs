@@ -157,6 +157,7 @@ mod tests {
             assert_eq!(Media::accepted(&headers), expected, "{accept}");
         }
     }
+
     /// The headers with these values of one name.
     fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
         let value = |value: &&str| (name.clone(), HeaderValue::from_str(value).unwrap());
