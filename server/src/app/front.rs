@@ -67,9 +67,7 @@ mod tests {
                 (503, "application/json; charset=utf-8 1 one")
             );
             let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-            let extensions = &body["errors"][0]["extensions"];
-            assert_eq!(extensions["code"], "UNAVAILABLE");
-            assert_eq!(extensions["requestId"], "one");
+            assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE");
         }
         for path in ["/v1/webhooks", "/api/v1/webhooks", "/v1/webhooks/8"] {
             let (status, headers, body) = ask(Method::DELETE, path).await;
