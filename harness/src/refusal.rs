@@ -1,8 +1,8 @@
 //! Values that Postgres refuses to store: a mark in a receiver's response or in an event's data, and triggers that
 //! refuse it.
 //!
-//! A marked value is refused with the SQLSTATE that follows the mark, and nothing else is refused. It represents any
-//! value that a database may refuse although the server did not expect that.
+//! A marked value is refused with the SQLSTATE that follows the mark, and nothing else is refused. It stands for any
+//! value that the server accepts and Postgres refuses.
 
 use crate::rng::Rng;
 
@@ -32,7 +32,8 @@ pub const TRIGGERS: &str = "
     create trigger refuse_marked_event before insert on events for each row
         when (new.data like '%tenterhook-refuse %') execute function refuse_marked_event();";
 
-/// SQLSTATE and status of the response to this attempt, if it has the mark. The same for a repeated attempt.
+/// SQLSTATE and status of the response to this attempt, if the response has the mark. An attempt that the server repeats
+/// gets the same response.
 pub fn of(event: &str, attempt: u8) -> Option<(&'static str, u16)> {
     let seed = event.bytes().fold(u64::from(attempt), |seed, byte| {
         seed.rotate_left(8) ^ seed.wrapping_mul(31) ^ u64::from(byte)

@@ -1,4 +1,4 @@
-//! `explain`: draws a saved run again.
+//! `explain`: shows the report of a saved run again.
 
 use std::path::PathBuf;
 

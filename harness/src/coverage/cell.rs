@@ -23,21 +23,21 @@ pub enum Column {
     Any,
     /// The attempt succeeded.
     Success,
-    /// The attempt failed with this error class (D10).
+    /// The attempt failed with class `STATUS` (D10).
     Status,
-    /// As above.
+    /// The attempt failed with class `TIMEOUT`.
     Timeout,
-    /// As above.
+    /// The attempt failed with class `DNS`.
     Dns,
-    /// As above.
+    /// The attempt failed with class `CONNECT`.
     Connect,
-    /// As above.
+    /// The attempt failed with class `TLS`.
     Tls,
-    /// As above.
+    /// The attempt failed with class `RESET`.
     Reset,
-    /// As above.
+    /// The attempt failed with class `PROTOCOL`.
     Protocol,
-    /// As above.
+    /// The attempt failed with class `BLOCKED_ADDRESS`.
     BlockedAddress,
     /// Servers were killed.
     Crash,

@@ -1,7 +1,7 @@
 //! The life of a webhook as a drawing. Attempts, ban counter, bans and window have one row each over a shared axis.
 //!
-//! The drawing is legible for minutes and for a month: long idle gaps are compressed and marked with `//`, very short
-//! ones are widened. So distances do not measure time; ticks and tooltips show it. Colours come from the page's style
+//! A life of minutes and one of a month are both legible: long gaps without events are compressed and marked with `//`, very
+//! short ones are widened. So a distance does not show how much time passed; ticks and tooltips do. Colours come from the page's style
 //! sheet.
 
 use jiff::Timestamp;

@@ -23,7 +23,7 @@ const CLASSES: [&str; 8] = [
     "PROTOCOL",
     "BLOCKED_ADDRESS",
 ];
-/// The host of the classes about names. It does not exist unless a scenario sets it.
+/// The host for the classes DNS and BLOCKED_ADDRESS. No name server knows it unless a scenario adds it.
 const HOST: &str = "receiver.failing.example";
 /// D4's delays.
 const DELAYS: [SignedDuration; 3] = [
@@ -125,8 +125,8 @@ impl<'w> Failing<'w> {
         })
     }
 
-    /// Publishes an event, waits until its first try has ended, and returns when it did. A receiver that hangs has few
-    /// places (D8), so that a first try may have to wait until a retry has ended.
+    /// Publishes an event, waits until its first try has ended, and returns when it did. If a receiver hangs, few
+    /// requests to it may run at once (D8), so that a first try may have to wait until a retry has ended.
     async fn fail(&self) -> Result<Timestamp, Failure> {
         self.scene.deliver().await?;
         for _ in 0..5 {

@@ -48,7 +48,7 @@ const FAULTS: &[(&str, &[[&str; 3]])] = &[
         ],
     ),
     (
-        "has a name in the case of its kind",
+        "is written in the case of its kind",
         &[
             ["enum State {", "enum STATE {", "STATE"],
             ["name: String\n", "Name: String\n", "Thing.Name"],
@@ -64,7 +64,7 @@ const FAULTS: &[(&str, &[[&str; 3]])] = &[
         ],
     ),
     (
-        "is an Input or a Filter exactly if it goes in",
+        "ends in Input or Filter if it is an input type, and only then",
         &[
             ["input ThingFilter", "input ThingChoice", "ThingChoice"],
             ["type UserError", "type ErrorInput", "ErrorInput"],
@@ -75,7 +75,7 @@ const FAULTS: &[(&str, &[[&str; 3]])] = &[
         &[["createThing(", "thingCreation(", "Mutation.thingCreation"]],
     ),
     (
-        "takes one input and answers a payload, both called after it",
+        "takes one input and returns a payload, both named after it",
         &[
             [
                 "input: CreateThingInput!)",
@@ -108,7 +108,7 @@ const FAULTS: &[(&str, &[[&str; 3]])] = &[
         ],
     ),
     (
-        "says by its name that it is a moment",
+        "has the name of a moment if it is one, and only then",
         &[
             ["createdAt: DateTime!", "creation: DateTime!", "Thing.creation"],
             ["createdAt: DateTime!", "createdAt: String!", "Thing.createdAt"],
@@ -119,7 +119,7 @@ const FAULTS: &[(&str, &[[&str; 3]])] = &[
         &[["ownerId: ID!", "ownerId: String!", "Thing.ownerId"]],
     ),
     (
-        "has a plural for a name if it is a list",
+        "has a plural name if it is a list",
         &[["ownerIds: [ID!]", "owner: [ID!]", "ThingFilter.owner"]],
     ),
     (

@@ -47,16 +47,17 @@ const ALLOWED_SHORT: [&str; 8] = [
 ];
 /// Last words of names of times: `createdAt`, `failingSince`, `bannedUntil`, and `from` and `to` of a time bucket.
 const OF_MOMENTS: [&str; 5] = ["at", "since", "until", "from", "to"];
-/// A filter has the name of the field that it filters by, and a path is one object with many steps.
+/// Lists that may have a singular name: a filter has the name of the field that it filters by, and a path is one thing
+/// although it is a list of steps.
 const SINGULAR_LISTS: [&str; 3] = ["state", "kind", "path"];
 
 pub const RULES: &[Rule] = &[
     Rule {
-        name: "has a name in the case of its kind",
+        name: "is written in the case of its kind",
         broken_by: |document| document.breaches(|part| !is_in_case(part.kind, part.name)),
     },
     Rule {
-        name: "is an Input or a Filter exactly if it goes in",
+        name: "ends in Input or Filter if it is an input type, and only then",
         broken_by: |document| {
             let goes_in = |kind: &TypeKind| matches!(kind, TypeKind::InputObject(_));
             let types = document.types.iter();
@@ -78,7 +79,7 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
-        name: "takes one input and answers a payload, both called after it",
+        name: "takes one input and returns a payload, both named after it",
         broken_by: |document| mutations(document, |mutation| !takes_one_input(mutation)),
     },
     Rule {
@@ -91,7 +92,7 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
-        name: "says by its name that it is a moment",
+        name: "has the name of a moment if it is one, and only then",
         broken_by: |document| {
             typed(document, |part, ty| {
                 let last = last_word(part.name);
@@ -112,7 +113,7 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
-        name: "has a plural for a name if it is a list",
+        name: "has a plural name if it is a list",
         broken_by: |document| {
             document.breaches(|part| {
                 let is_list = part.ty.is_some_and(|ty| elements(ty).is_some());

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use serde::Serialize;
 
-/// Most deliveries of one run. Each is kept in memory until the end.
+/// Maximum number of deliveries in one run. The laboratory keeps each in memory until the end.
 pub const MAX_DELIVERIES: u64 = 5_000_000;
 
 /// The plan of a load.
@@ -13,7 +13,7 @@ pub struct Plan {
     pub work: Work,
     /// Measured seconds, 1 to 3,600.
     pub seconds: u32,
-    /// Seconds of the same work before, which are not measured, up to 600.
+    /// Seconds of the same work before the measurement begins, up to 600.
     pub warm_up: u32,
     /// Webhooks that get each event, 1 to 1,000.
     pub fan_out: u32,
@@ -27,8 +27,8 @@ pub struct Plan {
     pub failing: u32,
     /// Additional webhooks whose receiver hangs, spread over the companies, up to 10,000.
     pub hanging: u32,
-    /// Addresses of this machine for the receivers, 1 to 10,000. The server treats each as a host. If there are
-    /// several, receivers that hang have the same number of other addresses.
+    /// Addresses of this machine for the receivers, 1 to 10,000. The server treats each as a host. If there is
+    /// more than one, the receivers that hang get as many addresses of their own.
     pub hosts: u32,
     /// Seconds to wait for deliveries after the last call, up to 3,600.
     pub grace: u32,

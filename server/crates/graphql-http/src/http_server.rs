@@ -5,7 +5,7 @@
 //! body limits its time, and `unread_body` discards what no code reads. Only HTTP/1.1 is supported: detecting the version
 //! would mean waiting without a limit for the peer's first bytes.
 //!
-//! None of this is a tracked task: simulated time does not cover sockets.
+//! Connections are not tracked tasks: sockets use real time, also when the clock is simulated.
 
 mod unread_body;
 
@@ -43,7 +43,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Uses this limit for a head, and the usual ones for all else.
+    /// This limit for a request's head, and the default limits for everything else.
     pub fn new(head_within: Duration) -> Self {
         Self {
             head_within,

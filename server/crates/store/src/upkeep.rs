@@ -1,4 +1,4 @@
-//! The connection of the daily upkeep.
+//! The connection of the daily maintenance.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use diesel_async::pooled_connection::PoolableConnection;
 use crate::connection::{Conn, Limits};
 use crate::{Store, StoreError};
 
-/// The time limit in the database for a statement of the daily upkeep.
+/// How long Postgres may work on one statement of the daily maintenance.
 const UPKEEP: Duration = Duration::from_secs(300);
 
 /// A connection outside the pool, which is opened when it is first used and replaced when it breaks. A new session costs
-/// Postgres 60 ms of CPU until it knows the tables, so the steps of one day share one.
+/// Postgres 60 ms of CPU, because it reads the catalogue anew; so the steps of one day share one.
 pub struct UpkeepConnection<'a> {
     store: &'a Store,
     open: Option<Conn>,
@@ -32,7 +32,7 @@ impl UpkeepConnection<'_> {
     ///
     /// # Errors
     ///
-    /// If there is none that works, and the database cannot be reached.
+    /// If a new connection is needed and the database cannot be reached.
     pub async fn get(&mut self) -> Result<&mut Conn, StoreError> {
         if self.open.as_mut().is_some_and(PoolableConnection::is_broken) {
             self.open = None;

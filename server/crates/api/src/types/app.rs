@@ -58,7 +58,7 @@ impl App {
     }
 }
 
-/// Whether the caller may see an app as such: the platform and operators may, and a token used through the app.
+/// Whether the caller may read the app itself: the platform and operators may, and so may tokens that are used through this app.
 pub fn sees_app(caller: &Caller, app: &AppId) -> bool {
     match caller {
         Caller::Platform | Caller::Operator => true,

@@ -24,8 +24,8 @@ pub struct Propagation {
 }
 
 impl Propagation {
-    /// Waits until every live process knows of the change or has stopped starting attempts by itself, at most six
-    /// seconds with the default lease.
+    /// Waits until every live process knows of the change, or has stopped starting attempts because it could not read the
+    /// feed. That takes at most six seconds with the default lease.
     pub async fn propagate_to_all(&self, mark: &Mark) {
         let limit = self.timings.propagation_limit();
         let since = self.clock.monotonic();

@@ -116,8 +116,8 @@ fn rewritten(string: &str) -> Option<String> {
     Some(written)
 }
 
-/// Writes a character in the form that the stock parser reads in a string. Returns the number of characters written,
-/// which is less than any escape in braces has.
+/// Writes a character in the form that the stock parser reads in a string. Returns the number of characters written:
+/// fewer than an escape in braces has.
 fn push(written: &mut String, character: char) -> usize {
     let escaped = match character {
         '"' => "\\\"",
